@@ -1,0 +1,210 @@
+"""The run folder: where a run keeps what, who may write there, and what state it is in.
+
+Flow: the launcher makes the folder and writes ``config.json``; the trainer claims it, appends events, renews
+``status.json`` and looks at ``control``; the window reads all of it and writes only ``control``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+import filelock
+import psutil
+
+from core.events import Event, RunFailed, RunFinished
+
+Control = Literal["stop", "pause"]
+
+HEARTBEAT_SECONDS = 2.0
+LOST_AFTER_SECONDS = 30.0
+
+
+class RunDirError(RuntimeError):
+    """A run folder that cannot be used; the message names it and the remedy."""
+
+
+class RunState(StrEnum):
+    """What the window says of a run."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    LOST_CONTACT = "lost contact"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def alive(self) -> bool:
+        """Whether a trainer process belongs to this state."""
+        return self in (RunState.STARTING, RunState.RUNNING, RunState.LOST_CONTACT)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """``status.json``: who trains here and how far it is. ``pid`` alone may be reused; with ``started`` it may not."""
+
+    pid: int
+    started: float  # the process's own start time, seconds since the epoch
+    heartbeat: float  # seconds since the epoch
+    step: int = 0
+    total_steps: int = 0
+    doing: str = ""  # "reading data", "training", "validating", "saving"
+    seconds_left: float | None = None
+
+
+class RunDir:
+    """Paths in a run folder, and the few files that are written whole."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.events = self.path / "events.jsonl"
+        self.status = self.path / "status.json"
+        self.control = self.path / "control"
+        self.stdout = self.path / "stdout.log"
+        self.stderr = self.path / "stderr.log"
+        self.checkpoints = self.path / "checkpoints"
+        self.exports = self.path / "exports"
+        self.lock = self.path / ".lock"
+
+    def create(self) -> None:
+        """Make the folder; RunDirError when that is not allowed."""
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.exports.mkdir(exist_ok=True)
+        except OSError as error:
+            raise RunDirError(f"cannot write the run folder {self.path}: {error.strerror}; choose another.") from error
+
+    def claim(self) -> filelock.BaseFileLock:
+        """Hold the folder for this process until released or the process ends.
+
+        Raises RunDirError when another trainer holds it.
+        """
+        lock = filelock.FileLock(self.lock, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            status = self.read_status()
+            holder = f" (process {status.pid})" if status else ""
+            raise RunDirError(
+                f"the run folder {self.path} is in use by a trainer{holder}; stop it first or choose another folder."
+            ) from error
+        except OSError as error:
+            raise RunDirError(f"cannot write the run folder {self.path}: {error.strerror}; choose another.") from error
+        return lock
+
+    def read_status(self) -> RunStatus | None:
+        """The last status; None when there is none that can be read."""
+        try:
+            raw = json.loads(self.status.read_bytes())
+            known = {f.name for f in fields(RunStatus)}
+            return RunStatus(**{key: value for key, value in raw.items() if key in known})
+        except (OSError, ValueError, TypeError, AttributeError):
+            return None
+
+    def write_status(self, status: RunStatus) -> None:
+        write_whole(self.status, json.dumps(asdict(status)).encode())
+
+    def ask(self, what: Control) -> None:
+        """Ask the trainer to stop or pause; it looks each step."""
+        write_whole(self.control, what.encode())
+
+    def asked(self) -> Control | None:
+        """What was asked, if anything."""
+        try:
+            text = self.control.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return "stop" if text == "stop" else "pause" if text == "pause" else None
+
+    def clear_control(self) -> None:
+        self.control.unlink(missing_ok=True)
+
+    def stderr_end(self, lines: int = 40) -> str:
+        """The last lines that the trainer wrote to stderr, whatever their encoding."""
+        try:
+            with self.stderr.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - 65536))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+        # A progress bar rewrites its line with carriage returns; keep what stood there last.
+        shown = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
+        return "\n".join(shown[-lines:]).strip()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``content`` so that readers see the old file or the new one, never a part.
+
+    Windows refuses to rename over a file that is open elsewhere; such a refusal passes within moments.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        for attempt in range(20):
+            try:
+                temporary.replace(path)
+                return
+            except PermissionError:
+                if attempt == 19:
+                    raise
+                time.sleep(0.02)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_left: float | None = None) -> RunStatus:
+    """A status of the calling process, with a fresh heartbeat."""
+    return RunStatus(
+        pid=os.getpid(),
+        started=psutil.Process().create_time(),
+        heartbeat=time.time(),
+        step=step,
+        total_steps=total_steps,
+        doing=doing,
+        seconds_left=seconds_left,
+    )
+
+
+def process_alive(status: RunStatus) -> bool:
+    """Whether the process that wrote ``status`` is still the one with its pid."""
+    try:
+        process = psutil.Process(status.pid)
+        return abs(process.create_time() - status.started) < 2.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def judge(status: RunStatus | None, terminal: Event | None, now: float | None = None) -> RunState:
+    """The state of a launched run.
+
+    ``terminal`` is the last lifecycle event when that is a RunFinished or RunFailed, None after a RunStarted.
+    The launcher writes the first status, so a trainer that dies before it can report is still seen to be dead.
+    A terminal event wins; without one, no such process means interrupted, and a stale heartbeat on a live process
+    means lost contact, never failed. A trainer on another machine cannot be seen here: its heartbeat speaks for it.
+    """
+    if isinstance(terminal, RunFinished):
+        return {"done": RunState.DONE, "stopped": RunState.STOPPED, "paused": RunState.PAUSED}[terminal.outcome]
+    if isinstance(terminal, RunFailed):
+        return RunState.FAILED
+    if status is None:
+        return RunState.STARTING
+    if not process_alive(status):
+        return RunState.INTERRUPTED
+    age = (time.time() if now is None else now) - status.heartbeat
+    return RunState.LOST_CONTACT if age > LOST_AFTER_SECONDS else RunState.RUNNING
