@@ -1,0 +1,121 @@
+"""What the store hands out and takes in: frozen plain data, never database objects.
+
+Flow: ``Store`` reads rows and returns these; panels show them; the tailer and ``Store.import_run`` hand a
+``Progress`` back in. They may be kept, compared and passed between threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from core.config import RunConfig
+from core.rundir import RunDir, RunState
+
+Ending = Literal["", "done", "stopped", "paused", "failed"]
+
+
+class StoreError(RuntimeError):
+    """The database cannot do what was asked; the message names the file or the record, and the remedy."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A definition that runs are launched from. ``config`` is None when it no longer validates; see ``problem``."""
+
+    id: int
+    name: str
+    config_json: str
+    config: RunConfig | None
+    problem: str  # "" or why the definition cannot be used, with the remedy
+    created: float  # seconds since the epoch
+    changed: float
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    deleted: float | None = None  # when it was put in the bin
+
+
+@dataclass(frozen=True)
+class MetricSummary:
+    """One metric of one run. ``best`` is the highest or the lowest, as ``higher_is_better`` says of its name."""
+
+    last: float
+    last_step: int
+    best: float  # nan while no finite value was seen
+    best_step: int
+
+
+@dataclass(frozen=True)
+class BestPoint:
+    """The point by which runs are ranked: the highest mean recall on validation data, of student or teacher."""
+
+    metric: str
+    value: float
+    step: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a definition. The definition itself is in the folder's ``config.json``."""
+
+    id: int
+    experiment_id: int
+    key: str  # short, never reused, part of the folder's name
+    folder: Path
+    digest: str  # of the frozen definition; differs from the experiment's once that was edited
+    created: float  # seconds since the epoch, as the other times
+    state: RunState
+    launched: float | None = None  # when its trainer was last started
+    started: float | None = None  # when training first began
+    finished: float | None = None
+    step: int = 0
+    total_steps: int = 0
+    best: BestPoint | None = None
+    offset: int = 0  # bytes of events.jsonl that step, best and summaries account for
+    ending: Ending = ""  # the last lifecycle event, "" after a start
+    failure: str = ""  # what went wrong, for the user
+    queue_position: int | None = None  # None: not waiting
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    deleted: float | None = None
+
+    @property
+    def dir(self) -> RunDir:
+        return RunDir(self.folder)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """All that the first ``offset`` bytes of a run's events say of it; recording it twice changes nothing."""
+
+    state: RunState
+    offset: int
+    step: int = 0
+    total_steps: int = 0
+    started: float | None = None
+    finished: float | None = None
+    ending: Ending = ""
+    failure: str = ""
+    best: BestPoint | None = None
+    summaries: Mapping[str, MetricSummary] = field(default_factory=dict)
+
+
+_HIGHER = ("recall", "r@", "acc", "map", "ndcg", "auc", "cider", "bleu", "rouge", "meteor", "spice", "_per_s")
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether a larger value of ``metric`` is the better one: recalls, accuracies, speeds; a loss is better low."""
+    name = metric.rsplit("/", 1)[-1].lower()
+    return any(part in name for part in _HIGHER)
+
+
+def ranks_runs(metric: str) -> bool:
+    """Whether ``metric`` decides which point of a run is its best: ``val/student/mean_recall`` and the teacher's."""
+    return metric.startswith("val/") and metric.endswith("/mean_recall")
+
+
+def is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
