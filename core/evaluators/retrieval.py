@@ -1,0 +1,184 @@
+"""Retrieval: pictures searched by their captions, and captions by their pictures.
+
+Flow: the training loop validates with `retrieval_metrics` (open_clip's names, so that curves line up); the Look panel
+and the bootstrap take the per-query `ranks`; `core.evaluators.rerank` reorders the best candidates.
+
+A picture may have any number of captions. Text to image asks for each caption's one picture; image to text counts a
+picture as found where the *best* of its captions stands. Pictures without a caption are distractors only.
+
+Ties: candidates whose scores agree within `TIE` are taken to stand in random order, and every number is the
+expectation over it. So constant features score as chance does, never 100 %, and the order of rows never matters.
+
+Legend: N pictures, M captions, D embed, Q queries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.evaluators.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
+
+TIE = 2e-6  # cosine; float32 products of unit vectors differ by less than this with the order of their sums
+BLOCK_PAIRS = 1 << 24  # scores held at once: 64 MiB
+RECALL_AT = (1, 5, 10)
+DIRECTIONS = ("image_to_text", "text_to_image")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where each query's right candidate stands among the wrong ones; on the CPU."""
+
+    queries: Tensor  # (Q,) int64, row of each query among pictures or captions
+    better: Tensor  # (Q,) int64, wrong candidates that score strictly higher
+    tied: Tensor  # (Q,) int64, wrong candidates that score the same
+
+    def expected(self) -> Tensor:
+        """Expected rank of each query, the first is 1: (Q,) float64; whole numbers where nothing ties."""
+        return 1.0 + self.better.double() + self.tied.double() / 2
+
+    def hits(self, k: int) -> Tensor:
+        """Probability that each query finds its own among the first ``k``: (Q,) float64, 0 or 1 without ties."""
+        return ((k - self.better.double()) / (self.tied.double() + 1)).clamp(0, 1)
+
+    def reciprocal(self) -> Tensor:
+        """Expected 1/rank of each query: (Q,) float64.
+
+        The rank is uniform over better+1 .. better+tied+1, so this is a difference of harmonic numbers.
+        """
+        first, last = self.better.double() + 1, self.better.double() + self.tied.double() + 1
+        harmonic = (torch.digamma(last + 1) - torch.digamma(first)) / (last - first + 1)
+        return torch.where(self.tied > 0, harmonic, 1 / first)
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """open_clip's numbers under its names (recalls 0 to 1; the median rank is floored, as there), and MRR."""
+        expected = self.expected()
+        return {
+            **{f"{name}_R@{k}": self.hits(k).mean().item() for k in RECALL_AT},
+            f"{name}_mean_rank": expected.mean().item(),
+            f"{name}_median_rank": float(np.floor(np.median(expected.numpy()))),
+            f"{name}_MRR": self.reciprocal().mean().item(),
+        }
+
+
+def retrieval_metrics(
+    image_features: Tensor,
+    text_features: Tensor,
+    text_to_image: Tensor,
+    block: int | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, float]:
+    """R@1/5/10, mean and median rank and MRR in both directions, and ``mean_recall``, the mean of the six recalls.
+
+    ``image_features`` (N, D), ``text_features`` (M, D); ``text_to_image`` (M,) is the row of each caption's picture.
+    The rest, and what is raised, as in `ranks`.
+    """
+    image_to_text, of_texts = ranks(image_features, text_features, text_to_image, block, progress)
+    return summarise(image_to_text, of_texts)
+
+
+def summarise(image_to_text: Ranks, text_to_image: Ranks) -> dict[str, float]:
+    """The metrics of `retrieval_metrics` from the ranks of both directions."""
+    values = image_to_text.metrics("image_to_text") | text_to_image.metrics("text_to_image")
+    recalls = [values[f"{direction}_R@{k}"] for direction in DIRECTIONS for k in RECALL_AT]
+    return values | {"mean_recall": sum(recalls) / len(recalls)}
+
+
+def ranks(
+    image_features: Tensor,
+    text_features: Tensor,
+    text_to_image: Tensor,
+    block: int | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Ranks, Ranks]:
+    """Per-query ranks by cosine similarity: of the pictures that have captions, and of all captions.
+
+    Features need not be of unit length. Scores are made ``block`` captions at a time (by default so many that they
+    take 64 MiB), once for both directions, on the device where the pictures' features are.
+
+    Raises EvaluationError for features that are empty, not finite or of unequal width, and for a ``text_to_image``
+    that does not name one picture for each caption.
+    """
+    images, texts, owner = _checked(image_features, text_features, text_to_image)
+    with full_precision(images.device):
+        images, texts = unit_rows(images), unit_rows(texts)
+        own = _own_scores(images, texts, owner)  # (M,)
+        best = torch.full((len(images),), -torch.inf, device=images.device)  # (N,)
+        best.scatter_reduce_(0, owner, own, "amax")
+        rows = block or max(1, BLOCK_PAIRS // len(images))
+        by_text, by_image = _count_rivals(images, texts, owner, own, best, rows, progress)
+    captioned = torch.isfinite(best).nonzero().flatten()
+    every = torch.arange(len(texts))
+    return (
+        Ranks(captioned.cpu(), by_image[0][captioned].cpu(), by_image[1][captioned].cpu()),
+        Ranks(every, by_text[0].cpu(), by_text[1].cpu()),
+    )
+
+
+def _checked(image_features: Tensor, text_features: Tensor, text_to_image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    images = check_features(image_features, "image features")
+    texts = check_features(text_features, "text features").to(images.device)
+    if images.shape[1] != texts.shape[1]:
+        raise EvaluationError(
+            f"image features have {images.shape[1]} dimensions and text features {texts.shape[1]}; "
+            "both must come from the same model, after the projection."
+        )
+    if text_to_image.shape != texts.shape[:1] or text_to_image.is_floating_point():
+        raise EvaluationError(
+            f"text_to_image must hold one row number for each of the {len(texts)} captions, "
+            f"not {text_to_image.dtype} of shape {tuple(text_to_image.shape)}."
+        )
+    owner = text_to_image.to(images.device, torch.int64)
+    outside = ((owner < 0) | (owner >= len(images))).nonzero().flatten()
+    if len(outside):
+        row = int(outside[0])
+        raise EvaluationError(
+            f"caption {row} belongs to picture {int(owner[row])}, but the pictures are 0 to {len(images) - 1} "
+            f"({len(outside)} such captions); leave out captions whose picture could not be read."
+        )
+    return images, texts, owner
+
+
+def _own_scores(images: Tensor, texts: Tensor, owner: Tensor) -> Tensor:
+    """Score of each caption with its own picture: (M,)."""
+    step = max(1, BLOCK_PAIRS // images.shape[1] // 4)
+    parts = [
+        (texts[start : start + step] * images[owner[start : start + step]]).sum(dim=1)
+        for start in range(0, len(texts), step)
+    ]
+    return torch.cat(parts)
+
+
+def _count_rivals(
+    images: Tensor, texts: Tensor, owner: Tensor, own: Tensor, best: Tensor, rows: int, progress: Progress
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """(better, tied) wrong candidates of each caption (M,), then of each picture (N,), all int64."""
+    pictures, captions = len(images), len(texts)
+    by_text = [torch.zeros(captions, dtype=torch.int64, device=images.device) for _ in range(2)]
+    by_image = [torch.zeros(pictures, dtype=torch.int64, device=images.device) for _ in range(2)]
+    scores_buffer = torch.empty(min(rows, captions), pictures, device=images.device)
+    marks_buffer = torch.empty_like(scores_buffer)  # 0 and 1 as floats: their sums are exact here, and fast
+    for start in range(0, captions, rows):
+        progress(start / captions, "ranking")
+        part = slice(start, min(start + rows, captions))
+        length = part.stop - start
+        scores, marks = scores_buffer[:length], marks_buffer[:length]
+        torch.mm(texts[part], images.T, out=scores)  # (rows, N)
+        # A caption and its own picture are no rivals, in either direction.
+        scores.scatter_(1, owner[part, None], -torch.inf)
+        threshold = own[part, None]
+        torch.gt(scores, threshold + TIE, out=marks)
+        better = marks.sum(dim=1).long()
+        torch.ge(scores, threshold - TIE, out=marks)
+        by_text[0][part] = better
+        by_text[1][part] = marks.sum(dim=1).long() - better
+        torch.gt(scores, best + TIE, out=marks)
+        better = marks.sum(dim=0).long()
+        torch.ge(scores, best - TIE, out=marks)
+        by_image[0] += better
+        by_image[1] += marks.sum(dim=0).long() - better
+    progress(1.0, "ranking")
+    return (by_text[0], by_text[1]), (by_image[0], by_image[1])
