@@ -17,6 +17,7 @@ from typing import Literal
 import filelock
 import psutil
 
+from core.errors import UserError
 from core.events import Event, RunFailed, RunFinished
 
 Control = Literal["stop", "pause"]
@@ -25,7 +26,7 @@ HEARTBEAT_SECONDS = 2.0
 LOST_AFTER_SECONDS = 30.0
 
 
-class RunDirError(RuntimeError):
+class RunDirError(UserError):
     """A run folder that cannot be used; the message names it and the remedy."""
 
 

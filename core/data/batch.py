@@ -56,6 +56,20 @@ class Batch:
     student: tuple[View, ...] = ()
     teacher: View | None = None
 
+    def first(self, size: int) -> Batch:
+        """The first ``size`` pairs, not interpolated; a smaller batch to try memory with."""
+
+        def view(one: View) -> View:
+            return View(one.images[:size])
+
+        return Batch(
+            rows=self.rows[:size],
+            texts=self.texts[:size],
+            clean=view(self.clean),
+            student=tuple(view(one) for one in self.student),
+            teacher=view(self.teacher) if self.teacher else None,
+        )
+
     def map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with ``move`` applied to every tensor (to a device, pinned)."""
 

@@ -1,0 +1,23 @@
+"""Benchmarks: ours against a peer in the same call, alternating, since machines are shared and noisy."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from pathlib import Path
+
+from core.bench.result import to_json, to_table
+from core.errors import UserError
+
+BENCHES = ("train", "caption")
+
+
+def run(name: str, as_json: bool, peer: Path | None) -> int:
+    """Run benchmark ``name`` and print its rows; 0 when every figure holds, 1 otherwise."""
+    if name not in BENCHES:
+        close = difflib.get_close_matches(name, BENCHES, n=1, cutoff=0.3)
+        raise UserError(f"there is no benchmark {name!r}; there are {', '.join(close or BENCHES)}.")
+    results = importlib.import_module(f"core.bench.{name}").run(peer)
+    print(to_json(results) if as_json else to_table(results), file=sys.stdout)
+    return 0 if all(row.holds for row in results) else 1

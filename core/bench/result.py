@@ -1,0 +1,49 @@
+"""What every benchmark prints: ours and a peer's, measured in turn in one call, as a ratio with what it must reach."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """One row. ``ratio`` says how much better ours is; it holds when it is ``at_least`` so much (None: only reported)."""
+
+    name: str
+    ours: float
+    peer: float
+    unit: str
+    ratio: float
+    at_least: float | None
+    holds: bool
+
+
+def result(name: str, ours: float, peer: float, unit: str, ratio: float, at_least: float | None) -> BenchResult:
+    """A row whose ``ratio`` must be ``at_least`` so much."""
+    return BenchResult(name, ours, peer, unit, ratio, at_least, at_least is None or ratio >= at_least)
+
+
+def to_json(results: Sequence[BenchResult]) -> str:
+    return json.dumps([asdict(row) for row in results], indent=2)
+
+
+def to_table(results: Sequence[BenchResult]) -> str:
+    """The rows for people."""
+    lines = [f"{'':44} {'ours':>12} {'peer':>12} {'unit':10} {'ratio':>8} {'at least':>9}"]
+    for row in results:
+        bound = "" if row.at_least is None else f"{row.at_least:.3g}"
+        mark = "" if row.at_least is None else ("  holds" if row.holds else "  FALLS SHORT")
+        lines.append(
+            f"{row.name:44} {row.ours:12.4g} {row.peer:12.4g} {row.unit:10} {row.ratio:8.3f} {bound:>9}{mark}"
+        )
+    return "\n".join(lines)
+
+
+def alternate(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float, float]:
+    """Median of each, and the median of the ratios ours / peer taken pair by pair, so that drift cancels."""
+    pairs = [(ours(), peer()) for _ in range(rounds)]
+    ratios = [mine / theirs for mine, theirs in pairs]
+    return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs), statistics.median(ratios)

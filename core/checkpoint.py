@@ -1,0 +1,230 @@
+"""Checkpoints: the whole state of a run on disk, written aside and renamed, so that a kill leaves the last good one.
+
+A checkpoint is a folder ``checkpoints/step-00000400`` with ``student.safetensors``, ``teacher.safetensors`` (when there
+is one), ``state.safetensors`` (optimiser moments, objectives' buffers, RNG states) and ``checkpoint.json``, readable,
+with the architecture, so that the weights can be loaded with nothing else at hand. The loader's position is the step.
+Nothing here is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.errors import UserError
+from core.rundir import RunDir, write_whole
+
+CHECKPOINT_VERSION = 1
+_FOLDER = "step-{:08d}"
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be written or read; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """``checkpoint.json``: what the weights are, in words."""
+
+    step: int
+    total_steps: int
+    config: Mapping[str, Any]
+    model: Mapping[str, Any]  # the open_clip model configuration
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    score: float | None = None  # what best is chosen by: the greatest mean recall of student and teacher
+    best_score: float | None = None  # the greatest score of the run up to here
+    version: int = CHECKPOINT_VERSION
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """The tensors of a checkpoint; ``teacher`` is empty when there is none."""
+
+    student: dict[str, Tensor]
+    teacher: dict[str, Tensor]
+    state: dict[str, Tensor]
+
+
+def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int) -> tuple[str, bool]:
+    """Write a checkpoint whole, then forget those beyond the newest ``keep`` and the best.
+
+    Returns its name and whether it is the best so far. Raises CheckpointError when the disk refuses; what was there
+    stays untouched.
+    """
+    name = _FOLDER.format(info.step)
+    final, temporary = run.checkpoints / name, run.checkpoints / f".{name}.{os.getpid()}.tmp"
+    try:
+        _write_folder(temporary, info, tensors)
+        if final.exists():  # the same step again after a resume
+            shutil.rmtree(final)
+        temporary.replace(final)
+        write_whole(run.checkpoints / "last", name.encode())
+        best = info.score is not None and info.score == info.best_score
+        if best:
+            write_whole(run.checkpoints / "best", name.encode())
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(_why_not_written(run.checkpoints, error)) from error
+    _forget(run, keep)
+    return name, best
+
+
+def _write_folder(folder: Path, info: CheckpointInfo, tensors: CheckpointState) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    parts = {"student": tensors.student, "teacher": tensors.teacher, "state": tensors.state}
+    for part, values in parts.items():
+        if values:
+            path = folder / f"{part}.safetensors"
+            save_file({key: value.detach().cpu().contiguous() for key, value in values.items()}, path)
+            _flush(path)
+    path = folder / "checkpoint.json"
+    path.write_text(json.dumps(asdict(info), indent=2), encoding="utf-8")
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _why_not_written(folder: Path, error: Exception) -> str:
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    if full:
+        free = shutil.disk_usage(folder).free / 2**20
+        return (
+            f"the disk is full ({free:.0f} MiB free) and the checkpoint in {folder} could not be written; the last "
+            "good one is kept. Free some space and resume the run."
+        )
+    return f"the checkpoint in {folder} could not be written: {error}; the last good one is kept. Mend it and resume."
+
+
+def names(run: RunDir) -> list[str]:
+    """Every whole checkpoint, oldest first."""
+    if not run.checkpoints.is_dir():
+        return []
+    return sorted(path.parent.name for path in run.checkpoints.glob("step-*/checkpoint.json"))
+
+
+def resolve(run: RunDir, which: str) -> str:
+    """The name that ``which`` stands for: "best" (the last when none was validated), "last", a step or a name.
+
+    Raises CheckpointError with what there is.
+    """
+    found = names(run)
+    if not found:
+        raise CheckpointError(f"{run.path} has no checkpoint yet; train it for longer, or save more often.")
+    if which in ("best", "last"):
+        pointed = _pointer(run, which)
+        return pointed if pointed in found else found[-1]
+    name = _FOLDER.format(int(which)) if which.isdecimal() else which
+    if name not in found:
+        raise CheckpointError(f"{run.path} has no checkpoint {which!r}; there are best, last, {', '.join(found)}.")
+    return name
+
+
+def _pointer(run: RunDir, which: str) -> str:
+    try:
+        return (run.checkpoints / which).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _forget(run: RunDir, keep: int) -> None:
+    kept = {*names(run)[-keep:], _pointer(run, "best"), _pointer(run, "last")}
+    for name in names(run):
+        if name not in kept:
+            shutil.rmtree(run.checkpoints / name, ignore_errors=True)
+    for path in run.checkpoints.glob(".*.tmp"):  # left by a killed trainer
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def read_info(run: RunDir, name: str) -> CheckpointInfo:
+    """What ``checkpoint.json`` says; CheckpointError when it is damaged or from a later version."""
+    path = run.checkpoints / name / "checkpoint.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw["version"]
+        if version != CHECKPOINT_VERSION:
+            raise CheckpointError(f"{path} has version {version}, this program reads {CHECKPOINT_VERSION}.")
+        return CheckpointInfo(**raw)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}; choose another checkpoint.") from error
+
+
+def weights_in(run: RunDir, name: str) -> list[str]:
+    """The networks that a checkpoint holds: "student" and, where it was trained with one, "teacher"."""
+    return [part for part in ("student", "teacher") if (run.checkpoints / name / f"{part}.safetensors").exists()]
+
+
+def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> dict[str, Tensor]:
+    """Tensors of one part ("student", "teacher" or "state"); CheckpointError when there is none or it is damaged."""
+    path = run.checkpoints / name / f"{weights}.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
+    try:
+        return load_file(path, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}; choose another checkpoint.") from error
+
+
+def newest_whole(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:
+    """The newest checkpoint that can be read whole, or None when there is none; a damaged one is passed over."""
+    problem: CheckpointError | None = None
+    for name in reversed(names(run)):
+        try:
+            info = read_info(run, name)
+            student = load_weights(run, name, "student", device)
+            teacher = load_weights(run, name, "teacher", device) if "teacher" in weights_in(run, name) else {}
+            return info, CheckpointState(student, teacher, load_weights(run, name, "state", torch.device("cpu")))
+        except CheckpointError as error:
+            problem = error
+    if problem:
+        raise problem
+    return None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's moments as named tensors: ``optimizer.<parameter>.<moment>``."""
+    return {
+        f"optimizer.{index}.{key}": value
+        for index, moments in optimizer.state_dict()["state"].items()
+        for key, value in moments.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of ``optimizer_tensors``; the parameters must be the same in the same order."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        owner, _, rest = key.partition(".")
+        if owner == "optimizer":
+            index, moment = rest.split(".", 1)
+            state.setdefault(int(index), {})[moment] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def rng_tensors() -> dict[str, Tensor]:
+    """States of torch's generators: dropout and the like go on where they were."""
+    states = {"rng.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["rng.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_rng(tensors: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(tensors["rng.cpu"])
+    if torch.cuda.is_available() and "rng.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng.cuda"])

@@ -1,0 +1,371 @@
+"""The loop: a definition and a run folder in, events and checkpoints out.
+
+Flow: ``python -m core train`` calls ``train``; the window never does. A step reads like the method: the teacher makes
+targets, the student answers, the objectives compare, the optimiser moves the student, the teacher follows.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+from torch import Tensor, nn
+
+from core import checkpoint
+from core.assembly import Assembly, assemble
+from core.config import RunConfig, differences, read_config
+from core.data.batch import Batch
+from core.data.dataset import PairDataset
+from core.encoder import Features
+from core.errors import UserError
+from core.events import (
+    CheckpointSaved,
+    Evaluated,
+    EventReader,
+    EventWriter,
+    Log,
+    Metrics,
+    Outcome,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    Sample,
+)
+from core.progress import Heartbeat
+from core.rundir import RunDir, RunDirError, write_whole
+from core.runtime import is_out_of_memory, largest_fitting
+from core.schedules import build_optimizer, learning_rate, set_learning_rate
+from core.validation import best_score, retrieval_sample, validate
+
+# A resumed run may differ in these: they change speed and bookkeeping, not what is learnt.
+_FREE_ON_RESUME = ("name", "runtime.", "checkpoint.", "data.cache_mib", "data.workers")
+
+
+class TrainingError(UserError):
+    """A run that cannot go on; the message says at which step, why and what to change."""
+
+
+class Interrupt(Exception):
+    """The person asked to stop or pause, through ``control`` or a signal."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+def train(config: RunConfig, run: RunDir, quiet: bool = False) -> Outcome:
+    """Train ``config`` in ``run``, from its newest checkpoint if it has one; returns how it ended.
+
+    Raises UserError, after the failure is on record in ``events.jsonl``; RunDirError without a trace when the folder
+    is in use, belongs to another definition or cannot be written.
+    """
+    run.create()
+    lock = run.claim()
+    try:
+        _settle_config(config, run)
+        if finished := _finished_before(run):
+            return finished
+        run.clear_control()
+        with Heartbeat(run, quiet) as heartbeat:
+            return _recorded(config, run, heartbeat)
+    finally:
+        lock.release()
+
+
+def _settle_config(config: RunConfig, run: RunDir) -> None:
+    """Write ``config.json``, or make sure that the folder holds the same definition."""
+    if run.config.exists():
+        there = read_config(run.config)
+        changed = {
+            name: values for name, values in differences(there, config).items() if not name.startswith(_FREE_ON_RESUME)
+        }
+        if changed:
+            name, (old, new) = next(iter(changed.items()))
+            more = f" and {len(changed) - 1} more fields" if len(changed) > 1 else ""
+            raise RunDirError(
+                f"the run folder {run.path} belongs to another definition: {name} is {old!r} there and {new!r} here"
+                f"{more}; choose another folder, or train the definition in its config.json."
+            )
+    else:
+        write_whole(run.config, config.to_json().encode())
+
+
+def _finished_before(run: RunDir) -> Outcome | None:
+    lifecycle = [e for e in EventReader(run.events).read_all() if isinstance(e, (RunStarted, RunFinished, RunFailed))]
+    last = lifecycle[-1] if lifecycle else None
+    return "done" if isinstance(last, RunFinished) and last.outcome == "done" else None
+
+
+def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat) -> Outcome:
+    """Train, and put the ending on record whatever it is."""
+    events = EventWriter(run.events)
+    loop: Loop | None = None
+    try:
+        with _signals_as_stop() as asked:
+            try:
+                loop = Loop(config, run, events, heartbeat, asked)
+                loop.run()
+                outcome: Outcome = "done"
+            except Interrupt as interrupt:
+                outcome = interrupt.outcome
+                if loop is not None:
+                    loop.save()
+        events.write(RunFinished(step=loop.step if loop else 0, outcome=outcome))
+        events.sync()
+        return outcome
+    except Exception as error:
+        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        events.write(
+            RunFailed(
+                step=loop.step if loop else 0,
+                error=type(error).__name__,
+                message=message,
+                traceback=traceback.format_exc(),
+            )
+        )
+        raise
+    finally:
+        run.clear_control()
+        events.close()
+
+
+@contextmanager
+def _signals_as_stop() -> Iterator[threading.Event]:
+    """The first SIGTERM or Ctrl+C asks to stop after this step, the second one ends the process."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Loop:
+    """A run in training: everything that a step needs, and what is saved of it."""
+
+    def __init__(
+        self, config: RunConfig, run: RunDir, events: EventWriter, heartbeat: Heartbeat, asked: threading.Event
+    ) -> None:
+        self.config, self.run_dir, self.events, self.heartbeat, self._asked = config, run, events, heartbeat, asked
+        self.step = 0
+        self.best: float | None = None
+        self._score: float | None = None
+        self._nonfinite = 0
+        self.parts: Assembly = assemble(config, self._part, self._log)
+        self.network, self.teacher = self.parts.network, self.parts.teacher
+        self.optimizer = build_optimizer(config.optim, self.network)
+        self.total_steps = self.parts.loader.total_steps
+        per_epoch = self.parts.loader.steps_per_epoch
+        self.validate_every = config.validation.every_steps or per_epoch
+        self.save_every = config.checkpoint.every_steps or per_epoch
+        self._resume()
+
+    def run(self) -> None:
+        """Train from here to the end, validate and save on the way.
+
+        Raises Interrupt when asked to, TrainingError when the losses are not numbers or memory runs out.
+        """
+        runtime = self.parts.runtime
+        self.events.write(
+            RunStarted(
+                step=self.step,
+                total_steps=self.total_steps,
+                config_digest=self.config.digest(),
+                device=runtime.describe(),
+                precision=runtime.precision,
+                pairs=len(self.parts.train),
+                parameters=sum(p.numel() for p in self.network.parameters()),
+            )
+        )
+        began = time.perf_counter()
+        for batch in self.parts.loader.batches(self.step, self.total_steps):
+            self.look_at_control()
+            values = self.train_step(batch)
+            now = time.perf_counter()
+            values["train/pairs_per_s"] = len(batch.rows) / (now - began)
+            if self.step % self.config.runtime.log_every == 0 or self.step == self.total_steps:
+                self.events.write(Metrics(step=self.step, values=values))
+            self.heartbeat.update("training", self.step, self.total_steps, f"loss {values['train/loss']:.3f}")
+            self._validate_and_save()
+            began = time.perf_counter()
+        self._test()
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """One optimiser step on ``batch``; returns what is reported of it."""
+        self.step += 1
+        rate = learning_rate(self.config.optim, self.step, self.total_steps)
+        set_learning_rate(self.optimizer, rate)
+        try:
+            batch = self.parts.to_device(batch)
+            losses, report = self._losses(batch)
+            total = torch.stack(list(losses.values())).sum()
+            total.backward()
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf)
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise self._out_of_memory(batch) from error
+            raise
+        if self._check_finite(total, norm, report):
+            self.optimizer.step()
+            self.network.clamp_logit_scale()
+            if self.teacher is not None:
+                report["diag/teacher_momentum"] = torch.tensor(self.teacher.momentum(self.step, self.total_steps))
+                self.teacher.update(self.network, self.step, self.total_steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        values = {name: float(value) for name, value in report.items()}
+        return {"train/loss": float(total), **values, "train/lr": rate, "train/grad_norm": float(norm)}
+
+    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The weighted loss of each objective, and what to report: the bare losses and the diagnostics."""
+        progress = self.step / self.total_steps
+        with self.parts.runtime.autocast():
+            target = self.teacher.targets(batch) if self.teacher is not None else None
+            output = self.network.forward_student(batch)
+        losses: dict[str, Tensor] = {}
+        report: dict[str, Tensor] = {}
+        for objective in self.parts.objectives:
+            loss, facts = objective(output, target)
+            losses[objective.name] = objective.weight_at(progress) * loss
+            report[f"train/{objective.name}"] = loss.detach()
+            report.update(facts)
+        return losses, report
+
+    def _check_finite(self, total: Tensor, norm: Tensor, report: Mapping[str, Tensor]) -> bool:
+        """Whether this step may be taken; a step that may not is skipped, and too many in a row end the run."""
+        if math.isfinite(float(total)) and math.isfinite(float(norm)):
+            self._nonfinite = 0
+            return True
+        self._nonfinite += 1
+        suspects = [name for name, value in report.items() if not math.isfinite(float(value))] or ["the gradient"]
+        what = f"step {self.step} was skipped: {', '.join(suspects)} not finite"
+        self._log("warning", what)
+        if self._nonfinite >= self.config.runtime.nonfinite_limit:
+            raise TrainingError(
+                f"{what}, for {self._nonfinite} steps in a row. Suspects: learning rate {self.config.optim.learning_rate:g} "
+                f"(try a third), no gradient clipping (optim.clip_norm 1), precision {self.parts.runtime.precision} "
+                "(try fp32), or bad pictures; resume from the last checkpoint after the change in a copy."
+            )
+        return False
+
+    def _out_of_memory(self, batch: Batch) -> TrainingError:
+        """What to say: the batch size that did not fit, and the largest half of it that does."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+        def attempt(size: int) -> None:
+            losses, _ = self._losses(batch.first(size))
+            torch.stack(list(losses.values())).sum().backward()
+            self.optimizer.zero_grad(set_to_none=True)
+
+        size = largest_fitting(attempt, len(batch.rows))
+        remedy = f"{size} fits: set optim.batch_size to {size}" if size else "not even one pair fits"
+        return TrainingError(
+            f"out of memory on {self.parts.runtime.describe()} at step {self.step} with optim.batch_size "
+            f"{len(batch.rows)}; {remedy}, or choose a smaller architecture."
+        )
+
+    def _validate_and_save(self) -> None:
+        last = self.step == self.total_steps
+        improved = False
+        if self.parts.val is not None and (last or self.step % self.validate_every == 0):
+            improved = self._validate()
+        if last or improved or self.step % self.save_every == 0:
+            self.save()
+        self._score = None
+
+    def _validate(self) -> bool:
+        """Judge student and teacher on the validation data; returns whether the run was never better."""
+        assert self.parts.val is not None
+        values, features = self._judge(self.parts.val, "val")
+        self.events.write(Evaluated(step=self.step, values=values))
+        self.events.write(
+            Sample(step=self.step, what="retrieval", content=retrieval_sample(self.parts.val, features))
+        )
+        self._score = best_score(values)
+        improved = self.best is None or self._score > self.best
+        if improved:
+            self.best = self._score
+        return improved
+
+    def _test(self) -> None:
+        if self.parts.test is not None:
+            values, _ = self._judge(self.parts.test, "test")
+            self.events.write(Evaluated(step=self.step, values=values))
+
+    def _judge(self, dataset: PairDataset, split: str) -> tuple[dict[str, float], dict[str, Features]]:
+        networks = {"student": self.network} | ({"teacher": self.teacher.network} if self.teacher else {})
+        batch = self.config.validation.batch_size
+        return validate(networks, dataset, self.parts.runtime, split, batch, self._part)
+
+    def save(self) -> None:
+        """Save the whole state after this step."""
+        self.heartbeat.update("saving", self.step, self.total_steps)
+        buffers = {f"objectives.{key}": value for key, value in self.parts.objectives.state_dict().items()}
+        state = {**checkpoint.optimizer_tensors(self.optimizer), **buffers, **checkpoint.rng_tensors()}
+        tensors = checkpoint.CheckpointState(
+            student=self.network.state_dict(),
+            teacher=self.teacher.state_dict() if self.teacher is not None else {},
+            state=state,
+        )
+        info = checkpoint.CheckpointInfo(
+            step=self.step,
+            total_steps=self.total_steps,
+            config=self.config.model_dump(mode="json"),
+            model=self.parts.model_cfg,
+            score=self._score,
+            best_score=self.best,
+        )
+        self.events.sync()
+        name, best = checkpoint.save(self.run_dir, info, tensors, self.config.checkpoint.keep)
+        self.events.write(CheckpointSaved(step=self.step, name=name, best=best))
+
+    def _resume(self) -> None:
+        found = checkpoint.newest_whole(self.run_dir, self.parts.runtime.device)
+        if found is None:
+            return
+        info, tensors = found
+        if info.total_steps != self.total_steps:
+            raise TrainingError(
+                f"{self.run_dir.path} was planned for {info.total_steps} steps and its data now make "
+                f"{self.total_steps}; the training data {self.config.data.train} changed. Restore them, or start anew."
+            )
+        self.network.load_state_dict(tensors.student)
+        if self.teacher is not None:
+            self.teacher.load_state_dict(tensors.teacher)
+        checkpoint.restore_optimizer(self.optimizer, tensors.state)
+        prefix = "objectives."
+        buffers = {k.removeprefix(prefix): v for k, v in tensors.state.items() if k.startswith(prefix)}
+        self.parts.objectives.load_state_dict(buffers)
+        checkpoint.restore_rng(tensors.state)
+        self.step, self.best = info.step, info.best_score
+
+    def look_at_control(self) -> None:
+        """Raise Interrupt when ``control`` or a signal asks for it."""
+        what = self.run_dir.asked()
+        if what == "pause":
+            raise Interrupt("paused")
+        if what == "stop" or self._asked.is_set():
+            raise Interrupt("stopped")
+
+    def _part(self, doing: str, done: int, total: int) -> None:
+        """Progress inside a long piece of work, which may be interrupted too."""
+        self.heartbeat.part(doing, done, total)
+        self.look_at_control()
+
+    def _log(self, level: str, message: str) -> None:
+        self.events.write(Log(level="warning" if level == "warning" else "info", message=message))

@@ -1,0 +1,130 @@
+"""Ctrl+K: one box that finds any action, run or place by a few of its letters.
+
+Flow: the main window hands over what there is at this moment; the palette ranks it as one types and does what is
+chosen. It closes on Escape or a click elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that can be done: its title, what it is (with its shortcut), and the doing."""
+
+    title: str
+    hint: str
+    run: Callable[[], object]
+
+
+def match(words: str, text: str) -> float | None:
+    """How well ``text`` answers ``words``: higher is better, None when a letter is missing.
+
+    All letters must occur in order; runs of letters and the starts of words count for more.
+    """
+    needle, hay = words.casefold().split(), text.casefold()
+    score = 0.0
+    for word in needle:
+        found = hay.find(word)
+        if found >= 0:
+            score += 10.0 + (5.0 if found == 0 or not hay[found - 1].isalnum() else 0.0) - found / 100
+            continue
+        scattered = _scattered(word, hay)
+        if scattered is None:
+            return None
+        score += scattered
+    return score - len(text) / 1000
+
+
+def _scattered(word: str, hay: str) -> float | None:
+    at, score = -1, 0.0
+    for letter in word:
+        following = hay.find(letter, at + 1)
+        if following < 0:
+            return None
+        starts = following == 0 or not hay[following - 1].isalnum()
+        score += 1.0 if following == at + 1 or starts else 0.2
+        at = following
+    return score
+
+
+class CommandPalette(QFrame):
+    """A popup with a line to type in and what fits it, best first."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self.setObjectName("command_palette")
+        self.setAccessibleName("Find an action, a run or a place")
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.line = QLineEdit(self)
+        self.line.setPlaceholderText("Find an action, a run or a place…")
+        self.line.setAccessibleName("What to find")
+        self.line.setClearButtonEnabled(True)
+        self.list = QListWidget(self)
+        self.list.setAccessibleName("What was found")
+        self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.list.setUniformItemSizes(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.addWidget(self.line)
+        layout.addWidget(self.list)
+        self._entries: Sequence[Entry] = ()
+        self.line.textChanged.connect(self._fill)
+        self.line.installEventFilter(self)
+        self.list.itemClicked.connect(self._choose)
+
+    def open(self, entries: Sequence[Entry]) -> None:
+        """Show over the parent's top, offering ``entries``."""
+        self._entries = entries
+        self.line.clear()
+        self._fill()
+        parent = self.parentWidget()
+        width = min(640, max(320, parent.width() - 64))
+        self.resize(width, min(440, max(200, parent.height() - 96)))
+        self.move(parent.mapToGlobal(QPoint((parent.width() - width) // 2, 48)))
+        self.show()
+        self.line.setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def _fill(self) -> None:
+        words = self.line.text()
+        scored = ((match(words, f"{entry.title} {entry.hint}"), entry) for entry in self._entries)
+        found = [(score, entry) for score, entry in scored if score is not None]
+        found.sort(key=lambda pair: -pair[0])
+        self.list.clear()
+        for _, entry in found[:_SHOWN]:
+            item = QListWidgetItem(f"{entry.title}   ·   {entry.hint}" if entry.hint else entry.title)
+            item.setData(Qt.ItemDataRole.UserRole, entry)
+            self.list.addItem(item)
+        if not found:
+            item = QListWidgetItem("Nothing fits. Fewer letters find more.")
+            item.setFlags(Qt.ItemFlag.NoItemFlags)
+            self.list.addItem(item)
+        self.list.setCurrentRow(0 if found else -1)
+
+    def _choose(self, item: QListWidgetItem | None) -> None:
+        entry = item.data(Qt.ItemDataRole.UserRole) if item else None
+        if isinstance(entry, Entry):
+            self.hide()
+            entry.run()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Arrows move through the list while the typing goes on; Enter does what is chosen."""
+        if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            steps = {Qt.Key.Key_Down: 1, Qt.Key.Key_Up: -1, Qt.Key.Key_PageDown: 8, Qt.Key.Key_PageUp: -8}
+            step = steps.get(Qt.Key(event.key()))
+            if step is not None:
+                row = min(max(self.list.currentRow() + step, 0), self.list.count() - 1)
+                self.list.setCurrentRow(row)
+                return True
+            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+                self._choose(self.list.currentItem())
+                return True
+        return super().eventFilter(watched, event)

@@ -1,0 +1,80 @@
+"""The colours of the window, light and dark: surfaces, text, one accent, states and the palette of runs.
+
+Flow: ``theme`` picks one ``Colors`` by the system's scheme; widgets ask the theme, never this module's instances.
+The run palette derives from Okabe and Ito (2008), "Color universal design": its hues stay apart for people with
+colour blindness; each is shifted in lightness until it holds 3:1 contrast on the background it is drawn on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Colors:
+    """One scheme; every value is ``#rrggbb``."""
+
+    window: str  # behind everything
+    surface: str  # cards, plots, lists
+    raised: str  # buttons, hovered rows
+    border: str
+    strong_border: str  # of controls, 3:1 on the surface
+    text: str
+    muted: str  # secondary text, 4.5:1
+    accent: str  # fills that carry white text
+    accent_text: str  # accent as text or line
+    on_accent: str
+    selection: str  # background of selected rows
+    good: str
+    warning: str
+    error: str
+    good_fill: str
+    warning_fill: str
+    error_fill: str
+    info_fill: str
+    runs: tuple[str, ...]
+
+
+LIGHT = Colors(
+    window="#f4f5f7",
+    surface="#ffffff",
+    raised="#eceef1",
+    border="#dadee3",
+    strong_border="#8b949e",
+    text="#1b1f24",
+    muted="#59636e",
+    accent="#1a66d0",
+    accent_text="#1a5fc4",
+    on_accent="#ffffff",
+    selection="#d6e6fb",
+    good="#0a7b57",
+    warning="#8f5700",
+    error="#c22f1f",
+    good_fill="#e0f4ec",
+    warning_fill="#fdf1d9",
+    error_fill="#fde8e5",
+    info_fill="#e3eefc",
+    runs=("#0072b2", "#d55e00", "#008a63", "#b4508d", "#a87400", "#3c97d3", "#7c4a2d", "#454b54"),
+)
+
+DARK = Colors(
+    window="#15181c",
+    surface="#1c2025",
+    raised="#282d34",
+    border="#31373f",
+    strong_border="#6e7781",
+    text="#e3e7ec",
+    muted="#9ba5b0",
+    accent="#2b72dc",
+    accent_text="#76b1ff",
+    on_accent="#ffffff",
+    selection="#22406b",
+    good="#3ecf9d",
+    warning="#f0b13c",
+    error="#ff8474",
+    good_fill="#16332a",
+    warning_fill="#372c14",
+    error_fill="#3d1f1c",
+    info_fill="#1b2d47",
+    runs=("#3d9be0", "#f5803a", "#25b58a", "#e48cc3", "#e3ac1f", "#97d2fb", "#b98a66", "#c9cfd6"),
+)

@@ -1,0 +1,64 @@
+"""Numbers as people read them: durations, SI prefixes, values of curves. Locale-free, so that logs and screens agree."""
+
+from __future__ import annotations
+
+import math
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def duration(seconds: float) -> str:
+    """``9 s``, ``1 min 10 s``, ``2 h 5 min``, ``3 d 4 h``; ``-`` when it is not known."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return "–"
+    whole = round(seconds)
+    for size, name, small_size, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // small_size
+            return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
+    return f"{whole} s"
+
+
+def clock(seconds: float) -> str:
+    """A point on a time axis: ``0:09``, ``1:10``, ``2:05:00``."""
+    sign, whole = ("-" if seconds < 0 else ""), round(abs(seconds))
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    return f"{sign}{hours}:{minutes:02}:{rest:02}" if hours else f"{sign}{minutes}:{rest:02}"
+
+
+def count(number: float) -> str:
+    """A whole number with thin thousands, ``12 345``; ``1.23 M`` from ten million on."""
+    if abs(number) >= 1e7:
+        for size, prefix in _PREFIXES:
+            if abs(number) >= size:
+                return f"{number / size:.3g} {prefix}"
+    return f"{round(number):,}".replace(",", "\u2009")
+
+
+def value(number: float, unit: str = "") -> str:
+    """A value with four significant digits and its unit: ``0.03125``, ``1.5e-05``, ``12.3 k``, ``nan``.
+
+    With ``unit="%"`` a share of 0 to 1 becomes per cent.
+    """
+    if math.isnan(number):
+        return "nan"
+    if math.isinf(number):
+        return "∞" if number > 0 else "-∞"
+    if unit == "%":
+        return f"{number * 100:.1f} %"
+    text = _plain(number)
+    return f"{text} {unit}" if unit else text
+
+
+def _plain(number: float) -> str:
+    size = abs(number)
+    if size == 0:
+        return "0"
+    if size < 1e-3:
+        return f"{number:.3e}".replace("e-0", "e-")
+    if size >= 1e5:
+        for scale, prefix in _PREFIXES:
+            if size >= scale and size < scale * 1e3:
+                return f"{number / scale:.4g} {prefix}"
+        return f"{number:.3e}".replace("e+", "e")
+    return f"{number:.4g}" if size < 1e4 else f"{number:.0f}"
