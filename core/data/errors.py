@@ -1,0 +1,46 @@
+"""What goes wrong with data, said to the user in one sentence. Every module of this package raises these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHOWN = 20  # bad rows listed in a message
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the file, the value and the remedy."""
+
+
+class PictureError(ValueError):
+    """A picture that cannot be read; the message is the reason alone, without the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that is skipped: where it stands, and why it cannot be used."""
+
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+def listing(bad: Sequence[BadRow], shown: int = SHOWN) -> str:
+    """The first ``shown`` bad rows, one a line, and how many more there are."""
+    lines = [f"  {row}" for row in bad[:shown]]
+    if len(bad) > shown:
+        lines.append(f"  and {len(bad) - shown} more")
+    return "\n".join(lines)
+
+
+def check_bad_share(origin: str, bad: Sequence[BadRow], total: int, max_share: float) -> None:
+    """DataError with the list when more than ``max_share`` of ``total`` rows are bad, or all of them."""
+    if total and len(bad) >= total:
+        raise DataError(f"None of the {total} rows of {origin} can be used:\n{listing(bad)}")
+    if total and len(bad) / total > max_share:
+        raise DataError(
+            f"{len(bad)} of the {total} rows of {origin} cannot be used, more than the {max_share:.1%} allowed; "
+            f"mend them, or raise data.max_bad_share:\n{listing(bad)}"
+        )
