@@ -1,0 +1,55 @@
+"""What a place is for while it is empty, and the one next step."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+
+from sdgui.widgets.theme import SPACE, set_role, theme
+
+
+class EmptyState(QWidget):
+    """Icon, title, a sentence or two, and at most one button; ``activated`` fires on it."""
+
+    activated = Signal()
+
+    def __init__(
+        self, icon: str, title: str, text: str, button: str = "", shortcut: str = "", parent: QWidget | None = None
+    ) -> None:
+        """``icon`` is a qtawesome name (``ph.chart-line``); ``shortcut`` is shown beside the button, not installed."""
+        super().__init__(parent)
+        self._icon_name = icon
+        self._picture = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
+        self._title = QLabel(title, alignment=Qt.AlignmentFlag.AlignCenter)
+        self._text = QLabel(text, alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True)
+        self._text.setMaximumWidth(60 * SPACE)
+        self._text.setMinimumWidth(30 * SPACE)
+        self._button = QPushButton()
+        self._button.clicked.connect(self.activated)
+        set_role(self._title, "heading")
+        set_role(self._text, "muted")
+        set_role(self._button, "primary")
+        layout = QVBoxLayout(self)
+        layout.setSpacing(SPACE)
+        layout.addStretch(2)
+        for widget in (self._picture, self._title, self._text):
+            layout.addWidget(widget, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addSpacing(SPACE)
+        layout.addWidget(self._button, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addStretch(3)
+        self.set_content(title, text, button, shortcut)
+        theme().changed.connect(self._restyle)
+        self._restyle()
+
+    def set_content(self, title: str, text: str, button: str = "", shortcut: str = "") -> None:
+        """Say something else; an empty ``button`` hides it."""
+        self._title.setText(title)
+        self._text.setText(text)
+        self._button.setText(f"{button}   {shortcut}" if shortcut else button)
+        self._button.setVisible(bool(button))
+        self._button.setToolTip(shortcut)
+        self.setAccessibleName(title)
+        self.setAccessibleDescription(text)
+
+    def _restyle(self) -> None:
+        self._picture.setPixmap(theme().icon(self._icon_name, "strong_border").pixmap(6 * SPACE, 6 * SPACE))

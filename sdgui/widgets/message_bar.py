@@ -1,0 +1,118 @@
+"""A message where it happened: one sentence, details that fold out, copy, and at most one remedy to press.
+
+Flow: a panel keeps one bar at its top and calls ``show_message``; nothing is modal.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from sdgui.widgets.theme import SPACE, set_role, theme
+
+Level = Literal["info", "warning", "error"]
+_ICONS = {"info": "ph.info-fill", "warning": "ph.warning-fill", "error": "ph.x-circle-fill"}
+_COLORS = {"info": "accent_text", "warning": "warning", "error": "error"}
+
+
+class MessageBar(QFrame):
+    """Hidden until there is something to say. ``action_triggered`` fires on the remedy, ``dismissed`` on closing."""
+
+    action_triggered = Signal()
+    dismissed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._level: Level = "info"
+        self._icon = QLabel()
+        self._text = QLabel(wordWrap=True)
+        self._text.setTextFormat(Qt.TextFormat.PlainText)
+        self._text.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self._action = QPushButton()
+        self._action.clicked.connect(self.action_triggered)
+        self._fold = QPushButton("Details", checkable=True)
+        set_role(self._fold, "flat")
+        self._copy = QToolButton(toolTip="Copy message and details", accessibleName="Copy message and details")
+        self._close = QToolButton(toolTip="Dismiss", accessibleName="Dismiss message")
+        for button in (self._copy, self._close):
+            set_role(button, "flat")
+        self._details = QPlainTextEdit(readOnly=True, accessibleName="Details")
+        self._details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self._details.setMaximumHeight(25 * SPACE)
+        self._fold.toggled.connect(self._unfold)
+        self._copy.clicked.connect(self._copy_all)
+        self._close.clicked.connect(self._dismiss)
+        row = QHBoxLayout()
+        row.setSpacing(SPACE)
+        row.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
+        row.addWidget(self._text, 1)
+        for widget in (self._action, self._fold, self._copy, self._close):
+            row.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
+        layout.setSpacing(SPACE // 2)
+        layout.addLayout(row)
+        layout.addWidget(self._details)
+        theme().changed.connect(self._restyle)
+        self.hide()
+
+    def show_message(self, level: Level, text: str, details: str = "", action: str = "") -> None:
+        """Say ``text``; ``details`` (a traceback, the end of stderr) fold out; ``action`` is the remedy's button."""
+        self._level = level
+        self._text.setText(text)
+        self._details.setPlainText(details)
+        self._fold.setVisible(bool(details))
+        self._fold.setChecked(False)
+        self._unfold(False)
+        self._action.setText(action)
+        self._action.setVisible(bool(action))
+        self.setAccessibleName(f"{level}: {text}")
+        self._restyle()
+        self.show()
+
+    def clear(self) -> None:
+        """Nothing to say any more."""
+        self.hide()
+        self._text.clear()
+        self._details.clear()
+
+    @property
+    def text(self) -> str:
+        return self._text.text()
+
+    def _unfold(self, shown: bool) -> None:
+        self._details.setVisible(shown)
+        self._fold.setText("Hide details" if shown else "Details")
+
+    def _copy_all(self) -> None:
+        parts = (self._text.text(), self._details.toPlainText())
+        QGuiApplication.clipboard().setText("\n\n".join(part for part in parts if part))
+        self._copy.setIcon(theme().icon("ph.check"))
+        QTimer.singleShot(1500, self, self._restyle)
+
+    def _dismiss(self) -> None:
+        self.clear()
+        self.dismissed.emit()
+
+    def _restyle(self) -> None:
+        colors = theme().colors
+        line = getattr(colors, _COLORS[self._level])
+        fill = getattr(colors, f"{self._level}_fill")
+        self.setStyleSheet(f"MessageBar {{ background: {fill}; border: 1px solid {line}; border-radius: 8px; }}")
+        self._icon.setPixmap(theme().icon(_ICONS[self._level], _COLORS[self._level]).pixmap(20, 20))
+        self._copy.setIcon(theme().icon("ph.copy"))
+        self._close.setIcon(theme().icon("ph.x"))

@@ -1,0 +1,168 @@
+"""One line that says what is being done, how far it is and how long it will take, with a cancel button.
+
+Flow: whoever does long work (training, indexing, encoding, downloading) calls ``start``, ``advance`` and ``finish``;
+``cancelled`` asks them to stop, and the strip says so until they do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QToolButton, QWidget
+
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.formats import count, duration
+from sdgui.widgets.theme import SPACE, set_role, theme
+
+_HALF_LIFE = 15.0  # s; the rate forgets half of what it saw this long ago
+_MIN_ELAPSED = 1.0  # s; no forecast from less
+
+
+class TimeLeft:
+    """Forecasts the rest from progress seen so far: a rate averaged with a half-life, so that it follows changes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything; the next ``update`` is the beginning."""
+        self._began: float | None = None
+        self._last = 0.0
+        self._done = 0.0
+        self._rate = 0.0
+        self._weight = 0.0
+
+    def update(self, done: float) -> None:
+        """``done`` of the work's units are finished now. Going back (a restart of the work) starts anew."""
+        now = self._clock()
+        if self._began is None or done < self._done:
+            self.restart()
+            self._began, self._last, self._done = now, now, done
+            return
+        elapsed = now - self._last
+        if elapsed <= 0 or done == self._done:
+            return
+        keep = 0.5 ** (elapsed / _HALF_LIFE)
+        self._rate = keep * self._rate + (1 - keep) * (done - self._done) / elapsed
+        self._weight = keep * self._weight + (1 - keep)  # debiases the first seconds
+        self._last, self._done = now, done
+
+    def seconds(self, total: float) -> float | None:
+        """Seconds left until ``total``; None while there is too little to tell."""
+        if self._began is None or self._weight <= 0 or self._last - self._began < _MIN_ELAPSED:
+            return None
+        rate = self._rate / self._weight
+        return max(0.0, (total - self._done) / rate - (self._clock() - self._last)) if rate > 0 else None
+
+
+class ProgressStrip(QWidget):
+    """Hidden while idle. ``cancelled`` fires once per work, on the cancel button."""
+
+    cancelled = Signal()
+
+    def __init__(self, parent: QWidget | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(parent)
+        self._time_left = TimeLeft(clock)
+        self._told_left: float | None = None
+        self._done, self._total, self._unit = 0.0, 0.0, ""
+        self._cancelling = False
+        self._what = ElidedLabel()
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._bar.setMinimumWidth(12 * SPACE)
+        self._bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._figures = QLabel()
+        set_role(self._figures, "muted")
+        self._cancel = QToolButton()
+        self._cancel.setToolTip("Cancel")
+        self._cancel.setAccessibleName("Cancel")
+        set_role(self._cancel, "flat")
+        self._cancel.clicked.connect(self._ask_to_cancel)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE // 2)
+        layout.setSpacing(SPACE)
+        layout.addWidget(self._what, 3)
+        layout.addWidget(self._bar, 2)
+        layout.addWidget(self._figures)
+        layout.addWidget(self._cancel)
+        self._tick = QTimer(self)
+        self._tick.setInterval(1000)
+        self._tick.timeout.connect(self._show)
+        theme().changed.connect(self._restyle)
+        self._restyle()
+        self.hide()
+
+    def start(self, what: str, total: float = 0, unit: str = "", cancellable: bool = True) -> None:
+        """Begin: ``what`` in words ("Indexing pictures"); ``total`` 0 while it is unknown (the bar then wanders)."""
+        self._time_left.restart()
+        self._told_left = None
+        self._cancelling = False
+        self._what.setText(what)
+        self._total, self._unit, self._done = total, unit, 0.0
+        self._cancel.setVisible(cancellable)
+        self._cancel.setEnabled(True)
+        self._time_left.update(0)
+        self._show()
+        self.show()
+        self._tick.start()
+
+    def advance(
+        self, done: float, total: float | None = None, what: str | None = None, left: float | None = None
+    ) -> None:
+        """``done`` of ``total`` units; ``left`` seconds when the worker knows better than our own forecast."""
+        if total is not None:
+            self._total = total
+        if what is not None and not self._cancelling:
+            self._what.setText(what)
+        self._done = done
+        self._told_left = left
+        self._time_left.update(done)
+        self._show()
+
+    def finish(self, message: str = "") -> None:
+        """The work ended. The strip hides, or with a ``message`` stays with it until the next ``start``."""
+        self._tick.stop()
+        self._cancel.hide()
+        self._bar.setVisible(not message)
+        self._figures.setText("")
+        self._what.setText(message)
+        self.setVisible(bool(message))
+
+    @property
+    def text(self) -> str:
+        """What the strip says, as one sentence."""
+        return " · ".join(part for part in (self._what.text(), self._figures.text()) if part)
+
+    def _ask_to_cancel(self) -> None:
+        self._cancelling = True
+        self._cancel.setEnabled(False)
+        self._what.setText("Cancelling …")
+        self.cancelled.emit()
+
+    def _show(self) -> None:
+        self._bar.setVisible(True)
+        known = self._total > 0
+        self._bar.setRange(0, 1000 if known else 0)
+        if known:
+            self._bar.setValue(min(1000, int(1000 * self._done / self._total)))
+        self._figures.setText(" · ".join(self._figure_parts(known)))
+        self._figures.setVisible(bool(self._figures.text()))
+        self.setAccessibleName(f"Progress: {self.text}")
+
+    def _figure_parts(self, known: bool) -> list[str]:
+        unit = f" {self._unit}" if self._unit else ""
+        if not known:
+            return [f"{count(self._done)}{unit}"] if self._done else []
+        parts = [f"{min(100, int(100 * self._done / self._total))} %"]
+        if self._unit:
+            parts.append(f"{count(self._done)} of {count(self._total)}{unit}")
+        left = self._told_left if self._told_left is not None else self._time_left.seconds(self._total)
+        if left is not None and self._done < self._total:
+            parts.append(f"{duration(left)} left")
+        return parts
+
+    def _restyle(self) -> None:
+        self._cancel.setIcon(theme().icon("ph.x"))
