@@ -1,0 +1,187 @@
+"""One picture file to RGB pixels, whatever users have: alpha, palettes, CMYK, 16 bit, EXIF rotation, animations.
+
+Flow: the cache (or, streaming, the data set) decodes with ``decode``; views are cut from its result.
+
+Only the formats listed here are tried, by their first bytes and not by their names, and a picture's size is checked
+from its header before anything is decoded. Pillow's global state is neither changed nor relied on.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from core.data.errors import PictureError
+
+Pixels = npt.NDArray[np.uint8]
+
+# Not among them: formats that run a program (EPS) or have no signature to tell them by (TGA).
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
+LONGEST = 8  # times the shorter side; of a longer strip the middle is kept
+DRAFT = 2  # a JPEG may be decoded at a fraction of its size, but no smaller than so many times the wanted one
+REDUCING_GAP = 3.0  # Pillow first shrinks by whole factors down to so many times the wanted size
+ORIENTATION = 0x0112  # EXIF tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's decoders raise on broken files, found by feeding them such files; warnings when they are errors.
+_BROKEN = (
+    OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+    MemoryError, struct.error, zlib.error, Image.DecompressionBombError, Warning,
+)  # fmt: skip
+
+
+def decode(path: str | Path, shorter_side: int | None, max_megapixels: int) -> Pixels:
+    """The picture in ``path`` as (H, W, 3) uint8, its shorter side resized to ``shorter_side`` (None: as it is).
+
+    Small pictures are scaled up, so that a model's input is defined; strips are cut to 8 times their shorter side.
+    Raises PictureError with the reason.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            image = _open(file)
+            _check_size(image, max_megapixels)
+            if shorter_side is not None:
+                _draft(image, shorter_side)
+            turn = None
+            image.load()
+            # Pillow turns TIFF pictures itself while loading.
+            if image.format != "TIFF":
+                turn = TURNS.get(_orientation(image))
+            plain = _without_oddities(image)
+    except _BROKEN as error:
+        raise PictureError(_reason(error)) from error
+    if shorter_side is not None:
+        plain = _resize(plain, shorter_side)
+    if turn is not None:
+        plain = plain.transpose(turn)
+    return np.asarray(_on_white(plain))
+
+
+def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int) -> int:
+    """Bytes that ``decode`` will make of ``path``, told from the header alone. Raises PictureError."""
+    try:
+        with Path(path).open("rb") as file:
+            image = _open(file)
+            _check_size(image, max_megapixels)
+    except _BROKEN as error:
+        raise PictureError(_reason(error)) from error
+    short, long = sorted(image.size)
+    return 3 * shorter_side * min(round(long * shorter_side / short), LONGEST * shorter_side)
+
+
+def _open(file: BinaryIO) -> ImageFile.ImageFile:
+    """The picture with its header read. ``Image.open`` would judge its size by a limit that is global."""
+    if not Image.OPEN.keys() >= set(FORMATS):
+        Image.init()
+    start = file.read(16)
+    if not start:
+        raise PictureError("the file is empty")
+    for name in FORMATS:
+        if name not in Image.OPEN:  # a Pillow built without it
+            continue
+        make, accepts = Image.OPEN[name]
+        if accepts is None or accepts(start) is True:
+            file.seek(0)
+            return make(file, "")
+    kind = " (it looks like a video or HEIC)" if start[4:8] == b"ftyp" else ""
+    raise PictureError(f"it is not a picture in a known format{kind}; known are {', '.join(FORMATS)}")
+
+
+def _check_size(image: Image.Image, max_megapixels: int) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise PictureError("it has no pixels")
+    if width * height > max_megapixels * 1_000_000:
+        raise PictureError(
+            f"it has {width} x {height} pixels, more than data.max_megapixels allows ({max_megapixels} million)"
+        )
+
+
+def _draft(image: Image.Image, shorter_side: int) -> None:
+    """Let a JPEG be decoded at 1/2, 1/4 or 1/8 where that still leaves twice what is wanted."""
+    scale = DRAFT * shorter_side / min(image.size)
+    if scale < 1 and image.format in ("JPEG", "MPO"):
+        width, height = image.size
+        image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 (upright) where there is none or it is unreadable."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except _BROKEN:
+        return 1  # broken EXIF is no reason to do without a picture
+    return value if isinstance(value, int) else 1
+
+
+def _without_oddities(image: Image.Image) -> Image.Image:
+    """The picture as RGB or RGBA."""
+    if image.mode in ("RGB", "RGBA"):
+        if image.mode == "RGB" and "transparency" in image.info:
+            return image.convert("RGBA")
+        return image
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _from_deep_grey(image)
+    if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        return image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _from_deep_grey(image: Image.Image) -> Image.Image:
+    """16 bit, 32 bit and floating point grey scaled to 8 bits; white is the type's (or the picture's) largest."""
+    values = np.asarray(image).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise PictureError("it has pixels that are no numbers")
+    if image.mode == "F":
+        white = next((limit for limit in (1.0, 255.0, 65535.0) if values.max() <= limit), float(values.max()))
+    else:
+        white = max(65535.0, float(values.max()))
+    grey = Image.fromarray(np.clip(np.rint(values * (255.0 / white)), 0, 255).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):  # a PNG may name one grey that is transparent
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+        return grey.convert("RGBA")
+    return grey.convert("RGB")
+
+
+def _resize(image: Image.Image, shorter_side: int) -> Image.Image:
+    """Antialiased resize (alpha weighs the colours), of the middle when the picture is a long strip."""
+    width, height = image.size
+    kept_width, kept_height = min(width, LONGEST * height), min(height, LONGEST * width)
+    left, top = (width - kept_width) / 2, (height - kept_height) / 2
+    box = (left, top, left + kept_width, top + kept_height)
+    scale = shorter_side / min(kept_width, kept_height)
+    size = (max(shorter_side, round(kept_width * scale)), max(shorter_side, round(kept_height * scale)))
+    if size == image.size:
+        return image
+    return image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=REDUCING_GAP)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, PictureError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be opened: {error.strerror}"
+    return f"it is broken or cut off: {str(error) or type(error).__name__}"
