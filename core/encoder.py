@@ -17,10 +17,10 @@ from torch import Tensor
 from core import checkpoint
 from core.config import RunConfig
 from core.data.dataset import PairDataset
-from core.data.loader import evaluation_batches
+from core.data.loader import evaluation_batches, evaluation_texts
 from core.model.network import Network, build_network
 from core.rundir import RunDir
-from core.runtime import Runtime
+from core.runtime import Runtime, RuntimeUnavailable, set_up
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done and of how many; may raise to end the work."""
@@ -32,27 +32,30 @@ class Features:
 
     images: Tensor  # (N, D) float32
     texts: Tensor  # (M, D) float32
-    text_to_image: Tensor  # (M,) int64, the picture that each caption belongs to
+    text_to_image: Tensor  # (M,) int64, position among ``images`` of the picture that each caption belongs to
+    rows: Tensor  # (N,) int64, the data set's row of each picture
 
 
 def encode_dataset(network: Network, dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress) -> Features:
-    """Every picture (resized and centre-cropped) and every caption of ``dataset``, on the CPU."""
+    """Every readable picture (resized and centre-cropped) and its captions, on the CPU."""
     was_training = network.training
     network.eval()
     try:
-        images = []
-        done = 0
-        for pictures in evaluation_batches(dataset, network.image_size, batch):
+        rows, images, done = [], [], 0
+        for chunk, pictures in evaluation_batches(dataset, network.image_size, batch):
+            rows.append(chunk)
             images.append(encode_images(network, pictures, runtime))
-            done += len(pictures)
+            done += len(chunk)
             progress("encoding pictures", done, len(dataset))
+        row = torch.cat(rows)
+        tokens, owner = evaluation_texts(dataset, row)
         texts = []
-        for start in range(0, len(dataset.tokens), batch):
-            texts.append(encode_tokens(network, dataset.tokens[start : start + batch], runtime))
-            progress("encoding captions", start + len(texts[-1]), len(dataset.tokens))
+        for start in range(0, len(tokens), batch):
+            texts.append(encode_tokens(network, tokens[start : start + batch], runtime))
+            progress("encoding captions", min(start + batch, len(tokens)), len(tokens))
     finally:
         network.train(was_training)
-    return Features(torch.cat(images), torch.cat(texts), dataset.caption_rows)
+    return Features(torch.cat(images), torch.cat(texts), owner, row)
 
 
 @torch.no_grad()
@@ -84,20 +87,26 @@ class Loaded:
     name: str
     step: int
     config: RunConfig
+    runtime: Runtime
     networks: dict[str, Network]
 
 
-def load_checkpoint(run: RunDir, which: str, runtime: Runtime) -> Loaded:
+def load_checkpoint(run: RunDir, which: str) -> Loaded:
     """Student and teacher of checkpoint ``which`` ("best", "last", a step or a name) in eval mode.
 
+    They compute in the precision they were trained with, on the run's device or, elsewhere, on what is here.
     Raises CheckpointError when there is none, or it is damaged.
     """
     name = checkpoint.resolve(run, which)
     info = checkpoint.read_info(run, name)
     config = RunConfig.model_validate(info.config)
+    try:
+        runtime = set_up(config.runtime)
+    except RuntimeUnavailable:
+        runtime = set_up(config.runtime.model_copy(update={"device": "auto"}))
     networks = {}
     for weights in checkpoint.weights_in(run, name):
         network = build_network(config, dict(info.model)).to(runtime.device)
         network.load_state_dict(checkpoint.load_weights(run, name, weights, runtime.device))
         networks[weights] = network.eval()
-    return Loaded(run, name, info.step, config, networks)
+    return Loaded(run, name, info.step, config, runtime, networks)

@@ -254,7 +254,7 @@ class Loop:
         self._nonfinite += 1
         suspects = [name for name, value in report.items() if not math.isfinite(float(value))] or ["the gradient"]
         what = f"step {self.step} was skipped: {', '.join(suspects)} not finite"
-        self._log("warning", what)
+        self._log(what)
         if self._nonfinite >= self.config.runtime.nonfinite_limit:
             raise TrainingError(
                 f"{what}, for {self._nonfinite} steps in a row. Suspects: learning rate {self.config.optim.learning_rate:g} "
@@ -367,5 +367,5 @@ class Loop:
         self.heartbeat.part(doing, done, total)
         self.look_at_control()
 
-    def _log(self, level: str, message: str) -> None:
-        self.events.write(Log(level="warning" if level == "warning" else "info", message=message))
+    def _log(self, message: str) -> None:
+        self.events.write(Log(level="warning", message=message))

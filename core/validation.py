@@ -42,16 +42,19 @@ def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> 
     sample: dict[str, Any] = {}
     for weights, encoded in features.items():
         M = len(encoded.texts)
+        rows, owner = encoded.rows.tolist(), encoded.text_to_image.tolist()
+        paths = [str(dataset.path(row)) for row in rows]
+        captions = [caption for row in rows for caption in dataset.captions_of(row)]
         chosen = sorted({round(i * (M - 1) / max(1, _SAMPLE_CAPTIONS - 1)) for i in range(min(M, _SAMPLE_CAPTIONS))})
         scores = encoded.texts[chosen] @ encoded.images.T  # (captions, N)
         best = scores.topk(min(_SAMPLE_HITS, scores.shape[1]), dim=1)
         sample[weights] = [
             {
-                "caption": dataset.captions[caption],
-                "image": str(dataset.paths[int(encoded.text_to_image[caption])]),
+                "caption": captions[caption],
+                "image": paths[owner[caption]],
                 "hits": [
-                    {"image": str(dataset.paths[row]), "score": score, "true": row == int(encoded.text_to_image[caption])}
-                    for row, score in zip(best.indices[i].tolist(), best.values[i].tolist(), strict=True)
+                    {"image": paths[picture], "score": score, "true": picture == owner[caption]}
+                    for picture, score in zip(best.indices[i].tolist(), best.values[i].tolist(), strict=True)
                 ],
             }
             for i, caption in enumerate(chosen)

@@ -1,0 +1,78 @@
+"""A definition turned into live parts: data opened, networks built, ready for the loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.config import RunConfig, validate
+from core.data.batch import Batch
+from core.data.dataset import Log, PairDataset, Progress, open_dataset
+from core.data.loader import Loader
+from core.errors import UserError
+from core.model.network import Network, build_network
+from core.model.teacher import EmaTeacher, build_teacher
+from core.model.towers import load_pretrained, resolve_architecture
+from core.objectives.build import build_objectives
+from core.runtime import Runtime, set_up
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What a run is made of."""
+
+    runtime: Runtime
+    model_cfg: dict[str, Any]  # the open_clip model configuration, kept with each checkpoint
+    network: Network  # the student
+    teacher: EmaTeacher | None
+    objectives: nn.ModuleList
+    train: PairDataset
+    val: PairDataset | None
+    test: PairDataset | None
+    loader: Loader
+
+    def to_device(self, batch: Batch) -> Batch:
+        """The batch where the networks are; the copy overlaps with computing on a GPU."""
+        if self.runtime.device.type == "cpu":
+            return batch
+        return batch.map(lambda tensor: tensor.to(self.runtime.device, non_blocking=True))
+
+
+def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
+    """Everything that ``config`` names, built with its seed.
+
+    Raises UserError for contradictions, data, architectures or weights that cannot be used; whatever ``progress``
+    raises, to end a long reading of pictures.
+    """
+    config = validate(config.model_dump(mode="json"), "the experiment")
+    if not config.data.train:
+        raise UserError("data.train is empty; name the training data: a CSV, a JSON, or a folder of pictures.")
+    runtime = set_up(config.runtime)
+    torch.manual_seed(config.seed)
+    model_cfg = resolve_architecture(config.towers.architecture)
+    network = build_network(config, model_cfg)
+    if config.towers.pretrained:
+        load_pretrained(network.towers, config.towers.architecture, config.towers.pretrained)
+    network.to(runtime.device)
+
+    def opened(path: str) -> PairDataset:
+        towers = network.towers
+        return open_dataset(
+            path, config.data, network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log
+        )
+
+    train = opened(config.data.train)
+    return Assembly(
+        runtime=runtime,
+        model_cfg=model_cfg,
+        network=network,
+        teacher=build_teacher(config, network),
+        objectives=build_objectives(config).to(runtime.device),
+        train=train,
+        val=opened(config.data.val) if config.data.val else None,
+        test=opened(config.data.test) if config.data.test else None,
+        loader=Loader(train, config, network.image_size, log),
+    )

@@ -1,0 +1,208 @@
+"""``python -m core bench train``: our trainer against open_clip_train, and a self-distilling step against a plain one.
+
+Ours and the peer train the same model on the same OpenMoji pairs with the same batch, schedule, precision and threads, in
+processes of their own, in turn. Speed is the median pairs a second over the steps after the first few; quality is
+the recall at 10 on the validation pairs after the same number of epochs, by open_clip's own metric on its side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from core.assembly import assemble
+from core.bench.result import BenchResult, result
+from core.config import RunConfig, override
+from core.data.openmoji import write_demo_data
+from core.errors import UserError
+from core.events import Evaluated, EventReader, EventWriter, Metrics
+from core.model.towers import resolve_architecture
+from core.presets import preset_config
+from core.progress import Heartbeat
+from core.rundir import RunDir
+from core.train import Loop
+
+EPOCHS = 6
+ROUNDS = 2
+WARM_UP_STEPS = 4
+_SPEED = re.compile(r"([0-9.]+)/s, [0-9.]+/s/gpu")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one training run came to."""
+
+    pairs_per_s: float
+    recall_at_10: float  # mean of both ways, 0 to 1
+
+
+def run(peer: Path | None = None) -> list[BenchResult]:
+    """All rows; takes about a quarter of an hour on two cores."""
+    with tempfile.TemporaryDirectory(prefix="sdgui-bench-") as folder:
+        work = Path(folder)
+        write_demo_data(work / "data")
+        rows = []
+        for precision in ("fp32", "bf16"):
+            rows.extend(_against_open_clip(work, precision))
+        return [*rows, _distilling_step(work)]
+
+
+def _config(work: Path, preset: str, precision: str, seed: int = 0) -> RunConfig:
+    data = work / "data"
+    return override(
+        preset_config(preset, "demo"),
+        [
+            f"data.train={data / 'train.csv'}",
+            f"data.val={data / 'val.csv'}",
+            f"optim.epochs={EPOCHS}",
+            f"seed={seed}",
+            "runtime.device=cpu",
+            f"runtime.precision={precision}",
+            "validation.every_steps=1000000",
+            "checkpoint.every_steps=1000000",
+        ],
+    )
+
+
+def _against_open_clip(work: Path, precision: str) -> list[BenchResult]:
+    ours, theirs = [], []
+    for seed in range(ROUNDS):
+        config = _config(work, "clip", precision, seed)
+        _say(f"{precision}, seed {seed}: ours")
+        ours.append(_train_ours(config, work / f"ours-{precision}-{seed}"))
+        _say(f"  {ours[-1]}; now open_clip_train")
+        theirs.append(_train_open_clip(config, work / f"peer-{precision}-{seed}"))
+        _say(f"  {theirs[-1]}")
+    speed = [statistics.median(t.pairs_per_s for t in side) for side in (ours, theirs)]
+    ratio = statistics.median(a.pairs_per_s / b.pairs_per_s for a, b in zip(ours, theirs, strict=True))
+    recall = [statistics.mean(t.recall_at_10 for t in side) for side in (ours, theirs)]
+    return [
+        result(f"clip against open_clip_train, {precision}", *speed, "pairs/s", ratio, 1.3),
+        # A point of recall is the spread between seeds; a quotient just below one is no worse.
+        result(f"  its validation recall at 10, {precision}", *recall, "share", recall[0] / recall[1], 0.98),
+    ]
+
+
+def _train_ours(config: RunConfig, folder: Path) -> Trained:
+    folder.mkdir()
+    definition = folder / "definition.json"
+    definition.write_text(config.to_json(), encoding="utf-8")
+    command = [sys.executable, "-m", "core", "train", str(definition), str(folder / "run")]
+    _call(command, folder / "log.txt")
+    events = EventReader(RunDir(folder / "run").events).read_all()
+    speeds = [event.values["train/pairs_per_s"] for event in events if isinstance(event, Metrics)]
+    last = [event for event in events if isinstance(event, Evaluated)][-1].values
+    recall = (last["val/student/image_to_text_R@10"] + last["val/student/text_to_image_R@10"]) / 2
+    return Trained(statistics.median(speeds[WARM_UP_STEPS:]), recall)
+
+
+def _train_open_clip(config: RunConfig, folder: Path) -> Trained:
+    """open_clip's own trainer on the same definition, through its command line."""
+    folder.mkdir()
+    architecture = folder / "peer-model.json"
+    architecture.write_text(json.dumps(resolve_architecture(config.towers.architecture)), encoding="utf-8")
+    optim = config.optim
+    steps = int(optim.epochs * (sum(1 for _ in Path(config.data.train).open(encoding="utf-8")) - 1) // optim.batch_size)
+    flags: dict[str, object] = {
+        "train-data": _absolute_csv(Path(config.data.train), folder),
+        "val-data": _absolute_csv(Path(config.data.val), folder),
+        "dataset-type": "csv",
+        "csv-separator": ",",
+        "csv-img-key": "filepath",
+        "csv-caption-key": "title",
+        "model": architecture.stem,
+        "batch-size": optim.batch_size,
+        "epochs": round(optim.epochs),
+        "lr": optim.learning_rate,
+        "wd": optim.weight_decay,
+        "beta1": optim.beta1,
+        "beta2": optim.beta2,
+        "eps": optim.eps,
+        "warmup": round(optim.warmup * steps),
+        "grad-clip-norm": optim.clip_norm,
+        "precision": {"fp32": "fp32", "bf16": "amp_bf16"}[config.runtime.precision],
+        "workers": 1,
+        "device": "cpu",
+        "seed": config.seed,
+        "logs": folder / "logs",
+        "name": "peer",
+        "log-every-n-steps": 1,
+        "val-frequency": round(optim.epochs),
+        "save-frequency": 0,
+    }
+    arguments = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+    view = config.views.clean
+    arguments += ["--aug-cfg", f"scale=({view.crop_min},{view.crop_max})"]
+    start = (
+        "import sys, open_clip; open_clip.add_model_config(sys.argv.pop(1)); "
+        "from open_clip_train.main import main; main(sys.argv[1:])"
+    )
+    _call([sys.executable, "-c", start, str(architecture), *arguments], folder / "log.txt")
+    log = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+    speeds = [float(speed) for speed in _SPEED.findall(log)]
+    lines = (folder / "logs" / "peer" / "checkpoints" / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    last = json.loads(lines[-1])
+    return Trained(
+        statistics.median(speeds[WARM_UP_STEPS:]), (last["image_to_text_R@10"] + last["text_to_image_R@10"]) / 2
+    )
+
+
+def _absolute_csv(path: Path, folder: Path) -> Path:
+    """A copy with absolute picture paths: open_clip_train resolves them against the working folder."""
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    copy = folder / path.name
+    copy.write_text("\n".join([head, *(f"{path.parent}/{line}" for line in lines)]) + "\n", encoding="utf-8")
+    return copy
+
+
+def _call(command: list[str], log: Path) -> None:
+    threads = str(torch.get_num_threads())
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": "", "WANDB_MODE": "disabled"}
+    with log.open("wb") as out:
+        done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=environment, check=False)
+    if done.returncode:
+        end = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise UserError(f"{' '.join(command[:5])} ... ended with status {done.returncode}:\n{end}")
+
+
+def _distilling_step(work: Path) -> BenchResult:
+    """A step of sd-clip with one student view against a step of clip, in this process, in turn."""
+    loops = {
+        "clip": _loop(_config(work, "clip", "auto"), work / "step-clip"),
+        "sd-clip": _loop(override(_config(work, "sd-clip", "auto"), ["views.student.count=0"]), work / "step-sd"),
+    }
+    streams = {name: loop.parts.loader.batches(0, loop.total_steps) for name, loop in loops.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in loops}
+    for _ in range(30):
+        for name, loop in loops.items():
+            began = time.perf_counter()
+            loop.train_step(next(streams[name]))
+            seconds[name].append(time.perf_counter() - began)
+    plain, distilling = (statistics.median(seconds[name][WARM_UP_STEPS:]) for name in ("clip", "sd-clip"))
+    cost = statistics.median(
+        b / a for a, b in zip(seconds["clip"][WARM_UP_STEPS:], seconds["sd-clip"][WARM_UP_STEPS:], strict=True)
+    )
+    _say(f"an sd-clip step costs {cost:.3f} clip steps (the floor is 1.33, at most 1.45)")
+    return result("clip step for an sd-clip step", distilling, plain, "s/step", 1 / cost, 1 / 1.45)
+
+
+def _loop(config: RunConfig, folder: Path) -> Loop:
+    run_dir = RunDir(folder)
+    run_dir.create()
+    import threading
+
+    return Loop(config, run_dir, EventWriter(run_dir.events), Heartbeat(run_dir, quiet=True), threading.Event())
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,102 @@
+"""A long-lived process that answers the panels: one JSON object a line, requests on stdin, replies on stdout.
+
+Flow: panel -> worker client -> **worker** -> encoder -> panel. The window never loads torch; pictures travel by path.
+
+Requests: ``{"id": 1, "do": "open", "run": DIR, "checkpoint": "best", "data": ""}``, ``{"id": 2, "do": "search", "text":
+"..."}`` or ``{"caption": 5}``, with ``"k": 24``; ``{"do": "cancel", "id": 1}``; ``{"do": "shutdown"}``. Replies:
+``{"event": "ready"}`` once; then, with the request's id, ``progress`` (doing, done, total), and ``done`` (result) or
+``failed`` (message, details).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from core.errors import UserError
+from core.look import Look
+
+Request = dict[str, Any]
+
+
+class Cancelled(Exception):
+    """The request was taken back."""
+
+
+class Worker:
+    """Answers one request after another; ``cancel`` and ``shutdown`` are heard in between and within."""
+
+    def __init__(self, requests: TextIO, replies: TextIO) -> None:
+        self._requests, self._replies = requests, replies
+        self._waiting: queue.Queue[Request | None] = queue.Queue()
+        self._cancelled: set[object] = set()
+        self._ended = threading.Event()
+        self._look = Look()
+        self._verbs: dict[str, Callable[..., dict[str, Any]]] = {"open": self._look.open, "search": self._look.search}
+
+    def serve(self) -> None:
+        """Until ``shutdown`` or the end of the requests."""
+        threading.Thread(target=self._listen, name="requests", daemon=True).start()
+        self._reply({"event": "ready"})
+        while (request := self._waiting.get()) is not None:
+            self._answer(request)
+
+    def _listen(self) -> None:
+        for line in self._requests:
+            try:
+                request = json.loads(line)
+                do = request["do"]
+            except (ValueError, KeyError, TypeError):
+                self._reply({"event": "failed", "id": None, "message": f"not a request: {line[:200]!r}", "details": ""})
+                continue
+            if do == "cancel":
+                self._cancelled.add(request.get("id"))
+            elif do == "shutdown":
+                break
+            else:
+                self._waiting.put(request)
+        self._ended.set()
+        self._waiting.put(None)
+
+    def _answer(self, request: Request) -> None:
+        number, do = request.get("id"), request["do"]
+        arguments = {key: value for key, value in request.items() if key not in ("id", "do")}
+
+        def progress(doing: str, done: int, total: int) -> None:
+            if number in self._cancelled or self._ended.is_set():
+                raise Cancelled
+            self._reply({"id": number, "event": "progress", "doing": doing, "done": done, "total": total})
+
+        try:
+            progress("starting", 0, 0)
+            if do not in self._verbs:
+                raise UserError(f"the worker does not know {do!r}; it knows {', '.join(self._verbs)}.")
+            self._reply({"id": number, "event": "done", "result": self._verbs[do](progress=progress, **arguments)})
+        except Cancelled:
+            self._reply({"id": number, "event": "failed", "message": "cancelled", "details": ""})
+        except UserError as error:
+            self._reply({"id": number, "event": "failed", "message": str(error), "details": ""})
+        except Exception as error:  # noqa: BLE001  a bug must reach the window as a reply, and the worker live on
+            message = f"{type(error).__name__}: {error}"
+            self._reply({"id": number, "event": "failed", "message": message, "details": traceback.format_exc()})
+        finally:
+            self._cancelled.discard(number)
+
+    def _reply(self, reply: dict[str, Any]) -> None:
+        self._replies.write(json.dumps(reply, ensure_ascii=False) + "\n")
+        self._replies.flush()
+
+
+def serve() -> int:
+    """Answer on this process's stdin and stdout until it is told to end."""
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="\n")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not stand between replies
+    requests = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8", errors="replace")
+    Worker(requests, replies).serve()
+    return 0
