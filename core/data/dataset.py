@@ -1,48 +1,110 @@
-"""Signatures first; the bodies follow."""
+"""Pairs ready for training: captions tokenised once, pictures decoded once or streamed.
+
+Flow: ``open_dataset`` opens the source, drops bad rows, tokenises, and caches the pictures if they fit the budget;
+the loader cuts batches of views from the ``PairDataset``.
+
+Legend: N rows (pictures), C captions, T tokens.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from core.config import DataConfig
+from core.data.cache import Decoding, PictureCache, open_cache
+from core.data.errors import BadRow, DataError, check_bad_share
+from core.data.pictures import decode
+from core.data.rows import Row, Source
+from core.data.sources import open_source
 
-Tokenize = Callable[[Sequence[str]], Tensor]  # N captions -> (N, T) int64
+Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64
 Progress = Callable[[str, int, int], None]  # (doing, done, total); may raise to cancel
-Log = Callable[[str], None]  # a sentence for the person who watches (a warning)
+Log = Callable[[str], None]  # a sentence for the person who watches
+CHUNK = 4096  # captions tokenised at once
+MENTIONED = 5  # bad rows named in the warning
 
 
 class PairDataset:
-    """Pictures with their captions. A row is a picture; it has one caption or more."""
+    """Pictures with their captions. A row is a picture; it has one caption or more.
 
-    origin: str
-    files: list[str]  # path of each row's picture
-    captions: list[str]  # (C,) every caption, in the order of the rows
-    caption_rows: Tensor  # (C,) int64, row of each caption
-    tokens: Tensor  # (C, T) int32, trailing columns that are padding everywhere cut off
-    pad_id: int
+    Rows known to be bad are dropped before rows are numbered. When pictures are streamed, further ones may prove bad
+    while training: they keep their number, ``broken`` lists them, and the loader puts another row in their place.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        tokens: Tensor,
+        decoding: Decoding,
+        cache: PictureCache | None,
+        kept: Sequence[int],
+        pad_id: int = 0,
+    ) -> None:
+        """``tokens`` (C, T) are of the ``kept`` rows of ``source``; ``cache`` holds all of its rows."""
+        rows = [source.rows[i] for i in kept]
+        counts = torch.tensor([len(row.captions) for row in rows], dtype=torch.int64)
+        self.origin = source.origin
+        self.label_names = source.label_names
+        self.bad = list(source.bad)
+        self.broken: dict[int, str] = {}
+        self.rows: list[Row] = rows
+        self.captions: list[str] = [caption for row in rows for caption in row.captions]  # (C,)
+        self.caption_rows = torch.repeat_interleave(torch.arange(len(rows)), counts)  # (C,)
+        self.tokens = tokens  # (C, T) int32
+        self.pad_id = pad_id
+        self.decoding = decoding
+        self._starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).tolist()
+        self._cache = cache
+        self._cached = torch.as_tensor(kept, dtype=torch.int64)
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        return len(self.rows)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether pictures are decoded anew each time."""
+        return self._cache is None
 
     def picture(self, row: int) -> Tensor:
-        """(3, h, w) uint8; shorter side = decoded size. PictureError when streamed and unreadable."""
-        raise NotImplementedError
+        """(3, h, w) uint8, shorter side as decoded; not to be written to. PictureError when it cannot be read."""
+        if self._cache is not None:
+            pixels = self._cache.picture(int(self._cached[row]))
+        else:
+            pixels = decode(self.rows[row].file, self.decoding.shorter_side, self.decoding.max_megapixels).copy()
+        return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def path(self, row: int) -> Path:
-        raise NotImplementedError
+        """Where the picture of ``row`` lies."""
+        return self.rows[row].image
 
     def labels(self, row: int) -> Mapping[str, str]:
-        raise NotImplementedError
+        """Label name -> value of ``row``."""
+        return self.rows[row].labels
 
-    def captions_of(self, row: int) -> list[str]:
-        raise NotImplementedError
+    def captions_of(self, row: int) -> tuple[str, ...]:
+        """Every caption of ``row``."""
+        return self.rows[row].captions
 
     def caption_span(self, row: int) -> range:
-        """Indices into ``captions`` and ``tokens`` of the captions of ``row``."""
-        raise NotImplementedError
+        """Positions in ``captions`` and ``tokens`` of the captions of ``row``."""
+        return range(self._starts[row], self._starts[row + 1])
+
+    def mark_broken(self, row: int, reason: str) -> None:
+        """Note that the picture of ``row`` proved unreadable while streaming."""
+        self.broken[row] = reason
+
+    def all_bad(self) -> list[BadRow]:
+        """Bad rows of the source, and those found since."""
+        found = [BadRow(self.rows[row].file, reason) for row, reason in sorted(self.broken.items())]
+        return [*self.bad, *found]
+
+    def check(self, max_share: float) -> None:
+        """DataError with the list when more than ``max_share`` of all rows are bad by now."""
+        check_bad_share(self.origin, self.all_bad(), len(self.rows) + len(self.bad), max_share)
 
 
 def open_dataset(
@@ -55,5 +117,58 @@ def open_dataset(
     progress: Progress | None = None,
     log: Log | None = None,
 ) -> PairDataset:
-    """Open, tokenise and cache (or stream). DataError (core.data.sources) in one sentence when it cannot be used."""
-    raise NotImplementedError
+    """Open, tokenise and cache (or stream) the pairs at ``path``, for a model with ``image_size`` pixels a side.
+
+    Raises DataError when they cannot be used, or when more rows are bad than ``config.max_bad_share`` allows.
+    """
+    source = open_source(path)
+    total = len(source.rows) + len(source.bad)
+    check_bad_share(source.origin, source.bad, total, config.max_bad_share)
+    decoding = Decoding(max(image_size, round(image_size * config.oversample)), config.max_megapixels)
+    cache = _cache(source, decoding, config, progress, log)
+    bad = cache.bad if cache is not None else {}
+    source.bad += [BadRow(source.rows[row].where, reason) for row, reason in sorted(bad.items())]
+    check_bad_share(source.origin, source.bad, total, config.max_bad_share)
+    if source.bad and log is not None:
+        log(_warning(source, total))
+    kept = [row for row in range(len(source.rows)) if row not in bad]
+    captions = [caption for row in kept for caption in source.rows[row].captions]
+    tokens = _tokens(captions, tokenize, pad_id, progress)
+    return PairDataset(source, tokens, decoding, cache, kept, pad_id)
+
+
+def _cache(
+    source: Source, decoding: Decoding, config: DataConfig, progress: Progress | None, log: Log | None
+) -> PictureCache | None:
+    def step(done: int, total: int) -> None:
+        if progress is not None:
+            progress("decoding pictures", done, total)
+
+    if config.cache_mib == 0:
+        return None
+    return open_cache([row.file for row in source.rows], decoding, config.cache_mib << 20, step, log)
+
+
+def _warning(source: Source, total: int) -> str:
+    named = "; ".join(map(str, source.bad[:MENTIONED]))
+    more = f"; and {len(source.bad) - MENTIONED} more" if len(source.bad) > MENTIONED else ""
+    return f"{len(source.bad)} of the {total} rows of {source.origin} are skipped: {named}{more}."
+
+
+def _tokens(captions: Sequence[str], tokenize: Tokenize, pad_id: int, progress: Progress | None) -> Tensor:
+    """(C, T) int32 of all captions, cut to the longest."""
+    parts = []
+    for start in range(0, len(captions), CHUNK):
+        if progress is not None:
+            progress("tokenising captions", start, len(captions))
+        parts.append(tokenize(captions[start : start + CHUNK]).to(torch.int32))
+    if not parts:
+        raise DataError("There are no captions.")
+    tokens = torch.cat(parts)  # (C, T)
+    return tokens[:, : longest(tokens, pad_id)].contiguous()
+
+
+def longest(tokens: Tensor, pad_id: int) -> int:
+    """Tokens of the longest row of (n, T), padding left out; at least 1."""
+    used = (tokens != pad_id).any(0).nonzero()
+    return int(used.max()) + 1 if len(used) else 1

@@ -55,11 +55,8 @@ def decode(path: str | Path, shorter_side: int | None, max_megapixels: int) -> P
             _check_size(image, max_megapixels)
             if shorter_side is not None:
                 _draft(image, shorter_side)
-            turn = None
-            image.load()
-            # Pillow turns TIFF pictures itself while loading.
-            if image.format != "TIFF":
-                turn = TURNS.get(_orientation(image))
+            image.load()  # which turns a TIFF, and removes its tag; PNGs may have theirs after the pixels
+            turn = TURNS.get(_orientation(image))
             plain = _without_oddities(image)
     except _BROKEN as error:
         raise PictureError(_reason(error)) from error

@@ -1,0 +1,248 @@
+"""Decoded pictures kept on disk, memory-mapped: each is decoded once, and a step reads it at memory speed.
+
+Flow: the data set asks ``open_cache`` with its files; it opens what an earlier run left, or decodes everything
+into a new file, or says None: the pictures do not fit, and are streamed.
+
+A cache is one file: the pixels of all pictures one after the other, then an index (offset, height, width of each,
+and the reasons of the bad ones), then a fixed footer. It is written under a temporary name and renamed, so that two
+processes may build at once and a killed build leaves only a temporary file, which is removed when it is a day old.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import struct
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from core.data.errors import PictureError
+from core.data.pictures import Pixels, decode, decoded_size
+
+VERSION = 1
+MAGIC = b"sdgui-pictures-1"
+FOOTER = struct.Struct("<16sQQI")  # magic, bytes of pixels, bytes of index, CRC-32 of index
+SUFFIX = ".pictures"
+TOTAL_LIMIT = 20 << 30  # bytes of all caches together; the longest unused go first
+STALE = 24 * 3600.0  # seconds after which a temporary file belongs to no living build
+SAMPLED = 256  # headers read to estimate the size of the whole
+AHEAD = 4  # pictures in flight per decoding thread
+
+Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How pictures are decoded; a part of a cache's name."""
+
+    shorter_side: int
+    max_megapixels: int
+
+
+class PictureCache:
+    """Pictures of one cache file. Picklable: a loader process opens the file anew."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ValueError when ``path`` is no whole cache, OSError when it cannot be read."""
+        self.path = path
+        pixels, index = _read_index(path)
+        self.bad: dict[int, str] = {int(row): reason for row, reason in index["bad"].items()}
+        shape = np.array(index["shapes"], dtype=np.int64).reshape(-1, 2)
+        sizes = 3 * shape[:, 0] * shape[:, 1]
+        if int(sizes.sum()) != pixels:
+            raise ValueError(f"{path} has an index that does not fit its pixels")
+        self._shapes = shape
+        self._starts = np.cumsum(sizes) - sizes
+        self._pixels: npt.NDArray[np.uint8] = (
+            np.memmap(path, dtype=np.uint8, mode="c", shape=(pixels,)) if pixels else np.empty(0, np.uint8)
+        )
+
+    def __reduce__(self) -> tuple[type[PictureCache], tuple[Path]]:
+        return PictureCache, (self.path,)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def picture(self, row: int) -> Pixels:
+        """(H, W, 3) uint8, a view into the file."""
+        height, width = self._shapes[row]
+        start = self._starts[row]
+        return self._pixels[start : start + 3 * height * width].reshape(height, width, 3)
+
+
+def cache_folder() -> Path:
+    """Where caches are kept: SDGUI_CACHE_DIR, or the user's cache folder."""
+    chosen = os.environ.get("SDGUI_CACHE_DIR")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("sdgui", appauthor=False) / "pictures"
+
+
+def open_cache(
+    files: Sequence[str],
+    decoding: Decoding,
+    budget: int,
+    progress: Progress | None = None,
+    log: Log | None = None,
+) -> PictureCache | None:
+    """The cache of ``files``, built if need be; None when it would need more than ``budget`` bytes or cannot be kept.
+
+    What ``progress`` raises cancels the building and leaves nothing behind.
+    """
+    tell = log or (lambda message: None)
+    needed = _estimate(files, decoding)
+    if needed > budget:
+        tell(
+            f"The decoded pictures need about {needed / 2**20:,.0f} MiB, more than data.cache_mib allows "
+            f"({budget / 2**20:,.0f}); they are decoded anew each time."
+        )
+        return None
+    path = cache_folder() / (_key(files, decoding) + SUFFIX)
+    with contextlib.suppress(OSError, ValueError):  # not there, or cut off: then it is built
+        cache = PictureCache(path)
+        if len(cache) == len(files):
+            os.utime(path)
+            return cache
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        if free < needed:
+            raise OSError(f"{free / 2**20:,.0f} MiB are free, {needed / 2**20:,.0f} are needed")
+        _build(files, decoding, path, progress)
+        prune(path.parent, keep=path)
+        return PictureCache(path)
+    except (OSError, ValueError) as error:
+        tell(f"Decoded pictures cannot be kept in {path.parent} ({error}); they are decoded anew each time.")
+        return None
+
+
+def _estimate(files: Sequence[str], decoding: Decoding) -> int:
+    """Bytes of all decoded pictures, from the headers of an even sample of them."""
+    sample = [files[i] for i in np.linspace(0, len(files) - 1, min(SAMPLED, len(files))).astype(int)] if files else []
+    sizes = []
+    for file in sample:
+        with contextlib.suppress(PictureError):  # it will be found, and listed, when it is decoded
+            sizes.append(decoded_size(file, decoding.shorter_side, decoding.max_megapixels))
+    return round(sum(sizes) / len(sizes) * len(files)) if sizes else 0
+
+
+def _key(files: Sequence[str], decoding: Decoding) -> str:
+    """A name that changes with the files (path, size, time of change) and with how they are decoded."""
+    digest = hashlib.sha256(f"{VERSION} {decoding}".encode())
+    for file in files:
+        try:
+            status = os.stat(file)  # noqa: PTH116  (once for each of perhaps a million)
+            facts = f"\n{file}\0{status.st_size}\0{status.st_mtime_ns}"
+        except OSError:
+            facts = f"\n{file}\0"
+        digest.update(facts.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]
+
+
+def _build(files: Sequence[str], decoding: Decoding, path: Path, progress: Progress | None) -> None:
+    """Decode all ``files`` into ``path``."""
+    temporary = NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False)  # noqa: SIM115
+    try:
+        with temporary:
+            _write(temporary, files, decoding, progress)
+        try:
+            Path(temporary.name).replace(path)
+        except PermissionError:  # Windows, where another process that built the same has it open
+            PictureCache(path)
+    finally:
+        Path(temporary.name).unlink(missing_ok=True)
+
+
+def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding, progress: Progress | None) -> None:
+    shapes: list[tuple[int, int]] = []
+    bad: dict[str, str] = {}
+    pixels = 0
+    for done, picture in enumerate(_decoded(files, decoding), 1):
+        if isinstance(picture, PictureError):
+            bad[str(done - 1)] = str(picture)
+            shapes.append((0, 0))
+        else:
+            file.write(picture.tobytes())
+            pixels += picture.nbytes
+            shapes.append((picture.shape[0], picture.shape[1]))
+        if progress is not None:
+            progress(done, len(files))
+    index = json.dumps({"shapes": shapes, "bad": bad}).encode()
+    file.write(index)
+    file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | PictureError]:
+    """The pictures in order, decoded by a thread for each core (decoders let go of Python's lock)."""
+
+    def attempt(path: str) -> Pixels | PictureError:
+        try:
+            return decode(path, decoding.shorter_side, decoding.max_megapixels)
+        except PictureError as error:
+            return error
+
+    threads = min(16, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    try:
+        waiting: deque[Future[Pixels | PictureError]] = deque()
+        for path in files:
+            waiting.append(pool.submit(attempt, path))
+            if len(waiting) >= AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_index(path: Path) -> tuple[int, dict[str, Any]]:
+    """Bytes of pixels, and the index. ValueError when the file is cut off or damaged."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size < FOOTER.size:
+            raise ValueError(f"{path} is cut off")
+        file.seek(size - FOOTER.size)
+        magic, pixels, length, checksum = FOOTER.unpack(file.read(FOOTER.size))
+        if magic != MAGIC or pixels + length + FOOTER.size != size:
+            raise ValueError(f"{path} is cut off or of another version")
+        file.seek(pixels)
+        index = file.read(length)
+    if zlib.crc32(index) != checksum:
+        raise ValueError(f"{path} has a damaged index")
+    content = json.loads(index)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} has a damaged index")
+    return pixels, content
+
+
+def prune(folder: Path, keep: Path | None = None, limit: int = TOTAL_LIMIT) -> None:
+    """Remove the longest unused caches beyond ``limit`` bytes, and what killed builds left."""
+    total = 0
+    found = []
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):  # removed by someone else meanwhile
+            status = path.stat()
+            if path.suffix == SUFFIX:
+                found.append((path == keep, status.st_mtime, status.st_size, path))
+            elif path.suffix == ".tmp" and time.time() - status.st_mtime > STALE:
+                path.unlink()
+    for kept, _, size, path in sorted(found, reverse=True):
+        total += size
+        if total > limit and not kept:
+            with contextlib.suppress(OSError):  # in use, on Windows
+                path.unlink()
