@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from core.config import RunConfig
+from core.errors import UserError
 from core.rundir import RunDir, RunState
 
 Ending = Literal["", "done", "stopped", "paused", "failed"]
 
 
-class StoreError(RuntimeError):
+class StoreError(UserError):
     """The database cannot do what was asked; the message names the file or the record, and the remedy."""
 
 

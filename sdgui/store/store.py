@@ -1,104 +1,169 @@
-"""Store: experiments, runs, summaries, tags, notes and the queue, in SQLite; the only owner of sessions."""
+"""Store: experiments, runs, summaries, tags, notes and the queue, in SQLite; the only owner of sessions.
+
+Flow: opened once by the window. Panels read and change definitions here; the tailer records what runs report; the
+launcher adds and queues runs. What it hands out are frozen records, never rows. All of it but names, tags and notes
+can be rebuilt from the run folders.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+import time
 from pathlib import Path
+from typing import Self
 
-from core.config import RunConfig
-from sdgui.store.records import Experiment, MetricSummary, Progress, Run
+import platformdirs
+from sqlalchemy import select
+
+from core.config import ConfigError, RunConfig, read_config
+from core.rundir import RunDir, process_alive
+from sdgui.store.database import open_database
+from sdgui.store.experiments import ExperimentRecords, experiment_row
+from sdgui.store.records import Run, StoreError
+from sdgui.store.runs import RunRecords, run_row
+from sdgui.store.sessions import clean_line
+from sdgui.store.summary import folder_progress
+from sdgui.store.tables import RunRow
+
+DATABASE = "sdgui.db"
+DELETED = ".deleted"  # ends the name of a run folder whose deletion was interrupted
 
 
-class Store:
-    """Opened once by the window; every method is one transaction and may be called from any thread.
-
-    All methods raise StoreError with a sentence for the user.
-    """
-
-    home: Path  # the data folder
-    database: Path  # home / "sdgui.db"
-    runs_folder: Path  # home / "runs"
+class Store(ExperimentRecords, RunRecords):
+    """Every method is one transaction, may be called from any thread, and raises StoreError with a sentence."""
 
     @classmethod
-    def open(cls, home: Path | None = None) -> Store:
+    def open(cls, home: Path | None = None) -> Self:
         """The store in ``home`` (default: the user's data folder), made or migrated as needed.
 
         Raises StoreError, leaving the file untouched, for a database from a newer version, and for a damaged one.
         """
-        raise NotImplementedError
+        home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
+        try:
+            (home / "runs").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"The folder {home} cannot be written: {error.strerror}; choose another with --home."
+            ) from error
+        return cls(home, home / DATABASE, open_database(home / DATABASE))
 
     @classmethod
-    def rebuild(cls, home: Path | None = None) -> tuple[Store, list[str]]:
-        """Put a damaged database aside, begin a new one and import every run folder; also what could not be."""
-        raise NotImplementedError
+    def rebuild(cls, home: Path | None = None) -> tuple[Self, list[str]]:
+        """Put a damaged database aside, begin a new one and import every run folder; also why some could not be."""
+        home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
+        aside = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        for ending in ("", "-wal", "-shm"):
+            file = home / (DATABASE + ending)
+            try:
+                if file.exists():
+                    file.rename(file.with_name(file.name + aside))
+            except OSError as error:
+                raise StoreError(f"{file} cannot be put aside: {error.strerror}; close what uses it.") from error
+        store = cls.open(home)
+        problems = []
+        for config in sorted(store.runs_folder.glob("*/config.json"), key=lambda path: (path.stat().st_mtime, path)):
+            if config.parent.name.endswith(DELETED):
+                continue
+            try:
+                store.import_run(config.parent)
+            except StoreError as error:
+                problems.append(str(error))
+        return store, problems
 
-    def close(self) -> None: ...
+    def import_run(self, folder: Path, experiment_id: int | None = None) -> Run:
+        """The run in ``folder``, from its config.json and events; a known folder is read anew.
 
-    # Experiments
-    def experiments(self, deleted: bool = False) -> list[Experiment]:
-        """All that are not in the bin (or all that are), oldest first."""
-        raise NotImplementedError
+        It goes under ``experiment_id``, else under an experiment with the same definition or name, else a new one.
+        """
+        run_dir = RunDir(folder.absolute())
+        try:
+            config = read_config(run_dir.config)
+        except ConfigError as error:
+            raise StoreError(f"{folder} holds no run that can be read: {error}") from error
+        text = self._folder_text(run_dir.path)
+        with self._read() as session:
+            known = session.scalar(select(RunRow.id).where(RunRow.folder == text))
+        if known is None:
+            known = self._add_imported(text, config, experiment_id)
+        run = self.run(known)
+        self.record(known, folder_progress(run_dir, run.launched, time.time()), rewritten=True)
+        return self.run(known)
 
-    def experiment(self, experiment_id: int) -> Experiment: ...
-    def add_experiment(self, config: RunConfig | str, name: str | None = None) -> Experiment:
-        """A new experiment; ``name`` defaults to the definition's."""
-        raise NotImplementedError
+    def _add_imported(self, folder: str, config: RunConfig, experiment_id: int | None) -> int:
+        if experiment_id is None:
+            experiment_id = self._fitting_experiment(config) or self.add_experiment(config).id
+        run = self.add_run(experiment_id)
+        key = Path(folder).name.rpartition("-")[2]
+        with self._write() as session:
+            row = run_row(session, run.id)
+            row.folder, row.digest, row.launched = folder, config.digest(), None
+            if key.isalnum() and not session.scalar(select(RunRow.id).where(RunRow.key == key)):
+                row.key = key
+        return run.id
 
-    def rename_experiment(self, experiment_id: int, name: str) -> Experiment: ...
-    def duplicate_experiment(self, experiment_id: int, name: str | None = None) -> Experiment:
-        """A copy without runs; named "... copy" unless ``name`` is given."""
-        raise NotImplementedError
-
-    def edit_experiment(self, experiment_id: int, config: RunConfig | str) -> Experiment:
-        """Replace the definition (a draft that does not validate yet may be given as text)."""
-        raise NotImplementedError
+    def _fitting_experiment(self, config: RunConfig) -> int | None:
+        existing = self.experiments()
+        same = [item.id for item in existing if item.config is not None and item.config.digest() == config.digest()]
+        named = [item.id for item in existing if item.name == clean_line(config.name) and item.config is not None]
+        return next(iter(same + named), None)
 
     def delete_experiment(self, experiment_id: int, for_good: bool = False, folders: bool = False) -> None:
-        """Put it in the bin; or remove it and its runs ``for_good``, with their ``folders`` or without."""
-        raise NotImplementedError
+        """Put it in the bin; or remove it and its runs ``for_good``, with their ``folders`` or without.
 
-    def restore_experiment(self, experiment_id: int) -> Experiment: ...
-    def tag_experiment(self, experiment_id: int, tags: Iterable[str]) -> Experiment:
-        """Replace its tags."""
-        raise NotImplementedError
+        Raises StoreError when one of its runs is alive.
+        """
+        runs = self.runs(experiment_id) + self.runs(experiment_id, deleted=True)
+        for run in runs:
+            _refuse_alive(run)
+        aside = [_put_aside(run.folder) for run in runs if for_good and folders]
+        with self._write() as session:
+            row = experiment_row(session, experiment_id)
+            if for_good:
+                session.delete(row)
+            else:
+                row.deleted = time.time()
+        for folder in aside:
+            _remove(folder)
 
-    def note_experiment(self, experiment_id: int, note: str) -> Experiment: ...
+    def delete_run(self, run_id: int, for_good: bool = False, folder: bool = False) -> None:
+        """Put it in the bin; or remove it ``for_good``, with its ``folder`` or without.
 
-    # Runs
-    def runs(self, experiment_id: int | None = None, deleted: bool = False) -> list[Run]:
-        """Runs of an experiment, or of all, oldest first."""
-        raise NotImplementedError
+        Raises StoreError while its trainer is alive.
+        """
+        run = self.run(run_id)
+        _refuse_alive(run)
+        aside = _put_aside(run.folder) if for_good and folder else None
+        with self._write() as session:
+            row = run_row(session, run_id)
+            if for_good:
+                session.delete(row)
+            else:
+                row.deleted, row.queue_position = time.time(), None
+        _remove(aside)
 
-    def run(self, run_id: int) -> Run: ...
-    def add_run(self, experiment_id: int) -> Run:
-        """A new run of the experiment as it is now; names its folder, which the launcher makes."""
-        raise NotImplementedError
 
-    def record(self, run_id: int, progress: Progress) -> None:
-        """Offset, state and summaries in one transaction. An older offset than the one recorded is ignored."""
-        raise NotImplementedError
+def _refuse_alive(run: Run) -> None:
+    status = run.dir.read_status()
+    if status is not None and process_alive(status):
+        raise StoreError(f"The run {run.folder.name} is still alive; stop it before deleting it.")
 
-    def summaries(self, run_ids: Sequence[int]) -> Mapping[int, Mapping[str, MetricSummary]]:
-        """Last and best of each metric of each run."""
-        raise NotImplementedError
 
-    def delete_run(self, run_id: int, for_good: bool = False, folder: bool = False) -> None: ...
-    def restore_run(self, run_id: int) -> Run: ...
-    def tag_run(self, run_id: int, tags: Iterable[str]) -> Run: ...
-    def note_run(self, run_id: int, note: str) -> Run: ...
-    def import_run(self, folder: Path, experiment_id: int | None = None) -> Run:
-        """The run in ``folder`` from its config.json and events; under the experiment it fits, or a new one."""
-        raise NotImplementedError
+def _put_aside(folder: Path) -> Path | None:
+    """Rename a run's folder out of sight, which either works at once or changes nothing."""
+    if not folder.exists():
+        return None
+    if not (folder / "config.json").is_file():
+        raise StoreError(f"{folder} does not look like a run folder; it was not deleted.")
+    aside = folder.with_name(folder.name + DELETED)
+    try:
+        return folder.rename(aside)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be deleted: {error.strerror}; close what uses it.") from error
 
-    def tags(self) -> list[str]:
-        """Every tag in use, alphabetically."""
-        raise NotImplementedError
 
-    # Queue
-    def queue(self) -> list[Run]:
-        """Waiting runs, next first."""
-        raise NotImplementedError
-
-    def enqueue(self, run_id: int) -> Run: ...
-    def unqueue(self, run_id: int) -> None: ...
-    def reorder_queue(self, run_ids: Sequence[int]) -> None: ...
+def _remove(folder: Path | None) -> None:
+    try:
+        if folder is not None:
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise StoreError(f"{folder} could not be deleted whole: {error.strerror}; delete it by hand.") from error

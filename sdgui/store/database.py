@@ -1,0 +1,143 @@
+"""The database file: opened with the settings it needs, refused when newer or damaged, migrated when older.
+
+Flow: ``Store.open`` asks for an engine here and knows nothing of files, versions or pragmas.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from sdgui.store.records import StoreError
+from sdgui.store.tables import SCHEMA_VERSION
+
+BUSY_SECONDS = 10.0
+WRITE = {"sqlite_begin": "IMMEDIATE"}  # execution option: take the write lock at once, and wait for it
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_database(path: Path, scripts: Path = MIGRATIONS, newest: str = SCHEMA_VERSION) -> Engine:
+    """An engine on the database at ``path``, made or brought up to version ``newest`` first.
+
+    Raises StoreError for a newer database (which is left untouched), a damaged one and one that cannot be written.
+    """
+    version = read_version(path)
+    if version is not None and not _known(version, newest):
+        raise StoreError(
+            f"The database {path} has version {version}, and this sdgui knows versions up to {newest}. "
+            "Use the newer sdgui that wrote it, or start with --home and another folder."
+        )
+    if version != newest:
+        _migrate(path, version, scripts)
+    _use_log(path)
+    return make_engine(path)
+
+
+def _use_log(path: Path) -> None:
+    """Switch to write-ahead logging, in which readers and a writer do not wait for each other."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as file:
+                file.execute("PRAGMA journal_mode=WAL")
+                return
+        except sqlite3.Error as error:  # this switch alone does not wait for another window's
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise store_error(error, path) from error
+            time.sleep(0.02)
+
+
+def read_version(path: Path) -> str | None:
+    """The version of the database at ``path``, read without changing a byte; None when there is none yet."""
+    try:
+        if not path.exists() or path.stat().st_size == 0:
+            return None
+        log = path.with_name(path.name + "-wal")
+        # Without a log nothing can be hidden in one, and "immutable" makes SQLite leave no files of its own.
+        mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_SECONDS)) as file:
+            tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if "alembic_version" not in tables:
+                if tables:
+                    raise StoreError(f"{path} is a database of another program; start with --home and another folder.")
+                return None
+            row = file.execute("SELECT version_num FROM alembic_version").fetchone()
+            return str(row[0]) if row else None
+    except (sqlite3.Error, OSError) as error:
+        raise store_error(error, path) from error
+
+
+def _known(version: str, newest: str) -> bool:
+    return version.isdigit() and int(version) <= int(newest)
+
+
+def _migrate(path: Path, version: str | None, scripts: Path) -> None:
+    # Loaded only when there is something to migrate: alembic costs a tenth of a second of every start.
+    migration = importlib.import_module("sdgui.store.migration")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if version is not None:
+            back_up(path, version)
+        migration.upgrade(path, scripts)
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise store_error(error, path) from error
+
+
+def back_up(path: Path, version: str) -> Path:
+    """A copy of the database beside it, what its log holds included."""
+    copy = path.with_name(f"{path.stem}-version-{version}-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
+
+
+def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
+    """An engine whose transactions are SQLite's own: BEGIN is sent as said, DDL included."""
+    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # Python's sqlite3 must not begin or commit by itself
+        connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+@contextmanager
+def sentences(path: Path) -> Iterator[None]:
+    """Turn the database's own errors into StoreError."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise store_error(error, path) from error
+
+
+def store_error(error: Exception, path: Path) -> StoreError:
+    """What the user is told of a database or file error."""
+    cause = getattr(error, "orig", None) or error
+    text = str(cause).lower()
+    if "not a database" in text or "malformed" in text:
+        remedy = "Start with --home and another folder, or rebuild it from the run folders."
+        return StoreError(f"The database {path} is damaged ({cause}). {remedy}")
+    if "locked" in text:
+        return StoreError(f"The database {path} is held by another program. Close it and try again.")
+    if "full" in text or getattr(cause, "errno", None) == 28:
+        return StoreError(f"There is no room left on the disk of {path}. Free some and try again.")
+    if "readonly" in text or "unable to open" in text or isinstance(cause, PermissionError):
+        return StoreError(f"The database {path} cannot be written ({cause}). Mend its permissions or use --home.")
+    return StoreError(f"The database {path} cannot be used: {cause}.")

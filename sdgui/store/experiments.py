@@ -1,0 +1,170 @@
+"""The experiments' part of the store."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.config import ConfigError, RunConfig, parse_config
+from sdgui.store.records import Experiment, StoreError
+from sdgui.store.sessions import NAME_LENGTH, Sessions, clean_name, storable, tag_rows
+from sdgui.store.tables import ExperimentRow, TagRow
+
+
+class ExperimentRecords(Sessions):
+    """Definitions: listed, made, changed, binned."""
+
+    def experiments(self, deleted: bool = False) -> list[Experiment]:
+        """All that are not in the bin (or all that are), oldest first."""
+        bin_is = ExperimentRow.deleted.is_not(None) if deleted else ExperimentRow.deleted.is_(None)
+        with self._read() as session:
+            return [
+                experiment_record(row)
+                for row in session.scalars(select(ExperimentRow).where(bin_is).order_by(ExperimentRow.id))
+            ]
+
+    def experiment(self, experiment_id: int) -> Experiment:
+        """One experiment, binned or not; StoreError when there is none."""
+        with self._read() as session:
+            return experiment_record(experiment_row(session, experiment_id))
+
+    def add_experiment(self, config: RunConfig | str, name: str | None = None) -> Experiment:
+        """A new experiment; ``name`` defaults to the definition's."""
+        text = _text(config)
+        name = clean_name(name if name is not None else _name_in(text) or "untitled")
+        now = time.time()
+        with self._write() as session:
+            row = ExperimentRow(name=name, config=_named(text, name), created=now, changed=now, note="")
+            session.add(row)
+            session.flush()
+            return experiment_record(row)
+
+    def rename_experiment(self, experiment_id: int, name: str) -> Experiment:
+        """Change the name, in the definition too. Runs keep the definition they were launched with."""
+        name = clean_name(name)
+        with self._write() as session:
+            row = experiment_row(session, experiment_id)
+            row.name, row.config, row.changed = name, _named(row.config, name), time.time()
+            return experiment_record(row)
+
+    def duplicate_experiment(self, experiment_id: int, name: str | None = None) -> Experiment:
+        """A copy with the same tags and without runs; named "... copy" unless ``name`` is given."""
+        with self._write() as session:
+            row = experiment_row(session, experiment_id)
+            taken = set(session.scalars(select(ExperimentRow.name)))
+            title = clean_name(name) if name is not None else _copy_name(row.name, taken)
+            now = time.time()
+            copy = ExperimentRow(name=title, config=_named(row.config, title), created=now, changed=now, note=row.note)
+            copy.tags = list(row.tags)
+            session.add(copy)
+            session.flush()
+            return experiment_record(copy)
+
+    def edit_experiment(self, experiment_id: int, config: RunConfig | str) -> Experiment:
+        """Replace the definition; a draft that does not validate yet may be given as text."""
+        text = _text(config)
+        with self._write() as session:
+            row = experiment_row(session, experiment_id)
+            row.name = clean_name(_name_in(text) or row.name)
+            row.config, row.changed = _named(text, row.name), time.time()
+            return experiment_record(row)
+
+    def restore_experiment(self, experiment_id: int) -> Experiment:
+        """Take it out of the bin."""
+        with self._write() as session:
+            row = experiment_row(session, experiment_id)
+            row.deleted = None
+            return experiment_record(row)
+
+    def tag_experiment(self, experiment_id: int, tags: Iterable[str]) -> Experiment:
+        """Replace its tags."""
+        with self._write() as session:
+            row = experiment_row(session, experiment_id)
+            row.tags = tag_rows(session, tags)
+            session.flush()
+            session.refresh(row)
+            return experiment_record(row)
+
+    def note_experiment(self, experiment_id: int, note: str) -> Experiment:
+        """Replace its note."""
+        with self._write() as session:
+            row = experiment_row(session, experiment_id)
+            row.note = storable(note)
+            return experiment_record(row)
+
+    def tags(self) -> list[str]:
+        """Every tag ever used, alphabetically, to choose from."""
+        with self._read() as session:
+            return list(session.scalars(select(TagRow.name).order_by(TagRow.name)))
+
+
+def experiment_row(session: Session, experiment_id: int) -> ExperimentRow:
+    """The row; StoreError when it is gone, perhaps by another window."""
+    row = session.get(ExperimentRow, experiment_id)
+    if row is None:
+        raise StoreError(f"There is no experiment {experiment_id} any more; it was deleted.")
+    return row
+
+
+def experiment_record(row: ExperimentRow) -> Experiment:
+    config, problem = _parsed(row.config, row.name)
+    return Experiment(
+        id=row.id,
+        name=row.name,
+        config_json=row.config,
+        config=config,
+        problem=problem,
+        created=row.created,
+        changed=row.changed,
+        tags=tuple(tag.name for tag in row.tags),
+        note=row.note,
+        deleted=row.deleted,
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(text: str, name: str) -> tuple[RunConfig | None, str]:
+    try:
+        return parse_config(text, f'The experiment "{name}"'), ""
+    except ConfigError as error:
+        return None, str(error)
+
+
+def _text(config: RunConfig | str) -> str:
+    return config.to_json() if isinstance(config, RunConfig) else storable(config)
+
+
+def _name_in(text: str) -> str:
+    """The name that a definition gives itself; "" when that cannot be read."""
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return ""
+    name = raw.get("name") if isinstance(raw, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _named(text: str, name: str) -> str:
+    """The definition with this name in it; left alone when it is not JSON of an experiment at all."""
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(raw, dict) or raw.get("name") == name:
+        return text
+    return storable(json.dumps(raw | {"name": name}, indent=2, ensure_ascii=False)) + "\n"
+
+
+def _copy_name(name: str, taken: set[str]) -> str:
+    number = 1
+    while True:
+        ending = " copy" if number == 1 else f" copy {number}"
+        candidate = name[: NAME_LENGTH - len(ending)] + ending
+        if candidate not in taken:
+            return candidate
+        number += 1

@@ -1,0 +1,33 @@
+"""Runs alembic's revisions from the package, without an ini file.
+
+Flow: ``database.open_database`` loads this when a database is new or older than the program.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+from sdgui.store.database import WRITE, make_engine
+from sdgui.store.records import StoreError
+
+
+def upgrade(path: Path, scripts: Path) -> None:
+    """Bring the database to the newest revision among ``scripts``; all of it or, on an error, nothing.
+
+    Foreign keys are off meanwhile, or moving a table would delete what refers to it; they are checked at the end.
+    """
+    engine = make_engine(path, foreign_keys=False)
+    try:
+        with engine.connect().execution_options(**WRITE) as connection, connection.begin():
+            config = Config()
+            config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+            if broken:
+                raise StoreError(f"Migrating {path} left {len(broken)} broken references; it was left as it was.")
+    finally:
+        engine.dispose()

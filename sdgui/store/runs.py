@@ -1,0 +1,261 @@
+"""The runs' part of the store: what they are, how far they got, and which is next in the queue."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import Select, delete, func, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session
+
+from core.rundir import RunState
+from sdgui.store.experiments import experiment_record, experiment_row
+from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, StoreError
+from sdgui.store.sessions import Sessions, slug, storable, tag_rows
+from sdgui.store.tables import RunRow, SummaryRow
+
+_ALIVE = [state.value for state in RunState if state.alive]
+_ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
+
+
+class RunRecords(Sessions):
+    """Runs: listed, added, recorded, queued."""
+
+    def runs(self, experiment_id: int | None = None, deleted: bool = False) -> list[Run]:
+        """Runs of an experiment, or of all, oldest first; those in the bin apart."""
+        query = select(RunRow).where(RunRow.deleted.is_not(None) if deleted else RunRow.deleted.is_(None))
+        if experiment_id is not None:
+            query = query.where(RunRow.experiment_id == experiment_id)
+        with self._read() as session:
+            return [self._run_record(row) for row in session.scalars(query.order_by(RunRow.id))]
+
+    def run(self, run_id: int) -> Run:
+        """One run, binned or not; StoreError when there is none."""
+        with self._read() as session:
+            return self._run_record(run_row(session, run_id))
+
+    def add_run(self, experiment_id: int, queued: bool = False) -> Run:
+        """A new run of the experiment as it is now; names its folder, which the launcher makes.
+
+        Raises StoreError with the definition's problem when it has one.
+        """
+        with self._write() as session:
+            experiment = experiment_record(experiment_row(session, experiment_id))
+            if experiment.config is None:
+                raise StoreError(experiment.problem)
+            key = secrets.token_hex(4)
+            row = RunRow(
+                experiment_id=experiment_id,
+                key=key,
+                folder=f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{key}",
+                digest=experiment.config.digest(),
+                created=time.time(),
+                state=(RunState.QUEUED if queued else RunState.STARTING).value,
+                launched=None if queued else time.time(),
+                queue_position=_queue_end(session) if queued else None,
+            )
+            session.add(row)
+            session.flush()
+            return self._run_record(row)
+
+    def record(self, run_id: int, progress: Progress, rewritten: bool = False) -> None:
+        """Offset, state and summaries in one transaction; recording the same twice changes nothing.
+
+        An older offset than the recorded one is ignored, unless the events file itself was ``rewritten``. A run that
+        is gone meanwhile is left so.
+        """
+        with self._write() as session:
+            row = session.get(RunRow, run_id)
+            if row is None or (progress.offset < row.offset and not rewritten):
+                return
+            if row.queue_position is None:
+                row.state = progress.state.value
+            row.offset, row.step, row.total_steps = progress.offset, progress.step, progress.total_steps
+            row.started, row.finished = progress.started, progress.finished
+            row.ending, row.failure = progress.ending, storable(progress.failure)
+            best = progress.best
+            row.best_metric, row.best_value, row.best_step = (
+                (best.metric, best.value, best.step) if best else ("", None, 0)
+            )
+            _replace_summaries(session, run_id, progress.summaries)
+
+    def summaries(self, run_ids: Sequence[int]) -> Mapping[int, Mapping[str, MetricSummary]]:
+        """Last and best of each metric of each run."""
+        found: dict[int, dict[str, MetricSummary]] = {run_id: {} for run_id in run_ids}
+        with self._read() as session:
+            for start in range(0, len(run_ids), 500):
+                wanted = SummaryRow.run_id.in_(run_ids[start : start + 500])
+                for row in session.scalars(select(SummaryRow).where(wanted).order_by(SummaryRow.metric)):
+                    found[row.run_id][row.metric] = MetricSummary(
+                        _number(row.last), row.last_step, _number(row.best), row.best_step
+                    )
+        return found
+
+    def restore_run(self, run_id: int) -> Run:
+        """Take it out of the bin."""
+        with self._write() as session:
+            row = run_row(session, run_id)
+            row.deleted = None
+            return self._run_record(row)
+
+    def tag_run(self, run_id: int, tags: Iterable[str]) -> Run:
+        """Replace its tags."""
+        with self._write() as session:
+            row = run_row(session, run_id)
+            row.tags = tag_rows(session, tags)
+            session.flush()
+            session.refresh(row)
+            return self._run_record(row)
+
+    def note_run(self, run_id: int, note: str) -> Run:
+        """Replace its note."""
+        with self._write() as session:
+            row = run_row(session, run_id)
+            row.note = storable(note)
+            return self._run_record(row)
+
+    def mark_launched(self, run_id: int) -> Run:
+        """Its trainer is being started now; it waits no longer."""
+        with self._write() as session:
+            return self._run_record(_launched(run_row(session, run_id)))
+
+    def mark_failed(self, run_id: int, message: str) -> Run:
+        """Its trainer could not be started."""
+        with self._write() as session:
+            row = run_row(session, run_id)
+            row.state, row.failure, row.launched = RunState.FAILED.value, storable(message), None
+            row.ending, row.finished, row.queue_position = "failed", time.time(), None
+            return self._run_record(row)
+
+    def queue(self) -> list[Run]:
+        """Waiting runs, next first."""
+        with self._read() as session:
+            return [self._run_record(row) for row in session.scalars(_waiting())]
+
+    def enqueue(self, run_id: int) -> Run:
+        """Put the run at the end of the queue, unless it waits already or is alive."""
+        with self._write() as session:
+            row = run_row(session, run_id)
+            if row.state in _ALIVE:
+                raise StoreError("This run is still alive; pause or stop it first.")
+            if row.queue_position is None:
+                row.queue_position, row.state = _queue_end(session), RunState.QUEUED.value
+            return self._run_record(row)
+
+    def unqueue(self, run_id: int) -> Run:
+        """Take the run out of the queue; it is again what it was before."""
+        with self._write() as session:
+            row = run_row(session, run_id)
+            if row.queue_position is not None:
+                row.queue_position = None
+                row.state = (RunState(row.ending) if row.ending else RunState.INTERRUPTED).value
+            return self._run_record(row)
+
+    def reorder_queue(self, run_ids: Sequence[int]) -> None:
+        """Let these be next, in this order; others that wait follow as they stood."""
+        order = {run_id: place for place, run_id in enumerate(run_ids)}
+        with self._write() as session:
+            rows = sorted(session.scalars(_waiting()), key=lambda row: order.get(row.id, len(order)))
+            for place, row in enumerate(rows):
+                row.queue_position = place
+
+    def take_next(self, limit: int) -> Run | None:
+        """The next waiting run, marked as launched, if fewer than ``limit`` are alive.
+
+        One transaction, so that of two windows only one gets it.
+        """
+        with self._write() as session:
+            alive = session.scalar(select(func.count()).where(RunRow.state.in_(_ALIVE), RunRow.deleted.is_(None)))
+            row = session.scalars(_waiting().limit(1)).first()
+            if row is None or (alive or 0) >= limit:
+                return None
+            return self._run_record(_launched(row))
+
+    def _run_record(self, row: RunRow) -> Run:
+        best = BestPoint(row.best_metric, _number(row.best_value), row.best_step) if row.best_metric else None
+        return Run(
+            id=row.id,
+            experiment_id=row.experiment_id,
+            key=row.key,
+            folder=self._folder_path(row.folder),
+            digest=row.digest,
+            created=row.created,
+            state=RunState(row.state),
+            launched=row.launched,
+            started=row.started,
+            finished=row.finished,
+            step=row.step or 0,
+            total_steps=row.total_steps or 0,
+            best=best,
+            offset=row.offset or 0,
+            ending=_ENDINGS.get(row.ending, ""),
+            failure=row.failure or "",
+            queue_position=row.queue_position,
+            tags=tuple(tag.name for tag in row.tags),
+            note=row.note or "",
+            deleted=row.deleted,
+        )
+
+
+def run_row(session: Session, run_id: int) -> RunRow:
+    """The row; StoreError when it is gone, perhaps by another window."""
+    row = session.get(RunRow, run_id)
+    if row is None:
+        raise StoreError(f"There is no run {run_id} any more; it was deleted.")
+    return row
+
+
+def _launched(row: RunRow) -> RunRow:
+    row.state, row.launched, row.queue_position, row.failure = RunState.STARTING.value, time.time(), None, ""
+    return row
+
+
+def _waiting() -> Select[RunRow]:
+    return (
+        select(RunRow)
+        .where(RunRow.queue_position.is_not(None), RunRow.deleted.is_(None))
+        .order_by(RunRow.queue_position)
+    )
+
+
+def _queue_end(session: Session) -> int:
+    last = session.scalar(select(func.max(RunRow.queue_position)))
+    return 0 if last is None else last + 1
+
+
+def _replace_summaries(session: Session, run_id: int, summaries: Mapping[str, MetricSummary]) -> None:
+    known = set(session.scalars(select(SummaryRow.metric).where(SummaryRow.run_id == run_id)))
+    for metric in known - summaries.keys():
+        session.execute(delete(SummaryRow).where(SummaryRow.run_id == run_id, SummaryRow.metric == metric))
+    if not summaries:
+        return
+    statement = insert(SummaryRow)
+    columns = ("last", "last_step", "best", "best_step")
+    statement = statement.on_conflict_do_update(
+        index_elements=["run_id", "metric"], set_={column: statement.excluded[column] for column in columns}
+    )
+    session.execute(
+        statement,
+        [
+            {
+                "run_id": run_id,
+                "metric": storable(metric),
+                "last": _nullable(value.last),
+                "last_step": value.last_step,
+                "best": _nullable(value.best),
+                "best_step": value.best_step,
+            }
+            for metric, value in summaries.items()
+        ],
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _nullable(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,192 @@
+"""RunSummary: what a run's events come to, folded one after another. Small, exact, and the same however it is cut.
+
+Flow: the tailer folds new events into it and hands ``progress`` to the store together with the offset, so that
+what is stored is always a function of the first ``offset`` bytes of ``events.jsonl``: a window killed between
+reading and recording loses and doubles nothing. Reading on from a stored offset starts from ``RunSummary.of``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFinished, RunStarted
+from core.rundir import RunDir, RunState, RunStatus, judge
+from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, higher_is_better, ranks_runs
+
+START_SECONDS = 90.0  # a trainer that has shown no sign for so long after its launch is not coming
+STARTING = "starting"  # what the launcher's first status says is being done
+
+
+@dataclass
+class RunSummary:
+    """``stale``: points that it has counted were voided by a later start; ``summarise`` reads the file again."""
+
+    step: int = 0
+    total_steps: int = 0
+    started: float | None = None
+    finished: float | None = None
+    ending: Ending = ""
+    failure: str = ""
+    metrics: dict[str, MetricSummary] = field(default_factory=dict)
+    best: BestPoint | None = None
+    stale: bool = False
+
+    @classmethod
+    def of(cls, run: Run, metrics: Mapping[str, MetricSummary]) -> RunSummary:
+        """The summary that was stored, ready to go on from ``run.offset``."""
+        return cls(
+            step=run.step,
+            total_steps=run.total_steps,
+            started=run.started,
+            finished=run.finished,
+            ending=run.ending,
+            failure=run.failure if run.ending == "failed" else "",
+            metrics=dict(metrics),
+            best=run.best,
+        )
+
+    def apply(self, events: Iterable[Event], limit: float = math.inf) -> None:
+        """Fold ``events`` in; points after step ``limit`` are left out, for they are known to be void."""
+        for event in events:
+            if isinstance(event, (Metrics, Evaluated)):
+                if event.step <= limit:
+                    self._add(event.step, event.values)
+            elif isinstance(event, RunStarted):
+                self._start(event)
+            elif isinstance(event, RunFinished):
+                self.finished, self.ending, self.failure = event.time, event.outcome, ""
+            elif isinstance(event, RunFailed):
+                self.finished, self.ending, self.failure = event.time, "failed", event.message
+
+    def _start(self, event: RunStarted) -> None:
+        self.stale = self.stale or self.step > event.step
+        self.step, self.total_steps = event.step, event.total_steps
+        self.started = event.time if self.started is None else self.started
+        self.finished, self.ending, self.failure = None, "", ""
+
+    def _add(self, step: int, values: Mapping[str, float]) -> None:
+        self.step = max(self.step, step)
+        for name, value in values.items():
+            self.metrics[name] = extended(self.metrics.get(name), name, step, value)
+            if ranks_runs(name):
+                self.best = better_point(self.best, BestPoint(name, value, step))
+
+    @property
+    def terminal(self) -> RunFinished | RunFailed | None:
+        """The last lifecycle event when that was an ending."""
+        return terminal_event(self.ending, self.finished, self.step, self.failure)
+
+    def progress(self, offset: int, state: RunState, failure: str = "") -> Progress:
+        """What the store records of it."""
+        return Progress(
+            state=state,
+            offset=offset,
+            step=self.step,
+            total_steps=self.total_steps,
+            started=self.started,
+            finished=self.finished,
+            ending=self.ending,
+            failure=self.failure or failure,
+            best=self.best,
+            summaries=dict(self.metrics),
+        )
+
+
+def extended(former: MetricSummary | None, name: str, step: int, value: float) -> MetricSummary:
+    """``former`` with one more point."""
+    best, best_step = (math.nan, 0) if former is None else (former.best, former.best_step)
+    if math.isfinite(value) and (math.isnan(best) or (value > best if higher_is_better(name) else value < best)):
+        best, best_step = value, step
+    return MetricSummary(value, step, best, best_step)
+
+
+def better_point(former: BestPoint | None, point: BestPoint) -> BestPoint | None:
+    """The higher of the two; the earlier when they are equal."""
+    if not math.isfinite(point.value):
+        return former
+    return point if former is None or point.value > former.value else former
+
+
+def terminal_event(ending: Ending, time: float | None, step: int, failure: str) -> RunFinished | RunFailed | None:
+    """The lifecycle event that a stored ending stands for."""
+    if ending == "":
+        return None
+    if ending == "failed":
+        return RunFailed(step=step, error="", message=failure, time=time or 0.0)
+    return RunFinished(step=step, outcome=ending, time=time or 0.0)
+
+
+def run_state(
+    terminal: RunFinished | RunFailed | None, status: RunStatus | None, launched: float | None, now: float
+) -> RunState:
+    """``core.rundir.judge``, told of a launch that has not reported yet.
+
+    A status of a process that started after the ending is a resumed trainer's, whose ``run_started`` is yet to
+    come. Without any status a launch is given ``START_SECONDS``, then it counts as interrupted.
+    """
+    if terminal is not None and status is not None and status.started > terminal.time:
+        terminal = None
+    state = judge(status, terminal, now)
+    if state is RunState.RUNNING and status is not None and status.doing == STARTING:
+        return RunState.STARTING
+    if state is RunState.STARTING and (launched is None or now - launched > START_SECONDS):
+        return RunState.INTERRUPTED
+    return state
+
+
+def summarise(path: Path) -> tuple[RunSummary, int]:
+    """The summary of a whole events file and the offset it reaches to, in two passes and little memory.
+
+    The first pass finds where training was taken up again, the second leaves out what that made void.
+    """
+    while True:
+        limits = void_limits(_starts(path))
+        summary, reader, segment = RunSummary(), EventReader(path), 0
+        while events := _next(reader):
+            for part in _split(events):
+                segment += isinstance(part[0], RunStarted)
+                summary.apply(part, limits[min(segment, len(limits) - 1)])
+        if not summary.stale:  # else the run was resumed between the passes
+            return summary, reader.offset
+
+
+def void_limits(starts: Sequence[int]) -> list[float]:
+    """The last valid step of each segment: before the first start, then after each; later starts void more."""
+    limits = [math.inf]
+    for step in reversed(starts):
+        limits.append(min(limits[-1], step))
+    return limits[::-1]
+
+
+def _starts(path: Path) -> list[int]:
+    reader = EventReader(path)
+    steps: list[int] = []
+    while events := _next(reader):
+        steps.extend(event.step for event in events if isinstance(event, RunStarted))
+    return steps
+
+
+def _next(reader: EventReader) -> list[Event]:
+    """The next events; [] only at the end of the file, not after a chunk that held none."""
+    while True:
+        before = reader.offset
+        events = reader.read()
+        if events or reader.offset == before:
+            return events
+
+
+def _split(events: list[Event]) -> list[list[Event]]:
+    """Parts of which each but the first begins with a start."""
+    cuts = [index for index, event in enumerate(events) if isinstance(event, RunStarted)]
+    edges = sorted({0, *cuts, len(events)})
+    return [events[left:right] for left, right in itertools.pairwise(edges)]
+
+
+def folder_progress(folder: RunDir, launched: float | None, now: float) -> Progress:
+    """All that a run folder says of its run now."""
+    summary, offset = summarise(folder.events)
+    return summary.progress(offset, run_state(summary.terminal, folder.read_status(), launched, now))

@@ -1,0 +1,113 @@
+"""The tables, as SQLAlchemy's typed declarative classes.
+
+Flow: ``Store`` alone makes sessions over these; a change here needs a revision under ``migrations/versions`` and
+``SCHEMA_VERSION`` raised to it. Times are seconds since the epoch, as in events and status files.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, MetaData, String, Table, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+SCHEMA_VERSION = "0001"  # the newest revision; digits that count up
+
+
+class Base(DeclarativeBase):
+    """Constraints have names, so that SQLite's copy-and-move migrations can speak of them."""
+
+    type_annotation_map: ClassVar[dict[type, Any]] = {float: Double()}
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def _link(table: str, owner: str) -> Table:
+    return Table(
+        table,
+        Base.metadata,
+        Column("owner_id", ForeignKey(f"{owner}.id", ondelete="CASCADE"), primary_key=True),
+        Column("tag_id", ForeignKey("tags.id", ondelete="CASCADE"), primary_key=True, index=True),
+    )
+
+
+experiment_tags = _link("experiment_tags", "experiments")
+run_tags = _link("run_tags", "runs")
+
+
+class TagRow(Base):
+    """A word that experiments and runs are marked with."""
+
+    __tablename__ = "tags"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(collation="NOCASE"), unique=True)
+
+
+class ExperimentRow(Base):
+    """A definition; ``config`` is kept as text, so that one from another version is not lost."""
+
+    __tablename__ = "experiments"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # an id is never given twice
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    config: Mapped[str] = mapped_column(Text)
+    created: Mapped[float]
+    changed: Mapped[float]
+    deleted: Mapped[float | None]
+    note: Mapped[str] = mapped_column(Text, default="")
+    tags: Mapped[list[TagRow]] = relationship(secondary=experiment_tags, lazy="selectin", order_by=TagRow.name)
+
+
+class RunRow(Base):
+    """A training; what its events say up to ``offset``, and where it stands in the queue."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        CheckConstraint('"offset" >= 0', name="offset"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), index=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    folder: Mapped[str] = mapped_column(unique=True)  # under the runs folder: relative, so that home may move
+    digest: Mapped[str]
+    created: Mapped[float]
+    deleted: Mapped[float | None]
+    state: Mapped[str] = mapped_column(index=True)
+    launched: Mapped[float | None]
+    started: Mapped[float | None]
+    finished: Mapped[float | None]
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int] = mapped_column(default=0)
+    best_metric: Mapped[str] = mapped_column(default="")
+    best_value: Mapped[float | None]
+    best_step: Mapped[int] = mapped_column(default=0)
+    offset: Mapped[int] = mapped_column(default=0)
+    ending: Mapped[str] = mapped_column(default="")
+    failure: Mapped[str] = mapped_column(Text, default="")
+    queue_position: Mapped[int | None] = mapped_column(index=True)
+    note: Mapped[str] = mapped_column(Text, default="")
+    tags: Mapped[list[TagRow]] = relationship(secondary=run_tags, lazy="selectin", order_by=TagRow.name)
+
+
+class SummaryRow(Base):
+    """Last and best of one metric of one run; NULL where the number is nan, which SQLite cannot hold."""
+
+    __tablename__ = "summaries"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    last: Mapped[float | None]
+    last_step: Mapped[int]
+    best: Mapped[float | None]
+    best_step: Mapped[int]
