@@ -1,0 +1,64 @@
+"""Architectures by name: open_clip's, ours (``architectures/*.json``), or a JSON file of the same shape.
+
+Flow: ``RunConfig.towers.architecture`` -> ``resolve_architecture`` -> ``core.model.towers.build_towers``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+
+from core.model.errors import ModelError
+
+OURS = Path(__file__).parent / "architectures"
+REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
+
+
+def list_architectures() -> list[str]:
+    """Every name that can be resolved, ours first."""
+    ours = sorted(path.stem for path in OURS.glob("*.json"))
+    return [*ours, *(name for name in open_clip.list_models() if name not in ours)]
+
+
+def resolve_architecture(name_or_path: str) -> dict[str, Any]:
+    """The model configuration of a name or a JSON file, as open_clip takes it.
+
+    Raises ModelError for an unknown name (with the nearest ones) and for a file of another shape.
+    """
+    ours = OURS / f"{name_or_path}.json"
+    if ours.parent == OURS and ours.is_file():
+        return _read(ours)
+    path = Path(name_or_path).expanduser()
+    if path.suffix == ".json" or path.is_file():
+        return _read(path)
+    if path.is_dir():
+        return _read(path / "open_clip_config.json")
+    if name_or_path in open_clip.list_models():
+        config: dict[str, Any] = open_clip.get_model_config(name_or_path)
+        return config
+    names = list_architectures()
+    folded = {name.lower(): name for name in names}
+    close = [folded[name] for name in difflib.get_close_matches(name_or_path.lower(), folded, n=3, cutoff=0.4)]
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:8])} and more."
+    raise ModelError(f"there is no architecture {name_or_path!r}; {hint}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The configuration in ``path``, bare or under ``model_cfg`` as open_clip saves it to a folder."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"cannot read the architecture {path}: {error.strerror}; give a name or a file.") from error
+    except ValueError as error:
+        raise ModelError(f"the architecture {path} is not JSON: {error}.") from error
+    config = raw.get("model_cfg", raw) if isinstance(raw, dict) else raw
+    missing = [key for key in REQUIRED if not isinstance(config, dict) or key not in config]
+    if missing:
+        raise ModelError(f"the architecture {path} lacks {', '.join(missing)}; see {OURS / 'sd-tiny.json'}.")
+    if isinstance(raw.get("preprocess_cfg"), dict):
+        config["preprocess_cfg"] = raw["preprocess_cfg"]
+    return dict(config)

@@ -1,0 +1,9 @@
+"""What goes wrong with a model, said in one sentence."""
+
+from __future__ import annotations
+
+from core.errors import UserError
+
+
+class ModelError(UserError):
+    """A model that cannot be built or filled; the message names the value and the remedy."""

@@ -1,0 +1,45 @@
+"""What turns a representation into logits over prototypes.
+
+Flow: ``core.model.network`` puts it behind the fused, image or text representation; ``core.objectives.distillation``
+compares the student's logits with the teacher's.
+
+Legend: B batch, K prototypes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PrototypeHead(nn.Module):
+    """DINO's head (Caron et al. 2021, section 3.1): a feed-forward with a bottleneck, unit length, unit prototypes.
+
+    The logits are cosines, so that no prototype wins by its length. They are computed in float32: divided by a
+    teacher's temperature of 0.04, bfloat16's error would be of the order of the differences that matter.
+    """
+
+    def __init__(self, in_dim: int, prototypes: int, hidden: int | None = None, bottleneck: int | None = None) -> None:
+        super().__init__()
+        hidden = min(4 * in_dim, 2048) if hidden is None else hidden
+        bottleneck = min(in_dim, 256) if bottleneck is None else bottleneck
+        self.mlp = nn.Sequential(
+            nn.Linear(in_dim, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, bottleneck),
+        )
+        self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
+        nn.init.trunc_normal_(self.prototypes, std=0.02)
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_dim) to cosines with each prototype, (B, K) float32."""
+        x = self.mlp(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(F.normalize(x.float(), dim=-1), F.normalize(self.prototypes.float(), dim=-1))

@@ -1,0 +1,180 @@
+"""The network: two towers and, where an objective asks for them, a fusion and prototypes.
+
+Flow: the trainer builds one as the student; ``core.model.teacher`` keeps a moving average of it. A step calls
+``forward_student`` and ``forward_teacher``; evaluation calls ``encode_images``, ``encode_texts`` and ``fuse``.
+
+Legend: B batch, V distilled views, D embed, P patches, T tokens, F fused width, K prototypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import RunConfig
+from core.data.batch import Batch, View
+from core.model.errors import ModelError
+from core.model.fusion import CrossAttentionFusion
+from core.model.heads import PrototypeHead
+from core.model.outputs import Output, ViewOutput
+from core.model.towers import ImageFeatures, TextFeatures, Towers, build_towers
+
+DistilOn = Literal["fused", "image", "text"]
+
+
+class Network(nn.Module):
+    """Towers, optional fusion, optional prototype head; nothing is computed that no objective asks for."""
+
+    def __init__(
+        self,
+        towers: Towers,
+        fusion: CrossAttentionFusion | None = None,
+        head: PrototypeHead | None = None,
+        distil_on: DistilOn = "fused",
+    ) -> None:
+        super().__init__()
+        self.towers = towers
+        self.fusion = fusion
+        self.head = head
+        self.distil_on: DistilOn = distil_on
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square pictures it takes."""
+        return self.towers.image_size
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """What similarities are multiplied by; scalar, already exponentiated."""
+        return self.towers.logit_scale
+
+    def clamp_logit_scale(self) -> None:
+        """Keep the logit scale within 1 and 100; called after each optimiser step."""
+        self.towers.clamp_logit_scale()
+
+    def forward_student(self, batch: Batch) -> Output:
+        """The batch as the student sees it: the clean view, and its further views to be distilled.
+
+        With no further views the clean one is distilled.
+        """
+        return self._forward((batch.clean, *batch.student), batch.texts)
+
+    def forward_teacher(self, batch: Batch) -> Output:
+        """The batch as the teacher sees it: its own view, or the clean one."""
+        return self._forward((batch.teacher or batch.clean,), batch.texts)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """uint8 pictures (B, 3, H, W) to unit vectors (B, D) float32."""
+        return _unit(self.towers.encode_image(self.towers.normalise(images)).pooled)
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Token ids (B, T) to unit vectors (B, D) float32."""
+        return _unit(self.towers.encode_text(tokens).pooled)
+
+    def fuse(self, images: Tensor, tokens: Tensor) -> Tensor:
+        """uint8 pictures (B, 3, H, W) and their captions (B, T) as one representation (B, F).
+
+        Raises ModelError when the network has no fusion.
+        """
+        if self.fusion is None:
+            raise ModelError("this network has no fusion; train one with fusion.kind set to cross-attention.")
+        image = self.towers.encode_image(self.towers.normalise(images))
+        return self._fuse(image, self.towers.encode_text(tokens))
+
+    def _forward(self, views: tuple[View, ...], tokens: Tensor) -> Output:
+        text = self.towers.encode_text(tokens)
+        images = self._encode_views(views)
+        clean = ViewOutput(_unit(images[0].pooled), mix=views[0].mix)
+        distilled = images[1:] or images
+        fused, prototypes = self._join(distilled, text)
+        outputs = tuple(
+            ViewOutput(_unit(image.pooled) if views[1:] else clean.image, fused_one, prototypes_one, view.mix)
+            for image, view, fused_one, prototypes_one in zip(
+                distilled, views[1:] or views, fused, prototypes, strict=True
+            )
+        )
+        return Output(
+            text=_unit(text.pooled),
+            logit_scale=self.towers.logit_scale,
+            clean=clean if views[1:] else outputs[0],
+            distilled=outputs,
+            logit_bias=self.towers.logit_bias,
+        )
+
+    def _encode_views(self, views: Sequence[View]) -> list[ImageFeatures]:
+        """Features of each view; views of one size go through the tower together."""
+        ready = [self._ready(view) for view in views]
+        if len(ready) == 1 or any(images.shape != ready[0].shape for images in ready):
+            return [self.towers.encode_image(images) for images in ready]
+        joint = self.towers.encode_image(torch.cat(ready))
+        count = len(ready)
+        tokens = [None] * count if joint.tokens is None else joint.tokens.chunk(count)
+        parts = zip(joint.pooled.chunk(count), joint.before_projection.chunk(count), tokens, strict=True)
+        return [ImageFeatures(*part) for part in parts]
+
+    def _ready(self, view: View) -> Tensor:
+        """Normalised and, where the view says so, interpolated pictures. (B, 3, H, W)"""
+        images = self.towers.normalise(view.images)
+        return images if view.mix is None else view.mix.apply(images)
+
+    def _join(
+        self, images: Sequence[ImageFeatures], text: TextFeatures
+    ) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
+        """The fused representation and the prototypes of each view, in one pass; None where not asked for."""
+        nothing: list[Tensor | None] = [None] * len(images)
+        if self.head is None:
+            return nothing, nothing
+        views = len(images)
+        if self.distil_on == "text":
+            return nothing, [self.head(text.before_projection)] * views
+        if self.distil_on == "image":
+            return nothing, self.head(torch.cat([image.before_projection for image in images])).chunk(views)
+        fused = torch.cat([self._fuse(image, text) for image in images])  # (V B, F)
+        return fused.chunk(views), self.head(fused).chunk(views)
+
+    def _fuse(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
+        if self.fusion is None or image.tokens is None:
+            raise ModelError("this network has no fusion; train one with fusion.kind set to cross-attention.")
+        fused: Tensor = self.fusion(text.before_projection, image.tokens)
+        return fused
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Rows of unit length in float32, whatever autocast says: they are compared at scales up to 100."""
+    return F.normalize(x.float(), dim=-1)
+
+
+def build_network(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
+    """The network of an experiment with random weights, the same for the same state of torch's generator.
+
+    Raises ModelError when the architecture cannot be built, or keeps no patches for the fusion.
+    """
+    towers = build_towers(model_cfg)
+    fusion = _build_fusion(config, towers)
+    objective = config.objectives.distill_prototypes
+    if objective.weight == 0:
+        return Network(towers, fusion)
+    if objective.on == "fused" and fusion is None:
+        raise ModelError("objectives.distill_prototypes.on is fused and there is no fusion; set fusion.kind.")
+    width = {
+        "fused": config.fusion.width,
+        "image": towers.image_width,
+        "text": towers.text_width,
+    }[objective.on]
+    return Network(towers, fusion, PrototypeHead(width, objective.prototypes), objective.on)
+
+
+def _build_fusion(config: RunConfig, towers: Towers) -> CrossAttentionFusion | None:
+    if config.fusion.kind == "none":
+        return None
+    if towers.image_token_width is None:
+        raise ModelError(
+            f"{config.towers.architecture} keeps no patches for a fusion (a ResNet pools them by attention); "
+            "choose a ViT, or set fusion.kind to none."
+        )
+    fusion = config.fusion
+    return CrossAttentionFusion(towers.text_width, towers.image_token_width, fusion.width, fusion.heads, fusion.layers)

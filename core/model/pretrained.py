@@ -1,0 +1,125 @@
+"""Weights to start from: an open_clip tag, a local folder or file, or a former run.
+
+Flow: ``RunConfig.towers.pretrained`` -> ``find_weights`` -> ``read_weights`` -> ``core.model.towers.load_pretrained``.
+Nothing is ever unpickled: ``.bin``, ``.pt`` and ``.pth`` files are read for their tensors alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from core import checkpoint
+from core.model.errors import ModelError
+from core.rundir import RunDir
+
+PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
+SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
+RUN_PREFIX = "towers.clip."  # how a Network's state dict names what open_clip names
+
+
+def find_weights(architecture: str, pretrained: str) -> Path:
+    """The weights file that ``pretrained`` stands for, downloaded by open_clip when it is a tag.
+
+    A folder may be a former run (its best checkpoint, the teacher where there is one), one of its checkpoints, or
+    hold a weights file. Raises ModelError naming the tags there are, or the folder to fill when there is no network.
+    """
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return _in_folder(path)
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
+    tag = pretrained.lower().replace("-", "_")
+    if tag not in tags:
+        close = difflib.get_close_matches(tag, tags, n=3, cutoff=0.4) or tags
+        known = f"its tags are {', '.join(close)}" if close else "it has no tags"
+        raise ModelError(
+            f"{pretrained!r} is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a path."
+        )
+    return _download(architecture, tag)
+
+
+def _download(architecture: str, tag: str) -> Path:
+    try:
+        return Path(download_pretrained(get_pretrained_cfg(architecture, tag)))
+    # open_clip answers a failed download with any of these: no route, a wrong checksum, a missing hub package.
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"the weights {tag} of {architecture} could not be downloaded ({str(error).splitlines()[0][:200]}). "
+            "Without a network, put open_clip_model.safetensors into a folder and give it as towers.pretrained."
+        ) from error
+
+
+def _in_folder(folder: Path) -> Path:
+    run = RunDir(folder)
+    if run.checkpoints.is_dir():
+        folder = run.checkpoints / checkpoint.resolve(run, "best")
+    if (folder / "checkpoint.json").is_file():
+        return next(
+            (path for path in (folder / "teacher.safetensors",) if path.is_file()), folder / "student.safetensors"
+        )
+    found = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
+    if not found:
+        raise ModelError(f"the folder {folder} holds no weights; put open_clip_model.safetensors there.")
+    order = {stem: rank for rank, stem in enumerate(PREFERRED)}
+    return min(found, key=lambda p: (order.get(p.stem, len(order)), SUFFIXES.index(p.suffix), p.name))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in ``path`` under open_clip's names; ModelError when it is damaged or holds more than tensors."""
+    try:
+        loaded: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"{path} holds more than tensors and is not opened; convert it to .safetensors.") from error
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"the weights {path} cannot be read: {str(error).splitlines()[0][:200]}.") from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{path} is not a state dict of tensors; give open_clip weights or a former run.")
+    ours = {key.removeprefix(RUN_PREFIX): value for key, value in state.items() if key.startswith(RUN_PREFIX)}
+    return ours or {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def fit_weights(clip: nn.Module, state: dict[str, Tensor], origin: Path) -> None:
+    """Load ``state`` into ``clip``; grids of positions are resized, older layouts are renamed, as open_clip does.
+
+    Raises ModelError naming what is missing or has another shape.
+    """
+    state = convert_state_dict(clip, dict(state))
+    if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    own = clip.state_dict()
+    for name in ("logit_scale", "logit_bias"):
+        if name in own:
+            state[name] = state[name].reshape(own[name].shape) if name in state else own[name]
+    state.pop("text.transformer.embeddings.position_ids", None)  # buffer of older transformers releases
+    try:
+        resize_pos_embed(state, clip)
+        resize_text_pos_embed(state, clip)
+    except (AssertionError, RuntimeError) as error:
+        raise ModelError(f"the weights {origin} are of another architecture: {error}.") from error
+    missing = sorted(own.keys() - state.keys())
+    wrong = [key for key, value in own.items() if key in state and state[key].shape != value.shape]
+    if missing or wrong:
+        what = f"{wrong[0]} has shape {tuple(state[wrong[0]].shape)}" if wrong else f"it lacks {missing[0]}"
+        raise ModelError(
+            f"the weights {origin} do not fit the architecture: {what}"
+            f" ({len(missing)} missing, {len(wrong)} of another shape); choose the architecture they were trained as."
+        )
+    clip.load_state_dict({key: state[key] for key in own})

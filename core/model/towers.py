@@ -1,0 +1,174 @@
+"""The two streams: open_clip's image and text towers behind one face. Only this package knows open_clip.
+
+Flow: ``resolve_architecture`` -> ``build_towers`` -> (``load_pretrained``) -> ``core.model.network``, which feeds
+pictures and captions and compares what comes out.
+
+Legend: B batch, D embed, H W picture height and width, P patches, T tokens, Wi Wt widths of the towers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.coca_model import CoCa
+from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.pretrained import get_pretrained_cfg
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from torch import Tensor, nn
+
+from core.model.catalogue import list_architectures, resolve_architecture
+from core.model.errors import ModelError
+from core.model.image_tower import ImageFeatures, image_features, image_widths
+from core.model.pretrained import find_weights, fit_weights, read_weights
+from core.model.text_tower import TextFeatures, TextTower
+
+__all__ = [
+    "ImageFeatures",
+    "ModelError",
+    "TextFeatures",
+    "Towers",
+    "build_towers",
+    "list_architectures",
+    "load_pretrained",
+    "resolve_architecture",
+]
+
+MAX_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
+
+
+class Towers(nn.Module):
+    """An open_clip CLIP or CoCa module (``clip``, whose state dict keeps its names), with features at each level."""
+
+    pixel_mean: Tensor  # (3,) of pictures in 0 to 1
+    pixel_std: Tensor  # (3,)
+
+    def __init__(self, clip: Any, model_cfg: dict[str, Any]) -> None:
+        super().__init__()
+        self.clip: Any = clip
+        self.embed_dim = int(model_cfg["embed_dim"])
+        self.image_size = _square(self.clip.visual.image_size)
+        # of before_projection, and of the patches (None: it keeps none for a fusion)
+        self.image_width, self.image_token_width = image_widths(clip.visual, self.image_size)
+        self._text = TextTower(self.clip, model_cfg["text_cfg"])
+        self.text_width = self._text.width
+        self.context_length = self._text.context_length
+        self.pad_id = self._text.pad_id
+        self._text_cfg: dict[str, Any] = dict(model_cfg["text_cfg"])
+        self._tokenizer: SimpleTokenizer | HFTokenizer | None = None
+        preprocess = model_cfg.get("preprocess_cfg", {})
+        self.register_buffer("pixel_mean", torch.tensor(preprocess.get("mean", OPENAI_DATASET_MEAN)))
+        self.register_buffer("pixel_std", torch.tensor(preprocess.get("std", OPENAI_DATASET_STD)))
+
+    @property
+    def image_mean(self) -> tuple[float, ...]:
+        """Mean of each colour over the pictures it was trained on, of 0 to 1."""
+        return tuple(self.pixel_mean.tolist())
+
+    @property
+    def image_std(self) -> tuple[float, ...]:
+        """Standard deviation of each colour, of 0 to 1."""
+        return tuple(self.pixel_std.tolist())
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """What similarities are multiplied by; scalar, already exponentiated."""
+        scale: Tensor = self.clip.logit_scale
+        return scale.exp().reshape(())
+
+    @property
+    def logit_bias(self) -> Tensor | None:
+        """What is added to similarities (SigLIP); scalar."""
+        bias: Tensor | None = self.clip.logit_bias
+        return None if bias is None else bias.reshape(())
+
+    def clamp_logit_scale(self) -> None:
+        """Keep the logit scale within 1 and 100; called after each optimiser step."""
+        with torch.no_grad():
+            self.clip.logit_scale.clamp_(0.0, math.log(MAX_LOGIT_SCALE))
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Captions as token ids, cut and padded to the context length: (N, context) int64."""
+        if self._tokenizer is None:
+            self._tokenizer = _build_tokenizer(self._text_cfg, self.context_length)
+        tokens: Tensor = self._tokenizer(list(texts))
+        return tokens.long()
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 to float of mean 0 and deviation 1 per colour."""
+        scale = 1.0 / (255.0 * self.pixel_std)
+        shift = -self.pixel_mean / self.pixel_std
+        return torch.addcmul(shift[:, None, None], images.to(scale.dtype), scale[:, None, None])
+
+    def encode_image(self, images: Tensor) -> ImageFeatures:
+        """Features of normalised ``images`` (B, 3, H, W)."""
+        return image_features(self.clip.visual, images)
+
+    def encode_text(self, tokens: Tensor, all_tokens: bool = False) -> TextFeatures:
+        """Features of ``tokens`` (B, T), which may be trimmed to the longest caption: the result is the same.
+
+        With ``all_tokens`` the state of each token is given too; else only the pooled one is computed to the end.
+        """
+        return self._text.encode(tokens, all_tokens)
+
+
+def _square(size: int | Sequence[int]) -> int:
+    height, width = (size, size) if isinstance(size, int) else tuple(size)
+    if height != width:
+        raise ModelError(f"image_size {height} x {width} is not square; pictures are cropped to squares.")
+    return height
+
+
+def _build_tokenizer(text_cfg: dict[str, Any], context_length: int) -> SimpleTokenizer | HFTokenizer:
+    name = text_cfg.get("hf_tokenizer_name")
+    options = text_cfg.get("tokenizer_kwargs") or {}
+    if not name:
+        return SimpleTokenizer(context_length=context_length, **options)
+    try:
+        return HFTokenizer(
+            name, context_length=context_length, tokenizer_mode=text_cfg.get("tokenizer_mode"), **options
+        )
+    except ImportError as error:
+        raise ModelError(f"the tokenizer {name} needs the package transformers; pip install transformers.") from error
+    except OSError as error:
+        raise ModelError(
+            f"the tokenizer {name} could not be downloaded; give hf_tokenizer_name in the architecture's JSON a local "
+            "folder that holds it."
+        ) from error
+
+
+def build_towers(model_cfg: dict[str, Any]) -> Towers:
+    """Towers of open_clip's configuration with random weights, from torch's generator.
+
+    Raises ModelError when a package that the architecture needs is missing, or the configuration is not open_clip's.
+    """
+    options = {key: value for key, value in model_cfg.items() if key not in ("custom_text", "preprocess_cfg")}
+    options["vision_cfg"] = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}
+    options["text_cfg"] = {**model_cfg["text_cfg"], "hf_model_pretrained": False}
+    custom = model_cfg.get("custom_text", False) or "hf_model_name" in model_cfg["text_cfg"]
+    kind = CLIP if not custom else CoCa if "multimodal_cfg" in model_cfg else CustomTextCLIP
+    if kind is CoCa:  # its own forward expects them; ours does without
+        options["vision_cfg"]["output_tokens"] = options["text_cfg"]["output_tokens"] = True
+    try:
+        clip = kind(**options)
+    except (TypeError, KeyError, AssertionError, ValueError, RuntimeError, OSError) as error:
+        raise ModelError(f"the architecture cannot be built by open_clip: {error}.") from error
+    return Towers(clip, model_cfg)
+
+
+def load_pretrained(towers: Towers, architecture: str, pretrained: str) -> None:
+    """Fill ``towers`` with the weights ``pretrained``: an open_clip tag of ``architecture``, a local folder or file,
+    or a former run.
+
+    Raises ModelError naming the tags there are, the folder to fill without a network, or what does not fit.
+    """
+    path = find_weights(architecture, pretrained)
+    fit_weights(towers.clip, read_weights(path), path)
+    tag = get_pretrained_cfg(architecture, pretrained)
+    with torch.no_grad():
+        for buffer, name in ((towers.pixel_mean, "mean"), (towers.pixel_std, "std")):
+            if name in tag:
+                buffer.copy_(torch.tensor(tag[name]))
