@@ -1,21 +1,30 @@
-"""RunHistory: all that a run has reported so far, as arrays for the plots and lists for the panels. No Qt."""
+"""RunHistory: all that a run has reported so far, as arrays for the plots and lists for the panels. No Qt.
+
+Flow: the tailer's thread applies events as they come; the window's thread takes snapshots at any time. Nothing is
+locked: what was once handed out never changes, and each series is published by one assignment.
+"""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.events import CheckpointSaved, Event, Log, RunFailed, RunFinished, RunStarted, Sample
+from core.events import CheckpointSaved, Evaluated, Event, Log, Metrics, RunFailed, RunFinished, RunStarted, Sample
 from core.rundir import RunState, RunStatus
-from sdgui.store.records import BestPoint, MetricSummary
+from sdgui.store.records import BestPoint, MetricSummary, higher_is_better, ranks_runs
+from sdgui.store.summary import run_state
+
+_FIRST_CAPACITY = 256
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric's points in order. Snapshots: they never change, a later call gives a longer one."""
+    """A metric's points in order. A snapshot: it never changes, a later call gives a longer one."""
 
     steps: NDArray[np.float64]  # (N,)
     values: NDArray[np.float64]  # (N,), may hold nan and inf
@@ -27,50 +36,209 @@ class EvaluatedRow:
     """One validation: values by metric name at ``step``."""
 
     step: int
-    time: float
+    time: float  # seconds since the epoch
     values: Mapping[str, float]
+
+
+class _Series:
+    """Points of one metric: rows step, value, seconds of a buffer that doubles when it is full."""
+
+    def __init__(self) -> None:
+        self._published: tuple[NDArray[np.float64], int] = (np.empty((3, _FIRST_CAPACITY)), 0)
+
+    def __len__(self) -> int:
+        return self._published[1]
+
+    def points(self) -> NDArray[np.float64]:
+        """(3, N), read only; later points do not touch it."""
+        buffer, count = self._published
+        view = buffer[:, :count]
+        view.flags.writeable = False
+        return view
+
+    def extend(self, points: list[tuple[float, float, float]]) -> None:
+        buffer, count = self._published
+        total = count + len(points)
+        if total > buffer.shape[1]:
+            grown = np.empty((3, max(total, 2 * buffer.shape[1])))
+            grown[:, :count] = buffer[:, :count]
+            buffer = grown
+        buffer[:, count:total] = np.asarray(points).T
+        self._published = (buffer, total)
+
+    def cut(self, step: int) -> bool:
+        """Drop points after ``step``, in a new buffer, since the old one may be on screen; whether any fell."""
+        points = self.points()
+        kept = points[:, points[0] <= step]
+        if kept.shape[1] == points.shape[1]:
+            return False
+        buffer = np.empty((3, max(_FIRST_CAPACITY, points.shape[1])))
+        buffer[:, : kept.shape[1]] = kept
+        self._published = (buffer, kept.shape[1])
+        return True
 
 
 class RunHistory:
     """Filled by one thread with ``apply``; may be read by others at any time."""
 
+    def __init__(self) -> None:
+        self._series: dict[str, _Series] = {}
+        self._pending: dict[str, list[tuple[float, float, float]]] = {}
+        self._logs: list[Log] = []
+        self._samples: list[Sample] = []
+        self._checkpoints: list[CheckpointSaved] = []
+        self._evaluated: list[EvaluatedRow] = []
+        self._starts: list[RunStarted] = []
+        self._terminal: RunFinished | RunFailed | None = None
+        self._step = 0
+        self._seconds_before = 0.0  # of training in earlier segments, up to where this one took up
+        self._segment_start: float | None = None  # time of this segment's start
+
+    def clear(self) -> None:
+        """Forget everything: the events file was replaced by another."""
+        self._series = {}
+        self._pending = {}
+        self._logs, self._samples, self._checkpoints, self._evaluated, self._starts = [], [], [], [], []
+        self._terminal = None
+        self._step, self._seconds_before, self._segment_start = 0, 0.0, None
+
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
-        """Take in events in the order written; returns what changed: metric names, and "log", "samples",
-        "checkpoints", "evaluated", "lifecycle"."""
-        raise NotImplementedError
+        """Take in events in the order written.
+
+        Returns what changed: metric names, and "log", "samples", "checkpoints", "evaluated", "lifecycle".
+        """
+        changed: set[str] = set()
+        for event in events:
+            match event:
+                case Metrics() | Evaluated():
+                    self._add(event, changed)
+                case RunStarted():
+                    self._start(event, changed)
+                case RunFinished() | RunFailed():
+                    self._terminal = event
+                    changed.add("lifecycle")
+                case Log():
+                    self._logs.append(event)
+                    changed.add("log")
+                case Sample():
+                    self._samples.append(event)
+                    changed.add("samples")
+                case CheckpointSaved():
+                    self._checkpoints.append(event)
+                    changed.add("checkpoints")
+        self._publish()
+        return frozenset(changed)
+
+    def _add(self, event: Metrics | Evaluated, changed: set[str]) -> None:
+        if self._segment_start is None:
+            self._segment_start = event.time
+        seconds = self._seconds_before + max(0.0, event.time - self._segment_start)
+        for name, value in event.values.items():
+            self._pending.setdefault(name, []).append((event.step, value, seconds))
+        changed.update(event.values)
+        self._step = max(self._step, event.step)
+        if isinstance(event, Evaluated):
+            self._evaluated.append(EvaluatedRow(event.step, event.time, dict(event.values)))
+            changed.add("evaluated")
+
+    def _start(self, event: RunStarted, changed: set[str]) -> None:
+        self._publish()
+        changed.update(name for name, series in list(self._series.items()) if series.cut(event.step))
+        # New lists, so that a reader who copies one meanwhile sees the old or the new.
+        self._evaluated = [row for row in self._evaluated if row.step <= event.step]
+        self._samples = [sample for sample in self._samples if sample.step <= event.step]
+        self._checkpoints = [saved for saved in self._checkpoints if saved.step <= event.step]
+        changed.update(("lifecycle", "evaluated", "samples", "checkpoints"))
+        self._seconds_before = max(
+            (series.points()[2, -1] for series in self._series.values() if len(series)), default=0.0
+        )
+        self._segment_start = event.time
+        self._starts.append(event)
+        self._terminal = None
+        self._step = event.step
+
+    def _publish(self) -> None:
+        for name, points in self._pending.items():
+            if name not in self._series:
+                self._series[name] = _Series()
+            self._series[name].extend(points)
+        self._pending.clear()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every metric that has points, in the order first seen."""
-        raise NotImplementedError
+        return tuple(name for name, series in tuple(self._series.items()) if len(series))
 
     def curve(self, name: str) -> Curve:
         """The points of ``name``; empty when there are none."""
-        raise NotImplementedError
+        series = self._series.get(name)
+        points = np.empty((3, 0)) if series is None else series.points()
+        return Curve(points[0], points[1], points[2])
 
-    def summary(self, name: str) -> MetricSummary | None: ...
+    def summary(self, name: str) -> MetricSummary | None:
+        """Last and best of ``name``; None when it has no points."""
+        curve = self.curve(name)
+        if not curve.steps.size:
+            return None
+        best, best_step = math.nan, 0
+        finite = np.isfinite(curve.values)
+        if finite.any():
+            worst = -math.inf if higher_is_better(name) else math.inf
+            values = np.where(finite, curve.values, worst)
+            index = int(values.argmax() if higher_is_better(name) else values.argmin())
+            best, best_step = float(values[index]), int(curve.steps[index])
+        return MetricSummary(float(curve.values[-1]), int(curve.steps[-1]), best, best_step)
+
     @property
-    def best(self) -> BestPoint | None: ...
+    def best(self) -> BestPoint | None:
+        """The highest mean recall on validation data, of student or teacher; the earliest among equals."""
+        found: BestPoint | None = None
+        for name in self.names:
+            summary = self.summary(name) if ranks_runs(name) else None
+            if summary is None or math.isnan(summary.best):
+                continue
+            if found is None or (summary.best, -summary.best_step) > (found.value, -found.step):
+                found = BestPoint(name, summary.best, summary.best_step)
+        return found
+
     @property
-    def step(self) -> int: ...
+    def step(self) -> int:
+        """The last step reported."""
+        return self._step
+
     @property
-    def total_steps(self) -> int: ...
+    def total_steps(self) -> int:
+        starts = self._starts
+        return starts[-1].total_steps if starts else 0
+
     @property
-    def logs(self) -> tuple[Log, ...]: ...
+    def logs(self) -> tuple[Log, ...]:
+        """Sentences for the user, of all segments."""
+        return tuple(self._logs)
+
     @property
-    def samples(self) -> tuple[Sample, ...]: ...
+    def samples(self) -> tuple[Sample, ...]:
+        return tuple(self._samples)
+
     @property
-    def checkpoints(self) -> tuple[CheckpointSaved, ...]: ...
+    def checkpoints(self) -> tuple[CheckpointSaved, ...]:
+        """Saved so far, oldest first; older ones may have been removed from disk since."""
+        return tuple(self._checkpoints)
+
     @property
-    def evaluated(self) -> tuple[EvaluatedRow, ...]: ...
+    def evaluated(self) -> tuple[EvaluatedRow, ...]:
+        return tuple(self._evaluated)
+
     @property
     def starts(self) -> tuple[RunStarted, ...]:
-        """Each start and resume; the last tells device, precision, pairs, parameters."""
-        raise NotImplementedError
+        """Each start and resume; the last tells device, precision, pairs and parameters."""
+        return tuple(self._starts)
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:
-        """How it ended, None while it has not, or has gone on since."""
-        raise NotImplementedError
+        """How it ended; None while it has not, or has gone on since."""
+        return self._terminal
 
-    def state(self, status: RunStatus | None) -> RunState: ...
+    def state(self, status: RunStatus | None, launched: float | None = None) -> RunState:
+        """The run's state by its events and by its ``status.json``; ``launched`` as the store has it."""
+        return run_state(self._terminal, status, launched, time.time())

@@ -1,11 +1,21 @@
-"""LiveRun: one run folder as it is now. No Qt."""
+"""LiveRun: one run folder as it is now: new events folded in, status read, state judged. No Qt.
+
+Flow: the tailer polls one per run in its thread, tells the window what ``poll`` returns and records ``to_record``.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.rundir import RunState
-from sdgui.store.records import BestPoint
+from core.events import EventReader
+from core.rundir import RunState, RunStatus
+from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
+from sdgui.store.summary import STARTING, RunSummary, run_state, summarise
+
+_CHUNK = 1 << 20  # bytes of events at once
+_JUDGE_SECONDS = 0.5  # between looks at the process table
 
 
 @dataclass(frozen=True)
@@ -16,7 +26,135 @@ class RunProgress:
     state: RunState
     step: int
     total_steps: int
-    doing: str  # "starting", "reading data", "training", "validating", "saving", "" when no trainer is alive
+    doing: str  # "starting", "reading data", "training", "validating", "saving"; "" when no trainer is alive
     seconds_left: float | None
     best: BestPoint | None
     failure: str
+
+
+class LiveRun:
+    """Follows the events from ``run.offset``, where the store's knowledge ends."""
+
+    def __init__(self, run: Run, metrics: Mapping[str, MetricSummary]) -> None:
+        self.run_id = run.id
+        self.dir = run.dir
+        self.launched = run.launched
+        self.state = run.state
+        self.queued = run.queue_position is not None
+        self.rewritten = False  # the events file is not the one that the store knows
+        self._summary = RunSummary.of(run, metrics)
+        self._reader = EventReader(self.dir.events, run.offset)
+        self._failure = run.failure
+        self._status: RunStatus | None = None
+        self._status_stamp: int | None = None
+        self._judged = 0.0
+        self._recorded: tuple[int, RunState, str] = (run.offset, run.state, run.failure)
+
+    @property
+    def restful(self) -> bool:
+        """Whether a seldom look is enough: no trainer is alive, as far as is known."""
+        return not self.state.alive
+
+    def refresh(self, run: Run) -> None:
+        """Take over what the store knows anew: it was launched again, queued or taken from the queue."""
+        if run.launched != self.launched or self.queued != (run.queue_position is not None):
+            self._judged = 0.0
+        self.launched = run.launched
+        self.queued = run.queue_position is not None
+        if run.ending == "failed" and run.launched is None:  # a start that never came to a trainer
+            self._summary.ending, self._summary.failure, self._summary.finished = "failed", run.failure, run.finished
+
+    def poll(self) -> RunProgress:
+        """Read what is new, a chunk at most, and judge."""
+        grew = self._read_events()
+        renewed = self._read_status()
+        now = time.time()
+        due = self._judged == 0 or (self.state.alive and abs(now - self._judged) > _JUDGE_SECONDS)
+        if grew or renewed or due:
+            self._judged = now
+            self._judge(now)
+        return self._progress()
+
+    def _read_events(self) -> bool:
+        try:
+            size = self.dir.events.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        if size < self._reader.offset:  # replaced, perhaps from a backup
+            return self._read_anew()
+        if size == self._reader.offset:
+            return False
+        before = self._reader.offset
+        self._summary.apply(self._reader.read(_CHUNK))
+        if self._summary.stale:
+            return self._read_anew()
+        return self._reader.offset > before
+
+    def _read_anew(self) -> bool:
+        self._summary, offset = summarise(self.dir.events)
+        self.rewritten = self.rewritten or offset < self._recorded[0]
+        self._reader.offset = offset
+        return True
+
+    def _read_status(self) -> bool:
+        try:
+            stamp = self.dir.status.stat().st_mtime_ns
+        except FileNotFoundError:
+            stamp = None
+        if stamp == self._status_stamp:
+            return False
+        status = self.dir.read_status() if stamp is not None else None
+        if stamp is not None and status is None:
+            return False  # caught while it is being replaced; looked at again next time
+        self._status, self._status_stamp = status, stamp
+        return True
+
+    def _judge(self, now: float) -> None:
+        if self.queued:
+            self.state = RunState.QUEUED
+            return
+        self.state = run_state(self._summary.terminal, self._status, self.launched, now)
+        self._failure = self._summary.failure
+        if self.state is RunState.INTERRUPTED:
+            self._failure = self._interruption()
+
+    def _interruption(self) -> str:
+        if not self.dir.path.exists():
+            return f"The run folder {self.dir.path} is gone."
+        lines = self.dir.stderr_end(1).splitlines()
+        return (
+            lines[-1] if lines else "The trainer ended without a word; it may have been killed, or run out of memory."
+        )
+
+    def _progress(self) -> RunProgress:
+        status = self._status if self.state.alive else None
+        doing = status.doing if status else STARTING if self.state is RunState.STARTING else ""
+        return RunProgress(
+            run_id=self.run_id,
+            state=self.state,
+            step=max(self._summary.step, status.step if status else 0),
+            total_steps=self._summary.total_steps or (status.total_steps if status else 0),
+            doing=doing,
+            seconds_left=status.seconds_left if status else None,
+            best=self._summary.best,
+            failure=self._failure,
+        )
+
+    def to_record(self) -> Progress | None:
+        """What the store does not have yet; None when it has all."""
+        if not self.rewritten and self._recorded == (self._reader.offset, self.state, self._failure):
+            return None
+        return self._summary.progress(self._reader.offset, self.state, self._failure)
+
+    def recorded(self, progress: Progress) -> None:
+        """The store has ``progress`` now."""
+        self._recorded = (progress.offset, progress.state, progress.failure)
+        self.rewritten = False
+
+    @property
+    def behind(self) -> bool:
+        """Whether there was more to read than one chunk."""
+        try:
+            return self.dir.events.stat().st_size - self._reader.offset > _CHUNK
+        except OSError:
+            return False

@@ -125,10 +125,12 @@ def run_state(
 ) -> RunState:
     """``core.rundir.judge``, told of a launch that has not reported yet.
 
-    A status of a process that started after the ending is a resumed trainer's, whose ``run_started`` is yet to
-    come. Without any status a launch is given ``START_SECONDS``, then it counts as interrupted.
+    A launch after the ending, here (``launched``) or by another program (the status is of a process that started
+    later), takes the run up again, though its ``run_started`` is yet to come. Without any status a launch is given
+    ``START_SECONDS``, then it counts as interrupted.
     """
-    if terminal is not None and status is not None and status.started > terminal.time:
+    begun = max(launched or 0.0, status.started if status is not None else 0.0)
+    if terminal is not None and begun > terminal.time:
         terminal = None
     state = judge(status, terminal, now)
     if state is RunState.RUNNING and status is not None and status.doing == STARTING:

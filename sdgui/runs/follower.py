@@ -1,0 +1,185 @@
+"""Follower: the tailer's thread: polls every run folder, folds, judges, records. No Qt.
+
+Flow: run folders -> ``LiveRun`` (what is listed) and ``RunHistory`` (curves of shown runs) -> store and outbox.
+Offset and summary go into the store in one transaction, so a window killed at any moment loses and doubles nothing.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from core.events import EventReader
+from sdgui.runs.history import RunHistory
+from sdgui.runs.live import LiveRun, RunProgress
+from sdgui.runs.outbox import Outbox
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
+
+_SELDOM_SECONDS = 2.0  # between looks at the store and at runs without a trainer
+_RECORD_SECONDS = 0.5  # between two records of a run whose state stays
+_CHUNK = 256 << 10  # bytes of events applied at once; the window's thread waits for no longer than that takes
+
+
+class ShownRun:
+    """A run whose curves are held."""
+
+    def __init__(self) -> None:
+        self.history = RunHistory()
+        self.reader: EventReader | None = None
+        self.loaded = False
+
+
+class Follower(threading.Thread):
+    """Follows every run of the store; ``ring`` is called from this thread when the outbox has news."""
+
+    def __init__(self, store: Store, outbox: Outbox, ring: Callable[[], None], poll_seconds: float) -> None:
+        super().__init__(name="tailer", daemon=True)
+        self.shown: dict[int, ShownRun] = {}  # filled and emptied by the window's thread
+        self.progress: dict[int, RunProgress] = {}  # read by the window's thread
+        self._store = store
+        self._outbox = outbox
+        self._ring = ring
+        self._poll_seconds = poll_seconds
+        self._live: dict[int, LiveRun] = {}
+        self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._recorded_at: dict[int, float] = {}
+        self._said: dict[int, str] = {}
+        self._seldom_due = 0.0
+        self._attached = False
+        self._wake = threading.Event()
+        self._ending = threading.Event()
+
+    def look(self, run_id: int = 0) -> None:
+        """Look at the store, and at this run, at once."""
+        self._wanted.put(run_id)
+        self._wake.set()
+
+    def end(self, seconds: float) -> None:
+        """Finish the round, record what was read, and end."""
+        self._ending.set()
+        self._wake.set()
+        if self.is_alive():
+            self.join(seconds)
+
+    def run(self) -> None:
+        rung = 0.0
+        while not self._ending.is_set():
+            busy = self._round()
+            now = time.monotonic()
+            if now - rung >= 0.8 * self._poll_seconds and self._outbox.must_ring():
+                rung = now
+                self._ring()
+            # While catching up with a long file, leave the processor to the window now and then.
+            self._wake.wait(0.005 if busy else self._poll_seconds)
+            self._wake.clear()
+        for live in self._live.values():
+            self._record(live, at_once=True)
+
+    def _round(self) -> bool:
+        """Look at everything that is due; whether there is more to read at once."""
+        now = time.monotonic()
+        wanted = set()
+        while not self._wanted.empty():
+            wanted.add(self._wanted.get())
+        seldom = now >= self._seldom_due or bool(wanted)
+        if seldom:
+            self._seldom_due = now + _SELDOM_SECONDS
+            self._meet_store()
+        busy = False
+        for run_id, live in list(self._live.items()):
+            if self._ending.is_set():
+                return False
+            if seldom or not live.restful or live.behind:
+                busy = self._poll(live) or busy
+            if shown := self.shown.get(run_id):
+                busy = self._fill(live, shown) or busy
+        return busy
+
+    def _meet_store(self) -> None:
+        try:
+            runs = {run.id: run for run in self._store.runs()}
+            fresh = [run_id for run_id in runs if run_id not in self._live]
+            metrics = self._store.summaries(fresh)
+        except StoreError as error:
+            self._complain(0, str(error))
+            return
+        self._said.pop(0, None)
+        for run_id in self._live.keys() - runs.keys():
+            del self._live[run_id]
+            self.progress.pop(run_id, None)
+        for run_id, run in runs.items():
+            if run_id in self._live:
+                self._live[run_id].refresh(run)
+            else:
+                self._live[run_id] = LiveRun(run, metrics[run_id])
+                if self._attached:
+                    self._outbox.added(run_id)
+        self._attached = True
+
+    def _poll(self, live: LiveRun) -> bool:
+        before = live.state
+        try:
+            progress = live.poll()
+        except OSError as error:
+            self._complain(live.run_id, f"The run folder {live.dir.path} cannot be read: {error.strerror}.")
+            return False
+        self._said.pop(live.run_id, None)
+        changed = live.state is not before
+        recorded = self._record(live, at_once=changed)
+        if self.progress.get(live.run_id) != progress:
+            self.progress[live.run_id] = progress
+            self._outbox.progress(progress)
+        if changed and recorded:
+            self._outbox.state(live.run_id, live.state)
+        return live.behind
+
+    def _record(self, live: LiveRun, at_once: bool) -> bool:
+        """Bring the store up to date, if it is due; whether it went well."""
+        now = time.monotonic()
+        if not at_once and now - self._recorded_at.get(live.run_id, -1.0e9) < _RECORD_SECONDS:
+            return True
+        progress = live.to_record()
+        if progress is None:
+            return True
+        try:
+            self._store.record(live.run_id, progress, rewritten=live.rewritten)
+        except StoreError as error:  # it stays unrecorded, and is tried again
+            self._recorded_at[live.run_id] = now
+            self._complain(0, str(error))
+            return False
+        self._recorded_at[live.run_id] = now
+        live.recorded(progress)
+        return True
+
+    def _fill(self, live: LiveRun, shown: ShownRun) -> bool:
+        """Apply the next chunk of a shown run's events to its history."""
+        if shown.reader is None:
+            shown.reader = EventReader(live.dir.events)
+        try:
+            size = live.dir.events.stat().st_size
+            if size < shown.reader.offset:
+                shown.history.clear()
+                shown.reader.offset = 0
+            before = shown.reader.offset
+            events = shown.reader.read(_CHUNK) if size > before else []
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            self._complain(live.run_id, f"The events of {live.dir.path} cannot be read: {error.strerror}.")
+            return False
+        if changed := shown.history.apply(events):
+            self._outbox.curves(live.run_id, changed)
+        more = shown.reader.offset > before and size - shown.reader.offset > 0
+        if not more and not shown.loaded:
+            shown.loaded = True
+            self._outbox.loaded(live.run_id)
+        return more
+
+    def _complain(self, run_id: int, message: str) -> None:
+        """Say it once, not ten times a second."""
+        if self._said.get(run_id) != message:
+            self._said[run_id] = message
+            self._outbox.trouble(run_id, message)
