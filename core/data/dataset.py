@@ -99,7 +99,7 @@ class PairDataset:
 
     def all_bad(self) -> list[BadRow]:
         """Bad rows of the source, and those found since."""
-        found = [BadRow(self.rows[row].file, reason) for row, reason in sorted(self.broken.items())]
+        found = [BadRow(self.rows[row].file, reason) for row, reason in sorted(self.broken.copy().items())]
         return [*self.bad, *found]
 
     def check(self, max_share: float) -> None:

@@ -1,43 +1,226 @@
-"""Signatures first; the bodies follow."""
+"""Batches of views, ahead of the training step.
+
+Flow: the loop asks the ``Loader`` for the batches from one step to another; batch k is a function of (data,
+definition, k) alone, so that a resumed run sees what the uninterrupted one would have seen, with any number of loader
+processes. Without processes a thread makes the next batches while a step runs.
+
+Legend: B batch, T tokens of the batch's longest caption, S side of a view.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
 
+import numpy as np
+import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from core.config import RunConfig
-from core.data.batch import Batch
-from core.data.dataset import Log, PairDataset
+from core.config import RunConfig, ViewConfig
+from core.data.batch import Batch, View
+from core.data.dataset import Log, PairDataset, longest
+from core.data.draws import seed_of, uniforms
+from core.data.errors import DataError, PictureError
+from core.data.views import centre_view, draw_mix, make_view
+
+AHEAD = 2  # batches made ahead, by the thread or by each process
+ORDER, CAPTION, MIX = 1001, 1002, 1003  # what a draw is for, beside views
+CLEAN, TEACHER, STUDENT = 0, 1, 2  # numbers of views; the student's further ones count on
+
+T = TypeVar("T")
+
+
+@dataclass
+class Made:
+    """A batch and the pictures that proved unreadable on the way to it; no batch when none is readable."""
+
+    batch: Batch | None
+    broken: dict[int, str] = field(default_factory=dict)
+
+
+class BatchMaker(Dataset[Made]):
+    """Makes batch k. Holds only what a loader process needs."""
+
+    def __init__(self, dataset: PairDataset, config: RunConfig, image_size: int) -> None:
+        self.dataset = dataset
+        self.config = config
+        self.size = image_size
+        self.steps_per_epoch = len(dataset) // config.optim.batch_size
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def order(self, epoch: int) -> Tensor:
+        """(N,) rows in the order of ``epoch``."""
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(seed_of(self.config.seed, epoch, ORDER))
+            self._order = torch.randperm(len(self.dataset), generator=generator)
+            self._epoch = epoch
+        return self._order
+
+    def __getitem__(self, step: int) -> Made:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        size = self.config.optim.batch_size
+        wanted = self.order(epoch)[position * size : (position + 1) * size].tolist()
+        known = set(self.dataset.broken)
+        pictures = []
+        rows = []
+        for row in wanted:
+            found = self._readable(row)
+            if found is None:
+                return Made(None, self.dataset.broken)
+            rows.append(found[0])
+            pictures.append(found[1])
+        broken = {row: reason for row, reason in self.dataset.broken.items() if row not in known}
+        return Made(self._batch(step, epoch, np.array(rows), pictures), broken)
+
+    def _readable(self, row: int) -> tuple[int, Tensor] | None:
+        """``row``, or the next row whose picture can be read, and its picture; None when there is no such row."""
+        for ahead in range(len(self.dataset)):
+            candidate = (row + ahead) % len(self.dataset)
+            if candidate in self.dataset.broken:
+                continue
+            try:
+                return candidate, self.dataset.picture(candidate)
+            except PictureError as error:
+                self.dataset.mark_broken(candidate, str(error))
+        return None
+
+    def _batch(self, step: int, epoch: int, rows: np.ndarray[Any, np.dtype[np.int64]], pictures: list[Tensor]) -> Batch:
+        views, seed = self.config.views, self.config.seed
+
+        def view(config: ViewConfig, number: int) -> View:
+            images = make_view(pictures, config, self.size, seed, epoch, rows, number)  # (B, 3, S, S)
+            generator = np.random.default_rng(seed_of(seed, step, number, MIX))
+            return View(images, draw_mix(config, generator, len(rows), self.size))
+
+        taught = self.config.teacher.kind != "none" and views.teacher.count > 0
+        return Batch(
+            rows=torch.from_numpy(rows),
+            texts=self._texts(epoch, rows),
+            clean=view(views.clean, CLEAN),
+            student=tuple(view(views.student, STUDENT + i) for i in range(views.student.count)),
+            teacher=view(views.teacher, TEACHER) if taught else None,
+        )
+
+    def _texts(self, epoch: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
+        """(B, T) int64: one caption of each row."""
+        chances = uniforms(1, self.config.seed, epoch, rows, CAPTION)[:, 0]
+        spans = [self.dataset.caption_span(row) for row in rows.tolist()]
+        chosen = [span[int(chance * len(span))] for span, chance in zip(spans, chances.tolist(), strict=True)]
+        tokens = self.dataset.tokens[chosen]
+        return tokens[:, : longest(tokens, self.dataset.pad_id)].long()
 
 
 class Loader:
-    """Batches of training pairs; batch k is a function of (data, config, k) alone."""
-
-    steps_per_epoch: int  # the last partial batch of an epoch is dropped
+    """Batches of training pairs; the last, partial batch of an epoch is dropped."""
 
     def __init__(self, dataset: PairDataset, config: RunConfig, image_size: int, log: Log | None = None) -> None:
         """DataError when a batch is larger than the data."""
-        raise NotImplementedError
+        if config.optim.batch_size > len(dataset):
+            raise DataError(
+                f"The batch size {config.optim.batch_size} is larger than the {len(dataset)} pairs of "
+                f"{dataset.origin}; set optim.batch_size to at most {len(dataset)}."
+            )
+        self._maker = BatchMaker(dataset, config, image_size)
+        self._dataset = dataset
+        self._config = config
+        self._log = log
+        self.steps_per_epoch = self._maker.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole training, at least 1."""
-        raise NotImplementedError
+        """Steps of the whole training; epochs may be fractional, at least one step is done."""
+        return max(1, round(self._config.optim.epochs * self.steps_per_epoch))
 
-    def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
-        """Batches first_step .. last_step - 1, counted from 0: a run that has done s steps goes on with s.
+    def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
+        """Batches ``first_step`` to ``last_step - 1``, counted from 0: a run that has done s steps goes on with s.
 
-        The iterator's ``close()`` ends its thread or processes. DataError when too many pictures prove unreadable.
+        Close the iterator to end its thread or processes. DataError when too many pictures prove unreadable.
         """
-        raise NotImplementedError
+        steps = range(first_step, last_step)
+        if self._config.data.workers > 0 and len(steps) > 0:
+            yield from self._checked(iter(self._processes(steps)))
+            return
+        with closing(ahead((partial(self._maker.__getitem__, step) for step in steps), AHEAD)) as made:
+            yield from self._checked(made)
+
+    def _processes(self, steps: range) -> DataLoader[Made]:
+        return DataLoader(
+            self._maker,
+            batch_size=None,
+            sampler=steps,
+            num_workers=min(self._config.data.workers, len(steps)),
+            prefetch_factor=AHEAD,
+            collate_fn=_as_is,
+            generator=torch.Generator().manual_seed(self._config.seed),  # else the global one would be drawn from
+        )
+
+    def _checked(self, made: Iterator[Made]) -> Iterator[Batch]:
+        """The batches; what proved unreadable is told, counted, and too much of it is an error."""
+        told: set[int] = set()
+        for item in made:
+            for row, reason in item.broken.items():
+                self._dataset.mark_broken(row, reason)
+                if row not in told and self._log is not None:
+                    self._log(f"{self._dataset.path(row)} is replaced by another pair: {reason}.")
+                told.add(row)
+            if item.broken:
+                self._dataset.check(self._config.data.max_bad_share)
+            if item.batch is not None:
+                yield item.batch
 
 
-def evaluation_batches(dataset: PairDataset, image_size: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """(rows (B,) int64, images (B, 3, S, S) uint8) over every readable picture, in order, the last batch partial."""
-    raise NotImplementedError
+def _as_is(item: T) -> T:
+    return item
+
+
+def ahead(jobs: Iterable[Callable[[], T]], depth: int) -> Generator[T, None, None]:
+    """Results of ``jobs`` in order, made in a thread up to ``depth`` ahead. Close it to end the thread."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+    waiting: deque[Future[T]] = deque()
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(job))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def evaluation_batches(
+    dataset: PairDataset, image_size: int, batch_size: int
+) -> Generator[tuple[Tensor, Tensor], None, None]:
+    """(rows (B,) int64, images (B, 3, S, S) uint8) of every readable picture, in order; the last batch is partial."""
+
+    def make(start: int) -> tuple[Tensor, Tensor] | None:
+        rows, images = [], []
+        for row in range(start, min(start + batch_size, len(dataset))):
+            try:
+                images.append(centre_view(dataset.picture(row), image_size))
+            except PictureError as error:
+                dataset.mark_broken(row, str(error))
+                continue
+            rows.append(row)
+        return (torch.tensor(rows), torch.stack(images)) if rows else None
+
+    jobs = (partial(make, start) for start in range(0, len(dataset), batch_size))
+    with closing(ahead(jobs, AHEAD)) as made:
+        for item in made:
+            if item is not None:
+                yield item
 
 
 def evaluation_texts(dataset: PairDataset, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Token rows (C, T) int64 of the captions of ``rows``, and (C,) int64: each caption's position in ``rows``."""
-    raise NotImplementedError
+    """Every caption of ``rows``: tokens (C, T) int64, and the position in ``rows`` of each one's picture (C,)."""
+    position = torch.full((len(dataset),), -1, dtype=torch.int64)
+    position[rows] = torch.arange(len(rows))
+    targets = position[dataset.caption_rows]
+    return dataset.tokens[targets >= 0].long(), targets[targets >= 0]

@@ -1,0 +1,43 @@
+"""Random numbers by counter: each draw is a function of its keys alone (Salmon et al. 2011, the idea of Philox).
+
+Flow: views and the loader draw crops, distortions, captions and orders here. No generator's state is kept, so that
+a resumed run, and any number of loader processes, draw the same; torch's global state is never touched.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64] | int
+Floats = npt.NDArray[np.float64]
+
+GAMMA = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (Steele et al. 2014); arithmetic wraps around."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _hash(keys: tuple[Integers, ...]) -> npt.NDArray[np.uint64]:
+    """(n,) 64 bit hashes of the keys, of which at most one kind of length n is an array."""
+    state = np.zeros(1, np.uint64)
+    for key in keys:
+        values = np.atleast_1d(np.asarray(key, dtype=np.int64)).astype(np.uint64)
+        state = _mix(state + (values + np.uint64(1)) * GAMMA)
+    return state
+
+
+def uniforms(count: int, *keys: Integers) -> Floats:
+    """(n, count) numbers in [0, 1) for keys that broadcast to (n,)."""
+    counters = np.arange(1, count + 1, dtype=np.uint64) * GAMMA
+    bits = _mix(_hash(keys)[:, None] + counters)
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def seed_of(*keys: int) -> int:
+    """One seed, 0 to 2**63 - 1, for a generator of its own."""
+    return int(_hash(keys)[0] >> np.uint64(1))
