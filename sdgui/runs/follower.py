@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from core.events import EventReader
+from core.rundir import RunState
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import LiveRun, RunProgress
 from sdgui.runs.outbox import Outbox
@@ -46,6 +47,7 @@ class Follower(threading.Thread):
         self._live: dict[int, LiveRun] = {}
         self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._recorded_at: dict[int, float] = {}
+        self._told: dict[int, RunState] = {}  # the state that the window knows of
         self._said: dict[int, str] = {}
         self._seldom_due = 0.0
         self._attached = False
@@ -115,44 +117,41 @@ class Follower(threading.Thread):
                 self._live[run_id].refresh(run)
             else:
                 self._live[run_id] = LiveRun(run, metrics[run_id])
+                self._told[run_id] = run.state
                 if self._attached:
                     self._outbox.added(run_id)
         self._attached = True
 
     def _poll(self, live: LiveRun) -> bool:
-        before = live.state
         try:
             progress = live.poll()
         except OSError as error:
             self._complain(live.run_id, f"The run folder {live.dir.path} cannot be read: {error.strerror}.")
             return False
         self._said.pop(live.run_id, None)
-        changed = live.state is not before
-        recorded = self._record(live, at_once=changed)
+        self._record(live, at_once=live.state is not self._told.get(live.run_id))
         if self.progress.get(live.run_id) != progress:
             self.progress[live.run_id] = progress
             self._outbox.progress(progress)
-        if changed and recorded:
-            self._outbox.state(live.run_id, live.state)
         return live.behind
 
-    def _record(self, live: LiveRun, at_once: bool) -> bool:
-        """Bring the store up to date, if it is due; whether it went well."""
+    def _record(self, live: LiveRun, at_once: bool) -> None:
+        """Bring the store up to date, if it is due; then tell a change of state."""
         now = time.monotonic()
         if not at_once and now - self._recorded_at.get(live.run_id, -1.0e9) < _RECORD_SECONDS:
-            return True
+            return
         progress = live.to_record()
-        if progress is None:
-            return True
-        try:
-            self._store.record(live.run_id, progress, rewritten=live.rewritten)
-        except StoreError as error:  # it stays unrecorded, and is tried again
+        if progress is not None:
             self._recorded_at[live.run_id] = now
-            self._complain(0, str(error))
-            return False
-        self._recorded_at[live.run_id] = now
-        live.recorded(progress)
-        return True
+            try:
+                self._store.record(live.run_id, progress, rewritten=live.rewritten)
+            except StoreError as error:  # it stays unrecorded, and is tried again
+                self._complain(0, str(error))
+                return
+            live.recorded(progress)
+        if self._told.get(live.run_id) is not live.state:
+            self._told[live.run_id] = live.state
+            self._outbox.state(live.run_id, live.state)
 
     def _fill(self, live: LiveRun, shown: ShownRun) -> bool:
         """Apply the next chunk of a shown run's events to its history."""

@@ -1,37 +1,32 @@
-"""Launcher: starts trainers as programs of their own, pauses, stops and queues them."""
+"""Launcher: starts trainers as programs of their own, pauses, stops and queues them.
+
+Flow: a definition from the store -> run folder with ``config.json`` -> ``python -m core train`` in its own session.
+From then on the run folder speaks for the run; the window only writes ``control``. A trainer outlives the window.
+"""
 
 from __future__ import annotations
 
+import queue
+import shutil
+import subprocess
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
-from sdgui.store.records import Run
+from core.errors import UserError
+from core.rundir import RunDir, process_alive, write_whole
+from sdgui.runs.program import core_command, start_detached
+from sdgui.runs.stopping import Stopping, StopPlan, StopStage
+from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 
+_TICK_MS = 200
+_QUEUE_TICKS = 5  # the queue is looked at every second: another window's run may have ended
 
-class LaunchError(RuntimeError):
+
+class LaunchError(UserError):
     """A trainer could not be started; the message says why and what to do."""
-
-
-class StopStage(StrEnum):
-    """How far stopping a run has gone."""
-
-    ASKED = "asked to stop"
-    TERMINATED = "told to end"
-    KILLED = "killed"
-    ENDED = "ended"
-
-
-@dataclass(frozen=True)
-class Stopping:
-    """A run being stopped; unless it ends before ``deadline`` (seconds since the epoch), the next stage follows."""
-
-    run_id: int
-    stage: StopStage
-    deadline: float | None
 
 
 class Launcher(QObject):
@@ -44,37 +39,197 @@ class Launcher(QObject):
     queue_changed = Signal()
 
     def __init__(
-        self, store: Store, command: Sequence[str] | None = None, limit: int = 1, parent: QObject | None = None
-    ) -> None: ...
+        self,
+        store: Store,
+        command: Sequence[str] | None = None,
+        limit: int = 1,
+        parent: QObject | None = None,
+        asked_seconds: float = 30.0,
+        terminated_seconds: float = 10.0,
+    ) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._command = list(command or core_command())
+        self._limit = limit
+        self._patience = (asked_seconds, terminated_seconds)
+        self._stops: dict[int, StopPlan] = {}
+        self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+        self._ticks = 0
+        self._timer = QTimer(self)
+        self._timer.setInterval(_TICK_MS)
+        self._timer.timeout.connect(self._tick)
+        self._timer.start()
 
     def launch(self, experiment_id: int) -> Run:
-        """Start a run of the experiment now. Raises LaunchError."""
-        raise NotImplementedError
+        """Start a run of the experiment now, whatever the queue. Raises LaunchError, and then leaves nothing behind."""
+        run = self._add(experiment_id, queued=False)
+        try:
+            self._start(run)
+        except LaunchError:
+            self._discard(run)
+            raise
+        return self._store.run(run.id)
 
     def resume(self, run_id: int) -> Run:
         """Go on with a paused, stopped, failed or interrupted run in its folder. Raises LaunchError."""
-        raise NotImplementedError
+        run = self._store.run(run_id)
+        _refuse_alive(run)
+        if not run.dir.config.is_file():
+            raise LaunchError(f"{run.folder} has no config.json any more, so the run cannot go on; launch a new one.")
+        run = self._store.mark_launched(run_id)
+        try:
+            self._start(run)
+        except LaunchError as error:
+            self._store.mark_failed(run_id, str(error))
+            raise
+        return run
 
     def pause(self, run_id: int) -> None:
-        """Ask it to save everything and end."""
+        """Ask it to save everything and end. Raises LaunchError when the folder cannot be written."""
+        folder = self._store.run(run_id).dir
+        try:
+            folder.ask("pause")
+        except OSError as error:
+            raise _unwritable(folder, error) from error
 
     def stop(self, run_id: int) -> Stopping:
-        """Ask it to stop; if it does not in time it is told to end, then killed. Again: the next stage at once."""
-        raise NotImplementedError
+        """Ask it to stop; if it does not in time it is told to end, then killed. Again: the next stage at once.
+
+        Raises LaunchError when the folder cannot be written.
+        """
+        plan = self._stops.get(run_id)
+        if plan is not None:
+            plan.advance(hurry=True)
+        else:
+            folder = self._store.run(run_id).dir
+            try:
+                plan = self._stops[run_id] = StopPlan(run_id, folder, *self._patience)
+            except OSError as error:
+                raise _unwritable(folder, error) from error
+        self.stopping.emit(run_id, plan.now)
+        return plan.now
 
     def stops(self) -> dict[int, Stopping]:
         """Runs that are being stopped now."""
-        raise NotImplementedError
+        return {run_id: plan.now for run_id, plan in self._stops.items()}
 
     def enqueue(self, experiment_id: int) -> Run:
-        """Freeze the definition and start it when no other run is alive (``limit`` at once)."""
-        raise NotImplementedError
+        """Freeze the definition and start it when fewer than ``limit`` runs are alive. Raises LaunchError."""
+        run = self._add(experiment_id, queued=True)
+        try:
+            self._prepare(run)
+        except LaunchError:
+            self._discard(run)
+            raise
+        self._queue_moved()
+        return run
 
     def enqueue_run(self, run_id: int) -> Run:
-        """Put a paused or interrupted run in the queue, to be resumed."""
-        raise NotImplementedError
+        """Put a paused or interrupted run in the queue, to go on in its turn."""
+        run = self._store.enqueue(run_id)
+        self._queue_moved()
+        return run
 
-    def unqueue(self, run_id: int) -> None: ...
-    def set_limit(self, limit: int) -> None: ...
+    def unqueue(self, run_id: int) -> None:
+        """Take it out of the queue; a run that never began is removed with its folder."""
+        run = self._store.unqueue(run_id)
+        if run.launched is None and run.offset == 0 and not run.dir.events.exists():
+            self._discard(run)
+        self._queue_moved()
+
+    def set_limit(self, limit: int) -> None:
+        """How many runs from the queue may be alive at once."""
+        self._limit = max(1, limit)
+        self._queue_moved()
+
     def close(self) -> None:
-        """Let go of the trainers: they train on."""
+        """Let go of the trainers: they train on, and those asked to stop still do."""
+        self._timer.stop()
+
+    def _add(self, experiment_id: int, queued: bool) -> Run:
+        try:
+            return self._store.add_run(experiment_id, queued=queued)
+        except StoreError as error:
+            raise LaunchError(str(error)) from error
+
+    def _prepare(self, run: Run) -> None:
+        """Make the folder with the frozen definition."""
+        config = self._store.experiment(run.experiment_id).config
+        if config is None or config.digest() != run.digest:
+            raise LaunchError("The experiment was changed while it was being launched; launch it again.")
+        try:
+            run.dir.create()
+            write_whole(run.dir.config, config.to_json().encode())
+        except OSError as error:
+            raise _unwritable(run.dir, error) from error
+        except UserError as error:
+            raise LaunchError(str(error)) from error
+
+    def _start(self, run: Run) -> None:
+        folder = run.dir
+        if not folder.config.exists():
+            self._prepare(run)
+        command = [*self._command, "train", str(folder.config), str(folder.path)]
+        try:
+            process = start_detached(command, folder)
+        except FileNotFoundError as error:
+            raise LaunchError(f"There is no program {error.filename or command[0]}; reinstall sdgui.") from error
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        threading.Thread(target=self._reap, args=(run.id, process), name="reaper", daemon=True).start()
+        self.launched.emit(run.id)
+
+    def _reap(self, run_id: int, process: subprocess.Popen[bytes]) -> None:
+        """In a thread that ends with the window, so that the child is no zombie here and no captive either."""
+        self._ended.put((run_id, process.wait()))
+
+    def _discard(self, run: Run) -> None:
+        """Remove a run that never began."""
+        shutil.rmtree(run.folder, ignore_errors=True)
+        self._store.delete_run(run.id, for_good=True)
+
+    def _queue_moved(self) -> None:
+        self.queue_changed.emit()
+        self._ticks = 0
+        QTimer.singleShot(0, self, self._tick)
+
+    def _tick(self) -> None:
+        while not self._ended.empty():
+            self.ended.emit(*self._ended.get())
+            self._ticks = 0
+        for run_id, plan in list(self._stops.items()):
+            if plan.advance():
+                if plan.now.stage is StopStage.ENDED:
+                    del self._stops[run_id]
+                self.stopping.emit(run_id, plan.now)
+        if self._ticks % _QUEUE_TICKS == 0:
+            self._start_next()
+        self._ticks += 1
+
+    def _start_next(self) -> None:
+        try:
+            run = self._store.take_next(self._limit) if self._store.queue() else None
+        except StoreError:  # held by another window for now; the next tick tries again
+            return
+        if run is None:
+            return
+        try:
+            if not _alive(run):  # else it was resumed by another program while it waited
+                self._start(run)
+        except LaunchError as error:
+            self._store.mark_failed(run.id, str(error))
+            self.launch_failed.emit(run.id, str(error))
+        self._queue_moved()
+
+
+def _refuse_alive(run: Run) -> None:
+    status = run.dir.read_status()
+    if status is not None and process_alive(status):
+        raise LaunchError(
+            f"The run {run.folder.name} is alive already, as process {status.pid}; stop or pause it first."
+        )
+
+
+def _unwritable(folder: RunDir, error: OSError) -> LaunchError:
+    reason = error.strerror or str(error)
+    return LaunchError(f"The run folder {folder.path} cannot be written: {reason}. Make room, or mend its permissions.")

@@ -61,6 +61,7 @@ class LiveRun:
             self._judged = 0.0
         self.launched = run.launched
         self.queued = run.queue_position is not None
+        self._recorded = (run.offset, run.state, run.failure)
         if run.ending == "failed" and run.launched is None:  # a start that never came to a trainer
             self._summary.ending, self._summary.failure, self._summary.finished = "failed", run.failure, run.finished
 

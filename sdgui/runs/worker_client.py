@@ -1,29 +1,192 @@
-"""WorkerClient: asks a long-lived ``python -m core worker`` over its pipes; the window never waits for it."""
+"""WorkerClient: asks a long-lived ``python -m core worker`` over its pipes; the window never waits for it.
+
+Flow: a panel's request -> one line of JSON -> worker -> lines of progress and one answer -> signals. The worker is
+started by the first request and, after a crash, by the next one.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, QTimer, Signal
+
+from sdgui.runs.program import core_command, environment
+
+_STDERR_KEPT = 64 << 10
+_STDERR_LINES = 30
+_ENDING_MS = 3000
 
 
 class WorkerClient(QObject):
-    """One worker process, started by the first request, started anew after a crash."""
+    """One worker process."""
 
     progress = Signal(int, str, int, int)  # request, what is being done, done, total
     done = Signal(int, object)  # request, result (dict)
     failed = Signal(int, str, str)  # request, sentence, details
     state_changed = Signal(str)  # "off", "starting", "ready", "busy"
 
-    def __init__(self, command: Sequence[str] | None = None, parent: QObject | None = None) -> None: ...
+    def __init__(self, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._command = list(command or [*core_command(), "worker"])
+        self._process: QProcess | None = None
+        self._open: dict[int, str] = {}  # request -> what it does
+        self._last = 0
+        self._line = bytearray()  # the part of a line that has arrived
+        self._stderr = bytearray()
+        self._leaving: list[QProcess] = []  # asked to end, not gone yet
+        self._ready = False
+        self._state = "off"
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self._kill)
+
+    @property
+    def state(self) -> str:
+        """ "off", "starting", "ready" or "busy"."""
+        return self._state
 
     def request(self, do: str, **arguments: Any) -> int:
-        """Send a request and return its number; the answer comes as ``done`` or ``failed``."""
-        raise NotImplementedError
+        """Send a request and return its number; the answer comes as ``done`` or ``failed``, not before it returns."""
+        self._last += 1
+        number = self._last
+        self._open[number] = do
+        process = self._process or self._start()
+        process.write(_line({"id": number, "do": do, **arguments}))
+        self._tell_state()
+        return number
 
     def cancel(self, number: int) -> None:
-        """Give a request up; it ends as ``failed`` with the message "cancelled"."""
+        """Give a request up; the worker answers it as ``failed``, unless it was done already."""
+        if number in self._open and self._process is not None:
+            self._process.write(_line({"do": "cancel", "id": number}))
 
     def shutdown(self) -> None:
-        """Ask the worker to end; it is killed if it has not within a moment."""
+        """Ask the worker to end; it is killed if it has not within a moment. A later request starts another."""
+        process = self._process
+        if process is None:
+            return
+        self._leaving.append(process)
+        process.readyReadStandardOutput.disconnect(self._read)
+        process.readyReadStandardError.disconnect(self._read_stderr)
+        process.finished.disconnect(self._finished)
+        process.errorOccurred.disconnect(self._error)
+        process.finished.connect(lambda: self._left(process))
+        process.write(_line({"do": "shutdown"}))
+        process.closeWriteChannel()
+        QTimer.singleShot(_ENDING_MS, process, process.kill)
+        self._process = None
+        self._gone("The worker was closed.")
+
+    def _left(self, process: QProcess) -> None:
+        if process in self._leaving:
+            self._leaving.remove(process)
+            process.deleteLater()
+
+    def _start(self) -> QProcess:
+        process = QProcess(self)
+        variables = QProcessEnvironment()
+        for name, value in environment().items():
+            variables.insert(name, value)
+        process.setProcessEnvironment(variables)
+        process.readyReadStandardOutput.connect(self._read)
+        process.readyReadStandardError.connect(self._read_stderr)
+        process.finished.connect(self._finished)
+        process.errorOccurred.connect(self._error)
+        self._process, self._ready = process, False
+        self._line.clear()
+        self._stderr.clear()
+        process.start(self._command[0], self._command[1:])
+        return process
+
+    def _read(self) -> None:
+        if self._process is None:
+            return
+        arrived = self._process.readAllStandardOutput().data()
+        self._line += arrived
+        if b"\n" in arrived:
+            *lines, rest = bytes(self._line).split(b"\n")
+            self._line = bytearray(rest)
+            for line in lines:
+                self._reply(line)
+        self._tell_state()
+
+    def _reply(self, line: bytes) -> None:
+        """Act on one line; what is no reply (a library's print) is left aside."""
+        try:
+            reply = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(reply, dict):
+            return
+        event, number = reply.get("event"), reply.get("id")
+        if event == "ready":
+            self._ready = True
+        if not isinstance(number, int) or number not in self._open:
+            return
+        if event == "progress":
+            self.progress.emit(number, str(reply.get("doing", "")), _count(reply, "done"), _count(reply, "total"))
+        elif event == "done":
+            del self._open[number]
+            self.done.emit(number, reply.get("result"))
+        elif event == "failed":
+            del self._open[number]
+            self.failed.emit(number, str(reply.get("message", "")), str(reply.get("details", "")))
+
+    def _read_stderr(self) -> None:
+        if self._process is not None:
+            self._stderr += self._process.readAllStandardError().data()
+            del self._stderr[:-_STDERR_KEPT]
+
+    def _error(self, error: QProcess.ProcessError) -> None:
+        if error is QProcess.ProcessError.FailedToStart and self._process is not None:
+            reason = self._process.errorString()
+            # Later, so that ``request`` has returned the number before its failure is told.
+            QTimer.singleShot(0, self, lambda: self._gone(f"The worker could not be started: {reason}."))
+
+    def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
+        self._read()
+        self._read_stderr()
+        crashed = status is QProcess.ExitStatus.CrashExit
+        self._gone("The worker crashed." if crashed else f"The worker ended with code {code}.")
+
+    def _gone(self, message: str) -> None:
+        """The process is no more: every open request fails, and the next one starts another."""
+        process, self._process, self._ready = self._process, None, False
+        if process is not None:
+            process.deleteLater()
+        details = "\n".join(self._stderr.decode("utf-8", "replace").splitlines()[-_STDERR_LINES:])
+        lost, self._open = list(self._open), {}
+        self._tell_state()
+        for number in lost:
+            self.failed.emit(number, f"{message} Try again; a new one is started.", details)
+
+    def _kill(self) -> None:
+        """The application ends: leave no process behind. A killed process is gone within milliseconds."""
+        processes = [*self._leaving, *([self._process] if self._process is not None else [])]
+        self._process, self._leaving, self._open = None, [], {}
+        for process in processes:
+            process.blockSignals(True)
+            process.kill()
+            process.waitForFinished(500)
+
+    def _tell_state(self) -> None:
+        if self._process is None:
+            state = "off"
+        elif not self._ready:
+            state = "starting"
+        else:
+            state = "busy" if self._open else "ready"
+        if state != self._state:
+            self._state = state
+            self.state_changed.emit(state)
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _count(reply: dict[str, Any], name: str) -> int:
+    value = reply.get(name, 0)
+    return int(value) if isinstance(value, (int, float)) else 0

@@ -1,0 +1,104 @@
+"""How ``core`` is run as a program of its own: the command, a sane environment, and starting it detached.
+
+Flow: the launcher starts trainers, the worker client its worker, both by the same command and environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+
+import core
+from core.rundir import RunDir, RunStatus
+from sdgui.store.summary import STARTING
+
+
+def core_command() -> list[str]:
+    """The command that the trainer's verbs follow."""
+    return [sys.executable, "-m", "core"]
+
+
+def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The window's environment with what a program without a terminal needs.
+
+    The folder that the window was started in may hold a package named ``core`` too; it must not be imported.
+    """
+    found = dict(os.environ if base is None else base)
+    found |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
+    source = Path(core.__file__).resolve().parent.parent
+    if source.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
+        found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(source), found.get("PYTHONPATH"))))
+    return found
+
+
+def start_detached(command: Sequence[str], run: RunDir) -> subprocess.Popen[bytes]:
+    """Start a trainer that outlives this program, its output appended to the run's logs.
+
+    The first ``status.json`` names it, unless it was quicker and has written its own. OSError when it cannot start.
+    """
+    run.status.unlink(missing_ok=True)  # a former trainer's
+    run.clear_control()
+    with run.stdout.open("ab") as stdout, run.stderr.open("ab") as stderr:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment(),
+            # A session of its own, so that neither a closed terminal nor the window's end reaches it.
+            start_new_session=sys.platform != "win32",
+            creationflags=_creation_flags(),
+        )
+    _write_first_status(process.pid, run)
+    return process
+
+
+def _creation_flags() -> int:
+    """On Windows no window, yet a console for the loader's processes to share, and apart from our Ctrl+C."""
+    if sys.platform == "win32":
+        return subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    return 0
+
+
+def _write_first_status(pid: int, run: RunDir) -> None:
+    """Created only where there is no file: the trainer replaces it whole, and is never overwritten."""
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:  # it ended at once; what it left says why
+        started = time.time()
+    status = RunStatus(pid=pid, started=started, heartbeat=time.time(), doing=STARTING)
+    try:
+        with run.status.open("xb") as file:
+            file.write(json.dumps(asdict(status)).encode())
+    except FileExistsError:
+        pass
+
+
+def end_process(status: RunStatus, kill: bool) -> None:
+    """End the process that ``status`` names, and when killing all that it started; nothing if it is gone."""
+    try:
+        process = psutil.Process(status.pid)
+        if abs(process.create_time() - status.started) >= 2.0:
+            return  # another program has its number by now
+        if not kill:
+            process.terminate()
+            return
+        for child in (*process.children(recursive=True), process):
+            _kill(child)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,69 @@
+"""Stopping a run in view: asked through ``control``, then told to end, then killed. No Qt.
+
+Flow: the launcher makes a ``StopPlan`` when the user stops a run and calls ``advance`` a few times a second.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.rundir import RunDir, process_alive
+from sdgui.runs.program import end_process
+from sdgui.store.summary import START_SECONDS
+
+_SAVING_SECONDS = 300.0  # a trainer that is saving when its time is up gets so much longer at most
+_SILENT_SECONDS = 10.0  # without a heartbeat for so long it is not saving, it hangs
+
+
+class StopStage(StrEnum):
+    """How far stopping a run has gone."""
+
+    ASKED = "asked to stop"
+    TERMINATED = "told to end"
+    KILLED = "killed"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """A run being stopped; unless it ends before ``deadline`` (seconds since the epoch), the next stage follows."""
+
+    run_id: int
+    stage: StopStage
+    deadline: float | None
+
+
+class StopPlan:
+    """Where stopping one run stands."""
+
+    def __init__(self, run_id: int, folder: RunDir, asked_seconds: float, terminated_seconds: float) -> None:
+        self._folder = folder
+        self._terminated_seconds = terminated_seconds
+        self._begun = time.time()
+        folder.ask("stop")
+        self.now = Stopping(run_id, StopStage.ASKED, self._begun + asked_seconds)
+
+    def advance(self, hurry: bool = False) -> bool:
+        """Go to the next stage if the run ended or its time is up (or in a ``hurry``); whether the stage changed."""
+        now = time.time()
+        status = self._folder.read_status()
+        if status is None:  # no trainer has shown itself: it may be starting, or it is gone
+            return now - self._begun > START_SECONDS and self._enter(StopStage.ENDED, None)
+        if not process_alive(status):
+            return self._enter(StopStage.ENDED, None)
+        if self.now.deadline is None or (now < self.now.deadline and not hurry):
+            return False
+        saving = status.doing == "saving" and now - status.heartbeat < _SILENT_SECONDS
+        if saving and not hurry and now - self._begun < _SAVING_SECONDS:
+            return False
+        if self.now.stage is StopStage.ASKED:
+            end_process(status, kill=False)
+            return self._enter(StopStage.TERMINATED, now + self._terminated_seconds)
+        end_process(status, kill=True)
+        return self._enter(StopStage.KILLED, None)
+
+    def _enter(self, stage: StopStage, deadline: float | None) -> bool:
+        self.now = Stopping(self.now.run_id, stage, deadline)
+        return True

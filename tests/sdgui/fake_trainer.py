@@ -1,0 +1,80 @@
+"""A trainer in miniature, without torch: it keeps to the run folder's manners and reports a loss known beforehand.
+
+Started by tests as ``python fake_trainer.py [--steps N] [--delay S] [--deaf] [--fail-at N] train CONFIG RUN_DIR``. It
+claims the folder, resumes from its last checkpoint, and looks at ``control`` each step unless it is deaf.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from core.config import read_config
+from core.events import CheckpointSaved, Evaluated, EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted
+from core.rundir import RunDir, own_status, write_whole
+
+SAVE_EVERY = 10
+
+
+def loss_at(step: int) -> float:
+    """What is reported after ``step``, so that a test can tell a lost or doubled point."""
+    return 4.0 / step
+
+
+def recall_at(step: int) -> float:
+    return 1.0 - 1.0 / (1.0 + step)
+
+
+def train(run: RunDir, options: argparse.Namespace) -> int:
+    lock = run.claim()
+    config = read_config(run.config)
+    saved = run.checkpoints / "last"
+    first = int(saved.read_text()) if saved.exists() else 0
+    events = EventWriter(run.events)
+    run.write_status(own_status(first, options.steps, "reading data"))
+    events.write(RunStarted(step=first, total_steps=options.steps, config_digest=config.digest(), device="cpu"))
+    outcome = "done"
+    step = first
+    for step in range(first + 1, options.steps + 1):
+        time.sleep(options.delay)
+        if step == options.fail_at:
+            print("Traceback: it broke", file=sys.stderr, flush=True)
+            events.write(RunFailed(step=step, error="TrainingError", message=f"It broke at step {step}."))
+            return 1
+        events.write(Metrics(step=step, values={"train/loss": loss_at(step), "train/lr": 0.1}))
+        run.write_status(own_status(step, options.steps, "training", (options.steps - step) * options.delay))
+        asked = None if options.deaf else run.asked()
+        if step % SAVE_EVERY == 0 or asked or step == options.steps:
+            events.write(Evaluated(step=step, values={"val/student/mean_recall": recall_at(step)}))
+            write_whole(saved, str(step).encode())
+            events.write(CheckpointSaved(step=step, name="last"))
+        if asked:
+            outcome = {"stop": "stopped", "pause": "paused"}[asked]
+            break
+    events.write(Log(level="info", message="The end."))
+    events.write(RunFinished(step=step, outcome=outcome))
+    lock.release()
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--delay", type=float, default=0.01)
+    parser.add_argument("--deaf", action="store_true", help="look at neither control nor SIGTERM")
+    parser.add_argument("--fail-at", type=int, default=0)
+    parser.add_argument("verb", choices=["train"])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    if options.deaf:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("begins", flush=True)
+    return train(RunDir(options.folder), options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
