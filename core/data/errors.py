@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.errors import UserError
+
 SHOWN = 20  # bad rows listed in a message
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Data that cannot be used; the message names the file, the value and the remedy."""
 
 
-class PictureError(ValueError):
+class PictureError(UserError):
     """A picture that cannot be read; the message is the reason alone, without the path."""
 
 

@@ -26,7 +26,7 @@ class Row:
 
     file: str
     captions: tuple[str, ...]
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     origin: str = ""
     line: int = 0
 
