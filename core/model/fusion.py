@@ -9,7 +9,8 @@ Legend: B batch, P patches, F fused width, H heads, d width of a head.
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from core.model.attention import attend
 
 
 class CrossAttentionBlock(nn.Module):
@@ -30,10 +31,9 @@ class CrossAttentionBlock(nn.Module):
         batch, count, width = patches.shape
         head_dim = width // self.heads
         query = self.query(self.norm_query(state)).view(batch, self.heads, 1, head_dim)
-        packed = self.key_value(patches).view(batch, count, 2, self.heads, head_dim)
-        key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)  # (B, H, P, d)
-        seen = F.scaled_dot_product_attention(query, key, value).flatten(1)
-        state = state + self.out(seen)
+        shape = (batch, count, self.heads, head_dim)
+        key, value = (part.view(shape).transpose(1, 2) for part in self.key_value(patches).chunk(2, dim=-1))
+        state = state + self.out(attend(query, key, value).flatten(1))
         joined: Tensor = state + self.mlp(self.norm_mlp(state))
         return joined
 

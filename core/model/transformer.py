@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.model.attention import attend
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -62,10 +64,10 @@ def _attention(attention: nn.MultiheadAttention, x: Tensor, reach: Reach) -> Ten
     """Self-attention of every token. (B, L, W) to (B, L, W)."""
     batch, length, _ = x.shape
     packed = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)  # (B, L, 3 W)
-    packed = packed.view(batch, length, 3, attention.num_heads, attention.head_dim).permute(2, 0, 3, 1, 4)
-    query, key, value = packed.unbind(0)  # (B, H, L, d)
+    shape = (batch, length, attention.num_heads, attention.head_dim)
+    query, key, value = (part.view(shape).transpose(1, 2) for part in packed.chunk(3, dim=-1))  # (B, H, L, d)
     mask = None if reach.allowed is None else reach.allowed[:, None]  # (B, 1, L, L)
-    mixed = F.scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None and reach.causal)
+    mixed = attend(query, key, value, mask, causal=mask is None and reach.causal)
     out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return out
 
@@ -77,10 +79,9 @@ def _attention_of_row(attention: nn.MultiheadAttention, x: Tensor, row: Tensor, 
     weight_q, weight_kv = torch.split(attention.in_proj_weight, [width, 2 * width])
     bias_q, bias_kv = torch.split(attention.in_proj_bias, [width, 2 * width])
     query = F.linear(row, weight_q, bias_q).view(batch, heads, 1, head_dim)
-    packed = F.linear(x, weight_kv, bias_kv).view(batch, length, 2, heads, head_dim)
-    key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)  # (B, H, L, d)
-    mask = None if keys is None else keys[:, None, None]
-    mixed = F.scaled_dot_product_attention(query, key, value, mask)
+    shape = (batch, length, heads, head_dim)
+    key, value = (part.view(shape).transpose(1, 2) for part in F.linear(x, weight_kv, bias_kv).chunk(2, dim=-1))
+    mixed = attend(query, key, value, None if keys is None else keys[:, None, None])
     out: Tensor = attention.out_proj(mixed.flatten(1))
     return out
 
