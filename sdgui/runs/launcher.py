@@ -222,12 +222,14 @@ class Launcher(QObject):
         self._queue_moved()
 
 
-def _refuse_alive(run: Run) -> None:
+def _alive(run: Run) -> bool:
     status = run.dir.read_status()
-    if status is not None and process_alive(status):
-        raise LaunchError(
-            f"The run {run.folder.name} is alive already, as process {status.pid}; stop or pause it first."
-        )
+    return status is not None and process_alive(status)
+
+
+def _refuse_alive(run: Run) -> None:
+    if _alive(run):
+        raise LaunchError(f"The run {run.folder.name} is alive already; stop or pause it first.")
 
 
 def _unwritable(folder: RunDir, error: OSError) -> LaunchError:

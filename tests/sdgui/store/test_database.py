@@ -1,0 +1,202 @@
+"""The database file: versions, migrations, copies, refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from core.presets import preset_config
+from sdgui.store.database import MIGRATIONS, make_engine, open_database, read_version
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
+from sdgui.store.tables import SCHEMA_VERSION, Base
+
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+
+def upgrade():
+    with op.batch_alter_table("experiments", recreate="always") as batch:
+        batch.add_column(sa.Column("colour", sa.String(), nullable=False, server_default="grey"))
+    {extra}
+"""
+
+
+def scripts_with(folder: Path, extra: str = "") -> Path:
+    """The migrations and one more, as a later release would have."""
+    scripts = folder / "migrations"
+    shutil.copytree(MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "v0002_colour.py").write_text(SECOND.format(extra=extra or "pass"))
+    return scripts
+
+
+def filled(home: Path) -> Path:
+    store = Store.open(home)
+    store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    store.close()
+    return store.database
+
+
+def query(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_the_revisions_make_the_tables_that_the_program_declares(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "sdgui.db")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA_VERSION
+    assert read_version(tmp_path / "sdgui.db") == SCHEMA_VERSION
+
+
+def test_the_database_writes_ahead_and_enforces_references(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    assert query(path, "PRAGMA journal_mode") == [("wal",)]
+    engine = open_database(path)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    engine.dispose()
+
+
+def test_an_older_database_is_copied_then_migrated_with_its_rows(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    engine = open_database(path, scripts_with(tmp_path), "0002")
+    engine.dispose()
+    assert read_version(path) == "0002"
+    assert query(path, "SELECT name, colour FROM experiments") == [("clip", "grey")]
+    assert query(path, "SELECT count(*) FROM runs") == [(1,)], "moving the table must not delete what refers to it"
+    (copy,) = tmp_path.glob("sdgui-version-0001-*.db")
+    assert read_version(copy) == "0001"
+    assert query(copy, "SELECT name FROM experiments") == [("clip",)]
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    scripts = scripts_with(tmp_path, extra='op.execute("INSERT INTO nowhere VALUES (1)")')
+    with pytest.raises(StoreError, match="nowhere"):
+        open_database(path, scripts, "0002")
+    assert read_version(path) == "0001"
+    assert "colour" not in {row[1] for row in query(path, "PRAGMA table_info(experiments)")}
+    store = Store.open(tmp_path)
+    assert len(store.runs()) == 1
+    store.close()
+
+
+@pytest.mark.parametrize("version", ["0002", "9f3ab2", "12"])
+def test_a_newer_database_is_refused_untouched(tmp_path: Path, version: str) -> None:
+    path = filled(tmp_path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
+    before = hashlib.sha256(path.read_bytes()).digest()
+    files = sorted(file.name for file in tmp_path.iterdir())
+    with pytest.raises(StoreError) as caught:
+        Store.open(tmp_path)
+    for part in (version, SCHEMA_VERSION, str(path), "--home"):
+        assert part in str(caught.value)
+    assert hashlib.sha256(path.read_bytes()).digest() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == files
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "sdgui.db")) as connection:
+        connection.execute("CREATE TABLE bookmarks (url)")
+    with pytest.raises(StoreError, match="another program"):
+        Store.open(tmp_path)
+
+
+def test_a_truncated_database_is_called_damaged(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    path.write_bytes(path.read_bytes()[:5000])
+
+    def use() -> None:
+        store = Store.open(tmp_path)
+        try:
+            store.experiments()
+        finally:
+            store.close()
+
+    with pytest.raises(StoreError, match="damaged"):
+        use()
+    assert path.stat().st_size == 5000
+
+
+def test_a_home_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(StoreError, match="--home"):
+        Store.open(tmp_path / "home")
+
+
+def test_many_first_openings_at_once_make_one_database(tmp_path: Path) -> None:
+    failures: list[Exception] = []
+
+    def open_once() -> None:
+        try:
+            store = Store.open(tmp_path)
+            store.add_experiment(preset_config("clip", "tiny"))
+            store.close()
+        except StoreError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_once) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    store = Store.open(tmp_path)
+    assert len(store.experiments()) == 2
+    store.close()
+
+
+def test_a_held_database_is_said_to_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdgui.store.database.BUSY_SECONDS", 0.05)
+    path = filled(tmp_path)
+    store = Store.open(tmp_path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="held by another program"):
+            store.add_experiment(preset_config("clip", "tiny"))
+        assert len(store.experiments()) == 1, "reading goes on meanwhile"
+        other.execute("ROLLBACK")
+    store.close()
+
+
+def test_an_up_to_date_database_opens_without_the_migration_library(tmp_path: Path) -> None:
+    filled(tmp_path)
+    loaded = sys.modules.pop("sdgui.store.migration")
+    try:
+        Store.open(tmp_path).close()
+        assert "sdgui.store.migration" not in sys.modules
+    finally:
+        sys.modules["sdgui.store.migration"] = loaded
+
+
+def test_a_foreign_key_is_checked_after_a_migration(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    scripts = scripts_with(tmp_path, extra='op.execute("UPDATE runs SET experiment_id = 77")')
+    with pytest.raises(StoreError, match="broken references"):
+        open_database(path, scripts, "0002")
+    assert read_version(path) == "0001"
+
+
+def test_the_engine_of_a_migration_leaves_references_alone(tmp_path: Path) -> None:
+    engine = make_engine(tmp_path / "x.db", foreign_keys=False)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 0
+    engine.dispose()

@@ -1,0 +1,357 @@
+"""The store's records: what goes in comes out, whatever users type, from any thread, in two windows at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.config import RunConfig, parse_config
+from core.events import EventWriter, Metrics, RunFinished, RunStarted
+from core.presets import preset_config
+from core.rundir import RunDir, RunState, own_status
+from sdgui.store.records import BestPoint, MetricSummary, Progress, Run, StoreError
+from sdgui.store.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(tmp_path / "home")
+    yield store
+    store.close()
+
+
+def make_folder(run: Run, store: Store, steps: int = 3) -> None:
+    config = store.experiment(run.experiment_id).config
+    assert config is not None
+    run.dir.create()
+    run.dir.config.write_text(config.to_json(), encoding="utf-8")
+    writer = EventWriter(run.dir.events)
+    writer.write(RunStarted(step=0, total_steps=steps, config_digest=run.digest))
+    for step in range(1, steps + 1):
+        writer.write(Metrics(step=step, values={"train/loss": 1.0 / step}))
+    writer.write(RunFinished(step=steps))
+    writer.close()
+
+
+def test_an_experiment_survives_reopening(store: Store) -> None:
+    config = preset_config("sd-clip", "tiny")
+    made = store.add_experiment(config)
+    store.tag_experiment(made.id, ["baseline", "Emoji", "emoji"])
+    store.note_experiment(made.id, "first try\nwith two lines")
+    again = Store.open(store.home)
+    (found,) = again.experiments()
+    again.close()
+    assert found.config == config
+    assert (found.name, found.problem, found.note) == ("sd-clip", "", "first try\nwith two lines")
+    assert found.tags == ("baseline", "Emoji")
+
+
+def test_rename_changes_the_definition_too(store: Store) -> None:
+    made = store.add_experiment(preset_config("clip", "tiny"))
+    renamed = store.rename_experiment(made.id, "  two\n words ")
+    assert renamed.name == "two words"
+    assert renamed.config is not None
+    assert renamed.config.name == "two words"
+
+
+@pytest.mark.parametrize(("name", "part"), [(" \n\t", "needs a name"), ("x" * 121, "121 characters")])
+def test_an_unusable_name_is_refused_in_words(store: Store, name: str, part: str) -> None:
+    made = store.add_experiment(preset_config("clip", "tiny"))
+    with pytest.raises(StoreError, match=part):
+        store.rename_experiment(made.id, name)
+    assert store.experiment(made.id).name == "clip"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.text(st.characters(), min_size=1, max_size=60))
+def test_names_may_be_anything(store: Store, name: str) -> None:
+    made = store.add_experiment(preset_config("clip", "tiny"))
+    try:
+        renamed = store.rename_experiment(made.id, name)
+    except StoreError:
+        assert not any(char.isprintable() and not char.isspace() for char in name)
+        return
+    run = store.add_run(made.id)
+    run.folder.mkdir()
+    assert run.folder.parent == store.runs_folder
+    assert store.experiment(made.id) == renamed
+    assert renamed.config is not None
+
+
+def test_duplicates_get_names_of_their_own(store: Store) -> None:
+    made = store.add_experiment(preset_config("clip", "tiny"))
+    store.tag_experiment(made.id, ["a"])
+    store.add_run(made.id)
+    names = [store.duplicate_experiment(made.id).name for _ in range(2)]
+    assert names == ["clip copy", "clip copy 2"]
+    copy = store.experiments()[1]
+    assert copy.tags == ("a",)
+    assert copy.config is not None
+    assert copy.config.name == "clip copy"
+    assert store.runs(copy.id) == []
+
+
+def test_a_definition_that_no_longer_validates_is_listed_with_its_problem(store: Store) -> None:
+    text = json.dumps({"name": "old", "optim": {"epoch": 3}})
+    made = store.add_experiment(text)
+    (found,) = store.experiments()
+    assert found.name == "old"
+    assert found.config is None
+    assert "optim.epochs" in found.problem
+    assert store.rename_experiment(made.id, "older").name == "older"
+    with pytest.raises(StoreError, match=r"optim\.epochs"):
+        store.add_run(made.id)
+    assert store.runs() == []
+    mended = store.edit_experiment(made.id, preset_config("clip", "tiny"))
+    assert mended.problem == ""
+
+
+def test_what_is_not_json_at_all_is_kept_and_shown(store: Store) -> None:
+    made = store.add_experiment("{broken", name="odd")
+    assert store.experiment(made.id).config_json == "{broken"
+    assert "not JSON" in store.experiment(made.id).problem
+
+
+def test_a_run_keeps_what_was_recorded(store: Store) -> None:
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    progress = Progress(
+        state=RunState.RUNNING,
+        offset=120,
+        step=7,
+        total_steps=10,
+        started=5.0,
+        best=BestPoint("val/student/mean_recall", 0.5, 6),
+        summaries={
+            "train/loss": MetricSummary(math.nan, 7, 0.25, 6),
+            "diag/x": MetricSummary(math.inf, 7, math.nan, 0),
+        },
+    )
+    store.record(run.id, progress)
+    store.record(run.id, progress)
+    found = store.run(run.id)
+    assert (found.state, found.offset, found.step, found.best) == (RunState.RUNNING, 120, 7, progress.best)
+    summary = store.summaries([run.id])[run.id]
+    assert set(summary) == {"train/loss", "diag/x"}
+    assert math.isnan(summary["train/loss"].last)
+    assert summary["train/loss"].best == 0.25
+    assert summary["diag/x"].last == math.inf
+
+
+def test_an_older_record_is_ignored_and_a_rewritten_file_is_not(store: Store) -> None:
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    new = Progress(state=RunState.RUNNING, offset=100, step=9, summaries={"a": MetricSummary(1.0, 9, 1.0, 9)})
+    old = Progress(state=RunState.RUNNING, offset=50, step=4, summaries={"b": MetricSummary(1.0, 4, 1.0, 4)})
+    store.record(run.id, new)
+    store.record(run.id, old)
+    assert (store.run(run.id).step, set(store.summaries([run.id])[run.id])) == (9, {"a"})
+    store.record(run.id, old, rewritten=True)
+    assert (store.run(run.id).step, set(store.summaries([run.id])[run.id])) == (4, {"b"})
+
+
+def test_the_bin_gives_back_and_for_good_does_not(store: Store) -> None:
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    run = store.add_run(experiment.id)
+    make_folder(run, store)
+    store.delete_run(run.id)
+    assert store.runs() == []
+    assert [item.id for item in store.runs(deleted=True)] == [run.id]
+    assert store.restore_run(run.id).deleted is None
+    store.delete_experiment(experiment.id)
+    assert store.experiments() == []
+    store.restore_experiment(experiment.id)
+    store.delete_experiment(experiment.id, for_good=True, folders=True)
+    assert (store.experiments(deleted=True), store.runs(), run.folder.exists()) == ([], [], False)
+    assert list(store.runs_folder.iterdir()) == []
+    with pytest.raises(StoreError, match="any more"):
+        store.run(run.id)
+    assert store.add_experiment(preset_config("clip", "tiny")).id > experiment.id
+
+
+def test_a_run_is_removed_without_its_folder_if_so_asked(store: Store) -> None:
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    make_folder(run, store)
+    store.record(run.id, Progress(state=RunState.DONE, offset=1, summaries={"a": MetricSummary(1, 1, 1, 1)}))
+    store.delete_run(run.id, for_good=True)
+    assert run.dir.config.is_file()
+    assert store.summaries([run.id])[run.id] == {}
+
+
+def test_a_live_run_is_not_deleted(store: Store) -> None:
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    run = store.add_run(experiment.id)
+    make_folder(run, store)
+    run.dir.write_status(own_status())
+    with pytest.raises(StoreError, match="still alive"):
+        store.delete_run(run.id, for_good=True, folder=True)
+    with pytest.raises(StoreError, match="still alive"):
+        store.delete_experiment(experiment.id)
+    assert run.dir.config.is_file()
+
+
+def test_a_folder_that_is_no_run_is_never_deleted(store: Store) -> None:
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    run.folder.mkdir()
+    (run.folder / "thesis.txt").write_text("years")
+    with pytest.raises(StoreError, match="does not look like a run folder"):
+        store.delete_run(run.id, for_good=True, folder=True)
+    assert (run.folder / "thesis.txt").exists()
+    assert store.run(run.id).id == run.id
+
+
+def test_the_queue_keeps_its_order_and_gives_each_run_once(store: Store) -> None:
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    first, second, third = (store.add_run(experiment.id, queued=True) for _ in range(3))
+    store.reorder_queue([third.id, first.id])
+    assert [run.id for run in store.queue()] == [third.id, first.id, second.id]
+    taken = store.take_next(1)
+    assert taken is not None
+    assert (taken.id, taken.state, taken.queue_position) == (third.id, RunState.STARTING, None)
+    assert store.take_next(1) is None
+    store.record(third.id, Progress(state=RunState.DONE, offset=10, ending="done"))
+    assert store.unqueue(first.id).queue_position is None
+    again = store.take_next(1)
+    assert again is not None
+    assert again.id == second.id
+
+
+def test_a_paused_run_waits_and_is_paused_again_when_taken_out(store: Store) -> None:
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    with pytest.raises(StoreError, match="still alive"):
+        store.enqueue(run.id)
+    store.record(run.id, Progress(state=RunState.PAUSED, offset=10, ending="paused"))
+    assert store.enqueue(run.id).state is RunState.QUEUED
+    store.record(run.id, Progress(state=RunState.PAUSED, offset=10, ending="paused"))
+    assert store.run(run.id).state is RunState.QUEUED
+    assert store.unqueue(run.id).state is RunState.PAUSED
+
+
+def test_two_windows_take_each_queued_run_once(tmp_path: Path) -> None:
+    windows = [Store.open(tmp_path), Store.open(tmp_path)]
+    experiment = windows[0].add_experiment(preset_config("clip", "tiny"))
+    wanted = [windows[0].add_run(experiment.id, queued=True).id for _ in range(12)]
+    taken: list[int] = []
+
+    def take(store: Store) -> None:
+        while (run := store.take_next(100)) is not None:
+            taken.append(run.id)
+            store.record(run.id, Progress(state=RunState.DONE, offset=1, step=run.id))
+
+    threads = [threading.Thread(target=take, args=(store,)) for store in windows for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == wanted
+    assert all(run.state is RunState.DONE for run in windows[1].runs())
+    for store in windows:
+        store.close()
+
+
+def test_a_moved_home_finds_its_runs(store: Store, tmp_path: Path) -> None:
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    make_folder(run, store)
+    store.close()
+    moved = store.home.rename(tmp_path / "elsewhere")
+    again = Store.open(moved)
+    assert again.run(run.id).dir.config.is_file()
+    again.close()
+
+
+def test_import_reads_a_foreign_folder_once(store: Store, tmp_path: Path) -> None:
+    folder = RunDir(tmp_path / "cluster" / "job-7")
+    folder.create()
+    folder.config.write_text(preset_config("clip", "tiny").to_json())
+    writer = EventWriter(folder.events)
+    writer.write(RunStarted(step=0, total_steps=4, config_digest="x"))
+    for step in (1, 2, 3):
+        writer.write(Metrics(step=step, values={"train/loss": 3.0 - step, "val/student/mean_recall": 0.1 * step}))
+    writer.write(RunStarted(step=1, total_steps=4, config_digest="x"))  # 2 and 3 are void
+    writer.write(Metrics(step=2, values={"train/loss": 9.0, "val/student/mean_recall": 0.15}))
+    writer.write(RunFinished(step=2, outcome="paused"))
+    writer.close()
+    run = store.import_run(folder.path)
+    assert (run.state, run.step, run.folder) == (RunState.PAUSED, 2, folder.path)
+    assert run.best == BestPoint("val/student/mean_recall", 0.15, 2)
+    assert store.summaries([run.id])[run.id]["train/loss"] == MetricSummary(9.0, 2, 2.0, 1)
+    assert store.import_run(folder.path) == run
+    (experiment,) = store.experiments()
+    assert experiment.name == "clip"
+
+
+def test_import_of_what_is_no_run_says_so(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no run"):
+        store.import_run(tmp_path)
+    assert store.experiments() == []
+
+
+def test_a_lost_database_is_rebuilt_from_the_run_folders(store: Store) -> None:
+    experiment = store.add_experiment(preset_config("sd-clip", "tiny"))
+    for _ in range(2):
+        make_folder(store.add_run(experiment.id), store)
+    broken = store.add_run(experiment.id)
+    make_folder(broken, store)
+    broken.dir.config.write_text("{}garbage")
+    before = store.runs()[:2]
+    store.close()
+    store.database.write_bytes(b"not a database at all, however long this line may be" * 40)
+    with pytest.raises(StoreError, match="damaged"):
+        Store.open(store.home)
+    rebuilt, problems = Store.rebuild(store.home)
+    runs = rebuilt.runs()
+    assert {run.key for run in runs} == {run.key for run in before}
+    assert all(run.state is RunState.DONE and run.step == 3 for run in runs)
+    assert [item.config for item in rebuilt.experiments()] == [experiment.config]
+    assert len(problems) == 1
+    assert broken.folder.name in problems[0]
+    assert list(store.home.glob("sdgui.db.damaged-*"))
+    rebuilt.close()
+
+
+def test_a_window_killed_while_recording_leaves_a_whole_record(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    run = store.add_run(store.add_experiment(RunConfig(name="x")).id)
+    code = f"""
+import sys
+from pathlib import Path
+from core.rundir import RunState
+from sdgui.store.records import MetricSummary, Progress
+from sdgui.store.store import Store
+store = Store.open(Path(sys.argv[1]))
+for n in range(1, 100000):
+    values = {{f"m{{i}}": MetricSummary(n, n, n, n) for i in range(8)}}
+    store.record({run.id}, Progress(state=RunState.RUNNING, offset=n, step=n, summaries=values))
+"""
+    reached = 0
+    for wait in (0.05, 0.11, 0.17):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], env=os.environ | {"PYTHONPATH": _root()}
+        )
+        deadline = time.monotonic() + 20
+        while store.run(run.id).offset <= reached and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(wait)
+        process.kill()
+        process.wait()
+        found = store.run(run.id)
+        assert found.offset >= reached
+        assert found.step == found.offset > 0
+        assert {value.last for value in store.summaries([run.id])[run.id].values()} == {float(found.offset)}
+        reached = found.offset
+        store.record(run.id, Progress(state=RunState.RUNNING, offset=0), rewritten=True)
+        reached = 0
+    store.close()
+
+
+def _root() -> str:
+    return str(Path(parse_config.__code__.co_filename).resolve().parent.parent)
