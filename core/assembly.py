@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from core.config import RunConfig, validate
 from core.data.batch import Batch
@@ -16,7 +15,7 @@ from core.errors import UserError
 from core.model.network import Network, build_network
 from core.model.teacher import EmaTeacher, build_teacher
 from core.model.towers import load_pretrained, resolve_architecture
-from core.objectives.build import build_objectives
+from core.objectives.build import Objectives, build_objectives
 from core.runtime import Runtime, set_up
 
 
@@ -28,7 +27,7 @@ class Assembly:
     model_cfg: dict[str, Any]  # the open_clip model configuration, kept with each checkpoint
     network: Network  # the student
     teacher: EmaTeacher | None
-    objectives: nn.ModuleList
+    objectives: Objectives
     train: PairDataset
     val: PairDataset | None
     test: PairDataset | None

@@ -36,7 +36,9 @@ class Features:
     rows: Tensor  # (N,) int64, the data set's row of each picture
 
 
-def encode_dataset(network: Network, dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress) -> Features:
+def encode_dataset(
+    network: Network, dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress
+) -> Features:
     """Every readable picture (resized and centre-cropped) and its captions, on the CPU."""
     was_training = network.training
     network.eval()

@@ -64,7 +64,9 @@ class Heartbeat:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._ended.set()
         self._thread.join()
         self._write()
@@ -96,7 +98,7 @@ class Heartbeat:
             return
         terminal = sys.stderr.isatty()
         now = time.monotonic()
-        last = self._step == self._total and self._total > 0
+        last = self._doing == "training" and self._step == self._total
         if now - self._printed < (_REDRAW_SECONDS if terminal else _LINE_SECONDS) and not last:
             return
         self._printed = now

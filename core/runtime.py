@@ -51,10 +51,10 @@ def set_up(config: RuntimeConfig) -> Runtime:
 
 
 def _device(name: str) -> torch.device:
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(kind for kind, here in available.items() if here())
-    elif not available[name]():
+        name = next(kind for kind, available in here.items() if available)
+    elif not here[name]:
         raise RuntimeUnavailable(f"runtime.device is {name}, and this machine has none; set it to auto or cpu.")
     return torch.device(name)
 
@@ -62,7 +62,7 @@ def _device(name: str) -> torch.device:
 def has_bf16(device: torch.device) -> bool:
     """Whether the device computes bfloat16 products in hardware, so that they are worth their lower precision."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))

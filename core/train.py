@@ -216,6 +216,7 @@ class Loop:
             losses, report = self._losses(batch)
             total = torch.stack(list(losses.values())).sum()
             total.backward()
+            total = total.detach()
             norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
@@ -293,9 +294,7 @@ class Loop:
         assert self.parts.val is not None
         values, features = self._judge(self.parts.val, "val")
         self.events.write(Evaluated(step=self.step, values=values))
-        self.events.write(
-            Sample(step=self.step, what="retrieval", content=retrieval_sample(self.parts.val, features))
-        )
+        self.events.write(Sample(step=self.step, what="retrieval", content=retrieval_sample(self.parts.val, features)))
         self._score = best_score(values)
         improved = self.best is None or self._score > self.best
         if improved:

@@ -22,7 +22,9 @@ def validate(
     values: dict[str, float] = {}
     features: dict[str, Features] = {}
     for weights, network in networks.items():
-        encoded = encode_dataset(network, dataset, runtime, batch, lambda what, done, of: progress("validating", done, of))
+        encoded = encode_dataset(
+            network, dataset, runtime, batch, lambda what, done, of: progress("validating", done, of)
+        )
         metrics = retrieval_metrics(encoded.images, encoded.texts, encoded.text_to_image)
         values.update({f"{split}/{weights}/{name}": value for name, value in metrics.items()})
         features[weights] = encoded

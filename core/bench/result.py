@@ -36,9 +36,7 @@ def to_table(results: Sequence[BenchResult]) -> str:
     for row in results:
         bound = "" if row.at_least is None else f"{row.at_least:.3g}"
         mark = "" if row.at_least is None else ("  holds" if row.holds else "  FALLS SHORT")
-        lines.append(
-            f"{row.name:44} {row.ours:12.4g} {row.peer:12.4g} {row.unit:10} {row.ratio:8.3f} {bound:>9}{mark}"
-        )
+        lines.append(f"{row.name:44} {row.ours:12.4g} {row.peer:12.4g} {row.unit:10} {row.ratio:8.3f} {bound:>9}{mark}")
     return "\n".join(lines)
 
 

@@ -14,13 +14,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from core.assembly import assemble
 from core.bench.result import BenchResult, result
 from core.config import RunConfig, override
 from core.data.openmoji import write_demo_data
@@ -83,13 +83,13 @@ def _against_open_clip(work: Path, precision: str) -> list[BenchResult]:
         _say(f"  {ours[-1]}; now open_clip_train")
         theirs.append(_train_open_clip(config, work / f"peer-{precision}-{seed}"))
         _say(f"  {theirs[-1]}")
-    speed = [statistics.median(t.pairs_per_s for t in side) for side in (ours, theirs)]
+    speed, peer_speed = (statistics.median(t.pairs_per_s for t in side) for side in (ours, theirs))
     ratio = statistics.median(a.pairs_per_s / b.pairs_per_s for a, b in zip(ours, theirs, strict=True))
-    recall = [statistics.mean(t.recall_at_10 for t in side) for side in (ours, theirs)]
+    recall, peer_recall = (statistics.mean(t.recall_at_10 for t in side) for side in (ours, theirs))
     return [
-        result(f"clip against open_clip_train, {precision}", *speed, "pairs/s", ratio, 1.3),
+        result(f"clip against open_clip_train, {precision}", speed, peer_speed, "pairs/s", ratio, 1.3),
         # A point of recall is the spread between seeds; a quotient just below one is no worse.
-        result(f"  its validation recall at 10, {precision}", *recall, "share", recall[0] / recall[1], 0.98),
+        result(f"  its validation recall at 10, {precision}", recall, peer_recall, "share", recall / peer_recall, 0.98),
     ]
 
 
@@ -199,8 +199,6 @@ def _distilling_step(work: Path) -> BenchResult:
 def _loop(config: RunConfig, folder: Path) -> Loop:
     run_dir = RunDir(folder)
     run_dir.create()
-    import threading
-
     return Loop(config, run_dir, EventWriter(run_dir.events), Heartbeat(run_dir, quiet=True), threading.Event())
 
 

@@ -1,0 +1,118 @@
+"""The definition: round trips, settings, and messages that name the field, the value and the remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.config import (
+    ConfigError,
+    RunConfig,
+    differences,
+    field_names,
+    get_field,
+    override,
+    parse_config,
+    problems,
+    read_config,
+)
+from core.presets import SIZES, preset_config, preset_names
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", preset_names())
+def test_preset_is_consistent_and_survives_json(name: str, size: str) -> None:
+    config = preset_config(name, size)  # type: ignore[arg-type]
+    assert problems(config) == {}
+    assert parse_config(config.to_json(), "a file") == config
+    assert config.preset == name
+
+
+def test_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no preset 'sdclip'; did you mean sd-clip"):
+        preset_config("sdclip")
+    with pytest.raises(ConfigError, match="there is no size 'huge'; choose tiny, demo, base"):
+        preset_config("clip", "huge")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optim.epoch=3", r"no field 'optim.epoch'; did you mean optim.epochs"),
+        ("optim.epochs", r"has no '='; write --set optim.epochs=3"),
+        ("optim.epochs=-1", r"optim.epochs: .* greater than 0, got -1"),
+        ("optim.epochs=many", r"optim.epochs: .* got 'many'"),
+        ("teacher.kind=oracle", r"teacher.kind: .*'none' or 'ema', got 'oracle'"),
+        ("objectives.distill_similarity.weight=1", r"needs a teacher: set teacher.kind to ema"),
+        ("objectives.contrastive.weight=0", r"Every objective has weight 0"),
+        ("fusion.width=250", r"fusion.width: 250 is not a multiple of the 4 heads; try 248"),
+        ("views.clean.crop_min=0.9", None),
+        ("optim.learning_rate=NaN", r"optim.learning_rate"),
+    ],
+)
+def test_settings_are_applied_or_refused_in_words(setting: str, message: str | None) -> None:
+    config = preset_config("clip")
+    if message is None:
+        name, value = setting.split("=")
+        assert get_field(override(config, [setting]), name) == json.loads(value)
+    else:
+        with pytest.raises(ConfigError, match=message):
+            override(config, [setting])
+
+
+def test_text_fields_keep_text_that_looks_like_numbers() -> None:
+    assert override(preset_config("clip"), ["name=2024"]).name == "2024"
+
+
+def test_unknown_key_in_a_file_is_named_with_the_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"optim": {"learning_rat": 1}}')
+    with pytest.raises(ConfigError, match=r"config.json.*\n.*learning_rat.*did you mean optim.learning_rate"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "is not JSON"), ("[1]", "holds list"), ('{"version": 9}', "has version 9, this program reads 1")],
+)
+def test_files_that_are_no_definition(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(text, "x.json")
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the experiment .*gone.json"):
+        read_config(tmp_path / "gone.json")
+
+
+def test_differences_name_changed_fields_only() -> None:
+    config = preset_config("clip")
+    changed = override(config, ["optim.epochs=3", "seed=4"])
+    assert differences(config, changed) == {"seed": (0, 4), "optim.epochs": (32.0, 3.0)}
+
+
+def test_every_field_can_be_shown_in_a_form() -> None:
+    """Title, description and unit are what the form is made of."""
+    schema = RunConfig.model_json_schema()
+    for definition in [schema, *schema["$defs"].values()]:
+        for name, field in definition["properties"].items():
+            assert field.get("title"), name
+            if "$ref" not in str(field) and name != "version":
+                assert field.get("description"), name
+                assert "unit" in field, name
+
+
+@given(st.sampled_from(field_names()))
+def test_setting_a_field_to_its_own_value_changes_nothing(name: str) -> None:
+    config = preset_config("sd-clip", "demo")
+    assert override(config, [f"{name}={json.dumps(get_field(config, name))}"]) == config
+
+
+def test_digest_names_the_definition() -> None:
+    config = preset_config("clip")
+    assert config.digest() == parse_config(config.to_json(), "").digest()
+    assert config.digest() != override(config, ["seed=1"]).digest()
