@@ -83,9 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = verbs.add_parser("bench", help="measure ours against a peer, alternating")
     bench.add_argument("name", help="train or caption")
     bench.add_argument("--json", action="store_true", help="a list of results on stdout")
-    bench.add_argument(
-        "--peer", type=Path, metavar="DIR", help="folder with the peer's packages, where it needs its own"
-    )
+    bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the peer's own packages")
     bench.set_defaults(verb=_bench)
     return parser
 

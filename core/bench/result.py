@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One row. ``ratio`` says how much better ours is; it holds when it is ``at_least`` so much (None: only reported)."""
+    """One row. ``ratio`` says how much better ours is; it holds when it is ``at_least`` so much, or None is asked."""
 
     name: str
     ours: float

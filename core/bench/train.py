@@ -1,7 +1,7 @@
 """``python -m core bench train``: our trainer against open_clip_train, and a self-distilling step against a plain one.
 
-Ours and the peer train the same model on the same OpenMoji pairs with the same batch, schedule, precision and threads, in
-processes of their own, in turn. Speed is the median pairs a second over the steps after the first few; quality is
+Ours and the peer train the same model on the same OpenMoji pairs with the same batch, schedule, precision and threads,
+in processes of their own, in turn. Speed is the median pairs a second over the steps after the first few; quality is
 the recall at 10 on the validation pairs after the same number of epochs, by open_clip's own metric on its side.
 """
 
@@ -112,7 +112,8 @@ def _train_open_clip(config: RunConfig, folder: Path) -> Trained:
     architecture = folder / "peer-model.json"
     architecture.write_text(json.dumps(resolve_architecture(config.towers.architecture)), encoding="utf-8")
     optim = config.optim
-    steps = int(optim.epochs * (sum(1 for _ in Path(config.data.train).open(encoding="utf-8")) - 1) // optim.batch_size)
+    pairs = len(Path(config.data.train).read_text(encoding="utf-8").splitlines()) - 1
+    steps = int(optim.epochs) * (pairs // optim.batch_size)
     flags: dict[str, object] = {
         "train-data": _absolute_csv(Path(config.data.train), folder),
         "val-data": _absolute_csv(Path(config.data.val), folder),
