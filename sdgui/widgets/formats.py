@@ -1,4 +1,4 @@
-"""Numbers as people read them: durations, SI prefixes, values of curves. Locale-free, so that logs and screens agree."""
+"""Numbers as people read them: durations, SI prefixes, values, ticks. Free of the locale: logs and screens agree."""
 
 from __future__ import annotations
 
@@ -62,3 +62,24 @@ def _plain(number: float) -> str:
                 return f"{number / scale:.4g} {prefix}"
         return f"{number:.3e}".replace("e+", "e")
     return f"{number:.4g}" if size < 1e4 else f"{number:.0f}"
+
+
+def tick(number: float, spacing: float = 0.0) -> str:
+    """A tick of an axis whose ticks are ``spacing`` apart: no more digits than tell neighbours apart."""
+    size = max(abs(number), abs(spacing))
+    if number == 0 or size == 0:
+        return "0"
+    for scale, prefix in _PREFIXES:
+        if size >= scale * (10 if scale == 1e3 else 1) and size < scale * 1e3:
+            return f"{_digits(number / scale, spacing / scale)}{prefix}"
+    if size < 1e-3 or size >= 1e15:
+        mantissa, exponent = f"{number:.2e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return _digits(number, spacing)
+
+
+def _digits(number: float, spacing: float) -> str:
+    if spacing <= 0:
+        return f"{number:.6g}"
+    decimals = max(0, -math.floor(math.log10(spacing) + 1e-9))
+    return f"{number:.{decimals}f}"

@@ -15,11 +15,11 @@ from PySide6.QtWidgets import (
     QLabel,
     QPlainTextEdit,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
+from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 Level = Literal["info", "warning", "error"]
@@ -44,13 +44,14 @@ class MessageBar(QFrame):
         )
         self._action = QPushButton()
         self._action.clicked.connect(self.action_triggered)
-        self._fold = QPushButton("Details", checkable=True)
+        self._fold = QPushButton("Details")
+        self._fold.setCheckable(True)
         set_role(self._fold, "flat")
-        self._copy = QToolButton(toolTip="Copy message and details", accessibleName="Copy message and details")
-        self._close = QToolButton(toolTip="Dismiss", accessibleName="Dismiss message")
-        for button in (self._copy, self._close):
-            set_role(button, "flat")
-        self._details = QPlainTextEdit(readOnly=True, accessibleName="Details")
+        self._copy = IconButton("ph.copy", "Copy message and details")
+        self._close = IconButton("ph.x", "Dismiss message")
+        self._details = QPlainTextEdit()
+        self._details.setReadOnly(True)
+        self._details.setAccessibleName("Details")
         self._details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self._details.setMaximumHeight(25 * SPACE)
         self._fold.toggled.connect(self._unfold)
@@ -101,8 +102,8 @@ class MessageBar(QFrame):
     def _copy_all(self) -> None:
         parts = (self._text.text(), self._details.toPlainText())
         QGuiApplication.clipboard().setText("\n\n".join(part for part in parts if part))
-        self._copy.setIcon(theme().icon("ph.check"))
-        QTimer.singleShot(1500, self, self._restyle)
+        self._copy.set_icon("ph.check")
+        QTimer.singleShot(1500, self._copy, lambda: self._copy.set_icon("ph.copy"))
 
     def _dismiss(self) -> None:
         self.clear()
@@ -114,5 +115,3 @@ class MessageBar(QFrame):
         fill = getattr(colors, f"{self._level}_fill")
         self.setStyleSheet(f"MessageBar {{ background: {fill}; border: 1px solid {line}; border-radius: 8px; }}")
         self._icon.setPixmap(theme().icon(_ICONS[self._level], _COLORS[self._level]).pixmap(20, 20))
-        self._copy.setIcon(theme().icon("ph.copy"))
-        self._close.setIcon(theme().icon("ph.x"))

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QWidget
 
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
-from sdgui.widgets.theme import SPACE, set_role, theme
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.theme import SPACE, set_role
 
 _HALF_LIFE = 15.0  # s; the rate forgets half of what it saw this long ago
 _MIN_ELAPSED = 1.0  # s; no forecast from less
@@ -76,10 +77,7 @@ class ProgressStrip(QWidget):
         self._bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._figures = QLabel()
         set_role(self._figures, "muted")
-        self._cancel = QToolButton()
-        self._cancel.setToolTip("Cancel")
-        self._cancel.setAccessibleName("Cancel")
-        set_role(self._cancel, "flat")
+        self._cancel = IconButton("ph.x", "Cancel")
         self._cancel.clicked.connect(self._ask_to_cancel)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE // 2)
@@ -91,8 +89,6 @@ class ProgressStrip(QWidget):
         self._tick = QTimer(self)
         self._tick.setInterval(1000)
         self._tick.timeout.connect(self._show)
-        theme().changed.connect(self._restyle)
-        self._restyle()
         self.hide()
 
     def start(self, what: str, total: float = 0, unit: str = "", cancellable: bool = True) -> None:
@@ -163,6 +159,3 @@ class ProgressStrip(QWidget):
         if left is not None and self._done < self._total:
             parts.append(f"{duration(left)} left")
         return parts
-
-    def _restyle(self) -> None:
-        self._cancel.setIcon(theme().icon("ph.x"))

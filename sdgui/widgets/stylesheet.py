@@ -29,7 +29,7 @@ QPushButton, QToolButton {
     padding: 4px 12px; min-height: 20px;
 }
 QToolButton { padding: 3px; min-width: 20px; }
-QToolButton[hasText="true"] { padding: 3px 8px; }
+QToolButton[hasText="true"] { padding: 3px 8px; min-height: 20px; max-height: 20px; }
 QPushButton:hover, QToolButton:hover { background: $raised; border-color: $strong_border; }
 QPushButton:pressed, QToolButton:pressed, QToolButton:checked { background: $selection; border-color: $accent; }
 QPushButton:focus, QToolButton:focus { border: 1px solid $accent; }
@@ -79,7 +79,8 @@ QSlider { min-height: 20px; }
 QSlider::groove:horizontal { height: 4px; border-radius: 2px; background: $border; }
 QSlider::sub-page:horizontal { background: $accent; border-radius: 2px; }
 QSlider::handle:horizontal {
-    width: 14px; height: 14px; margin: -6px 0; border-radius: 8px; background: $surface; border: 1px solid $strong_border;
+    width: 14px; height: 14px; margin: -6px 0; border-radius: 8px;
+    background: $surface; border: 1px solid $strong_border;
 }
 QSlider::handle:horizontal:hover, QSlider::handle:horizontal:focus { border: 2px solid $accent; }
 QProgressBar { background: $border; border: none; border-radius: 3px; max-height: 6px; min-height: 6px; }

@@ -106,7 +106,8 @@ class Theme(QObject):
 
     def icon(self, name: str, role: str = "text") -> QIcon:
         """A qtawesome icon in a colour of the theme, grey when disabled; ask again after ``changed``."""
-        return qtawesome.icon(name, color=self.color(role), color_disabled=self.color("strong_border"))
+        icon: QIcon = qtawesome.icon(name, color=self.color(role), color_disabled=self.color("strong_border"))
+        return icon
 
     def font(self, role: Literal["text", "small", "title", "heading"] = "text") -> QFont:
         """The font of a text role; small for captions, title for sections, heading for places. Figures are tabular."""

@@ -1,0 +1,49 @@
+"""A tool button with an icon that follows the theme, a tooltip that names its shortcut, and an accessible name."""
+
+from __future__ import annotations
+
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QToolButton, QWidget
+
+from sdgui.widgets.theme import set_role, theme
+
+
+class IconButton(QToolButton):
+    """``IconButton("ph.x", "Dismiss")``; flat until hovered. With ``text`` it is shown beside the icon."""
+
+    def __init__(
+        self,
+        icon: str,
+        tip: str,
+        shortcut: str = "",
+        text: str = "",
+        checkable: bool = False,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._icon_name = icon
+        self.setCheckable(checkable)
+        self.setAutoRaise(True)
+        set_role(self, "flat")
+        self.set_tip(tip, shortcut)
+        if shortcut:
+            self.setShortcut(QKeySequence(shortcut))
+        if text:
+            self.setText(text)
+        theme().changed.connect(self._restyle)
+        self._restyle()
+
+    def set_icon(self, icon: str, tip: str = "") -> None:
+        """Another icon, and with it another meaning."""
+        self._icon_name = icon
+        if tip:
+            self.set_tip(tip)
+        self._restyle()
+
+    def set_tip(self, tip: str, shortcut: str = "") -> None:
+        """What the button does, for the eye and for a screen reader."""
+        self.setToolTip(f"{tip} ({shortcut})" if shortcut else tip)
+        self.setAccessibleName(tip)
+
+    def _restyle(self) -> None:
+        self.setIcon(theme().icon(self._icon_name))

@@ -1,0 +1,116 @@
+"""pyqtgraph's axes and view box with our manners: tick texts as people read them, and zooming that says what it moved.
+
+pyqtgraph has no type hints; the two classes that must inherit from it are kept here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import Qt, Signal
+
+from sdgui.widgets import formats
+
+AxisKind = Literal["value", "share", "step", "time"]
+
+_TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+
+
+class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+    """An axis of values, shares (shown in per cent), steps or seconds."""
+
+    def __init__(self, orientation: str, kind: AxisKind = "value") -> None:
+        super().__init__(orientation, maxTickLength=0)
+        self.kind: AxisKind = kind
+        self.enableAutoSIPrefix(False)
+
+    def set_kind(self, kind: AxisKind) -> None:
+        """What the numbers are."""
+        self.kind = kind
+        self.picture = None
+        self.update()
+
+    def tickValues(self, low: float, high: float, size: float) -> list[tuple[float | None, Any]]:
+        """pyqtgraph's ticks; whole steps on a step axis, round times on a time axis, readable ones on log axes."""
+        if self.logMode and self.orientation == "left":
+            return self._log_ticks(low, high, size)
+        if self.kind == "time":
+            wanted = (high - low) / max(2.0, size / 90.0)
+            step = next((step for step in _TIME_STEPS if step >= wanted), 86400 * max(1, round(wanted / 86400)))
+            return [(step, np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step)]
+        levels: list[tuple[float | None, Any]] = super().tickValues(low, high, size)
+        if self.kind == "step":
+            levels = [(spacing, values) for spacing, values in levels if spacing is None or spacing >= 1]
+        return levels[:1] if levels else []
+
+    def _log_ticks(self, low: float, high: float, size: float) -> list[tuple[float | None, Any]]:
+        if high - low > 2:
+            every = max(1, int(np.ceil((high - low) / max(2.0, size / 30.0))))
+            decades = np.arange(np.ceil(low), np.floor(high) + 1, every)
+            return [(float(every), decades)]
+        if high - low > 0.7:
+            marks = np.array(
+                [m * 10.0**d for d in range(int(np.floor(low)), int(np.ceil(high)) + 1) for m in (1, 2, 5)]
+            )
+            positions = np.log10(marks)
+            return [(1.0, positions[(positions >= low) & (positions <= high)])]
+        return [(1.0, np.log10(_round_values(10.0**low, 10.0**high, max(2.0, size / 50.0))))]
+
+    def tickStrings(self, values: Any, scale: float, spacing: float) -> list[str]:
+        if self.logMode and self.orientation == "left":
+            return [self._text(10.0**value, 0.0) for value in values]
+        return [self._text(float(value), spacing) for value in values]
+
+    def _text(self, value: float, spacing: float) -> str:
+        if self.kind == "time":
+            return formats.clock(value)
+        if self.kind == "step":
+            return formats.tick(value, spacing)
+        if self.kind == "share":
+            return f"{formats.tick(value * 100, spacing * 100)} %"
+        return formats.tick(value, spacing)
+
+
+def _round_values(low: float, high: float, wanted: float) -> Any:
+    """About ``wanted`` values at 1, 2 or 5 times a power of ten, between positive ``low`` and ``high``."""
+    rough = (high - low) / wanted
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    return np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+
+
+class ZoomBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Wheel zooms along x (over an axis: that axis), left drag zooms into a rectangle, middle drag pans.
+
+    ``moved(x, y)`` says which axes the user has taken over; ``reset_asked`` fires on a double click, ``menu_asked`` on
+    a right click (with the position on the screen).
+    """
+
+    moved = Signal(bool, bool)
+    reset_asked = Signal()
+    menu_asked = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__(enableMenu=False)
+        self.setMouseMode(pg.ViewBox.RectMode)
+        self.disableAutoRange()
+        self._wheel_axis: int | None = None
+        self.sigRangeChangedManually.connect(self._moved)
+
+    def wheelEvent(self, ev: Any, axis: int | None = None) -> None:
+        self._wheel_axis = 0 if axis is None else axis
+        super().wheelEvent(ev, axis=self._wheel_axis)
+        self._wheel_axis = None
+
+    def mouseClickEvent(self, ev: Any) -> None:
+        if ev.double() and ev.button() == Qt.MouseButton.LeftButton:
+            ev.accept()
+            self.reset_asked.emit()
+        elif ev.button() == Qt.MouseButton.RightButton:
+            ev.accept()
+            self.menu_asked.emit(ev.screenPos())
+
+    def _moved(self, _enabled: Any) -> None:
+        self.moved.emit(self._wheel_axis in (None, 0), self._wheel_axis in (None, 1))

@@ -1,0 +1,58 @@
+"""Writes plots: pictures of a canvas as PNG or SVG, and all points as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QImage, QPainter
+from PySide6.QtSvg import QSvgGenerator
+from PySide6.QtWidgets import QWidget
+
+from sdgui.widgets.plot_canvas import PlotCanvas
+from sdgui.widgets.series import Series
+from sdgui.widgets.theme import theme
+
+
+def save_png(widget: QWidget, path: str, ratio: float = 2.0) -> None:
+    """What ``widget`` shows, at ``ratio`` pixels each; OSError when the file cannot be written."""
+    image = QImage(widget.size() * ratio, QImage.Format.Format_ARGB32_Premultiplied)
+    image.setDevicePixelRatio(ratio)
+    image.fill(theme().color("surface"))
+    widget.render(image)
+    if not image.save(path, b"PNG"):
+        raise OSError(f"cannot write the picture {path}: is the folder there, and may you write to it?")
+
+
+def save_svg(canvas: PlotCanvas, path: str) -> None:
+    """The plot as vectors; OSError when the file cannot be written."""
+    scene = canvas.scene()
+    area = QRectF(scene.views()[0].viewport().rect())
+    generator = QSvgGenerator()
+    generator.setFileName(path)
+    generator.setSize(area.size().toSize())
+    generator.setViewBox(area)
+    generator.setTitle("Plot")
+    painter = QPainter()
+    if not painter.begin(generator):
+        raise OSError(f"cannot write the drawing {path}: is the folder there, and may you write to it?")
+    painter.fillRect(area, theme().color("surface"))
+    scene.render(painter, area, area)
+    painter.end()
+
+
+def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
+    """One row for each point: curve, metric, step, time (seconds since the epoch), value, smoothed value."""
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["curve", "metric", "step", "time", "value", "smoothed"])
+        for metric, one in series:
+            columns = (one.steps.tolist(), one.times.tolist(), one.values.tolist(), one.smoothed.tolist())
+            for step, when, value, smooth in zip(*columns, strict=True):
+                writer.writerow([one.name, metric, _number(step), "" if when != when else when, value, smooth])
+
+
+def _number(step: float) -> int | float:
+    return int(step) if step == int(step) else step

@@ -1,0 +1,87 @@
+"""Which metrics share a plot, what the plot is called, and in which section it stands. Plain data, no Qt.
+
+Metric names are those of the events: ``train/loss``, ``train/lr``, ``diag/teacher_entropy``,
+``val/student/image_to_text_R@1``. Student and teacher of the same validation metric share a plot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sdgui.widgets.plot_axes import AxisKind
+
+SECTIONS = ("Losses", "Validation", "Diagnostics", "Speed and rates", "Other")
+
+_RATES = {
+    "train/lr": "Learning rate",
+    "train/pairs_per_s": "Pairs per second",
+    "train/grad_norm": "Gradient norm",
+    "train/momentum": "Teacher momentum",
+}
+_TITLES = {
+    "train/loss": "Loss, whole",
+    "train/contrastive": "Contrastive loss",
+    "train/distill_similarity": "Similarity distillation",
+    "train/distill_prototypes": "Prototype distillation",
+}
+_WHO = ("student", "teacher")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One plot: ``id`` names it, the same for all metrics that share it."""
+
+    id: str
+    title: str
+    section: str
+    kind: AxisKind = "value"
+
+    @property
+    def smoothable(self) -> bool:
+        """Whether an average helps: validations have few points, each a measurement of its own."""
+        return self.section != "Validation"
+
+
+def chart_of(metric: str) -> Chart:
+    """The plot a metric belongs to; every name gets one."""
+    prefix, _, rest = metric.partition("/")
+    who, _, measure = rest.partition("/")
+    if prefix == "val" and who in _WHO and measure:
+        return Chart(f"val/{measure}", _words(measure), "Validation", "share" if _is_share(measure) else "value")
+    if prefix == "val":
+        return Chart(metric, _words(rest or metric), "Validation", "share" if _is_share(rest) else "value")
+    if metric in _RATES:
+        return Chart(metric, _RATES[metric], "Speed and rates")
+    if prefix == "train":
+        return Chart(metric, _TITLES.get(metric, _words(rest)), "Losses")
+    if prefix == "diag":
+        return Chart(metric, _words(rest), "Diagnostics")
+    return Chart(metric, _words(rest or metric), "Other")
+
+
+def role_of(metric: str) -> str:
+    """``student`` or ``teacher`` where the metric tells them apart, else nothing."""
+    parts = metric.split("/")
+    return parts[1] if len(parts) > 2 and parts[0] == "val" and parts[1] in _WHO else ""
+
+
+def ordered(charts: Iterable[Chart]) -> list[Chart]:
+    """By section; within one, the whole loss first and the rest by name, numbers counted (R@5 before R@10)."""
+    return sorted(
+        set(charts), key=lambda chart: (SECTIONS.index(chart.section), chart.id != "train/loss", _natural(chart.id))
+    )
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    head, _, tail = text.partition("@")
+    return [(0, head), (int(tail), "") if tail.isdigit() else (0, tail)]
+
+
+def _is_share(measure: str) -> bool:
+    return "R@" in measure or measure.startswith(("acc", "recall", "accuracy"))
+
+
+def _words(name: str) -> str:
+    words = name.replace("image_to_text", "image → text").replace("text_to_image", "text → image").replace("_", " ")
+    return words[:1].upper() + words[1:]

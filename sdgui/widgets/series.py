@@ -1,0 +1,224 @@
+"""One curve's numbers: growing arrays, the smoothed twin, and what of them a given view must draw.
+
+Flow: ``LivePlot`` and ``PlotGrid`` append points; ``PlotCanvas`` asks ``drawn`` for at most two points per pixel
+column. The column's least and greatest value are among them, so no spike is lost at any zoom. No Qt widget here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
+
+XMode = Literal["step", "time"]
+Floats = NDArray[np.float64]
+
+_NOTHING = 1e-18  # a weight below this no longer changes a double
+
+
+def decayed_sums(values: Floats, decay: float) -> Floats:
+    """``out[t] = sum over j <= t of decay**j * values[t - j]``, in log2(n) vector passes and without overflow."""
+    sums = values.copy()
+    reach = 1
+    while reach < len(sums) and (factor := decay**reach) > _NOTHING:
+        sums[reach:] += factor * sums[:-reach]
+        reach *= 2
+    return sums
+
+
+class Ema:
+    """Debiased moving average as TensorBoard draws it: values that are not finite are skipped and leave a gap."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+        self._total = 0.0
+        self._count = 0
+
+    def extend(self, values: Floats) -> Floats:
+        """The average after each of ``values``, which follow those of earlier calls."""
+        out = np.full(len(values), np.nan)
+        finite = np.isfinite(values)
+        fresh = values[finite]
+        if len(fresh) == 0:
+            return out
+        decay = np.zeros(len(fresh))  # weight to the power 1, 2, …; computed only while it still matters
+        telling = min(len(fresh), 1 + int(np.log(_NOTHING) / np.log(self.weight)) if self.weight > 0 else 1)
+        decay[:telling] = self.weight ** np.arange(1, telling + 1, dtype=np.float64)
+        totals = (1.0 - self.weight) * decayed_sums(fresh, self.weight) + decay * self._total
+        out[finite] = totals / (1.0 - self.weight**self._count * decay)
+        self._total = float(totals[-1])
+        self._count += len(fresh)
+        return out
+
+
+def column_peaks(x: Floats, y: Floats, low: float, high: float, columns: int) -> tuple[Floats, Floats]:
+    """Points that draw ``y`` over ``x`` (ascending) between ``low`` and ``high`` truly on ``columns`` pixels.
+
+    Each column with many points gives its least and its greatest value; one point beyond each end is kept, so that
+    lines leave the view. NaN counts as no value; a column of nothing else stays a gap.
+    """
+    first = max(0, int(np.searchsorted(x, low, "left")) - 1)
+    last = min(len(x), int(np.searchsorted(x, high, "right")) + 1)
+    x, y = x[first:last], y[first:last]
+    if len(x) <= 2 * columns:
+        return x, y
+    edges = np.linspace(low, high, columns + 1)
+    starts = np.unique(np.concatenate(([0], np.searchsorted(x, edges))))
+    starts = starts[starts < len(x)]
+    ends = np.append(starts[1:], len(x)) - 1
+    out_x, out_y = np.empty(2 * len(starts)), np.empty(2 * len(starts))
+    out_x[0::2], out_x[1::2] = x[starts], x[ends]
+    out_y[0::2], out_y[1::2] = np.fmin.reduceat(y, starts), np.fmax.reduceat(y, starts)
+    return out_x, out_y
+
+
+class Series:
+    """A curve: steps and values, wall times where known, and the smoothed values. Steps ascend; equal ones may be."""
+
+    def __init__(
+        self,
+        key: str,
+        name: str = "",
+        color: int | QColor = 0,
+        style: Qt.PenStyle = Qt.PenStyle.SolidLine,
+        group: str = "",
+    ) -> None:
+        self.key = key
+        self.name = name or key
+        self.color = color
+        self.style = style
+        self.group = group or key  # what the legend toggles and lifts together
+        self.visible = True
+        self._size = 0
+        self._buffers: dict[str, Floats] = {name: np.empty(0) for name in ("x", "y", "t", "finite", "smooth")}
+        self._ema = Ema(0.0)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def steps(self) -> Floats:
+        return self._buffers["x"][: self._size]
+
+    @property
+    def values(self) -> Floats:
+        """As they came, nan and inf included."""
+        return self._buffers["y"][: self._size]
+
+    @property
+    def times(self) -> Floats:
+        """Seconds since the epoch; nan where unknown."""
+        return self._buffers["t"][: self._size]
+
+    @property
+    def smoothed(self) -> Floats:
+        """The debiased average; equals the values at weight 0, with nan for what is not finite."""
+        return self._buffers["smooth"][: self._size] if self._ema.weight > 0 else self._finite
+
+    @property
+    def _finite(self) -> Floats:
+        return self._buffers["finite"][: self._size]
+
+    def replace(self, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
+        """Put these points in place of all earlier ones; ValueError when lengths differ."""
+        self._size = 0
+        self._ema = Ema(self._ema.weight)
+        self.append(x, y, times)
+
+    def append(self, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
+        """Add points, scalars or arrays of one length; ValueError when lengths differ."""
+        steps, values = _column(x), _column(y)
+        when = np.full(len(steps), np.nan) if times is None else _column(times)
+        if not len(steps) == len(values) == len(when):
+            raise ValueError(f"curve {self.key!r}: {len(steps)} steps, {len(values)} values, {len(when)} times")
+        if len(steps) == 0:
+            return
+        start = self._size
+        self._grow(start + len(steps))
+        for name, column in (("x", steps), ("y", values), ("t", when)):
+            self._buffers[name][start : self._size] = column
+        if bool(np.any(np.diff(self.steps[max(0, start - 1) :]) < 0)):
+            self._sort()
+            start = 0
+        self._derive(start)
+
+    def set_weight(self, weight: float) -> None:
+        """Smoothing weight, 0 to below 1."""
+        if weight != self._ema.weight:
+            self._ema = Ema(weight)
+            self._derive(0)
+
+    def x(self, mode: XMode) -> Floats:
+        """Steps, or seconds since the curve's first point; steps too where no time is known."""
+        if mode == "step" or self._size == 0 or not np.isfinite(self.times[0]):
+            return self.steps
+        # A clock that was set back must not make the curve run backwards.
+        ascending: Floats = np.fmax.accumulate(self.times) - self.times[0]
+        return ascending
+
+    def drawn(
+        self, mode: XMode, low: float, high: float, columns: int, smooth: bool, log: bool
+    ) -> tuple[Floats, Floats]:
+        """What to draw of the raw or smoothed curve; with ``log`` the values are log10, and a gap where <= 0."""
+        y = self.smoothed if smooth else self._finite
+        x = self.x(mode)
+        if log and len(y) and not bool(np.nanmin(y, initial=np.inf) > 0):
+            y = np.where(y > 0, y, np.nan)
+        x, y = column_peaks(x, y, low, high, columns)
+        return (x, np.log10(y)) if log else (x, y)
+
+    def nearest(self, mode: XMode, x: float, slack: float) -> int | None:
+        """Index of the point nearest to ``x``; None when the curve is further away than ``slack``."""
+        xs = self.x(mode)
+        if len(xs) == 0 or x < xs[0] - slack or x > xs[-1] + slack:
+            return None
+        after = min(int(np.searchsorted(xs, x)), len(xs) - 1)
+        before = max(0, after - 1)
+        return before if abs(xs[before] - x) <= abs(xs[after] - x) else after
+
+    def lone(self, mode: XMode, low: float, high: float, most: int) -> NDArray[np.int64]:
+        """Points of the view that a line would not show well: all when few, else those without a finite neighbour."""
+        x = self.x(mode)
+        first, last = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
+        finite = np.isfinite(self._finite[max(0, first - 1) : last + 1])
+        inner = finite[1 if first > 0 else 0 :][: last - first]
+        if int(inner.sum()) <= most:
+            return np.flatnonzero(inner) + first
+        padded = np.concatenate(([False], finite, [False]))
+        alone = padded[1:-1] & ~padded[:-2] & ~padded[2:]
+        found: NDArray[np.int64] = np.flatnonzero(alone) + max(0, first - 1)
+        return found
+
+    def not_finite(self, mode: XMode, low: float, high: float) -> NDArray[np.int64]:
+        """Points of the view that are nan or inf."""
+        x = self.x(mode)
+        first, last = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
+        found: NDArray[np.int64] = np.flatnonzero(np.isnan(self._finite[first:last])) + first
+        return found
+
+    def _grow(self, size: int) -> None:
+        if size > len(self._buffers["x"]):
+            capacity = max(size, 2 * len(self._buffers["x"]), 64)
+            for name, old in self._buffers.items():
+                self._buffers[name] = np.empty(capacity)
+                self._buffers[name][: self._size] = old[: self._size]
+        self._size = size
+
+    def _sort(self) -> None:
+        order = np.argsort(self.steps, kind="stable")
+        for name in ("x", "y", "t"):
+            self._buffers[name][: self._size] = self._buffers[name][: self._size][order]
+        self._ema = Ema(self._ema.weight)
+
+    def _derive(self, start: int) -> None:
+        fresh = self.values[start:]
+        self._buffers["finite"][start : self._size] = np.where(np.isfinite(fresh), fresh, np.nan)
+        if self._ema.weight > 0:
+            self._buffers["smooth"][start : self._size] = self._ema.extend(fresh)
+
+
+def _column(values: ArrayLike) -> Floats:
+    return np.atleast_1d(np.asarray(values, dtype=np.float64)).ravel()
