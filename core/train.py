@@ -257,10 +257,11 @@ class Loop:
         what = f"step {self.step} was skipped: {', '.join(suspects)} not finite"
         self._log(what)
         if self._nonfinite >= self.config.runtime.nonfinite_limit:
+            rate, precision = self.config.optim.learning_rate, self.parts.runtime.precision
             raise TrainingError(
-                f"{what}, for {self._nonfinite} steps in a row. Suspects: learning rate {self.config.optim.learning_rate:g} "
-                f"(try a third), no gradient clipping (optim.clip_norm 1), precision {self.parts.runtime.precision} "
-                "(try fp32), or bad pictures; resume from the last checkpoint after the change in a copy."
+                f"{what}, for {self._nonfinite} steps in a row. Suspects: learning rate {rate:g} (try a third), no "
+                f"gradient clipping (set optim.clip_norm to 1), precision {precision} (try fp32), or bad pictures. "
+                "Change a copy of the definition and start anew; the last checkpoint is good."
             )
         return False
 

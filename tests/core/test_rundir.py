@@ -95,7 +95,7 @@ def test_control_is_asked_seen_and_cleared(run: RunDir) -> None:
 
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunDirError, match="cannot write the run folder .*choose another"):
+    with pytest.raises(RunDirError, match=r"cannot write the run folder .*choose another"):
         RunDir(tmp_path / "file" / "run").create()
 
 

@@ -1,0 +1,60 @@
+"""RunConfig: the only description of an experiment. No torch, so that the window can build its form from it."""
+
+from core.config.axes import (
+    ContrastiveConfig,
+    DistillPrototypesConfig,
+    DistillSimilarityConfig,
+    FusionConfig,
+    ObjectiveConfig,
+    ObjectivesConfig,
+    TeacherConfig,
+    TowersConfig,
+    ViewConfig,
+    ViewsConfig,
+)
+from core.config.base import ConfigError, Section
+from core.config.run import (
+    CONFIG_VERSION,
+    RunConfig,
+    differences,
+    field_errors,
+    field_names,
+    get_field,
+    override,
+    parse_config,
+    problems,
+    read_config,
+    validate,
+)
+from core.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
+
+__all__ = [
+    "CONFIG_VERSION",
+    "CheckpointConfig",
+    "ConfigError",
+    "ContrastiveConfig",
+    "DataConfig",
+    "DistillPrototypesConfig",
+    "DistillSimilarityConfig",
+    "FusionConfig",
+    "ObjectiveConfig",
+    "ObjectivesConfig",
+    "OptimConfig",
+    "RunConfig",
+    "RuntimeConfig",
+    "Section",
+    "TeacherConfig",
+    "TowersConfig",
+    "ValidationConfig",
+    "ViewConfig",
+    "ViewsConfig",
+    "differences",
+    "field_errors",
+    "field_names",
+    "get_field",
+    "override",
+    "parse_config",
+    "problems",
+    "read_config",
+    "validate",
+]

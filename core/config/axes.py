@@ -1,0 +1,262 @@
+"""The five axes: views, towers, fusion, teacher, objectives. Every published system is a point among them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from core.config.base import Section, Share, shown
+
+
+class ViewConfig(Section):
+    """How one kind of view of a picture is made: a random resized crop, then what is switched on."""
+
+    count: int = Field(
+        1, ge=0, le=16, title="Views", description="How many such views of each picture.", json_schema_extra=shown("")
+    )
+    crop_min: float = Field(
+        0.8,
+        gt=0.0,
+        le=1.0,
+        title="Smallest crop",
+        description="Least share of the picture's area that a random crop keeps.",
+        json_schema_extra=shown("share of area"),
+    )
+    crop_max: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        title="Largest crop",
+        description="Greatest share of the picture's area that a random crop keeps.",
+        json_schema_extra=shown("share of area"),
+    )
+    flip: bool = Field(
+        False,
+        title="Mirror",
+        description="Mirror half of the views. Leave it off where captions speak of left and right.",
+        json_schema_extra=shown("", advanced=True),
+    )
+    randaugment_ops: int = Field(
+        0,
+        ge=0,
+        le=8,
+        title="RandAugment operations",
+        description="Random distortions applied one after another (Cubuk et al. 2020); 0 for none.",
+        json_schema_extra=shown(""),
+    )
+    randaugment_magnitude: int = Field(
+        9,
+        ge=0,
+        le=30,
+        title="RandAugment magnitude",
+        description="Strength of each distortion, out of 30.",
+        json_schema_extra=shown("of 30", advanced=True),
+    )
+    erase: Share = Field(
+        0.0,
+        title="Random erasing",
+        description="Probability that a rectangle of the view is erased.",
+        json_schema_extra=shown("probability", advanced=True),
+    )
+    mix: Literal["none", "mixup", "cutmix"] = Field(
+        "none",
+        title="Interpolation",
+        description="mixup blends two pictures (Zhang et al. 2018), cutmix pastes a patch of one into the other.",
+        json_schema_extra=shown(""),
+    )
+    mix_alpha: float = Field(
+        0.75,
+        gt=0.0,
+        le=10.0,
+        title="Interpolation alpha",
+        description="Blend share is drawn from Beta(alpha, alpha) and folded to at least one half (MixMatch).",
+        json_schema_extra=shown("", advanced=True),
+    )
+
+
+class ViewsConfig(Section):
+    """What student and teacher are shown of the same picture."""
+
+    clean: ViewConfig = Field(
+        ViewConfig(),
+        title="Clean view",
+        description="The student's view that carries the contrastive loss.",
+    )
+    student: ViewConfig = Field(
+        ViewConfig(count=0, crop_min=0.4, randaugment_ops=2),
+        title="Student's further views",
+        description="Views that are only distilled; with none, the clean view is distilled too.",
+    )
+    teacher: ViewConfig = Field(
+        ViewConfig(),
+        title="Teacher's view",
+        description="What the teacher sees when it makes the targets. 0 views: it sees the clean view itself.",
+    )
+
+
+class TowersConfig(Section):
+    """The two-stream model."""
+
+    architecture: str = Field(
+        "ViT-B-32",
+        min_length=1,
+        title="Architecture",
+        description="An open_clip CLIP or CoCa architecture, one of ours, or a JSON file of the same shape.",
+        json_schema_extra=shown("", widget="architecture"),
+    )
+    pretrained: str = Field(
+        "",
+        title="Start from",
+        description="Empty: from scratch. Else an open_clip tag, a local folder or weights file, or a former run.",
+        json_schema_extra=shown("", widget="folder"),
+    )
+
+
+class FusionConfig(Section):
+    """How image and text are joined into one representation."""
+
+    kind: Literal["none", "cross-attention"] = Field(
+        "none",
+        title="Fusion",
+        description="cross-attention: text tokens attend to image tokens; the last text token is the pair.",
+        json_schema_extra=shown(""),
+    )
+    layers: int = Field(
+        1, ge=1, le=24, title="Layers", description="Cross-attention blocks.", json_schema_extra=shown("")
+    )
+    heads: int = Field(
+        4, ge=1, le=64, title="Heads", description="Attention heads per block.", json_schema_extra=shown("")
+    )
+    width: int = Field(
+        256,
+        ge=8,
+        le=8192,
+        title="Width",
+        description="Width of the fused representation; a multiple of the heads.",
+        json_schema_extra=shown("channels"),
+    )
+
+
+class TeacherConfig(Section):
+    """The network that makes the targets; it is never given a gradient."""
+
+    kind: Literal["none", "ema"] = Field(
+        "none",
+        title="Teacher",
+        description="ema: moving average of the student's parameters, updated after each optimiser step.",
+        json_schema_extra=shown(""),
+    )
+    momentum: float = Field(
+        0.999,
+        ge=0.0,
+        lt=1.0,
+        title="Momentum",
+        description="Share of the teacher that survives one step. Larger is smoother and slower.",
+        json_schema_extra=shown("per step"),
+    )
+    momentum_schedule: Literal["constant", "cosine"] = Field(
+        "constant",
+        title="Momentum schedule",
+        description="cosine rises to 1 by the end of training (DINO).",
+        json_schema_extra=shown("", advanced=True),
+    )
+    momentum_warmup: bool = Field(
+        True,
+        title="Momentum warm-up",
+        description="Use min(1 - 1/(step + 1), momentum), so that the teacher forgets its random start (Mean Teacher).",
+        json_schema_extra=shown("", advanced=True),
+    )
+
+
+class ObjectiveConfig(Section):
+    """What every objective has: a weight that may rise over the first part of training."""
+
+    weight: float = Field(
+        0.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
+        json_schema_extra=shown(""),
+    )  # fmt: skip
+    ramp: Share = Field(
+        0.0,
+        title="Ramp",
+        description="The weight rises linearly from 0 over this share of training.",
+        json_schema_extra=shown("share of steps"),
+    )
+
+
+class ContrastiveConfig(ObjectiveConfig):
+    """Symmetric InfoNCE over the batch (Radford et al. 2021)."""
+
+    weight: float = Field(
+        1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
+        json_schema_extra=shown(""),
+    )  # fmt: skip
+    label_smoothing: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        title="Label smoothing",
+        description="Share of the target spread over the other pairs of the batch (ALIGN: 0.1).",
+        json_schema_extra=shown("share", advanced=True),
+    )
+
+
+class DistillSimilarityConfig(ObjectiveConfig):
+    """Match the teacher's image-to-text and text-to-image softmax over the batch (ALBEF, Li et al. 2021)."""
+
+
+class DistillPrototypesConfig(ObjectiveConfig):
+    """Match the teacher's softmax over learnt prototypes (DINO, Caron et al. 2021)."""
+
+    on: Literal["fused", "image", "text"] = Field(
+        "fused",
+        title="On",
+        description="Which representation is distilled; fused needs a fusion.",
+        json_schema_extra=shown(""),
+    )
+    prototypes: int = Field(
+        1024,
+        ge=2,
+        le=262144,
+        title="Prototypes",
+        description="About 1024 up to 20,000 pictures, 4096 at 100,000, 65536 for web data.",
+        json_schema_extra=shown(""),
+    )
+    student_temperature: float = Field(
+        0.1, gt=0.0, le=10.0, title="Student temperature", description="Divides the student's logits.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
+    teacher_temperature: float = Field(
+        0.04,
+        gt=0.0,
+        le=10.0,
+        title="Teacher temperature",
+        description="Divides the teacher's logits; sharper than the student's, against collapse to uniform.",
+        json_schema_extra=shown("", advanced=True),
+    )
+    center_momentum: float = Field(
+        0.9,
+        ge=0.0,
+        lt=1.0,
+        title="Centre momentum",
+        description="Moving average of the teacher's logits that is subtracted, against collapse to one prototype.",
+        json_schema_extra=shown("per step", advanced=True),
+    )
+
+
+class ObjectivesConfig(Section):
+    """What the student is trained on; the loss is the weighted sum."""
+
+    contrastive: ContrastiveConfig = Field(
+        ContrastiveConfig(), title="Contrastive", description="Pull matching pairs together, others apart."
+    )
+    distill_similarity: DistillSimilarityConfig = Field(
+        DistillSimilarityConfig(),
+        title="Distil similarities",
+        description="Match the teacher's similarities between the batch's images and texts. Needs a teacher.",
+    )
+    distill_prototypes: DistillPrototypesConfig = Field(
+        DistillPrototypesConfig(),
+        title="Distil prototypes",
+        description="Match the teacher's softmax over prototypes of the joint representation. Needs a teacher.",
+    )
