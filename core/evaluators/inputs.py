@@ -14,11 +14,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from core.errors import UserError
+
 Progress = Callable[[float, str], None]
 """Called with the share done (0 to 1) and what is being done; to cancel, it raises `EvaluationCancelledError`."""
 
 
-class EvaluationError(ValueError):
+class EvaluationError(UserError):
     """Something that cannot be measured; the message names the value and the remedy."""
 
 
@@ -67,3 +69,8 @@ def full_precision(device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def part_of(progress: Progress, start: float, end: float, doing: str = "") -> Progress:
+    """A `Progress` for one step of a longer work, which takes it from share ``start`` to share ``end``."""
+    return lambda share, what: progress(start + (end - start) * share, doing or what)

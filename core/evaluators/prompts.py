@@ -1,0 +1,60 @@
+"""Prompt templates: the sets that come with the program, and the user's own files.
+
+A file holds one template per line with ``{}`` where the class name goes (``{c}``, as in CLIP_benchmark's files, is the
+same); empty lines and lines that begin with ``#`` are skipped. The bundled sets are in ``resources/prompts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from core.evaluators.inputs import EvaluationError
+from core.evaluators.labels import prompt_name
+
+DEFAULT_TEMPLATES = "photo"
+
+
+def bundled_templates() -> list[str]:
+    """Names of the sets that come with the program."""
+    folder = resources.files("resources") / "prompts"
+    return sorted(item.name.removesuffix(".txt") for item in folder.iterdir() if item.name.endswith(".txt"))
+
+
+def load_templates(source: str | Path) -> tuple[str, ...]:
+    """Templates of a bundled set, by name, or of a text file (UTF-8).
+
+    Raises EvaluationError for an unknown name, a file that cannot be read, and a line without a place for the class.
+    """
+    if isinstance(source, str) and source in bundled_templates():
+        text = (resources.files("resources") / "prompts" / f"{source}.txt").read_text(encoding="utf-8")
+    else:
+        text = _read(Path(source))
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
+    used = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    if not used:
+        raise EvaluationError(f"{source} holds no prompt template; write one per line, such as: a photo of a {{}}.")
+    for number, line in used:
+        if "{}" not in line and "{c}" not in line:
+            raise EvaluationError(f"{source}, line {number}: {line!r} has no {{}} where the class name goes.")
+    return tuple(dict.fromkeys(line.replace("{c}", "{}") for _, line in used))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        names = ", ".join(bundled_templates())
+        raise EvaluationError(f"{path} is neither a file nor one of the bundled prompt sets: {names}.") from error
+    except OSError as error:
+        raise EvaluationError(f"cannot read the prompt file {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise EvaluationError(
+            f"the prompt file {path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+        ) from error
+
+
+def prompts(name: str, templates: Sequence[str]) -> list[str]:
+    """Each template with the class ``name`` in its place, read as `prompt_name` reads it."""
+    return [template.replace("{}", prompt_name(name)) for template in templates]
