@@ -32,10 +32,10 @@ class PrototypeHead(nn.Module):
             nn.Linear(hidden, bottleneck),
         )
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
-        nn.init.trunc_normal_(self.prototypes, std=0.02)
+        nn.init.trunc_normal_(self.prototypes, std=bottleneck**-0.5)
         for layer in self.mlp:
-            if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
+            if isinstance(layer, nn.Linear):  # DINO's 0.02 at its width of 2048
+                nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:

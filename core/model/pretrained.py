@@ -29,6 +29,10 @@ SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 RUN_PREFIX = "towers.clip."  # how a Network's state dict names what open_clip names
 
 
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+
+
 def find_weights(architecture: str, pretrained: str) -> Path:
     """The weights file that ``pretrained`` stands for, downloaded by open_clip when it is a tag.
 
@@ -57,7 +61,7 @@ def _download(architecture: str, tag: str) -> Path:
     # open_clip answers a failed download with any of these: no route, a wrong checksum, a missing hub package.
     except (OSError, RuntimeError) as error:
         raise ModelError(
-            f"the weights {tag} of {architecture} could not be downloaded ({str(error).splitlines()[0][:200]}). "
+            f"the weights {tag} of {architecture} could not be downloaded ({_first_line(error)}). "
             "Without a network, put open_clip_model.safetensors into a folder and give it as towers.pretrained."
         ) from error
 
@@ -88,7 +92,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path} holds more than tensors and is not opened; convert it to .safetensors.") from error
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"the weights {path} cannot be read: {str(error).splitlines()[0][:200]}.") from error
+        raise ModelError(f"the weights {path} cannot be read: {_first_line(error)}.") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{path} is not a state dict of tensors; give open_clip weights or a former run.")

@@ -156,6 +156,8 @@ def build_towers(model_cfg: dict[str, Any]) -> Towers:
         clip = kind(**options)
     except (TypeError, KeyError, AssertionError, ValueError, RuntimeError, OSError) as error:
         raise ModelError(f"the architecture cannot be built by open_clip: {error}.") from error
+    if isinstance(clip, CoCa):  # open_clip leaves this one as the memory happened to be
+        nn.init.normal_(clip.text_decoder.text_projection, std=clip.text_decoder.width**-0.5)
     return Towers(clip, model_cfg)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import open_clip
 import pytest
 import torch
+from torch import Tensor
+
 from core.model.towers import (
     ModelError,
     Towers,
@@ -17,7 +19,6 @@ from core.model.towers import (
     list_architectures,
     resolve_architecture,
 )
-from torch import Tensor
 
 CAPTIONS = ["a", "two dogs sleep on the mat", "woman firefighter: medium-dark skin tone!", "tree"]
 VISION = {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 8}

@@ -1,0 +1,227 @@
+"""The network as student and teacher: what it makes of views, and what it leaves out."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.config import RunConfig
+from core.data.batch import Batch, Mix, View
+from core.model.errors import ModelError
+from core.model.network import Network, build_network
+from core.model.outputs import Output
+from core.model.towers import resolve_architecture
+from core.presets import preset_config
+
+TINY = resolve_architecture("sd-tiny")
+CAPTIONS = ["a cat", "two dogs sleep on the mat", "tree", "woman firefighter"]
+SWAP = torch.tensor([1, 0, 3, 2])
+
+
+def config(on: str = "fused", weight: float = 0.1, fusion: str = "cross-attention") -> RunConfig:
+    raw = preset_config("sd-clip", "tiny").model_dump()
+    raw["objectives"]["distill_prototypes"].update(on=on, weight=weight)
+    raw["fusion"]["kind"] = fusion
+    return RunConfig.model_validate(raw)
+
+
+def build(settings: RunConfig, model_cfg: dict[str, Any] = TINY) -> Network:
+    torch.manual_seed(3)
+    return build_network(settings, copy.deepcopy(model_cfg))
+
+
+def pictures(seed: int, size: int = 32) -> Tensor:
+    return torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def batch(network: Network, student: tuple[View, ...] = (), teacher: View | None = None) -> Batch:
+    tokens = network.towers.tokenize(CAPTIONS)[:, :9]
+    return Batch(torch.arange(4), tokens, View(pictures(0)), student, teacher)
+
+
+def spy(network: Network) -> dict[str, list[int]]:
+    """How many rows each part is given, call by call."""
+    calls: dict[str, list[int]] = {"visual": [], "text": [], "fusion": [], "head": []}
+    image, text = network.towers.encode_image, network.towers.encode_text
+
+    def encode_image(images: Tensor) -> Any:
+        calls["visual"].append(len(images))
+        return image(images)
+
+    def encode_text(tokens: Tensor, all_tokens: bool = False) -> Any:
+        assert not all_tokens
+        calls["text"].append(len(tokens))
+        return text(tokens)
+
+    network.towers.encode_image = encode_image  # type: ignore[method-assign]
+    network.towers.encode_text = encode_text  # type: ignore[method-assign]
+    for name, part in (("fusion", network.fusion), ("head", network.head)):
+        if part is not None:
+            part.register_forward_pre_hook(lambda module, given, name=name: calls[name].append(len(given[0])))
+    return calls
+
+
+def assert_same(one: Output, two: Output) -> None:
+    for a, b in zip((one.clean, *one.distilled), (two.clean, *two.distilled), strict=True):
+        for name in ("image", "fused", "prototypes"):
+            torch.testing.assert_close(getattr(a, name), getattr(b, name), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(one.text, two.text)
+
+
+def test_plain_clip_computes_nothing_more() -> None:
+    network = build(preset_config("clip", "tiny"))
+    assert network.fusion is None
+    assert network.head is None
+    calls = spy(network)
+    output = network.forward_student(batch(network))
+    assert calls == {"visual": [4], "text": [4], "fusion": [], "head": []}
+    assert output.distilled == (output.clean,)
+    assert output.clean.fused is None
+    assert output.clean.prototypes is None
+
+
+def test_plain_clip_equals_open_clips_forward() -> None:
+    network = build(preset_config("clip", "tiny")).eval()
+    clip = network.towers.clip
+    image, text, scale = clip(network.towers.normalise(pictures(0)), network.towers.tokenize(CAPTIONS))
+    output = network.forward_student(batch(network))
+    torch.testing.assert_close(output.clean.image, image, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(output.text, text, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(output.logit_scale, scale)
+    torch.testing.assert_close(network.encode_images(pictures(0)), image, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(network.encode_texts(network.towers.tokenize(CAPTIONS)), text, atol=1e-5, rtol=1e-5)
+
+
+def test_views_of_one_size_share_a_pass_and_only_distilled_ones_are_fused() -> None:
+    network = build(config())
+    calls = spy(network)
+    mix = Mix(SWAP, 0.8)
+    views = (View(pictures(1)), View(pictures(2), mix))
+    output = network.forward_student(batch(network, views))
+    assert calls == {"visual": [12], "text": [4], "fusion": [4, 4], "head": [8]}
+    assert output.clean.fused is None
+    assert output.clean.prototypes is None
+    assert [view.mix for view in output.distilled] == [None, mix]
+    for view in output.distilled:
+        assert view.prototypes is not None
+        assert view.prototypes.shape == (4, 64)
+
+
+@pytest.mark.parametrize("on", ["fused", "image", "text"])
+def test_each_view_is_what_it_is_alone(on: str) -> None:
+    network = build(config(on)).eval()
+    views = (View(pictures(1)), View(pictures(2), Mix(SWAP, 0.7)))
+    together = network.forward_student(batch(network, views))
+    for index, view in enumerate(views):
+        alone = network.forward_student(batch(network, (view,)))
+        assert_same(
+            Output(together.text, together.logit_scale, together.clean, (together.distilled[index],)),
+            alone,
+        )
+
+
+@pytest.mark.parametrize("box", [None, (8, 8, 24, 32)])
+def test_interpolation_follows_normalisation(box: tuple[int, int, int, int] | None) -> None:
+    network = build(config()).eval()
+    mix = Mix(SWAP, 0.6, box)
+    output = network.forward_student(batch(network, (View(pictures(1), mix),)))
+    mixed = mix.apply(network.towers.normalise(pictures(1)))
+    image = network.towers.encode_image(mixed)
+    torch.testing.assert_close(output.distilled[0].image, F.normalize(image.pooled), atol=1e-5, rtol=1e-5)
+    text = network.towers.encode_text(network.towers.tokenize(CAPTIONS))
+    assert network.fusion is not None
+    fused = network.fusion(text.before_projection, image.tokens)
+    torch.testing.assert_close(output.distilled[0].fused, fused, atol=1e-5, rtol=1e-5)
+
+
+def test_the_teacher_sees_its_own_view_or_the_clean_one() -> None:
+    network = build(config()).eval()
+    own = network.forward_teacher(batch(network, (View(pictures(1)),), View(pictures(5))))
+    torch.testing.assert_close(own.clean.image, network.encode_images(pictures(5)))
+    assert own.distilled == (own.clean,)
+    assert own.clean.prototypes is not None
+    clean = network.forward_teacher(batch(network, (View(pictures(1)),)))
+    assert_same(clean, network.forward_student(batch(network)))
+
+
+def test_fuse_gives_what_the_prototypes_read() -> None:
+    network = build(config()).eval()
+    output = network.forward_teacher(batch(network))
+    fused = network.fuse(pictures(0), network.towers.tokenize(CAPTIONS))
+    torch.testing.assert_close(fused, output.clean.fused, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ModelError, match=r"has no fusion; train one with fusion\.kind"):
+        build(preset_config("clip", "tiny")).fuse(pictures(0), network.towers.tokenize(CAPTIONS))
+
+
+def test_a_fusion_that_no_objective_asks_for_is_not_run() -> None:
+    network = build(config(weight=0.0))
+    assert network.fusion is not None
+    assert network.head is None
+    calls = spy(network)
+    assert network.forward_student(batch(network)).clean.fused is None
+    assert calls["fusion"] == []
+
+
+@pytest.mark.parametrize("on", ["fused", "image", "text"])
+def test_every_parameter_learns(on: str) -> None:
+    network = build(config(on, fusion="cross-attention" if on == "fused" else "none"))
+    output = network.forward_student(batch(network, (View(pictures(1)),)))
+    prototypes = output.distilled[0].prototypes
+    assert prototypes is not None
+    loss = output.logit_scale * (output.clean.image * output.text).sum() + (prototypes**2).sum()
+    loss.backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+def test_resnets_have_no_patches_to_fuse() -> None:
+    resnet = {**TINY, "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "head_width": 16}}
+    with pytest.raises(ModelError, match=r"sd-tiny keeps no patches for a fusion .* choose a ViT"):
+        build(config(), resnet)
+    network = build(config("image", fusion="none"), resnet)
+    prototypes = network.forward_student(batch(network)).distilled[0].prototypes
+    assert prototypes is not None
+    assert prototypes.shape == (4, 64)
+
+
+def test_fused_prototypes_need_a_fusion() -> None:
+    with pytest.raises(ModelError, match=r"set fusion\.kind"):
+        build(config(fusion="none"))
+
+
+def test_embeddings_are_unit_float32_under_autocast() -> None:
+    network = build(config())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = network.forward_student(batch(network, (View(pictures(1), Mix(SWAP, 0.7)),)))
+    for vectors in (output.clean.image, output.text, output.distilled[0].image):
+        assert vectors.dtype == torch.float32
+        torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(4))
+
+
+def test_state_travels_by_safetensors(tmp_path: Path) -> None:
+    network = build(config()).eval()
+    save_file(network.state_dict(), tmp_path / "student.safetensors")
+    torch.manual_seed(99)
+    other = build_network(config(), copy.deepcopy(TINY)).eval()
+    before = other.forward_student(batch(other))
+    other.load_state_dict(load_file(tmp_path / "student.safetensors"))
+    assert_same(other.forward_student(batch(other)), network.forward_student(batch(network)))
+    assert not torch.equal(before.text, other.forward_student(batch(other)).text)
+    assert {key.split(".")[0] for key in network.state_dict()} == {"towers", "fusion", "head"}
+
+
+def test_same_seed_same_network_and_deep_copies_are_apart() -> None:
+    network = build(config()).eval()
+    expected = network.forward_student(batch(network))
+    assert_same(build(config()).eval().forward_student(batch(network)), expected)
+    twin = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.add_(1.0)
+    assert_same(network.forward_student(batch(network)), expected)

@@ -1,0 +1,251 @@
+"""Each objective against a plain loop over pairs, over a grid of sizes, with and without interpolation."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.config import ContrastiveConfig, DistillPrototypesConfig, DistillSimilarityConfig, ObjectiveConfig
+from core.data.batch import Mix
+from core.model.outputs import Output, ViewOutput
+from core.objectives.build import build_objectives
+from core.objectives.contrastive import Contrastive
+from core.objectives.distillation import DistillPrototypes, DistillSimilarity
+from core.objectives.objective import Objective
+from core.presets import preset_config
+
+Rows = list[list[float]]
+SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
+
+
+def unit(generator: torch.Generator, batch: int, width: int) -> Tensor:
+    return F.normalize(torch.randn(batch, width, generator=generator), dim=-1)
+
+
+def made_up(
+    batch: int, width: int, seed: int, mixes: tuple[Mix | None, ...] = (None,), prototypes: int = 0, scale: float = 10.0
+) -> Output:
+    """An output with a distilled view for each of ``mixes``."""
+    generator = torch.Generator().manual_seed(seed)
+    views = tuple(
+        ViewOutput(
+            unit(generator, batch, width),
+            prototypes=torch.randn(batch, prototypes, generator=generator) if prototypes else None,
+            mix=mix,
+        )
+        for mix in mixes
+    )
+    clean = ViewOutput(unit(generator, batch, width))
+    return Output(unit(generator, batch, width), torch.tensor(scale), clean, views)
+
+
+def mix_of(batch: int, share: float, seed: int = 0) -> Mix:
+    return Mix(torch.randperm(batch, generator=torch.Generator().manual_seed(seed)), share)
+
+
+def softmax(scores: list[float]) -> list[float]:
+    total = sum(math.exp(score) for score in scores)
+    return [math.exp(score) / total for score in scores]
+
+
+def similarities(image: Tensor, text: Tensor, scale: float) -> Rows:
+    return [[scale * float(row @ column) for column in text] for row in image]
+
+
+def transposed(rows: Rows) -> Rows:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def kl(target: list[float], answer: list[float]) -> float:
+    return sum(q * math.log(q / p) for q, p in zip(target, answer, strict=True))
+
+
+def entropy(row: list[float]) -> float:
+    return -sum(q * math.log(q) for q in row)
+
+
+def blended(rows: Rows, mix: Mix | None) -> Rows:
+    """Row i: ``share`` of row i and the rest of its partner's."""
+    if mix is None:
+        return rows
+    partner = mix.partner.tolist()
+    return [
+        [mix.share * own + (1 - mix.share) * other for own, other in zip(rows[i], rows[partner[i]], strict=True)]
+        for i in range(len(rows))
+    ]
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize(("batch", "width"), SIZES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_contrastive_is_the_plain_loop(batch: int, width: int, smoothing: float) -> None:
+    student = made_up(batch, width, seed=batch)
+    objective = Contrastive(ContrastiveConfig(label_smoothing=smoothing))
+    loss, report = objective(student, None)
+    losses = []
+    logits = similarities(student.clean.image, student.text, 10.0)
+    for rows in (logits, transposed(logits)):
+        for i, row in enumerate(rows):
+            chances = softmax(row)
+            target = [(1 - smoothing) * (i == j) + smoothing / batch for j in range(batch)]
+            losses.append(-sum(t * math.log(p) for t, p in zip(target, chances, strict=True)))
+    assert loss.item() == pytest.approx(mean(losses), rel=1e-5)
+    assert report["diag/contrastive_over_ln_batch"].item() == pytest.approx(mean(losses) / math.log(batch), rel=1e-5)
+    assert report["diag/logit_scale"].item() == 10.0
+
+
+@pytest.mark.parametrize(("batch", "width"), [*SIZES, (64, 32)])
+@pytest.mark.parametrize("bias", [None, -10.0])
+def test_contrastive_is_open_clips(batch: int, width: int, bias: float | None) -> None:
+    student = made_up(batch, width, seed=1)
+    loss, _ = Contrastive(ContrastiveConfig())(student, None)
+    expected = open_clip.ClipLoss()(student.clean.image, student.text, student.logit_scale, logit_bias=bias)
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "width"), SIZES)
+@pytest.mark.parametrize("shares", [(None,), (0.7,), (None, 0.5, 0.9)])
+def test_similarity_distillation_is_the_plain_loop(batch: int, width: int, shares: tuple[float | None, ...]) -> None:
+    mixes = tuple(None if share is None else mix_of(batch, share, seed) for seed, share in enumerate(shares))
+    student, teacher = made_up(batch, width, 2, mixes, scale=7.0), made_up(batch, width, 3, scale=12.0)
+    loss, report = DistillSimilarity(DistillSimilarityConfig(weight=1.0))(student, teacher)
+    taught = similarities(teacher.distilled[0].image, teacher.text, 12.0)
+    losses = []
+    for view in student.distilled:
+        answered = similarities(view.image, student.text, 7.0)
+        to_text = blended([softmax(row) for row in taught], view.mix)
+        # a text's distribution over mixed pictures: blend its entries for the two pictures in each
+        to_image = transposed(blended(transposed([softmax(row) for row in transposed(taught)]), view.mix))
+        for targets, answers in ((to_text, answered), (to_image, transposed(answered))):
+            for target, answer in zip(targets, answers, strict=True):
+                assert sum(target) == pytest.approx(1.0)
+                losses.append(kl(target, softmax(answer)))
+    assert loss.item() == pytest.approx(mean(losses), rel=1e-4)
+    assert report["diag/similarity_kl"].item() == pytest.approx(mean(losses), rel=1e-4)
+    sharpness = mean([entropy(softmax(row)) for rows in (taught, transposed(taught)) for row in rows])
+    name = "diag/teacher_similarity_entropy_over_ln_batch"
+    assert report[name].item() == pytest.approx(sharpness / math.log(batch), rel=1e-4)
+
+
+@pytest.mark.parametrize(("batch", "prototypes"), SIZES)
+@pytest.mark.parametrize("shares", [(None,), (0.7,), (None, 0.5, 0.9)])
+def test_prototype_distillation_is_the_plain_loop(
+    batch: int, prototypes: int, shares: tuple[float | None, ...]
+) -> None:
+    mixes = tuple(None if share is None else mix_of(batch, share, seed) for seed, share in enumerate(shares))
+    config = DistillPrototypesConfig(
+        weight=1.0, prototypes=prototypes, student_temperature=0.5, teacher_temperature=0.25, center_momentum=0.8
+    )
+    objective = DistillPrototypes(config)
+    centre = [0.0] * prototypes
+    for step in range(3):
+        student = made_up(batch, 4, 10 + step, mixes, prototypes)
+        teacher = made_up(batch, 4, 20 + step, prototypes=prototypes)
+        loss, report = objective(student, teacher)
+        taught = teacher.distilled[0].prototypes.tolist()  # type: ignore[union-attr]
+        targets = [softmax([(t - c) / 0.25 for t, c in zip(row, centre, strict=True)]) for row in taught]
+        losses, divergences = [], []
+        for view in student.distilled:
+            answers = [softmax([s / 0.5 for s in row]) for row in view.prototypes.tolist()]  # type: ignore[union-attr]
+            for target, answer in zip(blended(targets, view.mix), answers, strict=True):
+                losses.append(kl(target, answer) + entropy(target))
+                divergences.append(kl(target, answer))
+        assert loss.item() == pytest.approx(mean(losses), rel=1e-4)
+        assert report["diag/prototype_kl"].item() == pytest.approx(mean(divergences), rel=1e-3)
+        sharpness = mean([entropy(target) for target in targets]) / math.log(prototypes)
+        assert report["diag/teacher_entropy_over_ln_prototypes"].item() == pytest.approx(sharpness, rel=1e-4)
+        assert report["diag/centre_norm"].item() == pytest.approx(math.sqrt(sum(c * c for c in centre)), abs=1e-6)
+        centre = [0.8 * c + 0.2 * mean([row[k] for row in taught]) for k, c in enumerate(centre)]
+    assert objective.centre.tolist() == pytest.approx(centre, rel=1e-4, abs=1e-6)
+
+
+def test_the_centre_rests_outside_training_and_is_saved(tmp_path: Path) -> None:
+    settings = preset_config("sd-clip", "tiny")
+    objectives = build_objectives(settings)
+    student, teacher = made_up(4, 8, 0, prototypes=64), made_up(4, 8, 1, prototypes=64)
+    last = list(objectives)[-1]
+    assert isinstance(last, DistillPrototypes)
+    last(student, teacher)
+    moved = last.centre.clone()
+    assert moved.abs().sum() > 0
+    objectives.eval()
+    last(student, teacher)
+    assert torch.equal(last.centre, moved)
+    save_file(objectives.state_dict(), tmp_path / "state.safetensors")
+    fresh = build_objectives(settings)
+    fresh.load_state_dict(load_file(tmp_path / "state.safetensors"))
+    assert torch.equal(fresh.state_dict()["distill_prototypes.centre"], moved)
+
+
+def test_a_perfect_student_has_nothing_to_learn_from_similarities() -> None:
+    output = made_up(6, 8, 0)
+    student = Output(output.text.requires_grad_(), output.logit_scale, output.clean, output.distilled)
+    loss, _ = DistillSimilarity(DistillSimilarityConfig(weight=1.0))(student, output)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    assert output.text.grad is not None
+    assert output.text.grad.abs().max() < 1e-6
+
+
+@given(st.integers(2, 9), st.floats(0.5, 1.0), st.integers(0, 1000))
+def test_blended_targets_remain_distributions(batch: int, share: float, seed: int) -> None:
+    targets = torch.rand(batch, batch, generator=torch.Generator().manual_seed(seed)).softmax(-1)
+    mix = mix_of(batch, share, seed)
+    torch.testing.assert_close(mix.blend(targets).sum(-1), torch.ones(batch))
+    torch.testing.assert_close(mix.blend(targets.T).T.sum(-1), torch.ones(batch))
+
+
+@given(st.floats(0, 100), st.floats(0, 1), st.floats(0, 1))
+def test_weights_rise_over_the_ramp(weight: float, ramp: float, progress: float) -> None:
+    objective = Objective(ObjectiveConfig(weight=weight, ramp=ramp))
+    expected = weight if ramp == 0 or progress >= ramp else weight * progress / ramp
+    assert objective.weight_at(progress) == pytest.approx(expected)
+
+
+def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() -> None:
+    mixes = (None, mix_of(5, 0.7))
+    student, teacher = made_up(5, 8, 0, mixes, prototypes=64), made_up(5, 8, 1, prototypes=64)
+    leaves = [view.prototypes for view in student.distilled] + [view.image for view in student.distilled]
+    leaves += [student.text, student.clean.image, student.logit_scale]
+    for leaf in leaves:
+        assert leaf is not None
+        leaf.requires_grad_()
+    plain = {o.name: o(student, teacher)[0] for o in build_objectives(preset_config("sd-clip", "tiny"))}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for objective in build_objectives(preset_config("sd-clip", "tiny")):
+            loss, report = objective(student, teacher)
+            assert loss.dtype == torch.float32
+            assert loss.requires_grad
+            torch.testing.assert_close(loss, plain[objective.name])
+            for name, value in report.items():
+                assert name.startswith("diag/")
+                assert value.shape == ()
+                assert not value.requires_grad
+            loss.backward()
+    assert all(leaf.grad is not None for leaf in leaves if leaf is not None)
+
+
+def test_those_with_a_weight_are_built_in_order() -> None:
+    assert [o.name for o in build_objectives(preset_config("clip", "tiny"))] == ["contrastive"]
+    names = [o.name for o in build_objectives(preset_config("sd-clip", "tiny"))]
+    assert names == ["contrastive", "distill_similarity", "distill_prototypes"]
+    assert len(build_objectives(preset_config("sd-clip", "tiny"))) == 3
+
+
+@pytest.mark.parametrize("name", ["distill_similarity", "distill_prototypes"])
+def test_distillation_without_a_teacher_is_a_mistake_of_ours(name: str) -> None:
+    objective = next(o for o in build_objectives(preset_config("sd-clip", "tiny")) if o.name == name)
+    with pytest.raises(ValueError, match=f"{name} compares with a teacher"):
+        objective(made_up(2, 3, 0, prototypes=64), None)
