@@ -10,15 +10,20 @@ Pictures: OpenMoji (https://openmoji.org), CC BY-SA 4.0.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import multiprocessing
 import os
 import random
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -45,6 +50,8 @@ UNSEEN, VAL, TEST = 300, 790, 400  # pairs wanted; the rest is for training
 LARGEST_UNSEEN = 30  # variants; a concept with more is too much of the training data to be kept apart
 KEPT = 0.4  # least share of a concept's variants that stays in training
 SEED = 20
+WORTH_PROCESSES = 500  # pictures; fewer are rendered sooner than processes start
+MOST_PROCESSES = 8
 
 Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
 
@@ -193,10 +200,32 @@ def _render_missing(folder: Path, wanted: Sequence[Emoji], size: int, progress: 
     with os.scandir(folder / PICTURES) as entries:
         there = {entry.name for entry in entries}
     missing = sorted((one for one in wanted if f"{one.code}.png" not in there), key=lambda one: one.code)
-    for done, one in enumerate(missing, 1):  # threads would not help: the renderer holds Python's lock
-        _render(folder, size, one)
+    for done, _ in enumerate(_rendered(folder, size, missing), 1):
         if progress is not None:
             progress(done, len(missing))
+
+
+def _rendered(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
+    """Render ``missing``, in processes where that pays; yields after each picture."""
+    done = 0
+    if len(missing) >= WORTH_PROCESSES and (os.cpu_count() or 1) > 1:
+        with contextlib.suppress(BrokenProcessPool):  # there are no processes to be had here: the rest goes on below
+            for _ in _in_processes(folder, size, missing):
+                done += 1
+                yield
+    for one in missing[done:]:
+        _render(folder, size, one)
+        yield
+
+
+def _in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
+    """Render on all cores. Threads would not do: the renderer holds Python's lock."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(MOST_PROCESSES, os.cpu_count() or 1), mp_context=context)
+    try:
+        yield from pool.map(partial(_render, folder, size), missing, chunksize=32)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _render(folder: Path, size: int, one: Emoji) -> None:
