@@ -19,7 +19,7 @@ import struct
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,19 +114,21 @@ def open_cache(
     with contextlib.suppress(OSError, ValueError):  # not there, or cut off: then it is built
         cache = PictureCache(path)
         if len(cache) == len(files):
-            os.utime(path)
+            with contextlib.suppress(OSError):  # a folder that may only be read
+                os.utime(path)  # used now: pruned last
             return cache
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(path.parent).free
-        if free < needed:
-            raise OSError(f"{free / 2**20:,.0f} MiB are free, {needed / 2**20:,.0f} are needed")
-        _build(files, decoding, path, progress)
-        prune(path.parent, keep=path)
-        return PictureCache(path)
-    except (OSError, ValueError) as error:
-        tell(f"Decoded pictures cannot be kept in {path.parent} ({error}); they are decoded anew each time.")
-        return None
+    with contextlib.closing(_build(files, decoding, path, needed)) as building:
+        while True:
+            try:
+                done = next(building)
+            except StopIteration:
+                break
+            except OSError as error:  # a full disk, no right to write
+                tell(f"Decoded pictures cannot be kept in {path.parent} ({error}); they are decoded anew each time.")
+                return None
+            if progress is not None:  # outside the try: what it raises is the caller's
+                progress(done, len(files))
+    return PictureCache(path)
 
 
 def _estimate(files: Sequence[str], decoding: Decoding) -> int:
@@ -152,21 +154,27 @@ def _key(files: Sequence[str], decoding: Decoding) -> str:
     return digest.hexdigest()[:32]
 
 
-def _build(files: Sequence[str], decoding: Decoding, path: Path, progress: Progress | None) -> None:
-    """Decode all ``files`` into ``path``."""
+def _build(files: Sequence[str], decoding: Decoding, path: Path, needed: int) -> Generator[int, None, None]:
+    """Decode all ``files`` into ``path``; yields how many are done. OSError when it cannot be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(f"{free / 2**20:,.0f} MiB are free, {needed / 2**20:,.0f} are needed")
     temporary = NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False)  # noqa: SIM115
     try:
         with temporary:
-            _write(temporary, files, decoding, progress)
+            yield from _write(temporary, files, decoding)
         try:
             Path(temporary.name).replace(path)
-        except PermissionError:  # Windows, where another process that built the same has it open
-            PictureCache(path)
+        except PermissionError:
+            if not path.exists():  # on Windows, another process that built the same has it open: that one serves
+                raise
     finally:
         Path(temporary.name).unlink(missing_ok=True)
+    prune(path.parent, keep=path)
 
 
-def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding, progress: Progress | None) -> None:
+def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterator[int]:
     shapes: list[tuple[int, int]] = []
     bad: dict[str, str] = {}
     pixels = 0
@@ -178,8 +186,7 @@ def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding, progress: 
             file.write(picture.tobytes())
             pixels += picture.nbytes
             shapes.append((picture.shape[0], picture.shape[1]))
-        if progress is not None:
-            progress(done, len(files))
+        yield done
     index = json.dumps({"shapes": shapes, "bad": bad}).encode()
     file.write(index)
     file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
