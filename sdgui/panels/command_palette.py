@@ -61,6 +61,7 @@ class CommandPalette(QFrame):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
+        self._over = parent
         self.setObjectName("command_palette")
         self.setAccessibleName("Find an action, a run or a place")
         self.setFrameShape(QFrame.Shape.StyledPanel)
@@ -86,7 +87,7 @@ class CommandPalette(QFrame):
         self._entries = entries
         self.line.clear()
         self._fill()
-        parent = self.parentWidget()
+        parent = self._over
         width = min(640, max(320, parent.width() - 64))
         self.resize(width, min(440, max(200, parent.height() - 96)))
         self.move(parent.mapToGlobal(QPoint((parent.width() - width) // 2, 48)))

@@ -1,0 +1,113 @@
+"""The window's entry: ``sdgui [--demo] [--home DIR]``. Builds the parts and connects them.
+
+Flow: arguments -> home folder -> store, launcher, tailer, worker client -> main window. What keeps it from opening is
+one sentence with the remedy, on stderr and in a message, and exit status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import locale
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import platformdirs
+from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtWidgets import QApplication, QMessageBox
+
+from sdgui.main_window import MainWindow
+from sdgui.panels.demo import DemoData
+from sdgui.panels.failures import Failures
+from sdgui.panels.place import Services
+from sdgui.panels.window_actions import program_version
+from sdgui.runs.launcher import Launcher
+from sdgui.runs.tailer import Tailer
+from sdgui.runs.worker_client import WorkerClient
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
+from sdgui.widgets.theme import Scheme, apply_theme, theme
+
+_SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; ``--version`` and ``--help`` answer without opening a window."""
+    parser = argparse.ArgumentParser(
+        prog="sdgui", description="Define, train, watch and use self-distilling image-language models."
+    )
+    parser.add_argument("--demo", action="store_true", help="open on real data with an experiment ready to launch")
+    parser.add_argument(
+        "--home", type=Path, metavar="DIR", help="keep experiments and runs here instead of in the user's data folder"
+    )
+    parser.add_argument("--version", action="version", version=f"sdgui {program_version()}")
+    return parser.parse_args(arguments)
+
+
+def home_folder(home: Path | None, demo: bool) -> Path:
+    """Where experiments and runs are kept; the demo has a place of its own unless one is named."""
+    if home is not None:
+        return home.expanduser().absolute()
+    data = platformdirs.user_data_path("sdgui", appauthor=False)
+    return data / "demo" if demo else data
+
+
+def make_application() -> QApplication:
+    """The application with our look; numbers are read and written with a point, whatever the locale says."""
+    existing = QApplication.instance()
+    app = existing if isinstance(existing, QApplication) else QApplication(sys.argv[:1])
+    locale.setlocale(locale.LC_NUMERIC, "C")  # QApplication takes the user's
+    app.setApplicationName("sdgui")
+    app.setApplicationDisplayName("sdgui")
+    app.setDesktopFileName("sdgui")
+    apply_theme(app)
+    return app
+
+
+def make_services(home: Path) -> Services:
+    """Open the store in ``home`` and everything that works on it. Raises StoreError."""
+    store = Store.open(home)
+    settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
+    launcher, tailer, worker = Launcher(store), Tailer(store), WorkerClient()
+    return Services(store, launcher, tailer, worker, DemoData(store.home / "demo-data"), settings)
+
+
+def open_window(home: Path, demo: bool) -> MainWindow:
+    """The window, shown; reattached to the runs that live. Raises StoreError."""
+    services = make_services(home)
+    theme().set_scheme(_SCHEMES.get(str(services.settings.value("window/scheme")), "system"))
+    window = MainWindow(services)
+    window.show()
+    services.tailer.start()
+    if demo:
+        QTimer.singleShot(0, window, window.start_demo)
+    return window
+
+
+def refuse(sentence: str) -> None:
+    """Say why the window does not open."""
+    print(f"sdgui: {sentence}", file=sys.stderr)
+    box = QMessageBox(QMessageBox.Icon.Critical, "sdgui", sentence)
+    box.setObjectName("refused")
+    box.exec()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Open the window and stay until it is closed."""
+    parsed = parse(arguments)
+    app = make_application()
+    home = home_folder(parsed.home, parsed.demo)
+    failures = Failures(home / "sdgui.log")
+    failures.install()
+    try:
+        window = open_window(home, parsed.demo)
+    except StoreError as error:
+        refuse(str(error))
+        return 1
+    code = app.exec()
+    window.services.store.close()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,350 @@
+"""The main window: experiments on the left, a place in the middle, status below; it joins the parts and holds no data.
+
+Flow: the tree's selection goes to every place that is built; actions go to the commands; what the commands, the tailer
+and the demo have to say goes to the message bar. A place is built when it is first shown.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from importlib import import_module
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QShowEvent
+from PySide6.QtWidgets import QMainWindow, QMessageBox, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from core.config import RunConfig
+from core.rundir import RunState
+from sdgui.panels.actions import Actions
+from sdgui.panels.define import DefinePanel
+from sdgui.panels.experiment_commands import ExperimentCommands
+from sdgui.panels.experiments import ExperimentsPanel
+from sdgui.panels.header import Header
+from sdgui.panels.menus import fill_menu_bar
+from sdgui.panels.place import PLACES, Place, Selection, Services
+from sdgui.panels.rail import Rail
+from sdgui.panels.run_commands import RESUMABLE, RunCommands, stop_text
+from sdgui.panels.run_texts import best_tip, experiment_line
+from sdgui.panels.status import Status
+from sdgui.panels.welcome import Welcome
+from sdgui.panels.window_actions import ICONS, WindowActions
+from sdgui.store.records import Run
+from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.theme import theme
+
+_SIZE = (1280, 800)
+_TREE_WIDTH = 296
+
+
+class MainWindow(QMainWindow):
+    """``places`` holds those that are built, by name; ``selection`` what is chosen in the tree."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self.setWindowTitle("sdgui")
+        self.services = services
+        self.places: dict[str, Place] = {}
+        self.selection = Selection()
+        self._place = "define"
+        self._remedy: Callable[[], object] | None = None
+        self._decided = False  # what becomes of live runs when the window closes
+        self.experiments = ExperimentsPanel(services, self)
+        self.run_commands = RunCommands(services, self)
+        self.experiment_commands = ExperimentCommands(services, self)
+        self.book = Actions(self)
+        self.acts = WindowActions(self, self.book, self)
+        self.bar = MessageBar(self)
+        self.strip = ProgressStrip(self)
+        self.header = Header(self)
+        self.rail = Rail(self)
+        self.welcome = Welcome(self.book, self)
+        self.status = Status(services, self.experiments.model, self)
+        self._arrange()
+        self._connect()
+        self._restyle()
+        self._restore()
+
+    # Building
+    def _arrange(self) -> None:
+        self.header.set_actions(self.book)
+        self.experiments.set_actions(self.book)
+        for spec in PLACES:
+            self.rail.add_place(spec, self.book[spec.name])
+        self.rail.add_foot(self.book["palette"], "ph.magnifying-glass")
+        self.stack = QStackedWidget(self)
+        middle = QWidget(self)
+        column = QVBoxLayout(middle)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        for widget in (self.bar, self.strip, self.header):
+            column.addWidget(widget)
+        column.addWidget(self.stack, 1)
+        self.pages = QStackedWidget(self)
+        self.pages.addWidget(self.welcome)
+        self.pages.addWidget(middle)
+        outer = QSplitter(Qt.Orientation.Horizontal, self)
+        outer.addWidget(self.experiments)
+        outer.addWidget(self.pages)
+        outer.setStretchFactor(1, 1)
+        outer.setSizes([_TREE_WIDTH, _SIZE[0] - _TREE_WIDTH])
+        outer.setChildrenCollapsible(False)
+        self.split = outer
+        frame = QSplitter(Qt.Orientation.Horizontal, self)
+        frame.addWidget(self.rail)
+        frame.addWidget(outer)
+        frame.setStretchFactor(1, 1)
+        frame.handle(1).setEnabled(False)
+        self.setCentralWidget(frame)
+        self.setStatusBar(self.status)
+        fill_menu_bar(self.menuBar(), self.book)
+
+    def _connect(self) -> None:
+        services = self.services
+        self.experiments.selected.connect(self._selected)
+        self.experiments.opened.connect(lambda _run: self.show_place("watch"))
+        self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
+        self.run_commands.said.connect(self.say)
+        self.run_commands.started.connect(self._started)
+        self.run_commands.changed.connect(self.reload)
+        self.experiment_commands.said.connect(self._commands_said)
+        self.experiment_commands.changed.connect(self.reload)
+        self.experiment_commands.added.connect(self._added)
+        self.bar.action_triggered.connect(self._do_remedy)
+        self.strip.cancelled.connect(self._cancel_demo)
+        services.demo.progress.connect(self._demo_progress)
+        services.demo.ready.connect(self._demo_ready)
+        services.demo.failed.connect(self._demo_failed)
+        services.tailer.state_changed.connect(self._state_changed)
+        services.tailer.run_added.connect(lambda _run: self.reload())
+        services.tailer.trouble.connect(lambda _run, sentence: self.say("warning", sentence))
+        theme().changed.connect(self._restyle)
+
+    def _restyle(self) -> None:
+        for name, icon in ICONS.items():
+            self.book[name].setIcon(theme().icon(icon))
+
+    # Places
+    def show_place(self, name: str) -> Place:
+        """Go to a place, building it when it is new."""
+        before = self.places.get(self._place)
+        place = self.places.get(name) or self._build(name)
+        if before is not None and before is not place:
+            before.left()
+        self._place = name
+        self.stack.setCurrentWidget(place)
+        self.book[name].setChecked(True)
+        place.entered()
+        return place
+
+    def _build(self, name: str) -> Place:
+        spec = next(spec for spec in PLACES if spec.name == name)
+        place = spec.build(self.services)
+        place.set_actions(self.book)
+        place.said.connect(self.say)
+        if isinstance(place, DefinePanel):
+            place.edited.connect(lambda _experiment: self.reload())
+            place.copy_asked.connect(self._copy_run)
+        self.places[name] = place
+        self.stack.addWidget(place)
+        place.select(self.selection)
+        return place
+
+    @property
+    def place(self) -> str:
+        """The name of the place that is shown."""
+        return self._place
+
+    def save_definition(self) -> None:
+        """Write what is typed in the form to the store."""
+        define = self.places.get("define")
+        if isinstance(define, DefinePanel):
+            define.save()
+
+    def _copy_run(self, config: RunConfig) -> None:
+        self.experiment_commands.add(config)
+
+    # Choice
+    def _selected(self, selection: Selection) -> None:
+        self.selection = selection
+        self.pages.setCurrentIndex(0 if self.experiments.model.rowCount() == 0 else 1)
+        for place in self.places.values():
+            place.select(selection)
+        self._show_header()
+        self.update_actions()
+
+    def reload(self) -> None:
+        """The store changed: the tree and every place read it again."""
+        self.experiments.reload()
+        for place in self.places.values():
+            place.refresh()
+        self.status.show_runs()
+
+    def _show_header(self) -> None:
+        if self.selection.experiment_id is None:
+            self.header.show_texts("", "")
+            return
+        experiment = self.services.store.experiment(self.selection.experiment_id)
+        runs = sum(run.experiment_id == experiment.id for run in self.experiments.model.runs())
+        self.header.show_texts(experiment.name, experiment_line(experiment, runs))
+        self.setWindowTitle(f"{experiment.name} – sdgui")
+
+    def current_run(self) -> Run | None:
+        """The run that Watch and Look are about."""
+        run_id = self.selection.current_run
+        return self.experiments.model.run(run_id) if run_id is not None else None
+
+    def update_actions(self) -> None:
+        """Enable what can be done to the choice now, and let Stop say what it would do next."""
+        chosen, run = self.selection.experiment_id is not None, self.current_run()
+        state = (self.services.tailer.state(run.id) or run.state) if run is not None else None
+        stopping = self.services.launcher.stops().get(run.id) if run is not None else None
+        waits = chosen and self.run_commands.waits(self.selection.experiment_id or 0)
+        self.book["launch"].setText("Waits for data" if waits else "&Launch")
+        self.book["stop"].setText("Leave the queue" if state == RunState.QUEUED else f"&{stop_text(stopping)[0]}")
+        enabled = {
+            **dict.fromkeys(("launch", "queue", "duplicate", "rename", "describe", "delete"), chosen),
+            **dict.fromkeys(("tick", "open_folder"), run is not None),
+            "pause": state in (RunState.STARTING, RunState.RUNNING) and stopping is None,
+            "stop": state is not None and (state.alive or state == RunState.QUEUED),
+            "resume": state in RESUMABLE,
+        }
+        enabled["launch"] = chosen and not waits
+        for name, possible in enabled.items():
+            self.book[name].setEnabled(possible)
+
+    # What happened
+    def say(
+        self, level: Level, text: str, details: str = "", action: str = "", remedy: Callable[[], object] | None = None
+    ) -> None:
+        """Speak in the message bar; ``remedy`` is done by the button ``action``."""
+        self._remedy = remedy
+        self.bar.show_message(level, text, details, action)
+
+    def _do_remedy(self) -> None:
+        remedy, self._remedy = self._remedy, None
+        self.bar.clear()
+        if remedy is not None:
+            remedy()
+
+    def _commands_said(self, level: Level, text: str, details: str, action: str) -> None:
+        self.say(level, text, details, action, self.experiment_commands.undo if action else None)
+
+    def _added(self, experiment_id: int) -> None:
+        self.experiments.select_experiment(experiment_id)
+        self.show_place("define")
+
+    def _started(self, run_id: int) -> None:
+        self.bar.clear()
+        self.reload()
+        self.experiments.select_run(run_id)
+        self.show_place("watch")
+
+    def _state_changed(self, run_id: int, state: RunState) -> None:
+        self.update_actions()
+        if state == RunState.DONE:
+            run = self.services.store.run(run_id)
+            text = f"{self.experiments.model.name(run_id)} finished. {best_tip(run.best)}"
+            self.say("info", text, "", "Look at what it learnt", lambda: self._look_at(run_id))
+
+    def _look_at(self, run_id: int) -> None:
+        self.experiments.select_run(run_id)
+        self.show_place("look")
+
+    # The demo
+    def start_demo(self) -> None:
+        """Make the demo's data and experiments where they are missing, and show the main one."""
+        shown = self.experiment_commands.add_demo()
+        if shown is not None:
+            self._added(shown)
+
+    def _demo_progress(self, done: int, total: int, what: str) -> None:
+        if self.strip.isHidden():
+            self.strip.start(what, total, "pictures")
+        self.strip.advance(done, total, what)
+
+    def _demo_ready(self) -> None:
+        self.strip.finish()
+
+    def _demo_failed(self, sentence: str, details: str) -> None:
+        self.strip.finish()
+        self.say("error", sentence, details, "Try again", self.services.demo.make)
+
+    def _cancel_demo(self) -> None:
+        self.services.demo.cancel()
+        self.strip.finish()
+        self.say(
+            "info",
+            "The demo data is not made; its experiments cannot train yet.",
+            "",
+            "Make it",
+            self.services.demo.make,
+        )
+
+    # Opening and closing
+    def _restore(self) -> None:
+        settings = self.services.settings
+        self.resize(*_SIZE)
+        geometry, split = settings.value("window/geometry"), settings.value("window/split")
+        if geometry is not None:
+            self.restoreGeometry(geometry)
+        if split is not None:
+            self.split.restoreState(split)
+        self.experiments.reload()
+        self.experiments.restore()
+        name = str(settings.value("window/place", "define"))
+        self.show_place(name if name in {spec.name for spec in PLACES} else "define")
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        # Watch needs numpy and pyqtgraph; loading them beside the event loop lets the window open without the wait.
+        QTimer.singleShot(0, self, lambda: threading.Thread(target=import_module, args=("sdgui.panels.watch",)).start())
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        alive = [] if self._decided else self.run_commands.alive()
+        if alive:
+            event.ignore()
+            self._ask_about(alive)
+            return
+        self._remember()
+        self.services.demo.cancel()
+        self.services.tailer.close()
+        self.services.launcher.close()
+        self.services.worker.shutdown()
+        super().closeEvent(event)
+
+    def _remember(self) -> None:
+        for place in self.places.values():
+            place.left()
+        settings = self.services.settings
+        settings.setValue("window/geometry", self.saveGeometry())
+        settings.setValue("window/split", self.split.saveState())
+        settings.setValue("window/place", self._place)
+        self.experiments.save()
+        settings.sync()
+
+    def _ask_about(self, alive: list[Run]) -> None:
+        box = QMessageBox(self)
+        box.setObjectName("closing")
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle("Close")
+        names = ", ".join(self.experiments.model.name(run.id) for run in alive)
+        box.setText("A run is training." if len(alive) == 1 else f"{len(alive)} runs are training.")
+        box.setInformativeText(f"{names}\n\nKept training, you find it here when you open the window again.")
+        keep = box.addButton("&Keep training", QMessageBox.ButtonRole.AcceptRole)
+        stop = box.addButton("&Stop and close", QMessageBox.ButtonRole.DestructiveRole)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(keep)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+
+        def answered(_result: int) -> None:
+            if box.clickedButton() is stop:
+                for run in alive:
+                    self.run_commands.stop(run)
+            if box.clickedButton() in (keep, stop):
+                self._decided = True
+                self.close()
+
+        box.finished.connect(answered)
+        box.open()

@@ -1,0 +1,223 @@
+"""Define: the definition of the chosen experiment as a form, or a launched run's, frozen.
+
+Flow: the store's definition -> form -> (as one types, once it is valid) the store again. Runs keep their own frozen
+``config.json``; editing an experiment is for its next run. What does not validate yet is kept as a draft.
+"""
+
+from __future__ import annotations
+
+import json
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QVBoxLayout
+
+from core.config import ConfigError, RunConfig, read_config
+from core.presets import PRESETS, Size
+from sdgui.panels.differences import Differences, field_title
+from sdgui.panels.place import Place, Selection, Services
+from sdgui.panels.preset_bar import PresetBar, on_preset, origin
+from sdgui.store.records import Experiment, StoreError
+from sdgui.widgets.config_form import ConfigForm
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.theme import SPACE
+
+_SAVE_AFTER = 400  # ms of not typing
+
+
+class DefinePanel(Place):
+    """The form with its preset and differences. ``edited``: the definition in the store changed."""
+
+    edited = Signal(int)
+    copy_asked = Signal(object)  # RunConfig of a launched run, to make an experiment of
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._experiment: Experiment | None = None
+        self._run_id: int | None = None
+        self._frozen: RunConfig | None = None
+        self._undo: RunConfig | None = None
+        self.preset_bar = PresetBar(self)
+        self.bar = MessageBar(self)
+        self.form = ConfigForm(self)
+        self.differences = Differences(self)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self)
+        self.split.addWidget(self.form)
+        self.split.addWidget(self.differences)
+        self.split.setStretchFactor(0, 3)
+        self.split.setStretchFactor(1, 1)
+        self.split.setSizes([640, 264])
+        self.split.setChildrenCollapsible(True)
+        self._empty = QLabel("Choose an experiment on the left, or make a new one.", self)
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.preset_bar)
+        layout.addWidget(self.split, 1)
+        layout.addWidget(self._empty, 1)
+        layout.addLayout(QHBoxLayout())
+        self._timer = QTimer(self, singleShot=True, interval=_SAVE_AFTER)
+        self._timer.timeout.connect(self.save)
+        self.form.changed.connect(self._form_changed)
+        self.preset_bar.chosen.connect(self._start_from)
+        self.differences.field_chosen.connect(self.form.focus_field)
+        self.bar.action_triggered.connect(self._bar_action)
+        state = services.settings.value("define/split")
+        if state is not None:
+            self.split.restoreState(state)
+        self._show_nothing()
+
+    # What is shown
+    def select(self, selection: Selection) -> None:
+        """Show the chosen run's frozen definition, else the experiment's."""
+        same = self._experiment is not None and self._experiment.id == selection.experiment_id
+        if same and self._run_id == selection.run_id:
+            return
+        self.save()
+        self._run_id = selection.run_id
+        if selection.experiment_id is None:
+            self._show_nothing()
+        elif selection.run_id is not None:
+            self._show_run(selection.experiment_id, selection.run_id)
+        else:
+            self._show_experiment(self._services.store.experiment(selection.experiment_id))
+
+    def refresh(self) -> None:
+        """The experiment may have got its first run or another name: only what is around the form changes."""
+        if self._experiment is not None and self._run_id is None:
+            self._say_state(self._services.store.experiment(self._experiment.id))
+
+    def focus_search(self) -> None:
+        self.form.focus_search()
+
+    def left(self) -> None:
+        self.save()
+        self._services.settings.setValue("define/split", self.split.saveState())
+
+    def _show_nothing(self) -> None:
+        self._experiment = self._frozen = None
+        self.bar.clear()
+        for widget in (self.preset_bar, self.split):
+            widget.hide()
+        self._empty.show()
+
+    def _show_form(self, config: RunConfig, read_only: bool) -> None:
+        base = origin(config)
+        self.form.set_config(config, base[0] if base else None)
+        self.form.set_read_only(read_only)
+        self.preset_bar.show_origin(config.preset, base[1] if base else "", read_only)
+        self._empty.hide()
+        self.preset_bar.show()
+        self.split.show()
+        self._show_differences()
+
+    def _show_experiment(self, experiment: Experiment) -> None:
+        self._experiment, self._frozen, self._undo = experiment, None, None
+        if experiment.config is None:
+            self._show_nothing()
+            self._experiment = experiment
+            self.bar.show_message("error", experiment.problem, experiment.config_json)
+            return
+        self._show_form(experiment.config, read_only=False)
+        draft = self._services.settings.value(f"drafts/{experiment.id}")
+        if draft:
+            self._put_draft(str(draft))
+        self._say_state(experiment)
+
+    def _put_draft(self, text: str) -> None:
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError:
+            return
+        if isinstance(fields, dict):
+            self.form.set_draft({str(name): str(typed) for name, typed in fields.items()})
+
+    def _show_run(self, experiment_id: int, run_id: int) -> None:
+        store = self._services.store
+        run, self._experiment = store.run(run_id), store.experiment(experiment_id)
+        try:
+            self._frozen = read_config(run.dir.config)
+        except ConfigError as error:
+            self._show_nothing()
+            self._experiment = store.experiment(experiment_id)
+            self.bar.show_message("error", f"This run's definition cannot be shown: {error}")
+            return
+        self._show_form(self._frozen, read_only=True)
+        self.bar.show_message("info", "Frozen: what this run was launched with.", action="Edit as a new experiment")
+
+    def _say_state(self, experiment: Experiment) -> None:
+        if self._undo is not None or self.form.errors():
+            return
+        runs = len(self._services.store.runs(experiment.id))
+        if runs:
+            what = "its run keeps its" if runs == 1 else f"its {runs} runs keep their"
+            self.bar.show_message("info", f"Changes are for the next run; {what} own definition.")
+        else:
+            self.bar.clear()
+
+    # Editing
+    def _form_changed(self) -> None:
+        self._undo = None
+        self._timer.start()
+        self._show_differences()
+
+    def _show_differences(self) -> None:
+        config = self._frozen or (self._experiment.config if self._experiment else None)
+        preset = PRESETS.get(config.preset) if config else None
+        changes = {name: pair for name, pair in self.form.changes().items() if name not in ("name", "preset")}
+        self.differences.show_changes(changes, preset.title if preset else "the defaults")
+
+    def save(self) -> bool:
+        """Write what is in the form: the definition when it is valid, else a draft; whether it was valid."""
+        self._timer.stop()
+        experiment = self._experiment
+        if experiment is None or self._frozen is not None or experiment.config is None:
+            return False
+        config, key = self.form.config(), f"drafts/{experiment.id}"
+        if config is None:
+            self._services.settings.setValue(key, json.dumps(self.form.draft()))
+            return False
+        self._services.settings.remove(key)
+        if config != experiment.config:
+            try:
+                self._experiment = self._services.store.edit_experiment(experiment.id, config)
+            except StoreError as error:
+                self.bar.show_message("error", str(error))
+                return False
+            self.edited.emit(experiment.id)
+        return True
+
+    def ready_to_launch(self) -> bool:
+        """Save; when a field is wrong, say so, go to the first one and return False."""
+        if self._frozen is not None or self.save():
+            return True
+        errors = self.form.errors()
+        if errors:
+            field, sentence = next(iter(errors.items()))
+            more = f" And {len(errors) - 1} more." if len(errors) > 1 else ""
+            self.bar.show_message("error", f"{field_title(field)}: {sentence}{more}", action="Go to the field")
+            self.form.focus_field(field)
+        return False
+
+    def _start_from(self, preset: str, size: Size) -> None:
+        if self._experiment is None or self._experiment.config is None:
+            return
+        before = self.form.config() or self._experiment.config
+        after = on_preset(before, preset, size).model_copy(update={"preset": preset})
+        self._show_form(after, read_only=False)
+        self._undo = before
+        self.save()
+        self.bar.show_message("info", f"All settings are {PRESETS[preset].title}'s now ({size}).", action="Undo")
+
+    def _bar_action(self) -> None:
+        if self._frozen is not None:
+            self.copy_asked.emit(self._frozen)
+        elif self._undo is not None:
+            config, self._undo = self._undo, None
+            self._show_form(config, read_only=False)
+            self.save()
+            self.bar.clear()
+        elif self.form.errors():
+            self.form.focus_field(next(iter(self.form.errors())))

@@ -1,0 +1,179 @@
+"""What can be done to experiments (and to a run's tags, note and place in the bin).
+
+Flow: an action names the experiment or run; the store does it; ``changed`` makes the tree read the store again.
+Deleting puts things into the bin and offers to undo it; only emptying the bin loses data, and asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QMessageBox, QWidget
+
+from core.config import ConfigError, RunConfig, read_config
+from core.presets import Size, preset_config
+from core.rundir import RunState
+from sdgui.panels.demo import SHOWN_FIRST, demo_configs
+from sdgui.panels.place import Services
+from sdgui.store.records import StoreError
+
+
+class ExperimentCommands(QObject):
+    """Actions on experiments. ``said``: level, sentence, details, remedy's button; ``undo`` is what the button does."""
+
+    said = Signal(str, str, str, str)
+    changed = Signal()
+    added = Signal(int)  # experiment id: show it
+
+    def __init__(self, services: Services, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self.undo: Callable[[], None] | None = None
+
+    def new(self, preset: str, size: Size) -> None:
+        """An experiment from a preset."""
+        self._add(lambda: preset_config(preset, size), None)
+
+    def new_from_file(self, path: Path) -> None:
+        """An experiment from a definition in a file."""
+        self._add(lambda: read_config(path), None)
+
+    def add(self, config: RunConfig, name: str | None = None) -> None:
+        """An experiment from a definition that is at hand."""
+        self._add(lambda: config, name)
+
+    def _add(self, make: Callable[[], RunConfig], name: str | None) -> None:
+        try:
+            config = make()
+            taken = {experiment.name for experiment in self._services.store.experiments()}
+            experiment = self._services.store.add_experiment(config, _free(name or config.name, taken))
+        except (StoreError, ConfigError) as error:
+            self.said.emit("error", str(error), "", "")
+            return
+        self.changed.emit()
+        self.added.emit(experiment.id)
+
+    def import_run(self, folder: Path) -> None:
+        """A run folder from elsewhere becomes a run here."""
+        try:
+            run = self._services.store.import_run(folder)
+        except (StoreError, ConfigError, OSError) as error:
+            self.said.emit("error", str(error), "", "")
+            return
+        self._services.tailer.follow(run.id)
+        self.changed.emit()
+        self.added.emit(run.experiment_id)
+
+    def add_demo(self) -> int | None:
+        """Add the demo's experiments where they are missing; the id of the one to show first."""
+        store = self._services.store
+        here = {experiment.name: experiment.id for experiment in store.experiments()}
+        for name, config in demo_configs(self._services.demo.folder).items():
+            if name not in here:
+                here[name] = store.add_experiment(config, name).id
+        self._services.demo.make()
+        self.changed.emit()
+        return here.get(SHOWN_FIRST)
+
+    def duplicate(self, experiment_id: int) -> None:
+        """A copy without runs, to be edited."""
+        try:
+            copy = self._services.store.duplicate_experiment(experiment_id)
+        except StoreError as error:
+            self.said.emit("error", str(error), "", "")
+            return
+        self.changed.emit()
+        self.added.emit(copy.id)
+
+    def rename(self, experiment_id: int, name: str) -> None:
+        self._do(lambda: self._services.store.rename_experiment(experiment_id, name))
+
+    def describe(self, experiment_id: int, run_id: int | None, tags: list[str], note: str) -> None:
+        """Replace tags and note of a run, or of an experiment."""
+        store = self._services.store
+
+        def write() -> None:
+            if run_id is not None:
+                store.tag_run(run_id, tags)
+                store.note_run(run_id, note)
+            else:
+                store.tag_experiment(experiment_id, tags)
+                store.note_experiment(experiment_id, note)
+
+        self._do(write)
+
+    def delete(self, experiment_id: int, run_id: int | None) -> None:
+        """Into the bin, with a way back; not while it trains."""
+        store = self._services.store
+        try:
+            runs = [store.run(run_id)] if run_id is not None else store.runs(experiment_id)
+            if any(self._state(run.id, run.state).alive for run in runs):
+                self.said.emit("warning", "It is training. Stop the run first, then delete.", "", "")
+                return
+            what = f"run {runs[0].key}" if run_id is not None else f"“{store.experiment(experiment_id).name}”"
+            if run_id is not None:
+                store.delete_run(run_id)
+            else:
+                store.delete_experiment(experiment_id)
+        except StoreError as error:
+            self.said.emit("error", str(error), "", "")
+            return
+        self.undo = lambda: self._restore(experiment_id, run_id)
+        self.changed.emit()
+        self.said.emit("info", f"Put {what} in the bin.", "", "Undo")
+
+    def _restore(self, experiment_id: int, run_id: int | None) -> None:
+        store = self._services.store
+        if run_id is not None:
+            self._do(lambda: store.restore_run(run_id))
+        else:
+            self._do(lambda: store.restore_experiment(experiment_id))
+
+    def empty_bin(self, parent: QWidget) -> None:
+        """Remove what is in the bin for good, folders included: this loses data, so it asks."""
+        store = self._services.store
+        experiments, runs = store.experiments(deleted=True), store.runs(deleted=True)
+        if not experiments and not runs:
+            self.said.emit("info", "The bin is empty.", "", "")
+            return
+        parts = [f"{len(group)} {name}" for group, name in ((experiments, "experiments"), (runs, "runs")) if group]
+        answer = QMessageBox.question(
+            parent,
+            "Empty the bin",
+            f"Delete {' and '.join(parts)} for good, with their run folders and checkpoints?",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
+            QMessageBox.StandardButton.Cancel,
+        )
+        if answer != QMessageBox.StandardButton.Yes:
+            return
+
+        def remove() -> None:
+            for run in runs:
+                store.delete_run(run.id, for_good=True, folder=True)
+            for experiment in experiments:
+                store.delete_experiment(experiment.id, for_good=True, folders=True)
+
+        self._do(remove)
+
+    def _state(self, run_id: int, recorded: RunState) -> RunState:
+        return self._services.tailer.state(run_id) or recorded
+
+    def _do(self, work: Callable[[], object]) -> None:
+        """Do ``work`` and say what the store refuses."""
+        try:
+            work()
+        except StoreError as error:
+            self.said.emit("error", str(error), "", "")
+            return
+        self.changed.emit()
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """``name``, numbered when it is taken."""
+    number, free = 2, name
+    while free in taken:
+        free = f"{name} {number}"
+        number += 1
+    return free

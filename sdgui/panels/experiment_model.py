@@ -1,0 +1,246 @@
+"""The tree of experiments and their runs as a Qt model, fed by the store and kept live by the tailer.
+
+Flow: ``reload`` compares the store with what is shown and changes only what differs, so that selection, ticks and
+unfolded branches stay; ``update_run`` writes one run's progress. Newest experiments and newest runs come first.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtGui import QStandardItem, QStandardItemModel
+
+from core.rundir import RunState
+from sdgui.panels.run_texts import (
+    best_text,
+    best_tip,
+    experiment_line,
+    run_title,
+    state_line,
+    tags_text,
+    time_text,
+    when,
+)
+from sdgui.runs.live import RunProgress
+from sdgui.runs.tailer import Tailer
+from sdgui.store.records import Experiment, Run
+from sdgui.store.store import Store
+from sdgui.widgets.theme import theme
+
+
+class Role(IntEnum):
+    """What the delegate paints, beside Qt's own roles."""
+
+    EXPERIMENT = Qt.ItemDataRole.UserRole + 1
+    RUN = Qt.ItemDataRole.UserRole + 2  # run id, None for an experiment
+    DETAIL = Qt.ItemDataRole.UserRole + 3
+    BEST = Qt.ItemDataRole.UserRole + 4
+    TIME = Qt.ItemDataRole.UserRole + 5
+    STATE = Qt.ItemDataRole.UserRole + 6  # "" for an experiment without a live run
+    TAGS = Qt.ItemDataRole.UserRole + 7
+    SEARCH = Qt.ItemDataRole.UserRole + 8
+    SHARE = Qt.ItemDataRole.UserRole + 9  # of a live run's steps, 0 to 1; None otherwise
+
+
+class ExperimentModel(QStandardItemModel):
+    """Experiments at the top, their runs below. Texts are made here; how they look is the delegate's."""
+
+    ticks_changed = Signal()
+    rename_asked = Signal(int, str)
+
+    def __init__(self, store: Store, tailer: Tailer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store, self._tailer = store, tailer
+        self._experiments: dict[int, QStandardItem] = {}
+        self._runs: dict[int, QStandardItem] = {}
+        self._records: dict[int, Run] = {}
+        self._loading = False
+        self.itemChanged.connect(self._item_changed)
+
+    # What is there
+    def experiment_index(self, experiment_id: int) -> QModelIndex:
+        item = self._experiments.get(experiment_id)
+        return self.indexFromItem(item) if item else QModelIndex()
+
+    def run_index(self, run_id: int) -> QModelIndex:
+        item = self._runs.get(run_id)
+        return self.indexFromItem(item) if item else QModelIndex()
+
+    def run(self, run_id: int) -> Run | None:
+        """The record of a run in the tree, as of the last reload or change of state."""
+        return self._records.get(run_id)
+
+    def runs(self) -> list[Run]:
+        return list(self._records.values())
+
+    def newest_run(self, experiment_id: int) -> int | None:
+        item = self._experiments.get(experiment_id)
+        if item is None or item.rowCount() == 0:
+            return None
+        return int(item.child(0).data(Role.RUN))
+
+    def name(self, run_id: int) -> str:
+        """Experiment and run, as legends and messages call it."""
+        item = self._runs.get(run_id)
+        return f"{item.parent().text()} · {item.text().lower()}" if item else f"run {run_id}"
+
+    def experiment_name(self, experiment_id: int) -> str:
+        item = self._experiments.get(experiment_id)
+        return item.text() if item else ""
+
+    def experiment_ids(self) -> list[int]:
+        return [int(self.item(row).data(Role.EXPERIMENT)) for row in range(self.rowCount())]
+
+    # Ticks
+    def ticked(self) -> tuple[int, ...]:
+        return tuple(
+            run_id for run_id, item in sorted(self._runs.items()) if item.checkState() == Qt.CheckState.Checked
+        )
+
+    def set_ticked(self, run_ids: set[int]) -> None:
+        for run_id, item in self._runs.items():
+            item.setCheckState(Qt.CheckState.Checked if run_id in run_ids else Qt.CheckState.Unchecked)
+
+    # Feeding
+    def reload(self) -> None:
+        """Make the tree say what the store says."""
+        self._loading = True
+        try:
+            experiments = self._store.experiments()
+            runs: dict[int, list[Run]] = {}
+            for run in self._store.runs():
+                runs.setdefault(run.experiment_id, []).append(run)
+            self._drop({experiment.id for experiment in experiments}, {r.id for group in runs.values() for r in group})
+            for experiment in experiments:
+                self._put_experiment(experiment, runs.get(experiment.id, []))
+        finally:
+            self._loading = False
+
+    def _drop(self, experiments: set[int], runs: set[int]) -> None:
+        for run_id in set(self._runs) - runs:
+            item = self._runs.pop(run_id)
+            self._records.pop(run_id, None)
+            item.parent().removeRow(item.row())
+        for experiment_id in set(self._experiments) - experiments:
+            item = self._experiments.pop(experiment_id)
+            for row in range(item.rowCount()):  # its runs went into the bin with it
+                run_id = int(item.child(row).data(Role.RUN))
+                self._runs.pop(run_id, None)
+                self._records.pop(run_id, None)
+            self.removeRow(item.row())
+
+    def _put_experiment(self, experiment: Experiment, runs: list[Run]) -> None:
+        item = self._experiments.get(experiment.id)
+        if item is None:
+            item = QStandardItem()
+            item.setData(experiment.id, Role.EXPERIMENT)
+            item.setData(None, Role.RUN)
+            self._experiments[experiment.id] = item
+            self.insertRow(0, item)
+        _set(item, Qt.ItemDataRole.DisplayRole, experiment.name)
+        _set(item, Role.DETAIL, experiment_line(experiment, len(runs)))
+        _set(item, Role.TAGS, tags_text(experiment.tags))
+        _set(item, Role.SEARCH, f"{experiment.name} {' '.join(experiment.tags)} {experiment.note}")
+        best = max((run.best for run in runs if run.best), key=lambda point: point.value, default=None)
+        _set(item, Role.BEST, best_text(best))
+        tip = experiment.problem or f"{experiment.name}\nMade {when(experiment.created)}\n{best_tip(best)}"
+        _set(item, Qt.ItemDataRole.ToolTipRole, f"{tip}\n\n{experiment.note}".strip())
+        for ordinal, run in enumerate(runs, start=1):
+            self._put_run(item, run, ordinal)
+        self._sum_up(item)
+
+    def _put_run(self, parent: QStandardItem, run: Run, ordinal: int) -> None:
+        item = self._runs.get(run.id)
+        self._records[run.id] = run
+        if item is None:
+            item = QStandardItem()
+            item.setData(run.experiment_id, Role.EXPERIMENT)
+            item.setData(run.id, Role.RUN)
+            item.setCheckable(True)
+            item.setEditable(False)
+            self._runs[run.id] = item
+            parent.insertRow(0, item)
+        _set(item, Qt.ItemDataRole.DisplayRole, run_title(run, ordinal))
+        _set(item, Role.TAGS, tags_text(run.tags))
+        _set(item, Role.SEARCH, f"{run.key} {' '.join(run.tags)} {run.note} {run.state}")
+        self._show_progress(item, run, self._tailer.progress(run.id))
+
+    def update_run(self, run_id: int, progress: RunProgress | None = None) -> None:
+        """Show what the tailer knows of a run now; for a change of state, ``refresh_run`` reads the store too."""
+        item, run = self._runs.get(run_id), self._records.get(run_id)
+        if item is not None and run is not None:
+            self._loading = True
+            self._show_progress(item, run, progress or self._tailer.progress(run_id))
+            self._sum_up(item.parent())
+            self._loading = False
+
+    def refresh_run(self, run_id: int) -> None:
+        """A run's record changed in the store."""
+        if run_id in self._runs:
+            self._records[run_id] = self._store.run(run_id)
+            self.update_run(run_id)
+
+    def _show_progress(self, item: QStandardItem, run: Run, progress: RunProgress | None) -> None:
+        state = progress.state if progress else run.state
+        best = progress.best if progress and progress.best else run.best
+        _set(item, Role.STATE, str(state))
+        _set(item, Role.DETAIL, state_line(run, progress))
+        _set(item, Role.TIME, time_text(run, progress))
+        _set(item, Role.BEST, best_text(best))
+        step, total = (progress.step, progress.total_steps) if progress else (run.step, run.total_steps)
+        _set(item, Role.SHARE, step / total if state.alive and total else None)
+        failure = (progress.failure if progress else "") or run.failure
+        lines = [f"{run.key}: {theme().state_text(state)}", best_tip(best), failure, run.note, str(run.folder)]
+        _set(item, Qt.ItemDataRole.ToolTipRole, "\n".join(line for line in lines if line))
+        spoken = [item.text(), item.data(Role.DETAIL), item.data(Role.TIME), best_text(best), item.data(Role.TAGS)]
+        _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))
+
+    def _sum_up(self, item: QStandardItem) -> None:
+        """An experiment shows that one of its runs is alive."""
+        states = [str(item.child(row).data(Role.STATE)) for row in range(item.rowCount())]
+        alive = next((state for state in states if RunState(state).alive), "")
+        _set(item, Role.STATE, alive)
+        spoken = [item.text(), item.data(Role.DETAIL), alive, item.data(Role.TAGS)]
+        _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))
+
+    # What the user does in the tree itself
+    def setData(
+        self, index: QModelIndex | QPersistentModelIndex, value: Any, role: int = int(Qt.ItemDataRole.EditRole)
+    ) -> bool:
+        if role == Qt.ItemDataRole.EditRole and not self._loading:
+            name = str(value).strip()
+            if name and name != index.data():
+                self.rename_asked.emit(int(index.data(Role.EXPERIMENT)), name)
+            return bool(name)
+        return super().setData(index, value, role)
+
+    def _item_changed(self, item: QStandardItem) -> None:
+        if not self._loading and item.isCheckable():
+            self.ticks_changed.emit()
+
+
+class ExperimentFilter(QSortFilterProxyModel):
+    """Shows what holds every word typed: in a name, a tag, a note or a state; a fitting experiment keeps its runs."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._words: list[str] = []
+        self.setRecursiveFilteringEnabled(True)
+        self.setAutoAcceptChildRows(True)
+
+    def set_text(self, text: str) -> None:
+        self._words = text.casefold().split()
+        self.invalidate()
+
+    def filterAcceptsRow(self, row: int, parent: QModelIndex | QPersistentModelIndex) -> bool:
+        index = self.sourceModel().index(row, 0, parent)
+        text = f"{index.data(Role.SEARCH)} {index.data(Role.STATE)}".casefold()
+        return all(word in text or word.lstrip("#") in text for word in self._words)
+
+
+def _set(item: QStandardItem, role: int, content: Any) -> None:
+    """Write only what is new: every write repaints."""
+    if item.data(role) != content:
+        item.setData(content, role)

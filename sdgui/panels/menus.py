@@ -1,0 +1,68 @@
+"""The menu bar and the menu of presets, both made from the lists of actions and presets; and what Ctrl+K offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QMenu, QMenuBar, QWidget
+
+from core.presets import PRESETS, SIZES, Size
+from sdgui.panels.actions import Actions
+from sdgui.panels.command_palette import Entry
+from sdgui.panels.experiment_model import ExperimentModel
+from sdgui.panels.preset_bar import SIZE_TEXTS
+
+_ORDER = ("Experiment", "Run", "View", "Help")
+
+
+def fill_menu_bar(bar: QMenuBar, actions: Actions) -> None:
+    """One menu a group of actions."""
+    groups = actions.groups()
+    for group in _ORDER:
+        menu = bar.addMenu(f"&{group}")
+        menu.setToolTipsVisible(True)
+        menu.addActions(groups[group])
+
+
+def preset_menu(parent: QWidget, chosen: Callable[[str, Size], object]) -> QMenu:
+    """Presets with their sizes; ``chosen`` gets both."""
+    menu = QMenu("New experiment from", parent)
+    menu.setToolTipsVisible(True)
+    for preset in PRESETS.values():
+        sizes = menu.addMenu(f"&{preset.title}")
+        sizes.setToolTip(preset.description)
+        sizes.setToolTipsVisible(True)
+        for size in SIZES:
+            action = sizes.addAction(f"&{SIZE_TEXTS[size]}")
+            action.setToolTip(f"{preset.description}\n{preset.paper}")
+            action.triggered.connect(lambda _checked=False, name=preset.name, size=size: chosen(name, size))
+    return menu
+
+
+def palette_entries(
+    actions: Actions,
+    model: ExperimentModel,
+    new: Callable[[str, Size], object],
+    select_experiment: Callable[[int], object],
+    select_run: Callable[[int], object],
+) -> list[Entry]:
+    """Every action that can be done now, each preset, each experiment and each run."""
+    entries = []
+    for action in actions:
+        if action.isEnabled():
+            keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+            hint = " · ".join(part for part in (actions.group(action), keys) if part)
+            entries.append(Entry(action.text().replace("&", ""), hint, action.trigger))
+    for preset in PRESETS.values():
+        for size in SIZES:
+            title = f"New experiment: {preset.title}, {size}"
+            entries.append(Entry(title, "Preset", partial(new, preset.name, size)))
+    for experiment_id in model.experiment_ids():
+        name = model.experiment_name(experiment_id)
+        entries.append(Entry(name, "Experiment", partial(select_experiment, experiment_id)))
+    for run in reversed(model.runs()):
+        hint = f"Run · {run.state}"
+        entries.append(Entry(model.name(run.id), hint, partial(select_run, run.id)))
+    return entries

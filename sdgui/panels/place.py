@@ -1,0 +1,123 @@
+"""What every place of the window is given and must offer; the main window knows places only through this.
+
+Flow: ``__main__`` makes the ``Services``; the tree of experiments makes a ``Selection``; the main window hands both to
+the place that is shown. A place is built when it is first needed, so that the window opens before heavy libraries load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from PySide6.QtCore import QSettings, Signal
+from PySide6.QtWidgets import QWidget
+
+from sdgui.panels.actions import Actions
+from sdgui.panels.demo import DemoData
+from sdgui.runs.launcher import Launcher
+from sdgui.runs.tailer import Tailer
+from sdgui.runs.worker_client import WorkerClient
+from sdgui.store.store import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the parts of the window work with; made once."""
+
+    store: Store
+    launcher: Launcher
+    tailer: Tailer
+    worker: WorkerClient
+    demo: DemoData
+    settings: QSettings
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is chosen in the tree. ``run_id`` is set when a run, not its experiment, is chosen."""
+
+    experiment_id: int | None = None
+    run_id: int | None = None
+    current_run: int | None = None  # the chosen run, else the newest of the experiment
+    ticked: tuple[int, ...] = ()
+
+    @property
+    def watched(self) -> tuple[int, ...]:
+        """The runs that are overlaid: the ticked ones and the current one."""
+        extra = () if self.current_run is None or self.current_run in self.ticked else (self.current_run,)
+        return self.ticked + extra
+
+
+class Place(QWidget):
+    """One place of the rail. ``said`` asks the window's message bar to speak: level, text, details."""
+
+    said = Signal(str, str, str)
+
+    def select(self, selection: Selection) -> None:
+        """Another experiment, run or set of ticks; called for every place that is built."""
+
+    def set_actions(self, actions: Actions) -> None:
+        """Take the buttons that the place needs from the window's actions."""
+
+    def focus_search(self) -> None:
+        """Put the cursor into the place's search box."""
+
+    def entered(self) -> None:
+        """The place is now the one that is shown."""
+
+    def left(self) -> None:
+        """Another place is shown, or the window closes: nothing typed may be lost."""
+
+    def refresh(self) -> None:
+        """Names, tags or the list of runs changed in the store."""
+
+
+@dataclass(frozen=True)
+class PlaceSpec:
+    """A place before it is built."""
+
+    name: str
+    title: str
+    icon: str
+    shortcut: str
+    tip: str
+    module: str
+    panel: str
+
+    def build(self, services: Services) -> Place:
+        """Load the place's code and make it."""
+        panel = getattr(import_module(self.module), self.panel)(services)
+        if not isinstance(panel, Place):
+            raise TypeError(f"{self.module}.{self.panel} is no Place")
+        return panel
+
+
+PLACES = (
+    PlaceSpec(
+        "define",
+        "Define",
+        "ph.sliders-horizontal",
+        "Ctrl+1",
+        "Define the experiment: data, model, teacher, objectives",
+        "sdgui.panels.define",
+        "DefinePanel",
+    ),
+    PlaceSpec(
+        "watch",
+        "Watch",
+        "ph.chart-line",
+        "Ctrl+2",
+        "Watch the runs: curves, events, samples",
+        "sdgui.panels.watch",
+        "WatchPanel",
+    ),
+    PlaceSpec(
+        "look",
+        "Look",
+        "ph.images",
+        "Ctrl+3",
+        "Look through what a run learnt: search its held-out pictures",
+        "sdgui.panels.look",
+        "LookPanel",
+    ),
+)

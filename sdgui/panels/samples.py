@@ -1,0 +1,105 @@
+"""Samples of a run as they come: a few held-out captions with the pictures each network finds first, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QListWidget, QSlider, QSplitter, QVBoxLayout, QWidget
+
+from core.events import Sample
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery import Gallery, GalleryItem
+from sdgui.widgets.theme import SPACE, set_role
+
+NETWORKS = ("student", "teacher")
+
+
+class SamplesView(QWidget):
+    """A slider over the validations, the captions, and what student and teacher find for the chosen one."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._samples: tuple[Sample, ...] = ()
+        self.slider = QSlider(Qt.Orientation.Horizontal, self)
+        self.slider.setAccessibleName("Validation")
+        self.slider.setPageStep(1)
+        self._step = QLabel(self)
+        set_role(self._step, "muted")
+        self.captions = QListWidget(self)
+        self.captions.setAccessibleName("Captions of the sample")
+        self.galleries = {who: Gallery(empty_text="", parent=self) for who in NETWORKS}
+        self._sides: dict[str, QWidget] = {}
+        split = QSplitter(Qt.Orientation.Horizontal, self)
+        split.addWidget(self.captions)
+        for who, gallery in self.galleries.items():
+            gallery.set_thumbnail_size(64)
+            split.addWidget(self._side(who, gallery))
+        split.setSizes([240, 320, 320])
+        row = QHBoxLayout()
+        row.addWidget(self._step)
+        row.addWidget(self.slider, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, SPACE, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(split, 1)
+        self.slider.valueChanged.connect(self._show_sample)
+        self.captions.currentRowChanged.connect(self._show_hits)
+        self.show_samples(())
+
+    def _side(self, who: str, gallery: Gallery) -> QWidget:
+        side = QWidget(self)
+        layout = QVBoxLayout(side)
+        layout.setContentsMargins(0, 0, 0, 0)
+        title = QLabel(who.capitalize(), side)
+        set_role(title, "muted")
+        layout.addWidget(title)
+        layout.addWidget(gallery, 1)
+        self._sides[who] = side
+        return side
+
+    def show_samples(self, samples: Sequence[Sample]) -> None:
+        """Show the run's samples; the newest one, unless an older is being looked at."""
+        wanted = tuple(sample for sample in samples if sample.what == "retrieval")
+        if wanted == self._samples and wanted:
+            return
+        at_end = self.slider.value() >= self.slider.maximum()
+        self._samples = wanted
+        self.slider.setRange(0, max(0, len(wanted) - 1))
+        self.slider.setEnabled(len(wanted) > 1)
+        if at_end:
+            self.slider.setValue(self.slider.maximum())
+        self._show_sample()
+
+    def _content(self) -> Mapping[str, Any]:
+        return self._samples[self.slider.value()].content if self._samples else {}
+
+    def _show_sample(self) -> None:
+        content = self._content()
+        self._step.setText(
+            f"Step {count(self._samples[self.slider.value()].step)}"
+            if self._samples
+            else "Samples come with validation"
+        )
+        row = max(0, self.captions.currentRow())
+        captions = [str(entry.get("caption", "")) for entry in content.get("student", [])]
+        if captions != [self.captions.item(i).text() for i in range(self.captions.count())]:
+            self.captions.clear()
+            self.captions.addItems(captions)
+            self.captions.setCurrentRow(min(row, len(captions) - 1))
+        self._show_hits()
+
+    def _show_hits(self) -> None:
+        content, row = self._content(), self.captions.currentRow()
+        for who, gallery in self.galleries.items():
+            entries = content.get(who, [])
+            self._sides[who].setVisible(who in content or not content)
+            hits = entries[row].get("hits", []) if 0 <= row < len(entries) else []
+            gallery.set_items(
+                [
+                    GalleryItem(Path(hit["image"]), "", hit.get("score"), rank, bool(hit.get("true")))
+                    for rank, hit in enumerate(hits, start=1)
+                ]
+            )

@@ -1,0 +1,212 @@
+"""Watch: the curves of the ticked runs and the current one; the current run's events, samples, end or failure.
+
+Flow: the tailer's signals arrive here; curves go through ``CurveFeed`` to the plots, sentences to the log.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QLabel, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
+
+from core.events import RunFailed
+from core.rundir import RunState
+from sdgui.panels.actions import Actions
+from sdgui.panels.curve_feed import CurveFeed
+from sdgui.panels.event_log import EventLog
+from sdgui.panels.place import Place, Selection, Services
+from sdgui.panels.run_header import RunHeader
+from sdgui.panels.samples import SamplesView
+from sdgui.runs.history import RunHistory
+from sdgui.store.records import Run, StoreError
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plot_grid import PlotGrid
+from sdgui.widgets.theme import SPACE, set_role
+
+_ENDED_BADLY = (RunState.FAILED, RunState.INTERRUPTED)
+
+
+class WatchPanel(Place):
+    """Head, message, plots, and below them the tabs of events and samples."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._selection = Selection()
+        self._run: Run | None = None
+        self._said_of: tuple[int, RunState] | None = None
+        self.header = RunHeader(self)
+        self.bar = MessageBar(self)
+        self.grid = PlotGrid(self)
+        self.log = EventLog(self)
+        self.samples = SamplesView(self)
+        self.tabs = QTabWidget(self)
+        self.tabs.setDocumentMode(True)
+        self.tabs.addTab(self.log, "&Events")
+        self.tabs.addTab(self.samples, "&Samples")
+        self.split = QSplitter(Qt.Orientation.Vertical, self)
+        self.split.addWidget(self.grid)
+        self.split.addWidget(self.tabs)
+        self.split.setStretchFactor(0, 4)
+        self.split.setStretchFactor(1, 1)
+        self.split.setSizes([480, 136])
+        self.empty = EmptyState(
+            "ph.chart-line", "No run to watch yet", "Launch the experiment; its curves appear here as it trains."
+        )
+        self._stack = QStackedWidget(self)
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(self._body())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._stack)
+        self.feed = CurveFeed(services.tailer, self.grid, self._name, self)
+        self._second = QTimer(self, interval=1000)
+        self._second.timeout.connect(self._show_header)
+        tailer = services.tailer
+        tailer.progress_changed.connect(self._progressed)
+        tailer.state_changed.connect(self._state_changed)
+        tailer.curves_changed.connect(self._history_changed)
+        tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
+        services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
+        state = services.settings.value("watch/split")
+        if state is not None:
+            self.split.restoreState(state)
+
+    def _body(self) -> QWidget:
+        body = QWidget(self)
+        layout = QVBoxLayout(body)
+        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        layout.addWidget(self.header)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.split, 1)
+        self._tab_hint = QLabel(body)
+        set_role(self._tab_hint, "small")
+        return body
+
+    def set_actions(self, actions: Actions) -> None:
+        """The buttons of the head and of the empty place."""
+        self.header.set_actions(actions)
+        self.empty.set_content(
+            "No run to watch yet",
+            "Launch the experiment; its curves appear here as it trains.",
+            "Launch",
+            actions["launch"].shortcut().toString(),
+        )
+        self.empty.activated.connect(actions["launch"].trigger)
+
+    # What is shown
+    def select(self, selection: Selection) -> None:
+        """Overlay the watched runs; head, events and samples are the current run's."""
+        self._selection = selection
+        self._stack.setCurrentIndex(1 if selection.watched else 0)
+        self.feed.watch(selection.watched)
+        run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
+        if run_id is None:
+            self._run = None
+            return
+        if self._run is None or self._run.id != run_id:
+            self._read_run(run_id)
+            self._show_history()
+
+    def refresh(self) -> None:
+        self.feed.rename()
+        if self._run is not None:
+            self._read_run(self._run.id)
+
+    def entered(self) -> None:
+        self._second.start()
+        self._show_header()
+
+    def left(self) -> None:
+        self._second.stop()
+        self._services.settings.setValue("watch/split", self.split.saveState())
+
+    def _name(self, run_id: int) -> str:
+        """Experiment and ordinal of a run, from the store."""
+        run = self._services.store.run(run_id)
+        siblings = [each.id for each in self._services.store.runs(run.experiment_id)]
+        ordinal = siblings.index(run_id) + 1 if run_id in siblings else run.key
+        return f"{self._services.store.experiment(run.experiment_id).name} · run {ordinal}"
+
+    def _read_run(self, run_id: int) -> None:
+        try:
+            self._run = self._services.store.run(run_id)
+        except StoreError as error:
+            self._run = None
+            self.said.emit("error", str(error), "")
+            return
+        self._show_header()
+        self._show_end()
+
+    def _show_header(self) -> None:
+        if self._run is None:
+            return
+        history = self._services.tailer.history(self._run.id)
+        start = history.starts[-1] if history is not None and history.starts else None
+        progress = self._services.tailer.progress(self._run.id)
+        stopping = self._services.launcher.stops().get(self._run.id)
+        self.header.show_run(self._name(self._run.id), self._run, progress, start, stopping)
+
+    def _show_history(self) -> None:
+        history = self._history()
+        self.log.show_history(history)
+        self.samples.show_samples(history.samples if history is not None else ())
+
+    def _history(self) -> RunHistory | None:
+        return self._services.tailer.history(self._run.id) if self._run is not None else None
+
+    # What happens
+    def _progressed(self, run_id: int, _progress: object) -> None:
+        if self._run is not None and run_id == self._run.id and self.isVisible():
+            self._show_header()
+
+    def _state_changed(self, run_id: int, _state: object) -> None:
+        if self._run is not None and run_id == self._run.id:
+            self._read_run(run_id)
+
+    def _history_changed(self, run_id: int, changed: frozenset[str]) -> None:
+        if (
+            self._run is not None
+            and run_id == self._run.id
+            and changed
+            & {
+                "log",
+                "samples",
+                "checkpoints",
+                "evaluated",
+                "lifecycle",
+            }
+        ):
+            self._show_history()
+            if "lifecycle" in changed:
+                self._show_end()
+
+    def _show_end(self) -> None:
+        """A run that ended badly: why, and the end of what it wrote to stderr."""
+        run = self._run
+        if run is None:
+            return
+        state = self._services.tailer.state(run.id) or run.state
+        if self._said_of == (run.id, state):
+            return
+        self._said_of = (run.id, state)
+        if state not in _ENDED_BADLY:
+            if state == RunState.LOST_CONTACT:
+                self.bar.show_message(
+                    "warning", "No sign of life from the trainer; it may be busy or hang. It is alive."
+                )
+            else:
+                self.bar.clear()
+            return
+        history = self._history()
+        terminal = history.terminal if history is not None else None
+        progress = self._services.tailer.progress(run.id)
+        sentence = run.failure or (progress.failure if progress else "")
+        trace = terminal.traceback if isinstance(terminal, RunFailed) else ""
+        if state == RunState.INTERRUPTED:
+            sentence = (
+                sentence or "The trainer's process is gone without a word. Resume goes on from the last checkpoint."
+            )
+        details = "\n\n".join(part for part in (run.dir.stderr_end(), trace) if part)
+        self.bar.show_message("error", sentence or "The run failed.", details)
