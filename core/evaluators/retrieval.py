@@ -14,6 +14,7 @@ Legend: N pictures, M captions, D embed, Q queries.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from core.evaluators.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
+from core.evaluators.outcome import Outcome, Queries
 
 TIE = 2e-6  # cosine; float32 products of unit vectors differ by less than this with the order of their sums
 BLOCK_PAIRS = 1 << 24  # scores held at once: 64 MiB
@@ -87,6 +89,35 @@ def summarise(image_to_text: Ranks, text_to_image: Ranks) -> dict[str, float]:
     return values | {"mean_recall": sum(recalls) / len(recalls)}
 
 
+def retrieval_outcome(
+    image_to_text: Ranks, text_to_image: Ranks, owner: Tensor, extra: Mapping[str, float] | None = None
+) -> Outcome:
+    """The result in the form that all evaluators share.
+
+    ``owner`` (M,) is the ``text_to_image`` that was ranked: the bootstrap draws captions of one picture together.
+    ``extra`` holds further metrics, such as re-ranked ones.
+    """
+    groups = owner.cpu().numpy().astype(np.int64)
+    per_query: dict[str, Queries] = {}
+    for direction, found, group in (("image_to_text", image_to_text, None), ("text_to_image", text_to_image, groups)):
+        for k in RECALL_AT:
+            per_query[f"{direction}_R@{k}"] = Queries(found.hits(k).numpy(), group)
+        per_query[f"{direction}_MRR"] = Queries(found.reciprocal().numpy(), group)
+    notes = []
+    pictures, captions = len(image_to_text.queries), len(text_to_image.queries)
+    tied = int((image_to_text.tied > 0).sum() + (text_to_image.tied > 0).sum())
+    if tied:
+        notes.append(f"{tied} of {pictures + captions} queries tie with wrong candidates; they count as chance would.")
+    return Outcome(
+        task="retrieval",
+        samples=captions,
+        metrics=summarise(image_to_text, text_to_image) | dict(extra or {}),
+        per_query=per_query,
+        notes=tuple(notes),
+        details={"pictures": pictures, "captions": captions},
+    )
+
+
 def ranks(
     image_features: Tensor,
     text_features: Tensor,
@@ -102,7 +133,7 @@ def ranks(
     Raises EvaluationError for features that are empty, not finite or of unequal width, and for a ``text_to_image``
     that does not name one picture for each caption.
     """
-    images, texts, owner = _checked(image_features, text_features, text_to_image)
+    images, texts, owner = check_retrieval(image_features, text_features, text_to_image)
     with full_precision(images.device):
         images, texts = unit_rows(images), unit_rows(texts)
         own = _own_scores(images, texts, owner)  # (M,)
@@ -118,7 +149,10 @@ def ranks(
     )
 
 
-def _checked(image_features: Tensor, text_features: Tensor, text_to_image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def check_retrieval(
+    image_features: Tensor, text_features: Tensor, text_to_image: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both features in float32 and the owners of the captions, on one device; raises as `ranks` does."""
     images = check_features(image_features, "image features")
     texts = check_features(text_features, "text features").to(images.device)
     if images.shape[1] != texts.shape[1]:

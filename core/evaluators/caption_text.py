@@ -1,0 +1,68 @@
+"""Captions as words, as the COCO caption evaluation splits them, without Java.
+
+COCO's scores are made on the tokens of Stanford's Penn Treebank tokenizer, lower case and without punctuation. This
+follows its rules for what occurs in captions: contractions are split (``does n't``, ``dog 's``), abbreviations keep
+their period, numbers and hyphenated words stay whole, brackets become ``-lrb-`` and their like. One thing differs on
+purpose: emoji and other pictures are kept, as words of their own, where the Java tokenizer drops them.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ABBREVIATIONS = (
+    "mr|mrs|ms|dr|prof|st|jr|sr|vs|etc|inc|co|bros|corp|ltd|ave|blvd|rd|mt|ft|gen|col|capt|lt|sgt|rev|hon|gov|sen|rep|"
+    "jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|mon|tue|wed|thu|fri|sat"
+)
+# What the tokenizer writes in place of a sign, before splitting.
+_SIGNS = str.maketrans(
+    {
+        "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": " -- ", "\u2014": " -- ",
+        "\u2026": " ... ", "\u20ac": "$", "\u00a3": " # ", "\u00a0": " ", "(": " -lrb- ", ")": " -rrb- ", "[": " -lsb- ", "]": " -rsb- ",
+        "{": " -lcb- ", "}": " -rcb- ",
+        "\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4", "\u00a2": " cents ", "\u00ad": None,
+    }
+)  # fmt: skip
+_TOKEN = re.compile(
+    rf"""
+      https?://\S+ | [\w.+-]+@[\w-]+(?:\.[\w-]+)+             # addresses
+    | -[lr][rsc]b-                                            # brackets
+    | (?:{_ABBREVIATIONS})\.(?!\w)                  # abbreviations
+    | (?:[^\W\d_]\.)+(?!\w) | ph\.d\. | no\.(?=\s*\d)         # a.m., u.s.
+    | (?<!\S)[+-]\d+(?:[.,]\d+)* | \d+(?:[.,:/]\d+)+(?:-\w+)*  # -5 3,000 5.00 9:30 10/12
+    | [#@][^\W\d]\w* | </?\w+>                                # tags
+    | c\+\+ | at&t
+    | '(?:n|em|til|cause)\b'? | '\d0s | ol'(?!\w)             # rock 'n' roll
+    | '(?:s|m|re|ve|ll|d)\b | 't(?=is\b|was\b)               # a contraction's end by itself
+    | \w+(?:[-/'.]\w+)*                                       # words, with what holds them together
+    | [?!]+ | \.+ | -+ | [',"`:;]+                            # punctuation
+    | \S                                                      # any other sign by itself
+    """,
+    re.VERBOSE,
+)
+_CONTRACTION = re.compile(r"^(.+?)(n't|'(?:s|m|re|ve|ll|d))$")
+_TWO_WORDS = {
+    "cannot": "can not", "gonna": "gon na", "wanna": "wan na", "gotta": "got ta", "gimme": "gim me", "lemme": "lem me",
+    "y'all": "y' all", "d'ye": "d' ye", "more'n": "more 'n",
+}  # fmt: skip
+# COCO's list of what is no word; longer runs (?! or !!) count as words there, and so here.
+_PUNCTUATION = re.compile(r"""''?|``?|"|\.+|-+|[?!,:;]""")
+
+
+def tokens(caption: str) -> list[str]:
+    """Words of a caption in COCO's form, lower case; empty for a caption without any."""
+    words: list[str] = []
+    for token in _TOKEN.findall(caption.lower().translate(_SIGNS)):
+        if not _PUNCTUATION.fullmatch(token):
+            words.extend(_split(token))
+    return words
+
+
+def _split(token: str) -> list[str]:
+    """``can't`` -> ca n't; ``i'd've`` -> i 'd 've; ``cannot`` -> can not."""
+    if token in _TWO_WORDS:
+        return _TWO_WORDS[token].split()
+    match = _CONTRACTION.match(token)
+    if match is None:
+        return [token]
+    return [*_split(match[1]), match[2]]

@@ -1,0 +1,207 @@
+"""An outcome for people and for programs: a table, our JSON, and CLIP_benchmark's JSON.
+
+Flow: evaluator -> `Outcome` -> here -> terminal, panel, file; a saved JSON report read back is compared with another.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.evaluators.inputs import EvaluationError
+from core.evaluators.outcome import TASKS, Outcome, Queries
+from core.evaluators.statistics import Difference, intervals
+
+REPORT_VERSION = 1
+_BENCHMARK_TASKS = {
+    "zero-shot": "zeroshot_classification",
+    "retrieval": "zeroshot_retrieval",
+    "linear-probe": "linear_probe",
+    "fused-probe": "fused_probe",  # CLIP_benchmark has none of these two
+    "knn": "knn",
+    "captioning": "captioning",
+}
+_NO_SHARES = ("_rank", "CIDEr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What was measured on what. ``weights`` is student or teacher where a run has both."""
+
+    model: str
+    dataset: str
+    pretrained: str = ""
+    weights: str = ""
+    language: str = "en"
+
+    @property
+    def title(self) -> str:
+        """For headings."""
+        facts = ", ".join(fact for fact in (self.pretrained, self.weights) if fact)
+        return f"{self.model} ({facts})" if facts else self.model
+
+
+@dataclass(frozen=True)
+class Report:
+    """An outcome and whom it is about."""
+
+    subject: Subject
+    outcome: Outcome
+
+
+def table(report: Report) -> str:
+    """The report as lines of text: each metric with its 95 % interval, then what was left out."""
+    outcome = report.outcome
+    ends = intervals(outcome.per_query)
+    width = max(len(name) for name in outcome.metrics)
+    head = f"{outcome.task} of {report.subject.title} on {report.subject.dataset}, {outcome.samples} samples"
+    lines = [head]
+    for name, value in outcome.metrics.items():
+        line = f"  {name:<{width}}  {shown(name, value):>8}"
+        if name in ends:
+            line += f"   {shown(name, ends[name].low)} to {shown(name, ends[name].high)}"
+        lines.append(line)
+    lines.extend(f"  note: {note}" for note in outcome.notes)
+    return "\n".join(lines)
+
+
+def shown(name: str, value: float) -> str:
+    """A value as people read it: shares in per cent; ranks and CIDEr as they are."""
+    if not math.isfinite(value):
+        return "-"
+    if any(name.endswith(ending) for ending in _NO_SHARES):
+        return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    return f"{100 * value:.1f} %"
+
+
+def to_json(report: Report, queries: bool = False) -> dict[str, Any]:
+    """Our JSON, plain data without NaN. ``queries`` adds each query's value, which comparing two reports needs."""
+    outcome = report.outcome
+    content: dict[str, Any] = {
+        "v": REPORT_VERSION,
+        "task": outcome.task,
+        "subject": asdict(report.subject),
+        "samples": outcome.samples,
+        "metrics": dict(outcome.metrics),
+        "intervals": {name: asdict(ends) for name, ends in intervals(outcome.per_query).items()},
+        "notes": list(outcome.notes),
+        "details": dict(outcome.details),
+    }
+    if queries:
+        content["per_query"] = {
+            name: {"values": one.values.tolist(), "groups": None if one.groups is None else one.groups.tolist()}
+            for name, one in outcome.per_query.items()
+        }
+    finite: dict[str, Any] = _finite(content)
+    return finite
+
+
+def read_report(path: Path) -> Report:
+    """A report that `to_json` made, from a file.
+
+    Raises EvaluationError when it cannot be read, is something else, or of a later version.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        if content["v"] > REPORT_VERSION or content["task"] not in TASKS:
+            raise EvaluationError(f"the report {path} was written by a later version of this program; update it.")
+        metrics = {name: math.nan if value is None else float(value) for name, value in content["metrics"].items()}
+        return Report(
+            Subject(**content["subject"]),
+            Outcome(
+                task=content["task"],
+                samples=int(content["samples"]),
+                metrics=metrics,
+                per_query={name: _queries(one) for name, one in content.get("per_query", {}).items()},
+                notes=tuple(content["notes"]),
+                details=content["details"],
+            ),
+        )
+    except OSError as error:
+        raise EvaluationError(f"cannot read the report {path}: {error.strerror}.") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, EvaluationError):
+            raise
+        raise EvaluationError(f"{path} is no evaluation report of this program ({error}).") from error
+
+
+def clip_benchmark_json(report: Report) -> dict[str, Any]:
+    """The report under CLIP_benchmark's keys and metric names, as its ``eval --output`` writes it."""
+    subject, outcome = report.subject, report.outcome
+    return {
+        "dataset": subject.dataset,
+        "model": subject.model,
+        "pretrained": subject.pretrained or subject.weights,
+        "task": _BENCHMARK_TASKS[outcome.task],
+        "metrics": _finite(_benchmark_metrics(outcome)),
+        "language": subject.language,
+    }
+
+
+def _benchmark_metrics(outcome: Outcome) -> dict[str, float]:
+    metrics = outcome.metrics
+    if outcome.task == "retrieval":
+        # CLIP_benchmark names a direction by what is found, open_clip by the query and what is found.
+        names = {"image_retrieval": "text_to_image", "text_retrieval": "image_to_text"}
+        return {f"{theirs}_recall@{k}": metrics[f"{ours}_R@{k}"] for k in (1, 5, 10) for theirs, ours in names.items()}
+    if outcome.task == "captioning":
+        theirs = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+        return {name: metrics[name] for name in theirs if name in metrics}
+    values = {name: metrics[name] for name in ("acc1", "acc5", "mean_per_class_recall") if name in metrics}
+    if "acc1" in values:
+        values = {"acc1": values["acc1"], "acc5": values.get("acc5", math.nan), **values}
+    if outcome.task in ("linear-probe", "fused-probe"):
+        return {f"lp_{name}": value for name, value in values.items()}
+    return values
+
+
+def comparison_table(a: Subject, b: Subject, differences: Mapping[str, Difference]) -> str:
+    """A minus B for each metric, with the paired bootstrap's 95 % interval and p; * where it excludes zero."""
+    width = max(len(name) for name in differences)
+    lines = [f"A: {a.title}", f"B: {b.title}", f"A minus B on {a.dataset}:"]
+    for name, one in differences.items():
+        low, high = _signed(name, one.interval.low), _signed(name, one.interval.high)
+        mark = " *" if one.significant else ""
+        lines.append(
+            f"  {name:<{width}}  {_signed(name, one.value):>8}   {low} to {high}"
+            f"   p = {one.p:.2g}   A better on {one.better}, B on {one.worse}, equal on {one.equal}{mark}"
+        )
+    return "\n".join(lines)
+
+
+def comparison_json(a: Subject, b: Subject, differences: Mapping[str, Difference]) -> dict[str, Any]:
+    """The comparison as plain data."""
+    return {
+        "v": REPORT_VERSION,
+        "a": asdict(a),
+        "b": asdict(b),
+        "differences": {n: asdict(d) for n, d in differences.items()},
+    }
+
+
+def _signed(name: str, value: float) -> str:
+    return ("+" if value > 0 else "") + shown(name, value)
+
+
+def _queries(content: Mapping[str, Any]) -> Queries:
+    groups = content["groups"]
+    return Queries(
+        np.array(content["values"], dtype=np.float64), None if groups is None else np.array(groups, dtype=np.int64)
+    )
+
+
+def _finite(value: Any) -> Any:
+    """The same data with None for what JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
