@@ -110,7 +110,7 @@ _HIGHER = ("recall", "r@", "acc", "map", "ndcg", "auc", "cider", "bleu", "rouge"
 def higher_is_better(metric: str) -> bool:
     """Whether a larger value of ``metric`` is the better one: recalls, accuracies, speeds; a loss is better low."""
     name = metric.rsplit("/", 1)[-1].lower()
-    return any(part in name for part in _HIGHER)
+    return "loss" not in name and any(part in name for part in _HIGHER)
 
 
 def ranks_runs(metric: str) -> bool:

@@ -63,7 +63,7 @@ class RunSummary:
                 self.finished, self.ending, self.failure = event.time, "failed", event.message
 
     def _start(self, event: RunStarted) -> None:
-        self.stale = self.stale or self.step > event.step
+        self.stale = self.stale or any(max(m.last_step, m.best_step) > event.step for m in self.metrics.values())
         self.step, self.total_steps = event.step, event.total_steps
         self.started = event.time if self.started is None else self.started
         self.finished, self.ending, self.failure = None, "", ""

@@ -1,0 +1,67 @@
+"""A store in a folder of its own, and the trainer in miniature that tests start."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+import pytest
+
+from core.presets import preset_config
+from core.rundir import RunDir
+from sdgui.store.records import Experiment
+from sdgui.store.store import Store
+
+FAKE_TRAINER = Path(__file__).parent.parent / "fake_trainer.py"
+Command = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="session")
+def trainer() -> ModuleType:
+    """The miniature's own numbers."""
+    spec = importlib.util.spec_from_file_location("fake_trainer", FAKE_TRAINER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(tmp_path / "home")
+    yield store
+    for run in store.runs() + store.runs(deleted=True):
+        end(run.dir)
+    store.close()
+
+
+@pytest.fixture
+def experiment(store: Store) -> Experiment:
+    return store.add_experiment(preset_config("clip", "tiny"))
+
+
+@pytest.fixture
+def command() -> Command:
+    def make(*options: str) -> list[str]:
+        return [sys.executable, str(FAKE_TRAINER), *options]
+
+    return make
+
+
+def end(folder: RunDir) -> None:
+    """No trainer outlives its test."""
+    status = folder.read_status()
+    if status is None:
+        return
+    try:
+        process = psutil.Process(status.pid)
+        if abs(process.create_time() - status.started) < 2.0:
+            process.kill()
+            process.wait(5)
+    except psutil.NoSuchProcess:
+        return

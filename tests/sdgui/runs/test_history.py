@@ -1,0 +1,171 @@
+"""The history of a run: the same however the log is cut; snapshots that never change."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.events import (
+    CheckpointSaved,
+    Evaluated,
+    Event,
+    EventReader,
+    Log,
+    Metrics,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    Sample,
+    encode,
+)
+from core.rundir import RunState, own_status
+from sdgui.runs.history import RunHistory
+from sdgui.store.records import BestPoint
+
+
+def metrics(step: int, value: float, time: float = 0.0) -> Metrics:
+    return Metrics(step=step, values={"train/loss": value}, time=time)
+
+
+def started(step: int, time: float = 0.0) -> RunStarted:
+    return RunStarted(step=step, total_steps=100, config_digest="d", device="cpu", time=time)
+
+
+values = st.dictionaries(st.sampled_from(["train/loss", "train/lr", "diag/x"]), st.floats(width=32), max_size=3)
+steps = st.integers(0, 40)
+when = st.floats(0, 1e6)  # fixed: the same bytes at every run
+events = st.lists(
+    st.one_of(
+        st.builds(Metrics, step=steps, values=values, time=when),
+        st.builds(Evaluated, step=steps, values=values, time=when),
+        st.builds(started, steps, when),
+        st.builds(CheckpointSaved, time=when, step=steps, name=st.text(max_size=4), best=st.booleans()),
+        st.builds(Sample, time=when, step=steps, what=st.just("retrieval"), content=st.just({"a": [1, "é"]})),
+        st.builds(Log, time=when, level=st.just("info"), message=st.text(max_size=12)),
+        st.builds(RunFinished, time=when, step=steps, outcome=st.sampled_from(["done", "paused"])),
+        st.builds(RunFailed, time=when, step=steps, error=st.just("E"), message=st.text(max_size=5)),
+    ),
+    max_size=40,
+)
+
+
+def everything(history: RunHistory) -> str:
+    curves = {name: [part.tolist() for part in vars(history.curve(name)).values()] for name in sorted(history.names)}
+    lists = (history.logs, history.samples, history.checkpoints, history.evaluated, history.starts)
+    return repr((curves, lists, history.terminal, history.step, history.total_steps, history.best))
+
+
+@settings(max_examples=120, deadline=None)
+@given(events=events, data=st.data())
+def test_a_log_that_grows_by_any_bytes_gives_the_same_history(
+    tmp_path_factory: pytest.TempPathFactory, events: list[Event], data: st.DataObject
+) -> None:
+    content = b"".join(encode(event) for event in events)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=8)))
+    path = tmp_path_factory.mktemp("log") / "events.jsonl"
+    whole, pieces = RunHistory(), RunHistory()
+    path.write_bytes(content)
+    whole.apply(EventReader(path).read_all())
+    path.unlink()
+    reader = EventReader(path)
+    written = 0
+    for cut in [*cuts, len(content)]:
+        with path.open("ab") as file:
+            file.write(content[written:cut])
+        written = cut
+        pieces.apply(reader.read_all())
+    assert everything(pieces) == everything(whole)
+
+
+def test_a_start_voids_later_points_and_they_come_again() -> None:
+    history = RunHistory()
+    history.apply([started(0), *(metrics(step, step / 10) for step in range(1, 8))])
+    changed = history.apply([started(4), metrics(5, 9.0)])
+    assert "train/loss" in changed
+    assert history.curve("train/loss").steps.tolist() == [1, 2, 3, 4, 5]
+    assert history.curve("train/loss").values[-1] == 9.0
+    assert history.step == 5
+
+
+def test_pauses_do_not_count_as_training_time() -> None:
+    history = RunHistory()
+    history.apply([started(0, time=100.0), metrics(1, 1, 103.0), metrics(2, 1, 106.0)])
+    history.apply([started(1, time=9000.0), metrics(2, 1, 9002.0)])
+    assert history.curve("train/loss").seconds.tolist() == [3.0, 5.0]
+
+
+def test_snapshots_never_change() -> None:
+    history = RunHistory()
+    history.apply([started(0), *(metrics(step, 1.0) for step in range(1, 301))])
+    before = history.curve("train/loss")
+    kept = before.values.copy()
+    history.apply([started(100), *(metrics(step, 2.0) for step in range(101, 900))])
+    assert np.array_equal(before.values, kept)
+    assert history.curve("train/loss").steps.tolist() == list(range(1, 900))
+    with pytest.raises(ValueError, match="read-only"):
+        before.values[0] = 5.0
+
+
+def test_a_reader_in_another_thread_always_sees_whole_points() -> None:
+    history = RunHistory()
+    stop = threading.Event()
+    torn: list[str] = []
+
+    def read() -> None:
+        while not stop.is_set():
+            curve = history.curve("train/loss")
+            if not (curve.steps.size == curve.values.size == curve.seconds.size):
+                torn.append("sizes")
+            if not np.array_equal(curve.steps * 2, curve.values) or np.any(np.diff(curve.steps) <= 0):
+                torn.append("values")
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for _ in range(6):
+        history.apply([started(50)])
+        for first in range(51, 2000, 50):
+            history.apply([metrics(step, 2.0 * step) for step in range(first, first + 50)])
+            time.sleep(0)
+    stop.set()
+    thread.join()
+    assert torn == []
+
+
+def test_best_and_last() -> None:
+    history = RunHistory()
+    history.apply([metrics(1, 5.0), metrics(2, math.nan), metrics(3, -math.inf), metrics(4, 2.0), metrics(5, 3.0)])
+    found = history.summary("train/loss")
+    assert found is not None
+    assert (found.last, found.last_step, found.best, found.best_step) == (3.0, 5, 2.0, 4)
+    assert history.summary("nothing") is None
+    assert history.best is None
+    for step, student, teacher in ((10, 0.2, 0.4), (20, 0.5, 0.5), (30, 0.3, math.nan)):
+        recalls = {"val/student/mean_recall": student, "val/teacher/mean_recall": teacher, "val/student/r": 0.9}
+        history.apply([Evaluated(step=step, values=recalls)])
+    assert history.best == BestPoint("val/student/mean_recall", 0.5, 20)
+    assert [row.step for row in history.evaluated] == [10, 20, 30]
+
+
+def test_the_state_follows_the_last_lifecycle_event() -> None:
+    history = RunHistory()
+    history.apply([started(0)])
+    assert history.state(own_status()) is RunState.RUNNING
+    history.apply([RunFailed(step=3, error="E", message="m", time=time.time() + 5)])
+    assert history.state(own_status()) is RunState.FAILED
+    history.apply([started(0)])
+    assert history.terminal is None
+    assert len(history.starts) == 2
+
+
+def test_a_replaced_log_is_forgotten(tmp_path: Path) -> None:
+    history = RunHistory()
+    history.apply([started(0), metrics(1, 1.0), Log(level="info", message="a")])
+    history.clear()
+    assert everything(history) == everything(RunHistory())
