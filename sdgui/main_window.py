@@ -285,7 +285,8 @@ class MainWindow(QMainWindow):
     # Opening and closing
     def _restore(self) -> None:
         settings = self.services.settings
-        self.resize(*_SIZE)
+        room = self.screen().availableSize()
+        self.resize(min(_SIZE[0], room.width()), min(_SIZE[1], room.height()))
         geometry, split = settings.value("window/geometry"), settings.value("window/split")
         if geometry is not None:
             self.restoreGeometry(geometry)

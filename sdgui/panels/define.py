@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QVBoxLayout
+from PySide6.QtWidgets import QLabel, QSplitter, QVBoxLayout
 
 from core.config import ConfigError, RunConfig, read_config
 from core.presets import PRESETS, Size
@@ -57,7 +57,6 @@ class DefinePanel(Place):
         layout.addWidget(self.preset_bar)
         layout.addWidget(self.split, 1)
         layout.addWidget(self._empty, 1)
-        layout.addLayout(QHBoxLayout())
         self._timer = QTimer(self, singleShot=True, interval=_SAVE_AFTER)
         self._timer.timeout.connect(self.save)
         self.form.changed.connect(self._form_changed)
@@ -167,6 +166,7 @@ class DefinePanel(Place):
         config = self._frozen or (self._experiment.config if self._experiment else None)
         preset = PRESETS.get(config.preset) if config else None
         changes = {name: pair for name, pair in self.form.changes().items() if name not in ("name", "preset")}
+        self.preset_bar.show_differences(len(changes))
         self.differences.show_changes(changes, preset.title if preset else "the defaults")
 
     def save(self) -> bool:

@@ -52,9 +52,9 @@ class Differences(QWidget):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.list.addTopLevelItem(item)
         number = len(changes)
-        self.title.setText("No differences" if not number else f"{number} difference{'s' if number > 1 else ''}")
-        self._hint.setText(f"Exactly the settings of {preset}." if not number else f"To {preset}:")
-        self.list.setVisible(bool(number))
+        self.title.setText(f"{number} difference{'s' if number > 1 else ''}")
+        self._hint.setText(f"to the settings of {preset}")
+        self.setVisible(bool(number))
 
     def _choose(self, item: QTreeWidgetItem) -> None:
         self.field_chosen.emit(item.data(0, Qt.ItemDataRole.UserRole))

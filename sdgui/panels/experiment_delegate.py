@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QAbstractItemModel, QEvent, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
 from PySide6.QtGui import QMouseEvent, QPainter, QPen
-from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from sdgui.panels.experiment_model import Role
 from sdgui.widgets.theme import SPACE, theme
@@ -32,7 +32,6 @@ class ExperimentDelegate(QStyledItemDelegate):
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._background(painter, option)
         room = option.rect.adjusted(SPACE // 2, SPACE // 2, -SPACE, -SPACE // 2)
         if index.data(Role.RUN) is not None:
             self._tick(painter, self._tick_rect(option.rect), index)
@@ -42,19 +41,6 @@ class ExperimentDelegate(QStyledItemDelegate):
         self._upper(painter, upper, index)
         self._lower(painter, lower, index)
         painter.restore()
-
-    def _background(self, painter: QPainter, option: QStyleOptionViewItem) -> None:
-        state = option.state
-        if state & QStyle.StateFlag.State_Selected:
-            painter.setBrush(theme().color("selection"))
-        elif state & QStyle.StateFlag.State_MouseOver:
-            painter.setBrush(theme().color("raised"))
-        else:
-            return
-        painter.setPen(Qt.PenStyle.NoPen)
-        if state & QStyle.StateFlag.State_HasFocus and state & QStyle.StateFlag.State_Selected:
-            painter.setPen(QPen(theme().color("accent"), 1))
-        painter.drawRoundedRect(option.rect.adjusted(1, 1, -2, -2), 6, 6)
 
     def _upper(self, painter: QPainter, room: QRect, index: Index) -> None:
         is_run = index.data(Role.RUN) is not None

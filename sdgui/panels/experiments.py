@@ -10,14 +10,14 @@ import json
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from core.rundir import RunState
 from sdgui.panels.actions import Actions, button
-from sdgui.panels.experiment_delegate import ExperimentDelegate
 from sdgui.panels.experiment_model import ExperimentFilter, ExperimentModel, Role
+from sdgui.panels.experiment_tree import ExperimentTree
 from sdgui.panels.place import Selection, Services
-from sdgui.widgets.theme import SPACE, set_role, theme
+from sdgui.widgets.theme import SPACE, set_role
 
 EXPERIMENT_MENU = ("launch", "queue", "", "rename", "duplicate", "describe", "", "delete")
 RUN_MENU = ("watch", "look", "tick", "", "pause", "resume", "stop", "", "describe", "open_folder", "", "delete")
@@ -36,18 +36,8 @@ class ExperimentsPanel(QWidget):
         self.model = ExperimentModel(services.store, services.tailer, self)
         self._filter = ExperimentFilter(self)
         self._filter.setSourceModel(self.model)
-        self.tree = QTreeView(self)
-        self.tree.setObjectName("experiments")
-        self.tree.setAccessibleName("Experiments and runs")
+        self.tree = ExperimentTree(self)
         self.tree.setModel(self._filter)
-        self.tree.setItemDelegate(ExperimentDelegate(self.tree))
-        self.tree.setHeaderHidden(True)
-        self.tree.setIndentation(2 * SPACE)
-        self.tree.setMouseTracking(True)
-        self.tree.setEditTriggers(QTreeView.EditTrigger.NoEditTriggers)
-        self.tree.setExpandsOnDoubleClick(False)
-        self.tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.tree.customContextMenuRequested.connect(self._menu)
         self.tree.activated.connect(self._activated)
         self.tree.selectionModel().currentChanged.connect(self._changed)
@@ -70,7 +60,6 @@ class ExperimentsPanel(QWidget):
         tailer = services.tailer
         tailer.progress_changed.connect(self.model.update_run)
         tailer.state_changed.connect(lambda run_id, _state: self.model.refresh_run(run_id))
-        theme().changed.connect(self.tree.viewport().update)
 
     def set_actions(self, actions: Actions) -> None:
         """The actions of the context menus, and the one behind the New button."""

@@ -58,7 +58,7 @@ class LookPanel(Place):
         cache = services.store.home / "thumbnails"
         self.sides = {network: NetworkSide(network, cache, self) for network in NETWORKS}
         self.sides["student"].gallery.link(self.sides["teacher"].gallery)
-        self.empty = EmptyState("ph.images", "Nothing to look at yet", "")
+        self.empty = EmptyState("ph.image-square", "Nothing to look at yet", "")
         self._stack = QStackedWidget(self)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self._body())

@@ -114,7 +114,7 @@ PLACES = (
     PlaceSpec(
         "look",
         "Look",
-        "ph.images",
+        "ph.image-square",
         "Ctrl+3",
         "Look through what a run learnt: search its held-out pictures",
         "sdgui.panels.look",

@@ -59,6 +59,8 @@ class PresetBar(QFrame):
         layout.addWidget(self._description)
         layout.addWidget(self._paper)
         self._shown = ("", "")
+        self._differences = 0
+        self._read_only = False
         self.preset.currentIndexChanged.connect(self._describe)
         self.size_box.currentIndexChanged.connect(self._describe)
         self.apply.clicked.connect(lambda: self.chosen.emit(self.preset.currentData(), self.size_box.currentData()))
@@ -71,9 +73,14 @@ class PresetBar(QFrame):
             self.preset.setCurrentIndex(self.preset.findData(preset))
         if self.size_box.findData(size) >= 0:
             self.size_box.setCurrentIndex(self.size_box.findData(size))
+        self._read_only = read_only
         for widget in (self.preset, self.size_box):
             widget.setEnabled(not read_only)
-        self.apply.setVisible(not read_only)
+        self._describe()
+
+    def show_differences(self, number: int) -> None:
+        """How many settings are not the preset's; without any there is nothing to go back from."""
+        self._differences = number
         self._describe()
 
     def _describe(self) -> None:
@@ -82,6 +89,7 @@ class PresetBar(QFrame):
         self._paper.setText(preset.paper)
         same = (preset.name, self.size_box.currentData()) == self._shown
         self.apply.setText("Back to the preset" if same else "Start from this preset")
+        self.apply.setVisible(not self._read_only and (not same or self._differences > 0))
 
 
 def flat(config: RunConfig) -> dict[str, Any]:

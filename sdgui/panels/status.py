@@ -13,7 +13,7 @@ from sdgui.panels.experiment_model import ExperimentModel
 from sdgui.panels.place import Services
 from sdgui.panels.run_texts import share
 from sdgui.widgets.formats import duration
-from sdgui.widgets.theme import set_role
+from sdgui.widgets.theme import SPACE, set_role
 
 _EVERY = 2000  # ms between looks at memory
 _WORKER_TEXTS = {
@@ -34,6 +34,7 @@ class Status(QStatusBar):
         self.worker = QLabel(_WORKER_TEXTS["off"], self)
         self.memory = QLabel(self)
         self.setSizeGripEnabled(False)
+        self.setContentsMargins(SPACE, 0, SPACE, 0)
         self.addWidget(self.runs, 1)
         for label in (self.worker, self.memory):
             set_role(label, "small")
@@ -79,7 +80,7 @@ class Status(QStatusBar):
         own = _resident(os.getpid())
         if own is not None:
             texts.append(f"window {_gib(own)}")
-        self.memory.setText(" · ".join(texts))
+        self.memory.setText("memory: " + ", ".join(texts))
 
 
 def _resident(pid: int) -> int | None:

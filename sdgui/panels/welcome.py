@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from sdgui.panels.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.theme import SPACE, set_role
+from sdgui.widgets.theme import set_role
 
 
 class Welcome(QWidget):
@@ -32,6 +32,7 @@ class Welcome(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addWidget(self.state, 3)
-        layout.addWidget(self.new, 0, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
-        layout.addSpacing(12 * SPACE)
+        layout.addStretch(2)
+        layout.addWidget(self.state)
+        layout.addWidget(self.new, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addStretch(3)

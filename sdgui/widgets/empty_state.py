@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from sdgui.widgets.theme import SPACE, set_role, theme
 
@@ -32,8 +32,13 @@ class EmptyState(QWidget):
         layout = QVBoxLayout(self)
         layout.setSpacing(SPACE)
         layout.addStretch(2)
-        for widget in (self._picture, self._title, self._text):
+        for widget in (self._picture, self._title):
             layout.addWidget(widget, 0, Qt.AlignmentFlag.AlignHCenter)
+        row = QHBoxLayout()  # an aligned label would get too little height for its width
+        row.addStretch(1)
+        row.addWidget(self._text, 100)
+        row.addStretch(1)
+        layout.addLayout(row)
         layout.addSpacing(SPACE)
         layout.addWidget(self._button, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addStretch(3)
