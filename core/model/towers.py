@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ class Towers(nn.Module):
         super().__init__()
         self.clip: Any = clip
         self.embed_dim = int(model_cfg["embed_dim"])
+        self.quick_gelu = bool(model_cfg.get("quick_gelu", False))
         self.image_size = _square(self.clip.visual.image_size)
         # of before_projection, and of the patches (None: it keeps none for a fusion)
         self.image_width, self.image_token_width = image_widths(clip.visual, self.image_size)
@@ -167,9 +169,15 @@ def load_pretrained(towers: Towers, architecture: str, pretrained: str) -> None:
 
     Raises ModelError naming the tags there are, the folder to fill without a network, or what does not fit.
     """
+    tag = get_pretrained_cfg(architecture, pretrained) if not Path(pretrained).expanduser().exists() else {}
+    if tag and bool(tag.get("quick_gelu", False)) != towers.quick_gelu:
+        plain = architecture.removesuffix("-quickgelu")
+        other = plain if towers.quick_gelu else f"{plain}-quickgelu"
+        raise ModelError(
+            f"the weights {pretrained} were trained with another activation than {architecture} has; choose {other}."
+        )
     path = find_weights(architecture, pretrained)
     fit_weights(towers.clip, read_weights(path), path)
-    tag = get_pretrained_cfg(architecture, pretrained)
     with torch.no_grad():
         for buffer, name in ((towers.pixel_mean, "mean"), (towers.pixel_std, "std")):
             if name in tag:

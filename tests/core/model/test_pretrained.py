@@ -151,6 +151,11 @@ def test_without_a_network_the_folder_to_fill_is_named(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(pretrained, "download_pretrained", download)
     with pytest.raises(ModelError, match=rf"({error}).*put open_clip_model\.safetensors into a folder"):
+        load_pretrained(build(1), "ViT-B-32", "laion2b_e16")
+
+
+def test_a_tag_of_another_activation_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"openai were trained with another activation .* choose ViT-B-32-quickgelu"):
         load_pretrained(build(1), "ViT-B-32", "openai")
 
 
