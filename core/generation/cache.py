@@ -1,0 +1,96 @@
+"""Keys and values kept between tokens: those of a row's own prefix, and those of its picture.
+
+Rows and pictures leave and are reordered by moving only what changes its place; the tensors are allocated once.
+
+Legend: R rows, B pictures, H heads, T positions, S tokens of a picture, E width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class KeyValueCache:
+    """Keys and values of all layers for ``capacity`` entries (rows or pictures) of up to ``length`` positions."""
+
+    def __init__(
+        self, layers: int, capacity: int, heads: int, length: int, width: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        shape = (layers, 2, capacity, heads, length, width)
+        self.store = torch.empty(shape, dtype=dtype, device=device)  # (layers, 2, capacity, H, T, E)
+        self.layers = self._first(capacity)
+
+    @property
+    def nbytes(self) -> int:
+        return self.store.nbytes
+
+    def resize(self, entries: int) -> None:
+        """Look at the first ``entries`` only."""
+        self.layers = self._first(entries)
+
+    def move(self, sources: Sequence[int], used: int) -> None:
+        """Entry i becomes what entry ``sources[i]`` is now, in its first ``used`` positions; repeats are allowed."""
+        moved = [(target, source) for target, source in enumerate(sources) if target != source]
+        if moved:
+            targets, origins = torch.tensor(moved, device=self.store.device).unbind(1)
+            for layer in self.store.flatten(0, 1):  # one layer at a time: little extra memory
+                part = layer[:, :, :used]  # (capacity, H, used, E)
+                part.index_copy_(0, targets, part.index_select(0, origins))
+        self.resize(len(sources))
+
+    def _first(self, entries: int) -> list[tuple[Tensor, Tensor]]:
+        return [(layer[0, :entries], layer[1, :entries]) for layer in self.store]
+
+
+class RowLayout:
+    """Which picture each row belongs to, and how rows are laid out so that a picture's rows share its keys and values.
+
+    Cross-attention takes all queries of a picture in one call. When every picture has equally many rows, in order,
+    that is a view; else the queries are copied into a grid of (pictures, most rows of one).
+    """
+
+    def __init__(self, owners: Sequence[int], pictures: int, device: torch.device) -> None:
+        self.owners = list(owners)
+        self.pictures = pictures
+        counts = [0] * pictures
+        ranks = []
+        for owner in self.owners:
+            ranks.append(counts[owner])
+            counts[owner] += 1
+        self.width = max(counts, default=1)
+        slots = [owner * self.width + rank for owner, rank in zip(self.owners, ranks, strict=True)]
+        in_order = slots == list(range(pictures * self.width))
+        self._slots = None if in_order else torch.tensor(slots, device=device)
+
+    def spread(self, queries: Tensor) -> Tensor:
+        """(R, L, D) to (B, width * L, D): a picture's queries side by side."""
+        _, length, width = queries.shape
+        if self._slots is not None:
+            grid = queries.new_zeros(self.pictures * self.width, length, width)
+            queries = grid.index_copy_(0, self._slots, queries)
+        return queries.reshape(self.pictures, self.width * length, width)
+
+    def gather(self, outputs: Tensor, length: int) -> Tensor:
+        """(B, width * L, D) back to (R, L, D)."""
+        outputs = outputs.reshape(self.pictures * self.width, length, outputs.shape[-1])
+        return outputs if self._slots is None else outputs.index_select(0, self._slots)
+
+
+def settle(sources: Sequence[int]) -> list[int]:
+    """An order of ``sources`` in which as many as possible stand at their own place, so that few have to move.
+
+    Returns a permutation p of range(len(sources)): place i gets ``sources[p[i]]``.
+    """
+    count = len(sources)
+    places: list[int | None] = [None] * count
+    waiting = []
+    for index, source in enumerate(sources):
+        if source < count and places[source] is None:
+            places[source] = index
+        else:
+            waiting.append(index)
+    rest = iter(waiting)
+    return [next(rest) if place is None else place for place in places]

@@ -1,0 +1,75 @@
+"""Matrix products of few rows with large weights, at the speed at which the weights can be read.
+
+Decoding one token multiplies a handful of rows with every weight of the decoder, so its floor is the memory's
+bandwidth. ``F.linear`` on a CPU in float32 calls a general matrix product that reaches a quarter of it for a few rows.
+Here the same product is laid out so that the library picks a better kernel; no weight is copied or repacked.
+
+Legend: R rows, K inputs, N outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_FEW = 128  # more rows are bound by arithmetic: leave them to F.linear
+_VERY_FEW = 4  # up to here the weight times the few columns beats oneDNN, for short rows
+_SHORT = 1024
+
+_Onednn = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def _onednn() -> _Onednn | None:
+    """oneDNN's float32 product on plain weights, where this torch has it and it computes what it should."""
+    if not torch.backends.mkldnn.is_available():
+        return None
+
+    def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], None)
+        return result
+
+    x, weight, bias = torch.eye(3, 4), torch.arange(8.0).view(2, 4), torch.ones(2)
+    try:
+        right = torch.allclose(product(x, weight, bias), F.linear(x, weight, bias))
+    except (AttributeError, RuntimeError, TypeError):  # another torch: the op is not public
+        return None
+    return product if right else None
+
+
+_ONEDNN = _onednn()
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x`` (R, K) times ``weight`` (N, K) transposed, plus ``bias`` (N,): (R, N), contiguous."""
+    rows, inputs = x.shape
+    outputs = weight.shape[0]
+    if not _is_plain(x) or outputs % 2:
+        return F.linear(x, weight, bias)
+    if rows == 1 or (rows <= _VERY_FEW and (inputs <= _SHORT or _ONEDNN is None)):
+        halves = weight.unflatten(0, (2, outputs // 2))  # (2, N/2, K)
+        product = torch.bmm(halves, x.t().expand(2, inputs, rows)).view(outputs, rows).t()  # (R, N)
+        return torch.add(product, bias, out=x.new_empty(rows, outputs)) if bias is not None else product.contiguous()
+    if _ONEDNN is not None:
+        return _ONEDNN(x, weight, bias)
+    return F.linear(x, weight, bias)
+
+
+def project(x: Tensor, matrix: Tensor) -> Tensor:
+    """``x`` (R, K) times ``matrix`` (K, N), as the vocabulary's projection is stored: (R, N)."""
+    rows, inputs = x.shape
+    outputs = matrix.shape[1]
+    if not _is_plain(x):
+        return x @ matrix
+    if rows > 1 and _ONEDNN is not None:
+        return _ONEDNN(x, matrix.t(), None)
+    if outputs % 2:
+        return x @ matrix
+    halves = matrix.unflatten(1, (2, outputs // 2)).transpose(0, 1)  # (2, K, N/2)
+    return torch.bmm(x.expand(2, rows, inputs), halves).transpose(0, 1).reshape(rows, outputs)
+
+
+def _is_plain(x: Tensor) -> bool:
+    return x.shape[0] <= _FEW and x.dtype is torch.float32 and x.device.type == "cpu"
