@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import QSize
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QToolButton, QWidget
 
@@ -23,7 +24,7 @@ class IconButton(QToolButton):
         super().__init__(parent)
         self._icon_name = icon
         self.setCheckable(checkable)
-        self.setAutoRaise(True)
+        self.setIconSize(QSize(18, 18))
         set_role(self, "flat")
         self.set_tip(tip, shortcut)
         if shortcut:

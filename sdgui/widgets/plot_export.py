@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from PySide6.QtCore import QRectF
-from PySide6.QtGui import QImage, QPainter
+from PySide6.QtCore import QByteArray, QRectF
+from PySide6.QtGui import QImage, QImageWriter, QPainter
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
@@ -22,8 +22,9 @@ def save_png(widget: QWidget, path: str, ratio: float = 2.0) -> None:
     image.setDevicePixelRatio(ratio)
     image.fill(theme().color("surface"))
     widget.render(image)
-    if not image.save(path, b"PNG"):
-        raise OSError(f"cannot write the picture {path}: is the folder there, and may you write to it?")
+    writer = QImageWriter(path, QByteArray(b"png"))
+    if not writer.write(image):
+        raise OSError(f"cannot write the picture {path}: {writer.errorString()}")
 
 
 def save_svg(canvas: PlotCanvas, path: str) -> None:

@@ -164,7 +164,7 @@ class PlotGrid(QWidget):
         self.toolbar.log.setChecked(log)
 
     def set_smoothing(self, weight: float) -> None:
-        """0 (none) to 0.999, TensorBoard's meaning; raw curves stay, faint. The few points of a validation are left alone."""
+        """0 (none) to 0.999, TensorBoard's meaning; raw curves stay, faint, and validations as they are."""
         self.toolbar.set_smoothing(weight)
 
     def set_x_mode(self, mode: XMode) -> None:

@@ -18,6 +18,7 @@ QLabel[role="heading"] { font-size: ${heading}pt; font-weight: 600; }
 QLabel[role="title"] { font-weight: 600; }
 QLabel[role="muted"] { color: $muted; }
 QLabel[role="small"] { color: $muted; font-size: ${small}pt; }
+QLabel[role="accent"] { color: $accent_text; }
 QLabel[role="error"] { color: $error; }
 QFrame[role="card"] { background: $surface; border: 1px solid $border; border-radius: 8px; }
 QToolTip { background: $raised; color: $text; border: 1px solid $border; padding: 4px; }

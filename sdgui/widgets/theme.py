@@ -4,7 +4,8 @@ Flow: ``sdgui.__main__`` calls ``apply_theme(app)`` once; every widget asks ``th
 connects to ``theme().changed`` to repaint what it draws itself. Widgets styled by palette and stylesheet follow alone.
 
 Roles of labels are dynamic properties that the stylesheet knows: ``set_role(label, "heading" | "title" | "muted" |
-"small" | "error")``; of buttons: ``"primary"`` (one per place), ``"flat"``, ``"danger"``; of frames: ``"card"``.
+"small" | "error" | "accent")``; of buttons: ``"primary"`` (one per place), ``"flat"``, ``"danger"``; of
+frames: ``"card"``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sdgui.widgets.stylesheet import stylesheet
 SPACE = 8  # px, device independent; every margin and gap is a multiple of it or its half
 
 Scheme = Literal["system", "light", "dark"]
-Role = Literal["heading", "title", "muted", "small", "error", "primary", "flat", "danger", "card"]
+Role = Literal["heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card"]
 
 # state -> icon, colour field of Colors, what a screen reader says. Shapes differ, so colour is never needed.
 _STATES: dict[str, tuple[str, str, str]] = {
@@ -171,8 +172,9 @@ def state_icon(state: str) -> QIcon:
 def set_role(widget: QWidget, role: Role) -> None:
     """Give a label, button or frame a role of the stylesheet; may be changed while shown."""
     widget.setProperty("role", role)
-    widget.style().unpolish(widget)
-    widget.style().polish(widget)
+    if widget.testAttribute(Qt.WidgetAttribute.WA_WState_Polished):  # else it is styled when first shown
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
 
 
 def _state(state: str) -> tuple[str, str, str]:
