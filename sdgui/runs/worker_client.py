@@ -40,7 +40,7 @@ class WorkerClient(QObject):
         self._state = "off"
         application = QCoreApplication.instance()
         if application is not None:
-            application.aboutToQuit.connect(self._kill)
+            application.aboutToQuit.connect(self.close)
 
     @property
     def state(self) -> str:
@@ -162,8 +162,8 @@ class WorkerClient(QObject):
         for number in lost:
             self.failed.emit(number, f"{message} Try again; a new one is started.", details)
 
-    def _kill(self) -> None:
-        """The application ends: leave no process behind. A killed process is gone within milliseconds."""
+    def close(self) -> None:
+        """The window ends: leave no process behind. A killed process is gone within milliseconds."""
         processes = [*self._leaving, *([self._process] if self._process is not None else [])]
         self._process, self._leaving, self._open = None, [], {}
         for process in processes:

@@ -1,0 +1,299 @@
+"""Trainers as programs of their own: started, paused, stopped in view, queued; they outlive the window."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.config import read_config
+from core.events import EventReader, Metrics, RunFinished, RunStarted
+from core.rundir import RunState, RunStatus, process_alive
+from sdgui.runs.launcher import Launcher, LaunchError
+from sdgui.runs.program import environment, start_detached
+from sdgui.runs.stopping import StopStage
+from sdgui.store.records import Experiment, Progress, Run
+from sdgui.store.store import Store
+
+Command = Callable[..., list[str]]
+MakeLauncher = Callable[..., Launcher]
+WAIT_MS = 15000
+
+
+@pytest.fixture
+def make_launcher(qtbot: QtBot, store: Store, command: Command) -> Iterator[MakeLauncher]:
+    made: list[Launcher] = []
+
+    def make(*options: str, **settings: float) -> Launcher:
+        patience = {"asked_seconds": 20.0, "terminated_seconds": 20.0} | settings
+        made.append(Launcher(store, command=command(*options), **patience))
+        return made[-1]
+
+    yield make
+    for launcher in made:
+        launcher.close()
+
+
+def running(run: Run) -> bool:
+    return any(isinstance(event, Metrics) for event in EventReader(run.dir.events).read_all())
+
+
+def finished(run: Run) -> str:
+    ends = [event for event in EventReader(run.dir.events).read_all() if isinstance(event, RunFinished)]
+    return ends[-1].outcome if ends else ""
+
+
+def test_a_launch_freezes_the_definition_and_reports(
+    make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
+) -> None:
+    launcher = make_launcher("--steps", "5")
+    codes: list[tuple[int, int]] = []
+    launcher.ended.connect(lambda run_id, code: codes.append((run_id, code)))
+    run = launcher.launch(experiment.id)
+    assert run.state is RunState.STARTING
+    assert read_config(run.dir.config) == experiment.config
+    qtbot.waitUntil(lambda: codes == [(run.id, 0)], timeout=WAIT_MS)
+    assert finished(run) == "done"
+    assert run.dir.stdout.read_text().strip() == "begins"
+    status = run.dir.read_status()
+    assert status is not None
+    assert status.step == 5, "the trainer's own status stands"
+    assert not process_alive(status)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions are POSIX; Windows is given creation flags")
+def test_a_trainer_has_a_session_of_its_own_and_no_zombie_stays(
+    make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
+) -> None:
+    run = make_launcher("--steps", "4", "--delay", "0.1").launch(experiment.id)
+    status = run.dir.read_status()
+    assert status is not None
+    assert os.getsid(status.pid) == status.pid != os.getsid(0)
+    qtbot.waitUntil(lambda: not psutil.pid_exists(status.pid), timeout=WAIT_MS)
+
+
+def test_the_first_status_names_the_process_and_never_overwrites(store: Store, experiment: Experiment) -> None:
+    run = store.add_run(experiment.id)
+    run.dir.create()
+    run.dir.write_status(RunStatus(pid=1, started=1.0, heartbeat=1.0, doing="a former trainer's"))
+    process = start_detached([sys.executable, "-c", "import time; time.sleep(60)"], run.dir)
+    status = run.dir.read_status()
+    assert status is not None
+    assert (status.pid, status.doing) == (process.pid, "starting")
+    assert process_alive(status)
+    process.kill()
+    process.wait()
+    writer = (
+        "import sys; from core.rundir import *; run = RunDir(sys.argv[1]);"
+        "run.write_status(own_status(step=77)); print('written', flush=True)"
+    )
+    for _ in range(5):  # whoever is first, in the end the trainer's own status stands
+        process = start_detached([sys.executable, "-c", writer, str(run.folder)], run.dir)
+        process.wait()
+        status = run.dir.read_status()
+        assert status is not None
+        assert status.step == 77
+
+
+def test_a_trainer_that_dies_before_its_first_word_is_seen_to_be_dead(
+    store: Store, experiment: Experiment, qtbot: QtBot
+) -> None:
+    launcher = Launcher(store, command=[sys.executable, "-c", "import sys; sys.exit('no such data')"])
+    codes: list[int] = []
+    launcher.ended.connect(lambda run_id, code: codes.append(code))
+    run = launcher.launch(experiment.id)
+    qtbot.waitUntil(lambda: codes == [1], timeout=WAIT_MS)
+    status = run.dir.read_status()
+    assert status is not None
+    assert not process_alive(status)
+    assert run.dir.stderr_end() == "no such data"
+    launcher.close()
+
+
+def test_pause_saves_and_resume_goes_on(make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot) -> None:
+    launcher = make_launcher("--steps", "60", "--delay", "0.02")
+    run = launcher.launch(experiment.id)
+    qtbot.waitUntil(lambda: running(run), timeout=WAIT_MS)
+    launcher.pause(run.id)
+    qtbot.waitUntil(lambda: finished(run) == "paused", timeout=WAIT_MS)
+    launcher_now = make_launcher("--steps", "60", "--delay", "0")
+    qtbot.waitUntil(lambda: not process_alive(run.dir.read_status()), timeout=WAIT_MS)
+    launcher_now.resume(run.id)
+    qtbot.waitUntil(lambda: finished(run) == "done", timeout=WAIT_MS)
+    starts = [event.step for event in EventReader(run.dir.events).read_all() if isinstance(event, RunStarted)]
+    assert len(starts) == 2
+    assert starts[1] > 0
+
+
+def test_a_live_run_is_not_started_twice(make_launcher: MakeLauncher, experiment: Experiment) -> None:
+    launcher = make_launcher("--steps", "500")
+    run = launcher.launch(experiment.id)
+    with pytest.raises(LaunchError, match="alive already"):
+        launcher.resume(run.id)
+
+
+def test_stop_is_asked_first(make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot) -> None:
+    launcher = make_launcher("--steps", "2000")
+    run = launcher.launch(experiment.id)
+    qtbot.waitUntil(lambda: running(run), timeout=WAIT_MS)
+    stages: list[StopStage] = []
+    launcher.stopping.connect(lambda run_id, stopping: stages.append(stopping.stage))
+    assert launcher.stop(run.id).deadline is not None
+    assert launcher.stops()[run.id].stage is StopStage.ASKED
+    qtbot.waitUntil(lambda: not launcher.stops(), timeout=WAIT_MS)
+    assert stages == [StopStage.ASKED, StopStage.ENDED]
+    assert finished(run) == "stopped"
+
+
+def test_stop_escalates_on_a_trainer_that_does_not_listen(
+    make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
+) -> None:
+    launcher = make_launcher("--steps", "5000", "--deaf", asked_seconds=0.1, terminated_seconds=0.1)
+    run = launcher.launch(experiment.id)
+    qtbot.waitUntil(lambda: running(run), timeout=WAIT_MS)
+    stages: list[StopStage] = []
+    launcher.stopping.connect(lambda run_id, stopping: stages.append(stopping.stage))
+    launcher.stop(run.id)
+    qtbot.waitUntil(lambda: not launcher.stops(), timeout=WAIT_MS)
+    wanted = [StopStage.ASKED, StopStage.TERMINATED, StopStage.KILLED, StopStage.ENDED]
+    assert [stage for stage in wanted if stage in stages] == stages
+    assert stages[-1] is StopStage.ENDED
+    if sys.platform != "win32":  # where telling a process to end cannot be ignored
+        assert stages == wanted
+    assert finished(run) == ""
+
+
+def test_stopping_again_goes_to_the_next_stage_at_once(
+    make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
+) -> None:
+    launcher = make_launcher("--steps", "5000", "--deaf")
+    run = launcher.launch(experiment.id)
+    qtbot.waitUntil(lambda: running(run), timeout=WAIT_MS)
+    assert [launcher.stop(run.id).stage for _ in range(2)] == [StopStage.ASKED, StopStage.TERMINATED]
+    launcher.stop(run.id)
+    qtbot.waitUntil(lambda: not launcher.stops(), timeout=WAIT_MS)
+    status = run.dir.read_status()
+    assert status is not None
+    assert not process_alive(status)
+
+
+def test_stop_never_ends_a_stranger_with_the_same_number(
+    make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
+        run = store.add_run(experiment.id)
+        run.dir.create()
+        run.dir.write_status(RunStatus(pid=stranger.pid, started=time.time() - 5000, heartbeat=time.time()))
+        launcher = make_launcher(asked_seconds=0.0, terminated_seconds=0.0)
+        launcher.stop(run.id)
+        qtbot.waitUntil(lambda: not launcher.stops(), timeout=WAIT_MS)
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_launch_that_fails_leaves_nothing_behind(
+    store: Store, experiment: Experiment, qtbot: QtBot, tmp_path: Path
+) -> None:
+    launcher = Launcher(store, command=[str(tmp_path / "no-such-program")])
+    with pytest.raises(LaunchError, match="no-such-program"):
+        launcher.launch(experiment.id)
+    store.runs_folder.rmdir()
+    store.runs_folder.write_text("a file where the folder should be")
+    with pytest.raises(LaunchError, match="cannot write"):
+        launcher.launch(experiment.id)
+    assert store.runs() == []
+    store.runs_folder.unlink()
+    launcher.close()
+
+
+def test_a_definition_with_a_problem_is_not_launched(make_launcher: MakeLauncher, store: Store) -> None:
+    broken = store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
+    with pytest.raises(LaunchError, match=r"optim\.epochs"):
+        make_launcher().launch(broken.id)
+
+
+def test_the_queue_runs_one_after_another(
+    make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
+) -> None:
+    launcher = make_launcher("--steps", "3")
+    started: list[int] = []
+    launcher.launched.connect(started.append)
+    first, second = launcher.enqueue(experiment.id), launcher.enqueue(experiment.id)
+    assert read_config(second.dir.config) == experiment.config, "frozen when it was queued"
+    store.edit_experiment(experiment.id, experiment.config_json.replace('"seed": 0', '"seed": 9'))
+    qtbot.waitUntil(lambda: finished(first) == "done", timeout=WAIT_MS)
+    assert started == [first.id], "the first one is alive until the store hears of its end"
+    store.record(first.id, Progress(state=RunState.DONE, offset=1, ending="done"))
+    qtbot.waitUntil(lambda: finished(second) == "done", timeout=WAIT_MS)
+    assert started == [first.id, second.id]
+    assert store.queue() == []
+
+
+def test_a_run_taken_from_the_queue_is_gone(make_launcher: MakeLauncher, experiment: Experiment, store: Store) -> None:
+    store.add_run(experiment.id)  # alive, as far as the store knows, so that the queue waits
+    launcher = make_launcher()
+    run = launcher.enqueue(experiment.id)
+    launcher.unqueue(run.id)
+    assert not run.folder.exists()
+    assert run.id not in {item.id for item in store.runs()}
+
+
+def test_a_queued_run_that_cannot_start_says_so_and_the_next_one_starts(
+    make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
+) -> None:
+    launcher = make_launcher("--steps", "2")
+    said: list[tuple[int, str]] = []
+    launcher.launch_failed.connect(lambda run_id, message: said.append((run_id, message)))
+    bad, good = launcher.enqueue(experiment.id), launcher.enqueue(experiment.id)
+    bad.dir.stdout.mkdir()
+    qtbot.waitUntil(lambda: finished(good) == "done", timeout=WAIT_MS)
+    assert [run_id for run_id, _ in said] == [bad.id]
+    assert "cannot be written" in said[0][1]
+    assert store.run(bad.id).state is RunState.FAILED
+    assert store.run(bad.id).failure == said[0][1]
+
+
+def test_the_trainer_outlives_the_window(store: Store, experiment: Experiment, command: Command, qtbot: QtBot) -> None:
+    window = textwrap.dedent(
+        f"""
+        import sys, os
+        from pathlib import Path
+        from PySide6.QtCore import QCoreApplication
+        from sdgui.runs.launcher import Launcher
+        from sdgui.store.store import Store
+        application = QCoreApplication([])
+        store = Store.open(Path({str(store.home)!r}))
+        run = Launcher(store, command={command("--steps", "80", "--delay", "0.02")!r}).launch({experiment.id})
+        assert "torch" not in sys.modules
+        print(run.id, flush=True)
+        os.kill(os.getpid(), 9) if hasattr(os, "fork") else os._exit(1)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", window], stdout=subprocess.PIPE, env=environment(), check=False)
+    assert done.returncode != 0
+    run = store.run(int(done.stdout))
+    qtbot.waitUntil(lambda: finished(run) == "done", timeout=WAIT_MS)
+
+
+def test_a_core_package_in_the_current_folder_is_not_mistaken_for_ours(tmp_path: Path) -> None:
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "__init__.py").write_text("raise SystemExit('not ours')")
+    code = "import core.rundir; print('ours')"
+    for base in (dict(os.environ), {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}):
+        found = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment(base),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert found.stdout.strip() == "ours"
