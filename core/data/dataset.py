@@ -99,7 +99,7 @@ class PairDataset:
 
     def all_bad(self) -> list[BadRow]:
         """Bad rows of the source, and those found since."""
-        found = [BadRow(self.rows[row].file, reason) for row, reason in sorted(self.broken.copy().items())]
+        found = [_bad_row(self.rows[row], reason) for row, reason in sorted(self.broken.copy().items())]
         return [*self.bad, *found]
 
     def check(self, max_share: float) -> None:
@@ -127,7 +127,7 @@ def open_dataset(
     decoding = Decoding(max(image_size, round(image_size * config.oversample)), config.max_megapixels)
     cache = _cache(source, decoding, config, progress, log)
     bad = cache.bad if cache is not None else {}
-    source.bad += [BadRow(source.rows[row].where, reason) for row, reason in sorted(bad.items())]
+    source.bad += [_bad_row(source.rows[row], reason) for row, reason in sorted(bad.items())]
     check_bad_share(source.origin, source.bad, total, config.max_bad_share)
     if source.bad and log is not None:
         log(_warning(source, total))
@@ -147,6 +147,11 @@ def _cache(
     if config.cache_mib == 0:
         return None
     return open_cache([row.file for row in source.rows], decoding, config.cache_mib << 20, step, log)
+
+
+def _bad_row(row: Row, reason: str) -> BadRow:
+    """A row whose picture cannot be read; where it stands on a line, the picture is named too."""
+    return BadRow(row.where, f"{row.image.name}: {reason}" if row.line else reason)
 
 
 def _warning(source: Source, total: int) -> str:

@@ -1,0 +1,186 @@
+"""The picture cache: the same pixels, whatever happens to the process, the file, the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.data import cache as cache_module
+from core.data.cache import Decoding, PictureCache, open_cache, prune
+from core.data.pictures import decode
+from tests.core.data.samples import write_picture
+
+DECODING = Decoding(shorter_side=16, max_megapixels=10)
+PLENTY = 1 << 30
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Pictures of many shapes, one of them broken."""
+    made = [str(write_picture(tmp_path / "pictures" / f"{i}.png", i, (20 + 3 * i, 30))) for i in range(9)]
+    Path(made[4]).write_bytes(b"no picture")
+    return made
+
+
+def built(files: list[str]) -> PictureCache:
+    cache = open_cache(files, DECODING, PLENTY)
+    assert cache is not None
+    return cache
+
+
+def same_as_decoded(cache: PictureCache, files: list[str]) -> bool:
+    good = [row for row in range(len(files)) if row not in cache.bad]
+    return len(cache) == len(files) and all(
+        np.array_equal(cache.picture(row), decode(files[row], DECODING.shorter_side, 10)) for row in good
+    )
+
+
+BUILD = """
+import os, sys
+from core.data.cache import Decoding, open_cache
+
+def progress(done, total):
+    if done == int(sys.argv[1]):
+        os._exit(9)
+
+assert open_cache(sys.argv[2:], Decoding(16, 10), 1 << 30, progress) is not None
+"""
+
+
+def building(files: list[str], die_after: int = 0) -> subprocess.Popen[bytes]:
+    """A process that builds the cache of ``files``, and dies in the middle if so told."""
+    return subprocess.Popen([sys.executable, "-c", BUILD, str(die_after), *files])
+
+
+def left(folder: Path, suffix: str) -> list[Path]:
+    return sorted(folder.glob(f"*{suffix}"))
+
+
+def test_it_holds_what_decoding_gives_and_the_reasons_of_bad_ones(files: list[str], own_cache: Path) -> None:
+    cache = built(files)
+    assert same_as_decoded(cache, files)
+    assert list(cache.bad) == [4]
+    assert "not a picture" in cache.bad[4]
+    assert left(own_cache, ".tmp") == []
+
+
+def test_it_is_built_once(files: list[str]) -> None:
+    calls: list[tuple[int, int]] = []
+    open_cache(files, DECODING, PLENTY, lambda done, total: calls.append((done, total)))
+    assert calls == [(i, 9) for i in range(1, 10)]
+    again = open_cache(files, DECODING, PLENTY, lambda done, total: calls.append((done, total)))
+    assert len(calls) == 9
+    assert again is not None
+    assert same_as_decoded(again, files)
+
+
+def test_a_changed_picture_or_another_size_is_decoded_anew(files: list[str], own_cache: Path) -> None:
+    built(files)
+    write_picture(Path(files[4]), 99, (40, 40))
+    fresh = built(files)
+    assert fresh.bad == {}
+    assert same_as_decoded(fresh, files)
+    other = open_cache(files, Decoding(8, 10), PLENTY)
+    assert other is not None
+    assert other.picture(0).shape[0] == 12
+    assert len(left(own_cache, ".pictures")) == 3
+
+
+def test_it_can_be_sent_to_a_loader_process(files: list[str]) -> None:
+    cache = built(files)
+    sent = pickle.dumps(cache)
+    assert len(sent) < 1000
+    assert same_as_decoded(pickle.loads(sent), files)  # our own object, written a line above
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "other", "index"])
+def test_a_damaged_file_is_rebuilt(files: list[str], own_cache: Path, damage: str) -> None:
+    path = built(files).path
+    content = path.read_bytes()
+    path.write_bytes(
+        {
+            "cut": content[: len(content) // 2],
+            "emptied": b"",
+            "other": b"x" * len(content),
+            "index": content[:-60] + bytes([content[-60] ^ 1]) + content[-59:],
+        }[damage]
+    )
+    with pytest.raises(ValueError, match=str(path.name)):
+        PictureCache(path)
+    assert same_as_decoded(built(files), files)
+
+
+def test_what_progress_raises_cancels_and_leaves_nothing(files: list[str], own_cache: Path) -> None:
+    class StopAskedError(OSError):
+        pass
+
+    def progress(done: int, total: int) -> None:
+        if done == 3:
+            raise StopAskedError
+
+    with pytest.raises(StopAskedError):
+        open_cache(files, DECODING, PLENTY, progress)
+    assert list(own_cache.iterdir()) == []
+
+
+def test_a_killed_build_leaves_nothing_wrong(files: list[str], own_cache: Path) -> None:
+    assert building(files, die_after=5).wait() == 9
+    assert len(left(own_cache, ".tmp")) == 1
+    assert left(own_cache, ".pictures") == []
+    assert same_as_decoded(built(files), files)
+    os.utime(left(own_cache, ".tmp")[0], (0, 0))
+    prune(own_cache)
+    assert left(own_cache, ".tmp") == []
+
+
+def test_two_processes_may_build_at_once(files: list[str], own_cache: Path) -> None:
+    builds = [building(files), building(files)]
+    assert [build.wait() for build in builds] == [0, 0]
+    assert same_as_decoded(built(files), files)
+    assert len(left(own_cache, ".pictures")) == 1
+    assert left(own_cache, ".tmp") == []
+
+
+def test_more_than_the_budget_is_not_kept(files: list[str], own_cache: Path) -> None:
+    said: list[str] = []
+    assert open_cache(files, DECODING, 1000, log=said.append) is None
+    assert "data.cache_mib" in said[0]
+    assert not own_cache.exists()
+
+
+def test_a_full_disk_means_streaming(files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache_module.os, "fsync", full)
+    said: list[str] = []
+    assert open_cache(files, DECODING, PLENTY, log=said.append) is None
+    assert "No space left" in said[0]
+    assert list(own_cache.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_means_streaming(files: list[str], own_cache: Path) -> None:
+    own_cache.write_text("a file where the folder should be")
+    said: list[str] = []
+    assert open_cache(files, DECODING, PLENTY, log=said.append) is None
+    assert str(own_cache) in said[0]
+
+
+def test_the_longest_unused_caches_go_first(tmp_path: Path) -> None:
+    for age, name in enumerate(["new", "middle", "old"]):
+        path = tmp_path / f"{name}.pictures"
+        path.write_bytes(b"x" * 100)
+        os.utime(path, (time.time() - 1000 * age, time.time() - 1000 * age))
+    (tmp_path / "unrelated.txt").write_bytes(b"x" * 1000)
+    prune(tmp_path, limit=250)
+    assert {path.stem for path in tmp_path.iterdir()} == {"new", "middle", "unrelated"}
+    prune(tmp_path, keep=tmp_path / "middle.pictures", limit=50)
+    assert {path.stem for path in tmp_path.iterdir()} == {"middle", "unrelated"}

@@ -1,0 +1,256 @@
+"""The data set and its batches: aligned, complete, repeatable, resumable, with any number of processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.config import DataConfig, RunConfig
+from core.data.batch import Batch
+from core.data.dataset import PairDataset, open_dataset
+from core.data.errors import DataError, PictureError
+from core.data.loader import Loader, evaluation_batches, evaluation_texts
+from tests.core.data.samples import CONTEXT, tokenize, write_pairs
+
+SIZE = 16
+
+
+def opened(path: Path, **settings: Any) -> PairDataset:
+    return open_dataset(path, DataConfig(**settings), SIZE, tokenize)
+
+
+def definition(batch_size: int = 4, workers: int = 0, **views: Any) -> RunConfig:
+    return RunConfig.model_validate(
+        {
+            "seed": 3,
+            "data": {"workers": workers, "max_bad_share": 0.3},
+            "teacher": {"kind": "ema"},
+            "views": views or {"student": {"count": 2, "randaugment_ops": 1, "mix": "cutmix"}},
+            "optim": {"batch_size": batch_size, "epochs": 2.5},
+        }
+    )
+
+
+def tensors(batch: Batch) -> list[torch.Tensor]:
+    """Every tensor of a batch, and the numbers of its mixes."""
+    found: list[torch.Tensor] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        found.append(tensor)
+        return tensor
+
+    batch.map(note)
+    mixes = [view.mix for view in batch.student if view.mix]
+    found += [torch.tensor([mix.share, *(mix.box or ())]) for mix in mixes]
+    return found
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+
+
+# The data set
+
+
+@pytest.mark.parametrize("cache_mib", [0, 64])
+def test_pictures_captions_and_labels_stay_together(tmp_path: Path, cache_mib: int) -> None:
+    path = write_pairs(tmp_path, 6, captions=3)
+    bad = tmp_path / "pictures" / "002.png"
+    if cache_mib:
+        bad.write_bytes(b"broken")
+    else:
+        bad.unlink()
+    said: list[str] = []
+    dataset = open_dataset(path, DataConfig(cache_mib=cache_mib, max_bad_share=0.5), SIZE, tokenize, log=said.append)
+    assert dataset.streamed == (cache_mib == 0)
+    assert len(dataset) == 5
+    assert [dataset.path(row).stem for row in range(5)] == ["000", "001", "003", "004", "005"]
+    assert "002.png" in said[-1]
+    assert len(dataset.all_bad()) == 1
+    for row in range(5):
+        number = int(dataset.path(row).stem)
+        assert dataset.labels(row)["kind"] == f"c{number % 4}"
+        assert dataset.picture(row).shape == (3, 20, 24)  # 16 x 1.25
+        assert [text.split()[1] for text in dataset.captions_of(row)] == [str(number)] * 3
+        span = dataset.caption_span(row)
+        assert tuple(dataset.captions[i] for i in span) == dataset.captions_of(row)
+        assert (dataset.caption_rows[list(span)] == row).all()
+        expected = tokenize(dataset.captions_of(row))
+        assert torch.equal(dataset.tokens[list(span)].long(), expected[:, : dataset.tokens.shape[1]])
+    assert dataset.tokens.dtype == torch.int32
+    assert dataset.tokens.shape[1] == 6 < CONTEXT  # the longest caption has six words
+
+
+def test_cached_and_streamed_pictures_are_the_same(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path, 4, size=(40, 60))
+    cached, streamed = opened(path), opened(path, cache_mib=0)
+    assert all(torch.equal(cached.picture(row), streamed.picture(row)) for row in range(4))
+
+
+def test_too_many_bad_rows_stop_with_the_list(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path, 10)
+    (tmp_path / "pictures" / "003.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"1 of the 10 rows") as caught:
+        opened(path)
+    assert f"{path}, line 5: 003.png: it is not a picture" in str(caught.value)
+    assert len(opened(path, max_bad_share=0.1)) == 9
+
+
+def test_progress_is_told_and_may_cancel(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path, 5)
+    seen: list[str] = []
+    open_dataset(path, DataConfig(), SIZE, tokenize, progress=lambda doing, done, total: seen.append(doing))
+    assert seen == ["decoding pictures"] * 5 + ["tokenising captions"]
+
+    def stop(doing: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_dataset(path, DataConfig(), SIZE, tokenize, progress=stop)
+
+
+# Batches
+
+
+def test_a_batch_is_what_the_definition_asks_for(tmp_path: Path) -> None:
+    dataset = opened(write_pairs(tmp_path, 10, captions=2))
+    loader = Loader(dataset, definition(), SIZE)
+    assert (loader.steps_per_epoch, loader.total_steps) == (2, 5)
+    batch = next(loader.batches(0, 1))
+    assert batch.clean.images.shape == (4, 3, SIZE, SIZE)
+    assert batch.clean.mix is None
+    assert len(batch.student) == 2
+    assert all(view.mix is not None and view.mix.box is not None for view in batch.student)
+    assert batch.teacher is not None
+    views = [batch.clean, *batch.student, batch.teacher]
+    assert not any(torch.equal(a.images, b.images) for i, a in enumerate(views) for b in views[:i])
+    for row, tokens in zip(batch.rows.tolist(), batch.texts, strict=True):
+        own = tokenize(dataset.captions_of(row))[:, : batch.texts.shape[1]]
+        assert (own == tokens).all(1).any()
+    assert batch.texts.dtype == torch.int64
+    assert (batch.texts[:, -1] != 0).any()
+
+
+def test_no_teacher_view_without_a_teacher_or_when_it_sees_the_clean_one(tmp_path: Path) -> None:
+    dataset = opened(write_pairs(tmp_path, 4))
+    shared = definition(teacher={"count": 0})
+    none = shared.model_copy(
+        update={"teacher": shared.teacher.model_copy(update={"kind": "none"}), "views": definition().views}
+    )
+    for config in (shared, none):
+        assert next(Loader(dataset, config, SIZE).batches(0, 1)).teacher is None
+
+
+def test_an_epoch_shows_each_row_once_in_an_order_of_its_own(tmp_path: Path) -> None:
+    dataset = opened(write_pairs(tmp_path, 8))
+    loader = Loader(dataset, definition(), SIZE)
+    rows = [batch.rows.tolist() for batch in loader.batches(0, 6)]
+    epochs = [rows[0] + rows[1], rows[2] + rows[3], rows[4] + rows[5]]
+    assert all(sorted(epoch) == list(range(8)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("cache_mib", [0, 64])
+def test_the_stream_is_the_same_from_any_step_with_any_workers(tmp_path: Path, workers: int, cache_mib: int) -> None:
+    dataset = opened(write_pairs(tmp_path, 9, captions=2), cache_mib=cache_mib)
+    whole = list(Loader(dataset, definition(), SIZE).batches(0, 5))
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    resumed = list(Loader(dataset, definition(workers=workers), SIZE).batches(3, 5))
+    assert torch.equal(before, torch.get_rng_state())
+    assert len(resumed) == 2
+    assert all(same(one, other) for one, other in zip(whole[3:], resumed, strict=True))
+
+
+def test_another_seed_gives_other_batches(tmp_path: Path) -> None:
+    dataset = opened(write_pairs(tmp_path, 8))
+    one = next(Loader(dataset, definition(), SIZE).batches(0, 1))
+    other = next(Loader(dataset, definition().model_copy(update={"seed": 4}), SIZE).batches(0, 1))
+    assert not same(one, other)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_closing_early_ends_cleanly(tmp_path: Path, workers: int) -> None:
+    dataset = opened(write_pairs(tmp_path, 9))
+    stream = Loader(dataset, definition(workers=workers), SIZE).batches(0, 5)
+    next(stream)
+    stream.close()
+    assert list(Loader(dataset, definition(workers=workers), SIZE).batches(5, 5)) == []
+
+
+def test_captions_of_a_picture_take_turns(tmp_path: Path) -> None:
+    dataset = opened(write_pairs(tmp_path, 4, captions=3))
+    loader = Loader(dataset, definition(), SIZE)
+    drawn = {tuple(tokens.tolist()) for batch in loader.batches(0, 30) for tokens in batch.texts[:, :4]}
+    assert len(drawn) == 12
+
+
+def test_a_batch_larger_than_the_data_names_both(tmp_path: Path) -> None:
+    dataset = opened(write_pairs(tmp_path, 4))
+    with pytest.raises(DataError, match=r"batch size 5 .* 4 pairs"):
+        Loader(dataset, definition(batch_size=5), SIZE)
+
+
+def test_a_run_has_at_least_one_step(tmp_path: Path) -> None:
+    config = definition()
+    short = config.model_copy(update={"optim": config.optim.model_copy(update={"epochs": 0.01})})
+    assert Loader(opened(write_pairs(tmp_path, 4)), short, SIZE).total_steps == 1
+
+
+# Streaming over pictures that prove broken
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_streamed_broken_picture_is_replaced_by_another_pair(tmp_path: Path, workers: int) -> None:
+    path = write_pairs(tmp_path, 8)
+    dataset = opened(path, cache_mib=0)
+    (tmp_path / "pictures" / "003.png").write_bytes(b"broken")
+    said: list[str] = []
+    loader = Loader(dataset, definition(workers=workers), SIZE, said.append)
+    rows = [row for batch in loader.batches(0, 4) for row in batch.rows.tolist()]
+    assert sorted(rows[:8]) == [0, 1, 2, 4, 4, 5, 6, 7]
+    assert len(said) == 1
+    assert "003.png" in said[0]
+    assert [row.where for row in dataset.all_bad()] == [f"{path}, line 5"]
+    fresh = opened(path, cache_mib=0)
+    again = [row for batch in Loader(fresh, definition(), SIZE).batches(2, 4) for row in batch.rows.tolist()]
+    assert again == rows[8:]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("broken", [3, 8])
+def test_too_many_broken_while_streaming_stop_with_the_list(tmp_path: Path, workers: int, broken: int) -> None:
+    dataset = opened(write_pairs(tmp_path, 8), cache_mib=0)
+    for i in range(broken):
+        (tmp_path / "pictures" / f"{i:03}.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"000\.png: it is not a picture"):
+        list(Loader(dataset, definition(workers=workers), SIZE).batches(0, 6))
+
+
+# Evaluation
+
+
+def test_evaluation_sees_every_picture_once_in_order(tmp_path: Path) -> None:
+    dataset = opened(write_pairs(tmp_path, 7, captions=2))
+    batches = list(evaluation_batches(dataset, SIZE, 3))
+    assert [rows.tolist() for rows, _ in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert all(images.shape == (len(rows), 3, SIZE, SIZE) and images.dtype == torch.uint8 for rows, images in batches)
+    tokens, targets = evaluation_texts(dataset, torch.cat([rows for rows, _ in batches]))
+    assert torch.equal(targets, dataset.caption_rows)
+    assert torch.equal(tokens, dataset.tokens.long())
+
+
+def test_evaluation_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
+    dataset = opened(write_pairs(tmp_path, 5, captions=2), cache_mib=0)
+    (tmp_path / "pictures" / "001.png").write_bytes(b"broken")
+    with pytest.raises(PictureError):
+        dataset.picture(1)
+    rows = torch.cat([rows for rows, _ in evaluation_batches(dataset, SIZE, 2)])
+    assert rows.tolist() == [0, 2, 3, 4]
+    tokens, targets = evaluation_texts(dataset, rows)
+    assert targets.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert torch.equal(tokens[2:4], dataset.tokens[4:6].long())
