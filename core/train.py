@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 
 import torch
@@ -194,16 +194,16 @@ class Loop:
             )
         )
         began = time.perf_counter()
-        for batch in self.parts.loader.batches(self.step, self.total_steps):
-            self.look_at_control()
-            values = self.train_step(batch)
-            now = time.perf_counter()
-            values["train/pairs_per_s"] = len(batch.rows) / (now - began)
-            if self.step % self.config.runtime.log_every == 0 or self.step == self.total_steps:
-                self.events.write(Metrics(step=self.step, values=values))
-            self.heartbeat.update("training", self.step, self.total_steps, f"loss {values['train/loss']:.3f}")
-            self._validate_and_save()
-            began = time.perf_counter()
+        with closing(self.parts.loader.batches(self.step, self.total_steps)) as batches:
+            for batch in batches:
+                self.look_at_control()
+                values = self.train_step(batch)
+                values["train/pairs_per_s"] = len(batch.rows) / (time.perf_counter() - began)
+                if self.step % self.config.runtime.log_every == 0 or self.step == self.total_steps:
+                    self.events.write(Metrics(step=self.step, values=values))
+                self.heartbeat.update("training", self.step, self.total_steps, f"loss {values['train/loss']:.3f}")
+                self._validate_and_save()
+                began = time.perf_counter()
         self._test()
 
     def train_step(self, batch: Batch) -> dict[str, float]:
