@@ -63,6 +63,7 @@ class ConfigForm(QWidget):
         self._build()
         self._connect()
         self.set_config(RunConfig())
+        self._list.setCurrentRow(0)
 
     def _build(self) -> None:
         self._search.setPlaceholderText("Search settings")

@@ -1,59 +1,288 @@
-"""Virtual grid of pictures. (Signatures; being filled in.)"""
+"""Virtual grid of pictures with caption, score, rank and mark: zoom, preview, select, copy, drag out, open in folder.
+
+Flow: a panel calls ``set_items``; only cells in view are laid out and read. Two galleries may be ``link``-ed, so that
+student and teacher scroll, zoom and select together.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QEvent, QItemSelection, QItemSelectionModel, QModelIndex, QObject, QPoint, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLabel, QListView, QSlider, QVBoxLayout, QWidget
 
+from sdgui.widgets.gallery_delegate import GalleryDelegate
+from sdgui.widgets.gallery_menu import copy_paths, gallery_menu
+from sdgui.widgets.gallery_model import GalleryItem, GalleryModel
+from sdgui.widgets.picture_preview import PicturePreview
+from sdgui.widgets.theme import SPACE, set_role, theme
+from sdgui.widgets.thumbnails import Thumbnails
 
-@dataclass(frozen=True)
-class GalleryItem:
-    """One picture; ``score`` and ``rank`` (from 1) where there are any; ``correct``: the true one (None: no such idea)."""
+__all__ = ["Gallery", "GalleryItem"]
 
-    path: Path
-    caption: str = ""
-    score: float | None = None
-    rank: int | None = None
-    correct: bool | None = None
-    detail: str = ""  # further lines of the tooltip
+_SMALLEST, _LARGEST = 64, 512
 
 
 class Gallery(QWidget):
-    """Thumbnails with caption, score, rank and mark; loads what is visible first, off the window's thread."""
+    """Thumbnails; loads what is visible first, off the window's thread.
+
+    Keys: Space previews, Ctrl+C copies the paths, Ctrl+plus, Ctrl+minus and Ctrl+wheel zoom, Enter activates.
+    """
 
     current_changed = Signal(int)  # index, -1 for none
     selection_changed = Signal(list)  # indices, ascending
     activated = Signal(int)  # Enter or double click
-    scrolled = Signal(float)  # share of the way down, 0 to 1
+    scrolled = Signal(float)  # share of the way down, 0 to 1, by the user's hand
     thumbnail_size_changed = Signal(int)
 
     def __init__(self, cache_dir: Path | None = None, empty_text: str = "", parent: QWidget | None = None) -> None:
+        """``cache_dir``: where thumbnails are kept on disk; None keeps them in memory only."""
         super().__init__(parent)
+        self._quiet = False
+        self._preview: PicturePreview | None = None
+        self.thumbnails = Thumbnails(cache_dir, parent=self)
+        self.model = GalleryModel(self.thumbnails, self)
+        self.view = QListView()
+        self._delegate = GalleryDelegate(self.model, self)
+        self._slider = QSlider(Qt.Orientation.Horizontal)
+        self._count = QLabel()
+        self._empty = QLabel(empty_text, self.view)
+        self._tidy = QTimer(self)
+        self._tidy.setSingleShot(True)
+        self._tidy.setInterval(100)
+        self._tidy.timeout.connect(self._drop_stale)
+        self._build()
+        self._connect()
+        self.set_thumbnail_size(128)
+        self._tell()
 
-    def set_items(self, items: list[GalleryItem]) -> None: ...
+    def _build(self) -> None:
+        view = self.view
+        view.setViewMode(QListView.ViewMode.IconMode)
+        view.setUniformItemSizes(True)
+        view.setLayoutMode(QListView.LayoutMode.Batched)
+        view.setBatchSize(500)
+        view.setResizeMode(QListView.ResizeMode.Adjust)
+        view.setMovement(QListView.Movement.Static)
+        view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        view.setDragEnabled(True)
+        view.setDragDropMode(QAbstractItemView.DragDropMode.DragOnly)
+        view.setMouseTracking(True)
+        view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        view.setItemDelegate(self._delegate)
+        view.setModel(self.model)
+        view.setAccessibleName("Pictures")
+        set_role(self._empty, "muted")
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty.setWordWrap(True)
+        self._empty.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        set_role(self._count, "small")
+        self._slider.setRange(_SMALLEST, _LARGEST)
+        self._slider.setSingleStep(16)
+        self._slider.setFixedWidth(14 * SPACE)
+        self._slider.setToolTip("Size of the pictures (Ctrl+wheel)")
+        self._slider.setAccessibleName("Size of the pictures")
+        foot = QHBoxLayout()
+        foot.addWidget(self._count, 1)
+        foot.addWidget(self._slider)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACE // 2)
+        layout.addWidget(view, 1)
+        layout.addLayout(foot)
+
+    def _connect(self) -> None:
+        selection = self.view.selectionModel()
+        selection.currentChanged.connect(self._current_changed)
+        selection.selectionChanged.connect(self._selection_changed)
+        self.view.doubleClicked.connect(lambda index: self.activated.emit(index.row()))
+        self.view.customContextMenuRequested.connect(self._menu)
+        self.view.verticalScrollBar().valueChanged.connect(self._scrolled)
+        self.view.installEventFilter(self)
+        self.view.viewport().installEventFilter(self)
+        self._slider.valueChanged.connect(self._slid)
+        theme().changed.connect(self.view.viewport().update)
+
+    # --- items
+
+    def set_items(self, items: list[GalleryItem]) -> None:
+        """Replace everything; the selection is gone, the place at the top."""
+        self.model.set_items(items)
+        self.view.scrollToTop()
+        self._tidy.start()
+        self._tell()
+        self.current_changed.emit(-1)
+        self.selection_changed.emit([])
+
     def items(self) -> list[GalleryItem]:
-        raise NotImplementedError
+        """All items, in order."""
+        return self.model.items()
+
+    def set_empty_text(self, text: str) -> None:
+        """What stands in the middle while there are no items."""
+        self._empty.setText(text)
 
     def current(self) -> int:
-        raise NotImplementedError
+        """Index that has the focus, -1 for none."""
+        return self.view.currentIndex().row()
 
-    def set_current(self, index: int) -> None: ...
+    def set_current(self, index: int) -> None:
+        """Focus and select one item, without signals; -1 for none."""
+        self._quiet = True
+        if 0 <= index < self.model.rowCount():
+            self.view.setCurrentIndex(self.model.index(index))
+        else:
+            self.view.clearSelection()
+            self.view.setCurrentIndex(QModelIndex())
+        self._quiet = False
+
     def selected(self) -> list[int]:
-        raise NotImplementedError
+        """Indices of the selected items, ascending."""
+        return sorted(index.row() for index in self.view.selectedIndexes())
 
-    def set_selected(self, indices: list[int]) -> None: ...
+    def set_selected(self, indices: list[int]) -> None:
+        """Select these items, without signals; indices that there are none of are left out."""
+        selection = QItemSelection()
+        for i in indices:
+            if 0 <= i < self.model.rowCount():
+                selection.select(self.model.index(i), self.model.index(i))
+        self._quiet = True
+        self.view.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
+        self._quiet = False
+        self._tell()
+
+    def selected_items(self) -> list[GalleryItem]:
+        """The selected items, in order."""
+        return [self.model.item(i) for i in self.selected()]
+
+    # --- view
+
     def scroll_to_share(self, share: float) -> None:
         """Slot for another gallery's ``scrolled``; does not echo."""
+        bar = self.view.verticalScrollBar()
+        self._quiet = True
+        bar.setValue(round(share * bar.maximum()))
+        self._quiet = False
 
     def set_thumbnail_size(self, size: int) -> None:
         """64 to 512 px; does not echo."""
+        self._quiet = True
+        self._slider.setValue(size)
+        self._slid(self._slider.value())
+        self._quiet = False
+
+    def thumbnail_size(self) -> int:
+        """Size of the pictures, in px."""
+        return self._slider.value()
+
+    def link(self, other: Gallery) -> None:
+        """Scroll, zoom and select together with ``other``, both ways."""
+        for one, two in ((self, other), (other, self)):
+            one.scrolled.connect(two.scroll_to_share)
+            one.thumbnail_size_changed.connect(two.set_thumbnail_size)
+            one.current_changed.connect(two.set_current)
+            one.selection_changed.connect(two.set_selected)
 
     def preview(self, index: int) -> None:
         """Show the picture large, as Space does."""
+        if not 0 <= index < self.model.rowCount():
+            return
+        if self._preview is None:
+            self._preview = PicturePreview(self.window())
+            self._preview.stepped.connect(lambda step: self._step(step))
+            self._preview.closed.connect(self.view.setFocus)
+        item = self.model.item(index)
+        thumbnail = self.model.thumbnail(index)
+        self._preview.show_picture(item.path, item.caption, thumbnail.image if thumbnail else None)
 
-    def set_empty_text(self, text: str) -> None: ...
-    def link(self, other: Gallery) -> None:
-        """Scroll, zoom and select together with ``other``, both ways."""
+    def close_threads(self) -> None:
+        """Wait for pictures being read; call it before the application ends."""
+        self.thumbnails.close()
+
+    # --- inside
+
+    def _step(self, step: int) -> None:
+        index = min(max(self.current() + step, 0), self.model.rowCount() - 1)
+        self.view.setCurrentIndex(self.model.index(index))
+        self.preview(index)
+
+    def _current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
+        if not self._quiet:
+            self.current_changed.emit(current.row())
+
+    def _selection_changed(self, *_: object) -> None:
+        self._tell()
+        if not self._quiet:
+            self.selection_changed.emit(self.selected())
+
+    def _scrolled(self, value: int) -> None:
+        self._tidy.start()
+        maximum = self.view.verticalScrollBar().maximum()
+        if not self._quiet and maximum > 0:
+            self.scrolled.emit(value / maximum)
+
+    def _slid(self, size: int) -> None:
+        self._delegate.side = size
+        self.view.setGridSize(self._delegate.cell())
+        current = self.view.currentIndex()
+        if current.isValid():
+            self.view.scrollTo(current)
+        if not self._quiet:
+            self.thumbnail_size_changed.emit(size)
+
+    def _tell(self) -> None:
+        count, chosen = self.model.rowCount(), len(self.view.selectedIndexes())
+        self._count.setText(f"{count} pictures" + (f", {chosen} selected" if chosen > 1 else "") if count else "")
+        self._empty.setVisible(count == 0)
+
+    def visible_rows(self) -> range:
+        """Rows in view, with a row of cells of margin on both sides."""
+        area = self.view.viewport().rect()
+        grid = self.view.gridSize()
+        columns = max(1, area.width() // max(1, grid.width()))
+        top = self.view.verticalScrollBar().value()
+        first = max(0, top // max(1, grid.height()) - 1) * columns
+        last = ((top + area.height()) // max(1, grid.height()) + 2) * columns
+        return range(first, min(last, self.model.rowCount()))
+
+    def _drop_stale(self) -> None:
+        self.thumbnails.keep_only(self.model.item(row).path for row in self.visible_rows())
+
+    def _menu(self, point: QPoint) -> None:
+        index = self.view.indexAt(point)
+        if index.isValid():
+            if index.row() not in self.selected():
+                self.view.setCurrentIndex(index)
+            menu = gallery_menu(self, self.selected_items(), lambda: self.preview(index.row()))
+            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            menu.popup(self.view.viewport().mapToGlobal(point))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Space, Enter, copying and zooming, before the list takes them for its own."""
+        if isinstance(event, QWheelEvent) and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self._slider.setValue(self._slider.value() + (16 if event.angleDelta().y() > 0 else -16))
+            return True
+        if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent) and watched is self.view:
+            return self._key(event)
+        return super().eventFilter(watched, event)
+
+    def _key(self, event: QKeyEvent) -> bool:
+        if event.key() == Qt.Key.Key_Space:
+            self.preview(self.current())
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.current() >= 0:
+            self.activated.emit(self.current())
+        elif event.matches(QKeySequence.StandardKey.Copy):
+            copy_paths(self.selected_items())
+        elif event.matches(QKeySequence.StandardKey.ZoomIn):
+            self._slider.setValue(self._slider.value() + 16)
+        elif event.matches(QKeySequence.StandardKey.ZoomOut):
+            self._slider.setValue(self._slider.value() - 16)
+        else:
+            return False
+        return True
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._empty.setGeometry(self.view.rect().adjusted(4 * SPACE, SPACE, -4 * SPACE, -SPACE))

@@ -59,6 +59,7 @@ class MessageBar(QFrame):
         self._close.clicked.connect(self._dismiss)
         row = QHBoxLayout()
         row.setSpacing(SPACE)
+        self._icon.setContentsMargins(0, SPACE // 2, 0, 0)  # in line with the buttons' text
         row.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
         row.addWidget(self._text, 1)
         for widget in (self._action, self._fold, self._copy, self._close):

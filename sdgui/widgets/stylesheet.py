@@ -48,6 +48,7 @@ QPushButton[role="flat"] { color: $accent_text; padding: 4px 8px; }
 QPushButton[role="flat"]:hover, QToolButton[role="flat"]:hover { background: $raised; }
 QPushButton[role="flat"]:focus, QToolButton[role="flat"]:focus { border-color: $accent; }
 QPushButton[role="flat"]:disabled { color: $strong_border; }
+QToolButton[role="flat"] { max-height: 20px; }
 QToolButton[role="flat"]:checked { background: $selection; border-color: transparent; }
 QToolButton::menu-indicator { image: none; }
 """)

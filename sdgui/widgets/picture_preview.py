@@ -1,0 +1,128 @@
+"""A picture, large: fits the window, wheel zooms, drag pans, arrows go to the neighbours, Space or Esc closes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QThreadPool, Signal
+from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+from PySide6.QtWidgets import QWidget
+
+from sdgui.widgets.theme import SPACE, theme
+from sdgui.widgets.thumbnails import read_picture
+
+_ROOM = QSize(4096, 4096)  # decoded at most at this size
+
+
+class PicturePreview(QWidget):
+    """Covers its parent window. ``stepped(-1 | 1)`` asks for a neighbour; ``closed`` when it is put away."""
+
+    stepped = Signal(int)
+    closed = Signal()
+    _read = Signal(str, object, str)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._covered = parent
+        self._path = Path()
+        self._caption = ""
+        self._image: QImage | None = None
+        self._reason = ""
+        self._zoom = 1.0  # times the fitting size
+        self._offset = QPointF()
+        self._grabbed: QPointF | None = None
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._read.connect(self._arrived, Qt.ConnectionType.QueuedConnection)
+        self.hide()
+
+    def show_picture(self, path: Path, caption: str, thumbnail: QImage | None) -> None:
+        """Show ``path``; the ``thumbnail`` stands in until the picture is read."""
+        self._path, self._caption, self._image, self._reason = path, caption, thumbnail, ""
+        self._zoom, self._offset = 1.0, QPointF()
+        self.setAccessibleName(f"Preview: {caption or path.name}")
+        self.setGeometry(self._covered.rect())
+        self.show()
+        self.raise_()
+        self.setFocus()
+        self.update()
+        QThreadPool.globalInstance().start(lambda: self._read.emit(str(path), *read_picture(path, _ROOM)))
+
+    def fit(self) -> QRectF:
+        """Where the picture is drawn now."""
+        if self._image is None:
+            return QRectF()
+        room = QRectF(self.rect()).adjusted(4 * SPACE, 4 * SPACE, -4 * SPACE, -8 * SPACE)
+        size = self._image.size().scaled(room.size().toSize(), Qt.AspectRatioMode.KeepAspectRatio) * self._zoom
+        box = QRectF(0, 0, size.width(), size.height())
+        box.moveCenter(room.center() + self._offset)
+        return box
+
+    def _arrived(self, path: str, image: QImage | None, reason: str) -> None:
+        if path == str(self._path):
+            self._image, self._reason = (image, "") if image is not None else (None, reason)
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        ground = theme().color("window")
+        ground.setAlphaF(0.94)
+        painter.fillRect(self.rect(), ground)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self._zoom < 8)
+        box = self.fit()
+        if self._image is not None:
+            if self._image.hasAlphaChannel():
+                painter.fillRect(box, Qt.GlobalColor.white)
+            painter.drawImage(box, self._image)
+        foot = self.rect().adjusted(4 * SPACE, self.height() - 6 * SPACE, -4 * SPACE, -SPACE)
+        text = self._reason or self._caption or self._path.name
+        painter.setPen(theme().color("error" if self._reason else "text"))
+        painter.drawText(foot, int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), text)
+        painter.end()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = event.key()
+        if key in (Qt.Key.Key_Escape, Qt.Key.Key_Space):
+            self.close_it()
+        elif key in (Qt.Key.Key_Left, Qt.Key.Key_Up):
+            self.stepped.emit(-1)
+        elif key in (Qt.Key.Key_Right, Qt.Key.Key_Down):
+            self.stepped.emit(1)
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self._zoom_at(QPointF(self.rect().center()), 1.25)
+        elif key == Qt.Key.Key_Minus:
+            self._zoom_at(QPointF(self.rect().center()), 0.8)
+        else:
+            super().keyPressEvent(event)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        self._zoom_at(event.position(), 1.2 ** (event.angleDelta().y() / 120))
+        event.accept()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if self.fit().contains(event.position()):
+            self._grabbed = event.position() - self._offset
+        else:
+            self.close_it()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._grabbed is not None:
+            self._offset = event.position() - self._grabbed
+            self.update()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self._grabbed = None
+
+    def close_it(self) -> None:
+        """Put it away."""
+        self.hide()
+        self._image = None
+        self.closed.emit()
+
+    def _zoom_at(self, point: QPointF, factor: float) -> None:
+        zoom = min(40.0, max(1.0, self._zoom * factor))
+        center = self.fit().center()
+        self._offset += (point - center) * (1 - zoom / self._zoom)
+        self._zoom = zoom
+        if zoom == 1.0:
+            self._offset = QPointF()
+        self.update()
