@@ -17,25 +17,25 @@ _ABBREVIATIONS = (
 # What the tokenizer writes in place of a sign, before splitting.
 _SIGNS = str.maketrans(
     {
-        "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": " -- ", "\u2014": " -- ",
-        "\u2026": " ... ", "\u20ac": "$", "\u00a3": " # ", "\u00a0": " ", "(": " -lrb- ", ")": " -rrb- ", "[": " -lsb- ", "]": " -rsb- ",
-        "{": " -lcb- ", "}": " -rcb- ",
-        "\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4", "\u00a2": " cents ", "\u00ad": None,
+        "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " ", "\u00ad": None,
+        "\u2013": " -- ", "\u2014": " -- ", "\u2026": " ... ",
+        "\u20ac": "$", "\u00a3": " # ", "\u00a2": " cents ", "\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4",
+        "(": " -lrb- ", ")": " -rrb- ", "[": " -lsb- ", "]": " -rsb- ", "{": " -lcb- ", "}": " -rcb- ",
     }
 )  # fmt: skip
 _TOKEN = re.compile(
     rf"""
       https?://\S+ | [\w.+-]+@[\w-]+(?:\.[\w-]+)+             # addresses
     | -[lr][rsc]b-                                            # brackets
-    | (?:{_ABBREVIATIONS})\.(?!\w)                  # abbreviations
+    | (?:{_ABBREVIATIONS})\.(?!\w)                             # abbreviations
     | (?:[^\W\d_]\.)+(?!\w) | ph\.d\. | no\.(?=\s*\d)         # a.m., u.s.
     | (?<!\S)[+-]\d+(?:[.,]\d+)* | \d+(?:[.,:/]\d+)+(?:-\w+)*  # -5 3,000 5.00 9:30 10/12
     | [#@][^\W\d]\w* | </?\w+>                                # tags
     | c\+\+ | at&t
     | '(?:n|em|til|cause)\b'? | '\d0s | ol'(?!\w)             # rock 'n' roll
-    | '(?:s|m|re|ve|ll|d)\b | 't(?=is\b|was\b)               # a contraction's end by itself
+    | '(?:s|m|re|ve|ll|d)\b | 't(?=is\b|was\b)                # a contraction's end by itself
     | \w+(?:[-/'.]\w+)*                                       # words, with what holds them together
-    | [?!]+ | \.+ | -+ | [',"`:;]+                            # punctuation
+    | [?!]+ | \.+ | -+ | '' | ``                              # punctuation
     | \S                                                      # any other sign by itself
     """,
     re.VERBOSE,

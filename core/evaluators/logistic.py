@@ -9,7 +9,6 @@ Legend: N rows, D features, K classes.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,17 +106,14 @@ def fit_logistic(
     y: Integers,
     C: float,
     settings: ProbeSettings = DEFAULT_SETTINGS,
-    start: LogisticRegression | None = None,
     progress: Progress = no_progress,
 ) -> LogisticRegression:
-    """Logistic regression on ``x`` (N, D) as it is, from zero or from the solution of another fit on the same rows.
+    """Logistic regression on ``x`` (N, D) as it is. Not converging in time is no error; `converged` tells.
 
-    Not converging within the iterations is no error; `converged` tells.
+    Always from zero, never from the solution of another C: scikit-learn's tolerance is for the gradient averaged over
+    rows, which is so wide with many rows that a fit begun near by ends at once, and would only repeat its neighbour.
     """
-    if start is None:
-        model = LogisticRegression(C=C, max_iter=settings.max_iterations, tol=settings.tolerance)
-    else:
-        model = copy.deepcopy(start).set_params(C=C, warm_start=True)
+    model = LogisticRegression(C=C, max_iter=settings.max_iterations, tol=settings.tolerance)
     if hasattr(model, "set_callbacks"):
         model.set_callbacks(IterationWatch(progress, settings.max_iterations))
     progress(0.0, "fitting")

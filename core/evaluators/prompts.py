@@ -7,19 +7,18 @@ same); empty lines and lines that begin with ``#`` are skipped. The bundled sets
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 from core.evaluators.inputs import EvaluationError
 from core.evaluators.labels import prompt_name
 
 DEFAULT_TEMPLATES = "photo"
+FOLDER = Path(__file__).resolve().parents[2] / "resources" / "prompts"  # beside the packages, installed or not
 
 
 def bundled_templates() -> list[str]:
     """Names of the sets that come with the program."""
-    folder = resources.files("resources") / "prompts"
-    return sorted(item.name.removesuffix(".txt") for item in folder.iterdir() if item.name.endswith(".txt"))
+    return sorted(file.stem for file in FOLDER.glob("*.txt"))
 
 
 def load_templates(source: str | Path) -> tuple[str, ...]:
@@ -27,10 +26,7 @@ def load_templates(source: str | Path) -> tuple[str, ...]:
 
     Raises EvaluationError for an unknown name, a file that cannot be read, and a line without a place for the class.
     """
-    if isinstance(source, str) and source in bundled_templates():
-        text = (resources.files("resources") / "prompts" / f"{source}.txt").read_text(encoding="utf-8")
-    else:
-        text = _read(Path(source))
+    text = _read(FOLDER / f"{source}.txt" if source in bundled_templates() else Path(source))
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
     used = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not used:
