@@ -146,6 +146,12 @@ class PlotGrid(QWidget):
         """Ids of the plots, in the order they stand."""
         return [chart.id for chart in ordered(card.chart for card in self._cards.values())]
 
+    def points(self, key: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and raw values held of a run's metric; both empty when there are none."""
+        card = self._cards.get(chart_of(metric).id)
+        one = card.series.get(f"{key}\n{role_of(metric)}") if card is not None else None
+        return (one.steps, one.values) if one is not None else (np.empty(0), np.empty(0))
+
     def set_run_visible(self, key: str, visible: bool) -> None:
         """Show or hide a run in all plots; the legend keeps it."""
         name, color, _ = self._runs[key]
