@@ -64,12 +64,20 @@ def make_application() -> QApplication:
     return app
 
 
-def make_services(home: Path) -> Services:
-    """Open the store in ``home`` and everything that works on it. Raises StoreError."""
+def make_services(
+    home: Path,
+    trainer: Sequence[str] | None = None,
+    worker: Sequence[str] | None = None,
+    demo: Sequence[str] | None = None,
+) -> Services:
+    """Open the store in ``home`` and everything that works on it; other programs may stand in for ours.
+
+    Raises StoreError.
+    """
     store = Store.open(home)
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
-    launcher, tailer, worker = Launcher(store), Tailer(store), WorkerClient()
-    return Services(store, launcher, tailer, worker, DemoData(store.home / "demo-data"), settings)
+    data = DemoData(store.home / "demo-data", demo)
+    return Services(store, Launcher(store, trainer), Tailer(store), WorkerClient(worker), data, settings)
 
 
 def open_window(home: Path, demo: bool) -> MainWindow:

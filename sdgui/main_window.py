@@ -315,6 +315,11 @@ class MainWindow(QMainWindow):
         self.services.worker.shutdown()
         super().closeEvent(event)
 
+    def keep_training(self) -> None:
+        """Close without a question; live runs train on."""
+        self._decided = True
+        self.close()
+
     def _remember(self) -> None:
         for place in self.places.values():
             place.left()
@@ -344,8 +349,7 @@ class MainWindow(QMainWindow):
                 for run in alive:
                     self.run_commands.stop(run)
             if box.clickedButton() in (keep, stop):
-                self._decided = True
-                self.close()
+                self.keep_training()
 
         box.finished.connect(answered)
         box.open()

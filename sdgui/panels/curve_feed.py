@@ -50,6 +50,7 @@ class CurveFeed(QObject):
             self._waiting = {key: None for key in self._waiting if key[0] != gone}
             self._grid.remove_run(str(gone))
             self._tailer.hide(gone)
+        self._grid.legend.setVisible(len(run_ids) > 1)  # one run needs none, and its plots get the room
         for run_id in run_ids:
             if run_id not in self._shown:
                 self._shown[run_id] = _Shown()

@@ -19,7 +19,7 @@ from sdgui.panels.preset_bar import PresetBar, on_preset, origin
 from sdgui.store.records import Experiment, StoreError
 from sdgui.widgets.config_form import ConfigForm
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.theme import SPACE
+from sdgui.widgets.theme import SPACE, set_role
 
 _SAVE_AFTER = 400  # ms of not typing
 
@@ -39,6 +39,8 @@ class DefinePanel(Place):
         self._undo: RunConfig | None = None
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
+        self.hint = QLabel(self)
+        set_role(self.hint, "small")
         self.form = ConfigForm(self)
         self.differences = Differences(self)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
@@ -55,6 +57,7 @@ class DefinePanel(Place):
         layout.setSpacing(SPACE)
         layout.addWidget(self.bar)
         layout.addWidget(self.preset_bar)
+        layout.addWidget(self.hint)
         layout.addWidget(self.split, 1)
         layout.addWidget(self._empty, 1)
         self._timer = QTimer(self, singleShot=True, interval=_SAVE_AFTER)
@@ -85,8 +88,13 @@ class DefinePanel(Place):
 
     def refresh(self) -> None:
         """The experiment may have got its first run or another name: only what is around the form changes."""
-        if self._experiment is not None and self._run_id is None:
-            self._say_state(self._services.store.experiment(self._experiment.id))
+        if self._experiment is None or self._run_id is not None:
+            return
+        experiment, config = self._services.store.experiment(self._experiment.id), self.form.config()
+        if experiment.name != self._experiment.name and config is not None:  # renamed in the tree
+            self._show_form(config.model_copy(update={"name": experiment.name}), read_only=False)
+        self._experiment = experiment
+        self._say_state(experiment)
 
     def focus_search(self) -> None:
         self.form.focus_search()
@@ -98,7 +106,7 @@ class DefinePanel(Place):
     def _show_nothing(self) -> None:
         self._experiment = self._frozen = None
         self.bar.clear()
-        for widget in (self.preset_bar, self.split):
+        for widget in (self.preset_bar, self.hint, self.split):
             widget.hide()
         self._empty.show()
 
@@ -119,6 +127,7 @@ class DefinePanel(Place):
             self._experiment = experiment
             self.bar.show_message("error", experiment.problem, experiment.config_json)
             return
+        self.bar.clear()
         self._show_form(experiment.config, read_only=False)
         draft = self._services.settings.value(f"drafts/{experiment.id}")
         if draft:
@@ -144,17 +153,15 @@ class DefinePanel(Place):
             self.bar.show_message("error", f"This run's definition cannot be shown: {error}")
             return
         self._show_form(self._frozen, read_only=True)
+        self.hint.hide()
         self.bar.show_message("info", "Frozen: what this run was launched with.", action="Edit as a new experiment")
 
     def _say_state(self, experiment: Experiment) -> None:
-        if self._undo is not None or self.form.errors():
-            return
         runs = len(self._services.store.runs(experiment.id))
         if runs:
             what = "its run keeps its" if runs == 1 else f"its {runs} runs keep their"
-            self.bar.show_message("info", f"Changes are for the next run; {what} own definition.")
-        else:
-            self.bar.clear()
+            self.hint.setText(f"Changes are for the next run; {what} own definition.")
+        self.hint.setVisible(bool(runs))
 
     # Editing
     def _form_changed(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
@@ -29,10 +30,10 @@ class DemoData(QObject):
     ready = Signal()
     failed = Signal(str, str)  # a sentence with the remedy, what the program wrote
 
-    def __init__(self, folder: Path, command: list[str] | None = None, parent: QObject | None = None) -> None:
+    def __init__(self, folder: Path, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.folder = folder
-        self._command = command or [*core_command(), "demo-data"]
+        self._command = list(command) if command else [*core_command(), "demo-data"]
         self._process: QProcess | None = None
         self._said = ""
 

@@ -18,9 +18,9 @@ from sdgui.panels.run_texts import (
     best_tip,
     experiment_line,
     run_title,
-    state_line,
+    short_line,
+    short_time,
     tags_text,
-    time_text,
     when,
 )
 from sdgui.runs.live import RunProgress
@@ -186,8 +186,8 @@ class ExperimentModel(QStandardItemModel):
         state = progress.state if progress else run.state
         best = progress.best if progress and progress.best else run.best
         _set(item, Role.STATE, str(state))
-        _set(item, Role.DETAIL, state_line(run, progress))
-        _set(item, Role.TIME, time_text(run, progress))
+        _set(item, Role.DETAIL, short_line(run, progress))
+        _set(item, Role.TIME, short_time(run, progress))
         _set(item, Role.BEST, best_text(best))
         step, total = (progress.step, progress.total_steps) if progress else (run.step, run.total_steps)
         _set(item, Role.SHARE, step / total if state.alive and total else None)

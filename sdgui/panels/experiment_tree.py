@@ -20,6 +20,7 @@ class ExperimentTree(QTreeView):
         self.setObjectName("experiments")
         self.setAccessibleName("Experiments and runs")
         self.setItemDelegate(ExperimentDelegate(self))
+        self.setStyleSheet("QTreeView { selection-background-color: transparent; show-decoration-selected: 0; }")
         self.setHeaderHidden(True)
         self.setIndentation(2 * SPACE)
         self.setMouseTracking(True)

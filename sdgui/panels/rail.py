@@ -45,7 +45,7 @@ class Rail(QWidget):
         made.setIconSize(QSize(_ICON, _ICON))
         made.setAccessibleName(action.text().replace("&", ""))
         made.setFixedWidth(8 * SPACE)
-        made.setMinimumHeight(7 * SPACE)
+        made.setStyleSheet(f"QToolButton {{ min-height: {6 * SPACE}px; max-height: {6 * SPACE}px; }}")
         self._column.insertWidget(row, made)
 
     def _restyle(self) -> None:

@@ -16,6 +16,14 @@ def run_title(run: Run, ordinal: int | None = None) -> str:
     return f"Run {ordinal}" if ordinal is not None else f"Run {run.key}"
 
 
+def short_line(run: Run, progress: RunProgress | None) -> str:
+    """``state_line`` for the narrow tree: ``Running · 240/600 · 40 %``."""
+    if progress is None or not progress.state.alive or not progress.total_steps:
+        return state_line(run, progress)
+    state = state_line(run, progress).split(" · ", 1)[0]
+    return _join(state, f"{count(progress.step)}/{count(progress.total_steps)}")
+
+
 def share(step: int, total: int) -> int:
     """How far, in per cent."""
     return min(100, 100 * step // total) if total > 0 else 0
@@ -38,6 +46,13 @@ def state_line(run: Run, progress: RunProgress | None) -> str:
     if progress.state == RunState.RUNNING and progress.doing and progress.doing != "training":
         state = progress.doing.capitalize()
     return _join(state, step_text(progress.step, progress.total_steps))
+
+
+def short_time(run: Run, progress: RunProgress | None) -> str:
+    """``time_text`` in its largest unit: ``15 min left``."""
+    text = time_text(run, progress)
+    parts = text.removesuffix(" left").split(" ")
+    return " ".join(parts[:2]) + (" left" if text.endswith(" left") else "")
 
 
 def time_text(run: Run, progress: RunProgress | None) -> str:

@@ -146,6 +146,10 @@ class WatchPanel(Place):
         start = history.starts[-1] if history is not None and history.starts else None
         progress = self._services.tailer.progress(self._run.id)
         stopping = self._services.launcher.stops().get(self._run.id)
+        if progress is not None and progress.state.alive:
+            self.grid.empty.set_content("No step yet", f"{progress.doing or 'starting'}…".capitalize())
+        else:
+            self.grid.empty.set_content("No curves", "This run reported no step.")
         self.header.show_run(self._name(self._run.id), self._run, progress, start, stopping)
 
     def _show_history(self) -> None:

@@ -1,0 +1,76 @@
+"""The window as a user meets it, in a home of its own, with programs in miniature for trainer, worker and demo data."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.rundir import RunDir
+from sdgui.__main__ import make_application, make_services
+from sdgui.main_window import MainWindow
+from sdgui.panels.demo import DemoData
+
+HERE = Path(__file__).parent
+OpenWindow = Callable[..., MainWindow]
+
+
+def program(name: str, *options: str) -> list[str]:
+    """The command that starts one of the programs in miniature beside this file."""
+    return [sys.executable, str(HERE / name), *options]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def open_window(qtbot: QtBot, home: Path) -> Iterator[OpenWindow]:
+    """Opens a window on ``home`` (again, if called twice); no trainer outlives the test."""
+    make_application()
+    opened: list[MainWindow] = []
+
+    def open_it(*trainer_options: str, demo_options: tuple[str, ...] = ()) -> MainWindow:
+        trainer = program("fake_trainer.py", *trainer_options)
+        worker = program("fake_worker.py")
+        services = make_services(home, trainer, worker, program("fake_demo.py", *demo_options))
+        assert isinstance(services.demo, DemoData)
+        window = MainWindow(services)
+        opened.append(window)
+        window.show()
+        services.tailer.start()
+        window.activateWindow()
+        qtbot.waitUntil(window.isActiveWindow)
+        return window
+
+    yield open_it
+    for window in opened:
+        leave(window, qtbot)
+    for status in home.glob("runs/*/status.json"):
+        _end(RunDir(status.parent))
+
+
+def leave(window: MainWindow, qtbot: QtBot) -> None:
+    """Close a window whose question about live runs is not the test's matter."""
+    if not window.isVisible():
+        return
+    window.keep_training()
+    qtbot.waitUntil(lambda: window.services.worker.state == "off", timeout=5000)
+
+
+def _end(run: RunDir) -> None:
+    status = run.read_status()
+    if status is None:
+        return
+    try:
+        process = psutil.Process(status.pid)
+        if abs(process.create_time() - status.started) < 2.0:
+            process.kill()
+            process.wait(5)
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,29 @@
+"""``demo-data`` in miniature: ``python fake_demo.py [--delay S] [--fail] DIR`` writes three tables of one pair each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--fail", action="store_true")
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    print("pictures 1/2", file=sys.stderr, flush=True)
+    time.sleep(options.delay)
+    if options.fail:
+        print("error: the disk is full; free some space.", file=sys.stderr)
+        return 1
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "val", "test"):
+        (options.folder / f"{split}.csv").write_text("filepath,title\na.png,a\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
