@@ -19,7 +19,7 @@ from sdgui.runs.outbox import Outbox
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
-_SELDOM_SECONDS = 2.0  # between looks at the store and at runs without a trainer
+_SELDOM_POLLS = 20  # of live runs to one look at the store and at runs without a trainer
 _RECORD_SECONDS = 0.5  # between two records of a run whose state stays
 _CHUNK = 256 << 10  # bytes of events applied at once; the window's thread waits for no longer than that takes
 
@@ -88,7 +88,7 @@ class Follower(threading.Thread):
             wanted.add(self._wanted.get())
         seldom = now >= self._seldom_due or bool(wanted)
         if seldom:
-            self._seldom_due = now + _SELDOM_SECONDS
+            self._seldom_due = now + _SELDOM_POLLS * self._poll_seconds
             self._meet_store()
         busy = False
         for run_id, live in list(self._live.items()):

@@ -48,6 +48,7 @@ class LiveRun:
         self._status: RunStatus | None = None
         self._status_stamp: int | None = None
         self._judged = 0.0
+        self._seen = False  # whether the folder was there
         self._recorded: tuple[int, RunState, str] = (run.offset, run.state, run.failure)
 
     @property
@@ -79,8 +80,8 @@ class LiveRun:
     def _read_events(self) -> bool:
         try:
             size = self.dir.events.stat().st_size
-        except FileNotFoundError:
-            size = 0
+        except FileNotFoundError:  # not made yet; or out of reach for now, and what is known of it stands
+            return False
         if size < self._reader.offset:  # replaced, perhaps from a backup
             return self._read_anew()
         if size == self._reader.offset:
@@ -114,7 +115,11 @@ class LiveRun:
         if self.queued:
             self.state = RunState.QUEUED
             return
+        there = self.dir.path.exists()
         self.state = run_state(self._summary.terminal, self._status, self.launched, now)
+        if self.state is RunState.STARTING and self._seen and not there:
+            self.state = RunState.INTERRUPTED
+        self._seen = self._seen or there
         self._failure = self._summary.failure
         if self.state is RunState.INTERRUPTED:
             self._failure = self._interruption()
@@ -122,10 +127,10 @@ class LiveRun:
     def _interruption(self) -> str:
         if not self.dir.path.exists():
             return f"The run folder {self.dir.path} is gone."
-        lines = self.dir.stderr_end(1).splitlines()
-        return (
-            lines[-1] if lines else "The trainer ended without a word; it may have been killed, or run out of memory."
-        )
+        lines = [line for line in self.dir.stderr_end().splitlines() if line.strip()]
+        if not lines:
+            return "The trainer ended without a word; it may have been killed, or run out of memory."
+        return f"The trainer ended before its time. Its last words: {lines[-1].strip()}"
 
     def _progress(self) -> RunProgress:
         status = self._status if self.state.alive else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,7 +57,7 @@ def command() -> Command:
 def end(folder: RunDir) -> None:
     """No trainer outlives its test."""
     status = folder.read_status()
-    if status is None:
+    if status is None or status.pid == os.getpid():
         return
     try:
         process = psutil.Process(status.pid)

@@ -271,7 +271,7 @@ def test_the_trainer_outlives_the_window(store: Store, experiment: Experiment, c
         from sdgui.store.store import Store
         application = QCoreApplication([])
         store = Store.open(Path({str(store.home)!r}))
-        run = Launcher(store, command={command("--steps", "80", "--delay", "0.02")!r}).launch({experiment.id})
+        run = Launcher(store, command={command("--steps", "60", "--delay", "0.01")!r}).launch({experiment.id})
         assert "torch" not in sys.modules
         print(run.id, flush=True)
         os.kill(os.getpid(), 9) if hasattr(os, "fork") else os._exit(1)

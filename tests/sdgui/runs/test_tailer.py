@@ -1,0 +1,369 @@
+"""Following runs: reattached, told in order, recorded so that a killed window loses and doubles nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.events import EventReader, EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted
+from core.rundir import RunState, RunStatus, own_status
+from sdgui.runs.history import RunHistory
+from sdgui.runs.live import RunProgress
+from sdgui.runs.program import environment, start_detached
+from sdgui.runs.tailer import Tailer
+from sdgui.store.records import Experiment, MetricSummary, Progress, Run, StoreError
+from sdgui.store.store import Store
+from sdgui.store.summary import RunSummary
+
+Command = Callable[..., list[str]]
+WAIT_MS = 20000
+GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
+
+
+class Heard:
+    """What a tailer's signals said."""
+
+    def __init__(self, tailer: Tailer) -> None:
+        self.states: list[tuple[int, RunState]] = []
+        self.progress: list[RunProgress] = []
+        self.curves: list[tuple[int, frozenset[str]]] = []
+        self.loaded: list[int] = []
+        self.added: list[int] = []
+        self.troubles: list[str] = []
+        tailer.state_changed.connect(lambda run_id, state: self.states.append((run_id, state)))
+        tailer.progress_changed.connect(lambda run_id, progress: self.progress.append(progress))
+        tailer.curves_changed.connect(lambda run_id, names: self.curves.append((run_id, names)))
+        tailer.curves_loaded.connect(self.loaded.append)
+        tailer.run_added.connect(self.added.append)
+        tailer.trouble.connect(lambda run_id, message: self.troubles.append(message))
+
+
+@pytest.fixture
+def tailer(store: Store, qtbot: QtBot) -> Iterator[Tailer]:
+    tailer = Tailer(store, poll_seconds=0.02)
+    yield tailer
+    tailer.close()
+
+
+@pytest.fixture
+def heard(tailer: Tailer) -> Heard:
+    return Heard(tailer)
+
+
+@pytest.fixture
+def run(store: Store, experiment: Experiment) -> Run:
+    """A run with a folder and nothing in it."""
+    run = store.add_run(experiment.id)
+    run.dir.create()
+    assert experiment.config is not None
+    run.dir.config.write_text(experiment.config.to_json())
+    return run
+
+
+def write(run: Run, *events: object) -> None:
+    writer = EventWriter(run.dir.events)
+    for event in events:
+        writer.write(event)
+    writer.close()
+
+
+def started(step: int = 0) -> RunStarted:
+    return RunStarted(step=step, total_steps=100, config_digest="d")
+
+
+def metrics(step: int, value: float = 1.0) -> Metrics:
+    return Metrics(step=step, values={"train/loss": value})
+
+
+def test_a_run_is_followed_from_its_launch_to_its_end(
+    store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot
+) -> None:
+    tailer.start()
+    run.dir.write_status(own_status(doing="training", seconds_left=9.0))
+    write(run, started(), metrics(1, 3.0))
+    qtbot.waitUntil(lambda: (run.id, RunState.RUNNING) in heard.states, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bool(heard.progress) and heard.progress[-1].step == 1, timeout=WAIT_MS)
+    assert (heard.progress[-1].doing, heard.progress[-1].seconds_left) == ("training", 9.0)
+    write(run, metrics(2, 2.0), RunFinished(step=2))
+    qtbot.waitUntil(lambda: (run.id, RunState.DONE) in heard.states, timeout=WAIT_MS)
+    found = store.run(run.id)
+    assert (found.state, found.step, found.offset) == (RunState.DONE, 2, run.dir.events.stat().st_size)
+    assert store.summaries([run.id])[run.id] == {"train/loss": MetricSummary(2.0, 2, 2.0, 2)}
+    assert tailer.state(run.id) is RunState.DONE
+    assert heard.troubles == []
+
+
+def test_curves_of_a_shown_run_are_whole_and_go_on(
+    tailer: Tailer, heard: Heard, run: Run, store: Store, qtbot: QtBot
+) -> None:
+    write(run, started(), *(metrics(step) for step in range(1, 20001)), RunFinished(step=20000))
+    assert run.dir.events.stat().st_size > 4 * (256 << 10), "several chunks"
+    store.record(run.id, Progress(state=RunState.DONE, offset=run.dir.events.stat().st_size, step=20000, ending="done"))
+    tailer.start()
+    history = tailer.show(run.id)
+    assert tailer.show(run.id) is history is tailer.history(run.id)
+    qtbot.waitUntil(lambda: heard.loaded == [run.id], timeout=WAIT_MS)
+    assert history.curve("train/loss").steps.tolist() == list(range(1, 20001))
+    count = len(heard.curves)
+    write(run, started(10), metrics(11))
+    qtbot.waitUntil(lambda: history.step == 11, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: len(heard.curves) > count, timeout=WAIT_MS)
+    assert history.curve("train/loss").steps.tolist() == list(range(1, 12))
+    tailer.hide(run.id)
+    assert tailer.history(run.id) is None
+
+
+def test_a_resume_by_another_program_is_noticed(
+    store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot
+) -> None:
+    write(run, started(), metrics(1), RunFinished(step=1, outcome="paused", time=time.time() + 1))
+    run.dir.write_status(GONE)
+    tailer.start()
+    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.PAUSED, timeout=WAIT_MS)
+    run.dir.write_status(own_status(1, 100, "training"))
+    write(run, started(1), metrics(2))
+    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.RUNNING, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.RUNNING, timeout=WAIT_MS)
+
+
+def test_death_and_failure_are_told_apart(
+    store: Store, experiment: Experiment, tailer: Tailer, run: Run, qtbot: QtBot
+) -> None:
+    run.dir.write_status(GONE)
+    run.dir.stderr.write_bytes(b"loading\nKilled: out of memory\n")
+    write(run, started(), metrics(1))
+    failed = store.add_run(experiment.id)
+    failed.dir.create()
+    write(failed, started(), RunFailed(step=0, error="DataError", message="train.csv is empty."))
+    tailer.start()
+    qtbot.waitUntil(lambda: store.run(failed.id).state is RunState.FAILED, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.INTERRUPTED, timeout=WAIT_MS)
+    assert store.run(run.id).failure.endswith("Its last words: Killed: out of memory")
+    assert store.run(failed.id).failure == "train.csv is empty."
+
+
+def test_a_silent_live_trainer_is_lost_not_failed(tailer: Tailer, run: Run, qtbot: QtBot) -> None:
+    mine = own_status()
+    run.dir.write_status(RunStatus(pid=mine.pid, started=mine.started, heartbeat=mine.heartbeat - 3600))
+    tailer.start()
+    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.LOST_CONTACT, timeout=WAIT_MS)
+    run.dir.write_status(own_status())
+    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.RUNNING, timeout=WAIT_MS)
+
+
+def test_a_resume_voids_what_the_summary_counted(
+    store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot
+) -> None:
+    tailer.start()
+    write(run, started(), metrics(1, 5.0), metrics(2, 4.0), metrics(3, 0.1))
+    qtbot.waitUntil(lambda: store.run(run.id).step == 3, timeout=WAIT_MS)
+    write(run, started(2), metrics(3, 6.0), RunFinished(step=3))
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)
+    assert store.summaries([run.id])[run.id]["train/loss"] == MetricSummary(6.0, 3, 4.0, 2)
+
+
+def test_a_replaced_events_file_is_read_anew(store: Store, tailer: Tailer, run: Run, qtbot: QtBot) -> None:
+    write(run, started(), *(metrics(step) for step in range(1, 50)))
+    tailer.start()
+    history = tailer.show(run.id)
+    qtbot.waitUntil(lambda: store.run(run.id).step == 49 and history.step == 49, timeout=WAIT_MS)
+    run.dir.events.unlink()
+    write(run, started(), metrics(1, 8.0), RunFinished(step=1))
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: history.curve("train/loss").values.tolist() == [8.0], timeout=WAIT_MS)
+    assert store.run(run.id).step == 1
+
+
+def test_a_run_of_another_window_appears(
+    store: Store, experiment: Experiment, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot
+) -> None:
+    tailer.start()
+    qtbot.waitUntil(lambda: tailer.progress(run.id) is not None, timeout=WAIT_MS)
+    other = Store.open(store.home)
+    added = other.add_run(experiment.id, queued=True)
+    other.close()
+    qtbot.waitUntil(lambda: heard.added == [added.id], timeout=WAIT_MS)
+    assert tailer.state(added.id) is RunState.QUEUED
+    store.delete_run(added.id)
+    tailer.follow(added.id)
+    qtbot.waitUntil(lambda: tailer.progress(added.id) is None, timeout=WAIT_MS)
+
+
+def test_news_for_a_busy_window_is_gathered(tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot) -> None:
+    tailer.start()
+    history = tailer.show(run.id)
+    write(run, started())
+    qtbot.waitUntil(lambda: len(history.starts) == 1, timeout=WAIT_MS)
+    heard.curves.clear()
+    for step in range(1, 31):  # the window is busy: its event loop does not turn
+        write(run, metrics(step), Log(level="info", message=str(step)))
+        time.sleep(0.01)
+    while history.step < 30:
+        time.sleep(0.01)
+    qtbot.waitUntil(lambda: bool(heard.curves), timeout=WAIT_MS)
+    qtbot.wait(100)
+    assert len(heard.curves) <= 3
+    assert {"train/loss", "log"} <= set().union(*(names for _, names in heard.curves))
+
+
+def test_a_lost_folder_is_said_in_words(store: Store, tailer: Tailer, run: Run, qtbot: QtBot) -> None:
+    run.dir.write_status(GONE)
+    tailer.start()
+    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)
+    moved = run.folder.rename(run.folder.with_name("moved"))
+    qtbot.waitUntil(lambda: store.run(run.id).failure.endswith("is gone."), timeout=WAIT_MS)
+    assert tailer.state(run.id) is RunState.INTERRUPTED
+    moved.rename(run.folder)
+
+
+def test_a_finished_run_out_of_reach_keeps_what_is_known(store: Store, tailer: Tailer, run: Run, qtbot: QtBot) -> None:
+    write(run, started(), metrics(1, 0.5), RunFinished(step=1))
+    tailer.start()
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)
+    tailer.close()
+    away = run.folder.rename(run.folder.with_name("unmounted"))
+    again = Tailer(store, poll_seconds=0.02)
+    again.start()
+    qtbot.waitUntil(lambda: again.progress(run.id) is not None, timeout=WAIT_MS)
+    again.close()
+    away.rename(run.folder)
+    assert store.run(run.id).state is RunState.DONE
+    assert store.summaries([run.id])[run.id] == {"train/loss": MetricSummary(0.5, 1, 0.5, 1)}
+
+
+def test_a_database_that_is_held_is_complained_of_once_and_written_later(
+    store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, held = store.record, True
+
+    def refuse(run_id: int, progress: Progress, rewritten: bool = False) -> None:
+        if held:
+            raise StoreError("The database is held by another program.")
+        record(run_id, progress, rewritten)
+
+    monkeypatch.setattr(store, "record", refuse)
+    write(run, started(), metrics(1), RunFinished(step=1))
+    tailer.start()
+    qtbot.waitUntil(lambda: bool(heard.troubles), timeout=WAIT_MS)
+    qtbot.wait(150)
+    assert heard.troubles == ["The database is held by another program."]
+    assert heard.states == [], "what the store does not have is not announced"
+    held = False
+    qtbot.waitUntil(lambda: heard.states == [(run.id, RunState.DONE)], timeout=WAIT_MS)
+    assert store.run(run.id).step == 1
+
+
+WINDOW = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from PySide6.QtCore import QCoreApplication
+    from sdgui.runs.tailer import Tailer
+    from sdgui.store.store import Store
+    application = QCoreApplication([])
+    store = Store.open(Path(sys.argv[1]))
+    tailer = Tailer(store)
+    tailer.curves_changed.connect(lambda run_id, names: print(tailer.history(run_id).step, flush=True))
+    tailer.start()
+    for run in store.runs():
+        tailer.show(run.id)
+    assert "torch" not in sys.modules
+    application.exec()
+    """
+)
+
+
+def kill_windows(store: Store, run: Run, times: int, seed: int) -> None:
+    """Open a window ``times`` times and kill it at a random moment; what it left in the store is exact each time."""
+    moments = random.Random(seed)
+    for _ in range(times):
+        window = subprocess.Popen(
+            [sys.executable, "-c", WINDOW, str(store.home)], stdout=subprocess.PIPE, env=environment()
+        )
+        assert window.stdout is not None
+        assert window.stdout.readline().strip().isdigit(), "it follows"
+        time.sleep(moments.random() * 0.6)
+        window.kill()
+        window.communicate()
+        found = store.run(run.id)
+        part = run.folder / "prefix.jsonl"  # exactly the recorded bytes
+        part.write_bytes(run.dir.events.read_bytes()[: found.offset])
+        prefix, expected = EventReader(part), RunSummary()
+        expected.apply(prefix.read_all())
+        assert prefix.offset == found.offset
+        assert (found.step, found.best) == (expected.step, expected.best)
+        assert dict(store.summaries([run.id])[run.id]) == expected.metrics
+
+
+def check_killed_windows(
+    store: Store, run: Run, command: list[str], trainer: ModuleType, qtbot: QtBot, times: int, seed: int
+) -> None:
+    process = start_detached([*command, "train", str(run.dir.config), str(run.folder)], run.dir)
+    kill_windows(store, run, times, seed)
+    tailer = Tailer(store)
+    tailer.start()
+    history: RunHistory = tailer.show(run.id)
+    assert process.wait(120) == 0, "the run is unharmed"
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE and history.terminal is not None, timeout=WAIT_MS)
+    tailer.close()
+    curve = history.curve("train/loss")
+    assert len(history.starts) == 1
+    total = history.total_steps
+    assert curve.steps.tolist() == list(range(1, total + 1))
+    assert curve.values.tolist() == [trainer.loss_at(step) for step in range(1, total + 1)]
+    summary = store.summaries([run.id])[run.id]["train/loss"]
+    assert summary == MetricSummary(trainer.loss_at(total), total, trainer.loss_at(total), total)
+    best = store.run(run.id).best
+    assert best is not None
+    assert (best.step, best.value) == (total, trainer.recall_at(total))
+
+
+def test_a_killed_window_loses_and_doubles_nothing(
+    store: Store, run: Run, command: Command, trainer: ModuleType, qtbot: QtBot
+) -> None:
+    check_killed_windows(store, run, command("--steps", "250", "--delay", "0.01"), trainer, qtbot, times=2, seed=5)
+
+
+@pytest.mark.slow
+def test_twenty_killed_windows_lose_and_double_nothing(
+    store: Store, run: Run, command: Command, trainer: ModuleType, qtbot: QtBot
+) -> None:
+    check_killed_windows(store, run, command("--steps", "2500", "--delay", "0.01"), trainer, qtbot, times=20, seed=20)
+
+
+def test_a_killed_trainer_resumed_leaves_one_curve(
+    store: Store, run: Run, command: Command, tailer: Tailer, trainer: ModuleType, qtbot: QtBot
+) -> None:
+    tailer.start()
+    history = tailer.show(run.id)
+    order = [*command("--steps", "40", "--delay", "0.01"), "train", str(run.dir.config), str(run.folder)]
+    process = start_detached(order, run.dir)
+    qtbot.waitUntil(lambda: history.step >= 14, timeout=WAIT_MS)
+    process.kill()
+    process.wait()
+    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)
+    process = start_detached(order, run.dir)
+    process.wait()
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: history.terminal is not None, timeout=WAIT_MS)
+    assert history.curve("train/loss").steps.tolist() == list(range(1, 41))
+    assert history.starts[1].step >= 10
+    assert store.summaries([run.id])[run.id]["train/loss"].last == trainer.loss_at(40)
+
+
+def test_nothing_here_loads_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; import sdgui.store.store, sdgui.store.migration, sdgui.runs.launcher, sdgui.runs.tailer,"
+        " sdgui.runs.worker_client; sys.exit('torch' in sys.modules or 'open_clip' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], env=environment(dict(os.environ)), check=False).returncode == 0
