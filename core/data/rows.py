@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,17 +150,28 @@ def missing_files(files: Sequence[str]) -> dict[str, None]:
         folders.setdefault(file.rpartition(os.sep)[0], []).append(file)
     missing: set[str] = set()
     for folder, members in folders.items():
-        listed = _listed(folder or os.sep) if len(members) >= SCAN_FROM else frozenset()
-        for file in members:
-            # A name that is not listed may still be found: on macOS and Windows case does not matter.
-            if file.rpartition(os.sep)[2] not in listed and not Path(file).is_file():
+        listed = _listed(folder or os.sep) if len(members) >= SCAN_FROM else None
+        doubtful = members if listed is None else [file for file in members if _name(file) not in listed]
+        # Where letters' case or composition does not matter, a name that is not listed may still be found.
+        alike = {_folded(name) for name in listed or ()} if doubtful else set()
+        for file in doubtful:
+            if (listed is not None and _folded(_name(file)) not in alike) or not Path(file).is_file():
                 missing.add(file)
     return {file: None for file in files if file in missing} if missing else {}
 
 
-def _listed(folder: str) -> frozenset[str]:
+def _name(file: str) -> str:
+    return file.rpartition(os.sep)[2]
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _listed(folder: str) -> frozenset[str] | None:
+    """Names of the files in ``folder``; None when it is not there or may not be listed: then each is asked for."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())
-    except OSError:  # not there, or no right to list it: then each file is asked for
-        return frozenset()
+    except OSError:
+        return None
