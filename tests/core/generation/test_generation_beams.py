@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from generation_references import END, PAD, START, beam_search, pictures, tiny_coca
 
 from core.generation.caption import SpecialTokens
 from core.generation.captions import generate
 from core.generation.settings import GenerationSettings
+from tests.core.generation.references import END, PAD, START, beam_search, pictures, tiny_coca
 
 IDS = SpecialTokens(START, END, PAD)
 PLAIN = {"min_tokens": 0, "repetition": 1.0, "ngram": 0}
@@ -16,7 +16,15 @@ PLAIN = {"min_tokens": 0, "repetition": 1.0, "ngram": 0}
 def compare(seed: int, count: int, prompts: list[list[int]] | None = None, **fields: object) -> list[int]:
     """Ours equals the reference, for each picture; returns how many captions each got."""
     chosen = GenerationSettings.model_validate(
-        {"search": "beam", "max_tokens": 9, "min_tokens": 0, "beams": 4, "captions": 4, "diversity_penalty": 0, **fields}
+        {
+            "search": "beam",
+            "max_tokens": 9,
+            "min_tokens": 0,
+            "beams": 4,
+            "captions": 4,
+            "diversity_penalty": 0,
+            **fields,
+        }
     )
     model, images = tiny_coca(seed), pictures(count, seed)
     made = generate(model, images, chosen, prompts=prompts, ids=IDS)
@@ -109,4 +117,6 @@ def test_batch_changes_nothing() -> None:
     chosen = GenerationSettings(beams=4, captions=2, beam_groups=2, max_tokens=10, min_tokens=1)
     together = generate(model, images, chosen, ids=IDS)
     alone = [generate(model, image[None], chosen, ids=IDS)[0] for image in images]
-    assert [[c.tokens for c in captions] for captions in together] == [[c.tokens for c in captions] for captions in alone]
+    assert [[c.tokens for c in captions] for captions in together] == [
+        [c.tokens for c in captions] for captions in alone
+    ]

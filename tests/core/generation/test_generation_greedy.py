@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from generation_references import END, PAD, START, greedy, log_probabilities, pictures, tiny_coca
 
 from core.generation.caption import SpecialTokens
 from core.generation.captions import caption_steps, generate
 from core.generation.coca import CocaDecoder
 from core.generation.settings import GenerationSettings
+from tests.core.generation.references import END, PAD, START, greedy, log_probabilities, pictures, tiny_coca
 
 IDS = SpecialTokens(START, END, PAD)
 PLAIN = {"min_tokens": 0, "repetition": 1.0, "ngram": 0}
@@ -44,7 +44,9 @@ def test_greedy_equals_uncached(name: str, seed: int) -> None:
 def test_captions_are_of_different_lengths_and_some_end() -> None:
     """Otherwise the tests above would not see rows leave."""
     lengths = {
-        (len(c[0].tokens), c[0].ended) for seed in (2, 3, 4) for c in generate(tiny_coca(seed), pictures(7, seed), settings(), ids=IDS)
+        (len(c[0].tokens), c[0].ended)
+        for seed in (2, 3, 4)
+        for c in generate(tiny_coca(seed), pictures(7, seed), settings(), ids=IDS)
     }
     assert len(lengths) >= 4
     assert any(ended for _, ended in lengths)
@@ -96,7 +98,9 @@ def test_dropping_ended_rows_changes_no_other() -> None:
     model, images = tiny_coca(3), pictures(12, 5)
     together = generate(model, images, settings(), ids=IDS)
     alone = [generate(model, image[None], settings(), ids=IDS)[0] for image in images]
-    assert [[c.tokens for c in captions] for captions in together] == [[c.tokens for c in captions] for captions in alone]
+    assert [[c.tokens for c in captions] for captions in together] == [
+        [c.tokens for c in captions] for captions in alone
+    ]
 
 
 def test_log_probability_is_the_teacher_forced_sum() -> None:
@@ -106,7 +110,10 @@ def test_log_probability_is_the_teacher_forced_sum() -> None:
         with torch.no_grad():
             logits = model(image[None], torch.tensor([text]))["logits"][0]  # labels shifted by the module
         expected = logits.log_softmax(dim=-1).gather(1, torch.tensor(text[1:])[:, None]).sum()
-        if caption.ended and log_probabilities(model, image, text[:-1])[PAD] > log_probabilities(model, image, text[:-1])[END]:
+        if (
+            caption.ended
+            and log_probabilities(model, image, text[:-1])[PAD] > log_probabilities(model, image, text[:-1])[END]
+        ):
             continue  # it ended by padding
         assert caption.log_probability == pytest.approx(float(expected), abs=1e-3)
 

@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 import torch
-from generation_references import END, PAD, START, log_probabilities, pictures, processed, tiny_coca
 
 from core.generation import independent
 from core.generation.caption import SpecialTokens
 from core.generation.captions import generate
 from core.generation.independent import draw, uniform
 from core.generation.settings import GenerationSettings
+from tests.core.generation.references import END, PAD, START, log_probabilities, pictures, processed, tiny_coca
 
 IDS = SpecialTokens(START, END, PAD)
 
@@ -93,9 +93,13 @@ def test_the_same_seed_gives_the_same_captions_in_any_batch() -> None:
     together = generate(model, images, chosen, ids=IDS)
     assert generate(model, images, chosen, ids=IDS) == together
     alone = [generate(model, image[None], chosen, ids=IDS)[0] for image in images]
-    assert [[c.tokens for c in captions] for captions in alone] == [[c.tokens for c in captions] for captions in together]
+    assert [[c.tokens for c in captions] for captions in alone] == [
+        [c.tokens for c in captions] for captions in together
+    ]
     other = generate(model, images, chosen.model_copy(update={"seed": 6}), ids=IDS)
-    assert [[c.tokens for c in captions] for captions in other] != [[c.tokens for c in captions] for captions in together]
+    assert [[c.tokens for c in captions] for captions in other] != [
+        [c.tokens for c in captions] for captions in together
+    ]
 
 
 def test_more_candidates_keep_the_first_ones() -> None:

@@ -13,7 +13,9 @@ START, END, PAD = 58, 59, 0
 VOCABULARY = 60
 
 
-def tiny_coca(seed: int = 0, *, heads: int = 2, cls: bool = True, pool: bool = True, sharp: float = 6.0, **text) -> CoCa:
+def tiny_coca(
+    seed: int = 0, *, heads: int = 2, cls: bool = True, pool: bool = True, sharp: float = 6.0, **text
+) -> CoCa:
     """A CoCa of some thousand parameters whose next tokens differ clearly (``sharp`` scales the logits)."""
     torch.manual_seed(seed)
     width = 32
@@ -84,7 +86,9 @@ def processed(scores: list[float], prefix: list[int], min_tokens: int, repetitio
     return scores
 
 
-def greedy(model: CoCa, image: Tensor, prefix: list[int], max_tokens: int, **rules) -> tuple[tuple[int, ...], float, bool]:
+def greedy(
+    model: CoCa, image: Tensor, prefix: list[int], max_tokens: int, **rules
+) -> tuple[tuple[int, ...], float, bool]:
     """Tokens, log-probability, whether it ended by itself."""
     prefix, total = list(prefix), 0.0
     while len(prefix) - 1 < max_tokens:
@@ -122,7 +126,15 @@ def beam_search(
                 plain = log_probabilities(model, image, tokens)
                 for token, score in enumerate(processed(plain, tokens, **rules)):
                     if score > -math.inf:
-                        every.append((total + score - diversity * counts[token], tokens, token, value + plain[token], total + score))
+                        every.append(
+                            (
+                                total + score - diversity * counts[token],
+                                tokens,
+                                token,
+                                value + plain[token],
+                                total + score,
+                            )
+                        )
             every.sort(key=lambda way: -way[0])
             alive[g] = []
             for place, (_, tokens, token, value, total) in enumerate(every):

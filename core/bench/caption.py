@@ -1,0 +1,219 @@
+"""``python -m core bench caption [--peer DIR]``: our captions against open_clip's own generate, in turn.
+
+With ``--peer DIR``, a folder into which ``pip install --target DIR transformers==4.51.3`` was run, the peer is
+open_clip's ``CoCa.generate`` in a process of its own (it does not run with a later transformers). Without it, the peer
+is our search on an uncached decoder that does the same work: the image encoded once for each beam, the whole prefix
+for each token.
+
+All models are randomly initialised: speed does not depend on what was learnt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+from torch import Tensor, nn
+
+from core.bench.caption_peer import BEAMS, GROUPS, LENGTH, MIN_LENGTH, random_coca, random_pictures
+from core.bench.result import BenchResult, alternate, result
+from core.bench.uncached import UncachedDecoder
+from core.errors import UserError
+from core.generation.caption import SpecialTokens
+from core.generation.captions import generate
+from core.generation.coca import CocaDecoder
+from core.generation.settings import GenerationSettings
+
+PICTURES = 4
+ROUNDS = 3
+IDS = SpecialTokens()
+_LENGTHS = {"max_tokens": LENGTH - 2, "min_tokens": MIN_LENGTH - 1}
+GREEDY = GenerationSettings.model_validate({"search": "greedy", **_LENGTHS})
+BEAM = GenerationSettings.model_validate(  # open_clip's groups have no penalty
+    {"search": "beam", "beams": BEAMS, "beam_groups": GROUPS, "diversity_penalty": 0.0, **_LENGTHS}
+)
+DIVERSE = BEAM.model_copy(update={"diversity_penalty": 0.5})
+
+Peer = Callable[[str], tuple[float, list[list[int]]]]  # a search: seconds, and each picture's tokens
+
+
+def run(peer: Path | None = None) -> list[BenchResult]:
+    """All rows; takes some minutes on two cores."""
+    model = random_coca(0)
+    images = random_pictures(PICTURES, 0)
+    generate(model, images[:1], GenerationSettings(search="greedy", max_tokens=4))  # warm up
+    if peer is None:
+        return [*_speed(model, images, _uncached(model, images), "uncached"), *_alone(model, images)]
+    with _OpenClip(peer) as theirs:
+        rows = _speed(model, images, theirs, "open_clip")
+        return [*rows, _same_as_open_clip(model, images, theirs), *_alone(model, images)]
+
+
+def _speed(model: nn.Module, images: Tensor, peer: Peer, name: str) -> list[BenchResult]:
+    """Greedy, beam and diverse beam search against ``peer``; ratios pair by pair."""
+    peer("greedy")  # warm up
+    rows = []
+    for title, settings, search, at_least in (
+        (f"greedy, {PICTURES} pictures x {LENGTH} tokens, {name}", GREEDY, "greedy", 12.0),
+        (f"beam {BEAMS} in {GROUPS} groups, {name}", BEAM, "beam", 15.0),
+        (f"the same with a penalty, {name} without", DIVERSE, "beam", None),
+    ):
+        _say(title)
+        rounds = ROUNDS if search == "greedy" else 2
+        mine = partial(_seconds, model, images, settings)
+        other = partial(_peer_seconds, peer, search)
+        ours, theirs, ratio = alternate(mine, other, rounds)
+        rows.append(result(title, ours, theirs, "s", 1 / ratio, at_least))
+    return rows
+
+
+def _alone(model: nn.Module, images: Tensor) -> list[BenchResult]:
+    """What needs no peer: exactness, batches, memory."""
+    rows = []
+    for title, settings in (("greedy", GREEDY), (f"beam {BEAMS} in {GROUPS} groups", BEAM), ("diverse beam", DIVERSE)):
+        _say(f"{title}: the same captions as uncached")
+        count = len(images) if title == "greedy" else 2
+        same = share_of_same(model, images[:count], settings)
+        rows.append(result(f"{title}: captions as uncached decoding's", same, 1.0, "share", same, 1.0))
+    return [*rows, _batches(model), _memory(model, images)]
+
+
+def _uncached(model: nn.Module, images: Tensor) -> Peer:
+    decoder = UncachedDecoder(model)
+
+    def peer(search: str) -> tuple[float, list[list[int]]]:
+        started = time.perf_counter()
+        made = generate(decoder, images, GREEDY if search == "greedy" else BEAM, ids=IDS)
+        return time.perf_counter() - started, [list(captions[0].tokens) for captions in made]
+
+    return peer
+
+
+def _seconds(model: nn.Module, images: Tensor, settings: GenerationSettings) -> float:
+    started = time.perf_counter()
+    generate(model, images, settings)
+    return time.perf_counter() - started
+
+
+def _peer_seconds(peer: Peer, search: str) -> float:
+    return peer(search)[0]
+
+
+def share_of_same(model: nn.Module, images: Tensor, settings: GenerationSettings) -> float:
+    """Share of pictures whose captions, tokens and number, equal those of uncached decoding."""
+    ours = generate(model, images, settings)
+    plain = generate(UncachedDecoder(model), images, settings, ids=IDS)
+    same = [[c.tokens for c in mine] == [c.tokens for c in other] for mine, other in zip(ours, plain, strict=True)]
+    return statistics.mean(same)
+
+
+def _same_as_open_clip(model: nn.Module, images: Tensor, peer: Peer) -> BenchResult:
+    _say("greedy: the same tokens as open_clip's")
+    ours = [_as_open_clip(captions[0].tokens) for captions in generate(model, images, GREEDY)]
+    theirs = [_until_end(tokens) for tokens in peer("greedy")[1]]
+    same = statistics.mean(mine == other for mine, other in zip(ours, theirs, strict=True))
+    return result("greedy: tokens as open_clip's", same, 1.0, "share", same, 1.0)
+
+
+def _as_open_clip(tokens: Sequence[int]) -> list[int]:
+    return [IDS.start, *tokens, IDS.end]
+
+
+def _until_end(tokens: list[int]) -> list[int]:
+    """Without the padding after the end."""
+    return tokens[: tokens.index(IDS.end) + 1] if IDS.end in tokens else tokens
+
+
+def _batches(model: nn.Module, count: int = 64, singles: int = 6) -> BenchResult:
+    """Pictures a second in one batch, against one by one."""
+    _say(f"{count} pictures in one batch")
+    images = random_pictures(count, 1)
+
+    def one_by_one() -> float:
+        return singles / sum(_seconds(model, images[i : i + 1], GREEDY) for i in range(singles))
+
+    ours, peer, ratio = alternate(lambda: count / _seconds(model, images, GREEDY), one_by_one, 2)
+    return result(f"{count} pictures in one batch, one by one", ours, peer, "pictures/s", ratio, 4.0)
+
+
+def _memory(model: nn.Module, images: Tensor) -> BenchResult:
+    """Most memory over the model's while a beam search runs, against what its cached keys and values need."""
+    _say("memory")
+    state, _ = CocaDecoder(model).start(images, [[IDS.start]] * len(images), BEAMS, DIVERSE.max_tokens)
+    needed = state.nbytes / 2**20
+    del state
+    used = _peak_rise(lambda: generate(model, images, DIVERSE)) / 2**20
+    return result(
+        "memory over the model, 1.2 x cached keys and values", used, 1.2 * needed, "MiB", 1.2 * needed / used, 1.0
+    )
+
+
+def _peak_rise(work: Callable[[], Any]) -> float:
+    """By how many bytes the process grew at most while ``work`` ran, looked at each millisecond."""
+    process, over = psutil.Process(), threading.Event()
+    before = process.memory_info().rss
+    peak = before
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.001):
+            peak = max(peak, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        over.set()
+        watcher.join()
+    return peak - before
+
+
+class _OpenClip:
+    """open_clip's generate in a process whose path begins with ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "transformers").is_dir():
+            raise UserError(
+                f"{folder} holds no transformers; fill it with: pip install --target {folder} transformers==4.51.3"
+            )
+        root = Path(__file__).resolve().parents[2]
+        path = os.pathsep.join([str(folder.resolve()), str(root), os.environ.get("PYTHONPATH", "")])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "core.bench.caption_peer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},
+            text=True,
+        )
+
+    def __enter__(self) -> _OpenClip:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # closes its input, which ends it
+
+    def __call__(self, search: str) -> tuple[float, list[list[int]]]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"seed": 0, "pictures": PICTURES, "search": search}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise UserError("open_clip's generate ended early; its messages are above. It needs transformers 4.51.")
+        answer = json.loads(line)
+        return answer["seconds"], answer["tokens"]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

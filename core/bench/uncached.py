@@ -1,0 +1,70 @@
+"""Decoding without any cache, as open_clip does it, behind the interface that our searches use.
+
+The image is encoded once for each beam and the whole prefix runs anew, through the module's own forward, for each
+token and every beam, finished or not. With it ``core.bench.caption`` has a peer that needs no transformers, and a
+reference for the tokens of every search.
+
+Legend: B pictures, R rows, K rows a picture, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class UncachedDecoder:
+    """An open_clip CoCa with a class token; ``context`` and ``vocabulary`` as ``core.generation.coca.CocaDecoder``."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.context: int = model.text_decoder.context_length
+        self.vocabulary: int = model.text_decoder.text_projection.shape[1]
+
+    def start(
+        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
+    ) -> tuple[UncachedRows, Tensor]:
+        """Begin with one row a picture; ``length`` is not needed. Prefixes must be equally long."""
+        with torch.no_grad():
+            latent, tokens = self.model._encode_image(images.repeat_interleave(rows_per_picture, dim=0))
+        rows = UncachedRows(self.model, latent, tokens, rows_per_picture, [list(prefix) for prefix in prefixes])
+        return rows, rows.run()
+
+
+class UncachedRows:
+    """Rows under way: their prefixes and their pictures."""
+
+    def __init__(self, model: Any, latent: Tensor, tokens: Tensor, width: int, prefixes: list[list[int]]) -> None:
+        self._model, self._latent, self._tokens, self._width = model, latent, tokens, width
+        self._prefixes = prefixes
+        self._owners = list(range(len(prefixes)))
+
+    def step(self, tokens: Sequence[int]) -> Tensor:
+        """Append one token to each row: the logits (R, V) of the next ones."""
+        for prefix, token in zip(self._prefixes, tokens, strict=True):
+            prefix.append(token)
+        return self.run()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Row i becomes what row ``rows[i]`` is now."""
+        self._prefixes = [list(self._prefixes[row]) for row in rows]
+        self._owners = [self._owners[row] for row in rows]
+
+    def run(self) -> Tensor:
+        """All K rows of all pictures through the whole model; those that nobody waits for repeat another's prefix."""
+        grid = [[*self._prefixes[0]] for _ in range(len(self._tokens))]
+        places, used = [], [0] * (len(self._tokens) // self._width)
+        for prefix, owner in zip(self._prefixes, self._owners, strict=True):
+            place = owner * self._width + used[owner]
+            used[owner] += 1
+            grid[place] = prefix
+            places.append(place)
+        with torch.no_grad():
+            output = self._model(
+                None, torch.tensor(grid), image_latent=self._latent, image_embs=self._tokens, output_labels=False
+            )
+        logits: Tensor = output["logits"][torch.tensor(places), -1]
+        return logits
