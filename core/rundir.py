@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -60,6 +61,12 @@ class RunStatus:
     total_steps: int = 0
     doing: str = ""  # "reading data", "training", "validating", "saving"
     seconds_left: float | None = None
+    host: str = ""  # the machine that ``pid`` belongs to; "" for this one
+
+    @property
+    def here(self) -> bool:
+        """Whether the process is one of this machine's, so that the process table knows it."""
+        return self.host in ("", platform.node())
 
 
 class RunDir:
@@ -127,8 +134,13 @@ class RunDir:
             return None
         return "stop" if text == "stop" else "pause" if text == "pause" else None
 
-    def clear_control(self) -> None:
-        self.control.unlink(missing_ok=True)
+    def clear_control(self, older_than: float | None = None) -> None:
+        """Forget what was asked; with ``older_than`` (seconds since the epoch) only what was asked before that."""
+        try:
+            if older_than is None or self.control.stat().st_mtime < older_than:
+                self.control.unlink()
+        except FileNotFoundError:
+            return
 
     def stderr_end(self, lines: int = 40) -> str:
         """The last lines that the trainer wrote to stderr, whatever their encoding."""
@@ -177,11 +189,14 @@ def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_lef
         total_steps=total_steps,
         doing=doing,
         seconds_left=seconds_left,
+        host=platform.node(),
     )
 
 
 def process_alive(status: RunStatus) -> bool:
-    """Whether the process that wrote ``status`` is still the one with its pid."""
+    """Whether the process that wrote ``status`` is still the one with its pid; elsewhere, its heartbeat speaks."""
+    if not status.here:
+        return time.time() - status.heartbeat <= LOST_AFTER_SECONDS
     try:
         process = psutil.Process(status.pid)
         return abs(process.create_time() - status.started) < 2.0 and process.status() != psutil.STATUS_ZOMBIE
@@ -205,7 +220,7 @@ def judge(status: RunStatus | None, terminal: Event | None, now: float | None = 
         return RunState.FAILED
     if status is None:
         return RunState.STARTING
-    if not process_alive(status):
+    if status.here and not process_alive(status):
         return RunState.INTERRUPTED
     age = (time.time() if now is None else now) - status.heartbeat
     return RunState.LOST_CONTACT if age > LOST_AFTER_SECONDS else RunState.RUNNING

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from types import FrameType
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -72,7 +73,8 @@ def train(config: RunConfig, run: RunDir, quiet: bool = False) -> Outcome:
         _settle_config(config, run)
         if finished := _finished_before(run):
             return finished
-        run.clear_control()
+        # A killed trainer may have left it; what was asked since this one was started counts.
+        run.clear_control(older_than=psutil.Process().create_time())
         with Heartbeat(run, quiet) as heartbeat:
             return _recorded(config, run, heartbeat)
     finally:

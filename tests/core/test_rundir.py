@@ -89,6 +89,11 @@ def test_control_is_asked_seen_and_cleared(run: RunDir) -> None:
     run.clear_control()
     run.clear_control()
     assert run.asked() is None
+    run.ask("stop")
+    run.clear_control(older_than=time.time() - 60)
+    assert run.asked() == "stop"
+    run.clear_control(older_than=time.time() + 60)
+    assert run.asked() is None
     run.control.write_bytes(b"\xffgarbage")
     assert run.asked() is None
 
@@ -130,6 +135,11 @@ class TestJudge:
     def test_a_stale_heartbeat_on_a_live_process_is_lost_contact_never_failed(self) -> None:
         assert judge(self.here, None, now=self.here.heartbeat + LOST_AFTER_SECONDS + 1) is RunState.LOST_CONTACT
         assert judge(self.here, None, now=self.here.heartbeat + 1) is RunState.RUNNING
+
+    def test_another_machines_trainer_is_judged_by_its_heartbeat(self) -> None:
+        there = RunStatus(pid=2**22 + 1, started=0.0, heartbeat=1000.0, host="node-17")
+        assert judge(there, None, now=1001.0) is RunState.RUNNING
+        assert judge(there, None, now=1001.0 + LOST_AFTER_SECONDS) is RunState.LOST_CONTACT
 
     def test_before_the_first_status_it_starts(self) -> None:
         assert judge(None, None) is RunState.STARTING
