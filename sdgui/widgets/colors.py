@@ -40,7 +40,7 @@ LIGHT = Colors(
     surface="#ffffff",
     raised="#eceef1",
     border="#dadee3",
-    strong_border="#8b949e",
+    strong_border="#848d97",
     text="#1b1f24",
     muted="#59636e",
     accent="#1a66d0",
@@ -54,7 +54,7 @@ LIGHT = Colors(
     warning_fill="#fdf1d9",
     error_fill="#fde8e5",
     info_fill="#e3eefc",
-    runs=("#0072b2", "#d55e00", "#008a63", "#b4508d", "#a87400", "#3c97d3", "#7c4a2d", "#454b54"),
+    runs=("#0c59a1", "#cd6200", "#05a67d", "#b4508d", "#654c01", "#3c97d3", "#875144", "#454b54"),
 )
 
 DARK = Colors(
@@ -76,5 +76,5 @@ DARK = Colors(
     warning_fill="#372c14",
     error_fill="#3d1f1c",
     info_fill="#1b2d47",
-    runs=("#3d9be0", "#f5803a", "#25b58a", "#e48cc3", "#e3ac1f", "#97d2fb", "#b98a66", "#c9cfd6"),
+    runs=("#3d9be0", "#f5803a", "#3fb58a", "#dc82b9", "#f5bd1a", "#97d2fb", "#8d6a48", "#d8dee4"),
 )

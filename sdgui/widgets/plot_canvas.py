@@ -234,6 +234,7 @@ class PlotCanvas(QWidget):
             axis.setTextPen(pg.mkPen(look.color("muted")))
             axis.setStyle(tickFont=look.font("small"), tickTextOffset=SPACE // 2)
             axis.setGrid(40 if look.dark else 60)
+            axis.setZValue(-10)  # its grid lies under the curves
         self._cross.setPen(pg.mkPen(look.color("strong_border"), style=Qt.PenStyle.DashLine))
         self._readout.restyle()
         self.restyle()
