@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QToolButton, QWidget
+from PySide6.QtWidgets import QPushButton, QWidget
 
 
 class Actions:
@@ -74,15 +74,22 @@ def tooltip(tip: str, action: QAction) -> str:
     return f"{tip} ({keys})" if keys else tip
 
 
-def button(action: QAction, parent: QWidget, *, text: bool = True, name: str = "") -> QToolButton:
-    """A button that does ``action``, enabled and labelled as the action is."""
-    made = QToolButton(parent)
-    made.setDefaultAction(action)
-    made.setAccessibleName(action.text().replace("&", ""))
-    made.setAccessibleDescription(action.statusTip())
-    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    style = Qt.ToolButtonStyle.ToolButtonTextBesideIcon if text else Qt.ToolButtonStyle.ToolButtonIconOnly
-    made.setToolButtonStyle(style)
-    if name:
-        made.setObjectName(name)
-    return made
+class ActionButton(QPushButton):
+    """A button that does ``action``; text, icon, tooltip and whether it can be pressed are the action's."""
+
+    def __init__(self, action: QAction, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._action = action
+        self.setObjectName(f"do_{action.objectName()}")
+        self.clicked.connect(action.trigger)
+        action.changed.connect(self._follow)
+        self._follow()
+
+    def _follow(self) -> None:
+        text = self._action.text().replace("&", "")
+        self.setText(text)
+        self.setAccessibleName(text)
+        self.setAccessibleDescription(self._action.statusTip())
+        self.setToolTip(self._action.toolTip())
+        self.setIcon(self._action.icon())
+        self.setEnabled(self._action.isEnabled())

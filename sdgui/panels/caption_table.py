@@ -119,7 +119,9 @@ class CaptionTable(QWidget):
         """Show them, those that the student finds worst first."""
         self.model.set_captions(captions, ranks)
         header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        for column in range(1, self.model.columnCount()):
+            header.resizeSection(column, header.fontMetrics().horizontalAdvance("Teacher") + 4 * SPACE)
         if self.model.columnCount():
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         if ranks:

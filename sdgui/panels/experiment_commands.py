@@ -14,7 +14,6 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 
 from core.config import ConfigError, RunConfig, read_config
 from core.presets import Size, preset_config
-from core.rundir import RunState
 from sdgui.panels.demo import SHOWN_FIRST, demo_configs
 from sdgui.panels.place import Services
 from sdgui.store.records import StoreError
@@ -109,7 +108,7 @@ class ExperimentCommands(QObject):
         store = self._services.store
         try:
             runs = [store.run(run_id)] if run_id is not None else store.runs(experiment_id)
-            if any(self._state(run.id, run.state).alive for run in runs):
+            if any(run.state.alive for run in runs):
                 self.said.emit("warning", "It is training. Stop the run first, then delete.", "", "")
                 return
             what = f"run {runs[0].key}" if run_id is not None else f"“{store.experiment(experiment_id).name}”"
@@ -156,9 +155,6 @@ class ExperimentCommands(QObject):
                 store.delete_experiment(experiment.id, for_good=True, folders=True)
 
         self._do(remove)
-
-    def _state(self, run_id: int, recorded: RunState) -> RunState:
-        return self._services.tailer.state(run_id) or recorded
 
     def _do(self, work: Callable[[], object]) -> None:
         """Do ``work`` and say what the store refuses."""

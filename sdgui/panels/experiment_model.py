@@ -25,7 +25,7 @@ from sdgui.panels.run_texts import (
 )
 from sdgui.runs.live import RunProgress
 from sdgui.runs.tailer import Tailer
-from sdgui.store.records import Experiment, Run
+from sdgui.store.records import BestPoint, Experiment, Run
 from sdgui.store.store import Store
 from sdgui.widgets.theme import theme
 
@@ -56,6 +56,7 @@ class ExperimentModel(QStandardItemModel):
         self._experiments: dict[int, QStandardItem] = {}
         self._runs: dict[int, QStandardItem] = {}
         self._records: dict[int, Run] = {}
+        self._best: dict[int, BestPoint | None] = {}
         self._loading = False
         self.itemChanged.connect(self._item_changed)
 
@@ -143,9 +144,7 @@ class ExperimentModel(QStandardItemModel):
         _set(item, Role.DETAIL, experiment_line(experiment, len(runs)))
         _set(item, Role.TAGS, tags_text(experiment.tags))
         _set(item, Role.SEARCH, f"{experiment.name} {' '.join(experiment.tags)} {experiment.note}")
-        best = max((run.best for run in runs if run.best), key=lambda point: point.value, default=None)
-        _set(item, Role.BEST, best_text(best))
-        tip = experiment.problem or f"{experiment.name}\nMade {when(experiment.created)}\n{best_tip(best)}"
+        tip = experiment.problem or f"{experiment.name}\nMade {when(experiment.created)}"
         _set(item, Qt.ItemDataRole.ToolTipRole, f"{tip}\n\n{experiment.note}".strip())
         for ordinal, run in enumerate(runs, start=1):
             self._put_run(item, run, ordinal)
@@ -188,6 +187,7 @@ class ExperimentModel(QStandardItemModel):
         _set(item, Role.STATE, str(state))
         _set(item, Role.DETAIL, short_line(run, progress))
         _set(item, Role.TIME, short_time(run, progress))
+        self._best[run.id] = best
         _set(item, Role.BEST, best_text(best))
         step, total = (progress.step, progress.total_steps) if progress else (run.step, run.total_steps)
         _set(item, Role.SHARE, step / total if state.alive and total else None)
@@ -198,8 +198,12 @@ class ExperimentModel(QStandardItemModel):
         _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))
 
     def _sum_up(self, item: QStandardItem) -> None:
-        """An experiment shows that one of its runs is alive."""
-        states = [str(item.child(row).data(Role.STATE)) for row in range(item.rowCount())]
+        """An experiment shows the best of its runs, and that one is alive."""
+        runs = [item.child(row) for row in range(item.rowCount())]
+        points = [point for run in runs if (point := self._best.get(int(run.data(Role.RUN)))) is not None]
+        best = max(points, key=lambda point: point.value, default=None)
+        _set(item, Role.BEST, best_text(best))
+        states = [str(run.data(Role.STATE)) for run in runs]
         alive = next((state for state in states if RunState(state).alive), "")
         _set(item, Role.STATE, alive)
         spoken = [item.text(), item.data(Role.DETAIL), alive, item.data(Role.TAGS)]

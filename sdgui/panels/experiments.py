@@ -13,7 +13,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from core.rundir import RunState
-from sdgui.panels.actions import Actions, button
+from sdgui.panels.actions import ActionButton, Actions
 from sdgui.panels.experiment_model import ExperimentFilter, ExperimentModel, Role
 from sdgui.panels.experiment_tree import ExperimentTree
 from sdgui.panels.place import Selection, Services
@@ -64,8 +64,7 @@ class ExperimentsPanel(QWidget):
     def set_actions(self, actions: Actions) -> None:
         """The actions of the context menus, and the one behind the New button."""
         self._actions = actions
-        new = button(actions["new"], self, name="new_experiment")
-        self._top.addWidget(new)
+        self._top.addWidget(ActionButton(actions["new"], self))
 
     # Choice
     def selection(self) -> Selection:

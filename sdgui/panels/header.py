@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from sdgui.panels.actions import Actions, button
+from sdgui.panels.actions import ActionButton, Actions
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.theme import SPACE, set_role, theme
 
@@ -27,30 +27,21 @@ class Header(QWidget):
         self._row.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         self._row.setSpacing(SPACE)
         self._row.addLayout(texts, 1)
-        self.launch = QPushButton(self)
         self._launch: QAction | None = None
+        theme().changed.connect(self._restyle)
 
     def set_actions(self, actions: Actions) -> None:
         """The buttons do the window's actions."""
-        self._row.addWidget(button(actions["queue"], self))
         self._launch = actions["launch"]
-        set_role(self.launch, "primary")
-        self.launch.setObjectName("launch")
-        self.launch.setAccessibleName("Launch")
-        self.launch.setMinimumHeight(4 * SPACE)
-        self.launch.clicked.connect(self._launch.trigger)
-        self._row.addWidget(self.launch)
-        self._launch.changed.connect(self._follow)
-        theme().changed.connect(self._follow)
-        self._follow()
+        main = ActionButton(self._launch, self)
+        set_role(main, "primary")
+        self._row.addWidget(ActionButton(actions["queue"], self))
+        self._row.addWidget(main)
+        self._restyle()
 
-    def _follow(self) -> None:
+    def _restyle(self) -> None:
         if self._launch is not None:
-            self.launch.setText(self._launch.text().replace("&", ""))
-            self.launch.setIcon(theme().icon("ph.play-fill", "on_accent"))
-            self.launch.setToolTip(self._launch.toolTip())
-            self.launch.setAccessibleDescription(self._launch.statusTip())
-            self.launch.setEnabled(self._launch.isEnabled())
+            self._launch.setIcon(theme().icon("ph.play-fill", "on_accent"))
 
     def show_texts(self, title: str, line: str) -> None:
         self.title.setText(title)

@@ -103,7 +103,7 @@ class LookPanel(Place):
         self.split.addWidget(right)
         self.split.setStretchFactor(0, 1)
         self.split.setStretchFactor(1, 2)
-        self.split.setSizes([296, 600])
+        self.split.setSizes([344, 552])
         state = self._services.settings.value("look/split")
         if state is not None:
             self.split.restoreState(state)
@@ -219,7 +219,7 @@ class LookPanel(Place):
             self.query.clear()
             self.query.blockSignals(False)
         entry = self._captions[caption]
-        self.asked.setText(f"“{entry['caption']}”\nWhere is its own picture, on the left here, found?")
+        self.asked.setText(f"“{entry['caption']}”\nthe picture it belongs to")
         self.thumbnail.show_picture(Path(str(entry["image"])))
         self.thumbnail.show()
         self._search(caption=caption)
@@ -254,8 +254,8 @@ class LookPanel(Place):
         if number == self._opening:
             self._opening = None
             self.strip.finish()
-            self._opened, first = self._wanted, self._opened != self._wanted
-            self._show_opened(result, first)
+            self._opened = self._wanted
+            self._show_opened(result)
         elif number == self._searching:
             self._searching = None
             for network, side in self.sides.items():
@@ -278,8 +278,9 @@ class LookPanel(Place):
         else:
             self.bar.show_message("error", sentence, details, action="Try again")
 
-    def _show_opened(self, result: dict[str, Any], first: bool) -> None:
-        chosen = self.captions.current()
+    def _show_opened(self, result: dict[str, Any]) -> None:
+        """Fill everything; over the same captions the chosen one stays, so that checkpoints can be compared by it."""
+        chosen = self.captions.current() if self._captions == result["captions"] else -1
         self._captions, self._pictures = list(result["captions"]), int(result["pictures"])
         networks = [network for network in NETWORKS if network in result["weights"]]
         self.facts.setText(f"step {int(result['step']):,} · {self._pictures:,} pictures".replace(",", "\u2009"))
@@ -290,7 +291,7 @@ class LookPanel(Place):
         self.captions.set_captions([str(entry["caption"]) for entry in self._captions], result["ranks"])
         if self.query.text().strip():
             self._search_words()
-        elif not first and chosen >= 0:
+        elif chosen >= 0:
             self.captions.choose(chosen)
         else:
             self.captions.choose_first()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QWidget
 
 from core.config import ConfigError, read_config
@@ -86,14 +86,12 @@ class LookSourceBar(QWidget):
             data = read_config(run.dir.config).data
         except ConfigError:
             return  # Define shows why; there is nothing to offer here
-        if data.val:
-            self.data.addItem("validation data", "")
-        if data.test:
-            self.data.addItem("test data", data.test)
+        for text, path, key in (("validation data", data.val, ""), ("test data", data.test, data.test)):
+            if path:
+                self.data.addItem(text, key)
+                self.data.setItemData(self.data.count() - 1, path, Qt.ItemDataRole.ToolTipRole)
         self.data.addItem("Choose a table…", _CHOOSE_FILE)
         self.data.addItem("Choose a folder…", _CHOOSE_FOLDER)
-        for row, path in enumerate((data.val, data.test)):
-            self.data.setItemData(row, path or None, 3)
 
     def _data_chosen(self, row: int) -> None:
         kind = self.data.itemData(row)

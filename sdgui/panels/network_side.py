@@ -14,6 +14,7 @@ from sdgui.widgets.gallery import Gallery, GalleryItem
 from sdgui.widgets.theme import SPACE, set_role
 
 _RECALLS = ("text_to_image_R@1", "text_to_image_R@5", "text_to_image_R@10")
+_THUMBNAIL = 96  # px; two fit side by side in a small window
 
 
 class NetworkSide(QWidget):
@@ -28,6 +29,7 @@ class NetworkSide(QWidget):
         set_role(self.recall, "small")
         self.rank = QLabel(self)
         self.gallery = Gallery(cache_dir, "", self)
+        self.gallery.set_thumbnail_size(_THUMBNAIL)
         self.gallery.setAccessibleName(f"What the {network} finds")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -40,7 +42,8 @@ class NetworkSide(QWidget):
     def show_recall(self, recall: Mapping[str, float]) -> None:
         """Recall over all held-out captions."""
         parts = [f"{name.rsplit('_', 1)[-1]} {value(recall[name], '%')}" for name in _RECALLS if name in recall]
-        self.recall.setText(f"words to pictures: {' · '.join(parts)}" if parts else "")
+        self.recall.setText(" · ".join(parts))
+        self.recall.setToolTip("How many of all captions find their own picture among the first 1, 5, 10")
 
     def show_hits(self, hits: Sequence[Mapping[str, Any]], true_rank: int | None, pictures: int) -> None:
         """The hits, nearest first; ``true_rank`` is None where there is no true picture (free text)."""
@@ -51,7 +54,7 @@ class NetworkSide(QWidget):
                     str(hit.get("caption", "")),
                     float(hit["score"]),
                     int(hit["rank"]),
-                    None if true_rank is None else bool(hit.get("true")),
+                    True if hit.get("true") else None,  # one is right; marking all others wrong would hide it
                 )
                 for hit in hits
             ]

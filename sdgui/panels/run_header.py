@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from core.events import RunStarted
 from core.rundir import RunState
-from sdgui.panels.actions import Actions, button
+from sdgui.panels.actions import ActionButton, Actions
 from sdgui.panels.run_commands import stop_text
 from sdgui.panels.run_texts import best_tip, state_line, time_text
 from sdgui.runs.live import RunProgress
@@ -48,7 +48,7 @@ class RunHeader(QWidget):
     def set_actions(self, actions: Actions) -> None:
         """Buttons for what can be done to a run; those that cannot be done now are hidden."""
         for name in ("pause", "resume", "stop", "look"):
-            made = button(actions[name], self)
+            made = ActionButton(actions[name], self)
             action = actions[name]
             made.setVisible(action.isEnabled())
             action.enabledChanged.connect(made.setVisible)

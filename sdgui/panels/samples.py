@@ -99,7 +99,7 @@ class SamplesView(QWidget):
             hits = entries[row].get("hits", []) if 0 <= row < len(entries) else []
             gallery.set_items(
                 [
-                    GalleryItem(Path(hit["image"]), "", hit.get("score"), rank, bool(hit.get("true")))
+                    GalleryItem(Path(hit["image"]), "", hit.get("score"), rank, True if hit.get("true") else None)
                     for rank, hit in enumerate(hits, start=1)
                 ]
             )

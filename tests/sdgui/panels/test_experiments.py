@@ -1,0 +1,158 @@
+"""The tree: what is listed, renamed, filtered, ticked, described and binned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox
+from pytestqt.qtbot import QtBot
+
+from core.presets import preset_config
+from core.rundir import RunState
+from sdgui.main_window import MainWindow
+from sdgui.panels.experiment_model import Role
+
+OpenWindow = Callable[..., MainWindow]
+
+
+@pytest.fixture
+def window(open_window: OpenWindow) -> MainWindow:
+    window = open_window("--steps", "2")
+    for name in ("first", "second"):
+        window.experiment_commands.add(preset_config("clip", "tiny"), name)
+    return window
+
+
+def names(window: MainWindow) -> list[str]:
+    model = window.experiments.tree.model()
+    return [str(model.index(row, 0).data()) for row in range(model.rowCount())]
+
+
+def trained(qtbot: QtBot, window: MainWindow, runs: int) -> None:
+    """Launch the chosen experiment until it has ``runs`` finished runs."""
+    for number in range(1, runs + 1):
+        window.acts.launch()
+        expected = [RunState.DONE] * number
+        qtbot.waitUntil(
+            lambda expected=expected: [r.state for r in window.services.store.runs()] == expected, timeout=15000
+        )
+
+
+def test_the_newest_comes_first(window: MainWindow) -> None:
+    assert names(window) == ["second", "first"]
+
+
+def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWindow) -> None:
+    tree = window.experiments.tree
+    tree.setFocus()
+    qtbot.keyClick(tree, Qt.Key.Key_F2)
+    editor = tree.viewport().findChild(QLineEdit)
+    assert editor is not None
+    editor.setText("third")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: names(window) == ["third", "first"])
+    window.save_definition()
+    assert names(window) == ["third", "first"]
+    stored = window.services.store.experiments()[-1].config
+    assert stored is not None
+    assert stored.name == "third"
+
+
+def test_the_filter_finds_names_tags_and_states(qtbot: QtBot, window: MainWindow) -> None:
+    trained(qtbot, window, 1)
+    chosen = window.selection
+    assert chosen.experiment_id is not None
+    window.experiment_commands.describe(chosen.experiment_id, None, ["good", "old"], "a note on noise")
+    box = window.experiments.filter_box
+    for typed, left in (("first", ["first"]), ("#good", ["second"]), ("noise", ["second"]), ("done", ["second"])):
+        box.setText(typed)
+        assert names(window) == left, typed
+    box.setText("nowhere")
+    assert names(window) == []
+    box.clear()
+    assert names(window) == ["second", "first"]
+
+
+def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: MainWindow) -> None:
+    trained(qtbot, window, 2)
+    older, newer = (run.id for run in window.services.store.runs())
+    window.experiments.select_run(older)
+    tree = window.experiments.tree
+    tree.setFocus()
+    qtbot.keyClick(tree, Qt.Key.Key_Space)
+    assert window.selection.ticked == (older,)
+    window.experiments.select_run(newer)
+    assert set(window.selection.watched) == {older, newer}
+    watch = window.show_place("watch")
+    assert set(watch.grid.runs()) == {str(older), str(newer)}  # type: ignore[attr-defined]
+    window.experiments.select_run(older)
+    window.acts.tick()
+    assert window.selection.ticked == ()
+
+
+def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbot: QtBot, window: MainWindow) -> None:
+    sheet = window.acts.sheet
+    window.acts.describe()
+    sheet.tags.setText("a, #b, a,")
+    sheet.note.setPlainText("because")
+    sheet.hide()
+    experiment = window.services.store.experiments()[-1]
+    assert (experiment.tags, experiment.note) == (("a", "b"), "because")
+    assert window.experiments.tree.currentIndex().data(Role.TAGS) == "#a #b"
+    window.acts.describe()
+    assert sheet.tags.text() == "a, b"
+    sheet.tags.setText("c")
+    qtbot.keyClick(sheet, Qt.Key.Key_Escape)
+    assert window.services.store.experiments()[-1].tags == ("a", "b")
+
+
+def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window: MainWindow) -> None:
+    trained(qtbot, window, 1)
+    run = window.services.store.runs()[0]
+    define = window.show_place("define")
+    window.experiments.select_run(run.id)
+    assert "Frozen" in define.bar.text  # type: ignore[attr-defined]
+    define.bar.action_triggered.emit()  # type: ignore[attr-defined]
+    assert names(window)[0] == "second 2"
+    assert window.selection.run_id is None
+    assert len(window.services.store.runs()) == 1
+
+
+def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptied(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(qtbot, window, 1)
+    run = window.services.store.runs()[0]
+    window.experiments.select_run(run.id)
+    window.acts.delete()
+    assert window.services.store.runs() == []
+    window.bar.action_triggered.emit()
+    assert [each.id for each in window.services.store.runs()] == [run.id]
+    window.experiments.select_run(run.id)
+    window.acts.delete()
+    answers = [QMessageBox.StandardButton.Cancel, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda *_args: answers.pop(0))
+    window.acts.empty_bin()
+    assert run.folder.exists()
+    window.acts.empty_bin()
+    assert not run.folder.exists()
+    assert window.services.store.runs(deleted=True) == []
+
+
+def test_a_live_run_is_not_deleted(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "1000", "--delay", "0.02")
+    window.experiment_commands.add(preset_config("clip", "tiny"), "x")
+    window.acts.launch()
+    qtbot.waitUntil(lambda: [r.state for r in window.services.store.runs()] == [RunState.RUNNING], timeout=15000)
+    window.acts.delete()
+    assert "Stop the run first" in window.bar.text
+    assert len(window.services.store.runs()) == 1
+
+
+def test_a_screen_reader_hears_the_state(qtbot: QtBot, window: MainWindow) -> None:
+    trained(qtbot, window, 1)
+    index: QModelIndex = window.experiments.tree.currentIndex()
+    qtbot.waitUntil(lambda: "Done" in str(index.data(Qt.ItemDataRole.AccessibleTextRole)))
+    assert QApplication.focusWidget() is not None
