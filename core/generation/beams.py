@@ -22,7 +22,7 @@ from torch import Tensor
 
 from core.generation.cache import settle
 from core.generation.caption import Caption, Progress, SpecialTokens, score_of
-from core.generation.decoding import TokenDecoder
+from core.generation.decoding import TokenDecoder, check_finite
 from core.generation.processors import Processors
 from core.generation.settings import GenerationSettings
 
@@ -145,6 +145,7 @@ def _ways_on(
     others = settings.beams - size if settings.diversity_penalty else 0
     count = min((1 + len(processors.enders)) * size + others, logits.shape[1])
     whole = logits.logsumexp(dim=-1, keepdim=True)  # (R, 1)
+    check_finite(whole)
     if processors.idle(prefixes):
         values, tokens = logits.topk(count, dim=-1)  # (R, count)
         scores = values = values - whole

@@ -104,7 +104,7 @@ class CocaDecoder:
         training = visual.training
         visual.eval()  # a patch dropout would leave out parts of the picture
         try:
-            encoded = visual(images)
+            encoded = visual(images.to(self.device))
         finally:
             visual.train(training)
         if not isinstance(encoded, tuple):

@@ -15,6 +15,13 @@ import torch
 from torch import Tensor
 
 from core.generation.cache import KeyValueCache, RowLayout, settle
+from core.generation.settings import GenerationError
+
+
+def check_finite(whole: Tensor) -> None:
+    """GenerationError unless the logits' sums ``whole`` are numbers: a model that diverged has nothing to say."""
+    if not bool(whole.isfinite().all()):
+        raise GenerationError("the model's scores are not finite numbers; it diverged: choose an earlier checkpoint.")
 
 
 class Rows(Protocol):
@@ -75,6 +82,7 @@ class Decoding:
         """Append one token to each row: the logits (R, V) of the next ones."""
         return self._step(self, tokens)
 
+    @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
         """Row i becomes what row ``rows[i]`` is now; a picture left without rows is forgotten."""
         owners = [self.layout.owners[row] for row in rows]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from core.generation.cache import settle
 from core.generation.caption import Caption, Progress, SpecialTokens, score_of
-from core.generation.decoding import TokenDecoder
+from core.generation.decoding import TokenDecoder, check_finite
 from core.generation.processors import Processors
 from core.generation.settings import GenerationSettings
 
@@ -76,8 +76,10 @@ def search(
     processors = Processors.of(settings, ids.enders)
     noise = uniform(settings.seed, count, decoder.context) if settings.search == "sample" else None
     while True:
+        whole = logits.logsumexp(dim=-1)  # (R,)
+        check_finite(whole)
         tokens = _choose(logits, rows, settings, processors, noise)
-        chosen = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)  # (R,)
+        chosen = logits.gather(1, tokens[:, None])[:, 0] - whole
         for row, token, log_probability in zip(rows, tokens.tolist(), chosen.tolist(), strict=True):
             row.log_probability += log_probability
             row.ended = token in ids.enders
