@@ -6,15 +6,17 @@ and the bootstrap take the per-query `ranks`; `core.evaluators.rerank` reorders 
 A picture may have any number of captions. Text to image asks for each caption's one picture; image to text counts a
 picture as found where the *best* of its captions stands. Pictures without a caption are distractors only.
 
-Ties: candidates whose scores agree within `TIE` are taken to stand in random order, and every number is the
-expectation over it. So constant features score as chance does, never 100 %, and the order of rows never matters.
+Ties: candidates whose scores are equal are taken to stand in random order, and every number is the expectation over
+it. So constant features score as chance does, never 100 %, and the order of rows never matters. Scores are compared in
+float32, and the few that come closer than its rounding again in float64, so that ranks equal those of a plain loop in
+double precision; where very many come so close (a collapsed model), all of these count as equal.
 
 Legend: N pictures, M captions, D embed, Q queries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +26,9 @@ from torch import Tensor
 from core.evaluators.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 from core.evaluators.outcome import Outcome, Queries
 
-TIE = 2e-6  # cosine; float32 products of unit vectors differ by less than this with the order of their sums
+NEAR = 2e-6  # cosine; float32 products of unit vectors differ by less than this with the order of their sums
+EQUAL = 2e-8  # likewise, in float64, of features that were kept in float32
+NEAR_AT_MOST = 8192  # pairs of a block that are compared again
 BLOCK_PAIRS = 1 << 24  # scores held at once: 64 MiB
 RECALL_AT = (1, 5, 10)
 DIRECTIONS = ("image_to_text", "text_to_image")
@@ -134,18 +138,17 @@ def ranks(
     that does not name one picture for each caption.
     """
     images, texts, owner = check_retrieval(image_features, text_features, text_to_image)
+    pairs = _Pairs(images, texts)
+    own = pairs.own_scores(owner)  # (M,)
+    best = torch.full((len(images),), -torch.inf, dtype=torch.float64)  # (N,)
+    best.scatter_reduce_(0, owner.cpu(), own, "amax")
+    rows = block or max(1, BLOCK_PAIRS // len(images))
     with full_precision(images.device):
-        images, texts = unit_rows(images), unit_rows(texts)
-        own = _own_scores(images, texts, owner)  # (M,)
-        best = torch.full((len(images),), -torch.inf, device=images.device)  # (N,)
-        best.scatter_reduce_(0, owner, own, "amax")
-        rows = block or max(1, BLOCK_PAIRS // len(images))
-        by_text, by_image = _count_rivals(images, texts, owner, own, best, rows, progress)
+        by_text, by_image = _count_rivals(pairs, owner, own, best, rows, progress)
     captioned = torch.isfinite(best).nonzero().flatten()
-    every = torch.arange(len(texts))
     return (
-        Ranks(captioned.cpu(), by_image[0][captioned].cpu(), by_image[1][captioned].cpu()),
-        Ranks(every, by_text[0].cpu(), by_text[1].cpu()),
+        Ranks(captioned, by_image[0][captioned], by_image[1][captioned]),
+        Ranks(torch.arange(len(texts)), *by_text),
     )
 
 
@@ -176,43 +179,71 @@ def check_retrieval(
     return images, texts, owner
 
 
-def _own_scores(images: Tensor, texts: Tensor, owner: Tensor) -> Tensor:
-    """Score of each caption with its own picture: (M,)."""
-    step = max(1, BLOCK_PAIRS // images.shape[1] // 4)
-    parts = [
-        (texts[start : start + step] * images[owner[start : start + step]]).sum(dim=1)
-        for start in range(0, len(texts), step)
-    ]
-    return torch.cat(parts)
+@dataclass(frozen=True)
+class _Pairs:
+    """Features as they came, for cosines of single pairs in float64, on the CPU (not every device has float64)."""
+
+    images: Tensor  # (N, D) float32
+    texts: Tensor  # (M, D) float32
+
+    def cosine(self, image_rows: Tensor, text_rows: Tensor) -> Tensor:
+        """Of pairs given by their rows (p,): (p,) float64; 0 where either is all zeros."""
+        image = self.images[image_rows.to(self.images.device)].cpu().double()  # (p, D)
+        text = self.texts[text_rows.to(self.texts.device)].cpu().double()  # (p, D)
+        lengths = torch.linalg.vector_norm(image, dim=1) * torch.linalg.vector_norm(text, dim=1)
+        products: Tensor = torch.linalg.vecdot(image, text)
+        return products / lengths.clamp_min(1e-24)
+
+    def own_scores(self, owner: Tensor) -> Tensor:
+        """Of each caption with its own picture: (M,) float64."""
+        step = max(1, BLOCK_PAIRS // self.images.shape[1] // 8)
+        every = torch.arange(len(owner), device=owner.device)
+        return torch.cat([self.cosine(owner[part], part) for part in every.split(step)])
 
 
 def _count_rivals(
-    images: Tensor, texts: Tensor, owner: Tensor, own: Tensor, best: Tensor, rows: int, progress: Progress
+    pairs: _Pairs, owner: Tensor, own: Tensor, best: Tensor, rows: int, progress: Progress
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(better, tied) wrong candidates of each caption (M,), then of each picture (N,), all int64."""
+    """(better, tied) wrong candidates of each caption (M,), then of each picture (N,), all int64 on the CPU."""
+    images, texts = unit_rows(pairs.images), unit_rows(pairs.texts)
     pictures, captions = len(images), len(texts)
-    by_text = [torch.zeros(captions, dtype=torch.int64, device=images.device) for _ in range(2)]
-    by_image = [torch.zeros(pictures, dtype=torch.int64, device=images.device) for _ in range(2)]
-    scores_buffer = torch.empty(min(rows, captions), pictures, device=images.device)
-    marks_buffer = torch.empty_like(scores_buffer)  # 0 and 1 as floats: their sums are exact here, and fast
+    of_texts = torch.zeros(2, captions, dtype=torch.int64)
+    of_images = torch.zeros(2, pictures, dtype=torch.int64)
+    buffer = torch.empty(min(rows, captions), pictures, device=images.device)
+    marks = torch.empty_like(buffer)
     for start in range(0, captions, rows):
         progress(start / captions, "ranking")
         part = slice(start, min(start + rows, captions))
-        length = part.stop - start
-        scores, marks = scores_buffer[:length], marks_buffer[:length]
+        scores = buffer[: part.stop - start]
         torch.mm(texts[part], images.T, out=scores)  # (rows, N)
         # A caption and its own picture are no rivals, in either direction.
         scores.scatter_(1, owner[part, None], -torch.inf)
-        threshold = own[part, None]
-        torch.gt(scores, threshold + TIE, out=marks)
-        better = marks.sum(dim=1).long()
-        torch.ge(scores, threshold - TIE, out=marks)
-        by_text[0][part] = better
-        by_text[1][part] = marks.sum(dim=1).long() - better
-        torch.gt(scores, best + TIE, out=marks)
-        better = marks.sum(dim=0).long()
-        torch.ge(scores, best - TIE, out=marks)
-        by_image[0] += better
-        by_image[1] += marks.sum(dim=0).long() - better
+
+        def of_text(text: Tensor, image: Tensor, start: int = start) -> Tensor:
+            return pairs.cosine(image, text + start)
+
+        def of_image(image: Tensor, text: Tensor, start: int = start) -> Tensor:
+            return pairs.cosine(image, text + start)
+
+        of_texts[:, part] = _rivals(scores, own[part], marks[: len(scores)], of_text)
+        of_images += _rivals(scores.T, best, marks[: len(scores)].T, of_image)
     progress(1.0, "ranking")
-    return (by_text[0], by_text[1]), (by_image[0], by_image[1])
+    return (of_texts[0], of_texts[1]), (of_images[0], of_images[1])
+
+
+def _rivals(scores: Tensor, threshold: Tensor, marks: Tensor, cosine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """How many of ``scores`` (Q, C) are above, and how many equal to, each query's float64 ``threshold``: (2, Q)."""
+    low = (threshold - NEAR).float().to(scores.device)[:, None]
+    high = (threshold + NEAR).float().to(scores.device)[:, None]
+    # 0 and 1 as floats: their sums are exact here, and fast.
+    better = torch.gt(scores, high, out=marks).sum(dim=1).long().cpu()
+    near = torch.ge(scores, low, out=marks).sum(dim=1).long().cpu() - better
+    if 0 < int(near.sum()) <= NEAR_AT_MOST:
+        rows = near.nonzero().flatten()
+        at = rows.to(scores.device)
+        close = (scores[at] >= low[at]) & (scores[at] <= high[at])
+        place, column = (index.cpu() for index in close.nonzero(as_tuple=True))
+        gap = cosine(rows[place], column) - threshold[rows[place]]
+        better.index_add_(0, rows[place], (gap > EQUAL).long())
+        near = torch.zeros_like(near).index_add_(0, rows[place], (gap.abs() <= EQUAL).long())
+    return torch.stack([better, near])

@@ -38,7 +38,7 @@ def example(pictures: int, captions: int, width: int = 6, seed: int = 0) -> tupl
     return images, texts, owner
 
 
-@pytest.mark.parametrize(("pictures", "captions"), [(1, 1), (7, 7), (23, 60), (40, 11), (31, 155)])
+@pytest.mark.parametrize(("pictures", "captions"), [(1, 1), (7, 7), (23, 60), (40, 11), (31, 155), (90, 400)])
 @pytest.mark.parametrize("block", [None, 1, 8, 1000])
 def test_equals_a_plain_loop(pictures: int, captions: int, block: int | None) -> None:
     images, texts, owner = example(pictures, captions)
@@ -89,6 +89,22 @@ def test_equal_pictures_share_their_ranks_whatever_the_order() -> None:
     assert retrieval_metrics(images, texts[order], owner[order]) == pytest.approx(values)
     _, text_to_image = ranks(images, texts, owner)
     assert all(text_to_image.tied[(owner == 4) | (owner == 11)] == 1)
+
+
+@pytest.mark.parametrize(("nearer", "rank"), [(4e-7, 2.0), (-4e-7, 1.0), (0.0, 1.5)])
+def test_scores_closer_than_float32_resolves_are_compared_exactly(nearer: float, rank: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(64, 64, generator=generator, dtype=torch.float64))[0]
+
+    def at(cosine: float, side: int) -> Tensor:
+        return cosine * basis[0] + (1 - cosine**2) ** 0.5 * basis[side]
+
+    images = torch.stack([at(0.6, 1), at(0.6 + nearer, 2), *basis[3:40]]).float()
+    text = basis[:1].float()
+    _, of_text = ranks(images, text, torch.tensor([0]))
+    assert of_text.expected().tolist() == [rank]
+    of_image, _ = ranks(text, images, torch.zeros(len(images), dtype=torch.int64))
+    assert of_image.expected().tolist() == [1.0]  # all captions are its own
 
 
 def test_scores_are_exact_under_autocast_and_low_precision() -> None:
