@@ -32,7 +32,7 @@ from sdgui.panels.window_actions import ICONS, WindowActions
 from sdgui.store.records import Run
 from sdgui.widgets.message_bar import Level, MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.theme import theme
+from sdgui.widgets.theme import SPACE, theme
 
 _SIZE = (1280, 800)
 _TREE_WIDTH = 296
@@ -76,10 +76,14 @@ class MainWindow(QMainWindow):
         self.stack = QStackedWidget(self)
         middle = QWidget(self)
         column = QVBoxLayout(middle)
-        column.setContentsMargins(0, 0, 0, 0)
+        column.setContentsMargins(0, SPACE, 0, 0)
         column.setSpacing(0)
-        for widget in (self.bar, self.strip, self.header):
-            column.addWidget(widget)
+        spoken = QVBoxLayout()
+        spoken.setContentsMargins(2 * SPACE, 0, 2 * SPACE, 0)
+        spoken.addWidget(self.bar)
+        spoken.addWidget(self.strip)
+        column.addLayout(spoken)
+        column.addWidget(self.header)
         column.addWidget(self.stack, 1)
         self.pages = QStackedWidget(self)
         self.pages.addWidget(self.welcome)

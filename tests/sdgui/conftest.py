@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PySide6.QtCore import QProcess
 from pytestqt.qtbot import QtBot
 
 from core.rundir import RunDir
@@ -60,7 +61,8 @@ def leave(window: MainWindow, qtbot: QtBot) -> None:
     if not window.isVisible():
         return
     window.keep_training()
-    qtbot.waitUntil(lambda: window.services.worker.state == "off", timeout=5000)
+    worker = window.services.worker
+    qtbot.waitUntil(lambda: not worker.findChildren(QProcess), timeout=5000)
 
 
 def _end(run: RunDir) -> None:
