@@ -21,6 +21,7 @@ import numpy as np
 from core.evaluators.caption_degeneracy import Degeneracy, degeneracy
 from core.evaluators.caption_text import tokens
 from core.evaluators.inputs import EvaluationError, Progress, no_progress, part_of
+from core.evaluators.java_metrics import JavaScores
 from core.evaluators.outcome import Floats, Outcome, Queries
 
 ORDERS = 4  # n-grams of 1 to 4 words
@@ -49,14 +50,18 @@ class CaptionScores:
         means = {name: float(scores.mean()) for name, scores in self._each().items()}
         return values | means | {"degenerate_share": self.degenerate.share}
 
-    def outcome(self) -> Outcome:
-        """The result in the form that all evaluators share; BLEU is of the whole corpus, without values per caption."""
+    def outcome(self, java: JavaScores | None = None) -> Outcome:
+        """The result in the form that all evaluators share; BLEU is of the whole corpus, without values per caption.
+
+        ``java`` adds METEOR and SPICE of the same captions (those of ``rows``), or the notes why they are missing.
+        """
+        each = self._each() | (java.per_caption if java else {})
         return Outcome(
             task="captioning",
             samples=len(self.rows),
-            metrics=self.metrics(),
-            per_query={name: Queries(scores) for name, scores in self._each().items()},
-            notes=self.notes + self.degenerate.notes(),
+            metrics=self.metrics() | (java.values if java else {}),
+            per_query={name: Queries(scores) for name, scores in each.items()},
+            notes=self.notes + self.degenerate.notes() + (java.notes if java else ()),
             details={"degenerate": self.degenerate.plain()},
         )
 

@@ -190,7 +190,7 @@ class _Pairs:
         """Of pairs given by their rows (p,): (p,) float64; 0 where either is all zeros."""
         image = self.images[image_rows.to(self.images.device)].cpu().double()  # (p, D)
         text = self.texts[text_rows.to(self.texts.device)].cpu().double()  # (p, D)
-        lengths = torch.linalg.vector_norm(image, dim=1) * torch.linalg.vector_norm(text, dim=1)
+        lengths: Tensor = torch.linalg.vector_norm(image, dim=1) * torch.linalg.vector_norm(text, dim=1)
         products: Tensor = torch.linalg.vecdot(image, text)
         return products / lengths.clamp_min(1e-24)
 

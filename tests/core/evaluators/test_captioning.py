@@ -137,6 +137,14 @@ def test_java_metrics_run_or_say_why_not() -> None:
         assert scores.values["METEOR"] == pytest.approx(GOLDEN["scores"]["METEOR"], abs=1e-6)
 
 
+def test_java_scores_join_the_outcome() -> None:
+    scores = caption_scores(["a cat", "a dog"], [["a cat"], ["a cow"]])
+    java = java_metrics.JavaScores({"METEOR": 0.3}, {"METEOR": np.array([0.5, 0.1])}, ("SPICE was not measured: why.",))
+    outcome = scores.outcome(java)
+    assert outcome.metrics["METEOR"] == outcome.per_query["METEOR"].values.mean()
+    assert outcome.notes == ("SPICE was not measured: why.",)
+
+
 def test_without_java_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert java_metrics.available() == {"METEOR": "Java is not installed", "SPICE": "Java is not installed"}
