@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QPainter, QPicture
 
 from sdgui.widgets import formats
 
@@ -25,12 +26,26 @@ class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         super().__init__(orientation, maxTickLength=0)
         self.kind: AxisKind = kind
         self.enableAutoSIPrefix(False)
+        self._sheet = QPicture()
 
     def set_kind(self, kind: AxisKind) -> None:
         """What the numbers are."""
         self.kind = kind
         self.picture = None
         self.update()
+
+    def paint(self, p: QPainter, opt: Any, widget: Any) -> None:
+        """As pyqtgraph does it, but on one QPicture for life: each new one takes six references to None for good."""
+        if self.picture is None:
+            painter = QPainter(self._sheet)
+            if self.style["tickFont"] is not None:
+                painter.setFont(self.style["tickFont"])
+            specs = self.generateDrawSpecs(painter)
+            if specs is not None:
+                self.drawPicture(painter, *specs)
+            painter.end()
+            self.picture = self._sheet
+        self.picture.play(p)
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float | None, Any]]:
         """pyqtgraph's ticks; whole steps on a step axis, round times on a time axis, readable ones on log axes."""

@@ -98,6 +98,7 @@ QAbstractItemView {
 QAbstractItemView[role="plain"] { background: transparent; border: none; border-radius: 0; }
 QTreeView::item, QTableView::item { padding: 3px 4px; }
 QListWidget::item { padding: 4px 8px; border-radius: 6px; }
+QListWidget::item:selected { background: $selection; color: $text; }
 QHeaderView::section {
     background: $surface; color: $muted; border: none; border-bottom: 1px solid $border; padding: 4px 8px;
 }

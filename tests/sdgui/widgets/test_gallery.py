@@ -1,0 +1,220 @@
+"""The gallery over real files: loading off the thread, unreadable ones, cache, selection, linking, preview."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PySide6.QtCore import QSemaphore, QSize, Qt
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage
+from PySide6.QtTest import QTest
+
+from sdgui.widgets.gallery import Gallery, GalleryItem
+from sdgui.widgets.gallery_delegate import two_lines
+from sdgui.widgets.theme import Theme
+from sdgui.widgets.thumbnails import SIDE, Thumbnails, load_thumbnail, read_picture
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    paths = []
+    for i in range(12):
+        path = tmp_path / f"{i}.png"
+        Image.new("RGB", (60 + i, 40), (20 * i, 100, 50)).save(path)
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture
+def gallery(qtbot):
+    gallery = Gallery(None, "Nothing here yet.")
+    qtbot.addWidget(gallery)
+    gallery.resize(700, 500)
+    gallery.show()
+    qtbot.waitExposed(gallery)
+    yield gallery
+    gallery.close_threads()
+
+
+def filled(gallery: Gallery, pictures: list[Path], times: int = 1) -> list[GalleryItem]:
+    items = [GalleryItem(path, f"picture {i}", 1.0 - i / 100, i + 1, i == 3) for i, path in enumerate(pictures * times)]
+    gallery.set_items(items)
+    return items
+
+
+def test_empty_says_what_it_is_for(gallery: Gallery, pictures: list[Path]) -> None:
+    assert gallery._empty.isVisible()
+    filled(gallery, pictures)
+    assert not gallery._empty.isVisible()
+    assert gallery._count.text() == "12 pictures"
+
+
+def test_thumbnails_come_by_themselves(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    qtbot.waitUntil(lambda: gallery.thumbnails.pending() == 0 and gallery.model.thumbnail(11) is not None, timeout=5000)
+    thumbnail = gallery.model.thumbnail(5)
+    assert thumbnail is not None
+    assert thumbnail.image is not None
+    assert thumbnail.image.size() == QSize(65, 40)
+    shown = gallery.view.viewport().grab().toImage()
+    colors = {shown.pixelColor(x, y).getRgb()[:3] for x in range(0, 150, 4) for y in range(0, 200, 4)}
+    assert (0, 100, 50) in colors
+
+
+def test_unreadable_pictures_say_why(gallery: Gallery, tmp_path: Path, qtbot) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture at all")
+    names = ["broken.jpg", "missing.png", "."]
+    gallery.set_items([GalleryItem(tmp_path / name) for name in names])
+    qtbot.waitUntil(lambda: all(gallery.model.thumbnail(i) is not None for i in range(3)), timeout=5000)
+    tips = [gallery.model.data(gallery.model.index(i), Qt.ItemDataRole.ToolTipRole) for i in range(3)]
+    assert all("Cannot be shown" in tip for tip in tips)
+    assert "No such file" in tips[1]
+    assert "not a file" in tips[2]
+    gallery.view.viewport().grab()
+
+
+def test_large_pictures_are_scaled_and_turned(tmp_path: Path) -> None:
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    Image.new("RGB", (2000, 1000), (255, 0, 0)).save(path, exif=exif)
+    thumbnail = load_thumbnail(path, None)
+    assert thumbnail.image is not None
+    assert thumbnail.image.height() == SIDE
+    assert thumbnail.image.width() == SIDE // 2
+    whole, _ = read_picture(path)
+    assert whole is not None
+    assert whole.size() == QSize(1000, 2000)
+
+
+def test_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:
+    path, cache = tmp_path / "a.png", tmp_path / "cache"
+    Image.new("RGB", (300, 300), (255, 0, 0)).save(path)
+    load_thumbnail(path, cache)
+    kept = list(cache.rglob("*.png"))
+    assert len(kept) == 1
+    QImage(8, 8, QImage.Format.Format_RGB32).save(str(kept[0]))  # to see that it is the one that is read
+    cached = load_thumbnail(path, cache)
+    assert cached.image is not None
+    assert cached.image.width() == 8
+    Image.new("RGB", (300, 300), (0, 0, 255)).save(path)
+    os.utime(path, (1, 1))
+    fresh = load_thumbnail(path, cache)
+    assert fresh.image is not None
+    assert fresh.image.pixelColor(5, 5).blue() == 255
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (30, 30)).save(path)
+    (tmp_path / "file").write_text("in the way")
+    assert load_thumbnail(path, tmp_path / "file").image is not None
+
+
+def test_stale_wishes_are_dropped_and_the_latest_come_first(pictures: list[Path], qtbot) -> None:
+    thumbnails = Thumbnails(threads=1)
+    came: list[str] = []
+    thumbnails.ready.connect(came.append)
+    gate = QSemaphore(0)
+    thumbnails._pool.start(gate.acquire)  # the only thread is busy until we let it go
+    for path in pictures:
+        assert thumbnails.get(path) is None
+    thumbnails.keep_only(pictures[:3])
+    assert thumbnails.pending() == 3
+    gate.release()
+    qtbot.waitUntil(lambda: len(came) == 3, timeout=5000)
+    assert came == [str(path) for path in (pictures[2], pictures[1], pictures[0])]
+    assert thumbnails.get(pictures[0]) is not None
+    thumbnails.close()
+
+
+def test_selection_current_and_links(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    other = Gallery()
+    qtbot.addWidget(other)
+    other.resize(700, 500)
+    other.show()
+    filled(gallery, pictures, 20)
+    filled(other, pictures, 20)
+    gallery.link(other)
+    gallery.view.setCurrentIndex(gallery.model.index(7))
+    assert gallery.current() == other.current() == 7
+    other.view.setCurrentIndex(other.model.index(2))
+    assert gallery.selected() == other.selected() == [2]
+    gallery._slider.setValue(200)
+    assert other.thumbnail_size() == 200
+    qtbot.waitUntil(lambda: gallery.view.verticalScrollBar().maximum() > 0)
+    qtbot.waitUntil(lambda: other.view.verticalScrollBar().maximum() == gallery.view.verticalScrollBar().maximum())
+    gallery.view.verticalScrollBar().setValue(150)
+    assert other.view.verticalScrollBar().value() == 150
+    other.close_threads()
+
+
+def test_setting_is_silent_and_out_of_range_is_none(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    with qtbot.assertNotEmitted(gallery.current_changed), qtbot.assertNotEmitted(gallery.selection_changed):
+        gallery.set_current(3)
+        gallery.set_selected([1, 4, 99])
+    assert gallery.selected() == [1, 4]
+    gallery.set_current(-1)
+    assert gallery.current() == -1
+    gallery.set_current(500)
+    assert gallery.selected() == []
+
+
+def test_space_previews_and_arrows_step(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    gallery.view.setCurrentIndex(gallery.model.index(2))
+    QTest.keyClick(gallery.view, Qt.Key.Key_Space)
+    preview = gallery._preview
+    assert preview is not None
+    assert preview.isVisible()
+    qtbot.waitUntil(lambda: preview._image is not None and preview._image.width() == 62, timeout=5000)
+    before = preview.fit().width()
+    QTest.keyClick(preview, Qt.Key.Key_Plus)
+    assert preview.fit().width() > before
+    QTest.keyClick(preview, Qt.Key.Key_Right)
+    assert gallery.current() == 3
+    assert preview._path == pictures[3]
+    preview.grab()
+    QTest.keyClick(preview, Qt.Key.Key_Escape)
+    assert not preview.isVisible()
+
+
+def test_copy_enter_and_zoom_keys(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    gallery.set_selected([1, 2])
+    QTest.keyClick(gallery.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert QGuiApplication.clipboard().text() == f"{pictures[1]}\n{pictures[2]}"
+    assert [url.toLocalFile() for url in QGuiApplication.clipboard().mimeData().urls()] == [
+        str(pictures[1]), str(pictures[2]),
+    ]  # fmt: skip
+    gallery.set_current(4)
+    with qtbot.waitSignal(gallery.activated) as told:
+        QTest.keyClick(gallery.view, Qt.Key.Key_Return)
+    assert told.args == [4]
+
+
+def test_drag_carries_files(gallery: Gallery, pictures: list[Path]) -> None:
+    filled(gallery, pictures)
+    data = gallery.model.mimeData([gallery.model.index(0), gallery.model.index(5)])
+    assert [url.toLocalFile() for url in data.urls()] == [str(pictures[0]), str(pictures[5])]
+
+
+def test_items_are_spoken(gallery: Gallery, pictures: list[Path]) -> None:
+    filled(gallery, pictures)
+    text = gallery.model.data(gallery.model.index(3), Qt.ItemDataRole.AccessibleTextRole)
+    assert text == "picture 3, the true one, rank 4 · 0.970"
+
+
+def test_captions_take_two_lines_at_most(look: Theme) -> None:
+    font = look.font("small")
+    metrics = QFontMetrics(font)
+    lines = two_lines("a dog that runs after a ball on the grass of a very large park " * 3, font, metrics, 150)
+    assert len(lines) == 2
+    assert lines[1].endswith("…")
+    assert all(metrics.horizontalAdvance(one) <= 150 for one in lines)
+    assert two_lines("short", font, metrics, 150) == ["short"]
+    assert two_lines("", font, metrics, 150) == []
+    assert len(two_lines("x" * 500, font, metrics, 150)) == 2

@@ -1,0 +1,135 @@
+"""Progress strip, message bar, empty state: what they say and what they ask for."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtTest import QTest
+
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip, TimeLeft
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_time_left_of_steady_work() -> None:
+    clock = Clock()
+    left = TimeLeft(clock)
+    left.update(0)
+    assert left.seconds(100) is None
+    for done in range(1, 31):
+        clock.now = done * 2.0
+        left.update(done)
+    assert left.seconds(100) == pytest.approx(140, rel=0.01)
+    clock.now += 5
+    assert left.seconds(100) == pytest.approx(135, rel=0.01)  # it counts down between reports
+
+
+def test_time_left_follows_a_change_of_speed_and_a_restart() -> None:
+    clock = Clock()
+    left = TimeLeft(clock)
+    done = 0.0
+    for rate in (10.0, 1.0):
+        for _ in range(100):
+            clock.now += 1
+            done += rate
+            left.update(done)
+    assert left.seconds(done + 60) == pytest.approx(60, rel=0.1)
+    left.update(0)
+    assert left.seconds(100) is None
+
+
+def test_strip_tells_what_how_far_and_how_long(qtbot) -> None:
+    clock = Clock()
+    strip = ProgressStrip(clock=clock)
+    qtbot.addWidget(strip)
+    assert not strip.isVisible()
+    strip.start("Indexing pictures", 3900, "pictures")
+    for done in (390, 780):
+        clock.now += 10
+        strip.advance(done)
+    assert strip.text == "Indexing pictures · 20 % · 780 of 3\u2009900 pictures · 1 min 20 s left"
+    assert strip.accessibleName() == f"Progress: {strip.text}"
+    strip.advance(1000, left=9)
+    assert strip.text.endswith("9 s left")
+    strip.advance(3900)
+    assert "left" not in strip.text
+    strip.finish()
+    assert not strip.isVisible()
+
+
+def test_cancel_is_asked_once_and_seen(qtbot) -> None:
+    strip = ProgressStrip()
+    qtbot.addWidget(strip)
+    strip.start("Reading")
+    with qtbot.waitSignal(strip.cancelled):
+        strip._cancel.click()
+    with qtbot.assertNotEmitted(strip.cancelled):
+        strip._cancel.click()
+    strip.advance(3, what="Reading on")
+    assert strip.text.startswith("Cancelling")
+    strip.finish("Cancelled after 3 pictures.")
+    assert strip.isVisible()
+    assert strip.text == "Cancelled after 3 pictures."
+    strip.start("Again", cancellable=False)
+    assert not strip._cancel.isVisible()
+
+
+def test_message_with_details_and_remedy(qtbot) -> None:
+    bar = MessageBar()
+    qtbot.addWidget(bar)
+    assert not bar.isVisible()
+    bar.show_message("error", "Out of memory.", details="line 1\nline 2", action="Resume")
+    assert bar.isVisible()
+    assert bar.accessibleName() == "error: Out of memory."
+    assert not bar._details.isVisible()
+    bar._fold.click()
+    assert bar._details.isVisible()
+    bar._copy.click()
+    assert QGuiApplication.clipboard().text() == "Out of memory.\n\nline 1\nline 2"
+    with qtbot.waitSignal(bar.action_triggered):
+        bar._action.click()
+    bar.show_message("info", "Saved.")
+    assert not bar._fold.isVisible()
+    assert not bar._details.isVisible()
+    assert not bar._action.isVisible()
+    with qtbot.waitSignal(bar.dismissed):
+        bar._close.click()
+    assert not bar.isVisible()
+
+
+def test_message_is_never_taken_for_markup(qtbot) -> None:
+    bar = MessageBar()
+    qtbot.addWidget(bar)
+    bar.show_message("error", "<b>no tags</b>")
+    assert bar._text.textFormat() == Qt.TextFormat.PlainText
+
+
+def test_empty_state_offers_one_step(qtbot) -> None:
+    place = EmptyState("ph.flask", "No runs", "Start one.", "Try the demo", "Ctrl+D")
+    qtbot.addWidget(place)
+    place.show()
+    with qtbot.waitSignal(place.activated):
+        QTest.mouseClick(place._button, Qt.MouseButton.LeftButton)
+    place.set_content("No matches", "Try other words.")
+    assert not place._button.isVisible()
+    assert place.accessibleName() == "No matches"
+
+
+def test_elided_label_keeps_the_whole_text(qtbot) -> None:
+    label = ElidedLabel("a very long text " * 20)
+    qtbot.addWidget(label)
+    label.resize(100, 20)
+    label.show()
+    assert label.text() == label.toolTip() == "a very long text " * 20
+    assert label.minimumSizeHint().width() < 100
+    label.grab()
