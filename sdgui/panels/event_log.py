@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QSize, Qt
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QListView, QWidget
 
@@ -89,6 +89,8 @@ class EventLog(QListView):
         self.setModel(EventLogModel(self))
         self.setSelectionMode(QListView.SelectionMode.ExtendedSelection)
         self.setUniformItemSizes(True)
+        self.setIconSize(QSize(14, 14))
+        self.setStyleSheet("QListView::item { height: 20px; padding: 0 4px; }")
         self.setWordWrap(False)
 
     def show_history(self, history: RunHistory | None) -> None:

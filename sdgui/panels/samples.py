@@ -30,6 +30,7 @@ class SamplesView(QWidget):
         set_role(self._step, "muted")
         self.captions = QListWidget(self)
         self.captions.setAccessibleName("Captions of the sample")
+        self.captions.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.galleries = {who: Gallery(empty_text="", parent=self) for who in NETWORKS}
         self._sides: dict[str, QWidget] = {}
         split = QSplitter(Qt.Orientation.Horizontal, self)
@@ -52,7 +53,8 @@ class SamplesView(QWidget):
     def _side(self, who: str, gallery: Gallery) -> QWidget:
         side = QWidget(self)
         layout = QVBoxLayout(side)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(SPACE, 0, 0, 0)
+        layout.setSpacing(SPACE // 2)
         title = QLabel(who.capitalize(), side)
         set_role(title, "muted")
         layout.addWidget(title)
