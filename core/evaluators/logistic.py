@@ -26,6 +26,8 @@ from core.evaluators.labels import Labels
 from core.evaluators.outcome import Floats, Integers
 from core.evaluators.probe import Probe
 
+SMALL = 1 << 24  # products an iteration, below which threads only wait for each other
+
 
 @dataclass(frozen=True)
 class ProbeSettings:
@@ -34,7 +36,7 @@ class ProbeSettings:
     standardise: bool = False
     max_iterations: int = 1000
     tolerance: float = 1e-4  # scikit-learn's own
-    threads: int | None = None  # None leaves it to the BLAS library
+    threads: int | None = None  # None: one for small problems, else what the BLAS library takes
     seed: int = 0  # of the split, where no validation data are given
     layer: str = ""  # kept with the probe: which features these are
     model_digest: str = ""  # likewise: of which model
@@ -117,7 +119,8 @@ def fit_logistic(
     if hasattr(model, "set_callbacks"):
         model.set_callbacks(IterationWatch(progress, settings.max_iterations))
     progress(0.0, "fitting")
-    with threadpool_limits(settings.threads), warnings.catch_warnings():
+    small = x.size * len(np.unique(y)) < SMALL
+    with threadpool_limits(settings.threads or (1 if small else None)), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
     if hasattr(model, "set_callbacks"):
