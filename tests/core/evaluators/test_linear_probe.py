@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from core.evaluators.few_shot import draw_shots, few_shot, few_shot_outcome
 from core.evaluators.inputs import EvaluationCancelledError, EvaluationError
@@ -19,6 +21,13 @@ from core.evaluators.logistic import ProbeData, ProbeSettings
 from core.evaluators.probe import Probe, load_probe, save_probe
 
 DIGITS = tuple(str(digit) for digit in range(10))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of the BLAS library only wait for each other on problems of this size."""
+    with threadpool_limits(1):
+        yield
 
 
 def digits(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
