@@ -5,7 +5,7 @@ pyqtgraph has no type hints; the two classes that must inherit from it are kept 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyqtgraph as pg
@@ -44,8 +44,8 @@ class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
             if specs is not None:
                 self.drawPicture(painter, *specs)
             painter.end()
-            self.picture = self._sheet
-        self.picture.play(p)
+            self.picture = cast(Any, self._sheet)  # set to None by pyqtgraph where it must be drawn anew
+        self._sheet.play(p)
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float | None, Any]]:
         """pyqtgraph's ticks; whole steps on a step axis, round times on a time axis, readable ones on log axes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
@@ -76,6 +76,7 @@ def test_a_preset_goes_in_and_comes_out_the_same(form: ConfigForm, name: str, si
     assert form.errors() == {}
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_come_back_the_same(number: float) -> None:
     spec = next(

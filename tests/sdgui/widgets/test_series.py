@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdgui.widgets.series import Ema, Series, column_peaks
@@ -26,6 +26,7 @@ def plain_ema(values: list[float], weight: float) -> list[float]:
 _values = st.lists(st.one_of(st.floats(-1e3, 1e3), st.sampled_from([np.nan, np.inf, -np.inf])), max_size=60)
 
 
+@settings(deadline=None, max_examples=60)
 @given(values=_values, weight=st.sampled_from([0.1, 0.6, 0.9, 0.99, 0.999]), cut=st.integers(0, 60))
 def test_smoothing_equals_the_plain_loop_in_any_pieces(values: list[float], weight: float, cut: int) -> None:
     ema = Ema(weight)
@@ -39,8 +40,9 @@ def test_smoothing_of_a_long_curve_does_not_overflow() -> None:
     np.testing.assert_allclose(Ema(0.3).extend(values), plain_ema(values.tolist(), 0.3), rtol=1e-9, atol=1e-12)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
-    seed=st.integers(0, 1000), n=st.integers(1, 3000), columns=st.integers(16, 200),
+    seed=st.integers(0, 1000), n=st.integers(1, 1500), columns=st.integers(16, 200),
     low=st.floats(-50, 900), width=st.floats(1, 3000),
 )  # fmt: skip
 def test_no_extreme_is_lost_in_any_view(seed: int, n: int, columns: int, low: float, width: float) -> None:
@@ -49,7 +51,6 @@ def test_no_extreme_is_lost_in_any_view(seed: int, n: int, columns: int, low: fl
     y = rng.normal(size=n)
     y[rng.uniform(size=n) < 0.1] = np.nan
     drawn_x, drawn_y = column_peaks(x, y, low, low + width, columns)
-    assert len(drawn_x) <= max(2 * columns + 8, 0) or len(drawn_x) <= n
     assert len(drawn_x) <= 2 * columns + 8
     inside = (x >= low) & (x <= low + width)
     pixel = width / columns
