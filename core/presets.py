@@ -96,8 +96,8 @@ def _size_settings(size: Size) -> dict[str, Any]:
     if size == "demo":
         return {
             "towers": {"architecture": "sd-demo"},
-            "optim": {"epochs": 8, "batch_size": 128, "learning_rate": 1e-3, "warmup": 0.1, "weight_decay": 0.1},
-            "checkpoint": {"every_steps": 50},
+            "optim": {"epochs": 7, "batch_size": 64, "learning_rate": 1e-3, "warmup": 0.1, "weight_decay": 0.1},
+            "checkpoint": {"every_steps": 100},
         }
     return {
         "towers": {"architecture": "ViT-B-32"},

@@ -27,7 +27,8 @@ def build_optimizer(config: OptimConfig, network: nn.Module) -> torch.optim.Adam
 
     Gains, biases and the logit scale have fewer than two dimensions and are left alone, as open_clip leaves them.
     """
-    decayed, kept = [], []
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
     for parameter in network.parameters():
         if parameter.requires_grad:
             (decayed if parameter.ndim >= 2 else kept).append(parameter)
