@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 
-from PySide6.QtCore import QObject, QSaveFile, QSize, Qt, QThreadPool, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QSaveFile, QSize, Qt, QThreadPool, Signal
 from PySide6.QtGui import QImage, QImageReader
 
 SIDE = 256  # px; thumbnails are made once at this size and scaled when painted
@@ -46,7 +46,8 @@ class Thumbnails(QObject):
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(threads)
         self._done.connect(self._arrived, Qt.ConnectionType.QueuedConnection)
-        self.destroyed.connect(self._pool.clear)
+        if (app := QCoreApplication.instance()) is not None:
+            app.aboutToQuit.connect(self.close)
 
     _done = Signal(str, object)
 

@@ -130,6 +130,15 @@ def test_stale_wishes_are_dropped_and_the_latest_come_first(pictures: list[Path]
     thumbnails.close()
 
 
+def test_closing_amid_reading_ends_at_once(pictures: list[Path]) -> None:
+    thumbnails = Thumbnails(threads=2)
+    for path in pictures * 20:
+        thumbnails.get(path)
+    thumbnails.close()
+    assert thumbnails._pool.activeThreadCount() == 0
+    assert not thumbnails._wanted
+
+
 def test_selection_current_and_links(gallery: Gallery, pictures: list[Path], qtbot) -> None:
     other = Gallery()
     qtbot.addWidget(other)
