@@ -247,8 +247,8 @@ class MainWindow(QMainWindow):
 
     def _state_changed(self, run_id: int, state: RunState) -> None:
         self.update_actions()
-        if state == RunState.DONE:
-            run = self.services.store.run(run_id)
+        run = self.experiments.model.run(run_id)
+        if state == RunState.DONE and run is not None:
             text = f"{self.experiments.model.name(run_id)} finished. {best_tip(run.best)}"
             self.say("info", text, "", "Look at what it learnt", lambda: self._look_at(run_id))
 
@@ -299,10 +299,16 @@ class MainWindow(QMainWindow):
         self.experiments.reload()
         self.experiments.restore()
         name = str(settings.value("window/place", "define"))
-        self.show_place(name if name in {spec.name for spec in PLACES} else "define")
+        self._place = name if name in {spec.name for spec in PLACES} else "define"
+        self.book[self._place].setChecked(True)
+
+    def _first_place(self) -> None:
+        if not self.places:
+            self.show_place(self._place)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        QTimer.singleShot(0, self, self._first_place)  # the window is on screen before its form is built
         # Watch needs numpy and pyqtgraph; loading them beside the event loop lets the window open without the wait.
         QTimer.singleShot(0, self, lambda: threading.Thread(target=import_module, args=("sdgui.panels.watch",)).start())
 

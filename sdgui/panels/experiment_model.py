@@ -25,7 +25,7 @@ from sdgui.panels.run_texts import (
 )
 from sdgui.runs.live import RunProgress
 from sdgui.runs.tailer import Tailer
-from sdgui.store.records import BestPoint, Experiment, Run
+from sdgui.store.records import BestPoint, Experiment, Run, StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.theme import theme
 
@@ -177,8 +177,13 @@ class ExperimentModel(QStandardItemModel):
 
     def refresh_run(self, run_id: int) -> None:
         """A run's record changed in the store."""
-        if run_id in self._runs:
+        if run_id not in self._runs:
+            return
+        try:
             self._records[run_id] = self._store.run(run_id)
+        except StoreError:  # removed for good meanwhile, perhaps by another window
+            self.reload()
+        else:
             self.update_run(run_id)
 
     def _show_progress(self, item: QStandardItem, run: Run, progress: RunProgress | None) -> None:

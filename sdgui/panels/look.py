@@ -178,7 +178,10 @@ class LookPanel(Place):
     def _state_changed(self, run_id: int, state: RunState) -> None:
         if self._run is None or run_id != self._run.id:
             return
-        self._run = self._services.store.run(run_id)
+        try:
+            self._run = self._services.store.run(run_id)
+        except StoreError:  # removed for good meanwhile
+            self._run = None
         if self.isVisible() and (self._opened is None or not state.alive):
             self._opened = None
             self._show_run()

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
-from core.rundir import RunState
+from core.rundir import RunState, process_alive
 from sdgui.panels.place import Services
 from sdgui.runs.launcher import LaunchError
 from sdgui.runs.stopping import Stopping, StopStage
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.formats import duration
 
+_ENDING = 250  # ms between looks at a trainer that is ending
 RESUMABLE = (RunState.PAUSED, RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
 
 
@@ -30,6 +31,7 @@ class RunCommands(QObject):
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._services = services
+        self._ending = False  # a resume waits for the former trainer to go
         self._waiting: list[tuple[int, bool]] = []  # (experiment, queue it) that wait for the demo data
         services.launcher.launched.connect(self._launched)
         services.launcher.launch_failed.connect(lambda _run, sentence: self.said.emit("error", sentence, ""))
@@ -114,8 +116,19 @@ class RunCommands(QObject):
             self.said.emit("error", f"The run could not be stopped: {error}", "")
         self.changed.emit()
 
-    def resume(self, run: Run) -> None:
-        """Go on where it stopped, in the same folder."""
+    def resume(self, run: Run, patience: int = 40) -> None:
+        """Go on where it stopped, in the same folder.
+
+        A trainer takes a moment to go after it said that it paused; that long, the resume waits for it.
+        """
+        status = run.dir.read_status()
+        if patience and not run.state.alive and status is not None and process_alive(status):
+            if not self._ending:
+                self.said.emit("info", "The former trainer is still ending; the run goes on in a moment.", "")
+            self._ending = True
+            QTimer.singleShot(_ENDING, self, lambda: self.resume(run, patience - 1))
+            return
+        self._ending = False
         try:
             resumed = self._services.launcher.resume(run.id)
         except (LaunchError, StoreError) as error:

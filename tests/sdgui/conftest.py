@@ -46,7 +46,7 @@ def open_window(qtbot: QtBot, home: Path) -> Iterator[OpenWindow]:
         window.show()
         services.tailer.start()
         window.activateWindow()
-        qtbot.waitUntil(window.isActiveWindow)
+        qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.places))
         return window
 
     yield open_it

@@ -130,6 +130,17 @@ def test_pause_and_resume_go_on_along_the_same_steps(qtbot: QtBot, open_window: 
     qtbot.waitUntil(lambda: list(watch.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
 
 
+def test_a_queued_run_starts_when_the_other_ends(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "60", "--delay", "0.03")
+    add(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    press(qtbot, window, Qt.Key.Key_Return, CTRL | SHIFT)
+    assert "Queued" in window.bar.text
+    assert states(window)[1] == RunState.QUEUED
+    assert "1 queued" in window.status.runs.text()
+    qtbot.waitUntil(lambda: states(window) == [RunState.DONE, RunState.DONE], timeout=20000)
+
+
 def test_stopping_escalates_in_view(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "2000", "--delay", "0.02", "--deaf")
     add(window)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from core.presets import preset_config
-from core.rundir import RunState
+from core.rundir import RunState, process_alive
 from sdgui.main_window import MainWindow
 from sdgui.panels.experiment_model import Role
 
@@ -38,6 +38,12 @@ def trained(qtbot: QtBot, window: MainWindow, runs: int) -> None:
         qtbot.waitUntil(
             lambda expected=expected: [r.state for r in window.services.store.runs()] == expected, timeout=15000
         )
+
+
+def gone(qtbot: QtBot, window: MainWindow) -> None:
+    """Wait until no trainer lingers; one takes a moment to go after its last word."""
+    statuses = [run.dir.read_status() for run in window.services.store.runs()]
+    qtbot.waitUntil(lambda: not any(status and process_alive(status) for status in statuses), timeout=10000)
 
 
 def test_the_newest_comes_first(window: MainWindow) -> None:
@@ -124,6 +130,7 @@ def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptie
     qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained(qtbot, window, 1)
+    gone(qtbot, window)
     run = window.services.store.runs()[0]
     window.experiments.select_run(run.id)
     window.acts.delete()
