@@ -12,7 +12,9 @@ from pytestqt.qtbot import QtBot
 from core.presets import preset_config
 from core.rundir import RunState, process_alive
 from sdgui.main_window import MainWindow
+from sdgui.panels.define import DefinePanel
 from sdgui.panels.experiment_model import Role
+from sdgui.panels.watch import WatchPanel
 
 OpenWindow = Callable[..., MainWindow]
 
@@ -92,7 +94,8 @@ def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: Mai
     window.experiments.select_run(newer)
     assert set(window.selection.watched) == {older, newer}
     watch = window.show_place("watch")
-    assert set(watch.grid.runs()) == {str(older), str(newer)}  # type: ignore[attr-defined]
+    assert isinstance(watch, WatchPanel)
+    assert set(watch.grid.runs()) == {str(older), str(newer)}
     window.experiments.select_run(older)
     window.acts.tick()
     assert window.selection.ticked == ()
@@ -119,8 +122,9 @@ def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window:
     run = window.services.store.runs()[0]
     define = window.show_place("define")
     window.experiments.select_run(run.id)
-    assert "Frozen" in define.bar.text  # type: ignore[attr-defined]
-    define.bar.action_triggered.emit()  # type: ignore[attr-defined]
+    assert isinstance(define, DefinePanel)
+    assert "Frozen" in define.bar.text
+    define.bar.action_triggered.emit()
     assert names(window)[0] == "second 2"
     assert window.selection.run_id is None
     assert len(window.services.store.runs()) == 1
