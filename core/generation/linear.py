@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_FEW = 128  # more rows are bound by arithmetic: leave them to F.linear
+_FEW = 4096  # more rows are bound by arithmetic alone: leave them to F.linear
 _VERY_FEW = 4  # up to here the weight times the few columns beats oneDNN, for short rows
 _SHORT = 1024
 
