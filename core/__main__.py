@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.config import override, read_config
@@ -39,10 +39,20 @@ def _train(arguments: argparse.Namespace) -> int:
 def _demo_data(arguments: argparse.Namespace) -> int:
     from core.data.openmoji import write_demo_data
 
-    counts = write_demo_data(arguments.folder)
+    counts = write_demo_data(arguments.folder, progress=_every(100))
     for split, count in counts.items():
         print(f"{split}: {count} pairs", file=sys.stderr)
     return 0
+
+
+def _every(step: int) -> Callable[[int, int], None]:
+    """Progress as lines on stderr: every ``step`` done, and the last."""
+
+    def show(done: int, total: int) -> None:
+        if done % step == 0 or done == total:
+            print(f"{done}/{total} pictures", file=sys.stderr, flush=True)
+
+    return show
 
 
 def _worker(arguments: argparse.Namespace) -> int:
