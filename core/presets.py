@@ -96,7 +96,7 @@ def _size_settings(size: Size) -> dict[str, Any]:
     if size == "demo":
         return {
             "towers": {"architecture": "sd-demo"},
-            "optim": {"epochs": 7, "batch_size": 64, "learning_rate": 1e-3, "warmup": 0.1, "weight_decay": 0.1},
+            "optim": {"epochs": 6, "batch_size": 64, "learning_rate": 1e-3, "warmup": 0.1, "weight_decay": 0.1},
             "checkpoint": {"every_steps": 100},
         }
     return {

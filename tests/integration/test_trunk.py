@@ -1,0 +1,61 @@
+"""The whole of it: a window, a real trainer started by a key, its curves, and a real worker that looks into the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QProcess, Qt
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from core.config import override
+from core.presets import preset_config
+from core.rundir import RunState
+from sdgui.__main__ import make_application, make_services
+from sdgui.main_window import MainWindow
+from sdgui.panels.look import LookPanel
+from sdgui.panels.watch import WatchPanel
+from tests.core.pictures import write_pairs
+
+
+def test_define_launch_watch_look(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
+    train, val = write_pairs(tmp_path / "pairs")
+    settings = [f"data.train={train}", f"data.val={val}", "optim.epochs=5", "optim.batch_size=12", "runtime.threads=1"]
+    make_application()
+    window = MainWindow(make_services(tmp_path / "home"))
+    window.show()
+    window.services.tailer.start()
+    try:
+        window.activateWindow()
+        qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.places))
+        window.experiment_commands.add(override(preset_config("sd-clip", "tiny"), settings), "shapes")
+        qtbot.keyClick(QApplication.focusWidget() or window, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+        store = window.services.store
+        qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE], timeout=90000)
+
+        run = store.runs()[0]
+        assert run.step == run.total_steps == 15
+        assert run.best is not None
+        assert run.best.metric in ("val/student/mean_recall", "val/teacher/mean_recall")
+        watch = window.places["watch"]
+        assert isinstance(watch, WatchPanel)
+        qtbot.waitUntil(lambda: len(watch.grid.points(str(run.id), "train/loss")[0]) == 15)
+        qtbot.waitUntil(lambda: len(watch.grid.points(str(run.id), "val/teacher/mean_recall")[0]) == 5)
+
+        window.show_place("look")
+        look = window.places["look"]
+        assert isinstance(look, LookPanel)
+        qtbot.waitUntil(lambda: look.captions.model.rowCount() == 12, timeout=90000)
+        look.captions.choose(0)
+        for side in look.sides.values():
+            qtbot.waitUntil(lambda side=side: len(side.gallery.items()) == 12, timeout=30000)
+            items = side.gallery.items()
+            assert [item.rank for item in items] == list(range(1, 13))
+            assert [item.correct for item in items].count(True) == 1
+            assert all(Path(item.path).is_file() for item in items)
+    finally:
+        window.keep_training()
+        worker = window.services.worker
+        qtbot.waitUntil(lambda: not worker.findChildren(QProcess), timeout=10000)
