@@ -105,7 +105,7 @@ class CaptionTable(QWidget):
         self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         self.table.horizontalHeader().setHighlightSections(False)
         # Room for the arrow that shows the order, which would lie on right-aligned titles.
-        self.table.horizontalHeader().setStyleSheet("QHeaderView::section { padding-right: 18px; }")
+        self.table.horizontalHeader().setStyleSheet("QHeaderView::section { padding-right: 14px; }")
         self.found = QLabel(self)
         set_role(self.found, "small")
         layout = QVBoxLayout(self)
@@ -123,7 +123,7 @@ class CaptionTable(QWidget):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         for column in range(1, self.model.columnCount()):
-            header.resizeSection(column, header.fontMetrics().horizontalAdvance("Teacher") + 5 * SPACE)
+            header.resizeSection(column, header.fontMetrics().horizontalAdvance("Teacher") + 3 * SPACE)
         if self.model.columnCount():
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         if ranks:

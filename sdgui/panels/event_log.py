@@ -28,13 +28,15 @@ def event_lines(history: RunHistory) -> list[Line]:
         best = ", the best so far" if saved.best else ""
         lines.append((saved.time, "info", f"Saved checkpoint {saved.name} at step {count(saved.step)}{best}."))
     for row in history.evaluated:
+        split = "test" if any(name.startswith("test/") for name in row.values) else "val"
         recalls = [
             f"{who} {value(row.values[name], '%')}"
             for who in ("student", "teacher")
-            if (name := f"val/{who}/mean_recall") in row.values
+            if (name := f"{split}/{who}/mean_recall") in row.values
         ]
+        done = "Tested" if split == "test" else "Validated"
         found = f": mean recall of {', '.join(recalls)}" if recalls else ""
-        lines.append((row.time, "info", f"Validated at step {count(row.step)}{found}."))
+        lines.append((row.time, "info", f"{done} at step {count(row.step)}{found}."))
     end = history.terminal
     if isinstance(end, RunFinished):
         lines.append((end.time, "info", f"Ended at step {count(end.step)}: {end.outcome}."))

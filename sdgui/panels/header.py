@@ -24,7 +24,7 @@ class Header(QWidget):
         texts.addWidget(self.title)
         texts.addWidget(self.line)
         self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(2 * SPACE, 0, 2 * SPACE, SPACE)
+        self._row.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         self._row.setSpacing(SPACE)
         self._row.addLayout(texts, 1)
         self._launch: QAction | None = None
