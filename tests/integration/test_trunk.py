@@ -1,4 +1,4 @@
-"""The whole of it: a window, a real trainer started by a key, its curves, and a real worker that looks into the result."""
+"""The whole of it: a window, a real trainer started by a key, its curves, a real worker that looks into the result."""
 
 from __future__ import annotations
 
