@@ -7,7 +7,9 @@ needs when it runs, so that ``presets`` answers without loading torch.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -67,6 +69,65 @@ def _bench(arguments: argparse.Namespace) -> int:
     return run(arguments.name, arguments.json, arguments.peer)
 
 
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from core.evaluate import Request, evaluate, open_model
+    from core.evaluators.report import clip_benchmark_json, table, to_json
+
+    if arguments.compare:
+        first, second = arguments.compare
+        return _compare(first, second, arguments.json)
+    if not (arguments.model and arguments.data and arguments.task):
+        raise UserError("name a MODEL, --data SOURCE and --task TASK, or two saved reports: --compare A.json B.json.")
+    request = Request(
+        data=arguments.data,
+        task=arguments.task,
+        label=arguments.label,
+        train=arguments.train,
+        templates=arguments.templates,
+    )
+    show = _now_and_then()
+    show("loading the model", 0, 0)
+    report = evaluate(open_model(arguments.model, arguments.weights), request, show, _say)
+    if arguments.json:
+        print(json.dumps(to_json(report, queries=True)))
+    elif arguments.clip_benchmark:
+        print(json.dumps(clip_benchmark_json(report)))
+    else:
+        print(table(report))
+    return 0
+
+
+def _compare(first: Path, second: Path, as_json: bool) -> int:
+    from core.evaluate import compare_reports
+    from core.evaluators.report import comparison_json, comparison_table, read_report
+
+    a, b = read_report(first), read_report(second)
+    found = compare_reports(a, b)
+    if as_json:
+        print(json.dumps(comparison_json(a.subject, b.subject, found)))
+    else:
+        print(comparison_table(a.subject, b.subject, found))
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _now_and_then(seconds: float = 5.0) -> Callable[[str, int, int], None]:
+    """Progress as lines on stderr: what is begun, and each ``seconds`` how far it is."""
+    shown, at = "", 0.0
+
+    def show(doing: str, done: int, total: int) -> None:
+        nonlocal shown, at
+        now = time.monotonic()
+        if doing != shown or now - at >= seconds:
+            shown, at = doing, now
+            _say(f"{doing} {done}/{total}" if total and done else doing)
+
+    return show
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m core", description="Train and judge image-language models.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
@@ -90,12 +151,30 @@ def _parser() -> argparse.ArgumentParser:
     worker = verbs.add_parser("worker", help="answer requests, one line of JSON each, on stdin")
     worker.set_defaults(verb=_worker)
 
+    _add_evaluate(verbs)
+
     bench = verbs.add_parser("bench", help="measure ours against a peer, alternating")
     bench.add_argument("name", help="train or caption")
     bench.add_argument("--json", action="store_true", help="a list of results on stdout")
     bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the peer's own packages")
     bench.set_defaults(verb=_bench)
     return parser
+
+
+def _add_evaluate(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    judge = verbs.add_parser("evaluate", help="measure a model on data, or compare two saved measurements")
+    judge.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
+    judge.add_argument("--data", default="", metavar="SOURCE", help="what to measure on")
+    judge.add_argument("--task", default="", metavar="TASK", help="zero-shot, linear-probe, knn or retrieval")
+    judge.add_argument("--weights", default="", choices=("student", "teacher"), help="default: teacher if there is one")
+    judge.add_argument("--label", default="", metavar="NAME", help="label column (default: the only one)")
+    judge.add_argument("--train", default="", metavar="SOURCE", help="for linear-probe and knn (default: the run's)")
+    judge.add_argument("--templates", default="photo", metavar="NAME_OR_FILE", help="prompts (default: photo)")
+    judge.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="A minus B, paired")
+    form = judge.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the whole report, which --compare reads")
+    form.add_argument("--clip-benchmark", action="store_true", help="the keys and names of CLIP_benchmark")
+    judge.set_defaults(verb=_evaluate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

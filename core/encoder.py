@@ -3,12 +3,13 @@
 Flow: checkpoint -> **encoder** -> index -> panel. The trainer's validation and the worker encode through here alike, so
 that a number in the window is the number in the log.
 
-Legend: N pictures, M captions, D embed.
+Legend: B batch, N pictures, M captions, D embed, S side of the pictures, Wi width of the image tower.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -40,24 +41,49 @@ def encode_dataset(
     network: Network, dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress
 ) -> Features:
     """Every readable picture (resized and centre-cropped) and its captions, on the CPU."""
-    was_training = network.training
-    network.eval()
-    try:
-        rows, images, done = [], [], 0
-        for chunk, pictures in evaluation_batches(dataset, network.image_size, batch):
-            rows.append(chunk)
-            images.append(encode_images(network, pictures, runtime))
-            done += len(chunk)
-            progress("encoding pictures", done, len(dataset))
-        row = torch.cat(rows)
-        tokens, owner = evaluation_texts(dataset, row)
-        texts = []
+    rows, images = encode_pictures(network, dataset, runtime, batch, progress)
+    tokens, owner = evaluation_texts(dataset, rows)
+    texts = []
+    with _evaluating(network):
         for start in range(0, len(tokens), batch):
             texts.append(encode_tokens(network, tokens[start : start + batch], runtime))
             progress("encoding captions", min(start + batch, len(tokens)), len(tokens))
+    return Features(images, torch.cat(texts), owner, rows)
+
+
+def encode_pictures(
+    network: Network,
+    dataset: PairDataset,
+    runtime: Runtime,
+    batch: int,
+    progress: Progress,
+    before_projection: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The row of every readable picture (N,) int64, and its features in the same order, on the CPU.
+
+    Unit vectors (N, D), or, with ``before_projection``, what `encode_states` gives. DataError when none is readable.
+    """
+    encode = encode_states if before_projection else encode_images
+    rows, images, done = [], [], 0
+    with _evaluating(network):
+        for chunk, pictures in evaluation_batches(dataset, network.image_size, batch):
+            rows.append(chunk)
+            images.append(encode(network, pictures, runtime))
+            done += len(chunk)
+            progress("encoding pictures", done, len(dataset))
+    dataset.check(1.0)
+    return torch.cat(rows), torch.cat(images)
+
+
+@contextmanager
+def _evaluating(network: Network) -> Iterator[None]:
+    """The network in eval mode for a while; a network in training goes on as it was."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
     finally:
         network.train(was_training)
-    return Features(torch.cat(images), torch.cat(texts), owner, row)
 
 
 @torch.no_grad()
@@ -66,6 +92,18 @@ def encode_images(network: Network, pictures: Tensor, runtime: Runtime) -> Tenso
     with runtime.autocast():
         vectors = network.encode_images(pictures.to(runtime.device))
     return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu()
+
+
+@torch.no_grad()
+def encode_states(network: Network, pictures: Tensor, runtime: Runtime) -> Tensor:
+    """(B, 3, S, S) uint8 -> (B, Wi) float32 on the CPU: features before the projection, not of unit length.
+
+    They are what a linear probe takes.
+    """
+    with runtime.autocast():
+        towers = network.towers
+        states = towers.encode_image(towers.normalise(pictures.to(runtime.device))).before_projection
+    return states.float().cpu()
 
 
 @torch.no_grad()
