@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core.config import override, read_config
+from core.config import override, read_config, with_absolute_paths
 from core.errors import UserError
 from core.presets import SIZES, preset_config, preset_names
 from core.rundir import RunDir
@@ -32,7 +32,7 @@ def _presets(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from core.train import train
 
-    config = override(read_config(arguments.config), arguments.set)
+    config = with_absolute_paths(override(read_config(arguments.config), arguments.set))
     outcome = train(config, RunDir(arguments.run_dir))
     print(f"{outcome}: {arguments.run_dir}", file=sys.stderr)
     return 0 if outcome == "done" else STOPPED

@@ -17,7 +17,8 @@ def run(name: str, as_json: bool, peer: Path | None) -> int:
     """Run benchmark ``name`` and print its rows; 0 when every figure holds, 1 otherwise."""
     if name not in BENCHES:
         close = difflib.get_close_matches(name, BENCHES, n=1, cutoff=0.3)
-        raise UserError(f"there is no benchmark {name!r}; there are {', '.join(close or BENCHES)}.")
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(BENCHES)}."
+        raise UserError(f"there is no benchmark {name!r}; {hint}")
     results = importlib.import_module(f"core.bench.{name}").run(peer)
     print(to_json(results) if as_json else to_table(results), file=sys.stdout)
     return 0 if all(row.holds for row in results) else 1

@@ -25,6 +25,7 @@ from core.config.run import (
     problems,
     read_config,
     validate,
+    with_absolute_paths,
 )
 from core.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
 
@@ -57,4 +58,5 @@ __all__ = [
     "problems",
     "read_config",
     "validate",
+    "with_absolute_paths",
 ]

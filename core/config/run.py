@@ -111,8 +111,10 @@ def read_config(path: Path) -> RunConfig:
     """The definition in a file; ConfigError when it is missing or wrong."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the experiment {path}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the experiment {path}: {error.strerror}; check the path.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read the experiment {path}: it is not UTF-8 text.") from error
     return parse_config(text, str(path))
 
 
@@ -196,6 +198,16 @@ def _assign(raw: dict[str, Any], path: list[str], value: Any) -> None:
         raw = raw[part]
     # A path such as "2024" is text where the field is text.
     raw[path[-1]] = str(value) if isinstance(raw[path[-1]], str) and not isinstance(value, str) else value
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The same definition with its relative paths made absolute, so that it means the same from any folder."""
+    raw = config.model_dump(mode="json")
+    for name in ("data.train", "data.val", "data.test", "towers.architecture", "towers.pretrained"):
+        path = Path(get_field(config, name))
+        if path.name and not path.is_absolute() and path.exists():
+            _assign(raw, name.split("."), str(path.absolute()))
+    return RunConfig.model_validate(raw)
 
 
 def differences(ours: RunConfig, theirs: RunConfig) -> dict[str, tuple[Any, Any]]:

@@ -19,6 +19,7 @@ from core.config import (
     parse_config,
     problems,
     read_config,
+    with_absolute_paths,
 )
 from core.presets import SIZES, preset_config, preset_names
 
@@ -87,6 +88,14 @@ def test_files_that_are_no_definition(text: str, message: str) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the experiment .*gone.json"):
         read_config(tmp_path / "gone.json")
+
+
+def test_relative_paths_mean_the_same_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train.csv").write_text("")
+    monkeypatch.chdir(tmp_path)
+    config = with_absolute_paths(override(preset_config("clip"), ["data.train=train.csv", "data.val=gone.csv"]))
+    assert config.data.train == str(tmp_path / "train.csv")
+    assert (config.data.val, config.data.test, config.towers.architecture) == ("gone.csv", "", "ViT-B-32")
 
 
 def test_differences_name_changed_fields_only() -> None:
