@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from core.__main__ import main
 from core.config import override
@@ -20,6 +21,7 @@ from core.evaluators.labels import index_labels
 from core.evaluators.linear_probe import linear_probe
 from core.evaluators.logistic import ProbeData
 from core.events import Evaluated, EventReader
+from core.model.towers import resolve_architecture
 from core.presets import preset_config
 from core.rundir import RunDir
 from core.train import train
@@ -204,6 +206,19 @@ def test_an_open_clip_model_with_the_weights_of_a_run_is_that_run(
     theirs = report(capsys, f"open_clip:sd-tiny,{run.path}", *request)
     assert theirs["metrics"] == pytest.approx(ours["metrics"])
     assert theirs["notes"] == ours["notes"]
+
+
+def test_a_folder_as_open_clip_saves_one(
+    run: RunDir, loaded: Loaded, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    architecture = {"model_cfg": resolve_architecture("sd-tiny"), "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(architecture), encoding="utf-8")
+    save_file(loaded.networks["student"].towers.clip.state_dict(), tmp_path / "open_clip_model.safetensors")
+    request = ["--data", val, "--task", "retrieval", "--json"]
+    ours = report(capsys, f"{run.path}@last", "--weights", "student", *request)
+    theirs = report(capsys, str(tmp_path), *request)
+    assert theirs["metrics"] == pytest.approx(ours["metrics"])
+    assert theirs["subject"]["model"] == str(tmp_path)
 
 
 def test_compare_gives_a_paired_difference(
