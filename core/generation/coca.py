@@ -25,6 +25,8 @@ from core.generation.decoding import Decoding
 from core.generation.linear import project
 from core.generation.settings import GenerationError
 
+_AT_ONCE = 16  # pictures encoded in one pass
+
 
 class CocaDecoder:
     """Reads the weights of an open_clip ``CoCa`` in place; they may go on training between two captions.
@@ -71,7 +73,11 @@ class CocaDecoder:
         ``images`` (B, 3, height, width) normalised; ``prefixes`` start with the start token, one a picture, of any
         lengths; room is kept for ``rows_per_picture`` rows of ``length`` tokens. Returns the state and logits (B, V).
         """
-        state = self._allocate(self._encode(images), [len(prefix) for prefix in prefixes], rows_per_picture, length)
+        memory = self._remember(images)
+        text, decoder = (
+            self._cache(blocks, len(images) * rows_per_picture, length) for blocks in (self._text, self._decoder)
+        )
+        state = Decoding(text, decoder, memory, [len(prefix) for prefix in prefixes], self._step)
         longest = max(state.lengths)
         filler = prefixes[0][0]
         tokens = torch.tensor([[*p, *[filler] * (longest - len(p))] for p in prefixes], device=self.device)  # (B, L)
@@ -101,12 +107,13 @@ class CocaDecoder:
     def _encode(self, images: Tensor) -> Tensor:
         """Picture tokens (B, S, D), each picture once."""
         visual = self._model.get_submodule("visual")
-        training = visual.training
+        training = [module for module in visual.modules() if module.training]
         visual.eval()  # a patch dropout would leave out parts of the picture
         try:
             encoded = visual(images.to(self.device))
         finally:
-            visual.train(training)
+            for module in training:
+                module.training = True
         if not isinstance(encoded, tuple):
             raise GenerationError(
                 "the image tower gives no tokens to caption from; set output_tokens in its vision_cfg."
@@ -114,21 +121,23 @@ class CocaDecoder:
         tokens: Tensor = encoded[1]
         return tokens.to(self.dtype)
 
-    def _allocate(self, tokens: Tensor, lengths: list[int], rows_per_picture: int, length: int) -> Decoding:
-        pictures, seen, _ = tokens.shape
+    def _remember(self, images: Tensor) -> KeyValueCache:
+        """The pictures' keys and values for every cross-attention, some pictures at a time to bound the memory."""
+        memory: KeyValueCache | None = None
+        for first in range(0, len(images), _AT_ONCE):
+            tokens = self._encode(images[first : first + _AT_ONCE])  # (b, S, D)
+            if memory is None:
+                memory = self._cache(self._cross, len(images), tokens.shape[1])
+            part = slice(first, first + len(tokens))
+            with torch.autocast(self.device.type, enabled=False):
+                for block, (keys, values) in zip(self._cross, memory.layers, strict=True):
+                    block.write_picture(tokens, (keys[part], values[part]))
+        assert memory is not None
+        return memory
 
-        def cache(blocks: list[Block], entries: int, positions: int) -> KeyValueCache:
-            first = blocks[0]
-            return KeyValueCache(
-                len(blocks), entries, first.heads, positions, first.head_width, self.dtype, self.device
-            )
-
-        rows = pictures * rows_per_picture
-        memory = cache(self._cross, pictures, seen)
-        for block, kept in zip(self._cross, memory.layers, strict=True):
-            block.write_picture(tokens, kept)
-        text, decoder = cache(self._text, rows, length), cache(self._decoder, rows, length)
-        return Decoding(text, decoder, memory, lengths, self._step)
+    def _cache(self, blocks: list[Block], entries: int, positions: int) -> KeyValueCache:
+        heads, width = blocks[0].heads, blocks[0].head_width
+        return KeyValueCache(len(blocks), entries, heads, positions, width, self.dtype, self.device)
 
     def _hidden(self, tokens: Tensor, lengths: list[int], room: int) -> Tensor | None:
         """Keys of the text tower that padding in a prompt hides, (B, room); None when there is none.

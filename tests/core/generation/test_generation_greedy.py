@@ -103,6 +103,15 @@ def test_dropping_ended_rows_changes_no_other() -> None:
     ]
 
 
+def test_more_pictures_than_are_encoded_at_once() -> None:
+    model, images = tiny_coca(3), pictures(37, 6)
+    together = generate(model, images, settings(), ids=IDS)
+    apart = [captions for part in images.split(5) for captions in generate(model, part, settings(), ids=IDS)]
+    assert [[c.tokens for c in captions] for captions in together] == [
+        [c.tokens for c in captions] for captions in apart
+    ]
+
+
 def test_log_probability_is_the_teacher_forced_sum() -> None:
     model, images = tiny_coca(2), pictures(5, 2)
     for image, (caption,) in zip(images, generate(model, images, settings(), ids=IDS), strict=True):
@@ -141,8 +150,11 @@ def test_training_model_is_read_as_in_evaluation_and_left_training() -> None:
     model, images = tiny_coca(0), pictures(2)
     expected = generate(model, images, settings(), ids=IDS)
     model.train()
+    model.visual.ln_pre.eval()  # as a locked part is
     assert generate(model, images, settings(), ids=IDS) == expected
     assert model.visual.training
+    assert model.visual.transformer.resblocks[0].training
+    assert not model.visual.ln_pre.training
 
 
 def test_weights_are_read_in_place() -> None:
