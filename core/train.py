@@ -6,8 +6,10 @@ targets, the student answers, the objectives compare, the optimiser moves the st
 
 from __future__ import annotations
 
+import errno
 import math
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -122,20 +124,32 @@ def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat) -> Outcome:
         events.write(RunFinished(step=loop.step if loop else 0, outcome=outcome))
         events.sync()
         return outcome
-    except Exception as error:
-        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        events.write(
-            RunFailed(
-                step=loop.step if loop else 0,
-                error=type(error).__name__,
-                message=message,
-                traceback=traceback.format_exc(),
-            )
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            _record_failure(events, loop, error)
+            raise
+        full = TrainingError(
+            f"the disk that holds {run.path} is full; the last good checkpoint is kept. Free some space and resume."
         )
+        _record_failure(events, loop, full)
+        raise full from error
+    except Exception as error:
+        _record_failure(events, loop, error)
         raise
     finally:
         run.clear_control()
         events.close()
+
+
+def _record_failure(events: EventWriter, loop: Loop | None, error: Exception) -> None:
+    """Put a failure on record; a disk that refuses even that must not hide what failed."""
+    message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    step = loop.step if loop else 0
+    kind = type(error).__name__
+    try:
+        events.write(RunFailed(step=step, error=kind, message=message, traceback=traceback.format_exc()))
+    except OSError as refused:
+        print(f"the failure could not be written to the event log: {refused.strerror}", file=sys.stderr)
 
 
 @contextmanager
@@ -195,6 +209,8 @@ class Loop:
                 parameters=sum(p.numel() for p in self.network.parameters()),
             )
         )
+        if self.step and self._score is None and self._validation_due():  # it was stopped before that was done
+            self._validate_and_save()
         began = time.perf_counter()
         with closing(self.parts.loader.batches(self.step, self.total_steps)) as batches:
             for batch in batches:
@@ -211,6 +227,7 @@ class Loop:
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One optimiser step on ``batch``; returns what is reported of it."""
         self.step += 1
+        self._score = None
         rate = learning_rate(self.config.optim, self.step, self.total_steps)
         set_learning_rate(self.optimizer, rate)
         try:
@@ -285,12 +302,13 @@ class Loop:
 
     def _validate_and_save(self) -> None:
         last = self.step == self.total_steps
-        improved = False
-        if self.parts.val is not None and (last or self.step % self.validate_every == 0):
-            improved = self._validate()
+        improved = self._validation_due() and self._validate()
         if last or improved or self.step % self.save_every == 0:
             self.save()
-        self._score = None
+
+    def _validation_due(self) -> bool:
+        last = self.step == self.total_steps
+        return self.parts.val is not None and (last or self.step % self.validate_every == 0)
 
     def _validate(self) -> bool:
         """Judge student and teacher on the validation data; returns whether the run was never better."""
@@ -354,7 +372,7 @@ class Loop:
         buffers = {k.removeprefix(prefix): v for k, v in tensors.state.items() if k.startswith(prefix)}
         self.parts.objectives.load_state_dict(buffers)
         checkpoint.restore_rng(tensors.state)
-        self.step, self.best = info.step, info.best_score
+        self.step, self.best, self._score = info.step, info.best_score, info.score
 
     def look_at_control(self) -> None:
         """Raise Interrupt when ``control`` or a signal asks for it."""

@@ -251,7 +251,7 @@ def _write_changed(path: Path, content: bytes) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write whole or not at all: a file that is there is complete."""
+    """Write whole or not at all: a file that is there is complete. Not flushed: it is one of thousands, made anew."""
     temporary = NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False)  # noqa: SIM115
     try:
         with temporary:

@@ -25,6 +25,7 @@ from core.events import (
     Evaluated,
     Event,
     EventReader,
+    EventWriter,
     Log,
     Metrics,
     RunFailed,
@@ -65,6 +66,10 @@ def losses(run: RunDir) -> dict[int, dict[str, float]]:
         for event in read(run)
         if isinstance(event, Metrics)
     }
+
+
+def validations(run: RunDir) -> list[tuple[int, dict[str, float]]]:
+    return [(event.step, dict(event.values)) for event in read(run) if isinstance(event, Evaluated)]
 
 
 def weights(run: RunDir) -> dict[str, torch.Tensor]:
@@ -150,6 +155,7 @@ def test_paused_and_resumed_equals_uninterrupted_bit_for_bit(
     assert train(config_for(data), run, quiet=True) == "done"
     assert losses(run) == losses(uninterrupted)
     assert equal(weights(run), weights(uninterrupted))
+    assert validations(run) == validations(uninterrupted)  # none skipped (step 3 is stopped in the midst of one)
 
 
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
@@ -325,6 +331,22 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     assert checkpoint.resolve(run, "last") == "step-00000003"
     assert [path.name for path in run.checkpoints.iterdir() if path.name.startswith(".")] == []
     assert train(config_for(data), run, quiet=True) == "done"
+
+
+def test_a_disk_too_full_for_the_event_log_is_said_in_words(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = EventWriter.write
+
+    def full(writer: EventWriter, event: Event) -> None:
+        if isinstance(event, (Metrics, RunFailed)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(writer, event)
+
+    monkeypatch.setattr(EventWriter, "write", full)
+    with pytest.raises(TrainingError, match=r"the disk that holds .* is full; .* Free some space and resume"):
+        train(config_for(data), RunDir(tmp_path / "run"), quiet=True)
+    assert "could not be written to the event log" in capsys.readouterr().err
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over(
