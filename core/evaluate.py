@@ -1,6 +1,6 @@
 """Measure a model on labelled pictures or on pairs: what ``python -m core evaluate`` does.
 
-Flow: `open_model` (a run's checkpoint, or an open_clip model) -> encoder -> an evaluator -> `Report` -> table or JSON.
+Flow: `core.opening` (a run's checkpoint, or open_clip's) -> encoder -> an evaluator -> `Report` -> table or JSON.
 Two reports that were saved as JSON are compared by `compare_reports`.
 
 Zero-shot and retrieval compare pictures with texts and take the embeddings; the linear probe and kNN judge the image
@@ -14,16 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
-from core.config import DataConfig, RuntimeConfig, ValidationConfig
 from core.data.cache import cache_folder
 from core.data.dataset import Log, PairDataset, open_dataset
-from core.encoder import Progress, encode_dataset, encode_pictures, encode_texts, load_checkpoint
+from core.encoder import Progress, encode_dataset, encode_pictures, encode_texts
 from core.errors import UserError
 from core.evaluators.inputs import EvaluationError
 from core.evaluators.knn import knn
@@ -32,32 +29,15 @@ from core.evaluators.linear_probe import linear_probe
 from core.evaluators.logistic import ProbeData, ProbeSettings
 from core.evaluators.outcome import Outcome
 from core.evaluators.prompts import DEFAULT_TEMPLATES, load_templates
-from core.evaluators.report import Report, Subject
+from core.evaluators.report import Report
 from core.evaluators.retrieval import ranks, retrieval_outcome
 from core.evaluators.statistics import Difference, compare
 from core.evaluators.zero_shot import ClassEmbedder, zero_shot
-from core.model.network import Network
-from core.model.towers import build_towers, load_pretrained, resolve_architecture
-from core.rundir import RunDir
-from core.runtime import Runtime, set_up
+from core.opening import Model, model_digest
 
-OPEN_CLIP = "open_clip:"
 LAYER = "before the projection"
-SEED = 0  # of the weights of a model that is measured from scratch
 _DIGEST = "data_digest"
 _PER_MILLE = 1000  # what the evaluators' shares are told in
-
-
-@dataclass(frozen=True)
-class Model:
-    """A network to be measured, what reports call it, and how its pictures are read."""
-
-    network: Network
-    runtime: Runtime
-    subject: Subject  # its dataset is empty yet
-    data: DataConfig = field(default_factory=DataConfig)  # ``train`` is the default training data
-    batch: int = ValidationConfig().batch_size
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,61 +49,6 @@ class Request:
     label: str = ""
     train: str = ""
     templates: str = DEFAULT_TEMPLATES
-
-
-def open_model(name: str, weights: str = "") -> Model:
-    """The model that ``name`` stands for, in eval mode.
-
-    ``name`` is a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's name),
-    ``open_clip:NAME[,PRETRAINED]``, or a folder as open_clip saves one (``open_clip_config.json`` and weights).
-    ``weights`` is "student" or "teacher"; by default a run's teacher where it has one.
-
-    Raises UserError when there is no such model, checkpoint or network.
-    """
-    path = Path(name).expanduser()
-    saved = (path / "open_clip_config.json").is_file()
-    if name.startswith(OPEN_CLIP) or saved:
-        if weights:
-            raise UserError(f"{name} has one network, no student and teacher; leave out --weights {weights}.")
-        architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition(",")
-        return _open_clip(str(path), str(path)) if saved else _open_clip(architecture.strip(), pretrained.strip())
-    folder, at, which = name.rpartition("@")
-    if not path.is_dir() and at and Path(folder).expanduser().is_dir():
-        return _from_run(Path(folder).expanduser(), which or "best", weights)
-    if not path.is_dir():
-        raise UserError(
-            f"there is no model {name!r}; give a run folder, RUN@STEP, or {OPEN_CLIP}NAME[,PRETRAINED] "
-            f"such as {OPEN_CLIP}ViT-B-32,openai."
-        )
-    return _from_run(path, "best", weights)
-
-
-def _from_run(folder: Path, which: str, weights: str) -> Model:
-    loaded = load_checkpoint(RunDir(folder), which)
-    chosen = weights or ("teacher" if "teacher" in loaded.networks else "student")
-    if chosen not in loaded.networks:
-        raise UserError(f"{folder} has no {chosen}; it was trained without one, so measure --weights student.")
-    subject = Subject(model=f"{folder}@{loaded.name}", dataset="", weights=chosen)
-    batch = loaded.config.validation.batch_size
-    return Model(loaded.networks[chosen], loaded.runtime, subject, loaded.config.data, batch)
-
-
-def _open_clip(architecture: str, pretrained: str) -> Model:
-    """In fp32, so that published numbers are met whatever the machine prefers."""
-    runtime = set_up(RuntimeConfig(precision="fp32"))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        towers = build_towers(resolve_architecture(architecture))
-    notes: tuple[str, ...] = ()
-    if pretrained:
-        load_pretrained(towers, architecture, pretrained)
-    else:
-        notes = (
-            f"{architecture} has random weights (seed {SEED}), since no pretrained weights were named; "
-            f"write {OPEN_CLIP}{architecture},PRETRAINED to measure trained ones.",
-        )
-    subject = Subject(model=architecture, dataset="", pretrained="" if pretrained == architecture else pretrained)
-    return Model(Network(towers).to(runtime.device).eval(), runtime, subject, notes=notes)
 
 
 def evaluate(model: Model, request: Request, progress: Progress, log: Log) -> Report:
@@ -299,15 +224,6 @@ def label_name(dataset: PairDataset, wanted: str) -> str:
     if not wanted and len(names) > 1:
         raise UserError(f"{dataset.origin} has several label columns; choose one with --label: {there}.")
     return wanted or names[0]
-
-
-def model_digest(model: Model) -> str:
-    """Names the network by its weights and the precision it computes in; 16 hex digits."""
-    digest = hashlib.sha256(model.runtime.precision.encode())
-    for name, value in sorted(model.network.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def _unreadable(dataset: PairDataset) -> tuple[str, ...]:

@@ -4,8 +4,10 @@ Flow: panel -> worker client -> **worker** -> encoder -> panel. The window never
 
 Requests: ``{"id": 1, "do": "open", "run": DIR, "checkpoint": "best", "data": ""}``, ``{"id": 2, "do": "search", "text":
 "..."}`` or ``{"caption": 5}``, with ``"k": 24``; ``{"do": "cancel", "id": 1}``; ``{"do": "shutdown"}``. Replies:
-``{"event": "ready"}`` once; then, with the request's id, ``progress`` (doing, done, total), and ``done`` (result) or
-``failed`` (message, details).
+``{"event": "ready"}`` once; then, with the request's id, ``progress`` (doing, done, total), ``partial`` (result) as
+parts of a long answer are there, and at last ``done`` (result) or ``failed`` (message, details).
+
+A verb is a function with a ``progress`` argument, a ``core.reporter.Reporter``, and what the request holds besides.
 """
 
 from __future__ import annotations
@@ -27,6 +29,24 @@ Request = dict[str, Any]
 
 class Cancelled(Exception):
     """The request was taken back."""
+
+
+class _Answer:
+    """The ``Reporter`` of one request: what it is told goes out with the request's number."""
+
+    def __init__(self, number: object, reply: Callable[[dict[str, Any]], None], ended: Callable[[], bool]) -> None:
+        self._number, self._reply, self._ended = number, reply, ended
+
+    def __call__(self, doing: str, done: int, total: int, /) -> None:
+        self._tell({"event": "progress", "doing": doing, "done": done, "total": total})
+
+    def partial(self, result: dict[str, Any]) -> None:
+        self._tell({"event": "partial", "result": result})
+
+    def _tell(self, reply: dict[str, Any]) -> None:
+        if self._ended():
+            raise Cancelled
+        self._reply({"id": self._number, **reply})
 
 
 class Worker:
@@ -67,11 +87,7 @@ class Worker:
     def _answer(self, request: Request) -> None:
         number, do = request.get("id"), request["do"]
         arguments = {key: value for key, value in request.items() if key not in ("id", "do")}
-
-        def progress(doing: str, done: int, total: int) -> None:
-            if number in self._cancelled or self._ended.is_set():
-                raise Cancelled
-            self._reply({"id": number, "event": "progress", "doing": doing, "done": done, "total": total})
+        progress = _Answer(number, self._reply, lambda: number in self._cancelled or self._ended.is_set())
 
         try:
             progress("starting", 0, 0)

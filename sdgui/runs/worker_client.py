@@ -23,6 +23,7 @@ class WorkerClient(QObject):
     """One worker process."""
 
     progress = Signal(int, str, int, int)  # request, what is being done, done, total
+    partial = Signal(int, object)  # request, a part of the result (dict)
     done = Signal(int, object)  # request, result (dict)
     failed = Signal(int, str, str)  # request, sentence, details
     state_changed = Signal(str)  # "off", "starting", "ready", "busy"
@@ -127,6 +128,8 @@ class WorkerClient(QObject):
             return
         if event == "progress":
             self.progress.emit(number, str(reply.get("doing", "")), _count(reply, "done"), _count(reply, "total"))
+        elif event == "partial":
+            self.partial.emit(number, reply.get("result"))
         elif event == "done":
             del self._open[number]
             self.done.emit(number, reply.get("result"))

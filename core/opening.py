@@ -1,0 +1,100 @@
+"""A model by its name, ready to be used: a run's checkpoint, one of open_clip's, or a folder that holds one.
+
+Flow: every verb and panel that uses a trained model -> ``open_model`` -> encoder or generation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from core.config import DataConfig, RuntimeConfig, ValidationConfig
+from core.encoder import load_checkpoint
+from core.errors import UserError
+from core.evaluators.report import Subject
+from core.model.network import Network
+from core.model.towers import build_towers, load_pretrained, resolve_architecture
+from core.rundir import RunDir
+from core.runtime import Runtime, set_up
+
+OPEN_CLIP = "open_clip:"
+SEED = 0  # of the weights of a model that is used from scratch
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network to be used, what reports call it, and how its pictures are read."""
+
+    network: Network
+    runtime: Runtime
+    subject: Subject  # its dataset is empty yet
+    data: DataConfig = field(default_factory=DataConfig)  # ``train`` is the default training data
+    batch: int = ValidationConfig().batch_size
+    notes: tuple[str, ...] = ()
+
+
+def open_model(name: str, weights: str = "") -> Model:
+    """The model that ``name`` stands for, in eval mode.
+
+    ``name`` is a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's name),
+    ``open_clip:NAME[,PRETRAINED]``, or a folder as open_clip saves one (``open_clip_config.json`` and weights).
+    ``weights`` is "student" or "teacher"; by default a run's teacher where it has one.
+
+    Raises UserError when there is no such model, checkpoint or network.
+    """
+    path = Path(name).expanduser()
+    saved = (path / "open_clip_config.json").is_file()
+    if name.startswith(OPEN_CLIP) or saved:
+        if weights:
+            raise UserError(f"{name} has one network, no student and teacher; leave out --weights {weights}.")
+        architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition(",")
+        return _open_clip(str(path), str(path)) if saved else _open_clip(architecture.strip(), pretrained.strip())
+    folder, at, which = name.rpartition("@")
+    if not path.is_dir() and at and Path(folder).expanduser().is_dir():
+        return _from_run(Path(folder).expanduser(), which or "best", weights)
+    if not path.is_dir():
+        raise UserError(
+            f"there is no model {name!r}; give a run folder, RUN@STEP, or {OPEN_CLIP}NAME[,PRETRAINED] "
+            f"such as {OPEN_CLIP}ViT-B-32,openai."
+        )
+    return _from_run(path, "best", weights)
+
+
+def _from_run(folder: Path, which: str, weights: str) -> Model:
+    loaded = load_checkpoint(RunDir(folder), which)
+    chosen = weights or ("teacher" if "teacher" in loaded.networks else "student")
+    if chosen not in loaded.networks:
+        raise UserError(f"{folder} has no {chosen}; it was trained without one, so measure --weights student.")
+    subject = Subject(model=f"{folder}@{loaded.name}", dataset="", weights=chosen)
+    batch = loaded.config.validation.batch_size
+    return Model(loaded.networks[chosen], loaded.runtime, subject, loaded.config.data, batch)
+
+
+def _open_clip(architecture: str, pretrained: str) -> Model:
+    """In fp32, so that published numbers are met whatever the machine prefers."""
+    runtime = set_up(RuntimeConfig(precision="fp32"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        towers = build_towers(resolve_architecture(architecture))
+    notes: tuple[str, ...] = ()
+    if pretrained:
+        load_pretrained(towers, architecture, pretrained)
+    else:
+        notes = (
+            f"{architecture} has random weights (seed {SEED}), since no pretrained weights were named; "
+            f"write {OPEN_CLIP}{architecture},PRETRAINED to measure trained ones.",
+        )
+    subject = Subject(model=architecture, dataset="", pretrained="" if pretrained == architecture else pretrained)
+    return Model(Network(towers).to(runtime.device).eval(), runtime, subject, notes=notes)
+
+
+def model_digest(model: Model) -> str:
+    """Names the network by its weights and the precision it computes in; 16 hex digits."""
+    digest = hashlib.sha256(model.runtime.precision.encode())
+    for name, value in sorted(model.network.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

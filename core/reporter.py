@@ -1,0 +1,17 @@
+"""How long work tells whoever asked for it how far it is, and what it has so far.
+
+Flow: worker or verb -> **reporter** <- look, classify, captions, search. Any call may raise, which ends the work.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Reporter(Protocol):
+    """Called with what is being done, how many are done, and of how many (0 when that is not known)."""
+
+    def __call__(self, doing: str, done: int, total: int, /) -> None: ...
+
+    def partial(self, result: dict[str, Any]) -> None:
+        """A part of the answer, as soon as it is there: plain data that JSON can hold."""

@@ -1,0 +1,69 @@
+"""The verb ``evaluate``: measure a model on data, or compare two saved measurements."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from core.errors import UserError
+from core.verbs.terminal import Verbs, now_and_then, say
+
+
+def add(verbs: Verbs) -> None:
+    """Add this verb to the parser."""
+    judge = verbs.add_parser("evaluate", help="measure a model on data, or compare two saved measurements")
+    judge.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
+    judge.add_argument("--data", default="", metavar="SOURCE", help="what to measure on")
+    judge.add_argument("--task", default="", metavar="TASK", help="zero-shot, linear-probe, knn or retrieval")
+    judge.add_argument("--weights", default="", choices=("student", "teacher"), help="default: teacher if there is one")
+    judge.add_argument("--label", default="", metavar="NAME", help="label column (default: the only one)")
+    judge.add_argument("--train", default="", metavar="SOURCE", help="for linear-probe and knn (default: the run's)")
+    judge.add_argument("--templates", default="photo", metavar="NAME_OR_FILE", help="prompts (default: photo)")
+    judge.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="A minus B, paired")
+    form = judge.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the whole report, which --compare reads")
+    form.add_argument("--clip-benchmark", action="store_true", help="the keys and names of CLIP_benchmark")
+    judge.set_defaults(verb=_evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from core.evaluate import Request, evaluate
+    from core.evaluators.report import clip_benchmark_json, table, to_json
+    from core.opening import open_model
+
+    if arguments.compare:
+        first, second = arguments.compare
+        return _compare(first, second, arguments.json)
+    if not (arguments.model and arguments.data and arguments.task):
+        raise UserError("name a MODEL, --data SOURCE and --task TASK, or two saved reports: --compare A.json B.json.")
+    request = Request(
+        data=arguments.data,
+        task=arguments.task,
+        label=arguments.label,
+        train=arguments.train,
+        templates=arguments.templates,
+    )
+    show = now_and_then()
+    show("loading the model", 0, 0)
+    report = evaluate(open_model(arguments.model, arguments.weights), request, show, say)
+    if arguments.json:
+        print(json.dumps(to_json(report, queries=True)))
+    elif arguments.clip_benchmark:
+        print(json.dumps(clip_benchmark_json(report)))
+    else:
+        print(table(report))
+    return 0
+
+
+def _compare(first: Path, second: Path, as_json: bool) -> int:
+    from core.evaluate import compare_reports
+    from core.evaluators.report import comparison_json, comparison_table, read_report
+
+    a, b = read_report(first), read_report(second)
+    found = compare_reports(a, b)
+    if as_json:
+        print(json.dumps(comparison_json(a.subject, b.subject, found)))
+    else:
+        print(comparison_table(a.subject, b.subject, found))
+    return 0

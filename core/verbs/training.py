@@ -1,0 +1,79 @@
+"""The verbs that train: ``presets``, ``train``, ``demo-data``; and ``worker`` and ``bench``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from core.config import override, read_config, with_absolute_paths
+from core.presets import SIZES, preset_config, preset_names
+from core.rundir import RunDir
+from core.verbs.terminal import Verbs, every, say
+
+STOPPED = 3  # exit status of a run that was stopped or paused before its end
+
+
+def add(verbs: Verbs) -> None:
+    """Add these verbs to the parser."""
+    presets = verbs.add_parser("presets", help="list the presets, or print one as JSON")
+    presets.add_argument("name", nargs="?", help="preset to print")
+    presets.add_argument("--size", default="base", help=f"{', '.join(SIZES)} (default: base)")
+    presets.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field")
+    presets.set_defaults(verb=_presets)
+
+    train = verbs.add_parser("train", help="train a definition; on the same folder again, go on from where it stopped")
+    train.add_argument("config", type=Path, metavar="CONFIG.json")
+    train.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="change fields")
+    train.set_defaults(verb=_train)
+
+    demo = verbs.add_parser("demo-data", help="render OpenMoji's pictograms and their captions into a folder")
+    demo.add_argument("folder", type=Path, metavar="DIR")
+    demo.set_defaults(verb=_demo_data)
+
+    worker = verbs.add_parser("worker", help="answer requests, one line of JSON each, on stdin")
+    worker.set_defaults(verb=_worker)
+
+    bench = verbs.add_parser("bench", help="measure ours against a peer, alternating")
+    bench.add_argument("name", help="train or caption")
+    bench.add_argument("--json", action="store_true", help="a list of results on stdout")
+    bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the peer's own packages")
+    bench.set_defaults(verb=_bench)
+
+
+def _presets(arguments: argparse.Namespace) -> int:
+    if arguments.name is None:
+        print("\n".join(preset_names()))
+    else:
+        print(override(preset_config(arguments.name, arguments.size), arguments.set).to_json(), end="")
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from core.train import train
+
+    config = with_absolute_paths(override(read_config(arguments.config), arguments.set))
+    outcome = train(config, RunDir(arguments.run_dir))
+    say(f"{outcome}: {arguments.run_dir}")
+    return 0 if outcome == "done" else STOPPED
+
+
+def _demo_data(arguments: argparse.Namespace) -> int:
+    from core.data.openmoji import write_demo_data
+
+    counts = write_demo_data(arguments.folder, progress=every(100))
+    for split, count in counts.items():
+        say(f"{split}: {count} pairs")
+    return 0
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    from core.worker import serve
+
+    return serve()
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from core.bench import run
+
+    return run(arguments.name, arguments.json, arguments.peer)
