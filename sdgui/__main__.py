@@ -1,6 +1,6 @@
 """The window's entry: ``sdgui [--demo] [--home DIR]``. Builds the parts and connects them.
 
-Flow: arguments -> home folder -> store, launcher, tailer, worker client -> main window. What keeps it from opening is
+Flow: arguments -> home folder -> store, launcher, tailer, worker client and pool -> main window. What keeps it from opening is
 one sentence with the remedy, on stderr and in a message, and exit status 1.
 """
 
@@ -24,6 +24,7 @@ from sdgui.panels.window_actions import program_version
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.tailer import Tailer
 from sdgui.runs.worker_client import WorkerClient
+from sdgui.runs.worker_pool import WorkerPool
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.theme import Scheme, apply_theme, theme
@@ -77,7 +78,8 @@ def make_services(
     store = Store.open(home)
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
     data = DemoData(store.home / "demo-data", demo)
-    return Services(store, Launcher(store, trainer), Tailer(store), WorkerClient(worker), data, settings)
+    pool = WorkerPool(worker)
+    return Services(store, Launcher(store, trainer), Tailer(store), WorkerClient(worker), data, settings, pool)
 
 
 def open_window(home: Path, demo: bool) -> MainWindow:

@@ -323,6 +323,7 @@ class MainWindow(QMainWindow):
         self.services.tailer.close()
         self.services.launcher.close()
         self.services.worker.shutdown()
+        self.services.pool.shutdown()
         super().closeEvent(event)
 
     def keep_training(self) -> None:

@@ -17,6 +17,7 @@ from sdgui.panels.demo import DemoData
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.tailer import Tailer
 from sdgui.runs.worker_client import WorkerClient
+from sdgui.runs.worker_pool import WorkerPool
 from sdgui.store.store import Store
 
 
@@ -30,6 +31,7 @@ class Services:
     worker: WorkerClient
     demo: DemoData
     settings: QSettings
+    pool: WorkerPool  # a worker a model; ``worker`` is Look's own
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,7 @@ from sdgui.widgets.formats import duration
 from sdgui.widgets.theme import SPACE, set_role
 
 _EVERY = 2000  # ms between looks at memory
-_WORKER_TEXTS = {
-    "off": "worker: not started",
-    "starting": "worker: starting",
-    "ready": "worker: ready",
-    "busy": "worker: busy",
-}
+_LOOK_TEXTS = {"starting": "Look starting", "ready": "Look ready", "busy": "Look busy"}
 
 
 class Status(QStatusBar):
@@ -31,7 +26,7 @@ class Status(QStatusBar):
         super().__init__(parent)
         self._services, self._model = services, model
         self.runs = QLabel(self)
-        self.worker = QLabel(_WORKER_TEXTS["off"], self)
+        self.worker = QLabel(self)
         self.memory = QLabel(self)
         self.setSizeGripEnabled(False)
         self.setContentsMargins(SPACE, 0, SPACE, 0)
@@ -42,12 +37,14 @@ class Status(QStatusBar):
         services.tailer.progress_changed.connect(lambda _run, _progress: self._soon())
         services.tailer.state_changed.connect(lambda _run, _state: self._soon())
         services.launcher.queue_changed.connect(self._soon)
-        services.worker.state_changed.connect(lambda state: self.worker.setText(_WORKER_TEXTS.get(state, str(state))))
+        services.worker.state_changed.connect(lambda _state: self._show_workers())
+        services.pool.state_changed.connect(self._show_workers)
         self._gather = QTimer(self, singleShot=True, interval=100)
         self._gather.timeout.connect(self.show_runs)
         self._clock = QTimer(self, interval=_EVERY)
         self._clock.timeout.connect(self._show_memory)
         self._clock.start()
+        self._show_workers()
         self.show_runs()
 
     def _soon(self) -> None:
@@ -68,6 +65,17 @@ class Status(QStatusBar):
             parts.append(f"{self._model.name(run.id)}{far}{left}")
         waiting = f" · {queued} queued" if queued else ""
         self.runs.setText((f"{len(parts)} running · {' · '.join(parts)}" if parts else "Nothing is training") + waiting)
+
+    def _show_workers(self) -> None:
+        """``worker: teacher @2400 ready · Look busy``; the tooltip has the end of stderr of one that crashed."""
+        states = self._services.pool.states()
+        texts = [state.text for state in states]
+        if (look := _LOOK_TEXTS.get(self._services.worker.state)) is not None:
+            texts.append(look)
+        self.worker.setText(f"worker: {' · '.join(texts)}" if texts else "worker: not started")
+        self.worker.setToolTip(
+            "\n\n".join(f"{one.title}: {one.trouble}\n{one.details}" for one in states if one.trouble)
+        )
 
     def _show_memory(self) -> None:
         pids = [

@@ -1,16 +1,18 @@
 """WorkerClient: asks a long-lived ``python -m core worker`` over its pipes; the window never waits for it.
 
 Flow: a panel's request -> one line of JSON -> worker -> lines of progress and one answer -> signals. The worker is
-started by the first request and, after a crash, by the next one.
+started by the first request and, after a crash, by the next one. A ``WorkerPool`` may make a client wait with its
+start until another worker has gone; requests are kept until then.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, QTimer, Signal
+from shiboken6 import isValid
 
 from sdgui.runs.program import core_command, environment
 
@@ -26,10 +28,20 @@ class WorkerClient(QObject):
     partial = Signal(int, object)  # request, a part of the result (dict)
     done = Signal(int, object)  # request, result (dict)
     failed = Signal(int, str, str)  # request, sentence, details
-    state_changed = Signal(str)  # "off", "starting", "ready", "busy"
+    state_changed = Signal(str)  # "off", "waiting", "starting", "ready", "busy"
+    lost = Signal(str, str)  # the process ended without being asked: sentence, end of its stderr
 
-    def __init__(self, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] | None = None,
+        parent: QObject | None = None,
+        may_start: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``may_start`` is asked before a process is started; after a refusal ``start_waiting`` asks again."""
         super().__init__(parent)
+        self._may_start = may_start
+        self._held: dict[int, bytes] = {}  # requests that wait for a process
+        self.starts = 0  # how many processes there were; a new one has opened nothing yet
         self._command = list(command or [*core_command(), "worker"])
         self._process: QProcess | None = None
         self._open: dict[int, str] = {}  # request -> what it does
@@ -45,7 +57,7 @@ class WorkerClient(QObject):
 
     @property
     def state(self) -> str:
-        """ "off", "starting", "ready" or "busy"."""
+        """ "off", "waiting", "starting", "ready" or "busy"."""
         return self._state
 
     def request(self, do: str, **arguments: Any) -> int:
@@ -53,37 +65,57 @@ class WorkerClient(QObject):
         self._last += 1
         number = self._last
         self._open[number] = do
-        process = self._process or self._start()
-        process.write(_line({"id": number, "do": do, **arguments}))
+        line = _line({"id": number, "do": do, **arguments})
+        if self._process is not None:
+            self._process.write(line)
+        else:
+            self._held[number] = line
+            self.start_waiting()
         self._tell_state()
         return number
 
+    def start_waiting(self) -> None:
+        """Start a process for the requests that wait for one, if it may start now."""
+        if not self._held or self._process is not None or not self._may_start():
+            return
+        process = self._start()
+        held, self._held = self._held, {}
+        for line in held.values():
+            process.write(line)
+        self._tell_state()
+
     def cancel(self, number: int) -> None:
         """Give a request up; the worker answers it as ``failed``, unless it was done already."""
-        if number in self._open and self._process is not None:
+        if number in self._held:
+            del self._held[number]
+            QTimer.singleShot(0, self, lambda: self._give_up(number))
+        elif number in self._open and self._process is not None:
             self._process.write(_line({"do": "cancel", "id": number}))
+
+    def _give_up(self, number: int) -> None:
+        if self._open.pop(number, None) is not None:
+            self._tell_state()
+            self.failed.emit(number, "cancelled", "")
 
     def shutdown(self) -> None:
         """Ask the worker to end; it is killed if it has not within a moment. A later request starts another."""
         process = self._process
         if process is None:
+            if self._open:
+                self._gone("The worker was closed.")
             return
+        self._leaving = [other for other in self._leaving if isValid(other)]
         self._leaving.append(process)
         process.readyReadStandardOutput.disconnect(self._read)
         process.readyReadStandardError.disconnect(self._read_stderr)
         process.finished.disconnect(self._finished)
         process.errorOccurred.disconnect(self._error)
-        process.finished.connect(lambda: self._left(process))
+        process.finished.connect(process.deleteLater)  # nothing of ours is called: it may outlive this object
         process.write(_line({"do": "shutdown"}))
         process.closeWriteChannel()
         QTimer.singleShot(_ENDING_MS, process, process.kill)
         self._process = None
         self._gone("The worker was closed.")
-
-    def _left(self, process: QProcess) -> None:
-        if process in self._leaving:
-            self._leaving.remove(process)
-            process.deleteLater()
 
     def _start(self) -> QProcess:
         process = QProcess(self)
@@ -96,6 +128,7 @@ class WorkerClient(QObject):
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._error)
         self._process, self._ready = process, False
+        self.starts += 1
         self._line.clear()
         self._stderr.clear()
         process.start(self._command[0], self._command[1:])
@@ -146,37 +179,39 @@ class WorkerClient(QObject):
         if error is QProcess.ProcessError.FailedToStart and self._process is not None:
             reason = self._process.errorString()
             # Later, so that ``request`` has returned the number before its failure is told.
-            QTimer.singleShot(0, self, lambda: self._gone(f"The worker could not be started: {reason}."))
+            QTimer.singleShot(0, self, lambda: self._gone(f"The worker could not be started: {reason}.", True))
 
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
         self._read_stderr()
         crashed = status is QProcess.ExitStatus.CrashExit
-        self._gone("The worker crashed." if crashed else f"The worker ended with code {code}.")
+        self._gone("The worker crashed." if crashed else f"The worker ended with code {code}.", True)
 
-    def _gone(self, message: str) -> None:
+    def _gone(self, message: str, unasked: bool = False) -> None:
         """The process is no more: every open request fails, and the next one starts another."""
         process, self._process, self._ready = self._process, None, False
-        if process is not None:
+        if process is not None and unasked:
             process.deleteLater()
         details = "\n".join(self._stderr.decode("utf-8", "replace").splitlines()[-_STDERR_LINES:])
-        lost, self._open = list(self._open), {}
+        lost, self._open, self._held = list(self._open), {}, {}
         self._tell_state()
+        if unasked:
+            self.lost.emit(message, details)
         for number in lost:
             self.failed.emit(number, f"{message} Try again; a new one is started.", details)
 
     def close(self) -> None:
         """The window ends: leave no process behind. A killed process is gone within milliseconds."""
         processes = [*self._leaving, *([self._process] if self._process is not None else [])]
-        self._process, self._leaving, self._open = None, [], {}
-        for process in processes:
+        self._process, self._leaving, self._open, self._held = None, [], {}, {}
+        for process in filter(isValid, processes):
             process.blockSignals(True)
             process.kill()
             process.waitForFinished(500)
 
     def _tell_state(self) -> None:
         if self._process is None:
-            state = "off"
+            state = "waiting" if self._held else "off"
         elif not self._ready:
             state = "starting"
         else:

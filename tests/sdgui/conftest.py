@@ -61,8 +61,8 @@ def leave(window: MainWindow, qtbot: QtBot) -> None:
     if not window.isVisible():
         return
     window.keep_training()
-    worker = window.services.worker
-    qtbot.waitUntil(lambda: not worker.findChildren(QProcess), timeout=5000)
+    workers = (window.services.worker, window.services.pool)
+    qtbot.waitUntil(lambda: not any(each.findChildren(QProcess) for each in workers), timeout=5000)
 
 
 def _end(run: RunDir) -> None:
