@@ -1,7 +1,7 @@
 """The window's entry: ``sdgui [--demo] [--home DIR]``. Builds the parts and connects them.
 
-Flow: arguments -> home folder -> store, launcher, tailer, worker client and pool -> main window. What keeps it from opening is
-one sentence with the remedy, on stderr and in a message, and exit status 1.
+Flow: arguments -> home folder -> store, launcher, tailer, worker client and pool -> main window. What keeps it from
+opening is one sentence with the remedy, on stderr and in a message, and exit status 1.
 """
 
 from __future__ import annotations
