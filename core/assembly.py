@@ -12,10 +12,10 @@ from core.data.batch import Batch
 from core.data.dataset import Log, PairDataset, Progress, open_dataset
 from core.data.loader import Loader
 from core.errors import UserError
-from core.model.network import Network, build_network
+from core.model.network import Network
 from core.model.teacher import EmaTeacher, build_teacher
 from core.model.towers import load_pretrained, resolve_architecture
-from core.objectives.build import Objectives, build_objectives
+from core.objectives.build import Objectives, build_network, build_objectives
 from core.runtime import Runtime, set_up
 
 

@@ -19,7 +19,8 @@ from core import checkpoint
 from core.config import RunConfig
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_batches, evaluation_texts
-from core.model.network import Network, build_network
+from core.model.network import Network
+from core.objectives.build import build_network
 from core.rundir import RunDir
 from core.runtime import Runtime, RuntimeUnavailable, set_up
 

@@ -1,66 +1,38 @@
-"""The loop: a definition and a run folder in, events and checkpoints out.
+"""Training: a definition and a run folder in, events and checkpoints out.
 
-Flow: ``python -m core train`` calls ``train``; the window never does. A step reads like the method: the teacher makes
-targets, the student answers, the objectives compare, the optimiser moves the student, the teacher follows.
+Flow: ``python -m core train`` calls ``train``; the window never does. The run folder is claimed, ``core.loop`` trains,
+and the ending is put on record whatever it is.
 """
 
 from __future__ import annotations
 
 import errno
-import math
 import signal
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import psutil
-import torch
-from torch import Tensor, nn
 
-from core import checkpoint
-from core.assembly import Assembly, assemble
 from core.config import RunConfig, differences, read_config
-from core.data.batch import Batch
-from core.data.dataset import PairDataset
-from core.encoder import Features
 from core.errors import UserError
 from core.events import (
-    CheckpointSaved,
-    Evaluated,
     EventReader,
     EventWriter,
-    Log,
-    Metrics,
     Outcome,
     RunFailed,
     RunFinished,
     RunStarted,
-    Sample,
 )
+from core.loop import Interrupt, Loop, TrainingError
 from core.progress import Heartbeat
 from core.rundir import RunDir, RunDirError, write_whole
-from core.runtime import is_out_of_memory, largest_fitting
-from core.schedules import build_optimizer, learning_rate, set_learning_rate
-from core.validation import best_score, retrieval_sample, validate
 
 # A resumed run may differ in these: they change speed and bookkeeping, not what is learnt.
 _FREE_ON_RESUME = ("name", "runtime.", "checkpoint.", "data.cache_mib", "data.workers")
-
-
-class TrainingError(UserError):
-    """A run that cannot go on; the message says at which step, why and what to change."""
-
-
-class Interrupt(Exception):
-    """The person asked to stop or pause, through ``control`` or a signal."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
 
 
 def train(config: RunConfig, run: RunDir, quiet: bool = False) -> Outcome:
@@ -170,222 +142,3 @@ def _signals_as_stop() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class Loop:
-    """A run in training: everything that a step needs, and what is saved of it."""
-
-    def __init__(
-        self, config: RunConfig, run: RunDir, events: EventWriter, heartbeat: Heartbeat, asked: threading.Event
-    ) -> None:
-        self.config, self.run_dir, self.events, self.heartbeat, self._asked = config, run, events, heartbeat, asked
-        self.step = 0
-        self.best: float | None = None
-        self._score: float | None = None
-        self._nonfinite = 0
-        self.parts: Assembly = assemble(config, self._part, self._log)
-        self.network, self.teacher = self.parts.network, self.parts.teacher
-        self.optimizer = build_optimizer(config.optim, self.network)
-        self.total_steps = self.parts.loader.total_steps
-        per_epoch = self.parts.loader.steps_per_epoch
-        self.validate_every = config.validation.every_steps or per_epoch
-        self.save_every = config.checkpoint.every_steps or per_epoch
-        self._resume()
-
-    def run(self) -> None:
-        """Train from here to the end, validate and save on the way.
-
-        Raises Interrupt when asked to, TrainingError when the losses are not numbers or memory runs out.
-        """
-        runtime = self.parts.runtime
-        self.events.write(
-            RunStarted(
-                step=self.step,
-                total_steps=self.total_steps,
-                config_digest=self.config.digest(),
-                device=runtime.describe(),
-                precision=runtime.precision,
-                pairs=len(self.parts.train),
-                parameters=sum(p.numel() for p in self.network.parameters()),
-            )
-        )
-        if self.step and self._score is None and self._validation_due():  # it was stopped before that was done
-            self._validate_and_save()
-        began = time.perf_counter()
-        with closing(self.parts.loader.batches(self.step, self.total_steps)) as batches:
-            for batch in batches:
-                self.look_at_control()
-                values = self.train_step(batch)
-                values["train/pairs_per_s"] = len(batch.rows) / (time.perf_counter() - began)
-                if self.step % self.config.runtime.log_every == 0 or self.step == self.total_steps:
-                    self.events.write(Metrics(step=self.step, values=values))
-                self.heartbeat.update("training", self.step, self.total_steps, f"loss {values['train/loss']:.3f}")
-                self._validate_and_save()
-                began = time.perf_counter()
-        self._test()
-
-    def train_step(self, batch: Batch) -> dict[str, float]:
-        """One optimiser step on ``batch``; returns what is reported of it."""
-        self.step += 1
-        self._score = None
-        rate = learning_rate(self.config.optim, self.step, self.total_steps)
-        set_learning_rate(self.optimizer, rate)
-        try:
-            batch = self.parts.to_device(batch)
-            losses, report = self._losses(batch)
-            total = torch.stack(list(losses.values())).sum()
-            total.backward()
-            total = total.detach()
-            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf)
-        except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise self._out_of_memory(batch) from error
-            raise
-        if self._check_finite(total, norm, report):
-            self.optimizer.step()
-            self.network.clamp_logit_scale()
-            if self.teacher is not None:
-                report["diag/teacher_momentum"] = torch.tensor(self.teacher.momentum(self.step, self.total_steps))
-                self.teacher.update(self.network, self.step, self.total_steps)
-        self.optimizer.zero_grad(set_to_none=True)
-        values = {name: float(value) for name, value in report.items()}
-        return {"train/loss": float(total), **values, "train/lr": rate, "train/grad_norm": float(norm)}
-
-    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The weighted loss of each objective, and what to report: the bare losses and the diagnostics."""
-        progress = self.step / self.total_steps
-        with self.parts.runtime.autocast():
-            target = self.teacher.targets(batch) if self.teacher is not None else None
-            output = self.network.forward_student(batch)
-        losses: dict[str, Tensor] = {}
-        report: dict[str, Tensor] = {}
-        for objective in self.parts.objectives:
-            loss, facts = objective(output, target)
-            losses[objective.name] = objective.weight_at(progress) * loss
-            report[f"train/{objective.name}"] = loss.detach()
-            report.update(facts)
-        return losses, report
-
-    def _check_finite(self, total: Tensor, norm: Tensor, report: Mapping[str, Tensor]) -> bool:
-        """Whether this step may be taken; a step that may not is skipped, and too many in a row end the run."""
-        if math.isfinite(float(total)) and math.isfinite(float(norm)):
-            self._nonfinite = 0
-            return True
-        self._nonfinite += 1
-        suspects = [name for name, value in report.items() if not math.isfinite(float(value))] or ["the gradient"]
-        what = f"step {self.step} was skipped: {', '.join(suspects)} not finite"
-        self._log(what)
-        if self._nonfinite >= self.config.runtime.nonfinite_limit:
-            rate, precision = self.config.optim.learning_rate, self.parts.runtime.precision
-            raise TrainingError(
-                f"{what}, for {self._nonfinite} steps in a row. Suspects: learning rate {rate:g} (try a third), no "
-                f"gradient clipping (set optim.clip_norm to 1), precision {precision} (try fp32), or bad pictures. "
-                "Change a copy of the definition and start anew; the last checkpoint is good."
-            )
-        return False
-
-    def _out_of_memory(self, batch: Batch) -> TrainingError:
-        """What to say: the batch size that did not fit, and the largest half of it that does."""
-        self.optimizer.zero_grad(set_to_none=True)
-
-        def attempt(size: int) -> None:
-            losses, _ = self._losses(batch.first(size))
-            torch.stack(list(losses.values())).sum().backward()
-            self.optimizer.zero_grad(set_to_none=True)
-
-        size = largest_fitting(attempt, len(batch.rows))
-        remedy = f"{size} fits: set optim.batch_size to {size}" if size else "not even one pair fits"
-        return TrainingError(
-            f"out of memory on {self.parts.runtime.describe()} at step {self.step} with optim.batch_size "
-            f"{len(batch.rows)}; {remedy}, or choose a smaller architecture."
-        )
-
-    def _validate_and_save(self) -> None:
-        last = self.step == self.total_steps
-        improved = self._validation_due() and self._validate()
-        if last or improved or self.step % self.save_every == 0:
-            self.save()
-
-    def _validation_due(self) -> bool:
-        last = self.step == self.total_steps
-        return self.parts.val is not None and (last or self.step % self.validate_every == 0)
-
-    def _validate(self) -> bool:
-        """Judge student and teacher on the validation data; returns whether the run was never better."""
-        assert self.parts.val is not None
-        values, features = self._judge(self.parts.val, "val")
-        self.events.write(Evaluated(step=self.step, values=values))
-        self.events.write(Sample(step=self.step, what="retrieval", content=retrieval_sample(self.parts.val, features)))
-        self._score = best_score(values)
-        improved = self.best is None or self._score > self.best
-        if improved:
-            self.best = self._score
-        return improved
-
-    def _test(self) -> None:
-        if self.parts.test is not None:
-            values, _ = self._judge(self.parts.test, "test")
-            self.events.write(Evaluated(step=self.step, values=values))
-
-    def _judge(self, dataset: PairDataset, split: str) -> tuple[dict[str, float], dict[str, Features]]:
-        networks = {"student": self.network} | ({"teacher": self.teacher.network} if self.teacher else {})
-        batch = self.config.validation.batch_size
-        return validate(networks, dataset, self.parts.runtime, split, batch, self._part)
-
-    def save(self) -> None:
-        """Save the whole state after this step."""
-        self.heartbeat.update("saving", self.step, self.total_steps)
-        buffers = {f"objectives.{key}": value for key, value in self.parts.objectives.state_dict().items()}
-        state = {**checkpoint.optimizer_tensors(self.optimizer), **buffers, **checkpoint.rng_tensors()}
-        tensors = checkpoint.CheckpointState(
-            student=self.network.state_dict(),
-            teacher=self.teacher.state_dict() if self.teacher is not None else {},
-            state=state,
-        )
-        info = checkpoint.CheckpointInfo(
-            step=self.step,
-            total_steps=self.total_steps,
-            config=self.config.model_dump(mode="json"),
-            model=self.parts.model_cfg,
-            score=self._score,
-            best_score=self.best,
-        )
-        self.events.sync()
-        name, best = checkpoint.save(self.run_dir, info, tensors, self.config.checkpoint.keep)
-        self.events.write(CheckpointSaved(step=self.step, name=name, best=best))
-
-    def _resume(self) -> None:
-        found = checkpoint.newest_whole(self.run_dir, self.parts.runtime.device)
-        if found is None:
-            return
-        info, tensors = found
-        if info.total_steps != self.total_steps:
-            raise TrainingError(
-                f"{self.run_dir.path} was planned for {info.total_steps} steps and its data now make "
-                f"{self.total_steps}; the training data {self.config.data.train} changed. Restore them, or start anew."
-            )
-        self.network.load_state_dict(tensors.student)
-        if self.teacher is not None:
-            self.teacher.load_state_dict(tensors.teacher)
-        checkpoint.restore_optimizer(self.optimizer, tensors.state)
-        prefix = "objectives."
-        buffers = {k.removeprefix(prefix): v for k, v in tensors.state.items() if k.startswith(prefix)}
-        self.parts.objectives.load_state_dict(buffers)
-        checkpoint.restore_rng(tensors.state)
-        self.step, self.best, self._score = info.step, info.best_score, info.score
-
-    def look_at_control(self) -> None:
-        """Raise Interrupt when ``control`` or a signal asks for it."""
-        what = self.run_dir.asked()
-        if what == "pause":
-            raise Interrupt("paused")
-        if what == "stop" or self._asked.is_set():
-            raise Interrupt("stopped")
-
-    def _part(self, doing: str, done: int, total: int) -> None:
-        """Progress inside a long piece of work, which may be interrupted too."""
-        self.heartbeat.part(doing, done, total)
-        self.look_at_control()
-
-    def _log(self, message: str) -> None:
-        self.events.write(Log(level="warning", message=message))

@@ -27,11 +27,11 @@ from core.config import RunConfig, override
 from core.data.openmoji import write_demo_data
 from core.errors import UserError
 from core.events import Evaluated, EventReader, EventWriter, Metrics
+from core.loop import Loop
 from core.model.towers import resolve_architecture
 from core.presets import preset_config
 from core.progress import Heartbeat
 from core.rundir import RunDir
-from core.train import Loop
 
 EPOCHS = 4
 ROUNDS = 2

@@ -1,28 +1,32 @@
 """RunConfig: the only description of an experiment. No torch, so that the window can build its form from it."""
 
-from core.config.axes import (
+from core.config.axes import FusionConfig, TeacherConfig, TowersConfig, ViewConfig, ViewsConfig
+from core.config.base import ConfigError, Section
+from core.config.contradictions import problems
+from core.config.experiment import CONFIG_VERSION, RunConfig
+from core.config.objectives import (
+    CaptioningConfig,
+    ClassificationConfig,
+    ConsistencyConfig,
     ContrastiveConfig,
+    DistillFeaturesConfig,
+    DistillLogitsConfig,
     DistillPrototypesConfig,
     DistillSimilarityConfig,
-    FusionConfig,
+    ImageContrastiveConfig,
+    MaskedPatchesConfig,
+    MaskedWordsConfig,
+    MatchingConfig,
     ObjectiveConfig,
     ObjectivesConfig,
-    TeacherConfig,
-    TowersConfig,
-    ViewConfig,
-    ViewsConfig,
 )
-from core.config.base import ConfigError, Section
 from core.config.run import (
-    CONFIG_VERSION,
-    RunConfig,
     differences,
     field_errors,
     field_names,
     get_field,
     override,
     parse_config,
-    problems,
     read_config,
     validate,
     with_absolute_paths,
@@ -31,13 +35,22 @@ from core.config.training import CheckpointConfig, DataConfig, OptimConfig, Runt
 
 __all__ = [
     "CONFIG_VERSION",
+    "CaptioningConfig",
     "CheckpointConfig",
+    "ClassificationConfig",
     "ConfigError",
+    "ConsistencyConfig",
     "ContrastiveConfig",
     "DataConfig",
+    "DistillFeaturesConfig",
+    "DistillLogitsConfig",
     "DistillPrototypesConfig",
     "DistillSimilarityConfig",
     "FusionConfig",
+    "ImageContrastiveConfig",
+    "MaskedPatchesConfig",
+    "MaskedWordsConfig",
+    "MatchingConfig",
     "ObjectiveConfig",
     "ObjectivesConfig",
     "OptimConfig",

@@ -1,4 +1,4 @@
-"""RunConfig: the only description of an experiment, and how it is read, checked and changed.
+"""How a definition is read, checked, changed and compared.
 
 Flow: the form (or a preset, or a file) builds a frozen ``RunConfig``; the launcher writes it to the run
 folder; the trainer reads nothing else. Every field carries a title, a description, a unit and a range,
@@ -10,82 +10,15 @@ Derived values (steps in all, image size of an architecture) are never stored.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from core.config.axes import FusionConfig, ObjectivesConfig, TeacherConfig, TowersConfig, ViewConfig, ViewsConfig
-from core.config.base import ConfigError, Section, shown
-from core.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
-
-CONFIG_VERSION: Literal[1] = 1
-
-
-class RunConfig(Section):
-    """An experiment, whole."""
-
-    version: Literal[1] = Field(CONFIG_VERSION, title="Version", json_schema_extra=shown("", advanced=True))
-    name: str = Field(
-        "untitled", min_length=1, max_length=120, title="Name", description="What you call it.",
-        json_schema_extra=shown(""),
-    )  # fmt: skip
-    preset: str = Field("", title="Preset", description="What it started from.", json_schema_extra=shown(""))
-    seed: int = Field(
-        0, ge=0, lt=2**31, title="Seed", description="Of weights, order and augmentation.", json_schema_extra=shown("")
-    )
-    data: DataConfig = Field(DataConfig(), title="Data")
-    views: ViewsConfig = Field(ViewsConfig(), title="Views")
-    towers: TowersConfig = Field(TowersConfig(), title="Towers")
-    fusion: FusionConfig = Field(FusionConfig(), title="Fusion")
-    teacher: TeacherConfig = Field(TeacherConfig(), title="Teacher")
-    objectives: ObjectivesConfig = Field(ObjectivesConfig(), title="Objectives")
-    optim: OptimConfig = Field(OptimConfig(), title="Optimiser")
-    validation: ValidationConfig = Field(ValidationConfig(), title="Validation")
-    checkpoint: CheckpointConfig = Field(CheckpointConfig(), title="Checkpoints")
-    runtime: RuntimeConfig = Field(RuntimeConfig(), title="Runtime")
-
-    def to_json(self) -> str:
-        """The definition as readable JSON, the same bytes for the same definition."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
-
-    def digest(self) -> str:
-        """First 12 hex digits of the SHA-256 over the canonical JSON; names a definition."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
-def problems(config: RunConfig) -> dict[str, str]:
-    """Contradictions between fields that no single range can express: dotted field -> sentence with the remedy."""
-    found: dict[str, str] = {}
-    objectives, teacher = config.objectives, config.teacher
-    distils = {"distill_similarity": objectives.distill_similarity, "distill_prototypes": objectives.distill_prototypes}
-    for name, objective in distils.items():
-        if objective.weight > 0 and teacher.kind == "none":
-            found[f"objectives.{name}.weight"] = "It needs a teacher: set teacher.kind to ema, or this weight to 0."
-    prototypes = objectives.distill_prototypes
-    if prototypes.weight > 0 and prototypes.on == "fused" and config.fusion.kind == "none":
-        found["objectives.distill_prototypes.on"] = "fused needs a fusion: set fusion.kind, or distil image or text."
-    if all(objective.weight == 0 for objective in (objectives.contrastive, *distils.values())):
-        found["objectives.contrastive.weight"] = "Every objective has weight 0; give at least one a weight."
-    if config.fusion.width % config.fusion.heads:
-        heads, width = config.fusion.heads, config.fusion.width
-        found["fusion.width"] = f"{width} is not a multiple of the {heads} heads; try {heads * max(1, width // heads)}."
-    for name in ("clean", "student", "teacher"):
-        view: ViewConfig = getattr(config.views, name)
-        if view.crop_min > view.crop_max:
-            found[f"views.{name}.crop_min"] = f"{view.crop_min} is above the largest crop, {view.crop_max}."
-    if config.views.clean.count != 1:
-        found["views.clean.count"] = "There is exactly one clean view; add further ones under the student's views."
-    if config.views.clean.mix != "none":
-        found["views.clean.mix"] = "The clean view carries the contrastive loss and is not interpolated."
-    if config.views.teacher.count > 1:
-        found["views.teacher.count"] = "The teacher sees one view, or 0 for the clean view itself."
-    if config.views.teacher.mix != "none":
-        found["views.teacher.mix"] = "Targets of whole pictures are interpolated; the teacher's view is not."
-    return found
+from core.config.base import ConfigError
+from core.config.contradictions import problems
+from core.config.experiment import CONFIG_VERSION, RunConfig
 
 
 def parse_config(text: str, origin: str) -> RunConfig:

@@ -55,6 +55,7 @@ class Batch:
     clean: View
     student: tuple[View, ...] = ()
     teacher: View | None = None
+    labels: Tensor | None = None  # (B,) int64, -1 for rows without one; None where no label is asked for
 
     def first(self, size: int) -> Batch:
         """The first ``size`` pairs, not interpolated; a smaller batch to try memory with."""
@@ -68,6 +69,7 @@ class Batch:
             clean=view(self.clean),
             student=tuple(view(one) for one in self.student),
             teacher=view(self.teacher) if self.teacher else None,
+            labels=None if self.labels is None else self.labels[:size],
         )
 
     def map(self, move: Callable[[Tensor], Tensor]) -> Batch:
@@ -83,4 +85,5 @@ class Batch:
             clean=view(self.clean),
             student=tuple(view(one) for one in self.student),
             teacher=view(self.teacher) if self.teacher else None,
+            labels=None if self.labels is None else move(self.labels),
         )

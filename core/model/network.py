@@ -41,6 +41,8 @@ class Network(nn.Module):
         self.fusion = fusion
         self.head = head
         self.distil_on: DistilOn = distil_on
+        self.heads = nn.ModuleDict()  # of each objective that learns parts of its own, by its name
+        self.text_tokens = False  # whether the state of each word is kept
 
     @property
     def image_size(self) -> int:
@@ -86,7 +88,7 @@ class Network(nn.Module):
         return self._fuse(image, self.towers.encode_text(tokens))
 
     def _forward(self, views: tuple[View, ...], tokens: Tensor) -> Output:
-        text = self.towers.encode_text(tokens)
+        text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
         images = self._encode_views(views)
         clean = ViewOutput(_unit(images[0].pooled), mix=views[0].mix)
         distilled = images[1:] or images
@@ -103,6 +105,8 @@ class Network(nn.Module):
             clean=clean if views[1:] else outputs[0],
             distilled=outputs,
             logit_bias=self.towers.logit_bias,
+            image_features=tuple(images),
+            text_features=text,
         )
 
     def _encode_views(self, views: Sequence[View]) -> list[ImageFeatures]:
@@ -148,10 +152,11 @@ def _unit(x: Tensor) -> Tensor:
     return F.normalize(x.float(), dim=-1)
 
 
-def build_network(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
-    """The network of an experiment with random weights, the same for the same state of torch's generator.
+def build_backbone(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
+    """Towers, fusion and prototypes of an experiment, without the heads that further objectives add.
 
-    Raises ModelError when the architecture cannot be built, or keeps no patches for the fusion.
+    The weights are random, the same for the same state of torch's generator. Raises ModelError when the architecture
+    cannot be built, or keeps no patches for the fusion.
     """
     towers = build_towers(model_cfg)
     fusion = _build_fusion(config, towers)

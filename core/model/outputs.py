@@ -5,11 +5,15 @@ Legend: B batch, D embed, F fused width, K prototypes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
 from core.data.batch import Mix
+from core.model.image_tower import ImageFeatures
+from core.model.text_tower import TextFeatures
 
 
 @dataclass(frozen=True)
@@ -31,3 +35,10 @@ class Output:
     clean: ViewOutput
     distilled: tuple[ViewOutput, ...] = field(default=())  # (clean,) when there are no further views
     logit_bias: Tensor | None = None  # scalar
+    image_features: tuple[ImageFeatures, ...] = ()  # of each view: the clean one, then the further ones
+    text_features: TextFeatures | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)  # what single objectives asked for, by their names
+
+    def with_extra(self, extra: Mapping[str, Any]) -> Output:
+        """The same with what was asked for besides; None is left out."""
+        return replace(self, extra={name: value for name, value in extra.items() if value is not None})

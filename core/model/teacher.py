@@ -19,6 +19,8 @@ from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output
 
+Look = Callable[[Network, Batch, Output], Output]
+
 
 class EmaTeacher:
     """An exponential moving average of the student's parameters (Mean Teacher, Tarvainen and Valpola 2017).
@@ -34,10 +36,11 @@ class EmaTeacher:
         self.network = cast(Network, self._average.module)
         self.network.requires_grad_(False).eval()
 
-    def targets(self, batch: Batch) -> Output:
-        """What the teacher makes of its view of the batch."""
+    def targets(self, batch: Batch, look: Look | None = None) -> Output:
+        """What the teacher makes of its view of the batch, and what ``look`` asks of it besides."""
         with torch.no_grad():
-            return self.network.forward_teacher(batch)
+            output = self.network.forward_teacher(batch)
+            return output if look is None else look(self.network, batch, output)
 
     def momentum(self, step: int, total_steps: int) -> float:
         """The share of the teacher that survives ``step`` (1 after the first optimiser step) of ``total_steps``.

@@ -1,12 +1,19 @@
-"""The objectives of an experiment: those with a weight, in the order of the definition."""
+"""The objectives of an experiment, and the network that holds what they learn.
+
+Flow: definition -> ``build_network`` (towers, fusion, a head for each objective that has one) and ``build_objectives``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 
 from core.config import RunConfig
+from core.data.batch import Batch
+from core.model.network import Network, build_backbone
+from core.model.outputs import Output
 from core.objectives.contrastive import Contrastive
 from core.objectives.distillation import DistillPrototypes, DistillSimilarity
 from core.objectives.objective import Objective
@@ -25,6 +32,28 @@ class Objectives(nn.Module):
 
     def __len__(self) -> int:
         return len(self._modules)
+
+    def look(self, network: Network, batch: Batch, output: Output) -> Output:
+        """The student's ``output`` with what each objective asks for besides."""
+        return output.with_extra({one.name: one.look(network, batch, output) for one in self})
+
+    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> Output:
+        """The same of the teacher's."""
+        return output.with_extra({one.name: one.look_as_teacher(network, batch, output) for one in self})
+
+
+def build_network(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
+    """The network of an experiment with random weights, the same for the same state of torch's generator.
+
+    Raises ModelError when the architecture cannot be built, or keeps no patches for the fusion.
+    """
+    network = build_backbone(config, model_cfg)
+    for objective in build_objectives(config):
+        network.text_tokens |= objective.needs_text_tokens
+        head = objective.build_head(network)
+        if head is not None:
+            network.heads[objective.name] = head
+    return network
 
 
 def build_objectives(config: RunConfig) -> Objectives:

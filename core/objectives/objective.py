@@ -5,9 +5,13 @@ Flow: ``core.objectives.build`` makes those of an experiment; the trainer sums `
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from core.config import ObjectiveConfig
+from core.data.batch import Batch
+from core.model.network import Network
 from core.model.outputs import Output
 
 Report = dict[str, Tensor]
@@ -15,9 +19,15 @@ Report = dict[str, Tensor]
 
 
 class Objective(nn.Module):
-    """One loss. ``name`` is what it is called in the definition and in the metrics (``train/<name>``)."""
+    """One loss. ``name`` is what it is called in the definition and in the metrics (``train/<name>``).
+
+    Most compare what a network makes of every batch. One that needs more says so: learnt parts (``build_head``), which
+    live in the network, so that the optimiser moves them, the teacher averages them and checkpoints keep them; and
+    computations besides (``look``), which ``forward`` finds in ``output.extra[name]``.
+    """
 
     name: str
+    needs_text_tokens = False  # whether the state of each word is asked for, not only the caption's
 
     def __init__(self, config: ObjectiveConfig) -> None:
         super().__init__()
@@ -26,6 +36,18 @@ class Objective(nn.Module):
     def weight_at(self, progress: float) -> float:
         """The weight when ``progress`` (0 to 1) of training is done: it rises linearly from 0 over the ramp."""
         return self.weight * min(1.0, progress / self.ramp) if self.ramp > 0 else self.weight
+
+    def build_head(self, network: Network) -> nn.Module | None:
+        """Learnt parts for ``network.heads[name]``, sized to fit it; None without any."""
+        return None
+
+    def look(self, network: Network, batch: Batch, output: Output) -> Any:
+        """What more this objective asks of the student, under autocast; ``forward`` finds it in ``extra``."""
+        return None
+
+    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> Any:
+        """What more it asks of the teacher, without gradient; by default nothing."""
+        return None
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         """The loss, unweighted, and diagnostics."""

@@ -36,7 +36,8 @@ from core.events import (
 from core.model.network import Network
 from core.presets import preset_config
 from core.rundir import RunDir, RunDirError
-from core.train import Loop, TrainingError, train
+from core.loop import Loop, TrainingError
+from core.train import train
 from tests.core.pictures import write_pairs
 
 

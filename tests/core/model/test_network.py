@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from core.config import RunConfig
 from core.data.batch import Batch, Mix, View
 from core.model.errors import ModelError
-from core.model.network import Network, build_network
+from core.model.network import Network
 from core.model.outputs import Output
 from core.model.towers import resolve_architecture
+from core.objectives.build import build_network
 from core.presets import preset_config
 
 TINY = resolve_architecture("sd-tiny")

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from core.config import RunConfig, TeacherConfig
 from core.data.batch import Batch, View
-from core.model.network import Network, build_network
+from core.model.network import Network
 from core.model.teacher import EmaTeacher, build_teacher
 from core.model.towers import resolve_architecture
+from core.objectives.build import build_network
 from core.presets import preset_config
 
 
