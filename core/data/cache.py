@@ -97,13 +97,16 @@ def open_cache(
     budget: int,
     progress: Progress | None = None,
     log: Log | None = None,
+    build: bool = True,
 ) -> PictureCache | None:
     """The cache of ``files``, built if need be; None when it would need more than ``budget`` bytes or cannot be kept.
+
+    Without ``build`` only one that is there already is taken.
 
     What ``progress`` raises cancels the building and leaves nothing behind.
     """
     tell = log or (lambda message: None)
-    needed = _estimate(files, decoding)
+    needed = _estimate(files, decoding) if build else 0
     if needed > budget:
         tell(
             f"The decoded pictures need about {needed / 2**20:,.0f} MiB, more than data.cache_mib allows "
@@ -117,6 +120,8 @@ def open_cache(
             with contextlib.suppress(OSError):  # a folder that may only be read
                 os.utime(path)  # used now: pruned last
             return cache
+    if not build:
+        return None
     with contextlib.closing(_build(files, decoding, path, needed)) as building:
         while True:
             try:

@@ -116,8 +116,12 @@ def open_dataset(
     pad_id: int = 0,
     progress: Progress | None = None,
     log: Log | None = None,
+    build_cache: bool = True,
 ) -> PairDataset:
     """Open, tokenise and cache (or stream) the pairs at ``path``, for a model with ``image_size`` pixels a side.
+
+    Without ``build_cache`` decoded pictures are taken from a cache that is there, else streamed: right where each
+    picture is looked at once.
 
     Raises DataError when they cannot be used, or when more rows are bad than ``config.max_bad_share`` allows.
     """
@@ -125,7 +129,7 @@ def open_dataset(
     total = len(source.rows) + len(source.bad)
     check_bad_share(source.origin, source.bad, total, config.max_bad_share)
     decoding = Decoding(max(image_size, round(image_size * config.oversample)), config.max_megapixels)
-    cache = _cache(source, decoding, config, progress, log)
+    cache = _cache(source, decoding, config, progress, log, build_cache)
     bad = cache.bad if cache is not None else {}
     source.bad += [_bad_row(source.rows[row], reason) for row, reason in sorted(bad.items())]
     check_bad_share(source.origin, source.bad, total, config.max_bad_share)
@@ -138,7 +142,7 @@ def open_dataset(
 
 
 def _cache(
-    source: Source, decoding: Decoding, config: DataConfig, progress: Progress | None, log: Log | None
+    source: Source, decoding: Decoding, config: DataConfig, progress: Progress | None, log: Log | None, build: bool
 ) -> PictureCache | None:
     def step(done: int, total: int) -> None:
         if progress is not None:
@@ -146,7 +150,7 @@ def _cache(
 
     if config.cache_mib == 0:
         return None
-    return open_cache([row.file for row in source.rows], decoding, config.cache_mib << 20, step, log)
+    return open_cache([row.file for row in source.rows], decoding, config.cache_mib << 20, step, log, build)
 
 
 def _bad_row(row: Row, reason: str) -> BadRow:

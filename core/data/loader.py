@@ -196,9 +196,12 @@ def ahead(jobs: Iterable[Callable[[], T]], depth: int) -> Generator[T, None, Non
 
 
 def evaluation_batches(
-    dataset: PairDataset, image_size: int, batch_size: int
+    dataset: PairDataset, image_size: int, batch_size: int, first: int = 0
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """(rows (B,) int64, images (B, 3, S, S) uint8) of every readable picture, in order; the last batch is partial."""
+    """(rows (B,) int64, images (B, 3, S, S) uint8) of every readable picture from row ``first`` on, in order.
+
+    The last batch is partial, and one with unreadable pictures is smaller.
+    """
 
     def make(start: int) -> tuple[Tensor, Tensor] | None:
         rows, images = [], []
@@ -211,7 +214,7 @@ def evaluation_batches(
             rows.append(row)
         return (torch.tensor(rows), torch.stack(images)) if rows else None
 
-    jobs = (partial(make, start) for start in range(0, len(dataset), batch_size))
+    jobs = (partial(make, start) for start in range(first, len(dataset), batch_size))
     with closing(ahead(jobs, AHEAD)) as made:
         for item in made:
             if item is not None:
