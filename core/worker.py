@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from core.describing import describe_source
 from core.errors import UserError
 from core.look import Look
 
@@ -58,7 +59,11 @@ class Worker:
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
         self._look = Look()
-        self._verbs: dict[str, Callable[..., dict[str, Any]]] = {"open": self._look.open, "search": self._look.search}
+        self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
+            "open": self._look.open,
+            "search": self._look.search,
+            "describe_source": describe_source,
+        }
 
     def serve(self) -> None:
         """Until ``shutdown`` or the end of the requests."""
