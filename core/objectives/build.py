@@ -15,8 +15,9 @@ from core.data.batch import Batch
 from core.model.network import Network, build_backbone
 from core.model.outputs import Output
 from core.objectives.contrastive import Contrastive
-from core.objectives.distillation import DistillPrototypes, DistillSimilarity
+from core.objectives.distillation import DistillSimilarity
 from core.objectives.objective import Objective
+from core.objectives.prototypes import DistillPrototypes
 
 
 class Objectives(nn.Module):

@@ -19,8 +19,9 @@ from core.data.batch import Mix
 from core.model.outputs import Output, ViewOutput
 from core.objectives.build import build_objectives
 from core.objectives.contrastive import Contrastive
-from core.objectives.distillation import DistillPrototypes, DistillSimilarity
+from core.objectives.distillation import DistillSimilarity
 from core.objectives.objective import Objective
+from core.objectives.prototypes import DistillPrototypes
 from core.presets import preset_config
 
 Rows = list[list[float]]

@@ -1,0 +1,19 @@
+"""Entropy and cross-entropy of distributions, which the distilling objectives share.
+
+Legend: rows by classes (or pairs, or prototypes).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Mean entropy of the rows, in nats; 0 log 0 is 0."""
+    return torch.xlogy(probabilities, probabilities).sum(dim=-1).mean().neg()
+
+
+def cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
+    """Mean cross-entropy of the rows of softmax(``logits``) under the distributions ``target``."""
+    return (target * logits.log_softmax(dim=-1)).sum(dim=-1).mean().neg()
