@@ -1,6 +1,7 @@
 """What a file or folder of pairs holds, in figures: what the window's data picker asks before anything is trained.
 
-Flow: data picker -> worker ``describe_source`` -> **describing** -> ``open_source``. Names are read, no picture is opened.
+Flow: data picker -> worker ``describe_source`` -> **describing** -> ``open_source``. Names are read,
+no picture is opened.
 """
 
 from __future__ import annotations

@@ -1,0 +1,238 @@
+"""A widget that takes pictures as people give them: files and folders dropped or pasted, pictures out of a browser.
+
+Flow: drop, paste or ``take_paths`` -> thread (``expand``) -> ``dropped`` with pictures, some at a time, and ``refused``
+with what could not be taken and why. Picture data without a file is saved into ``pasted`` first. Nothing is fetched
+from the web.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+
+from PySide6.QtCore import QBuffer, QCoreApplication, QIODevice, QMimeData, Qt, QThreadPool, QUrl, Signal
+from PySide6.QtGui import (
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDragMoveEvent,
+    QDropEvent,
+    QGuiApplication,
+    QImage,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+    QShortcut,
+)
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from sdgui.widgets.dropped_files import Refusal, expand
+from sdgui.widgets.theme import SPACE, theme
+
+_WEB = "it is an address on the web, and nothing is fetched from there; save the picture and drop the file"
+_TEXT = "it is text; drop pictures, or folders that hold some"
+
+
+class DropTarget(QWidget):
+    """Put the panel's content inside with ``set_content``; while something is dragged over it, it says so.
+
+    Ctrl+V pastes wherever no text box has the focus. Accessible as what ``setAccessibleName`` says.
+    """
+
+    dropped = Signal(list)  # of str: absolute paths of pictures; several times for one drop when there are many
+    refused = Signal(list)  # of (what, why)
+    finished = Signal()  # all of what was given so far has been looked through
+
+    _found = Signal(list, list)
+    _ended = Signal()
+
+    def __init__(self, pasted: Path, prompt: str = "Drop pictures or folders here", parent: QWidget | None = None):
+        """``pasted``: the folder into which picture data is saved; made when it is needed."""
+        super().__init__(parent)
+        self.setAcceptDrops(True)
+        self._pasted = pasted
+        self._open = 0  # drops that are being looked through
+        self._leave = Event()
+        self._pool = QThreadPool(self)
+        self._pool.setMaxThreadCount(1)  # drops come one after another
+        self._veil = _Veil(prompt, self)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._found.connect(self._tell, Qt.ConnectionType.QueuedConnection)
+        self._ended.connect(self._one_ended, Qt.ConnectionType.QueuedConnection)
+        paste = QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), self)
+        paste.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        paste.activated.connect(self.paste)
+        if (app := QCoreApplication.instance()) is not None:
+            app.aboutToQuit.connect(self.close_threads)
+
+    def set_content(self, content: QWidget) -> None:
+        """What is shown while nothing is dragged."""
+        self._column.addWidget(content, 1)
+        self._veil.raise_()
+
+    @property
+    def busy(self) -> bool:
+        """Whether folders are still being looked through."""
+        return self._open > 0
+
+    # Ways in
+    def paste(self) -> None:
+        """Take what is in the clipboard."""
+        self.take(QGuiApplication.clipboard().mimeData())
+
+    def take_paths(self, paths: Sequence[str | Path]) -> None:
+        """Take files and folders, as chosen in a dialog."""
+        self._look([str(path) for path in paths], [])
+
+    def take(self, data: QMimeData) -> None:
+        """Take what was dropped or pasted."""
+        local, web = _addresses(data)
+        if not local and data.hasImage():
+            self._keep(data.imageData())
+        elif local or web:
+            self._look(local, [(address, _WEB) for address in web])
+        elif data.hasText() and data.text().strip():
+            self._look([], [(_shortened(data.text()), _TEXT)])
+        else:
+            self._look([], [("What was dropped", "it holds neither files nor a picture")])
+
+    # In the thread
+    def _look(self, paths: list[str], refused: list[Refusal]) -> None:
+        if refused:
+            self.refused.emit(refused)
+        if paths:
+            self._open += 1
+            self._pool.start(lambda: self._expand(paths))
+        elif not self._open:
+            self.finished.emit()
+
+    def _expand(self, paths: list[str]) -> None:
+        for part in expand(paths, self._leave.is_set):
+            if not self._leave.is_set():
+                self._found.emit(part.pictures, part.refused)
+        if not self._leave.is_set():
+            self._ended.emit()
+
+    def _keep(self, image: object) -> None:
+        if not isinstance(image, QImage) or image.isNull():
+            self._look([], [("The picture", "its data could not be read; save it as a file and drop that")])
+            return
+        self._open += 1
+        self._pool.start(lambda: self._save(image))
+
+    def _save(self, image: QImage) -> None:
+        try:
+            self._found.emit([str(save_pasted(image, self._pasted))], [])
+        except OSError as error:
+            reason = f"it could not be saved into {self._pasted}: {error.strerror or error}"
+            self._found.emit([], [("The picture", reason)])
+        self._ended.emit()
+
+    # In the window's thread again
+    def _tell(self, pictures: list[str], refused: list[Refusal]) -> None:
+        if pictures:
+            self.dropped.emit(pictures)
+        if refused:
+            self.refused.emit([(str(what), str(why)) for what, why in refused])
+
+    def _one_ended(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self.finished.emit()
+
+    def close_threads(self) -> None:
+        """Stop looking through folders; call it before the application ends."""
+        self._leave.set()
+        self._pool.clear()
+        self._pool.waitForDone()
+
+    # Qt's own
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        data = event.mimeData()
+        source = event.source()
+        if isinstance(source, QWidget) and self.isAncestorOf(source):  # our own pictures, dragged out
+            event.ignore()
+        elif data.hasUrls() or data.hasImage() or data.hasText():
+            event.acceptProposedAction()
+            self._veil.setGeometry(self.rect())
+            self._veil.show()
+            self._veil.raise_()
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        event.acceptProposedAction()
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self._veil.hide()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self._veil.hide()
+        event.acceptProposedAction()
+        self.take(event.mimeData())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._veil.setGeometry(self.rect())
+
+
+class _Veil(QWidget):
+    """Covers the target while something is dragged over it."""
+
+    def __init__(self, prompt: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._prompt = prompt
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.hide()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        look = theme()
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        ground = look.color("selection")
+        ground.setAlphaF(0.92)
+        painter.setBrush(ground)
+        painter.setPen(QPen(look.color("accent"), 2, Qt.PenStyle.DashLine))
+        painter.drawRoundedRect(self.rect().adjusted(SPACE, SPACE, -SPACE, -SPACE), 8, 8)
+        painter.setPen(look.color("text"))
+        painter.setFont(look.font("heading"))
+        painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), self._prompt)
+        painter.end()
+
+
+def _addresses(data: QMimeData) -> tuple[list[str], list[str]]:
+    """Local paths and web addresses among what was dropped; pasted text may hold paths too, one a line."""
+    urls = list(data.urls()) if data.hasUrls() else []
+    if not urls and data.hasText():
+        lines = [line.strip() for line in data.text().splitlines() if line.strip()]
+        if lines and all(
+            line.startswith(("/", "file:", "http:", "https:")) or Path(line).is_absolute() for line in lines
+        ):
+            urls = [QUrl(line) if ":/" in line[:8] else QUrl.fromLocalFile(line) for line in lines]
+    local = [url.toLocalFile() for url in urls if url.isLocalFile()]
+    return local, [_shortened(url.toDisplayString()) for url in urls if not url.isLocalFile()]
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def save_pasted(image: QImage, folder: Path) -> Path:
+    """Write ``image`` as PNG into ``folder``; the same picture pasted again is the same file. May raise OSError."""
+    buffer = QBuffer()
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    if not image.save(buffer, "PNG"):  # type: ignore[call-overload]  # PySide6's stub asks for bytes, which it refuses
+        raise OSError("the picture cannot be written as PNG")
+    content = buffer.data().data()
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    for known in folder.glob(f"pasted-*-{digest}.png"):
+        return known
+    path = folder / f"pasted-{time.strftime('%Y%m%d-%H%M%S')}-{digest}.png"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(content)
+    return temporary.replace(path)

@@ -1,0 +1,129 @@
+"""What was dropped, as pictures: folders walked, the rest refused with its reason. No Qt; meant for a thread.
+
+Flow: ``DropTarget`` -> thread -> **``expand``** -> lists of pictures and of refusals, some at a time. A link loop ends,
+a folder that may not be read is refused, and 100,000 files come in parts, so that the first are shown at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# As ``core.data.folders`` reads them; the window does not load that package.
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
+    | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
+)
+_VIDEOS = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"))
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+PART = 500  # pictures told at a time
+_REFUSED_AT_MOST = 200  # told one by one; the rest as a number
+
+Refusal = tuple[str, str]  # what, and why not
+
+
+@dataclass
+class Found:
+    """A part of what was found."""
+
+    pictures: list[str] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+
+def expand(paths: Sequence[str], ended: Callable[[], bool] = lambda: False) -> Iterator[Found]:
+    """The pictures in ``paths`` and the folders under them, each once, in parts; ``ended`` is asked as it goes."""
+    part, known, folders, more = Found(), set[str](), set[tuple[int, int]](), 0
+    for picture, refusal in _all(paths, folders):
+        if ended():
+            return
+        if refusal is None:
+            if picture not in known:
+                known.add(picture)
+                part.pictures.append(picture)
+        elif len(part.refused) < _REFUSED_AT_MOST:
+            part.refused.append(refusal)
+        else:
+            more += 1
+        if len(part.pictures) >= PART:
+            yield part
+            part = Found()
+    if more:
+        part.refused.append((f"{more} more", "were left out for reasons like these"))
+    if part.pictures or part.refused:
+        yield part
+
+
+def _all(paths: Sequence[str], folders: set[tuple[int, int]]) -> Iterator[tuple[str, Refusal | None]]:
+    for text in paths:
+        path = Path(text)
+        try:
+            if path.is_dir():
+                yield from _folder(path, folders)
+            else:
+                reason = why_not(path)
+                yield str(path.absolute()), (text, reason) if reason else None
+        except (OSError, ValueError) as error:
+            yield text, (text, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def why_not(path: Path) -> str:
+    """Why a single file is not taken as a picture; "" when it is."""
+    suffix = path.suffix.lower()
+    if not path.exists():
+        return "there is no such file"
+    if not path.is_file():
+        return "it is neither a file nor a folder"
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    if suffix in PICTURE_SUFFIXES:
+        return ""
+    if suffix in _VIDEOS:
+        return "it is a video; save single pictures of it"
+    with path.open("rb") as file:
+        if file.read(8).startswith(_STARTS):
+            return ""  # a picture by another name, as browsers save them
+    return f"it is no picture ({suffix or 'no extension'}); drop JPEG, PNG, WebP and the like, or a folder of them"
+
+
+def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusal | None]]:
+    """Pictures in the tree, sorted by name within a folder; at last how much in it was none."""
+    waiting, others, pictures = [str(top.absolute())], 0, 0
+    while waiting:
+        folder = waiting.pop()
+        try:
+            facts = Path(folder).stat()
+            if facts.st_ino and (facts.st_dev, facts.st_ino) in seen:
+                continue  # a loop, or a folder dropped twice
+            seen.add((facts.st_dev, facts.st_ino))
+            names, inner, more = _listed(folder)
+        except OSError as error:
+            yield folder, (folder, f"the folder cannot be read: {error.strerror or error}")
+            continue
+        others += more
+        pictures += len(names)
+        for name in names:
+            yield f"{folder}{os.sep}{name}", None
+        waiting.extend(reversed(inner))
+    if others:
+        what = "1 file that is no picture was" if others == 1 else f"{others} files that are no pictures were"
+        yield str(top), (str(top), f"{what} left out")
+    elif not pictures:
+        yield str(top), (str(top), "the folder holds no pictures that were not dropped already")
+
+
+def _listed(folder: str) -> tuple[list[str], list[str], int]:
+    """Names of pictures, paths of folders, and the number of other files; hidden ones are passed over."""
+    names, inner, others = [], [], 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name == "__MACOSX":
+                continue
+            if entry.is_dir():
+                inner.append(entry.path)
+            elif entry.name[entry.name.rfind(".") :].lower() in PICTURE_SUFFIXES:
+                names.append(entry.name)
+            else:
+                others += 1
+    return sorted(names), sorted(inner), others

@@ -1,0 +1,185 @@
+"""What is dropped or pasted becomes pictures or refusals: real files, folders, links, picture data, addresses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QGuiApplication, QImage
+from PySide6.QtWidgets import QLabel, QLineEdit
+from pytestqt.qtbot import QtBot
+
+from core.data.folders import PICTURE_SUFFIXES as READ_BY_CORE
+from sdgui.widgets.drop_target import DropTarget
+from sdgui.widgets.dropped_files import PART, PICTURE_SUFFIXES, expand
+
+
+class Heard:
+    def __init__(self, target: DropTarget) -> None:
+        self.parts: list[list[str]] = []
+        self.refused: list[tuple[str, str]] = []
+        self.finished = 0
+        target.dropped.connect(self.parts.append)
+        target.refused.connect(self.refused.extend)
+        target.finished.connect(self._end)
+
+    def _end(self) -> None:
+        self.finished += 1
+
+    @property
+    def pictures(self) -> list[str]:
+        return [picture for part in self.parts for picture in part]
+
+
+@pytest.fixture
+def target(qtbot: QtBot, tmp_path: Path) -> Iterator[DropTarget]:
+    target = DropTarget(tmp_path / "pasted")
+    qtbot.addWidget(target)
+    target.set_content(QLabel("inside"))
+    target.resize(400, 300)
+    target.show()
+    yield target
+    target.close_threads()
+
+
+@pytest.fixture
+def heard(target: DropTarget) -> Heard:
+    return Heard(target)
+
+
+def picture(path: Path, color: str = "red") -> str:
+    Image.new("RGB", (8, 8), color).save(path)
+    return str(path)
+
+
+def of(*urls: str | Path) -> QMimeData:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(url)) if isinstance(url, Path) else QUrl(url) for url in urls])
+    return data
+
+
+def test_the_window_and_the_trainer_take_the_same_extensions() -> None:
+    assert PICTURE_SUFFIXES == READ_BY_CORE
+
+
+def test_files_and_folders_are_taken_once_and_the_rest_refused(
+    target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot
+) -> None:
+    inner = tmp_path / "folder" / "b"
+    inner.mkdir(parents=True)
+    one, two, three = picture(tmp_path / "1\n🙂.png"), picture(inner / "2.JPG"), picture(tmp_path / "folder" / "3.png")
+    nameless = tmp_path / "download"
+    nameless.write_bytes(Path(one).read_bytes())
+    (tmp_path / "film.mp4").write_bytes(b"0123456789")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "words.doc").write_bytes(b"words")
+    (inner / "notes.txt").write_text("no picture")
+    (inner / ".hidden.png").write_bytes(b"x")
+    (inner / "up").symlink_to(tmp_path / "folder", target_is_directory=True)
+    names = ("film.mp4", "empty.png", "words.doc", "gone.png")
+    target.take(of(Path(one), nameless, tmp_path / "folder", Path(two), *(tmp_path / name for name in names)))
+    assert target.busy
+    qtbot.waitUntil(lambda: heard.finished == 1)
+    assert heard.pictures == [one, str(nameless), three, two]
+    why = {Path(what).name: reason for what, reason in heard.refused}
+    assert set(why) == {*names, "folder"}
+    assert "video" in why["film.mp4"]
+    assert "empty" in why["empty.png"]
+    assert ".doc" in why["words.doc"]
+    assert "no such file" in why["gone.png"]
+    assert why["folder"].startswith("1 file ")
+
+
+def test_many_files_come_in_parts_and_an_end_is_heard_amid_them(tmp_path: Path) -> None:
+    for number in range(2 * PART + 10):
+        (tmp_path / f"{number:04}.png").touch()
+    parts = list(expand([str(tmp_path)]))
+    assert [len(part.pictures) for part in parts] == [PART, PART, 10]
+    assert parts[0].pictures[0] == str(tmp_path / "0000.png")
+    asked = iter([False] * PART + [True] * 5000)
+    assert [len(part.pictures) for part in expand([str(tmp_path)], lambda: next(asked))] == [PART]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind here")
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    (part,) = expand([str(closed)])
+    assert "cannot be read" in part.refused[0][1]
+
+
+def test_picture_data_is_saved_once_and_taken(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
+    image = QImage(5, 4, QImage.Format.Format_RGB32)
+    image.fill(QColor("blue"))
+    data = of("https://example.org/cat.jpg")  # as a browser drags a picture: its address and its data
+    data.setImageData(image)
+    target.take(data)
+    QGuiApplication.clipboard().setImage(image)
+    target.setFocus()
+    qtbot.keyClick(target, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: len(heard.pictures) == 2 and not target.busy)
+    assert len(set(heard.pictures)) == 1
+    assert heard.refused == []
+    saved = Image.open(heard.pictures[0])
+    assert Path(heard.pictures[0]).parent == tmp_path / "pasted"
+    assert (saved.size, saved.convert("RGB").getpixel((0, 0))) == ((5, 4), (0, 0, 255))
+
+
+def test_a_pasted_picture_that_cannot_be_saved_says_why(qtbot: QtBot, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    target = DropTarget(tmp_path / "file" / "pasted")
+    qtbot.addWidget(target)
+    heard = Heard(target)
+    data = QMimeData()
+    data.setImageData(QImage(2, 2, QImage.Format.Format_RGB32))
+    target.take(data)
+    qtbot.waitUntil(lambda: heard.finished == 1)
+    assert "could not be saved" in heard.refused[0][1]
+    target.close_threads()
+
+
+def test_addresses_and_words_are_refused_and_pasted_paths_taken(
+    target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot
+) -> None:
+    target.take(of("https://example.org/cat.jpg"))
+    words = QMimeData()
+    words.setText("just words " * 50)
+    target.take(words)
+    assert [reason.split(";")[0] for _, reason in heard.refused][1] == "it is text"
+    assert "web" in heard.refused[0][1]
+    assert len(heard.refused[1][0]) <= 80
+    path = picture(tmp_path / "a.png")
+    text = QMimeData()
+    text.setText(f"{path}\n")
+    target.take(text)
+    qtbot.waitUntil(lambda: heard.pictures == [path])
+
+
+def test_ctrl_v_in_a_text_box_pastes_text(target: DropTarget, heard: Heard, qtbot: QtBot) -> None:
+    box = QLineEdit()
+    target.set_content(box)
+    target.activateWindow()
+    qtbot.waitUntil(target.isActiveWindow)
+    box.setFocus()
+    QGuiApplication.clipboard().setText("a dog")
+    qtbot.keyClick(box, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    assert box.text() == "a dog"
+    assert heard.refused == []
+
+
+def test_dragging_over_it_shows_where_to_drop(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
+    data = of(Path(picture(tmp_path / "a.png")))
+    action, buttons, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(5, 5), action, data, buttons, keys)
+    target.dragEnterEvent(enter)
+    assert enter.isAccepted()
+    assert target._veil.isVisible()
+    assert target._veil.geometry() == target.rect()
+    target.grab()
+    target.dropEvent(QDropEvent(QPointF(5, 5), action, data, buttons, keys))
+    assert not target._veil.isVisible()
+    qtbot.waitUntil(lambda: len(heard.pictures) == 1)
