@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from core.captioning.desk import Captioner
 from core.describing import describe_source
 from core.errors import UserError
 from core.look import Look
@@ -63,6 +64,7 @@ class Worker:
             "open": self._look.open,
             "search": self._look.search,
             "describe_source": describe_source,
+            **Captioner().verbs,
         }
 
     def serve(self) -> None:
@@ -116,7 +118,8 @@ class Worker:
 
 def serve() -> int:
     """Answer on this process's stdin and stdout until it is told to end."""
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="\n")
+    # File names that are no text have lone surrogates; as \udcff they are JSON all the same.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not stand between replies
     requests = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8", errors="replace")
     Worker(requests, replies).serve()

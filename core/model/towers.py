@@ -22,6 +22,7 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor, nn
 
 from core.model.catalogue import list_architectures, resolve_architecture
+from core.model.decoder import decode, decoder_of
 from core.model.errors import ModelError
 from core.model.image_tower import ImageFeatures, image_features, image_widths
 from core.model.pretrained import find_weights, fit_weights, read_weights
@@ -94,10 +95,19 @@ class Towers(nn.Module):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Captions as token ids, cut and padded to the context length: (N, context) int64."""
+        tokens: Tensor = self._words()(list(texts))
+        return tokens.long()
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text that token ids without start, end and padding stand for."""
+        tokenizer: Any = self._words()
+        plain = tokenizer.tokenizer if isinstance(tokenizer, HFTokenizer) else tokenizer
+        return str(plain.decode(list(tokens)))
+
+    def _words(self) -> SimpleTokenizer | HFTokenizer:
         if self._tokenizer is None:
             self._tokenizer = _build_tokenizer(self._text_cfg, self.context_length)
-        tokens: Tensor = self._tokenizer(list(texts))
-        return tokens.long()
+        return self._tokenizer
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 to float of mean 0 and deviation 1 per colour."""
@@ -115,6 +125,23 @@ class Towers(nn.Module):
         With ``all_tokens`` the state of each token is given too; else only the pooled one is computed to the end.
         """
         return self._text.encode(tokens, all_tokens)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many word ids the text tower knows."""
+        return self._text.vocabulary
+
+    def check_decoder(self) -> None:
+        """Raise ModelError when the architecture has no caption decoder."""
+        decoder_of(self.clip)
+
+    def decode(self, picture: Tensor, words: Tensor, keep: Tensor | None = None) -> Tensor:
+        """CoCa's logits of the word after each of ``words`` (B, T, Wt), which are ``TextFeatures.words``.
+
+        ``picture`` (B, P, Wi) is ``ImageFeatures.tokens``. (B, T, V); with ``keep`` (B, T) bool of the kept words alone,
+        (N, V). Raises ModelError when the architecture has no caption decoder.
+        """
+        return decode(self.clip, picture, words, keep)
 
 
 def _square(size: int | Sequence[int]) -> int:
