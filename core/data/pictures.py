@@ -69,14 +69,19 @@ def decode(path: str | Path, shorter_side: int | None, max_megapixels: int) -> P
 
 def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int) -> int:
     """Bytes that ``decode`` will make of ``path``, told from the header alone. Raises PictureError."""
+    short, long = sorted(picture_size(path, max_megapixels))
+    return 3 * shorter_side * min(round(long * shorter_side / short), LONGEST * shorter_side)
+
+
+def picture_size(path: str | Path, max_megapixels: int) -> tuple[int, int]:
+    """Width and height in pixels, told from the header alone. Raises PictureError."""
     try:
         with Path(path).open("rb") as file:
             image = _open(file)
             _check_size(image, max_megapixels)
     except _BROKEN as error:
         raise PictureError(_reason(error)) from error
-    short, long = sorted(image.size)
-    return 3 * shorter_side * min(round(long * shorter_side / short), LONGEST * shorter_side)
+    return image.size
 
 
 def _open(file: BinaryIO) -> ImageFile.ImageFile:
