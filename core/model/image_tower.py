@@ -61,7 +61,8 @@ def image_features(visual: Any, images: Tensor) -> ImageFeatures:
 def _vit(visual: Any, images: Tensor) -> ImageFeatures:
     x = _embed_patches(visual, images)
     blocks = visual.transformer.resblocks
-    if visual.attn_pool is None and visual.pool_type == "tok" and is_plain(blocks[-1]):
+    whole = visual.output_tokens  # a caption decoder reads the patches after the last block
+    if visual.attn_pool is None and visual.pool_type == "tok" and is_plain(blocks[-1]) and not whole:
         x = run_blocks(blocks[:-1], x, Reach())
         state, tokens = run_last_block(blocks[-1], x, 0, Reach())
         pooled, tokens = visual.ln_post(state), tokens[:, 1:]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from open_clip.hf_model import HFTextEncoder
+from open_clip.hf_model import ClsPooler, HFTextEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,6 +28,7 @@ class TextFeatures:
     last: Tensor  # (B,) int64, where the pooled token stands
     padding: Tensor  # (B, L) bool, True where a token is padding
     tokens: Tensor | None = None  # (B, L, Wt) after the final norm, where asked for
+    words: Tensor | None = None  # (B, T, Wt) of each token id as CoCa's decoder reads it, where asked for
 
 
 class TextTower:
@@ -40,10 +41,12 @@ class TextTower:
         if self._hugging_face:
             config = self._tower.config
             self.pad_id, self.width = int(config.pad_token_id or 0), int(config.hidden_size)
+            self.vocabulary = int(config.vocab_size)
             return
         tower = self._tower
         self.pad_id = int(getattr(tower, "pad_id", text_cfg.get("pad_id", 0)))
         self.width = int(tower.transformer.width)
+        self.vocabulary = int(tower.token_embedding.num_embeddings)
         self._pool: str = getattr(tower, "pool_type", None) or tower.text_pool_type
         self._eos_id: int = tower.eos_id if hasattr(tower, "eos_id") else tower.text_eos_id
         self._class_token = getattr(tower, "cls_emb", None) is not None
@@ -56,19 +59,24 @@ class TextTower:
         """Features of ``tokens`` (B, T)."""
         if self._hugging_face:
             return self._encode_hugging_face(tokens)
+        given = tokens.shape[1]
         tokens = self._pad(tokens)
         last = self._last(tokens)
         reach, padding = self._reach(tokens, last)
         blocks = self._tower.transformer.resblocks
         states: Tensor | None = None
+        words: Tensor | None = None
         if all_tokens or not is_plain(blocks[-1]):
             x = run_blocks(blocks, self._embed(tokens), reach)
             states = self._tower.ln_final(x)
+            words = x[:, :-1] if self._class_token else states  # open_clip norms the class token alone
             pooled = states[torch.arange(len(last), device=last.device), last]
         else:
             x = run_blocks(blocks[:-1], self._embed(tokens), reach)
             pooled = self._tower.ln_final(run_last_block(blocks[-1], x, last, reach)[0])
-        return TextFeatures(self._project(pooled), pooled, last, padding, states if all_tokens else None)
+        if not all_tokens or words is None:
+            return TextFeatures(self._project(pooled), pooled, last, padding)
+        return TextFeatures(self._project(pooled), pooled, last, padding, states, words[:, :given])
 
     def _pad(self, tokens: Tensor) -> Tensor:
         """Put back as much padding as the result depends on.
@@ -135,4 +143,7 @@ class TextTower:
         out = tower.transformer(input_ids=tokens, attention_mask=mask)
         state = tower.pooler(out, mask)
         last = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
-        return TextFeatures(tower.proj(state), state, last, padding, out.last_hidden_state)
+        hidden: Tensor = out.last_hidden_state
+        skip = int(tower.pooler.cls_token_position) if isinstance(tower.pooler, ClsPooler) else None
+        words = hidden if skip is None else torch.cat([hidden[:, :skip], hidden[:, skip + 1 :]], dim=1)
+        return TextFeatures(tower.proj(state), state, last, padding, hidden, words)
