@@ -8,7 +8,14 @@ from core.config.axes import ViewConfig
 from core.config.experiment import RunConfig
 
 # Objectives that compare with a teacher's outputs.
-TAUGHT = ("distill_similarity", "distill_prototypes", "distill_features", "distill_logits", "masked_patches")
+TAUGHT = (
+    "distill_similarity",
+    "distill_prototypes",
+    "distill_features",
+    "distill_logits",
+    "distill_captions",
+    "masked_patches",
+)
 # Objectives that read the representation in which image and text are joined.
 FUSED = ("matching", "masked_words")
 
@@ -18,7 +25,7 @@ Found = Iterator[tuple[str, str]]
 def problems(config: RunConfig) -> dict[str, str]:
     """Dotted field -> sentence with the remedy; empty when the definition makes sense."""
     found: dict[str, str] = {}
-    for rule in (_teacher, _fusion, _objectives, _views):
+    for rule in (_teacher, _fusion, _objectives, _views, _contrast, _labels, _consistency):
         for field, sentence in rule(config):
             found.setdefault(field, sentence)
     return found
@@ -72,3 +79,53 @@ def _views(config: RunConfig) -> Found:
         yield "views.teacher.count", "The teacher sees one view, or 0 for the clean view itself."
     if views.teacher.mix != "none":
         yield "views.teacher.mix", "Targets of whole pictures are interpolated; the teacher's view is not."
+
+
+def _contrast(config: RunConfig) -> Found:
+    contrastive, objectives = config.objectives.contrastive, config.objectives
+    for name in ("contrastive", "distill_similarity"):
+        objective = getattr(objectives, name)
+        if objective.weight > 0 and objective.queue > 0 and config.teacher.kind == "none":
+            yield f"objectives.{name}.queue", "The queue holds a teacher's features: set teacher.kind, or queue to 0."
+    if contrastive.weight > 0 and contrastive.kind == "sigmoid":
+        if contrastive.label_smoothing > 0:
+            yield "objectives.contrastive.label_smoothing", "Only softmax smooths: set it to 0, or kind to softmax."
+        if contrastive.queue > 0:
+            yield "objectives.contrastive.queue", "Only softmax has a queue: set it to 0, or kind to softmax."
+    if objectives.image_contrastive.weight > 0:
+        if config.views.student.count < 2:
+            yield "views.student.count", "Image contrast compares two further views: set 2, or its weight to 0."
+        if config.views.student.mix != "none":
+            yield "views.student.mix", "Image contrast compares whole pictures: set none, or its weight to 0."
+
+
+def _labels(config: RunConfig) -> Found:
+    data, objectives = config.data, config.objectives
+    if not data.label:
+        for name in ("labels_per_class", "unlabelled_ratio"):
+            if getattr(data, name) > 0:
+                yield f"data.{name}", "It needs labels: name their column in data.label, or set it to 0."
+        # A definition without data is not yet wrong: the column comes with them.
+        if objectives.classification.weight > 0 and data.train:
+            yield "data.label", "Classification needs the column of the classes; name it, or set the weight to 0."
+    learns = objectives.classification.weight > 0
+    if not learns and objectives.consistency.weight > 0:
+        yield "objectives.consistency.weight", "It needs classes: give classification a weight, or set this to 0."
+    if not learns and objectives.distill_logits.weight > 0 and objectives.distill_logits.on == "classes":
+        yield "objectives.distill_logits.on", "classes needs classification: give it a weight, or choose similarities."
+    if learns and objectives.classification.view == "further" and config.views.student.count == 0:
+        yield "objectives.classification.view", "There is no further view: set views.student.count, or choose clean."
+
+
+def _consistency(config: RunConfig) -> Found:
+    consistency, views = config.objectives.consistency, config.views
+    if consistency.weight == 0:
+        return
+    if consistency.kind == "mean-teacher" and config.teacher.kind == "none":
+        yield "objectives.consistency.kind", "mean-teacher needs a teacher: set teacher.kind, or choose another kind."
+    if consistency.kind != "mean-teacher" and views.student.count == 0:
+        yield "views.student.count", f"{consistency.kind} needs a further view of the student: set at least 1."
+    if consistency.kind != "mean-teacher" and views.student.mix != "none":
+        yield "views.student.mix", f"{consistency.kind} looks at whole pictures here: set none."
+    if consistency.kind == "mixmatch" and config.objectives.classification.view == "further":
+        yield "objectives.classification.view", "mixmatch interpolates the clean view's labelled rows: choose clean."

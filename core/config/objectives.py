@@ -19,30 +19,75 @@ class ObjectiveConfig(Section):
     ramp: Share = Field(
         0.0,
         title="Ramp",
-        description="The weight rises linearly from 0 over this share of training.",
+        description="The weight rises from 0 over this share of training.",
         json_schema_extra=shown("share of steps"),
+    )
+    ramp_shape: Literal["linear", "sigmoid"] = Field(
+        "linear",
+        title="Ramp shape",
+        description="linear, or sigmoid: exp(-5 (1 - t)^2), slow at first (Mean Teacher).",
+        json_schema_extra=shown("", advanced=True),
     )
 
 
 class ContrastiveConfig(ObjectiveConfig):
-    """Symmetric InfoNCE over the batch (Radford et al. 2021)."""
+    """Pull matching pairs together, others apart: InfoNCE over the batch (CLIP), or a sigmoid a pair (SigLIP)."""
 
     weight: float = Field(
         1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
         json_schema_extra=shown(""),
     )  # fmt: skip
+    kind: Literal["softmax", "sigmoid"] = Field(
+        "softmax",
+        title="Kind",
+        description="softmax: which of the batch is the partner (CLIP); sigmoid: is this a pair, yes or no, with a "
+        "learnt bias (SigLIP, Zhai et al. 2023).",
+        json_schema_extra=shown(""),
+    )
     label_smoothing: float = Field(
         0.0,
         ge=0.0,
         lt=1.0,
         title="Label smoothing",
-        description="Share of the target spread over the other pairs of the batch (ALIGN: 0.1).",
+        description="Share of the target spread evenly over all pairs of the batch, the true one too (ALIGN: 0.1).",
         json_schema_extra=shown("share", advanced=True),
+    )
+    queue: int = Field(
+        0,
+        ge=0,
+        le=1048576,
+        title="Queue",
+        description="So many of the teacher's features of former batches are contrasted with too (MoCo; ALBEF: 65536). "
+        "0 for none. Needs a teacher.",
+        json_schema_extra=shown("pairs", advanced=True),
     )
 
 
 class DistillSimilarityConfig(ObjectiveConfig):
     """Match the teacher's image-to-text and text-to-image softmax over the batch (ALBEF, Li et al. 2021)."""
+
+    alpha: Share = Field(
+        1.0,
+        title="Alpha",
+        description="Share of the teacher's softmax in the target; the rest is the true pair (ALBEF: 0.4). 1 leaves "
+        "the true pair to the contrastive loss.",
+        json_schema_extra=shown("share"),
+    )
+    alpha_ramp: Share = Field(
+        0.0,
+        title="Alpha ramp",
+        description="Alpha rises linearly from 0 over this share of training (ALBEF: the first epoch).",
+        json_schema_extra=shown("share of steps", advanced=True),
+    )
+    queue: int = Field(
+        0,
+        ge=0,
+        le=1048576,
+        title="Queue",
+        description="So many of the teacher's features of former batches are compared with too (ALBEF: 65536). "
+        "0 for none.",
+        json_schema_extra=shown("pairs", advanced=True),
+    )
 
 
 class DistillPrototypesConfig(ObjectiveConfig):
@@ -87,14 +132,38 @@ class DistillPrototypesConfig(ObjectiveConfig):
 class CaptioningConfig(ObjectiveConfig):
     """Predict each next word of the caption from the picture and the words before (CoCa, Yu et al. 2022)."""
 
+    label_smoothing: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        title="Label smoothing",
+        description="Share of the target spread over the other words (BLIP: 0.1).",
+        json_schema_extra=shown("share", advanced=True),
+    )
+
+
+class DistillCaptionsConfig(ObjectiveConfig):
+    """Match the teacher's distribution over each next word (word-level distillation, Kim and Rush 2016)."""
+
+    temperature: float = Field(
+        1.0, gt=0.0, le=100.0, title="Temperature", description="Divides both networks' logits; above 1 is softer.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
+
 
 class DistillFeaturesConfig(ObjectiveConfig):
-    """Contrast the student's features with the teacher's across the batch (COSMOS, Kim et al. 2025)."""
+    """Find the teacher's feature of the same pair among the batch's (InfoNCE; COSMOS, Kim et al. 2025)."""
 
-    on: Literal["image", "text", "fused"] = Field(
+    on: Literal["image", "text", "both", "fused"] = Field(
         "image",
         title="On",
-        description="Which representation is distilled; fused needs a fusion.",
+        description="The student's representation; both takes image and text in turn, fused needs a fusion.",
+        json_schema_extra=shown(""),
+    )
+    cross: bool = Field(
+        False,
+        title="Cross-modal",
+        description="Compare with the teacher's feature of the other modality; fused with its image and its text.",
         json_schema_extra=shown(""),
     )
     temperature: float = Field(
@@ -109,11 +178,11 @@ class DistillLogitsConfig(ObjectiveConfig):
     on: Literal["similarities", "classes"] = Field(
         "similarities",
         title="On",
-        description="The logits over the batch's pairs, or over the classes of labelled rows.",
+        description="The logits over the batch's pairs, or over the classes that classification learns.",
         json_schema_extra=shown(""),
     )
     temperature: float = Field(
-        4.0, ge=1.0, le=100.0, title="Temperature", description="Divides both networks' logits (Hinton: 2 to 20).",
+        4.0, gt=0.0, le=100.0, title="Temperature", description="Divides both networks' logits (Hinton: 2 to 20).",
         json_schema_extra=shown(""),
     )  # fmt: skip
 
@@ -155,14 +224,41 @@ class ImageContrastiveConfig(ObjectiveConfig):
         0.1, gt=0.0, le=10.0, title="Temperature", description="Divides the similarities.",
         json_schema_extra=shown("", advanced=True),
     )  # fmt: skip
+    width: int = Field(
+        256,
+        ge=2,
+        le=65536,
+        title="Width",
+        description="Of the projection in which views are compared (SLIP: 256).",
+        json_schema_extra=shown("channels", advanced=True),
+    )
+    hidden: int = Field(
+        4096,
+        ge=2,
+        le=65536,
+        title="Hidden width",
+        description="Of the projection's two hidden layers (SLIP: 4096).",
+        json_schema_extra=shown("channels", advanced=True),
+    )
 
 
 class ClassificationConfig(ObjectiveConfig):
     """Classify labelled rows (data.label names the column); rows without a label are left out."""
 
+    view: Literal["clean", "further"] = Field(
+        "clean",
+        title="View",
+        description="clean: the clean view; further: the student's further views, where interpolated pictures are "
+        "labelled by share (mixup).",
+        json_schema_extra=shown(""),
+    )
+
 
 class ConsistencyConfig(ObjectiveConfig):
-    """Answer alike on unlabelled rows, whatever the view (Mean Teacher, MixMatch, FixMatch)."""
+    """Answer alike on rows without a label, whatever the view (Mean Teacher, MixMatch, FixMatch).
+
+    Guesses are the teacher's, or the student's own where there is no teacher.
+    """
 
     kind: Literal["mean-teacher", "mixmatch", "fixmatch"] = Field(
         "fixmatch",
@@ -170,6 +266,12 @@ class ConsistencyConfig(ObjectiveConfig):
         description="mean-teacher: match the teacher; mixmatch: match sharpened guesses on interpolated pictures; "
         "fixmatch: match confident guesses on strong views.",
         json_schema_extra=shown(""),
+    )
+    distance: Literal["mse", "kl"] = Field(
+        "mse",
+        title="Distance",
+        description="How mean-teacher compares: squared difference of probabilities, or KL divergence.",
+        json_schema_extra=shown("", advanced=True),
     )
     threshold: float = Field(
         0.95, ge=0.0, le=1.0, title="Threshold", description="FixMatch leaves out guesses less confident than this.",
@@ -179,6 +281,14 @@ class ConsistencyConfig(ObjectiveConfig):
         0.5, gt=0.0, le=1.0, title="Sharpening", description="Temperature that sharpens guessed labels (MixMatch).",
         json_schema_extra=shown(""),
     )  # fmt: skip
+    mix_alpha: float = Field(
+        0.75,
+        gt=0.0,
+        le=10.0,
+        title="Interpolation alpha",
+        description="MixMatch's blend share is drawn from Beta(alpha, alpha) and folded to at least one half.",
+        json_schema_extra=shown("", advanced=True),
+    )
 
 
 class ObjectivesConfig(Section):
@@ -206,6 +316,11 @@ class ObjectivesConfig(Section):
         title="Distil prototypes",
         description="Match the teacher's softmax over prototypes of the joint representation. Needs a teacher.",
     )
+    distill_captions: DistillCaptionsConfig = Field(
+        DistillCaptionsConfig(),
+        title="Distil captions",
+        description="Match the teacher's choice of each next word. Needs a teacher and a CoCa architecture.",
+    )
     distill_features: DistillFeaturesConfig = Field(
         DistillFeaturesConfig(),
         title="Distil features",
@@ -224,7 +339,7 @@ class ObjectivesConfig(Section):
     image_contrastive: ImageContrastiveConfig = Field(
         ImageContrastiveConfig(),
         title="Image contrast",
-        description="Pull two views of a picture together. Needs two further views for the student.",
+        description="Pull two further views of a picture together. Needs two of them for the student.",
     )
     classification: ClassificationConfig = Field(
         ClassificationConfig(), title="Classification", description="Classify labelled rows. Needs data.label."

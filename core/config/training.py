@@ -30,6 +30,29 @@ class DataConfig(Section):
         description="Pairs kept for the end, never looked at while training; leave empty for none.",
         json_schema_extra=shown("", widget="source"),
     )
+    label: str = Field(
+        "",
+        title="Label",
+        description="Column whose values are the classes, for objectives that classify; empty for none.",
+        json_schema_extra=shown(""),
+    )
+    labels_per_class: int = Field(
+        0,
+        ge=0,
+        title="Labels per class",
+        description="So many rows of each class keep their label, drawn with the seed; the others count as unlabelled. "
+        "0 keeps all.",
+        json_schema_extra=shown("rows"),
+    )
+    unlabelled_ratio: int = Field(
+        0,
+        ge=0,
+        le=64,
+        title="Unlabelled ratio",
+        description="A batch has so many unlabelled rows for each labelled one (FixMatch: 7), besides the batch size. "
+        "0 mixes all rows as they come.",
+        json_schema_extra=shown("rows a labelled row"),
+    )
     max_bad_share: Share = Field(
         0.05,
         title="Bad rows allowed",
@@ -79,6 +102,15 @@ class OptimConfig(Section):
         256, ge=2, le=1048576, title="Batch size", description="Pairs a step; the contrast is among them.",
         json_schema_extra=shown("pairs"),
     )  # fmt: skip
+    micro_batch: int = Field(
+        0,
+        ge=0,
+        le=1048576,
+        title="Micro-batch",
+        description="Pairs that the towers take at once; the losses still see the whole batch (GradCache). Less memory, "
+        "one more forward pass. 0: the whole batch.",
+        json_schema_extra=shown("pairs", advanced=True),
+    )
     learning_rate: float = Field(
         5e-4, gt=0.0, le=10.0, title="Learning rate", description="Peak, reached after the warm-up.",
         json_schema_extra=shown(""),
