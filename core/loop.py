@@ -11,12 +11,13 @@ import math
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from core import checkpoint
+from core.accumulation import in_chunks
 from core.assembly import Assembly, assemble
 from core.config import RunConfig
 from core.data.batch import Batch
@@ -126,7 +127,8 @@ class Loop:
         """The weighted loss of each objective, and what to report: the bare losses and the diagnostics."""
         progress = self.step / self.total_steps
         objectives = self.parts.objectives
-        with self.parts.runtime.autocast():
+        micro = self.config.optim.micro_batch
+        with self.parts.runtime.autocast(), in_chunks(self.network, micro), self._teacher_in_chunks(micro):
             target = self.teacher.targets(batch, objectives.look_as_teacher) if self.teacher is not None else None
             output = objectives.look(self.network, batch, self.network.forward_student(batch))
         losses: dict[str, Tensor] = {}
@@ -137,6 +139,9 @@ class Loop:
             report[f"train/{objective.name}"] = loss.detach()
             report.update(facts)
         return losses, report
+
+    def _teacher_in_chunks(self, rows: int) -> AbstractContextManager[None]:
+        return in_chunks(self.teacher.network, rows) if self.teacher is not None else nullcontext()
 
     def _check_finite(self, total: Tensor, norm: Tensor, report: Mapping[str, Tensor]) -> bool:
         """Whether this step may be taken; a step that may not is skipped, and too many in a row end the run."""
@@ -167,6 +172,8 @@ class Loop:
 
         size = largest_fitting(attempt, len(batch.rows))
         remedy = f"{size} fits: set optim.batch_size to {size}" if size else "not even one pair fits"
+        if size and not self.config.optim.micro_batch:
+            remedy += f", or optim.micro_batch to {size} and keep the batch"
         return TrainingError(
             f"out of memory on {self.parts.runtime.describe()} at step {self.step} with optim.batch_size "
             f"{len(batch.rows)}; {remedy}, or choose a smaller architecture."
