@@ -14,6 +14,7 @@ from core.config import RunConfig
 from core.data.batch import Batch
 from core.model.network import Network, build_backbone
 from core.model.outputs import Output
+from core.objectives.captioning import Captioning, DistillCaptions
 from core.objectives.contrastive import Contrastive
 from core.objectives.distillation import DistillSimilarity
 from core.objectives.objective import Objective
@@ -62,7 +63,9 @@ def build_objectives(config: RunConfig) -> Objectives:
     settings = config.objectives
     every: list[Objective] = [
         Contrastive(settings.contrastive),
+        Captioning(settings.captioning),
         DistillSimilarity(settings.distill_similarity),
         DistillPrototypes(settings.distill_prototypes),
+        DistillCaptions(settings.distill_captions, alone=settings.captioning.weight == 0),
     ]
     return Objectives([objective for objective in every if objective.weight > 0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.presets.pairs import coca_towers
 from core.presets.preset import Preset, Size
 
 
@@ -36,6 +37,15 @@ def _sd_clip(size: Size) -> dict[str, Any]:
     }
 
 
+def _sd_coca(size: Size) -> dict[str, Any]:
+    settings = _sd_clip(size)
+    objectives = settings["objectives"] | {
+        "captioning": {"weight": 2.0},
+        "distill_captions": {"weight": 1.0, "ramp": 0.2},
+    }
+    return settings | {"towers": coca_towers(size), "objectives": objectives}
+
+
 METHOD = (
     Preset(
         "sd-clip",
@@ -46,5 +56,15 @@ METHOD = (
         "Tiwawongrut and Silpasuwanchai, Self-Distillation using image-language representation for image "
         "classification",
         _sd_clip,
+    ),
+    Preset(
+        "sd-coca",
+        "Self-distilling CoCa",
+        "CoCa with a moving-average teacher. As in sd-clip the student matches the teacher's similarities and "
+        "prototypes on a strong, interpolated view; and its choice of each next word is drawn to the teacher's, whose "
+        "soft words are steadier than the caption's single ones. Captions and contrast stay on the clean view.",
+        "Tiwawongrut and Silpasuwanchai, Self-Distillation using image-language representation for image "
+        "classification",
+        _sd_coca,
     ),
 )

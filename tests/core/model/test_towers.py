@@ -248,9 +248,9 @@ def test_deep_copies_are_apart() -> None:
 
 def test_our_architectures_build_and_are_listed() -> None:
     names = list_architectures()
-    assert names[:2] == ["sd-demo", "sd-tiny"]
+    assert names[:4] == ["sd-coca-demo", "sd-coca-tiny", "sd-demo", "sd-tiny"]
     assert {"ViT-B-32", "RN50", "coca_ViT-B-32"} <= set(names)
-    for name in names[:2]:
+    for name in names[:4]:
         towers = build_towers(resolve_architecture(name))
         assert towers.encode_image(torch.zeros(1, 3, towers.image_size, towers.image_size)).pooled.shape == (
             1,

@@ -1,0 +1,127 @@
+"""Captioning: the student writes each next word from the picture and the words before, and may learn them softly.
+
+Legend: B batch, T tokens of the longest caption, N words to predict (of all captions), V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import CaptioningConfig, DistillCaptionsConfig
+from core.data.batch import Batch
+from core.model.network import Network
+from core.model.outputs import Output
+from core.objectives.objective import Objective, Report, require
+
+
+@dataclass(frozen=True)
+class NextWords:
+    """What one network says of each word that is to be predicted."""
+
+    logits: Tensor  # (N, V)
+    labels: Tensor  # (N,) int64
+
+
+def shifted(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
+    """Which positions of ``tokens`` (B, T) predict, (B, T - 1) bool, and the words they are to predict, (N,).
+
+    Position t reads words 0 to t and predicts word t + 1; the last reads nothing new, and padding is not predicted:
+
+        start  a    red  end  pad        read
+        a      red  end  (pad)           predicted, from one place before
+    """
+    labels = tokens[:, 1:]
+    keep = labels != pad_id
+    return keep, labels[keep]
+
+
+def next_words(network: Network, tokens: Tensor, output: Output) -> NextWords:
+    """The network's logits of the captions ``tokens`` (B, T), word by word, from the clean view.
+
+    Raises ModelError when its architecture has no caption decoder.
+    """
+    keep, labels = shifted(tokens, network.towers.pad_id)
+    picture, text = output.image_features[0].tokens, output.text_features
+    if picture is None or text is None or text.words is None:
+        raise ValueError("captions need the picture's tokens and the state of each word")
+    return NextWords(network.towers.decode(picture, text.words[:, :-1], keep), labels)
+
+
+class Captioning(Objective):
+    """Cross-entropy of each next word (CoCa, Yu et al. 2022, equation 4), over all words of the batch alike.
+
+        loss = - 1/N sum_n log p(word_n | words before it, picture)
+
+    The start token is given, the end token is predicted, padding is left out, as in open_clip's CoCaLoss.
+    """
+
+    name = "captioning"
+    needs_text_tokens = True
+
+    def __init__(self, config: CaptioningConfig) -> None:
+        super().__init__(config)
+        self.label_smoothing = config.label_smoothing
+
+    def build_head(self, network: Network) -> nn.Module | None:
+        network.towers.check_decoder()
+        return None
+
+    def look(self, network: Network, batch: Batch, output: Output) -> NextWords:
+        return next_words(network, batch.texts, output)
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        said: NextWords = student.extra[self.name]
+        with torch.autocast(said.logits.device.type, enabled=False):
+            logits = said.logits.float()
+            loss = F.cross_entropy(logits, said.labels, label_smoothing=self.label_smoothing)
+            right = (logits.detach().argmax(dim=-1) == said.labels).float().mean()
+        return loss, {"diag/next_word_accuracy": right}
+
+
+class DistillCaptions(Objective):
+    """Match the teacher's distribution over each next word (Kim and Rush 2016, section 3.1), on the true words before.
+
+    With the teacher's distribution q and the student's p, both softened by the temperature u,
+
+        loss = u^2 / N sum_n KL(q_n || p_n)
+
+    u^2 keeps the gradient's size as u grows (Hinton et al. 2015). A caption that does not belong to its picture is
+    hard to say for a teacher that averages over many steps: its soft words pull less towards it than the hard ones.
+    """
+
+    name = "distill_captions"
+    needs_text_tokens = True
+
+    def __init__(self, config: DistillCaptionsConfig, alone: bool) -> None:
+        """``alone``: no captioning objective decodes the student's words, so this one has to."""
+        super().__init__(config)
+        self.temperature = config.temperature
+        self._from = self.name if alone else Captioning.name
+
+    def build_head(self, network: Network) -> nn.Module | None:
+        network.towers.check_decoder()
+        return None
+
+    def look(self, network: Network, batch: Batch, output: Output) -> NextWords | None:
+        return next_words(network, batch.texts, output) if self._from == self.name else None
+
+    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> NextWords:
+        return next_words(network, batch.texts, output)
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        said: NextWords = student.extra[self._from]
+        wanted: NextWords = require(teacher, self.name).extra[self.name]
+        with torch.autocast(said.logits.device.type, enabled=False):
+            log_q = (wanted.logits.float() / self.temperature).log_softmax(dim=-1)  # (N, V)
+            log_p = (said.logits.float() / self.temperature).log_softmax(dim=-1)
+            kl = F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
+            entropy = -(log_q.exp() * log_q).sum(dim=-1).mean()
+        return self.temperature**2 * kl, {
+            "diag/caption_kl": kl.detach(),
+            "diag/teacher_word_entropy_over_ln_vocabulary": entropy / math.log(said.logits.shape[-1]),
+        }

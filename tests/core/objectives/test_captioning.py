@@ -1,0 +1,159 @@
+"""Captions: the shift by hand, the loss against open_clip's, trimmed batches, soft words, a model that learns."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from open_clip.loss import CoCaLoss
+from torch import Tensor
+
+from core.config import CaptioningConfig, DistillCaptionsConfig, RunConfig, override
+from core.data.batch import Batch, View
+from core.generation.captions import generate
+from core.generation.settings import GenerationSettings
+from core.model.errors import ModelError
+from core.model.network import Network
+from core.model.outputs import Output, ViewOutput
+from core.model.towers import resolve_architecture
+from core.objectives.build import build_network, build_objectives
+from core.objectives.captioning import Captioning, DistillCaptions, NextWords, shifted
+from core.presets import preset_config
+
+CAPTIONS = ["a cat", "two dogs sleep on the mat", "tree", "woman firefighter"]
+UNPOOLED: dict[str, Any] = {  # a CoCa whose decoder reads the patches themselves
+    "embed_dim": 64,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
+    "multimodal_cfg": {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
+    "custom_text": True,
+}
+
+
+def built(config: RunConfig, architecture: dict[str, Any] | None = None) -> Network:
+    torch.manual_seed(5)
+    return build_network(config, architecture or resolve_architecture(config.towers.architecture))
+
+
+def batch(network: Network, length: int = 16) -> Batch:
+    pictures = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return Batch(torch.arange(4), network.towers.tokenize(CAPTIONS)[:, :length], View(pictures))
+
+
+def loss_of(network: Network, config: RunConfig, pairs: Batch, name: str = "captioning") -> Tensor:
+    objectives = build_objectives(config)
+    output = objectives.look(network, pairs, network.forward_student(pairs))
+    (objective,) = (one for one in objectives if one.name == name)
+    return objective(output, None)[0]
+
+
+def test_each_position_predicts_the_word_after_it() -> None:
+    #                      start a  red end pad   start dog end pad pad
+    tokens = torch.tensor([[7, 3, 4, 8, 0], [7, 5, 8, 0, 0]])
+    keep, labels = shifted(tokens, pad_id=0)
+    assert keep.tolist() == [[True, True, True, False], [True, True, False, False]]
+    assert labels.tolist() == [3, 4, 8, 5, 8]
+
+
+@pytest.mark.parametrize("architecture", [None, UNPOOLED])
+def test_loss_is_open_clips(architecture: dict[str, Any] | None) -> None:
+    config = preset_config("coca", "tiny")
+    network = built(config, architecture)
+    pairs = batch(network)
+    network.requires_grad_(True)
+    clip = network.towers.clip
+    said = clip(network.towers.normalise(pairs.clean.images), pairs.texts)
+    peer = CoCaLoss(caption_loss_weight=1.0, clip_loss_weight=1.0)
+    wanted = dict(zip(("contrastive", "captioning"), peer(**said), strict=True))
+    for name, loss in wanted.items():
+        got = loss_of(network, config, pairs, name)
+        torch.testing.assert_close(got, loss, atol=1e-5, rtol=1e-5)
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        grads = torch.autograd.grad(got, parameters, retain_graph=True, allow_unused=True)
+        peers = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        for one, two in zip(grads, peers, strict=True):
+            assert (one is None) == (two is None)
+            if one is not None:
+                torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
+
+
+def test_trimmed_captions_cost_the_same() -> None:
+    config = preset_config("coca", "tiny")
+    network = built(config).eval()
+    whole, trimmed = (loss_of(network, config, batch(network, length)) for length in (16, 9))
+    torch.testing.assert_close(trimmed, whole, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("words", "vocabulary"), [(1, 2), (3, 5), (7, 4)])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_soft_words_are_the_plain_loop(words: int, vocabulary: int, temperature: float) -> None:
+    generator = torch.Generator().manual_seed(words)
+    student, teacher = (torch.randn(words, vocabulary, generator=generator) for _ in range(2))
+    labels = torch.randint(0, vocabulary, (words,), generator=generator)
+    total = 0.0
+    for n in range(words):
+        q, p = ([math.exp(float(x) / temperature) for x in logits[n]] for logits in (teacher, student))
+        q, p = [x / sum(q) for x in q], [x / sum(p) for x in p]
+        total += sum(a * math.log(a / b) for a, b in zip(q, p, strict=True))
+    objective = DistillCaptions(DistillCaptionsConfig(weight=1.0, temperature=temperature), alone=False)
+    outputs = (
+        said("captioning", NextWords(student, labels)),
+        said("distill_captions", NextWords(teacher, labels)),
+    )
+    loss, report = objective(*outputs)
+    assert float(loss) == pytest.approx(temperature**2 * total / words, abs=1e-5)
+    assert float(report["diag/caption_kl"]) == pytest.approx(total / words, abs=1e-5)
+    hard, _ = Captioning(CaptioningConfig(weight=1.0))(outputs[0], None)
+    plain = [float(student[n].exp().sum().log() - student[n, labels[n]]) for n in range(words)]
+    assert float(hard) == pytest.approx(sum(plain) / words, abs=1e-5)
+
+
+def said(name: str, words: NextWords) -> Output:
+    nothing = torch.zeros(1, 1)
+    return Output(nothing, torch.tensor(1.0), ViewOutput(nothing), extra={name: words})
+
+
+def test_words_are_decoded_once_for_both_objectives(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = preset_config("sd-coca", "tiny")
+    network, calls = built(config), []
+    decode = network.towers.decode
+
+    def spy(*given: Any) -> Tensor:
+        calls.append(len(given[0]))
+        return decode(*given)
+
+    monkeypatch.setattr(network.towers, "decode", spy)
+    objectives = build_objectives(config)
+    pairs = batch(network)
+    objectives.look(network, pairs, network.forward_student(pairs))
+    assert calls == [4]
+    alone = build_objectives(override(config, ["objectives.captioning.weight=0"]))
+    output = alone.look(network, pairs, network.forward_student(pairs))
+    assert calls == [4, 4]
+    assert "distill_captions" in output.extra
+
+
+def test_a_clip_cannot_caption() -> None:
+    config = override(preset_config("clip", "tiny"), ["objectives.captioning.weight=1"])
+    with pytest.raises(ModelError, match="has no caption decoder; choose a CoCa"):
+        built(config)
+
+
+def test_a_trained_coca_writes_its_captions() -> None:
+    """Overfitted on four pairs, its greedy captions are theirs: the shift, the decoder and generation agree."""
+    config = preset_config("coca", "tiny")
+    network = built(config)
+    pairs = batch(network, 9)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(25):
+        loss = loss_of(network, config, pairs)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.eval()
+    images = network.towers.normalise(pairs.clean.images)
+    settings = GenerationSettings(search="greedy", max_tokens=12, min_tokens=0)
+    captions = generate(network.towers.clip, images, settings)
+    assert [network.towers.detokenize(one[0].tokens).strip() for one in captions] == CAPTIONS
