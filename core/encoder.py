@@ -19,6 +19,8 @@ from core import checkpoint
 from core.config import RunConfig
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_batches, evaluation_texts
+from core.errors import UserError
+from core.model.block_states import block_state, blocks_of
 from core.model.network import Network
 from core.objectives.build import build_network
 from core.rundir import RunDir
@@ -45,7 +47,7 @@ def encode_dataset(
     rows, images = encode_pictures(network, dataset, runtime, batch, progress)
     tokens, owner = evaluation_texts(dataset, rows)
     texts = []
-    with _evaluating(network):
+    with evaluating(network):
         for start in range(0, len(tokens), batch):
             texts.append(encode_tokens(network, tokens[start : start + batch], runtime))
             progress("encoding captions", min(start + batch, len(tokens)), len(tokens))
@@ -58,18 +60,16 @@ def encode_pictures(
     runtime: Runtime,
     batch: int,
     progress: Progress,
-    before_projection: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """The row of every readable picture (N,) int64, and its features in the same order, on the CPU.
+    """The row of every readable picture (N,) int64, and its unit vector (N, D) in the same order, on the CPU.
 
-    Unit vectors (N, D), or, with ``before_projection``, what `encode_states` gives. DataError when none is readable.
+    DataError when none is readable. `core.extraction` does the same for any layer, and keeps what was encoded.
     """
-    encode = encode_states if before_projection else encode_images
     rows, images, done = [], [], 0
-    with _evaluating(network):
+    with evaluating(network):
         for chunk, pictures in evaluation_batches(dataset, network.image_size, batch):
             rows.append(chunk)
-            images.append(encode(network, pictures, runtime))
+            images.append(encode_images(network, pictures, runtime))
             done += len(chunk)
             progress("encoding pictures", done, len(dataset))
     dataset.check(1.0)
@@ -77,7 +77,7 @@ def encode_pictures(
 
 
 @contextmanager
-def _evaluating(network: Network) -> Iterator[None]:
+def evaluating(network: Network) -> Iterator[None]:
     """The network in eval mode for a while; a network in training goes on as it was."""
     was_training = network.training
     network.eval()
@@ -95,16 +95,46 @@ def encode_images(network: Network, pictures: Tensor, runtime: Runtime) -> Tenso
     return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu()
 
 
-@torch.no_grad()
-def encode_states(network: Network, pictures: Tensor, runtime: Runtime) -> Tensor:
-    """(B, 3, S, S) uint8 -> (B, Wi) float32 on the CPU: features before the projection, not of unit length.
+PROJECTED, UNPROJECTED, BLOCK = "embedding", "before the projection", "block"
 
-    They are what a linear probe takes.
+
+def check_layer(network: Network, layer: str) -> str:
+    """``layer`` as it is named here: "embedding", "before the projection", or "block 7" (also just "7").
+
+    UserError for anything else, and for a block that the image tower does not have.
     """
+    if layer in (PROJECTED, UNPROJECTED):
+        return layer
+    blocks = len(blocks_of(network.towers.clip.visual))
+    number = layer.removeprefix(BLOCK).strip()
+    if number.isdecimal() and 1 <= int(number) <= blocks:
+        return f"{BLOCK} {int(number)}"
+    there = f"or a block, 1 to {blocks}" if blocks else "and its image tower has no blocks"
+    raise UserError(
+        f"there is no layer {layer!r} to take features from; choose {UNPROJECTED!r}, {PROJECTED!r}, {there}."
+    )
+
+
+@torch.no_grad()
+def encode_layers(network: Network, pictures: Tensor, runtime: Runtime, layers: Sequence[str]) -> dict[str, Tensor]:
+    """(B, 3, S, S) uint8 -> features (B, width) float32 on the CPU of each of ``layers``, as `check_layer` names them.
+
+    The embedding is of unit length, the others are as they come; a linear probe takes those before the projection.
+    """
+    made: dict[str, Tensor] = {}
     with runtime.autocast():
         towers = network.towers
-        states = towers.encode_image(towers.normalise(pictures.to(runtime.device))).before_projection
-    return states.float().cpu()
+        images = towers.normalise(pictures.to(runtime.device))
+        if any(not layer.startswith(BLOCK) for layer in layers):
+            features = towers.encode_image(images)
+            made = {PROJECTED: features.pooled, UNPROJECTED: features.before_projection}
+        for layer in layers:
+            if layer.startswith(BLOCK):
+                made[layer] = block_state(towers.clip.visual, images, int(layer.removeprefix(BLOCK)))
+    found = {layer: made[layer].float() for layer in layers}
+    if PROJECTED in found:
+        found[PROJECTED] = torch.nn.functional.normalize(found[PROJECTED], dim=-1)
+    return {layer: values.cpu() for layer, values in found.items()}
 
 
 @torch.no_grad()
@@ -147,7 +177,7 @@ def load_checkpoint(run: RunDir, which: str) -> Loaded:
         runtime = set_up(config.runtime.model_copy(update={"device": "auto"}))
     networks = {}
     for weights in checkpoint.weights_in(run, name):
-        network = build_network(config, dict(info.model)).to(runtime.device)
+        network = build_network(config, dict(info.model), info.classes).to(runtime.device)
         network.load_state_dict(checkpoint.load_weights(run, name, weights, runtime.device))
         networks[weights] = network.eval()
     return Loaded(run, name, info.step, config, runtime, networks)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -34,6 +35,15 @@ class Model:
     data: DataConfig = field(default_factory=DataConfig)  # ``train`` is the default training data
     batch: int = ValidationConfig().batch_size
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the network by its weights and the precision it computes in; 16 hex digits."""
+        digest = hashlib.sha256(self.runtime.precision.encode())
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
 
 
 def open_model(name: str, weights: str = "") -> Model:
@@ -92,9 +102,5 @@ def _open_clip(architecture: str, pretrained: str) -> Model:
 
 
 def model_digest(model: Model) -> str:
-    """Names the network by its weights and the precision it computes in; 16 hex digits."""
-    digest = hashlib.sha256(model.runtime.precision.encode())
-    for name, value in sorted(model.network.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
+    """``model.digest``."""
+    return model.digest

@@ -15,11 +15,27 @@ def add(verbs: Verbs) -> None:
     judge = verbs.add_parser("evaluate", help="measure a model on data, or compare two saved measurements")
     judge.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
     judge.add_argument("--data", default="", metavar="SOURCE", help="what to measure on")
-    judge.add_argument("--task", default="", metavar="TASK", help="zero-shot, linear-probe, knn or retrieval")
+    judge.add_argument(
+        "--task", default="", metavar="TASK", help="zero-shot, linear-probe, fused-probe, knn, retrieval or captioning"
+    )
     judge.add_argument("--weights", default="", choices=("student", "teacher"), help="default: teacher if there is one")
     judge.add_argument("--label", default="", metavar="NAME", help="label column (default: the only one)")
-    judge.add_argument("--train", default="", metavar="SOURCE", help="for linear-probe and knn (default: the run's)")
+    judge.add_argument("--train", default="", metavar="SOURCE", help="for probes and knn (default: the run's)")
+    judge.add_argument("--val", default="", metavar="SOURCE", help="for probes: C is chosen on it (default: a fifth)")
     judge.add_argument("--templates", default="photo", metavar="NAME_OR_FILE", help="prompts (default: photo)")
+    judge.add_argument(
+        "--layer", default="before the projection", help="for probes and knn: this, embedding, or a block's number"
+    )
+    judge.add_argument("--k", type=int, default=20, help="for knn: neighbours (default: 20)")
+    judge.add_argument("--shots", default="", metavar="1,2,4", help="for probes: so many pictures a class instead")
+    judge.add_argument("--draws", type=int, default=3, help="for --shots: random draws of each (default: 3)")
+    judge.add_argument(
+        "--texts",
+        default="",
+        metavar="A,B",
+        help="for fused-probe: predicted, classes, caption (default: the cheap ones)",
+    )
+    judge.add_argument("--rerank", type=int, default=0, metavar="N", help="for retrieval: a matching head looks at N")
     judge.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="A minus B, paired")
     form = judge.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the whole report, which --compare reads")
@@ -43,6 +59,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         label=arguments.label,
         train=arguments.train,
         templates=arguments.templates,
+        val=arguments.val,
+        layer=arguments.layer,
+        k=arguments.k,
+        shots=_numbers(arguments.shots),
+        draws=arguments.draws,
+        texts=tuple(filter(None, map(str.strip, arguments.texts.split(",")))),
+        rerank=arguments.rerank,
     )
     show = now_and_then()
     show("loading the model", 0, 0)
@@ -54,6 +77,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     else:
         print(table(report))
     return 0
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    wrong = [part for part in parts if not part.isdecimal()]
+    if wrong:
+        raise UserError(f"--shots {text}: {wrong[0]!r} is no number of pictures; write numbers such as 1,2,4.")
+    return tuple(int(part) for part in parts)
 
 
 def _compare(first: Path, second: Path, as_json: bool) -> int:

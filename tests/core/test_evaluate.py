@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from core.__main__ import main
 from core.config import override
 from core.data.dataset import open_dataset
-from core.encoder import Loaded, encode_pictures, load_checkpoint
+from core.data.views import centre_view
+from core.encoder import UNPROJECTED, Loaded, encode_layers, encode_pictures, load_checkpoint
 from core.evaluators.labels import index_labels
 from core.evaluators.linear_probe import linear_probe
 from core.evaluators.logistic import ProbeData
@@ -91,7 +92,8 @@ def features(loaded: Loaded, source: str, weights: str) -> tuple[list[str], torc
     network = loaded.networks[weights]
     data = open_dataset(source, loaded.config.data, network.image_size, network.towers.tokenize)
     rows, embeddings = encode_pictures(network, data, loaded.runtime, 1, lambda *_: None)
-    _, states = encode_pictures(network, data, loaded.runtime, 1, lambda *_: None, before_projection=True)
+    pictures = [centre_view(data.picture(row), network.image_size)[None] for row in rows.tolist()]
+    states = torch.cat([encode_layers(network, one, loaded.runtime, [UNPROJECTED])[UNPROJECTED] for one in pictures])
     return [data.labels(row)["colour"] for row in rows.tolist()], embeddings, states
 
 
