@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from core.errors import UserError
-from core.verbs import evaluating, training
+from core.verbs import captioning, evaluating, training
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m core", description="Train and judge image-language models.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for subject in (training, evaluating):
+    for subject in (training, evaluating, captioning):
         subject.add(verbs)
     return parser
 

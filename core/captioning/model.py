@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -149,7 +150,14 @@ def open_caption_model(name: str, weights: str = "") -> CaptionModel:
 
     Raises UserError when there is none, or it cannot caption.
     """
-    return CaptionModel(name, open_model(name, weights))
+    return CaptionModel(name, open_model(_whole_path(name), weights))
+
+
+def _whole_path(name: str) -> str:
+    """A folder's name from the root, since provenance is read elsewhere; other names as they are."""
+    path = Path(name).expanduser()
+    folder = path if path.is_dir() else Path(name.rpartition("@")[0] or name).expanduser()
+    return str(path.absolute()) if folder.is_dir() else name
 
 
 def free_memory() -> None:

@@ -139,13 +139,20 @@ def _list(folder: str) -> tuple[list[str], list[str], int]:
         for entry in entries:
             if entry.name.startswith((".", "__MACOSX")):
                 continue
-            if entry.is_dir():
+            if _leads_to_folder(entry):
                 inner.append(entry.name)
-            elif f".{entry.name.rpartition('.')[2].lower()}" in PICTURE_SUFFIXES:
+            elif Path(entry.name).suffix.lower() in PICTURE_SUFFIXES:
                 files.append(entry.name)
             else:
                 others += 1
     return sorted(files), sorted(inner), others
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def read_picture(item: Found, side: int, max_megapixels: int) -> Read:

@@ -1,0 +1,198 @@
+"""Captions written to files with where they come from, and never over a user's file unless told to. No torch.
+
+Flow: the verb ``caption``, and the window's export, give pictures with their captions; out come ``.txt`` sidecars, a
+CSV that ``data.train`` takes, JSON lines, or COCO's JSON. Provenance is plain data: which model, step, weights' digest,
+settings and seed; sidecars have no room for it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from core.errors import UserError
+
+Provenance = Mapping[str, Any]  # model, pretrained, weights, step, digest, precision, settings
+COLUMNS = ("filepath", "title", "rank", "log_prob", "score", "model", "pretrained", "weights", "step", "digest")
+_SETTINGS = ("seed", "settings")
+
+
+class CaptionFileError(UserError):
+    """Captions that cannot be written; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One caption of a picture; the numbers are None where a person wrote it."""
+
+    text: str
+    log_prob: float | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class CaptionedPicture:
+    """A picture and its captions, the best first."""
+
+    path: str
+    captions: Sequence[Candidate] = field(default_factory=tuple)
+    provenance: Provenance = field(default_factory=dict)
+
+
+class Sidecars:
+    """Writes ``NAME.txt`` beside ``NAME.jpg``, a caption a line, as data sources read it."""
+
+    def __init__(self, force: bool = False) -> None:
+        self._force = force
+        self._written: dict[str, str] = {}
+
+    def write(self, picture: CaptionedPicture) -> Path:
+        """Raises CaptionFileError where there is a file already (unless forced), or the folder refuses."""
+        path = sidecar_of(picture.path)
+        other = self._written.get(str(path))
+        if other is not None and other != picture.path:
+            raise CaptionFileError(f"{path} holds the caption of {other} already; rename one of the two pictures.")
+        text = "".join(f"{' '.join(caption.text.split())}\n" for caption in picture.captions)
+        write_new(path, text, self._force or other is not None)
+        self._written[str(path)] = picture.path
+        return path
+
+
+def sidecar_of(picture: str) -> Path:
+    """The text file that belongs to a picture."""
+    return Path(picture).with_suffix(".txt")
+
+
+def write_new(path: Path, text: str, force: bool = False) -> None:
+    """A whole text file; with ``force`` it takes the place of what was there at once, never half.
+
+    Raises CaptionFileError when there is a file and no ``force``, or the folder refuses.
+    """
+    try:
+        if force:
+            _replace(path, text)
+        else:
+            with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                file.write(text)
+    except FileExistsError as error:
+        raise CaptionFileError(
+            f"{path} is there already and is left alone; overwrite it with --force, or move it away."
+        ) from error
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, aside = tempfile.mkstemp(prefix=".captions-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(text)
+        Path(aside).chmod(0o666 & ~_umask())
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _not_written(path: Path, error: OSError) -> CaptionFileError:
+    reason = error.strerror or str(error)
+    return CaptionFileError(f"{path} cannot be written: {reason}; choose a folder that you may write to.")
+
+
+class CaptionTable:
+    """A CSV with a line for each caption, ``filepath,title`` first, written as captions come."""
+
+    def __init__(self, path: Path | None, stream: TextIO | None = None, force: bool = False) -> None:
+        """Into ``path``, or ``stream`` without one. Raises CaptionFileError like ``write_new``."""
+        self._root = None if path is None else path.absolute().parent
+        self._own: TextIO | None = None
+        if path is not None:
+            try:
+                self._own = path.open(
+                    "w" if force else "x", encoding="utf-8", errors="surrogateescape", newline="", buffering=1
+                )
+            except FileExistsError as error:
+                raise CaptionFileError(
+                    f"{path} is there already and is left alone; overwrite it with --force, or move it away."
+                ) from error
+            except OSError as error:
+                raise _not_written(path, error) from error
+        target = self._own or stream
+        assert target is not None
+        self._writer = csv.writer(target, lineterminator="\n")
+        self._writer.writerow((*COLUMNS, *_SETTINGS))
+
+    def __enter__(self) -> CaptionTable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._own is not None:
+            self._own.close()
+
+    def write(self, picture: CaptionedPicture) -> None:
+        """A line for each caption; paths are relative where the picture lies under the table's folder."""
+        about = picture.provenance
+        settings = about.get("settings", {})
+        model = [about.get(name) for name in COLUMNS[5:]]
+        for rank, caption in enumerate(picture.captions, start=1):
+            numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
+            made = [settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
+            self._writer.writerow([self._relative(picture.path), caption.text, *numbers, *model, *made])
+
+    def _relative(self, path: str) -> str:
+        if self._root is not None and Path(path).is_relative_to(self._root):
+            return str(Path(path).relative_to(self._root))
+        return path
+
+
+def json_line(picture: CaptionedPicture) -> str:
+    """One object: ``path, captions: [{text, log_prob, score}], provenance``."""
+    captions = [{"text": c.text, "log_prob": c.log_prob, "score": c.score} for c in picture.captions]
+    return json.dumps(
+        {"path": picture.path, "captions": captions, "provenance": dict(picture.provenance)}, ensure_ascii=False
+    )
+
+
+def coco_json(pictures: Iterable[CaptionedPicture], root: Path) -> str:
+    """COCO's captions format; ``file_name`` is relative to ``root`` where the picture lies under it.
+
+    Each annotation names its ``provenance`` in ``info.provenance`` by its place there.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    origins: list[dict[str, Any]] = []
+    top = root.absolute()
+    for number, picture in enumerate(pictures, start=1):
+        path = Path(picture.path)
+        name = path.relative_to(top).as_posix() if path.is_relative_to(top) else picture.path
+        images.append({"id": number, "file_name": name})
+        origin = dict(picture.provenance)
+        if origin not in origins:
+            origins.append(origin)
+        annotations += [
+            {
+                "id": len(annotations) + place,
+                "image_id": number,
+                "caption": caption.text,
+                "provenance": origins.index(origin),
+            }
+            for place, caption in enumerate(picture.captions, start=1)
+        ]
+    return json.dumps(
+        {"info": {"provenance": origins}, "images": images, "annotations": annotations}, ensure_ascii=False
+    )
