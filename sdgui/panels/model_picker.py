@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QSortFilterProxyModel, Qt, QTimer, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent, QStandardItem, QStandardItemModel, QWheelEvent
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
 from core.rundir import RunDir
@@ -29,6 +29,7 @@ from sdgui.panels.place import Services
 from sdgui.runs.model_names import OPEN_CLIP, RunFacts, architectures, pretrained_tags, run_facts
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, theme
 
 __all__ = ["ModelChoice", "ModelPicker"]
@@ -57,10 +58,10 @@ class ModelPicker(QWidget):
         self._step: int | None = None  # what "best" or "last" stood for when it was told
         self._facts: RunFacts | None = None  # of the chosen run
         self.setAcceptDrops(True)
-        self.model = _QuietBox(self)
+        self.model = QuietBox(self)
         self.line = QLineEdit(self.model)
-        self.which = _QuietBox(self)
-        self.weights = _QuietBox(self)
+        self.which = QuietBox(self)
+        self.weights = QuietBox(self)
         self._browse = IconButton("ph.folder-open", "Choose a folder that holds a model", parent=self)
         self._items = QStandardItemModel(self)
         self._build()
@@ -320,19 +321,6 @@ class ModelPicker(QWidget):
         path = Path(next(url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()))
         event.acceptProposedAction()
         self.take_folder(path if path.is_dir() else path.parent)
-
-
-class _QuietBox(QComboBox):
-    """Neither the wheel nor an arrow key picks a model by the way: arrows open the list."""
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        event.ignore()
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down) and not self.view().isVisible():
-            self.showPopup()
-        else:
-            super().keyPressEvent(event)
 
 
 def _heading(title: str) -> QStandardItem:
