@@ -188,7 +188,7 @@ def test_advanced_fields_fold_but_changed_ones_show(form: ConfigForm) -> None:
 
 
 def test_search_shows_what_matches(form: ConfigForm) -> None:
-    form._search.setText("student temperature")
+    form._search.setText("student_temperature")
     shown = [path for path, row in form._rows.items() if row.isVisibleTo(form)]
     assert shown == ["objectives.distill_prototypes.student_temperature"]
     form._search.setText("optimiser")
