@@ -2,6 +2,7 @@
 
 from core.config.axes import FusionConfig, TeacherConfig, TowersConfig, ViewConfig, ViewsConfig
 from core.config.base import ConfigError, Section
+from core.config.belief import BeliefConfig
 from core.config.contradictions import problems
 from core.config.experiment import CONFIG_VERSION, RunConfig
 from core.config.objectives import (
@@ -36,6 +37,7 @@ from core.config.training import CheckpointConfig, DataConfig, OptimConfig, Runt
 
 __all__ = [
     "CONFIG_VERSION",
+    "BeliefConfig",
     "CaptioningConfig",
     "CheckpointConfig",
     "ClassificationConfig",

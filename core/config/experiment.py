@@ -13,6 +13,7 @@ from pydantic import Field
 
 from core.config.axes import FusionConfig, TeacherConfig, TowersConfig, ViewsConfig
 from core.config.base import Section, shown
+from core.config.belief import BeliefConfig
 from core.config.objectives import ObjectivesConfig
 from core.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
 
@@ -37,6 +38,7 @@ class RunConfig(Section):
     fusion: FusionConfig = Field(FusionConfig(), title="Fusion")
     teacher: TeacherConfig = Field(TeacherConfig(), title="Teacher")
     objectives: ObjectivesConfig = Field(ObjectivesConfig(), title="Objectives")
+    belief: BeliefConfig = Field(BeliefConfig(), title="Belief")
     optim: OptimConfig = Field(OptimConfig(), title="Optimiser")
     validation: ValidationConfig = Field(ValidationConfig(), title="Validation")
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), title="Checkpoints")

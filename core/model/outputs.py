@@ -37,6 +37,7 @@ class Output:
     logit_bias: Tensor | None = None  # scalar
     image_features: tuple[ImageFeatures, ...] = ()  # of each view: the clean one, then the further ones
     text_features: TextFeatures | None = None
+    belief: Tensor | None = None  # (B,) how much each pair counts, 0 to 1; None: all the same
     extra: Mapping[str, Any] = field(default_factory=dict)  # what single objectives asked for, by their names
 
     def with_extra(self, extra: Mapping[str, Any]) -> Output:

@@ -1,6 +1,6 @@
 """Contrastive learning of images and texts.
 
-Legend: B batch, D embed.
+Legend: B batch, D embed, Q queued pairs.
 """
 
 from __future__ import annotations
@@ -12,36 +12,89 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.config import ContrastiveConfig
+from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.objective import Objective, Report
+from core.objectives.belief import weighted_mean
+from core.objectives.objective import Objective, Report, require
+from core.objectives.queue import FeatureQueue, similarities
 
 
 class Contrastive(Objective):
-    """Symmetric InfoNCE over the batch (Radford et al. 2021, figure 3), on the clean view.
+    """Matching pairs pulled together, others apart, on the clean view.
 
-    With ``s`` the logit scale, ``z = s * image @ text.T`` (B, B), and pair i on the diagonal:
+    softmax: symmetric InfoNCE over the batch (Radford et al. 2021, figure 3). With ``s`` the logit scale,
+    ``z = s * image @ text.T`` (B, B), and pair i on the diagonal:
 
         loss = (cross_entropy(z, i) + cross_entropy(z.T, i)) / 2
 
-    With label smoothing e, a row's target is (1 - e) for its pair, plus e / B for each of the batch (ALIGN, Jia et al.
-    2021). A logit bias cancels in both softmaxes.
+    With label smoothing e, a row's target is (1 - e) for its pair, plus e / B for each of the batch, its own too (ALIGN,
+    Jia et al. 2021). A logit bias cancels in both softmaxes. Where pairs are doubted (``core.objectives.belief``) the
+    means are weighted; a doubted pair is still a negative of the others. With a queue (MoCo, He et al. 2020; ALBEF, Li et al. 2021)
+    the student's features are queries, and the keys are the teacher's: of this batch, then of former ones.
+
+    sigmoid: each picture with each text is a question of its own (SigLIP, Zhai et al. 2023, algorithm 1). With ``b`` the
+    logit bias and y_ij 1 for i = j and -1 else:
+
+        loss = - sum_ij log sigmoid(y_ij (z_ij + b)) / B
     """
 
     name = "contrastive"
+    queue: FeatureQueue | None
 
     def __init__(self, config: ContrastiveConfig) -> None:
         super().__init__(config)
-        self.label_smoothing = config.label_smoothing
+        self.kind, self.label_smoothing, self.queue_size = config.kind, config.label_smoothing, config.queue
+        self.queue = None
+
+    def build_buffers(self, network: Network) -> None:
+        if self.queue_size > 0:
+            self.queue = FeatureQueue(self.queue_size, network.towers.embed_dim)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        image = student.clean.image
+        image, text, scale = student.clean.image, student.text, student.logit_scale
         with torch.autocast(image.device.type, enabled=False):
-            logits = student.logit_scale.float() * image.float() @ student.text.float().T  # (B, B)
-            pairs = torch.arange(len(logits), device=logits.device)
-            by_image = F.cross_entropy(logits, pairs, label_smoothing=self.label_smoothing)
-            by_text = F.cross_entropy(logits.T, pairs, label_smoothing=self.label_smoothing)
-            loss = (by_image + by_text) / 2
+            if self.kind == "sigmoid":
+                return self._sigmoid(student)
+            if self.queue is not None:
+                loss = self._with_queue(student, require(teacher, self.name), self.queue)
+            else:
+                logits = scale.float() * image.float() @ text.float().T  # (B, B)
+                belief = student.belief
+                loss = (self._cross_entropy(logits, belief) + self._cross_entropy(logits.T, belief)) / 2
         return loss, {
-            "diag/contrastive_over_ln_batch": loss.detach() / math.log(max(2, len(logits))),
+            "diag/contrastive_over_ln_batch": loss.detach() / math.log(max(2, len(image))),
+            "diag/logit_scale": scale.detach(),
+        }
+
+    def _cross_entropy(self, logits: Tensor, belief: Tensor | None) -> Tensor:
+        pairs = torch.arange(len(logits), device=logits.device)
+        losses = F.cross_entropy(logits, pairs, label_smoothing=self.label_smoothing, reduction="none")
+        return weighted_mean(losses, belief)
+
+    def _with_queue(self, student: Output, teacher: Output, queue: FeatureQueue) -> Tensor:
+        filled, scale = queue.filled(), student.logit_scale.float()
+        to_text = similarities(student.clean.image.float(), teacher.text.float(), queue.text, filled, scale)
+        to_image = similarities(student.text.float(), teacher.clean.image.float(), queue.image, filled, scale)
+        losses = []
+        for logits in (to_text, to_image):  # (B, B + Q)
+            chances = logits.log_softmax(dim=-1)
+            wanted = weighted_mean(-chances.diagonal(), student.belief)
+            keys = len(chances) + filled.sum()
+            spread = -(chances[:, : len(chances)].sum() + chances[:, len(chances) :][:, filled].sum()) / keys
+            smooth = self.label_smoothing
+            losses.append((1 - smooth) * wanted + smooth * spread / len(chances) if smooth else wanted)
+        if self.training:
+            queue.push(teacher.clean.image, teacher.text)
+        return (losses[0] + losses[1]) / 2
+
+    def _sigmoid(self, student: Output) -> tuple[Tensor, Report]:
+        if student.logit_bias is None:
+            raise ValueError("the sigmoid loss has a logit bias, and the towers were built without one")
+        logits = student.logit_scale.float() * student.clean.image.float() @ student.text.float().T
+        logits = logits + student.logit_bias.float()
+        signs = 2 * torch.eye(len(logits), device=logits.device) - 1
+        loss = weighted_mean(-F.logsigmoid(signs * logits).sum(dim=1), student.belief)
+        return loss, {
             "diag/logit_scale": student.logit_scale.detach(),
+            "diag/logit_bias": student.logit_bias.detach(),
         }
