@@ -116,14 +116,16 @@ class TowersConfig(Section):
 class FusionConfig(Section):
     """How image and text are joined into one representation."""
 
-    kind: Literal["none", "cross-attention"] = Field(
+    kind: Literal["none", "cross-attention", "merged", "skip", "queries"] = Field(
         "none",
         title="Fusion",
-        description="cross-attention: text tokens attend to image tokens; the last text token is the pair.",
+        description="cross-attention: words look at patches (ALBEF). merged: words and patches as one sequence "
+        "(UNITER, VLMo). skip: words look at patches, now and then merged (mPLUG). queries: learnt queries look for "
+        "the words (BLIP-2).",
         json_schema_extra=shown(""),
     )
     layers: int = Field(
-        1, ge=1, le=24, title="Layers", description="Cross-attention blocks.", json_schema_extra=shown("")
+        1, ge=1, le=24, title="Layers", description="Blocks, one after another.", json_schema_extra=shown("")
     )
     heads: int = Field(
         4, ge=1, le=64, title="Heads", description="Attention heads per block.", json_schema_extra=shown("")
@@ -135,6 +137,42 @@ class FusionConfig(Section):
         title="Width",
         description="Width of the fused representation; a multiple of the heads.",
         json_schema_extra=shown("channels"),
+    )
+    text_attention: bool = Field(
+        False,
+        title="Words attend to each other",
+        description="Of cross-attention: before they look at the patches, in each block (ALBEF, BLIP).",
+        json_schema_extra=shown("", advanced=True),
+    )
+    feed_forward: Literal["shared", "per-modality"] = Field(
+        "shared",
+        title="Feed-forward",
+        description="Of merged: one for words and patches (UNITER), or one for each (VLMo, BEiT-3).",
+        json_schema_extra=shown("", advanced=True),
+    )
+    joint_layers: int = Field(
+        0,
+        ge=0,
+        le=24,
+        title="Joint layers",
+        description="Of merged, per modality: so many last layers share their feed-forward all the same (VLMo).",
+        json_schema_extra=shown("", advanced=True),
+    )
+    merge_every: int = Field(
+        3,
+        ge=1,
+        le=24,
+        title="Merged every",
+        description="Of skip: every third layer, say, merges both; past the others patches skip (mPLUG: 3).",
+        json_schema_extra=shown("layers", advanced=True),
+    )
+    queries: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        title="Queries",
+        description="Of queries: how many are learnt (BLIP-2: 32).",
+        json_schema_extra=shown("", advanced=True),
     )
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from core.model.attention import attend
 from core.model.fusion import CrossAttentionFusion
 from core.model.heads import PrototypeHead
+from core.model.text_tower import TextFeatures
 from core.model.transformer import Reach
 
 
@@ -97,9 +98,12 @@ def test_fusion_equals_the_pooled_one_of_all_queries(layers: int, padding: int) 
     fusion = CrossAttentionFusion(text_width=10, image_width=14, width=12, heads=3, layers=layers)
     tokens, patches, last = torch.randn(3, 5, 10), torch.randn(3, 7, 14), [4, 2, 3]
     expected = every_query(fusion, F.pad(tokens, (0, 0, 0, padding), value=9.0), patches, last)
-    fused = fusion(tokens[torch.arange(3), torch.tensor(last)], patches)
-    assert fused.shape == (3, 12)
-    torch.testing.assert_close(fused, expected, atol=1e-5, rtol=1e-5)
+    pooled = tokens[torch.arange(3), torch.tensor(last)]
+    text = TextFeatures(pooled, pooled, torch.tensor(last), torch.zeros(3, 5, dtype=torch.bool), tokens)
+    for every_word in (False, True):
+        fused = fusion(patches, text, every_word).pooled
+        assert fused.shape == (3, 12)
+        torch.testing.assert_close(fused, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_prototype_head_gives_cosines(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_interpolation_follows_normalisation(box: tuple[int, int, int, int] | No
     torch.testing.assert_close(output.distilled[0].image, F.normalize(image.pooled), atol=1e-5, rtol=1e-5)
     text = network.towers.encode_text(network.towers.tokenize(CAPTIONS))
     assert network.fusion is not None
-    fused = network.fusion(text.before_projection, image.tokens)
+    fused = network.fusion(image.tokens, text).pooled
     torch.testing.assert_close(output.distilled[0].fused, fused, atol=1e-5, rtol=1e-5)
 
 

@@ -1,0 +1,60 @@
+"""Cross-attention: words attend to patches.
+
+Legend: B batch, P patches, L sequence of the text tower, F fused width, H heads, d width of a
+head.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from core.model.attention import attend
+from core.model.fusion.face import Fused, Fusion
+from core.model.text_tower import TextFeatures
+
+
+class CrossAttentionBlock(nn.Module):
+    """Pre-norm cross-attention and feed-forward (4x), each with a residual."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_query = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, words: Tensor, patches: Tensor) -> Tensor:
+        """``words`` (B, L, F) attend to ``patches`` (B, P, F). (B, L, F)"""
+        query = self.query(self.norm_query(words)).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, d)
+        both = self.key_value(patches).unflatten(-1, (2, self.heads, -1))  # (B, P, 2, H, d)
+        key, value = both.permute(2, 0, 3, 1, 4)  # (B, H, P, d) each
+        words = words + self.out(attend(query, key, value).transpose(1, 2).flatten(2))
+        joined: Tensor = words + self.mlp(self.norm_mlp(words))
+        return joined
+
+
+class CrossAttentionFusion(Fusion):
+    """Text tokens attend to image tokens; the state of the pooled text token is the pair.
+
+    Text tokens do not attend to each other here, the text tower has done that: no other token reaches the pooled one,
+    so its query is the only one computed unless each word is asked for, and padding cannot matter.
+    """
+
+    needs_words = False
+
+    def __init__(self, text_width: int, image_width: int, width: int, heads: int, layers: int) -> None:
+        super().__init__(text_width, image_width, width)
+        self.blocks = nn.ModuleList(CrossAttentionBlock(width, heads) for _ in range(layers))
+
+    def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
+        """As ``Fusion`` says; words see no other word here in any case."""
+        if every_word:
+            patches, words = self._read(patches, text)
+        else:
+            patches, words = self._read_patches(patches), self.project_text(text.before_projection)[:, None]
+        for block in self.blocks:
+            words = block(words, patches)
+        return self._fused(words, text, every_word)

@@ -1,0 +1,86 @@
+"""Merged self-attention: patches and words as one sequence.
+
+Legend: B batch, P patches, L sequence of the text tower, F fused width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from core.model.fusion.blocks import FeedForward, SelfAttention
+from core.model.fusion.face import Fused, Fusion, row_of, word_reach
+from core.model.text_tower import TextFeatures
+
+Want = Literal["all", "words", "pooled"]
+
+
+class MergedBlock(nn.Module):
+    """Self-attention over both modalities, then a feed-forward: one for both, or one for each."""
+
+    def __init__(self, width: int, heads: int, per_modality: bool = False) -> None:
+        super().__init__()
+        self.attention = SelfAttention(width, heads)
+        self.feed_forward = FeedForward(width)  # of words, and of patches too where it is shared
+        self.feed_forward_image = FeedForward(width) if per_modality else None
+
+    def forward(
+        self, patches: Tensor, words: Tensor, reach: Tensor, last: Tensor, want: Want = "all"
+    ) -> tuple[Tensor, Tensor]:
+        """Patches (B, P, F) and words (B, L, F) after the block; only what is wanted is computed.
+
+        ``reach`` (B, P + L, P + L). Of "words" the patches, of "pooled" the words but that at ``last`` (B,) are left
+        out: it is then the only one, (B, 1, F).
+        """
+        count = patches.shape[1]
+        both = torch.cat([patches, words], dim=1)  # (B, P + L, F)
+        if want == "all":
+            mixed = self.attention(both, both, reach)
+            patches, words = mixed[:, :count], mixed[:, count:]
+            of_image = self.feed_forward if self.feed_forward_image is None else self.feed_forward_image
+            return of_image(patches), self.feed_forward(words)
+        rows = words if want == "words" else row_of(words, last)
+        allowed = reach[:, count:] if want == "words" else row_of(reach, count + last)
+        return patches, self.feed_forward(self.attention(both, rows, allowed))
+
+
+def merged_reach(patches: Tensor, padding: Tensor, causal: bool) -> Tensor:
+    """Who attends to whom, (B, P + L, P + L) bool: all see all but padding; causal words the words up to themselves,
+    and patches then no words."""
+    batch, count, _ = patches.shape
+    length = padding.shape[1]
+    see = patches.new_ones(batch, count + length, count + length, dtype=torch.bool)
+    see[:, count:, count:] = word_reach(padding, causal)
+    see[:, :count, count:] = False if causal else ~padding[:, None, :]
+    return see
+
+
+class MergedFusion(Fusion):
+    """Patches and words attend to each other as one sequence (UNITER, Chen et al. 2020).
+
+    With a feed-forward per modality it is VLMo's (Bao et al. 2022) and BEiT-3's (Wang et al. 2023) multiway block;
+    the last ``joint`` layers then share theirs, as VLMo's experts of both modalities do. The pooled word is the pair.
+    """
+
+    def __init__(
+        self, text_width: int, image_width: int, width: int, heads: int, layers: int, per_modality: bool = False,
+        joint: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__(text_width, image_width, width)
+        self.image_type = nn.Parameter(torch.empty(width).normal_(std=0.02))  # says which modality a token is of
+        self.text_type = nn.Parameter(torch.empty(width).normal_(std=0.02))
+        self.blocks = nn.ModuleList(
+            MergedBlock(width, heads, per_modality and layer < layers - joint) for layer in range(layers)
+        )
+
+    def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
+        """As ``Fusion`` says."""
+        patches, words = self._read(patches, text)
+        patches, words = patches + self.image_type, words + self.text_type
+        reach = merged_reach(patches, text.padding, causal)
+        for block in self.blocks[:-1]:
+            patches, words = block(patches, words, reach, text.last)
+        _, words = self.blocks[-1](patches, words, reach, text.last, "words" if every_word else "pooled")
+        return self._fused(words, text, every_word)
