@@ -10,12 +10,13 @@ import torch
 from core.config import RunConfig, validate
 from core.data.batch import Batch
 from core.data.dataset import Log, PairDataset, Progress, open_dataset
+from core.data.labelling import label_rows
 from core.data.loader import Loader
 from core.errors import UserError
-from core.model.network import Network
+from core.model.network import Network, build_backbone
 from core.model.teacher import EmaTeacher, build_teacher
 from core.model.towers import load_pretrained, resolve_architecture
-from core.objectives.build import Objectives, build_network, build_objectives
+from core.objectives.build import Objectives, add_heads, build_objectives
 from core.runtime import Runtime, set_up
 
 
@@ -52,10 +53,9 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
     runtime = set_up(config.runtime)
     torch.manual_seed(config.seed)
     model_cfg = resolve_architecture(config.towers.architecture)
-    network = build_network(config, model_cfg)
+    network = build_backbone(config, model_cfg)
     if config.towers.pretrained:
         load_pretrained(network.towers, config.towers.architecture, config.towers.pretrained)
-    network.to(runtime.device)
 
     def opened(path: str) -> PairDataset:
         towers = network.towers
@@ -64,14 +64,16 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
         )
 
     train = opened(config.data.train)
+    labels = label_rows(train, config.data, config.seed)
+    add_heads(network, config, labels.classes if labels else ()).to(runtime.device)
     return Assembly(
         runtime=runtime,
         model_cfg=model_cfg,
         network=network,
         teacher=build_teacher(config, network),
-        objectives=build_objectives(config).to(runtime.device),
+        objectives=build_objectives(config, network).to(runtime.device),
         train=train,
         val=opened(config.data.val) if config.data.val else None,
         test=opened(config.data.test) if config.data.test else None,
-        loader=Loader(train, config, network.image_size, log),
+        loader=Loader(train, config, network.image_size, log, labels),
     )

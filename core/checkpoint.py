@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class CheckpointInfo:
     metrics: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None  # what best is chosen by: the greatest mean recall of student and teacher
     best_score: float | None = None  # the greatest score of the run up to here
+    classes: Sequence[str] = ()  # what the classification head tells apart, in the order of its outputs
     version: int = CHECKPOINT_VERSION
 
 

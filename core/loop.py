@@ -134,6 +134,7 @@ class Loop:
         losses: dict[str, Tensor] = {}
         report: dict[str, Tensor] = {}
         for objective in objectives:
+            objective.progress = progress
             loss, facts = objective(output, target)
             losses[objective.name] = objective.weight_at(progress) * loss
             report[f"train/{objective.name}"] = loss.detach()
@@ -195,7 +196,7 @@ class Loop:
         values, features = self._judge(self.parts.val, "val")
         self.events.write(Evaluated(step=self.step, values=values))
         self.events.write(Sample(step=self.step, what="retrieval", content=retrieval_sample(self.parts.val, features)))
-        self._score = best_score(values)
+        self._score = best_score(values, self.config.objectives.contrastive.weight == 0)
         improved = self.best is None or self._score > self.best
         if improved:
             self.best = self._score
@@ -209,7 +210,7 @@ class Loop:
     def _judge(self, dataset: PairDataset, split: str) -> tuple[dict[str, float], dict[str, Features]]:
         networks = {"student": self.network} | ({"teacher": self.teacher.network} if self.teacher else {})
         batch = self.config.validation.batch_size
-        return validate(networks, dataset, self.parts.runtime, split, batch, self._part)
+        return validate(networks, dataset, self.parts.runtime, split, batch, self._part, self.config.data.label)
 
     def save(self) -> None:
         """Save the whole state after this step."""
@@ -228,6 +229,7 @@ class Loop:
             model=self.parts.model_cfg,
             score=self._score,
             best_score=self.best,
+            classes=self.network.classes,
         )
         self.events.sync()
         name, best = checkpoint.save(self.run_dir, info, tensors, self.config.checkpoint.keep)

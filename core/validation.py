@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from core.data.dataset import PairDataset
-from core.encoder import Features, Progress, encode_dataset
+from core.data.labelling import label_numbers
+from core.data.loader import evaluation_batches
+from core.encoder import Features, Progress, encode_dataset, evaluating
 from core.evaluators.retrieval import retrieval_metrics
 from core.model.network import Network
+from core.objectives.classification import class_logits
 from core.runtime import Runtime
 
 _SAMPLE_CAPTIONS = 4
@@ -16,9 +21,18 @@ _SAMPLE_HITS = 5
 
 
 def validate(
-    networks: Mapping[str, Network], dataset: PairDataset, runtime: Runtime, split: str, batch: int, progress: Progress
+    networks: Mapping[str, Network],
+    dataset: PairDataset,
+    runtime: Runtime,
+    split: str,
+    batch: int,
+    progress: Progress,
+    label: str = "",
 ) -> tuple[dict[str, float], dict[str, Features]]:
-    """Metrics named ``<split>/<student|teacher>/image_to_text_R@1`` and so on, and the features they come from."""
+    """Metrics named ``<split>/<student|teacher>/image_to_text_R@1`` and so on, and the features they come from.
+
+    A network that classifies is judged on the rows of ``dataset`` that have a ``label`` too: ``.../top1``.
+    """
     values: dict[str, float] = {}
     features: dict[str, Features] = {}
     for weights, network in networks.items():
@@ -28,12 +42,38 @@ def validate(
         metrics = retrieval_metrics(encoded.images, encoded.texts, encoded.text_to_image)
         values.update({f"{split}/{weights}/{name}": value for name, value in metrics.items()})
         features[weights] = encoded
+        if network.classes and label in dataset.label_names:
+            values[f"{split}/{weights}/top1"] = top1(network, dataset, runtime, batch, progress, label)
     return values, features
 
 
-def best_score(values: Mapping[str, float]) -> float:
-    """What the best checkpoint is chosen by: the greater of student's and teacher's mean recall."""
-    return max(value for name, value in values.items() if name.endswith("/mean_recall"))
+@torch.no_grad()
+def top1(network: Network, dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress, label: str) -> float:
+    """Share of the labelled pictures of ``dataset`` that the network's classification head gets right.
+
+    Classes that it was not trained on count as wrong; rows without a label are left out.
+    """
+    wanted = label_numbers(dataset, label, network.classes)
+    labelled = torch.tensor([bool(dataset.labels(row).get(label)) for row in range(len(dataset))])
+    right = count = done = 0
+    with evaluating(network):
+        for rows, pictures in evaluation_batches(dataset, network.image_size, batch):
+            with runtime.autocast():
+                logits = class_logits(network, pictures.to(runtime.device))
+            right += int((logits.argmax(dim=-1).cpu() == wanted[rows])[labelled[rows]].sum())
+            count += int(labelled[rows].sum())
+            done += len(rows)
+            progress("validating", done, len(dataset))
+    return right / max(1, count)
+
+
+def best_score(values: Mapping[str, float], by_classes: bool = False) -> float:
+    """What the best checkpoint is chosen by: the greater of student's and teacher's mean recall.
+
+    With ``by_classes``, for a run that does not train retrieval, their share of right classes where it was judged.
+    """
+    classes = [value for name, value in values.items() if name.endswith("/top1")] if by_classes else []
+    return max(classes or [value for name, value in values.items() if name.endswith("/mean_recall")])
 
 
 def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> dict[str, Any]:

@@ -123,6 +123,8 @@ def _consistency(config: RunConfig) -> Found:
         return
     if consistency.kind == "mean-teacher" and config.teacher.kind == "none":
         yield "objectives.consistency.kind", "mean-teacher needs a teacher: set teacher.kind, or choose another kind."
+    if consistency.kind == "fixmatch" and consistency.guess == "teacher" and config.teacher.kind == "none":
+        yield "objectives.consistency.guess", "There is no teacher to guess: set teacher.kind, or choose student."
     if consistency.kind != "mean-teacher" and views.student.count == 0:
         yield "views.student.count", f"{consistency.kind} needs a further view of the student: set at least 1."
     if consistency.kind != "mean-teacher" and views.student.mix != "none":

@@ -255,16 +255,19 @@ class ClassificationConfig(ObjectiveConfig):
 
 
 class ConsistencyConfig(ObjectiveConfig):
-    """Answer alike on rows without a label, whatever the view (Mean Teacher, MixMatch, FixMatch).
-
-    Guesses are the teacher's, or the student's own where there is no teacher.
-    """
+    """Answer alike on rows without a label, whatever the view (Mean Teacher, MixMatch, FixMatch)."""
 
     kind: Literal["mean-teacher", "mixmatch", "fixmatch"] = Field(
         "fixmatch",
         title="Kind",
         description="mean-teacher: match the teacher; mixmatch: match sharpened guesses on interpolated pictures; "
         "fixmatch: match confident guesses on strong views.",
+        json_schema_extra=shown(""),
+    )
+    guess: Literal["student", "teacher"] = Field(
+        "student",
+        title="Guessed by",
+        description="Who guesses fixmatch's labels: the student itself, or the teacher (EMAN).",
         json_schema_extra=shown(""),
     )
     distance: Literal["mse", "kl"] = Field(

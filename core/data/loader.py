@@ -25,8 +25,9 @@ from torch.utils.data import DataLoader, Dataset
 from core.config import RunConfig, ViewConfig
 from core.data.batch import Batch, View
 from core.data.dataset import Log, PairDataset, longest
-from core.data.draws import seed_of, uniforms
+from core.data.draws import Integers, seed_of, uniforms
 from core.data.errors import DataError, PictureError
+from core.data.labelling import Labels, SplitOrder
 from core.data.views import centre_view, draw_mix, make_view
 
 AHEAD = 2  # batches made ahead, by the thread or by each process
@@ -47,11 +48,17 @@ class Made:
 class BatchMaker(Dataset[Made]):
     """Makes batch k. Holds only what a loader process needs."""
 
-    def __init__(self, dataset: PairDataset, config: RunConfig, image_size: int) -> None:
+    def __init__(self, dataset: PairDataset, config: RunConfig, image_size: int, labels: Labels | None = None) -> None:
         self.dataset = dataset
         self.config = config
         self.size = image_size
-        self.steps_per_epoch = len(dataset) // config.optim.batch_size
+        self.labels = labels
+        self._split: SplitOrder | None = None
+        size, ratio = config.optim.batch_size, config.data.unlabelled_ratio
+        self.steps_per_epoch = len(dataset) // size
+        if labels is not None and ratio > 0:
+            self._split = SplitOrder(labels, size, ratio, config.seed)
+            self.steps_per_epoch = self._split.steps_per_epoch
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -64,20 +71,26 @@ class BatchMaker(Dataset[Made]):
         return self._order
 
     def __getitem__(self, step: int) -> Made:
-        epoch, position = divmod(step, self.steps_per_epoch)
-        size = self.config.optim.batch_size
-        wanted = self.order(epoch)[position * size : (position + 1) * size].tolist()
+        wanted, passes = self._wanted(step)
         known = set(self.dataset.broken)
         pictures = []
         rows = []
-        for row in wanted:
+        for row in wanted.tolist():
             found = self._readable(row)
             if found is None:
                 return Made(None, self.dataset.broken)
             rows.append(found[0])
             pictures.append(found[1])
         broken = {row: reason for row, reason in self.dataset.broken.items() if row not in known}
-        return Made(self._batch(step, epoch, np.array(rows), pictures), broken)
+        return Made(self._batch(step, passes, np.array(rows), pictures), broken)
+
+    def _wanted(self, step: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Integers]:
+        """The rows of batch ``step``, and the pass through the data that all, or each, belong to."""
+        if self._split is not None:
+            return self._split.take(step)
+        epoch, position = divmod(step, self.steps_per_epoch)
+        size = self.config.optim.batch_size
+        return self.order(epoch)[position * size : (position + 1) * size].numpy(), epoch
 
     def _readable(self, row: int) -> tuple[int, Tensor] | None:
         """``row``, or the next row whose picture can be read, and its picture; None when there is no such row."""
@@ -91,7 +104,9 @@ class BatchMaker(Dataset[Made]):
                 self.dataset.mark_broken(candidate, str(error))
         return None
 
-    def _batch(self, step: int, epoch: int, rows: np.ndarray[Any, np.dtype[np.int64]], pictures: list[Tensor]) -> Batch:
+    def _batch(
+        self, step: int, epoch: Integers, rows: np.ndarray[Any, np.dtype[np.int64]], pictures: list[Tensor]
+    ) -> Batch:
         views, seed = self.config.views, self.config.seed
 
         def view(config: ViewConfig, number: int) -> View:
@@ -106,9 +121,10 @@ class BatchMaker(Dataset[Made]):
             clean=view(views.clean, CLEAN),
             student=tuple(view(views.student, STUDENT + i) for i in range(views.student.count)),
             teacher=view(views.teacher, TEACHER) if taught else None,
+            labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],
         )
 
-    def _texts(self, epoch: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
+    def _texts(self, epoch: Integers, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
         """(B, T) int64: one caption of each row."""
         chances = uniforms(1, self.config.seed, epoch, rows, CAPTION)[:, 0]
         spans = [self.dataset.caption_span(row) for row in rows.tolist()]
@@ -118,16 +134,27 @@ class BatchMaker(Dataset[Made]):
 
 
 class Loader:
-    """Batches of training pairs; the last, partial batch of an epoch is dropped."""
+    """Batches of training pairs; the last, partial batch of an epoch is dropped.
 
-    def __init__(self, dataset: PairDataset, config: RunConfig, image_size: int, log: Log | None = None) -> None:
+    Where the definition asks for unlabelled rows in a ratio, a batch has ``optim.batch_size`` labelled rows, then so
+    many times as many unlabelled ones, and an epoch is a pass through the unlabelled rows.
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset,
+        config: RunConfig,
+        image_size: int,
+        log: Log | None = None,
+        labels: Labels | None = None,
+    ) -> None:
         """DataError when a batch is larger than the data."""
         if config.optim.batch_size > len(dataset):
             raise DataError(
                 f"The batch size {config.optim.batch_size} is larger than the {len(dataset)} pairs of "
                 f"{dataset.origin}; set optim.batch_size to at most {len(dataset)}."
             )
-        self._maker = BatchMaker(dataset, config, image_size)
+        self._maker = BatchMaker(dataset, config, image_size, labels)
         self._dataset = dataset
         self._config = config
         self._log = log

@@ -34,11 +34,11 @@ Boxes = npt.NDArray[np.int64]
 
 
 def make_view(
-    pictures: Sequence[Tensor], config: ViewConfig, size: int, seed: int, epoch: int, rows: Integers, view: int
+    pictures: Sequence[Tensor], config: ViewConfig, size: int, seed: int, epoch: Integers, rows: Integers, view: int
 ) -> Tensor:
     """One view (B, 3, S, S) uint8 of ``pictures``, each (3, h, w) uint8, which are the ``rows`` (B,) of the data.
 
-    ``view`` tells the views of a picture apart.
+    ``view`` tells the views of a picture apart, ``epoch`` (one for all, or (B,)) the times it is shown.
     """
     key = (seed, epoch, rows, view)
     shapes = np.array([picture.shape[1:] for picture in pictures], dtype=np.int64)

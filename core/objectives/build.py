@@ -5,7 +5,7 @@ Flow: definition -> ``build_network`` (towers, fusion, a head for each objective
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
@@ -15,8 +15,13 @@ from core.data.batch import Batch
 from core.model.network import Network, build_backbone
 from core.model.outputs import Output
 from core.objectives.captioning import Captioning, DistillCaptions
+from core.objectives.classification import Classification
+from core.objectives.consistency import Consistency
 from core.objectives.contrastive import Contrastive
 from core.objectives.distillation import DistillSimilarity
+from core.objectives.features import DistillFeatures
+from core.objectives.image_contrastive import ImageContrastive
+from core.objectives.logits import DistillLogits
 from core.objectives.objective import Objective
 from core.objectives.prototypes import DistillPrototypes
 
@@ -44,12 +49,18 @@ class Objectives(nn.Module):
         return output.with_extra({one.name: one.look_as_teacher(network, batch, output) for one in self})
 
 
-def build_network(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
+def build_network(config: RunConfig, model_cfg: dict[str, Any], classes: Sequence[str] = ()) -> Network:
     """The network of an experiment with random weights, the same for the same state of torch's generator.
 
-    Raises ModelError when the architecture cannot be built, or keeps no patches for the fusion.
+    ``classes``: what a classifying experiment tells apart. Raises ModelError when the architecture cannot be built, or
+    keeps no patches for the fusion.
     """
-    network = build_backbone(config, model_cfg)
+    return add_heads(build_backbone(config, model_cfg), config, classes)
+
+
+def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = ()) -> Network:
+    """``network`` with a head for each objective that learns parts of its own."""
+    network.classes = tuple(classes)
     for objective in build_objectives(config):
         network.text_tokens |= objective.needs_text_tokens
         head = objective.build_head(network)
@@ -58,8 +69,8 @@ def build_network(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
     return network
 
 
-def build_objectives(config: RunConfig) -> Objectives:
-    """Every objective with a weight above 0."""
+def build_objectives(config: RunConfig, network: Network | None = None) -> Objectives:
+    """Every objective with a weight above 0; with what it remembers from step to step where ``network`` is given."""
     settings = config.objectives
     every: list[Objective] = [
         Contrastive(settings.contrastive),
@@ -67,5 +78,14 @@ def build_objectives(config: RunConfig) -> Objectives:
         DistillSimilarity(settings.distill_similarity),
         DistillPrototypes(settings.distill_prototypes),
         DistillCaptions(settings.distill_captions, alone=settings.captioning.weight == 0),
+        DistillFeatures(settings.distill_features),
+        DistillLogits(settings.distill_logits),
+        ImageContrastive(settings.image_contrastive),
+        Classification(settings.classification),
+        Consistency(settings.consistency),
     ]
-    return Objectives([objective for objective in every if objective.weight > 0])
+    objectives = Objectives([objective for objective in every if objective.weight > 0])
+    if network is not None:
+        for objective in objectives:
+            objective.build_buffers(network)
+    return objectives

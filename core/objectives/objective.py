@@ -5,6 +5,7 @@ Flow: ``core.objectives.build`` makes those of an experiment; the trainer sums `
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,15 +32,24 @@ class Objective(nn.Module):
 
     def __init__(self, config: ObjectiveConfig) -> None:
         super().__init__()
-        self.weight, self.ramp = config.weight, config.ramp
+        self.weight, self.ramp, self.ramp_shape = config.weight, config.ramp, config.ramp_shape
+        self.progress = 1.0  # how much of training is done, 0 to 1; the loop sets it before each step
 
     def weight_at(self, progress: float) -> float:
-        """The weight when ``progress`` (0 to 1) of training is done: it rises linearly from 0 over the ramp."""
-        return self.weight * min(1.0, progress / self.ramp) if self.ramp > 0 else self.weight
+        """The weight when ``progress`` (0 to 1) of training is done.
+
+        With t the share of the ramp that is done it is multiplied by t (linear), or by exp(-5 (1 - t)^2) (sigmoid;
+        Laine and Aila 2017), and by 1 after the ramp.
+        """
+        done = min(1.0, progress / self.ramp) if self.ramp > 0 else 1.0
+        return self.weight * (done if self.ramp_shape == "linear" else math.exp(-5.0 * (1.0 - done) ** 2))
 
     def build_head(self, network: Network) -> nn.Module | None:
         """Learnt parts for ``network.heads[name]``, sized to fit it; None without any."""
         return None
+
+    def build_buffers(self, network: Network) -> None:
+        """Add what is remembered from step to step, where its size depends on the network; by default nothing."""
 
     def look(self, network: Network, batch: Batch, output: Output) -> Any:
         """What more this objective asks of the student, under autocast; ``forward`` finds it in ``extra``."""

@@ -1,0 +1,138 @@
+"""Which rows have a label, and the order in which labelled and unlabelled ones are drawn.
+
+Flow: ``label_rows`` reads the column that the definition names and hides labels beyond ``labels_per_class``; the
+loader puts them into batches, in which ``SplitOrder`` holds labelled and unlabelled rows to a ratio.
+
+Legend: N rows, C classes, B labelled rows of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from core.config import DataConfig
+from core.data.dataset import PairDataset
+from core.data.draws import seed_of
+from core.data.errors import DataError
+
+KEPT, LABELLED, UNLABELLED = 1004, 1005, 1006  # what a draw is for
+NONE = -1  # the class of a row without a label
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes of a data set and each row's, ``NONE`` where it has none or its label is hidden."""
+
+    classes: tuple[str, ...]
+    of_rows: Tensor  # (N,) int64
+
+
+def label_rows(dataset: PairDataset, config: DataConfig, seed: int) -> Labels | None:
+    """The labels of training data, all but ``labels_per_class`` of each class hidden; None where no column is named.
+
+    DataError when the column is missing, holds fewer than two classes, or leaves no row for the unlabelled share.
+    """
+    if not config.label:
+        return None
+    values = _values(dataset, config.label)
+    classes = tuple(sorted({value for value in values if value}))
+    if len(classes) < 2:
+        raise DataError(
+            f"The label {config.label!r} of {dataset.origin} has {len(classes)} value, and telling classes apart needs "
+            "two; name another column in data.label."
+        )
+    of_rows = _numbers(values, classes)
+    if config.labels_per_class > 0:
+        of_rows = _hidden(of_rows, len(classes), config.labels_per_class, seed)
+    unlabelled = int((of_rows == NONE).sum())
+    if config.unlabelled_ratio > 0 and unlabelled == 0:
+        raise DataError(
+            f"Every row of {dataset.origin} has a {config.label!r}, and data.unlabelled_ratio asks for rows without; "
+            "set data.labels_per_class, or data.unlabelled_ratio to 0."
+        )
+    return Labels(classes, of_rows)
+
+
+def label_numbers(dataset: PairDataset, label: str, classes: Sequence[str]) -> Tensor:
+    """(N,) int64: the class of each row of further data; ``NONE`` for none and for classes that are not known.
+
+    DataError when ``dataset`` has no column ``label``.
+    """
+    return _numbers(_values(dataset, label), classes)
+
+
+def _values(dataset: PairDataset, label: str) -> list[str]:
+    if label not in dataset.label_names:
+        there = ", ".join(map(repr, dataset.label_names)) or "none"
+        raise DataError(f"{dataset.origin} has no label {label!r}; its labels are {there}. Name one in data.label.")
+    return [dataset.labels(row).get(label, "") for row in range(len(dataset))]
+
+
+def _numbers(values: Sequence[str], classes: Sequence[str]) -> Tensor:
+    number = {name: i for i, name in enumerate(classes)}
+    return torch.tensor([number.get(value, NONE) for value in values], dtype=torch.int64)
+
+
+def _hidden(of_rows: Tensor, classes: int, per_class: int, seed: int) -> Tensor:
+    """``of_rows`` with all but ``per_class`` of each class hidden, drawn with ``seed``."""
+    kept = torch.full_like(of_rows, NONE)
+    for number in range(classes):
+        rows = (of_rows == number).nonzero()[:, 0]
+        generator = torch.Generator().manual_seed(seed_of(seed, number, KEPT))
+        chosen = rows[torch.randperm(len(rows), generator=generator)[:per_class]]
+        kept[chosen] = number
+    return kept
+
+
+class Cycle:
+    """Rows drawn pass after pass, each pass in an order of its own; item k is a function of (rows, seed, k) alone."""
+
+    def __init__(self, rows: Tensor, seed: int, purpose: int) -> None:
+        self._rows, self._seed, self._purpose = rows.numpy(), seed, purpose
+        self._orders: dict[int, Integers] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take(self, first: int, count: int) -> tuple[Integers, Integers]:
+        """Items ``first`` to ``first + count - 1``: the row of each, and the number of the pass it belongs to."""
+        passes, places = np.divmod(np.arange(first, first + count, dtype=np.int64), len(self))
+        orders = {number: self._order(number) for number in sorted(set(passes.tolist()))}
+        self._orders = orders
+        rows = [orders[number][place] for number, place in zip(passes.tolist(), places.tolist(), strict=True)]
+        return np.array(rows, dtype=np.int64), passes
+
+    def _order(self, number: int) -> Integers:
+        if number in self._orders:
+            return self._orders[number]
+        generator = torch.Generator().manual_seed(seed_of(self._seed, number, self._purpose))
+        order: Integers = self._rows[torch.randperm(len(self), generator=generator).numpy()]
+        return order
+
+
+class SplitOrder:
+    """Batches of B labelled rows and ``ratio`` times B unlabelled ones (FixMatch's mu), labelled ones first.
+
+    Each kind is passed through at its own pace: an epoch is a pass through the unlabelled rows.
+    """
+
+    def __init__(self, labels: Labels, batch_size: int, ratio: int, seed: int) -> None:
+        hidden = labels.of_rows == NONE
+        self._labelled = Cycle((~hidden).nonzero()[:, 0], seed, LABELLED)
+        self._unlabelled = Cycle(hidden.nonzero()[:, 0], seed, UNLABELLED)
+        self._counts = batch_size, batch_size * ratio
+        self.steps_per_epoch = max(1, len(self._unlabelled) // self._counts[1])
+
+    def take(self, step: int) -> tuple[Integers, Integers]:
+        """The rows of batch ``step``, and the pass that each belongs to."""
+        parts = zip((self._labelled, self._unlabelled), self._counts, strict=True)
+        taken = [cycle.take(step * count, count) for cycle, count in parts]
+        return np.concatenate([rows for rows, _ in taken]), np.concatenate([passes for _, passes in taken])

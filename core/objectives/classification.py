@@ -1,0 +1,124 @@
+"""Classification of labelled rows by a linear head on the picture's features.
+
+Flow: the loader gives each row its class, ``NONE`` without one; ``Classification`` keeps the logits of each view in
+``extra["classification"]``, where consistency and the distillation of classes find them too.
+
+Legend: B batch, C classes, Wi width of the image tower.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import ClassificationConfig
+from core.data.batch import Batch, Mix
+from core.data.labelling import NONE
+from core.model.errors import ModelError
+from core.model.network import Network
+from core.model.outputs import Output
+from core.objectives.objective import Objective, Report
+
+NAME = "classification"
+
+
+@dataclass(frozen=True)
+class ClassLogits:
+    """What one network answers to a batch."""
+
+    views: tuple[Tensor, ...]  # (B, C) of the clean view, then of the further ones
+    labels: Tensor  # (B,) int64, NONE for rows without
+
+    @property
+    def distilled(self) -> tuple[Tensor, ...]:
+        """Of the further views; of the clean one where there are none."""
+        return self.views[1:] or self.views
+
+
+@dataclass(frozen=True)
+class Interpolated:
+    """Labelled rows that another objective has interpolated: they are classified in place of the clean ones."""
+
+    logits: Tensor  # (B', C)
+    targets: Tensor  # (B', C) distributions
+
+
+class Classification(Objective):
+    """Cross-entropy of the labelled rows.
+
+    Where a view is interpolated with share a and partner r, the label is too (mixup, Zhang et al. 2018, equation 1):
+
+        loss_i = a CE(y_i) + (1 - a) CE(y_r(i))
+
+    A label that is missing leaves its part out; the sum is divided by the shares that are there.
+    """
+
+    name = NAME
+
+    def __init__(self, config: ClassificationConfig) -> None:
+        super().__init__(config)
+        self.view = config.view
+
+    def build_head(self, network: Network) -> nn.Module:
+        if not network.classes:
+            raise ModelError("objectives.classification needs classes; name their column in data.label.")
+        return nn.Linear(network.towers.image_width, len(network.classes))
+
+    def look(self, network: Network, batch: Batch, output: Output) -> ClassLogits:
+        if batch.labels is None:
+            raise ValueError("classification needs labels, and the batch has none")
+        head = network.heads[NAME]
+        return ClassLogits(tuple(head(one.before_projection) for one in output.image_features), batch.labels)
+
+    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> ClassLogits:
+        return self.look(network, batch, output)
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        answer: ClassLogits = student.extra[NAME]
+        labels = answer.labels
+        labelled = labels != NONE
+        given = getattr(student.extra.get("consistency"), "labelled", None)
+        with torch.autocast(labels.device.type, enabled=False):
+            if isinstance(given, Interpolated):
+                loss = soft_cross_entropy(given.logits.float(), given.targets)
+            else:
+                views = self._views(student, answer)
+                loss = torch.stack([label_loss(logits.float(), labels, mix) for logits, mix in views]).mean()
+            right = (answer.views[0].argmax(dim=-1) == labels) & labelled
+        return loss, {"diag/labelled_right": right.sum() / labelled.sum().clamp(min=1)}
+
+    def _views(self, student: Output, answer: ClassLogits) -> list[tuple[Tensor, Mix | None]]:
+        if self.view == "clean":
+            return [(answer.views[0], student.clean.mix)]
+        return list(zip(answer.distilled, (view.mix for view in student.distilled), strict=True))
+
+
+def label_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
+    """Mean cross-entropy of ``logits`` (B, C) where ``labels`` (B,) are known, interpolated by ``mix``."""
+    parts = [(labels, 1.0)] if mix is None else [(labels, mix.share), (labels[mix.partner], 1.0 - mix.share)]
+    total = logits.sum() * 0.0
+    weight = logits.new_zeros(())
+    for wanted, share in parts:
+        total = total + share * F.cross_entropy(logits, wanted, ignore_index=NONE, reduction="sum")
+        weight = weight + share * (wanted != NONE).sum()
+    return total / weight.clamp(min=1e-6)
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of the rows of ``logits`` (n, C) under ``targets`` (n, C); 0 without rows."""
+    return -(targets * logits.log_softmax(dim=-1)).sum() / max(1, len(logits))
+
+
+def class_logits(network: Network, pictures: Tensor) -> Tensor:
+    """uint8 pictures (B, 3, S, S) to logits over ``network.classes``, (B, C) float32.
+
+    Raises ModelError when the network was not trained to classify.
+    """
+    if NAME not in network.heads:
+        raise ModelError("this network was not trained to classify; give objectives.classification a weight.")
+    features = network.towers.encode_image(network.towers.normalise(pictures)).before_projection
+    logits: Tensor = network.heads[NAME](features).float()
+    return logits

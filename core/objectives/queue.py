@@ -1,0 +1,49 @@
+"""The teacher's features of former batches, as further negatives (MoCo, He et al. 2020; ALBEF, Li et al. 2021).
+
+Flow: an objective contrasts with ``keys`` and then calls ``push``; the buffers are saved with each checkpoint, so that
+a resumed run sees the queue that the uninterrupted one would have had.
+
+Legend: B batch, D embed, Q slots of the queue.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+EMPTY = -1e4  # similarity to an empty slot: its softmax is 0, and 0 times its logarithm too
+
+
+class FeatureQueue(nn.Module):
+    """A ring of ``size`` pairs of features, the oldest of which make room for new ones."""
+
+    image: Tensor  # (Q, D)
+    text: Tensor  # (Q, D)
+    pushed: Tensor  # scalar int64, pairs that were ever put in
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("image", torch.zeros(size, width))
+        self.register_buffer("text", torch.zeros(size, width))
+        self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
+
+    def filled(self) -> Tensor:
+        """(Q,) bool: which slots hold a pair."""
+        return torch.arange(len(self.image), device=self.image.device) < self.pushed
+
+    @torch.no_grad()
+    def push(self, image: Tensor, text: Tensor) -> None:
+        """Put in pairs of unit vectors (B, D), after the batch was compared with what was there."""
+        size = len(self.image)
+        image, text = image[-size:].float(), text[-size:].float()
+        slots = (self.pushed + torch.arange(len(image), device=image.device)) % size
+        self.image[slots] = image
+        self.text[slots] = text
+        self.pushed += len(image)
+
+
+def similarities(queries: Tensor, keys: Tensor, queued: Tensor, filled: Tensor, scale: Tensor) -> Tensor:
+    """Logits (B, B + Q) of ``queries`` (B, D) with the batch's ``keys`` (B, D), then the ``queued`` (Q, D)."""
+    batch = scale * queries @ keys.T
+    former = (scale * queries @ queued.T).masked_fill(~filled, EMPTY)
+    return torch.cat([batch, former], dim=1)
