@@ -12,11 +12,13 @@ from pathlib import Path
 
 import torch
 
+from core import checkpoint
 from core.config import DataConfig, RuntimeConfig, ValidationConfig
-from core.encoder import load_checkpoint
+from core.encoder import Progress, load_checkpoint
 from core.errors import UserError
 from core.evaluators.report import Subject
 from core.model.network import Network
+from core.model.pretrained import known_problem
 from core.model.towers import build_towers, load_pretrained, resolve_architecture
 from core.rundir import RunDir
 from core.runtime import Runtime, set_up
@@ -46,12 +48,13 @@ class Model:
         return digest.hexdigest()[:16]
 
 
-def open_model(name: str, weights: str = "") -> Model:
+def open_model(name: str, weights: str = "", progress: Progress | None = None) -> Model:
     """The model that ``name`` stands for, in eval mode.
 
     ``name`` is a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's name),
     ``open_clip:NAME[,PRETRAINED]``, or a folder as open_clip saves one (``open_clip_config.json`` and weights).
-    ``weights`` is "student" or "teacher"; by default a run's teacher where it has one.
+    ``weights`` is "student" or "teacher"; by default a run's teacher where it has one. ``progress`` hears of a
+    download, in megabytes, and may raise to end it.
 
     Raises UserError when there is no such model, checkpoint or network.
     """
@@ -61,7 +64,11 @@ def open_model(name: str, weights: str = "") -> Model:
         if weights:
             raise UserError(f"{name} has one network, no student and teacher; leave out --weights {weights}.")
         architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition(",")
-        return _open_clip(str(path), str(path)) if saved else _open_clip(architecture.strip(), pretrained.strip())
+        return (
+            _open_clip(str(path), str(path), progress)
+            if saved
+            else _open_clip(architecture.strip(), pretrained.strip(), progress)
+        )
     folder, at, which = name.rpartition("@")
     if not path.is_dir() and at and Path(folder).expanduser().is_dir():
         return _from_run(Path(folder).expanduser(), which or "best", weights)
@@ -71,6 +78,25 @@ def open_model(name: str, weights: str = "") -> Model:
             f"such as {OPEN_CLIP}ViT-B-32,openai."
         )
     return _from_run(path, "best", weights)
+
+
+def model_key(name: str, weights: str = "") -> tuple[str, ...]:
+    """Changes when ``name`` begins to stand for other weights: a run's better checkpoint, a folder filled anew."""
+    folder, at, which = name.rpartition("@")
+    path = Path(name).expanduser()
+    if not path.is_dir() and at and Path(folder).expanduser().is_dir():
+        path = Path(folder).expanduser()
+    run = RunDir(path)
+    if run.checkpoints.is_dir():
+        return (
+            str(path.resolve()),
+            checkpoint.resolve(run, (which if path != Path(name).expanduser() else "") or "best"),
+            weights,
+        )
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        return (str(path.resolve()), *(f"{file.name} {file.stat().st_mtime_ns}" for file in files), weights)
+    return name, weights
 
 
 def _from_run(folder: Path, which: str, weights: str) -> Model:
@@ -83,7 +109,7 @@ def _from_run(folder: Path, which: str, weights: str) -> Model:
     return Model(loaded.networks[chosen], loaded.runtime, subject, loaded.config.data, batch)
 
 
-def _open_clip(architecture: str, pretrained: str) -> Model:
+def _open_clip(architecture: str, pretrained: str, progress: Progress | None) -> Model:
     """In fp32, so that published numbers are met whatever the machine prefers."""
     runtime = set_up(RuntimeConfig(precision="fp32"))
     with torch.random.fork_rng(devices=[]):
@@ -91,7 +117,8 @@ def _open_clip(architecture: str, pretrained: str) -> Model:
         towers = build_towers(resolve_architecture(architecture))
     notes: tuple[str, ...] = ()
     if pretrained:
-        load_pretrained(towers, architecture, pretrained)
+        load_pretrained(towers, architecture, pretrained, progress)
+        notes = tuple(filter(None, (known_problem(architecture, pretrained),)))
     else:
         notes = (
             f"{architecture} has random weights (seed {SEED}), since no pretrained weights were named; "

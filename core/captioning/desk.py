@@ -113,7 +113,7 @@ class Captioner:
             while len(self._models) >= self._kept:  # before another one needs the memory
                 self._models.popitem(last=False)
             free_memory()
-            self._models[key] = open_caption_model(name, weights)
+            self._models[key] = open_caption_model(name, weights, progress)
         self._models.move_to_end(key)
         return self._models[key]
 

@@ -145,12 +145,14 @@ class CaptionModel:
                 yield place, [_plain(caption, towers) for caption in captions]
 
 
-def open_caption_model(name: str, weights: str = "") -> CaptionModel:
+def open_caption_model(
+    name: str, weights: str = "", progress: Callable[[str, int, int], None] | None = None
+) -> CaptionModel:
     """The model that ``name`` stands for (see ``core.opening.open_model``), ready to caption.
 
     Raises UserError when there is none, or it cannot caption.
     """
-    return CaptionModel(name, open_model(_whole_path(name), weights))
+    return CaptionModel(name, open_model(_whole_path(name), weights, progress))
 
 
 def _whole_path(name: str) -> str:

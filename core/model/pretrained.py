@@ -1,6 +1,7 @@
 """Weights to start from: an open_clip tag, a local folder or file, or a former run.
 
 Flow: ``RunConfig.towers.pretrained`` -> ``find_weights`` -> ``read_weights`` -> ``core.model.towers.load_pretrained``.
+A tag's weights are looked for in ``weights_folder`` first: what a user puts there needs no network.
 Nothing is ever unpickled: ``.bin``, ``.pt`` and ``.pth`` files are read for their tensors alone.
 """
 
@@ -12,29 +13,53 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import platformdirs
 import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from open_clip.pretrained import get_pretrained_cfg
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from core import checkpoint
+from core.model.downloading import DownloadError, Progress, download
 from core.model.errors import ModelError
 from core.rundir import RunDir
 
 PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 RUN_PREFIX = "towers.clip."  # how a Network's state dict names what open_clip names
+_COCO_COCA = "was fine-tuned on COCO for captions: {}"
+# (architecture, tag) -> what such a model is bad at; figures are from open_clip's own published results.
+KNOWN_PROBLEMS = {
+    ("coca_ViT-B-32", "mscoco_finetuned_laion2b_s13b_b90k"): _COCO_COCA.format(
+        "it captions, but cannot search or classify (0.8 % zero-shot on ImageNet); for that choose laion2b_s13b_b90k."
+    ),
+}
+
+
+def known_problem(architecture: str, pretrained: str) -> str:
+    """What a user should know before choosing these weights; nothing for most."""
+    problem = KNOWN_PROBLEMS.get((architecture, _as_tag(pretrained)))
+    return f"{architecture}, {pretrained}, {problem}" if problem else ""
+
+
+def weights_folder(architecture: str, tag: str) -> Path:
+    """The folder that a user without a network may fill with a tag's weights."""
+    return platformdirs.user_data_path("sdgui", appauthor=False) / "weights" / f"{architecture}-{tag}"
+
+
+def _as_tag(pretrained: str) -> str:
+    return pretrained.lower().replace("-", "_")
 
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
-def find_weights(architecture: str, pretrained: str) -> Path:
-    """The weights file that ``pretrained`` stands for, downloaded by open_clip when it is a tag.
+def find_weights(architecture: str, pretrained: str, progress: Progress | None = None) -> Path:
+    """The weights file that ``pretrained`` stands for, downloaded when it is a tag.
 
     A folder may be a former run (its best checkpoint, the teacher where there is one), one of its checkpoints, or
     hold a weights file. Raises ModelError naming the tags there are, or the folder to fill when there is no network.
@@ -45,24 +70,22 @@ def find_weights(architecture: str, pretrained: str) -> Path:
     if path.is_dir():
         return _in_folder(path)
     tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
-    tag = pretrained.lower().replace("-", "_")
+    tag = _as_tag(pretrained)
     if tag not in tags:
         close = difflib.get_close_matches(tag, tags, n=3, cutoff=0.4) or tags
         known = f"its tags are {', '.join(close)}" if close else "it has no tags"
         raise ModelError(
             f"{pretrained!r} is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a path."
         )
-    return _download(architecture, tag)
-
-
-def _download(architecture: str, tag: str) -> Path:
+    filled = weights_folder(architecture, tag)
+    if filled.is_dir():
+        return _in_folder(filled)
     try:
-        return Path(download_pretrained(get_pretrained_cfg(architecture, tag)))
-    # open_clip answers a failed download with any of these: no route, a wrong checksum, a missing hub package.
-    except (OSError, RuntimeError) as error:
+        return download(get_pretrained_cfg(architecture, tag), progress)
+    except DownloadError as error:
         raise ModelError(
-            f"the weights {tag} of {architecture} could not be downloaded ({_first_line(error)}). "
-            "Without a network, put open_clip_model.safetensors into a folder and give it as towers.pretrained."
+            f"the weights {tag} of {architecture} could not be downloaded ({error}). Without a network, put "
+            f"open_clip_model.safetensors into the folder {filled}."
         ) from error
 
 

@@ -9,7 +9,7 @@ Legend: B batch, D embed, H W picture height and width, P patches, T tokens, Wi 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,9 +190,11 @@ def build_towers(model_cfg: dict[str, Any]) -> Towers:
     return Towers(clip, model_cfg)
 
 
-def load_pretrained(towers: Towers, architecture: str, pretrained: str) -> None:
+def load_pretrained(
+    towers: Towers, architecture: str, pretrained: str, progress: Callable[[str, int, int], None] | None = None
+) -> None:
     """Fill ``towers`` with the weights ``pretrained``: an open_clip tag of ``architecture``, a local folder or file,
-    or a former run.
+    or a former run. ``progress`` hears of a download, in megabytes.
 
     Raises ModelError naming the tags there are, the folder to fill without a network, or what does not fit.
     """
@@ -203,7 +205,7 @@ def load_pretrained(towers: Towers, architecture: str, pretrained: str) -> None:
         raise ModelError(
             f"the weights {pretrained} were trained with another activation than {architecture} has; choose {other}."
         )
-    path = find_weights(architecture, pretrained)
+    path = find_weights(architecture, pretrained, progress)
     fit_weights(towers.clip, read_weights(path), path)
     with torch.no_grad():
         for buffer, name in ((towers.pixel_mean, "mean"), (towers.pixel_std, "std")):

@@ -103,7 +103,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--csv {arguments.csv} is no name of a table; write --csv FILE.csv, or --csv at the end.")
     show = _Progress()
     show("loading the model", 0, 0)
-    model = open_caption_model(arguments.model, arguments.weights)
+    model = open_caption_model(arguments.model, arguments.weights, show)
     for note in model.notes:
         show.say(f"note: {note}")
     settings = model.settings(fields, arguments.n)

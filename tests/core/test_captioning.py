@@ -291,7 +291,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Remembers what is loaded."""
     loaded: list[str] = []
 
-    def opened(name: str, weights: str = "") -> CaptionModel:
+    def opened(name: str, weights: str, progress: Any) -> CaptionModel:
         loaded.append(Path(name).name)
         return open_caption_model(name, weights)
 

@@ -7,11 +7,13 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from core.model import pretrained
+from core.model.downloading import DownloadError
 from core.model.errors import ModelError
 from core.model.towers import Towers, build_towers, load_pretrained
 
@@ -143,15 +145,32 @@ def test_unknown_tags_are_answered_with_those_there_are() -> None:
         load_pretrained(build(1), "sd-tiny", "openai")
 
 
-@pytest.mark.parametrize("error", [OSError("no route to host"), RuntimeError("checksum does not match")])
-def test_without_a_network_the_folder_to_fill_is_named(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def download(tag: dict[str, Any]) -> str:
+def test_without_a_network_the_folder_to_fill_is_named_and_used(
+    monkeypatch: pytest.MonkeyPatch, user_folders: Path
+) -> None:
+    def fetch(tag: dict[str, Any], progress: object) -> Path:
         assert tag["url"] or tag["hf_hub"]
-        raise error
+        raise DownloadError("no route to host")
 
-    monkeypatch.setattr(pretrained, "download_pretrained", download)
-    with pytest.raises(ModelError, match=rf"({error}).*put open_clip_model\.safetensors into a folder"):
+    monkeypatch.setattr(pretrained, "download", fetch)
+    folder = pretrained.weights_folder("ViT-B-32", "laion2b_e16")
+    assert folder.is_relative_to(user_folders)
+    message = rf"no route to host.*put open_clip_model\.safetensors into the folder {folder}"
+    with pytest.raises(ModelError, match=message):
         load_pretrained(build(1), "ViT-B-32", "laion2b_e16")
+    folder.mkdir(parents=True)
+    source, towers = build(1), build(2)
+    save_file(source.clip.state_dict(), folder / "open_clip_model.safetensors")
+    load_pretrained(towers, "ViT-B-32", "laion2b_e16")
+    assert same(source, towers)
+
+
+@pytest.mark.parametrize("tag", ["mscoco_finetuned_laion2b_s13b_b90k", "mscoco-finetuned-laion2B-s13B-b90k"])
+def test_weights_known_to_be_bad_at_something_are_named(tag: str) -> None:
+    assert "cannot search or classify (0.8 % zero-shot" in pretrained.known_problem("coca_ViT-B-32", tag)
+    assert not pretrained.known_problem("coca_ViT-B-32", "laion2b_s13b_b90k")
+    for architecture, known in pretrained.KNOWN_PROBLEMS:
+        assert known in open_clip.list_pretrained_tags_by_model(architecture)
 
 
 def test_a_tag_of_another_activation_is_refused() -> None:
@@ -162,7 +181,7 @@ def test_a_tag_of_another_activation_is_refused() -> None:
 def test_a_tag_brings_its_colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "open_clip_model.safetensors"
     save_file(build(1).clip.state_dict(), path)
-    monkeypatch.setattr(pretrained, "download_pretrained", lambda tag: str(path))
+    monkeypatch.setattr(pretrained, "download", lambda tag, progress: path)
     towers = build(2)
     load_pretrained(towers, "ViT-B-16-SigLIP", "webli")
     assert towers.image_mean == (0.5, 0.5, 0.5)
