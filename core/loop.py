@@ -25,6 +25,7 @@ from core.data.dataset import PairDataset
 from core.encoder import Features
 from core.errors import UserError
 from core.events import CheckpointSaved, Evaluated, EventWriter, Log, Metrics, Outcome, RunStarted, Sample
+from core.objectives.belief import Belief
 from core.progress import Heartbeat
 from core.rundir import RunDir
 from core.runtime import is_out_of_memory, largest_fitting
@@ -57,6 +58,7 @@ class Loop:
         self._nonfinite = 0
         self.parts: Assembly = assemble(config, self._part, self._log)
         self.network, self.teacher = self.parts.network, self.parts.teacher
+        self.belief = self._build_belief()
         self.optimizer = build_optimizer(config.optim, self.network)
         self.total_steps = self.parts.loader.total_steps
         per_epoch = self.parts.loader.steps_per_epoch
@@ -119,6 +121,7 @@ class Loop:
             if self.teacher is not None:
                 report["diag/teacher_momentum"] = torch.tensor(self.teacher.momentum(self.step, self.total_steps))
                 self.teacher.update(self.network, self.step, self.total_steps)
+        report |= self._refresh_belief()
         self.optimizer.zero_grad(set_to_none=True)
         values = {name: float(value) for name, value in report.items()}
         return {"train/loss": float(total), **values, "train/lr": rate, "train/grad_norm": float(norm)}
@@ -131,6 +134,8 @@ class Loop:
         with self.parts.runtime.autocast(), in_chunks(self.network, micro), self._teacher_in_chunks(micro):
             target = self.teacher.targets(batch, objectives.look_as_teacher) if self.teacher is not None else None
             output = objectives.look(self.network, batch, self.network.forward_student(batch))
+        if self.belief is not None:
+            output = self.belief.weigh(batch.rows, output, target)
         losses: dict[str, Tensor] = {}
         report: dict[str, Tensor] = {}
         for objective in objectives:
@@ -140,6 +145,20 @@ class Loop:
             report[f"train/{objective.name}"] = loss.detach()
             report.update(facts)
         return losses, report
+
+    def _build_belief(self) -> Belief | None:
+        config = self.config.belief
+        if config.action == "none":
+            return None
+        taught = self.teacher is not None
+        belief = Belief(config, len(self.parts.train), self.network.towers.embed_dim, taught)
+        return belief.to(self.parts.runtime.device)
+
+    def _refresh_belief(self) -> dict[str, Tensor]:
+        every = max(1, round(self.config.belief.refresh * self.parts.loader.steps_per_epoch))
+        if self.belief is None or self.step % every:
+            return {}
+        return self.belief.refresh(float(self.network.logit_scale.detach()), self.step / self.total_steps)
 
     def _teacher_in_chunks(self, rows: int) -> AbstractContextManager[None]:
         return in_chunks(self.teacher.network, rows) if self.teacher is not None else nullcontext()
@@ -216,6 +235,8 @@ class Loop:
         """Save the whole state after this step."""
         self.heartbeat.update("saving", self.step, self.total_steps)
         buffers = {f"objectives.{key}": value for key, value in self.parts.objectives.state_dict().items()}
+        if self.belief is not None:
+            buffers |= {f"belief.{key}": value for key, value in self.belief.state_dict().items()}
         state = {**checkpoint.optimizer_tensors(self.optimizer), **buffers, **checkpoint.rng_tensors()}
         tensors = checkpoint.CheckpointState(
             student=self.network.state_dict(),
@@ -252,6 +273,9 @@ class Loop:
         prefix = "objectives."
         buffers = {k.removeprefix(prefix): v for k, v in tensors.state.items() if k.startswith(prefix)}
         self.parts.objectives.load_state_dict(buffers)
+        if self.belief is not None:
+            kept = {k.removeprefix("belief."): v for k, v in tensors.state.items() if k.startswith("belief.")}
+            self.belief.load_state_dict(kept)
         checkpoint.restore_rng(tensors.state)
         self.step, self.best, self._score = info.step, info.best_score, info.score
 

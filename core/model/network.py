@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from core.config import RunConfig
 from core.data.batch import Batch, View
 from core.model.errors import ModelError
-from core.model.fusion import CrossAttentionFusion
+from core.model.fusion import Fused, Fusion, build_fusion
 from core.model.heads import PrototypeHead
 from core.model.outputs import Output, ViewOutput
 from core.model.towers import ImageFeatures, TextFeatures, Towers, build_towers
@@ -33,7 +33,7 @@ class Network(nn.Module):
     def __init__(
         self,
         towers: Towers,
-        fusion: CrossAttentionFusion | None = None,
+        fusion: Fusion | None = None,
         head: PrototypeHead | None = None,
         distil_on: DistilOn = "fused",
     ) -> None:
@@ -44,7 +44,7 @@ class Network(nn.Module):
         self.distil_on: DistilOn = distil_on
         self.heads = nn.ModuleDict()  # of each objective that learns parts of its own, by its name
         self.classes: tuple[str, ...] = ()  # what a classifying objective tells apart
-        self.text_tokens = False  # whether the state of each word is kept
+        self.text_tokens = fusion is not None and fusion.needs_words  # whether the state of each word is kept
 
     @property
     def image_size(self) -> int:
@@ -84,10 +84,15 @@ class Network(nn.Module):
 
         Raises ModelError when the network has no fusion.
         """
-        if self.fusion is None:
-            raise ModelError("this network has no fusion; train one with fusion.kind set to cross-attention.")
         image = self.towers.encode_image(self.towers.normalise(images))
-        return self._fuse(image, self.towers.encode_text(tokens))
+        return self.join(image, self.towers.encode_text(tokens, all_tokens=self.text_tokens)).pooled
+
+    def join(self, image: ImageFeatures, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
+        """Pairs through the fusion, as ``Fusion.forward`` says. Raises ModelError when the network has none."""
+        if self.fusion is None or image.tokens is None:
+            raise ModelError("this network has no fusion; train one with fusion.kind set to another than none.")
+        fused: Fused = self.fusion(image.tokens, text, every_word, causal)
+        return fused
 
     def fused_views(self, output: Output) -> tuple[Tensor, ...]:
         """The fused representation (B, F) of each distilled view of ``output``, made here where it was not yet."""
@@ -95,7 +100,7 @@ class Network(nn.Module):
         assert text is not None
         images = output.image_features[1:] or output.image_features
         views = zip(images, output.distilled, strict=True)
-        return tuple(self._fuse(image, text) if view.fused is None else view.fused for image, view in views)
+        return tuple(self.join(image, text).pooled if view.fused is None else view.fused for image, view in views)
 
     def _forward(self, views: tuple[View, ...], tokens: Tensor) -> Output:
         text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
@@ -147,14 +152,8 @@ class Network(nn.Module):
             return nothing, [self.head(text.before_projection)] * views
         if self.distil_on == "image":
             return nothing, self.head(torch.cat([image.before_projection for image in images])).chunk(views)
-        fused = torch.cat([self._fuse(image, text) for image in images])  # (V B, F)
+        fused = torch.cat([self.join(image, text).pooled for image in images])  # (V B, F)
         return fused.chunk(views), self.head(fused).chunk(views)
-
-    def _fuse(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
-        if self.fusion is None or image.tokens is None:
-            raise ModelError("this network has no fusion; train one with fusion.kind set to cross-attention.")
-        fused: Tensor = self.fusion(text.before_projection, image.tokens)
-        return fused
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -191,7 +190,7 @@ def _with_logit_bias(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, 
     return {"init_logit_scale": math.log(10.0), "init_logit_bias": -10.0} | model_cfg
 
 
-def _build_fusion(config: RunConfig, towers: Towers) -> CrossAttentionFusion | None:
+def _build_fusion(config: RunConfig, towers: Towers) -> Fusion | None:
     if config.fusion.kind == "none":
         return None
     if towers.image_token_width is None:
@@ -199,5 +198,4 @@ def _build_fusion(config: RunConfig, towers: Towers) -> CrossAttentionFusion | N
             f"{config.towers.architecture} keeps no patches for a fusion (a ResNet pools them by attention); "
             "choose a ViT, or set fusion.kind to none."
         )
-    fusion = config.fusion
-    return CrossAttentionFusion(towers.text_width, towers.image_token_width, fusion.width, fusion.heads, fusion.layers)
+    return build_fusion(config.fusion, towers.text_width, towers.image_token_width)

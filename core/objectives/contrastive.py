@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from core.config import ContrastiveConfig
 from core.model.network import Network
 from core.model.outputs import Output
+from core.objectives.belief import weighted_mean
 from core.objectives.objective import Objective, Report, require
 from core.objectives.queue import FeatureQueue, similarities
 
@@ -27,7 +28,8 @@ class Contrastive(Objective):
         loss = (cross_entropy(z, i) + cross_entropy(z.T, i)) / 2
 
     With label smoothing e, a row's target is (1 - e) for its pair, plus e / B for each of the batch, its own too
-    (ALIGN, Jia et al. 2021). A logit bias cancels in both softmaxes. With a queue (MoCo, He et al. 2020; ALBEF,
+    (ALIGN, Jia et al. 2021). A logit bias cancels in both softmaxes. Where pairs are doubted (``core.objectives.belief``)
+    the means are weighted; a doubted pair is still a negative of the others. With a queue (MoCo, He et al. 2020; ALBEF,
     Li et al. 2021) the student's features are queries, and the keys are the teacher's: of this batch, then of former
     ones.
 
@@ -58,15 +60,17 @@ class Contrastive(Objective):
                 loss = self._with_queue(student, require(teacher, self.name), self.queue)
             else:
                 logits = scale.float() * image.float() @ text.float().T  # (B, B)
-                loss = (self._cross_entropy(logits) + self._cross_entropy(logits.T)) / 2
+                belief = student.belief
+                loss = (self._cross_entropy(logits, belief) + self._cross_entropy(logits.T, belief)) / 2
         return loss, {
             "diag/contrastive_over_ln_batch": loss.detach() / math.log(max(2, len(image))),
             "diag/logit_scale": scale.detach(),
         }
 
-    def _cross_entropy(self, logits: Tensor) -> Tensor:
+    def _cross_entropy(self, logits: Tensor, belief: Tensor | None) -> Tensor:
         pairs = torch.arange(len(logits), device=logits.device)
-        return F.cross_entropy(logits, pairs, label_smoothing=self.label_smoothing)
+        losses = F.cross_entropy(logits, pairs, label_smoothing=self.label_smoothing, reduction="none")
+        return weighted_mean(losses, belief)
 
     def _with_queue(self, student: Output, teacher: Output, queue: FeatureQueue) -> Tensor:
         filled, scale = queue.filled(), student.logit_scale.float()
@@ -75,7 +79,7 @@ class Contrastive(Objective):
         losses = []
         for logits in (to_text, to_image):  # (B, B + Q)
             chances = logits.log_softmax(dim=-1)
-            wanted = -chances.diagonal().mean()
+            wanted = weighted_mean(-chances.diagonal(), student.belief)
             keys = len(chances) + filled.sum()
             spread = -(chances[:, : len(chances)].sum() + chances[:, len(chances) :][:, filled].sum()) / keys
             smooth = self.label_smoothing
@@ -90,7 +94,7 @@ class Contrastive(Objective):
         logits = student.logit_scale.float() * student.clean.image.float() @ student.text.float().T
         logits = logits + student.logit_bias.float()
         signs = 2 * torch.eye(len(logits), device=logits.device) - 1
-        loss = -F.logsigmoid(signs * logits).sum() / len(logits)
+        loss = weighted_mean(-F.logsigmoid(signs * logits).sum(dim=1), student.belief)
         return loss, {
             "diag/logit_scale": student.logit_scale.detach(),
             "diag/logit_bias": student.logit_bias.detach(),
