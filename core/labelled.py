@@ -11,7 +11,7 @@ import hashlib
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -41,6 +41,11 @@ class Labelled:
     def data(self, layer: str) -> ProbeData:
         """Features of one layer with the labels."""
         return ProbeData(self.features[layer], self.labels)
+
+    def among(self, classes: tuple[str, ...]) -> Labelled:
+        """The same pictures with their labels matched with ``classes``; EvaluationError when none is among them."""
+        labels = [self.dataset.labels(row).get(self.label) for row in self.rows]
+        return replace(self, labels=index_labels(labels, classes))
 
     def path(self, row: int) -> str:
         """Of the picture with feature ``row``."""

@@ -22,9 +22,11 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from core.captioning.desk import Captioner
+from core.classify import Classify
 from core.describing import describe_source
 from core.errors import UserError
 from core.look import Look
+from core.searching import Searcher
 
 Request = dict[str, Any]
 
@@ -65,6 +67,8 @@ class Worker:
             "search": self._look.search,
             "describe_source": describe_source,
             **Captioner().verbs,
+            **Searcher().verbs,
+            **Classify().verbs,
         }
 
     def serve(self) -> None:

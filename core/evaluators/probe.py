@@ -33,6 +33,9 @@ class Probe:
     layer: str = ""  # which features: before the projection, embedding, fused
     model_digest: str = ""
     standardised: bool = False
+    text: str = ""  # what the pictures are joined with, for fused features
+    candidates: tuple[str, ...] = ()  # classes whose prompts they are joined with
+    templates: tuple[str, ...] = ()
 
     def logits(self, features: Tensor) -> Tensor:
         """(N, K) of ``features`` (N, D); EvaluationError when they are of another width or not finite."""
@@ -74,6 +77,9 @@ def save_probe(probe: Probe, path: Path) -> Path:
         "model_digest": probe.model_digest,
         "standardised": probe.standardised,
         "features": probe.weight.shape[1],
+        "text": probe.text,
+        "candidates": list(probe.candidates),
+        "templates": list(probe.templates),
     }
     tensors = {"weight": probe.weight.contiguous(), "bias": probe.bias.contiguous()}
     try:
@@ -108,6 +114,9 @@ def load_probe(path: Path) -> Probe:
             layer=str(facts["layer"]),
             model_digest=str(facts["model_digest"]),
             standardised=bool(facts["standardised"]),
+            text=str(facts.get("text", "")),
+            candidates=tuple(str(name) for name in facts.get("candidates", ())),
+            templates=tuple(str(template) for template in facts.get("templates", ())),
         )
     except OSError as error:
         reason = error.strerror or "it cannot be read"

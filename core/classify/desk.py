@@ -1,0 +1,374 @@
+"""What the worker can do about classification: the verbs ``classify_...`` of the Classify panel.
+
+Flow: panel -> worker -> **desk** -> ``opened``, evaluators, ``results``, ``trying``, ``applying`` -> plain data ->
+panel. Models, open data and results used last are remembered; a number that is no longer known is refused in words.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from core.classify.applying import apply_probe, summary, write_csv
+from core.classify.opened import SHOWN, Desked, Opened, Wanted, open_data
+from core.classify.results import Result, difference
+from core.classify.trying import Tried, best_by_names, best_by_probe, typed
+from core.encoder import PROJECTED
+from core.errors import UserError
+from core.evaluators.few_shot import DRAWS, SHOTS, few_shot, few_shot_outcome
+from core.evaluators.knn import NEIGHBOURS, knn
+from core.evaluators.linear_probe import classify_with, linear_probe
+from core.evaluators.logistic import ProbeData, ProbeSettings
+from core.evaluators.outcome import Task
+from core.evaluators.probe import Probe, load_probe, save_probe
+from core.evaluators.prompts import DEFAULT_TEMPLATES, load_templates
+from core.evaluators.zero_shot import zero_shot
+from core.fusing import Joining, joining
+from core.labelled import Labelled
+from core.opening import model_key, open_model
+from core.reporter import Reporter
+
+MODELS, OPENED, RESULTS = 3, 6, 48  # remembered
+_PER_MILLE = 1000
+
+T = TypeVar("T")
+_Splits = tuple[ProbeData, ProbeData, ProbeData | None]
+
+
+class Classify:
+    """Answers requests about classification; remembers what it opened and measured last."""
+
+    def __init__(self) -> None:
+        self._models: OrderedDict[tuple[str, ...], Desked] = OrderedDict()
+        self._tried: dict[int, Tried] = {}
+        self._opened: OrderedDict[str, Opened] = OrderedDict()
+        self._results: OrderedDict[str, Result] = OrderedDict()
+        self._probes: OrderedDict[str, tuple[Probe, str]] = OrderedDict()  # loaded ones, with their files
+        self._count = 0
+
+    @property
+    def verbs(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        """What the worker calls, by name."""
+        return {
+            "classify_model": self.model,
+            "classify_open": self.open,
+            "classify_zero_shot": self.zero_shot,
+            "classify_probe": self.probe,
+            "classify_knn": self.nearest,
+            "classify_few_shot": self.few_shot,
+            "classify_mistakes": self.mistakes,
+            "classify_cell": self.cell,
+            "classify_compare": self.compare,
+            "classify_try": self.try_pictures,
+            "classify_save_probe": self.save_probe,
+            "classify_load_probe": self.load_probe,
+            "classify_apply": self.apply,
+        }
+
+    def model(self, progress: Reporter, model: str, weights: str = "") -> dict[str, Any]:
+        """Load a model without data, to try pictures with; the answer is what `Desked.about` gives."""
+        return self._desked(model, weights, progress).about()
+
+    def open(
+        self,
+        progress: Reporter,
+        model: str,
+        data: str,
+        weights: str = "",
+        label: str = "",
+        train: str = "",
+        train_label: str = "",
+        val: str = "",
+        layer: str = "before the projection",
+    ) -> dict[str, Any]:
+        """Extract the features of ``data`` and of what a probe is trained on (see `core.classify.opened.open_data`).
+
+        The answer has ``opened`` (a number for the other verbs), ``model``, ``classes``, ``data``, ``train``, ``val``
+        and ``notes``. What was extracted is kept on disk, also when the work is cancelled.
+        """
+        desked = self._desked(model, weights, progress)
+        wanted = Wanted(data=data, label=label, train=train, train_label=train_label, val=val, layer=layer)
+        number = self._next("opened")
+        said: list[str] = []
+        opened = open_data(number, desked, wanted, progress, said.append)
+        _remember(self._opened, number, opened, OPENED)
+        return opened.answer()
+
+    def zero_shot(self, progress: Reporter, opened: str, templates: str = DEFAULT_TEMPLATES) -> dict[str, Any]:
+        """Classify by the prompts of the class names; the answer is `Result.plain`."""
+        here = self._find(self._opened, opened, "data")
+        chosen = load_templates(templates)
+        embedded = here.desked.embedder(chosen).embed(here.test.labels.classes, progress=_shares(progress))
+        scale = here.model.network.logit_scale.item()
+        found = zero_shot(here.test.features[PROJECTED], here.test.labels, embedded, scale, _shares(progress))
+        return self._keep(
+            here, Result("", opened, "zero-shot", f"zero-shot, {_who(here)}", here.test, found, PROJECTED)
+        )
+
+    def probe(
+        self,
+        progress: Reporter,
+        opened: str,
+        kind: str = "image",
+        text: str = "predicted",
+        templates: str = DEFAULT_TEMPLATES,
+        standardise: bool = False,
+    ) -> dict[str, Any]:
+        """Fit a linear probe on the image alone, or (``kind`` "fused") on the image joined with ``text``.
+
+        The answer is `Result.plain`, with ``curve`` (C and its validation accuracy) and ``C``.
+        """
+        here = self._find(self._opened, opened, "data")
+        (train, test, val), layer, how = self._data(here, kind, text, templates, progress)
+        settings = ProbeSettings(standardise=standardise, layer=layer, model_digest=here.model.digest)
+        fitted = linear_probe(train, test, val, settings, _shares(progress))
+        probe = fitted.probe
+        if how is not None:
+            probe = replace(probe, text=how.text, candidates=how.classes, templates=how.templates)
+        what = "image-only probe" if how is None else f"fused probe ({how.text})"
+        return self._keep(
+            here,
+            Result(
+                "",
+                opened,
+                "linear-probe" if how is None else "fused-probe",
+                f"{what}, {_who(here)}",
+                here.test,
+                fitted.test,
+                layer,
+                probe,
+                how,
+                fitted.curve,
+                fitted.notes,
+            ),
+        )
+
+    def nearest(self, progress: Reporter, opened: str, k: int = NEIGHBOURS) -> dict[str, Any]:
+        """Classify by the ``k`` nearest training pictures; the answer is `Result.plain`."""
+        here = self._find(self._opened, opened, "data")
+        train, test, _ = here.image()
+        found = knn(train.features, train.labels, test.features, test.labels, k, progress=_shares(progress))
+        return self._keep(here, Result("", opened, "knn", f"{k} nearest, {_who(here)}", here.test, found, here.layer))
+
+    def few_shot(
+        self,
+        progress: Reporter,
+        opened: str,
+        kind: str = "image",
+        text: str = "predicted",
+        templates: str = DEFAULT_TEMPLATES,
+        shots: Sequence[int] = SHOTS,
+        draws: int = DRAWS,
+    ) -> dict[str, Any]:
+        """Probes on a few pictures a class; each point of ``curve`` is also a partial answer as soon as it is there.
+
+        A point is ``shots, accuracy, low, high`` (None for one draw), ``draws`` (accuracies) and ``C``.
+        """
+        here = self._find(self._opened, opened, "data")
+        (train, test, val), layer, how = self._data(here, kind, text, templates, progress)
+        settings = ProbeSettings(layer=layer, model_digest=here.model.digest)
+        curve: list[dict[str, Any]] = []
+        notes: list[str] = []
+        for number in sorted(set(shots)):
+            points = few_shot(train, test, val, [number], draws, settings, _shares(progress))
+            outcome = few_shot_outcome(points, len(test.labels.rows))
+            curve += outcome.details["few_shot"]
+            notes += outcome.notes
+            progress.partial({"curve": list(curve)})
+        if not curve:
+            raise UserError("name at least one number of pictures a class.")
+        what = "image-only" if how is None else f"fused ({how.text})"
+        return {"opened": opened, "kind": kind, "title": f"{what}, {_who(here)}", "curve": curve, "notes": notes}
+
+    def mistakes(self, progress: Reporter, result: str, offset: int = 0, limit: int = 60) -> dict[str, Any]:
+        """More of the most confident mistakes: ``total`` and ``pictures`` (image, true, predicted, probability)."""
+        return self._find(self._results, result, "result").mistakes(max(0, offset), limit)
+
+    def cell(
+        self, progress: Reporter, result: str, true: int, predicted: int, offset: int = 0, limit: int = 200
+    ) -> dict[str, Any]:
+        """Pictures in one cell of the confusion matrix: ``true, predicted, total, pictures`` (image, probability)."""
+        return self._find(self._results, result, "result").cell(true, predicted, max(0, offset), limit)
+
+    def compare(self, progress: Reporter, a: str, b: str, shown: int = 60) -> dict[str, Any]:
+        """Result ``a`` minus result ``b`` by the paired bootstrap; see `core.classify.results.difference`."""
+        return difference(self._find(self._results, a, "result"), self._find(self._results, b, "result"), shown)
+
+    def try_pictures(
+        self,
+        progress: Reporter,
+        pictures: Sequence[str],
+        model: str,
+        weights: str = "",
+        probe: str = "",
+        classes: Sequence[str] = (),
+        templates: str = DEFAULT_TEMPLATES,
+        top: int = 5,
+    ) -> dict[str, Any]:
+        """The likeliest classes of each picture: by ``probe`` (a result's or a loaded probe's number, or none) and
+        among the typed ``classes`` (zero-shot).
+
+        Each of ``pictures`` has ``image, probe, zero_shot`` (lists of class and probability, None where not asked for)
+        and ``error`` (why it cannot be read, else empty).
+        """
+        desked = self._desked(model, weights, progress)
+        tried = self._tried.setdefault(id(desked), Tried(desked.model))
+        found = tried.gather(pictures, progress)
+        names = typed(classes)
+        by_names, by_probe = {}, {}
+        refused: dict[str, str] = {}
+        if names:
+            embedded = desked.embedder(load_templates(templates)).embed(names, keep=False)
+            scale = desked.model.network.logit_scale.item()
+            values, refused = tried.features(found, PROJECTED, None, progress)
+            by_names = {path: best_by_names(one, names, embedded, scale, top) for path, one in values.items()}
+        if probe:
+            chosen = self._probe(probe)
+            layer, how = self._use(chosen, desked)
+            values, refused = tried.features(found, layer, how, progress)
+            by_probe = {path: best_by_probe(chosen, one, top) for path, one in values.items()}
+        return {
+            "pictures": [
+                {
+                    "image": item.path,
+                    "probe": by_probe.get(item.path),
+                    "zero_shot": by_names.get(item.path),
+                    "error": refused.get(item.path, ""),
+                }
+                for item in found
+            ]
+        }
+
+    def save_probe(self, progress: Reporter, result: str, path: str) -> dict[str, Any]:
+        """Write a result's probe as safetensors, and what it is as JSON beside it; gives both paths."""
+        file = save_probe(self._probe(result), Path(path).expanduser())
+        return {"path": str(file), "json": str(file.with_suffix(".json"))}
+
+    def load_probe(self, progress: Reporter, path: str, opened: str = "") -> dict[str, Any]:
+        """A probe that was saved: ``probe`` (its number), ``classes, C, layer, text, model_digest, path``.
+
+        With ``opened`` data it is measured on them too: ``result`` is then `Result.plain`, else None.
+        """
+        probe = load_probe(Path(path).expanduser())
+        number = self._next("probe")
+        result = None
+        if opened:
+            result = self._measure(probe, self._find(self._opened, opened, "data"), Path(path).stem, progress)
+        _remember(self._probes, number, (probe, path), RESULTS)
+        return {
+            "probe": number,
+            "classes": list(probe.classes),
+            "C": probe.C,
+            "layer": probe.layer,
+            "text": probe.text,
+            "model_digest": probe.model_digest,
+            "path": path,
+            "result": result,
+        }
+
+    def apply(
+        self, progress: Reporter, probe: str, pictures: Sequence[str], out: str, model: str, weights: str = ""
+    ) -> dict[str, Any]:
+        """Classify every picture in files and folders and write the CSV ``out`` (`core.classify.applying.write_csv`).
+
+        The answer has ``path, pictures, classes`` (how many of each), ``unreadable`` and ``unreadable_count``.
+        """
+        desked = self._desked(model, weights, progress)
+        chosen = self._probe(probe)
+        layer, how = self._use(chosen, desked)
+        applied = apply_probe(chosen, desked.model, layer, how, pictures, progress)
+        file = Path(out).expanduser()
+        write_csv(applied, chosen, file)
+        return summary(applied, chosen, file, SHOWN)
+
+    def _desked(self, name: str, weights: str, progress: Reporter) -> Desked:
+        key = model_key(name, weights)
+        if key not in self._models:
+            progress("loading the model", 0, 0)
+            _remember(self._models, key, Desked(open_model(name, weights)), MODELS)
+            alive = {id(desked) for desked in self._models.values()}
+            self._tried = {number: tried for number, tried in self._tried.items() if number in alive}
+        self._models.move_to_end(key)
+        return self._models[key]
+
+    def _data(
+        self, here: Opened, kind: str, text: str, templates: str, progress: Reporter
+    ) -> tuple[_Splits, str, Joining | None]:
+        """What a probe is fitted on, the name of its features, and how pictures are joined with text."""
+        if kind == "image":
+            return here.image(), here.layer, None
+        if kind != "fused":
+            raise UserError(f"there is no probe {kind!r}; there are image and fused.")
+        here.trainable()
+        how = here.joining(text, templates)
+        return here.fused(how, progress), how.layer, how
+
+    def _use(self, probe: Probe, desked: Desked) -> tuple[str, Joining | None]:
+        """The layer and the joining that ``probe`` needs; UserError when it is of another model."""
+        layer = probe.layer or PROJECTED
+        probe.check_model(desked.model.digest, layer)
+        if not probe.text:
+            return layer, None
+        embed = desked.embedder(probe.templates).embed
+        return layer, joining(desked.model, probe.text, probe.candidates, probe.templates, embed)
+
+    def _measure(self, probe: Probe, here: Opened, name: str, progress: Reporter) -> dict[str, Any]:
+        layer, how = self._use(probe, here.desked)
+        test: Labelled = here.test.among(probe.classes)
+        if how is not None:
+            _, data, _ = here.fused(how, progress)
+            features = data.features
+        elif layer in here.test.features:
+            features = here.test.features[layer]
+        else:
+            raise UserError(f"the probe takes the features {layer!r}; open the data with that layer.")
+        found = classify_with(probe, ProbeData(features, test.labels))
+        kind: Task = "linear-probe" if how is None else "fused-probe"
+        return self._keep(
+            here,
+            Result("", here.number, kind, f"{name}, {_who(here)}", test, found, layer, probe, how),
+        )
+
+    def _probe(self, number: str) -> Probe:
+        """Of a result or of a loaded file, by number."""
+        if number in self._probes:
+            return self._probes[number][0]
+        result = self._find(self._results, number, "probe")
+        if result.probe is None:
+            raise UserError(f"{result.title} has no probe to save or to apply; fit a linear probe first.")
+        return result.probe
+
+    def _keep(self, here: Opened, result: Result) -> dict[str, Any]:
+        kept = replace(result, number=self._next("result"))
+        _remember(self._results, kept.number, kept, RESULTS)
+        return kept.plain()
+
+    def _next(self, what: str) -> str:
+        self._count += 1
+        return f"{what} {self._count}"
+
+    def _find(self, known: OrderedDict[str, T], number: str, what: str) -> T:
+        if number not in known:
+            again = "open the data again" if what == "data" else "measure again"
+            raise UserError(f"the {what} {number!r} is no longer in memory; {again}.")
+        known.move_to_end(number)
+        return known[number]
+
+
+def _who(here: Opened) -> str:
+    return here.model.subject.title
+
+
+def _shares(progress: Reporter) -> Callable[[float, str], None]:
+    """An evaluator's progress in the reporter's terms."""
+    return lambda share, doing: progress(doing, round(share * _PER_MILLE), _PER_MILLE)
+
+
+def _remember(known: OrderedDict[Any, T], key: Any, value: T, most: int) -> None:
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > most:
+        known.popitem(last=False)
