@@ -1,0 +1,145 @@
+"""``manifest.json``: what an index holds, by which model, and the checksums by which damage is seen.
+
+Flow: the writer appends to the data files, then writes the manifest whole and renames it; a reader knows of nothing
+that the manifest does not name, so that it may read while the index grows. A second copy, ``manifest.copy.json``,
+serves when the first is damaged. No time of day is in it: the same pictures give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.index.errors import IndexFolderError
+from core.rundir import write_whole
+
+VERSION = 1
+NAME, COPY = "manifest.json", "manifest.copy.json"
+BLOCK = 1024  # pictures of a segment, the last one of a build may have fewer
+KINDS = ("pictures", "facts", "records", "texts")  # the data files, and the order of a segment's checksums
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which model made the vectors, and how it was shown the pictures."""
+
+    model: str  # as `core.opening.open_model` takes it
+    weights: str  # "student", "teacher" or ""
+    digest: str  # of the weights and the precision
+    preprocessing: Mapping[str, Any]
+    dim: int
+    normalisation: str = "unit length"
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"{self.model} ({self.weights})" if self.weights else self.model
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of pictures that were committed together."""
+
+    rows: int
+    texts: int  # captions
+    record_bytes: int
+    checksums: tuple[int, int, int, int]  # CRC-32, in the order of KINDS
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that a reader needs to know before it opens a data file."""
+
+    identity: Identity
+    source: str
+    generation: int = 1  # of the data files; a rewrite begins a new one
+    complete: bool = False  # whether the last update came to its end
+    segments: tuple[Segment, ...] = ()
+    removed: tuple[tuple[int, int], ...] = ()  # runs of rows that are no more: first row, count
+    nearest: Mapping[str, Any] = field(default_factory=dict)  # how the index is searched, and files made for it
+    version: int = VERSION
+
+    @property
+    def rows(self) -> int:
+        """Rows of the data files, the removed ones too."""
+        return sum(segment.rows for segment in self.segments)
+
+    @property
+    def texts(self) -> int:
+        """Captions of all rows."""
+        return sum(segment.texts for segment in self.segments)
+
+    def file(self, folder: Path, kind: str) -> Path:
+        """One of the data files."""
+        return folder / f"{kind}-{self.generation:04d}.bin"
+
+    def removed_rows(self) -> npt.NDArray[np.bool_]:
+        """(rows,) whether each row is no more."""
+        gone = np.zeros(self.rows, dtype=np.bool_)
+        for first, count in self.removed:
+            gone[first : first + count] = True
+        return gone
+
+    def with_removed(self, gone: npt.NDArray[np.bool_]) -> Manifest:
+        """The same with the rows where ``gone`` (rows,) is true removed."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], gone.astype(np.int8), [0]])))
+        runs = edges.reshape(-1, 2)
+        return replace(self, removed=tuple((int(first), int(end - first)) for first, end in runs))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest and its copy, each whole."""
+    content = asdict(manifest)
+    text = json.dumps({"checksum": _checksum(content), **content}, indent=1, ensure_ascii=True)
+    write_whole(folder / NAME, text.encode())
+    write_whole(folder / COPY, text.encode())
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest, or its copy when it is damaged; None where there is no index.
+
+    Raises IndexFolderError when both are damaged, or a later version of the program wrote them.
+    """
+    there = [path for path in (folder / NAME, folder / COPY) if path.exists()]
+    for path in there:
+        try:
+            return _parse(path.read_bytes())
+        except IndexFolderError as error:
+            raise IndexFolderError(f"{path} {error}") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    if there:
+        raise IndexFolderError(
+            f"{folder / NAME} is damaged, and so is its copy; remove the folder {folder} and index again."
+        )
+    return None
+
+
+def _parse(content: bytes) -> Manifest:
+    raw = json.loads(content)
+    if raw.get("version", 0) > VERSION:
+        raise IndexFolderError("was written by a later version of this program; update it, or index again.")
+    if raw.pop("checksum") != _checksum(raw):
+        raise ValueError("the checksum differs")
+    segments = tuple(
+        Segment(one["rows"], one["texts"], one["record_bytes"], four(one["checksums"])) for one in raw.pop("segments")
+    )
+    removed = tuple((first, count) for first, count in raw.pop("removed"))
+    return Manifest(identity=Identity(**raw.pop("identity")), segments=segments, removed=removed, **raw)
+
+
+def four(numbers: Iterable[int]) -> tuple[int, int, int, int]:
+    """Checksums in the order of KINDS. ValueError when they are not four."""
+    pictures, facts, records, texts = numbers
+    return pictures, facts, records, texts
+
+
+def _checksum(content: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())

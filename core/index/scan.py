@@ -1,0 +1,194 @@
+"""What makes a large index fast to search: files beside the vectors, made from them, and never needed to rebuild them.
+
+Flow: build -> ``bring_up_to_date`` -> files -> ``core.index.nearest``. The vectors are cut into parts by number alone:
+
+- up to `SMALL` values nothing is made: the vectors are compared as they are;
+- from there to two million rows, **scan** parts of 65,536 rows: every vector as 8-bit codes (faiss's scalar quantiser,
+  a range for each dimension), all of which are scanned, and the best compared again by the vectors themselves;
+- above, **ivf** parts of 2^20 rows: the same codes in lists around centroids, of which a query visits the nearest.
+
+Rows after the last whole part are searched in memory. Files are mapped by faiss, not loaded.
+
+Legend: N rows, D embed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from core.index.manifest import Manifest
+from core.index.storage import IndexReader, Vectors
+
+Progress = Callable[[str, int, int], None]
+
+SMALL = 64 << 20  # values that are simply kept in memory as float32: 256 MiB
+AT_ONCE = 65_536  # vectors turned into float32 at a time
+SAMPLE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Where one way of searching ends and the next begins; other than these only in tests."""
+
+    small: int = SMALL  # values
+    scan: int = 65_536  # rows of a scan part
+    ivf_from: int = 2_000_000  # rows
+    ivf: int = 1 << 20  # rows of an ivf part
+    lists: int = 4096  # centroids
+    per_list: int = 64  # vectors that each centroid is trained on
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are searched in one way: "scan", "ivf" or "memory"."""
+
+    kind: str
+    start: int
+    stop: int
+
+    def name(self, generation: int, bank: str) -> str:
+        """Of the file; "" for what needs none."""
+        return "" if self.kind == "memory" else f"{self.kind}-{generation:04d}-{bank}-{self.start:010d}.faiss"
+
+
+def layout(rows: int, dim: int, sizes: Sizes = Sizes()) -> list[Part]:
+    """The parts of ``rows`` vectors; empty when there are so few that they are kept in memory as they are."""
+    if rows * dim <= sizes.small:
+        return []
+    parts, start = [], 0
+    if rows >= sizes.ivf_from:
+        parts = [Part("ivf", i * sizes.ivf, (i + 1) * sizes.ivf) for i in range(rows // sizes.ivf)]
+        start = len(parts) * sizes.ivf
+    while start + sizes.scan <= rows:
+        parts.append(Part("scan", start, start + sizes.scan))
+        start += sizes.scan
+    return [*parts, Part("memory", start, rows)] if start < rows else parts
+
+
+def describe(manifest: Manifest) -> str:
+    """How the pictures of an index are searched, for people."""
+    return str(manifest.nearest.get("pictures", "exact, in memory"))
+
+
+def bring_up_to_date(
+    folder: Path,
+    manifest: Manifest,
+    progress: Progress,
+    sizes: Sizes = Sizes(),
+    trust: bool = False,
+) -> dict[str, Any]:
+    """Make the files that are missing or damaged; returns what the manifest says under ``nearest``.
+
+    With ``trust`` those that are there are not read to see whether they are whole.
+    """
+    before: Mapping[str, Any] = manifest.nearest.get("files", {})
+    said: dict[str, Any] = {}
+    files: dict[str, Any] = {}
+    reader = IndexReader(folder) if manifest.rows else None
+    for bank, rows in (("pictures", manifest.rows), ("texts", manifest.texts)):
+        parts = layout(rows, manifest.identity.dim, sizes)
+        said[bank] = _said(parts, sizes)
+        assert reader is not None or not parts
+        trained: Any = None
+        for done, part in enumerate(parts):
+            name = part.name(manifest.generation, bank)
+            if not name:
+                continue
+            if name not in before or not (trust or list(before[name]) == _fingerprint(folder / name)):
+                progress(f"preparing the search of {bank}", done, len(parts))
+                vectors: Vectors = getattr(reader, bank)
+                if part.kind == "ivf" and trained is None:
+                    trained = _trained(folder, vectors, parts, before, manifest.generation, bank, sizes)
+                _make(folder / name, part, vectors, trained)
+                files[name] = _fingerprint(folder / name)
+            else:
+                files[name] = list(before[name])
+    return {**said, "files": files}
+
+
+def _said(parts: list[Part], sizes: Sizes) -> str:
+    kinds = [part.kind for part in parts]
+    if not parts:
+        return "exact, in memory"
+    codes = "8-bit codes, the best compared again by the fp16 vectors"
+    if "ivf" in kinds:
+        return f"{kinds.count('ivf')} inverted files of {sizes.lists} lists each with {codes}"
+    return f"exact scan of {codes}"
+
+
+def _fingerprint(path: Path) -> list[int]:
+    """Size and CRC-32 of a file; zeros where there is none."""
+    if not path.is_file():
+        return [0, 0]
+    checksum, size = 0, 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            checksum, size = zlib.crc32(block, checksum), size + len(block)
+    return [size, checksum]
+
+
+def _make(path: Path, part: Part, vectors: Vectors, trained: Any) -> None:
+    """Write the file of ``part`` whole."""
+    dim = vectors.shape[1]
+    if part.kind == "scan":
+        index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+        index.train(single(vectors[part.start : part.stop]))
+    else:
+        index = faiss.clone_index(trained)
+    for start in range(part.start, part.stop, AT_ONCE):
+        index.add(single(vectors[start : min(start + AT_ONCE, part.stop)]))
+    temporary = path.with_suffix(".tmp")
+    faiss.write_index(index, str(temporary))
+    temporary.replace(path)
+
+
+def _trained(
+    folder: Path,
+    vectors: Vectors,
+    parts: list[Part],
+    before: Mapping[str, Any],
+    generation: int,
+    bank: str,
+    sizes: Sizes,
+) -> Any:
+    """An empty inverted file with centroids: those of a part that is there, so that all parts share them, or new."""
+    for part in parts:
+        name = part.name(generation, bank)
+        if part.kind == "ivf" and name in before and list(before[name]) == _fingerprint(folder / name):
+            index = faiss.read_index(str(folder / name), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+            empty = faiss.clone_index(index.quantizer)
+            return _ivf(empty, index.sq, vectors.shape[1], sizes)
+    count = min(len(vectors), sizes.lists * sizes.per_list)
+    rows = np.sort(np.random.default_rng(SAMPLE_SEED).choice(len(vectors), count, replace=False))
+    sample = single(vectors[rows])
+    index = _ivf(faiss.IndexFlatIP(vectors.shape[1]), None, vectors.shape[1], sizes)
+    index.cp.niter = 10
+    index.cp.spherical = True
+    index.cp.min_points_per_centroid = 1
+    index.train(sample)
+    return index
+
+
+def _ivf(quantizer: Any, scalars: Any, dim: int, sizes: Sizes) -> Any:
+    index = faiss.IndexIVFScalarQuantizer(
+        quantizer, dim, sizes.lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT, False
+    )
+    quantizer.this.disown()
+    index.own_fields = True
+    if scalars is not None:
+        index.sq = scalars
+        index.is_trained = True
+    return index
+
+
+def single(vectors: Vectors) -> npt.NDArray[np.float32]:
+    """As contiguous float32, which faiss takes."""
+    return np.ascontiguousarray(vectors, dtype=np.float32)
