@@ -6,15 +6,29 @@ student and teacher scroll, zoom and select together.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from PySide6.QtCore import QEvent, QItemSelection, QItemSelectionModel, QModelIndex, QObject, QPoint, Qt, QTimer, Signal
+from PySide6.QtCore import (
+    QEvent,
+    QItemSelection,
+    QItemSelectionModel,
+    QItemSelectionRange,
+    QModelIndex,
+    QObject,
+    QPoint,
+    Qt,
+    QTimer,
+    Signal,
+)
 from PySide6.QtGui import QKeyEvent, QKeySequence, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLabel, QListView, QSlider, QVBoxLayout, QWidget
 
+from sdgui.widgets.formats import count
 from sdgui.widgets.gallery_delegate import GalleryDelegate
-from sdgui.widgets.gallery_menu import copy_paths, gallery_menu
-from sdgui.widgets.gallery_model import GalleryItem, GalleryModel
+from sdgui.widgets.gallery_menu import copy_captions, copy_paths, gallery_menu
+from sdgui.widgets.gallery_model import GalleryItem, GalleryModel, runs_of
 from sdgui.widgets.picture_preview import PicturePreview
 from sdgui.widgets.theme import SPACE, set_role, theme
 from sdgui.widgets.thumbnails import Thumbnails
@@ -27,14 +41,17 @@ _SMALLEST, _LARGEST = 64, 512
 class Gallery(QWidget):
     """Thumbnails; loads what is visible first, off the window's thread.
 
-    Keys: Space previews, Ctrl+C copies the paths, Ctrl+plus, Ctrl+minus and Ctrl+wheel zoom, Enter activates.
+    Keys: Space previews, Enter activates, Ctrl+A selects all, Ctrl+C copies files and paths, Ctrl+Shift+C captions,
+    Ctrl+plus, Ctrl+minus and Ctrl+wheel zoom, the menu key or Shift+F10 opens the menu, Delete asks to remove.
     """
 
     current_changed = Signal(int)  # index, -1 for none
-    selection_changed = Signal(list)  # indices, ascending
+    selection_changed = Signal(object)  # list of indices, ascending
     activated = Signal(int)  # Enter or double click
     scrolled = Signal(float)  # share of the way down, 0 to 1, by the user's hand
     thumbnail_size_changed = Signal(int)
+    menu_opening = Signal(object, list)  # QMenu and the selected indices: a panel adds what it can do with them
+    remove_asked = Signal(list)  # indices; Delete was pressed
 
     def __init__(self, cache_dir: Path | None = None, empty_text: str = "", parent: QWidget | None = None) -> None:
         """``cache_dir``: where thumbnails are kept on disk; None keeps them in memory only."""
@@ -98,12 +115,14 @@ class Gallery(QWidget):
         selection.currentChanged.connect(self._current_changed)
         selection.selectionChanged.connect(self._selection_changed)
         self.view.doubleClicked.connect(lambda index: self.activated.emit(index.row()))
-        self.view.customContextMenuRequested.connect(self._menu)
+        self.view.customContextMenuRequested.connect(self.open_menu)
         self.view.verticalScrollBar().valueChanged.connect(self._scrolled)
         self.view.installEventFilter(self)
         self.view.viewport().installEventFilter(self)
         self._slider.valueChanged.connect(self._slid)
-        theme().changed.connect(self.view.viewport().update)
+        theme().changed.connect(self._restyle)
+        self.model.rowsInserted.connect(self._tell)
+        self.model.rowsRemoved.connect(self._tell)
 
     # --- items
 
@@ -115,6 +134,18 @@ class Gallery(QWidget):
         self._tell()
         self.current_changed.emit(-1)
         self.selection_changed.emit([])
+
+    def append(self, items: Sequence[GalleryItem]) -> None:
+        """Add at the end; selection and place stay."""
+        self.model.append(items)
+
+    def replace(self, index: int, item: GalleryItem) -> None:
+        """Another item in this place."""
+        self.model.replace(index, item)
+
+    def remove(self, indices: Iterable[int]) -> None:
+        """Take these out; the rest stays selected as it was."""
+        self.model.remove(indices)
 
     def items(self) -> list[GalleryItem]:
         """All items, in order."""
@@ -140,18 +171,29 @@ class Gallery(QWidget):
 
     def selected(self) -> list[int]:
         """Indices of the selected items, ascending."""
-        return sorted(index.row() for index in self.view.selectedIndexes())
+        return sorted(row for one in self._ranges() for row in range(one.top(), one.bottom() + 1))
+
+    def _ranges(self) -> list[QItemSelectionRange]:
+        """The selection as ranges of rows: an index for each of 100,000 would take a second."""
+        selection: Any = self.view.selectionModel().selection()  # a list to PySide6, unknown to its stub
+        return list(selection)
 
     def set_selected(self, indices: list[int]) -> None:
         """Select these items, without signals; indices that there are none of are left out."""
         selection = QItemSelection()
-        for i in indices:
-            if 0 <= i < self.model.rowCount():
-                selection.select(self.model.index(i), self.model.index(i))
+        for first, last in runs_of(i for i in indices if 0 <= i < self.model.rowCount()):
+            selection.select(self.model.index(first), self.model.index(last))
         self._quiet = True
         self.view.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
         self._quiet = False
         self._tell()
+
+    def select_all(self) -> None:
+        """Select everything, in one range: the view's own way asks for each item."""
+        everything = QItemSelection()
+        if last := self.model.rowCount():
+            everything.select(self.model.index(0), self.model.index(last - 1))
+        self.view.selectionModel().select(everything, QItemSelectionModel.SelectionFlag.ClearAndSelect)
 
     def selected_items(self) -> list[GalleryItem]:
         """The selected items, in order."""
@@ -225,6 +267,7 @@ class Gallery(QWidget):
 
     def _slid(self, size: int) -> None:
         self._delegate.side = size
+        self.thumbnails.set_side(size * self.devicePixelRatioF())
         self.view.setGridSize(self._delegate.cell())
         current = self.view.currentIndex()
         if current.isValid():
@@ -233,9 +276,10 @@ class Gallery(QWidget):
             self.thumbnail_size_changed.emit(size)
 
     def _tell(self) -> None:
-        count, chosen = self.model.rowCount(), len(self.view.selectedIndexes())
-        self._count.setText(f"{count} pictures" + (f", {chosen} selected" if chosen > 1 else "") if count else "")
-        self._empty.setVisible(count == 0)
+        there, chosen = self.model.rowCount(), sum(one.height() for one in self._ranges())
+        pictures = "1 picture" if there == 1 else f"{count(there)} pictures"
+        self._count.setText(pictures + (f", {count(chosen)} selected" if chosen > 1 else "") if there else "")
+        self._empty.setVisible(there == 0)
 
     def visible_rows(self) -> range:
         """Rows in view, with a row of cells of margin on both sides."""
@@ -250,14 +294,21 @@ class Gallery(QWidget):
     def _drop_stale(self) -> None:
         self.thumbnails.keep_only(self.model.item(row).path for row in self.visible_rows())
 
-    def _menu(self, point: QPoint) -> None:
+    def open_menu(self, point: QPoint) -> None:
+        """The menu of the selected pictures, at ``point`` of the view."""
         index = self.view.indexAt(point)
         if index.isValid():
-            if index.row() not in self.selected():
+            if not self.view.selectionModel().isSelected(index):
                 self.view.setCurrentIndex(index)
             menu = gallery_menu(self, self.selected_items(), lambda: self.preview(index.row()))
+            self.menu_opening.emit(menu, self.selected())
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             menu.popup(self.view.viewport().mapToGlobal(point))
+
+    def _restyle(self) -> None:
+        self._delegate.restyle()
+        self.view.setGridSize(self._delegate.cell())
+        self.view.viewport().update()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Space, Enter, copying and zooming, before the list takes them for its own."""
@@ -269,10 +320,19 @@ class Gallery(QWidget):
         return super().eventFilter(watched, event)
 
     def _key(self, event: QKeyEvent) -> bool:
-        if event.key() == Qt.Key.Key_Space:
+        control, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+        if event.key() == Qt.Key.Key_Space and not event.modifiers() & control:  # with Ctrl it selects
             self.preview(self.current())
+        elif event.key() == Qt.Key.Key_Menu or (event.key() == Qt.Key.Key_F10 and event.modifiers() & shift):
+            self.open_menu(self.view.visualRect(self.view.currentIndex()).center())
+        elif event.key() == Qt.Key.Key_Delete and self.selected():
+            self.remove_asked.emit(self.selected())
+        elif event.key() == Qt.Key.Key_C and event.modifiers() == control | shift:
+            copy_captions(self.selected_items())
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.current() >= 0:
             self.activated.emit(self.current())
+        elif event.matches(QKeySequence.StandardKey.SelectAll):
+            self.select_all()
         elif event.matches(QKeySequence.StandardKey.Copy):
             copy_paths(self.selected_items())
         elif event.matches(QKeySequence.StandardKey.ZoomIn):

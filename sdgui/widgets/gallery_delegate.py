@@ -1,9 +1,25 @@
-"""Paints a cell of the gallery: thumbnail on its ground, rank and score, mark of the true one, two lines of caption."""
+"""Paints a cell of the gallery: thumbnail on its ground, badge, rank and score, mark of the true one, caption.
+
+Pictures are scaled once a size and captions broken into lines once a width; a frame of a scroll only paints.
+"""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter, QPainterPath, QPen, QTextLayout, QTextOption
+from collections import OrderedDict
+
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QPoint, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QImage,
+    QPainter,
+    QPainterPath,
+    QPen,
+    QPixmap,
+    QTextLayout,
+    QTextOption,
+)
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from sdgui.widgets.gallery_model import ITEM_ROLE, GalleryItem, GalleryModel
@@ -11,6 +27,8 @@ from sdgui.widgets.theme import SPACE, theme
 
 _Index = QModelIndex | QPersistentModelIndex
 _MARK = 20  # px
+_SCALED_BYTES = 96 << 20  # of pictures at their size on the screen
+_LINES_KEPT = 4000
 
 
 class GalleryDelegate(QStyledItemDelegate):
@@ -20,80 +38,136 @@ class GalleryDelegate(QStyledItemDelegate):
         super().__init__(parent)
         self._model = model
         self.side = 128
+        self._scaled: OrderedDict[tuple[int, int, float], QPixmap] = OrderedDict()
+        self._scaled_bytes = 0
+        self._lines: OrderedDict[tuple[str, int], list[str]] = OrderedDict()
+        self.restyle()
+
+    def restyle(self) -> None:
+        """The look changed: take colours and fonts anew."""
+        look = theme()
+        self._font = look.font("small")
+        self._metrics = QFontMetrics(self._font)
+        names = ("selection", "accent_text", "raised", "strong_border", "muted", "text", "good", "surface", "window")
+        self._colors = {name: look.color(name) for name in names}
+        self._broken_icon = look.icon("ph.warning", "muted")
+        self._missing_icon = look.icon("ph.file-dotted", "muted")
+        self._lines.clear()
+        self._marks: dict[tuple[bool, float], QPixmap] = {}
 
     def cell(self) -> QSize:
         """Size of a cell: thumbnail, a line of figures, two lines of caption, and room around."""
-        metrics = QFontMetrics(theme().font("small"))
-        return QSize(self.side + 2 * SPACE, self.side + 2 * SPACE + 3 * metrics.height() + SPACE // 2)
+        return QSize(self.side + 2 * SPACE, self.side + 2 * SPACE + 3 * self._metrics.height() + SPACE // 2)
 
     def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
         return self.cell()
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
         item: GalleryItem = index.data(ITEM_ROLE)
-        look = theme()
         painter.save()
-        painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform)
-        self._ground(painter, option, look.color("selection"), look.color("accent_text"), look.color("raised"))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._ground(painter, option)
         place = QRect(option.rect.x() + SPACE, option.rect.y() + SPACE, self.side, self.side)
         thumbnail = self._model.thumbnail(index.row())
+        gone = thumbnail is not None and thumbnail.missing
         if thumbnail is None:
             painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(look.color("raised"))
+            painter.setBrush(self._colors["raised"])
             painter.drawRoundedRect(place, 4, 4)
         elif thumbnail.image is None:
-            self._broken(painter, place)
+            self._broken(painter, place, gone)
         else:
             self._picture(painter, place, thumbnail.image)
+        if item.badge:
+            self._badge(painter, place, item.badge)
         if item.correct is not None:
             self._mark(painter, place, item.correct)
-        self._words(painter, option, item, place)
+        self._words(painter, item, place, gone)
         painter.restore()
 
-    @staticmethod
-    def _ground(painter: QPainter, option: QStyleOptionViewItem, fill: QColor, edge: QColor, hover: QColor) -> None:
+    def _ground(self, painter: QPainter, option: QStyleOptionViewItem) -> None:
         box = QRectF(option.rect).adjusted(2, 2, -2, -2)
         selected = bool(option.state & QStyle.StateFlag.State_Selected)
-        focused = bool(option.state & QStyle.StateFlag.State_HasFocus)
         if selected or option.state & QStyle.StateFlag.State_MouseOver:
             painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(fill if selected else hover)
+            painter.setBrush(self._colors["selection" if selected else "raised"])
             painter.drawRoundedRect(box, 6, 6)
-        if focused:
+        if option.state & QStyle.StateFlag.State_HasFocus:
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(edge, 1))
+            painter.setPen(QPen(self._colors["accent_text"], 1))
             painter.drawRoundedRect(box, 6, 6)
 
-    @staticmethod
-    def _picture(painter: QPainter, place: QRect, image: QImage) -> None:
-        size = image.size().scaled(place.size(), Qt.AspectRatioMode.KeepAspectRatio)
-        box = QRect(0, 0, size.width(), size.height())
-        box.moveCenter(place.center())
+    def _picture(self, painter: QPainter, place: QRect, image: QImage) -> None:
+        pixmap = self._fitting(image, painter.device().devicePixelRatioF())
+        size = pixmap.deviceIndependentSize().toSize()
+        corner = QPoint(place.center().x() - size.width() // 2, place.center().y() - size.height() // 2)
         if image.hasAlphaChannel():
-            painter.fillRect(box, Qt.GlobalColor.white)  # as the trainer lays it
-        painter.drawImage(box, image)
+            painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as the trainer lays it
+        painter.drawPixmap(corner, pixmap)
 
-    @staticmethod
-    def _broken(painter: QPainter, place: QRect) -> None:
-        look = theme()
-        painter.setBrush(look.color("raised"))
-        painter.setPen(QPen(look.color("strong_border"), 1, Qt.PenStyle.DashLine))
+    def _fitting(self, image: QImage, ratio: float) -> QPixmap:
+        """The thumbnail at its size on the screen."""
+        key = (image.cacheKey(), self.side, ratio)
+        known = self._scaled.get(key)
+        if known is not None:
+            self._scaled.move_to_end(key)
+            return known
+        room = QSize(round(self.side * ratio), round(self.side * ratio))
+        size = image.size().scaled(room, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1))
+        ways = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
+        pixmap = QPixmap.fromImage(image if size == image.size() else image.scaled(size, *ways))
+        pixmap.setDevicePixelRatio(ratio)
+        self._scaled[key] = pixmap
+        self._scaled_bytes += 4 * size.width() * size.height()
+        while self._scaled_bytes > _SCALED_BYTES and len(self._scaled) > 1:
+            oldest = self._scaled.popitem(last=False)[1]
+            self._scaled_bytes -= 4 * oldest.width() * oldest.height()
+        return pixmap
+
+    def _broken(self, painter: QPainter, place: QRect, gone: bool) -> None:
+        painter.setBrush(self._colors["window" if gone else "raised"])
+        painter.setPen(QPen(self._colors["strong_border"], 1, Qt.PenStyle.DashLine))
         painter.drawRoundedRect(place.adjusted(1, 1, -1, -1), 4, 4)
         icon = QRect(0, 0, 4 * SPACE, 4 * SPACE)
         icon.moveCenter(place.center())
-        look.icon("ph.warning", "muted").paint(painter, icon)
+        (self._missing_icon if gone else self._broken_icon).paint(painter, icon)
 
-    @staticmethod
-    def _mark(painter: QPainter, place: QRect, correct: bool) -> None:
+    def _badge(self, painter: QPainter, place: QRect, text: str) -> None:
+        """A small plate in the lower left corner of the picture."""
+        width = place.width() - SPACE
+        text = self._metrics.elidedText(text, Qt.TextElideMode.ElideRight, width - SPACE)
+        plate = QRect(0, 0, self._metrics.horizontalAdvance(text) + SPACE, self._metrics.height() + 2)
+        plate.moveBottomLeft(place.bottomLeft() + QPoint(4, -4))
+        ground = QColor(self._colors["surface"])
+        ground.setAlphaF(0.9)
+        painter.setPen(QPen(self._colors["strong_border"], 1))
+        painter.setBrush(ground)
+        painter.drawRoundedRect(QRectF(plate).adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
+        painter.setPen(self._colors["text"])
+        painter.setFont(self._font)
+        painter.drawText(plate, int(Qt.AlignmentFlag.AlignCenter), text)
+
+    def _mark(self, painter: QPainter, place: QRect, correct: bool) -> None:
         """The true one: a disc with a check and a frame; a wrong one: a small square with a cross."""
-        look = theme()
-        color = look.color("good" if correct else "muted")
         if correct:
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(color, 3))
+            painter.setPen(QPen(self._colors["good"], 3))
             painter.drawRoundedRect(QRectF(place).adjusted(-1, -1, 1, 1), 4, 4)
-        box = QRectF(place.right() - _MARK + 4, place.top() - 4, _MARK, _MARK)
-        painter.setPen(QPen(look.color("surface"), 2))
+        ratio = painter.device().devicePixelRatioF()
+        mark = self._marks.get((correct, ratio))
+        if mark is None:
+            mark = self._marks[correct, ratio] = self._draw_mark(correct, ratio)
+        painter.drawPixmap(QPoint(place.right() - _MARK + 4, place.top() - 4), mark)
+
+    def _draw_mark(self, correct: bool, ratio: float) -> QPixmap:
+        color, ground = self._colors["good" if correct else "muted"], self._colors["surface"]
+        pixmap = QPixmap(QSize(_MARK, _MARK) * ratio)
+        pixmap.setDevicePixelRatio(ratio)
+        pixmap.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(pixmap)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(1, 1, _MARK - 2, _MARK - 2)
+        painter.setPen(QPen(ground, 2))
         painter.setBrush(color)
         path = QPainterPath()
         center, arm = box.center(), _MARK * 0.22
@@ -109,32 +183,43 @@ class GalleryDelegate(QStyledItemDelegate):
                 path.moveTo(center + QPointF(dx, -arm))
                 path.lineTo(center + QPointF(-dx, arm))
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(look.color("surface"), 2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
+        painter.setPen(QPen(ground, 2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
         painter.drawPath(path)
+        painter.end()
+        return pixmap
 
-    @staticmethod
-    def _words(painter: QPainter, option: QStyleOptionViewItem, item: GalleryItem, place: QRect) -> None:
-        look = theme()
-        font = look.font("small")
-        metrics = QFontMetrics(font)
-        painter.setFont(font)
-        line = QRect(place.left(), place.bottom() + SPACE // 2, place.width(), metrics.height())
-        painter.setPen(look.color("muted"))
+    def _words(self, painter: QPainter, item: GalleryItem, place: QRect, gone: bool) -> None:
+        height = self._metrics.height()
+        line = QRect(place.left(), place.bottom() + SPACE // 2, place.width(), height)
+        painter.setFont(self._font)
+        painter.setPen(self._colors["muted"])
         if item.rank is not None:
             painter.drawText(line, int(Qt.AlignmentFlag.AlignLeft), f"#{item.rank}")
-        if item.score is not None:
+        if gone:
+            painter.drawText(line, int(Qt.AlignmentFlag.AlignRight), "missing")
+        elif item.score is not None:
             painter.drawText(line, int(Qt.AlignmentFlag.AlignRight), f"{item.score:.3f}")
-        if item.rank is not None or item.score is not None:
-            line.translate(0, metrics.height())
-        painter.setPen(look.color("text"))
-        for text in two_lines(item.caption, font, metrics, place.width()):
+        if item.rank is not None or item.score is not None or gone:
+            line.translate(0, height)
+        if not gone:
+            painter.setPen(self._colors["text"])
+        for text in self._caption(item.caption, place.width()):
             painter.drawText(line, int(Qt.AlignmentFlag.AlignLeft), text)
-            line.translate(0, metrics.height())
+            line.translate(0, height)
+
+    def _caption(self, text: str, width: int) -> list[str]:
+        key = (text, width)
+        lines = self._lines.get(key)
+        if lines is None:
+            lines = self._lines[key] = two_lines(text, self._font, self._metrics, width)
+            if len(self._lines) > _LINES_KEPT:
+                self._lines.popitem(last=False)
+        return lines
 
 
 def two_lines(text: str, font: QFont, metrics: QFontMetrics, width: int) -> list[str]:
     """``text`` on at most two lines of ``width`` px, broken at words, the second elided."""
-    text = " ".join(text.split())
+    text = " ".join(text[:1000].split())
     if metrics.horizontalAdvance(text) <= width:
         return [text] if text else []
     layout = QTextLayout(text)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QMimeData, QUrl
+from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QMenu, QWidget
 
-from sdgui.widgets.gallery_model import GalleryItem
+from sdgui.widgets.gallery_model import GalleryItem, files_mime
 from sdgui.widgets.thumbnails import read_picture
 
 
@@ -22,9 +22,9 @@ def gallery_menu(parent: QWidget, items: Sequence[GalleryItem], preview: Callabl
     copy = menu.addAction("Copy picture")
     copy.setEnabled(not many)
     copy.triggered.connect(lambda: copy_picture(items[0]))
-    captions = menu.addAction("Copy captions" if many else "Copy caption")
+    captions = menu.addAction("Copy captions\tCtrl+Shift+C" if many else "Copy caption\tCtrl+Shift+C")
     captions.setEnabled(any(item.caption for item in items))
-    captions.triggered.connect(lambda: QGuiApplication.clipboard().setText("\n".join(item.caption for item in items)))
+    captions.triggered.connect(lambda: copy_captions(items))
     menu.addSeparator()
     menu.addAction("Open").triggered.connect(lambda: open_files(items))
     menu.addAction("Open folder").triggered.connect(lambda: open_folder(items[0]))
@@ -35,10 +35,12 @@ def copy_paths(items: Sequence[GalleryItem]) -> None:
     """Paths as text, and as files for file managers."""
     if not items:
         return
-    data = QMimeData()
-    data.setText("\n".join(str(item.path) for item in items))
-    data.setUrls([QUrl.fromLocalFile(str(item.path)) for item in items])
-    QGuiApplication.clipboard().setMimeData(data)
+    QGuiApplication.clipboard().setMimeData(files_mime([item.path for item in items]))
+
+
+def copy_captions(items: Sequence[GalleryItem]) -> None:
+    """Captions as text, one a line."""
+    QGuiApplication.clipboard().setText("\n".join(item.caption for item in items))
 
 
 def copy_picture(item: GalleryItem) -> None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QAbstractListModel, QMimeData, QModelIndex, QObject, QPersistentModelIndex, Qt, QUrl
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QMimeData,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    Qt,
+    QTimer,
+    QUrl,
+)
 
 from sdgui.widgets.thumbnails import Thumbnail, Thumbnails
 
 ITEM_ROLE = Qt.ItemDataRole.UserRole
+_GATHER_MS = 16  # thumbnails that come within a frame are painted together
 _Index = QModelIndex | QPersistentModelIndex
+
+
+_MISSING = Thumbnail(None, "The file is no longer there.", missing=True)
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,8 @@ class GalleryItem:
     rank: int | None = None
     correct: bool | None = None  # None where nothing is right or wrong
     detail: str = ""  # further lines of the tooltip
+    badge: str = ""  # a short word on the picture: a label, "new", "+3"
+    missing: bool = False  # known to be gone: grey, and not looked for
 
 
 class GalleryModel(QAbstractListModel):
@@ -34,14 +50,38 @@ class GalleryModel(QAbstractListModel):
         self._thumbnails = thumbnails
         self._items: list[GalleryItem] = []
         self._waiting: dict[str, set[int]] = {}  # path -> rows that asked for its thumbnail
+        self._came: set[int] = set()
+        self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
+        self._gather.timeout.connect(self._tell_came)
         thumbnails.ready.connect(self._ready)
 
     def set_items(self, items: list[GalleryItem]) -> None:
         """Replace everything."""
         self.beginResetModel()
         self._items = list(items)
-        self._waiting = {}
+        self._waiting, self._came = {}, set()
         self.endResetModel()
+
+    def append(self, items: Sequence[GalleryItem]) -> None:
+        """Add at the end; what is selected stays."""
+        if items:
+            count = len(self._items)
+            self.beginInsertRows(QModelIndex(), count, count + len(items) - 1)
+            self._items.extend(items)
+            self.endInsertRows()
+
+    def replace(self, row: int, item: GalleryItem) -> None:
+        """Another item in the place of ``row``; IndexError when there is none."""
+        self._items[row] = item
+        self.dataChanged.emit(self.index(row), self.index(row))
+
+    def remove(self, rows: Iterable[int]) -> None:
+        """Take these out; rows that there are none of are left out."""
+        self._waiting, self._came = {}, set()  # by row, and the rows move; cells in view ask again
+        for first, last in reversed(runs_of(row for row in rows if 0 <= row < len(self._items))):
+            self.beginRemoveRows(QModelIndex(), first, last)
+            del self._items[first : last + 1]
+            self.endRemoveRows()
 
     def items(self) -> list[GalleryItem]:
         """All items, in order."""
@@ -53,9 +93,11 @@ class GalleryModel(QAbstractListModel):
 
     def thumbnail(self, row: int) -> Thumbnail | None:
         """The thumbnail of a row; None while it is being read."""
+        if self._items[row].missing:
+            return _MISSING
         path = self._items[row].path
         thumbnail = self._thumbnails.get(path)
-        if thumbnail is None:
+        if not self._thumbnails.is_sharp(thumbnail):
             self._waiting.setdefault(str(path), set()).add(row)
         return thumbnail
 
@@ -81,23 +123,45 @@ class GalleryModel(QAbstractListModel):
         return usual | Qt.ItemFlag.ItemIsDragEnabled if index.isValid() else usual
 
     def mimeTypes(self) -> list[str]:
-        return ["text/uri-list"]
+        return ["text/uri-list", "text/plain"]
 
     def mimeData(self, indexes: Any) -> QMimeData:
-        data = QMimeData()
-        data.setUrls([QUrl.fromLocalFile(str(self._items[index.row()].path)) for index in indexes])
-        return data
+        return files_mime([self._items[row].path for row in sorted({index.row() for index in indexes})])
 
     def _tooltip(self, row: int) -> str:
         item = self._items[row]
-        thumbnail = self._thumbnails.get(item.path)
+        thumbnail = self.thumbnail(row)
         reason = f"Cannot be shown. {thumbnail.reason}" if thumbnail is not None and thumbnail.image is None else ""
         return "\n".join(part for part in (item.caption, facts(item), item.detail, reason, str(item.path)) if part)
 
     def _ready(self, path: str) -> None:
-        for row in self._waiting.pop(path, ()):
-            index = self.index(row)
-            self.dataChanged.emit(index, index, [Qt.ItemDataRole.DecorationRole])
+        self._came |= self._waiting.pop(path, set())
+        if self._came and not self._gather.isActive():
+            self._gather.start()
+
+    def _tell_came(self) -> None:
+        came, self._came = self._came, set()
+        for first, last in runs_of(row for row in came if row < len(self._items)):
+            self.dataChanged.emit(self.index(first), self.index(last), [Qt.ItemDataRole.DecorationRole])
+
+
+def runs_of(rows: Iterable[int]) -> list[tuple[int, int]]:
+    """``[1, 2, 3, 7]`` as ``[(1, 3), (7, 7)]``."""
+    found: list[tuple[int, int]] = []
+    for row in sorted(set(rows)):
+        if found and row == found[-1][1] + 1:
+            found[-1] = (found[-1][0], row)
+        else:
+            found.append((row, row))
+    return found
+
+
+def files_mime(paths: Sequence[Path]) -> QMimeData:
+    """Files for file managers, their paths as text for everything else."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    data.setText("\n".join(map(str, paths)))
+    return data
 
 
 def facts(item: GalleryItem) -> str:
@@ -110,4 +174,6 @@ def facts(item: GalleryItem) -> str:
 def spoken(item: GalleryItem) -> str:
     """An item in words, for screen readers."""
     mark = {True: "the true one", False: "not the true one", None: ""}[item.correct]
-    return ", ".join(part for part in (item.caption or item.path.name, mark, facts(item)) if part)
+    missing = "the file is missing" if item.missing else ""
+    parts = (item.caption or item.path.name, item.badge, mark, facts(item), missing)
+    return ", ".join(part for part in parts if part)

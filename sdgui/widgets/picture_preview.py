@@ -1,4 +1,5 @@
-"""A picture, large: fits the window, wheel zooms, drag pans, arrows go to the neighbours, Space or Esc closes."""
+"""A picture, large: wheel, plus and minus zoom, 0 fits, 1 shows its own pixels; dragging or Shift+arrows pans; arrows
+go to the neighbours; Space or Esc closes."""
 
 from __future__ import annotations
 
@@ -7,11 +8,18 @@ from pathlib import Path
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QThreadPool, Signal
 from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
+from shiboken6 import isValid
 
 from sdgui.widgets.theme import SPACE, theme
 from sdgui.widgets.thumbnails import read_picture
 
 _ROOM = QSize(4096, 4096)  # decoded at most at this size
+_PANS = {  # Shift and an arrow: the picture goes the other way
+    Qt.Key.Key_Left: (1, 0),
+    Qt.Key.Key_Right: (-1, 0),
+    Qt.Key.Key_Up: (0, 1),
+    Qt.Key.Key_Down: (0, -1),
+}
 
 
 class PicturePreview(QWidget):
@@ -27,6 +35,7 @@ class PicturePreview(QWidget):
         self._path = Path()
         self._caption = ""
         self._image: QImage | None = None
+        self._whole = False  # it is the picture, not the thumbnail that stands in
         self._reason = ""
         self._zoom = 1.0  # times the fitting size
         self._offset = QPointF()
@@ -38,6 +47,7 @@ class PicturePreview(QWidget):
     def show_picture(self, path: Path, caption: str, thumbnail: QImage | None) -> None:
         """Show ``path``; the ``thumbnail`` stands in until the picture is read."""
         self._path, self._caption, self._image, self._reason = path, caption, thumbnail, ""
+        self._whole = False
         self._zoom, self._offset = 1.0, QPointF()
         self.setAccessibleName(f"Preview: {caption or path.name}")
         self.setGeometry(self._covered.rect())
@@ -45,7 +55,13 @@ class PicturePreview(QWidget):
         self.raise_()
         self.setFocus()
         self.update()
-        QThreadPool.globalInstance().start(lambda: self._read.emit(str(path), *read_picture(path, _ROOM)))
+        QThreadPool.globalInstance().start(lambda: self._read_it(path))
+
+    def _read_it(self, path: Path) -> None:
+        """In a thread."""
+        image, reason = read_picture(path, _ROOM)
+        if isValid(self):  # the window may have been closed meanwhile
+            self._read.emit(str(path), image, reason)
 
     def fit(self) -> QRectF:
         """Where the picture is drawn now."""
@@ -60,6 +76,7 @@ class PicturePreview(QWidget):
     def _arrived(self, path: str, image: QImage | None, reason: str) -> None:
         if path == str(self._path):
             self._image, self._reason = (image, "") if image is not None else (None, reason)
+            self._whole = image is not None
             self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -74,14 +91,31 @@ class PicturePreview(QWidget):
                 painter.fillRect(box, Qt.GlobalColor.white)
             painter.drawImage(box, self._image)
         foot = self.rect().adjusted(4 * SPACE, self.height() - 6 * SPACE, -4 * SPACE, -SPACE)
-        text = self._reason or self._caption or self._path.name
+        text = self._reason or " · ".join(filter(None, (self._caption, self._path.name, self._facts())))
         painter.setPen(theme().color("error" if self._reason else "text"))
         painter.drawText(foot, int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), text)
         painter.end()
 
+    def _facts(self) -> str:
+        """``1600 × 1200 px · 130 %``, once the picture itself is read."""
+        if self._image is None or not self._whole:
+            return ""
+        percent = 100 * self.fit().width() * self.devicePixelRatioF() / self._image.width()
+        return f"{self._image.width()} × {self._image.height()} px · {percent:.0f} %"
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = event.key()
-        if key in (Qt.Key.Key_Escape, Qt.Key.Key_Space):
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier and key in _PANS:
+            dx, dy = _PANS[Qt.Key(key)]
+            self._offset += QPointF(dx * 8 * SPACE, dy * 8 * SPACE)
+            self.update()
+        elif key == Qt.Key.Key_0:
+            self._zoom, self._offset = 1.0, QPointF()
+            self.update()
+        elif key == Qt.Key.Key_1 and self._image is not None:
+            own = self._image.width() / self.devicePixelRatioF()
+            self._zoom_at(QPointF(self.rect().center()), own / max(1.0, self.fit().width()))
+        elif key in (Qt.Key.Key_Escape, Qt.Key.Key_Space):
             self.close_it()
         elif key in (Qt.Key.Key_Left, Qt.Key.Key_Up):
             self.stepped.emit(-1)

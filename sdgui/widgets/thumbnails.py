@@ -2,12 +2,13 @@
 
 Flow: the gallery's model asks ``get(path)`` when a cell is painted; a miss is queued and ``ready`` tells when it came.
 ``keep_only`` drops queued wishes that scrolled away. The disk cache is keyed by path, size and modification time, so
-a changed picture is read again.
+a changed picture is read again; once a day what was used least lately is removed beyond a limit.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,8 +17,12 @@ from threading import Lock
 from PySide6.QtCore import QCoreApplication, QObject, QSaveFile, QSize, Qt, QThreadPool, Signal
 from PySide6.QtGui import QImage, QImageReader
 
-SIDE = 256  # px; thumbnails are made once at this size and scaled when painted
-_KEPT = 1500  # images in memory, at most about 390 MB where all are square and opaque
+SIDE = 256  # px; thumbnails are made at this size and scaled when painted
+SIDES = (SIDE, 512, 1024)  # larger ones for large cells and dense screens
+_KEPT_BYTES = 256 << 20  # of images in memory
+_CACHE_BYTES = 1 << 30  # on disk
+_DAY = 86400.0
+_JPEG_QUALITY = 90
 _PIXELS_AT_MOST = 400_000_000
 _ALLOCATION_MIB = 2048
 
@@ -25,9 +30,16 @@ _ALLOCATION_MIB = 2048
 class Thumbnail:
     """A picture, or the reason why there is none."""
 
-    def __init__(self, image: QImage | None, reason: str = "") -> None:
+    def __init__(self, image: QImage | None, reason: str = "", side: int = SIDE, missing: bool = False) -> None:
         self.image = image
         self.reason = reason
+        self.side = side  # px that it was made for
+        self.missing = missing  # there is no such file
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return self.image.sizeInBytes() if self.image is not None else 256
 
 
 class Thumbnails(QObject):
@@ -38,7 +50,9 @@ class Thumbnails(QObject):
     def __init__(self, cache_dir: Path | None = None, threads: int = 2, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._cache_dir = cache_dir
+        self._side = SIDE
         self._kept: OrderedDict[str, Thumbnail] = OrderedDict()
+        self._kept_bytes = 0
         self._wanted: OrderedDict[str, None] = OrderedDict()  # last is most urgent
         self._loading: set[str] = set()
         self._lock = Lock()
@@ -48,15 +62,22 @@ class Thumbnails(QObject):
         self._done.connect(self._arrived, Qt.ConnectionType.QueuedConnection)
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
+        if cache_dir is not None:
+            self._pool.start(lambda: prune(cache_dir), -1)  # after all that is wanted
 
     _done = Signal(str, object)
 
     def get(self, path: Path) -> Thumbnail | None:
-        """The thumbnail, or None while it is being read; asking again makes it more urgent."""
+        """The thumbnail, or None while it is being read; asking again makes it more urgent.
+
+        After ``set_side`` it may be a smaller one, until ``ready`` brings the sharper one.
+        """
         key = str(path)
-        if key in self._kept:
+        kept = self._kept.get(key)
+        if kept is not None:
             self._kept.move_to_end(key)
-            return self._kept[key]
+            if kept.image is None or kept.side >= self._side:
+                return kept
         with self._lock:
             if key not in self._loading:
                 fresh = key not in self._wanted
@@ -64,7 +85,15 @@ class Thumbnails(QObject):
                 self._wanted.move_to_end(key)
                 if fresh:
                     self._pool.start(self._work)
-        return None
+        return kept
+
+    def set_side(self, pixels: float) -> None:
+        """Make thumbnails large enough to fill ``pixels`` of the screen."""
+        self._side = next((side for side in SIDES if side >= pixels), SIDES[-1])
+
+    def is_sharp(self, thumbnail: Thumbnail | None) -> bool:
+        """Whether no better one is on its way."""
+        return thumbnail is not None and (thumbnail.image is None or thumbnail.side >= self._side)
 
     def keep_only(self, paths: Iterable[Path]) -> None:
         """Forget queued wishes for anything else."""
@@ -75,7 +104,8 @@ class Thumbnails(QObject):
 
     def forget(self, path: Path) -> None:
         """Read this picture again next time."""
-        self._kept.pop(str(path), None)
+        old = self._kept.pop(str(path), None)
+        self._kept_bytes -= old.size if old is not None else 0
 
     def pending(self) -> int:
         """How many are queued or being read."""
@@ -97,41 +127,43 @@ class Thumbnails(QObject):
                 return  # it was dropped meanwhile
             key, _ = self._wanted.popitem(last=True)
             self._loading.add(key)
-        thumbnail = load_thumbnail(Path(key), self._cache_dir)
+        thumbnail = load_thumbnail(Path(key), self._cache_dir, self._side)
         if not self._closed:
             self._done.emit(key, thumbnail)
 
     def _arrived(self, key: str, thumbnail: Thumbnail) -> None:
         with self._lock:
             self._loading.discard(key)
+        self.forget(Path(key))
         self._kept[key] = thumbnail
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._kept_bytes += thumbnail.size
+        while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
+            self._kept_bytes -= self._kept.popitem(last=False)[1].size
         self.ready.emit(key)
 
 
-def load_thumbnail(path: Path, cache_dir: Path | None) -> Thumbnail:
+def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thumbnail:
     """From the disk cache, else from the picture; never raises, an unreadable picture gives its reason."""
     try:
         facts = path.stat()
     except OSError as error:
-        return Thumbnail(None, f"{path}: {error.strerror or error}")
+        return Thumbnail(None, f"{path}: {error.strerror or error}", side, isinstance(error, FileNotFoundError))
     if not path.is_file():
         return Thumbnail(None, f"{path} is not a file")
     name = hashlib.sha256(
-        f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0{SIDE}".encode("utf-8", "replace")
+        f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0{side}".encode("utf-8", "replace")
     ).hexdigest()
-    cached = cache_dir / name[:2] / f"{name}.png" if cache_dir else None
+    cached = cache_dir / name[:2] / name if cache_dir else None
     if cached and cached.exists():
         kept = QImage(str(cached))
         if not kept.isNull():
-            return Thumbnail(kept)
-    image, reason = read_picture(path, QSize(SIDE, SIDE))
+            return Thumbnail(_paintable(kept), "", side)
+    image, reason = read_picture(path, QSize(side, side))
     if image is None:
         return Thumbnail(None, reason)
     if cached:
         _save(image, cached)
-    return Thumbnail(image)
+    return Thumbnail(image, "", side)
 
 
 def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, str]:
@@ -150,8 +182,13 @@ def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, 
         return None, f"{path.name}: {reader.errorString()}"
     if room is not None and (image.width() > room.width() or image.height() > room.height()):
         image = image.scaled(room, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
+    return _paintable(image), ""
+
+
+def _paintable(image: QImage) -> QImage:
+    """In the format that is painted fastest."""
     alpha = image.hasAlphaChannel()
-    return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied if alpha else QImage.Format.Format_RGB32), ""
+    return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied if alpha else QImage.Format.Format_RGB32)
 
 
 def _save(image: QImage, path: Path) -> None:
@@ -162,7 +199,29 @@ def _save(image: QImage, path: Path) -> None:
         return
     file = QSaveFile(str(path))
     if file.open(QSaveFile.OpenModeFlag.WriteOnly):
-        if image.save(file, "PNG"):  # type: ignore[call-overload]  # PySide6's stub asks for bytes, which it refuses
+        kind, quality = ("PNG", -1) if image.hasAlphaChannel() else ("JPG", _JPEG_QUALITY)
+        if image.save(file, kind, quality):  # type: ignore[call-overload]  # the stub asks for bytes, which it refuses
             file.commit()
         else:
             file.cancelWriting()
+
+
+def prune(cache_dir: Path, limit: int = _CACHE_BYTES) -> None:
+    """Once a day: remove the thumbnails made longest ago until nine tenths of ``limit`` bytes are left."""
+    stamp = cache_dir / "pruned"
+    try:
+        if stamp.exists() and time.time() - stamp.stat().st_mtime < _DAY:
+            return
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+        facts = [(file.stat().st_mtime, file.stat().st_size, file) for file in cache_dir.glob("??/*")]
+        left = sum(size for _, size, _ in facts)
+        if left <= limit:
+            return
+        for _, size, file in sorted(facts):
+            file.unlink(missing_ok=True)
+            left -= size
+            if left <= 0.9 * limit:
+                return
+    except OSError:
+        return  # another window prunes it, or it may not be written: the cache only saves time

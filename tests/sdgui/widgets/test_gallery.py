@@ -10,11 +10,12 @@ from PIL import Image
 from PySide6.QtCore import QSemaphore, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QMenu
 
 from sdgui.widgets.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery_delegate import two_lines
 from sdgui.widgets.theme import Theme
-from sdgui.widgets.thumbnails import SIDE, Thumbnails, load_thumbnail, read_picture
+from sdgui.widgets.thumbnails import SIDE, Thumbnails, load_thumbnail, prune, read_picture
 
 
 @pytest.fixture
@@ -93,9 +94,9 @@ def test_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:
     path, cache = tmp_path / "a.png", tmp_path / "cache"
     Image.new("RGB", (300, 300), (255, 0, 0)).save(path)
     load_thumbnail(path, cache)
-    kept = list(cache.rglob("*.png"))
+    kept = list(cache.glob("??/*"))
     assert len(kept) == 1
-    QImage(8, 8, QImage.Format.Format_RGB32).save(str(kept[0]))  # to see that it is the one that is read
+    QImage(8, 8, QImage.Format.Format_RGB32).save(str(kept[0]), "PNG")  # to see that it is the one that is read
     cached = load_thumbnail(path, cache)
     assert cached.image is not None
     assert cached.image.width() == 8
@@ -227,3 +228,108 @@ def test_captions_take_two_lines_at_most(look: Theme) -> None:
     assert two_lines("short", font, metrics, 150) == ["short"]
     assert two_lines("", font, metrics, 150) == []
     assert len(two_lines("x" * 500, font, metrics, 150)) == 2
+
+
+def test_everything_is_selected_copied_and_counted_by_ranges(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures, 100)
+    heard: list[list[int]] = []
+    gallery.selection_changed.connect(heard.append)
+    QTest.keyClick(gallery.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    assert heard == [list(range(1200))]
+    assert gallery.selected() == list(range(1200))
+    assert gallery._count.text() == "1\u2009200 pictures, 1\u2009200 selected"
+    QTest.keyClick(gallery.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    assert QGuiApplication.clipboard().text().splitlines()[1199] == "picture 1199"
+
+
+def test_items_come_go_and_change_while_the_selection_stays(gallery: Gallery, pictures: list[Path]) -> None:
+    items = filled(gallery, pictures)
+    gallery.set_selected([3, 9])
+    gallery.append([GalleryItem(pictures[0], "late")])
+    assert gallery.selected() == [3, 9]
+    assert gallery._count.text() == "13 pictures, 2 selected"
+    gallery.remove([0, 1, 5, 99, -1])
+    assert gallery.selected() == [1, 6]
+    assert [item.caption for item in gallery.items()][:4] == [items[i].caption for i in (2, 3, 4, 6)]
+    gallery.replace(0, GalleryItem(pictures[1], "another"))
+    assert gallery.model.data(gallery.model.index(0)) == "another"
+    assert gallery.selected() == [1, 6]
+
+
+def test_a_missing_file_is_grey_and_said(gallery: Gallery, tmp_path: Path, qtbot) -> None:
+    gallery.set_items(
+        [GalleryItem(tmp_path / "gone.png", "a", missing=True), GalleryItem(tmp_path / "gone too.png", "b")]
+    )
+    known = gallery.model.thumbnail(0)
+    assert known is not None
+    assert known.missing
+    qtbot.waitUntil(lambda: gallery.model.thumbnail(1) is not None, timeout=5000)
+    assert gallery.model.thumbnail(1).missing
+    gallery.view.viewport().grab()
+    assert "missing" in gallery.model.data(gallery.model.index(0), Qt.ItemDataRole.AccessibleTextRole)
+
+
+def test_larger_cells_get_sharper_thumbnails(tmp_path: Path, qtbot) -> None:
+    path = tmp_path / "large.jpg"
+    Image.new("RGB", (900, 600), "red").save(path)
+    thumbnails = Thumbnails()
+    assert thumbnails.get(path) is None
+    qtbot.waitUntil(lambda: thumbnails.get(path) is not None, timeout=5000)
+    small = thumbnails.get(path)
+    assert small.image.width() == SIDE
+    thumbnails.set_side(400)
+    assert thumbnails.get(path) is small  # until the sharper one is there
+    assert not thumbnails.is_sharp(small)
+    qtbot.waitUntil(lambda: thumbnails.is_sharp(thumbnails.get(path)), timeout=5000)
+    assert thumbnails.get(path).image.width() == 512
+    thumbnails.close()
+
+
+def test_the_cache_on_disk_is_pruned_once_a_day(tmp_path: Path) -> None:
+    for number in range(10):
+        file = tmp_path / f"{number:02}" / "thumbnail"
+        file.parent.mkdir()
+        file.write_bytes(bytes(100))
+        os.utime(file, (number, number))
+    prune(tmp_path, 500)
+    assert sorted(file.parent.name for file in tmp_path.glob("??/*")) == ["06", "07", "08", "09"]
+    prune(tmp_path, 0)  # it was done today
+    assert len(list(tmp_path.glob("??/*"))) == 4
+
+
+def test_the_menu_opens_by_key_and_takes_what_a_panel_adds(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    opened: list[tuple[list[str], list[int]]] = []
+
+    def add(menu: QMenu, rows: list[int]) -> None:
+        menu.addAction("More like this")
+        opened.append(([action.text() for action in menu.actions()], rows))
+
+    gallery.menu_opening.connect(add)
+    gallery.view.setCurrentIndex(gallery.model.index(2))
+    QTest.keyClick(gallery.view, Qt.Key.Key_F10, Qt.KeyboardModifier.ShiftModifier)
+    ((texts, rows),) = opened
+    assert rows == [2]
+    assert texts[-1] == "More like this"
+    gallery.findChild(QMenu).close()
+    with qtbot.waitSignal(gallery.remove_asked) as told:
+        QTest.keyClick(gallery.view, Qt.Key.Key_Delete)
+    assert told.args == [[2]]
+
+
+def test_the_preview_is_panned_and_zoomed_by_keys(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    gallery.view.setCurrentIndex(gallery.model.index(2))
+    QTest.keyClick(gallery.view, Qt.Key.Key_Space)
+    preview = gallery._preview
+    qtbot.waitUntil(lambda: preview._whole, timeout=5000)
+    QTest.keyClick(preview, Qt.Key.Key_Plus)
+    before = preview.fit().center()
+    QTest.keyClick(preview, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
+    assert preview.fit().center().x() < before.x()
+    assert preview._path == pictures[2]
+    assert "62 × 40 px" in preview._facts()
+    QTest.keyClick(preview, Qt.Key.Key_0)
+    assert preview._zoom == 1.0
+    QTest.keyClick(preview, Qt.Key.Key_1)  # smaller than it fits: it stays fitting
+    assert preview.fit().width() >= 62
