@@ -27,7 +27,6 @@ from core.describing import describe_source
 from core.errors import UserError
 from core.look import Look
 from core.searching import Searcher
-from core.searching import Searcher
 
 Request = dict[str, Any]
 
@@ -68,7 +67,6 @@ class Worker:
             "search": self._look.search,
             "describe_source": describe_source,
             **Captioner().verbs,
-            **Searcher().verbs,
             **Searcher().verbs,
             **Classify().verbs,
         }
