@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from core.index.collection import Collection
-from core.index.nearest import Floats, Nearest, Rows
+from core.index.nearest import Floats, Nearest, Rows, product
 from core.index.storage import Mask
 
 RATE = 1e-3  # of unrelated pairs that pass the cut-off
@@ -66,6 +66,7 @@ class Calibration:
             "text": _reference(_vectors(collection.texts, texts[:REFERENCES]), owner_of_texts, self._sample, owners),
             "picture": _reference(_vectors(collection.pictures, pictures[:REFERENCES]), pictures, self._sample, owners),
         }
+        self._thresholds: dict[tuple[str, float], tuple[float, int]] = {}
         self.spread_of_pairs = _median_pair(self._sample)
 
     @property
@@ -75,19 +76,25 @@ class Calibration:
 
     def scores(self, query: Floats) -> Floats:
         """(n,) of the sampled rows."""
-        scores: Floats = self._sample @ query
-        return scores
+        return product(self._sample, query)
 
     def cutoff(self, query: Floats, kind: str, rate: float = RATE) -> Cutoff:
         """For ``query`` (D,) of ``kind`` "text" or "picture"."""
         median, spread = (float(value) for value in _robust(self.scores(query)[None])[:, 0])
-        null = self._z[kind]
-        z = float(norm.isf(rate))
-        if len(null) * rate >= 1:
-            z = float(np.quantile(null, 1 - rate))
-        elif len(null):  # too few to see so small a share: the highest of them, if that is more
-            z = max(z, float(null.max()))
-        return Cutoff(median + z * spread, rate, len(null), median, spread)
+        z, pairs = self._threshold(kind, rate)
+        return Cutoff(median + z * spread, rate, pairs, median, spread)
+
+    def _threshold(self, kind: str, rate: float) -> tuple[float, int]:
+        """The z that a share of ``rate`` of unrelated pairs exceeds, and on how many pairs it was measured."""
+        if (kind, rate) not in self._thresholds:
+            null = self._z[kind]
+            z = float(norm.isf(rate))
+            if len(null) * rate >= 1:
+                z = float(np.quantile(null, 1 - rate))
+            elif len(null):  # too few to see so small a share: the highest of them, if that is more
+                z = max(z, float(null.max()))
+            self._thresholds[kind, rate] = z, len(null)
+        return self._thresholds[kind, rate]
 
 
 def _draw(mask: Mask, count: int, random: np.random.Generator) -> Rows:
@@ -115,7 +122,7 @@ def _reference(queries: Floats, query_owner: Rows, sample: Floats, owner: Rows) 
     """z of all pairs of ``queries`` (r, D) and ``sample`` (n, D) that do not belong to one picture: (pairs,)."""
     if not len(queries) or not len(sample):
         return np.zeros(0)
-    scores: Floats = queries @ sample.T  # (r, n)
+    scores = product(queries, sample.T)  # (r, n)
     median, spread = _robust(scores)
     z = (scores - median[:, None]) / spread[:, None]
     unrelated: npt.NDArray[np.float64] = z[query_owner[: len(queries), None] != owner[None, :]]
@@ -127,5 +134,5 @@ def _median_pair(sample: Floats) -> float:
     some = sample[:512]
     if len(some) < 2:
         return 0.0
-    scores = some @ some.T
+    scores = product(some, some.T)
     return float(np.median(scores[np.triu_indices(len(some), 1)]))

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import faiss
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from core.index.errors import IndexFolderError
 from core.index.scan import AT_ONCE, Part, single
@@ -65,12 +66,17 @@ class Exact:
         return found
 
     def all_scores(self, query: Floats) -> Floats | None:
-        scores: Floats = self._vectors @ query
-        return scores
+        return product(self._vectors, query)
 
     def search(self, query: Floats, k: int, mask: Mask) -> tuple[Floats, Rows]:
-        scores = np.where(mask, self._vectors @ query, -np.inf)
+        scores = np.where(mask, product(self._vectors, query), np.float32(-np.inf))
         return best(scores, np.arange(len(scores)), min(k, int(mask.sum())))
+
+
+def product(a: Floats, b: Floats) -> Floats:
+    """``a @ b`` by torch, whose number of threads a search chooses."""
+    scores: Floats = torch.matmul(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    return scores
 
 
 def best(scores: Floats, rows: Rows, k: int) -> tuple[Floats, Rows]:
@@ -114,7 +120,7 @@ class Scanned:
             rows = np.flatnonzero(mask)
         else:
             rows = self._candidates(query, max(CANDIDATES[0] * k, CANDIDATES[1]), mask, allowed / len(mask))
-        return best(self.vectors(rows) @ query, rows, min(k, len(rows)))
+        return best(product(self.vectors(rows), query), rows, min(k, len(rows)))
 
     def _candidates(self, query: Floats, count: int, mask: Mask, share: float) -> Rows:
         """Rows that the codes find best, in ascending order, so that the vectors are read in one direction."""

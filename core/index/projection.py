@@ -30,10 +30,11 @@ Progress = Callable[[str, int, int], None]
 Layout = npt.NDArray[np.float64]  # (N, 2)
 
 SHOWN = 20_000  # points of a map
-FITTED = 4_000
+FITTED = 3_000
 DIMENSIONS = 50  # kept for t-SNE
 NEIGHBOURS = 5  # of the sample that place a further point
 SEED = 0
+ITERATIONS = 500  # of t-SNE; half of them with early exaggeration
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def neighbourhoods(points: Points, progress: Progress) -> Layout:
     reduced = PCA(kept, svd_solver="randomized", random_state=SEED).fit(vectors[fitted]).transform(vectors)
     progress("laying out the map", 0, 0)
     perplexity = min(30.0, (len(fitted) - 1) / 3)
-    laid = TSNE(2, perplexity=perplexity, init="pca", random_state=SEED, n_jobs=-1).fit_transform(reduced[fitted])
+    laid = TSNE(2, perplexity=perplexity, init="pca", random_state=SEED, max_iter=ITERATIONS).fit_transform(reduced[fitted])
     return _spread(_between(reduced, fitted, laid.astype(np.float64)))
 
 

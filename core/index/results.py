@@ -9,24 +9,27 @@ Legend: N pictures, M captions, D embed, k results.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from core.index.calibration import Calibration, Cutoff
 from core.index.collection import Collection
 from core.index.errors import QueryError
 from core.index.filters import Filter
-from core.index.nearest import Floats, Nearest, Rows
+from core.index.nearest import Floats, Nearest, Rows, product
 from core.index.queries import Embedder, Query
 from core.index.storage import Mask
 
-SHARE_OF_DUPLICATE = 0.02  # of the distance between two random pictures; closer ones are duplicates
+SHARE_OF_DUPLICATE = 0.01  # of the distance between two random pictures; closer ones are duplicates
 MOST = 10_000  # results of one query
+FEW_VALUES = 16 << 20  # of all vectors, up to which one thread is quicker
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,9 @@ class Searching:
 
         Raises QueryError for a query that cannot be searched for.
         """
-        embedded = self.embedder.embed(query)
-        answer = self.search_vector(embedded.vector, query.kind, options)
+        with few_threads(self.collection):
+            embedded = self.embedder.embed(query)
+            answer = self.search_vector(embedded.vector, query.kind, options)
         return {**answer, "notes": embedded.notes}
 
     def search_vector(self, query: Floats, kind: str, options: Options) -> dict[str, Any]:
@@ -128,7 +132,7 @@ class Searching:
             return []
         vectors = self.collection.pictures.vectors(rows)
         least = 1 - SHARE_OF_DUPLICATE * (1 - max(0.0, calibration.spread_of_pairs))
-        alike = vectors @ vectors.T >= least  # (k, k)
+        alike = product(vectors, vectors.T) >= least  # (k, k)
         groups: list[list[int]] = []
         taken = np.zeros(len(rows), np.bool_)
         for i in range(len(rows)):
@@ -172,6 +176,18 @@ class Searching:
             {"text": text, "caption": caption, "row": row, "path": record.path, **found.score(i), "duplicates": []}
             for i, (text, caption, row, record) in enumerate(zip(texts, captions, pictures, records, strict=True))
         ]
+
+
+@contextmanager
+def few_threads(collection: Collection) -> Iterator[None]:
+    """One thread for a small collection: on a busy machine the wait for a second one is longer than the work."""
+    before = torch.get_num_threads()
+    small = len(collection.pictures) * collection.pictures.dim <= FEW_VALUES
+    torch.set_num_threads(1 if small else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
