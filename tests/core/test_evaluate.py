@@ -26,25 +26,10 @@ from core.model.towers import resolve_architecture
 from core.presets import preset_config
 from core.rundir import RunDir
 from core.train import train
-from tests.core.pictures import write_pairs
+from tests.core.labelled import write, write_labelled
 
 RETRIEVAL = ("--data", "VAL", "--task", "retrieval")
 ZERO_SHOT = ("RUN", "--data", "VAL", "--task", "zero-shot", "--label")
-
-
-def label(manifest: Path) -> Path:
-    """A copy of ``manifest`` beside it, with the columns colour and shape told from the files' names."""
-    with manifest.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    table = [["filepath", "title", "colour", "shape"]]
-    table += [[row["filepath"], row["title"], *row["filepath"].split("-")[:2]] for row in rows]
-    return write(manifest.with_name(f"labelled-{manifest.name}"), table)
-
-
-def write(path: Path, table: list[list[str]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(table)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDir]:
     folder = tmp_path_factory.mktemp("evaluate")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
-        train_data, val_data = map(label, write_pairs(folder / "pairs"))
+        train_data, val_data = write_labelled(folder / "pairs")
         config = override(
             preset_config("sd-clip", "tiny"),
             [f"data.train={train_data}", f"data.val={val_data}", "optim.batch_size=12", "optim.epochs=4"],
