@@ -45,6 +45,8 @@ def _teacher(config: RunConfig) -> Found:
                     f"objectives.{name}.weight",
                     "It needs a teacher: set teacher.kind to ema, or this weight to 0.",
                 )
+        if weights["masked_words"] > 0 and config.objectives.masked_words.alpha > 0:
+            yield "objectives.masked_words.alpha", "Above 0 it needs a teacher: set teacher.kind to ema, or this to 0."
 
 
 def _fusion(config: RunConfig) -> Found:
@@ -53,9 +55,13 @@ def _fusion(config: RunConfig) -> Found:
         for name in FUSED:
             if weights[name] > 0:
                 yield f"objectives.{name}.weight", "It needs a fusion: set fusion.kind, or this weight to 0."
+        if weights["captioning"] > 0 and config.objectives.captioning.through == "fusion":
+            yield "objectives.captioning.through", "fusion needs a fusion: set fusion.kind, or choose decoder."
         for name in ("distill_prototypes", "distill_features"):
             if weights[name] > 0 and getattr(config.objectives, name).on == "fused":
                 yield f"objectives.{name}.on", "fused needs a fusion: set fusion.kind, or distil image or text."
+    if fusion.kind == "merged" and fusion.joint_layers > fusion.layers:
+        yield "fusion.joint_layers", f"{fusion.joint_layers} is more than the {fusion.layers} layers; lower it."
     if fusion.width % fusion.heads:
         nearest = fusion.heads * max(1, fusion.width // fusion.heads)
         yield "fusion.width", f"{fusion.width} is not a multiple of the {fusion.heads} heads; try {nearest}."

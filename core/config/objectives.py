@@ -132,6 +132,14 @@ class DistillPrototypesConfig(ObjectiveConfig):
 class CaptioningConfig(ObjectiveConfig):
     """Predict each next word of the caption from the picture and the words before (CoCa, Yu et al. 2022)."""
 
+    through: Literal["decoder", "fusion"] = Field(
+        "decoder",
+        title="Through",
+        description="decoder: CoCa's, which can write captions afterwards. fusion: the fusion, each word seeing those "
+        "before it (BLIP, mPLUG, BLIP-2); it trains the representation only.",
+        json_schema_extra=shown(""),
+    )
+
     label_smoothing: float = Field(
         0.0,
         ge=0.0,
@@ -190,6 +198,13 @@ class DistillLogitsConfig(ObjectiveConfig):
 class MatchingConfig(ObjectiveConfig):
     """Tell matching pairs from hard negatives by the fused representation (ALBEF, Li et al. 2021)."""
 
+    negatives: Literal["hard", "random"] = Field(
+        "hard",
+        title="Negatives",
+        description="hard: drawn by the softmax of the similarities (ALBEF). random: drawn evenly (UNITER).",
+        json_schema_extra=shown("", advanced=True),
+    )
+
 
 class MaskedWordsConfig(ObjectiveConfig):
     """Restore masked words from the picture and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
@@ -198,6 +213,18 @@ class MaskedWordsConfig(ObjectiveConfig):
         0.15, gt=0.0, lt=1.0, title="Masked share", description="Probability that a word is masked.",
         json_schema_extra=shown("probability"),
     )  # fmt: skip
+    alpha: Share = Field(
+        0.0,
+        title="Alpha",
+        description="Share of the teacher's softmax over words in the target (ALBEF: 0.4). Above 0 needs a teacher.",
+        json_schema_extra=shown("share"),
+    )
+    alpha_ramp: Share = Field(
+        0.0,
+        title="Alpha ramp",
+        description="Alpha rises linearly from 0 over this share of training (ALBEF: the first epoch).",
+        json_schema_extra=shown("share of steps", advanced=True),
+    )
 
 
 class MaskedPatchesConfig(ObjectiveConfig):

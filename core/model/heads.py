@@ -1,9 +1,9 @@
-"""What turns a representation into logits over prototypes.
+"""What turns a representation into logits over prototypes, or over words.
 
 Flow: ``core.model.network`` puts it behind the fused, image or text representation; ``core.objectives.distillation``
 compares the student's logits with the teacher's.
 
-Legend: B batch, K prototypes.
+Legend: B batch, K prototypes, F fused width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class PrototypeHead(nn.Module):
 
     def __init__(self, in_dim: int, prototypes: int, hidden: int | None = None, bottleneck: int | None = None) -> None:
         super().__init__()
+        self.frozen = False  # whether the prototypes stand still: they get no gradient
         hidden = min(4 * in_dim, 2048) if hidden is None else hidden
         bottleneck = min(in_dim, 256) if bottleneck is None else bottleneck
         self.mlp = nn.Sequential(
@@ -42,4 +43,21 @@ class PrototypeHead(nn.Module):
         """(B, in_dim) to cosines with each prototype, (B, K) float32."""
         x = self.mlp(x)
         with torch.autocast(x.device.type, enabled=False):
-            return F.linear(F.normalize(x.float(), dim=-1), F.normalize(self.prototypes.float(), dim=-1))
+            prototypes = self.prototypes.detach() if self.frozen else self.prototypes
+            return F.linear(F.normalize(x.float(), dim=-1), F.normalize(prototypes.float(), dim=-1))
+
+
+class WordHead(nn.Module):
+    """Logits over the vocabulary from the fused state of a word (the head of BERT, Devlin et al. 2019, untied)."""
+
+    def __init__(self, width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+        self.words = nn.Linear(width, vocabulary)
+        nn.init.normal_(self.words.weight, std=width**-0.5)
+        nn.init.zeros_(self.words.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., F) to (..., V)."""
+        logits: Tensor = self.words(self.transform(x))
+        return logits

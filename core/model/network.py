@@ -56,6 +56,13 @@ class Network(nn.Module):
         """What similarities are multiplied by; scalar, already exponentiated."""
         return self.towers.logit_scale
 
+    @property
+    def fused_width(self) -> int:
+        """Width of the fused representation. Raises ModelError when the network has no fusion."""
+        if self.fusion is None:
+            raise ModelError("this network has no fusion; set fusion.kind to another than none.")
+        return self.fusion.width
+
     def clamp_logit_scale(self) -> None:
         """Keep the logit scale within 1 and 100; called after each optimiser step."""
         self.towers.clamp_logit_scale()

@@ -30,6 +30,17 @@ class TextFeatures:
     tokens: Tensor | None = None  # (B, L, Wt) after the final norm, where asked for
     words: Tensor | None = None  # (B, T, Wt) of each token id as CoCa's decoder reads it, where asked for
 
+    def rows(self, index: Tensor) -> TextFeatures:
+        """The captions at ``index`` (N,)."""
+        return TextFeatures(
+            self.pooled[index],
+            self.before_projection[index],
+            self.last[index],
+            self.padding[index],
+            None if self.tokens is None else self.tokens[index],
+            None if self.words is None else self.words[index],
+        )
+
 
 class TextTower:
     """How to walk through the text tower of ``clip``, whose parts lie in it (CLIP) or in its ``text`` (others)."""
@@ -55,24 +66,32 @@ class TextTower:
         # A caption's padding is looked at by these towers; it cannot be cut off.
         self._needs_padding = self._pool == "last" or not (self._causal or self._mask_padding)
 
-    def encode(self, tokens: Tensor, all_tokens: bool) -> TextFeatures:
-        """Features of ``tokens`` (B, T)."""
+    @property
+    def causal(self) -> bool:
+        """Whether a word sees only the words before it."""
+        return not self._hugging_face and self._causal
+
+    def encode(
+        self, tokens: Tensor, all_tokens: bool, hidden: Tensor | None = None, stand_in: Tensor | None = None
+    ) -> TextFeatures:
+        """Features of ``tokens`` (B, T); where ``hidden`` (B, T) the word's embedding is ``stand_in`` (1, 1, Wt)."""
         if self._hugging_face:
-            return self._encode_hugging_face(tokens)
+            return self._encode_hugging_face(tokens, hidden, stand_in)
         given = tokens.shape[1]
         tokens = self._pad(tokens)
         last = self._last(tokens)
         reach, padding = self._reach(tokens, last)
         blocks = self._tower.transformer.resblocks
+        embedded = self._embed(tokens, hidden, stand_in)
         states: Tensor | None = None
         words: Tensor | None = None
         if all_tokens or not is_plain(blocks[-1]):
-            x = run_blocks(blocks, self._embed(tokens), reach)
+            x = run_blocks(blocks, embedded, reach)
             states = self._tower.ln_final(x)
             words = x[:, :-1] if self._class_token else states  # open_clip norms the class token alone
             pooled = states[torch.arange(len(last), device=last.device), last]
         else:
-            x = run_blocks(blocks[:-1], self._embed(tokens), reach)
+            x = run_blocks(blocks[:-1], embedded, reach)
             pooled = self._tower.ln_final(run_last_block(blocks[-1], x, last, reach)[0])
         if not all_tokens or words is None:
             return TextFeatures(self._project(pooled), pooled, last, padding)
@@ -118,10 +137,10 @@ class TextTower:
             allowed = allowed & torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
         return Reach(allowed=allowed), padding
 
-    def _embed(self, tokens: Tensor) -> Tensor:
+    def _embed(self, tokens: Tensor, hidden: Tensor | None, stand_in: Tensor | None) -> Tensor:
         """Words and positions. (B, L, Wt)"""
         tower = self._tower
-        x = tower.token_embedding(tokens)
+        x = _hide(tower.token_embedding(tokens), hidden, stand_in)
         positions = tower.positional_embedding[: tokens.shape[1]]
         if self._class_token:  # its position is the last of the full context
             x = torch.cat([x, tower.cls_emb.expand(len(x), 1, -1)], dim=1)
@@ -136,14 +155,26 @@ class TextTower:
         projected: Tensor = projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection
         return projected
 
-    def _encode_hugging_face(self, tokens: Tensor) -> TextFeatures:
+    def _encode_hugging_face(self, tokens: Tensor, hidden: Tensor | None, stand_in: Tensor | None) -> TextFeatures:
         tower = self._tower
         padding = tokens == self.pad_id
         mask = (~padding).long()
-        out = tower.transformer(input_ids=tokens, attention_mask=mask)
+        if hidden is None:
+            out = tower.transformer(input_ids=tokens, attention_mask=mask)
+        else:
+            embedded = _hide(tower.transformer.get_input_embeddings()(tokens), hidden, stand_in)
+            out = tower.transformer(inputs_embeds=embedded, attention_mask=mask)
         state = tower.pooler(out, mask)
         last = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
-        hidden: Tensor = out.last_hidden_state
+        states: Tensor = out.last_hidden_state
         skip = int(tower.pooler.cls_token_position) if isinstance(tower.pooler, ClsPooler) else None
-        words = hidden if skip is None else torch.cat([hidden[:, :skip], hidden[:, skip + 1 :]], dim=1)
-        return TextFeatures(tower.proj(state), state, last, padding, hidden, words)
+        words = states if skip is None else torch.cat([states[:, :skip], states[:, skip + 1 :]], dim=1)
+        return TextFeatures(tower.proj(state), state, last, padding, states, words)
+
+
+def _hide(embedded: Tensor, hidden: Tensor | None, stand_in: Tensor | None) -> Tensor:
+    """``embedded`` (B, L, Wt) with ``stand_in`` (1, 1, Wt) where ``hidden`` (B, T), T at most L."""
+    if hidden is None or stand_in is None:
+        return embedded
+    hidden = F.pad(hidden, (0, embedded.shape[1] - hidden.shape[1]), value=False)
+    return torch.where(hidden[..., None], stand_in.to(embedded.dtype), embedded)

@@ -119,12 +119,28 @@ class Towers(nn.Module):
         """Features of normalised ``images`` (B, 3, H, W)."""
         return image_features(self.clip.visual, images)
 
-    def encode_text(self, tokens: Tensor, all_tokens: bool = False) -> TextFeatures:
+    def encode_text(
+        self, tokens: Tensor, all_tokens: bool = False, hidden: Tensor | None = None, stand_in: Tensor | None = None
+    ) -> TextFeatures:
         """Features of ``tokens`` (B, T), which may be trimmed to the longest caption: the result is the same.
 
         With ``all_tokens`` the state of each token is given too; else only the pooled one is computed to the end.
+        Words that are ``hidden`` (B, T) bool are read as the embedding ``stand_in`` (1, 1, Wt).
         """
-        return self._text.encode(tokens, all_tokens)
+        return self._text.encode(tokens, all_tokens, hidden, stand_in)
+
+    @property
+    def causal_text(self) -> bool:
+        """Whether a word's state knows only the words before it."""
+        return self._text.causal
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Token ids that are no words: start, end, padding."""
+        tokenizer: Any = self._words()
+        if isinstance(tokenizer, HFTokenizer):
+            return tuple(sorted({self.pad_id, *tokenizer.tokenizer.all_special_ids}))
+        return tuple(sorted({self.pad_id, *tokenizer.all_special_ids}))
 
     @property
     def vocabulary(self) -> int:

@@ -22,6 +22,8 @@ from core.objectives.distillation import DistillSimilarity
 from core.objectives.features import DistillFeatures
 from core.objectives.image_contrastive import ImageContrastive
 from core.objectives.logits import DistillLogits
+from core.objectives.masked_words import MaskedWords
+from core.objectives.matching import Matching
 from core.objectives.objective import Objective
 from core.objectives.prototypes import DistillPrototypes
 
@@ -75,9 +77,11 @@ def build_objectives(config: RunConfig, network: Network | None = None) -> Objec
     every: list[Objective] = [
         Contrastive(settings.contrastive),
         Captioning(settings.captioning),
+        Matching(settings.matching),
+        MaskedWords(settings.masked_words),
         DistillSimilarity(settings.distill_similarity),
         DistillPrototypes(settings.distill_prototypes),
-        DistillCaptions(settings.distill_captions, alone=settings.captioning.weight == 0),
+        DistillCaptions(settings.distill_captions, settings.captioning),
         DistillFeatures(settings.distill_features),
         DistillLogits(settings.distill_logits),
         ImageContrastive(settings.image_contrastive),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,14 @@ from torch.nn import functional as F
 
 from core.config import CaptioningConfig, DistillCaptionsConfig
 from core.data.batch import Batch
+from core.model.errors import ModelError
+from core.model.heads import WordHead
 from core.model.network import Network
 from core.model.outputs import Output
+from core.objectives.belief import weighted_mean
 from core.objectives.objective import Objective, Report, require
+
+Through = Literal["decoder", "fusion"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class NextWords:
 
     logits: Tensor  # (N, V)
     labels: Tensor  # (N,) int64
+    pairs: Tensor  # (N,) int64, the pair of the batch that each word belongs to
 
 
 def shifted(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
@@ -40,16 +47,22 @@ def shifted(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
     return keep, labels[keep]
 
 
-def next_words(network: Network, tokens: Tensor, output: Output) -> NextWords:
+def next_words(network: Network, tokens: Tensor, output: Output, through: Through = "decoder") -> NextWords:
     """The network's logits of the captions ``tokens`` (B, T), word by word, from the clean view.
 
-    Raises ModelError when its architecture has no caption decoder.
+    Raises ModelError when its architecture has no caption decoder, or it has no fusion.
     """
     keep, labels = shifted(tokens, network.towers.pad_id)
-    picture, text = output.image_features[0].tokens, output.text_features
-    if picture is None or text is None or text.words is None:
+    image, text = output.image_features[0], output.text_features
+    if image.tokens is None or text is None or text.words is None:
         raise ValueError("captions need the picture's tokens and the state of each word")
-    return NextWords(network.towers.decode(picture, text.words[:, :-1], keep), labels)
+    if through == "decoder":
+        logits = network.towers.decode(image.tokens, text.words[:, :-1], keep)
+    else:
+        words = network.join(image, text, every_word=True, causal=True).words
+        assert words is not None
+        logits = network.heads[Captioning.name](words[:, : keep.shape[1]][keep])
+    return NextWords(logits, labels, keep.nonzero()[:, 0])
 
 
 class Captioning(Objective):
@@ -57,7 +70,12 @@ class Captioning(Objective):
 
         loss = - 1/N sum_n log p(word_n | words before it, picture)
 
-    The start token is given, the end token is predicted, padding is left out, as in open_clip's CoCaLoss.
+    The start token is given, the end token is predicted, padding is left out, as in open_clip's CoCaLoss. Where pairs
+    are doubted (``core.objectives.belief``) the mean is weighted by how much each word's pair is believed.
+
+    Through the fusion, the causal mask makes the matching network a language model on shared weights (BLIP's decoder,
+    which shares all but its self-attention; mPLUG's prefix language model, with the picture as the prefix; BLIP-2's
+    generation from queries).
     """
 
     name = "captioning"
@@ -65,20 +83,28 @@ class Captioning(Objective):
 
     def __init__(self, config: CaptioningConfig) -> None:
         super().__init__(config)
-        self.label_smoothing = config.label_smoothing
+        self.label_smoothing, self.through = config.label_smoothing, config.through
 
     def build_head(self, network: Network) -> nn.Module | None:
-        network.towers.check_decoder()
-        return None
+        if self.through == "decoder":
+            network.towers.check_decoder()
+            return None
+        if not network.towers.causal_text:
+            raise ModelError(
+                "objectives.captioning.through is fusion, and this architecture's text tower sees the words to come; "
+                "choose one with a causal text tower, such as ViT-B-32."
+            )
+        return WordHead(network.fused_width, network.towers.vocabulary)
 
     def look(self, network: Network, batch: Batch, output: Output) -> NextWords:
-        return next_words(network, batch.texts, output)
+        return next_words(network, batch.texts, output, self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         said: NextWords = student.extra[self.name]
         with torch.autocast(said.logits.device.type, enabled=False):
             logits = said.logits.float()
-            loss = F.cross_entropy(logits, said.labels, label_smoothing=self.label_smoothing)
+            losses = F.cross_entropy(logits, said.labels, label_smoothing=self.label_smoothing, reduction="none")
+            loss = weighted_mean(losses, None if student.belief is None else student.belief[said.pairs])
             right = (logits.detach().argmax(dim=-1) == said.labels).float().mean()
         return loss, {"diag/next_word_accuracy": right}
 
@@ -97,21 +123,23 @@ class DistillCaptions(Objective):
     name = "distill_captions"
     needs_text_tokens = True
 
-    def __init__(self, config: DistillCaptionsConfig, alone: bool) -> None:
-        """``alone``: no captioning objective decodes the student's words, so this one has to."""
+    def __init__(self, config: DistillCaptionsConfig, captioning: CaptioningConfig) -> None:
+        """``captioning`` says whether another objective decodes the student's words, and how; else this one does."""
         super().__init__(config)
         self.temperature = config.temperature
-        self._from = self.name if alone else Captioning.name
+        self._from = Captioning.name if captioning.weight > 0 else self.name
+        self.through: Through = captioning.through if captioning.weight > 0 else "decoder"
 
     def build_head(self, network: Network) -> nn.Module | None:
-        network.towers.check_decoder()
+        if self.through == "decoder":
+            network.towers.check_decoder()
         return None
 
     def look(self, network: Network, batch: Batch, output: Output) -> NextWords | None:
         return next_words(network, batch.texts, output) if self._from == self.name else None
 
     def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> NextWords:
-        return next_words(network, batch.texts, output)
+        return next_words(network, batch.texts, output, self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         said: NextWords = student.extra[self._from]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from core.config import CaptioningConfig, DistillCaptionsConfig, RunConfig, override
 from core.data.batch import Batch, View
+from core.generation.caption import SpecialTokens
 from core.generation.captions import generate
 from core.generation.settings import GenerationSettings
 from core.model.errors import ModelError
@@ -21,6 +23,7 @@ from core.model.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.captioning import Captioning, DistillCaptions, NextWords, shifted
 from core.presets import preset_config
+from tests.core.objectives.little_pairs import END, PAD, START, flat_pairs, little
 
 CAPTIONS = ["a cat", "two dogs sleep on the mat", "tree", "woman firefighter"]
 UNPOOLED: dict[str, Any] = {  # a CoCa whose decoder reads the patches themselves
@@ -97,10 +100,12 @@ def test_soft_words_are_the_plain_loop(words: int, vocabulary: int, temperature:
         q, p = ([math.exp(float(x) / temperature) for x in logits[n]] for logits in (teacher, student))
         q, p = [x / sum(q) for x in q], [x / sum(p) for x in p]
         total += sum(a * math.log(a / b) for a, b in zip(q, p, strict=True))
-    objective = DistillCaptions(DistillCaptionsConfig(weight=1.0, temperature=temperature), alone=False)
+    objective = DistillCaptions(
+        DistillCaptionsConfig(weight=1.0, temperature=temperature), CaptioningConfig(weight=1.0)
+    )
     outputs = (
-        said("captioning", NextWords(student, labels)),
-        said("distill_captions", NextWords(teacher, labels)),
+        said("captioning", NextWords(student, labels, torch.zeros(words).long())),
+        said("distill_captions", NextWords(teacher, labels, torch.zeros(words).long())),
     )
     loss, report = objective(*outputs)
     assert float(loss) == pytest.approx(temperature**2 * total / words, abs=1e-5)
@@ -142,12 +147,11 @@ def test_a_clip_cannot_caption() -> None:
 
 
 def test_a_trained_coca_writes_its_captions() -> None:
-    """Overfitted on four pairs, its greedy captions are theirs: the shift, the decoder and generation agree."""
-    config = preset_config("coca", "tiny")
-    network = built(config)
-    pairs = batch(network, 9)
+    """Overfitted, its greedy captions are those it learnt: the shift, the decoder and generation agree."""
+    config, pairs = preset_config("coca", "tiny"), flat_pairs()
+    network = built(config, little("sd-coca-tiny"))
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-    for _ in range(25):
+    for _ in range(40):
         loss = loss_of(network, config, pairs)
         optimizer.zero_grad()
         loss.backward()
@@ -155,5 +159,42 @@ def test_a_trained_coca_writes_its_captions() -> None:
     network.eval()
     images = network.towers.normalise(pairs.clean.images)
     settings = GenerationSettings(search="greedy", max_tokens=12, min_tokens=0)
-    captions = generate(network.towers.clip, images, settings)
-    assert [network.towers.detokenize(one[0].tokens).strip() for one in captions] == CAPTIONS
+    captions = generate(network.towers.clip, images, settings, ids=SpecialTokens(START, END, PAD))
+    assert [list(one[0].tokens) for one in captions] == [
+        [word for word in row if word not in (START, END, PAD)] for row in pairs.texts.tolist()
+    ]
+
+
+@pytest.mark.parametrize("kind", ["cross-attention", "merged", "skip", "queries"])
+def test_through_the_fusion_no_word_sees_the_words_to_come(kind: str) -> None:
+    fusion = [f"fusion.kind={kind}", "fusion.width=32", "fusion.heads=2", "fusion.layers=2"]
+    captioning = ["objectives.captioning.weight=1", "objectives.captioning.through=fusion"]
+    config = override(preset_config("clip", "tiny"), [*fusion, *captioning])
+    pairs = flat_pairs()
+    network = built(config, little("sd-tiny"))
+
+    def logits(texts: Tensor, images: Tensor = pairs.clean.images) -> Tensor:
+        changed = Batch(pairs.rows, texts, View(images))
+        return (
+            build_objectives(config).look(network, changed, network.forward_student(changed)).extra["captioning"].logits
+        )
+
+    plain = logits(pairs.texts)
+    later = pairs.texts.clone()
+    later[0, 3] = 55  # the third word of the first caption: of its four predictions only the last may change
+    changed = logits(later)
+    torch.testing.assert_close(changed[:3], plain[:3])
+    assert not torch.allclose(changed[3], plain[3], atol=1e-4)
+    torch.testing.assert_close(changed[4:], plain[4:])
+    other = logits(pairs.texts, pairs.clean.images.flip(0))
+    assert not torch.allclose(other[0], plain[0], atol=1e-5)
+
+
+def test_doubted_captions_count_as_much_as_they_are_believed() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(5, 4, generator=generator), torch.tensor([0, 1, 2, 3, 1])
+    pairs, belief = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([1.0, 0.5, 0.0])
+    output = replace(said("captioning", NextWords(logits, labels, pairs)), belief=belief)
+    loss, _ = Captioning(CaptioningConfig(weight=1.0))(output, None)
+    each = [float(logits[n].exp().sum().log() - logits[n, labels[n]]) for n in range(5)]
+    assert float(loss) == pytest.approx((each[0] + each[1] + 0.5 * (each[2] + each[3])) / 3, abs=1e-5)

@@ -1,0 +1,135 @@
+"""Masked words: restored from the picture and the other words.
+
+Legend: B batch, T tokens, N masked words, F fused width, V vocabulary, Wt width of the text tower.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import MaskedWordsConfig
+from core.data.batch import Batch
+from core.model.heads import WordHead
+from core.model.network import Network
+from core.model.outputs import Output
+from core.objectives.belief import weighted_mean
+from core.objectives.objective import Objective, Report, require
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Captions of which some words are masked."""
+
+    tokens: Tensor  # (B, T) int64, with other words in some places
+    hidden: Tensor  # (B, T) bool, where no word is shown
+    masked: Tensor  # (B, T) bool, what is to be restored
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a network makes of the masked words."""
+
+    logits: Tensor  # (N, V)
+    labels: Tensor  # (N,) int64
+    pairs: Tensor  # (N,) int64, the pair of the batch that each word belongs to
+
+
+def mask_words(tokens: Tensor, special: Tensor, vocabulary: int, rate: float) -> Masking:
+    """Mask words of ``tokens`` (B, T) with probability ``rate`` (BERT, Devlin et al. 2019, section 3.1).
+
+    Of the masked ones 80 % are hidden, 10 % another word, 10 % stay. ``special`` ids (start, end, padding) are never
+    masked and never put in. Drawn by the CPU's generator, which a resumed run goes on with.
+    """
+    ids = tokens.cpu()
+    chance = torch.rand(2, *ids.shape)
+    masked = (chance[0] < rate) & ~torch.isin(ids, special)
+    hidden = masked & (chance[1] < 0.8)
+    other = masked & (chance[1] >= 0.9)
+    words = torch.arange(vocabulary)
+    words = words[~torch.isin(words, special)]
+    drawn = words[torch.randint(len(words), ids.shape)]
+    mixed = torch.where(other, drawn, ids)
+    return Masking(*(one.to(tokens.device) for one in (mixed, hidden, masked)))
+
+
+class MaskedWordHead(nn.Module):
+    """The embedding that is read for a hidden word (an id of its own, after the vocabulary), and logits over words."""
+
+    def __init__(self, text_width: int, fused_width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.stand_in = nn.Parameter(torch.empty(1, 1, text_width).normal_(std=0.02))
+        self.words = WordHead(fused_width, vocabulary)
+
+    def forward(self, fused: Tensor) -> Tensor:
+        """(N, F) to (N, V)."""
+        logits: Tensor = self.words(fused)
+        return logits
+
+
+class MaskedWords(Objective):
+    """Cross-entropy of masked words, from the picture and the words left (ALBEF, Li et al. 2021, equation 4).
+
+        loss = - 1/N sum_n log p(word_n | picture, words left)
+
+    With alpha a above 0 the target is a times the teacher's softmax and 1 - a the word itself (ALBEF, equation 7); the
+    teacher reads the same masked caption. Through cross-attention without text attention a word sees of the other
+    words what its text tower shows it: with a causal tower those before it.
+    """
+
+    name = "masked_words"
+
+    def __init__(self, config: MaskedWordsConfig) -> None:
+        super().__init__(config)
+        self.rate, self.alpha, self.alpha_ramp = config.rate, config.alpha, config.alpha_ramp
+        self._masking: Masking | None = None  # of this step, when the teacher has been shown it already
+
+    def build_head(self, network: Network) -> nn.Module | None:
+        return MaskedWordHead(network.towers.text_width, network.fused_width, network.towers.vocabulary)
+
+    def alpha_at(self, progress: float) -> float:
+        """The teacher's share of the target when ``progress`` (0 to 1) of training is done."""
+        return self.alpha * min(1.0, progress / self.alpha_ramp) if self.alpha_ramp > 0 else self.alpha
+
+    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> Restored | None:
+        if self.alpha == 0:
+            return None
+        self._masking = self._mask(network, batch)
+        return self._restore(network, batch, output, self._masking)
+
+    def look(self, network: Network, batch: Batch, output: Output) -> Restored:
+        shown, self._masking = self._masking, None
+        return self._restore(network, batch, output, shown or self._mask(network, batch))
+
+    def _mask(self, network: Network, batch: Batch) -> Masking:
+        towers = network.towers
+        return mask_words(batch.texts, torch.tensor(towers.special_ids), towers.vocabulary, self.rate)
+
+    def _restore(self, network: Network, batch: Batch, output: Output, shown: Masking) -> Restored:
+        head = network.heads[self.name]
+        assert isinstance(head, MaskedWordHead)
+        text = network.towers.encode_text(shown.tokens, True, shown.hidden, head.stand_in)
+        words = network.join(output.image_features[0], text, every_word=True).words
+        assert words is not None
+        masked = shown.masked
+        logits = head(words[:, : masked.shape[1]][masked])
+        return Restored(logits, batch.texts[masked], masked.nonzero()[:, 0])
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        said: Restored = student.extra[self.name]
+        count = torch.tensor(float(len(said.labels)))
+        if not len(said.labels):  # a batch of short captions may have none
+            return said.logits.sum(), {"diag/masked_words": count}
+        alpha = self.alpha_at(self.progress)
+        with torch.autocast(said.logits.device.type, enabled=False):
+            logits = said.logits.float()
+            losses = F.cross_entropy(logits, said.labels, reduction="none")
+            if alpha > 0:
+                soft = require(teacher, self.name).extra[self.name].logits.float().softmax(dim=-1)
+                losses = (1 - alpha) * losses + alpha * F.cross_entropy(logits, soft, reduction="none")
+            loss = weighted_mean(losses, None if student.belief is None else student.belief[said.pairs])
+            right = (logits.detach().argmax(dim=-1) == said.labels).float().mean()
+        return loss, {"diag/masked_words": count, "diag/masked_word_accuracy": right}

@@ -1,0 +1,113 @@
+"""Matching: is this caption this picture's? The wrong ones are those that look most like it.
+
+Legend: B batch, D embed, F fused width, M pairs that are judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import MatchingConfig
+from core.data.batch import Batch
+from core.model.network import Network
+from core.model.outputs import Output
+from core.objectives.belief import weighted_mean
+from core.objectives.objective import Objective, Report
+
+_FLOOR = 1e-4  # of each chance: a sharp softmax must not leave a row with nothing to draw
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Logits (M, 2) of "no" and "yes", what is true, and the pairs of the batch that the picture is of."""
+
+    logits: Tensor
+    match: Tensor  # (M,) int64
+    pairs: Tensor  # (M,) int64
+
+
+def same_captions(tokens: Tensor) -> Tensor:
+    """Which captions of ``tokens`` (B, T) say the same: (B, B) bool, the diagonal included."""
+    _, kind = tokens.unique(dim=0, return_inverse=True)
+    same: Tensor = kind[:, None] == kind[None]
+    return same
+
+
+def chances(similarities: Tensor, never: Tensor) -> Tensor:
+    """How probable each column is as the negative of a row, of logits (B, B): (B, B).
+
+    The softmax is taken over all columns, then those that are ``never`` negatives, the true pair among them, get 0.
+    (The other way round, a row of -inf is needed, and a true pair that is masked to a large negative number can be
+    drawn.) Rows without any negative are 0 throughout.
+    """
+    return (similarities.float().softmax(dim=1) + _FLOOR).masked_fill(never, 0.0)
+
+
+def draw(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """A column for each row of ``weights`` (B, B), and whether there is any to draw: (B,) int64, (B,) bool.
+
+    The draw is the CPU generator's, which a resumed run goes on with.
+    """
+    weights = weights.detach().cpu()
+    possible = weights.sum(dim=1) > 0
+    column = torch.multinomial(torch.where(possible[:, None], weights, 1.0), 1)[:, 0]
+    return column, possible
+
+
+class Matching(Objective):
+    """Two-way cross-entropy on the fused representation, hard negatives of the batch (ALBEF, Li et al. 2021, 3.2).
+
+    Each picture is judged with its own caption and with one drawn by the softmax of its similarities; each caption
+    with a picture drawn alike. Captions that read the same are no negatives of each other. With c the logits,
+
+        loss = mean of cross_entropy(c(i, t_i), yes), cross_entropy(c(i, t_j), no), cross_entropy(c(j, t_i), no)
+    """
+
+    name = "matching"
+
+    def __init__(self, config: MatchingConfig) -> None:
+        super().__init__(config)
+        self.negatives = config.negatives
+
+    def build_head(self, network: Network) -> nn.Module | None:
+        return nn.Linear(network.fused_width, 2)
+
+    def look(self, network: Network, batch: Batch, output: Output) -> Judged:
+        image, text = output.image_features[0], output.text_features
+        if image.tokens is None or text is None:
+            raise ValueError("matching needs the picture's tokens and the caption's features")
+        pair = torch.arange(len(batch.texts))
+        of_text, any_text, of_image, any_image = self._negatives(output, batch.texts)
+        pictures = torch.cat([pair, pair[any_text], of_image[any_image]])
+        captions = torch.cat([pair, of_text[any_text], pair[any_image]])
+        match = torch.zeros(len(pictures), dtype=torch.int64)
+        match[: len(pair)] = 1
+        device = image.tokens.device
+        pictures, captions, match = (one.to(device) for one in (pictures, captions, match))
+        fused = network.join(replace(image, tokens=image.tokens[pictures]), text.rows(captions)).pooled
+        return Judged(network.heads[self.name](fused), match, pictures)
+
+    def _negatives(self, output: Output, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A wrong caption for each picture and a wrong picture for each caption, and where there are any."""
+        with torch.no_grad():
+            similarities = output.logit_scale.float() * output.clean.image.float() @ output.text.float().T  # (B, B)
+            if self.negatives == "random":
+                similarities = torch.zeros_like(similarities)
+            never = same_captions(tokens)
+            return *draw(chances(similarities, never)), *draw(chances(similarities.T, never))
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        judged: Judged = student.extra[self.name]
+        with torch.autocast(judged.logits.device.type, enabled=False):
+            logits = judged.logits.float()
+            losses = F.cross_entropy(logits, judged.match, reduction="none")
+            belief = None
+            if student.belief is not None:  # a wrong pair stays wrong, however little its own caption is believed
+                belief = torch.where(judged.match == 1, student.belief[judged.pairs], 1.0)
+            loss = weighted_mean(losses, belief)
+            right = (logits.detach().argmax(dim=1) == judged.match).float().mean()
+        return loss, {"diag/matching_accuracy": right}
