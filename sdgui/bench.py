@@ -26,6 +26,7 @@ from core.events import EventWriter, Metrics, RunStarted
 from core.presets import preset_config
 from core.rundir import own_status, write_whole
 from sdgui.__main__ import make_application, open_window
+from sdgui.bench_gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
 from sdgui.panels.watch import WatchPanel
 from sdgui.widgets.live_plot import LivePlot
 from sdgui.widgets.plot_canvas import PlotCanvas
@@ -38,6 +39,7 @@ _START = """
 import sys, time, psutil
 from pathlib import Path
 from sdgui.__main__ import make_application, open_window
+from sdgui.bench_gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
 app = make_application()
 window = open_window(Path(sys.argv[1]), demo=False)
 while not window.windowHandle().isExposed():
@@ -59,11 +61,15 @@ def run() -> list[BenchResult]:
         app = make_application()
         event = event_to_curve(app, Path(folder) / "live")
         ours, plain = redraw(app)
+        gallery = measure(app, Path(folder) / "gallery")
     return [
         _within("window shown, from process start", start, START_LIMIT),
         _within("event on disk to curve on screen, slowest of 20", event, EVENT_LIMIT),
         _within("redraw of 10 curves x 100k points", ours, REDRAW_LIMIT),
         result("  against plain pyqtgraph", 1e3 * ours, 1e3 * plain, "ms", plain / ours, 1.0),
+        _within("first paint of 100k pictures", gallery.first_paint, FIRST_PAINT_LIMIT),
+        _within("longest frame of a scroll, thumbnails loading", gallery.slowest_frame, FRAME_LIMIT),
+        _within("all of 100k pictures selected", gallery.select_all, FIRST_PAINT_LIMIT),
     ]
 
 
