@@ -10,15 +10,17 @@ from pathlib import Path
 from core.bench.result import to_json, to_table
 from core.errors import UserError
 
-BENCHES = ("train", "caption")
+BENCHES = ("train", "caption", "search")
+SIZES = ("small", "full")  # of those that have sizes: search
 
 
-def run(name: str, as_json: bool, peer: Path | None) -> int:
+def run(name: str, as_json: bool, peer: Path | None, size: str = SIZES[0]) -> int:
     """Run benchmark ``name`` and print its rows; 0 when every figure holds, 1 otherwise."""
     if name not in BENCHES:
         close = difflib.get_close_matches(name, BENCHES, n=1, cutoff=0.3)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(BENCHES)}."
         raise UserError(f"there is no benchmark {name!r}; {hint}")
-    results = importlib.import_module(f"core.bench.{name}").run(peer)
+    module = importlib.import_module(f"core.bench.{name}")
+    results = module.run(peer, size) if name == "search" else module.run(peer)
     print(to_json(results) if as_json else to_table(results), file=sys.stdout)
     return 0 if all(row.holds for row in results) else 1

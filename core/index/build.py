@@ -143,6 +143,8 @@ class _Build:
     def _append(self, manifest: Manifest, fresh: Sequence[Found], encoder: Encoder, scanned: Scan) -> Manifest:
         done = 0
         segment: list[Entry] = []
+        if fresh:
+            self.progress("encoding pictures", 0, len(fresh))
         with closing(encoder.entries(fresh)) as batches:
             for batch in batches:
                 _check_there(batch, scanned, self.writer.folder)

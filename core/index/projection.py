@@ -87,7 +87,9 @@ def neighbourhoods(points: Points, progress: Progress) -> Layout:
     reduced = PCA(kept, svd_solver="randomized", random_state=SEED).fit(vectors[fitted]).transform(vectors)
     progress("laying out the map", 0, 0)
     perplexity = min(30.0, (len(fitted) - 1) / 3)
-    laid = TSNE(2, perplexity=perplexity, init="pca", random_state=SEED, max_iter=ITERATIONS).fit_transform(reduced[fitted])
+    laid = TSNE(2, perplexity=perplexity, init="pca", random_state=SEED, max_iter=ITERATIONS).fit_transform(
+        reduced[fitted]
+    )
     return _spread(_between(reduced, fitted, laid.astype(np.float64)))
 
 

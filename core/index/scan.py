@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 SMALL = 64 << 20  # values that are simply kept in memory as float32: 256 MiB
 AT_ONCE = 65_536  # vectors turned into float32 at a time
-SAMPLE_SEED = 0
+ITERATIONS = 10  # of k-means
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def bring_up_to_date(
                 progress(f"preparing the search of {bank}", done, len(parts))
                 vectors: Vectors = getattr(reader, bank)
                 if part.kind == "ivf" and trained is None:
-                    trained = _trained(folder, vectors, parts, before, manifest.generation, bank, sizes)
-                _make(folder / name, part, vectors, trained)
+                    trained = _shared(folder, vectors.shape[1], parts, before, manifest.generation, bank, sizes)
+                trained = make_part(folder / name, part, vectors, trained, sizes)
                 files[name] = _fingerprint(folder / name)
             else:
                 files[name] = list(before[name])
@@ -135,45 +135,44 @@ def _fingerprint(path: Path) -> list[int]:
     return [size, checksum]
 
 
-def _make(path: Path, part: Part, vectors: Vectors, trained: Any) -> None:
-    """Write the file of ``part`` whole."""
+def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Sizes) -> Any:
+    """Write the file of ``part`` whole; returns what was trained for an ivf part, which the next one takes."""
     dim = vectors.shape[1]
     if part.kind == "scan":
         index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
         index.train(single(vectors[part.start : part.stop]))
     else:
+        trained = trained or _train(vectors, sizes)
         index = faiss.clone_index(trained)
     for start in range(part.start, part.stop, AT_ONCE):
         index.add(single(vectors[start : min(start + AT_ONCE, part.stop)]))
     temporary = path.with_suffix(".tmp")
     faiss.write_index(index, str(temporary))
     temporary.replace(path)
+    return trained
 
 
-def _trained(
-    folder: Path,
-    vectors: Vectors,
-    parts: list[Part],
-    before: Mapping[str, Any],
-    generation: int,
-    bank: str,
-    sizes: Sizes,
+def _shared(
+    folder: Path, dim: int, parts: list[Part], before: Mapping[str, Any], generation: int, bank: str, sizes: Sizes
 ) -> Any:
-    """An empty inverted file with centroids: those of a part that is there, so that all parts share them, or new."""
+    """An empty inverted file with the centroids of a part that is there, so that all parts share them; or None."""
     for part in parts:
         name = part.name(generation, bank)
         if part.kind == "ivf" and name in before and list(before[name]) == _fingerprint(folder / name):
             index = faiss.read_index(str(folder / name), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-            empty = faiss.clone_index(index.quantizer)
-            return _ivf(empty, index.sq, vectors.shape[1], sizes)
+            return _ivf(faiss.clone_index(index.quantizer), index.sq, dim, sizes)
+    return None
+
+
+def _train(vectors: Vectors, sizes: Sizes) -> Any:
+    """An empty inverted file with centroids of an even sample of ``vectors`` (N, D)."""
     count = min(len(vectors), sizes.lists * sizes.per_list)
-    rows = np.sort(np.random.default_rng(SAMPLE_SEED).choice(len(vectors), count, replace=False))
-    sample = single(vectors[rows])
+    rows = np.linspace(0, len(vectors) - 1, count).astype(np.int64)
     index = _ivf(faiss.IndexFlatIP(vectors.shape[1]), None, vectors.shape[1], sizes)
-    index.cp.niter = 10
+    index.cp.niter = ITERATIONS
     index.cp.spherical = True
     index.cp.min_points_per_centroid = 1
-    index.train(sample)
+    index.train(single(vectors[rows]))
     return index
 
 

@@ -35,9 +35,10 @@ def add(verbs: Verbs) -> None:
     worker.set_defaults(verb=_worker)
 
     bench = verbs.add_parser("bench", help="measure ours against a peer, alternating")
-    bench.add_argument("name", help="train or caption")
+    bench.add_argument("name", help="train, caption or search")
     bench.add_argument("--json", action="store_true", help="a list of results on stdout")
     bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the peer's own packages")
+    bench.add_argument("--size", default="small", choices=("small", "full"), help="of search (default: small)")
     bench.set_defaults(verb=_bench)
 
 
@@ -76,4 +77,4 @@ def _worker(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     from core.bench import run
 
-    return run(arguments.name, arguments.json, arguments.peer)
+    return run(arguments.name, arguments.json, arguments.peer, arguments.size)
