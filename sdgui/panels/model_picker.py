@@ -227,6 +227,7 @@ class ModelPicker(QWidget):
 
     def _take(self, entry: ModelEntry) -> bool:
         if entry.reason:
+            self.model.setCurrentIndex(-1)
             self.model.setEditText(self._entry.title if self._entry is not None else "")
             self._show_wrong(f"{entry.title} cannot be used here. {entry.reason}")
             return False

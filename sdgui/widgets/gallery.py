@@ -22,7 +22,7 @@ from PySide6.QtCore import (
     QTimer,
     Signal,
 )
-from PySide6.QtGui import QKeyEvent, QKeySequence, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QKeyEvent, QKeySequence, QRegion, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLabel, QListView, QSlider, QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import count
@@ -36,6 +36,17 @@ from sdgui.widgets.thumbnails import Thumbnails
 __all__ = ["Gallery", "GalleryItem"]
 
 _SMALLEST, _LARGEST = 64, 512
+_MEASURED = 200  # newly selected items that are still repainted one by one
+
+
+class _Grid(QListView):
+    """Repaints what is in view when much is selected at once; the list itself would measure every item."""
+
+    def visualRegionForSelection(self, selection: QItemSelection) -> QRegion:
+        ranges: Any = selection  # a list to PySide6, unknown to its stub
+        if sum(one.height() for one in ranges) > _MEASURED:
+            return QRegion(self.viewport().rect())
+        return super().visualRegionForSelection(selection)
 
 
 class Gallery(QWidget):
@@ -60,7 +71,7 @@ class Gallery(QWidget):
         self._preview: PicturePreview | None = None
         self.thumbnails = Thumbnails(cache_dir, parent=self)
         self.model = GalleryModel(self.thumbnails, self)
-        self.view = QListView()
+        self.view = _Grid()
         self._delegate = GalleryDelegate(self.model, self)
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._count = QLabel()
