@@ -98,19 +98,16 @@ def _kills(folder: Path, kills: int) -> BenchResult:
     lasts = time.monotonic() - began
     draw = random.Random(0)
     done = 0
+    killed = _command(LITTLE, folder / "pictures", folder / "killed")
     for _ in range(kills):
-        process = subprocess.Popen(
-            _command(LITTLE, folder / "pictures", folder / "killed"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        process = subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(lasts * draw.uniform(0.3, 0.9))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
             done += 1
-    subprocess.run(_command(LITTLE, folder / "pictures", folder / "killed"), check=True, capture_output=True)
+    subprocess.run(killed, check=True, capture_output=True)
     same = _bytes(folder / "whole") == _bytes(folder / "killed")
     return result(f"killed {done} times of {kills}: bytes as if never", float(same), 1, "", float(same), 1.0)
 
@@ -168,6 +165,6 @@ def write_pictures(folder: Path, count: int, size: tuple[int, int], suffix: str,
     for i in range(count):
         coarse = random_.integers(0, 256, (max(2, height // 16), max(2, width // 16), 3), dtype=np.uint8)
         picture = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
-        picture.save(folder / f"{i:06d}.{suffix}", **({"quality": 90} if suffix == "jpg" else {}))
+        picture.save(folder / f"{i:06d}.{suffix}", quality=90)  # which PNG has none of
     for i in range(count, links):
         (folder / f"{i:06d}.{suffix}").hardlink_to(folder / f"{i % count:06d}.{suffix}")

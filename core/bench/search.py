@@ -32,6 +32,7 @@ QUERIES = 20
 K = 100
 INNER = 64  # dimensions in which the clusters differ
 CHUNK = 65_536
+SIGNS = np.array([-1, 1], np.float32)
 SMALL = Sizes(small=0, scan=8_192, ivf_from=200_000, ivf=65_536, lists=512)
 FULL = Sizes()
 NOISE, WITHIN, ASIDE = 0.35, 0.6, 0.5  # lengths: of the noise, within clusters, of the move aside
@@ -153,6 +154,7 @@ class _Clusters:
         self._spread = self._random.standard_normal((INNER, DIM), dtype=np.float32) / np.float32(np.sqrt(DIM))
         self._mean = self._unit(self._random.standard_normal(DIM, dtype=np.float32)[None])
         self._aside = self._unit(self._random.standard_normal(DIM, dtype=np.float32)[None])
+        self._noise = self._random.standard_normal((CHUNK, DIM), dtype=np.float32)  # drawn once, then shuffled
         weights = 1 / np.arange(1, count + 1) ** 0.7
         self._edges = np.cumsum(weights / weights.sum())
 
@@ -163,7 +165,7 @@ class _Clusters:
         inner = inner + np.float32(WITHIN / np.sqrt(INNER)) * self._random.standard_normal(
             inner.shape, dtype=np.float32
         )
-        noise = self._random.standard_normal((count, DIM), dtype=np.float32)
+        noise = self._noise[self._random.permutation(CHUNK)[:count]] * self._random.choice(SIGNS, DIM)
         return self._unit(self._mean + inner @ self._spread + np.float32(NOISE / np.sqrt(DIM)) * noise)
 
     def queries(self, count: int) -> Floats:
@@ -188,7 +190,8 @@ class _Best:
         scores = np.concatenate([self._scores, self._queries @ vectors.T], axis=1)
         rows = np.broadcast_to(np.arange(start, start + len(vectors)), (len(self._queries), len(vectors)))
         rows = np.concatenate([self.rows, rows], axis=1)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+        kept = np.argpartition(-scores, K, axis=1)[:, :K]
+        order = np.take_along_axis(kept, np.argsort(-np.take_along_axis(scores, kept, 1), axis=1), 1)
         self._scores, self.rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 
