@@ -13,8 +13,10 @@ from core.data.dataset import Log, PairDataset, Progress, open_dataset
 from core.data.labelling import label_rows
 from core.data.loader import Loader
 from core.errors import UserError
+from core.former import open_teachers, start_weights
+from core.model.frozen_teacher import build_teacher
 from core.model.network import Network, build_backbone
-from core.model.teacher import EmaTeacher, build_teacher
+from core.model.teacher import Teacher
 from core.model.towers import load_pretrained, resolve_architecture
 from core.objectives.build import Objectives, add_heads, build_objectives
 from core.runtime import Runtime, set_up
@@ -27,7 +29,7 @@ class Assembly:
     runtime: Runtime
     model_cfg: dict[str, Any]  # the open_clip model configuration, kept with each checkpoint
     network: Network  # the student
-    teacher: EmaTeacher | None
+    teacher: Teacher | None
     objectives: Objectives
     train: PairDataset
     val: PairDataset | None
@@ -55,7 +57,8 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
     model_cfg = resolve_architecture(config.towers.architecture)
     network = build_backbone(config, model_cfg)
     if config.towers.pretrained:
-        load_pretrained(network.towers, config.towers.architecture, config.towers.pretrained)
+        weights = start_weights(config.towers.pretrained, config.towers.weights)
+        load_pretrained(network.towers, config.towers.architecture, weights)
 
     def opened(path: str) -> PairDataset:
         towers = network.towers
@@ -70,10 +73,18 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
         runtime=runtime,
         model_cfg=model_cfg,
         network=network,
-        teacher=build_teacher(config, network),
+        teacher=build_teacher(config, network, _trained_teachers(config, runtime.device)),
         objectives=build_objectives(config, network).to(runtime.device),
         train=train,
         val=opened(config.data.val) if config.data.val else None,
         test=opened(config.data.test) if config.data.test else None,
-        loader=Loader(train, config, network.image_size, log, labels),
+        loader=Loader(train, config, network.image_size, log, labels, network.towers.patch_side),
     )
+
+
+def _trained_teachers(config: RunConfig, device: torch.device) -> list[Network]:
+    """The networks that ``teacher.checkpoint`` names, where the teacher is not made of the student."""
+    teacher = config.teacher
+    if teacher.kind not in ("frozen", "previous"):
+        return []
+    return open_teachers(teacher.checkpoint, teacher.weights, device)

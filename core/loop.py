@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,9 @@ from core.data.dataset import PairDataset
 from core.encoder import Features
 from core.errors import UserError
 from core.events import CheckpointSaved, Evaluated, EventWriter, Log, Metrics, Outcome, RunStarted, Sample
+from core.model.freezing import depths
 from core.objectives.belief import Belief
+from core.objectives.objective import Objective
 from core.progress import Heartbeat
 from core.rundir import RunDir
 from core.runtime import is_out_of_memory, largest_fitting
@@ -59,7 +61,7 @@ class Loop:
         self.parts: Assembly = assemble(config, self._part, self._log)
         self.network, self.teacher = self.parts.network, self.parts.teacher
         self.belief = self._build_belief()
-        self.optimizer = build_optimizer(config.optim, self.network)
+        self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
         self.total_steps = self.parts.loader.total_steps
         per_epoch = self.parts.loader.steps_per_epoch
         self.validate_every = config.validation.every_steps or per_epoch
@@ -129,22 +131,27 @@ class Loop:
     def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The weighted loss of each objective, and what to report: the bare losses and the diagnostics."""
         progress = self.step / self.total_steps
-        objectives = self.parts.objectives
+        teacher = self.teacher if self.teacher is not None and self.teacher.begun(self.step, self.total_steps) else None
+        objectives = self.parts.objectives.active(taught=teacher is not None or self.teacher is None)
+        objectives.begin_step(self.network, progress)
         micro = self.config.optim.micro_batch
         with self.parts.runtime.autocast(), in_chunks(self.network, micro), self._teacher_in_chunks(micro):
-            target = self.teacher.targets(batch, objectives.look_as_teacher) if self.teacher is not None else None
+            target = teacher.targets(batch, objectives.look_as_teacher) if teacher is not None else None
             output = objectives.look(self.network, batch, self.network.forward_student(batch))
         if self.belief is not None:
             output = self.belief.weigh(batch.rows, output, target)
         losses: dict[str, Tensor] = {}
         report: dict[str, Tensor] = {}
         for objective in objectives:
-            objective.progress = progress
             loss, facts = objective(output, target)
-            losses[objective.name] = objective.weight_at(progress) * loss
+            losses[objective.name] = objective.weight_at(self._progress_of(objective, progress)) * loss
             report[f"train/{objective.name}"] = loss.detach()
             report.update(facts)
         return losses, report
+
+    def _progress_of(self, objective: Objective, progress: float) -> float:
+        """From where the weight's ramp counts: objectives of a teacher that begins late begin with it."""
+        return max(0.0, progress - self.config.teacher.start) if objective.taught else progress
 
     def _build_belief(self) -> Belief | None:
         config = self.config.belief
@@ -160,8 +167,13 @@ class Loop:
             return {}
         return self.belief.refresh(float(self.network.logit_scale.detach()), self.step / self.total_steps)
 
-    def _teacher_in_chunks(self, rows: int) -> AbstractContextManager[None]:
-        return in_chunks(self.teacher.network, rows) if self.teacher is not None else nullcontext()
+    @contextmanager
+    def _teacher_in_chunks(self, rows: int) -> Iterator[None]:
+        with ExitStack() as entered:
+            for network in self.teacher.networks if self.teacher is not None else ():
+                if network.towers is not self.network.towers:
+                    entered.enter_context(in_chunks(network, rows))
+            yield
 
     def _check_finite(self, total: Tensor, norm: Tensor, report: Mapping[str, Tensor]) -> bool:
         """Whether this step may be taken; a step that may not is skipped, and too many in a row end the run."""
@@ -227,7 +239,9 @@ class Loop:
             self.events.write(Evaluated(step=self.step, values=values))
 
     def _judge(self, dataset: PairDataset, split: str) -> tuple[dict[str, float], dict[str, Features]]:
-        networks = {"student": self.network} | ({"teacher": self.teacher.network} if self.teacher else {})
+        networks = {"student": self.network}
+        if self.teacher is not None and self.teacher.moves:  # one that stands still was judged when it was trained
+            networks["teacher"] = self.teacher.network
         batch = self.config.validation.batch_size
         return validate(networks, dataset, self.parts.runtime, split, batch, self._part, self.config.data.label)
 

@@ -59,6 +59,39 @@ class ViewConfig(Section):
         description="Probability that a rectangle of the view is erased.",
         json_schema_extra=shown("probability", advanced=True),
     )
+    size: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        title="Side",
+        description="Side of the view as a share of the model's input, rounded to whole patches (DINO's local crops: "
+        "0.43). A ViT interpolates its positions.",
+        json_schema_extra=shown("share of side", advanced=True),
+    )
+    mask: Share = Field(
+        0.0,
+        title="Masked views",
+        description="Probability that patches of a view are hidden from the student.",
+        json_schema_extra=shown("probability"),
+    )
+    mask_min: Share = Field(
+        0.4,
+        title="Fewest masked patches",
+        description="Least share of the patches that is hidden in a masked view.",
+        json_schema_extra=shown("share of patches", advanced=True),
+    )
+    mask_max: Share = Field(
+        0.4,
+        title="Most masked patches",
+        description="Greatest share of the patches that is hidden in a masked view.",
+        json_schema_extra=shown("share of patches"),
+    )
+    mask_kind: Literal["blocks", "random"] = Field(
+        "blocks",
+        title="Mask",
+        description="blocks: rectangles of patches (BEiT, iBOT); random: single patches (MaskCLIP).",
+        json_schema_extra=shown("", advanced=True),
+    )
     mix: Literal["none", "mixup", "cutmix"] = Field(
         "none",
         title="Interpolation",
@@ -88,10 +121,22 @@ class ViewsConfig(Section):
         title="Student's further views",
         description="Views that are only distilled; with none, the clean view is distilled too.",
     )
+    local: ViewConfig = Field(
+        ViewConfig(count=0, crop_min=0.05, crop_max=0.4, size=0.43),
+        title="Student's local views",
+        description="Small crops at a smaller side that the student distils too (DINO's multi-crop).",
+    )
     teacher: ViewConfig = Field(
         ViewConfig(),
-        title="Teacher's view",
+        title="Teacher's views",
         description="What the teacher sees when it makes the targets. 0 views: it sees the clean view itself.",
+    )
+    shared: bool = Field(
+        False,
+        title="Teacher sees the student's",
+        description="The teacher is shown the student's further views, whole and not interpolated, instead of its own "
+        "(DINO, iBOT). A whole view is distilled from the others, never from itself.",
+        json_schema_extra=shown(""),
     )
 
 
@@ -108,8 +153,29 @@ class TowersConfig(Section):
     pretrained: str = Field(
         "",
         title="Start from",
-        description="Empty: from scratch. Else an open_clip tag, a local folder or weights file, or a former run.",
+        description="Empty: from scratch. Else an open_clip tag, a local folder or weights file, a former run or "
+        "RUN@STEP.",
         json_schema_extra=shown("", widget="folder"),
+    )
+    weights: Literal["auto", "student", "teacher"] = Field(
+        "auto",
+        title="Of a former run",
+        description="Which of its two networks to start from; auto: the teacher where it had one.",
+        json_schema_extra=shown("", advanced=True),
+    )
+    freeze: Literal["none", "image", "text", "both"] = Field(
+        "none",
+        title="Frozen towers",
+        description="These keep their weights; only what stands on them learns (LiT, BLIP-2).",
+        json_schema_extra=shown(""),
+    )
+    freeze_image_blocks: int = Field(
+        0,
+        ge=0,
+        le=256,
+        title="Frozen image blocks",
+        description="The patch embedding and so many first blocks of the image tower keep their weights.",
+        json_schema_extra=shown("blocks", advanced=True),
     )
 
 
@@ -179,11 +245,31 @@ class FusionConfig(Section):
 class TeacherConfig(Section):
     """The network that makes the targets; it is never given a gradient."""
 
-    kind: Literal["none", "ema"] = Field(
+    kind: Literal["none", "ema", "ema-state", "frozen", "previous"] = Field(
         "none",
         title="Teacher",
-        description="ema: moving average of the student's parameters, updated after each optimiser step.",
+        description="ema: moving average of the student's parameters, updated after each optimiser step; ema-state: of "
+        "batch norm's statistics too (EMAN); frozen: a trained model; previous: former runs of this kind (Born-Again).",
         json_schema_extra=shown(""),
+    )
+    checkpoint: str = Field(
+        "",
+        title="Teacher's weights",
+        description="Of a frozen or previous teacher: a run folder, RUN@STEP, or open_clip:NAME,PRETRAINED. Several, "
+        "parted by semicolons, teach together.",
+        json_schema_extra=shown("", widget="folder"),
+    )
+    weights: Literal["auto", "student", "teacher"] = Field(
+        "auto",
+        title="Of a former run",
+        description="Which of its two networks teaches; auto: the teacher where it had one.",
+        json_schema_extra=shown("", advanced=True),
+    )
+    part: Literal["all", "heads"] = Field(
+        "all",
+        title="Averaged part",
+        description="heads: only fusion and heads are averaged, the towers are the student's own (TIPS v2).",
+        json_schema_extra=shown("", advanced=True),
     )
     momentum: float = Field(
         0.999,
@@ -193,15 +279,29 @@ class TeacherConfig(Section):
         description="Share of the teacher that survives one step. Larger is smoother and slower.",
         json_schema_extra=shown("per step"),
     )
-    momentum_schedule: Literal["constant", "cosine"] = Field(
+    momentum_schedule: Literal["constant", "linear", "cosine"] = Field(
         "constant",
         title="Momentum schedule",
-        description="cosine rises to 1 by the end of training (DINO).",
+        description="linear and cosine move to the last momentum by the end of training (DINO: cosine).",
         json_schema_extra=shown("", advanced=True),
+    )
+    momentum_end: Share = Field(
+        1.0,
+        title="Last momentum",
+        description="Where a linear or cosine schedule ends.",
+        json_schema_extra=shown("per step", advanced=True),
     )
     momentum_warmup: bool = Field(
         True,
         title="Momentum warm-up",
         description="Use min(1 - 1/(step + 1), momentum), so that the teacher forgets its random start (Mean Teacher).",
         json_schema_extra=shown("", advanced=True),
+    )
+    start: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        title="Begin after",
+        description="Share of training that is done without a teacher; it starts as the student then (SigLIP 2: 0.8).",
+        json_schema_extra=shown("share of steps", advanced=True),
     )

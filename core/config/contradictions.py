@@ -47,6 +47,33 @@ def _teacher(config: RunConfig) -> Found:
                 )
         if weights["masked_words"] > 0 and config.objectives.masked_words.alpha > 0:
             yield "objectives.masked_words.alpha", "Above 0 it needs a teacher: set teacher.kind to ema, or this to 0."
+        return
+    teacher = config.teacher
+    stands = teacher.kind in ("frozen", "previous")
+    if stands and not teacher.checkpoint and config.data.train:  # a definition without data is not yet wrong
+        yield "teacher.checkpoint", f"A {teacher.kind} teacher needs its weights: name a former run or a model."
+    if not stands and teacher.checkpoint:
+        yield "teacher.checkpoint", "A moving average is made of the student: leave it empty, or set kind to frozen."
+    if stands and teacher.part == "heads":
+        yield "teacher.part", f"A {teacher.kind} teacher is whole: choose all."
+    if teacher.start > 0:
+        yield from _late_teacher(config)
+
+
+def _late_teacher(config: RunConfig) -> Found:
+    """A teacher that begins late: what needs it throughout, and that something is learnt before."""
+    objectives = config.objectives
+    early = (
+        (objectives.consistency.weight > 0, "consistency"),
+        (objectives.contrastive.weight > 0 and objectives.contrastive.queue > 0, "the contrastive queue"),
+        (config.belief.action != "none", "belief"),
+        (objectives.masked_words.weight > 0 and objectives.masked_words.alpha > 0, "masked words' alpha"),
+    )
+    for asked, name in early:
+        if asked:
+            yield "teacher.start", f"The teacher is needed throughout for {name}: set 0."
+    if not any(weight for name, weight in weighted(config).items() if name not in TAUGHT):
+        yield "teacher.start", "Nothing is learnt before the teacher begins: set 0, or weigh another objective."
 
 
 def _fusion(config: RunConfig) -> Found:
@@ -81,8 +108,30 @@ def _views(config: RunConfig) -> Found:
         yield "views.clean.count", "There is exactly one clean view; add further ones under the student's views."
     if views.clean.mix != "none":
         yield "views.clean.mix", "The clean view carries the contrastive loss and is not interpolated."
-    if views.teacher.count > 1:
-        yield "views.teacher.count", "The teacher sees one view, or 0 for the clean view itself."
+    if views.clean.mask > 0 or views.clean.size < 1.0:
+        field = "mask" if views.clean.mask > 0 else "size"
+        yield f"views.clean.{field}", "The clean view is whole; hide patches or shrink further views of the student."
+    for name, view in (("student", views.student), ("local", views.local)):
+        if view.mask > 0 and view.mask_min > view.mask_max:
+            yield f"views.{name}.mask_min", f"{view.mask_min} is above the greatest share, {view.mask_max}."
+    if views.teacher.mask > 0:
+        yield "views.teacher.mask", "The teacher sees whole views: set 0, and hide patches from the student."
+    if views.shared and views.student.count == 0:
+        yield "views.shared", "There are no further views of the student: set views.student.count, or switch this off."
+    if views.shared and views.student.size < 1.0:
+        yield "views.student.size", "Views that the teacher sees too have the full side: set 1, and use local views."
+    masked = config.objectives.masked_patches
+    if masked.weight > 0:
+        if not views.shared:
+            yield "views.shared", "Masked patches are compared with the same view seen whole: switch this on."
+        if views.student.mask == 0:
+            yield "views.student.mask", "No patch is hidden: set a probability above 0."
+        if views.student.mix != "none" or views.local.mask > 0:
+            where = "student.mix" if views.student.mix != "none" else "local.mask"
+            yield f"views.{where}", "Masked patches are hidden in whole views that are not interpolated."
+        prototypes = config.objectives.distill_prototypes
+        if masked.shared_head and (prototypes.weight == 0 or prototypes.on != "image"):
+            yield "objectives.masked_patches.shared_head", "It needs prototypes distilled on image; switch it off."
     if views.teacher.mix != "none":
         yield "views.teacher.mix", "Targets of whole pictures are interpolated; the teacher's view is not."
 

@@ -129,6 +129,15 @@ class OptimConfig(Section):
         description="Of matrices only; gains, biases and the logit scale are left alone.",
         json_schema_extra=shown(""),
     )
+    layer_decay: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        title="Layer-wise decay",
+        description="The learning rate of each block of a tower is this times that of the next one (BEiT: 0.65 when "
+        "fine-tuning). 1: the same everywhere.",
+        json_schema_extra=shown("a block", advanced=True),
+    )
     beta1: float = Field(
         0.9, ge=0.0, lt=1.0, title="Beta 1", description="AdamW's momentum.", json_schema_extra=shown("", advanced=True)
     )

@@ -1,6 +1,7 @@
 """What the loader hands to a training step.
 
-Legend: B batch, H W picture height and width, T tokens of the longest caption in the batch.
+Legend: B batch, H W picture height and width, T tokens of the longest caption in the batch,
+P patches.
 """
 
 from __future__ import annotations
@@ -40,50 +41,57 @@ class Mix:
 
 @dataclass(frozen=True)
 class View:
-    """One view of each picture of a batch; ``mix`` is applied by the model, after normalisation."""
+    """One view of each picture of a batch; ``mix`` is applied by the model, after normalisation.
+
+    Views with the same ``number`` are the same crop: the student's, and what the teacher sees of it.
+    """
 
     images: Tensor  # (B, 3, H, W) uint8
     mix: Mix | None = None
+    mask: Tensor | None = None  # (B, P) bool, the patches that are hidden from the student
+    number: int = 0
+    local: bool = False  # a small crop, which may have a smaller side
+
+    def whole(self) -> View:
+        """The same pictures as the teacher sees them: nothing hidden, nothing interpolated."""
+        return replace(self, mix=None, mask=None)
+
+    def map(self, move: Callable[[Tensor], Tensor]) -> View:
+        """The same with ``move`` applied to every tensor."""
+        mix = replace(self.mix, partner=move(self.mix.partner)) if self.mix else None
+        mask = None if self.mask is None else move(self.mask)
+        return replace(self, images=move(self.images), mix=mix, mask=mask)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's pairs. ``teacher`` is None when the teacher sees the clean view itself."""
+    """One step's pairs. ``teacher`` is empty when the teacher sees the clean view itself."""
 
     rows: Tensor  # (B,) int64, row numbers in the data set
     texts: Tensor  # (B, T) int64, padded with the tokenizer's pad id
     clean: View
-    student: tuple[View, ...] = ()
-    teacher: View | None = None
+    student: tuple[View, ...] = ()  # whole ones, then local ones
+    teacher: tuple[View, ...] = ()
     labels: Tensor | None = None  # (B,) int64, -1 for rows without one; None where no label is asked for
 
     def first(self, size: int) -> Batch:
         """The first ``size`` pairs, not interpolated; a smaller batch to try memory with."""
 
         def view(one: View) -> View:
-            return View(one.images[:size])
+            return replace(one, mix=None).map(lambda tensor: tensor[:size])
 
-        return Batch(
-            rows=self.rows[:size],
-            texts=self.texts[:size],
-            clean=view(self.clean),
-            student=tuple(view(one) for one in self.student),
-            teacher=view(self.teacher) if self.teacher else None,
-            labels=None if self.labels is None else self.labels[:size],
-        )
+        return self._changed(lambda tensor: tensor[:size], view)
 
     def map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with ``move`` applied to every tensor (to a device, pinned)."""
+        return self._changed(move, lambda one: one.map(move))
 
-        def view(one: View) -> View:
-            mix = replace(one.mix, partner=move(one.mix.partner)) if one.mix else None
-            return View(move(one.images), mix)
-
+    def _changed(self, move: Callable[[Tensor], Tensor], view: Callable[[View], View]) -> Batch:
         return Batch(
             rows=move(self.rows),
             texts=move(self.texts),
             clean=view(self.clean),
             student=tuple(view(one) for one in self.student),
-            teacher=view(self.teacher) if self.teacher else None,
+            teacher=tuple(view(one) for one in self.teacher),
             labels=None if self.labels is None else move(self.labels),
         )

@@ -28,11 +28,13 @@ from core.data.dataset import Log, PairDataset, longest
 from core.data.draws import Integers, seed_of, uniforms
 from core.data.errors import DataError, PictureError
 from core.data.labelling import Labels, SplitOrder
-from core.data.views import centre_view, draw_mix, make_view
+from core.data.masks import draw_masks
+from core.data.views import centre_view, draw_mix, make_view, view_side
 
 AHEAD = 2  # batches made ahead, by the thread or by each process
 ORDER, CAPTION, MIX = 1001, 1002, 1003  # what a draw is for, beside views
 CLEAN, TEACHER, STUDENT = 0, 1, 2  # numbers of views; the student's further ones count on
+TEACHERS, LOCAL = 100, 200  # the teacher's further views and the student's local ones
 
 T = TypeVar("T")
 
@@ -48,10 +50,13 @@ class Made:
 class BatchMaker(Dataset[Made]):
     """Makes batch k. Holds only what a loader process needs."""
 
-    def __init__(self, dataset: PairDataset, config: RunConfig, image_size: int, labels: Labels | None = None) -> None:
+    def __init__(
+        self, dataset: PairDataset, config: RunConfig, image_size: int, labels: Labels | None = None, multiple: int = 1
+    ) -> None:
         self.dataset = dataset
         self.config = config
         self.size = image_size
+        self.multiple = multiple
         self.labels = labels
         self._split: SplitOrder | None = None
         size, ratio = config.optim.batch_size, config.data.unlabelled_ratio
@@ -107,20 +112,29 @@ class BatchMaker(Dataset[Made]):
     def _batch(
         self, step: int, epoch: Integers, rows: np.ndarray[Any, np.dtype[np.int64]], pictures: list[Tensor]
     ) -> Batch:
-        views, seed = self.config.views, self.config.seed
+        views = self.config.views
+        key = (self.config.seed, epoch, rows)
 
-        def view(config: ViewConfig, number: int) -> View:
-            images = make_view(pictures, config, self.size, seed, epoch, rows, number)  # (B, 3, S, S)
-            generator = np.random.default_rng(seed_of(seed, step, number, MIX))
-            return View(images, draw_mix(config, generator, len(rows), self.size))
+        def view(config: ViewConfig, number: int, local: bool = False) -> View:
+            side = view_side(config, self.size, self.multiple)
+            images = make_view(pictures, config, side, *key, number)  # (B, 3, S, S)
+            generator = np.random.default_rng(seed_of(self.config.seed, step, number, MIX))
+            mask = draw_masks(config, side // self.multiple, *key, number)
+            return View(images, draw_mix(config, generator, len(rows), side), mask, number, local)
 
-        taught = self.config.teacher.kind != "none" and views.teacher.count > 0
+        student = tuple(view(views.student, STUDENT + i) for i in range(views.student.count))
+        if self.config.teacher.kind == "none":
+            taught: tuple[View, ...] = ()
+        elif views.shared:
+            taught = tuple(one.whole() for one in student)
+        else:
+            taught = tuple(view(views.teacher, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count))
         return Batch(
             rows=torch.from_numpy(rows),
             texts=self._texts(epoch, rows),
             clean=view(views.clean, CLEAN),
-            student=tuple(view(views.student, STUDENT + i) for i in range(views.student.count)),
-            teacher=view(views.teacher, TEACHER) if taught else None,
+            student=student + tuple(view(views.local, LOCAL + i, local=True) for i in range(views.local.count)),
+            teacher=taught,
             labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],
         )
 
@@ -147,14 +161,18 @@ class Loader:
         image_size: int,
         log: Log | None = None,
         labels: Labels | None = None,
+        multiple: int = 1,
     ) -> None:
-        """DataError when a batch is larger than the data."""
+        """``multiple``: of which every view's side is one, the model's patch.
+
+        DataError when a batch is larger than the data.
+        """
         if config.optim.batch_size > len(dataset):
             raise DataError(
                 f"The batch size {config.optim.batch_size} is larger than the {len(dataset)} pairs of "
                 f"{dataset.origin}; set optim.batch_size to at most {len(dataset)}."
             )
-        self._maker = BatchMaker(dataset, config, image_size, labels)
+        self._maker = BatchMaker(dataset, config, image_size, labels, multiple)
         self._dataset = dataset
         self._config = config
         self._log = log

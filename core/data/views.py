@@ -55,6 +55,13 @@ def make_view(
     return images
 
 
+def view_side(config: ViewConfig, image_size: int, multiple: int = 1) -> int:
+    """Side of a view in pixels: its share of the model's input, rounded to ``multiple`` (a patch), at least one."""
+    if config.size == 1.0:
+        return image_size
+    return min(image_size, multiple * max(1, round(config.size * image_size / multiple)))
+
+
 def draw_crops(shapes: Boxes, area: tuple[float, float], draws: Floats) -> Boxes:
     """(B, 4) top, left, height, width of a crop within each of ``shapes`` (B, 2).
 

@@ -44,6 +44,7 @@ class Network(nn.Module):
         self.distil_on: DistilOn = distil_on
         self.heads = nn.ModuleDict()  # of each objective that learns parts of its own, by its name
         self.classes: tuple[str, ...] = ()  # what a classifying objective tells apart
+        self.patch_tokens = False  # whether the last state of each patch is kept
         self.text_tokens = fusion is not None and fusion.needs_words  # whether the state of each word is kept
 
     @property
@@ -72,11 +73,12 @@ class Network(nn.Module):
 
         With no further views the clean one is distilled.
         """
-        return self._forward((batch.clean, *batch.student), batch.texts)
+        return self._forward((batch.clean, *batch.student), batch.texts, len(batch.student))
 
     def forward_teacher(self, batch: Batch) -> Output:
-        """The batch as the teacher sees it: its own view, or the clean one."""
-        return self._forward((batch.teacher or batch.clean,), batch.texts)
+        """The batch as the teacher sees it: its own views, or the clean one; nothing is hidden from it."""
+        views = batch.teacher or (batch.clean,)
+        return self._forward(tuple(view.whole() for view in views), batch.texts, len(views), teaches=True)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """uint8 pictures (B, 3, H, W) to unit vectors (B, D) float32."""
@@ -105,42 +107,48 @@ class Network(nn.Module):
         """The fused representation (B, F) of each distilled view of ``output``, made here where it was not yet."""
         text = output.text_features
         assert text is not None
-        images = output.image_features[1:] or output.image_features
-        views = zip(images, output.distilled, strict=True)
+        views = zip(output.distilled_features, output.distilled, strict=True)
         return tuple(self.join(image, text).pooled if view.fused is None else view.fused for image, view in views)
 
-    def _forward(self, views: tuple[View, ...], tokens: Tensor) -> Output:
+    def _forward(self, views: tuple[View, ...], tokens: Tensor, further: int, teaches: bool = False) -> Output:
+        """``views`` through the towers; the last ``further`` are distilled, or all of them when that is 0."""
         text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
-        images = self._encode_views(views)
-        clean = ViewOutput(_unit(images[0].pooled), mix=views[0].mix)
-        distilled = images[1:] or images
-        fused, prototypes = self._join(distilled, text)
+        images = self._encode_views(views, teaches)
+        first = len(views) - (further or len(views))
+        fused, prototypes = self._join(images[first:], text)
         outputs = tuple(
-            ViewOutput(_unit(image.pooled) if views[1:] else clean.image, fused_one, prototypes_one, view.mix)
+            ViewOutput(_unit(image.pooled), fused_one, prototypes_one, view.mix, view.number, view.local)
             for image, view, fused_one, prototypes_one in zip(
-                distilled, views[1:] or views, fused, prototypes, strict=True
+                images[first:], views[first:], fused, prototypes, strict=True
             )
         )
+        clean = ViewOutput(_unit(images[0].pooled), mix=views[0].mix, number=views[0].number) if first else outputs[0]
         return Output(
             text=_unit(text.pooled),
             logit_scale=self.towers.logit_scale,
-            clean=clean if views[1:] else outputs[0],
+            clean=clean,
             distilled=outputs,
             logit_bias=self.towers.logit_bias,
             image_features=tuple(images),
             text_features=text,
         )
 
-    def _encode_views(self, views: Sequence[View]) -> list[ImageFeatures]:
-        """Features of each view; views of one size go through the tower together."""
-        ready = [self._ready(view) for view in views]
-        if len(ready) == 1 or any(images.shape != ready[0].shape for images in ready):
-            return [self.towers.encode_image(images) for images in ready]
-        joint = self.towers.encode_image(torch.cat(ready))
-        count = len(ready)
-        tokens = [None] * count if joint.tokens is None else joint.tokens.chunk(count)
-        parts = zip(joint.pooled.chunk(count), joint.before_projection.chunk(count), tokens, strict=True)
-        return [ImageFeatures(*part) for part in parts]
+    def _encode_views(self, views: Sequence[View], teaches: bool) -> list[ImageFeatures]:
+        """Features of each view; views that are alike in size and kind go through the tower together.
+
+        Every patch's state after the last block is kept where an objective asks for it: of the student's masked views,
+        and of the teacher's.
+        """
+        kinds = [(view.images.shape, view.mask is not None) for view in views]
+        made: dict[int, ImageFeatures] = {}
+        for kind in dict.fromkeys(kinds):
+            members = [i for i, one in enumerate(kinds) if one == kind]
+            images = torch.cat([self._ready(views[i]) for i in members])
+            masks = [mask for i in members if (mask := views[i].mask) is not None]
+            patches = self.patch_tokens and (teaches or kind[1])
+            joint = self.towers.encode_image(images, torch.cat(masks) if masks else None, patches)
+            made.update(zip(members, joint.chunk(len(members)), strict=True))
+        return [made[i] for i in range(len(views))]
 
     def _ready(self, view: View) -> Tensor:
         """Normalised and, where the view says so, interpolated pictures. (B, 3, H, W)"""
@@ -175,6 +183,10 @@ def build_backbone(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
     cannot be built, or keeps no patches for the fusion.
     """
     towers = build_towers(_with_logit_bias(config, model_cfg))
+    if any(view.mask > 0 for view in (config.views.student, config.views.local)):
+        towers.add_mask_token()
+    towers.freeze(config.towers.freeze, config.towers.freeze_image_blocks)
+    _check_sides(config, towers)
     fusion = _build_fusion(config, towers)
     objective = config.objectives.distill_prototypes
     if objective.weight == 0:
@@ -187,6 +199,17 @@ def build_backbone(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
         "text": towers.text_width,
     }[objective.on]
     return Network(towers, fusion, PrototypeHead(width, objective.prototypes), objective.on)
+
+
+def _check_sides(config: RunConfig, towers: Towers) -> None:
+    """ModelError when a view has a side that the image tower cannot take."""
+    views = config.views
+    for name, view in (("student", views.student), ("local", views.local), ("teacher", views.teacher)):
+        if view.count and view.size < 1.0 and not towers.any_size:
+            raise ModelError(
+                f"{config.towers.architecture} takes pictures of one size only; set views.{name}.size to 1, or choose "
+                "a ViT of open_clip's own."
+            )
 
 
 def _with_logit_bias(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, Any]:

@@ -24,21 +24,28 @@ class ViewOutput:
     fused: Tensor | None = None  # (B, F), image and text joined
     prototypes: Tensor | None = None  # (B, K) logits, not yet divided by a temperature
     mix: Mix | None = None  # how the pictures were interpolated
+    number: int = 0  # which crop it is; the same of the student's and the teacher's view of one
+    local: bool = False  # a small crop
 
 
 @dataclass(frozen=True)
 class Output:
-    """A batch through the student, or through the teacher (whose ``distilled`` is its one view)."""
+    """A batch through the student, or through the teacher (whose ``distilled`` are all of its views)."""
 
     text: Tensor  # (B, D) unit length
     logit_scale: Tensor  # scalar, already exponentiated
     clean: ViewOutput
     distilled: tuple[ViewOutput, ...] = field(default=())  # (clean,) when there are no further views
     logit_bias: Tensor | None = None  # scalar
-    image_features: tuple[ImageFeatures, ...] = ()  # of each view: the clean one, then the further ones
+    image_features: tuple[ImageFeatures, ...] = ()  # of each view: the student's clean one, then the further ones
     text_features: TextFeatures | None = None
     belief: Tensor | None = None  # (B,) how much each pair counts, 0 to 1; None: all the same
     extra: Mapping[str, Any] = field(default_factory=dict)  # what single objectives asked for, by their names
+
+    @property
+    def distilled_features(self) -> tuple[ImageFeatures, ...]:
+        """Those of ``image_features`` that belong to the distilled views."""
+        return self.image_features[len(self.image_features) - len(self.distilled) :]
 
     def with_extra(self, extra: Mapping[str, Any]) -> Output:
         """The same with what was asked for besides; None is left out."""

@@ -1,20 +1,22 @@
-"""The teacher: a moving average of the student's parameters that makes the targets and is never given a gradient.
+"""The teacher: the network that makes the targets and is never given a gradient.
 
-Flow: in each step the trainer asks ``targets`` before the student answers, and calls ``update`` after the optimiser
-has moved the student.
+Flow: in each step the trainer asks ``targets`` before the student answers, and calls ``update`` after the optimiser has
+moved the student. ``EmaTeacher`` follows the student; ``core.model.frozen_teacher`` holds trained networks, and builds
+whichever an experiment asks for.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor, nn
 
-from core.config import RunConfig, TeacherConfig
+from core.config import TeacherConfig
 from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output
@@ -22,41 +24,108 @@ from core.model.outputs import Output
 Look = Callable[[Network, Batch, Output], Output]
 
 
-class EmaTeacher:
-    """An exponential moving average of the student's parameters (Mean Teacher, Tarvainen and Valpola 2017).
+class Teacher:
+    """What every teacher is; ``moves`` says whether it follows the student."""
 
-    After each step t, ``teacher = m(t) * teacher + (1 - m(t)) * student``; buffers (batch norm's statistics) are the
-    student's. It starts equal to the student. Its state dict is the network's own.
-    """
+    moves: bool
+    networks: tuple[Network, ...]
 
-    def __init__(self, config: TeacherConfig, student: Network) -> None:
+    def __init__(self, config: TeacherConfig) -> None:
         self.config = config
-        self._average = AveragedModel(student)
-        self._average.n_averaged.fill_(1)  # at 0 the first update would copy the student, whatever the momentum
-        self.network = cast(Network, self._average.module)
-        self.network.requires_grad_(False).eval()
+
+    @property
+    def network(self) -> Network:
+        """What is judged beside the student and kept as the teacher."""
+        return self.networks[0]
+
+    def begun(self, step: int, total_steps: int) -> bool:
+        """Whether it teaches in ``step`` (the first is 1) of ``total_steps``."""
+        return step > self._first(total_steps)
+
+    def _first(self, total_steps: int) -> int:
+        """How many steps are done without it."""
+        return round(self.config.start * total_steps)
 
     def targets(self, batch: Batch, look: Look | None = None) -> Output:
         """What the teacher makes of its view of the batch, and what ``look`` asks of it besides."""
-        with torch.no_grad():
+        raise NotImplementedError
+
+    def momentum(self, step: int, total_steps: int) -> float:
+        """The share of the teacher that survives ``step``."""
+        raise NotImplementedError
+
+    def update(self, student: Network, step: int, total_steps: int) -> None:
+        """Follow ``student``; call it after the optimiser's step."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of it; empty where it is kept elsewhere."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state_dict`` gave."""
+
+
+class EmaTeacher(Teacher):
+    """An exponential moving average of the student's parameters (Mean Teacher, Tarvainen and Valpola 2017).
+
+    After each step t, ``teacher = m(t) * teacher + (1 - m(t)) * student``. Buffers (batch norm's statistics) are the
+    student's, or with ema-state averaged alike, counters copied (EMAN, Cai et al. 2021). With part heads the towers are
+    the student's own modules, and only fusion and heads are averaged. It starts equal to the student, and stays equal
+    until it begins. Its state dict is a network's.
+    """
+
+    moves = True
+
+    def __init__(self, config: TeacherConfig, student: Network) -> None:
+        super().__init__(config)
+        shared = {id(student.towers): student.towers} if config.part == "heads" else {}
+        network: Network = copy.deepcopy(student, shared)
+        self.networks = (network,)
+        self._own = [part for name, part in network.named_children() if part is not student.towers]
+        for part in self._own:
+            part.requires_grad_(False)
+        for parameter in network.parameters(recurse=False):
+            parameter.requires_grad_(False)
+        network.training = False
+        for part in self._own:
+            part.eval()
+
+    def targets(self, batch: Batch, look: Look | None = None) -> Output:
+        with torch.no_grad(), _in_eval_mode(self.network):
             output = self.network.forward_teacher(batch)
             return output if look is None else look(self.network, batch, output)
 
     def momentum(self, step: int, total_steps: int) -> float:
         """The share of the teacher that survives ``step`` (1 after the first optimiser step) of ``total_steps``.
 
-        constant: m(t) = m. cosine: m(t) = 1 - (1 - m) (cos(pi t / total) + 1) / 2, from m to 1 (DINO, Caron et al.
-        2021). With warm-up, min(1 - 1 / (t + 1), m(t)): the plain mean of the first steps (Mean Teacher).
+        constant: m(t) = m. From m to the last momentum n, cosine: m(t) = n - (n - m) (cos(pi t / total) + 1) / 2 (DINO,
+        Caron et al. 2021, with n = 1), linear: m(t) = m + (n - m) t / total. With warm-up, min(1 - 1 / (t + 1), m(t)):
+        the plain mean of the first steps (Mean Teacher). Steps count from where it begins; before, it is 0.
         """
-        momentum = self.config.momentum
-        if self.config.momentum_schedule == "cosine":
-            momentum = 1.0 - (1.0 - momentum) * (math.cos(math.pi * min(1.0, step / max(1, total_steps))) + 1.0) / 2.0
-        return min(1.0 - 1.0 / (step + 1), momentum) if self.config.momentum_warmup else momentum
+        config, first = self.config, self._first(total_steps)
+        t, total = step - first, max(1, total_steps - first)
+        if step <= first and first > 0:
+            return 0.0
+        momentum, last, done = config.momentum, config.momentum_end, min(1.0, t / total)
+        if config.momentum_schedule == "cosine":
+            momentum = last - (last - momentum) * (math.cos(math.pi * done) + 1.0) / 2.0
+        elif config.momentum_schedule == "linear":
+            momentum = momentum + (last - momentum) * done
+        return min(1.0 - 1.0 / (t + 1), momentum) if config.momentum_warmup else momentum
 
+    @torch.no_grad()
     def update(self, student: Network, step: int, total_steps: int) -> None:
-        """Move towards ``student``; call it after the optimiser's step."""
-        self._average.multi_avg_fn = _average_by(self.momentum(step, total_steps))
-        self._average.update_parameters(student)
+        share = 1.0 - self.momentum(step, total_steps)
+        ours, theirs = dict(self.network.named_parameters()), dict(student.named_parameters())
+        moved = [name for name, value in ours.items() if value is not theirs[name]]
+        torch._foreach_lerp_([ours[name] for name in moved], [theirs[name] for name in moved], share)
+        averaged = self.config.kind == "ema-state"
+        their_buffers = dict(student.named_buffers())
+        for name, buffer in self.network.named_buffers():
+            if averaged and buffer.is_floating_point():
+                buffer.lerp_(their_buffers[name], share)
+            else:
+                buffer.copy_(their_buffers[name])
 
     def state_dict(self) -> dict[str, Tensor]:
         """The network's state, so that a teacher's checkpoint loads into a Network."""
@@ -66,16 +135,14 @@ class EmaTeacher:
         self.network.load_state_dict(state)
 
 
-def _average_by(momentum: float) -> Callable[[Any, Any, Any], None]:
-    """The averaging of all parameters at once that AveragedModel calls."""
-
-    @torch.no_grad()
-    def average(teacher: Any, student: Any, count: Any) -> None:
-        torch._foreach_lerp_(teacher, student, 1.0 - momentum)
-
-    return average
-
-
-def build_teacher(config: RunConfig, student: Network) -> EmaTeacher | None:
-    """The teacher of an experiment, equal to ``student``; None without one."""
-    return EmaTeacher(config.teacher, student) if config.teacher.kind == "ema" else None
+@contextmanager
+def _in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """For towers that are the student's too, and go on training."""
+    training = [module for module in network.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from core.model.catalogue import list_architectures, resolve_architecture
 from core.model.decoder import decode, decoder_of
 from core.model.errors import ModelError
-from core.model.image_tower import ImageFeatures, image_features, image_widths
+from core.model.freezing import frozen_modules
+from core.model.image_tower import ImageFeatures, image_features, image_widths, patch_side, takes_any_size
 from core.model.pretrained import find_weights, fit_weights, read_weights
 from core.model.text_tower import TextFeatures, TextTower
 
@@ -51,9 +52,13 @@ class Towers(nn.Module):
     def __init__(self, clip: Any, model_cfg: dict[str, Any]) -> None:
         super().__init__()
         self.clip: Any = clip
+        self.mask_token: nn.Parameter | None = None
+        self._frozen: list[nn.Module | nn.Parameter] = []
         self.embed_dim = int(model_cfg["embed_dim"])
         self.quick_gelu = bool(model_cfg.get("quick_gelu", False))
         self.image_size = _square(self.clip.visual.image_size)
+        self.patch_side = patch_side(self.clip.visual)
+        self.any_size = takes_any_size(self.clip.visual)
         # of before_projection, and of the patches (None: it keeps none for a fusion)
         self.image_width, self.image_token_width = image_widths(clip.visual, self.image_size)
         self._text = TextTower(self.clip, model_cfg["text_cfg"])
@@ -88,6 +93,12 @@ class Towers(nn.Module):
         bias: Tensor | None = self.clip.logit_bias
         return None if bias is None else bias.reshape(())
 
+    @property
+    def words_digest(self) -> str:
+        """The same for towers that split captions into the same words."""
+        names = ("hf_tokenizer_name", "tokenizer_kwargs", "vocab_size")
+        return repr([self._text_cfg.get(name) or None for name in names])
+
     def clamp_logit_scale(self) -> None:
         """Keep the logit scale within 1 and 100; called after each optimiser step."""
         with torch.no_grad():
@@ -115,9 +126,41 @@ class Towers(nn.Module):
         shift = -self.pixel_mean / self.pixel_std
         return torch.addcmul(shift[:, None, None], images.to(scale.dtype), scale[:, None, None])
 
-    def encode_image(self, images: Tensor) -> ImageFeatures:
-        """Features of normalised ``images`` (B, 3, H, W)."""
-        return image_features(self.clip.visual, images)
+    def encode_image(self, images: Tensor, mask: Tensor | None = None, patches: bool = False) -> ImageFeatures:
+        """Features of normalised ``images`` (B, 3, H, W), whose sides are multiples of ``patch_side``.
+
+        ``mask`` (B, P) bool hides patches; with ``patches`` every patch's state after the last block is given too.
+        """
+        return image_features(self.clip.visual, images, mask, self.mask_token, patches)
+
+    def add_mask_token(self) -> None:
+        """Give a ViT the learnt token that stands where a patch is hidden (BEiT, Bao et al. 2022)."""
+        if self.any_size:
+            self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(self.patch_width), std=0.02))
+
+    @property
+    def patch_width(self) -> int:
+        """Width of the states of an open_clip ViT's patches."""
+        return int(self.clip.visual.conv1.weight.shape[0])
+
+    def freeze(self, which: str, image_blocks: int = 0) -> None:
+        """Keep the weights of the "image" tower, the "text" tower, "both" or "none" as they are.
+
+        With ``image_blocks`` the patch embedding and so many first blocks of the image tower are kept besides. Batch
+        norm's statistics in frozen parts stand still too. ModelError when there are no such blocks.
+        """
+        self._frozen = frozen_modules(self.clip, which, image_blocks)
+        for part in self._frozen:
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Towers:
+        """As every module's, but frozen parts stay in eval mode."""
+        super().train(mode)
+        for part in self._frozen:
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self
 
     def encode_text(
         self, tokens: Tensor, all_tokens: bool = False, hidden: Tensor | None = None, stand_in: Tensor | None = None

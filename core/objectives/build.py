@@ -22,6 +22,7 @@ from core.objectives.distillation import DistillSimilarity
 from core.objectives.features import DistillFeatures
 from core.objectives.image_contrastive import ImageContrastive
 from core.objectives.logits import DistillLogits
+from core.objectives.masked_patches import MaskedPatches
 from core.objectives.masked_words import MaskedWords
 from core.objectives.matching import Matching
 from core.objectives.objective import Objective
@@ -41,6 +42,15 @@ class Objectives(nn.Module):
 
     def __len__(self) -> int:
         return len(self._modules)
+
+    def active(self, taught: bool) -> Objectives:
+        """Those that count now: where nobody teaches yet, those that need no teacher."""
+        return self if taught else Objectives([one for one in self if not one.taught])
+
+    def begin_step(self, network: Network, progress: float) -> None:
+        """Tell each how far training is, before the networks see a batch."""
+        for one in self:
+            one.begin_step(network, progress)
 
     def look(self, network: Network, batch: Batch, output: Output) -> Output:
         """The student's ``output`` with what each objective asks for besides."""
@@ -65,6 +75,7 @@ def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = ()) 
     network.classes = tuple(classes)
     for objective in build_objectives(config):
         network.text_tokens |= objective.needs_text_tokens
+        network.patch_tokens |= objective.needs_patches
         head = objective.build_head(network)
         if head is not None:
             network.heads[objective.name] = head
@@ -81,6 +92,7 @@ def build_objectives(config: RunConfig, network: Network | None = None) -> Objec
         MaskedWords(settings.masked_words),
         DistillSimilarity(settings.distill_similarity),
         DistillPrototypes(settings.distill_prototypes),
+        MaskedPatches(settings.masked_patches, settings.distill_prototypes),
         DistillCaptions(settings.distill_captions, settings.captioning),
         DistillFeatures(settings.distill_features),
         DistillLogits(settings.distill_logits),

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from core.config import ObjectiveConfig
+from core.config.contradictions import TAUGHT
 from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output
@@ -29,11 +30,14 @@ class Objective(nn.Module):
 
     name: str
     needs_text_tokens = False  # whether the state of each word is asked for, not only the caption's
+    needs_patches = False  # whether the last state of each patch is asked for
+    taught = False  # whether it compares with a teacher, and waits for one that begins late
 
     def __init__(self, config: ObjectiveConfig) -> None:
         super().__init__()
         self.weight, self.ramp, self.ramp_shape = config.weight, config.ramp, config.ramp_shape
-        self.progress = 1.0  # how much of training is done, 0 to 1; the loop sets it before each step
+        self.taught = getattr(self, "name", "") in TAUGHT
+        self.progress = 1.0  # how much of training is done, 0 to 1; ``begin_step`` sets it
 
     def weight_at(self, progress: float) -> float:
         """The weight when ``progress`` (0 to 1) of training is done.
@@ -50,6 +54,10 @@ class Objective(nn.Module):
 
     def build_buffers(self, network: Network) -> None:
         """Add what is remembered from step to step, where its size depends on the network; by default nothing."""
+
+    def begin_step(self, network: Network, progress: float) -> None:
+        """Called before the networks see the batch, when ``progress`` (0 to 1) of training is done."""
+        self.progress = progress
 
     def look(self, network: Network, batch: Batch, output: Output) -> Any:
         """What more this objective asks of the student, under autocast; ``forward`` finds it in ``extra``."""

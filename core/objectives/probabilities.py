@@ -16,4 +16,9 @@ def entropy(probabilities: Tensor) -> Tensor:
 
 def cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
     """Mean cross-entropy of the rows of softmax(``logits``) under the distributions ``target``."""
-    return (target * logits.log_softmax(dim=-1)).sum(dim=-1).mean().neg()
+    return cross_entropy_rows(target, logits).mean()
+
+
+def cross_entropy_rows(target: Tensor, logits: Tensor) -> Tensor:
+    """Cross-entropy of each row of softmax(``logits``) under the distributions ``target``."""
+    return (target * logits.log_softmax(dim=-1)).sum(dim=-1).neg()

@@ -47,7 +47,7 @@ def test_unknown_preset_names_the_nearest() -> None:
         ("optim.epochs", r"has no '='; write --set optim.epochs=3"),
         ("optim.epochs=-1", r"optim.epochs: .* greater than 0, got -1"),
         ("optim.epochs=many", r"optim.epochs: .* got 'many'"),
-        ("teacher.kind=oracle", r"teacher.kind: .*'none' or 'ema', got 'oracle'"),
+        ("teacher.kind=oracle", r"teacher.kind: .*'frozen' or 'previous', got 'oracle'"),
         ("objectives.distill_similarity.weight=1", r"needs a teacher: set teacher.kind to ema"),
         ("objectives.contrastive.weight=0", r"Every objective has weight 0"),
         ("fusion.width=250", r"fusion.width: 250 is not a multiple of the 4 heads; try 248"),

@@ -124,8 +124,8 @@ def test_a_batch_is_what_the_definition_asks_for(tmp_path: Path) -> None:
     assert batch.clean.mix is None
     assert len(batch.student) == 2
     assert all(view.mix is not None and view.mix.box is not None for view in batch.student)
-    assert batch.teacher is not None
-    views = [batch.clean, *batch.student, batch.teacher]
+    assert len(batch.teacher) == 1
+    views = [batch.clean, *batch.student, *batch.teacher]
     assert not any(torch.equal(a.images, b.images) for i, a in enumerate(views) for b in views[:i])
     for row, tokens in zip(batch.rows.tolist(), batch.texts, strict=True):
         own = tokenize(dataset.captions_of(row))[:, : batch.texts.shape[1]]
@@ -141,7 +141,7 @@ def test_no_teacher_view_without_a_teacher_or_when_it_sees_the_clean_one(tmp_pat
         update={"teacher": shared.teacher.model_copy(update={"kind": "none"}), "views": definition().views}
     )
     for config in (shared, none):
-        assert next(Loader(dataset, config, SIZE).batches(0, 1)).teacher is None
+        assert next(Loader(dataset, config, SIZE).batches(0, 1)).teacher == ()
 
 
 def test_an_epoch_shows_each_row_once_in_an_order_of_its_own(tmp_path: Path) -> None:

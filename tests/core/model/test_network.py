@@ -44,7 +44,7 @@ def pictures(seed: int, size: int = 32) -> Tensor:
 
 def batch(network: Network, student: tuple[View, ...] = (), teacher: View | None = None) -> Batch:
     tokens = network.towers.tokenize(CAPTIONS)[:, :9]
-    return Batch(torch.arange(4), tokens, View(pictures(0)), student, teacher)
+    return Batch(torch.arange(4), tokens, View(pictures(0)), student, () if teacher is None else (teacher,))
 
 
 def spy(network: Network) -> dict[str, list[int]]:
@@ -52,7 +52,9 @@ def spy(network: Network) -> dict[str, list[int]]:
     calls: dict[str, list[int]] = {"visual": [], "text": [], "fusion": [], "head": []}
     image, text = network.towers.encode_image, network.towers.encode_text
 
-    def encode_image(images: Tensor) -> Any:
+    def encode_image(images: Tensor, mask: Tensor | None = None, patches: bool = False) -> Any:
+        assert mask is None
+        assert not patches
         calls["visual"].append(len(images))
         return image(images)
 

@@ -187,7 +187,7 @@ def test_the_centre_rests_outside_training_and_is_saved(tmp_path: Path) -> None:
     save_file(objectives.state_dict(), tmp_path / "state.safetensors")
     fresh = build_objectives(settings)
     fresh.load_state_dict(load_file(tmp_path / "state.safetensors"))
-    assert torch.equal(fresh.state_dict()["distill_prototypes.centre"], moved)
+    assert torch.equal(fresh.state_dict()["distill_prototypes.targets.centre"], moved)
 
 
 def test_a_perfect_student_has_nothing_to_learn_from_similarities() -> None:

@@ -1,0 +1,83 @@
+"""Former runs and open_clip models as teachers, or as weights to start from.
+
+Flow: ``core.assembly`` asks for the networks of ``teacher.checkpoint``, and for the file that ``towers.pretrained``
+means. A model is named by a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's
+name), or ``open_clip:NAME,PRETRAINED``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from core import checkpoint
+from core.config import RunConfig
+from core.errors import UserError
+from core.model.network import Network
+from core.model.towers import build_towers, load_pretrained, resolve_architecture
+from core.objectives.build import build_network
+from core.rundir import RunDir
+
+OPEN_CLIP = "open_clip:"
+
+
+def split_run(name: str) -> tuple[Path, str] | None:
+    """The run folder and the checkpoint in it that ``name`` means; None when it means no run."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return (path, "best") if RunDir(path).checkpoints.is_dir() else None
+    folder, at, which = name.rpartition("@")
+    run = Path(folder).expanduser()
+    return (run, which or "best") if at and RunDir(run).checkpoints.is_dir() else None
+
+
+def start_weights(pretrained: str, weights: str) -> str:
+    """What ``towers.pretrained`` means: the weights file of a former run, everything else as it is.
+
+    ``weights`` is "student", "teacher" or "auto" (the teacher where there is one). UserError when it has no such one.
+    """
+    found = split_run(pretrained)
+    if found is None:
+        return pretrained
+    folder, which = found
+    run = RunDir(folder)
+    name = checkpoint.resolve(run, which)
+    return str(run.checkpoints / name / f"{_chosen(folder, checkpoint.weights_in(run, name), weights)}.safetensors")
+
+
+def open_teachers(names: str, weights: str, device: torch.device) -> list[Network]:
+    """The networks that ``names``, parted by semicolons, mean. UserError names the one that cannot be opened."""
+    return [_open(name.strip(), weights).to(device) for name in names.split(";") if name.strip()]
+
+
+def _open(name: str, weights: str) -> Network:
+    if name.startswith(OPEN_CLIP):
+        architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition(",")
+        with torch.random.fork_rng(devices=[]):
+            towers = build_towers(resolve_architecture(architecture.strip()))
+        if not pretrained.strip():
+            raise UserError(f"the teacher {name} has no weights; write {OPEN_CLIP}{architecture},PRETRAINED.")
+        load_pretrained(towers, architecture.strip(), pretrained.strip())
+        return Network(towers)
+    found = split_run(name)
+    if found is None:
+        raise UserError(
+            f"there is no teacher {name!r}; give in teacher.checkpoint a run folder, RUN@STEP, or "
+            f"{OPEN_CLIP}NAME,PRETRAINED."
+        )
+    folder, run = found[0], RunDir(found[0])
+    step = checkpoint.resolve(run, found[1])
+    chosen = _chosen(folder, checkpoint.weights_in(run, step), weights)
+    info = checkpoint.read_info(run, step)
+    with torch.random.fork_rng(devices=[]):  # weights that are drawn and replaced must not move the student's
+        network = build_network(RunConfig.model_validate(info.config), dict(info.model), info.classes)
+    network.load_state_dict(checkpoint.load_weights(run, step, chosen, torch.device("cpu")))
+    return network
+
+
+def _chosen(folder: Path, there: list[str], weights: str) -> str:
+    chosen = ("teacher" if "teacher" in there else "student") if weights == "auto" else weights
+    if chosen not in there:
+        raise UserError(f"{folder} was trained without a {chosen}; choose the student's weights.")
+    return chosen

@@ -1,0 +1,180 @@
+"""A teacher that was trained before: one network, or several that teach together (former generations).
+
+Flow: ``core.former`` opens the networks; ``build_teacher`` makes the teacher of them, or one that follows the student.
+They may have another architecture than the student: pictures are resized to what each takes, and only outputs that both
+have are compared.
+
+Legend: B batch, D embed, S side, T tokens, N networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.config import RunConfig
+from core.data.batch import Batch, View
+from core.model.errors import ModelError
+from core.model.network import Network
+from core.model.outputs import Output, ViewOutput
+from core.model.teacher import EmaTeacher, Look, Teacher
+
+# Objectives that compare vectors of the two networks: these must have one width.
+_VECTORS = ("distill_features",)
+
+
+class FrozenTeacher(Teacher):
+    """Trained networks that stay as they are (Hinton et al. 2015; Born-Again, Furlanello et al. 2018).
+
+    Several teach as an ensemble: their similarities, prototypes and other answers are averaged. A checkpoint does not
+    keep them; they are opened anew where a run is resumed.
+    """
+
+    moves = False
+
+    def __init__(self, config: RunConfig, student: Network, networks: Sequence[Network]) -> None:
+        """ModelError names what the student shall learn and the networks cannot teach."""
+        super().__init__(config.teacher)
+        if not networks:
+            raise ModelError("a frozen teacher needs its weights; name them in teacher.checkpoint.")
+        self.networks = tuple(networks)
+        for network in self.networks:
+            network.requires_grad_(False).eval()
+            _check(config, student, network)
+        if len(self.networks) > 1 and any(getattr(config.objectives, name).weight > 0 for name in _VECTORS):
+            raise ModelError(
+                "objectives.distill_features needs a single teacher; several only share their similarities. Name one "
+                "in teacher.checkpoint, or distil similarities."
+            )
+
+    def targets(self, batch: Batch, look: Look | None = None) -> Output:
+        with torch.no_grad():
+            outputs = [self._ask(network, batch, look) for network in self.networks]
+            return outputs[0] if len(outputs) == 1 else ensemble(outputs)
+
+    @staticmethod
+    def _ask(network: Network, batch: Batch, look: Look | None) -> Output:
+        fitted = _fitted(batch, network)
+        output = network.forward_teacher(fitted)
+        return output if look is None else look(network, fitted, output)
+
+    def momentum(self, step: int, total_steps: int) -> float:
+        """All of it survives."""
+        return 1.0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing: the weights are where they came from."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass
+
+
+def _check(config: RunConfig, student: Network, teacher: Network) -> None:
+    """ModelError when ``teacher`` cannot answer what the objectives ask of it."""
+    ours, theirs = student.towers, teacher.towers
+    if ours.words_digest != theirs.words_digest:
+        raise ModelError(
+            "the teacher splits captions into other words than the student; choose one with its tokenizer."
+        )
+    objectives = config.objectives
+    if objectives.distill_prototypes.weight > 0:
+        mine, other = student.head, teacher.head
+        if other is None or mine is None or len(other.prototypes) != len(mine.prototypes):
+            raise ModelError(
+                "the teacher has no such prototypes as the student; set objectives.distill_prototypes.weight to 0, or "
+                "choose a former run with as many prototypes."
+            )
+    for name in ("masked_patches", "classification"):
+        taught = objectives.masked_patches if name == "masked_patches" else objectives.distill_logits
+        asked = taught.weight > 0 and (name == "masked_patches" or objectives.distill_logits.on == "classes")
+        if asked and name in student.heads and name not in teacher.heads:
+            raise ModelError(f"the teacher was not trained with objectives.{name}; it cannot teach it.")
+    for name in _VECTORS:
+        if getattr(objectives, name).weight > 0 and ours.embed_dim != theirs.embed_dim:
+            raise ModelError(
+                f"objectives.{name} compares vectors, and the teacher's have {theirs.embed_dim} numbers where the "
+                f"student's have {ours.embed_dim}; distil similarities or logits instead."
+            )
+
+
+def _fitted(batch: Batch, network: Network) -> Batch:
+    """``batch`` as ``network`` takes it: its picture size, its greatest number of words."""
+    side = network.image_size
+
+    def view(one: View) -> View:
+        if one.local or one.images.shape[-1] == side:
+            return one
+        images = F.interpolate(one.images, (side, side), mode="bicubic", antialias=True)  # (B, 3, S, S)
+        return replace(one, images=images)
+
+    texts, longest = batch.texts, network.towers.context_length
+    if texts.shape[1] > longest:
+        end = texts.max()  # the end token has the greatest id of the vocabulary
+        texts = texts[:, :longest].clone()
+        cut = batch.texts[:, longest] != network.towers.pad_id
+        texts[cut, -1] = end
+    return replace(batch, texts=texts, clean=view(batch.clean), teacher=tuple(view(one) for one in batch.teacher))
+
+
+def ensemble(outputs: Sequence[Output]) -> Output:
+    """Several networks' outputs as one whose similarities are the mean of theirs.
+
+    With s_n the scale of network n and s their mean, its vectors times sqrt(s_n / (N s)) are put side by side: the
+    result has unit length, and s times its products is ``mean_n s_n image_n text_n``.
+    """
+    scales = torch.stack([output.logit_scale.float() for output in outputs])
+    shares = (scales / scales.sum()).sqrt().unbind()
+
+    def joined(vectors: Sequence[Tensor]) -> Tensor:
+        return torch.cat([share * one.float() for share, one in zip(shares, vectors, strict=True)], dim=-1)
+
+    def view(views: Sequence[ViewOutput]) -> ViewOutput:
+        fused = [one.fused for one in views if one.fused is not None]
+        return replace(
+            views[0],
+            image=joined([one.image for one in views]),
+            fused=joined(fused) if len(fused) == len(views) else None,
+            prototypes=mean_of([one.prototypes for one in views]),
+        )
+
+    first = outputs[0]
+    return replace(
+        first,
+        text=joined([output.text for output in outputs]),
+        logit_scale=scales.mean(),
+        clean=view([output.clean for output in outputs]),
+        distilled=tuple(view(views) for views in zip(*(output.distilled for output in outputs), strict=True)),
+        logit_bias=mean_of([output.logit_bias for output in outputs]),
+        extra={name: mean_of([output.extra[name] for output in outputs]) for name in first.extra},
+    )
+
+
+def mean_of(values: Sequence[Any]) -> Any:
+    """The mean of tensors, through tuples and data classes; what is no float tensor is that of the first."""
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.stack([value.float() for value in values]).mean(dim=0) if first.is_floating_point() else first
+    if isinstance(first, (tuple, list)):
+        return type(first)(mean_of(parts) for parts in zip(*values, strict=True))
+    if is_dataclass(first) and not isinstance(first, type):
+        parts = {f.name: mean_of([getattr(value, f.name) for value in values]) for f in fields(first) if f.init}
+        return replace(first, **parts)
+    return first
+
+
+def build_teacher(config: RunConfig, student: Network, trained: Sequence[Network] = ()) -> Teacher | None:
+    """The teacher of an experiment: equal to ``student``, or the ``trained`` networks; None without one.
+
+    Raises ModelError when the trained ones cannot be compared with the student.
+    """
+    if config.teacher.kind == "none":
+        return None
+    if config.teacher.kind in ("ema", "ema-state"):
+        return EmaTeacher(config.teacher, student)
+    return FrozenTeacher(config, student, trained)

@@ -1,0 +1,109 @@
+"""Masked patches: the student says of what it does not see what the teacher sees there.
+
+Legend: B batch, P patches, M hidden patches of all pictures of a view, K prototypes, Wi width of the image tower.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.config import DistillPrototypesConfig, MaskedPatchesConfig
+from core.data.batch import Batch
+from core.model.errors import ModelError
+from core.model.heads import PrototypeHead
+from core.model.network import Network
+from core.model.outputs import Output
+from core.objectives.centring import Sharpener
+from core.objectives.objective import Objective, Report, require
+from core.objectives.probabilities import cross_entropy_rows, entropy
+
+
+@dataclass(frozen=True)
+class HiddenPatches:
+    """One network's logits of the patches that are hidden in each masked view of the student."""
+
+    logits: tuple[Tensor, ...]  # (M, K) float32 of each such view
+    weights: tuple[Tensor, ...]  # (M,) 1 over the hidden patches of the same picture; sums to the masked pictures
+
+
+class MaskedPatches(Objective):
+    """Match the teacher's prototypes of hidden patches (iBOT, Zhou et al. 2022, equation 1).
+
+    The student sees its view with a learnt token in place of the hidden patches, the teacher sees it whole. With s and
+    t their logits of patch p of picture i, both behind a head over the last block's states, and q as in DINO,
+
+        loss = mean_i 1/|hidden_i| sum_{p hidden in i} H(q(t_ip), softmax(s_ip / v))
+
+    averaged over the masked views; pictures that stayed whole are left out.
+    """
+
+    name = "masked_patches"
+    needs_patches = True
+
+    def __init__(self, config: MaskedPatchesConfig, pictures: DistillPrototypesConfig) -> None:
+        super().__init__(config)
+        self.shared, self.freeze_last = config.shared_head, config.freeze_last
+        self.student_temperature = config.student_temperature
+        self.prototypes = pictures.prototypes if config.shared_head else config.prototypes
+        self.targets = Sharpener(config, self.prototypes)
+
+    def build_head(self, network: Network) -> nn.Module | None:
+        if not network.towers.any_size:
+            raise ModelError(
+                "objectives.masked_patches needs a ViT of open_clip's own; choose one, or set its weight to 0."
+            )
+        if self.shared:
+            return None
+        return PrototypeHead(network.towers.patch_width, self.prototypes)
+
+    def begin_step(self, network: Network, progress: float) -> None:
+        super().begin_step(network, progress)
+        if not self.shared:
+            head = network.heads[self.name]
+            assert isinstance(head, PrototypeHead)
+            head.frozen = progress <= self.freeze_last and self.freeze_last > 0
+
+    def look(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
+        return self._answers(network, batch, output)
+
+    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
+        return self._answers(network, batch, output)
+
+    def _answers(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
+        """What ``network`` says of the patches that are hidden from the student."""
+        features = {view.number: one for view, one in zip(output.distilled, output.distilled_features, strict=True)}
+        head = network.head if self.shared else network.heads[self.name]
+        assert head is not None
+        logits, weights = [], []
+        for view in batch.student:
+            if view.mask is None:
+                continue
+            if view.number not in features:
+                raise ValueError("masked_patches: the teacher did not see the student's masked view")
+            patches = features[view.number].patches
+            assert patches is not None
+            logits.append(head(patches[view.mask]).float())  # (M, K)
+            share = 1.0 / view.mask.sum(dim=1, keepdim=True).clamp(min=1)  # (B, 1)
+            weights.append(share.expand_as(view.mask)[view.mask])
+        return HiddenPatches(tuple(logits), tuple(weights))
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        ours: HiddenPatches = student.extra[self.name]
+        theirs: HiddenPatches = require(teacher, self.name).extra[self.name]
+        with torch.autocast(student.text.device.type, enabled=False):
+            taught = torch.cat(theirs.logits)
+            targets = self.targets(taught, self.progress)  # (all M, K)
+            answered, weights = torch.cat(ours.logits) / self.student_temperature, torch.cat(ours.weights)
+            losses = cross_entropy_rows(targets, answered)  # (all M,)
+            loss = (losses * weights).sum() / weights.sum().clamp(min=1.0)
+            report = {
+                "diag/hidden_patches": torch.tensor(float(len(losses))),
+                "diag/patch_entropy_over_ln_prototypes": entropy(targets) / math.log(targets.shape[1]),
+            }
+            if self.training:
+                self.targets.follow(taught)
+        return loss, report
