@@ -25,6 +25,7 @@ import psutil
 from torch import Tensor, nn
 
 from core.bench.caption_peer import BEAMS, GROUPS, LENGTH, MIN_LENGTH, random_coca, random_pictures
+from core.bench.jpeg import jpeg_rows
 from core.bench.result import BenchResult, alternate, result
 from core.bench.uncached import UncachedDecoder
 from core.errors import UserError
@@ -56,7 +57,8 @@ def run(peer: Path | None = None) -> list[BenchResult]:
         with _OpenClip(peer) as theirs:
             rows = _speed(model, images, theirs, "open_clip")
             rows.append(_same_as_open_clip(model, images, theirs))
-    return [*rows, *_alone(model, images), memory]
+    _say("JPEG")
+    return [*rows, *_alone(model, images), memory, *jpeg_rows()]
 
 
 def _speed(model: nn.Module, images: Tensor, peer: Peer, name: str) -> list[BenchResult]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from core.bench.jpeg import MEAN_TOLERANCE, TOLERANCE, difference, photograph
 from core.captioning import pictures
 from core.captioning.model import CaptionModel, open_caption_model
 from core.captioning.pictures import Found, gather, read_ahead, read_picture
@@ -223,3 +225,25 @@ def test_the_picture_is_the_middle_square(tmp_path: Path) -> None:
     picture = read_picture(Found(str(tmp_path / "a.png")), 40, 200).picture
     assert picture is not None
     assert torch.equal(picture, torch.full((3, 40, 40), 255, dtype=torch.uint8))
+
+
+def edges(width: int, height: int) -> Image.Image:
+    """Letters and lines: nothing a JPEG likes."""
+    picture = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(picture)
+    for x in range(0, width, width // 12):
+        pen.line((x, 0, width - x, height), fill=(200, 20, x % 256), width=max(1, width // 150))
+        pen.text((x, height // 2), "caption", fill="black", font_size=height // 12)
+    return picture
+
+
+@pytest.mark.parametrize("side", [32, 70, 150, 250])
+@pytest.mark.parametrize("make", [lambda w, h: photograph(w, h, 1), edges], ids=["photograph", "edges"])
+def test_scaled_decoding_gives_the_plain_paths_pixels(
+    tmp_path: Path, make: Callable[[int, int], Image.Image], side: int
+) -> None:
+    """At 1/8, 1/4, 1/2 and whole; the tolerance is the one that the benchmark states."""
+    make(1000, 750).save(tmp_path / "a.jpg", quality=92)
+    levels = difference(tmp_path / "a.jpg", side)
+    assert levels.mean() <= MEAN_TOLERANCE
+    assert levels.max() <= TOLERANCE

@@ -1,0 +1,90 @@
+"""A phone's 12 MP JPEG made ready for a model: how long it takes, and how near the plain path's pixels are.
+
+Flow: ``core.bench.caption`` prints these rows. Scaled decoding reads a JPEG at a fraction of its size; the plain path
+decodes all of it and resizes once.
+
+Legend: S side of the model's pictures.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from core.bench.result import BenchResult, result
+from core.captioning.pictures import Found, read_picture
+
+SIDE = 224  # S of the published CoCa models
+MEGAPIXELS = 200  # allowed
+AT_MOST = 40.0  # milliseconds
+MEAN_TOLERANCE = 3.0  # of 255 levels: by how much pixels may differ from the plain path's on average, letters included
+TOLERANCE = 32.0  # of 255 levels, any pixel
+ROUNDS = 9
+_LAYERS = ((6, 70.0), (24, 35.0), (96, 20.0), (400, 12.0), (1500, 6.0))  # waves across the picture, their height
+
+Pixels = npt.NDArray[np.int64]
+
+
+def jpeg_rows() -> list[BenchResult]:
+    """Milliseconds, against what is allowed and against the plain path; and the mean difference of pixels."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "photograph.jpg")
+        photograph(4000, 3000, 0).save(path, quality=92)
+        ours, plain = [], []
+        for _ in range(ROUNDS):
+            ours.append(_milliseconds(lambda: scaled(path, SIDE)))
+            plain.append(_milliseconds(lambda: plainly(path, SIDE)))
+        mean = float(difference(path, SIDE).mean())
+    mine, other = statistics.median(ours), statistics.median(plain)
+    return [
+        result("12 MP JPEG to model input, at most", mine, AT_MOST, "ms", AT_MOST / mine, 1.0),
+        result("  against decoding all of it", mine, other, "ms", other / mine, None),
+        result("  pixels' mean difference, tolerance", mean, MEAN_TOLERANCE, "of 255", MEAN_TOLERANCE / mean, 1.0),
+    ]
+
+
+def photograph(width: int, height: int, seed: int) -> Image.Image:
+    """A picture with structure of every size, as photographs have."""
+    generator = np.random.default_rng(seed)
+    pixels = np.full((height, width, 3), 128, np.float32)
+    for waves, strength in _LAYERS:
+        coarse = generator.normal(0, strength, (max(2, waves * height // width), waves, 3)).astype(np.float32)
+        for colour in range(3):
+            layer = Image.fromarray(coarse[..., colour]).resize((width, height), Image.Resampling.BICUBIC)
+            pixels[..., colour] += np.asarray(layer)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def scaled(path: Path, side: int) -> Pixels:
+    """The model's input as we make it: (S, S, 3)."""
+    picture = read_picture(Found(str(path)), side, MEGAPIXELS).picture
+    assert picture is not None
+    return picture.permute(1, 2, 0).numpy().astype(np.int64)
+
+
+def plainly(path: Path, side: int) -> Pixels:
+    """The same by the plain path, all of Pillow: decode, resize the shorter side, crop the middle; (S, S, 3)."""
+    with Image.open(path) as file:
+        image = file.convert("RGB")
+    scale = side / min(image.size)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return np.asarray(image.crop((left, top, left + side, top + side))).astype(np.int64)
+
+
+def difference(path: Path, side: int) -> Pixels:
+    """Levels by which each pixel differs between the two, (S, S, 3)."""
+    return np.abs(scaled(path, side) - plainly(path, side))
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - started)
