@@ -17,20 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from core.captioning.model import CaptionModel
-from core.data.dataset import PairDataset
-from core.encoder import PROJECTED, Progress, encode_layers
+from core.data.dataset import PairDataset, longest
+from core.encoder import Progress
 from core.errors import UserError
-from core.evaluators.inputs import full_precision
+from core.evaluators.inputs import full_precision, unit_rows
 from core.evaluators.prompts import prompts
 from core.extraction import Encode, Extracted, class_embedder, extract
 from core.generation.settings import GenerationError, GenerationSettings
-from core.model.decoder_state import decoder_state
+from core.model.decoder_state import decoder_patches, decoder_state
 from core.model.network import Network
+from core.model.text_tower import TextFeatures
 from core.opening import Model
 
 TEXTS = ("predicted", "classes", "caption")
@@ -74,29 +76,54 @@ class Joining:
     def __call__(self, pictures: Tensor, captions: Sequence[str] = ()) -> Tensor:
         """(B, 3, S, S) uint8 -> (B, F) float32 on the CPU; ``captions`` are the pictures' own, where needed."""
         network, runtime = self.model.network, self.model.runtime
-        pictures = pictures.to(runtime.device)
-        if self.text == "classes":
-            tokens = self._prompts(range(len(self.classes)))
-            return torch.stack([self._join(pictures, one.expand(len(pictures), -1)) for one in tokens]).mean(dim=0)
-        if self.text == "caption":
-            return self._join(pictures, network.towers.tokenize(list(captions)))
-        embedded = encode_layers(network, pictures, runtime, [PROJECTED])[PROJECTED]  # (B, D)
-        with full_precision(embedded.device):
-            nearest = (embedded @ self.class_embeddings.T).argmax(dim=1)  # (B,)
-        return self._join(pictures, self._prompts(nearest.tolist()))
-
-    def _prompts(self, classes: Sequence[int]) -> Tensor:
-        """Tokens of the first template with each class's name: (n, T)."""
-        return self.model.network.towers.tokenize([prompts(self.classes[i], self.templates[:1])[0] for i in classes])
-
-    def _join(self, pictures: Tensor, tokens: Tensor) -> Tensor:
-        network, runtime = self.model.network, self.model.runtime
-        tokens = tokens.to(runtime.device)
         with runtime.autocast():
-            if network.fusion is not None:
-                return network.fuse(pictures, tokens).float().cpu()
-            towers = network.towers
-            return decoder_state(towers.clip, towers.normalise(pictures), tokens, towers.pad_id).float().cpu()
+            images = network.towers.normalise(pictures.to(runtime.device))
+            if network.fusion is None:
+                return self._by_decoder(images, captions)
+            image = network.towers.encode_image(images)
+            if self.text == "classes":
+                texts = [self._prompts.rows(torch.full((len(images),), place)) for place in range(len(self.classes))]
+                return torch.stack([network.join(image, text).pooled.float() for text in texts]).mean(dim=0).cpu()
+            if self.text == "caption":
+                text = self._encode(list(captions))
+            else:
+                text = self._prompts.rows(self._nearest(image.pooled))
+            return network.join(image, text).pooled.float().cpu()
+
+    def _by_decoder(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        """The same by a CoCa's multimodal decoder, for normalised ``images`` (B, 3, S, S)."""
+        towers = self.model.network.towers
+        patches = decoder_patches(towers.clip, images)
+
+        def join(tokens: Tensor) -> Tensor:
+            return decoder_state(towers.clip, patches, tokens.to(images.device), towers.pad_id).float()
+
+        if self.text == "caption":
+            return join(towers.tokenize(list(captions))).cpu()
+        tokens = towers.tokenize(self._spelled())  # (K, T)
+        if self.text == "classes":
+            return torch.stack([join(one.expand(len(images), -1)) for one in tokens]).mean(dim=0).cpu()
+        return join(tokens[self._nearest(towers.encode_image(images).pooled)]).cpu()
+
+    def _nearest(self, pooled: Tensor) -> Tensor:
+        """The class that each picture, projected (B, D), is nearest to: (B,) on the CPU."""
+        with full_precision(pooled.device):
+            return (unit_rows(pooled.float()).cpu() @ self.class_embeddings.T).argmax(dim=1)
+
+    def _spelled(self) -> list[str]:
+        """The first template with each class's name."""
+        return [prompts(name, self.templates[:1])[0] for name in self.classes]
+
+    @cached_property
+    def _prompts(self) -> TextFeatures:
+        """Every class's prompt through the text tower, once."""
+        return self._encode(self._spelled())
+
+    def _encode(self, texts: list[str]) -> TextFeatures:
+        network = self.model.network
+        tokens = network.towers.tokenize(texts)
+        tokens = tokens[:, : longest(tokens, network.towers.pad_id)].to(self.model.runtime.device)
+        return network.towers.encode_text(tokens, all_tokens=network.fusion is not None and network.fusion.needs_words)
 
 
 def joining(

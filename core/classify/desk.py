@@ -13,29 +13,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.classify.applying import apply_probe, summary, write_csv
+from core.classify.measuring import by_neighbours, by_probe, by_prompts, by_saved, features_of, few_shot_curve
 from core.classify.opened import SHOWN, Desked, Opened, Wanted, open_data
 from core.classify.results import Result, difference
 from core.classify.trying import Tried, best_by_names, best_by_probe, typed
 from core.encoder import PROJECTED
 from core.errors import UserError
-from core.evaluators.few_shot import DRAWS, SHOTS, few_shot, few_shot_outcome
-from core.evaluators.knn import NEIGHBOURS, knn
-from core.evaluators.linear_probe import classify_with, linear_probe
-from core.evaluators.logistic import ProbeData, ProbeSettings
-from core.evaluators.outcome import Task
+from core.evaluators.few_shot import DRAWS, SHOTS
+from core.evaluators.knn import NEIGHBOURS
 from core.evaluators.probe import Probe, load_probe, save_probe
 from core.evaluators.prompts import DEFAULT_TEMPLATES, load_templates
-from core.evaluators.zero_shot import zero_shot
-from core.fusing import Joining, joining
-from core.labelled import Labelled
 from core.opening import model_key, open_model
 from core.reporter import Reporter
 
 MODELS, OPENED, RESULTS = 3, 6, 48  # remembered
-_PER_MILLE = 1000
 
 T = TypeVar("T")
-_Splits = tuple[ProbeData, ProbeData, ProbeData | None]
 
 
 class Classify:
@@ -45,6 +38,7 @@ class Classify:
         self._models: OrderedDict[tuple[str, ...], Desked] = OrderedDict()
         self._tried: dict[int, Tried] = {}
         self._opened: OrderedDict[str, Opened] = OrderedDict()
+        self._wanted: dict[str, tuple[str, str, Wanted]] = {}  # what each number stands for
         self._results: OrderedDict[str, Result] = OrderedDict()
         self._probes: OrderedDict[str, tuple[Probe, str]] = OrderedDict()  # loaded ones, with their files
         self._count = 0
@@ -89,24 +83,15 @@ class Classify:
         The answer has ``opened`` (a number for the other verbs), ``model``, ``classes``, ``data``, ``train``, ``val``
         and ``notes``. What was extracted is kept on disk, also when the work is cancelled.
         """
-        desked = self._desked(model, weights, progress)
         wanted = Wanted(data=data, label=label, train=train, train_label=train_label, val=val, layer=layer)
         number = self._next("opened")
-        said: list[str] = []
-        opened = open_data(number, desked, wanted, progress, said.append)
-        _remember(self._opened, number, opened, OPENED)
-        return opened.answer()
+        answer = self._open(number, model, weights, wanted, progress).answer()
+        self._wanted[number] = model, weights, wanted
+        return answer
 
     def zero_shot(self, progress: Reporter, opened: str, templates: str = DEFAULT_TEMPLATES) -> dict[str, Any]:
         """Classify by the prompts of the class names; the answer is `Result.plain`."""
-        here = self._find(self._opened, opened, "data")
-        chosen = load_templates(templates)
-        embedded = here.desked.embedder(chosen).embed(here.test.labels.classes, progress=_shares(progress))
-        scale = here.model.network.logit_scale.item()
-        found = zero_shot(here.test.features[PROJECTED], here.test.labels, embedded, scale, _shares(progress))
-        return self._keep(
-            here, Result("", opened, "zero-shot", f"zero-shot, {_who(here)}", here.test, found, PROJECTED)
-        )
+        return self._keep(by_prompts(self._here(opened, progress), templates, progress))
 
     def probe(
         self,
@@ -121,37 +106,12 @@ class Classify:
 
         The answer is `Result.plain`, with ``curve`` (C and its validation accuracy) and ``C``.
         """
-        here = self._find(self._opened, opened, "data")
-        (train, test, val), layer, how = self._data(here, kind, text, templates, progress)
-        settings = ProbeSettings(standardise=standardise, layer=layer, model_digest=here.model.digest)
-        fitted = linear_probe(train, test, val, settings, _shares(progress))
-        probe = fitted.probe
-        if how is not None:
-            probe = replace(probe, text=how.text, candidates=how.classes, templates=how.templates)
-        what = "image-only probe" if how is None else f"fused probe ({how.text})"
-        return self._keep(
-            here,
-            Result(
-                "",
-                opened,
-                "linear-probe" if how is None else "fused-probe",
-                f"{what}, {_who(here)}",
-                here.test,
-                fitted.test,
-                layer,
-                probe,
-                how,
-                fitted.curve,
-                fitted.notes,
-            ),
-        )
+        here = self._here(opened, progress)
+        return self._keep(by_probe(here, kind, text, templates, standardise, progress))
 
     def nearest(self, progress: Reporter, opened: str, k: int = NEIGHBOURS) -> dict[str, Any]:
         """Classify by the ``k`` nearest training pictures; the answer is `Result.plain`."""
-        here = self._find(self._opened, opened, "data")
-        train, test, _ = here.image()
-        found = knn(train.features, train.labels, test.features, test.labels, k, progress=_shares(progress))
-        return self._keep(here, Result("", opened, "knn", f"{k} nearest, {_who(here)}", here.test, found, here.layer))
+        return self._keep(by_neighbours(self._here(opened, progress), k, progress))
 
     def few_shot(
         self,
@@ -167,21 +127,8 @@ class Classify:
 
         A point is ``shots, accuracy, low, high`` (None for one draw), ``draws`` (accuracies) and ``C``.
         """
-        here = self._find(self._opened, opened, "data")
-        (train, test, val), layer, how = self._data(here, kind, text, templates, progress)
-        settings = ProbeSettings(layer=layer, model_digest=here.model.digest)
-        curve: list[dict[str, Any]] = []
-        notes: list[str] = []
-        for number in sorted(set(shots)):
-            points = few_shot(train, test, val, [number], draws, settings, _shares(progress))
-            outcome = few_shot_outcome(points, len(test.labels.rows))
-            curve += outcome.details["few_shot"]
-            notes += outcome.notes
-            progress.partial({"curve": list(curve)})
-        if not curve:
-            raise UserError("name at least one number of pictures a class.")
-        what = "image-only" if how is None else f"fused ({how.text})"
-        return {"opened": opened, "kind": kind, "title": f"{what}, {_who(here)}", "curve": curve, "notes": notes}
+        here = self._here(opened, progress)
+        return few_shot_curve(here, kind, text, templates, shots, draws, progress)
 
     def mistakes(self, progress: Reporter, result: str, offset: int = 0, limit: int = 60) -> dict[str, Any]:
         """More of the most confident mistakes: ``total`` and ``pictures`` (image, true, predicted, probability)."""
@@ -227,7 +174,7 @@ class Classify:
             by_names = {path: best_by_names(one, names, embedded, scale, top) for path, one in values.items()}
         if probe:
             chosen = self._probe(probe)
-            layer, how = self._use(chosen, desked)
+            layer, how = features_of(chosen, desked)
             values, refused = tried.features(found, layer, how, progress)
             by_probe = {path: best_by_probe(chosen, one, top) for path, one in values.items()}
         return {
@@ -256,7 +203,7 @@ class Classify:
         number = self._next("probe")
         result = None
         if opened:
-            result = self._measure(probe, self._find(self._opened, opened, "data"), Path(path).stem, progress)
+            result = self._keep(by_saved(probe, self._here(opened, progress), Path(path).stem, progress))
         _remember(self._probes, number, (probe, path), RESULTS)
         return {
             "probe": number,
@@ -278,11 +225,22 @@ class Classify:
         """
         desked = self._desked(model, weights, progress)
         chosen = self._probe(probe)
-        layer, how = self._use(chosen, desked)
+        layer, how = features_of(chosen, desked)
         applied = apply_probe(chosen, desked.model, layer, how, pictures, progress)
         file = Path(out).expanduser()
         write_csv(applied, chosen, file)
         return summary(applied, chosen, file, SHOWN)
+
+    def _open(self, number: str, model: str, weights: str, wanted: Wanted, progress: Reporter) -> Opened:
+        opened = open_data(number, self._desked(model, weights, progress), wanted, progress)
+        _remember(self._opened, number, opened, OPENED)
+        return opened
+
+    def _here(self, number: str, progress: Reporter) -> Opened:
+        """Opened data by number; those that had to go are read back from the cache."""
+        if number not in self._opened and number in self._wanted:
+            return self._open(number, *self._wanted[number], progress)
+        return self._find(self._opened, number, "data")
 
     def _desked(self, name: str, weights: str, progress: Reporter) -> Desked:
         key = model_key(name, weights)
@@ -294,44 +252,6 @@ class Classify:
         self._models.move_to_end(key)
         return self._models[key]
 
-    def _data(
-        self, here: Opened, kind: str, text: str, templates: str, progress: Reporter
-    ) -> tuple[_Splits, str, Joining | None]:
-        """What a probe is fitted on, the name of its features, and how pictures are joined with text."""
-        if kind == "image":
-            return here.image(), here.layer, None
-        if kind != "fused":
-            raise UserError(f"there is no probe {kind!r}; there are image and fused.")
-        here.trainable()
-        how = here.joining(text, templates)
-        return here.fused(how, progress), how.layer, how
-
-    def _use(self, probe: Probe, desked: Desked) -> tuple[str, Joining | None]:
-        """The layer and the joining that ``probe`` needs; UserError when it is of another model."""
-        layer = probe.layer or PROJECTED
-        probe.check_model(desked.model.digest, layer)
-        if not probe.text:
-            return layer, None
-        embed = desked.embedder(probe.templates).embed
-        return layer, joining(desked.model, probe.text, probe.candidates, probe.templates, embed)
-
-    def _measure(self, probe: Probe, here: Opened, name: str, progress: Reporter) -> dict[str, Any]:
-        layer, how = self._use(probe, here.desked)
-        test: Labelled = here.test.among(probe.classes)
-        if how is not None:
-            _, data, _ = here.fused(how, progress)
-            features = data.features
-        elif layer in here.test.features:
-            features = here.test.features[layer]
-        else:
-            raise UserError(f"the probe takes the features {layer!r}; open the data with that layer.")
-        found = classify_with(probe, ProbeData(features, test.labels))
-        kind: Task = "linear-probe" if how is None else "fused-probe"
-        return self._keep(
-            here,
-            Result("", here.number, kind, f"{name}, {_who(here)}", test, found, layer, probe, how),
-        )
-
     def _probe(self, number: str) -> Probe:
         """Of a result or of a loaded file, by number."""
         if number in self._probes:
@@ -341,7 +261,7 @@ class Classify:
             raise UserError(f"{result.title} has no probe to save or to apply; fit a linear probe first.")
         return result.probe
 
-    def _keep(self, here: Opened, result: Result) -> dict[str, Any]:
+    def _keep(self, result: Result) -> dict[str, Any]:
         kept = replace(result, number=self._next("result"))
         _remember(self._results, kept.number, kept, RESULTS)
         return kept.plain()
@@ -356,15 +276,6 @@ class Classify:
             raise UserError(f"the {what} {number!r} is no longer in memory; {again}.")
         known.move_to_end(number)
         return known[number]
-
-
-def _who(here: Opened) -> str:
-    return here.model.subject.title
-
-
-def _shares(progress: Reporter) -> Callable[[float, str], None]:
-    """An evaluator's progress in the reporter's terms."""
-    return lambda share, doing: progress(doing, round(share * _PER_MILLE), _PER_MILLE)
 
 
 def _remember(known: OrderedDict[Any, T], key: Any, value: T, most: int) -> None:

@@ -84,6 +84,11 @@ class Opened:
         """The model in use."""
         return self.desked.model
 
+    @property
+    def title(self) -> str:
+        """The model's, for headings."""
+        return self.model.subject.title
+
     def trainable(self) -> Splits:
         """What a probe is trained and tested on; UserError where there is nothing to train on."""
         if self.splits is None:
@@ -158,7 +163,7 @@ class Wanted:
     layer: str = "before the projection"
 
 
-def open_data(number: str, desked: Desked, wanted: Wanted, progress: Progress, log: Callable[[str], None]) -> Opened:
+def open_data(number: str, desked: Desked, wanted: Wanted, progress: Progress) -> Opened:
     """Extract what is wanted. Without training data named, the run's own are taken where they have such labels, else
     a fifth of the data is kept for testing and the rest trained on.
 
@@ -170,7 +175,7 @@ def open_data(number: str, desked: Desked, wanted: Wanted, progress: Progress, l
     layers = list(dict.fromkeys([layer, PROJECTED]))
 
     def labelled(source: str, label: str, classes: tuple[str, ...] | None = None) -> Labelled:
-        return open_labelled(model, source, label, layers, progress, log, classes)
+        return open_labelled(model, source, label, layers, progress, _unheard, classes)
 
     splits, why = _given(wanted, model, labelled)
     notes = list(why)
@@ -189,6 +194,10 @@ def open_data(number: str, desked: Desked, wanted: Wanted, progress: Progress, l
         splits = replace(splits, val=labelled(wanted.val, wanted.label, test.labels.classes))
     sized = size_notes(test.dataset, model.network.image_size)
     return Opened(number, desked, layer, splits, test, (*sized, *unreadable(test.dataset), *test.labels.notes, *notes))
+
+
+def _unheard(message: str) -> None:
+    """Rows that are skipped are listed in the answer."""
 
 
 def _given(wanted: Wanted, model: Model, labelled: Callable[..., Labelled]) -> tuple[Splits | None, list[str]]:

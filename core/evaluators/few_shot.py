@@ -41,8 +41,11 @@ class FewShotPoint:
 
     @property
     def interval(self) -> Interval | None:
-        """Student's 95 % interval of the mean; None for a single draw."""
-        return student_interval(self.accuracies) if len(self.accuracies) > 1 else None
+        """Student's 95 % interval of the mean, within 0 and 1; None for a single draw."""
+        if len(self.accuracies) < 2:
+            return None
+        ends = student_interval(self.accuracies)
+        return Interval(max(0.0, ends.low), min(1.0, ends.high), ends.level)
 
 
 def few_shot(
