@@ -81,7 +81,8 @@ def plainly(path: Path, side: int) -> Pixels:
 
 def difference(path: Path, side: int) -> Pixels:
     """Levels by which each pixel differs between the two, (S, S, 3)."""
-    return np.abs(scaled(path, side) - plainly(path, side))
+    levels: Pixels = np.abs(scaled(path, side) - plainly(path, side))
+    return levels
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
