@@ -10,13 +10,14 @@ from typing import Any
 
 from core.config import ConfigError, RunConfig
 from core.presets.baselines import BASELINES
+from core.presets.images import IMAGES
 from core.presets.method import METHOD
 from core.presets.pairs import PAIRS
 from core.presets.preset import SIZES, Preset, Size
 
 __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*BASELINES, *PAIRS, *METHOD)}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*BASELINES, *PAIRS, *IMAGES, *METHOD)}
 
 
 def _size_settings(size: Size) -> dict[str, Any]:
