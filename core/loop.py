@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from core import checkpoint
 from core.accumulation import in_chunks
 from core.assembly import Assembly, assemble
+from core.caption_validation import caption_losses, caption_sample
 from core.config import RunConfig
 from core.data.batch import Batch
 from core.data.dataset import PairDataset
@@ -26,6 +27,7 @@ from core.encoder import Features
 from core.errors import UserError
 from core.events import CheckpointSaved, Evaluated, EventWriter, Log, Metrics, Outcome, RunStarted, Sample
 from core.model.freezing import depths
+from core.model.network import Network
 from core.objectives.belief import Belief
 from core.objectives.objective import Objective
 from core.progress import Heartbeat
@@ -227,6 +229,9 @@ class Loop:
         values, features = self._judge(self.parts.val, "val")
         self.events.write(Evaluated(step=self.step, values=values))
         self.events.write(Sample(step=self.step, what="retrieval", content=retrieval_sample(self.parts.val, features)))
+        if self.config.objectives.captioning.weight > 0:
+            written = caption_sample(self._judged(), self.parts.val, self.parts.runtime)
+            self.events.write(Sample(step=self.step, what="captions", content=written))
         self._score = best_score(values, self.config.objectives.contrastive.weight == 0)
         improved = self.best is None or self._score > self.best
         if improved:
@@ -239,11 +244,17 @@ class Loop:
             self.events.write(Evaluated(step=self.step, values=values))
 
     def _judge(self, dataset: PairDataset, split: str) -> tuple[dict[str, float], dict[str, Features]]:
-        networks = {"student": self.network}
-        if self.teacher is not None and self.teacher.moves:  # one that stands still was judged when it was trained
-            networks["teacher"] = self.teacher.network
-        batch = self.config.validation.batch_size
-        return validate(networks, dataset, self.parts.runtime, split, batch, self._part, self.config.data.label)
+        networks, runtime, batch = self._judged(), self.parts.runtime, self.config.validation.batch_size
+        values, features = validate(networks, dataset, runtime, split, batch, self._part, self.config.data.label)
+        captioning = self.config.objectives.captioning
+        if captioning.weight > 0:
+            values |= caption_losses(networks, dataset, runtime, split, batch, self._part, captioning.through)
+        return values, features
+
+    def _judged(self) -> dict[str, Network]:
+        """Whom validation judges; a teacher that stands still was judged when it was trained."""
+        moves = self.teacher is not None and self.teacher.moves
+        return {"student": self.network} | ({"teacher": self.teacher.network} if self.teacher and moves else {})
 
     def save(self) -> None:
         """Save the whole state after this step."""

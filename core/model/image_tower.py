@@ -42,6 +42,15 @@ class ImageFeatures:
         parts = zip(self.pooled.chunk(count), self.before_projection.chunk(count), tokens, patches, strict=True)
         return [ImageFeatures(*part) for part in parts]
 
+    def rows(self, index: Tensor) -> ImageFeatures:
+        """The features of the pictures at ``index`` (N,)."""
+        return ImageFeatures(
+            self.pooled[index],
+            self.before_projection[index],
+            None if self.tokens is None else self.tokens[index],
+            None if self.patches is None else self.patches[index],
+        )
+
 
 @torch.no_grad()
 def image_widths(visual: Any, image_size: int) -> tuple[int, int | None]:

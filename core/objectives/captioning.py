@@ -17,8 +17,10 @@ from core.config import CaptioningConfig, DistillCaptionsConfig
 from core.data.batch import Batch
 from core.model.errors import ModelError
 from core.model.heads import WordHead
+from core.model.image_tower import ImageFeatures
 from core.model.network import Network
 from core.model.outputs import Output
+from core.model.text_tower import TextFeatures
 from core.objectives.belief import weighted_mean
 from core.objectives.objective import Objective, Report, require
 
@@ -47,14 +49,15 @@ def shifted(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
     return keep, labels[keep]
 
 
-def next_words(network: Network, tokens: Tensor, output: Output, through: Through = "decoder") -> NextWords:
-    """The network's logits of the captions ``tokens`` (B, T), word by word, from the clean view.
+def next_words(
+    network: Network, tokens: Tensor, image: ImageFeatures, text: TextFeatures, through: Through = "decoder"
+) -> NextWords:
+    """The network's logits of the captions ``tokens`` (B, T), word by word, from their pictures' features.
 
     Raises ModelError when its architecture has no caption decoder, or it has no fusion.
     """
     keep, labels = shifted(tokens, network.towers.pad_id)
-    image, text = output.image_features[0], output.text_features
-    if image.tokens is None or text is None or text.words is None:
+    if image.tokens is None or text.words is None:
         raise ValueError("captions need the picture's tokens and the state of each word")
     if through == "decoder":
         logits = network.towers.decode(image.tokens, text.words[:, :-1], keep)
@@ -63,6 +66,13 @@ def next_words(network: Network, tokens: Tensor, output: Output, through: Throug
         assert words is not None
         logits = network.heads[Captioning.name](words[:, : keep.shape[1]][keep])
     return NextWords(logits, labels, keep.nonzero()[:, 0])
+
+
+def _clean(output: Output) -> tuple[ImageFeatures, TextFeatures]:
+    """The features of the clean view and of the captions."""
+    if output.text_features is None:
+        raise ValueError("captions need the features of the captions' words")
+    return output.image_features[0], output.text_features
 
 
 class Captioning(Objective):
@@ -97,7 +107,7 @@ class Captioning(Objective):
         return WordHead(network.fused_width, network.towers.vocabulary)
 
     def look(self, network: Network, batch: Batch, output: Output) -> NextWords:
-        return next_words(network, batch.texts, output, self.through)
+        return next_words(network, batch.texts, *_clean(output), self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         said: NextWords = student.extra[self.name]
@@ -136,10 +146,10 @@ class DistillCaptions(Objective):
         return None
 
     def look(self, network: Network, batch: Batch, output: Output) -> NextWords | None:
-        return next_words(network, batch.texts, output) if self._from == self.name else None
+        return next_words(network, batch.texts, *_clean(output)) if self._from == self.name else None
 
     def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> NextWords:
-        return next_words(network, batch.texts, output, self.through)
+        return next_words(network, batch.texts, *_clean(output), self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         said: NextWords = student.extra[self._from]

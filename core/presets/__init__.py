@@ -54,5 +54,11 @@ def preset_config(name: str, size: Size = "base") -> RunConfig:
         raise ConfigError(f"there is no preset {name!r}; {hint}")
     if size not in SIZES:
         raise ConfigError(f"there is no size {size!r}; choose {', '.join(SIZES)}.")
-    settings = _size_settings(size) | PRESETS[name].settings(size)
+    settings = _merged(_size_settings(size), PRESETS[name].settings(size))
     return RunConfig.model_validate({"name": name, "preset": name, **settings})
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``, section by section."""
+    both = {key: _merged(below[key], above[key]) for key in below.keys() & above.keys() if isinstance(above[key], dict)}
+    return below | above | both

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from core.presets.pairs import coca_towers
 from core.presets.preset import Preset, Size
+
+PAPER = "Tiwawongrut and Silpasuwanchai, Self-Distillation using image-language representation for image classification"
+Settings = Callable[[Size], dict[str, Any]]
 
 
 def _sd_clip(size: Size) -> dict[str, Any]:
@@ -46,6 +50,82 @@ def _sd_coca(size: Size) -> dict[str, Any]:
     return settings | {"towers": coca_towers(size), "objectives": objectives}
 
 
+def _ema_only(whole: Settings) -> Settings:
+    """The same average of the student, which teaches nothing."""
+
+    def settings(size: Size) -> dict[str, Any]:
+        made = whole(size)
+        kept = ("contrastive", "captioning")
+        return made | {
+            "views": made["views"] | {"student": {"count": 0}, "teacher": {"count": 0}},
+            "fusion": {"kind": "none"},
+            "objectives": {name: value for name, value in made["objectives"].items() if name in kept},
+        }
+
+    return settings
+
+
+def _no_mix(whole: Settings) -> Settings:
+    def settings(size: Size) -> dict[str, Any]:
+        made = whole(size)
+        return made | {"views": made["views"] | {"student": made["views"]["student"] | {"mix": "none"}}}
+
+    return settings
+
+
+def _no_fusion(whole: Settings) -> Settings:
+    def settings(size: Size) -> dict[str, Any]:
+        made = whole(size)
+        objectives = made["objectives"] | {"distill_prototypes": {"weight": 0.0, "on": "image"}}
+        return made | {"fusion": {"kind": "none"}, "objectives": objectives}
+
+    return settings
+
+
+def _image_only(whole: Settings) -> Settings:
+    def settings(size: Size) -> dict[str, Any]:
+        made = whole(size)
+        objectives = {name: value for name, value in made["objectives"].items() if not name.startswith("distill")}
+        objectives["distill_prototypes"] = made["objectives"]["distill_prototypes"] | {"on": "image"}
+        return made | {"fusion": {"kind": "none"}, "objectives": objectives}
+
+    return settings
+
+
+def _ablations(name: str, title: str, whole: Settings) -> tuple[Preset, ...]:
+    """What is left when a part of the method is taken away."""
+    parts = (
+        (
+            "ema-only",
+            "average only",
+            f"Ablation of {name}: the moving average is kept and judged, but teaches nothing: no further view, no "
+            "fusion, no distillation. It tells what averaging alone brings.",
+            _ema_only,
+        ),
+        (
+            "no-mix",
+            "not interpolated",
+            f"Ablation of {name}: the student's second view is strongly augmented, but not interpolated.",
+            _no_mix,
+        ),
+        (
+            "no-fusion",
+            "without fusion",
+            f"Ablation of {name}: image and text are not joined; the prototypes of their joint representation fall "
+            "away, what else is distilled stays.",
+            _no_fusion,
+        ),
+        (
+            "image-only",
+            "image only",
+            f"Ablation of {name}: only the image is distilled, by prototypes of its own representation (DINO); no text "
+            "takes part in it.",
+            _image_only,
+        ),
+    )
+    return tuple(Preset(f"{name}-{end}", f"{title}, {what}", why, PAPER, make(whole)) for end, what, why, make in parts)
+
+
 METHOD = (
     Preset(
         "sd-clip",
@@ -53,8 +133,7 @@ METHOD = (
         "CLIP with a moving-average teacher. The student sees a strongly augmented, interpolated second view, and "
         "matches the teacher's similarities and its softmax over prototypes of the image-text representation that "
         "cross-attention makes. The contrastive loss stays on the clean view.",
-        "Tiwawongrut and Silpasuwanchai, Self-Distillation using image-language representation for image "
-        "classification",
+        PAPER,
         _sd_clip,
     ),
     Preset(
@@ -63,8 +142,9 @@ METHOD = (
         "CoCa with a moving-average teacher. As in sd-clip the student matches the teacher's similarities and "
         "prototypes on a strong, interpolated view; and its choice of each next word is drawn to the teacher's, whose "
         "soft words are steadier than the caption's single ones. Captions and contrast stay on the clean view.",
-        "Tiwawongrut and Silpasuwanchai, Self-Distillation using image-language representation for image "
-        "classification",
+        PAPER,
         _sd_coca,
     ),
+    *_ablations("sd-clip", "Self-distilling CLIP", _sd_clip),
+    *_ablations("sd-coca", "Self-distilling CoCa", _sd_coca),
 )
