@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from core.errors import UserError
-from core.verbs import captioning, evaluating, searching, training
+from core.verbs import captioning, evaluating, searching, studying, training
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m core", description="Train and judge image-language models.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for subject in (training, evaluating, captioning, searching):
+    for subject in (training, evaluating, captioning, searching, studying):
         subject.add(verbs)
     return parser
 

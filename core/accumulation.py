@@ -70,13 +70,13 @@ def _chunked(call: Callable[..., Any], norms: Sequence[nn.Module], rows: int) ->
     def chunked(*arguments: Any, **options: Any) -> Any:
         everything = (arguments, options)
         B = _rows(everything)
-        if B <= rows:
+        if rows >= B:
             starts: Sequence[int] = (0,)
         else:
             starts = range(0, B, rows)
         parts = []
         for start in starts:
-            part, named = _map(lambda x, s=start: x[s : s + rows] if _of_rows(x, B) else x, everything)
+            part, named = _map(_cut(start, rows, B), everything)
             if torch.is_grad_enabled():
                 parts.append(checkpoint(call, *part, use_reentrant=False, context_fn=contexts, **named))
             else:
@@ -86,9 +86,9 @@ def _chunked(call: Callable[..., Any], norms: Sequence[nn.Module], rows: int) ->
     return chunked
 
 
-def _of_rows(x: Tensor, rows: int) -> bool:
-    """Whether ``x`` has a row for each of the call's; a scalar or a mask over tokens has not."""
-    return x.ndim > 0 and len(x) == rows
+def _cut(start: int, rows: int, B: int) -> Callable[[Tensor], Tensor]:
+    """Takes the chunk from ``start`` of what has a row for each of the call's B; a scalar or a mask has not."""
+    return lambda x: x[start : start + rows] if x.ndim > 0 and len(x) == B else x
 
 
 def _rows(value: Any) -> int:

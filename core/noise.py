@@ -1,0 +1,225 @@
+"""Which pairs of a data set are doubted: ranked by how little a trained model believes them.
+
+Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Noise panel, a study's measure.
+What is asked of the features is ``core.objectives.evidence``. A run that remembered its pairs while it learnt
+(``belief.action``) has more to say of its own training data than its last weights have: by then the wrong pairs are
+learnt by heart. Then the memory is what counts, with the last word of the weights added.
+
+Legend: P pairs (captions with their pictures), D embed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core import checkpoint
+from core.data.dataset import PairDataset, open_dataset
+from core.data.sources import open_source
+from core.encoder import Loaded, Progress, encode_dataset, load_checkpoint
+from core.errors import UserError
+from core.objectives.belief import probability_right
+from core.objectives.evidence import evidence
+from core.rundir import RunDir, write_whole
+
+SHUFFLED = "shuffled"  # the label column that says which captions were dealt out, 1 or 0
+MOST = 0.5  # share of pairs that are doubted at most
+
+
+@dataclass(frozen=True)
+class JudgedPair:
+    """One caption of one picture; ``rank`` 1 is the least believed."""
+
+    row: int
+    path: str
+    caption: str
+    belief: float  # 0 to 1
+    right: float  # probability, by a mixture of two components
+    rank: int
+    shuffled: bool | None  # where the data say so
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All pairs of a source, the least believed first."""
+
+    model: str
+    data: str
+    remembered: bool  # whether the memory of training was heard
+    pairs: tuple[JudgedPair, ...]
+    doubted: int  # pairs that are more probably wrong than right
+
+    @property
+    def shuffled(self) -> int | None:
+        """How many captions were shuffled; None where the data do not say."""
+        known = [pair.shuffled for pair in self.pairs if pair.shuffled is not None]
+        return sum(known) if known else None
+
+    def precision(self) -> float | None:
+        """Share of the shuffled among as many of the least believed as there are shuffled ones; None without any."""
+        count = self.shuffled
+        if not count:
+            return None
+        return sum(bool(pair.shuffled) for pair in self.pairs[:count]) / count
+
+    def summary(self) -> dict[str, Any]:
+        """Plain figures."""
+        return {
+            "model": self.model,
+            "data": self.data,
+            "pairs": len(self.pairs),
+            "remembered": self.remembered,
+            "doubted": self.doubted,
+            "shuffled": self.shuffled,
+            "precision": self.precision(),
+        }
+
+
+def judge_run(run: RunDir, data: str, progress: Progress, which: str = "last", weights: str = "") -> Judgement:
+    """Rank the pairs of ``data`` (by default the run's training data) by checkpoint ``which``.
+
+    ``weights``: "student" or "teacher" alone; by default both are heard. Raises UserError when there is no such
+    checkpoint, network or data.
+    """
+    progress("loading the model", 0, 0)
+    loaded = load_checkpoint(run, which)
+    source = data or loaded.config.data.train
+    if not source:
+        raise UserError(f"{run.path} names no training data; give --data SOURCE.")
+    if weights and weights not in loaded.networks:
+        raise UserError(f"{run.path} has no {weights}; there is {', '.join(loaded.networks)}.")
+    networks = {name: network for name, network in loaded.networks.items() if weights in ("", name)}
+    dataset = _opened(loaded, source, progress)
+    heard = []
+    for network in networks.values():
+        batch = loaded.config.validation.batch_size
+        features = encode_dataset(network, dataset, loaded.runtime, batch, progress)
+        images = features.images[features.text_to_image]  # (P, D)
+        heard.append(evidence(images, features.texts, float(network.logit_scale.detach())))
+        rows = features.rows[features.text_to_image]
+    belief = torch.stack(heard).mean(dim=0)
+    memory = None if weights else _memory(loaded, source, dataset)
+    if memory is not None and len(rows) == len(dataset):
+        remembered, judged = memory
+        belief = remembered[rows].lerp(belief, 2.0 / (judged + 2.0))
+    return _judgement(f"{run.path}@{loaded.name}", source, dataset, rows, belief, memory is not None)
+
+
+def _opened(loaded: Loaded, source: str, progress: Progress) -> PairDataset:
+    network = next(iter(loaded.networks.values()))
+    towers = network.towers
+    data = loaded.config.data
+    dataset = open_dataset(
+        source, data, network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=None
+    )
+    if len(dataset.captions) < 3:
+        raise UserError(f"{source} has {len(dataset.captions)} pairs; at least 3 are needed to doubt any.")
+    return dataset
+
+
+def _memory(loaded: Loaded, source: str, dataset: PairDataset) -> tuple[Tensor, float] | None:
+    """Evidence remembered from training (N,) and how often it was asked; None for other data or without one."""
+    trained = loaded.config.data.train
+    if not trained or Path(trained).resolve() != Path(source).resolve():
+        return None
+    state = checkpoint.load_weights(loaded.run, loaded.name, "state", torch.device("cpu"))
+    memory, judged = state.get("belief.memory"), state.get("belief.judged")
+    if memory is None or judged is None or len(memory) != len(dataset) or not int(judged):
+        return None
+    return memory, float(judged)
+
+
+def _judgement(
+    model: str, source: str, dataset: PairDataset, rows: Tensor, belief: Tensor, remembered: bool
+) -> Judgement:
+    right = probability_right(belief, 0.0, MOST)
+    captions = [dataset.captions[i] for row in rows.unique().tolist() for i in dataset.caption_span(row)]
+    pairs = []
+    for rank, place in enumerate(belief.argsort(stable=True).tolist(), 1):
+        row = int(rows[place])
+        flag = dataset.labels(row).get(SHUFFLED, "")
+        pairs.append(
+            JudgedPair(
+                row=row,
+                path=str(dataset.path(row)),
+                caption=captions[place],
+                belief=float(belief[place]),
+                right=float(right[place]),
+                rank=rank,
+                shuffled=flag == "1" if flag in ("0", "1") else None,
+            )
+        )
+    return Judgement(model, source, remembered, tuple(pairs), int((right < 0.5).sum()))
+
+
+def to_csv(pairs: Sequence[JudgedPair]) -> str:
+    """The pairs as a table: rank, belief, right, filepath, title, shuffled."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["rank", "belief", "right", "filepath", "title", "shuffled"])
+    for pair in pairs:
+        flag = "" if pair.shuffled is None else int(pair.shuffled)
+        writer.writerow([pair.rank, f"{pair.belief:.6f}", f"{pair.right:.6f}", pair.path, pair.caption, flag])
+    return text.getvalue()
+
+
+class NoiseDesk:
+    """The worker's verbs for the Noise panel: rank the pairs of a source, save it without those excluded."""
+
+    def open(
+        self, run: str, progress: Progress, data: str = "", checkpoint: str = "last", most: int = 2000
+    ) -> dict[str, Any]:
+        """The summary, and the ``most`` least believed ``pairs``: path, caption, belief, right, rank, row, shuffled."""
+        found = judge_run(RunDir(Path(run)), data, progress, checkpoint)
+        pairs = [vars(pair) for pair in found.pairs[:most]]
+        return {**found.summary(), "listed": len(pairs), "list": pairs}
+
+    def save(self, data: str, excluded: Sequence[str], to: str, progress: Progress) -> dict[str, Any]:
+        """Write ``data`` without the pictures ``excluded`` (paths) as the new manifest ``to``; nothing is overwritten.
+
+        A manifest's pictures lie below its folder, so ``to`` must lie in a folder above them. Raises UserError when it
+        does not, when the file is there already, or cannot be written.
+        """
+        progress("reading the data", 0, 0)
+        return save_without(data, excluded, Path(to))
+
+
+def save_without(data: str, excluded: Sequence[str], to: Path) -> dict[str, Any]:
+    """Write the rows of ``data`` but those of the pictures ``excluded`` as a CSV; {"path", "kept", "excluded"}.
+
+    Raises UserError as `NoiseDesk.save` says.
+    """
+    source = open_source(data)
+    left_out = set(excluded)
+    unknown = left_out - {row.file for row in source.rows}
+    if unknown:
+        raise UserError(f"{data} has no picture {min(unknown)}, which was to be left out.")
+    if to.suffix.lower() != ".csv":
+        raise UserError(f"{to} must end with .csv.")
+    if to.exists():
+        raise UserError(f"{to} is there already and is not overwritten; choose another name.")
+    folder = to.parent.absolute()
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["filepath", "title", *source.label_names])
+    kept = [row for row in source.rows if row.file not in left_out]
+    for row in kept:
+        if not row.image.is_relative_to(folder):
+            raise UserError(
+                f"{row.image} does not lie below {folder}; save the manifest in a folder above its pictures."
+            )
+        name = row.image.relative_to(folder).as_posix()
+        for caption in row.captions:
+            writer.writerow([name, caption, *(row.labels.get(label, "") for label in source.label_names)])
+    try:
+        write_whole(to, text.getvalue().encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise UserError(f"cannot write {to}: {error.strerror}; choose another folder.") from error
+    return {"path": str(to), "kept": len(kept), "excluded": len(left_out)}

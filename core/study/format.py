@@ -1,0 +1,224 @@
+"""What a study is on disk: its definition, how far it is, and what it found. No torch, the window reads all of it.
+
+A study folder:
+
+    study.json       the definition, as it was begun
+    status.json      who works on it, and the state of each run; written whole and renamed
+    data/            rendered demo data and noisy copies, where the study asks for them
+    runs/ARM-s0/     a run folder like any other, and ``exports/measures.json`` when it has been measured
+    results.json     means, intervals, paired differences; results.md and plot.svg are made from it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import time
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from pydantic import Field, ValidationError, model_validator
+
+from core.config import ConfigError, Section
+from core.presets import PRESETS, SIZES, Size
+from core.rundir import RunDir, write_whole
+
+STUDY_VERSION: Literal[1] = 1
+Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "noise"]
+RunState = Literal["waiting", "training", "measuring", "done", "failed"]
+DEMO = "demo:"  # before a file of the rendered demo data
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")
+
+
+class NoiseSpec(Section):
+    """A copy of one of the data with some captions dealt out among their rows."""
+
+    of: str = Field("train", description="The data that it is a copy of.")
+    share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of the rows whose caption is another's.")
+    seed: int = Field(0, ge=0, description="Of the choice.")
+    name: str = Field("noisy", description="What the copy is called.")
+    kept: str = Field("kept", description="What the untouched rows alone are called.")
+
+
+class Arm(Section):
+    """One recipe, trained with each seed."""
+
+    name: str = Field(description="What it is called; a folder's name.")
+    preset: str = Field("", description="The preset it starts from.")
+    config: str = Field("", description="Or a definition's file.")
+    set: list[str] = Field([], description="FIELD=VALUE, as with --set.")
+    train: str = Field("", description="Its training data; the study's by default.")
+    as_long_as: str = Field("", description="Trained for as long by the clock as this arm, not for equal steps.")
+
+
+class Measure(Section):
+    """What is measured of each run, once it is trained."""
+
+    name: str = Field(description="What the numbers are called.")
+    task: Task
+    data: str = Field(description="Which of the study's data.")
+    label: str = Field("", description="Label column.")
+    train: str = Field("", description="For probes and knn: labelled training data.")
+    templates: str = Field("photo", description="For zero-shot: prompts.")
+    shots: list[int] = Field([], description="For probes: so many pictures a class instead of all.")
+    keep: list[str] = Field([], description="Metrics to keep; all by default.")
+    arms: list[str] = Field([], description="Only for these arms; all by default.")
+
+
+class Study(Section):
+    """A study, whole."""
+
+    version: Literal[1] = STUDY_VERSION
+    name: str = Field(min_length=1, max_length=60)
+    about: str = ""
+    size: Size = "demo"
+    steps: int = Field(ge=1, description="Optimiser steps of every arm.")
+    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    data: dict[str, str] = Field(
+        description=f"Name to path, relative to the study's file; {DEMO}train.csv is rendered."
+    )
+    noise: NoiseSpec | None = None
+    train: str = "train"
+    val: str = "val"
+    set: list[str] = Field([], description="FIELD=VALUE for every arm, before its own.")
+    arms: list[Arm] = Field(min_length=1)
+    compare: list[tuple[str, str]] = Field([], description="Pairs of arms, the second the baseline.")
+    measures: list[Measure] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        names = [arm.name for arm in self.arms]
+        known = {*self.data, *((self.noise.name, self.noise.kept) if self.noise else ())}
+        _each(names, lambda name: bool(NAME.match(name)), "an arm is called {!r}; letters, digits, . _ - only")
+        _each(names, lambda name: names.count(name) == 1, "two arms are called {!r}")
+        _each(list(self.seeds), lambda seed: self.seeds.count(seed) == 1, "the seed {} is there twice")
+        for arm in self.arms:
+            if bool(arm.preset) == bool(arm.config):
+                raise ValueError(f"the arm {arm.name} needs a preset or a config, and not both")
+            if arm.preset and arm.preset not in PRESETS:
+                raise ValueError(f"the arm {arm.name} has no known preset: {arm.preset!r}")
+            if arm.as_long_as and arm.as_long_as not in names:
+                raise ValueError(f"the arm {arm.name} is as long as {arm.as_long_as!r}, which is no arm")
+        wanted = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
+        wanted += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
+        _each([w for w in wanted if w], lambda name: name in known, "there are no data called {!r}")
+        _each([a for pair in self.compare for a in pair], lambda name: name in names, "compare: {!r} is no arm")
+        _each([a for m in self.measures for a in m.arms], lambda name: name in names, "measures: {!r} is no arm")
+        return self
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The arms to compare; each with the first one by default."""
+        first = self.arms[0].name
+        return self.compare or [(arm.name, first) for arm in self.arms[1:]]
+
+    def arm(self, name: str) -> Arm:
+        """The arm called ``name``."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def _each(values: list[Any], holds: Any, complaint: str) -> None:
+    for value in values:
+        if not holds(value):
+            raise ValueError(complaint.format(value))
+
+
+def read_study(path: Path) -> Study:
+    """The study in a file; ConfigError when it is missing or wrong. Sizes are any of the presets'."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return Study.model_validate(raw)
+    except OSError as error:
+        raise ConfigError(f"cannot read the study {path}: {error.strerror}; check the path.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"the study {path} is not JSON: {error}.") from error
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, item['loc'])) or 'study'}: {item['msg']}" for item in error.errors()]
+        sizes = f" (sizes: {', '.join(SIZES)})" if "size" in str(error) else ""
+        raise ConfigError(f"the study {path} cannot be used{sizes}:\n" + "\n".join(lines)) from error
+
+
+@dataclass
+class StudyRun:
+    """One arm with one seed, as ``status.json`` tells of it."""
+
+    arm: str
+    seed: int
+    folder: str  # relative to the study folder
+    state: RunState = "waiting"
+    message: str = ""  # why it failed
+
+
+@dataclass
+class StudyStatus:
+    """Who works on the study, and how far it is."""
+
+    pid: int = 0
+    started: float = 0.0  # the process's own start time
+    heartbeat: float = 0.0
+    host: str = ""
+    finished: bool = False
+    runs: list[StudyRun] = field(default_factory=list)
+
+    def now(self) -> StudyStatus:
+        """The same with this process as the one that works, now."""
+        self.pid, self.started = os.getpid(), psutil.Process().create_time()
+        self.heartbeat, self.host = time.time(), platform.node()
+        return self
+
+    @property
+    def done(self) -> int:
+        """Runs that are trained and measured."""
+        return sum(run.state == "done" for run in self.runs)
+
+
+class StudyDir:
+    """Paths in a study folder, and the files that are written whole."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.study = self.path / "study.json"
+        self.status = self.path / "status.json"
+        self.data = self.path / "data"
+        self.runs = self.path / "runs"
+        self.results = self.path / "results.json"
+        self.table = self.path / "results.md"
+        self.plot = self.path / "plot.svg"
+        self.lock = self.path / ".lock"
+
+    def run(self, arm: str, seed: int) -> RunDir:
+        """The run folder of one arm with one seed."""
+        return RunDir(self.runs / f"{arm}-s{seed}")
+
+    def measures(self, arm: str, seed: int) -> Path:
+        """Where the numbers of a run are kept."""
+        return self.run(arm, seed).exports / "measures.json"
+
+    def write_status(self, status: StudyStatus) -> None:
+        write_whole(self.status, json.dumps(asdict(status), indent=1).encode())
+
+    def read_status(self) -> StudyStatus | None:
+        """The last status; None when there is none that can be read."""
+        try:
+            raw = json.loads(self.status.read_bytes())
+            known = {f.name for f in fields(StudyRun)}
+            runs = [StudyRun(**{key: run[key] for key in known & run.keys()}) for run in raw.pop("runs")]
+            names = {f.name for f in fields(StudyStatus)}
+            return StudyStatus(runs=runs, **{key: value for key, value in raw.items() if key in names})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+    def read_results(self) -> dict[str, Any] | None:
+        """``results.json``; None when there is none yet that can be read."""
+        try:
+            raw = json.loads(self.results.read_bytes())
+        except (OSError, ValueError):
+            return None
+        return raw if isinstance(raw, dict) else None

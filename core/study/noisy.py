@@ -1,0 +1,104 @@
+"""A training manifest with wrong captions: some rows' captions are dealt out among them, none keeps its own.
+
+Flow: a study asks for noise -> **noisy** writes ``noisy.csv`` (a further column ``shuffled`` says which rows) and the
+untouched rows alone. Labels stay with their pictures. The column is read by ``python -m core noise`` when it judges,
+and by nothing that trains.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from core.data.rows import Row, Source
+from core.data.sources import open_source
+from core.errors import UserError
+from core.rundir import write_whole
+
+COLUMN = "shuffled"
+
+
+def write_noisy(source: str | Path, share: float, seed: int, noisy: Path, kept: Path) -> tuple[int, int]:
+    """Write the copy and the untouched rows of ``source``; returns how many rows there are, and how many are wrong.
+
+    Pictures stay where they are: a manifest's paths must not lead out of its folder, so where the new ones lie
+    elsewhere, a link to the pictures' folder is made beside them. Raises UserError when that is not allowed, or too few
+    captions differ.
+    """
+    found = open_source(source)
+    captions = [row.captions for row in found.rows]
+    order = shuffled(captions, share, seed)
+    wrong = [place != row for row, place in enumerate(order)]
+    names = _names(found, noisy.parent)
+    _write(noisy, found, names, [captions[place] for place in order], wrong, range(len(order)))
+    untouched = [row for row in range(len(order)) if not wrong[row]]
+    _write(kept, found, names, captions, wrong, untouched)
+    return len(order), sum(wrong)
+
+
+def shuffled(captions: Sequence[tuple[str, ...]], share: float, seed: int) -> list[int]:
+    """Whose captions each row gets: ``share`` of the rows, drawn by ``seed``, get another's that differ from their own.
+
+    Raises UserError when there are not enough different captions for that.
+    """
+    rng = np.random.default_rng(seed)
+    order = list(range(len(captions)))
+    chosen = rng.permutation(len(captions))[: round(share * len(captions))].tolist()
+    dealt = [chosen[i] for i in rng.permutation(len(chosen))]
+    for i, row in enumerate(chosen):
+        if captions[dealt[i]] != captions[row]:
+            continue
+        for j in rng.permutation(len(chosen)).tolist():  # swap with a row where both then differ
+            if captions[dealt[j]] != captions[row] and captions[dealt[i]] != captions[chosen[j]]:
+                dealt[i], dealt[j] = dealt[j], dealt[i]
+                break
+        else:
+            raise UserError(
+                f"{len(chosen)} rows cannot exchange their captions so that none keeps its own; too many are the same."
+            )
+    for row, giver in zip(chosen, dealt, strict=True):
+        order[row] = giver
+    return order
+
+
+def _names(source: Source, folder: Path) -> list[str]:
+    """How a manifest in ``folder`` names the pictures of ``source``."""
+    files = [row.file for row in source.rows]
+    root = Path(os.path.commonpath([os.path.dirname(file) for file in files]))  # noqa: PTH120
+    folder.mkdir(parents=True, exist_ok=True)
+    here = folder.absolute()
+    if root.is_relative_to(here):
+        return [Path(file).relative_to(here).as_posix() for file in files]
+    link = here / "pictures"
+    try:
+        if not link.exists():
+            link.symlink_to(root, target_is_directory=True)
+    except OSError as error:
+        raise UserError(f"cannot link {root} into {here} ({error.strerror}); put the study above the data.") from error
+    if link.resolve() != root.resolve():
+        raise UserError(f"{link} leads to other pictures than {root}; remove it, or choose another folder.")
+    return [(Path("pictures") / Path(file).relative_to(root)).as_posix() for file in files]
+
+
+def _write(
+    path: Path,
+    source: Source,
+    names: Sequence[str],
+    captions: Sequence[tuple[str, ...]],
+    wrong: Sequence[bool],
+    rows: Sequence[int],
+) -> None:
+    labels = [name for name in source.label_names if name != COLUMN]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["filepath", "title", *labels, COLUMN])
+    for row in rows:
+        known: Row = source.rows[row]
+        for caption in captions[row]:
+            writer.writerow([names[row], caption, *(known.labels.get(label, "") for label in labels), int(wrong[row])])
+    write_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))

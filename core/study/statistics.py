@@ -1,0 +1,85 @@
+"""How sure a mean over a few seeds is, and whether two arms differ: small samples, so Student's t, and an exact test.
+
+Sources: Student, "The probable error of a mean" (1908); Fisher, "The Design of Experiments" (1935), section 21, for the
+permutation test of pairs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+MOST_EXACT = 16  # pairs whose signs are all tried
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over seeds; no interval for a single one."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Differences of two arms, seed by seed."""
+
+    difference: Mean
+    p_t: float | None  # two-sided, paired t
+    p_exact: float | None  # two-sided, all signs of the differences
+
+    @property
+    def significant(self) -> bool:
+        """Whether the 95 % interval excludes zero."""
+        low, high = self.difference.low, self.difference.high
+        return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def mean_of(values: Sequence[float], level: float = LEVEL) -> Mean:
+    """The mean and Student's t interval."""
+    x = np.array(values, dtype=np.float64)
+    centre = float(x.mean())
+    if len(x) < 2:
+        return Mean(centre, None, None, tuple(values))
+    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
+    return Mean(centre, centre - half, centre + half, tuple(values))
+
+
+def paired(a: Sequence[float], b: Sequence[float]) -> Paired:
+    """A minus B over the same seeds, in the same order."""
+    gains = [x - y for x, y in zip(a, b, strict=True)]
+    difference = mean_of(gains)
+    if len(gains) < 2:
+        return Paired(difference, None, None)
+    return Paired(difference, _paired_t(gains), permutation_p(gains))
+
+
+def _paired_t(gains: Sequence[float]) -> float:
+    x = np.array(gains, dtype=np.float64)
+    spread = float(x.std(ddof=1))
+    if spread == 0:
+        return 1.0 if float(x.mean()) == 0 else 0.0
+    t = abs(float(x.mean())) / (spread / math.sqrt(len(x)))
+    return float(2 * stats.t.sf(t, len(x) - 1))
+
+
+def permutation_p(gains: Sequence[float]) -> float:
+    """Share of the sign patterns whose mean is at least as far from 0: of all, or of 65,536 drawn where there are more.
+
+    It cannot fall below 2 / 2^n for n pairs: 0.25 for three.
+    """
+    x = np.abs(np.array(gains, dtype=np.float64))
+    wanted = abs(sum(gains)) - 1e-12 * float(x.sum())
+    if len(x) <= MOST_EXACT:
+        patterns = np.array(list(itertools.product((1.0, -1.0), repeat=len(x))))
+        return float((np.abs(patterns @ x) >= wanted).mean())
+    drawn = np.random.default_rng(0).choice((1.0, -1.0), size=(1 << MOST_EXACT, len(x)))
+    return float(((np.abs(drawn @ x) >= wanted).sum() + 1) / (len(drawn) + 1))
