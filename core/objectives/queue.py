@@ -34,12 +34,12 @@ class FeatureQueue(nn.Module):
     @torch.no_grad()
     def push(self, image: Tensor, text: Tensor) -> None:
         """Put in pairs of unit vectors (B, D), after the batch was compared with what was there."""
-        size = len(self.image)
-        image, text = image[-size:].float(), text[-size:].float()
-        slots = (self.pushed + torch.arange(len(image), device=image.device)) % size
-        self.image[slots] = image
-        self.text[slots] = text
-        self.pushed += len(image)
+        size, count = len(self.image), len(image)
+        newest = torch.arange(max(0, count - size), count, device=image.device)
+        slots = (self.pushed + newest) % size
+        self.image[slots] = image[newest].float()
+        self.text[slots] = text[newest].float()
+        self.pushed += count
 
 
 def similarities(queries: Tensor, keys: Tensor, queued: Tensor, filled: Tensor, scale: Tensor) -> Tensor:

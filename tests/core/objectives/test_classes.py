@@ -1,0 +1,226 @@
+"""Classification and consistency against plain loops; what each kind lets through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from core.config import ClassificationConfig, ConsistencyConfig, RunConfig
+from core.data.batch import Batch, Mix, View
+from core.model.catalogue import resolve_architecture
+from core.model.errors import ModelError
+from core.model.network import Network
+from core.objectives.build import build_network, build_objectives
+from core.objectives.classification import Classification, ClassLogits, Interpolated, class_logits
+from core.objectives.consistency import Consistency, draw_partners, sharpened
+from core.presets import preset_config
+from tests.core.objectives.made_up import blended, cross_entropy, kl, mean, mix_of, output_of, softmax
+
+SIZES = [(2, 2), (5, 3), (8, 10)]
+
+
+def answers(
+    batch: int, classes: int, seed: int, views: int, unlabelled: float = 0.5, spread: float = 3.0
+) -> ClassLogits:
+    generator = torch.Generator().manual_seed(seed)
+    logits = tuple(spread * torch.randn(batch, classes, generator=generator) for _ in range(views))
+    labels = torch.randint(classes, (batch,), generator=generator)
+    return ClassLogits(logits, labels.masked_fill(torch.rand(batch, generator=generator) < unlabelled, -1))
+
+
+def answering(answer: ClassLogits, seed: int = 1, mixes: tuple[Mix | None, ...] = (None,)) -> Any:
+    return output_of(len(answer.labels), 4, seed, mixes, extra={"classification": answer})
+
+
+@pytest.mark.parametrize(("batch", "classes"), SIZES)
+@pytest.mark.parametrize("unlabelled", [0.0, 0.5, 1.0])
+def test_classification_is_the_plain_loop(batch: int, classes: int, unlabelled: float) -> None:
+    answer = answers(batch, classes, batch, 2, unlabelled)
+    loss, report = Classification(ClassificationConfig(weight=1.0))(answering(answer), None)
+    rows = [(row, y) for row, y in zip(answer.views[0].tolist(), answer.labels.tolist(), strict=True) if y >= 0]
+    losses = [cross_entropy([float(c == y) for c in range(classes)], row) for row, y in rows]
+    assert loss.item() == pytest.approx(mean(losses) if rows else 0.0, rel=1e-4)
+    right = [float(max(range(classes), key=row.__getitem__) == y) for row, y in rows]
+    assert report["diag/labelled_right"].item() == pytest.approx(mean(right) if rows else 0.0)
+
+
+@pytest.mark.parametrize(("batch", "classes"), SIZES)
+@pytest.mark.parametrize("unlabelled", [0.0, 0.5])
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_labels_of_interpolated_pictures_are_blended_by_share(
+    batch: int, classes: int, unlabelled: float, share: float
+) -> None:
+    answer, mix = answers(batch, classes, 7 * batch, 2, unlabelled), mix_of(batch, share)
+    objective = Classification(ClassificationConfig(weight=1.0, view="further"))
+    loss, _ = objective(answering(answer, mixes=(mix,)), None)
+    total = weight = 0.0
+    labels, partner = answer.labels.tolist(), mix.partner.tolist()
+    for i, row in enumerate(answer.views[1].tolist()):
+        for label, part in ((labels[i], share), (labels[partner[i]], 1 - share)):
+            if label >= 0:
+                total += part * cross_entropy([float(c == label) for c in range(classes)], row)
+                weight += part
+    assert loss.item() == pytest.approx(total / weight if weight else 0.0, rel=1e-4)
+
+
+@pytest.mark.parametrize(("batch", "classes"), SIZES)
+@pytest.mark.parametrize("distance", ["mse", "kl"])
+@pytest.mark.parametrize("share", [None, 0.7])
+def test_mean_teacher_is_the_plain_loop(
+    batch: int, classes: int, distance: Literal["mse", "kl"], share: float | None
+) -> None:
+    mix = None if share is None else mix_of(batch, share)
+    student, teacher = answers(batch, classes, 1, 2), answers(batch, classes, 2, 1)
+    objective = Consistency(ConsistencyConfig(weight=1.0, kind="mean-teacher", distance=distance))
+    loss, _ = objective(answering(student, mixes=(mix,)), answering(teacher))
+    wanted = blended([softmax(row) for row in teacher.views[0].tolist()], mix)
+    rows = student.views[1].tolist()
+    if distance == "kl":
+        losses = [kl(q, row) for q, row in zip(wanted, rows, strict=True)]
+    else:
+        losses = [(p - q) ** 2 for one, row in zip(wanted, rows, strict=True)
+                  for q, p in zip(one, softmax(row), strict=True)]  # fmt: skip
+    assert loss.item() == pytest.approx(mean(losses), rel=1e-4)
+
+
+@pytest.mark.parametrize(("batch", "classes"), SIZES)
+@pytest.mark.parametrize("views", [2, 3])
+@pytest.mark.parametrize("threshold", [0.0, 0.7, 0.95, 1.0])
+@pytest.mark.parametrize("guess", ["student", "teacher"])
+def test_fixmatch_is_the_plain_loop_and_lets_through_what_is_confident(
+    batch: int, classes: int, views: int, threshold: float, guess: Literal["student", "teacher"]
+) -> None:
+    student, teacher = answers(batch, classes, 3, views), answers(batch, classes, 4, 1)
+    settings = ConsistencyConfig(weight=1.0, kind="fixmatch", threshold=threshold, guess=guess)
+    loss, report = Consistency(settings)(answering(student), answering(teacher))
+    weak = (student if guess == "student" else teacher).views[0].tolist()
+    hidden = [i for i, label in enumerate(student.labels.tolist()) if label < 0]
+    total, kept = 0.0, 0
+    for i in hidden:
+        chances = softmax(weak[i])
+        if max(chances) < threshold:
+            continue
+        kept += 1
+        target = [float(c == chances.index(max(chances))) for c in range(classes)]
+        total += mean([cross_entropy(target, strong[i].tolist()) for strong in student.views[1:]])
+    count = max(1, len(hidden))
+    assert loss.item() == pytest.approx(total / count, rel=1e-4, abs=1e-7)
+    assert report["diag/mask_rate"].item() == pytest.approx(kept / count)
+
+
+def test_a_guess_is_given_no_gradient() -> None:
+    student = answers(6, 3, 1, 2, unlabelled=1.0)
+    for logits in student.views:
+        logits.requires_grad_()
+    Consistency(ConsistencyConfig(weight=1.0, kind="fixmatch", threshold=0.0))(answering(student), None)[0].backward()
+    assert student.views[0].grad is None
+    assert student.views[1].grad is not None
+
+
+@pytest.mark.parametrize("temperature", [0.25, 0.5, 1.0])
+def test_sharpening_is_the_formula(temperature: float) -> None:
+    rows = torch.rand(5, 4, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    made = sharpened(rows, temperature)
+    for row, one in zip(rows.tolist(), made.tolist(), strict=True):
+        raised = [p ** (1 / temperature) for p in row]
+        assert one == pytest.approx([p / sum(raised) for p in raised], rel=1e-5)
+    assert (made.amax(-1) >= rows.amax(-1) - 1e-6).all()
+
+
+def test_partners_are_drawn_by_the_rows_alone() -> None:
+    rows = torch.tensor([4, 1, 9])
+    partner, share = draw_partners(rows, 50, 0.75)
+    again = draw_partners(rows, 50, 0.75)
+    assert torch.equal(partner, again[0])
+    assert torch.equal(share, again[1])
+    assert sorted(partner.tolist()) == list(range(50))
+    assert (share >= 0.5).all()
+    assert share.unique().numel() == 50  # each picture has its own, as in algorithm 1
+    assert not torch.equal(draw_partners(torch.tensor([4, 9, 1]), 50, 0.75)[0], partner)
+
+
+# MixMatch, whose look goes through a network
+
+
+def classifier(preset: str = "mixmatch") -> tuple[RunConfig, Network]:
+    torch.manual_seed(0)
+    config = preset_config(preset, "tiny")
+    network = build_network(config, resolve_architecture(config.towers.architecture), ("a", "b", "c"))
+    return config, network.eval()
+
+
+def batch_of(labels: list[int], further: int = 1) -> Batch:
+    generator = torch.Generator().manual_seed(3)
+
+    def view() -> View:
+        return View(torch.randint(256, (len(labels), 3, 32, 32), dtype=torch.uint8, generator=generator))
+
+    texts = torch.zeros(len(labels), 4, dtype=torch.int64)
+    return Batch(torch.arange(10, 10 + len(labels)), texts, view(), tuple(view() for _ in range(further)),
+                 labels=torch.tensor(labels))  # fmt: skip
+
+
+def test_mixmatch_is_algorithm_one() -> None:
+    config, network = classifier()
+    batch = batch_of([2, 0, -1, -1, -1])
+    objectives = build_objectives(config, network)
+    student = objectives.look(network, batch, network.forward_student(batch))
+    mixed = student.extra["consistency"]
+    pictures: list[Tensor] = [network.towers.normalise(v.images) for v in (batch.clean, *batch.student)]
+    chances = [class_logits(network, v.images).softmax(-1) for v in (batch.clean, *batch.student)]
+    guesses = []
+    for row in (2, 3, 4):
+        raised = [((a + b) / 2) ** 2 for a, b in zip(chances[0][row].tolist(), chances[1][row].tolist(), strict=True)]
+        guesses.append([one / sum(raised) for one in raised])
+    torch.testing.assert_close(mixed.guesses, torch.tensor(guesses), atol=1e-4, rtol=1e-4)
+    everything = [pictures[0][row] for row in (0, 1)]
+    everything += [view[row] for view in pictures for row in (2, 3, 4)]
+    wanted = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], *guesses, *guesses]
+    partner, share = (one.tolist() for one in draw_partners(batch.rows, 8, 0.75))
+    head = network.heads["classification"]
+    rows = []
+    for i in range(8):
+        blend = share[i] * everything[i] + (1 - share[i]) * everything[partner[i]]
+        logits = head(network.towers.encode_image(blend[None]).before_projection)[0].tolist()
+        target = [share[i] * a + (1 - share[i]) * b for a, b in zip(wanted[i], wanted[partner[i]], strict=True)]
+        rows.append((logits, target))
+    losses = {one.name: one(student, None)[0].item() for one in objectives}
+    assert losses["classification"] == pytest.approx(mean([cross_entropy(t, z) for z, t in rows[:2]]), rel=1e-3)
+    squares = [(p - q) ** 2 for z, t in rows[2:] for p, q in zip(softmax(z), t, strict=True)]
+    assert losses["consistency"] == pytest.approx(mean(squares), rel=1e-3)
+
+
+@pytest.mark.parametrize("labels", [[-1, -1, -1], [0, 1, 2]])
+def test_mixmatch_bears_batches_of_one_kind(labels: list[int]) -> None:
+    config, network = classifier()
+    objectives = build_objectives(config, network)
+    batch = batch_of(labels)
+    student = objectives.look(network, batch, network.forward_student(batch))
+    total = torch.stack([one(student, None)[0] for one in objectives]).sum()
+    total.backward()
+    assert torch.isfinite(total)
+
+
+def test_rows_interpolated_by_another_objective_are_classified_in_place_of_the_clean_ones() -> None:
+    answer = answers(4, 3, 1, 2, unlabelled=0.0)
+    given = Interpolated(torch.zeros(2, 3), torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
+
+    class Given:
+        labelled = given
+
+    student = answering(answer)
+    student = replace(student, extra={**student.extra, "consistency": Given()})
+    loss, _ = Classification(ClassificationConfig(weight=1.0))(student, None)
+    assert loss.item() == pytest.approx(1.0986123, rel=1e-5)  # ln 3
+
+
+def test_a_network_without_classes_says_what_is_missing() -> None:
+    with pytest.raises(ModelError, match=r"name their column in data\.label"):
+        build_network(preset_config("mixup", "tiny"), resolve_architecture("sd-tiny"))
+    plain = build_network(preset_config("clip", "tiny"), resolve_architecture("sd-tiny"))
+    with pytest.raises(ModelError, match="not trained to classify"):
+        class_logits(plain, batch_of([0]).clean.images)
