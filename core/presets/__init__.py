@@ -11,6 +11,7 @@ from typing import Any
 from core.config import ConfigError, RunConfig
 from core.presets.baselines import BASELINES
 from core.presets.beyond import BEYOND
+from core.presets.images import IMAGES
 from core.presets.labels import LABELS
 from core.presets.method import METHOD
 from core.presets.pairs import PAIRS
@@ -18,7 +19,9 @@ from core.presets.preset import SIZES, Preset, Size
 
 __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*BASELINES, *PAIRS, *LABELS, *METHOD, *BEYOND)}
+PRESETS: dict[str, Preset] = {
+    preset.name: preset for preset in (*BASELINES, *PAIRS, *LABELS, *IMAGES, *METHOD, *BEYOND)
+}
 
 
 def _size_settings(size: Size) -> dict[str, Any]:
