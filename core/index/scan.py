@@ -42,7 +42,7 @@ class Sizes:
     scan: int = 65_536  # rows of a scan part
     ivf_from: int = 2_000_000  # rows
     ivf: int = 1 << 20  # rows of an ivf part
-    lists: int = 4096  # centroids
+    lists: int = 1024  # centroids of an ivf part
     per_list: int = 64  # vectors that each centroid is trained on
 
 

@@ -1,0 +1,19 @@
+"""The untrained model is made once for all tests of an index."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from core.index import build, collection
+from core.opening import open_model
+
+_once = functools.cache(open_model)
+
+
+@pytest.fixture(autouse=True)
+def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening it again gives the same one."""
+    monkeypatch.setattr(build, "open_model", _once)
+    monkeypatch.setattr(collection, "open_model", _once)
