@@ -26,6 +26,7 @@ from core.classify import Classify
 from core.describing import describe_source
 from core.errors import UserError
 from core.look import Look
+from core.noise import NoiseDesk
 from core.searching import Searcher
 
 Request = dict[str, Any]
@@ -66,6 +67,8 @@ class Worker:
             "open": self._look.open,
             "search": self._look.search,
             "describe_source": describe_source,
+            "noise_open": NoiseDesk().open,
+            "noise_save": NoiseDesk().save,
             **Captioner().verbs,
             **Searcher().verbs,
             **Classify().verbs,

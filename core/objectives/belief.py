@@ -55,9 +55,11 @@ class Belief(nn.Module):
         """Note what was made of the pairs ``rows`` (B,); the student's output with how much each is believed."""
         self.student_image[rows] = student.clean.image.detach().half()
         self.student_text[rows] = student.text.detach().half()
-        if teacher is not None and self.taught:
-            self.teacher_image[rows] = teacher.clean.image.half()
-            self.teacher_text[rows] = teacher.text.half()
+        if self.taught:  # before it begins, and where its features are of another width, the student stands in
+            fits = teacher is not None and teacher.text.shape == student.text.shape
+            judge = teacher if teacher is not None and fits else student
+            self.teacher_image[rows] = judge.clean.image.detach().half()
+            self.teacher_text[rows] = judge.text.detach().half()
         self.seen[rows] = True
         return replace(student, belief=self.weight[rows])
 

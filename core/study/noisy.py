@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from core.data.manifest import names_below
 from core.data.rows import Row, Source
 from core.data.sources import open_source
 from core.errors import UserError
@@ -34,7 +34,7 @@ def write_noisy(source: str | Path, share: float, seed: int, noisy: Path, kept: 
     captions = [row.captions for row in found.rows]
     order = shuffled(captions, share, seed)
     wrong = [place != row for row, place in enumerate(order)]
-    names = _names(found, noisy.parent)
+    names = names_below([row.file for row in found.rows], noisy.parent)
     _write(noisy, found, names, [captions[place] for place in order], wrong, range(len(order)))
     untouched = [row for row in range(len(order)) if not wrong[row]]
     _write(kept, found, names, captions, wrong, untouched)
@@ -64,25 +64,6 @@ def shuffled(captions: Sequence[tuple[str, ...]], share: float, seed: int) -> li
     for row, giver in zip(chosen, dealt, strict=True):
         order[row] = giver
     return order
-
-
-def _names(source: Source, folder: Path) -> list[str]:
-    """How a manifest in ``folder`` names the pictures of ``source``."""
-    files = [row.file for row in source.rows]
-    root = Path(os.path.commonpath([os.path.dirname(file) for file in files]))  # noqa: PTH120
-    folder.mkdir(parents=True, exist_ok=True)
-    here = folder.absolute()
-    if root.is_relative_to(here):
-        return [Path(file).relative_to(here).as_posix() for file in files]
-    link = here / "pictures"
-    try:
-        if not link.exists():
-            link.symlink_to(root, target_is_directory=True)
-    except OSError as error:
-        raise UserError(f"cannot link {root} into {here} ({error.strerror}); put the study above the data.") from error
-    if link.resolve() != root.resolve():
-        raise UserError(f"{link} leads to other pictures than {root}; remove it, or choose another folder.")
-    return [(Path("pictures") / Path(file).relative_to(root)).as_posix() for file in files]
 
 
 def _write(

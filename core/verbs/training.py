@@ -8,7 +8,7 @@ from pathlib import Path
 from core.config import override, read_config, with_absolute_paths
 from core.presets import SIZES, preset_config, preset_names
 from core.rundir import RunDir
-from core.verbs.terminal import Verbs, every, say
+from core.verbs.terminal import Verbs, every, now_and_then, say
 
 STOPPED = 3  # exit status of a run that was stopped or paused before its end
 
@@ -18,6 +18,8 @@ def add(verbs: Verbs) -> None:
     presets = verbs.add_parser("presets", help="list the presets, or print one as JSON")
     presets.add_argument("name", nargs="?", help="preset to print")
     presets.add_argument("--size", default="base", help=f"{', '.join(SIZES)} (default: base)")
+    presets.add_argument("--chain", action="store_true", help="the stages of a preset that is trained in several")
+    presets.add_argument("--generations", type=int, default=3, help="of a born-again chain (default: 3)")
     presets.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field")
     presets.set_defaults(verb=_presets)
 
@@ -35,24 +37,39 @@ def add(verbs: Verbs) -> None:
     worker.set_defaults(verb=_worker)
 
     bench = verbs.add_parser("bench", help="measure ours against a peer, alternating")
-    bench.add_argument("name", help="train, caption or search")
+    bench.add_argument("name", help="train, caption, search or classify")
     bench.add_argument("--json", action="store_true", help="a list of results on stdout")
     bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the peer's own packages")
-    bench.add_argument("--size", default="small", choices=("small", "full"), help="of search (default: small)")
+    bench.add_argument(
+        "--size", default="small", choices=("small", "full"), help="of search and classify (default: small)"
+    )
     bench.set_defaults(verb=_bench)
 
 
 def _presets(arguments: argparse.Namespace) -> int:
     if arguments.name is None:
         print("\n".join(preset_names()))
+    elif arguments.chain:
+        from core.chain.format import preset_chain
+
+        chain = preset_chain(arguments.name, arguments.size, arguments.generations)
+        print(chain.changed(arguments.set).to_json(), end="")
     else:
         print(override(preset_config(arguments.name, arguments.size), arguments.set).to_json(), end="")
     return 0
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from core.chain.format import ChainDir, is_chain, read_chain
     from core.train import train
 
+    if is_chain(arguments.config):
+        from core.chain.run import run_chain
+
+        chain = read_chain(arguments.config).changed(arguments.set)
+        outcome = run_chain(chain, ChainDir(arguments.run_dir), now_and_then())
+        say(f"{outcome}: {arguments.run_dir}")
+        return 0 if outcome == "done" else STOPPED
     config = with_absolute_paths(override(read_config(arguments.config), arguments.set))
     outcome = train(config, RunDir(arguments.run_dir))
     say(f"{outcome}: {arguments.run_dir}")
