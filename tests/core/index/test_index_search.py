@@ -212,9 +212,7 @@ def test_long_queries_other_scripts_and_half_characters(searching: Searching) ->
     answer = searching.search(Query((Term(text="a red bar " * 1000 + "!" * 1000),)), Options(k=1))
     assert "has 11000 characters; the first 10000 are read" in answer["notes"][0]
     assert "the model reads its first" in answer["notes"][1]
-    assert plain("красный круг")[1] == [
-        "the query is written in Cyrillic script; a model that was trained on captions in Latin script makes little of it."
-    ]
+    assert "is written in Cyrillic script" in plain("красный круг")[1][0]
     assert "Chinese" in plain("红色圆圈")[1][0]
     assert plain("a red 円 thing")[1] == []
     assert plain("half \ud83d a pair")[0] == "half ? a pair"
