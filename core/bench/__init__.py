@@ -10,8 +10,9 @@ from pathlib import Path
 from core.bench.result import to_json, to_table
 from core.errors import UserError
 
-BENCHES = ("train", "caption", "search")
-SIZES = ("small", "full")  # of those that have sizes: search
+BENCHES = ("train", "caption", "search", "classify")
+SIZES = ("small", "full")  # of those in SIZED
+SIZED = ("search", "classify")
 
 
 def run(name: str, as_json: bool, peer: Path | None, size: str = SIZES[0]) -> int:
@@ -21,6 +22,6 @@ def run(name: str, as_json: bool, peer: Path | None, size: str = SIZES[0]) -> in
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(BENCHES)}."
         raise UserError(f"there is no benchmark {name!r}; {hint}")
     module = importlib.import_module(f"core.bench.{name}")
-    results = module.run(peer, size) if name == "search" else module.run(peer)
+    results = module.run(peer, size) if name in SIZED else module.run(peer)
     print(to_json(results) if as_json else to_table(results), file=sys.stdout)
     return 0 if all(row.holds for row in results) else 1

@@ -16,7 +16,7 @@ from core.classify.applying import apply_probe, summary, write_csv
 from core.classify.measuring import by_neighbours, by_probe, by_prompts, by_saved, features_of, few_shot_curve
 from core.classify.opened import SHOWN, Desked, Opened, Wanted, open_data
 from core.classify.results import Result, difference
-from core.classify.trying import Tried, best_by_names, best_by_probe, typed
+from core.classify.trying import best_by_names, best_by_probe, typed
 from core.encoder import PROJECTED
 from core.errors import UserError
 from core.evaluators.few_shot import DRAWS, SHOTS
@@ -36,7 +36,6 @@ class Classify:
 
     def __init__(self) -> None:
         self._models: OrderedDict[tuple[str, ...], Desked] = OrderedDict()
-        self._tried: dict[int, Tried] = {}
         self._opened: OrderedDict[str, Opened] = OrderedDict()
         self._wanted: dict[str, tuple[str, str, Wanted]] = {}  # what each number stands for
         self._results: OrderedDict[str, Result] = OrderedDict()
@@ -162,7 +161,7 @@ class Classify:
         and ``error`` (why it cannot be read, else empty).
         """
         desked = self._desked(model, weights, progress)
-        tried = self._tried.setdefault(id(desked), Tried(desked.model))
+        tried = desked.tried
         found = tried.gather(pictures, progress)
         names = typed(classes)
         by_names, by_probe = {}, {}
@@ -247,8 +246,6 @@ class Classify:
         if key not in self._models:
             progress("loading the model", 0, 0)
             _remember(self._models, key, Desked(open_model(name, weights)), MODELS)
-            alive = {id(desked) for desked in self._models.values()}
-            self._tried = {number: tried for number, tried in self._tried.items() if number in alive}
         self._models.move_to_end(key)
         return self._models[key]
 

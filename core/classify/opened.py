@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.classify.trying import Tried
 from core.encoder import PROJECTED, Progress, check_layer
 from core.errors import UserError
 from core.evaluate.work import Splits
@@ -37,10 +38,14 @@ SHOWN = 100  # rows that cannot be used, told with their reasons
 
 @dataclass
 class Desked:
-    """A model in use, and the class names it has embedded; shared by all data that are open with it."""
+    """A model in use, the class names and pictures that it has embedded; shared by all data that are open with it."""
 
     model: Model
     embedders: dict[tuple[str, ...], ClassEmbedder] = field(default_factory=dict)
+    tried: Tried = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tried = Tried(self.model)
 
     def embedder(self, templates: tuple[str, ...]) -> ClassEmbedder:
         """The one embedder for ``templates``."""

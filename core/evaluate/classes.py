@@ -124,9 +124,11 @@ def _together(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcom
     main, image = outcomes[texts[0]], outcomes[IMAGE]
     metrics = dict(main.metrics)
     per_query: dict[str, Queries] = dict(main.per_query)
+    ends = dict(main.intervals)
     for name in (IMAGE, *texts[1:]):
         metrics |= {f"{name}_{metric}": value for metric, value in outcomes[name].metrics.items()}
         per_query |= {f"{name}_{metric}": one for metric, one in outcomes[name].per_query.items()}
+        ends |= {f"{name}_{metric}": one for metric, one in outcomes[name].intervals.items()}
     notes = list(main.notes)
     notes.append(f"the picture is joined with: {', '.join(_MEANING[text] for text in texts)}.")
     details: dict[str, Any] = {**main.details, "others": {name: dict(one.details) for name, one in outcomes.items()}}
@@ -135,7 +137,15 @@ def _together(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcom
         metrics["gain_acc1"] = gain.value
         per_query["gain_acc1"] = Queries(main.per_query["acc1"].values - image.per_query["acc1"].values)
         details["gain"] = asdict(gain)
-    return replace(main, task="fused-probe", metrics=metrics, per_query=per_query, notes=tuple(notes), details=details)
+    return replace(
+        main,
+        task="fused-probe",
+        metrics=metrics,
+        per_query=per_query,
+        intervals=ends,
+        notes=tuple(notes),
+        details=details,
+    )
 
 
 _MEANING = dict(

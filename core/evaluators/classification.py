@@ -111,7 +111,9 @@ class Classification:
         counts = self.labels.counts()
         # Each hit weighs by its class, so that the mean over queries is the mean over classes.
         weight = len(self.hits) / (int((counts > 0).sum()) * counts[self.labels.targets].double())
-        per_query["mean_per_class_recall"] = Queries((self.hits.double() * weight).numpy())
+        per_query["mean_per_class_recall"] = Queries(
+            (self.hits.double() * weight).numpy(), strata=self.labels.targets.numpy()
+        )
         return Outcome(
             task=task,
             samples=len(self.hits),

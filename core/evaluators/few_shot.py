@@ -132,6 +132,7 @@ def few_shot_outcome(points: Sequence[FewShotPoint], samples: int) -> Outcome:
         task="linear-probe",
         samples=samples,
         metrics={f"acc1@{point.shots}": point.mean for point in points},
+        intervals={f"acc1@{point.shots}": (ends.low, ends.high) for point in points if (ends := point.interval)},
         notes=tuple(notes),
         details={"few_shot": curve},
     )

@@ -25,11 +25,13 @@ class Queries:
     """One value for each query; their mean is the metric.
 
     ``groups`` says which queries are not independent of each other (five captions of one picture, say): an interval is
-    then made by drawing whole groups. None where every query stands alone.
+    then made by drawing whole groups. ``strata`` says which queries are drawn among themselves, as those of each class
+    for a mean over classes. None where every query stands alone.
     """
 
     values: Floats  # (Q,)
     groups: Integers | None = None  # (Q,)
+    strata: Integers | None = None  # (Q,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,5 +46,6 @@ class Outcome:
     samples: int
     metrics: Mapping[str, float]
     per_query: Mapping[str, Queries] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of metrics without queries: 95 %
     notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)

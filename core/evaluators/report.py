@@ -16,7 +16,7 @@ import numpy as np
 
 from core.evaluators.inputs import EvaluationError
 from core.evaluators.outcome import TASKS, Outcome, Queries
-from core.evaluators.statistics import Difference, intervals
+from core.evaluators.statistics import Difference, Interval, intervals
 
 REPORT_VERSION = 1
 _BENCHMARK_TASKS = {
@@ -58,7 +58,7 @@ class Report:
 def table(report: Report) -> str:
     """The report as lines of text: each metric with its 95 % interval, then what was left out."""
     outcome = report.outcome
-    ends = intervals(outcome.per_query)
+    ends = _ends(outcome)
     width = max(len(name) for name in outcome.metrics)
     head = f"{outcome.task} of {report.subject.title} on {report.subject.dataset}, {outcome.samples} samples"
     lines = [head]
@@ -69,6 +69,11 @@ def table(report: Report) -> str:
         lines.append(line)
     lines.extend(f"  note: {note}" for note in outcome.notes)
     return "\n".join(lines)
+
+
+def _ends(outcome: Outcome) -> dict[str, Interval]:
+    given = {name: Interval(low, high) for name, (low, high) in outcome.intervals.items()}
+    return intervals(outcome.per_query) | given
 
 
 def shown(name: str, value: float) -> str:
@@ -89,13 +94,19 @@ def to_json(report: Report, queries: bool = False) -> dict[str, Any]:
         "subject": asdict(report.subject),
         "samples": outcome.samples,
         "metrics": dict(outcome.metrics),
-        "intervals": {name: asdict(ends) for name, ends in intervals(outcome.per_query).items()},
+        "intervals": {name: asdict(ends) for name, ends in _ends(outcome).items()},
         "notes": list(outcome.notes),
         "details": dict(outcome.details),
     }
     if queries:
         content["per_query"] = {
-            name: {"values": one.values.tolist(), "groups": None if one.groups is None else one.groups.tolist()}
+            name: {
+                "values": one.values.tolist(),
+                **{
+                    what: None if numbers is None else numbers.tolist()
+                    for what, numbers in (("groups", one.groups), ("strata", one.strata))
+                },
+            }
             for name, one in outcome.per_query.items()
         }
     finite: dict[str, Any] = _finite(content)
@@ -118,6 +129,11 @@ def read_report(path: Path) -> Report:
                 task=content["task"],
                 samples=int(content["samples"]),
                 metrics=metrics,
+                intervals={
+                    name: (float(ends["low"]), float(ends["high"]))
+                    for name, ends in content.get("intervals", {}).items()
+                    if name not in content.get("per_query", {})
+                },
                 per_query={name: _queries(one) for name, one in content.get("per_query", {}).items()},
                 notes=tuple(content["notes"]),
                 details=content["details"],
@@ -190,10 +206,11 @@ def _signed(name: str, value: float) -> str:
 
 
 def _queries(content: Mapping[str, Any]) -> Queries:
-    groups = content["groups"]
-    return Queries(
-        np.array(content["values"], dtype=np.float64), None if groups is None else np.array(groups, dtype=np.int64)
+    groups, strata = (
+        None if (numbers := content.get(what)) is None else np.array(numbers, dtype=np.int64)
+        for what in ("groups", "strata")
     )
+    return Queries(np.array(content["values"], dtype=np.float64), groups, strata)
 
 
 def _finite(value: Any) -> Any:

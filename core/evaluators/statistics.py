@@ -80,7 +80,7 @@ def student_interval(values: Floats, level: float = LEVEL) -> Interval:
 def interval(queries: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Interval:
     """Interval of the mean: Wilson's where each query independently hits or misses, the bootstrap's otherwise."""
     values = _checked(queries.values)
-    if queries.groups is None and bool(np.isin(values, (0.0, 1.0)).all()):
+    if queries.groups is None and queries.strata is None and bool(np.isin(values, (0.0, 1.0)).all()):
         return wilson(int(values.sum()), len(values), level)
     return _percentiles(_bootstrap_means(queries, draws, seed), level)
 
@@ -96,7 +96,7 @@ def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int =
             "a paired comparison needs the same data for both."
         )
     gain = _checked(a.values) - _checked(b.values)
-    means = _bootstrap_means(Queries(gain, a.groups), draws, seed)
+    means = _bootstrap_means(Queries(gain, a.groups, a.strata), draws, seed)
     # One is added to both counts, so that a p-value from draws is never zero.
     tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
     return Difference(
@@ -143,6 +143,17 @@ def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
         _, place = np.unique(queries.groups, return_inverse=True)
         sums, counts = np.bincount(place, values), np.bincount(place)
         return _ratio_means(sums.astype(np.float64), counts.astype(np.float64), draws, random)
+    if queries.strata is not None:
+        total = np.zeros(draws)
+        for stratum in np.unique(queries.strata):
+            own = values[queries.strata == stratum]
+            total += len(own) * _plain_means(own, draws, random)
+        return total / len(values)
+    return _plain_means(values, draws, random)
+
+
+def _plain_means(values: Floats, draws: int, random: np.random.Generator) -> Floats:
+    """Means of ``draws`` samples of ``values`` with replacement."""
     kinds, often = np.unique(values, return_counts=True)
     if len(kinds) <= _FEW:  # how often each value is drawn is multinomial
         drawn: Floats = random.multinomial(len(values), often / len(values), size=draws) @ kinds / len(values)

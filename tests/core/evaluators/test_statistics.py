@@ -88,3 +88,17 @@ def test_comparing_outcomes() -> None:
         paired_difference(a.per_query["acc1"], Queries(np.ones(3)))
     with pytest.raises(EvaluationError, match="finite"):
         interval(Queries(np.array([np.nan])))
+
+
+def test_strata_are_drawn_among_themselves() -> None:
+    """A mean over classes: no sample has more of a class than there is, so the interval stays within 0 and 1."""
+    strata = np.array([0] * 96 + [1] * 4)
+    hits = np.array([1.0] * 90 + [0.0] * 6 + [1.0] * 3 + [0.0])
+    weights = 100 / (2 * np.array([96.0] * 96 + [4.0] * 4))
+    found = interval(Queries(hits * weights, strata=strata))
+    random = np.random.default_rng(5)
+    means = [(random.choice(hits[:96], 96).mean() + random.choice(hits[96:], 4).mean()) / 2 for _ in range(4000)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.03)
+    assert found.high == pytest.approx(high, abs=0.03)
+    assert found.high <= 1

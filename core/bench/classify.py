@@ -1,0 +1,228 @@
+"""``python -m core bench classify``: the evaluators against CLIP_benchmark and scikit-learn, and their pace.
+
+Agreement is shown as 1 minus the largest difference. CLIP_benchmark's metric functions are fed our features and scores;
+its linear probe is another method (AdamW on standardised features, on a GPU), so of it only the scoring is comparable:
+its ``accuracy`` of our probe's logits. scikit-learn's own sweep takes all 97 values of C that ours searches among.
+
+Legend: N rows, D width, K classes, M captions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from core.bench.result import BenchResult, result
+from core.encoder import UNPROJECTED, encode_layers, encode_texts
+from core.errors import UserError
+from core.evaluators.labels import Labels
+from core.evaluators.linear_probe import C_GRID, HELD_OUT, linear_probe, search_C, stratified_split
+from core.evaluators.logistic import ProbeData, ProbeSettings
+from core.evaluators.outcome import Floats, Integers
+from core.evaluators.retrieval import ranks, retrieval_metrics
+from core.evaluators.zero_shot import ClassEmbedder, class_logits, zero_shot
+from core.opening import open_model
+
+RECALLS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the timed problems are."""
+
+    captions: int
+    pictures: int
+    rows: int
+    width: int
+    classes: int
+    named: int  # classes of the zero-shot cache
+
+
+SIZES = {
+    "small": Size(captions=5000, pictures=1000, rows=3000, width=128, classes=20, named=50),
+    "full": Size(captions=25_000, pictures=5000, rows=50_000, width=512, classes=100, named=1000),
+}
+TEMPLATES = 80
+
+
+def run(peer: Path | None = None, size: str = "small") -> list[BenchResult]:
+    """All rows. ``peer`` is a folder that holds clip_benchmark, where it is not installed.
+
+    The full size is for a quiet machine and takes hours: the plain sweep is 97 fits of 50,000 rows.
+    """
+    if peer is not None:
+        sys.path.insert(0, str(peer))
+    chosen = SIZES[size]
+    return [*_clip_benchmark(), *_digits(), *_retrieval_pace(chosen), _sweep(chosen), _cached_classes(chosen)]
+
+
+def _theirs(module: str) -> Any:
+    try:
+        return importlib.import_module(f"clip_benchmark.metrics.{module}")
+    except ImportError as error:
+        raise UserError(
+            f"CLIP_benchmark is not here ({error}); pip install 'sdgui[bench]', or name its folder with --peer."
+        ) from error
+
+
+def _labels(targets: Tensor, count: int) -> Labels:
+    return Labels(tuple(f"class {place:03d}" for place in range(count)), torch.arange(len(targets)), targets)
+
+
+def _agreement(name: str, ours: float, theirs: float, at_most: float) -> BenchResult:
+    return result(name, ours, theirs, "share", 1 - abs(ours - theirs), 1 - at_most)
+
+
+def _clip_benchmark() -> list[BenchResult]:
+    """Its zero-shot, probe and retrieval metrics on features of ours."""
+    classifying, finding = _theirs("zeroshot_classification"), _theirs("zeroshot_retrieval")
+    # Its ``accuracy`` calls float() on arrays of one value, which NumPy refuses from 2.4 on.
+    classifying.float = lambda value: np.asarray(value).item()
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.nn.functional.normalize(torch.randn(50, 64, generator=generator), dim=1)
+    targets = torch.randint(50, (3000,), generator=generator)
+    images = classes[targets] + 0.35 * torch.randn(3000, 64, generator=generator)
+    labels = _labels(targets, 50)
+    metrics = zero_shot(images, labels, classes).metrics()
+    logits = torch.cat(list(class_logits(images, classes)))
+    acc1, acc5 = classifying.accuracy(logits, targets, topk=(1, 5))
+    recall = classifying.balanced_accuracy_score(targets.numpy(), logits.argmax(dim=1).numpy())
+    rows = [
+        _agreement("zero-shot acc1, CLIP_benchmark's", metrics["acc1"], float(acc1), 1e-4),
+        _agreement("zero-shot acc5, CLIP_benchmark's", metrics["acc5"], float(acc5), 1e-4),
+        _agreement("mean per-class recall, CLIP_benchmark's", metrics["mean_per_class_recall"], float(recall), 1e-4),
+    ]
+    fitted = linear_probe(ProbeData(images[:1000], _labels(targets[:1000], 50)), ProbeData(images, labels))
+    (lp1,) = classifying.accuracy(fitted.probe.logits(images), targets, topk=(1,))
+    rows.append(_agreement("acc1 of our probe, CLIP_benchmark's", fitted.test.metrics()["acc1"], float(lp1), 1e-4))
+    return rows + _their_recalls(finding, generator)
+
+
+def _their_recalls(finding: Any, generator: torch.Generator) -> list[BenchResult]:
+    """Recalls at 1, 5 and 10 of 500 pictures with five captions each."""
+    images = torch.nn.functional.normalize(torch.randn(500, 64, generator=generator), dim=1)
+    owner = torch.arange(500).repeat_interleave(5)
+    texts = torch.nn.functional.normalize(images[owner] + 0.3 * torch.randn(2500, 64, generator=generator), dim=1)
+    ours = retrieval_metrics(images, texts, owner)
+    scores = texts @ images.T
+    positive = torch.zeros_like(scores, dtype=torch.bool)
+    positive[torch.arange(2500), owner] = True
+    rows = []
+    for k in RECALLS:
+        for name, one, other in (("text_to_image", scores, positive), ("image_to_text", scores.T, positive.T)):
+            found = finding.batchify(finding.recall_at_k, one, other, 64, "cpu", k=k)
+            theirs = float((found > 0).float().mean())
+            rows.append(_agreement(f"{name} R@{k}, CLIP_benchmark's", ours[f"{name}_R@{k}"], theirs, 1e-4))
+    return rows
+
+
+def _digits() -> list[BenchResult]:
+    """scikit-learn's digits: raw pixels, and features of a ViT with random weights."""
+    digits = load_digits()
+    pictures, y = digits.images.astype(np.float64), digits.target.astype(np.int64)
+    model = open_model("open_clip:sd-tiny")
+    side = model.network.image_size
+    grey = torch.from_numpy(pictures / 16 * 255).float()[:, None]  # (N, 1, 8, 8)
+    enlarged = torch.nn.functional.interpolate(grey, (side, side), mode="bilinear").round().byte().expand(-1, 3, -1, -1)
+    states = [
+        encode_layers(model.network, part, model.runtime, [UNPROJECTED])[UNPROJECTED] for part in enlarged.split(256)
+    ]
+    features = {"raw pixels": pictures.reshape(len(y), -1), "random ViT": torch.cat(states).double().numpy()}
+    rows = []
+    for name, x in features.items():
+        kept, held = stratified_split(y, HELD_OUT, 1)
+        train, test = (
+            ProbeData(torch.from_numpy(x[part]), _labels(torch.from_numpy(y[part]), 10)) for part in (kept, held)
+        )
+        ours = linear_probe(train, test).test.metrics()["acc1"]
+        theirs = _plain_accuracy(x[kept], y[kept], x[held], y[held])
+        rows.append(_agreement(f"digits, {name}, scikit-learn's own sweep", ours, theirs, 0.005))
+    return rows
+
+
+def _plain_accuracy(x: Floats, y: Integers, test_x: Floats, test_y: Integers) -> float:
+    """scikit-learn alone: the best of all C on a held-out fifth, then fitted on all."""
+    kept, held = stratified_split(y, HELD_OUT, 0)
+    best = _plain_sweep(x[kept], y[kept], x[held], y[held])
+    return float(LogisticRegression(C=best, max_iter=1000).fit(x, y).score(test_x, test_y))
+
+
+def _plain_sweep(x: Floats, y: Integers, val_x: Floats, val_y: Integers) -> float:
+    accuracies = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for C in C_GRID:
+            accuracies.append(LogisticRegression(C=float(C), max_iter=1000).fit(x, y).score(val_x, val_y))
+    return float(C_GRID[int(np.argmax(accuracies))])
+
+
+def _retrieval_pace(size: Size) -> list[BenchResult]:
+    """Seconds and memory for both ways; the limits stand where a peer would."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(size.pictures, 512, generator=generator)
+    owner = torch.arange(size.captions) % size.pictures
+    texts = images[owner] + torch.randn(size.captions, 512, generator=generator)
+    ranks(images[:100], texts[:100], owner[:100])  # warm
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    ranks(images, texts, owner)
+    seconds = time.perf_counter() - started
+    extra = max(1e-6, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+    what = f"retrieval {size.captions} x {size.pictures} x 512"
+    return [
+        result(f"{what}, limit 5 s", seconds, 5.0, "s", 5.0 / seconds, 1.0),
+        result("  its memory, limit 1 GiB", extra, 1.0, "GiB", 1.0 / extra, 1.0),
+    ]
+
+
+def _sweep(size: Size) -> BenchResult:
+    """The whole search of C against scikit-learn's plain sweep of the same values."""
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(size.classes, size.width))
+    y = random.integers(size.classes, size=size.rows)
+    x = centres[y] + 4.0 * random.normal(size=(size.rows, size.width))
+    kept, held = stratified_split(y, HELD_OUT, 0)
+    started = time.perf_counter()
+    search_C(x[kept], y[kept], x[held], y[held], ProbeSettings())
+    ours = time.perf_counter() - started
+    started = time.perf_counter()
+    _plain_sweep(x[kept], y[kept], x[held], y[held])
+    theirs = time.perf_counter() - started
+    return result(
+        f"search of C, {size.rows} x {size.width}, {size.classes} classes", ours, theirs, "s", theirs / ours, 3.0
+    )
+
+
+def _cached_classes(size: Size) -> BenchResult:
+    """Prompts encoded for classes that are in the cache already, where all of them would be without it."""
+    model = open_model("open_clip:sd-tiny")
+    templates = [f"picture {number} of a {{}}" for number in range(TEMPLATES)]
+    names = [f"thing {number}" for number in range(size.named)]
+    with tempfile.TemporaryDirectory(prefix="sdgui-bench-") as folder:
+
+        def embedder() -> ClassEmbedder:
+            return ClassEmbedder(
+                lambda texts: encode_texts(model.network, texts, model.runtime), templates, model.digest, Path(folder)
+            )
+
+        embedder().embed(names)
+        again = embedder()
+        again.embed(names)
+    every = len(names) * TEMPLATES
+    return result(
+        "prompts encoded after caching", again.encoded, every, "prompts", every / max(1, again.encoded), every
+    )
