@@ -37,8 +37,9 @@ class FeatureQueue(nn.Module):
         size, count = len(self.image), len(image)
         newest = torch.arange(max(0, count - size), count, device=image.device)
         slots = (self.pushed + newest) % size
-        self.image[slots] = image[newest].float()
-        self.text[slots] = text[newest].float()
+        # Copies: the loss of this step still needs what was there for its gradient.
+        self.image = self.image.index_copy(0, slots, image[newest].float())
+        self.text = self.text.index_copy(0, slots, text[newest].float())
         self.pushed += count
 
 
