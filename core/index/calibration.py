@@ -1,11 +1,13 @@
 """When a score means something: a cut-off from the index's own scores, with the rate of false positives that it has.
 
 Flow: collection -> ``Calibration`` (once) -> results, for each query. The scores of a query over a fixed random sample
-of the index are almost all of pictures that have nothing to do with it. Their median and their lower spread (which the
-few that do cannot move) make scores of different queries comparable: z = (score - median) / spread. How large z gets
-by chance is read off reference queries over the same sample, each without its own picture: captions of the index for
-words, its pictures for pictures. The cut-off of a query is median + z * spread, with the z that a share of `RATE` of
-the unrelated pairs exceeds.
+of the index are almost all of pictures that have nothing to do with it. Their median, and how far their upper tenth
+begins above it, make scores of different queries comparable: z = (score - median) / spread. (The lower half would be
+surer against many pictures that do have to do with it, but says less of the upper tail, which is what counts; where
+more than a tenth of an index answers a query, the cut-off is too high rather than too low.) How large z gets by chance
+is read off reference queries over the same sample, each without its own picture: captions of the index for words, its
+pictures for pictures. The cut-off of a query is median + z * spread, with the z that a share ``rate`` of the unrelated
+pairs exceeds: so many that about `EXPECTED` unrelated pictures of the index pass, 1 in 100 at most.
 
 Legend: n sampled rows, r reference queries, D embed.
 """
@@ -22,11 +24,13 @@ from core.index.collection import Collection
 from core.index.nearest import Floats, Nearest, Rows, product
 from core.index.storage import Mask
 
-RATE = 1e-3  # of unrelated pairs that pass the cut-off
+EXPECTED = 10  # unrelated pictures of an index that pass the cut-off
+RATES = (1e-4, 1e-2)  # of unrelated pairs that pass, at least (fewer cannot be measured) and at most
 SAMPLE = 4096
 REFERENCES = 256
 SEED = 0
-LOWER = float(norm.cdf(-1.0))  # the share below one spread under the median, where scores are normal
+TENTH = 0.9
+NORMAL = float(norm.isf(1 - TENTH))  # where the upper tenth of normal scores begins, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Cutoff:
             if self.pairs
             else "assuming normally distributed scores, since the index has no captions to measure on"
         )
-        return f"{self.rate:.1%} of unrelated pictures score above {self.cosine:.3f} ({source})"
+        return f"{100 * self.rate:.2g} % of unrelated pictures score above {self.cosine:.3f} ({source})"
 
 
 class Calibration:
@@ -60,6 +64,8 @@ class Calibration:
         texts = _draw(collection.text_alive, SAMPLE, random)
         owner_of_texts = collection.owner[texts]
         self._sampled: Rows = texts if captions else pictures
+        many = int((collection.text_alive if captions else collection.alive).sum())
+        self.rate = min(RATES[1], max(RATES[0], EXPECTED / max(1, many)))
         self._sample = _vectors(collection.texts if captions else collection.pictures, self._sampled)  # (n, D)
         owners = owner_of_texts if captions else pictures
         self._z = {
@@ -78,17 +84,18 @@ class Calibration:
         """(n,) of the sampled rows."""
         return product(self._sample, query)
 
-    def cutoff(self, query: Floats, kind: str, rate: float = RATE) -> Cutoff:
-        """For ``query`` (D,) of ``kind`` "text" or "picture"."""
+    def cutoff(self, query: Floats, kind: str, rate: float | None = None) -> Cutoff:
+        """For ``query`` (D,) of ``kind`` "text" or "picture"; the ``rate`` is that of the index unless it is given."""
+        rate = self.rate if rate is None else rate
         median, spread = (float(value) for value in _robust(self.scores(query)[None])[:, 0])
         z, pairs = self._threshold(kind, rate)
-        return Cutoff(median + z * spread, rate, pairs, median, spread)
+        return Cutoff(min(1.0, median + z * spread), rate, pairs, median, spread)
 
     def _threshold(self, kind: str, rate: float) -> tuple[float, int]:
         """The z that a share of ``rate`` of unrelated pairs exceeds, and on how many pairs it was measured."""
         if (kind, rate) not in self._thresholds:
             null = self._z[kind]
-            z = float(norm.isf(rate))
+            z = float(norm.isf(rate)) / NORMAL
             if len(null) * rate >= 1:
                 z = float(np.quantile(null, 1 - rate))
             elif len(null):  # too few to see so small a share: the highest of them, if that is more
@@ -113,9 +120,9 @@ def _vectors(bank: Nearest | None, rows: Rows) -> Floats:
 
 
 def _robust(scores: Floats) -> npt.NDArray[np.float64]:
-    """Median and lower spread of each row of ``scores`` (r, n): (2, r)."""
-    median, lower = np.quantile(scores.astype(np.float64), [0.5, LOWER], axis=1)
-    return np.stack([median, np.maximum(median - lower, 1e-6)])
+    """Median and upper spread of each row of ``scores`` (r, n): (2, r)."""
+    median, upper = np.quantile(scores.astype(np.float64), [0.5, TENTH], axis=1)
+    return np.stack([median, np.maximum(upper - median, 1e-6)])
 
 
 def _reference(queries: Floats, query_owner: Rows, sample: Floats, owner: Rows) -> npt.NDArray[np.float64]:

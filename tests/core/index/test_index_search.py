@@ -308,7 +308,8 @@ def test_the_cut_off_keeps_its_rate_on_queries_it_has_not_seen() -> None:
         passed.append(float((pictures @ query > cutoff.cosine).mean()))
     assert cutoff.pairs > 200 * 3999
     assert 0.5e-2 < np.mean(passed) < 2e-2
-    assert "1.0% of unrelated pictures score above" in cutoff.meaning
+    assert "1 % of unrelated pictures score above" in cutoff.meaning
+    assert calibration.cutoff(pictures[0], "text").rate == pytest.approx(10 / 4000)
 
 
 def test_own_pictures_do_not_count_as_unrelated() -> None:
