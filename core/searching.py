@@ -12,6 +12,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from core.index import evaluation, projection
 from core.index.build import build_index, relocate
 from core.index.collection import Collection, encode_source, open_index
 from core.index.encoding import exact_name
-from core.index.errors import QueryError
+from core.index.errors import IndexFolderError, QueryError
 from core.index.filters import Filter, read_date, read_size
+from core.index.manifest import Manifest, read_manifest
 from core.index.queries import RAW, Query, read_terms
 from core.index.results import Options, Searching
 from core.opening import open_model
@@ -73,7 +75,8 @@ class Searcher:
         """An ``index`` folder; or ``model`` over ``data`` (by default a run's held-out data), encoded in memory.
 
         ``model`` is as ``core.opening`` takes it, so RUN@last is the newest checkpoint of a run in training. The
-        answer: key, title, model, weights, dim, pictures, captions, how (it is searched), notes.
+        answer: key, title, source (the pictures of), model, weights, dim, pictures, captions, how (it is searched),
+        notes.
         """
         asked = {"index": index, "model": model, "weights": weights, "data": data}
         if not index:
@@ -88,6 +91,7 @@ class Searcher:
         return {
             "key": key,
             "title": collection.title,
+            "source": _manifest(index).source if index else collection.title,
             "model": identity.model,
             "weights": identity.weights,
             "dim": identity.dim,
@@ -200,13 +204,23 @@ class Searcher:
     def index(
         self,
         progress: Reporter,
-        model: str,
-        source: str,
-        folder: str,
+        model: str = "",
+        source: str = "",
+        folder: str = "",
         weights: str = "",
         drop_missing: bool = False,
     ) -> dict[str, Any]:
-        """Make the index ``folder`` of ``source``, or bring it up to date; remarks are the answer's ``log``."""
+        """Make the index ``folder`` of ``source``, or bring it up to date; remarks are the answer's ``log``.
+
+        Without ``model`` or ``source`` those that an index in ``folder`` was made by and of.
+        """
+        if not folder:
+            raise UserError("name the folder that the index is written into.")
+        if not model or not source:
+            made = _manifest(folder)
+            source = source or made.source
+            if not model:
+                model, weights = made.identity.model, made.identity.weights
         log: list[str] = []
         report = build_index(model, source, folder, progress, log.append, weights=weights, drop_missing=drop_missing)
         return {**asdict(report), "bad": [str(row) for row in report.bad], "log": log}
@@ -219,6 +233,13 @@ class Searcher:
         if opened.judged is None:
             opened.judged = evaluation.judge(opened.collection, progress)
         return opened.judged
+
+
+def _manifest(folder: str) -> Manifest:
+    manifest = read_manifest(Path(folder).expanduser())
+    if manifest is None:
+        raise IndexFolderError(f"{folder} holds no index; name a model and pictures to make one there.")
+    return manifest
 
 
 def _opened(asked: dict[str, str], progress: Reporter) -> Collection:

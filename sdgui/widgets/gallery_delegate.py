@@ -29,6 +29,7 @@ _Index = QModelIndex | QPersistentModelIndex
 _MARK = 20  # px
 _SCALED_BYTES = 96 << 20  # of pictures at their size on the screen
 _LINES_KEPT = 4000
+_FAINT = 0.5  # opacity
 
 
 class GalleryDelegate(QStyledItemDelegate):
@@ -48,7 +49,18 @@ class GalleryDelegate(QStyledItemDelegate):
         look = theme()
         self._font = look.font("small")
         self._metrics = QFontMetrics(self._font)
-        names = ("selection", "accent_text", "raised", "strong_border", "muted", "text", "good", "surface", "window")
+        names = (
+            "selection",
+            "accent_text",
+            "raised",
+            "strong_border",
+            "muted",
+            "text",
+            "good",
+            "surface",
+            "window",
+            "warning",
+        )
         self._colors = {name: look.color(name) for name in names}
         self._broken_icon = look.icon("ph.warning", "muted")
         self._missing_icon = look.icon("ph.file-dotted", "muted")
@@ -70,6 +82,9 @@ class GalleryDelegate(QStyledItemDelegate):
         place = QRect(option.rect.x() + SPACE, option.rect.y() + SPACE, self.side, self.side)
         thumbnail = self._model.thumbnail(index.row())
         gone = thumbnail is not None and thumbnail.missing
+        if item.line:
+            self._line(painter, option.rect)
+        painter.setOpacity(_FAINT if item.faint else 1.0)
         if thumbnail is None:
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(self._colors["raised"])
@@ -78,6 +93,7 @@ class GalleryDelegate(QStyledItemDelegate):
             self._broken(painter, place, gone)
         else:
             self._picture(painter, place, thumbnail.image)
+        painter.setOpacity(1.0)
         if item.badge:
             self._badge(painter, place, item.badge)
         if item.correct is not None:
@@ -96,6 +112,11 @@ class GalleryDelegate(QStyledItemDelegate):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(self._colors["accent_text"], 1))
             painter.drawRoundedRect(box, 6, 6)
+
+    def _line(self, painter: QPainter, cell: QRect) -> None:
+        """A dashed line along the left edge of the cell."""
+        painter.setPen(QPen(self._colors["warning"], 2, Qt.PenStyle.DashLine))
+        painter.drawLine(cell.left() + 1, cell.top() + SPACE, cell.left() + 1, cell.bottom() - SPACE)
 
     def _picture(self, painter: QPainter, place: QRect, image: QImage) -> None:
         pixmap = self._fitting(image, painter.device().devicePixelRatioF())

@@ -40,6 +40,9 @@ class GalleryItem:
     detail: str = ""  # further lines of the tooltip
     badge: str = ""  # a short word on the picture: a label, "new", "+3"
     missing: bool = False  # known to be gone: grey, and not looked for
+    badge_spoken: str = ""  # the badge in words, where it is signs
+    faint: bool = False  # less sure than the others
+    line: bool = False  # a dashed line stands before it: from here on things are different
 
 
 class GalleryModel(QAbstractListModel):
@@ -175,5 +178,5 @@ def spoken(item: GalleryItem) -> str:
     """An item in words, for screen readers."""
     mark = {True: "the true one", False: "not the true one", None: ""}[item.correct]
     missing = "the file is missing" if item.missing else ""
-    parts = (item.caption or item.path.name, item.badge, mark, facts(item), missing)
+    parts = (item.caption or item.path.name, item.badge_spoken or item.badge, mark, facts(item), missing)
     return ", ".join(part for part in parts if part)
