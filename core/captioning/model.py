@@ -21,8 +21,9 @@ from core.config import field_errors
 from core.errors import UserError
 from core.generation.caption import Caption, SpecialTokens
 from core.generation.captions import caption_steps
-from core.generation.coca import CocaDecoder
+from core.generation.fusion import caption_decoder
 from core.generation.settings import GenerationError, GenerationSettings
+from core.model.network import Network
 from core.model.towers import Towers
 from core.opening import Model, model_digest, open_model
 from core.runtime import Runtime, has_bf16
@@ -38,18 +39,22 @@ class CaptionModel:
         self.name = name
         self.most: int | None = None  # pictures that fit into memory at once, where more did not
         try:
-            CocaDecoder(model.network.towers.clip)
+            self._move(model, model.runtime.device)
         except GenerationError as error:
             raise GenerationError(f"{name} cannot caption: {error}") from error
         self._ids, self._encode = _tokens_of(model.network.towers)
-        self._move(model, model.runtime.device)
 
     def _move(self, model: Model, device: torch.device) -> None:
         precision = "bf16" if device.type != "cpu" and has_bf16(device) else "fp32"
         network = model.network.to(device).eval()
         self._model = replace(model, network=network, runtime=Runtime(device, precision))
-        self._decoder = CocaDecoder(network.towers.clip, torch.bfloat16 if precision == "bf16" else None)
+        self._decoder = caption_decoder(network, torch.bfloat16 if precision == "bf16" else None)
         self._digest = ""
+
+    @property
+    def network(self) -> Network:
+        """What captions."""
+        return self._model.network
 
     @property
     def on_cpu(self) -> bool:
