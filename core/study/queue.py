@@ -26,7 +26,7 @@ from core.study.format import Arm, Study, StudyDir, StudyRun, StudyStatus, read_
 from core.study.results import write_results
 
 LOOK_SECONDS = 1.0
-STOPPED = 3
+JOB = (sys.executable, "-m", "core.study.job")
 
 Log = Callable[[str], None]
 
@@ -132,7 +132,7 @@ class _Queue:
     def _process(self, run: StudyRun, steps: int) -> subprocess.Popen[bytes]:
         folder = self.out.run(run.arm, run.seed)
         folder.create()
-        command = [sys.executable, "-m", "core.study.job", str(self.out.path), run.arm, str(run.seed), str(steps)]
+        command = [*JOB, str(self.out.path), run.arm, str(run.seed), str(steps)]
         with folder.stdout.open("ab") as output, folder.stderr.open("wb") as errors:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
 

@@ -1,0 +1,197 @@
+"""Studies: definitions, noisy copies, statistics by hand, the queue with real processes, results and their plot."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from core.config import ConfigError
+from core.data.sources import open_source
+from core.errors import UserError
+from core.study import queue
+from core.study.data import data_path, prepare
+from core.study.format import Study, StudyDir, read_study
+from core.study.job import both_ways, run_config
+from core.study.noisy import shuffled, write_noisy
+from core.study.queue import StudyError, run_study, steps_of
+from core.study.results import value_at
+from core.study.statistics import mean_of, paired, permutation_p
+from tests.core.pictures import write_pairs
+
+SHIPPED = Path(__file__).parents[3] / "resources" / "studies"
+
+
+def definition(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "name": "small",
+        "size": "tiny",
+        "steps": 10,
+        "seeds": [0, 1, 2],
+        "data": {"train": "train.csv", "val": "val.csv"},
+        "arms": list(arms) or [{"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip"}],
+        "measures": [{"name": "val", "task": "retrieval", "data": "val"}],
+        **more,
+    }
+
+
+@pytest.mark.parametrize("name", ["clean", "noisy"])
+def test_shipped_studies_are_whole(name: str) -> None:
+    study = read_study(SHIPPED / f"{name}.json")
+    assert {"clip", "sd-clip", "coca", "sd-coca"} <= {arm.name for arm in study.arms}
+    assert study.seeds == [0, 1, 2]
+    assert ("sd-clip", "clip") in study.pairs
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"arms": [{"name": "a b", "preset": "clip"}]}, "a b"),
+        ({"arms": [{"name": "a", "preset": "clip"}, {"name": "a", "preset": "clip"}]}, "two arms"),
+        ({"arms": [{"name": "a", "preset": "no-such"}]}, "no-such"),
+        ({"arms": [{"name": "a"}]}, "needs a preset"),
+        ({"arms": [{"name": "a", "preset": "clip", "train": "other"}]}, "other"),
+        ({"compare": [["base", "worse"]]}, "worse"),
+        ({"seeds": [1, 1]}, "seed 1"),
+        ({"stepz": 3}, "stepz"),
+    ],
+)
+def test_a_wrong_study_is_refused_by_name(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps(definition() | change))
+    with pytest.raises(ConfigError, match=said):
+        read_study(path)
+
+
+@given(st.integers(4, 60), st.floats(0.2, 1.0), st.integers(0, 5), st.integers(0, 99))
+def test_no_shuffled_row_keeps_its_caption(rows: int, share: float, alike: int, seed: int) -> None:
+    captions = [(f"caption {0 if row < alike else row}",) for row in range(rows)]
+    try:
+        order = shuffled(captions, share, seed)
+    except UserError:  # too many captions are the same to exchange them
+        assert alike > 1 or round(share * rows) == 1
+        return
+    assert sorted(order) == list(range(rows))
+    moved = [row for row in range(rows) if order[row] != row]
+    assert len(moved) == round(share * rows)
+    assert all(captions[order[row]] != captions[row] for row in moved)
+    assert order == shuffled(captions, share, seed)
+
+
+def test_a_noisy_copy_keeps_labels_and_says_what_is_wrong(tmp_path: Path) -> None:
+    train, _ = write_pairs(tmp_path / "pairs")
+    lines = train.read_text().splitlines()
+    train.write_text("\n".join([f"{lines[0]},kind", *(f"{line},{line.split()[2]}" for line in lines[1:])]) + "\n")
+    noisy, kept = tmp_path / "out" / "noisy.csv", tmp_path / "out" / "kept.csv"
+    assert write_noisy(train, 0.25, 3, noisy, kept) == (36, 9)
+    before, after = open_source(train), open_source(noisy)
+    assert not after.bad
+    wrong = [row for row in after.rows if row.labels["shuffled"] == "1"]
+    assert len(wrong) == 9
+    for old, new in zip(before.rows, after.rows, strict=True):
+        assert new.labels["kind"] == old.labels["kind"]
+        assert new.image.resolve() == old.image.resolve()
+        assert (new.captions != old.captions) == (new.labels["shuffled"] == "1")
+    assert sorted(row.captions for row in after.rows) == sorted(row.captions for row in before.rows)
+    untouched = open_source(kept).rows
+    assert [row.captions for row in untouched] == [r.captions for r in after.rows if r.labels["shuffled"] == "0"]
+
+
+def test_intervals_and_p_values_are_students() -> None:
+    values = [0.1, 0.3, 0.35]
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    found = mean_of(values)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert mean_of([0.4]).low is None
+    a, b = [0.5, 0.6, 0.75], [0.4, 0.45, 0.5]
+    assert paired(a, b).p_t == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert not paired([0.5, 0.4], [0.4, 0.5]).significant
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=7))
+def test_permutations_are_counted(gains: list[float]) -> None:
+    wanted = abs(sum(gains)) - 1e-12 * sum(map(abs, gains))
+    signs = list(itertools.product((1, -1), repeat=len(gains)))
+    hits = sum(abs(sum(s * abs(g) for s, g in zip(some, gains, strict=True))) >= wanted for some in signs)
+    assert permutation_p(gains) == pytest.approx(hits / len(signs))
+
+
+def test_values_between_validations() -> None:
+    curve = [{"seconds": 10.0, "values": {"student/R@1": 0.2}}, {"seconds": 20.0, "values": {"teacher/R@1": 0.6}}]
+    assert value_at(curve, 15.0, "R@1") == pytest.approx(0.4)
+    assert value_at(curve, 5.0, "R@1") == pytest.approx(0.1)
+    assert value_at(curve, 99.0, "R@1") == 0.6
+    assert value_at([], 1.0, "R@1") is None
+    assert both_ways({"image_to_text_R@1": 0.2, "text_to_image_R@1": 0.4})["R@1"] == pytest.approx(0.3)
+
+
+@pytest.fixture
+def fake_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
+    monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
+
+
+def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs: None) -> None:
+    write_pairs(tmp_path)
+    arms = [
+        {"name": "base", "preset": "clip"},
+        {"name": "longer", "preset": "clip", "as_long_as": "better"},
+        {"name": "better", "preset": "sd-clip"},
+        {"name": "broken", "preset": "clip", "set": ["seed=3"]},
+    ]
+    study, out = Study.model_validate(definition(*arms)), StudyDir(tmp_path / "out")
+    status = run_study(study, tmp_path, out, 2, lambda text: None)
+    calls = (out.path / "calls.txt").read_text().splitlines()
+    assert len(calls) == 12
+    assert "longer 0 20" in calls  # a step of better takes twice as long
+    assert [run.state for run in status.runs].count("failed") == 3
+    assert {run.message for run in status.runs if run.state == "failed"} == {"error: it is broken"}
+
+    results = out.read_results()
+    assert results is not None
+    one = next(one for one in results["compare"] if one["arm"] == "better")
+    assert one["cost_ratio"]["mean"] == pytest.approx(2.0)
+    assert one["metrics"]["val/R@1"]["final"]["difference"]["mean"] == pytest.approx(0.2)  # the teacher's
+    assert one["metrics"]["val/R@1"]["student"]["difference"]["mean"] == pytest.approx(0.1)
+    assert results["arms"]["broken"]["failed"]["0"] == "error: it is broken"
+    table = out.table.read_text()
+    assert "better - base" in table
+    assert "+20.0 (20.0 to 20.0)" in table
+    assert "it is broken" in table
+    drawn = ElementTree.fromstring(out.plot.read_text())
+    assert sum(part.tag.endswith("circle") for part in drawn.iter()) == 9  # three arms, three seeds
+
+    (out.path / "mended").touch()
+    status = run_study(study, tmp_path, out, 1, lambda text: None)
+    assert status.finished
+    assert status.done == 12
+    assert len((out.path / "calls.txt").read_text().splitlines()) == 15  # only the three that had failed
+    read = out.read_status()
+    assert read is not None
+    assert read.done == 12
+    with pytest.raises(StudyError, match="another study"):
+        run_study(study.model_copy(update={"steps": 11}), tmp_path, out, 1, lambda text: None)
+
+
+def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    data = {name: str(tmp_path / f"{name}.csv") for name in ("train", "val")}
+    arms = [{"name": "all", "preset": "clip"}, {"name": "some", "preset": "sd-clip", "train": "kept"}]
+    more = {"data": data, "noise": {"share": 0.5}, "train": "noisy", "set": ["optim.batch_size=5"]}
+    study, out = Study.model_validate(definition(*arms, **more)), StudyDir(tmp_path / "out")
+    prepare(out, study, lambda text: None)
+    for arm, pairs in zip(study.arms, (36, 18), strict=True):
+        config = run_config(out, study, arm, 1, steps_of(out, study, arm, 1))
+        assert round(config.optim.epochs * (pairs // 5)) == 10
+        assert config.seed == 1
+    assert len(open_source(data_path(out, study, "kept")).rows) == 18
+
