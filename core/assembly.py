@@ -13,7 +13,7 @@ from core.data.dataset import Log, PairDataset, Progress, open_dataset
 from core.data.labelling import label_rows
 from core.data.loader import Loader
 from core.errors import UserError
-from core.former import open_teachers, start_weights
+from core.former import carry_over, open_teachers, start_weights
 from core.model.frozen_teacher import build_teacher
 from core.model.network import Network, build_backbone
 from core.model.teacher import Teacher
@@ -56,6 +56,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
     torch.manual_seed(config.seed)
     model_cfg = resolve_architecture(config.towers.architecture)
     network = build_backbone(config, model_cfg)
+    weights = ""
     if config.towers.pretrained:
         weights = start_weights(config.towers.pretrained, config.towers.weights)
         load_pretrained(network.towers, config.towers.architecture, weights)
@@ -68,7 +69,9 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
 
     train = opened(config.data.train)
     labels = label_rows(train, config.data, config.seed)
-    add_heads(network, config, labels.classes if labels else ()).to(runtime.device)
+    add_heads(network, config, labels.classes if labels else ())
+    carry_over(network, weights)
+    network.to(runtime.device)
     return Assembly(
         runtime=runtime,
         model_cfg=model_cfg,

@@ -46,6 +46,32 @@ def start_weights(pretrained: str, weights: str) -> str:
     return str(run.checkpoints / name / f"{_chosen(folder, checkpoint.weights_in(run, name), weights)}.safetensors")
 
 
+def carry_over(network: Network, weights: str) -> list[str]:
+    """Fill fusion and heads of ``network`` from the former run whose weights file is ``weights``, where they fit.
+
+    What has another name or shape there, or tells other classes apart, keeps its random start. Returns what was taken;
+    nothing for a file that is no run's.
+    """
+    path = Path(weights)
+    if not (path.parent / "checkpoint.json").is_file() or path.suffix != ".safetensors":
+        return []
+    run = RunDir(path.parent.parent.parent)
+    info = checkpoint.read_info(run, path.parent.name)
+    former = checkpoint.load_weights(run, path.parent.name, path.stem, torch.device("cpu"))
+    own = network.state_dict()
+    other_classes = tuple(info.classes) != tuple(network.classes)
+    taken = {
+        name: value
+        for name, value in former.items()
+        if not name.startswith("towers.clip.")
+        and name in own
+        and own[name].shape == value.shape
+        and not (other_classes and name.startswith("heads.classification."))
+    }
+    network.load_state_dict(taken, strict=False)
+    return sorted(taken)
+
+
 def open_teachers(names: str, weights: str, device: torch.device) -> list[Network]:
     """The networks that ``names``, parted by semicolons, mean. UserError names the one that cannot be opened."""
     return [_open(name.strip(), weights).to(device) for name in names.split(";") if name.strip()]

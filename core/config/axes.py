@@ -154,7 +154,7 @@ class TowersConfig(Section):
         "",
         title="Start from",
         description="Empty: from scratch. Else an open_clip tag, a local folder or weights file, a former run or "
-        "RUN@STEP.",
+        "RUN@STEP, whose fusion and heads are taken too where they fit.",
         json_schema_extra=shown("", widget="folder"),
     )
     weights: Literal["auto", "student", "teacher"] = Field(

@@ -137,10 +137,17 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     """The same definition with its relative paths made absolute, so that it means the same from any folder."""
     raw = config.model_dump(mode="json")
     for name in ("data.train", "data.val", "data.test", "towers.architecture", "towers.pretrained"):
-        path = Path(get_field(config, name))
-        if path.name and not path.is_absolute() and path.exists():
-            _assign(raw, name.split("."), str(path.absolute()))
+        _assign(raw, name.split("."), _absolute(get_field(config, name)))
+    teachers = config.teacher.checkpoint.split(";")
+    _assign(raw, ["teacher", "checkpoint"], ";".join(_absolute(one.strip()) for one in teachers))
     return RunConfig.model_validate(raw)
+
+
+def _absolute(name: str) -> str:
+    """A relative path that exists, or a RUN@STEP whose run exists, made absolute; anything else as it is."""
+    run, at, step = name.rpartition("@")
+    path, rest = (Path(run), at + step) if at and not Path(name).exists() else (Path(name), "")
+    return str(path.absolute()) + rest if path.name and not path.is_absolute() and path.exists() else name
 
 
 def differences(ours: RunConfig, theirs: RunConfig) -> dict[str, tuple[Any, Any]]:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from core.config import RunConfig, TeacherConfig
 from core.data.batch import Batch, View
-from core.model.network import Network
 from core.model.frozen_teacher import build_teacher
+from core.model.network import Network
 from core.model.teacher import EmaTeacher
 from core.model.towers import resolve_architecture
 from core.objectives.build import build_network

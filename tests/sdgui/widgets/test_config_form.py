@@ -188,9 +188,9 @@ def test_advanced_fields_fold_but_changed_ones_show(form: ConfigForm) -> None:
 
 
 def test_search_shows_what_matches(form: ConfigForm) -> None:
-    form._search.setText("student_temperature")
+    form._search.setText("koleo")
     shown = [path for path, row in form._rows.items() if row.isVisibleTo(form)]
-    assert shown == ["objectives.distill_prototypes.student_temperature"]
+    assert shown == ["objectives.distill_prototypes.koleo"]
     form._search.setText("optimiser")
     assert form._rows["optim.epochs"].isVisibleTo(form)
     form._search.setText("no such thing")
