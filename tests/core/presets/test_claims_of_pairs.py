@@ -285,3 +285,28 @@ def test_stages_lead_to_the_preset_itself() -> None:
     image, text, _ = STAGES["vlmo"]
     assert image.settings("base")["objectives"]["masked_words"]["weight"] == 0.0
     assert text.settings("base")["towers"]["freeze"] == "image"
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "field"),
+    [
+        ("clip", ["objectives.matching.weight=1"], "objectives.matching.weight"),
+        ("clip", ["objectives.masked_words.weight=1"], "objectives.masked_words.weight"),
+        ("clip", ["objectives.captioning.weight=1", "objectives.captioning.through=fusion"],
+         "objectives.captioning.through"),
+        ("coca", ["objectives.distill_captions.weight=1"], "objectives.distill_captions.weight"),
+        ("uniter", ["objectives.masked_words.alpha=0.4"], "objectives.masked_words.alpha"),
+        ("vlmo", ["fusion.joint_layers=9"], "fusion.joint_layers"),
+    ],
+)  # fmt: skip
+def test_a_part_without_what_it_needs_is_a_contradiction(preset: str, settings: list[str], field: str) -> None:
+    config = preset_config(preset, "tiny")
+    raw = config.model_dump(mode="json")
+    for setting in settings:
+        path, value = setting.split("=")
+        *sections, name = path.split(".")
+        place = raw
+        for section in sections:
+            place = place[section]
+        place[name] = type(place[name])(value)
+    assert field in problems(RunConfig.model_validate(raw))
