@@ -1,0 +1,257 @@
+"""Prototypes and masked patches against plain loops: several views, Sinkhorn, schedules, KoLeo, hidden patches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.config import DistillPrototypesConfig, MaskedPatchesConfig
+from core.data.batch import Batch, View
+from core.model.heads import PrototypeHead
+from core.model.image_tower import ImageFeatures
+from core.model.outputs import Output, ViewOutput
+from core.objectives.centring import Sharpener, sinkhorn
+from core.objectives.masked_patches import MaskedPatches
+from core.objectives.prototypes import DistillPrototypes, koleo, view_pairs
+
+SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
+Rows = list[list[float]]
+
+
+def softmax(scores: list[float]) -> list[float]:
+    total = sum(math.exp(score) for score in scores)
+    return [math.exp(score) / total for score in scores]
+
+
+def cross(target: list[float], answer: list[float]) -> float:
+    return -sum(q * math.log(p) for q, p in zip(target, answer, strict=True))
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def output(numbers: list[int], batch: int, prototypes: int, seed: int, local: set[int] = frozenset()) -> Output:  # type: ignore[assignment]
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(width: int) -> Tensor:
+        return torch.randn(batch, width, generator=generator)
+
+    views = tuple(ViewOutput(draw(4), prototypes=draw(prototypes), number=n, local=n in local) for n in numbers)
+    features = tuple(ImageFeatures(draw(4), draw(5), None) for _ in numbers)
+    return Output(draw(4), torch.tensor(1.0), views[0], views, image_features=features)
+
+
+@pytest.mark.parametrize(("batch", "prototypes"), SIZES)
+@pytest.mark.parametrize("centering", ["center", "sinkhorn"])
+def test_every_view_is_taught_by_the_teachers_other_views(batch: int, prototypes: int, centering: Any) -> None:
+    config = DistillPrototypesConfig(
+        weight=1.0, on="image", prototypes=prototypes, centering=centering, center_momentum=0.7,
+        student_temperature=0.5, teacher_temperature=0.25, teacher_temperature_first=0.25,
+    )  # fmt: skip
+    objective = DistillPrototypes(config)
+    centre = [0.0] * prototypes
+    for step in range(2):
+        student = output([2, 3, 200, 201], batch, prototypes, step, {200, 201})
+        teacher = output([2, 3], batch, prototypes, 10 + step)
+        loss, report = objective(student, teacher)
+        taught: list[Rows] = [view.prototypes.tolist() for view in teacher.distilled]  # type: ignore[union-attr]
+        if centering == "sinkhorn":
+            both = spread([[x / 0.25 for x in row] for rows in taught for row in rows])
+            targets = [both[:batch], both[batch:]]
+        else:
+            targets = [[softmax([(x - c) / 0.25 for x, c in zip(row, centre, strict=True)]) for row in rows]
+                       for rows in taught]  # fmt: skip
+        losses = []
+        for t, target in enumerate(targets):
+            for s, view in enumerate(student.distilled):
+                if s == t:  # the same crop
+                    continue
+                answers = [softmax([x / 0.5 for x in row]) for row in view.prototypes.tolist()]  # type: ignore[union-attr]
+                losses.append(mean([cross(q, p) for q, p in zip(target, answers, strict=True)]))
+        assert len(losses) == 6
+        assert loss.item() == pytest.approx(mean(losses), rel=1e-4)
+        if centering == "center":
+            columns = list(zip(*(row for rows in taught for row in rows), strict=True))
+            centre = [0.7 * c + 0.3 * mean(list(column)) for c, column in zip(centre, columns, strict=True)]
+        assert objective.centre.tolist() == pytest.approx(centre, rel=1e-4, abs=1e-6)
+        assert 0 <= float(report["diag/batch_entropy_over_ln_prototypes"]) <= 1 + 1e-6
+
+
+def spread(scores: Rows) -> Rows:
+    """Sinkhorn's algorithm as SwAV writes it, on plain lists."""
+    q = [[math.exp(score) for score in row] for row in scores]
+    rows, columns = len(q), len(q[0])
+    total = sum(map(sum, q))
+    q = [[value / total for value in row] for row in q]
+    for _ in range(3):
+        for k in range(columns):
+            share = sum(row[k] for row in q)
+            for row in q:
+                row[k] /= share * columns
+        for row in q:
+            share = sum(row)
+            row[:] = [value / (share * rows) for value in row]
+    return [[value * rows for value in row] for row in q]
+
+
+@pytest.mark.parametrize(("batch", "prototypes"), SIZES)
+def test_sinkhorn_is_the_plain_loop(batch: int, prototypes: int) -> None:
+    scores = 3 * torch.randn(batch, prototypes, generator=torch.Generator().manual_seed(batch))
+    torch.testing.assert_close(sinkhorn(scores), torch.tensor(spread(scores.tolist())), atol=1e-5, rtol=1e-4)
+
+
+def test_sinkhorn_gives_every_prototype_its_share_however_large_the_scores() -> None:
+    scores = 1000 * torch.randn(64, 8, generator=torch.Generator().manual_seed(0)).tanh()
+    scores[:, 0] += 5000  # the whole batch wants one prototype
+    assert (scores.argmax(dim=1) == 0).all()
+    found = sinkhorn(scores)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(64))
+    assert found.sum(dim=0).max() < 32
+    assert torch.isfinite(found).all()
+
+
+@given(st.floats(0.01, 1), st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 1))
+def test_the_teachers_temperature_moves_over_its_ramp(first: float, last: float, ramp: float, progress: float) -> None:
+    config = DistillPrototypesConfig(
+        teacher_temperature_first=first, teacher_temperature=last, teacher_temperature_ramp=ramp
+    )
+    wanted = last if ramp == 0 or progress >= ramp else first + (last - first) * progress / ramp
+    assert Sharpener(config, 4).temperature(progress) == pytest.approx(wanted)
+
+
+def test_views_of_one_crop_are_compared_only_where_there_is_no_other() -> None:
+    assert view_pairs(output([0], 2, 3, 0), output([0], 2, 3, 1)) == [(0, 0)]
+    assert view_pairs(output([2], 2, 3, 0), output([1], 2, 3, 1)) == [(0, 0)]
+    assert view_pairs(output([2, 3], 2, 3, 0), output([2, 3], 2, 3, 1)) == [(0, 1), (1, 0)]
+    assert view_pairs(output([2, 200], 2, 3, 0), output([2], 2, 3, 1)) == [(1, 0)]
+
+
+def test_centring_keeps_the_entropy_of_a_teacher_that_prefers_one_prototype() -> None:
+    """Logits that all favour the first prototype: without the centre the targets collapse, with it they do not."""
+    generator = torch.Generator().manual_seed(0)
+    sharpeners = [Sharpener(DistillPrototypesConfig(center_momentum=m), 16) for m in (0.0, 0.9)]
+    still = Sharpener(DistillPrototypesConfig(), 16)
+    for _ in range(40):
+        logits = 0.1 * torch.randn(32, 16, generator=generator)
+        logits[:, 0] += 1.0
+        for one in sharpeners:
+            one.follow(logits)
+    shares = [one(logits, 1.0).mean(dim=0)[0].item() for one in (still, *sharpeners)]
+    assert shares[0] > 0.999
+    assert max(shares[1:]) < 0.3
+
+
+@pytest.mark.parametrize(("batch", "width"), SIZES)
+def test_koleo_is_the_plain_loop(batch: int, width: int) -> None:
+    x = torch.randn(batch, width, generator=torch.Generator().manual_seed(width))
+    unit = F.normalize(x, dim=-1).tolist()
+    nearest = [
+        min(math.dist(unit[i], unit[j]) for j in range(batch) if j != i) for i in range(batch)
+    ]  # fmt: skip
+    assert koleo(x).item() == pytest.approx(-mean([math.log(d + 1e-8) for d in nearest]), rel=1e-3, abs=1e-4)
+
+
+def test_koleo_is_added_for_whole_views() -> None:
+    student, teacher = output([2, 3, 200], 4, 8, 0, {200}), output([2, 3], 4, 8, 1)
+    plain, _ = DistillPrototypes(DistillPrototypesConfig(prototypes=8, on="image"))(student, teacher)
+    loss, report = DistillPrototypes(DistillPrototypesConfig(prototypes=8, on="image", koleo=0.5))(student, teacher)
+    both = [koleo(one.before_projection) for one in student.image_features[:2]]
+    assert report["diag/koleo"].item() == pytest.approx(float(sum(both) / 2), rel=1e-5)
+    assert loss.item() == pytest.approx(plain.item() + 0.5 * float(sum(both) / 2), rel=1e-5)
+
+
+# Masked patches
+
+
+def masked_batch(masks: list[Tensor | None], batch: int) -> Batch:
+    images = torch.zeros(batch, 3, 8, 8, dtype=torch.uint8)
+    views = tuple(View(images, mask=mask, number=2 + i) for i, mask in enumerate(masks))
+    return Batch(torch.arange(batch), torch.zeros(batch, 2, dtype=torch.int64), View(images), views)
+
+
+@pytest.mark.parametrize(("batch", "patches", "prototypes"), [(1, 4, 3), (2, 9, 4), (5, 16, 8)])
+@pytest.mark.parametrize("shared", [False, True])
+def test_masked_patches_are_the_plain_loop(batch: int, patches: int, prototypes: int, shared: bool) -> None:
+    generator = torch.Generator().manual_seed(patches)
+    masks: list[Tensor | None] = [torch.rand(batch, patches, generator=generator) < 0.5 for _ in range(2)]
+    assert masks[0] is not None
+    assert masks[1] is not None
+    masks[1][0] = False  # a picture that stayed whole
+    masks[0][:, 0] = True
+    config = MaskedPatchesConfig(
+        weight=1.0, prototypes=prototypes, shared_head=shared, student_temperature=0.5, teacher_temperature=0.25,
+        teacher_temperature_first=0.25, center_momentum=0.8,
+    )  # fmt: skip
+    objective = MaskedPatches(config, DistillPrototypesConfig(prototypes=prototypes))
+    head = PrototypeHead(6, prototypes)
+    network: Any = SimpleNamespace(head=head, heads={"masked_patches": None if shared else head})
+    pairs = masked_batch([*masks, None], batch)
+    centre = torch.zeros(prototypes)
+    for _ in range(2):
+        states = {who: [torch.randn(batch, patches, 6, generator=generator) for _ in range(3)] for who in "st"}
+
+        def looked(who: str, states: dict[str, list[Tensor]] = states) -> Output:
+            numbers = [2, 3, 4]
+            plain = output(numbers, batch, prototypes, 0)
+            features = [ImageFeatures(one.pooled, one.before_projection, None, patch)
+                        for one, patch in zip(plain.image_features, states[who], strict=True)]  # fmt: skip
+            found = replace(plain, image_features=tuple(features))
+            return found.with_extra({"masked_patches": objective.look(network, pairs, found)})
+
+        loss, report = objective(looked("s"), looked("t"))
+        pictures: list[float] = []
+        every = []
+        for view in range(2):
+            mask = masks[view]
+            assert mask is not None
+            for i in range(batch):
+                found = []
+                for p in range(patches):
+                    if mask[i, p]:
+                        t = head(states["t"][view][i, p][None])[0].detach()
+                        every.append(t)
+                        q = softmax(((t - centre) / 0.25).tolist())
+                        found.append(cross(q, softmax((head(states["s"][view][i, p][None])[0] / 0.5).tolist())))
+                if found:
+                    pictures.append(mean(found))
+        assert loss.item() == pytest.approx(mean(pictures), rel=1e-4)
+        assert report["diag/hidden_patches"].item() == len(every)
+        centre = 0.8 * centre + 0.2 * torch.stack(every).mean(dim=0)
+        torch.testing.assert_close(objective.targets.centre, centre, atol=1e-5, rtol=1e-4)
+
+
+def test_a_batch_that_hides_nothing_costs_nothing() -> None:
+    objective = MaskedPatches(MaskedPatchesConfig(weight=1.0, prototypes=4), DistillPrototypesConfig())
+    head = PrototypeHead(6, 4)
+    network: Any = SimpleNamespace(head=None, heads={"masked_patches": head})
+    pairs = masked_batch([torch.zeros(2, 4, dtype=torch.bool)], 2)
+    plain = output([2], 2, 4, 0)
+    features = tuple(replace(one, patches=torch.zeros(2, 4, 6)) for one in plain.image_features)
+    plain = replace(plain, image_features=features)
+    looked = plain.with_extra({"masked_patches": objective.look(network, pairs, plain)})
+    loss, _ = objective(looked, looked)
+    assert loss.item() == 0.0
+    loss.backward()
+
+
+def test_frozen_prototypes_get_no_gradient_and_what_is_before_them_does() -> None:
+    objective = DistillPrototypes(DistillPrototypesConfig(prototypes=8, freeze_last=0.5))
+    head = PrototypeHead(6, 8)
+    network: Any = SimpleNamespace(head=head)
+    x = torch.randn(3, 6)
+    for progress, frozen in ((0.1, True), (0.5, True), (0.51, False)):
+        head.zero_grad(set_to_none=True)
+        objective.begin_step(network, progress)
+        (head(x) ** 2).sum().backward()
+        assert (head.prototypes.grad is None) == frozen
+        assert head.mlp[0].weight.grad is not None
