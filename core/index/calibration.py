@@ -87,9 +87,12 @@ class Calibration:
     def cutoff(self, query: Floats, kind: str, rate: float | None = None) -> Cutoff:
         """For ``query`` (D,) of ``kind`` "text" or "picture"; the ``rate`` is that of the index unless it is given."""
         rate = self.rate if rate is None else rate
-        median, spread = (float(value) for value in _robust(self.scores(query)[None])[:, 0])
+        scores = self.scores(query)
+        median, spread = (float(value) for value in _robust(scores[None])[:, 0])
         z, pairs = self._threshold(kind, rate)
-        return Cutoff(min(1.0, median + z * spread), rate, pairs, median, spread)
+        # Pictures that answer the query can only raise this share of its own scores: no cut-off need be higher.
+        highest = float(np.quantile(scores, 1 - rate))
+        return Cutoff(min(highest, median + z * spread), rate, pairs, median, spread)
 
     def _threshold(self, kind: str, rate: float) -> tuple[float, int]:
         """The z that a share of ``rate`` of unrelated pairs exceeds, and on how many pairs it was measured."""
