@@ -10,7 +10,7 @@ from pathlib import Path
 from core.bench.result import to_json, to_table
 from core.errors import UserError
 
-BENCHES = ("train", "caption", "search", "classify")
+BENCHES = ("train", "caption", "search", "classify", "digits")
 SIZES = ("small", "full")  # of those in SIZED
 SIZED = ("search", "classify")
 

@@ -74,7 +74,7 @@ class Consistency(Objective):
             return self._mixmatch(student.extra[self.name])
 
     def _mean_teacher(self, student: Output, teacher: Output) -> tuple[Tensor, Report]:
-        wanted = _answers(teacher).distilled[0].float().softmax(dim=-1)  # (B, C)
+        wanted = _answers(teacher).views[0].float().softmax(dim=-1)  # (B, C)
         losses = []
         for logits, view in zip(_answers(student).distilled, student.distilled, strict=True):
             target = wanted if view.mix is None else view.mix.blend(wanted)

@@ -24,8 +24,8 @@ class DistillLogits(Objective):
         loss = T^2 KL(softmax(t / T) || softmax(s / T))
 
     since the gradient of the divergence falls as 1 / T^2. Over similarities: the mean of image-to-text and
-    text-to-image. Over classes: all rows, labelled or not. Averaged over the distilled views; where a view is interpolated, so is the
-    teacher's softmax.
+    text-to-image. Over classes: all rows, labelled or not. Averaged over the distilled views; where a view is
+    interpolated, so is the teacher's softmax.
     """
 
     name = "distill_logits"
@@ -44,8 +44,10 @@ class DistillLogits(Objective):
     def _of_view(self, student: Output, teacher: Output, view: int) -> Tensor:
         mix = student.distilled[view].mix
         if self.on == "classes":
-            target = self._softened(_classes(teacher, 0))
-            return self._divergence(target if mix is None else mix.blend(target), _classes(student, view))
+            target = self._softened(_answers(teacher).views[0].float())
+            return self._divergence(
+                target if mix is None else mix.blend(target), _answers(student).distilled[view].float()
+            )
         to_text, to_image = (self._softened(logits) for logits in pair_logits(teacher, 0))
         if mix is not None:  # columns of text-to-image are pictures, see DistillSimilarity
             to_text, to_image = mix.blend(to_text), mix.blend(to_image.T).T
@@ -59,7 +61,6 @@ class DistillLogits(Objective):
         return self.temperature**2 * (cross_entropy(target, logits / self.temperature) - entropy(target))
 
 
-def _classes(output: Output, view: int) -> Tensor:
-    """(B, C) float32 logits of a distilled view."""
-    classified: ClassLogits = output.extra["classification"]
-    return classified.distilled[view].float()
+def _answers(output: Output) -> ClassLogits:
+    answers: ClassLogits = output.extra["classification"]
+    return answers

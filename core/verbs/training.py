@@ -37,7 +37,7 @@ def add(verbs: Verbs) -> None:
     worker.set_defaults(verb=_worker)
 
     bench = verbs.add_parser("bench", help="measure ours against a peer, alternating")
-    bench.add_argument("name", help="train, caption, search or classify")
+    bench.add_argument("name", help="train, caption, search, classify or digits")
     bench.add_argument("--json", action="store_true", help="a list of results on stdout")
     bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the peer's own packages")
     bench.add_argument(
