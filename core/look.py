@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from core.data.dataset import open_dataset
 from core.encoder import Features, Loaded, Progress, encode_dataset, encode_texts, load_checkpoint
 from core.errors import UserError
 from core.evaluators.retrieval import ranks, summarise
+from core.index.nearest import Exact
 from core.rundir import RunDir
 
 _KEPT = 4
@@ -125,8 +127,8 @@ def _named(progress: Progress, weights: str) -> Progress:
 
 
 def _nearest(opened: Opened, features: Features, query: Tensor, true: int, k: int) -> list[dict[str, Any]]:
-    scores = features.images @ query  # (N,)
-    best = scores.topk(min(k, len(scores)))
+    everything = np.ones(len(features.images), np.bool_)
+    scores, rows = Exact(features.images.numpy()).search(query.numpy(), k, everything)
     return [
         {
             "image": opened.paths[picture],
@@ -135,5 +137,5 @@ def _nearest(opened: Opened, features: Features, query: Tensor, true: int, k: in
             "rank": rank,
             "true": picture == true,
         }
-        for rank, (score, picture) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True), start=1)
+        for rank, (score, picture) in enumerate(zip(scores.tolist(), rows.tolist(), strict=True), start=1)
     ]
