@@ -10,6 +10,7 @@ sets of these sizes; for language-supervised training COSMOS holds the momentum 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from core.config import RunConfig, override
@@ -39,7 +40,8 @@ def momentum_for(config: RunConfig, pairs: int) -> float:
     size = config.optim.batch_size
     wanted = 0.99 if pairs <= SMALL or size >= 4096 else 0.999
     steps = max(1, int(config.optim.epochs * (pairs // size)))
-    return round(max(0.5, min(wanted, 1.0 - WINDOWS / steps)), 4)
+    longest = math.floor(1e4 * (1.0 - WINDOWS / steps)) / 1e4
+    return max(0.5, min(wanted, longest))
 
 
 def recommended(config: RunConfig, pairs: int) -> list[Advice]:
