@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from core.config import ConfigError, RunConfig, Section, field_names, override, problems
+from core.config import ConfigError, RunConfig, Section, field_names, override
 from core.presets import PRESETS, SIZES, Size, preset_config
 from core.presets.stages import STAGES
 from core.rundir import RunDir, write_whole
@@ -76,8 +76,7 @@ class Chain(Section):
 
 def _loosely(config: RunConfig, settings: list[str]) -> RunConfig:
     """``override`` for a stage, whose definition is whole only when the former stages' runs are named in it."""
-    lacking = problems(config)
-    if "teacher.checkpoint" not in lacking:
+    if config.teacher.kind not in ("frozen", "previous") or config.teacher.checkpoint:
         return override(config, settings)
     stand_in = override(config, ["teacher.checkpoint=former", *settings])
     teacher = stand_in.teacher.model_copy(update={"checkpoint": config.teacher.checkpoint})

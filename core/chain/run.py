@@ -63,15 +63,16 @@ def _settle(chain: Chain, folder: ChainDir) -> None:
 def _stage(chain: Chain, folder: ChainDir, place: int, progress: Progress, quiet: bool) -> Outcome:
     stage = chain.stages[place]
     config = stage.config
+    made: dict[str, str] = {}
     if stage.before == "caption-filter":
         manifest = folder.data / f"{stage.name}.csv"
         if not manifest.exists():
             folder.write_status(chain, place, "captioning")
             former = folder.stage(chain, place - 1)
             caption_and_filter(former, config.data.train, manifest, progress)
-        config = _with(config, {"data.train": str(manifest)})
+        made = {"data.train": str(manifest)}
     names = [one.name for one in chain.stages]
-    config = _with(config, {f: str(folder.stage(chain, names.index(s)).path) for f, s in stage.takes.items()})
+    config = _with(config, made | {f: str(folder.stage(chain, names.index(s)).path) for f, s in stage.takes.items()})
     folder.write_status(chain, place, "training")
     return train(with_absolute_paths(config), folder.stage(chain, place), quiet)
 
