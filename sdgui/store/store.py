@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from core.config import ConfigError, RunConfig, read_config
 from core.rundir import RunDir, process_alive
+from sdgui.store.captions import CaptionRecords
 from sdgui.store.database import open_database
 from sdgui.store.experiments import ExperimentRecords, experiment_row
 from sdgui.store.records import Run, StoreError
@@ -29,7 +30,7 @@ DATABASE = "sdgui.db"
 DELETED = ".deleted"  # ends the name of a run folder whose deletion was interrupted
 
 
-class Store(ExperimentRecords, RunRecords):
+class Store(ExperimentRecords, RunRecords, CaptionRecords):
     """Every method is one transaction, may be called from any thread, and raises StoreError with a sentence."""
 
     @classmethod

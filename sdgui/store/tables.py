@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, MetaData, String, Table, Text
+from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = "0001"  # the newest revision; digits that count up
+SCHEMA_VERSION = "0002"  # the newest revision; digits that count up
 
 
 class Base(DeclarativeBase):
@@ -111,3 +111,26 @@ class SummaryRow(Base):
     last_step: Mapped[int]
     best: Mapped[float | None]
     best_step: Mapped[int]
+
+
+class CaptionedPictureRow(Base):
+    """A picture in the list of the Caption place; ``made`` is JSON: what each of the two models said of it."""
+
+    __tablename__ = "captioned_pictures"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    path: Mapped[bytes] = mapped_column(LargeBinary, unique=True)  # as the system has it: names need not be UTF-8
+    position: Mapped[int] = mapped_column(index=True)
+    text: Mapped[str] = mapped_column(Text)
+    origin: Mapped[str]
+    refused: Mapped[str] = mapped_column(Text)
+    made: Mapped[str] = mapped_column(Text)
+
+
+class CaptionOriginRow(Base):
+    """Which model, weights and settings captions came from, as JSON."""
+
+    __tablename__ = "caption_origins"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[str] = mapped_column(Text)

@@ -22,10 +22,11 @@ from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.store.tables import SCHEMA_VERSION, Base
 
-SECOND = """
+NEXT = f"{int(SCHEMA_VERSION) + 1:04}"  # what a later release will have
+LATER = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "{next}", "{newest}", None, None
 
 def upgrade():
     with op.batch_alter_table("experiments", recreate="always") as batch:
@@ -38,7 +39,8 @@ def scripts_with(folder: Path, extra: str = "") -> Path:
     """The migrations and one more, as a later release would have."""
     scripts = folder / "migrations"
     shutil.copytree(MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "v0002_colour.py").write_text(SECOND.format(extra=extra or "pass"))
+    text = LATER.format(extra=extra or "pass", next=NEXT, newest=SCHEMA_VERSION)
+    (scripts / "versions" / f"v{NEXT}_colour.py").write_text(text)
     return scripts
 
 
@@ -76,13 +78,13 @@ def test_the_database_writes_ahead_and_enforces_references(tmp_path: Path) -> No
 
 def test_an_older_database_is_copied_then_migrated_with_its_rows(tmp_path: Path) -> None:
     path = filled(tmp_path)
-    engine = open_database(path, scripts_with(tmp_path), "0002")
+    engine = open_database(path, scripts_with(tmp_path), NEXT)
     engine.dispose()
-    assert read_version(path) == "0002"
+    assert read_version(path) == NEXT
     assert query(path, "SELECT name, colour FROM experiments") == [("clip", "grey")]
     assert query(path, "SELECT count(*) FROM runs") == [(1,)], "moving the table must not delete what refers to it"
-    (copy,) = tmp_path.glob("sdgui-version-0001-*.db")
-    assert read_version(copy) == "0001"
+    (copy,) = tmp_path.glob(f"sdgui-version-{SCHEMA_VERSION}-*.db")
+    assert read_version(copy) == SCHEMA_VERSION
     assert query(copy, "SELECT name FROM experiments") == [("clip",)]
 
 
@@ -90,15 +92,15 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     path = filled(tmp_path)
     scripts = scripts_with(tmp_path, extra='op.execute("INSERT INTO nowhere VALUES (1)")')
     with pytest.raises(StoreError, match="nowhere"):
-        open_database(path, scripts, "0002")
-    assert read_version(path) == "0001"
+        open_database(path, scripts, NEXT)
+    assert read_version(path) == SCHEMA_VERSION
     assert "colour" not in {row[1] for row in query(path, "PRAGMA table_info(experiments)")}
     store = Store.open(tmp_path)
     assert len(store.runs()) == 1
     store.close()
 
 
-@pytest.mark.parametrize("version", ["0002", "9f3ab2", "12"])
+@pytest.mark.parametrize("version", [NEXT, "9f3ab2", "12"])
 def test_a_newer_database_is_refused_untouched(tmp_path: Path, version: str) -> None:
     path = filled(tmp_path)
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -191,8 +193,8 @@ def test_a_foreign_key_is_checked_after_a_migration(tmp_path: Path) -> None:
     path = filled(tmp_path)
     scripts = scripts_with(tmp_path, extra='op.execute("UPDATE runs SET experiment_id = 77")')
     with pytest.raises(StoreError, match="broken references"):
-        open_database(path, scripts, "0002")
-    assert read_version(path) == "0001"
+        open_database(path, scripts, NEXT)
+    assert read_version(path) == SCHEMA_VERSION
 
 
 def test_the_engine_of_a_migration_leaves_references_alone(tmp_path: Path) -> None:

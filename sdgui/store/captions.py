@@ -1,0 +1,102 @@
+"""The captions' part of the store: the list that the Caption place works on, kept as it changes.
+
+Flow: Caption place -> thread -> ``keep_captions`` and ``forget_captions``; the next start reads ``captions`` in parts.
+A picture is known by its path; keeping it again replaces what was kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.sqlite import insert
+
+from sdgui.store.sessions import Sessions, storable
+from sdgui.store.tables import CaptionedPictureRow, CaptionOriginRow
+
+_AT_ONCE = 400  # values in one statement; SQLite has a limit
+_ROWS_AT_ONCE = 60
+
+Place = tuple[int, int]  # position and id
+
+
+@dataclass(frozen=True)
+class KeptCaption:
+    """A picture of the list. ``made`` is JSON's plain data: model's side -> what it said."""
+
+    path: str
+    position: int  # the list is sorted by it
+    text: str = ""
+    origin: str = ""  # who wrote ``text``
+    refused: str = ""  # why it cannot be captioned
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+class CaptionRecords(Sessions):
+    """The list: kept, forgotten, read back."""
+
+    def captions(
+        self, after: tuple[int, int] = (-1, -1), limit: int = 500
+    ) -> tuple[list[KeptCaption], tuple[int, int]]:
+        """The next ``limit`` of the list after a place in it, and the place that they reach to."""
+        row = CaptionedPictureRow
+        later = (row.position > after[0]) | ((row.position == after[0]) & (row.id > after[1]))
+        with self._read() as session:
+            rows = session.scalars(select(row).where(later).order_by(row.position, row.id).limit(limit)).all()
+            return [_record(one) for one in rows], ((rows[-1].position, rows[-1].id) if rows else after)
+
+    def caption_origins(self) -> dict[str, Mapping[str, Any]]:
+        """Key -> which model, weights and settings."""
+        with self._read() as session:
+            return {one.key: _object(one.content) for one in session.scalars(select(CaptionOriginRow))}
+
+    def keep_captions(self, entries: Sequence[KeptCaption], origins: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write these as they are now, new or known, and the origins that they name; all or nothing."""
+        with self._write() as session:
+            for key, content in origins.items():
+                session.merge(CaptionOriginRow(key=key, content=_json(content)))
+            for start in range(0, len(entries), _ROWS_AT_ONCE):
+                new = insert(CaptionedPictureRow).values(
+                    [_values(one) for one in entries[start : start + _AT_ONCE // 6]]
+                )
+                fresh = {name: new.excluded[name] for name in ("position", "text", "origin", "refused", "made")}
+                session.execute(new.on_conflict_do_update(index_elements=["path"], set_=fresh))
+
+    def forget_captions(self, paths: Iterable[str]) -> None:
+        """Take these out of the list."""
+        keys = [os.fsencode(path) for path in paths]
+        with self._write() as session:
+            for start in range(0, len(keys), _AT_ONCE):
+                part = keys[start : start + _AT_ONCE]
+                session.execute(delete(CaptionedPictureRow).where(CaptionedPictureRow.path.in_(part)))
+
+
+def _values(entry: KeptCaption) -> dict[str, object]:
+    return {
+        "path": os.fsencode(entry.path),
+        "position": entry.position,
+        "text": storable(entry.text),
+        "origin": entry.origin,
+        "refused": storable(entry.refused),
+        "made": _json(entry.made),
+    }
+
+
+def _record(row: CaptionedPictureRow) -> KeptCaption:
+    return KeptCaption(os.fsdecode(row.path), row.position, row.text, row.origin, row.refused, _object(row.made))
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content)  # ASCII, so that anything can be stored
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return {}
+    return raw if isinstance(raw, dict) else {}
