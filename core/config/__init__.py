@@ -4,12 +4,7 @@ from core.config.axes import FusionConfig, TeacherConfig, TowersConfig, ViewConf
 from core.config.base import ConfigError, Section
 from core.config.belief import BeliefConfig
 from core.config.contradictions import problems
-from core.config.experiment import CONFIG_VERSION, RunConfig
-from core.config.objectives import (
-    CaptioningConfig,
-    ClassificationConfig,
-    ConsistencyConfig,
-    ContrastiveConfig,
+from core.config.distillation import (
     DistillCaptionsConfig,
     DistillFeaturesConfig,
     DistillLogitsConfig,
@@ -17,11 +12,12 @@ from core.config.objectives import (
     DistillSimilarityConfig,
     ImageContrastiveConfig,
     MaskedPatchesConfig,
-    MaskedWordsConfig,
-    MatchingConfig,
-    ObjectiveConfig,
-    ObjectivesConfig,
 )
+from core.config.experiment import CONFIG_VERSION, RunConfig
+from core.config.labelled import ClassificationConfig, ConsistencyConfig
+from core.config.objective import ObjectiveConfig
+from core.config.objectives import ObjectivesConfig
+from core.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
 from core.config.run import (
     differences,
     field_errors,

@@ -33,10 +33,10 @@ from core.events import (
     RunStarted,
     Sample,
 )
+from core.loop import Loop, TrainingError
 from core.model.network import Network
 from core.presets import preset_config
 from core.rundir import RunDir, RunDirError
-from core.loop import Loop, TrainingError
 from core.train import train
 from tests.core.pictures import write_pairs
 
