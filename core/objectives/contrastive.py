@@ -28,7 +28,8 @@ class Contrastive(Objective):
         loss = (cross_entropy(z, i) + cross_entropy(z.T, i)) / 2
 
     With label smoothing e, a row's target is (1 - e) for its pair, plus e / B for each of the batch, its own too
-    (ALIGN, Jia et al. 2021). A logit bias cancels in both softmaxes. Where pairs are doubted (``belief``) the means are weighted; a doubted pair is still a negative of the others. With a queue (MoCo, He et al. 2020; ALBEF,
+    (ALIGN, Jia et al. 2021). A logit bias cancels in both softmaxes. Where pairs are doubted (``output.belief``) the
+    means are weighted; a doubted pair is still a negative of the others. With a queue (MoCo, He et al. 2020; ALBEF,
     Li et al. 2021) the student's features are queries, and the keys are the teacher's: of this batch, then of former
     ones.
 
