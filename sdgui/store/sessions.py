@@ -6,6 +6,7 @@ write lock at its start, so that two windows on one database wait for each other
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -47,13 +48,17 @@ class Sessions:
             yield session
 
     def _folder_text(self, folder: Path) -> str:
-        """How a run's folder is written down: relative to the runs folder when it is inside."""
+        """How a run's folder is written down: relative to the runs folder when it is inside home, which may move.
+
+        A study's run is ``../studies/NAME/runs/ARM-s0``.
+        """
         folder = folder.absolute()
-        inside = folder.is_relative_to(self.runs_folder.absolute())
-        return folder.relative_to(self.runs_folder.absolute()).as_posix() if inside else str(folder)
+        if not folder.is_relative_to(self.home.absolute()):
+            return str(folder)
+        return Path(os.path.relpath(folder, self.runs_folder.absolute())).as_posix()
 
     def _folder_path(self, text: str) -> Path:
-        return self.runs_folder / text  # an absolute text stays as it is
+        return Path(os.path.normpath(self.runs_folder / text))  # an absolute text stays as it is
 
 
 def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:

@@ -20,9 +20,11 @@ from core.rundir import RunDir, process_alive
 from sdgui.store.captions import CaptionRecords
 from sdgui.store.database import open_database
 from sdgui.store.experiments import ExperimentRecords, experiment_row
+from sdgui.store.marks import MarkRecords
 from sdgui.store.records import Run, StoreError
 from sdgui.store.runs import RunRecords, run_row
 from sdgui.store.sessions import clean_line
+from sdgui.store.studies import StudyRecords
 from sdgui.store.summary import folder_progress
 from sdgui.store.tables import RunRow
 
@@ -30,7 +32,7 @@ DATABASE = "sdgui.db"
 DELETED = ".deleted"  # ends the name of a run folder whose deletion was interrupted
 
 
-class Store(ExperimentRecords, RunRecords, CaptionRecords):
+class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRecords):
     """Every method is one transaction, may be called from any thread, and raises StoreError with a sentence."""
 
     @classmethod

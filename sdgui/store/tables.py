@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = "0002"  # the newest revision; digits that count up
+SCHEMA_VERSION = "0003"  # the newest revision; digits that count up
 
 
 class Base(DeclarativeBase):
@@ -134,3 +134,37 @@ class CaptionOriginRow(Base):
 
     key: Mapped[str] = mapped_column(primary_key=True)
     content: Mapped[str] = mapped_column(Text)
+
+
+class StudyRow(Base):
+    """A study's folder; what the study is and how far it got stands in it."""
+
+    __tablename__ = "studies"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    folder: Mapped[str] = mapped_column(unique=True)  # relative to home when inside
+    created: Mapped[float]
+    deleted: Mapped[float | None]
+
+
+class StudyArmRow(Base):
+    """Which experiment lists the runs of an arm."""
+
+    __tablename__ = "study_arms"
+
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    arm: Mapped[str]
+
+
+class PairMarkRow(Base):
+    """What a user said of a pair of a data source: that its caption is wrong, or right."""
+
+    __tablename__ = "pair_marks"
+
+    source: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    path: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    caption: Mapped[str] = mapped_column(Text, primary_key=True)
+    wrong: Mapped[bool]

@@ -1,0 +1,122 @@
+"""The studies' part of the store: where their folders are, and which experiments list their arms' runs.
+
+Flow: Study place -> ``add_study``; the study watcher -> ``link_arm`` as runs appear; the tree reads ``studies``.
+What a study is and found stands in its folder, so a folder from elsewhere can be added.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from sdgui.store.records import StoreError
+from sdgui.store.sessions import Sessions, clean_name
+from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, StudyRow
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study that the window knows. ``arms``: experiment id -> the arm's name."""
+
+    id: int
+    name: str
+    folder: Path
+    created: float  # seconds since the epoch
+    arms: Mapping[int, str] = field(default_factory=dict)
+
+
+class StudyRecords(Sessions):
+    """Studies: listed, added, moved, binned."""
+
+    @property
+    def studies_folder(self) -> Path:
+        """Where studies that are made here go."""
+        return self.home / "studies"
+
+    def studies(self) -> list[StudyRecord]:
+        """All that are not in the bin, oldest first."""
+        with self._read() as session:
+            rows = session.scalars(select(StudyRow).where(StudyRow.deleted.is_(None)).order_by(StudyRow.id)).all()
+            arms: dict[int, dict[int, str]] = {}
+            for arm in session.scalars(select(StudyArmRow).order_by(StudyArmRow.experiment_id)):
+                arms.setdefault(arm.study_id, {})[arm.experiment_id] = arm.arm
+            return [self._study_record(row, arms.get(row.id, {})) for row in rows]
+
+    def study(self, study_id: int) -> StudyRecord:
+        """One study, binned or not; StoreError when there is none."""
+        with self._read() as session:
+            row = _study_row(session, study_id)
+            links = session.scalars(select(StudyArmRow).where(StudyArmRow.study_id == study_id))
+            return self._study_record(row, {arm.experiment_id: arm.arm for arm in links})
+
+    def add_study(self, folder: Path, name: str) -> StudyRecord:
+        """List the study in ``folder``; one that is known, or in the bin, is the same one again."""
+        text, name = self._study_text(folder), clean_name(name)
+        with self._write() as session:
+            row = session.scalar(select(StudyRow).where(StudyRow.folder == text))
+            if row is None:
+                row = StudyRow(name=name, folder=text, created=time.time())
+                session.add(row)
+                session.flush()
+            row.name, row.deleted = name, None
+            study_id = row.id
+        return self.study(study_id)
+
+    def link_arm(self, study_id: int, arm: str, experiment_id: int) -> None:
+        """The runs of ``arm`` are listed under this experiment."""
+        with self._write() as session:
+            _study_row(session, study_id)
+            session.merge(StudyArmRow(experiment_id=experiment_id, study_id=study_id, arm=arm))
+
+    def move_study(self, study_id: int, folder: Path) -> StudyRecord:
+        """The study's folder is now ``folder``; its runs are looked for there too."""
+        with self._write() as session:
+            row = _study_row(session, study_id)
+            before = self._study_path(row.folder)
+            taken = session.scalar(select(StudyRow.id).where(StudyRow.folder == self._study_text(folder)))
+            if taken is not None and taken != study_id:
+                raise StoreError(f"{folder} is another study of the list already; choose that one.")
+            row.folder = self._study_text(folder)
+            arms = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id)
+            for run in session.scalars(select(RunRow).where(RunRow.experiment_id.in_(arms))):
+                path = Path(os.path.normpath(self._folder_path(run.folder)))
+                if path.is_relative_to(before):
+                    run.folder = self._folder_text(folder.absolute() / path.relative_to(before))
+        return self.study(study_id)
+
+    def delete_study(self, study_id: int) -> None:
+        """Put it and its experiments in the bin; its folder stays."""
+        self._set_deleted(study_id, time.time())
+
+    def restore_study(self, study_id: int) -> None:
+        """Take it and its experiments out of the bin."""
+        self._set_deleted(study_id, None)
+
+    def _set_deleted(self, study_id: int, when: float | None) -> None:
+        with self._write() as session:
+            _study_row(session, study_id).deleted = when
+            arms = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id)
+            session.execute(update(ExperimentRow).where(ExperimentRow.id.in_(arms)).values(deleted=when))
+
+    def _study_text(self, folder: Path) -> str:
+        folder, home = folder.absolute(), self.home.absolute()
+        return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
+
+    def _study_path(self, text: str) -> Path:
+        return self.home.absolute() / text  # an absolute text stays as it is
+
+    def _study_record(self, row: StudyRow, arms: Mapping[int, str]) -> StudyRecord:
+        return StudyRecord(row.id, row.name, self._study_path(row.folder), row.created, arms)
+
+
+def _study_row(session: Session, study_id: int) -> StudyRow:
+    row = session.get(StudyRow, study_id)
+    if row is None:
+        raise StoreError(f"There is no study {study_id} any more; it was deleted.")
+    return row

@@ -1,0 +1,91 @@
+"""Studies and marks in the store: listed, moved, binned; home itself may move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.events import EventWriter, RunFinished, RunStarted
+from core.presets import preset_config
+from core.rundir import RunDir
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
+
+
+def trained(folder: Path) -> Path:
+    """A run folder as a study leaves it."""
+    run = RunDir(folder)
+    run.create()
+    config = preset_config("clip", "tiny")
+    run.config.write_text(config.to_json(), encoding="utf-8")
+    events = EventWriter(run.events)
+    events.write(RunStarted(step=0, total_steps=3, config_digest=config.digest(), device="cpu"))
+    events.write(RunFinished(step=3, outcome="done"))
+    events.close()
+    return folder
+
+
+def with_a_study(home: Path) -> tuple[Store, int]:
+    store = Store.open(home)
+    study = store.add_study(store.studies_folder / "noisy", "noisy")
+    arm = store.add_experiment(preset_config("clip", "tiny"), "clip")
+    store.link_arm(study.id, "clip", arm.id)
+    store.import_run(trained(study.folder / "runs" / "clip-s0"), arm.id)
+    return store, study.id
+
+
+def test_a_study_is_listed_with_its_arms_and_once(tmp_path: Path) -> None:
+    store, study_id = with_a_study(tmp_path)
+    (study,) = store.studies()
+    assert (study.id, study.name, list(study.arms.values())) == (study_id, "noisy", ["clip"])
+    assert store.add_study(study.folder, "noisy").id == study_id
+    assert len(store.studies()) == 1
+
+
+def test_a_moved_home_takes_its_studies_and_their_runs_along(tmp_path: Path) -> None:
+    store, _ = with_a_study(tmp_path / "before")
+    store.close()
+    (tmp_path / "before").rename(tmp_path / "after")
+    store = Store.open(tmp_path / "after")
+    assert store.studies()[0].folder == tmp_path / "after" / "studies" / "noisy"
+    assert store.runs()[0].folder == tmp_path / "after" / "studies" / "noisy" / "runs" / "clip-s0"
+    assert store.runs()[0].dir.config.is_file()
+
+
+def test_a_moved_study_is_found_again_with_its_runs(tmp_path: Path) -> None:
+    store, study_id = with_a_study(tmp_path / "home")
+    away = tmp_path / "elsewhere"
+    store.study(study_id).folder.rename(away)
+    assert store.move_study(study_id, away).folder == away
+    assert store.runs()[0].folder == away / "runs" / "clip-s0"
+    other = store.add_study(tmp_path / "other", "other")
+    with pytest.raises(StoreError, match="another study"):
+        store.move_study(other.id, away)
+
+
+def test_the_bin_takes_the_arms_too_and_gives_them_back(tmp_path: Path) -> None:
+    store, study_id = with_a_study(tmp_path)
+    store.delete_study(study_id)
+    assert store.studies() == []
+    assert store.experiments() == []
+    store.restore_study(study_id)
+    assert len(store.studies()) == 1
+    assert [one.name for one in store.experiments()] == ["clip"]
+    with pytest.raises(StoreError, match="no study 77"):
+        store.study(77)
+
+
+def test_marks_are_kept_by_source_and_can_be_taken_back(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    odd = "/data/\udcff.png"
+    store.mark_pairs("a.csv", {("1.png", "a cat"): True, ("1.png", "a dog"): False, (odd, "x"): True})
+    store.mark_pairs("b.csv", {("1.png", "a cat"): False})
+    store.mark_pairs("a.csv", {("1.png", "a dog"): None, ("1.png", "a cat"): False})
+    store.close()
+    store = Store.open(tmp_path)
+    assert store.pair_marks("a.csv") == {("1.png", "a cat"): False, (odd, "x"): True}
+    assert store.pair_marks("b.csv") == {("1.png", "a cat"): False}
+    many = {(f"{i}.png", "x"): True for i in range(1000)}
+    store.mark_pairs("c.csv", many)
+    assert store.pair_marks("c.csv") == many
