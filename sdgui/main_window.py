@@ -195,7 +195,7 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"{experiment.name} – sdgui")
 
     def current_run(self) -> Run | None:
-        """The run that Watch and Look are about."""
+        """The run that Watch and Search are about."""
         run_id = self.selection.current_run
         return self.experiments.model.run(run_id) if run_id is not None else None
 
@@ -250,11 +250,11 @@ class MainWindow(QMainWindow):
         run = self.experiments.model.run(run_id)
         if state == RunState.DONE and run is not None:
             text = f"{self.experiments.model.name(run_id)} finished. {best_tip(run.best)}"
-            self.say("info", text, "", "Look at what it learnt", lambda: self._look_at(run_id))
+            self.say("info", text, "", "Search what it learnt", lambda: self._search(run_id))
 
-    def _look_at(self, run_id: int) -> None:
+    def _search(self, run_id: int) -> None:
         self.experiments.select_run(run_id)
-        self.show_place("look")
+        self.show_place("search")
 
     # The demo
     def start_demo(self) -> None:

@@ -20,7 +20,7 @@ from sdgui.panels.place import Selection, Services
 from sdgui.widgets.theme import SPACE, set_role
 
 EXPERIMENT_MENU = ("launch", "queue", "", "rename", "duplicate", "describe", "", "delete")
-RUN_MENU = ("watch", "look", "tick", "", "pause", "resume", "stop", "", "describe", "open_folder", "", "delete")
+RUN_MENU = ("watch", "search", "tick", "", "pause", "resume", "stop", "", "describe", "open_folder", "", "delete")
 
 
 class ExperimentsPanel(QWidget):

@@ -31,7 +31,7 @@ class Services:
     worker: WorkerClient
     demo: DemoData
     settings: QSettings
-    pool: WorkerPool  # a worker a model; ``worker`` is Look's own
+    pool: WorkerPool  # a worker a model
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,12 @@ PLACES = (
         "WatchPanel",
     ),
     PlaceSpec(
-        "look",
-        "Look",
+        "search",
+        "Search",
         "ph.image-square",
         "Ctrl+3",
-        "Look through what a run learnt: search its held-out pictures",
-        "sdgui.panels.look",
-        "LookPanel",
+        "Search pictures by words, words by pictures, with one model or two side by side",
+        "sdgui.panels.search",
+        "SearchPanel",
     ),
 )

@@ -47,7 +47,7 @@ class RunHeader(QWidget):
 
     def set_actions(self, actions: Actions) -> None:
         """Buttons for what can be done to a run; those that cannot be done now are hidden."""
-        for name in ("pause", "resume", "stop", "look"):
+        for name in ("pause", "resume", "stop", "search"):
             made = ActionButton(actions[name], self)
             action = actions[name]
             made.setVisible(action.isEnabled())

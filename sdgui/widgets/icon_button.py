@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QToolButton, QWidget
 
@@ -31,6 +31,8 @@ class IconButton(QToolButton):
             self.setShortcut(QKeySequence(shortcut))
         if text:
             self.setText(text)
+            self.setProperty("hasText", "true")
+            self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         theme().changed.connect(self._restyle)
         self._restyle()
 

@@ -1,4 +1,4 @@
-"""The whole of it: a window, a real trainer started by a key, its curves, a real worker that looks into the result."""
+"""The whole of it: a window, a real trainer started by a key, its curves, a real worker that searches the result."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from core.presets import preset_config
 from core.rundir import RunState
 from sdgui.__main__ import make_application, make_services
 from sdgui.main_window import MainWindow
-from sdgui.panels.look import LookPanel
+from sdgui.panels.search import SearchPanel
+from sdgui.panels.search_layout import EVALUATION
 from sdgui.panels.watch import WatchPanel
 from tests.core.pictures import write_pairs
 
 
-def test_define_launch_watch_look(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     train, val = write_pairs(tmp_path / "pairs")
     settings = [f"data.train={train}", f"data.val={val}", "optim.epochs=5", "optim.batch_size=12", "runtime.threads=1"]
@@ -44,18 +45,21 @@ def test_define_launch_watch_look(qtbot: QtBot, tmp_path: Path, monkeypatch: pyt
         qtbot.waitUntil(lambda: len(watch.grid.points(str(run.id), "train/loss")[0]) == 15)
         qtbot.waitUntil(lambda: len(watch.grid.points(str(run.id), "val/teacher/mean_recall")[0]) == 5)
 
-        window.show_place("look")
-        look = window.places["look"]
-        assert isinstance(look, LookPanel)
-        qtbot.waitUntil(lambda: look.captions.model.rowCount() == 12, timeout=90000)
-        look.captions.choose(0)
-        for side in look.sides.values():
-            qtbot.waitUntil(lambda side=side: len(side.gallery.items()) == 12, timeout=30000)
+        window.bar.action_triggered.emit()  # "Search what it learnt"
+        search = window.places["search"]
+        assert isinstance(search, SearchPanel)
+        search.filters.group.setChecked(False)  # a tiny model takes many pictures for near-identical
+        search.tabs.setCurrentIndex(EVALUATION)
+        qtbot.waitUntil(lambda: search.evaluation.model.columnCount() == 4, timeout=90000)
+        assert search.evaluation.model.rowCount() == 12
+        search.evaluation.choose_first()
+        for side in search.sides:
+            qtbot.waitUntil(lambda side=side: "True picture" in side.true.text(), timeout=30000)
             items = side.gallery.items()
             assert [item.rank for item in items] == list(range(1, 13))
             assert [item.correct for item in items].count(True) == 1
             assert all(Path(item.path).is_file() for item in items)
     finally:
         window.keep_training()
-        worker = window.services.worker
-        qtbot.waitUntil(lambda: not worker.findChildren(QProcess), timeout=10000)
+        pool = window.services.pool
+        qtbot.waitUntil(lambda: not pool.findChildren(QProcess), timeout=10000)

@@ -266,9 +266,9 @@ def test_the_palette_finds_actions_experiments_and_places(qtbot: QtBot, open_win
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
     assert window.header.title.text() == "first one"
     press(qtbot, window, Qt.Key.Key_K)
-    qtbot.keyClicks(palette.line, "look")
+    qtbot.keyClicks(palette.line, "search")
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
-    assert window.place == "look"
+    assert window.place == "search"
     press(qtbot, window, Qt.Key.Key_K)
     qtbot.keyClicks(palette.line, "duplicate")
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
@@ -290,7 +290,7 @@ def test_every_button_has_an_accessible_name(open_window: OpenWindow) -> None:
     add(window)
     qts_own = (QLineEdit, QTabBar, QAbstractItemView)  # clear buttons, arrows of tabs, corners of tables
     own: set[QAbstractButton] = set()
-    for place in ("define", "watch", "look"):
+    for place in ("define", "watch", "search"):
         window.show_place(place)
         own |= {each for each in window.findChildren(QAbstractButton) if each.isVisible()}
     own = {each for each in own if not isinstance(each.parent(), qts_own)}
@@ -314,12 +314,12 @@ def test_the_window_remembers_choice_ticks_and_place(qtbot: QtBot, open_window: 
     press(qtbot, window, Qt.Key.Key_T, CTRL | SHIFT)
     run = window.services.store.runs()[0].id
     add(window, "b")
-    window.show_place("look")
+    window.show_place("search")
     window.close()
     again = open_window()
     assert again.selection.ticked == (run,)
     assert again.header.title.text() == "b"
-    assert again.place == "look"
+    assert again.place == "search"
 
 
 def test_a_newer_database_is_refused_in_words(qtbot: QtBot, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -354,7 +354,7 @@ def test_the_window_opens_every_place_without_torch(home: Path) -> None:
         from sdgui.__main__ import make_application, open_window
         app = make_application()
         window = open_window(Path(sys.argv[1]), demo=False)
-        for place in ("define", "watch", "look"):
+        for place in ("define", "watch", "search"):
             window.show_place(place)
             app.processEvents()
         window.close()

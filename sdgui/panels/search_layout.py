@@ -1,0 +1,245 @@
+"""How the Search place is laid out: source, messages, tabs, query, filters, the two sides, evaluation and map.
+
+What happens is `SearchPanel`'s; here is where things stand, and what of that is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QByteArray, Qt
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+
+from sdgui.panels.export_menu import ExportMenu
+from sdgui.panels.place import Place, Services
+from sdgui.panels.search_bar import SearchBar
+from sdgui.panels.search_evaluation import EvaluationPane
+from sdgui.panels.search_filters import FilterRow
+from sdgui.panels.search_history import SearchHistory
+from sdgui.panels.search_index import IndexSheet
+from sdgui.panels.search_jobs import Jobs
+from sdgui.panels.search_map import MapPage
+from sdgui.panels.search_results import SCORES
+from sdgui.panels.search_side import SearchSide
+from sdgui.panels.search_source import SourceBar
+from sdgui.panels.thumbnail import Thumbnail
+from sdgui.widgets.drop_target import DropTarget
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.quiet_box import QuietBox
+from sdgui.widgets.theme import SPACE, set_role
+
+PICTURES_TAB, EVALUATION, MAP = range(3)
+_TABS = (
+    ("&Pictures", "Search pictures by words and pictures (Alt+P)"),
+    ("E&valuation", "Every known query with its rank (Alt+V)"),
+    ("&Map", "Pictures and captions in two dimensions (Alt+M)"),
+)
+
+
+class SearchLayout(Place):
+    """The widgets by name."""
+
+    def __init__(self, services: Services, history: SearchHistory) -> None:
+        super().__init__()
+        cache = services.store.home / "thumbnails"
+        self._remedy: Callable[[], object] | None = None
+        self.spoke_of_query = False  # what the message bar says is of the query, and goes with it
+        self.source = SourceBar(services, self)
+        self.sheet = IndexSheet(services, self)
+        self.strip, self.export_strip = ProgressStrip(self), ProgressStrip(self)
+        self.bar = MessageBar(self)
+        self.jobs = Jobs(self.strip, self)
+        self.tabs = QTabBar(self)
+        self.score = QuietBox(self)
+        self.filter_button = IconButton("ph.funnel", "Filter the pictures", "Ctrl+Shift+F", "Filters", True, self)
+        self.query = SearchBar(history, self)
+        self.filters = FilterRow(self)
+        self.note = ElidedLabel("", self)
+        self.belongs = QWidget(self)  # what belongs to a known caption or picture
+        self.true_picture = Thumbnail(5 * SPACE, self.belongs)
+        self.true_words = ElidedLabel("", self.belongs)
+        export = ExportMenu(self.export_strip, self.bar, self, lambda: self.query.query().title)
+        self.sides = (SearchSide(cache, export, self), SearchSide(cache, export, self))
+        self.evaluation = EvaluationPane(self)
+        self.map = MapPage(cache, export, self)
+        self.empty = EmptyState("ph.magnifying-glass", "Nothing to search with yet", "")
+        self.drop = DropTarget(services.store.home / "pasted", "Search with these pictures", self)
+        self._arrange()
+        self._link()
+        self.show_tab(PICTURES_TAB)
+
+    def _arrange(self) -> None:
+        for text, tip in _TABS:
+            self.tabs.setTabToolTip(self.tabs.addTab(text), tip)
+        self.tabs.setDrawBase(False)
+        self.tabs.setExpanding(False)
+        self.tabs.setAccessibleName("View")
+        for score, (name, meaning) in SCORES.items():
+            self.score.addItem(f"Score: {name.lower()}", score)
+            self.score.setItemData(self.score.count() - 1, meaning, Qt.ItemDataRole.ToolTipRole)
+        self.score.setAccessibleName("Score that is shown")
+        self.score.setToolTip("\n\n".join(f"{name}: {meaning}" for name, meaning in SCORES.values()))
+        set_role(self.note, "small")
+        tools = QHBoxLayout()
+        tools.setSpacing(SPACE)
+        tools.addWidget(self.tabs)
+        tools.addStretch(1)
+        self._tools = (self.query.wanted, self.query.prompts, self.score, self.filter_button)
+        for tool in self._tools:
+            tools.addWidget(tool)
+        work = QWidget(self)
+        column = QVBoxLayout(work)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE)
+        column.addLayout(tools)
+        self._pages = QStackedWidget(self)
+        self._pages.addWidget(self._results())
+        self._pages.addWidget(self.map)
+        column.addWidget(self._pages, 1)
+        self.drop.set_content(work)
+        self._stack = QStackedWidget(self)
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(self.drop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        for widget in (self.source, self.sheet, self.strip, self.export_strip, self.bar):
+            layout.addWidget(widget)
+        layout.addWidget(self._stack, 1)
+        self.sheet.hide()
+        self.filters.hide()
+        self.note.hide()
+        self.belongs.hide()
+
+    def _results(self) -> QWidget:
+        right = QWidget(self)
+        column = QVBoxLayout(right)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE)
+        column.addWidget(self.query)
+        column.addWidget(self.filters)
+        column.addWidget(self.note)
+        belongs = QHBoxLayout(self.belongs)
+        belongs.setContentsMargins(0, 0, 0, 0)
+        belongs.setSpacing(SPACE)
+        belongs.addWidget(self.true_picture)
+        belongs.addWidget(self.true_words, 1)
+        column.addWidget(self.belongs)
+        self.pair = QSplitter(Qt.Orientation.Horizontal, self)
+        self.pair.setChildrenCollapsible(False)
+        for side in self.sides:
+            self.pair.addWidget(side)
+        column.addWidget(self.pair, 1)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self)
+        self.split.setChildrenCollapsible(False)
+        self.split.addWidget(self.evaluation)
+        self.split.addWidget(right)
+        self.split.setStretchFactor(1, 1)
+        self.split.setSizes([360, 560])
+        return self.split
+
+    def _link(self) -> None:
+        one, two = (side.gallery for side in self.sides)
+        for first, second in ((one, two), (two, one)):
+            first.scrolled.connect(second.scroll_to_share)
+            first.thumbnail_size_changed.connect(second.set_thumbnail_size)
+        self.filter_button.toggled.connect(self.filters.setVisible)
+        self.source.sheet_asked.connect(self.sheet.setVisible)
+        self.bar.action_triggered.connect(self._do_remedy)
+        for number, key in enumerate(("Alt+P", "Alt+V", "Alt+M")):
+            shortcut = QShortcut(QKeySequence(key), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(lambda number=number: self.tabs.setCurrentIndex(number))
+
+    # What is shown
+    def show_empty(self, title: str, text: str) -> None:
+        """Say what the place is for."""
+        self.empty.set_content(title, text)
+        self._stack.setCurrentIndex(0)
+
+    def show_work(self) -> None:
+        """There is something to search."""
+        self._stack.setCurrentIndex(1)
+
+    def show_tab(self, tab: int) -> None:
+        """Pictures, evaluation or map."""
+        self.evaluation.setVisible(tab == EVALUATION)
+        self._pages.setCurrentIndex(1 if tab == MAP else 0)
+        for tool in self._tools:
+            tool.setVisible(tab != MAP)
+
+    def show_filters_count(self, number: int) -> None:
+        """So that filters that are folded away are not forgotten."""
+        self.filter_button.setText(f"Filters ({number})" if number else "Filters")
+
+    def show_relocate(self, index: str, folder: str) -> None:
+        """Offer to say where the pictures of ``index`` are now."""
+        self.sheet.folder.setText(index)
+        self.sheet.old.setText(folder)
+        self.source.sheet.setChecked(True)
+        self.sheet.new.setFocus()
+
+    def show_known(self, path: str, words: str) -> None:
+        """The picture that belongs to the query, and what it is; "" hides it."""
+        self.belongs.setVisible(bool(path))
+        if path:
+            self.true_picture.show_picture(Path(path))
+            self.true_words.setText(words)
+
+    # Messages
+    def tell(
+        self, level: Level, text: str, details: str = "", action: str = "", remedy: Callable[[], object] | None = None
+    ) -> None:
+        """Speak in the place's message bar; ``remedy`` is done by the button ``action``."""
+        self._remedy, self.spoke_of_query = remedy, False
+        self.bar.show_message(level, text, details, action)
+
+    def _do_remedy(self) -> None:
+        if "exported to" in self.bar.text:  # that button is the export's
+            return
+        remedy, self._remedy = self._remedy, None
+        self.bar.clear()
+        if remedy is not None:
+            remedy()
+
+    # Remembering
+    def layout_state(self) -> dict[str, Any]:
+        """Tab, score, filters and sizes, as JSON."""
+        splits = {"split": self.split, "pair": self.pair, "map": self.map.split, "curve": self.evaluation.split}
+        return {
+            "tab": self.tabs.currentIndex(),
+            "score": self.score.currentData(),
+            "filters": self.filters.filters(),
+            "group": self.filters.group.isChecked(),
+            "filters_shown": self.filter_button.isChecked(),
+            "prompts": self.query.prompts.currentData(),
+            "size": self.sides[0].gallery.thumbnail_size(),
+            "splits": {name: split.saveState().toBase64().toStdString() for name, split in splits.items()},
+        }
+
+    def restore_layout(self, state: Mapping[str, Any]) -> None:
+        """The reverse; what makes no sense is passed over."""
+        self.score.setCurrentIndex(max(0, self.score.findData(state.get("score"))))
+        filters = state.get("filters")
+        self.filters.set_filters(filters if isinstance(filters, dict) else {}, bool(state.get("group", True)))
+        self.query.set_filters(self.filters.filters())
+        self.show_filters_count(len(self.filters.filters()))
+        self.filter_button.setChecked(bool(state.get("filters_shown")))
+        self.query.prompts.setCurrentIndex(max(0, self.query.prompts.findData(state.get("prompts"))))
+        size = state.get("size")
+        for side in self.sides:
+            side.gallery.set_thumbnail_size(size if isinstance(size, int) else 100)
+        splits = {"split": self.split, "pair": self.pair, "map": self.map.split, "curve": self.evaluation.split}
+        saved = state.get("splits")
+        for name, split in splits.items():
+            if isinstance(saved, dict) and isinstance(saved.get(name), str):
+                split.restoreState(QByteArray.fromBase64(saved[name].encode()))
+        tab = state.get("tab")
+        self.tabs.setCurrentIndex(tab if tab in (PICTURES_TAB, EVALUATION, MAP) else PICTURES_TAB)

@@ -1,0 +1,126 @@
+"""What is searched for, as the Search place keeps it: words, pictures with weights, prompts, filters; no Qt.
+
+Flow: query bar -> ``Query`` -> ``request`` -> worker ``search_query``; ``to_json`` -> history and saved searches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+RAW = "raw"
+Find = Literal["pictures", "captions"]
+_FILTERS = ("folders", "labels", "min_size", "max_size", "after", "before")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Words or a picture with a weight. ``row``: of the picture in what is searched, where it came from there."""
+
+    words: str = ""
+    image: str = ""
+    weight: float = 1.0  # below zero: to be avoided
+    row: int = -1
+
+    @property
+    def title(self) -> str:
+        """``at night``; a picture by its file's name."""
+        return self.words or Path(self.image).name
+
+    @property
+    def spoken(self) -> str:
+        """For screen readers and for contact sheets: ``without people, weight 0.5``."""
+        sign = "without " if self.weight < 0 else ""
+        weight = f", weight {abs(self.weight):g}" if abs(self.weight) != 1 else ""
+        return f"{sign}{self.title}{weight}"
+
+    def request(self, use_row: bool) -> dict[str, Any]:
+        """As the worker takes it."""
+        if self.words:
+            what: dict[str, Any] = {"text": self.words}
+        elif self.row >= 0 and use_row:
+            what = {"row": self.row}
+        else:
+            what = {"image": self.image}
+        return {**what, "weight": abs(self.weight)}
+
+
+@dataclass(frozen=True)
+class Query:
+    """All that a search depends on, besides the model. ``caption``: the number of a known one that is looked up."""
+
+    words: str = ""
+    parts: tuple[Part, ...] = ()
+    prompts: str = RAW
+    find: Find = "pictures"
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    group: bool = True
+    caption: int = -1
+    true_path: str = ""  # the picture that belongs to the known caption
+    true_row: int = -1
+
+    @property
+    def empty(self) -> bool:
+        return not self.words.strip() and not self.parts and self.caption < 0
+
+    @property
+    def title(self) -> str:
+        """``red heart + at night - people``."""
+        text = self.words.strip()
+        for part in self.parts:
+            sign = "− " if part.weight < 0 else "+ " if text else ""
+            weight = f" ×{abs(part.weight):g}" if abs(part.weight) != 1 else ""
+            text = f"{text} {sign}{part.title}{weight}".strip()
+        return text
+
+    def request(self, use_rows: bool) -> dict[str, Any]:
+        """The worker's arguments; ``use_rows``: numbers of rows and captions hold in what is asked."""
+        common: dict[str, Any] = {"find": self.find, "prompts": self.prompts, "group": self.group}
+        common["filters"] = dict(self.filters)
+        if self.caption >= 0 and use_rows:
+            return {**common, "caption": self.caption}
+        words = [Part(self.words.strip())] if self.words.strip() else []
+        plus = [part for part in (*words, *self.parts) if part.weight >= 0]
+        minus = [part for part in self.parts if part.weight < 0]
+        return {
+            **common,
+            "texts": [part.request(use_rows) for part in plus],
+            "minus": [part.request(use_rows) for part in minus],
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """What can be searched again another day: no numbers of rows."""
+        return {
+            "words": self.words.strip(),
+            "parts": [{"words": part.words, "image": part.image, "weight": part.weight} for part in self.parts],
+            "prompts": self.prompts,
+            "find": self.find,
+            "filters": dict(self.filters),
+            "group": self.group,
+        }
+
+    @classmethod
+    def from_json(cls, raw: object) -> Query | None:
+        """The reverse; None for what is no query."""
+        if not isinstance(raw, Mapping):
+            return None
+        try:
+            parts = tuple(
+                Part(str(one.get("words", "")), str(one.get("image", "")), float(one.get("weight", 1.0)))
+                for one in raw.get("parts", ())
+            )
+            filters = {name: value for name, value in dict(raw.get("filters", {})).items() if name in _FILTERS}
+        except (AttributeError, TypeError, ValueError):
+            return None
+        find: Find = "captions" if raw.get("find") == "captions" else "pictures"
+        query = cls(
+            str(raw.get("words", "")),
+            tuple(part for part in parts if part.title),
+            str(raw.get("prompts", RAW)),
+            find,
+            filters,
+            bool(raw.get("group", True)),
+        )
+        return None if query.empty else query

@@ -1,0 +1,98 @@
+"""The evaluation and the map of the Search place: asked of the worker when they are shown, once for each collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject
+
+from sdgui.panels.search_layout import EVALUATION, MAP
+from sdgui.panels.search_map import SHOWN
+from sdgui.panels.search_session import SearchSession
+
+if TYPE_CHECKING:
+    from sdgui.panels.search import SearchPanel
+
+
+class SearchViews(QObject):
+    """``changed`` whenever another tab is shown or other models are opened."""
+
+    def __init__(self, panel: SearchPanel, sessions: tuple[SearchSession, SearchSession]) -> None:
+        super().__init__(panel)
+        self._panel, self._sessions = panel, sessions
+        self._judged: list[Mapping[str, Any] | None] = [None, None]
+        panel.evaluation.compare_asked.connect(self.compare)
+        panel.map.wanted.connect(self._make_map)
+
+    def opened(self, side: int) -> None:
+        """This side has another collection: what was known of the one before is of no use."""
+        self._judged[side] = None
+        if side == 0:
+            self._panel.map.clear()
+        self.changed()
+
+    def changed(self) -> None:
+        """Ask for what the tab that is shown needs."""
+        panel = self._panel
+        if panel.tabs.currentIndex() == EVALUATION:
+            for side, session in enumerate(self._sessions):
+                if session.facts is None:
+                    self._judged[side] = None
+                elif self._judged[side] is None:
+                    self._evaluate(side)
+            self._show()
+        elif panel.tabs.currentIndex() == MAP and panel.map.empty:
+            self._make_map(panel.map.captions.isChecked())
+
+    # The evaluation
+    def _evaluate(self, side: int) -> None:
+        def done(answer: dict[str, Any]) -> None:
+            self._panel.jobs.end(f"evaluate{side}")
+            self._judged[side] = answer
+            self._show(choose=True)
+
+        self._sessions[side].ask("evaluate", "search_evaluate", done, self._failed(f"evaluate{side}"))
+
+    def _show(self, choose: bool = False) -> None:
+        panel = self._panel
+        if self._judged[0] is None:
+            return
+        sides = [judged for judged in self._judged if judged is not None]
+        panel.evaluation.show_sides(sides, [panel.source.name(side) for side in range(len(sides))])
+        if choose and panel.query.query().empty and panel.evaluation.current() is None:
+            panel.evaluation.choose_first()
+
+    def compare(self, at: int) -> None:
+        """The pairs that one model finds among its first ``at`` and the other misses."""
+        panel = self._panel
+
+        def done(answer: dict[str, Any]) -> None:
+            panel.jobs.end("compare0")
+            panel.evaluation.show_pairs(answer)
+
+        first, second = self._sessions
+        if first.facts is not None and second.facts is not None:
+            first.ask_plain(
+                "compare", "search_compare", done, self._failed("compare0"), a=first.key, b=second.key, at=at
+            )
+
+    # The map
+    def _make_map(self, captions: bool) -> None:
+        panel = self._panel
+
+        def done(answer: dict[str, Any]) -> None:
+            panel.jobs.end("map0")
+            panel.map.show_map(answer)
+
+        self._sessions[0].ask(
+            "map", "search_map", done, self._failed("map0"), panel.map.show_map, shown=SHOWN, captions=captions
+        )
+
+    def _failed(self, job: str) -> Callable[[str, str], None]:
+        def failed(sentence: str, details: str) -> None:
+            self._panel.jobs.end(job)
+            if sentence != "cancelled":
+                self._panel.tell("error" if details else "warning", sentence, details)
+
+        return failed
