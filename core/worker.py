@@ -63,12 +63,13 @@ class Worker:
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
         self._look = Look()
+        self._noise = NoiseDesk()
         self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
             "open": self._look.open,
             "search": self._look.search,
             "describe_source": describe_source,
-            "noise_open": NoiseDesk().open,
-            "noise_save": NoiseDesk().save,
+            "noise_open": self._noise.open,
+            "noise_save": self._noise.save,
             **Captioner().verbs,
             **Searcher().verbs,
             **Classify().verbs,
