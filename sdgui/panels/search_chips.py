@@ -45,6 +45,7 @@ class Chip(QFrame):
         self._weight.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self._weight.setFixedWidth(6 * SPACE)
         self._weight.setStyleSheet("QDoubleSpinBox { padding: 0 2px; }")
+        self._weight.lineEdit().setStyleSheet("padding: 0; border: none; min-height: 0; background: transparent;")
         self._weight.setToolTip("Weight of this part; the arrow keys change it")
         self._weight.setAccessibleName(f"Weight of {part.title}")
         self._weight.setValue(abs(part.weight))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sdgui.panels.search_queries import SORT, Known, KnownModel, known_pairs, known_pictures, known_texts
+from sdgui.panels.search_queries import Known, KnownModel, known_pairs, known_pictures, known_texts
 from sdgui.widgets.formats import count
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.recall_curve import RecallCurve, RecallLine
@@ -44,11 +44,6 @@ class EvaluationPane(QWidget):
         self._names: list[str] = []
         self._pairs: Mapping[str, Any] | None = None
         self.model = KnownModel(self)
-        self._proxy = QSortFilterProxyModel(self)
-        self._proxy.setSourceModel(self.model)
-        self._proxy.setSortRole(SORT)
-        self._proxy.setSortCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        self._proxy.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.way = QuietBox(self)
         self.at = QuietBox(self)
         self.filter_box = QLineEdit(self)
@@ -72,7 +67,7 @@ class EvaluationPane(QWidget):
         self.filter_box.setClearButtonEnabled(True)
         table = self.table
         table.setAccessibleName("Known queries and their ranks")
-        table.setModel(self._proxy)
+        table.setModel(self.model)
         table.setSortingEnabled(True)
         table.setShowGrid(False)
         table.setWordWrap(False)
@@ -169,7 +164,7 @@ class EvaluationPane(QWidget):
             self.choose(chosen.title, chosen.path)
 
     def _count(self) -> None:
-        shown, listed = self._proxy.rowCount(), self.model.rowCount()
+        shown, listed = len(self.model.known), len(self.model.all)
         if self.current_way == PAIRS and self._pairs is not None and len(self._names) == 2:
             counts, (a, b) = self._pairs["counts"], self._names
             text = f"only {a} {count(counts['only_a'])} · only {b} {count(counts['only_b'])} · "
@@ -184,33 +179,32 @@ class EvaluationPane(QWidget):
     # Choosing
     def current(self) -> Known | None:
         """The query that is chosen."""
-        index = self._proxy.mapToSource(self.table.currentIndex())
+        index = self.table.currentIndex()
         return self.model.known[index.row()] if index.isValid() else None
 
     def choose(self, title: str, path: str) -> bool:
         """Choose a query; False when it is not listed."""
         for row, one in enumerate(self.model.known):
             if (one.title, one.path) == (title, path):
-                index = self._proxy.mapFromSource(self.model.index(row, 0))
-                if index.isValid():
-                    flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-                    self.table.selectionModel().setCurrentIndex(index, flags)
-                    self.table.scrollTo(index)
-                return index.isValid()
+                index = self.model.index(row, 0)
+                flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+                self.table.selectionModel().setCurrentIndex(index, flags)
+                self.table.scrollTo(index)
+                return True
         return False
 
     def choose_first(self) -> None:
         """Choose the top row."""
-        if self._proxy.rowCount():
+        if self.model.known:
             self.table.selectRow(0)
 
     def _filter(self, text: str) -> None:
-        self._proxy.setFilterFixedString(text)
+        self.model.set_filter(text)
         self._count()
 
     def _current_changed(self, current: QModelIndex, _previous: QModelIndex) -> None:
         if current.isValid():
-            self.chosen.emit(self.model.known[self._proxy.mapToSource(current).row()])
+            self.chosen.emit(self.model.known[current.row()])
 
     def _activated(self, index: QModelIndex) -> None:
-        self.activated.emit(self.model.known[self._proxy.mapToSource(index).row()])
+        self.activated.emit(self.model.known[index.row()])

@@ -52,6 +52,7 @@ class MapPage(QWidget):
         self._export = export
         self._answer: Mapping[str, Any] = {"pictures": [], "captions": [], "method": ""}
         self._paths: dict[int, str] = {}
+        self._words: dict[int, str] = {}
         self._lassoed: list[int] = []
         self.color = QuietBox(self)
         self.captions = QCheckBox("captions", self)
@@ -141,6 +142,7 @@ class MapPage(QWidget):
         same = [one["row"] for one in self._answer["pictures"]] == [one["row"] for one in answer["pictures"]]
         self._answer = answer
         self._paths = {int(one["row"]): str(one["path"]) for one in answer["pictures"]}
+        self._words = {int(one["row"]): str(one["caption"]) for one in answer["captions"]}
         names = dict.fromkeys(name for one in answer["pictures"][:500] for name in one["labels"])
         chosen = self.color.currentData()
         self.color.clear()
@@ -202,7 +204,8 @@ class MapPage(QWidget):
         if index < len(pictures):
             one = pictures[index]
             labels = ", ".join(f"{name}: {value}" for name, value in one["labels"].items() if value)
-            return str(one["path"]), labels or Path(one["path"]).name, int(one["row"]), False
+            words = self._words.get(int(one["row"]), "") or labels or Path(one["path"]).name
+            return str(one["path"]), words, int(one["row"]), False
         one = self._answer["captions"][index - len(pictures)]
         return self._paths.get(int(one["row"]), ""), str(one["caption"]), int(one["row"]), True
 

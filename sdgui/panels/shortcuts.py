@@ -17,6 +17,17 @@ _FURTHER = {
         ("Esc", "Leave a plot that fills the place"),
     ),
     "Pictures": (("Space", "Show the picture large"), ("Ctrl+wheel", "Larger or smaller thumbnails")),
+    "Search": (
+        ("Up, Down", "Earlier searches, in the box; Down behind the last one goes to the results"),
+        ("Alt+Enter, Shift+Enter", "Keep the words as a part of the query; avoid them"),
+        ("M, T", "More like this picture; its nearest captions"),
+        ("Ctrl+Alt++, Ctrl+Alt+-", "Add the picture to the query; avoid what is like it"),
+        ("Alt+P, Alt+V, Alt+M", "Pictures, evaluation, map"),
+        ("Ctrl+B", "A second model beside the first"),
+        ("Ctrl+S, Ctrl+H", "Save the search; earlier and saved ones"),
+        ("Ctrl+Shift+F, Ctrl+Shift+I", "Filters; a picture from a file"),
+        ("R, A, plus, minus, arrows", "On the map: show all, take all in view, zoom, pan"),
+    ),
     "Tree": (("Space", "Tick the run"), ("Enter", "Watch the run")),
 }
 
