@@ -30,6 +30,7 @@ from core.model.freezing import depths
 from core.model.network import Network
 from core.objectives.belief import Belief
 from core.objectives.objective import Objective
+from core.objectives.trust import trusted
 from core.progress import Heartbeat
 from core.rundir import RunDir
 from core.runtime import is_out_of_memory, largest_fitting
@@ -142,6 +143,7 @@ class Loop:
             output = objectives.look(self.network, batch, self.network.forward_student(batch))
         if self.belief is not None:
             output = self.belief.weigh(batch.rows, output, target)
+        output = trusted(output, target, self.config.belief.trust)
         losses: dict[str, Tensor] = {}
         report: dict[str, Tensor] = {}
         for objective in objectives:

@@ -12,6 +12,13 @@ from core.config.base import Section, Share, shown
 class BeliefConfig(Section):
     """A memory of how well each pair fits the others, and what is done with those that do not."""
 
+    trust: Share = Field(
+        0.0,
+        title="Trust",
+        description="Each pair counts as the teacher's probability for it, to this power: 0 trusts all alike, 0.5 "
+        "hardly learns what the teacher thinks unlikely. Needs a teacher.",
+        json_schema_extra=shown("power"),
+    )
     action: Literal["none", "watch", "drop", "weigh"] = Field(
         "none",
         title="Doubted pairs",

@@ -56,6 +56,8 @@ def _teacher(config: RunConfig) -> Found:
         yield "teacher.checkpoint", "A moving average is made of the student: leave it empty, or set kind to frozen."
     if stands and teacher.part == "heads":
         yield "teacher.part", f"A {teacher.kind} teacher is whole: choose all."
+    if config.belief.trust > 0 and teacher.kind == "none":
+        yield "belief.trust", "It is the teacher's trust: set teacher.kind to ema, or this to 0."
     if teacher.start > 0:
         yield from _late_teacher(config)
 

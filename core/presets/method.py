@@ -27,7 +27,9 @@ def _sd_clip(size: Size) -> dict[str, Any]:
             "width": {"tiny": 32, "demo": 128, "base": 512}[size],
         },
         # A short run averages over fewer steps: the window 1 / (1 - momentum) is a small part of all steps.
-        "teacher": {"kind": "ema", "momentum": {"tiny": 0.9, "demo": 0.98, "base": 0.999}[size]},
+        "teacher": {"kind": "ema", "momentum": {"tiny": 0.9, "demo": 0.95, "base": 0.999}[size]},
+        # Web captions are often wrong; what the teacher thinks unlikely is hardly learnt.
+        "belief": {"trust": 0.5},
         "objectives": {
             "contrastive": {"weight": 1.0},
             "distill_similarity": {"weight": 0.5, "ramp": 0.2},
@@ -59,6 +61,7 @@ def _ema_only(whole: Settings) -> Settings:
         return made | {
             "views": made["views"] | {"student": {"count": 0}, "teacher": {"count": 0}},
             "fusion": {"kind": "none"},
+            "belief": {"trust": 0.0},
             "objectives": {name: value for name, value in made["objectives"].items() if name in kept},
         }
 
