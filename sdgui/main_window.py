@@ -147,6 +147,7 @@ class MainWindow(QMainWindow):
         place = spec.build(self.services)
         place.set_actions(self.book)
         place.said.connect(self.say)
+        place.define_asked.connect(self._copy_run)
         if isinstance(place, DefinePanel):
             place.edited.connect(lambda _experiment: self.reload())
             place.copy_asked.connect(self._copy_run)

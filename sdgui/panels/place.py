@@ -54,6 +54,7 @@ class Place(QWidget):
     """One place of the rail. ``said`` asks the window's message bar to speak: level, text, details."""
 
     said = Signal(str, str, str)
+    define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
 
     def select(self, selection: Selection) -> None:
         """Another experiment, run or set of ticks; called for every place that is built."""
@@ -121,5 +122,14 @@ PLACES = (
         "Search pictures by words, words by pictures, with one model or two side by side",
         "sdgui.panels.search",
         "SearchPanel",
+    ),
+    PlaceSpec(
+        "caption",
+        "Caption",
+        "ph.closed-captioning",
+        "Ctrl+5",
+        "Caption pictures; edit, compare and export the captions, or train on them",
+        "sdgui.panels.captions",
+        "CaptionsPanel",
     ),
 )

@@ -1,0 +1,405 @@
+"""Caption: pictures in, captions out; edited, compared, exported, and back into training.
+
+Flow: drop -> ``CaptionsModel`` -> ``CaptionMaker`` (a worker a model) -> rows as they come; edits go through the undo
+stack; every change goes to the store (``CaptionsKeeper``), and the list is there again at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QPoint, Qt, QTimer
+from PySide6.QtGui import QUndoStack
+from PySide6.QtWidgets import QFileDialog, QLabel, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from core.caption_files import CaptionedPicture
+from sdgui.panels.actions import Actions
+from sdgui.panels.captions_actions import add_actions
+from sdgui.panels.captions_bar import CaptionsBar
+from sdgui.panels.captions_detail import CaptionsDetail
+from sdgui.panels.captions_edits import CaptionsEdits
+from sdgui.panels.captions_entry import SIDES, STATE_TEXTS, Side, captioned
+from sdgui.panels.captions_files import CaptionsFiles
+from sdgui.panels.captions_keeper import CaptionsKeeper
+from sdgui.panels.captions_list import CaptionsList
+from sdgui.panels.captions_model import CaptionsModel
+from sdgui.panels.captions_next import ADD, TRAIN, demo_config, training_config
+from sdgui.panels.captions_replace import Finder, ReplaceBar
+from sdgui.panels.captions_settings import CaptionSettings, read_settings, settings_text
+from sdgui.panels.captions_work import CaptionsWork, refused_text
+from sdgui.panels.model_entries import ModelChoice, run_entries
+from sdgui.panels.place import Place, Services
+from sdgui.store.records import StoreError
+from sdgui.widgets.drop_target import DropTarget
+from sdgui.widgets.dropped_files import PICTURE_SUFFIXES
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.formats import count
+from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.theme import SPACE, set_role
+
+_COUNT_MS = 150
+_FILES = f"Pictures ({' '.join(f'*{suffix}' for suffix in sorted(PICTURE_SUFFIXES))});;All files (*)"
+_LISTED = 50  # refusals
+
+
+class CaptionsPanel(Place):
+    """The list in the middle, the chosen picture with its candidates on the right, models and tools above."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._origins: dict[str, Mapping[str, Any]] = {}
+        self._held: list[str] | None = []  # dropped before the list was read back; None from then on
+        self._began = False
+        self._refused: list[tuple[str, str]] = []
+        self._remedy: Callable[[], object] | None = None
+        self.model = CaptionsModel(self)
+        self.undo = QUndoStack(self)
+        self.keeper = CaptionsKeeper(services.store, self)
+        self.tools = CaptionsBar(services, self)
+        self.settings = CaptionSettings(self)
+        self.strip = ProgressStrip(self)
+        self.bar = MessageBar(self)
+        self.list = CaptionsList(self.model, services.store.home / "thumbnails", self)
+        self.edits = CaptionsEdits(self.model, self.list, self.undo, self.say, self)
+        self.replace = ReplaceBar(self.edits.texts, self)
+        self.detail = CaptionsDetail(self)
+        self.empty = EmptyState("ph.closed-captioning", "", "")
+        self.counts = QLabel(self)
+        set_role(self.counts, "small")
+        self.split = QSplitter(Qt.Orientation.Horizontal, self)
+        self.stack = QStackedWidget(self)
+        self.target = DropTarget(services.store.home / "pasted", "Drop pictures or folders to caption them", self)
+        self.files = CaptionsFiles(self._to_export, self.strip, self.bar, services.store.home, self)
+        self.work = CaptionsWork(
+            services.pool,
+            self.model,
+            self.undo,
+            lambda side: self.tools.pickers[side].choice(),
+            lambda: self.settings.settings,
+            self.strip,
+            self.say,
+            self,
+        )
+        self._arrange()
+        self._count_later = QTimer(self, singleShot=True, interval=_COUNT_MS)
+        self._connect()
+        self._show_empty()
+
+    def _arrange(self) -> None:
+        self.split.addWidget(self.list)
+        self.split.addWidget(self.detail)
+        self.split.setStretchFactor(0, 3)
+        self.split.setStretchFactor(1, 1)
+        self.split.setSizes([640, 280])
+        self.split.setChildrenCollapsible(False)
+        self.stack.addWidget(self.empty)
+        self.stack.addWidget(self.split)
+        inside = QWidget(self)
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        column.setSpacing(SPACE)
+        for part in (self.tools, self.strip, self.bar, self.replace):
+            column.addWidget(part)
+        column.addWidget(self.stack, 1)
+        column.addWidget(self.counts)
+        self.target.set_content(inside)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self.target)
+        state = self._services.settings.value("captions/split")
+        if state is not None:
+            self.split.restoreState(state)
+        self.settings.set_settings(read_settings(self._services.settings.value("captions/settings")))
+        self.tools.how.setText(settings_text(self.settings.settings))
+
+    def _connect(self) -> None:
+        self._count_later.timeout.connect(self._count)
+        self.model.changed.connect(self.keeper.keep)
+        self.model.removed.connect(self.keeper.forget)
+        self.model.counted.connect(self._counted)
+        self.model.dataChanged.connect(lambda *_: self._show_current())
+        self.keeper.restored.connect(lambda entries: self.model.add(entries, told=False))
+        self.keeper.ready.connect(self._restored)
+        self.keeper.failed.connect(lambda sentence: self.say("error", sentence))
+        self.list.current_changed.connect(lambda _path: self._show_current())
+        self.list.menu_asked.connect(self._open_menu)
+        self.list.selection_told.connect(self._count_later.start)
+        self.detail.taken.connect(lambda path, text, side: self.edits.write({path: (text, side)}, "Take a candidate"))
+        self.target.dropped.connect(self.add_paths)
+        self.target.refused.connect(self._not_taken)
+        self.target.finished.connect(self._tell_refused)
+        self.tools.filter_changed.connect(self.model.set_filter)
+        self.tools.compare.toggled.connect(self._compare)
+        self.tools.how.clicked.connect(self.open_settings)
+        self.tools.replace.clicked.connect(self.replace.open)
+        self.replace.replace_asked.connect(self._replace)
+        self.settings.changed.connect(self._settings_changed)
+        self.bar.action_triggered.connect(self._do_remedy)
+        self.strip.cancelled.connect(self.work.cancel)
+        self.empty.activated.connect(self._next_step)
+        self.files.source_saved.connect(self._source_saved)
+        for side, picker in self.tools.pickers.items():
+            picker.changed.connect(partial(self._model_chosen, side))
+            picker.refused.connect(lambda sentence: self.say("warning", sentence))
+        self.work.origin.connect(self._origin)
+        self.work.refused.connect(self._some_refused)
+
+    # --- the place
+
+    def set_actions(self, actions: Actions) -> None:
+        add_actions(self, actions)
+
+    def entered(self) -> None:
+        """The first time, the list and the models are taken up where they were left."""
+        if self._began:
+            return
+        self._began = True
+        self.keeper.restore()
+        self._restore_models()
+
+    def left(self) -> None:
+        self.keeper.flush()
+        settings = self._services.settings
+        settings.setValue("captions/split", self.split.saveState())
+        settings.setValue("captions/compare", self.tools.compare.isChecked())
+
+    def refresh(self) -> None:
+        if self.model.rowCount() == 0:
+            self._show_empty()
+
+    def focus_search(self) -> None:
+        self.tools.words.setFocus()
+        self.tools.words.selectAll()
+
+    def _restore_models(self) -> None:
+        settings = self._services.settings
+        for side, picker in self.tools.pickers.items():
+            choice = _read_choice(settings.value(f"captions/model_{side}"))
+            if not (choice is not None and picker.set_choice(choice)) and side == "a" and not picker.restore():
+                usable = (one for one in run_entries(self._services.store, "caption") if not one.reason)
+                newest = next(usable, None)
+                if newest is not None and newest.run_id is not None:
+                    picker.show_run(newest.run_id)
+        self.bar.clear()
+        self.tools.compare.setChecked(settings.value("captions/compare") in (True, "true"))
+        self._show_empty()
+
+    def _restored(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
+        self._origins = {**origins, **self._origins}
+        self.detail.set_origins(self._origins)
+        held, self._held = self._held, None
+        if held:
+            self.add_paths(held)
+        self._show_empty()
+        if self.model.rowCount() and not self.list.currentIndex().isValid():
+            self.list.choose(self.model.at(0).path)
+
+    # --- pictures in
+
+    def add_paths(self, paths: Sequence[str]) -> None:
+        """Put pictures into the list and caption them; those that are there already are left as they are."""
+        self.entered()
+        if self._held is not None:
+            self._held += paths
+            return
+        fresh = self.model.add_paths(paths)
+        if not fresh:
+            return
+        if self.list.currentIndex().row() < 0:
+            self.list.choose(fresh[0])
+        self._show_empty()
+        self.work.caption(fresh)
+
+    def ask_files(self) -> None:
+        """Choose pictures in a dialog."""
+        found, _ = QFileDialog.getOpenFileNames(self, "Pictures to caption", "", _FILES)
+        self.target.take_paths(found)
+
+    def ask_folder(self) -> None:
+        """Choose a folder of pictures in a dialog."""
+        found = QFileDialog.getExistingDirectory(self, "A folder of pictures to caption")
+        if found:
+            self.target.take_paths([found])
+
+    def _not_taken(self, refused: list[tuple[str, str]]) -> None:
+        self._refused += refused
+        if not self.target.busy:
+            self._tell_refused()
+
+    def _tell_refused(self) -> None:
+        refused, self._refused = self._refused, []
+        if refused:
+            more = len(refused) - 1
+            what, why = refused[0]
+            text = f"Not taken: {what}: {why}." + (f" And {count(more)} more." if more else "")
+            self.say("warning", text, "\n".join(f"{one}: {reason}" for one, reason in refused[:_LISTED]))
+
+    # --- captions
+
+    def _model_chosen(self, side: Side, choice: ModelChoice) -> None:
+        self._services.settings.setValue(f"captions/model_{side}", json.dumps(asdict(choice)))
+        self.detail.set_titles({one: self._title(one) for one in SIDES})
+        self._show_empty()
+        if self._held is None and self.isVisible() and side in self.work.sides:
+            self.work.caption_missing(side)
+            self.work.open(side)
+
+    def _title(self, side: Side) -> str:
+        choice = self.tools.pickers[side].choice()
+        return choice.title if choice is not None else {"a": "Model", "b": "Second model"}[side]
+
+    def _compare(self, compares: bool) -> None:
+        current = self.list.current_path()
+        self.model.set_compares(compares)
+        self.work.compares = compares
+        if current:
+            self.list.choose(current)
+        if compares and self._held is None:
+            if self.tools.pickers["b"].choice() is None:
+                self.tools.pickers["b"].setFocus()
+            self.work.caption_missing("b")
+        elif not compares:
+            self.work.makers["b"].cancel()
+
+    def caption_waiting(self) -> None:
+        """Caption what has no caption yet."""
+        if self._has_model():
+            self.work.waiting()
+
+    def caption_selected(self) -> None:
+        """Caption the chosen pictures again, with the settings and models as they are now."""
+        if self._has_model():
+            self.work.caption([entry.path for entry in self.list.selected()])
+
+    def caption_all(self) -> None:
+        """Caption everything that is shown again."""
+        if self._has_model():
+            self.work.caption([entry.path for entry in self.model.shown()])
+
+    def _has_model(self) -> bool:
+        if self.tools.pickers["a"].choice() is None:
+            self.say("warning", "Choose a model that can caption first.")
+            self.tools.pickers["a"].setFocus()
+            return False
+        return True
+
+    def _origin(self, key: str, content: Mapping[str, Any]) -> None:
+        self._origins[key] = content
+        self.detail.set_origins(self._origins)
+        self.keeper.keep_origin(key, content)
+
+    def _some_refused(self, refused: int) -> None:
+        show = partial(self.tools.show_state, "Refused")
+        self.say("warning", refused_text(refused), "", "Show them", show)
+
+    def _replace(self, found: Finder) -> None:
+        self.edits.replace_all(found)
+        self.replace.recount()
+
+    def _settings_changed(self, settings: object) -> None:
+        self._services.settings.setValue("captions/settings", self.settings.settings.model_dump_json())
+        self.tools.how.setText(settings_text(self.settings.settings))
+
+    def open_settings(self) -> None:
+        """How captions are made: search, beams, sampling, lengths, prompt, seed."""
+        button = self.tools.how
+        corner = button.mapToGlobal(QPoint(button.width(), button.height() + SPACE // 2))
+        self.settings.open_at(corner, self.window().mapToGlobal(self.window().rect().bottomLeft()).y() - corner.y())
+
+    # --- out
+
+    def _to_export(self) -> list[CaptionedPicture]:
+        chosen = self.list.selected()
+        entries = chosen if len(chosen) > 1 else self.model.entries()
+        return [captioned(entry, self._origins) for entry in entries if entry.text]
+
+    def _source_saved(self, manifest: str, pictures: int) -> None:
+        def use() -> None:
+            try:
+                choice = self.tools.pickers["a"].choice()
+                self.define_asked.emit(training_config(self._services.store, choice, Path(manifest), pictures))
+            except StoreError as error:
+                self.say("error", str(error))
+
+        self._remedy = use
+
+    # --- what is shown
+
+    def say(
+        self, level: Level, text: str, details: str = "", action: str = "", remedy: Callable[[], object] | None = None
+    ) -> None:
+        self._remedy = remedy
+        self.bar.show_message(level, text, details, action)
+
+    def _do_remedy(self) -> None:
+        remedy, self._remedy = self._remedy, None
+        if "exported to" in self.bar.text:
+            self.files.open_folder()
+            return
+        self.bar.clear()
+        if remedy is not None:
+            remedy()
+
+    def _show_current(self) -> None:
+        self.detail.show_entry(self.model.entry(self.list.current_path()))
+
+    def _open_menu(self, at: QPoint) -> None:
+        menu = QMenu(self)
+        for action in self.menu_actions:
+            menu.addAction(action)
+        self.files.fill(menu.addMenu("E&xport"))
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(at)
+
+    menu_actions: Sequence[Any] = ()
+
+    def _counted(self) -> None:
+        if not self._count_later.isActive():
+            self._count_later.start()
+
+    def _count(self) -> None:
+        entries = self.model.entries()
+        states = [entry.state for entry in entries]
+        parts = ["1 picture" if len(entries) == 1 else f"{count(len(entries))} pictures"]
+        parts += [f"{count(states.count(state))} {text}" for state, text in STATE_TEXTS.items() if state in states]
+        if self.model.rowCount() != len(entries):
+            parts.insert(1, f"{count(self.model.rowCount())} shown")
+        chosen = len(self.list.selected())
+        if chosen > 1:
+            parts.append(f"{count(chosen)} selected")
+        self.counts.setText(" · ".join(parts) if entries else "")
+        self._show_empty()
+        if self.replace.isVisible():
+            self.replace.recount()
+
+    def _show_empty(self) -> None:
+        """The list; or what the place is for, and the next step."""
+        self.stack.setCurrentIndex(1 if len(self.model) else 0)
+        if not len(self.model):
+            self.empty.set_content(*(ADD if self.tools.pickers["a"].choice() is not None else TRAIN))
+
+    def _next_step(self) -> None:
+        if self.tools.pickers["a"].choice() is not None:
+            self.ask_files()
+            return
+        config = demo_config(self._services)
+        if config is None:
+            self.said.emit("info", "“sd-coca demo” is in the list of experiments; choose it there and launch it.", "")
+        else:
+            self._services.demo.make()
+            self.define_asked.emit(config)
+
+
+def _read_choice(text: object) -> ModelChoice | None:
+    try:
+        raw = json.loads(str(text or "null"))
+        return ModelChoice(**raw) if isinstance(raw, dict) else None
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,227 @@
+"""Export and saving of captions from the Caption place: the menu, the questions, the work in a thread, what came of it.
+
+Flow: menu -> dialog (which asks before it overwrites) -> thread (``captions_export``) -> strip and message bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+from PySide6.QtCore import QCoreApplication, QObject, Qt, QThreadPool, QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
+
+from core.caption_files import CaptionedPicture
+from core.errors import UserError
+from sdgui.panels.captions_export import (
+    Progress,
+    Written,
+    existing_sidecars,
+    export_coco,
+    export_json_lines,
+    export_sidecars,
+    export_table,
+    free_folder,
+    reasons,
+    save_source,
+)
+from sdgui.widgets.formats import count
+from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip
+
+Work = Callable[[Progress], Written]
+Pictures = Callable[[], Sequence[CaptionedPicture]]
+_KINDS = (
+    ("&CSV table …", export_table, "captions.csv"),
+    ("&JSON lines …", export_json_lines, "captions.jsonl"),
+    ("C&OCO captions …", export_coco, "captions.json"),
+)
+
+
+class _Cancelled(Exception):
+    """The user took it back."""
+
+
+class CaptionsFiles(QObject):
+    """``pictures`` are what is exported now: the chosen ones where several are, else all with a caption."""
+
+    source_saved = Signal(str, int)  # manifest, pictures
+
+    _told = Signal(int, int)
+    _ended = Signal(object, str)
+
+    def __init__(self, pictures: Pictures, strip: ProgressStrip, bar: MessageBar, home: Path, over: QWidget) -> None:
+        super().__init__(over)
+        self._pictures, self._strip, self._bar, self._home, self._over = pictures, strip, bar, home, over
+        self._where = Path.home()
+        self._then: Callable[[Written], None] = self._say
+        self._leave = Event()
+        self._pool = QThreadPool(self)
+        self._pool.setMaxThreadCount(1)
+        self.running = False
+        self._told.connect(lambda done, total: self._strip.advance(done, total) if self.running else None)
+        self._ended.connect(self._finish, Qt.ConnectionType.QueuedConnection)
+        strip.cancelled.connect(self._leave.set)
+        if (app := QCoreApplication.instance()) is not None:
+            app.aboutToQuit.connect(self.close_threads)
+
+    def fill(self, menu: QMenu) -> QMenu:
+        """Add the kinds of export to ``menu``."""
+        menu.addAction("&Text files beside the pictures").triggered.connect(lambda: self.sidecars())
+        for text, export, name in _KINDS:
+            menu.addAction(text).triggered.connect(partial(self._ask_file, export, name))
+        menu.addSeparator()
+        menu.addAction("As &training data").triggered.connect(lambda: self.source())
+        menu.addAction("As training data in a &folder …").triggered.connect(self._ask_folder)
+        return menu
+
+    # --- what is asked
+
+    def sidecars(self) -> None:
+        """``.txt`` beside each picture; where some are there already, asks what becomes of them."""
+        pictures = list(self._pictures())
+        if not self._any(pictures):
+            return
+
+        def look(_progress: Progress) -> Written:
+            return Written(existing_sidecars(pictures), Path())
+
+        def found(there: Written) -> None:
+            if there.written:
+                self._ask_about(pictures, there.written)
+            else:
+                self._write_sidecars(pictures, force=False)
+
+        self._run("Looking for text files", len(pictures), look, found)
+
+    def _ask_about(self, pictures: Sequence[CaptionedPicture], there: int) -> None:
+        box = QMessageBox(self._over)
+        box.setObjectName("overwrite")
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle("Export captions")
+        what = "One text file is" if there == 1 else f"{count(there)} text files are"
+        box.setText(f"{what} there already beside the pictures.")
+        box.setInformativeText("Overwritten, what they hold now is lost.")
+        keep = box.addButton("&Leave them alone", QMessageBox.ButtonRole.AcceptRole)
+        over = box.addButton("&Overwrite", QMessageBox.ButtonRole.DestructiveRole)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(keep)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+
+        def answered(_result: int) -> None:
+            if box.clickedButton() in (keep, over):
+                self._write_sidecars(pictures, force=box.clickedButton() is over)
+
+        box.finished.connect(answered)
+        box.open()
+
+    def _write_sidecars(self, pictures: Sequence[CaptionedPicture], force: bool) -> None:
+        self._run("Writing text files", len(pictures), lambda tell: export_sidecars(pictures, tell, force), self._say)
+
+    def _ask_file(self, export: Callable[..., Written], name: str, _checked: bool = False) -> None:
+        pictures = list(self._pictures())
+        if not self._any(pictures):
+            return
+        suffix = Path(name).suffix
+        found, _ = QFileDialog.getSaveFileName(self._over, "Export as", str(self._where / name), f"*{suffix}")
+        if found:
+            path = Path(found)
+            if not path.suffix:  # the dialog has asked about another file
+                path = path.with_suffix(suffix)
+                self.write(export, path, force=False)
+            else:
+                self.write(export, path, force=True)  # it asks before it gives the name of a file that is there
+
+    def write(self, export: Callable[..., Written], path: Path, force: bool) -> None:
+        """Export into one file."""
+        pictures = list(self._pictures())
+        self._run("Exporting captions", len(pictures), lambda tell: export(pictures, path, tell, force), self._say)
+
+    def _ask_folder(self) -> None:
+        found = QFileDialog.getExistingDirectory(self._over, "Save training data into a new folder in")
+        if found:
+            self.source(free_folder(Path(found), "captions"))
+
+    def source(self, folder: Path | None = None) -> None:
+        """Save as a data source; without a ``folder`` in the home of experiments."""
+        pictures = list(self._pictures())
+        if not self._any(pictures):
+            return
+        where = folder or free_folder(self._home / "data", "captions")
+
+        def saved(written: Written) -> None:
+            left_out = f" {count(len(written.skipped))} left out." if written.skipped else ""
+            text = f"{_number(written.written)} saved as training data: {written.where}.{left_out}"
+            level: Level = "warning" if written.skipped else "info"
+            self._bar.show_message(level, text, reasons(written), "Use in a new experiment")
+            self.source_saved.emit(str(written.where), written.written)
+
+        self._run("Saving training data", len(pictures), lambda tell: save_source(pictures, where, tell), saved)
+
+    def _any(self, pictures: Sequence[CaptionedPicture]) -> bool:
+        if not pictures:
+            self._bar.show_message("info", "There is no caption to write yet.")
+        return bool(pictures) and not self.running
+
+    # --- the work
+
+    def _run(self, what: str, total: int, work: Work, then: Callable[[Written], None]) -> None:
+        if self.running:
+            return
+        self.running, self._then = True, then
+        self._leave.clear()
+        self._strip.start(what, total, "pictures")
+        self._pool.start(lambda: self._work(work))
+
+    def _work(self, work: Work) -> None:
+        """In the thread."""
+        try:
+            self._ended.emit(work(self._tell), "")
+        except _Cancelled:
+            self._ended.emit(None, "")
+        except UserError as error:
+            text = str(error).replace("overwrite it with --force, or move it away", "choose another name")
+            self._ended.emit(None, text)
+        except OSError as error:
+            self._ended.emit(None, f"It could not be written: {error.strerror or error}; choose another place.")
+        except Exception as error:  # noqa: BLE001  a thread's end must be told
+            self._ended.emit(None, f"The export failed: {type(error).__name__}: {error}.")
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._leave.is_set():
+            raise _Cancelled
+        if done % 50 == 0:
+            self._told.emit(done, total)
+
+    def _finish(self, written: Written | None, sentence: str) -> None:
+        self.running = False
+        self._strip.finish()
+        if written is not None:
+            self._then(written)
+        elif sentence:
+            self._bar.show_message("error", sentence)
+        else:
+            self._bar.show_message("info", "The export was cancelled; what was written whole stays.")
+
+    def _say(self, written: Written) -> None:
+        self._where = written.where if written.where.is_dir() else written.where.parent
+        text = f"{_number(written.written)} exported to {written.where}."
+        if written.skipped:
+            text += f" {count(len(written.skipped))} left out."
+        self._bar.show_message("warning" if written.skipped else "info", text, reasons(written), "Open folder")
+
+    def open_folder(self) -> None:
+        """Show where the last export went."""
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._where)))
+
+    def close_threads(self) -> None:
+        """Cancel and wait; call it before the application ends."""
+        self._leave.set()
+        self._pool.waitForDone()
+
+
+def _number(pictures: int) -> str:
+    return "1 caption" if pictures == 1 else f"{count(pictures)} captions"

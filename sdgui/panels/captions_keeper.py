@@ -1,0 +1,97 @@
+"""Keeps the list of captions in the store from a thread of its own, so that the window never waits for the disk.
+
+Flow: list's changes -> gathered for a moment -> thread -> store; at the start the list comes back in parts. Changes
+are written in the order in which they were made; a window that is killed loses at most the last moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication, QObject, QThreadPool, QTimer, Signal
+
+from sdgui.panels.captions_entry import Entry, entry_of, kept
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
+
+_GATHERED_MS = 150
+_PART = 500
+
+
+class CaptionsKeeper(QObject):
+    """``keep`` and ``forget`` return at once. ``restored`` brings what was kept, ``ready`` ends it."""
+
+    restored = Signal(list)  # of Entry
+    ready = Signal(object)  # origins: key -> content
+    failed = Signal(str)
+
+    def __init__(self, store: Store, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._changed: dict[str, Entry | None] = {}  # None: forgotten
+        self._origins: dict[str, Mapping[str, Any]] = {}
+        self._pool = QThreadPool(self)
+        self._pool.setMaxThreadCount(1)
+        self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
+        self._timer.timeout.connect(self.flush)
+        if (app := QCoreApplication.instance()) is not None:
+            app.aboutToQuit.connect(self.close)
+
+    def restore(self) -> None:
+        """Read the list back, in parts."""
+        self._pool.start(lambda: self._try(self._read))
+
+    def keep(self, entries: Iterable[Entry]) -> None:
+        """Write these as they are now."""
+        self._changed.update((entry.path, entry) for entry in entries)
+        self._begin()
+
+    def keep_origin(self, key: str, content: Mapping[str, Any]) -> None:
+        """Write what a key stands for."""
+        self._origins[key] = content
+        self._begin()
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """These are no longer in the list."""
+        self._changed.update((path, None) for path in paths)
+        self._begin()
+
+    def _begin(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def flush(self) -> None:
+        """Hand over what has gathered."""
+        self._timer.stop()
+        changed, self._changed = self._changed, {}
+        origins, self._origins = self._origins, {}
+        if changed or origins:
+            self._pool.start(lambda: self._try(lambda: self._write(changed, origins)))
+
+    def close(self) -> None:
+        """Write what is left, and wait until it is written."""
+        self.flush()
+        self._pool.waitForDone()
+
+    # In the thread
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except StoreError as error:
+            self.failed.emit(str(error))
+
+    def _read(self) -> None:
+        origins, after = self._store.caption_origins(), (-1, -1)
+        while True:
+            records, after = self._store.captions(after, _PART)
+            if not records:
+                break
+            self.restored.emit([entry_of(record) for record in records])
+        self.ready.emit(origins)
+
+    def _write(self, changed: Mapping[str, Entry | None], origins: Mapping[str, Mapping[str, Any]]) -> None:
+        gone = [path for path, entry in changed.items() if entry is None]
+        if gone:
+            self._store.forget_captions(gone)
+        self._store.keep_captions([kept(entry) for entry in changed.values() if entry is not None], origins)

@@ -1,0 +1,213 @@
+"""Asks a worker for captions, some pictures at a time, and hands them over as they come.
+
+Flow: place -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``made`` with one
+picture after another, gathered for a moment -> place. One maker a side, so that two models work beside each other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from core.generation.settings import GenerationSettings
+from sdgui.panels.captions_entry import Made, made_of, origin_key
+from sdgui.panels.model_entries import ModelChoice
+from sdgui.panels.worker_calls import WorkerCalls
+from sdgui.runs.worker_pool import WorkerPool
+
+_AT_ONCE = 1000  # pictures in one request
+_GATHERED_MS = 40
+_ABOUT = ("model", "pretrained", "weights", "step", "digest", "precision")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one picture: captions or a reason."""
+
+    path: str
+    made: Made | None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class _Job:
+    choice: ModelChoice
+    paths: tuple[str, ...]
+    settings: GenerationSettings
+
+
+class CaptionMaker(QObject):
+    """One model at work. ``facts`` is what ``caption_open`` said of the model opened last."""
+
+    opened = Signal(object)  # facts
+    origin = Signal(str, object)  # key, content: told before any caption that names it
+    made = Signal(list)  # of Answer
+    progress = Signal(str, int, int)  # what is being done, pictures done, of how many in all
+    finished = Signal(int, int)  # captioned, refused: nothing is left to do
+    failed = Signal(str, str)  # sentence, details; what was asked is given up. "cancelled" when the user did
+    noted = Signal(str)
+
+    def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._pool = pool
+        self._calls: WorkerCalls | None = None
+        self._key = ""
+        self._jobs: deque[_Job] = deque()
+        self._now: _Job | None = None
+        self._gathered: list[Answer] = []
+        self._first = True  # of the job: it is told at once
+        self._said = self._captioned = self._refused = self._total = 0
+        self.facts: dict[str, Any] | None = None
+        self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
+        self._timer.timeout.connect(self._tell)
+
+    @property
+    def busy(self) -> bool:
+        return self._now is not None
+
+    def waiting(self) -> set[str]:
+        """Pictures that are still to be captioned."""
+        jobs = [*self._jobs, *([self._now] if self._now is not None else [])]
+        return {path for job in jobs for path in job.paths}
+
+    def open(self, choice: ModelChoice) -> None:
+        """Load the model, so that it is there when pictures come."""
+        if not self.busy:
+            self._connect(choice).ask(
+                "open", "caption_open", self._opened, self._open_failed, model=choice.model, weights=choice.weights
+            )
+
+    def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
+        """Caption these after what is being captioned."""
+        if not self.busy and not self._jobs:
+            self._said = self._captioned = self._refused = self._total = 0
+        self._total += len(paths)
+        for start in range(0, len(paths), _AT_ONCE):
+            self._jobs.append(_Job(choice, tuple(paths[start : start + _AT_ONCE]), settings))
+        if not self.busy:
+            self._next()
+
+    def cancel(self) -> None:
+        """Give up what is left; ``failed`` tells "cancelled" when the worker has stopped."""
+        self._jobs.clear()
+        if self._calls is not None and self._now is not None:
+            self._calls.cancel("open")
+            self._calls.cancel("caption")
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._jobs.clear()
+        self._now = None
+        if self._calls is not None:
+            self._calls.close()
+        self._calls, self._key = None, ""
+
+    # --- one request after another
+
+    def _connect(self, choice: ModelChoice) -> WorkerCalls:
+        if self._calls is None or self._key != choice.model:
+            if self._calls is not None:
+                self._calls.close()
+            self._calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
+            self._calls.progress.connect(self._progress)
+            self._key = choice.model
+        return self._calls
+
+    def _next(self) -> None:
+        if not self._jobs:
+            self.finished.emit(self._captioned, self._refused)
+            return
+        job = self._now = self._jobs.popleft()
+        self._first, self._said = True, self._captioned + self._refused
+        self.progress.emit("Opening the model", self._said, self._total)
+        self._connect(job.choice).ask(
+            "open", "caption_open", self._start, self._failed, model=job.choice.model, weights=job.choice.weights
+        )
+
+    def _opened(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+        self.opened.emit(facts)
+
+    def _open_failed(self, sentence: str, details: str) -> None:
+        self.facts = None
+        self.failed.emit(sentence, details)
+
+    def _start(self, facts: dict[str, Any]) -> None:
+        """The model is loaded: fit the settings to it and send the pictures."""
+        self._opened(facts)
+        job = self._now
+        if job is None or self._calls is None:
+            return
+        settings = fitted(job.settings, int(facts.get("max_tokens", job.settings.max_tokens)))
+        fields = settings.model_dump(mode="json")
+        content = {**{name: facts.get(name) for name in _ABOUT}, "settings": fields}
+        key = origin_key(content)
+        self.origin.emit(key, content)
+
+        def partial(result: Mapping[str, Any]) -> None:
+            self._take(result, key, job)
+
+        self._calls.ask(
+            "caption",
+            "caption",
+            self._done,
+            self._failed,
+            partial,
+            model=job.choice.model,
+            weights=job.choice.weights,
+            paths=list(job.paths),
+            settings=fields,
+        )
+
+    def _take(self, result: Mapping[str, Any], key: str, job: _Job) -> None:
+        if "note" in result:
+            self.noted.emit(str(result["note"]))
+        if "index" not in result:
+            return
+        index = int(result["index"])
+        path = job.paths[index] if index < len(job.paths) else str(result["path"])
+        if "captions" in result:
+            self._captioned += 1
+            self._gathered.append(Answer(path, made_of(key, result["captions"])))
+        else:
+            self._refused += 1
+            self._gathered.append(Answer(path, None, str(result.get("error", ""))))
+        if self._first:
+            self._first = False
+            self._tell()
+        elif not self._timer.isActive():
+            self._timer.start()
+
+    def _tell(self) -> None:
+        self._timer.stop()
+        answers, self._gathered = self._gathered, []
+        if answers:
+            self.made.emit(answers)
+            self.progress.emit("Captioning", self._captioned + self._refused, self._total)
+
+    def _progress(self, purpose: str, doing: str, done: int, _total: int) -> None:
+        if self._now is None or purpose == "open":
+            self.progress.emit(doing[:1].upper() + doing[1:], self._said, self._total)
+        else:
+            self.progress.emit("Captioning", self._said + done, self._total)
+
+    def _done(self, _result: Mapping[str, Any]) -> None:
+        self._tell()
+        self._now = None
+        self._next()
+
+    def _failed(self, sentence: str, details: str) -> None:
+        self._tell()
+        self._jobs.clear()
+        self._now = None
+        self.failed.emit(sentence, details)
+
+
+def fitted(settings: GenerationSettings, longest: int) -> GenerationSettings:
+    """The settings within the model's context: no caption longer than it holds."""
+    most = min(settings.max_tokens, longest)
+    return settings.model_copy(update={"max_tokens": most, "min_tokens": min(settings.min_tokens, most)})
