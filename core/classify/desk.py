@@ -38,6 +38,7 @@ class Classify:
         self._models: OrderedDict[tuple[str, ...], Desked] = OrderedDict()
         self._opened: OrderedDict[str, Opened] = OrderedDict()
         self._wanted: dict[str, tuple[str, str, Wanted]] = {}  # what each number stands for
+        self._packed: set[str] = set()  # numbers of data whose results are told packed
         self._results: OrderedDict[str, Result] = OrderedDict()
         self._probes: OrderedDict[str, tuple[Probe, str]] = OrderedDict()  # loaded ones, with their files
         self._count = 0
@@ -76,16 +77,20 @@ class Classify:
         train_label: str = "",
         val: str = "",
         layer: str = "before the projection",
+        packed: bool = False,
     ) -> dict[str, Any]:
         """Extract the features of ``data`` and of what a probe is trained on (see `core.classify.opened.open_data`).
 
         The answer has ``opened`` (a number for the other verbs), ``model``, ``classes``, ``data``, ``train``, ``val``
-        and ``notes``. What was extracted is kept on disk, also when the work is cancelled.
+        and ``notes``. What was extracted is kept on disk, also when the work is cancelled. With ``packed`` the
+        confusion matrices of what is measured on them are packed (`Result.plain`).
         """
         wanted = Wanted(data=data, label=label, train=train, train_label=train_label, val=val, layer=layer)
         number = self._next("opened")
         answer = self._open(number, model, weights, wanted, progress).answer()
         self._wanted[number] = model, weights, wanted
+        if packed:
+            self._packed.add(number)
         return answer
 
     def zero_shot(self, progress: Reporter, opened: str, templates: str = DEFAULT_TEMPLATES) -> dict[str, Any]:
@@ -261,7 +266,7 @@ class Classify:
     def _keep(self, result: Result) -> dict[str, Any]:
         kept = replace(result, number=self._next("result"))
         _remember(self._results, kept.number, kept, RESULTS)
-        return kept.plain()
+        return kept.plain(packed=kept.opened in self._packed)
 
     def _next(self, what: str) -> str:
         self._count += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -472,3 +473,10 @@ def test_the_worker_knows_the_verbs(run: str, val: str) -> None:
     said = [json.loads(line) for line in replies.getvalue().splitlines()]
     assert said[0] == {"event": "ready"}
     assert {reply.get("id") for reply in said[1:]} == {7}
+
+
+def test_packed_cells_are_the_same_cells(desk: Desk, run: str, val: str, probed: Answer) -> None:
+    opened = desk.ask("open", model=run, data=val, label="colour", packed=True)
+    cells = desk.ask("probe", opened=opened["opened"])["confusion"]
+    read = {name: [*memoryview(base64.b64decode(text)).cast("i")] for name, text in cells.items()}
+    assert read == probed["confusion"]

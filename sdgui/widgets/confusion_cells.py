@@ -1,0 +1,109 @@
+"""The cells of a confusion matrix as pixels. Only cells with pictures are kept, so any number of classes can be drawn.
+
+Flow: counts by (true, predicted) -> ``ConfusionCells`` (shares of each true class, in the order of the display) ->
+``levels`` of a part at a size -> ``ConfusionMatrix`` colours and shows them. No Qt.
+
+Legend: K classes, N cells that are not empty, H and W of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Integers = NDArray[np.int64]
+Levels = NDArray[np.uint16]
+
+STEPS = 256  # levels of a colour: 0 is empty, 1 to 255 a share of the true class
+_FAINTEST = 0.18  # what a single mistake among many is drawn with; the eye must find it
+
+
+class ConfusionCells:
+    """``order``: at which place of the display stands which class."""
+
+    def __init__(self, size: int, true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
+        """``size`` K; three arrays (N,) of the cells that are not empty. ValueError when they do not fit."""
+        self.size = size
+        self.true, self.predicted, self.count = (np.asarray(one, dtype=np.int64) for one in (true, predicted, count))
+        if not len(self.true) == len(self.predicted) == len(self.count):
+            raise ValueError("cells need a true class, a predicted class and a count each")
+        if (
+            len(self.true)
+            and not 0 <= min(self.true.min(), self.predicted.min()) <= max(self.true.max(), self.predicted.max()) < size
+        ):
+            raise ValueError(f"classes of cells must lie from 0 to {size - 1}")
+        self.totals: Integers = np.bincount(self.true, self.count, minlength=size).astype(np.int64)  # (K,)
+        self.share = self.count / np.maximum(1, self.totals[self.true])  # (N,)
+        by_key = np.argsort(self.true * size + self.predicted, kind="stable")
+        self._keys, self._counts = (self.true * size + self.predicted)[by_key], self.count[by_key]
+        # Weakest first: where several fall on one pixel the strongest is written last and stays.
+        self._strength = np.argsort(self.share, kind="stable")
+        self._level = self._levels()
+        self.order: Integers = np.arange(size)
+        self._place: Integers = self.order
+
+    def _levels(self) -> Levels:
+        strength = _FAINTEST + (1 - _FAINTEST) * np.sqrt(self.share)
+        level = np.clip(np.rint(strength * (STEPS - 1)), 1, STEPS - 1).astype(np.uint16)
+        return np.where(self.true == self.predicted, level, level + STEPS).astype(np.uint16)
+
+    def set_order(self, order: Sequence[int] | Integers) -> None:
+        """Show the classes in this order; ValueError when it is not one of all classes."""
+        order = np.asarray(order, dtype=np.int64)
+        if len(order) != self.size or not np.array_equal(np.sort(order), np.arange(self.size)):
+            raise ValueError("an order names every class once")
+        self.order = order
+        self._place = np.empty(self.size, dtype=np.int64)
+        self._place[order] = np.arange(self.size)
+
+    def place(self, index: int) -> int:
+        """Where a class stands in the display."""
+        return int(self._place[index])
+
+    def count_at(self, true: int, predicted: int) -> int:
+        """Pictures in one cell, by classes."""
+        key = true * self.size + predicted
+        at = int(np.searchsorted(self._keys, key))
+        return int(self._counts[at]) if at < len(self._keys) and self._keys[at] == key else 0
+
+    def cells_in(self, rows: range, columns: range) -> list[tuple[int, int, int]]:
+        """``row, column, count`` of the cells that are not empty in a part of the display."""
+        y, x = self._place[self.true], self._place[self.predicted]
+        inside = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
+        at = np.flatnonzero(inside)
+        return list(zip(y[at].tolist(), x[at].tolist(), self.count[at].tolist(), strict=True))
+
+    def levels(
+        self, left: float, top: float, scale: float, width: int, height: int, mistakes_only: bool = False
+    ) -> Levels:
+        """Levels (H, W), one a pixel, of the part from cell (``left``, ``top``) on at ``scale`` pixels a cell.
+
+        0 is empty, up to 255 the diagonal, from 257 on mistakes. Below one pixel a cell the strongest one is shown.
+        """
+        chosen = self._strength
+        if mistakes_only:
+            chosen = chosen[self.true[chosen] != self.predicted[chosen]]
+        y, x = self._place[self.true[chosen]], self._place[self.predicted[chosen]]
+        if scale >= 1:
+            return self._repeated(y, x, self._level[chosen], left, top, scale, width, height)
+        py = np.floor((y - top) * scale).astype(np.int64)
+        px = np.floor((x - left) * scale).astype(np.int64)
+        inside = (py >= 0) & (py < height) & (px >= 0) & (px < width)
+        picture = np.zeros(height * width, dtype=np.uint16)
+        picture[py[inside] * width + px[inside]] = self._level[chosen][inside]
+        return picture.reshape(height, width)
+
+    def _repeated(
+        self, y: Integers, x: Integers, level: Levels, left: float, top: float, scale: float, width: int, height: int
+    ) -> Levels:
+        """The cells in view, each over as many pixels as it takes."""
+        rows = np.floor(top + (np.arange(height) + 0.5) / scale).astype(np.int64)  # (H,) which cell each pixel shows
+        columns = np.floor(left + (np.arange(width) + 0.5) / scale).astype(np.int64)
+        first_row, first_column = (int(rows[0]), int(columns[0])) if height and width else (0, 0)
+        grid = np.zeros((int(rows[-1]) - first_row + 1, int(columns[-1]) - first_column + 1), dtype=np.uint16)
+        y, x = y - first_row, x - first_column
+        inside = (y >= 0) & (y < grid.shape[0]) & (x >= 0) & (x < grid.shape[1])
+        grid[y[inside], x[inside]] = level[inside]
+        return grid[np.ix_(rows - first_row, columns - first_column)]
