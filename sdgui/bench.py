@@ -25,7 +25,10 @@ from core.bench.result import BenchResult, result, to_json, to_table
 from core.events import EventWriter, Metrics, RunStarted
 from core.presets import preset_config
 from core.rundir import own_status, write_whole
+from sdgui import bench_search
 from sdgui.__main__ import make_application, open_window
+from sdgui.bench_captions import BLOCK_LIMIT, FIRST_LIMIT
+from sdgui.bench_captions import measure as measure_captions
 from sdgui.bench_gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
 from sdgui.panels.watch import WatchPanel
 from sdgui.widgets.live_plot import LivePlot
@@ -62,6 +65,8 @@ def run() -> list[BenchResult]:
         event = event_to_curve(app, Path(folder) / "live")
         ours, plain = redraw(app)
         gallery = measure(app, Path(folder) / "gallery")
+        captions = measure_captions(app, Path(folder) / "captions")
+        search = bench_search.measure(app, Path(folder) / "search")
     return [
         _within("window shown, from process start", start, START_LIMIT),
         _within("event on disk to curve on screen, slowest of 20", event, EVENT_LIMIT),
@@ -70,6 +75,11 @@ def run() -> list[BenchResult]:
         _within("first paint of 100k pictures", gallery.first_paint, FIRST_PAINT_LIMIT),
         _within("longest frame of a scroll, thumbnails loading", gallery.slowest_frame, FRAME_LIMIT),
         _within("all of 100k pictures selected", gallery.select_all, FIRST_PAINT_LIMIT),
+        _within("1,000 pictures dropped to the first caption", captions.first, FIRST_LIMIT),
+        _within("longest block of the window's thread meanwhile", captions.block, BLOCK_LIMIT),
+        _within("key press to results, demo pictures", search.one, bench_search.KEY_LIMIT),
+        _within("  the same of two models side by side", search.two, bench_search.KEY_LIMIT),
+        _within("  longest turn of the event loop meanwhile", search.slowest_turn, bench_search.TURN_LIMIT),
     ]
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication
 
-from core.rundir import RunState
 from sdgui.panels.place import Selection, Services
+from sdgui.panels.search_following import RunFollowing
 from sdgui.panels.search_history import SearchHistory
 from sdgui.panels.search_layout import EVALUATION, MAP, PICTURES_TAB, SearchLayout
 from sdgui.panels.search_queries import Known
@@ -23,11 +23,9 @@ from sdgui.panels.search_query import Part, Query
 from sdgui.panels.search_results import Score
 from sdgui.panels.search_session import SearchSession
 from sdgui.panels.search_views import SearchViews
-from sdgui.store.records import Run, StoreError
 from sdgui.widgets.formats import count
 
 _TYPING = 30  # ms in which further key presses join a question
-_SETTLE = 250  # ms before a newly chosen run is opened, so that walking through the tree opens none
 _FIRST, _FURTHER = 50, 4  # results asked for, and how many times more when the user scrolls to their end
 _MOST = 3200
 _STATE = "search/state"
@@ -39,8 +37,6 @@ class SearchPanel(SearchLayout):
     def __init__(self, services: Services) -> None:
         super().__init__(services, SearchHistory(services.settings))
         self._services = services
-        self._run: Run | None = None
-        self._followed: int | None = None
         self._entered = False
         self._number = 0
         self._asked = Query()
@@ -50,8 +46,7 @@ class SearchPanel(SearchLayout):
         self.views = SearchViews(self, self.sessions)
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
         self._typing.timeout.connect(self.run)
-        self._settle = QTimer(self, singleShot=True, interval=_SETTLE)
-        self._settle.timeout.connect(self._follow)
+        self.following = RunFollowing(self, services)
         self._connect()
 
     def _connect(self) -> None:
@@ -87,27 +82,17 @@ class SearchPanel(SearchLayout):
         self.sheet.finished.connect(lambda: self.jobs.end("index"))
         self.sheet.said.connect(self.tell)
         self.sheet.ended.connect(lambda folder: self.source.show_index(0, folder))
-        tailer = self._services.tailer
-        tailer.state_changed.connect(lambda run, _state: self._news(run))
-        tailer.progress_changed.connect(lambda run, _progress: self._news(run))
 
     # The place
     def select(self, selection: Selection) -> None:
         """Search with the current run."""
-        try:
-            run_id = selection.current_run
-            self._run = self._services.store.run(run_id) if run_id is not None else None
-        except StoreError as error:
-            self._run = None
-            self.said.emit("error", str(error), "")
-        if self.isVisible():
-            self._settle.start()
+        self.following.select(selection.current_run)
 
     def entered(self) -> None:
         if not self._entered:
             self._entered = True
             self._restore()
-        self._follow()
+        self.following.follow()
 
     def focus_search(self) -> None:
         if self.tabs.currentIndex() == MAP:
@@ -116,9 +101,9 @@ class SearchPanel(SearchLayout):
         self.query.line.selectAll()
 
     def left(self) -> None:
-        self._settle.stop()
+        self.following.stop()
         if self._entered:
-            state = {"source": self.source.state(), "followed": self._followed, **self.layout_state()}
+            state = {"source": self.source.state(), "followed": self.following.run_id, **self.layout_state()}
             self._services.settings.setValue(_STATE, json.dumps(state))
 
     def refresh(self) -> None:
@@ -137,40 +122,7 @@ class SearchPanel(SearchLayout):
         source = state.get("source")
         self.source.restore(source if isinstance(source, dict) else {})
         followed = state.get("followed")
-        self._followed = followed if isinstance(followed, int) else None
-
-    def _follow(self) -> None:
-        """The tree's run is searched when it is another one than before and has a checkpoint; else what was."""
-        run = self._run
-        if run is not None and run.id != self._followed:
-            state = self._services.tailer.state(run.id) or run.state
-            if self.source.show_run(run.id, Path(run.folder), self._title(run), state.alive):
-                self._followed = run.id
-        self.open(-1)
-        if all(self.source.target(side) is None for side in (0, 1)) and self.source.pickers[0].choice() is None:
-            self._show_nothing()
-
-    def _title(self, run: Run) -> str:
-        return self._services.store.experiment(run.experiment_id).name
-
-    def _show_nothing(self) -> None:
-        if self._run is None:
-            text = "Launch a run; when it has saved its first checkpoint, what it learnt is searched here. Or choose a"
-            self.show_empty("Nothing to search with yet", f"{text} model and pictures above.")
-        elif (self._services.tailer.state(self._run.id) or self._run.state).alive:
-            text = "The run has saved no checkpoint yet. It will soon; this place then opens it by itself."
-            self.show_empty("Nothing to search with yet", text)
-        elif self._run.state == RunState.QUEUED:
-            self.show_empty("Nothing to search with yet", "The run waits for its turn. Choose another model above.")
-        else:
-            text = "This run ended before its first checkpoint. Choose another model above, or resume the run."
-            self.show_empty("Nothing to search with yet", text)
-
-    def _news(self, run_id: int) -> None:
-        waits = self._run is not None and run_id == self._run.id and run_id != self._followed
-        if waits and self.isVisible() and not self._settle.isActive():
-            self._run = self._services.store.run(run_id)
-            self._settle.start()
+        self.following.run_id = followed if isinstance(followed, int) else None
 
     # Opening
     def open(self, side: int, anew: bool = False) -> None:
@@ -266,6 +218,17 @@ class SearchPanel(SearchLayout):
         self.jobs.advance("index", doing, done, total, self.sheet.cancel)
 
     # Asking
+    @property
+    def number(self) -> int:
+        """Of the last question."""
+        return self._number
+
+    @property
+    def answered(self) -> bool:
+        """Whether all models that are open have answered the last question."""
+        pairs = zip(self.sessions, self._answers, strict=True)
+        return not self._typing.isActive() and all(one.facts is None or found is not None for one, found in pairs)
+
     def _changed(self) -> None:
         self._k = _FIRST
         self.query.set_filters(self.filters.filters())
