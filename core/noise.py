@@ -249,7 +249,7 @@ def save_without(
     """
     source = open_source(data)
     left_out = set(excluded)
-    unknown = (left_out | {path for path, _ in pairs}) - {row.file for row in source.rows}
+    unknown = left_out - {row.file for row in source.rows}
     if unknown:
         raise UserError(f"{data} has no picture {min(unknown)}, which was to be left out.")
     _refuse(to, data, replace)

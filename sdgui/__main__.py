@@ -22,6 +22,7 @@ from sdgui.panels.failures import Failures
 from sdgui.panels.place import Services
 from sdgui.panels.window_actions import program_version
 from sdgui.runs.launcher import Launcher
+from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
 from sdgui.runs.worker_client import WorkerClient
 from sdgui.runs.worker_pool import WorkerPool
@@ -70,6 +71,7 @@ def make_services(
     trainer: Sequence[str] | None = None,
     worker: Sequence[str] | None = None,
     demo: Sequence[str] | None = None,
+    study: Sequence[str] | None = None,
 ) -> Services:
     """Open the store in ``home`` and everything that works on it; other programs may stand in for ours.
 
@@ -79,7 +81,8 @@ def make_services(
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
     data = DemoData(store.home / "demo-data", demo)
     pool = WorkerPool(worker)
-    return Services(store, Launcher(store, trainer), Tailer(store), WorkerClient(worker), data, settings, pool)
+    studies = StudyPrograms(store, study)
+    return Services(store, Launcher(store, trainer), Tailer(store), WorkerClient(worker), data, settings, pool, studies)
 
 
 def open_window(home: Path, demo: bool) -> MainWindow:

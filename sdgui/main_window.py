@@ -123,6 +123,8 @@ class MainWindow(QMainWindow):
         services.tailer.state_changed.connect(self._state_changed)
         services.tailer.run_added.connect(lambda _run: self.reload())
         services.tailer.trouble.connect(lambda _run, sentence: self.say("warning", sentence))
+        services.studies.listed.connect(self._study_runs_listed)
+        services.studies.trouble.connect(lambda sentence: self.say("warning", sentence))
         theme().changed.connect(self._restyle)
 
     def _restyle(self) -> None:
@@ -148,6 +150,8 @@ class MainWindow(QMainWindow):
         place.set_actions(self.book)
         place.said.connect(self.say)
         place.define_asked.connect(self._copy_run)
+        place.watch_asked.connect(self._started)
+        place.changed.connect(self.reload)
         if isinstance(place, DefinePanel):
             place.edited.connect(lambda _experiment: self.reload())
             place.copy_asked.connect(self._copy_run)
@@ -249,9 +253,13 @@ class MainWindow(QMainWindow):
     def _state_changed(self, run_id: int, state: RunState) -> None:
         self.update_actions()
         run = self.experiments.model.run(run_id)
-        if state == RunState.DONE and run is not None:
+        if state == RunState.DONE and run is not None and run.launched is not None:  # not one that was imported
             text = f"{self.experiments.model.name(run_id)} finished. {best_tip(run.best)}"
             self.say("info", text, "", "Search what it learnt", lambda: self._search(run_id))
+
+    def _study_runs_listed(self) -> None:
+        self.services.tailer.follow(0)
+        self.reload()
 
     def _search(self, run_id: int) -> None:
         self.experiments.select_run(run_id)
@@ -309,6 +317,7 @@ class MainWindow(QMainWindow):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        QTimer.singleShot(0, self, self.services.studies.follow)
         QTimer.singleShot(0, self, self._first_place)  # the window is on screen before its form is built
         # Watch needs numpy and pyqtgraph; loading them beside the event loop lets the window open without the wait.
         QTimer.singleShot(0, self, lambda: threading.Thread(target=import_module, args=("sdgui.panels.watch",)).start())
@@ -321,6 +330,7 @@ class MainWindow(QMainWindow):
             return
         self._remember()
         self.services.demo.cancel()
+        self.services.studies.close()
         self.services.tailer.close()
         self.services.launcher.close()
         self.services.worker.shutdown()
@@ -358,6 +368,7 @@ class MainWindow(QMainWindow):
 
         def answered(_result: int) -> None:
             if box.clickedButton() is stop:
+                self.services.studies.stop_all()
                 for run in alive:
                     self.run_commands.stop(run)
             if box.clickedButton() in (keep, stop):

@@ -27,6 +27,7 @@ from sdgui.runs.live import RunProgress
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import BestPoint, Experiment, Run, StoreError
 from sdgui.store.store import Store
+from sdgui.store.studies import StudyRecord
 from sdgui.widgets.theme import theme
 
 
@@ -41,6 +42,7 @@ class Role(IntEnum):
     STATE = Qt.ItemDataRole.UserRole + 6  # "" for an experiment without a live run
     TAGS = Qt.ItemDataRole.UserRole + 7
     SEARCH = Qt.ItemDataRole.UserRole + 8
+    STUDY = Qt.ItemDataRole.UserRole + 10  # study id, set for a study only
     SHARE = Qt.ItemDataRole.UserRole + 9  # of a live run's steps, 0 to 1; None otherwise
 
 
@@ -55,6 +57,7 @@ class ExperimentModel(QStandardItemModel):
         self._store, self._tailer = store, tailer
         self._experiments: dict[int, QStandardItem] = {}
         self._runs: dict[int, QStandardItem] = {}
+        self._studies: dict[int, QStandardItem] = {}
         self._records: dict[int, Run] = {}
         self._best: dict[int, BestPoint | None] = {}
         self._loading = False
@@ -68,6 +71,19 @@ class ExperimentModel(QStandardItemModel):
     def run_index(self, run_id: int) -> QModelIndex:
         item = self._runs.get(run_id)
         return self.indexFromItem(item) if item else QModelIndex()
+
+    def study_index(self, study_id: int) -> QModelIndex:
+        item = self._studies.get(study_id)
+        return self.indexFromItem(item) if item else QModelIndex()
+
+    def study_of(self, index: QModelIndex) -> int | None:
+        """The study that a row is, or stands under."""
+        while index.isValid():
+            study = index.data(Role.STUDY)
+            if study is not None:
+                return int(study)
+            index = index.parent()
+        return None
 
     def run(self, run_id: int) -> Run | None:
         """The record of a run in the tree, as of the last reload or change of state."""
@@ -92,7 +108,7 @@ class ExperimentModel(QStandardItemModel):
         return item.text() if item else ""
 
     def experiment_ids(self) -> list[int]:
-        return [int(self.item(row).data(Role.EXPERIMENT)) for row in range(self.rowCount())]
+        return sorted(self._experiments, reverse=True)
 
     # Ticks
     def ticked(self) -> tuple[int, ...]:
@@ -113,9 +129,17 @@ class ExperimentModel(QStandardItemModel):
             runs: dict[int, list[Run]] = {}
             for run in self._store.runs():
                 runs.setdefault(run.experiment_id, []).append(run)
+            studies = self._store.studies()
             self._drop({experiment.id for experiment in experiments}, {r.id for group in runs.values() for r in group})
+            for study_id in set(self._studies) - {study.id for study in studies}:
+                self.removeRow(self._studies.pop(study_id).row())
+            places = {arm: self._put_study(study) for study in studies for arm in study.arms}
+            for study in studies:
+                self._put_study(study)
             for experiment in experiments:
-                self._put_experiment(experiment, runs.get(experiment.id, []))
+                self._put_experiment(experiment, runs.get(experiment.id, []), places.get(experiment.id))
+            for item in self._studies.values():
+                self._sum_up_study(item)
         finally:
             self._loading = False
 
@@ -130,16 +154,43 @@ class ExperimentModel(QStandardItemModel):
                 run_id = int(item.child(row).data(Role.RUN))
                 self._runs.pop(run_id, None)
                 self._records.pop(run_id, None)
-            self.removeRow(item.row())
+            (item.parent() or self.invisibleRootItem()).removeRow(item.row())
 
-    def _put_experiment(self, experiment: Experiment, runs: list[Run]) -> None:
+    def _put_study(self, study: StudyRecord) -> QStandardItem:
+        item = self._studies.get(study.id)
+        if item is None:
+            item = self._studies[study.id] = QStandardItem()
+            item.setData(study.id, Role.STUDY)
+            item.setData(None, Role.EXPERIMENT)
+            item.setData(None, Role.RUN)
+            item.setEditable(False)
+            self.insertRow(0, item)
+        _set(item, Qt.ItemDataRole.DisplayRole, study.name)
+        _set(item, Role.SEARCH, f"{study.name} study")
+        _set(item, Qt.ItemDataRole.ToolTipRole, f"Study {study.name}\n{study.folder}")
+        return item
+
+    def _sum_up_study(self, item: QStandardItem) -> None:
+        arms = [item.child(row) for row in range(item.rowCount())]
+        runs = sum(arm.rowCount() for arm in arms)
+        detail = f"Study · {len(arms)} arms · {runs} runs" if arms else "Study · no run yet"
+        _set(item, Role.DETAIL, detail)
+        alive = next((str(arm.data(Role.STATE)) for arm in arms if arm.data(Role.STATE)), "")
+        _set(item, Role.STATE, alive)
+        spoken = [item.text(), detail, alive]
+        _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))
+
+    def _put_experiment(self, experiment: Experiment, runs: list[Run], study: QStandardItem | None) -> None:
         item = self._experiments.get(experiment.id)
+        home = study or self.invisibleRootItem()
+        if item is not None and (item.parent() or self.invisibleRootItem()) is not home:
+            home.insertRow(home.rowCount() if study else 0, self._taken(item))
         if item is None:
             item = QStandardItem()
             item.setData(experiment.id, Role.EXPERIMENT)
             item.setData(None, Role.RUN)
             self._experiments[experiment.id] = item
-            self.insertRow(0, item)
+            home.insertRow(home.rowCount() if study else 0, item)  # arms stand in the study's order
         _set(item, Qt.ItemDataRole.DisplayRole, experiment.name)
         _set(item, Role.DETAIL, experiment_line(experiment, len(runs)))
         _set(item, Role.TAGS, tags_text(experiment.tags))
@@ -149,6 +200,10 @@ class ExperimentModel(QStandardItemModel):
         for ordinal, run in enumerate(runs, start=1):
             self._put_run(item, run, ordinal)
         self._sum_up(item)
+
+    def _taken(self, item: QStandardItem) -> list[QStandardItem]:
+        """The item's row, taken from where it stands."""
+        return (item.parent() or self.invisibleRootItem()).takeRow(item.row())
 
     def _put_run(self, parent: QStandardItem, run: Run, ordinal: int) -> None:
         item = self._runs.get(run.id)
@@ -211,6 +266,8 @@ class ExperimentModel(QStandardItemModel):
         states = [str(run.data(Role.STATE)) for run in runs]
         alive = next((state for state in states if RunState(state).alive), "")
         _set(item, Role.STATE, alive)
+        if item.parent() is not None:
+            self._sum_up_study(item.parent())
         spoken = [item.text(), item.data(Role.DETAIL), alive, item.data(Role.TAGS)]
         _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))
 

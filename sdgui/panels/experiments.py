@@ -20,6 +20,7 @@ from sdgui.panels.place import Selection, Services
 from sdgui.widgets.theme import SPACE, set_role
 
 EXPERIMENT_MENU = ("launch", "queue", "", "rename", "duplicate", "describe", "", "delete")
+STUDY_MENU = ("study",)
 RUN_MENU = ("watch", "search", "tick", "", "pause", "resume", "stop", "", "describe", "open_folder", "", "delete")
 
 
@@ -73,9 +74,12 @@ class ExperimentsPanel(QWidget):
         ticked = self.model.ticked()
         if not index.isValid():
             return Selection(ticked=ticked)
+        study_id = self.model.study_of(self._filter.mapToSource(index))
+        if index.data(Role.EXPERIMENT) is None:
+            return Selection(ticked=ticked, study_id=study_id)
         experiment_id, run_id = int(index.data(Role.EXPERIMENT)), index.data(Role.RUN)
         current = int(run_id) if run_id is not None else self.model.newest_run(experiment_id)
-        return Selection(experiment_id, None if run_id is None else int(run_id), current, ticked)
+        return Selection(experiment_id, None if run_id is None else int(run_id), current, ticked, study_id)
 
     def select_experiment(self, experiment_id: int) -> None:
         self._select(self.model.experiment_index(experiment_id))
@@ -84,13 +88,18 @@ class ExperimentsPanel(QWidget):
         """Choose a run, unfolding its experiment."""
         self._select(self.model.run_index(run_id))
 
+    def select_study(self, study_id: int) -> None:
+        self._select(self.model.study_index(study_id))
+
     def _select(self, source: QModelIndex) -> None:
         if source.isValid() and not self._filter.mapFromSource(source).isValid():
             self.filter_box.clear()
         index = self._filter.mapFromSource(source)
         if index.isValid():
-            if index.parent().isValid():
-                self.tree.expand(index.parent())
+            above = index.parent()
+            while above.isValid():
+                self.tree.expand(above)
+                above = above.parent()
             self.tree.setCurrentIndex(index)
             self.tree.scrollTo(index)
 
@@ -104,21 +113,26 @@ class ExperimentsPanel(QWidget):
         index = self._filter.mapToSource(self.tree.currentIndex())
         if not index.isValid():
             return
-        indices = [index]
-        if index.data(Role.RUN) is None:
-            indices = [self.model.index(row, 0, index) for row in range(self.model.rowCount(index))]
+        indices = self._runs_of(index)
         role = int(Qt.ItemDataRole.CheckStateRole)
         states = [Qt.CheckState(each.data(role)) == Qt.CheckState.Checked for each in indices]
         wanted = Qt.CheckState.Unchecked if all(states) else Qt.CheckState.Checked
         for each in indices:
             self.model.setData(each, wanted, role)
 
+    def _runs_of(self, index: QModelIndex) -> list[QModelIndex]:
+        """A run itself; the runs below an experiment or a study."""
+        if index.data(Role.RUN) is not None:
+            return [index]
+        below = [self.model.index(row, 0, index) for row in range(self.model.rowCount(index))]
+        return [run for one in below for run in self._runs_of(one)]
+
     def rename(self) -> None:
         """Edit the chosen experiment's name in place; a run is called by its number."""
         index = self.tree.currentIndex()
         if index.isValid() and index.data(Role.RUN) is not None:
             index = index.parent()
-        if index.isValid():
+        if index.isValid() and index.data(Role.EXPERIMENT) is not None:
             self.tree.setCurrentIndex(index)
             self.tree.edit(index)
 
@@ -162,7 +176,9 @@ class ExperimentsPanel(QWidget):
         if not index.isValid() or self._actions is None:
             return
         self.tree.setCurrentIndex(index)
-        names = EXPERIMENT_MENU if index.data(Role.RUN) is None else RUN_MENU
+        names: tuple[str, ...] = EXPERIMENT_MENU if index.data(Role.RUN) is None else RUN_MENU
+        if index.data(Role.STUDY) is not None:
+            names = STUDY_MENU
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         entries: list[QAction] = []
@@ -179,11 +195,8 @@ class ExperimentsPanel(QWidget):
         settings.setValue("tree/experiment", chosen.experiment_id or 0)
         settings.setValue("tree/run", chosen.run_id or 0)
         settings.setValue("tree/ticked", json.dumps(chosen.ticked))
-        folded = [
-            int(index.data(Role.EXPERIMENT))
-            for index in (self._filter.index(row, 0) for row in range(self._filter.rowCount()))
-            if not self.tree.isExpanded(index)
-        ]
+        model, shown = self.model, self._filter.mapFromSource
+        folded = [one for one in model.experiment_ids() if not self.tree.isExpanded(shown(model.experiment_index(one)))]
         settings.setValue("tree/folded", json.dumps(folded))
 
     def restore(self) -> None:

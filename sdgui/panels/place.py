@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QWidget
 from sdgui.panels.actions import Actions
 from sdgui.panels.demo import DemoData
 from sdgui.runs.launcher import Launcher
+from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
 from sdgui.runs.worker_client import WorkerClient
 from sdgui.runs.worker_pool import WorkerPool
@@ -32,6 +33,7 @@ class Services:
     demo: DemoData
     settings: QSettings
     pool: WorkerPool  # a worker a model
+    studies: StudyPrograms
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Selection:
     run_id: int | None = None
     current_run: int | None = None  # the chosen run, else the newest of the experiment
     ticked: tuple[int, ...] = ()
+    study_id: int | None = None  # the chosen study, or the one that the experiment is an arm of
 
     @property
     def watched(self) -> tuple[int, ...]:
@@ -55,6 +58,8 @@ class Place(QWidget):
 
     said = Signal(str, str, str)
     define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
+    watch_asked = Signal(int)  # run id: choose it, and watch it
+    changed = Signal()  # the store was changed: the tree reads it anew
 
     def select(self, selection: Selection) -> None:
         """Another experiment, run or set of ticks; called for every place that is built."""
@@ -140,5 +145,23 @@ PLACES = (
         "Caption pictures; edit, compare and export the captions, or train on them",
         "sdgui.panels.captions",
         "CaptionsPanel",
+    ),
+    PlaceSpec(
+        "noise",
+        "Noise",
+        "ph.question",
+        "Ctrl+6",
+        "The pairs that a run doubts: mark them, leave them out, save cleaned data",
+        "sdgui.panels.noise",
+        "NoisePanel",
+    ),
+    PlaceSpec(
+        "study",
+        "Study",
+        "ph.flask",
+        "Ctrl+7",
+        "Studies: recipes trained with several seeds, compared with their spread",
+        "sdgui.panels.study",
+        "StudyPanel",
     ),
 )

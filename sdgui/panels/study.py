@@ -1,0 +1,381 @@
+"""Study: recipes trained with several seeds, queued, measured alike, and compared with their spread.
+
+Flow: a file, a folder or the form -> ``StudyPrograms.add`` -> Start -> a program that outlives the window; its folder
+is looked at in a thread (``StudyLook``) and shown; its runs stand in the tree below the study.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QTimer, QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QPushButton, QStackedWidget, QVBoxLayout
+
+from core.rundir import write_whole
+from core.study.format import Study, StudyDir
+from sdgui.panels.aside import Aside
+from sdgui.panels.place import Place, Selection, Services
+from sdgui.panels.study_editor import StudyEditor
+from sdgui.panels.study_results import to_csv
+from sdgui.panels.study_view import StudyView
+from sdgui.runs.study_look import StudyLook
+from sdgui.store.records import Experiment, StoreError
+from sdgui.store.studies import StudyRecord
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.theme import SPACE, set_role
+
+SHIPPED = Path(__file__).resolve().parents[2] / "resources" / "studies"
+_ABOUT = (
+    "A study trains several recipes with the same seeds and tells whether they differ, with intervals. "
+    "It works on when the window is closed."
+)
+_KILL_AFTER = 20_000  # ms after which Stop becomes Kill
+
+
+class StudyPanel(Place):
+    """Which study, what can be done with it, and what it found."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services, self._programs = services, services.studies
+        self._study: StudyRecord | None = None
+        self._ticked: set[int] = set()
+        self._ending: set[int] = set()
+        self._remedy: Any = None
+        self._aside = Aside(self)
+        self.box = QComboBox(self)
+        self.box.setAccessibleName("Study")
+        self.box.setToolTip("Which study is shown")
+        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.box.setMinimumContentsLength(20)
+        self.new, self.open_button = QPushButton("&New …", self), QPushButton("&Open …", self)
+        self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "&Pause", "Sto&p"))
+        self.export = QPushButton("E&xport", self)
+        self.folder = IconButton("ph.folder-open", "Show the study's folder", parent=self)
+        self.bin = IconButton("ph.trash", "Put the study in the bin; its folder stays", parent=self)
+        self.bar = MessageBar(self)
+        self.empty = EmptyState("ph.flask", "No study yet", _ABOUT, "Make a study")
+        self.editor, self.view = StudyEditor(self), StudyView(self)
+        self.stack = QStackedWidget(self)
+        self._build()
+        self._connect()
+        self.refresh()
+
+    def _build(self) -> None:
+        set_role(self.begin, "primary")
+        tips = {
+            self.new: "A study from presets and ticked experiments (Ctrl+Shift+N)",
+            self.open_button: "A study that is shipped, a study's file, or the folder of one",
+            self.begin: "Begin, or go on where it stopped; failed runs are tried again",
+            self.pause: "The runs at work save everything and end; Resume goes on from there",
+            self.stop: "As Pause; again ends it at once",
+            self.export: "Results as Markdown, CSV or JSON, and the plot; Ctrl+C copies the table",
+        }
+        for button, tip in tips.items():
+            button.setToolTip(tip)
+        self.new.setShortcut("Ctrl+Shift+N")
+        row = QHBoxLayout()
+        row.setSpacing(SPACE)
+        row.addWidget(self.box, 1)
+        buttons = (self.begin, self.pause, self.stop, self.export, self.folder, self.bin, self.new, self.open_button)
+        for widget in buttons:
+            row.addWidget(widget)
+        for page in (self.empty, self.editor, self.view):
+            self.stack.addWidget(page)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        column.setSpacing(SPACE)
+        column.addLayout(row)
+        column.addWidget(self.bar)
+        column.addWidget(self.stack, 1)
+        state = self._services.settings.value("study/split")
+        if state is not None:
+            self.view.split.restoreState(state)
+        self._fill_menus()
+
+    def _fill_menus(self) -> None:
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for path in sorted(SHIPPED.glob("*.json")):
+            menu.addAction(f"Shipped: {path.stem}").triggered.connect(partial(self._open_path, path))
+        menu.addSeparator()
+        menu.addAction("A study's &file …").triggered.connect(self._ask_file)
+        menu.addAction("The f&older of a study …").triggered.connect(self._ask_folder)
+        self.open_button.setMenu(menu)
+        export = QMenu(self)
+        for text, ending in (("&Markdown …", "md"), ("&CSV …", "csv"), ("&JSON …", "json"), ("Plot (&SVG) …", "svg")):
+            export.addAction(text).triggered.connect(partial(self._ask_export, ending))
+        export.addAction("Copy the &table").triggered.connect(self._copy)
+        self.export.setMenu(export)
+
+    def _connect(self) -> None:
+        self.box.activated.connect(lambda row: self.show_study(self.box.itemData(row)))
+        self.new.clicked.connect(lambda: self.edit())
+        self.empty.activated.connect(lambda: self.edit())
+        self.editor.made.connect(self._made)
+        self.editor.cancelled.connect(self._show)
+        self.begin.clicked.connect(self._start)
+        self.pause.clicked.connect(lambda: self._end("pause"))
+        self.stop.clicked.connect(lambda: self._end("kill" if self._id() in self._ending else "stop"))
+        self.folder.clicked.connect(self._show_folder)
+        self.bin.clicked.connect(self._delete)
+        self.view.watch_asked.connect(self._watch)
+        self.bar.action_triggered.connect(self._act)
+        self._programs.changed.connect(self._changed)
+
+    # The place
+    def select(self, selection: Selection) -> None:
+        """Show the chosen study, or the one that the chosen experiment is an arm of."""
+        store = self._services.store
+        if selection.study_id is not None and selection.study_id != self._id():
+            self.show_study(selection.study_id)
+        try:
+            self._ticked = {store.run(run).experiment_id for run in selection.ticked}
+        except StoreError:
+            self._ticked = set()
+
+    def entered(self) -> None:
+        self.refresh()
+        self._programs.poll()
+
+    def left(self) -> None:
+        settings = self._services.settings
+        settings.setValue("study/split", self.view.split.saveState())
+        settings.setValue("study/shown", self._id() or 0)
+
+    def refresh(self) -> None:
+        """The list of studies may be another one."""
+        try:
+            studies = self._services.store.studies()
+        except StoreError as error:
+            self.bar.show_message("error", str(error))
+            return
+        self.box.clear()
+        for study in reversed(studies):
+            self.box.addItem(study.name, study.id)
+            self.box.setItemData(self.box.count() - 1, str(study.folder), 3)  # tooltip
+        kept = str(self._services.settings.value("study/shown") or "")
+        wanted = self._id() or (int(kept) if kept.isdecimal() else 0)
+        known = {study.id: study for study in studies}
+        self._study = known.get(wanted) or (studies[-1] if studies else None)
+        self.box.setCurrentIndex(self.box.findData(self._id()))
+        if self.stack.currentWidget() is not self.editor:
+            self._show()
+
+    def show_study(self, study_id: int) -> None:
+        """Show this study."""
+        try:
+            self._study = self._services.store.study(int(study_id))
+        except StoreError as error:
+            self.bar.show_message("error", str(error))
+            return
+        self.bar.clear()
+        self.box.setCurrentIndex(self.box.findData(study_id))
+        self._show()
+
+    def _id(self) -> int | None:
+        return self._study.id if self._study is not None else None
+
+    def _look(self) -> StudyLook | None:
+        return self._programs.look(self._study.id) if self._study is not None else None
+
+    def _changed(self, study_id: int) -> None:
+        if study_id == self._id() and self.stack.currentWidget() is not self.editor:
+            self._show()
+
+    def _show(self) -> None:
+        look = self._look()
+        if self._study is None:
+            self.stack.setCurrentWidget(self.empty)
+        elif look is not None:
+            self.view.show_look(look)
+            self.stack.setCurrentWidget(self.view)
+            self._show_problem(look)
+        self._enable(look)
+
+    def _show_problem(self, look: StudyLook) -> None:
+        if look.state == "gone":
+            self._say("error", look.problem, "", "Find it …", self._find)
+        elif look.problem:
+            self._say("error", look.problem.splitlines()[0], look.problem)
+        elif look.state == "interrupted" and look.said:
+            self._say("error", f"The study ended before its time: {look.said.splitlines()[-1]}", look.said)
+
+    def _enable(self, look: StudyLook | None) -> None:
+        editing = self.stack.currentWidget() is self.editor
+        state = look.state if look is not None else "gone"
+        ready = look is not None and look.study is not None and not editing
+        alive = look is not None and look.alive
+        if not alive:
+            self._ending.discard(self._id() or 0)
+        ending = (self._id() or 0) in self._ending
+        self.begin.setText("&Start" if state in ("not started", "gone") else "&Resume")
+        self.begin.setEnabled(ready and not alive and state != "done")
+        self.pause.setEnabled(ready and alive and not ending)
+        self.stop.setEnabled(ready and alive)
+        self.stop.setText("&Kill" if ending else "Sto&p")
+        self.export.setEnabled(ready and look is not None and look.results is not None)
+        for small in (self.folder, self.bin):
+            small.setEnabled(self._study is not None and not editing)
+        self.bin.setEnabled(self.bin.isEnabled() and not alive)
+
+    def _say(self, level: Any, text: str, details: str = "", action: str = "", remedy: Any = None) -> None:
+        if self.bar.isHidden() or self.bar.text != text:
+            self._remedy = remedy
+            self.bar.show_message(level, text, details, action)
+
+    def _act(self) -> None:
+        remedy, self._remedy = self._remedy, None
+        self.bar.clear()
+        if remedy is not None:
+            remedy()
+
+    def _failed(self, sentence: str) -> None:
+        first, _, rest = sentence.partition("\n")
+        self._say("error", first, rest)
+
+    # Making and opening
+    def edit(self) -> None:
+        """The form of a new study; ticked experiments are its arms."""
+        store = self._services.store
+        self.bar.clear()
+        try:
+            self.editor.begin(store.experiments(), self._ticked, {study.name for study in store.studies()})
+        except StoreError as error:
+            self._failed(str(error))
+            return
+        self.stack.setCurrentWidget(self.editor)
+        self.editor.name.setFocus()
+        self.editor.name.selectAll()
+        self._enable(None)
+
+    def _made(self, study: Study, experiments: dict[str, Experiment]) -> None:
+        definitions = {name: one.config.to_json() for name, one in experiments.items() if one.config is not None}
+        self._aside.do(lambda: self._programs.add(study, definitions), self._added, self._failed)
+
+    def _added(self, study: StudyRecord) -> None:
+        self._study = study
+        self.stack.setCurrentWidget(self.view)
+        self._services.settings.setValue("study/shown", study.id)
+        self.refresh()
+        self.changed.emit()
+        self._programs.poll()
+
+    def _open_path(self, path: Path, _checked: bool = False) -> None:
+        self.open_study(path)
+
+    def open_study(self, path: Path) -> None:
+        """Open a study's file or folder; what is wrong with it is said with its field."""
+        self.bar.clear()
+        self._aside.do(lambda: self._programs.open(path), self._added, self._failed)
+
+    def _ask_file(self) -> None:
+        found, _ = QFileDialog.getOpenFileName(self, "A study's file", "", "Studies (*.json)")
+        if found:
+            self.open_study(Path(found))
+
+    def _ask_folder(self) -> None:
+        found = QFileDialog.getExistingDirectory(self, "The folder of a study")
+        if found:
+            self.open_study(Path(found))
+
+    def _find(self) -> None:
+        found = QFileDialog.getExistingDirectory(self, "Where is the study's folder now?")
+        if found:
+            self.move_to(Path(found))
+
+    def move_to(self, folder: Path) -> None:
+        """The study's folder is there now."""
+        study_id, store = self._id(), self._services.store
+        if study_id is None:
+            return
+        if not StudyDir(folder).study.is_file():
+            self._say(
+                "error", f"{folder} holds no study.json; choose the study's own folder.", "", "Find it …", self._find
+            )
+            return
+        self._aside.do(lambda: store.move_study(study_id, folder), self._added, self._failed)
+
+    # The program
+    def _start(self) -> None:
+        if (study_id := self._id()) is not None:
+            self.bar.clear()
+            self.begin.setEnabled(False)
+            self._aside.do(lambda: self._programs.start(study_id), None, self._failed)
+
+    def _end(self, what: str) -> None:
+        if (study_id := self._id()) is None:
+            return
+        self._ending.add(study_id)
+        self._enable(self._look())
+        if what != "kill":
+            self._say("info", "The runs at work save everything and end; that takes a moment.")
+            QTimer.singleShot(_KILL_AFTER, self, lambda: self._enable(self._look()))
+        self._aside.do(lambda: self._programs.ask_to_end(study_id, what), None, self._failed)
+
+    def _watch(self, folder: Path) -> None:
+        try:
+            runs = {run.folder: run.id for run in self._services.store.runs()}
+        except StoreError as error:
+            self._failed(str(error))
+            return
+        if folder in runs:
+            self.watch_asked.emit(runs[folder])
+        else:
+            self._say("info", "This run has not begun yet; it can be watched as soon as it has.")
+
+    def _show_folder(self) -> None:
+        if self._study is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._study.folder)))
+
+    def _delete(self) -> None:
+        study, store = self._study, self._services.store
+        if study is None:
+            return
+
+        def gone(_: object) -> None:
+            self._study = None
+            self.stack.setCurrentWidget(self.empty)
+            self.refresh()
+            self.changed.emit()
+            self._say("info", f"Put “{study.name}” in the bin; its folder stays.", "", "Undo", back)
+
+        def back() -> None:
+            self._aside.do(lambda: store.restore_study(study.id), lambda _: self._added(study), self._failed)
+
+        self._aside.do(lambda: store.delete_study(study.id), gone, self._failed)
+
+    # Export
+    def _copy(self) -> None:
+        view = self.view.means if self.view.tables.currentIndex() == 0 else self.view.differences
+        view.clearSelection()
+        view.copy()
+
+    def _ask_export(self, ending: str, _checked: bool = False) -> None:
+        if self._study is None:
+            return
+        start = Path.home() / f"{self._study.folder.name}-results.{ending}"
+        found, _ = QFileDialog.getSaveFileName(self, "Export the results", str(start), f"*.{ending}")
+        if found:
+            self.export_to(Path(found))
+
+    def export_to(self, path: Path) -> None:
+        """Write the results; the ending says as what."""
+        if self._study is None:
+            return
+        out, tables = StudyDir(self._study.folder), self.view.tables_now()
+        sources = {".md": out.table, ".json": out.results, ".svg": out.plot}
+
+        def write() -> None:
+            if path.suffix == ".csv":
+                write_whole(path, to_csv(tables).encode())
+            else:
+                shutil.copyfile(sources[path.suffix], path)
+
+        self._aside.do(write, lambda _: self._say("info", f"The results are written to {path}."), self._failed)

@@ -1,0 +1,270 @@
+"""A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, measures.
+
+Flow: fields -> ``study()`` (checked by the same rules as a study's file) -> ``made(Study, experiments' definitions)``.
+What is wrong is said below the fields as one types.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QScrollArea,
+    QSpinBox,
+    QTreeWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.presets import PRESETS, SIZES
+from core.study.format import NAME, Arm, Measure, NoiseSpec, Study
+from sdgui.panels.study_view import fill_arms
+from sdgui.store.records import Experiment
+from sdgui.widgets.theme import SPACE, set_role
+
+DEMO_DATA = {"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"}
+_MEASURES = (
+    ("Retrieval on the test data", Measure(name="test", task="retrieval", data="test", keep=["R@1", "R@10"])),
+    ("Zero-shot by a label", Measure(name="zero-shot", task="zero-shot", data="test", label="concept", keep=["acc1"])),
+    ("Shuffled captions found", Measure(name="noise", task="noise", data="noisy")),
+)
+_START = ("clip", "sd-clip")
+
+
+class StudyEditor(QWidget):
+    """``made`` with the study and the experiments that some of its arms are; ``cancelled``."""
+
+    made = Signal(object, object)  # Study, dict: arm -> Experiment
+    cancelled = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._experiments: dict[str, Experiment] = {}
+        self.name, self.about, self.seeds = QLineEdit(self), QLineEdit(self), QLineEdit("0, 1, 2", self)
+        self.label = QLineEdit("concept", self)
+        self.size_box, self.steps, self.noise = QComboBox(self), QSpinBox(self), QDoubleSpinBox(self)
+        self.size_box.addItems(list(SIZES))
+        self.size_box.setCurrentText("demo")
+        self.steps.setRange(1, 10_000_000)
+        self.steps.setValue(468)
+        self.noise.setRange(0, 90)
+        self.noise.setDecimals(0)
+        self.noise.setSuffix(" %")
+        self.data = {name: QLineEdit(where, self) for name, where in DEMO_DATA.items()}
+        self.presets = QListWidget(self)
+        self.arms = QTreeWidget(self)
+        self.measures = [QCheckBox(text, self) for text, _ in _MEASURES]
+        self.wrong = QLabel(self, wordWrap=True)
+        set_role(self.wrong, "error")
+        self.make = QPushButton("&Make the study", self)
+        set_role(self.make, "primary")
+        self.make.setToolTip("Write the study; it starts when you press Start (Ctrl+Return)")
+        self.back = QPushButton("&Cancel", self)
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        form = QFormLayout()
+        form.setHorizontalSpacing(2 * SPACE)
+        rows: list[tuple[str, QWidget, str]] = [
+            ("&Name", self.name, "What the study is called; a folder's name is made of it"),
+            ("A&bout", self.about, "A sentence for those who read the results"),
+            ("Si&ze", self.size_box, "Of the presets"),
+            ("S&teps", self.steps, "Optimiser steps of every arm"),
+            ("See&ds", self.seeds, "Each arm is trained once with each; three or more give intervals"),
+            ("Training data", self.data["train"], "A table or folder of pairs; demo:train.csv is the demo's"),
+            ("Validation data", self.data["val"], "A table or folder of pairs"),
+            ("Test data", self.data["test"], "What the measures are taken on"),
+            ("Shuffled captions", self.noise, "Share of the training captions that are dealt out among their rows"),
+            ("Label", self.label, "Column of the test data, for zero-shot"),
+        ]
+        for text, widget, tip in rows:
+            widget.setToolTip(tip)
+            widget.setAccessibleName(text.replace("&", ""))
+            form.addRow(text, widget)
+        boxes = QVBoxLayout()
+        for place, box in enumerate(self.measures):
+            box.setChecked(place < 2)
+            boxes.addWidget(box)
+        form.addRow("Measures", boxes)
+        for preset in PRESETS.values():
+            item = QListWidgetItem(preset.title)
+            item.setData(Qt.ItemDataRole.UserRole, preset.name)
+            item.setToolTip(preset.description)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setCheckState(Qt.CheckState.Checked if preset.name in _START else Qt.CheckState.Unchecked)
+            self.presets.addItem(item)
+        self.presets.setAccessibleName("Presets and experiments that are arms")
+        self.arms.setHeaderLabels(["Arm and what differs from the first", "First arm", "Here"])
+        self.arms.setAccessibleName("Arms and their differences")
+        left, right = QWidget(self), QVBoxLayout()
+        left.setLayout(form)
+        scroll = QScrollArea(self, widgetResizable=True)
+        scroll.setWidget(left)
+        scroll.setMinimumWidth(44 * SPACE)
+        for text, widget in (("Arms: tick presets and experiments", self.presets), ("They differ in", self.arms)):
+            head = QLabel(text, self)
+            set_role(head, "title")
+            right.addWidget(head)
+            right.addWidget(widget, 1)
+        body = QHBoxLayout()
+        body.setSpacing(2 * SPACE)
+        body.addWidget(scroll, 1)
+        body.addLayout(right, 1)
+        foot = QHBoxLayout()
+        foot.addWidget(self.wrong, 1)
+        foot.addWidget(self.back)
+        foot.addWidget(self.make)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(body, 1)
+        column.addLayout(foot)
+
+    def _connect(self) -> None:
+        for line in (self.name, self.about, self.seeds, self.label, *self.data.values()):
+            line.textChanged.connect(lambda _text: self.check())
+        self.size_box.currentIndexChanged.connect(lambda _row: self.check())
+        self.steps.valueChanged.connect(lambda _value: self.check())
+        self.noise.valueChanged.connect(lambda _value: self.check())
+        self.presets.itemChanged.connect(lambda _item: self.check())
+        for box in self.measures:
+            box.toggled.connect(lambda _on: self.check())
+        self.back.clicked.connect(self.cancelled)
+        self.make.clicked.connect(self._make)
+
+    def begin(self, experiments: Sequence[Experiment], ticked: set[int], taken: set[str]) -> None:
+        """A fresh form: the store's experiments may be arms, those ``ticked`` are."""
+        self.presets.blockSignals(True)
+        for row in range(self.presets.count() - 1, -1, -1):
+            if isinstance(self.presets.item(row).data(Qt.ItemDataRole.UserRole), int):
+                self.presets.takeItem(row)
+        self._experiments = {}
+        for experiment in reversed([one for one in experiments if one.config is not None]):
+            item = QListWidgetItem(f"{experiment.name} (experiment)")
+            item.setData(Qt.ItemDataRole.UserRole, experiment.id)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setCheckState(Qt.CheckState.Checked if experiment.id in ticked else Qt.CheckState.Unchecked)
+            self.presets.insertItem(0, item)
+            self._experiments[str(experiment.id)] = experiment
+        for row in range(self.presets.count()):
+            item = self.presets.item(row)
+            if ticked and isinstance(item.data(Qt.ItemDataRole.UserRole), str):
+                item.setCheckState(Qt.CheckState.Unchecked)
+        self.presets.blockSignals(False)
+        number, name = 2, "study"
+        while name in taken:
+            name, number = f"study {number}", number + 1
+        self.name.setText(name)
+        self.check()
+
+    # The study
+    def ticked(self) -> list[tuple[Arm, Experiment | None]]:
+        """The arms, in the list's order; experiments' definitions are written when the study is made."""
+        found: list[tuple[Arm, Experiment | None]] = []
+        names: set[str] = set()
+        for row in range(self.presets.count()):
+            item = self.presets.item(row)
+            if item.checkState() != Qt.CheckState.Checked:
+                continue
+            what = item.data(Qt.ItemDataRole.UserRole)
+            if isinstance(what, str):
+                name = _free(what, names)
+                found.append((Arm(name=name, preset=what), None))
+            else:
+                experiment = self._experiments[str(what)]
+                name = _free(arm_name(experiment.name), names)
+                found.append((Arm(name=name, config=f"arms/{name}.json"), experiment))
+            names.add(name)
+        return found
+
+    def study(self) -> Study:
+        """What is typed; ValueError with a sentence that names the field."""
+        arms = [arm for arm, _ in self.ticked()]
+        if not arms:
+            raise ValueError("Arms: tick at least one preset or experiment.")
+        try:
+            seeds = [int(part) for part in re.split(r"[,\s]+", self.seeds.text().strip()) if part]
+        except ValueError:
+            raise ValueError(f"Seeds: {self.seeds.text()!r} are no whole numbers; write 0, 1, 2.") from None
+        data = {name: line.text().strip() for name, line in self.data.items()}
+        for name, where in data.items():
+            if not where:
+                raise ValueError(f"{self.data[name].accessibleName()}: give a table or folder.")
+            if not where.startswith("demo:") and not Path(where).expanduser().exists():
+                raise ValueError(f"{self.data[name].accessibleName()}: there is no {where}.")
+        noise = NoiseSpec(of="train", share=self.noise.value() / 100) if self.noise.value() else None
+        measures = [one for box, (_, one) in zip(self.measures, _MEASURES, strict=True) if box.isChecked()]
+        measures = [
+            one.model_copy(update={"label": self.label.text().strip()}) if one.label else one for one in measures
+        ]
+        if noise is None and any(one.task == "noise" for one in measures):
+            raise ValueError("Measures: without shuffled captions there are none to be found.")
+        if not measures:
+            raise ValueError("Measures: tick at least one.")
+        try:
+            return Study(
+                name=self.name.text().strip(),
+                about=self.about.text().strip(),
+                size=self.size_box.currentText(),
+                steps=self.steps.value(),
+                seeds=seeds,
+                data=data,
+                noise=noise,
+                train="noisy" if noise else "train",
+                arms=arms,
+                measures=measures,
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "study"
+            raise ValueError(f"{field}: {first['msg'].removeprefix('Value error, ')}.") from error
+
+    def check(self) -> bool:
+        """Show what is wrong, and the differences of the arms; whether the study can be made."""
+        try:
+            study, said = self.study(), ""
+        except ValueError as error:
+            study, said = None, str(error)
+        if study is not None and len(study.seeds) == 1:
+            said = "One seed gives no interval and no test; three or more do."
+        set_role(self.wrong, "error" if study is None else "muted")
+        self.wrong.setText(said)
+        self.make.setEnabled(study is not None)
+        if study is not None:
+            written = {arm.name: experiment for arm, experiment in self.ticked()}
+            presets = [arm for arm in study.arms if written.get(arm.name) is None]
+            self.arms.setVisible(bool(presets))
+            if presets:
+                fill_arms(self.arms, study.model_copy(update={"arms": presets}))
+        return study is not None
+
+    def _make(self) -> None:
+        if self.check():
+            self.made.emit(self.study(), {arm.name: one for arm, one in self.ticked() if one is not None})
+
+
+def arm_name(text: str) -> str:
+    """A name that may be a folder's."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:50] or "arm"
+    return name if NAME.match(name) else "arm"
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free

@@ -1,0 +1,216 @@
+"""What a study folder says at this moment, in plain data. No Qt, no torch; called from a thread.
+
+Flow: ``study.json``, ``status.json``, ``results.json`` and the run folders -> ``look`` -> ``StudyLook`` -> Study place.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from core.config import ConfigError
+from core.rundir import RunDir, RunStatus, process_alive
+from core.study.format import Study, StudyDir, StudyStatus, read_study
+
+RESULTS_VERSION = 1
+ASKED = "asked"  # file in which the window notes what it asked of the program: "pause" or "stop"
+
+State = Literal["not started", "starting", "running", "paused", "stopped", "interrupted", "done", "failed", "gone"]
+
+
+@dataclass(frozen=True)
+class StudyRunLook:
+    """One run of the queue; ``step`` of ``total`` where it is known."""
+
+    arm: str
+    seed: int
+    state: str  # waiting, training, measuring, done, failed
+    message: str
+    folder: Path
+    step: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+    seconds: float | None = None  # what it took, once it is done
+
+
+@dataclass(frozen=True)
+class StudyLook:
+    """A study as its folder has it; ``problem`` says why it cannot be read."""
+
+    folder: Path
+    state: State = "not started"
+    study: Study | None = None
+    problem: str = ""
+    runs: tuple[StudyRunLook, ...] = ()
+    seconds_left: float | None = None
+    results: dict[str, Any] | None = field(default=None, compare=False)
+    results_stamp: float = 0.0
+    results_problem: str = ""
+    said: str = ""  # the end of what the program wrote to stderr
+
+    @property
+    def done(self) -> int:
+        return sum(run.state == "done" for run in self.runs)
+
+    @property
+    def alive(self) -> bool:
+        return self.state in ("starting", "running")
+
+    @property
+    def failures(self) -> list[StudyRunLook]:
+        return [run for run in self.runs if run.state == "failed"]
+
+
+def look(folder: Path, before: StudyLook | None = None) -> StudyLook:
+    """Read the folder; results that did not change since ``before`` are taken from it."""
+    out = StudyDir(folder)
+    if not folder.is_dir():
+        return StudyLook(folder, "gone", problem=f"The folder {folder} is not there any more. Tell where it is now.")
+    try:
+        study = read_study(out.study)
+    except ConfigError as error:
+        return StudyLook(folder, problem=str(error))
+    status = out.read_status()
+    state = _state(out, study, status)
+    runs = tuple(_runs(out, study, status, alive=state in ("running", "starting")))
+    results, stamp, problem = _results(out, before)
+    return StudyLook(
+        folder,
+        state,
+        study,
+        "",
+        runs,
+        time_left(runs, state),
+        results,
+        stamp,
+        problem,
+        RunDir(folder).stderr_end(12) if state in ("interrupted", "failed") else "",
+    )
+
+
+def _state(out: StudyDir, study: Study, status: StudyStatus | None) -> State:
+    if status is None:
+        return "not started"
+    if program_alive(status):
+        return "running" if status.runs else "starting"
+    whole = len(status.runs) == len(study.arms) * len(study.seeds)
+    if status.finished and whole:
+        return "failed" if any(run.state == "failed" for run in status.runs) else "done"
+    asked = asked_of(out)
+    return "paused" if asked == "pause" else "stopped" if asked == "stop" else "interrupted"
+
+
+def program_alive(status: StudyStatus) -> bool:
+    """Whether the program that wrote ``status`` is still at work."""
+    return process_alive(RunStatus(status.pid, status.started, status.heartbeat, host=status.host))
+
+
+def asked_of(out: StudyDir) -> str:
+    """What the window asked of the program last; "" for nothing."""
+    try:
+        return (out.path / ASKED).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) -> list[StudyRunLook]:
+    known = {(run.arm, run.seed): run for run in (status.runs if status else [])}
+    found = []
+    for seed in study.seeds:
+        for arm in study.arms:
+            folder, told = out.run(arm.name, seed), known.get((arm.name, seed))
+            measures = out.measures(arm.name, seed)
+            state = "done" if measures.exists() else str(told.state) if told else "waiting"
+            if state in ("training", "measuring") and not alive:
+                state = "waiting"
+            progress = folder.read_status() if state in ("training", "measuring") else None
+            found.append(
+                StudyRunLook(
+                    arm.name,
+                    seed,
+                    state,
+                    told.message if told and state == "failed" else "",
+                    folder.path,
+                    progress.step if progress else 0,
+                    progress.total_steps if progress else 0,
+                    progress.seconds_left if progress else None,
+                    _took(folder, measures) if state == "done" else None,
+                )
+            )
+    return found
+
+
+def _took(folder: RunDir, measures: Path) -> float | None:
+    """Seconds of training and measuring; those between two sittings are not counted."""
+    try:
+        trained = float(json.loads(measures.read_bytes())["train_seconds"])
+        return trained + max(0.0, measures.stat().st_mtime - folder.events.stat().st_mtime)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def time_left(runs: Sequence[StudyRunLook], state: str, now: float | None = None) -> float | None:
+    """Seconds until the last run is done, from those that are; None while there is nothing to go by."""
+    if state != "running":
+        return None
+    took: dict[str, list[float]] = {}
+    for run in runs:
+        if run.seconds is not None:
+            took.setdefault(run.arm, []).append(run.seconds)
+    everything = [seconds for some in took.values() for seconds in some]
+    left = 0.0
+    for run in runs:
+        if run.state not in ("waiting", "training", "measuring"):
+            continue
+        some = took.get(run.arm) or everything
+        usual = sum(some) / len(some) if some else None
+        if run.state == "training" and run.seconds_left is not None:
+            left += run.seconds_left
+        elif usual is None:
+            return None
+        else:
+            left += usual if run.state == "waiting" else usual / 4
+    return left
+
+
+def _results(out: StudyDir, before: StudyLook | None) -> tuple[dict[str, Any] | None, float, str]:
+    try:
+        stamp = out.results.stat().st_mtime
+    except OSError:
+        return None, 0.0, ""
+    if before is not None and before.results_stamp == stamp:
+        return before.results, stamp, before.results_problem
+    raw = out.read_results()
+    if raw is None:
+        return None, stamp, f"{out.results} cannot be read; delete it, it is written anew when a run ends."
+    version = raw.get("version")
+    if version != RESULTS_VERSION:
+        return (
+            None,
+            stamp,
+            (
+                f"{out.results} has version {version}, and this sdgui reads version {RESULTS_VERSION}. "
+                "Use the sdgui that wrote it, or delete the file and press Start: it is made anew from the runs."
+            ),
+        )
+    if not {"arms", "compare", "metrics", "seeds"} <= raw.keys():
+        return None, stamp, f"{out.results} holds no results of a study; delete it and press Start to make it anew."
+    return raw, stamp, ""
+
+
+def note_asked(folder: Path, what: str) -> None:
+    """Remember what was asked; "" forgets it. May raise OSError."""
+    path = folder / ASKED
+    if what:
+        path.write_text(what, encoding="ascii")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def first_status(pid: int, started: float, runs: list[Any], host: str) -> StudyStatus:
+    """What a study's status says until the program has written its own."""
+    return StudyStatus(pid, started, time.time(), host, False, runs)

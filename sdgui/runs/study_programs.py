@@ -1,0 +1,232 @@
+"""Starts, pauses, stops and follows studies, each a program of its own that outlives the window.
+
+Flow: Study place -> ``start`` -> ``python -m core study STUDY.json OUT`` in a session of its own; the study's folder
+speaks for it from then on. A thread looks at the listed studies, tells ``changed``, and lists their runs in the store.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+from PySide6.QtCore import QObject, Qt, Signal
+
+from core.config import ConfigError, read_config
+from core.errors import UserError
+from core.study.format import DEMO, Study, StudyDir, read_study
+from sdgui.runs.program import core_command, environment
+from sdgui.runs.study_look import StudyLook, first_status, look, note_asked, program_alive
+from sdgui.store.records import StoreError
+from sdgui.store.sessions import slug
+from sdgui.store.store import Store
+from sdgui.store.studies import StudyRecord
+
+POLL_SECONDS = 1.0
+
+
+class StudyProgramError(UserError):
+    """A study cannot be started or written; the message says why."""
+
+
+class StudyPrograms(QObject):
+    """The studies of the store. ``look(study_id)`` is what is known of one."""
+
+    changed = Signal(int)  # study id: its look is another one
+    listed = Signal()  # runs of a study were added to the store
+    trouble = Signal(str)
+    _rung = Signal(int)
+
+    def __init__(self, store: Store, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store, self._command = store, list(command or core_command())
+        self._looks: dict[int, StudyLook] = {}
+        self._imported: set[Path] = set()
+        self._ending, self._wake = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._rung.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+
+    # What is known
+    def look(self, study_id: int) -> StudyLook | None:
+        """The last look at a study; None before the first."""
+        return self._looks.get(study_id)
+
+    def alive(self) -> list[int]:
+        """Studies whose program is at work."""
+        return [study_id for study_id, one in self._looks.items() if one.alive]
+
+    # Doing. All of it may wait for a disk: call it beside the window's thread.
+    def add(self, study: Study, definitions: Mapping[str, str] | None = None) -> StudyRecord:
+        """Write a new study into the store's home, and list it. Raises StudyProgramError, StoreError.
+
+        ``definitions``: arm -> the definition that its ``config`` (arms/NAME.json) is to hold.
+        """
+        base = self._store.studies_folder / slug(study.name)
+        folder, number = base, 2
+        while folder.exists():
+            folder, number = base.with_name(f"{base.name}-{number}"), number + 1
+        try:
+            StudyDir(folder).runs.mkdir(parents=True)
+            for name, text in (definitions or {}).items():
+                (folder / "arms").mkdir(exist_ok=True)
+                (folder / "arms" / f"{name}.json").write_text(text, encoding="utf-8")
+            study = settled(study, folder)
+            StudyDir(folder).study.write_text(study.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise StudyProgramError(f"The study cannot be written to {folder}: {error.strerror}.") from error
+        record = self._store.add_study(folder, study.name)
+        self.poll()
+        return record
+
+    def open(self, path: Path) -> StudyRecord:
+        """List a study's folder; or begin a new one from a study's file. Raises ConfigError with the wrong field."""
+        if path.is_dir():
+            study = read_study(StudyDir(path).study)
+            record = self._store.add_study(path, study.name)
+            self.poll()
+            return record
+        if path.name == "study.json" and StudyDir(path.parent).status.exists():
+            return self.open(path.parent)
+        return self.add(settled(read_study(path), path.parent))
+
+    def start(self, study_id: int) -> None:
+        """Begin or go on. Raises StudyProgramError."""
+        folder = self._store.study(study_id).folder
+        out, run_logs = StudyDir(folder), (folder / "stdout.log", folder / "stderr.log")
+        status = out.read_status()
+        if status is not None and program_alive(status):
+            raise StudyProgramError("The study is at work already, perhaps started by another window.")
+        try:
+            note_asked(folder, "")
+            with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
+                process = subprocess.Popen(
+                    [*self._command, "study", str(out.study), str(folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    env=environment(),
+                    start_new_session=sys.platform != "win32",
+                    creationflags=_detached(),
+                )
+        except OSError as error:
+            raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error
+        threading.Thread(target=process.wait, name="study reaper", daemon=True).start()
+        began = _start_time(process.pid)
+        if (out.read_status() or first_status(0, 0, [], "")).pid != process.pid:
+            out.write_status(first_status(process.pid, began, [], platform.node()))
+        self.poll()
+
+    def ask_to_end(self, study_id: int, what: str) -> None:
+        """ "pause" or "stop": the runs at work save their state, then the program ends; "kill" ends it at once."""
+        folder = self._store.study(study_id).folder
+        status = StudyDir(folder).read_status()
+        if status is None or not program_alive(status):
+            return
+        if status.host not in ("", platform.node()):
+            raise StudyProgramError(f"The study is at work on {status.host}; end it there.")
+        try:
+            note_asked(folder, "stop" if what == "kill" else what)
+            process = psutil.Process(status.pid)
+            if what != "kill":
+                process.terminate()
+                return
+            for each in (*process.children(recursive=True), process):
+                each.kill()
+        except psutil.NoSuchProcess:
+            return
+        except OSError as error:
+            raise StudyProgramError(f"The study in {folder} cannot be asked to end: {error.strerror}.") from error
+        finally:
+            self.poll()
+
+    def stop_all(self) -> None:
+        """Ask every study at work to stop, so that no further run of it begins."""
+        for study_id in self.alive():
+            self.ask_to_end(study_id, "stop")
+
+    # Following
+    def follow(self) -> None:
+        """Begin to look at the studies of the store."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="studies", daemon=True)
+            self._thread.start()
+
+    def poll(self) -> None:
+        """Look now."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Look no more; the programs work on."""
+        self._ending.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+
+    def _work(self) -> None:
+        while not self._ending.is_set():
+            try:
+                for study in self._store.studies():
+                    self._one(study)
+            except (StoreError, ConfigError, OSError) as error:
+                self.trouble.emit(str(error))
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
+
+    def _one(self, study: StudyRecord) -> None:
+        before = self._looks.get(study.id)
+        now = look(study.folder, before)
+        self._looks[study.id] = now
+        fresh = [run for run in now.runs if self._list(study, run.arm, run.seed, run.folder)]
+        if fresh:
+            self.listed.emit()
+        if now != before and not self._ending.is_set():
+            self._rung.emit(study.id)
+
+    def _list(self, study: StudyRecord, arm: str, seed: int, folder: Path) -> bool:
+        """Put a run that has begun into the store, under the experiment of its arm; whether that was new."""
+        if folder in self._imported or not (folder / "config.json").is_file():
+            return False
+        self._imported.add(folder)
+        known = {run.folder for run in self._store.runs()} | {run.folder for run in self._store.runs(deleted=True)}
+        if folder in known:
+            return False
+        arms = {name: experiment for experiment, name in self._store.study(study.id).arms.items()}
+        experiment = arms.get(arm)
+        if experiment is None:
+            experiment = self._store.add_experiment(read_config(folder / "config.json"), arm).id
+            self._store.link_arm(study.id, arm, experiment)
+        run = self._store.import_run(folder, experiment)
+        self._store.tag_run(run.id, [f"seed {seed}"])
+        return True
+
+    def _deliver(self, study_id: int) -> None:
+        self.changed.emit(study_id)
+
+
+def settled(study: Study, folder: Path) -> Study:
+    """The study with its files' paths made absolute, relative to ``folder``."""
+
+    def absolute(where: str) -> str:
+        path = Path(where).expanduser()
+        return where if where.startswith(DEMO) or path.is_absolute() else str((folder / path).absolute())
+
+    arms = [arm.model_copy(update={"config": absolute(arm.config)}) if arm.config else arm for arm in study.arms]
+    return study.model_copy(update={"data": {k: absolute(v) for k, v in study.data.items()}, "arms": arms})
+
+
+def _detached() -> int:
+    if sys.platform == "win32":
+        return subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    return 0
+
+
+def _start_time(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return time.time()

@@ -1,0 +1,98 @@
+"""A worker in miniature for the Noise place: eight pairs, the first three shuffled, ``data`` "slow" and "broken"."""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+CAPTIONS = ("a cat", "a dog", "a hat", "a red kite", "an old boat", "a moon", "a star", "a sun")
+
+
+def reply(**fields: Any) -> None:
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
+def ranked(request: dict[str, Any]) -> dict[str, Any]:
+    """Beliefs are 0.05, 0.15, ...; as many are listed as were asked for, at most six."""
+    pairs = [
+        {
+            "row": i,
+            "path": f"/pictures/{i}.png",
+            "caption": caption,
+            "belief": 0.05 + i / 10,
+            "right": 0.1 + i / 10,
+            "rank": i + 1,
+            "shuffled": i in (0, 1, 4),
+        }
+        for i, caption in enumerate(CAPTIONS)
+    ]
+    bins, shuffled = [0] * 1000, [0] * 1000
+    for pair in pairs:
+        bins[int(pair["belief"] * 1000)] += 1
+        shuffled[int(pair["belief"] * 1000)] += pair["shuffled"]
+    listed = 6 if "long" in request["data"] else 8
+    return {
+        "model": f"{request['run']}@{request['checkpoint']}",
+        "data": request["data"],
+        "pairs": 8,
+        "remembered": request["weights"] == "",
+        "doubted": 3,
+        "shuffled": 3,
+        "precision": 2 / 3,
+        "listed": listed,
+        "list": pairs[:listed],
+        "bins": bins,
+        "shuffled_bins": shuffled,
+    }
+
+
+def answer(request: dict[str, Any], cancelled: set[int]) -> None:
+    number = request["id"]
+    data = str(request.get("data", ""))
+    if request["do"] == "describe_source":
+        facts = {"pairs": 8, "pictures": 8, "labels": {}, "bad": 0, "reasons": [], "format": "CSV"}
+        reply(id=number, event="done", result={"source": request["source"], **facts})
+    elif request["do"] == "noise_save":
+        Path(request["to"]).with_suffix(".asked.json").write_text(json.dumps(request), encoding="utf-8")
+        reply(id=number, event="done", result={"path": request["to"], "kept": 5, "excluded": 3, "captions": 5})
+    elif "broken" in data:
+        reply(id=number, event="failed", message=f"{data} has no column title; add it.", details="")
+    else:
+        for done in range(200 if "slow" in data else 2):
+            if number in cancelled:
+                reply(id=number, event="failed", message="cancelled", details="")
+                return
+            reply(id=number, event="progress", doing="encoding pictures", done=done, total=200)
+            time.sleep(0.05 if "slow" in data else 0)
+        reply(id=number, event="done", result=ranked(request))
+
+
+def main() -> None:
+    waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    cancelled: set[int] = set()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            request = json.loads(line)
+            if request["do"] == "cancel":
+                cancelled.add(request["id"])
+            elif request["do"] == "shutdown":
+                break
+            else:
+                waiting.put(request)
+        waiting.put(None)
+
+    threading.Thread(target=listen, daemon=True).start()
+    reply(event="ready")
+    while (request := waiting.get()) is not None:
+        answer(request, cancelled)
+
+
+if __name__ == "__main__":
+    main()
