@@ -1,4 +1,8 @@
-"""For every test: no screen is needed, and nothing of the user's is touched."""
+"""For every test: no screen is needed, nothing of the user's is touched, and one thread computes.
+
+The suite is run by one process per core (``-n logical``); threads of their own, and of the programs they start, would
+only wait for each other.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before Qt is loaded by any test
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch, scikit-learn and faiss are
 
 
 @pytest.fixture(autouse=True)
