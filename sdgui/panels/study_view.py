@@ -5,7 +5,9 @@ Flow: ``StudyLook`` -> ``show_look``; the place's buttons act. What is unchanged
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QModelIndex, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtWidgets import (
@@ -26,7 +28,6 @@ from core.config import ConfigError, RunConfig, override, read_config
 from core.presets import PRESETS, preset_config
 from core.study.format import Arm, Study
 from sdgui.panels.differences import field_title, value_text
-from sdgui.panels.preset_bar import flat
 from sdgui.panels.study_results import (
     METRIC,
     SORT,
@@ -247,6 +248,14 @@ def arm_config(study: Study, arm: Arm) -> RunConfig:
     return override(base, [*study.set, *arm.set])
 
 
+def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted field -> value."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _settings(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
 def fill_arms(tree: QTreeWidget, study: Study) -> None:
     """Arms with their preset, and below each what differs from the first arm."""
     tree.clear()
@@ -258,7 +267,7 @@ def fill_arms(tree: QTreeWidget, study: Study) -> None:
         item = QTreeWidgetItem([arm.name, "", f"{made}{data}{long}"])
         tree.addTopLevelItem(item)
         try:
-            own = flat(arm_config(study, arm))
+            own = _settings(arm_config(study, arm).model_dump(mode="json"))
         except ConfigError as error:
             item.setText(2, str(error))
             item.setForeground(2, theme().color("error"))
