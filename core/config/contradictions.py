@@ -47,6 +47,8 @@ def _teacher(config: RunConfig) -> Found:
                 )
         if weights["masked_words"] > 0 and config.objectives.masked_words.alpha > 0:
             yield "objectives.masked_words.alpha", "Above 0 it needs a teacher: set teacher.kind to ema, or this to 0."
+        if config.belief.trust > 0:
+            yield "belief.trust", "It is the teacher's trust: set teacher.kind to ema, or this to 0."
         return
     teacher = config.teacher
     stands = teacher.kind in ("frozen", "previous")
@@ -56,8 +58,6 @@ def _teacher(config: RunConfig) -> Found:
         yield "teacher.checkpoint", "A moving average is made of the student: leave it empty, or set kind to frozen."
     if stands and teacher.part == "heads":
         yield "teacher.part", f"A {teacher.kind} teacher is whole: choose all."
-    if config.belief.trust > 0 and teacher.kind == "none":
-        yield "belief.trust", "It is the teacher's trust: set teacher.kind to ema, or this to 0."
     if teacher.start > 0:
         yield from _late_teacher(config)
 
@@ -186,5 +186,9 @@ def _consistency(config: RunConfig) -> Found:
         yield "views.student.count", f"{consistency.kind} needs a further view of the student: set at least 1."
     if consistency.kind != "mean-teacher" and views.student.mix != "none":
         yield "views.student.mix", f"{consistency.kind} looks at whole pictures here: set none."
+    if consistency.kind == "mixmatch" and views.student.size < 1.0:
+        yield "views.student.size", "mixmatch interpolates the views with each other: set 1."
+    if consistency.kind == "mixmatch" and views.local.count > 0:
+        yield "views.local.count", "mixmatch interpolates views of one size: set 0, or use the student's views."
     if consistency.kind == "mixmatch" and config.objectives.classification.view == "further":
         yield "objectives.classification.view", "mixmatch interpolates the clean view's labelled rows: choose clean."

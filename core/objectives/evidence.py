@@ -40,7 +40,8 @@ def evidence(images: Tensor, texts: Tensor, scale: float) -> Tensor:
     for start in range(0, N, BLOCK):
         rows = torch.arange(start, min(start + BLOCK, N), device=images.device)
         parts.append(torch.stack(_witnesses(images, texts, rows, reference, scale)))
-    witnesses = torch.cat(parts, dim=1)  # (4, N)
+    pair, by_image, by_text, overlap, agreement = torch.cat(parts, dim=1)  # (N,) each
+    witnesses = torch.stack([pair, _standard(by_image) + _standard(by_text), overlap, agreement])  # (4, N)
     return ranks(witnesses).mean(dim=0).cpu()
 
 
@@ -50,7 +51,7 @@ def ranks(values: Tensor) -> Tensor:
 
 
 def _witnesses(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, scale: float) -> list[Tensor]:
-    """What each witness says of ``rows``, more is better; (len(rows),) each."""
+    """What each witness says of ``rows``, more is better, neighbours by either modality; (len(rows),) each."""
     image, text = images[rows], texts[rows]
     others = (rows[:, None] == reference[None]).to(image.dtype) * -1e4  # a pair does not speak for itself
     own = scale * (image * text).sum(dim=1)
@@ -59,15 +60,19 @@ def _witnesses(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, s
     pair = pair - torch.logaddexp(own, (to_image + others).logsumexp(1))
     like_image = image @ images[reference].T + others
     like_text = text @ texts[reference].T + others
-    neighbours = _neighbours(like_image, like_text) + _neighbours(like_text, like_image)
+    neighbours = _neighbours(like_image, like_text), _neighbours(like_text, like_image)
     by_image, by_text = (SHARPNESS * like_image).softmax(1), (SHARPNESS * like_text).softmax(1)
     product = (by_image * by_text).sum(dim=1)
     agreement = torch.nn.functional.cosine_similarity(by_image, by_text)
-    return [pair, neighbours, product, agreement]
+    return [pair, *neighbours, product, agreement]
 
 
 def _neighbours(nearest: Tensor, judged: Tensor) -> Tensor:
-    """How alike the nearest by one modality are in the other, in standard deviations. (n,)"""
+    """How alike the nearest by one modality are in the other. (n,)"""
     alike, which = nearest.topk(min(NEIGHBOURS, nearest.shape[1] - 1), dim=1)
-    value = (judged.gather(1, which).clamp_min(-1) * (20 * alike).softmax(dim=1)).sum(dim=1)
-    return (value - value.mean()) / value.std().clamp_min(1e-6)
+    return (judged.gather(1, which).clamp_min(-1) * (20 * alike).softmax(dim=1)).sum(dim=1)
+
+
+def _standard(values: Tensor) -> Tensor:
+    """``values`` (N,) of all pairs in standard deviations from their mean."""
+    return (values - values.mean()) / values.std().clamp_min(1e-6)

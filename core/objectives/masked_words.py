@@ -85,7 +85,7 @@ class MaskedWords(Objective):
     def __init__(self, config: MaskedWordsConfig) -> None:
         super().__init__(config)
         self.rate, self.alpha, self.alpha_ramp = config.rate, config.alpha, config.alpha_ramp
-        self._masking: Masking | None = None  # of this step, when the teacher has been shown it already
+        self._masking: Masking | None = None  # of this step, when a teacher has been shown it already
 
     def build_head(self, network: Network) -> nn.Module | None:
         return MaskedWordHead(network.towers.text_width, network.fused_width, network.towers.vocabulary)
@@ -94,10 +94,15 @@ class MaskedWords(Objective):
         """The teacher's share of the target when ``progress`` (0 to 1) of training is done."""
         return self.alpha * min(1.0, progress / self.alpha_ramp) if self.alpha_ramp > 0 else self.alpha
 
+    def begin_step(self, network: Network, progress: float) -> None:
+        super().begin_step(network, progress)
+        self._masking = None
+
     def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> Restored | None:
         if self.alpha == 0:
             return None
-        self._masking = self._mask(network, batch)
+        if self._masking is None:  # several teachers read the same masked caption
+            self._masking = self._mask(network, batch)
         return self._restore(network, batch, output, self._masking)
 
     def look(self, network: Network, batch: Batch, output: Output) -> Restored:

@@ -50,6 +50,7 @@ def test_unknown_preset_names_the_nearest() -> None:
         ("teacher.kind=oracle", r"teacher.kind: .*'frozen' or 'previous', got 'oracle'"),
         ("objectives.distill_similarity.weight=1", r"needs a teacher: set teacher.kind to ema"),
         ("objectives.contrastive.weight=0", r"Every objective has weight 0"),
+        ("belief.trust=0.5", r"belief.trust: It is the teacher's trust: set teacher.kind to ema"),
         ("fusion.width=250", r"fusion.width: 250 is not a multiple of the 4 heads; try 248"),
         ("views.clean.crop_min=0.9", None),
         ("optim.learning_rate=NaN", r"optim.learning_rate"),
@@ -125,3 +126,12 @@ def test_digest_names_the_definition() -> None:
     config = preset_config("clip")
     assert config.digest() == parse_config(config.to_json(), "").digest()
     assert config.digest() != override(config, ["seed=1"]).digest()
+
+
+@pytest.mark.parametrize(
+    ("setting", "field"),
+    [("views.local.count=2", "views.local.count"), ("views.student.size=0.5", "views.student.size")],
+)
+def test_mixmatch_mixes_views_of_one_size(setting: str, field: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{field}: mixmatch interpolates"):
+        override(preset_config("mixmatch", "tiny"), [setting])

@@ -48,6 +48,15 @@ def test_a_pair_learnt_by_heart_is_still_doubted_by_its_neighbours() -> None:
     assert found[wrong].mean() < found[~wrong].mean()
 
 
+@pytest.mark.parametrize("block", [40, 240])
+def test_evidence_does_not_depend_on_how_pairs_are_taken(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """241 leave a single pair for the last block; kinds that lie together must not be judged by their block's mean."""
+    image, text, _ = pairs(241, 60)
+    together = evidence(image, text, 20.0)
+    monkeypatch.setattr("core.objectives.evidence.BLOCK", block)
+    torch.testing.assert_close(evidence(image, text, 20.0), together, atol=0.01, rtol=0.0)
+
+
 def test_ranks_are_even() -> None:
     assert ranks(torch.tensor([3.0, 1.0, 2.0])).tolist() == [1.0, 0.0, 0.5]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.config import MaskedWordsConfig, RunConfig, override
 from core.data.batch import Batch, View
+from core.model.frozen_teacher import FrozenTeacher
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.towers import resolve_architecture
@@ -144,6 +145,21 @@ def test_the_teacher_reads_the_same_masked_caption() -> None:
     assert torch.equal(one.labels, two.labels)
     later: Any = objectives.look(network, batch, network.forward_student(batch)).extra["masked_words"]
     assert later.logits.shape != one.logits.shape or not torch.allclose(later.logits, one.logits)
+
+
+def test_several_teachers_read_the_same_masked_caption() -> None:
+    settings = config("merged", "objectives.masked_words.rate=0.5", "objectives.masked_words.alpha=0.4",
+                      "teacher.kind=previous", "teacher.checkpoint=former")  # fmt: skip
+    network, batch = built(settings)
+    former, objectives = copy.deepcopy(network), build_objectives(settings)
+    teacher = FrozenTeacher(settings, network, [former, copy.deepcopy(network)])
+    for _ in range(2):  # and each step another one
+        objectives.begin_step(network, 0.5)
+        target = teacher.targets(batch, objectives.look_as_teacher)
+        output = objectives.look(network, batch, network.forward_student(batch))
+        one, two = (seen.extra["masked_words"] for seen in (output, target))
+        torch.testing.assert_close(one.logits, two.logits)  # all of them are equal
+        assert torch.equal(one.labels, two.labels)
 
 
 def test_it_learns_to_restore() -> None:
