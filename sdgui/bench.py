@@ -25,7 +25,7 @@ from core.bench.result import BenchResult, result, to_json, to_table
 from core.events import EventWriter, Metrics, RunStarted
 from core.presets import preset_config
 from core.rundir import own_status, write_whole
-from sdgui import bench_search
+from sdgui import bench_confusion, bench_search
 from sdgui.__main__ import make_application, open_window
 from sdgui.bench_captions import BLOCK_LIMIT, FIRST_LIMIT
 from sdgui.bench_captions import measure as measure_captions
@@ -67,6 +67,7 @@ def run() -> list[BenchResult]:
         gallery = measure(app, Path(folder) / "gallery")
         captions = measure_captions(app, Path(folder) / "captions")
         search = bench_search.measure(app, Path(folder) / "search")
+        confusion = bench_confusion.measure(app)
     return [
         _within("window shown, from process start", start, START_LIMIT),
         _within("event on disk to curve on screen, slowest of 20", event, EVENT_LIMIT),
@@ -77,6 +78,9 @@ def run() -> list[BenchResult]:
         _within("all of 100k pictures selected", gallery.select_all, FIRST_PAINT_LIMIT),
         _within("1,000 pictures dropped to the first caption", captions.first, FIRST_LIMIT),
         _within("longest block of the window's thread meanwhile", captions.block, BLOCK_LIMIT),
+        _within("confusion matrix of 1,000 classes drawn", confusion.drawn, bench_confusion.DRAWN_LIMIT),
+        _within("  the same with every cell filled", confusion.filled, bench_confusion.DRAWN_LIMIT),
+        _within("  longest frame of zooming into it", confusion.slowest_zoom, bench_confusion.FRAME_LIMIT),
         _within("key press to results, demo pictures", search.one, bench_search.KEY_LIMIT),
         _within("  the same of two models side by side", search.two, bench_search.KEY_LIMIT),
         _within("  longest turn of the event loop meanwhile", search.slowest_turn, bench_search.TURN_LIMIT),

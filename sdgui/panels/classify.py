@@ -246,6 +246,7 @@ class ClassifyPanel(ClassifyLayout):
             return
         for tab in (self.accuracy, self.matrix, self.mistakes, self.curves):
             tab.show_result(found)
+        self.trying.set_class_names(found.classes)
         self._show_notes(found)
         wanted, self._wanted_tab = self._wanted_tab, 0
         if wanted and wanted < self.tabs.count() - 1:

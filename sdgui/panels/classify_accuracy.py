@@ -57,7 +57,7 @@ class AccuracyTab(QWidget):
         large.addWidget(self.interval, 0, Qt.AlignmentFlag.AlignVCenter)
         large.addWidget(self.further, 1, Qt.AlignmentFlag.AlignVCenter)
         column = QVBoxLayout(self)
-        column.setContentsMargins(0, SPACE, 0, 0)
+        column.setContentsMargins(SPACE, SPACE, 0, 0)
         column.setSpacing(SPACE)
         column.addLayout(large)
         column.addWidget(self.table, 1)

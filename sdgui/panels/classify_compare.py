@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSettings, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.panels.classify_table import ClassTable, Column
 from sdgui.panels.classify_work import Measure, Measured, percent
@@ -42,7 +42,7 @@ class CompareTab(QWidget):
         self.further = QLabel(self, wordWrap=True)
         self.probe, self.network = QPushButton(self), QPushButton(self)
         self.other_model = ModelPicker(services, parent=self)
-        self.measure_other = QPushButton("&Measure it", self)
+        self.measure_other = QPushButton("Measure", self)
         self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
         self.only_a = Gallery(services.store.home / "thumbnails", "There are none.", self)
         self.only_b = Gallery(services.store.home / "thumbnails", "There are none.", self)
@@ -55,6 +55,8 @@ class CompareTab(QWidget):
         for box, name in ((self.a, "First result"), (self.b, "Second result")):
             box.setAccessibleName(name)
             box.setToolTip(f"{name}: the first minus the second is shown")
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(12)
         set_role(self.sentence, "title")
         set_role(self.further, "muted")
         chosen, more = QHBoxLayout(), QHBoxLayout()
@@ -65,7 +67,7 @@ class CompareTab(QWidget):
         chosen.addWidget(self.b, 1)
         more.addWidget(self.probe)
         more.addWidget(self.network)
-        more.addWidget(QLabel("or another model", self))
+        more.addWidget(QLabel("or", self))
         more.addWidget(self.other_model, 1)
         more.addWidget(self.measure_other)
         self.measure_other.setToolTip("Measure the other model in the same way, and compare")
@@ -89,7 +91,7 @@ class CompareTab(QWidget):
         if state is not None:
             self.split.restoreState(state)
         outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, SPACE, 0, 0)
+        outer.setContentsMargins(SPACE, SPACE, 0, 0)
         outer.setSpacing(SPACE)
         outer.addLayout(chosen)
         outer.addLayout(more)
@@ -153,7 +155,9 @@ class CompareTab(QWidget):
     def _other_network(self) -> Measure | None:
         first = self.first()
         other = _OTHER_NETWORK.get(first.target.weights) if first is not None else None
-        return first.other(weights=other) if first is not None and other else None
+        if first is None or not other:
+            return None
+        return first.other(weights=other, title=first.target.title.replace(first.target.weights, other))
 
     def _of_model(self, choice: ModelChoice | None) -> Measure | None:
         first = self.first()
@@ -174,7 +178,7 @@ class CompareTab(QWidget):
         """The buttons name what they would measure."""
         first = self.first()
         fused = first is not None and first.method == "fused"
-        self.probe.setText("With the image-only probe" if fused else "With the fused probe")
+        self.probe.setText("With image-only" if fused else "With fused")
         self.probe.setToolTip("Measure it on the same data, and compare")
         self.probe.setEnabled(first is not None)
         other = self._other_network()
@@ -219,7 +223,7 @@ def _items(pictures: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryIte
     return [
         GalleryItem(
             Path(one["image"]),
-            f"{one['true']}; the other says {one[wrong]}",
+            f"{one['true']} (the other: {one[wrong]})",
             detail=f"it is {one['true']}; the other result takes it for {one[wrong]}",
         )
         for one in pictures

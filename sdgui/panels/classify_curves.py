@@ -64,7 +64,7 @@ class CurvesTab(QWidget):
         split.addWidget(below)
         split.setSizes([200, 260])
         column = QVBoxLayout(self)
-        column.setContentsMargins(0, SPACE, 0, 0)
+        column.setContentsMargins(SPACE, SPACE, 0, 0)
         column.addWidget(split)
         for kind, button in (("image", self.image), ("fused", self.fused)):
             button.setToolTip("Train and test probes on a few pictures a class; the curve grows as they are done")

@@ -59,6 +59,9 @@ class MatrixTab(QWidget):
         self.find_box.setClearButtonEnabled(True)
         self.order.setAccessibleName("Order of the classes")
         self.order.setToolTip("Order of the classes")
+        self.order.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.order.setMinimumContentsLength(9)
+        self.find_box.setMinimumWidth(10 * SPACE)
         for text, key in _ORDERS:
             self.order.addItem(text, key)
         self.mistakes_only.setToolTip("Leave out what is right, so that mistakes stand alone")
@@ -94,14 +97,15 @@ class MatrixTab(QWidget):
         self.split.addWidget(left)
         self.split.addWidget(self.beside)
         self.split.setStretchFactor(0, 1)
-        self.split.setSizes([460, 300])
+        self.split.setSizes([430, 290])
+        self.beside.setMinimumWidth(32 * SPACE)
         self.split.setChildrenCollapsible(False)
         for name, split in (("classify/matrix", self.split), ("classify/beside", self.beside)):
             state = self._settings.value(name)
             if state is not None:
                 split.restoreState(state)
         outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, SPACE, 0, 0)
+        outer.setContentsMargins(SPACE, SPACE, 0, 0)
         outer.addWidget(self.split)
 
     def _connect(self) -> None:

@@ -32,7 +32,7 @@ class MistakesTab(QWidget):
         self.gallery = Gallery(cache, "", self)
         self._total, self._asked = 0, 0
         column = QVBoxLayout(self)
-        column.setContentsMargins(0, SPACE, 0, 0)
+        column.setContentsMargins(SPACE, SPACE, 0, 0)
         column.setSpacing(SPACE)
         column.addWidget(self.line)
         column.addWidget(self.gallery, 1)

@@ -19,6 +19,7 @@ class NotesFold(QWidget):
         self.button = QPushButton(self)
         self.button.setCheckable(True)
         self.button.setToolTip("What was skipped and why, and what was chosen for you")
+        self.button.setStyleSheet("text-align: left;")
         set_role(self.button, "flat")
         self.list = QPlainTextEdit(self)
         self.list.setReadOnly(True)

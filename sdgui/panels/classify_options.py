@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QSpin
 
 import core
 from sdgui.panels.classify_work import LAYER, Settings
+from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -40,9 +41,7 @@ class OptionsRow(QWidget):
         self._prompts.addItem(_FILE, _FILE)
         for key, text in _TEXTS.items():
             self._text.addItem(text, key)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACE)
+        row = FlowLayout(self)  # a window may be narrow
         for text, box, tip in (
             ("Features", self._layer, "Which features of the picture the probe and the neighbours take"),
             ("Prompts", self._prompts, "How class names are put into words for zero-shot and fused probes"),
@@ -54,11 +53,15 @@ class OptionsRow(QWidget):
             set_role(label, "muted")
             box.setAccessibleName(text)
             box.setToolTip(tip)
-            row.addWidget(label)
-            row.addWidget(box)
+            pair = QWidget(self)
+            inner = QHBoxLayout(pair)
+            inner.setContentsMargins(0, 0, SPACE, 0)
+            inner.setSpacing(SPACE // 2)
+            inner.addWidget(label)
+            inner.addWidget(box)
+            row.addWidget(pair)
         self._standardise.setToolTip("Bring every feature to mean 0 and variance 1 before the probe")
         row.addWidget(self._standardise)
-        row.addStretch(1)
         self._prompts.activated.connect(self._prompts_chosen)
 
     # What is chosen

@@ -29,7 +29,6 @@ class ResultList(QWidget):
         self.list = QListWidget(self)
         self.list.setAccessibleName("Results")
         self.list.setToolTip("What was measured, newest first; Delete takes one out")
-        self.list.setWordWrap(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.save_probe = QPushButton("&Save probe …", self)
         self.load_probe = QPushButton("Loa&d probe …", self)
@@ -91,13 +90,14 @@ class ResultList(QWidget):
         self._results = list(results)
         self.list.clear()
         for found in self._results:
-            text = f"{method_title(found.measure)}  {percent(found.accuracy)}\n{found.measure.target.title}"
+            target = found.measure.target
+            model = " · ".join(part for part in (target.weights, target.title) if part)  # what tells them apart first
+            text = f"{percent(found.accuracy)}  {method_title(found.measure)}\n{model}"
             item = QListWidgetItem(text)
-            data = found.measure.target
             told = [
                 text,
                 f"95 %: {between(found.answer['accuracy'])}",
-                f"{data.data}, label {data.label or 'the only one'}",
+                f"{target.data}, label {target.label or 'the only one'}",
             ]
             item.setToolTip("\n".join(told))
             item.setData(Qt.ItemDataRole.AccessibleTextRole, ", ".join(told).replace("\n", ", "))

@@ -62,6 +62,7 @@ class ClassifySource(QWidget):
             box.setAccessibleName(name)
             box.setToolTip(tip)
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+            box.setMinimumWidth(10 * SPACE)
         self.label.setPlaceholderText("no labels")
         for text, key in (
             ("the model's own training data", _OWN),

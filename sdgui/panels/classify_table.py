@@ -155,6 +155,7 @@ class ClassTable(QWidget):
         view = self.view
         view.setAccessibleName(name)
         view.setModel(self.model)
+        view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # as given, until one asks
         view.setSortingEnabled(True)
         view.setShowGrid(False)
         view.setWordWrap(False)
@@ -167,14 +168,15 @@ class ClassTable(QWidget):
         head.setHighlightSections(False)
         head.setStyleSheet("QHeaderView::section { padding-right: 14px; }")  # room for the arrow of the order
         for number, column in enumerate(self.model.columns):
-            stretch = number == 0 or column.share is not None
+            stretch = column.sort is None or column.share is not None
             head.setSectionResizeMode(
                 number, QHeaderView.ResizeMode.Stretch if stretch else QHeaderView.ResizeMode.Interactive
             )
             if column.share is not None:
                 view.setItemDelegateForColumn(number, ShareDelegate(view))
-            elif number:
-                view.setColumnWidth(number, self.fontMetrics().horizontalAdvance(column.title) + 5 * SPACE)
+            elif not stretch:
+                text = max(column.title, "100.0 %", key=len)
+                view.setColumnWidth(number, self.fontMetrics().horizontalAdvance(text) + 3 * SPACE)
         for key, slot in ((Qt.Key.Key_Return, self._choose), (Qt.Key.Key_Enter, self._choose)):
             self._shortcut(QKeySequence(key), slot)
         self._shortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.copy)

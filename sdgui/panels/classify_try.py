@@ -32,6 +32,7 @@ from sdgui.widgets.theme import SPACE, set_role
 
 _TYPING = 60  # ms without a key before typed names are asked for
 _CHUNK = 16  # pictures asked for at a time, beside the current one
+_NAMES_OFFERED = 200
 _NAMES = "classify/names"
 _FILES = "Pictures (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
 
@@ -61,6 +62,7 @@ class TryTab(QWidget):
         self._settings = settings
         self._known: dict[str, Mapping[str, Any]] = {}  # picture -> its answer, to the question asked last
         self._waiting: list[str] = []
+        self._class_names: list[str] = []
         self.drop = DropTarget(home / "pasted", "Drop pictures to classify", self)
         self.gallery = Gallery(home / "thumbnails", "Drop or paste pictures here (Ctrl+V), or choose some.", self)
         self.names = QPlainTextEdit(self)
@@ -104,7 +106,7 @@ class TryTab(QWidget):
             (self.line, 0),
             (self._titled(self.probe_title), 0),
             (self.by_probe, 1),
-            (self._titled(QLabel("Among the names you type (zero-shot)", self)), 0),
+            (self._names_head(), 0),
             (self.names, 0),
             (self.by_names, 1),
         ):
@@ -118,11 +120,29 @@ class TryTab(QWidget):
         if state is not None:
             self.split.restoreState(state)
         outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, SPACE, 0, 0)
+        outer.setContentsMargins(SPACE, SPACE, 0, 0)
         outer.addWidget(self.split)
         for table in (self.by_probe, self.by_names):
             table.sort_by(1, descending=True)
         self.show_probe("")
+
+    def _names_head(self) -> QWidget:
+        head = QWidget(self)
+        row = QHBoxLayout(head)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._titled(QLabel("Among the names you type (zero-shot)", head)), 1)
+        self.data_names = QPushButton("The data's", head)
+        self.data_names.setToolTip("Put the class names of the shown result here")
+        self.data_names.setEnabled(False)
+        set_role(self.data_names, "flat")
+        row.addWidget(self.data_names)
+        self.data_names.clicked.connect(lambda: self.names.setPlainText("\n".join(self._class_names)))
+        return head
+
+    def set_class_names(self, names: Sequence[str]) -> None:
+        """The classes of the shown result, to be typed by a button; thousands would only be slow to read."""
+        self._class_names = list(names)[:_NAMES_OFFERED]
+        self.data_names.setEnabled(bool(names))
 
     def _titled(self, label: QLabel) -> QLabel:
         set_role(label, "title")
@@ -155,8 +175,9 @@ class TryTab(QWidget):
             self.ask()
 
     def typed(self) -> list[str]:
-        """The names, apart by lines or commas, as they were typed."""
-        parts = self.names.toPlainText().replace("\n", ",").split(",")
+        """The names as they were typed, one a line; in a single line, apart by commas."""
+        text = self.names.toPlainText()
+        parts = text.split("\n") if "\n" in text.strip() else text.split(",")  # names may hold commas, one a line
         return [name.strip() for name in parts if name.strip()]
 
     def current(self) -> str:

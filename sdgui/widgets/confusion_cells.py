@@ -29,25 +29,29 @@ class ConfusionCells:
         self.true, self.predicted, self.count = (np.asarray(one, dtype=np.int64) for one in (true, predicted, count))
         if not len(self.true) == len(self.predicted) == len(self.count):
             raise ValueError("cells need a true class, a predicted class and a count each")
-        if (
-            len(self.true)
-            and not 0 <= min(self.true.min(), self.predicted.min()) <= max(self.true.max(), self.predicted.max()) < size
-        ):
-            raise ValueError(f"classes of cells must lie from 0 to {size - 1}")
+        for one in (self.true, self.predicted):
+            if len(one) and not 0 <= one.min() <= one.max() < size:
+                raise ValueError(f"classes of cells must lie from 0 to {size - 1}")
         self.totals: Integers = np.bincount(self.true, self.count, minlength=size).astype(np.int64)  # (K,)
-        self.share = self.count / np.maximum(1, self.totals[self.true])  # (N,)
-        by_key = np.argsort(self.true * size + self.predicted, kind="stable")
-        self._keys, self._counts = (self.true * size + self.predicted)[by_key], self.count[by_key]
-        # Weakest first: where several fall on one pixel the strongest is written last and stays.
-        self._strength = np.argsort(self.share, kind="stable")
-        self._level = self._levels()
+        self.share = self.count / np.maximum(1, self.totals)[self.true]  # (N,)
+        keys = self.true * size + self.predicted
+        by_key = None if len(keys) < 2 or (keys[1:] > keys[:-1]).all() else np.argsort(keys, kind="stable")
+        self._keys, self._counts = (keys, self.count) if by_key is None else (keys[by_key], self.count[by_key])
+        strength = self._strengths()
+        self._weakest_first = np.argsort(strength, kind="stable")  # of 16 bits: sorted by radix
+        self._level = np.where(self.true == self.predicted, strength, strength + np.uint16(STEPS))[self._weakest_first]
+        self._y, self._x = self._placed(self.true), self._placed(self.predicted)
         self.order: Integers = np.arange(size)
         self._place: Integers = self.order
 
-    def _levels(self) -> Levels:
+    def _strengths(self) -> Levels:
+        """1 to 255 for each cell (N,)."""
         strength = _FAINTEST + (1 - _FAINTEST) * np.sqrt(self.share)
-        level = np.clip(np.rint(strength * (STEPS - 1)), 1, STEPS - 1).astype(np.uint16)
-        return np.where(self.true == self.predicted, level, level + STEPS).astype(np.uint16)
+        return np.clip(np.rint(strength * (STEPS - 1)), 1, STEPS - 1).astype(np.uint16)
+
+    def _placed(self, classes: Integers) -> NDArray[np.int32]:
+        """Where each cell stands along one side of the display; weakest cells first, since what is drawn last stays."""
+        return classes[self._weakest_first].astype(np.int32)
 
     def set_order(self, order: Sequence[int] | Integers) -> None:
         """Show the classes in this order; ValueError when it is not one of all classes."""
@@ -57,6 +61,7 @@ class ConfusionCells:
         self.order = order
         self._place = np.empty(self.size, dtype=np.int64)
         self._place[order] = np.arange(self.size)
+        self._y, self._x = self._placed(self._place[self.true]), self._placed(self._place[self.predicted])
 
     def place(self, index: int) -> int:
         """Where a class stands in the display."""
@@ -82,28 +87,38 @@ class ConfusionCells:
 
         0 is empty, up to 255 the diagonal, from 257 on mistakes. Below one pixel a cell the strongest one is shown.
         """
-        chosen = self._strength
+        y, x, level = self._y, self._x, self._level
         if mistakes_only:
-            chosen = chosen[self.true[chosen] != self.predicted[chosen]]
-        y, x = self._place[self.true[chosen]], self._place[self.predicted[chosen]]
+            off = y != x
+            y, x, level = y[off], x[off], level[off]
         if scale >= 1:
-            return self._repeated(y, x, self._level[chosen], left, top, scale, width, height)
-        py = np.floor((y - top) * scale).astype(np.int64)
-        px = np.floor((x - left) * scale).astype(np.int64)
-        inside = (py >= 0) & (py < height) & (px >= 0) & (px < width)
-        picture = np.zeros(height * width, dtype=np.uint16)
-        picture[py[inside] * width + px[inside]] = self._level[chosen][inside]
-        return picture.reshape(height, width)
+            return self._repeated(y, x, level, left, top, scale, width, height)
+        # Where each class falls, once a class; beyond the picture lies a pixel that is cut off again.
+        places = np.arange(self.size)
+        rows, columns = np.floor((places - top) * scale), np.floor((places - left) * scale)
+        rows[(rows < 0) | (rows >= height)] = height
+        columns[(columns < 0) | (columns >= width)] = width
+        picture = np.zeros((height + 1, width + 1), dtype=np.uint16)
+        flat = (rows.astype(np.int32) * np.int32(width + 1))[y] + columns.astype(np.int32)[x]
+        picture.reshape(-1)[flat] = level
+        return picture[:height, :width]
 
     def _repeated(
-        self, y: Integers, x: Integers, level: Levels, left: float, top: float, scale: float, width: int, height: int
+        self,
+        y: NDArray[np.int32],
+        x: NDArray[np.int32],
+        level: Levels,
+        left: float,
+        top: float,
+        scale: float,
+        width: int,
+        height: int,
     ) -> Levels:
         """The cells in view, each over as many pixels as it takes."""
         rows = np.floor(top + (np.arange(height) + 0.5) / scale).astype(np.int64)  # (H,) which cell each pixel shows
         columns = np.floor(left + (np.arange(width) + 0.5) / scale).astype(np.int64)
         first_row, first_column = (int(rows[0]), int(columns[0])) if height and width else (0, 0)
         grid = np.zeros((int(rows[-1]) - first_row + 1, int(columns[-1]) - first_column + 1), dtype=np.uint16)
-        y, x = y - first_row, x - first_column
-        inside = (y >= 0) & (y < grid.shape[0]) & (x >= 0) & (x < grid.shape[1])
-        grid[y[inside], x[inside]] = level[inside]
+        inside = (y >= first_row) & (y <= rows[-1]) & (x >= first_column) & (x <= columns[-1])
+        grid[y[inside] - first_row, x[inside] - first_column] = level[inside]
         return grid[np.ix_(rows - first_row, columns - first_column)]

@@ -67,6 +67,7 @@ class PointPlot(QWidget):
         column.setSpacing(SPACE // 2)
         for widget in (title, self.readout, self._plot):
             column.addWidget(widget, 1 if widget is self._plot else 0)
+        column.addStretch(0)
         self.setAccessibleName(name)
         self._plot.scene().sigMouseMoved.connect(self._hovered)
         theme().changed.connect(self._draw)
@@ -78,6 +79,7 @@ class PointPlot(QWidget):
         self.readout.setText(self._legend() if self._lines else empty)
         told = "; ".join(self.sentence(line) for line in self._lines)
         self.setAccessibleDescription(told or empty)
+        self._plot.setVisible(bool(self._lines))
         self._draw()
 
     def lines(self) -> list[PointLine]:
@@ -138,7 +140,12 @@ class PointPlot(QWidget):
             low = np.array([float(line.low[i] or 0) for i in ends])
             high = np.array([float(line.high[i] or 0) for i in ends])
             whiskers = pg.ErrorBarItem(
-                x=x[ends], y=y[ends], top=high - y[ends], bottom=y[ends] - low, beam=0.03, pen=pg.mkPen(color, width=1)
+                x=x[ends],
+                y=y[ends],
+                top=high - y[ends],
+                bottom=y[ends] - low,
+                beam=0.012 * (float(np.ptp(x)) or 1),
+                pen=pg.mkPen(color, width=1),
             )
             self._plot.addItem(whiskers)
         self._plot.plot(
