@@ -47,7 +47,7 @@ class Client:
         with self.process:
             assert self.process.stdin is not None
             self.process.stdin.close()
-            assert self.process.wait(timeout=30) == 0
+            assert self.process.wait(timeout=120) == 0
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """The last reply to a request, its progress passed over."""
