@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PySide6.QtCore import QSettings
 
@@ -17,11 +17,13 @@ _WORDS = st.text(min_size=1).map(str.strip).filter(bool)
 _PARTS = st.builds(Part, words=_WORDS, weight=st.floats(-5, 5).filter(bool))
 
 
+@settings(deadline=None)
 @given(st.builds(Query, words=_WORDS, parts=st.lists(_PARTS, max_size=3).map(tuple), group=st.booleans()))
 def test_a_query_survives_json(query: Query) -> None:
     assert Query.from_json(json.loads(json.dumps(query.to_json()))) == query
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(),
@@ -45,18 +47,18 @@ def test_rows_are_asked_by_number_only_where_numbers_are_the_same() -> None:
 
 
 def test_history_is_kept_once_each_and_survives_nonsense(tmp_path: Path) -> None:
-    settings = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
-    history = SearchHistory(settings)
+    kept = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
+    history = SearchHistory(kept)
     for words in ("a", "b", "a"):
         history.remember(Query(words))
     history.remember(Query())
-    assert [query.words for query in SearchHistory(settings).recent] == ["a", "b"]
+    assert [query.words for query in SearchHistory(kept).recent] == ["a", "b"]
     history.save(Query("b"))
-    assert SearchHistory(settings).is_saved(Query(" b "))
+    assert SearchHistory(kept).is_saved(Query(" b "))
     history.forget(Query("b"))
-    assert SearchHistory(settings).saved == []
-    settings.setValue("search/recent", "{nonsense")
-    assert SearchHistory(settings).recent == []
+    assert SearchHistory(kept).saved == []
+    kept.setValue("search/recent", "{nonsense")
+    assert SearchHistory(kept).recent == []
 
 
 def _row(path: str, rank: int, above: bool = True, duplicates: tuple[str, ...] = ()) -> dict[str, object]:
