@@ -28,7 +28,7 @@ from sdgui.panels.captions_files import CaptionsFiles
 from sdgui.panels.captions_keeper import CaptionsKeeper
 from sdgui.panels.captions_list import CaptionsList
 from sdgui.panels.captions_model import CaptionsModel
-from sdgui.panels.captions_next import ADD, TRAIN, demo_config, training_config
+from sdgui.panels.captions_next import ADD, TRAIN, demo_config, read_choice, training_config
 from sdgui.panels.captions_replace import Finder, ReplaceBar
 from sdgui.panels.captions_settings import CaptionSettings, read_settings, settings_text
 from sdgui.panels.captions_work import CaptionsWork, refused_text
@@ -181,7 +181,7 @@ class CaptionsPanel(Place):
     def _restore_models(self) -> None:
         settings = self._services.settings
         for side, picker in self.tools.pickers.items():
-            choice = _read_choice(settings.value(f"captions/model_{side}"))
+            choice = read_choice(settings.value(f"captions/model_{side}"))
             if not (choice is not None and picker.set_choice(choice)) and side == "a" and not picker.restore():
                 usable = (one for one in run_entries(self._services.store, "caption") if not one.reason)
                 newest = next(usable, None)
@@ -395,11 +395,3 @@ class CaptionsPanel(Place):
         else:
             self._services.demo.make()
             self.define_asked.emit(config)
-
-
-def _read_choice(text: object) -> ModelChoice | None:
-    try:
-        raw = json.loads(str(text or "null"))
-        return ModelChoice(**raw) if isinstance(raw, dict) else None
-    except (ValueError, TypeError):
-        return None
