@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from core.accumulation import in_chunks
-from core.config import override
+from core.config import RunConfig, override
 from core.data.batch import Batch, View
 from core.events import EventWriter
 from core.loop import Loop
@@ -21,6 +21,7 @@ from core.model.towers import build_towers, resolve_architecture
 from core.presets import preset_config, preset_names
 from core.progress import Heartbeat
 from core.rundir import RunDir
+from core.train import train
 from tests.core.pictures import write_pairs
 
 
@@ -29,23 +30,30 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pairs")
     train, _ = write_pairs(folder)
     lines = train.read_text().splitlines()
-    labelled = [f"{lines[0]},shape", *(f"{line},{line.split()[2]}" for line in lines[1:])]
+    labelled = [f"{lines[0]},group", *(f"{line},{line.split()[2]}" for line in lines[1:])]
     train.write_text("\n".join(labelled) + "\n")
     return train
 
 
-def gradients(data: Path, folder: Path, preset: str, rows: int) -> tuple[float, dict[str, Tensor]]:
-    """The loss of the first batch of ``preset``, and its gradient of every parameter."""
-    config = override(
-        preset_config(preset, "tiny"),
-        [
-            f"data.train={data}",
-            "optim.batch_size=12",
-            f"optim.micro_batch={rows}",
-            "runtime.threads=1",
-            "teacher.momentum=0.5" if preset != "clip" else "seed=0",
-        ],
+@pytest.fixture(scope="module")
+def former(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch for presets whose teacher is a former one; it tells classes apart."""
+    run = RunDir(tmp_path_factory.mktemp("former") / "run")
+    settings = [f"data.train={data}", "data.label=group", "objectives.classification.weight=1", "runtime.threads=1"]
+    train(
+        override(preset_config("clip", "tiny"), [*settings, "optim.batch_size=12", "optim.epochs=1"]), run, quiet=True
     )
+    return run.path
+
+
+def gradients(data: Path, folder: Path, config: RunConfig, rows: int) -> tuple[float, dict[str, Tensor]]:
+    """The loss of the first batch of ``config``, and its gradient of every parameter."""
+    settings = [f"data.train={data}", f"optim.micro_batch={rows}", "runtime.threads=1"]
+    if not config.data.unlabelled_ratio:  # whose batches are small already
+        settings.append("optim.batch_size=12")
+    if config.teacher.kind not in ("frozen", "previous", "none"):
+        settings.append("teacher.momentum=0.5")
+    config = override(config, settings)
     run = RunDir(folder)
     run.create()
     events = EventWriter(run.events)
@@ -61,13 +69,19 @@ def gradients(data: Path, folder: Path, preset: str, rows: int) -> tuple[float, 
     return float(total.detach()), found
 
 
-@pytest.mark.parametrize("preset", preset_names())
+# EMAN's network normalises over the batch, so that each chunk has statistics of its own, as tested below.
+@pytest.mark.parametrize("preset", [name for name in preset_names() if name != "eman"])
 def test_gradient_of_chunks_is_the_large_batchs(
-    preset: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    preset: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
-    whole, expected = gradients(data, tmp_path / "whole", preset, 0)
-    chunked, found = gradients(data, tmp_path / "chunks", preset, 5)
+    config = preset_config(preset, "tiny")
+    if config.teacher.kind in ("frozen", "previous"):
+        former = request.getfixturevalue("former")
+        config = config.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": str(former)})})
+    whole, expected = gradients(data, tmp_path / "whole", config, 0)
+    rows = min(5, config.optim.batch_size - 1)
+    chunked, found = gradients(data, tmp_path / "chunks", config, rows)
     assert chunked == pytest.approx(whole, rel=1e-5)
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
