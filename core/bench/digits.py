@@ -19,13 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import torch
 from PIL import Image
 from scipy.stats import t as student_t
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from sklearn.semi_supervised import LabelSpreading
 
 from core.bench.result import BenchResult
 from core.config import RunConfig, override
+from core.data.dataset import open_dataset
+from core.data.labelling import label_rows
 from core.events import Evaluated, EventReader
 from core.presets import preset_config
 from core.rundir import RunDir
@@ -38,6 +43,7 @@ STEPS = 600
 LABELLED = 8  # rows a step
 BORDER = 1  # pixels of background around a digit's 8 x 8, into which a crop may shift it
 SIDE = 40  # pixels of a written picture: what is decoded for an input of 32
+Integers = npt.NDArray[np.int64]
 PARTS = {"train": 1047, "val": 300, "test": 450}
 
 
@@ -71,7 +77,11 @@ def run(peer: Path | None = None) -> list[BenchResult]:
         # A run computes in one thread, so that as many go on at once as there are cores.
         with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
             right = dict(zip(runs, pool.map(accuracy, configs, folders), strict=True))
-    return results(right)
+        near = [spreading(definition(work, "labels alone", seed)) for seed in SEEDS]
+    rows = results(right)
+    alone = statistics.mean(right["labels alone", seed] for seed in SEEDS)
+    mean = statistics.mean(near)
+    return [*rows, BenchResult("label spreading on pixels", mean, alone, "% right", mean - alone, None, True)]
 
 
 def results(right: Mapping[tuple[str, int], float]) -> list[BenchResult]:
@@ -102,17 +112,40 @@ def _gain(arm: str, ours: Sequence[float], alone: Sequence[float]) -> BenchResul
     )
 
 
+def split(classes: Integers) -> dict[str, Integers]:
+    """The rows of each part, drawn in the proportions of ``classes`` (N,); no seed changes them."""
+    rest = np.arange(len(classes))
+    parts = {}
+    for part in ("test", "val"):
+        rest, parts[part] = train_test_split(rest, test_size=PARTS[part], random_state=0, stratify=classes[rest])
+    return {"train": np.sort(rest), **parts}
+
+
+def spreading(config: RunConfig, judged: str = "test") -> float:
+    """Percent of the test part that scikit-learn's LabelSpreading names, on pixels, with the labels of ``config``.
+
+    For orientation: what neighbourhood alone makes of the unlabelled rows, without a network or views.
+    """
+    digits = load_digits()
+    parts = split(digits.target)
+    data = open_dataset(config.data.train, config.data, SIDE, _no_words, build_cache=False)
+    kept = label_rows(data, config.data, config.seed)
+    assert kept is not None
+    model = LabelSpreading("knn", n_neighbors=7, alpha=0.2, max_iter=100)
+    model.fit(digits.data[parts["train"]], kept.of_rows.numpy())
+    return 100.0 * float(model.score(digits.data[parts[judged]], digits.target[parts[judged]]))
+
+
+def _no_words(texts: Sequence[str]) -> torch.Tensor:
+    return torch.ones(len(texts), 1, dtype=torch.int64)
+
+
 def write_digits(folder: Path) -> None:
     """``train.csv``, ``val.csv`` and ``test.csv`` with their pictures; the column ``digit`` is the class."""
     digits = load_digits()
-    rest = np.arange(len(digits.target))
-    parts: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]] = {}
-    for part in ("test", "val"):
-        rest, parts[part] = train_test_split(rest, test_size=PARTS[part], random_state=0, stratify=digits.target[rest])
-    parts["train"] = np.sort(rest)
     pictures = folder / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
-    for part, members in parts.items():
+    for part, members in split(digits.target).items():
         with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["filepath", "title", "digit"])
