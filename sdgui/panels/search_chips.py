@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QKeyEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from sdgui.panels.search_query import Part
@@ -37,15 +37,13 @@ class Chip(QFrame):
         self._title = QLabel(title, self)
         self._title.setTextFormat(Qt.TextFormat.PlainText)
         self._title.setToolTip(part.image or part.words)
-        self._weight = QDoubleSpinBox(self)
+        self._weight = _Weight(self)
         self._weight.setRange(0.1, 9.9)
         self._weight.setSingleStep(0.1)
         self._weight.setDecimals(1)
         self._weight.setPrefix("×")
         self._weight.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-        self._weight.setFixedWidth(6 * SPACE)
-        self._weight.setStyleSheet("QDoubleSpinBox { padding: 0 2px; }")
-        self._weight.lineEdit().setStyleSheet("padding: 0; border: none; min-height: 0; background: transparent;")
+        self._weight.setFixedWidth(7 * SPACE)
         self._weight.setToolTip("Weight of this part; the arrow keys change it")
         self._weight.setAccessibleName(f"Weight of {part.title}")
         self._weight.setValue(abs(part.weight))
@@ -95,6 +93,23 @@ class Chip(QFrame):
             self._turn()
         else:
             super().keyPressEvent(event)
+
+
+class _Weight(QDoubleSpinBox):
+    """Without buttons; the stylesheet would leave their room, and none for the text."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._widen()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._widen()
+
+    def _widen(self) -> None:
+        line = self.lineEdit()
+        line.setStyleSheet("padding: 0 4px; border: none; min-height: 0; background: transparent;")
+        line.setGeometry(self.rect().adjusted(2, 1, -2, -1))
 
 
 class ChipRow(QWidget):

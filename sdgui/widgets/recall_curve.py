@@ -89,6 +89,8 @@ class RecallCurve(QWidget):
     def text_at(self, k: int) -> str:
         """``recall at 10: Student 60.9 %, …``."""
         parts = []
+        if self._lines and len(self._lines[0].k):
+            k = min(self._lines[0].k, key=lambda one: abs(one - k))  # the curve may end before
         for line in self._lines:
             near = int(np.abs(np.asarray(line.k) - k).argmin()) if len(line.k) else -1
             if near >= 0:
