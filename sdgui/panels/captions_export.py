@@ -83,7 +83,7 @@ def _tell_origin(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
         path = folder / f"captions-{number}.provenance.json"
         number += 1
     known.update((Path(picture.path).name, dict(picture.provenance)) for picture in pictures)
-    text = json.dumps({"written_by": _WRITER, "captions": known}, indent=1)
+    text = json.dumps({"written_by": _WRITER, "captions": known})
     write_new(path, text + "\n", force=bool(path.exists()))
 
 
@@ -136,7 +136,8 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
         inside.mkdir(parents=True)
     except OSError as error:
         raise CaptionFileError(f"{folder} cannot be made: {error.strerror or error}; choose another folder.") from error
-    rows, origins, skipped = [], list[Mapping[str, Any]](), list[tuple[str, str]]()
+    rows, told, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
+    origins = list[Mapping[str, Any]]()
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
         source = Path(picture.path)
@@ -149,13 +150,16 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
             skipped.append((picture.path, error.strerror or str(error)))
             continue
         rows.append((name, " ".join(picture.captions[0].text.split())))
-        origins.append({"filepath": name, "from": picture.path, "provenance": dict(picture.provenance)})
+        if picture.provenance not in origins:
+            origins.append(picture.provenance)
+        told.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
     if not rows:
         shutil.rmtree(folder)
         raise CaptionFileError("None of the pictures is there any more; nothing was saved.")
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *rows])
-    write_new(folder / PROVENANCE, json.dumps({"written_by": _WRITER, "rows": origins}, indent=1) + "\n")
+    about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": told}
+    write_new(folder / PROVENANCE, json.dumps(about) + "\n")
     write_new(folder / TABLE, text.getvalue())
     return Written(len(rows), folder / TABLE, skipped)
 

@@ -57,10 +57,9 @@ def test_a_saved_set_is_a_data_source_as_it_stands(made: list[CaptionedPicture],
     assert [row.captions for row in source.rows] == [(picture.captions[0].text,) for picture in made]
     assert [row.image.resolve() for row in source.rows] == [Path(picture.path) for picture in made]
     assert source.label_names == ()
-    told = json.loads((written.where.parent / "provenance.json").read_text())["rows"]
-    assert [row["from"] for row in told] == [picture.path for picture in made]
-    assert told[0]["provenance"]["digest"] == ABOUT["digest"]
-    assert told[2]["provenance"]["edited"] is True
+    told = json.loads((written.where.parent / "provenance.json").read_text())
+    assert [row["from"] for row in told["rows"]] == [picture.path for picture in made]
+    assert [told["provenance"][row["provenance"]] for row in told["rows"]] == [dict(one.provenance) for one in made]
 
 
 def test_a_saved_set_may_hold_copies_and_leaves_out_what_is_gone(made: list[CaptionedPicture], tmp_path: Path) -> None:

@@ -1,0 +1,312 @@
+"""The Caption place with a worker in miniature: captioned, refused, edited, compared, replaced, kept, stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.__main__ import make_application, make_services
+from sdgui.panels.actions import Actions
+from sdgui.panels.captions import CaptionsPanel
+from sdgui.panels.captions_model import CAPTION, SECOND
+from sdgui.panels.model_entries import ModelChoice
+from tests.sdgui.conftest import program
+
+CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+MODEL = ModelChoice("open_clip:coca_ViT-B-32,mscoco_finetuned_laion2b_s13b_b90k", "", "coca")
+OpenPanel = Callable[[], CaptionsPanel]
+
+
+@pytest.fixture
+def open_panel(qtbot: QtBot, home: Path, qapp: object) -> Iterator[OpenPanel]:
+    """Opens the place on ``home`` (again, if called twice)."""
+    make_application()
+    opened: list[tuple[CaptionsPanel, QWidget]] = []
+
+    def close() -> None:
+        if opened:
+            panel, host = opened.pop()
+            panel.left()
+            panel.work.makers["a"].close()
+            panel.work.makers["b"].close()
+            panel.keeper.close()
+            panel.list.close_threads()
+            panel.target.close_threads()
+            panel._services.pool.close()
+            panel._services.store.close()
+            host.close()
+            host.deleteLater()
+
+    def open_it() -> CaptionsPanel:
+        close()
+        host = QWidget()
+        host.resize(1100, 700)
+        panel = CaptionsPanel(make_services(home, worker=program("fake_captioner.py")))
+        panel.set_actions(Actions(host))
+        QVBoxLayout(host).addWidget(panel)
+        opened.append((panel, host))
+        host.show()
+        host.activateWindow()
+        panel.entered()
+        qtbot.waitUntil(lambda: panel._held is None)
+        return panel
+
+    yield open_it
+    close()
+
+
+@pytest.fixture
+def panel(open_panel: OpenPanel) -> CaptionsPanel:
+    """With a model chosen."""
+    place = open_panel()
+    assert place.tools.pickers["a"].set_choice(MODEL)
+    return place
+
+
+def pictures(folder: Path, *names: str) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    image = QImage(8, 8, QImage.Format.Format_RGB32)
+    for name in names:
+        image.fill(Qt.GlobalColor.red)
+        assert image.save(str(folder / name))
+    return [str(folder / name) for name in names]
+
+
+def texts(panel: CaptionsPanel) -> list[str]:
+    return [entry.text for entry in panel.model.entries()]
+
+
+def drop(qtbot: QtBot, panel: CaptionsPanel, paths: list[str]) -> None:
+    panel.target.take_paths(paths)
+    qtbot.waitUntil(lambda: not panel.target.busy, timeout=10000)
+    qtbot.waitUntil(lambda: len(panel.model) >= len(paths) and not panel.work.busy, timeout=20000)
+
+
+def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    assert panel.stack.currentWidget() is panel.empty
+    paths = pictures(tmp_path / "p", "cat.png", "bad.png", "dog 🦊.png")
+    (tmp_path / "p" / "notes.md").write_text("words")
+    drop(qtbot, panel, [str(tmp_path / "p"), paths[0]])
+    assert texts(panel) == ["", "a cat indeed", "a dog 🦊 indeed"]
+    bad, cat, _ = panel.model.entries()
+    assert (bad.state, bad.refused) == ("refused", "it is no picture")
+    assert [(one.text, one.score) for one in cat.made["a"].candidates] == [
+        ("a cat indeed", -0.25),
+        ("a cat perhaps", -0.5),
+        ("a cat hardly", -0.75),
+    ]
+    assert panel.bar.text == "1 picture could not be captioned."
+    panel.bar.action_triggered.emit()
+    assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
+    qtbot.waitUntil(lambda: panel.counts.text() == "3 pictures · 1 shown · 2 captioned · 1 refused")
+    panel.list.choose(bad.path)
+    assert panel.detail.state.text() == "Refused: it is no picture"
+
+
+def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png"))
+    panel.list.setFocus()
+    panel.list.choose(panel.model.at(1).path)
+    qtbot.keyClicks(panel.list, "m")
+    editor = panel.list.findChild(QWidget, "") or panel.list.viewport().focusWidget()
+    assert editor is not None
+    editor = panel.window().focusWidget()
+    qtbot.keyClicks(editor, "y words")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    assert texts(panel) == ["a a indeed", "my words"]
+    assert panel.model.at(1).state == "edited"
+    qtbot.keyClick(panel.list, Qt.Key.Key_Z, CTRL)
+    assert texts(panel) == ["a a indeed", "a b indeed"]
+    qtbot.keyClick(panel.list, Qt.Key.Key_Z, CTRL | SHIFT)
+    assert texts(panel)[1] == "my words"
+    panel.edits.type(panel.model.at(1).path, "a b hardly")
+    assert panel.model.at(1).origin == "a", "typing what the model said is the model's caption again"
+
+
+def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    panel.list.setFocus()
+    qtbot.keyClick(panel.list, Qt.Key.Key_2, Qt.KeyboardModifier.AltModifier)
+    assert texts(panel) == ["a a perhaps"]
+    assert panel.model.data(panel.model.index(0, 2)) == "-0.5"
+    assert "score -0.5 · likely 13.5 %" in panel.detail.candidates.item(1).text()
+    panel.undo.undo()
+    assert texts(panel) == ["a a indeed"]
+
+
+def test_captioning_again_with_other_settings_keeps_what_a_person_wrote_and_can_be_undone(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "c.png"))
+    panel.edits.type(panel.model.at(2).path, "mine")
+    panel.settings.rows["prompt"].set_text("a picture of")
+    panel.settings.rows["prompt"].edited.emit("prompt")
+    panel.list.selectAll()
+    panel.list.setFocus()
+    qtbot.keyClick(panel.list, Qt.Key.Key_G, CTRL)
+    qtbot.waitUntil(lambda: not panel.work.busy)
+    assert texts(panel) == ["a picture of a a indeed", "a picture of a b indeed", "mine"]
+    origin = panel._origins[panel.model.at(0).made["a"].origin]
+    assert origin["settings"]["prompt"] == "a picture of"
+    assert origin["settings"]["max_tokens"] == 12, "the model's context is shorter than the default"
+    assert (origin["digest"], origin["step"]) == ("d" * 64, 30)
+    panel.undo.undo()
+    assert texts(panel) == ["a a indeed", "a b indeed", "mine"]
+    panel.undo.redo()
+    assert texts(panel)[0] == "a picture of a a indeed"
+
+
+def test_two_models_stand_side_by_side(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "open_clip_config.json").write_text('{"model_cfg": {"multimodal_cfg": {}}}')
+    drop(qtbot, panel, pictures(tmp_path / "p", "a.png", "b.png"))
+    panel.tools.compare.click()
+    assert panel.tools.pickers["b"].set_choice(ModelChoice(str(other), "", "other"))
+    qtbot.waitUntil(lambda: panel.model.at(1).differs() and not panel.work.busy, timeout=20000)
+    assert panel.model.data(panel.model.index(0, SECOND)) == "A A INDEED"
+    assert texts(panel) == ["a a indeed", "a b indeed"]
+    panel.list.choose(panel.model.at(1).path)
+    panel.edits.take_second()
+    assert texts(panel) == ["a a indeed", "A B INDEED"]
+    assert panel.model.at(1).origin == "b"
+    assert "other" in panel.detail.origin.text()
+    panel.tools.compare.click()
+    assert panel.model.columnCount() == 3
+
+
+def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "ab.png", "c.png"))
+    panel.replace.open()
+    panel.replace.whole.setChecked(True)
+    panel.replace.words.setText("A")
+    qtbot.waitUntil(lambda: panel.replace.found.text() == "4 in 3 captions")
+    panel.replace.case.setChecked(True)
+    assert panel.replace.found.text() == "none"
+    panel.replace.case.setChecked(False)
+    panel.replace.regular.setChecked(True)
+    panel.replace.words.setText("a (a|ab) (")
+    qtbot.waitUntil(lambda: panel.replace.found.text() == "no valid pattern")
+    assert not panel.replace.button.isEnabled()
+    panel.replace.words.setText("a (ab?) indeed")
+    panel.replace.replacement.setText(r"\1!")
+    qtbot.keyClick(panel.replace.replacement, Qt.Key.Key_Return)
+    assert texts(panel) == ["a!", "ab!", "a c indeed"]
+    assert panel.bar.text == "Replaced 2 in 2 captions."
+    panel.bar.action_triggered.emit()
+    assert texts(panel) == ["a a indeed", "a ab indeed", "a c indeed"]
+    assert not panel.undo.canUndo()
+
+
+def test_the_filter_shows_what_fits_and_what_is_copied_is_what_is_chosen(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    paths = pictures(tmp_path, "cat.png", "dog.png", "cow.png")
+    drop(qtbot, panel, paths)
+    panel.focus_search()
+    qtbot.keyClicks(panel.tools.words, "INDEED co")
+    qtbot.waitUntil(lambda: [entry.name for entry in panel.model.shown()] == ["cow.png"])
+    panel.tools.words.clear()
+    qtbot.waitUntil(lambda: panel.model.rowCount() == 3)
+    panel.list.selectAll()
+    panel.list.copy()
+    data = QGuiApplication.clipboard().mimeData()
+    assert data.text().splitlines() == texts(panel)
+    assert [url.toLocalFile() for url in data.urls()] == [entry.path for entry in panel.model.entries()]
+
+
+def test_what_is_removed_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "c.png"))
+    panel.list.setFocus()
+    panel.list.choose(panel.model.at(1).path)
+    qtbot.keyClick(panel.list, Qt.Key.Key_Delete)
+    assert texts(panel) == ["a a indeed", "a c indeed"]
+    assert panel.list.current_path().endswith("c.png")
+    panel.undo.undo()
+    assert texts(panel) == ["a a indeed", "a b indeed", "a c indeed"]
+
+
+def test_the_list_is_there_again_though_the_window_was_not_closed(
+    qtbot: QtBot, panel: CaptionsPanel, open_panel: OpenPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path / "p", "a.png", "bad.png", "c.png", "d.png"))
+    panel.edits.type(panel.model.at(0).path, "mine\n 🦊")
+    panel.list.choose(panel.model.at(3).path)
+    panel.edits.remove()
+    before, origins = panel.model.entries(), dict(panel._origins)
+    store = panel._services.store  # as a window that is killed leaves it: nothing is said to the place
+    qtbot.waitUntil(lambda: [kept.text for kept in store.captions()[0]] == [entry.text for entry in before])
+    again = open_panel()
+    qtbot.waitUntil(lambda: len(again.model) == 3)
+    assert again.model.entries() == before
+    assert again._origins == origins
+    assert again.tools.pickers["a"].choice() is not None, "the model is remembered"
+    drop(qtbot, again, pictures(tmp_path / "q", "e.png"))
+    qtbot.waitUntil(lambda: texts(again)[-1] == "a e indeed")
+
+
+def test_captioning_is_stopped_and_gone_on_with(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    panel.target.take_paths(pictures(tmp_path, "a.png", "slow.png", "z.png"))
+    qtbot.waitUntil(lambda: len(panel.model) == 3 and texts(panel)[0] == "a a indeed", timeout=10000)
+    panel.strip.cancelled.emit()
+    qtbot.waitUntil(lambda: "stopped" in panel.bar.text)
+    assert texts(panel) == ["a a indeed", "", ""]
+    panel.list.choose(panel.model.at(1).path)
+    panel.edits.remove()
+    panel._do_remedy()
+    qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a z indeed"])
+
+
+def test_a_worker_that_died_says_so_and_a_new_one_is_started(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    panel.target.take_paths(pictures(tmp_path, "a.png", "die.png"))
+    qtbot.waitUntil(lambda: "ended with code 3" in panel.bar.text, timeout=10000)
+    assert "memory access fault" in panel.bar._details.toPlainText()
+    assert texts(panel) == ["a a indeed", ""]
+    panel.list.choose(panel.model.at(1).path)
+    panel.edits.remove()
+    drop(qtbot, panel, pictures(tmp_path / "q", "e.png"))
+    qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a e indeed"])
+
+
+def test_settings_that_cannot_be_used_say_why_on_their_field(panel: CaptionsPanel, open_panel: OpenPanel) -> None:
+    sheet = panel.settings
+    sheet.rows["captions"].set_text("9")
+    sheet.rows["captions"].edited.emit("captions")
+    assert "raise beams to 9" in sheet.errors()["captions"]
+    assert sheet.settings.captions == 3
+    sheet.rows["search"].set_text("sample")
+    sheet.rows["search"].edited.emit("search")
+    assert sheet.errors() == {}
+    assert (sheet.settings.search, sheet.settings.captions) == ("sample", 9)
+    assert sheet.rows["beams"].isHidden()
+    assert not sheet.rows["temperature"].isHidden()
+    sheet.rows["top_p"].set_text("1.5")
+    sheet.rows["top_p"].edited.emit("top_p")
+    assert "top_p" in sheet.errors()
+    assert panel.tools.how.text() == "sample, seed 0 · 9 captions"
+    assert open_panel().settings.settings.captions == 9
+
+
+def test_ten_thousand_pictures_read_only_the_thumbnails_in_view(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    panel.tools.pickers["a"]._entry = None  # nothing captions them
+    panel.add_paths([f"/nowhere/{number}.png" for number in range(10_000)])
+    panel.list.thumbnails.close()
+    asked: list[Path] = []
+    panel.list.thumbnails.get = lambda path: asked.append(path)  # type: ignore[method-assign]
+    panel.list.scrollToBottom()
+    panel.list.viewport().repaint()
+    assert Path("/nowhere/9999.png") in asked
+    assert len(set(asked)) < 40
+    assert panel.model.index(9_999, CAPTION).data(Qt.ItemDataRole.AccessibleTextRole) == "9999.png: without a caption"
