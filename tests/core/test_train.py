@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from core import checkpoint
+from core.__main__ import main
 from core.config import ConfigError, RunConfig, override
 from core.data.batch import Batch
 from core.errors import UserError
@@ -241,17 +242,18 @@ def test_another_definition_in_the_folder_is_refused(uninterrupted: RunDir, data
         train(config_for(data, "sd-clip", "seed=1"), uninterrupted, quiet=True)
 
 
-def test_a_folder_in_use_is_refused(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused(
+    data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = RunDir(tmp_path / "run")
     run.create()
-    lock = run.claim()
-    command = [sys.executable, "-m", "core", "train", str(tmp_path / "c.json"), str(run.path)]
+    lock = run.claim()  # by another process: tests/core/test_rundir.py
     (tmp_path / "c.json").write_text(config_for(data).to_json())
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert main(["train", str(tmp_path / "c.json"), str(run.path)]) == 1
     lock.release()
-    assert done.returncode == 1
-    assert "in use by a trainer" in done.stderr
-    assert "Traceback" not in done.stderr
+    told = capsys.readouterr().err
+    assert "in use by a trainer" in told
+    assert "Traceback" not in told
 
 
 def failure(config: RunConfig, run: RunDir, kind: type[UserError] = UserError) -> RunFailed:
