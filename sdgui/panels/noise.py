@@ -23,8 +23,9 @@ from sdgui.panels.worker_calls import WorkerCalls
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
 
-LISTED = 5000  # the least believed, as pictures and in the table; counts and cuts are of all
+LISTED = 3000  # the least believed, as pictures and in the table; counts and cuts are of all
 _UNDO = 100
+_ONE_BY_ONE = 200  # rows
 _CUT_SETTLES = 120  # ms
 
 
@@ -203,7 +204,13 @@ class NoisePanel(NoiseLayout):
             self.gallery.set_selected(rows)
 
     def _redraw(self, rows: list[int]) -> None:
+        """Show these rows anew; very many are quicker shown all together."""
         if self.ranked is None:
+            return
+        if len(rows) > _ONE_BY_ONE:
+            self.show_pairs()
+            self.gallery.set_selected(rows)
+            self.table.set_chosen(rows, rows[0])
             return
         for row in rows:
             item = self.item(self.ranked, self.shown[row], by_rank=self.sorting()[0] == "rank")

@@ -55,7 +55,7 @@ class PairsModel(QAbstractTableModel):
     def marked(self, rows: Sequence[int]) -> None:
         """The marks of these rows changed."""
         for first, last in runs_of(rows):
-            self.dataChanged.emit(self.index(first, 0), self.index(last, len(_COLUMNS) - 1))
+            self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
         return 0 if parent.isValid() else len(self._shown)
