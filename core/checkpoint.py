@@ -12,16 +12,18 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from core.config import RunConfig, field_errors
 from core.errors import UserError
 from core.rundir import RunDir, write_whole
 
@@ -55,6 +57,10 @@ class CheckpointState:
     student: dict[str, Tensor]
     teacher: dict[str, Tensor]
     state: dict[str, Tensor]
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """What the state holds under ``prefix``, without it."""
+        return {name.removeprefix(prefix): value for name, value in self.state.items() if name.startswith(prefix)}
 
 
 def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int) -> tuple[str, bool]:
@@ -196,25 +202,93 @@ def newest_whole(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, Che
     return None
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's moments as named tensors: ``optimizer.<parameter>.<moment>``."""
+def definition(info: CheckpointInfo, origin: str) -> RunConfig:
+    """The experiment that a checkpoint belongs to; CheckpointError naming ``origin`` when it cannot be understood."""
+    try:
+        return RunConfig.model_validate(info.config)
+    except ValidationError as error:
+        field, text = next(iter(field_errors(error).items()))
+        raise CheckpointError(
+            f"{origin} has a definition that this program does not know ({field}: {text}) "
+            "It was written by another version: use that one, or choose another checkpoint."
+        ) from error
+
+
+def fill(load: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tensor], origin: str) -> None:
+    """``load`` a module's state; CheckpointError naming ``origin`` when it is that of another network."""
+    try:
+        load(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{origin} does not fit the network of its definition ({reason}). It was written by another version of "
+            "this program: use that one, or choose another checkpoint."
+        ) from error
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
+    """The optimiser's moments as named tensors: ``optimizer.<parameter>.<moment>``, parameters as in ``network``."""
+    names = [name for name, _ in _in_order(optimizer, network)]
     return {
-        f"optimizer.{index}.{key}": value
+        f"optimizer.{names[index]}.{key}": value
         for index, moments in optimizer.state_dict()["state"].items()
         for key, value in moments.items()
         if isinstance(value, Tensor)
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of ``optimizer_tensors``; the parameters must be the same in the same order."""
+def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of ``optimizer_tensors``; also of checkpoints from before parameters were named, but numbered.
+
+    CheckpointError when the moments are those of other parameters.
+    """
+    parameters = _in_order(optimizer, network)
+    names = [name for name, _ in parameters]
+    for numbered in (names, _former_order(names)):
+        state = _moments(parameters, numbered, tensors)
+        if state is not None:
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            return
+    raise CheckpointError(
+        "the optimiser's state in the checkpoint is that of other parameters than this definition has; it was written "
+        "by another version of this program: resume with that one, or start anew."
+    )
+
+
+def _in_order(optimizer: torch.optim.Optimizer, network: nn.Module) -> list[tuple[str, Tensor]]:
+    """Every parameter with its name in ``network``, in the optimiser's order."""
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return [(names[id(parameter)], parameter) for parameter in every]
+
+
+def _former_order(names: list[str]) -> list[str]:
+    """``names`` as they were numbered when a fusion's final norm came after its blocks."""
+    norms = [name for name in names if name.startswith("fusion.norm.")]
+    others = [name for name in names if name not in norms]
+    blocks = [place for place, name in enumerate(others) if name.startswith("fusion.blocks.")]
+    after = blocks[-1] + 1 if blocks else len(others)
+    return [*others[:after], *norms, *others[after:]]
+
+
+def _moments(
+    parameters: Sequence[tuple[str, Tensor]], numbered: Sequence[str], tensors: Mapping[str, Tensor]
+) -> dict[int, dict[str, Tensor]] | None:
+    """Place of a parameter -> its moments; None when one of them has no parameter, or one of another shape."""
+    places = {name: place for place, (name, _) in enumerate(parameters)}
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         owner, _, rest = key.partition(".")
-        if owner == "optimizer":
-            index, moment = rest.split(".", 1)
-            state.setdefault(int(index), {})[moment] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        if owner != "optimizer":
+            continue
+        name, _, moment = rest.rpartition(".")
+        if name.isdecimal() and int(name) < len(numbered):
+            name = numbered[int(name)]
+        place = places.get(name)
+        if place is None or (value.ndim > 0 and value.shape != parameters[place][1].shape):
+            return None
+        state.setdefault(place, {})[moment] = value
+    return state
 
 
 def rng_tensors() -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from core.data.loader import evaluation_batches, evaluation_texts
 from core.errors import UserError
 from core.model.block_states import block_state, blocks_of
 from core.model.network import Network
-from core.objectives.build import build_network
+from core.objectives.build import trained_network
 from core.rundir import RunDir
 from core.runtime import Runtime, RuntimeUnavailable, set_up
 
@@ -170,14 +170,13 @@ def load_checkpoint(run: RunDir, which: str) -> Loaded:
     """
     name = checkpoint.resolve(run, which)
     info = checkpoint.read_info(run, name)
-    config = RunConfig.model_validate(info.config)
+    config = checkpoint.definition(info, f"the checkpoint {run.checkpoints / name}")
     try:
         runtime = set_up(config.runtime)
     except RuntimeUnavailable:
         runtime = set_up(config.runtime.model_copy(update={"device": "auto"}))
-    networks = {}
-    for weights in checkpoint.weights_in(run, name):
-        network = build_network(config, dict(info.model), info.classes).to(runtime.device)
-        network.load_state_dict(checkpoint.load_weights(run, name, weights, runtime.device))
-        networks[weights] = network.eval()
+    networks = {
+        weights: trained_network(run, name, weights, runtime.device).eval()
+        for weights in checkpoint.weights_in(run, name)
+    }
     return Loaded(run, name, info.step, config, runtime, networks)

@@ -12,11 +12,10 @@ from pathlib import Path
 import torch
 
 from core import checkpoint
-from core.config import RunConfig
 from core.errors import UserError
 from core.model.network import Network
 from core.model.towers import build_towers, load_pretrained, resolve_architecture
-from core.objectives.build import build_network
+from core.objectives.build import trained_network
 from core.rundir import RunDir
 
 OPEN_CLIP = "open_clip:"
@@ -95,11 +94,8 @@ def _open(name: str, weights: str) -> Network:
     folder, run = found[0], RunDir(found[0])
     step = checkpoint.resolve(run, found[1])
     chosen = _chosen(folder, checkpoint.weights_in(run, step), weights)
-    info = checkpoint.read_info(run, step)
     with torch.random.fork_rng(devices=[]):  # weights that are drawn and replaced must not move the student's
-        network = build_network(RunConfig.model_validate(info.config), dict(info.model), info.classes)
-    network.load_state_dict(checkpoint.load_weights(run, step, chosen, torch.device("cpu")))
-    return network
+        return trained_network(run, step, chosen, torch.device("cpu"))
 
 
 def _chosen(folder: Path, there: list[str], weights: str) -> str:

@@ -264,7 +264,7 @@ class Loop:
         buffers = {f"objectives.{key}": value for key, value in self.parts.objectives.state_dict().items()}
         if self.belief is not None:
             buffers |= {f"belief.{key}": value for key, value in self.belief.state_dict().items()}
-        state = {**checkpoint.optimizer_tensors(self.optimizer), **buffers, **checkpoint.rng_tensors()}
+        state = {**checkpoint.optimizer_tensors(self.optimizer, self.network), **buffers, **checkpoint.rng_tensors()}
         tensors = checkpoint.CheckpointState(
             student=self.network.state_dict(),
             teacher=self.teacher.state_dict() if self.teacher is not None else {},
@@ -293,16 +293,14 @@ class Loop:
                 f"{self.run_dir.path} was planned for {info.total_steps} steps and its data now make "
                 f"{self.total_steps}; the training data {self.config.data.train} changed. Restore them, or start anew."
             )
-        self.network.load_state_dict(tensors.student)
+        origin = f"the checkpoint of step {info.step} in {self.run_dir.path}"
+        checkpoint.fill(self.network.load_state_dict, tensors.student, origin)
         if self.teacher is not None:
-            self.teacher.load_state_dict(tensors.teacher)
-        checkpoint.restore_optimizer(self.optimizer, tensors.state)
-        prefix = "objectives."
-        buffers = {k.removeprefix(prefix): v for k, v in tensors.state.items() if k.startswith(prefix)}
-        self.parts.objectives.load_state_dict(buffers)
+            checkpoint.fill(self.teacher.load_state_dict, tensors.teacher, origin)
+        checkpoint.restore_optimizer(self.optimizer, self.network, tensors.state)
+        checkpoint.fill(self.parts.objectives.load_buffers, tensors.under("objectives."), origin)
         if self.belief is not None:
-            kept = {k.removeprefix("belief."): v for k, v in tensors.state.items() if k.startswith("belief.")}
-            self.belief.load_state_dict(kept)
+            checkpoint.fill(self.belief.load_state_dict, tensors.under("belief."), origin)
         checkpoint.restore_rng(tensors.state)
         self.step, self.best, self._score = info.step, info.best_score, info.score
 

@@ -5,11 +5,13 @@ Flow: definition -> ``build_network`` (towers, fusion, a head for each objective
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from core import checkpoint
 from core.config import RunConfig
 from core.data.batch import Batch
 from core.model.network import Network, build_backbone
@@ -27,6 +29,10 @@ from core.objectives.masked_words import MaskedWords
 from core.objectives.matching import Matching
 from core.objectives.objective import Objective
 from core.objectives.prototypes import DistillPrototypes
+from core.rundir import RunDir
+
+# Buffers that had another name in former checkpoints.
+RENAMED = {"distill_prototypes.centre": "distill_prototypes.targets.centre"}
 
 
 class Objectives(nn.Module):
@@ -42,6 +48,10 @@ class Objectives(nn.Module):
 
     def __len__(self) -> int:
         return len(self._modules)
+
+    def load_buffers(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what ``state_dict`` gave, now or when a buffer still had its former name."""
+        self.load_state_dict({RENAMED.get(name, name): value for name, value in state.items()})
 
     def active(self, taught: bool) -> Objectives:
         """Those that count now: where nobody teaches yet, those that need no teacher."""
@@ -68,6 +78,18 @@ def build_network(config: RunConfig, model_cfg: dict[str, Any], classes: Sequenc
     keeps no patches for the fusion.
     """
     return add_heads(build_backbone(config, model_cfg), config, classes)
+
+
+def trained_network(run: RunDir, name: str, weights: str, device: torch.device) -> Network:
+    """The network ``weights`` ("student" or "teacher") of the checkpoint ``name``, on ``device``.
+
+    Raises CheckpointError when it is not there, damaged, or of another version of this program.
+    """
+    origin = f"the checkpoint {run.checkpoints / name}"
+    info = checkpoint.read_info(run, name)
+    network = build_network(checkpoint.definition(info, origin), dict(info.model), info.classes).to(device)
+    checkpoint.fill(network.load_state_dict, checkpoint.load_weights(run, name, weights, device), origin)
+    return network
 
 
 def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = ()) -> Network:
