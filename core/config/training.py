@@ -34,7 +34,7 @@ class DataConfig(Section):
         "",
         title="Label",
         description="Column whose values are the classes, for objectives that classify; empty for none.",
-        json_schema_extra=shown(""),
+        json_schema_extra=shown("", widget="column"),
     )
     labels_per_class: int = Field(
         0,

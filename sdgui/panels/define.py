@@ -7,15 +7,19 @@ Flow: the store's definition -> form -> (as one types, once it is valid) the sto
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QLabel, QSplitter, QVBoxLayout
 
 from core.config import ConfigError, RunConfig, read_config
 from core.presets import PRESETS, Size
+from sdgui.panels.advice import AdviceBar
 from sdgui.panels.differences import Differences, field_title
 from sdgui.panels.place import Place, Selection, Services
-from sdgui.panels.preset_bar import PresetBar, on_preset, origin
+from sdgui.panels.preset_bar import PresetBar
+from sdgui.panels.stages import keep_wish, on_preset, origin, wants_stages, with_former
+from sdgui.runs.chains import FORMER, taken_from_former
 from sdgui.store.records import Experiment, StoreError
 from sdgui.widgets.config_form import ConfigForm
 from sdgui.widgets.message_bar import MessageBar
@@ -41,6 +45,7 @@ class DefinePanel(Place):
         self.bar = MessageBar(self)
         self.hint = QLabel(self)
         set_role(self.hint, "small")
+        self.advice = AdviceBar(services, self)
         self.form = ConfigForm(self)
         self.differences = Differences(self)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
@@ -58,12 +63,16 @@ class DefinePanel(Place):
         layout.addWidget(self.bar)
         layout.addWidget(self.preset_bar)
         layout.addWidget(self.hint)
+        layout.addWidget(self.advice)
         layout.addWidget(self.split, 1)
         layout.addWidget(self._empty, 1)
         self._timer = QTimer(self, singleShot=True, interval=_SAVE_AFTER)
         self._timer.timeout.connect(self.save)
         self.form.changed.connect(self._form_changed)
         self.preset_bar.chosen.connect(self._start_from)
+        self.preset_bar.staged.connect(self._set_staged)
+        self.advice.applied.connect(self._follow_advice)
+        self.advice.described.connect(self._offer_labels)
         self.differences.field_chosen.connect(self.form.focus_field)
         self.bar.action_triggered.connect(self._bar_action)
         state = services.settings.value("define/split")
@@ -106,15 +115,18 @@ class DefinePanel(Place):
     def _show_nothing(self) -> None:
         self._experiment = self._frozen = None
         self.bar.clear()
-        for widget in (self.preset_bar, self.hint, self.split):
+        for widget in (self.preset_bar, self.hint, self.advice, self.split):
             widget.hide()
         self._empty.show()
 
     def _show_form(self, config: RunConfig, read_only: bool) -> None:
+        staged = self._staged(config)
+        if staged and not read_only:
+            config = with_former(config)
         base = origin(config)
         self.form.set_config(config, base[0] if base else None)
         self.form.set_read_only(read_only)
-        self.preset_bar.show_origin(config.preset, base[1] if base else "", read_only)
+        self.preset_bar.show_origin(config.preset, base[1] if base else "", read_only, staged)
         self._empty.hide()
         self.preset_bar.show()
         self.split.show()
@@ -175,6 +187,7 @@ class DefinePanel(Place):
         changes = {name: pair for name, pair in self.form.changes().items() if name not in ("name", "preset")}
         self.preset_bar.show_differences(len(changes))
         self.differences.show_changes(changes, preset.title if preset else "the defaults")
+        self.advice.show_config(self.form.config(), self._frozen is not None)
 
     def save(self) -> bool:
         """Write what is in the form: the definition when it is valid, else a draft; whether it was valid."""
@@ -217,6 +230,33 @@ class DefinePanel(Place):
         self._undo = before
         self.save()
         self.bar.show_message("info", f"All settings are {PRESETS[preset].title}'s now ({size}).", action="Undo")
+
+    # Stages, advice
+    def _staged(self, config: RunConfig) -> bool:
+        experiment = self._experiment
+        return experiment is not None and wants_stages(config, experiment.id, self._services.settings)
+
+    def _set_staged(self, staged: bool) -> None:
+        if self._experiment is None:
+            return
+        keep_wish(staged, self._experiment.id, self._services.settings)
+        checkpoint = self.form.draft()["teacher.checkpoint"]
+        if staged and self._experiment.config is not None and taken_from_former(self._experiment.config):
+            self.form.set_value("teacher.checkpoint", FORMER)
+        elif not staged and checkpoint == FORMER:
+            self.form.set_value("teacher.checkpoint", "")
+
+    def _follow_advice(self, values: dict[str, object]) -> None:
+        before = self.form.config()
+        self.form.set_values(values)
+        self._undo = before
+        self.save()
+        titles = ", ".join(field_title(field) for field in values)
+        self.bar.show_message("info", f"Set for this data: {titles}.", action="Undo")
+
+    def _offer_labels(self, facts: dict[str, Any]) -> None:
+        labels = facts["labels"]
+        self.form.set_choices("data.label", list(labels), [f"{classes} classes" for classes in labels.values()])
 
     def _bar_action(self) -> None:
         if self._frozen is not None:

@@ -1,4 +1,4 @@
-"""The menu bar and the menu of presets, both made from the lists of actions and presets; and what Ctrl+K offers."""
+"""The menu bar, made from the list of actions; and what Ctrl+K offers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QMenu, QMenuBar, QWidget
+from PySide6.QtWidgets import QMenuBar
 
 from core.presets import PRESETS, SIZES, Size
 from sdgui.panels.actions import Actions
 from sdgui.panels.command_palette import Entry
 from sdgui.panels.experiment_model import ExperimentModel
-from sdgui.panels.preset_bar import SIZE_TEXTS
 
 _ORDER = ("Experiment", "Run", "View", "Help")
 
@@ -24,21 +23,6 @@ def fill_menu_bar(bar: QMenuBar, actions: Actions) -> None:
         menu = bar.addMenu(f"&{group}")
         menu.setToolTipsVisible(True)
         menu.addActions(groups[group])
-
-
-def preset_menu(parent: QWidget, chosen: Callable[[str, Size], object]) -> QMenu:
-    """Presets with their sizes; ``chosen`` gets both."""
-    menu = QMenu("New experiment from", parent)
-    menu.setToolTipsVisible(True)
-    for preset in PRESETS.values():
-        sizes = menu.addMenu(f"&{preset.title}")
-        sizes.setToolTip(preset.description)
-        sizes.setToolTipsVisible(True)
-        for size in SIZES:
-            action = sizes.addAction(f"&{SIZE_TEXTS[size]}")
-            action.setToolTip(f"{preset.description}\n{preset.paper}")
-            action.triggered.connect(lambda _checked=False, name=preset.name, size=size: chosen(name, size))
-    return menu
 
 
 def palette_entries(

@@ -1,57 +1,48 @@
-"""The preset an experiment starts from: pick one and its size, read what it is and where it was published."""
+"""The preset an experiment starts from: what it is, where it was published, what it needs, and whether in stages."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from core.config import RunConfig
-from core.presets import PRESETS, SIZES, Size, preset_config
+from core.presets import PRESETS, SIZES
+from sdgui.panels.preset_chooser import PresetChooser
+from sdgui.panels.preset_facts import needs, stage_count, stages
+from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.theme import SPACE, set_role
-
-SIZE_TEXTS: dict[Size, str] = {
-    "tiny": "tiny: seconds, for trying out",
-    "demo": "demo: minutes on a CPU",
-    "base": "base: a GPU",
-}
-_OWN = frozenset({"name", "preset", "data", "seed"})  # the experiment's own, whatever the preset
 
 
 class PresetBar(QFrame):
-    """Preset and size with a description; ``chosen`` when the user asks to start from them anew."""
+    """Preset and size on a button that opens the chooser; ``chosen`` when the user asks to start from one anew."""
 
     chosen = Signal(str, str)  # preset, size
+    staged = Signal(bool)  # the user wants it trained in stages, or in one run
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         set_role(self, "card")
-        self.preset = QComboBox(self)
-        self.preset.setAccessibleName("Preset")
-        for preset in PRESETS.values():
-            self.preset.addItem(preset.title, preset.name)
-        self.size_box = QComboBox(self)
-        self.size_box.setAccessibleName("Size")
-        for size in SIZES:
-            self.size_box.addItem(SIZE_TEXTS[size], size)
-        self.apply = QPushButton("Start from this preset", self)
+        self.chooser: PresetChooser | None = None  # made when it is first opened
+        self.preset = QPushButton(self)
+        self.preset.setToolTip("Choose another preset to start from")
+        self.apply = QPushButton("Back to the preset", self)
         self.apply.setToolTip("Take all settings from the preset; name, data and seed stay")
+        self.in_stages = QCheckBox(self)
+        self.about = IconButton("ph.info", "What this preset is", checkable=True, parent=self)
+        self.about.setChecked(True)
         self._description = QLabel(self, wordWrap=True)
         self._paper = QLabel(self, wordWrap=True)
         set_role(self._paper, "small")
-        for label in (self._description, self._paper):
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        for text in (self._description, self._paper):
+            text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         label = QLabel("&Preset", self)
         label.setBuddy(self.preset)
         set_role(label, "muted")
         row = QHBoxLayout()
         row.setSpacing(SPACE)
-        row.addWidget(label)
-        row.addWidget(self.preset)
-        row.addWidget(self.size_box)
-        row.addWidget(self.apply)
+        for widget in (label, self.preset, self.apply, self.in_stages):
+            row.addWidget(widget)
         row.addStretch(1)
+        row.addWidget(self.about)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(SPACE * 3 // 2, SPACE, SPACE * 3 // 2, SPACE)
         layout.setSpacing(SPACE // 2)
@@ -61,21 +52,24 @@ class PresetBar(QFrame):
         self._shown = ("", "")
         self._differences = 0
         self._read_only = False
-        self.preset.currentIndexChanged.connect(self._describe)
-        self.size_box.currentIndexChanged.connect(self._describe)
-        self.apply.clicked.connect(lambda: self.chosen.emit(self.preset.currentData(), self.size_box.currentData()))
+        self.preset.clicked.connect(self.open_chooser)
+        self.about.toggled.connect(self._describe)
+        self.apply.clicked.connect(lambda: self.chosen.emit(*self._shown))
+        self.in_stages.clicked.connect(self.staged)
         self._describe()
 
-    def show_origin(self, preset: str, size: str, read_only: bool) -> None:
-        """Point at what the definition started from; ``read_only``: a launched run's."""
+    def open_chooser(self) -> None:
+        """Show the presets to choose from, at the one that is shown."""
+        if self.chooser is None:
+            self.chooser = PresetChooser(self, "Start from this preset")
+            self.chooser.chosen.connect(self.chosen)
+        self.chooser.open(*self._shown)
+
+    def show_origin(self, preset: str, size: str, read_only: bool, staged: bool = False) -> None:
+        """Say what the definition started from; ``read_only``: a launched run's; ``staged``: it is trained so."""
         self._shown = (preset, size)
-        if self.preset.findData(preset) >= 0:
-            self.preset.setCurrentIndex(self.preset.findData(preset))
-        if self.size_box.findData(size) >= 0:
-            self.size_box.setCurrentIndex(self.size_box.findData(size))
         self._read_only = read_only
-        for widget in (self.preset, self.size_box):
-            widget.setEnabled(not read_only)
+        self.in_stages.setChecked(staged)
         self._describe()
 
     def show_differences(self, number: int) -> None:
@@ -83,49 +77,21 @@ class PresetBar(QFrame):
         self._differences = number
         self._describe()
 
-    def _describe(self) -> None:
-        preset = PRESETS[self.preset.currentData()]
-        self._description.setText(preset.description)
-        self._paper.setText(preset.paper)
-        same = (preset.name, self.size_box.currentData()) == self._shown
-        self.apply.setText("Back to the preset" if same else "Start from this preset")
-        self.apply.setVisible(not self._read_only and (not same or self._differences > 0))
-
-
-def flat(config: RunConfig) -> dict[str, Any]:
-    """Dotted field -> value."""
-    found: dict[str, Any] = {}
-
-    def walk(values: dict[str, Any], prefix: str) -> None:
-        for name, value in values.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{name}.")
-            else:
-                found[prefix + name] = value
-
-    walk(config.model_dump(mode="json"), "")
-    return found
-
-
-def origin(config: RunConfig) -> tuple[RunConfig, str] | None:
-    """The preset's definition that ``config`` started from, and its size: the size with the fewest differences.
-
-    Name, data and seed are the experiment's own and are taken over, so that they do not count as differences.
-    None for an unknown preset.
-    """
-    if config.preset not in PRESETS:
-        return None
-    ours = flat(config)
-
-    def distance(size: Size) -> int:
-        theirs = flat(on_preset(config, config.preset, size))
-        return sum(ours[name] != value for name, value in theirs.items())
-
-    size = min(SIZES, key=distance)
-    return on_preset(config, config.preset, size), size
-
-
-def on_preset(config: RunConfig, preset: str, size: Size) -> RunConfig:
-    """The preset's settings under the name, data and seed of ``config``."""
-    kept = {name: getattr(config, name) for name in _OWN - {"preset"}}
-    return preset_config(preset, size).model_copy(update=kept)
+    def _describe(self, *_: object) -> None:
+        name, size = self._shown
+        preset = PRESETS.get(name)
+        title = f"{preset.title} · {size}" if preset else "None: choose one"
+        self.preset.setText(f"{title}  ▾")
+        self.preset.setAccessibleName(f"Preset: {title}")
+        self.preset.setEnabled(not self._read_only)
+        self.apply.setVisible(preset is not None and not self._read_only and self._differences > 0)
+        count = stage_count(name)
+        self.in_stages.setVisible(count > 0 and not self._read_only)
+        self.in_stages.setText(f"Train in {count} stages")
+        self.in_stages.setToolTip(stages(name) if count else "")
+        for text in (self._description, self._paper):
+            text.setVisible(preset is not None and self.about.isChecked())
+        if preset is not None:
+            self._description.setText(preset.description)
+            wanted = [need.sentence for need in needs(name, size if size in SIZES else "demo")]
+            self._paper.setText("\n".join([preset.paper, *wanted]))

@@ -10,8 +10,10 @@ import time
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from core.config import ConfigError
 from core.rundir import RunState, process_alive
 from sdgui.panels.place import Services
+from sdgui.panels.stages import staged_chain
 from sdgui.runs.launcher import LaunchError
 from sdgui.runs.stopping import Stopping, StopStage
 from sdgui.store.records import Run, StoreError
@@ -62,8 +64,9 @@ class RunCommands(QObject):
             if demo.covers(experiment.config) and not demo.complete:
                 self._wait(experiment_id, queue)
                 return
-            run = launcher.enqueue(experiment_id) if queue else launcher.launch(experiment_id)
-        except (LaunchError, StoreError) as error:
+            chain = staged_chain(experiment, self._services.settings)
+            run = launcher.enqueue(experiment_id, chain) if queue else launcher.launch(experiment_id, chain)
+        except (LaunchError, StoreError, ConfigError) as error:
             self.said.emit("error", str(error), "")
             self.changed.emit()
             return

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
-from PySide6.QtCore import QPoint, QUrl
+from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
 
@@ -19,13 +19,14 @@ from sdgui.panels.describe import DescribeSheet
 from sdgui.panels.experiment_commands import ExperimentCommands
 from sdgui.panels.experiments import ExperimentsPanel
 from sdgui.panels.failures import FailureDialog
-from sdgui.panels.menus import palette_entries, preset_menu
+from sdgui.panels.menus import palette_entries
 from sdgui.panels.place import PLACES, Place, Selection, Services
+from sdgui.panels.preset_chooser import PresetChooser
 from sdgui.panels.run_commands import RunCommands
 from sdgui.panels.shortcuts import ShortcutsDialog
 from sdgui.panels.status import Status
 from sdgui.store.records import Run
-from sdgui.widgets.theme import SPACE, Scheme, theme
+from sdgui.widgets.theme import Scheme, theme
 
 # name, group, text, keys, what it does
 _TABLE: tuple[tuple[str, str, str, str | list[str], str], ...] = (
@@ -105,7 +106,8 @@ class WindowActions:
         self._window, self._book, self._parent = window, book, parent
         self.palette_popup = CommandPalette(parent)
         self.sheet = DescribeSheet(parent)
-        self.new_menu = preset_menu(parent, window.experiment_commands.new)
+        self.chooser = PresetChooser(parent, "Make an experiment of it")
+        self.chooser.chosen.connect(window.experiment_commands.new)
         self.sheet.described.connect(self._described)
         for name, group, text, keys, tip in _TABLE:
             slot: Callable[[], object] = getattr(self, name)
@@ -151,8 +153,7 @@ class WindowActions:
 
     # Experiments
     def new(self) -> None:
-        tree = self._window.experiments
-        self.new_menu.popup(tree.mapToGlobal(QPoint(tree.width() // 2, 5 * SPACE)))
+        self.chooser.open()
 
     def new_from_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self._parent, "Definition", "", "Experiments (*.json)")

@@ -7,18 +7,23 @@ From then on the run folder speaks for the run; the window only writes ``control
 from __future__ import annotations
 
 import queue
+import secrets
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from core.chain.format import Chain
 from core.errors import UserError
 from core.rundir import RunDir, process_alive, write_whole
+from sdgui.runs.chains import ChainWatch, chain_file, write_chain
 from sdgui.runs.program import core_command, start_detached
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
 from sdgui.store.records import Run, StoreError
+from sdgui.store.sessions import slug
 from sdgui.store.store import Store
 
 _TICK_MS = 200
@@ -59,10 +64,15 @@ class Launcher(QObject):
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
         self._timer.start()
+        self.chains = ChainWatch(store, self)
+        self.chains.start()
 
-    def launch(self, experiment_id: int) -> Run:
-        """Start a run of the experiment now, whatever the queue. Raises LaunchError, and then leaves nothing behind."""
-        run = self._add(experiment_id, queued=False)
+    def launch(self, experiment_id: int, chain: Chain | None = None) -> Run:
+        """Start a run of the experiment now, whatever the queue; with ``chain``, all its stages in order.
+
+        Returns the run, of a chain that of its first stage. Raises LaunchError, and then leaves nothing behind.
+        """
+        run = self._add_chain(experiment_id, chain) if chain else self._add(experiment_id, queued=False)
         try:
             self._start(run)
         except LaunchError:
@@ -113,8 +123,10 @@ class Launcher(QObject):
         """Runs that are being stopped now."""
         return {run_id: plan.now for run_id, plan in self._stops.items()}
 
-    def enqueue(self, experiment_id: int) -> Run:
+    def enqueue(self, experiment_id: int, chain: Chain | None = None) -> Run:
         """Freeze the definition and start it when fewer than ``limit`` runs are alive. Raises LaunchError."""
+        if chain:
+            return self.enqueue_run(self._add_chain(experiment_id, chain).id)
         run = self._add(experiment_id, queued=True)
         try:
             self._prepare(run)
@@ -145,11 +157,26 @@ class Launcher(QObject):
     def close(self) -> None:
         """Let go of the trainers: they train on, and those asked to stop still do."""
         self._timer.stop()
+        self.chains.stop()
 
     def _add(self, experiment_id: int, queued: bool) -> Run:
         try:
             return self._store.add_run(experiment_id, queued=queued)
         except StoreError as error:
+            raise LaunchError(str(error)) from error
+
+    def _add_chain(self, experiment_id: int, chain: Chain) -> Run:
+        """A run for the first stage; the others are listed when they begin."""
+        name = f"{slug(chain.stages[0].config.name)}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
+        folder = self._store.runs_folder / name
+        try:
+            stage = write_chain(folder, chain)
+            run = self._store.import_run(stage, experiment_id)
+            return self._store.tag_run(run.id, [stage.name])
+        except OSError as error:
+            raise _unwritable(RunDir(folder), error) from error
+        except UserError as error:
+            shutil.rmtree(folder, ignore_errors=True)
             raise LaunchError(str(error)) from error
 
     def _prepare(self, run: Run) -> None:
@@ -169,7 +196,12 @@ class Launcher(QObject):
         folder = run.dir
         if not folder.config.exists():
             self._prepare(run)
-        command = [*self._command, "train", str(folder.config), str(folder.path)]
+        chain = chain_file(folder.path)  # a stage is trained as its chain, which goes on after it
+        what = (chain, chain.parent) if chain else (folder.config, folder.path)
+        command = [*self._command, "train", *map(str, what)]
+        if chain:
+            run = self._store.mark_launched(run.id)
+            self.chains.start()
         try:
             process = start_detached(command, folder)
         except FileNotFoundError as error:
@@ -185,7 +217,7 @@ class Launcher(QObject):
 
     def _discard(self, run: Run) -> None:
         """Remove a run that never began."""
-        shutil.rmtree(run.folder, ignore_errors=True)
+        shutil.rmtree(run.folder.parent if chain_file(run.folder) else run.folder, ignore_errors=True)
         self._store.delete_run(run.id, for_good=True)
 
     def _queue_moved(self) -> None:

@@ -67,8 +67,8 @@ class FieldEditor(QWidget):
         """Show without editing."""
         self.control.setEnabled(not read_only)
 
-    def set_choices(self, choices: list[str]) -> None:
-        """Suggestions; editors without a free text have none."""
+    def set_choices(self, choices: list[str], notes: list[str] | None = None) -> None:
+        """Suggestions, with a word on each where there are ``notes``; editors without a free text have none."""
 
     def set_invalid(self, invalid: bool) -> None:
         """Mark the control; the sentence is the row's."""
@@ -145,7 +145,7 @@ class TextEditor(FieldEditor):
     def set_read_only(self, read_only: bool) -> None:
         self.line.setReadOnly(read_only)  # still selectable, for copying
 
-    def set_choices(self, choices: list[str]) -> None:
+    def set_choices(self, choices: list[str], notes: list[str] | None = None) -> None:
         completer = QCompleter(choices, self.line)
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
@@ -249,6 +249,51 @@ class PathEditor(TextEditor):
             self.edited.emit()
 
 
+class ColumnEditor(TextEditor):
+    """The name of a column, with a button that lists those of the data when they are known."""
+
+    def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
+        super().__init__(spec, parent)
+        self._columns: list[tuple[str, str]] = []
+        self._read_only = False
+        self.list_button = IconButton("ph.caret-down", f"Choose the {spec.title.lower()} from the data", parent=self)
+        self.list_button.clicked.connect(self._open)
+        self.list_button.hide()
+        self.row.addWidget(self.list_button)
+
+    def set_read_only(self, read_only: bool) -> None:
+        super().set_read_only(read_only)
+        self._read_only = read_only
+        self._show_button()
+
+    def set_choices(self, choices: list[str], notes: list[str] | None = None) -> None:
+        super().set_choices(choices)
+        self._columns = list(zip(choices, notes or [""] * len(choices), strict=True))
+        self._show_button()
+
+    def _show_button(self) -> None:
+        self.list_button.setVisible(bool(self._columns) and not self._read_only)
+
+    def menu(self) -> QMenu:
+        """The columns, the one that is named ticked, and none of them."""
+        menu = QMenu(self)
+        for name, note in [("", "none"), *self._columns]:
+            action = menu.addAction(" · ".join(part for part in (name.replace("&", "&&"), note) if part))
+            action.setCheckable(True)
+            action.setChecked(name == self.text())
+            action.triggered.connect(lambda _checked=False, name=name: self._take(name))
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        return menu
+
+    def _open(self) -> None:
+        self.menu().popup(self.list_button.mapToGlobal(self.list_button.rect().bottomLeft()))
+
+    def _take(self, name: str) -> None:
+        if name != self.text():
+            self.set_text(name)
+            self.edited.emit()
+
+
 def editor_for(spec: FieldSpec, parent: QWidget) -> FieldEditor:
     """The editor that fits a field."""
     if spec.kind == "flag":
@@ -257,5 +302,7 @@ def editor_for(spec: FieldSpec, parent: QWidget) -> FieldEditor:
         return ChoiceEditor(spec, parent)
     if spec.kind in ("whole", "number"):
         return NumberEditor(spec, parent)
+    if spec.widget == "column":
+        return ColumnEditor(spec, parent)
     has_path = spec.widget in ("source", "folder", "architecture")
     return PathEditor(spec, parent) if has_path else TextEditor(spec, parent)

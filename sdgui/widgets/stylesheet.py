@@ -45,6 +45,7 @@ QPushButton[role="danger"] { color: $error; }
 QPushButton[role="danger"]:hover { background: $error_fill; border-color: $error; }
 QPushButton[role="flat"], QToolButton[role="flat"] { background: transparent; border-color: transparent; }
 QPushButton[role="flat"] { color: $accent_text; padding: 4px 8px; }
+QPushButton[align="left"] { text-align: left; padding: 4px 2px; color: $text; }
 QPushButton[role="flat"]:hover, QToolButton[role="flat"]:hover { background: $raised; }
 QPushButton[role="flat"]:focus, QToolButton[role="flat"]:focus { border-color: $accent; }
 QPushButton[role="flat"]:disabled { color: $strong_border; }

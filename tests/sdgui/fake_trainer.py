@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from core.chain.format import ChainDir, is_chain, read_chain
 from core.config import read_config
 from core.events import CheckpointSaved, Evaluated, EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted
 from core.rundir import RunDir, own_status, write_whole
@@ -60,6 +61,22 @@ def train(run: RunDir, options: argparse.Namespace) -> int:
     return 0
 
 
+def train_chain(folder: ChainDir, options: argparse.Namespace) -> int:
+    """Each stage in its folder, passing over what is done; no further than one that did not reach its end."""
+    chain = read_chain(folder.chain)
+    for place, stage in enumerate(chain.stages):
+        run = folder.stage(chain, place)
+        saved = run.checkpoints / "last"
+        if saved.exists() and int(saved.read_text()) >= options.steps:
+            continue
+        run.create()
+        if not run.config.exists():
+            write_whole(run.config, stage.config.to_json().encode())
+        if train(run, options) or int(saved.read_text()) < options.steps:
+            return 1
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=30)
@@ -73,6 +90,8 @@ def main() -> int:
     if options.deaf:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("begins", flush=True)
+    if is_chain(options.config):
+        return train_chain(ChainDir(options.folder), options)
     return train(RunDir(options.folder), options)
 
 

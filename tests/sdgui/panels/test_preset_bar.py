@@ -7,13 +7,13 @@ import pytest
 from core.config import override
 from core.presets import SIZES, Size, preset_config, preset_names
 from sdgui.panels.differences import field_title, value_text
-from sdgui.panels.preset_bar import flat, on_preset, origin
+from sdgui.panels.stages import flat, on_preset, origin
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", preset_names())
 def test_the_size_is_recognised_and_the_experiments_own_is_no_difference(name: str, size: Size) -> None:
-    config = override(preset_config(name, size), ["name=mine", "data.train=a.csv", "seed=3", "optim.clip_norm=7"])
+    config = override(preset_config(name, size), ["name=mine", "data.val=a.csv", "seed=3", "optim.clip_norm=7"])
     found = origin(config)
     assert found is not None
     base, recognised = found

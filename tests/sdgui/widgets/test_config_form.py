@@ -17,12 +17,13 @@ from core.presets import preset_config, preset_names
 from sdgui.widgets.config_form import ConfigForm
 from sdgui.widgets.field_editors import stepped_number
 from sdgui.widgets.form_fields import groups_of, parse, text_of
+from sdgui.widgets.form_row import FoldRow
 from sdgui.widgets.theme import apply_theme
 
 
 @pytest.fixture(scope="module")
 def one_form(qapp: QApplication) -> Iterator[ConfigForm]:
-    """Made once: it has some 600 widgets."""
+    """Made once: it comes to hundreds of widgets."""
     apply_theme(qapp)
     form = ConfigForm()
     form.resize(900, 600)
@@ -40,14 +41,20 @@ def form(one_form: ConfigForm) -> ConfigForm:
     one_form._search.clear()
     one_form._differences.setChecked(False)
     for section in one_form._sections:
-        for part in (section, *section.inner):
-            part._unfolded = False
-            part.update_rows()
+        section.fold_all()
+    one_form.set_config(RunConfig())
+    one_form.finish()
     return one_form
 
 
+def shown(form: ConfigForm) -> list[str]:
+    """The fields that can be seen, in the order of the form."""
+    form.finish()
+    return [path for path in form.draft() if path in form._homes[path].rows and form.row(path).isVisibleTo(form)]
+
+
 def line(form: ConfigForm, field: str) -> QLineEdit:
-    control = form._rows[field].editor.control
+    control = form.row(field).editor.control
     assert isinstance(control, QLineEdit)
     return control
 
@@ -60,8 +67,9 @@ def type_into(form: ConfigForm, field: str, text: str) -> None:
 
 
 def test_every_field_has_an_editor_but_the_version_and_the_preset(form: ConfigForm) -> None:
-    assert [*form._rows] == [name for name in field_names() if name not in ("version", "preset")]
-    for row in form._rows.values():
+    assert sorted(form.draft()) == sorted(name for name in field_names() if name not in ("version", "preset"))
+    for path in form.draft():
+        row = form.row(path)
         assert row.editor.control.accessibleName()
         assert row.editor.control.toolTip() or not row.spec.description
 
@@ -123,13 +131,13 @@ def test_wrong_text_stays_with_its_sentence(form: ConfigForm, qtbot, field: str,
     assert form.config() is None
     assert line(form, field).text() == text
     assert words in form.errors()[field]
-    row = form._rows[field]
+    row = form.row(field)
     assert row._sentence is not None
     assert row._sentence.isVisible()
     assert words in row.editor.control.accessibleDescription()
     assert form._problems.text() == "1 problem"
     with qtbot.waitSignal(form.validity_changed) as told:
-        form.set_value(field, form._base.model_dump()[field] if "." not in field else 5)
+        form.set_value(field, RunConfig().model_dump()[field] if "." not in field else 5)
     assert told.args == [True]
     assert form.errors() == {}
     assert not form._problems.isVisible()
@@ -138,9 +146,11 @@ def test_wrong_text_stays_with_its_sentence(form: ConfigForm, qtbot, field: str,
 def test_contradictions_land_on_their_fields(form: ConfigForm) -> None:
     form.set_config(preset_config("sd-clip", "demo"))
     form.set_value("teacher.kind", "none")
-    assert set(form.errors()) == {"objectives.distill_similarity.weight", "objectives.distill_prototypes.weight"}
+    taught = {"objectives.distill_similarity.weight", "objectives.distill_prototypes.weight"}
+    assert taught <= set(form.errors())
+    assert all(form.row(field).error for field in taught)
     assert form.config() is None
-    assert form._problems.text() == "2 problems"
+    assert form._problems.text() == f"{len(form.errors())} problems"
 
 
 def test_an_unreadable_field_does_not_hide_other_errors(form: ConfigForm) -> None:
@@ -156,15 +166,15 @@ def test_problems_button_goes_round_the_errors(form: ConfigForm, qapp: QApplicat
     for field in ("seed", "optim.eps", "seed"):
         form._problems.click()
         QTest.qWait(20)
-        assert form._rows[field].isVisible()
-        assert form._rows[field].editor.control.hasFocus(), field
+        assert form.row(field).isVisible()
+        assert form.row(field).editor.control.hasFocus(), field
 
 
 def test_differences_are_marked_and_reset(form: ConfigForm) -> None:
     base = preset_config("clip", "demo")
     form.set_config(base.model_copy(update={"seed": 7}), base)
     assert form.changes() == {"seed": (0, 7)}
-    row = form._rows["seed"]
+    row = form.row("seed")
     assert row._dot.text()
     assert row._reset is not None
     row._reset.click()
@@ -176,41 +186,40 @@ def test_differences_are_marked_and_reset(form: ConfigForm) -> None:
 
 
 def test_advanced_fields_fold_but_changed_ones_show(form: ConfigForm) -> None:
-    assert not form._rows["optim.beta1"].isVisibleTo(form)
+    assert not form.row("optim.beta1").isVisibleTo(form)
     form.set_value("optim.beta1", "0.8")
-    assert form._rows["optim.beta1"].isVisibleTo(form)
-    assert not form._rows["optim.beta2"].isVisibleTo(form)
+    assert form.row("optim.beta1").isVisibleTo(form)
+    assert not form.row("optim.beta2").isVisibleTo(form)
     section = next(one for one in form._sections if one.group.path == "optim")
     section._more.click()
-    assert form._rows["optim.beta2"].isVisibleTo(form)
+    assert form.row("optim.beta2").isVisibleTo(form)
     section._more.click()
-    assert not form._rows["optim.beta2"].isVisibleTo(form)
+    assert not form.row("optim.beta2").isVisibleTo(form)
 
 
 def test_search_shows_what_matches(form: ConfigForm) -> None:
     form._search.setText("koleo")
-    shown = [path for path, row in form._rows.items() if row.isVisibleTo(form)]
-    assert shown == ["objectives.distill_prototypes.koleo"]
+    assert shown(form) == ["objectives.distill_prototypes.weight", "objectives.distill_prototypes.koleo"]
     form._search.setText("optimiser")
-    assert form._rows["optim.epochs"].isVisibleTo(form)
+    assert form.row("optim.epochs").isVisibleTo(form)
     form._search.setText("no such thing")
     assert form._nothing.isVisible()
     form._search.clear()
-    assert form._rows["seed"].isVisibleTo(form)
+    assert form.row("seed").isVisibleTo(form)
     assert not form._nothing.isVisible()
 
 
 def test_only_changes(form: ConfigForm) -> None:
     form.set_value("seed", 3)
     form._differences.click()
-    assert [path for path, row in form._rows.items() if row.isVisibleTo(form)] == ["seed"]
+    assert shown(form) == ["seed"]
 
 
 def test_the_wheel_changes_nothing(form: ConfigForm, qapp: QApplication) -> None:
     form.set_config(preset_config("sd-clip", "demo"))
     before = form.draft()
-    for row in form._rows.values():
-        control = row.editor.control
+    for path in shown(form):
+        control = form.row(path).editor.control
         wheel = QWheelEvent(
             QPointF(5, 5), QPointF(5, 5), QPoint(), QPoint(0, -120), Qt.MouseButton.NoButton,
             Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
@@ -224,8 +233,8 @@ def test_read_only(form: ConfigForm) -> None:
     form.set_read_only(True)
     type_into(form, "name", "other")
     assert form.draft()["name"] == "untitled"
-    assert not form._rows["seed"]._reset.isVisible()  # type: ignore[union-attr]
-    combo = form._rows["teacher.kind"].editor.control
+    assert not form.row("seed")._reset.isVisible()  # type: ignore[union-attr]
+    combo = form.row("teacher.kind").editor.control
     assert isinstance(combo, QComboBox)
     assert not combo.isEnabled()
     form.set_read_only(False)
@@ -269,3 +278,90 @@ def test_suggestions(form: ConfigForm) -> None:
     completer = line(form, "towers.architecture").completer()
     completer.setCompletionPrefix("b-3")
     assert completer.currentCompletion() == "ViT-B-32"
+
+
+def test_what_is_switched_off_is_one_line_that_says_what_it_is_for(form: ConfigForm, qtbot) -> None:
+    form.set_config(preset_config("clip", "demo"))
+    matching = [path for path in shown(form) if path.startswith("objectives.matching")]
+    assert matching == ["objectives.matching.weight"]
+    line_of = form.row("objectives.matching.weight")
+    assert isinstance(line_of, FoldRow)
+    assert line_of.about.isVisibleTo(form)
+    assert "Tell true pairs" in line_of.about.text()
+    assert line_of.button.accessibleName() == "Matching, folded"
+    assert line_of.editor.control.accessibleName() == "Matching: weight"
+    line_of.button.click()
+    assert "objectives.matching.ramp" in shown(form)
+    assert line_of.button.accessibleName() == "Matching, unfolded"
+    line_of.button.click()
+    assert "objectives.matching.ramp" not in shown(form)
+
+
+def test_a_weight_unfolds_and_taking_it_away_does_not_fold_under_the_typing(form: ConfigForm, qtbot) -> None:
+    form.set_config(preset_config("sd-clip", "demo"))
+    assert "objectives.distill_features.on" not in shown(form)
+    type_into(form, "objectives.distill_features.weight", "0.5")
+    assert "objectives.distill_features.on" in shown(form)
+    type_into(form, "objectives.distill_features.weight", "0")
+    assert "objectives.distill_features.on" in shown(form)
+    form.set_config(preset_config("sd-clip", "demo"))
+    assert "objectives.distill_features.on" not in shown(form)
+    assert "objectives.distill_prototypes.prototypes" in shown(form)
+
+
+def test_a_preset_shows_the_objectives_that_it_trains_on(form: ConfigForm) -> None:
+    for name in ("albef", "dino", "fixmatch", "sd-coca"):
+        config = preset_config(name, "demo")
+        form.set_config(config)
+        unfolded = {path.split(".")[1] for path in shown(form) if path.startswith("objectives.") and "ramp" in path}
+        assert unfolded == {key for key, objective in config.objectives if objective.weight > 0}, name
+
+
+def test_only_what_the_chosen_fusion_reads_is_shown(form: ConfigForm) -> None:
+    for kind, own in {"none": set(), "cross-attention": {"text_attention"}, "merged": {"feed_forward"},
+                      "skip": {"merge_every"}, "queries": {"queries"}}.items():  # fmt: skip
+        form.set_value("fusion.kind", kind)
+        seen = {path.partition(".")[2] for path in shown(form) if path.startswith("fusion.")}
+        assert seen == {"kind"} | (own and own | {"layers", "heads", "width"}), kind
+    form.set_config(RunConfig())
+    form.finish()
+    section = form._homes["fusion.layers"]
+    assert section._more is not None
+    section._more.click()
+    assert "fusion.queries" in shown(form)  # nothing is out of reach
+
+
+def test_an_error_in_a_folded_group_unfolds_it(form: ConfigForm) -> None:
+    form.set_config(preset_config("clip", "demo"))
+    assert "views.student.mask_min" not in shown(form)
+    form.set_draft(form.draft() | {"views.student.mask_min": "2"})
+    assert "views.student.mask_min" in shown(form)
+
+
+def test_rows_are_made_between_other_events_top_first(qtbot) -> None:
+    fresh = ConfigForm()
+    qtbot.addWidget(fresh)
+    fresh.show()
+    assert sum(len(section.rows) for section in fresh._all()) == 0
+    qtbot.waitUntil(lambda: not fresh._pending(), timeout=10_000)
+    made = {path for section in fresh._all() for path in section.rows}
+    assert {"name", "data.train", "optim.epochs", "objectives.matching.weight"} <= made
+    assert "objectives.matching.negatives" not in made
+    assert len(made) < len(fresh.draft()) / 2
+
+
+def test_tab_follows_the_rows_though_later_ones_were_made_first(form: ConfigForm, qtbot) -> None:
+    form.set_config(preset_config("clip", "demo"))
+    form.activateWindow()
+    qtbot.waitUntil(form.isActiveWindow)
+    form.focus_field("objectives.matching.negatives")  # made last
+    QTest.qWait(20)
+    seen = []
+    form.row("objectives.captioning.weight").editor.control.setFocus()
+    for _ in range(5):
+        QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
+        widget = QApplication.focusWidget()
+        seen.append(widget.accessibleName())
+    assert seen == ["Matching, unfolded", "Matching: weight", "Ramp (share of steps)", "Ramp shape", "Negatives"]
+    QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Backtab)
+    assert QApplication.focusWidget().accessibleName() == "Ramp shape"

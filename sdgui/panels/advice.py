@@ -1,0 +1,148 @@
+"""What suits the training data: how many pairs they hold, and which settings fit so many.
+
+Flow: the form's ``data.train`` -> (a moment after it was typed) the pool's worker ``describe_source`` -> figures,
+columns of labels for the form, and ``recommended`` beside the form with its reasons; *Apply* puts it into the form.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+
+from core.config import RunConfig, get_field
+from core.presets.recommended import Advice, recommended
+from sdgui.panels.data_picker import figures_text
+from sdgui.panels.differences import field_title, value_text
+from sdgui.panels.place import Services
+from sdgui.runs.worker_pool import DATA
+from sdgui.widgets.formats import count
+from sdgui.widgets.theme import SPACE, set_role
+
+_ASK_AFTER = 700  # ms of not typing
+
+
+class AdviceBar(QFrame):
+    """A line or two over the form; hidden while nothing is known of the data."""
+
+    applied = Signal(object)  # dict: dotted field -> value
+    described = Signal(object)  # dict: figures of data.train, as the worker gives them
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        set_role(self, "card")
+        self._client = services.pool.client(DATA, "define")
+        self._asked: int | None = None
+        self._source = ""
+        self._facts: dict[str, Any] | None = None
+        self._known: dict[tuple[str, int], dict[str, Any]] = {}  # by path and time of change
+        self._config: RunConfig | None = None
+        self._advice: list[Advice] = []
+        self._read_only = False
+        self.text = QLabel(self, wordWrap=True)
+        self.text.setTextFormat(Qt.TextFormat.PlainText)
+        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.apply = QPushButton("&Apply", self)
+        self.apply.setToolTip("Put the recommended values into the form")
+        self.apply.setAccessibleName("Apply what is recommended for this data")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(SPACE * 3 // 2, SPACE // 2, SPACE, SPACE // 2)
+        row.addWidget(self.text, 1)
+        row.addWidget(self.apply, 0, Qt.AlignmentFlag.AlignTop)
+        self._timer = QTimer(self, singleShot=True, interval=_ASK_AFTER)
+        self._timer.timeout.connect(self._ask)
+        self._client.done.connect(self._done)
+        self._client.failed.connect(self._failed)
+        self.apply.clicked.connect(self._apply)
+        self.hide()
+
+    def show_config(self, config: RunConfig | None, read_only: bool) -> None:
+        """Advise on ``config``; None while the form has errors: the last advice stays, but cannot be applied."""
+        self._read_only = read_only
+        self.apply.setEnabled(config is not None)
+        if config is None:
+            return
+        self._config = config
+        if config.data.train != self._source:
+            self._source, self._facts = config.data.train, None
+            if self._asked is not None:
+                self._client.cancel(self._asked)
+                self._asked = None
+            self.hide()
+            self._timer.start()
+        elif self._facts is not None:
+            self._tell()
+
+    def facts(self) -> dict[str, Any] | None:
+        """What is known of the training data."""
+        return self._facts
+
+    def _ask(self) -> None:
+        key = self._key()
+        if key is None:
+            return
+        if key in self._known:
+            self._learn(self._known[key])
+        else:
+            self._asked = self._client.request("describe_source", source=self._source, pictures_only=False)
+
+    def _key(self) -> tuple[str, int] | None:
+        """The source and when it changed; None for one that is not there, of which the trainer will speak."""
+        try:
+            return (self._source, Path(self._source).expanduser().stat().st_mtime_ns) if self._source else None
+        except OSError:
+            return None
+
+    def _done(self, number: int, result: object) -> None:
+        if number != self._asked or not isinstance(result, dict) or not {"pairs", "labels"} <= result.keys():
+            return
+        self._asked = None
+        if (key := self._key()) is not None:
+            self._known[key] = result
+        self._learn(result)
+
+    def _failed(self, number: int, sentence: str, _details: str) -> None:
+        if number != self._asked:
+            return
+        self._asked = None
+        if sentence != "cancelled":
+            self._say("error", f"Training data: {sentence}")
+
+    def _learn(self, facts: dict[str, Any]) -> None:
+        self._facts = facts
+        self.described.emit(facts)
+        self._tell()
+
+    def _tell(self) -> None:
+        config, facts = self._config, self._facts
+        if config is None or facts is None:
+            return
+        self._advice = recommended(config, int(facts["pairs"]))
+        lines = []
+        label = config.data.label
+        if label and label not in facts["labels"]:
+            there = ", ".join(facts["labels"]) or "none"
+            lines.append(f"The training data has no column “{label}” for data.label; its columns of labels: {there}.")
+        lines += [_line(config, each) for each in self._advice]
+        if self._advice:
+            lines.insert(0, f"For {count(int(facts['pairs']))} pairs:")
+        else:
+            lines.insert(0, figures_text(facts))
+        self._say("muted" if len(lines) == 1 else "", "\n".join(lines))
+
+    def _say(self, role: str, text: str) -> None:
+        self.text.setText(text)
+        set_role(self.text, role)  # type: ignore[arg-type]
+        self.apply.setVisible(bool(self._advice) and not self._read_only and role != "error")
+        self.setAccessibleName(text)
+        self.show()
+
+    def _apply(self) -> None:
+        self.applied.emit({advice.field: advice.value for advice in self._advice})
+
+
+def _line(config: RunConfig, advice: Advice) -> str:
+    now = value_text(get_field(config, advice.field))
+    return f"• {field_title(advice.field)} {value_text(advice.value)} (now {now}). {advice.reason}"

@@ -1,0 +1,156 @@
+"""Staged presets as chains of runs: made from an experiment, and their stages listed as they appear.
+
+Flow: an experiment's definition -> ``chain_of`` -> chain folder under the runs, its first stage a run like any other ->
+the launcher starts ``python -m core train chain.json FOLDER`` -> ``ChainWatch`` lists each further stage under the same
+experiment as soon as its folder is there. Stopping, pausing and resuming a stage is stopping, pausing and resuming the
+chain: the trainer passes over what is done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from core.chain.format import BORN_AGAIN, Chain, ChainDir, ChainStage, preset_chain, read_chain
+from core.config import ConfigError, RunConfig, problems, with_absolute_paths
+from core.presets import Size, preset_config
+from core.presets.stages import STAGES
+from core.rundir import process_alive, write_whole
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
+
+FORMER = "the generation before"  # stands in teacher.checkpoint of a chain's definition; each stage names its own
+_LOOK_MS = 1000
+
+Raw = dict[str, Any]
+
+
+def is_staged(preset: str) -> bool:
+    """Whether the preset is trained in stages."""
+    return preset == BORN_AGAIN or preset in STAGES
+
+
+def taken_from_former(config: RunConfig) -> bool:
+    """Whether ``config`` leaves its teacher to the chain."""
+    return config.preset == BORN_AGAIN and config.teacher.checkpoint in ("", FORMER)
+
+
+def chain_of(config: RunConfig, size: Size) -> Chain:
+    """The chain of the staged preset that ``config`` started from, with what ``config`` changes of it.
+
+    A stage keeps what it sets itself, and what it takes from the stage before; seeds count up from ``config``'s where
+    the stages' differ. ConfigError when a stage then contradicts itself, naming the stage.
+    """
+    chain = preset_chain(config.preset, size)
+    base = preset_config(config.preset, size).model_dump(mode="json")
+    ours = config.model_dump(mode="json")
+    return chain.model_copy(update={"stages": [_changed(stage, base, ours, config.name) for stage in chain.stages]})
+
+
+def _changed(stage: ChainStage, base: Raw, ours: Raw, name: str) -> ChainStage:
+    raw = stage.config.model_dump(mode="json")
+    merged = _merged(raw, base, ours) | {"data": ours["data"], "seed": ours["seed"] + raw["seed"]}
+    for field in stage.takes:
+        section, _, key = field.partition(".")
+        merged[section] = merged[section] | {key: raw[section][key]}
+    if merged["teacher"]["checkpoint"] == FORMER:
+        merged["teacher"] = merged["teacher"] | {"checkpoint": ""}
+    made = RunConfig.model_validate(merged | {"name": f"{name} {stage.name}"[:120]})
+    wrong = {field: text for field, text in problems(made).items() if field not in stage.takes}
+    if wrong:
+        field, text = next(iter(wrong.items()))
+        raise ConfigError(f"Stage {stage.name} cannot be trained so: {field}: {text}")
+    return stage.model_copy(update={"config": with_absolute_paths(made)})
+
+
+def _merged(stage: Raw, base: Raw, ours: Raw) -> Raw:
+    """``stage`` with what ``ours`` changes of ``base``, except where the stage departs from ``base`` itself."""
+    merged: Raw = {}
+    for key, value in stage.items():
+        if isinstance(value, dict):
+            merged[key] = _merged(value, base[key], ours[key])
+        else:
+            merged[key] = ours[key] if value == base[key] else value
+    return merged
+
+
+def chain_file(run_folder: Path) -> Path | None:
+    """The definition of the chain that a run folder is a stage of; None for a run of its own."""
+    found = run_folder.parent / "chain.json"
+    return found if found.is_file() and run_folder.name.startswith("stage-") else None
+
+
+class ChainWatch(QObject):
+    """Looks for new stages of the chains that the store has a run of, every second while one may come."""
+
+    found = Signal(int)  # run id: a further stage began and is listed now
+
+    def __init__(self, store: Store, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._timer = QTimer(self)
+        self._timer.setInterval(_LOOK_MS)
+        self._timer.timeout.connect(self.look)
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._timer.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it looks: a chain is at work, as far as is known."""
+        return self._timer.isActive()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.stop()
+
+    def look(self) -> None:
+        """List stages that began; stops looking when no chain is at work."""
+        try:
+            runs = self._store.runs() + self._store.runs(deleted=True)
+        except StoreError:  # held by another window for now; the next look tries again
+            return
+        chains: dict[Path, int] = {}
+        for run in runs:
+            if chain_file(run.folder) is not None:
+                chains.setdefault(run.folder.parent, run.experiment_id)
+        known, open_ = {run.folder for run in runs}, False
+        for folder, experiment_id in chains.items():
+            open_ = self._look_into(folder, experiment_id, known) or open_
+        if not open_:
+            self._timer.stop()
+
+    def _look_into(self, folder: Path, experiment_id: int, known: set[Path]) -> bool:
+        """List the new stages of one chain; whether there may be more: its program is alive."""
+        try:
+            chain, here = read_chain(folder / "chain.json"), ChainDir(folder)
+        except ConfigError:  # damaged or being removed; its stages that are listed stay
+            return False
+        stages = [here.stage(chain, place) for place in range(len(chain.stages))]
+        missing = [stage for stage in stages if stage.path not in known]
+        for stage in list(missing):
+            if not stage.config.is_file():
+                continue
+            try:
+                run = self._store.import_run(stage.path, experiment_id)
+                self._store.tag_run(run.id, [stage.path.name])
+            except StoreError:
+                continue
+            missing.remove(stage)
+            self.found.emit(run.id)
+        statuses = [each.read_status() for each in stages if each.path in known]
+        alive = any(status is not None and process_alive(status) for status in statuses)
+        return bool(missing) and alive
+
+
+def write_chain(folder: Path, chain: Chain) -> Path:
+    """Make a chain's folder and its first stage's with its definition; returns the stage's. OSError as it comes."""
+    here = ChainDir(folder)
+    first = here.stage(chain, 0)
+    first.create()
+    write_whole(here.chain, chain.to_json().encode())
+    write_whole(first.config, chain.stages[0].config.to_json().encode())
+    return first.path

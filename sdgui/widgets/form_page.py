@@ -1,0 +1,52 @@
+"""The page of the form: Tab goes from field to field as they stand, whenever their rows were made."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
+
+
+class FormPage(QWidget):
+    """Holds the sections. Qt's own order of focus is that in which widgets were made, and rows are made late."""
+
+    def focusNextPrevChild(self, next_: bool) -> bool:
+        """Move the focus to the next (or former) control of the page; beyond its ends, out of it."""
+        here = QApplication.focusWidget()
+        stops = self._stops()
+        if here is None or here not in stops:
+            return super().focusNextPrevChild(next_)
+        place = stops.index(here) + (1 if next_ else -1)
+        found = stops[place] if 0 <= place < len(stops) else self._beyond(here, next_)
+        if found is None:
+            return super().focusNextPrevChild(next_)
+        found.setFocus(Qt.FocusReason.TabFocusReason if next_ else Qt.FocusReason.BacktabFocusReason)
+        viewport = self.parentWidget()
+        area = viewport.parentWidget() if viewport is not None else None
+        if isinstance(area, QScrollArea) and self.isAncestorOf(found):
+            area.ensureWidgetVisible(found)
+        return True
+
+    def _stops(self) -> list[QWidget]:
+        """What Tab stops at here, from top to bottom and left to right."""
+        found = [each for each in self.findChildren(QWidget) if _stops_at(each)]
+
+        def place(widget: QWidget) -> tuple[int, int]:
+            middle = widget.mapTo(self, QPoint(0, widget.height() // 2))
+            return middle.y() // 4, middle.x()  # controls of one row are of slightly different heights
+
+        return sorted(found, key=place)
+
+    def _beyond(self, here: QWidget, next_: bool) -> QWidget | None:
+        widget: QWidget | None = here
+        while widget is not None:
+            widget = widget.nextInFocusChain() if next_ else widget.previousInFocusChain()
+            if widget is None or widget is here:
+                break
+            if not self.isAncestorOf(widget) and widget is not self and _stops_at(widget):
+                return widget
+        return None
+
+
+def _stops_at(widget: QWidget) -> bool:
+    tab = bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus) and widget.focusProxy() is None
+    return tab and widget.isVisible() and widget.isEnabled()

@@ -1,0 +1,106 @@
+"""Which fields of a definition matter, given the others: what is shown at once and what waits under *More*. No Qt.
+
+Flow: ``ConfigForm`` hands over the values that are typed; a section shows what ``matters`` and folds the rest. A field
+that does not matter is kept and saved all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Values = Mapping[str, Any]  # dotted field -> value
+Rule = Callable[[Values], bool]
+
+
+def _is(field: str, *wanted: Any) -> Rule:
+    return lambda values: values[field] in wanted
+
+
+def _not(field: str, *unwanted: Any) -> Rule:
+    return lambda values: values[field] not in unwanted
+
+
+def _always(values: Values) -> bool:
+    return True
+
+
+def _never(values: Values) -> bool:
+    return False
+
+
+_AVERAGED: Rule = _is("teacher.kind", "ema", "ema-state")
+_STANDS: Rule = _is("teacher.kind", "frozen", "previous")
+
+_RULES: dict[str, Rule] = {
+    "data.labels_per_class": _not("data.label", ""),
+    "data.unlabelled_ratio": _not("data.label", ""),
+    "towers.weights": _not("towers.pretrained", ""),
+    "fusion.layers": _not("fusion.kind", "none"),
+    "fusion.heads": _not("fusion.kind", "none"),
+    "fusion.width": _not("fusion.kind", "none"),
+    "fusion.text_attention": _is("fusion.kind", "cross-attention"),
+    "fusion.feed_forward": _is("fusion.kind", "merged"),
+    "fusion.joint_layers": lambda values: (
+        values["fusion.kind"] == "merged" and values["fusion.feed_forward"] == "per-modality"
+    ),
+    "fusion.merge_every": _is("fusion.kind", "skip"),
+    "fusion.queries": _is("fusion.kind", "queries"),
+    "views.shared": lambda values: values["views.student.count"] != 0 and values["teacher.kind"] != "none",
+    # There is one clean view, whole and not interpolated; the teacher's are whole too.
+    "views.clean.count": _never,
+    "views.clean.mask": _never,
+    "views.clean.mix": _never,
+    "views.teacher.mask": _never,
+    "views.teacher.mix": _never,
+    "objectives.consistency.guess": _is("objectives.consistency.kind", "fixmatch"),
+    "objectives.consistency.threshold": _is("objectives.consistency.kind", "fixmatch"),
+    "objectives.consistency.distance": _is("objectives.consistency.kind", "mean-teacher"),
+    "objectives.consistency.sharpen": _is("objectives.consistency.kind", "mixmatch"),
+    "objectives.masked_patches.prototypes": _is("objectives.masked_patches.shared_head", False),
+}
+_TEACHER: dict[str, Rule] = {"checkpoint": _STANDS, "momentum": _AVERAGED}
+
+# Advanced fields that are the point of a choice: shown as soon as the choice is made.
+_PROMOTED = frozenset(
+    {
+        "fusion.text_attention",
+        "fusion.feed_forward",
+        "fusion.joint_layers",
+        "fusion.merge_every",
+        "fusion.queries",
+        "objectives.consistency.distance",
+    }
+)
+
+
+def matters(path: str, values: Values) -> bool:
+    """Whether the field says anything, the others being ``values`` (dotted field -> value, whole)."""
+    if path in _RULES:
+        return _RULES[path](values)
+    section, _, name = path.rpartition(".")
+    if section == "teacher" and name != "kind":
+        return values["teacher.kind"] != "none" and _TEACHER.get(name, _always)(values)
+    if section == "belief" and name not in ("action", "trust"):
+        return bool(values["belief.action"] != "none")
+    if section.startswith("views.") and name in ("mask_min", "mask_max", "mask_kind"):
+        return bool(values[f"{section}.mask"])
+    if section.startswith("views.") and name == "mix_alpha":
+        return bool(values[f"{section}.mix"] != "none")
+    if section.startswith("views.") and name == "randaugment_magnitude":
+        return bool(values[f"{section}.randaugment_ops"])
+    return True
+
+
+def at_once(path: str, advanced: bool, values: Values) -> bool:
+    """Whether the field is shown without being asked for."""
+    return matters(path, values) and (not advanced or path in _PROMOTED)
+
+
+def switch_of(group: str) -> str:
+    """The field that turns a group on (``objectives.matching`` -> its weight); "" for a group without one."""
+    if group.startswith("objectives."):
+        return f"{group}.weight"
+    if group in ("views.student", "views.local", "views.teacher"):
+        return f"{group}.count"
+    return ""

@@ -1,0 +1,119 @@
+"""Staged presets: made from an experiment, started as one program, followed stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.chain.format import ChainDir, read_chain
+from core.config import ConfigError, override
+from core.presets import preset_config, preset_names
+from core.rundir import RunState
+from sdgui.panels.stages import FORMER, origin, with_former
+from sdgui.runs.chains import chain_file, chain_of, is_staged
+from sdgui.runs.launcher import Launcher
+from sdgui.runs.tailer import Tailer
+from sdgui.store.store import Store
+
+Command = Callable[..., list[str]]
+
+
+def test_every_stage_takes_the_experiments_settings_but_what_it_sets_itself() -> None:
+    ours = ["name=mine", "data.train=/a.csv", "seed=5", "optim.batch_size=24", "objectives.matching.weight=0.7"]
+    chain = chain_of(override(preset_config("vlmo", "tiny"), ours), "tiny")
+    assert [stage.name for stage in chain.stages] == ["image", "text", "pairs"]
+    assert {stage.config.optim.batch_size for stage in chain.stages} == {24}
+    assert {stage.config.data.train for stage in chain.stages} == {"/a.csv"}
+    assert [stage.config.objectives.matching.weight for stage in chain.stages] == [0.0, 0.0, 0.7]
+    assert [stage.config.name for stage in chain.stages] == ["mine image", "mine text", "mine pairs"]
+    assert [stage.takes for stage in chain.stages] == [
+        {},
+        {"towers.pretrained": "image"},
+        {"towers.pretrained": "text"},
+    ]
+
+
+def test_generations_have_their_own_teachers_and_seeds() -> None:
+    config = with_former(override(preset_config("born-again", "tiny"), ["seed=7"]))
+    assert config.teacher.checkpoint == FORMER
+    found = origin(config)
+    assert found is not None
+    assert found[0].teacher.checkpoint == FORMER  # no difference to the preset
+    chain = chain_of(override(config, ["data.train=/a.csv"]), "tiny")
+    assert [stage.config.seed for stage in chain.stages] == [7, 8, 9]
+    assert [stage.config.teacher.kind for stage in chain.stages] == ["none", "previous", "previous"]
+    assert {stage.config.teacher.checkpoint for stage in chain.stages} == {""}
+    assert chain.stages[2].takes == {"teacher.checkpoint": "generation-2"}
+
+
+def test_a_stage_that_contradicts_itself_is_named() -> None:
+    masked = ["objectives.masked_patches.weight=0.1", "views.shared=true", "views.student.count=1"]
+    config = override(preset_config("born-again", "tiny"), [*masked, "views.student.mask=0.5"])
+    with pytest.raises(ConfigError, match=r"Stage generation-1 cannot be trained so: objectives\.masked_patches"):
+        chain_of(config, "tiny")
+
+
+def test_staged_presets() -> None:
+    assert {name for name in preset_names() if is_staged(name)} == {"blip", "vlmo", "born-again"}
+
+
+def test_a_chain_is_launched_as_one_and_its_stages_are_listed(qtbot: QtBot, store: Store, command: Command) -> None:
+    experiment = store.add_experiment(preset_config("vlmo", "tiny"), "three stages")
+    launcher = Launcher(store, command("--steps", "10"))
+    tailer = Tailer(store)
+    tailer.start()
+    try:
+        assert experiment.config is not None
+        first = launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))
+        assert first.folder.name == "stage-1-image"
+        assert chain_file(first.folder) is not None
+
+        def all_done() -> bool:
+            return [run.state for run in store.runs(experiment.id)] == [RunState.DONE] * 3
+
+        qtbot.waitUntil(all_done, timeout=20_000)
+        runs = store.runs(experiment.id)
+        assert [run.tags for run in runs] == [("stage-1-image",), ("stage-2-text",), ("stage-3-pairs",)]
+        qtbot.waitUntil(lambda: not launcher.chains.busy, timeout=5000)
+    finally:
+        tailer.close()
+        launcher.close()
+
+
+def test_a_paused_stage_goes_on_as_the_chain(qtbot: QtBot, store: Store, command: Command) -> None:
+    experiment = store.add_experiment(preset_config("blip", "tiny"), "two stages")
+    launcher = Launcher(store, command("--steps", "40", "--delay", "0.02"))
+    tailer = Tailer(store)
+    tailer.start()
+    try:
+        assert experiment.config is not None
+        first = launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))
+        qtbot.waitUntil(lambda: store.run(first.id).state == RunState.RUNNING, timeout=20_000)
+        launcher.pause(first.id)
+        with qtbot.waitSignal(launcher.ended, timeout=20_000):
+            qtbot.waitUntil(lambda: store.run(first.id).state == RunState.PAUSED, timeout=20_000)
+        assert len(store.runs(experiment.id)) == 1
+        launcher.resume(first.id)
+        qtbot.waitUntil(lambda: [run.state for run in store.runs(experiment.id)] == [RunState.DONE] * 2, timeout=20_000)
+    finally:
+        tailer.close()
+        launcher.close()
+
+
+def test_a_chain_that_leaves_the_queue_leaves_nothing(store: Store, qtbot: QtBot, command: Command) -> None:
+    experiment = store.add_experiment(preset_config("blip", "tiny"), "waits")
+    launcher = Launcher(store, command())
+    try:
+        launcher.set_limit(1)
+        store.add_run(experiment.id)  # takes the only place
+        assert experiment.config is not None
+        run = launcher.enqueue(experiment.id, chain_of(experiment.config, "tiny"))
+        assert run.state == RunState.QUEUED
+        folder = run.folder.parent
+        assert len(read_chain(ChainDir(folder).chain).stages) == 2
+        launcher.unqueue(run.id)
+        assert not folder.exists()
+    finally:
+        launcher.close()
