@@ -4,6 +4,25 @@ scikit-learn's 1797 handwritten digits are written as pictures, in parts that no
 which the recipe was chosen, 450 that are judged once, at the end. A seed draws which 100 rows keep their label, the
 weights and the order. The three arms of a seed share labels, weak views, labelled batches, schedule and steps; that
 of labels alone leaves out the loss on unlabelled rows. Each is judged by the moving average of its weights.
+
+**Findings**, 600 steps, % of the test part for seeds 0, 1, 2 (recipe fixed before; one pass):
+
+    labels alone 97.6 96.0 93.6, mean 95.7
+    fixmatch     98.0 97.8 98.9, mean 98.2: +2.5 +- 6.3
+    mixmatch     97.6 99.3 99.3, mean 98.7: +3.0 +- 7.2
+
+Labels alone leave 4.3 points, so the 5 that are asked for are out of reach with this network: the bench says so. What
+was tried on the validation part, single runs, a picture being 0.3 points; from the second line on in a bare loop over
+ten views of each picture drawn beforehand and other draws of labels. "r8" is CLIP's ResNet of width 8.
+
+    whole loop, r8, no border: labels alone 88.0 (200 steps), 91.7 (600); fixmatch 93.3 (300); mixmatch 90.7 (400)
+    r8, 300 steps: labels alone 88.7, fixmatch 89.0, mixmatch 78.7; labels alone after 600: 91.3
+    labels alone, seed 0: 89.0 (300 steps), 94.3 (600); rate 0.001: 89.7, 0.01: 91.7 (300); seed 1: 94.0 (600)
+    labels alone on strong views, seed 1: 93.0 (600)
+    fixmatch, seed 0: 93.3 (200 steps, ratio 4 or 7), 94.3 (600, ratio 4); seed 1: 95.0 (300, ratio 4)
+    mixmatch, ratio 3: 93.3 (200), 94.3 (600, both seed 0); weight 25: 92.3 (200, seed 1)
+
+A slower network or fewer steps leave more room, but the gain would be won against a baseline that stopped early.
 """
 
 from __future__ import annotations
