@@ -210,8 +210,8 @@ class NoiseLayout(Place):
         self.cut_text.setText(text)
         wrong, right = ranked.marked(wrong=True), ranked.marked(wrong=False)
         self.counts.setText(
-            f"{count(shown)} shown · {count(wrong)} marked wrong, {count(right)} right · "
-            f"{count(out)} of {count(ranked.total)} left out"
+            f"{count(out)} of {count(ranked.total)} left out · {count(wrong)} marked wrong, {count(right)} right · "
+            f"{count(shown)} shown"
         )
 
     def show_empty(self, ready: bool, ranking: bool) -> None:

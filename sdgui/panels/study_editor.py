@@ -64,6 +64,8 @@ class StudyEditor(QWidget):
         self.noise.setRange(0, 90)
         self.noise.setDecimals(0)
         self.noise.setSuffix(" %")
+        for number in (self.steps, self.noise):
+            number.setStyleSheet("::up-button, ::down-button { width: 0; border: none; }")  # keys and wheel step it
         self.data = {name: QLineEdit(where, self) for name, where in DEMO_DATA.items()}
         self.presets = QListWidget(self)
         self.arms = QTreeWidget(self)

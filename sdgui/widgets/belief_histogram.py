@@ -17,6 +17,8 @@ from sdgui.widgets.theme import SPACE, set_role, theme
 
 BINS = 1000
 BARS = 50
+# Arrow keys and the wheel step it; the style's own buttons would cover the figures.
+_NO_BUTTONS = "QDoubleSpinBox::up-button, QDoubleSpinBox::down-button { width: 0; border: none; }"
 
 
 class BeliefHistogram(QWidget):
@@ -43,7 +45,7 @@ class BeliefHistogram(QWidget):
         self.box.setDecimals(3)
         self.box.setSingleStep(0.01)
         self.box.setFixedWidth(12 * SPACE)
-        self.box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)  # arrow keys step it
+        self.box.setStyleSheet(_NO_BUTTONS)
         self.box.setAccessibleName("Cut: pairs believed less than this")
         self.box.setToolTip("Pairs believed less than this are below the cut; drag the line, or type here")
         self.box.valueChanged.connect(self._typed)

@@ -104,7 +104,7 @@ def test_keys_mark_pairs_and_marks_outlive_the_window(qtbot: QtBot, open_noise: 
     assert place.gallery.current() == 3, "after each mark the next pair is chosen"
     qtbot.keyClick(place.gallery.view, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert [item.badge for item in place.gallery.items()[:4]] == ["wrong", "right", "", ""]
-    assert "1 marked wrong, 1 right · 1 of 8 left out" in place.counts.text()
+    assert "1 of 8 left out · 1 marked wrong, 1 right" in place.counts.text()
     close(place, qtbot)
     again = open_noise()
     pairs = ranked(qtbot, again)

@@ -35,7 +35,7 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
     file, run = tmp_path / "config.json", RunDir(tmp_path / "run")
     file.write_text(config.to_json(), encoding="utf-8")
     command = [*core_command(), "train", str(file), str(run.path)]
-    subprocess.run(command, check=True, capture_output=True, env=environment(), timeout=240)
+    subprocess.run(command, check=True, capture_output=True, env=environment())
 
     make_application()
     services = make_services(tmp_path / "home")
