@@ -103,6 +103,8 @@ class Study(Section):
                 raise ValueError(f"the arm {arm.name} has no known preset: {arm.preset!r}")
             if arm.as_long_as and arm.as_long_as not in names:
                 raise ValueError(f"the arm {arm.name} is as long as {arm.as_long_as!r}, which is no arm")
+            if arm.as_long_as and self.arm(arm.as_long_as).as_long_as:
+                raise ValueError(f"the arm {arm.name} is as long as {arm.as_long_as!r}, which has no steps of its own")
         wanted = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
         wanted += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
         _each([w for w in wanted if w], lambda name: name in known, "there are no data called {!r}")

@@ -13,10 +13,13 @@ import statistics
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from core.config import RunConfig, override, read_config, with_absolute_paths
+from core.data.rows import Row
 from core.data.sources import open_source
 from core.errors import UserError
 from core.evaluate import Request, evaluate
@@ -38,11 +41,21 @@ def run_config(out: StudyDir, study: Study, arm: Arm, seed: int, steps: int) -> 
     train_data = data_path(out, study, arm.train or study.train)
     paths = [f"data.train={train_data}", f"data.val={data_path(out, study, study.val) if study.val else ''}"]
     config = override(base, [*study.set, *arm.set, *paths, f"seed={seed}", f"name={study.name} {arm.name} s{seed}"])
-    rows = len(open_source(train_data).rows)
-    if rows < config.optim.batch_size:
-        raise UserError(f"{train_data} has {rows} pairs, fewer than a batch of {config.optim.batch_size}.")
-    epochs = steps / (rows // config.optim.batch_size)
+    rows = open_source(train_data).rows
+    if len(rows) < config.optim.batch_size:
+        raise UserError(f"{train_data} has {len(rows)} pairs, fewer than a batch of {config.optim.batch_size}.")
+    epochs = steps / steps_per_epoch(config, rows)
     return with_absolute_paths(override(config, [f"optim.epochs={epochs!r}"]))
+
+
+def steps_per_epoch(config: RunConfig, rows: Sequence[Row]) -> int:
+    """Steps of a pass through ``rows`` as the loader counts them: of the unlabelled ones where those are apart."""
+    size, data = config.optim.batch_size, config.data
+    if not (data.label and data.unlabelled_ratio):
+        return len(rows) // size
+    classes = Counter(value for row in rows if (value := row.labels.get(data.label)))
+    labelled = sum(min(count, data.labels_per_class or count) for count in classes.values())
+    return max(1, (len(rows) - labelled) // (size * data.unlabelled_ratio))
 
 
 def main(arguments: list[str]) -> int:
@@ -156,9 +169,9 @@ def timing(run: RunDir) -> dict[str, Any]:
     """
     seconds: dict[int, float] = {}
     curve: dict[int, dict[str, float]] = {}
-    batch, facts = 1, {"pairs": 0, "parameters": 0}
+    facts = {"pairs": 0, "parameters": 0}
     config = read_config(run.config)
-    batch = config.optim.batch_size
+    batch = config.optim.batch_size * (1 + config.data.unlabelled_ratio)
     for event in EventReader(run.events).read_all():
         if isinstance(event, RunStarted):
             facts = {"pairs": event.pairs, "parameters": event.parameters}

@@ -20,7 +20,7 @@ from typing import Any
 import filelock
 
 from core.errors import UserError
-from core.rundir import process_alive
+from core.rundir import process_alive, write_whole
 from core.study.data import absolute, prepare
 from core.study.format import Arm, Study, StudyDir, StudyRun, StudyStatus, read_study
 from core.study.results import write_results
@@ -65,7 +65,7 @@ def _claimed(out: StudyDir, study: Study) -> None:
                     f"{out.path} holds another study, or another version of it; choose a new folder, or restore it."
                 )
         else:
-            out.study.write_text(study.to_json(), encoding="utf-8")
+            write_whole(out.study, study.to_json().encode())
     except OSError as error:
         raise StudyError(f"cannot write the study folder {out.path}: {error.strerror}; choose another.") from error
 

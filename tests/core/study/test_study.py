@@ -11,11 +11,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from core.config import ConfigError
+from core.data.dataset import open_dataset
+from core.data.labelling import label_rows
+from core.data.loader import Loader
 from core.data.sources import open_source
 from core.errors import UserError
 from core.study import queue
@@ -26,6 +30,7 @@ from core.study.noisy import shuffled, write_noisy
 from core.study.queue import StudyError, run_study, steps_of
 from core.study.results import value_at
 from core.study.statistics import mean_of, paired, permutation_p
+from tests.core.labelled import write_labelled
 from tests.core.pictures import write_pairs
 
 SHIPPED = Path(__file__).parents[3] / "resources" / "studies"
@@ -60,6 +65,7 @@ def test_shipped_studies_are_whole(name: str) -> None:
         ({"arms": [{"name": "a", "preset": "no-such"}]}, "no-such"),
         ({"arms": [{"name": "a"}]}, "needs a preset"),
         ({"arms": [{"name": "a", "preset": "clip", "train": "other"}]}, "other"),
+        ({"arms": [{"name": "a", "preset": "clip", "as_long_as": "a"}]}, "no steps of its own"),
         ({"compare": [["base", "worse"]]}, "worse"),
         ({"seeds": [1, 1]}, "seed 1"),
         ({"stepz": 3}, "stepz"),
@@ -104,6 +110,18 @@ def test_a_noisy_copy_keeps_labels_and_says_what_is_wrong(tmp_path: Path) -> Non
     assert sorted(row.captions for row in after.rows) == sorted(row.captions for row in before.rows)
     untouched = open_source(kept).rows
     assert [row.captions for row in untouched] == [r.captions for r in after.rows if r.labels["shuffled"] == "0"]
+
+
+def test_steps_of_an_arm_with_unlabelled_rows_are_those_of_the_loader(tmp_path: Path) -> None:
+    train, _ = write_labelled(tmp_path)
+    label = ["data.label=colour", "data.labels_per_class=2", "data.unlabelled_ratio=3", "optim.batch_size=2"]
+    data = {"train": str(train), "val": "val.csv"}
+    study = Study.model_validate(definition({"name": "few", "preset": "fixmatch", "set": label}, data=data))
+    config = run_config(StudyDir(tmp_path / "out"), study, study.arms[0], seed=0, steps=10)
+    dataset = open_dataset(str(train), config.data, 32, lambda texts: torch.ones(len(texts), 4, dtype=torch.int64))
+    loader = Loader(dataset, config, 32, labels=label_rows(dataset, config.data, 0))
+    assert loader.total_steps == 10
+    assert loader.steps_per_epoch != len(dataset) // 2
 
 
 def test_intervals_and_p_values_are_students() -> None:
@@ -194,4 +212,3 @@ def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
         assert round(config.optim.epochs * (pairs // 5)) == 10
         assert config.seed == 1
     assert len(open_source(data_path(out, study, "kept")).rows) == 18
-
