@@ -5,12 +5,11 @@ Flow: the list's current entry -> ``show_entry`` -> candidates; Enter, a double 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import QLabel, QListView, QListWidget, QListWidgetItem, QSizePolicy, QVBoxLayout, QWidget
 
@@ -47,6 +46,7 @@ class CaptionsDetail(QWidget):
         self.candidates.setAccessibleName("Candidates")
         self.candidates.setToolTip("Enter or a double click takes a candidate as the caption; Alt+1 to 9 from the list")
         self.candidates.setWordWrap(True)
+        self.candidates.setIconSize(QSize(16, 16))
         self.candidates.setResizeMode(QListView.ResizeMode.Adjust)
         self.candidates.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.origin = QLabel(self, wordWrap=True)
@@ -122,7 +122,7 @@ class CaptionsDetail(QWidget):
                 item = QListWidgetItem(_two_lines(one), self.candidates)
                 item.setData(_PLACE, (one.text, side))
                 keys = f"\nAlt+{number} takes it" if number < 10 else ""
-                item.setToolTip(f"{one.text}{keys}\nThe share is how likely the model holds exactly this caption")
+                item.setToolTip(f"{one.text}{keys}\nlog p: the log-probability of exactly this caption")
                 chosen = one.text == entry.text
                 item.setIcon(theme().icon("ph.check", "good") if chosen else self._blank)
                 item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{one.text}, the caption" if chosen else one.text)
@@ -149,7 +149,7 @@ class CaptionsDetail(QWidget):
 def _two_lines(one: Candidate) -> str:
     """The caption, and its figures below it."""
     score = f"score {value(one.score)}" if one.score is not None else ""
-    share = f"likely {value(math.exp(one.log_prob), '%')}" if one.log_prob is not None else ""
+    share = f"log p {value(one.log_prob)}" if one.log_prob is not None else ""
     return f"{one.text or '(empty)'}\n{' · '.join(part for part in (score, share) if part)}"
 
 

@@ -137,7 +137,7 @@ def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, 
     qtbot.keyClick(panel.list, Qt.Key.Key_2, Qt.KeyboardModifier.AltModifier)
     assert texts(panel) == ["a a perhaps"]
     assert panel.model.data(panel.model.index(0, 2)) == "-0.5"
-    assert "score -0.5 · likely 13.5 %" in panel.detail.candidates.item(1).text()
+    assert "score -0.5 · log p -2" in panel.detail.candidates.item(1).text()
     panel.undo.undo()
     assert texts(panel) == ["a a indeed"]
 
