@@ -53,13 +53,13 @@ class Belief(nn.Module):
     @torch.no_grad()
     def weigh(self, rows: Tensor, student: Output, teacher: Output | None) -> Output:
         """Note what was made of the pairs ``rows`` (B,); the student's output with how much each is believed."""
-        self.student_image[rows] = student.clean.image.detach().half()
-        self.student_text[rows] = student.text.detach().half()
+        self.student_image[rows] = _kept(student.clean.image)
+        self.student_text[rows] = _kept(student.text)
         if self.taught:  # before it begins, and where its features are of another width, the student stands in
             fits = teacher is not None and teacher.text.shape == student.text.shape
             judge = teacher if teacher is not None and fits else student
-            self.teacher_image[rows] = judge.clean.image.detach().half()
-            self.teacher_text[rows] = judge.text.detach().half()
+            self.teacher_image[rows] = _kept(judge.clean.image)
+            self.teacher_text[rows] = _kept(judge.text)
         self.seen[rows] = True
         return replace(student, belief=self.weight[rows])
 
@@ -77,6 +77,11 @@ class Belief(nn.Module):
         if progress >= self.config.begin and self.config.action in ("drop", "weigh"):
             self.weight.copy_((right >= 0.5).float() if self.config.action == "drop" else right)
         return {"diag/doubted": (right < 0.5).float().mean(), "diag/belief": self.weight.mean()}
+
+
+def _kept(features: Tensor) -> Tensor:
+    """Features (B, D) as they are remembered: those of a step that is not finite, and is skipped, say nothing."""
+    return features.detach().half().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def probability_right(values: Tensor, share: float, most: float) -> Tensor:

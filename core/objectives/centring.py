@@ -49,9 +49,10 @@ class Sharpener(nn.Module):
 
     @torch.no_grad()
     def follow(self, logits: Tensor) -> None:
-        """Move the centre towards the mean of ``logits`` (B, K); nothing without rows."""
+        """Move the centre towards the mean of ``logits`` (B, K); nothing without rows, or where it is not finite."""
         if self.kind == "center" and len(logits):
-            self.centre.lerp_(logits.mean(dim=0), 1.0 - self.center_momentum)
+            mean = logits.mean(dim=0)
+            self.centre.lerp_(torch.where(mean.isfinite(), mean, self.centre), 1.0 - self.center_momentum)
 
 
 def sinkhorn(scores: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:

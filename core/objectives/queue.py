@@ -37,9 +37,12 @@ class FeatureQueue(nn.Module):
         size, count = len(self.image), len(image)
         newest = torch.arange(max(0, count - size), count, device=image.device)
         slots = (self.pushed + newest) % size
+        image, text = image[newest].float(), text[newest].float()
+        # A step that is not finite is skipped; what it leaves here would spoil all that follow.
+        sound = (image.isfinite() & text.isfinite()).all(dim=1, keepdim=True)
         # Copies: the loss of this step still needs what was there for its gradient.
-        self.image = self.image.index_copy(0, slots, image[newest].float())
-        self.text = self.text.index_copy(0, slots, text[newest].float())
+        self.image = self.image.index_copy(0, slots, torch.where(sound, image, self.image[slots]))
+        self.text = self.text.index_copy(0, slots, torch.where(sound, text, self.text[slots]))
         self.pushed += count
 
 

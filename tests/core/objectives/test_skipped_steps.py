@@ -1,0 +1,47 @@
+"""A step whose numbers are not finite is skipped; what objectives remember of it must not spoil those that follow."""
+
+from __future__ import annotations
+
+import torch
+
+from core.config import BeliefConfig, DistillPrototypesConfig
+from core.model.outputs import Output, ViewOutput
+from core.objectives.belief import Belief
+from core.objectives.centring import Sharpener
+from core.objectives.queue import FeatureQueue
+
+NAN = torch.full((2, 4), torch.nan)
+
+
+def unit(rows: int) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.randn(rows, 4, generator=torch.Generator().manual_seed(rows)), dim=1)
+
+
+def test_the_queue_keeps_what_was_there() -> None:
+    queue = FeatureQueue(4, 4)
+    queue.push(unit(4), unit(4).flip(0))
+    before = queue.image.clone()
+    mixed = torch.cat([NAN[:1], unit(1)])
+    queue.push(mixed, unit(2))
+    assert torch.equal(queue.image[0], before[0])
+    assert torch.equal(queue.image[1], unit(1)[0])
+    assert queue.image.isfinite().all()
+    assert queue.text.isfinite().all()
+
+
+def test_the_centre_stays() -> None:
+    targets = Sharpener(DistillPrototypesConfig(center_momentum=0.5), 4)
+    targets.follow(torch.ones(2, 4))
+    targets.follow(torch.cat([NAN, torch.ones(1, 4)]))
+    assert torch.equal(targets.centre, torch.full((4,), 0.5))
+
+
+def test_pairs_are_still_judged() -> None:
+    belief = Belief(BeliefConfig(action="weigh", begin=0.0), 40, 4, taught=False)
+    features = unit(40)
+    for image in (features, torch.cat([NAN, features[2:]])):
+        view = ViewOutput(image)
+        belief.weigh(torch.arange(40), Output(features, torch.tensor(10.0), view, (view,)), None)
+        belief.refresh(10.0, 1.0)
+    assert belief.memory.isfinite().all()
+    assert belief.weight.isfinite().all()
