@@ -2,10 +2,10 @@
 
 Flow: panel -> worker client -> **worker** -> encoder -> panel. The window never loads torch; pictures travel by path.
 
-Requests: ``{"id": 1, "do": "open", "run": DIR, "checkpoint": "best", "data": ""}``, ``{"id": 2, "do": "search", "text":
-"..."}`` or ``{"caption": 5}``, with ``"k": 24``; ``{"do": "cancel", "id": 1}``; ``{"do": "shutdown"}``. Replies:
-``{"event": "ready"}`` once; then, with the request's id, ``progress`` (doing, done, total), ``partial`` (result) as
-parts of a long answer are there, and at last ``done`` (result) or ``failed`` (message, details).
+Requests: ``{"id": 1, "do": "search_open", "model": DIR}``, ``{"id": 2, "do": "search_query", "key": "...", "texts":
+["a red circle"]}``; ``{"do": "cancel", "id": 1}``; ``{"do": "shutdown"}``. Replies: ``{"event": "ready"}`` once; then,
+with the request's id, ``progress`` (doing, done, total), ``partial`` (result) as parts of a long answer are there, and
+at last ``done`` (result) or ``failed`` (message, details).
 
 A verb is a function with a ``progress`` argument, a ``core.reporter.Reporter``, and what the request holds besides.
 """
@@ -25,7 +25,6 @@ from core.captioning.desk import Captioner
 from core.classify import Classify
 from core.describing import describe_source
 from core.errors import UserError
-from core.look import Look
 from core.noise import NoiseDesk
 from core.searching import Searcher
 
@@ -62,11 +61,8 @@ class Worker:
         self._waiting: queue.Queue[Request | None] = queue.Queue()
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
-        self._look = Look()
         self._noise = NoiseDesk()
         self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
-            "open": self._look.open,
-            "search": self._look.search,
             "describe_source": describe_source,
             "noise_open": self._noise.open,
             "noise_save": self._noise.save,
