@@ -1,6 +1,6 @@
 """How long work tells whoever asked for it how far it is, and what it has so far.
 
-Flow: worker or verb -> **reporter** <- look, classify, captions, search. Any call may raise, which ends the work.
+Flow: worker or verb -> **reporter** <- classify, captions, search, noise. Any call may raise, which ends the work.
 """
 
 from __future__ import annotations

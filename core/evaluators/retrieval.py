@@ -1,7 +1,7 @@
 """Retrieval: pictures searched by their captions, and captions by their pictures.
 
-Flow: the training loop validates with `retrieval_metrics` (open_clip's names, so that curves line up); the Look panel
-and the bootstrap take the per-query `ranks`; `core.evaluators.rerank` reorders the best candidates.
+Flow: the training loop validates with `retrieval_metrics` (open_clip's names, so that curves line up); the Search
+place and the bootstrap take the per-query `ranks`; `core.evaluators.rerank` reorders the best candidates.
 
 A picture may have any number of captions. Text to image asks for each caption's one picture; image to text counts a
 picture as found where the *best* of its captions stands. Pictures without a caption are distractors only.
