@@ -42,6 +42,8 @@ def open_panel(qtbot: QtBot, home: Path, qapp: object) -> Iterator[OpenPanel]:
             panel._services.store.close()
             host.close()
             host.deleteLater()
+            panel._services.pool.deleteLater()
+            qtbot.wait(20)  # both are gone before the next test
 
     def open_it() -> CaptionsPanel:
         close()

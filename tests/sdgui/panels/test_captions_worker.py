@@ -53,7 +53,7 @@ def test_captions_of_a_run_become_the_next_runs_training_data(
     assert [entry.state for entry in entries] == ["made"] * 5 + ["refused"]
     assert "broken or cut off" in entries[5].refused
     origin = panel._origins[entries[0].made["a"].origin]
-    assert (origin["weights"], len(origin["digest"]), origin["settings"]["beams"]) == ("teacher", 64, 6)
+    assert (origin["weights"], len(origin["digest"]), origin["settings"]["beams"]) == ("teacher", 16, 6)
     assert len(entries[0].made["a"].candidates) == 3
     panel.edits.type(entries[0].path, "a disc")
     panel.files.source()
