@@ -220,9 +220,11 @@ def test_the_filter_shows_what_fits_and_what_is_copied_is_what_is_chosen(
     qtbot.waitUntil(lambda: panel.model.rowCount() == 3)
     panel.list.selectAll()
     panel.list.copy()
-    data = QGuiApplication.clipboard().mimeData()
-    assert data.text().splitlines() == texts(panel)
-    assert [url.toLocalFile() for url in data.urls()] == [entry.path for entry in panel.model.entries()]
+    clipboard = QGuiApplication.clipboard()
+    assert clipboard.text().splitlines() == texts(panel)
+    urls = clipboard.mimeData().urls()
+    assert [url.toLocalFile() for url in urls] == [entry.path for entry in panel.model.entries()]
+    clipboard.clear()  # offscreen, what it holds outlives the application
 
 
 def test_what_is_removed_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
