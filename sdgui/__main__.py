@@ -1,7 +1,7 @@
 """The window's entry: ``sdgui [--demo] [--home DIR]``. Builds the parts and connects them.
 
-Flow: arguments -> home folder -> store, launcher, tailer, worker client and pool -> main window. What keeps it from
-opening is one sentence with the remedy, on stderr and in a message, and exit status 1.
+Flow: arguments -> home folder -> store, launcher, tailer, worker pool -> main window. What keeps it from opening is
+one sentence with the remedy, on stderr and in a message, and exit status 1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from sdgui.panels.window_actions import program_version
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
-from sdgui.runs.worker_client import WorkerClient
 from sdgui.runs.worker_pool import WorkerPool
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
@@ -82,7 +81,7 @@ def make_services(
     data = DemoData(store.home / "demo-data", demo)
     pool = WorkerPool(worker)
     studies = StudyPrograms(store, study)
-    return Services(store, Launcher(store, trainer), Tailer(store), WorkerClient(worker), data, settings, pool, studies)
+    return Services(store, Launcher(store, trainer), Tailer(store), data, settings, pool, studies)
 
 
 def open_window(home: Path, demo: bool) -> MainWindow:

@@ -333,7 +333,6 @@ class MainWindow(QMainWindow):
         self.services.studies.close()
         self.services.tailer.close()
         self.services.launcher.close()
-        self.services.worker.shutdown()
         self.services.pool.shutdown()
         super().closeEvent(event)
 

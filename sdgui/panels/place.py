@@ -17,7 +17,6 @@ from sdgui.panels.demo import DemoData
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
-from sdgui.runs.worker_client import WorkerClient
 from sdgui.runs.worker_pool import WorkerPool
 from sdgui.store.store import Store
 
@@ -29,7 +28,6 @@ class Services:
     store: Store
     launcher: Launcher
     tailer: Tailer
-    worker: WorkerClient
     demo: DemoData
     settings: QSettings
     pool: WorkerPool  # a worker a model

@@ -16,7 +16,6 @@ from sdgui.widgets.formats import duration
 from sdgui.widgets.theme import SPACE, set_role
 
 _EVERY = 2000  # ms between looks at memory
-_LOOK_TEXTS = {"starting": "Look starting", "ready": "Look ready", "busy": "Look busy"}
 
 
 class Status(QStatusBar):
@@ -37,7 +36,6 @@ class Status(QStatusBar):
         services.tailer.progress_changed.connect(lambda _run, _progress: self._soon())
         services.tailer.state_changed.connect(lambda _run, _state: self._soon())
         services.launcher.queue_changed.connect(self._soon)
-        services.worker.state_changed.connect(lambda _state: self._show_workers())
         services.pool.state_changed.connect(self._show_workers)
         self._gather = QTimer(self, singleShot=True, interval=100)
         self._gather.timeout.connect(self.show_runs)
@@ -67,11 +65,9 @@ class Status(QStatusBar):
         self.runs.setText((f"{len(parts)} running · {' · '.join(parts)}" if parts else "Nothing is training") + waiting)
 
     def _show_workers(self) -> None:
-        """``worker: teacher @2400 ready · Look busy``; the tooltip has the end of stderr of one that crashed."""
+        """``worker: teacher @2400 ready · student @9 busy``; the tooltip has the end of stderr of one that crashed."""
         states = self._services.pool.states()
         texts = [state.text for state in states]
-        if (look := _LOOK_TEXTS.get(self._services.worker.state)) is not None:
-            texts.append(look)
         self.worker.setText(f"worker: {' · '.join(texts)}" if texts else "worker: not started")
         self.worker.setToolTip(
             "\n\n".join(f"{one.title}: {one.trouble}\n{one.details}" for one in states if one.trouble)

@@ -80,8 +80,7 @@ def leave(window: MainWindow, qtbot: QtBot) -> None:
     if not window.isVisible():
         return
     window.keep_training()
-    workers = (window.services.worker, window.services.pool)
-    qtbot.waitUntil(lambda: not any(each.findChildren(QProcess) for each in workers), timeout=5000)
+    qtbot.waitUntil(lambda: not window.services.pool.findChildren(QProcess), timeout=5000)
 
 
 def _end(run: RunDir) -> None:
