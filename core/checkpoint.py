@@ -73,8 +73,8 @@ def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int)
     final, temporary = run.checkpoints / name, run.checkpoints / f".{name}.{os.getpid()}.tmp"
     try:
         _write_folder(temporary, info, tensors)
-        if final.exists():  # the same step again after a resume
-            shutil.rmtree(final)
+        if final.exists():  # the same step again after a resume; out of the way at once, removed by _forget
+            final.replace(run.checkpoints / f".{name}.{os.getpid()}.former.tmp")
         temporary.replace(final)
         write_whole(run.checkpoints / "last", name.encode())
         best = info.score is not None and info.score == info.best_score

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from core.model.network import Network
 from core.model.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.presets import preset_config
+from core.rundir import RunDir
 from core.schedules import build_optimizer
 
 CONFIG = preset_config("sd-clip", "tiny")
@@ -96,3 +98,23 @@ def test_another_network_and_another_definition_are_refused_in_words() -> None:
     later = replace(info, config={**info.config, "dreams": {}})
     with pytest.raises(CheckpointError, match=r"run has a definition .*dreams.*another version"):
         checkpoint.definition(later, "run")
+
+
+def test_the_same_step_is_replaced_without_a_moment_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDir(tmp_path)
+    run.create()
+    whole: list[int] = []
+    rename = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp") and target.name.startswith("step-"):
+            whole.append(len(list(run.checkpoints.glob("*/student.safetensors"))))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    for value in (1.0, 2.0):
+        tensors = checkpoint.CheckpointState({"x": torch.tensor([value])}, {}, {"y": torch.tensor([value])})
+        checkpoint.save(run, CheckpointInfo(3, 9, {}, {}), tensors, keep=1)
+    assert whole == [1, 2]  # the former one is still there, whole, when the new one takes its name
+    assert checkpoint.load_weights(run, "step-00000003", "student", torch.device("cpu"))["x"].item() == 2.0
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last", "step-00000003"]
