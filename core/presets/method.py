@@ -135,8 +135,8 @@ METHOD = (
         "Self-distilling CLIP",
         "CLIP with a moving-average teacher. The student sees a strongly augmented, interpolated second view, and "
         "matches the teacher's similarities and its softmax over prototypes of the image-text representation that "
-        "cross-attention makes. The contrastive loss stays on the clean view, where each pair counts as much as the teacher "
-        "trusts it.",
+        "cross-attention makes. The contrastive loss stays on the clean view, and each pair counts as much as the "
+        "teacher trusts it.",
         PAPER,
         _sd_clip,
     ),
