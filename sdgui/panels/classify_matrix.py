@@ -98,7 +98,7 @@ class MatrixTab(QWidget):
         self.split.addWidget(self.beside)
         self.split.setStretchFactor(0, 1)
         self.split.setSizes([430, 290])
-        self.beside.setMinimumWidth(32 * SPACE)
+        self.beside.setMinimumWidth(36 * SPACE)
         self.split.setChildrenCollapsible(False)
         for name, split in (("classify/matrix", self.split), ("classify/beside", self.beside)):
             state = self._settings.value(name)

@@ -15,7 +15,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from sdgui.widgets.formats import value
+from sdgui.widgets.formats import tick, value
 from sdgui.widgets.plot_axes import PlotAxis
 from sdgui.widgets.theme import SPACE, set_role, theme
 
@@ -122,7 +122,7 @@ class PointPlot(QWidget):
         self._plot.setXRange(low - pad_x, high + pad_x, padding=0)
         self._plot.setYRange(max(-0.02, bottom - pad_y), min(1.02, top + pad_y), padding=0)
         marks = self._ticks or [10.0**d for d in range(math.ceil(low), math.floor(high) + 1)]
-        self._bottom.setTicks([[(math.log10(x), self._x_text(x)) for x in marks]])
+        self._bottom.setTicks([[(math.log10(x), tick(x)) for x in marks]])
         self._bottom.setLabel(self._x_title, color=look.colors.muted)
         for number, line in enumerate(self._lines):
             self._draw_line(line, number)
