@@ -333,7 +333,7 @@ class MainWindow(QMainWindow):
         self.services.studies.close()
         self.services.tailer.close()
         self.services.launcher.close()
-        self.services.pool.shutdown()
+        self.services.pool.end()
         super().closeEvent(event)
 
     def keep_training(self) -> None:

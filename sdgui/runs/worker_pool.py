@@ -71,6 +71,7 @@ class WorkerPool(QObject):
         self._command = command
         self._most, self._idle_seconds, self._clock = most, 60 * idle_minutes, clock
         self._members: dict[str, _Member] = {}
+        self._ended = False
         self._timer = QTimer(self, interval=_LOOK_MS)
         self._timer.timeout.connect(self.free_idle)
 
@@ -115,6 +116,11 @@ class WorkerPool(QObject):
         for member in self._members.values():
             member.client.shutdown()
 
+    def end(self) -> None:
+        """The window closes: ask all to end, and start none again, whatever a place still asks for."""
+        self._ended = True
+        self.shutdown()
+
     def close(self) -> None:
         """The window ends: leave no process behind."""
         for member in self._members.values():
@@ -129,6 +135,8 @@ class WorkerPool(QObject):
         }
 
     def _may_start(self, key: str) -> bool:
+        if self._ended:
+            return False
         if key == DATA:
             return True
         alive = self._alive()

@@ -29,8 +29,10 @@ class PatientBot(QtBot):
     def waitUntil(self, callback: Callable[[], bool | None], *, timeout: int = PATIENCE) -> None:
         super().waitUntil(callback, timeout=max(timeout, PATIENCE))
 
-    def waitSignal(self, signal: Any, *, timeout: int = PATIENCE, **more: Any) -> Any:
-        return super().waitSignal(signal, timeout=max(timeout, PATIENCE), **more)
+    def waitSignal(self, signal: Any, *, timeout: int = PATIENCE, raising: bool | None = None, **more: Any) -> Any:
+        if raising is not False:  # what must not come is not waited for
+            timeout = max(timeout, PATIENCE)
+        return super().waitSignal(signal, timeout=timeout, raising=raising, **more)
 
 
 @pytest.fixture

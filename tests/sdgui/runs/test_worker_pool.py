@@ -153,6 +153,18 @@ def test_shutdown_leaves_no_process(pool: WorkerPool, ask: Ask, qtbot: QtBot) ->
     qtbot.waitUntil(lambda: not any(map(psutil.pid_exists, pids)) and not pool.findChildren(QProcess))
 
 
+def test_after_the_end_nothing_starts_whatever_is_asked(pool: WorkerPool, ask: Ask, qtbot: QtBot) -> None:
+    pid = ask("a")
+    client = pool.client("a")
+    client.failed.connect(lambda *_: client.request("pid"))
+    client.request("pid")
+    pool.end()
+    client.request("pid")
+    qtbot.waitUntil(lambda: not psutil.pid_exists(pid) and not pool.findChildren(QProcess))
+    assert client.starts == 1
+    assert not pool.findChildren(QProcess)
+
+
 def test_a_client_that_is_deleted_while_its_process_leaves_touches_nothing(tmp_path: Path, qtbot: QtBot) -> None:
     path = tmp_path / "worker.py"
     path.write_text(WORKER)
