@@ -120,7 +120,7 @@ def test_random_draws_are_played_again() -> None:
 
     plain = network.towers.encode_image
 
-    def by_hand(images: Tensor) -> ImageFeatures:  # the same draws in the same order, everything kept
+    def by_hand(images: Tensor, *_asked: Any) -> ImageFeatures:  # the same draws in the same order, everything kept
         parts = [plain(images[start : start + rows]) for start in range(0, len(images), rows)]
         return ImageFeatures(
             torch.cat([part.pooled for part in parts]), torch.cat([part.before_projection for part in parts]), None
@@ -148,7 +148,7 @@ def test_batch_norm_counts_each_chunk_once() -> None:
 
     network.towers.add_module("after", WithNorm())
 
-    def encode(images: Tensor) -> ImageFeatures:
+    def encode(images: Tensor, *_asked: Any) -> ImageFeatures:
         features = plain(images)
         return ImageFeatures(norm(features.pooled), features.before_projection, features.tokens)
 

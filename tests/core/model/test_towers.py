@@ -248,10 +248,11 @@ def test_deep_copies_are_apart() -> None:
 
 def test_our_architectures_build_and_are_listed() -> None:
     names = list_architectures()
-    assert names[:4] == ["sd-coca-demo", "sd-coca-tiny", "sd-demo", "sd-tiny"]
+    ours = ["sd-coca-demo", "sd-coca-tiny", "sd-demo", "sd-demo-resnet", "sd-digits", "sd-tiny", "sd-tiny-resnet"]
+    assert names[: len(ours)] == ours
     assert {"ViT-B-32", "RN50", "coca_ViT-B-32"} <= set(names)
-    for name in names[:4]:
-        towers = build_towers(resolve_architecture(name))
+    for name in ours:
+        towers = build_towers(resolve_architecture(name)).eval()
         assert towers.encode_image(torch.zeros(1, 3, towers.image_size, towers.image_size)).pooled.shape == (
             1,
             towers.embed_dim,
