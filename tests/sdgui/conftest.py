@@ -20,7 +20,7 @@ from sdgui.panels.demo import DemoData
 
 HERE = Path(__file__).parent
 OpenWindow = Callable[..., MainWindow]
-PATIENCE = 300_000  # milliseconds; a worker loads torch first
+PATIENCE = 120_000  # milliseconds; a worker loads torch first
 
 
 class PatientBot(QtBot):
