@@ -66,8 +66,11 @@ class CaptionsDetail(QWidget):
         self.candidates.itemActivated.connect(self._take)
         self.candidates.setMinimumHeight(12 * SPACE)
         self.setMinimumWidth(_PICTURE + 2 * SPACE)
-        theme().changed.connect(lambda: self.show_entry(self._entry))
+        theme().changed.connect(self._restyle)  # a method, so that it ends with this widget
         self.show_entry(None)
+
+    def _restyle(self) -> None:
+        self.show_entry(self._entry)
 
     def set_titles(self, titles: Mapping[Side, str]) -> None:
         """What the two models are called."""
