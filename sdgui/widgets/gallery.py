@@ -174,7 +174,9 @@ class Gallery(QWidget):
         """Focus and select one item, without signals; -1 for none."""
         self._quiet = True
         if 0 <= index < self.model.rowCount():
-            self.view.setCurrentIndex(self.model.index(index))
+            # Not the view's own way, which a held Ctrl or Shift would change.
+            chosen = QItemSelectionModel.SelectionFlag.ClearAndSelect
+            self.view.selectionModel().setCurrentIndex(self.model.index(index), chosen)
         else:
             self.view.clearSelection()
             self.view.setCurrentIndex(QModelIndex())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from PySide6.QtCore import QSemaphore, QSize, Qt
+from PySide6.QtCore import QItemSelectionModel, QSemaphore, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QMenu
@@ -148,9 +148,10 @@ def test_selection_current_and_links(gallery: Gallery, pictures: list[Path], qtb
     filled(gallery, pictures, 20)
     filled(other, pictures, 20)
     gallery.link(other)
-    gallery.view.setCurrentIndex(gallery.model.index(7))
+    alone = QItemSelectionModel.SelectionFlag.ClearAndSelect  # whatever keys a former test left held
+    gallery.view.selectionModel().setCurrentIndex(gallery.model.index(7), alone)
     assert gallery.current() == other.current() == 7
-    other.view.setCurrentIndex(other.model.index(2))
+    other.view.selectionModel().setCurrentIndex(other.model.index(2), alone)
     assert gallery.selected() == other.selected() == [2]
     gallery._slider.setValue(200)
     assert other.thumbnail_size() == 200
