@@ -9,10 +9,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before Qt is loaded by any test
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch, scikit-learn and faiss are
+
+
+hypothesis.settings.register_profile("no-deadline", deadline=None)  # a busy machine is no fault of the example
+hypothesis.settings.load_profile("no-deadline")
 
 
 @pytest.fixture(autouse=True)

@@ -110,7 +110,7 @@ def test_a_failure_shows_its_message_and_the_end_of_stderr(qtbot: QtBot, open_wi
     details = watch.bar.findChild(QPlainTextEdit)
     assert details is not None
     assert "Traceback: it broke" in details.toPlainText()
-    assert window.book["resume"].isEnabled()
+    qtbot.waitUntil(window.book["resume"].isEnabled)
 
 
 def test_pause_and_resume_go_on_along_the_same_steps(qtbot: QtBot, open_window: OpenWindow) -> None:
