@@ -80,11 +80,14 @@ def build_index(
                 f"{source} holds no picture; give a folder of pictures, or a manifest that names some."
             )
         changes = compare(work.reader, scanned, drop_missing)
-        encoder = Encoder(open_model(name, chosen), name) if changes.fresh or before is None else None
-        if encoder is not None and before is not None:
+        encoder: Encoder | None = None
+        if before is None:
+            encoder = Encoder(open_model(name, chosen), name)
+            before = Manifest(encoder.identity, place)
+        elif changes.fresh:
+            encoder = Encoder(open_model(name, chosen), name)
             check_identity(before.identity, encoder.identity, writer.folder)
-        identity = encoder.identity if encoder is not None else before.identity  # type: ignore[union-attr]
-        manifest = work.update(before or Manifest(identity, place), changes, encoder, scanned)
+        manifest = work.update(before, changes, encoder, scanned)
         work.account(changes, scanned, manifest)
     work.report.seconds = time.monotonic() - began
     return work.report
