@@ -17,12 +17,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from core.data.cache import cache_folder
+from core.data.cache import cache_folder, files_digest
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_batches
 from core.encoder import Progress, encode_layers, encode_texts, encode_tokens, evaluating
 from core.evaluators.zero_shot import ClassEmbedder
-from core.feature_cache import FeatureFolder, Part, feature_key, files_digest, prune
+from core.feature_cache import FeatureFolder, Part, feature_key, prune
 from core.opening import Model
 
 PART_ROWS = 2048  # pictures after which a part is written

@@ -53,19 +53,6 @@ def feature_key(*facts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def files_digest(files: Sequence[str]) -> str:
-    """Names files by path, size and time of change, in their order; 32 hex digits."""
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            status = os.stat(file)  # noqa: PTH116  (once for each of perhaps a million)
-            facts = f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        except OSError:
-            facts = f"{file}\0\n"
-        digest.update(facts.encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()[:32]
-
-
 class FeatureFolder:
     """The parts of one key."""
 

@@ -148,7 +148,12 @@ def _estimate(files: Sequence[str], decoding: Decoding) -> int:
 
 def _key(files: Sequence[str], decoding: Decoding) -> str:
     """A name that changes with the files (path, size, time of change) and with how they are decoded."""
-    digest = hashlib.sha256(f"{VERSION} {decoding}".encode())
+    return files_digest(files, f"{VERSION} {decoding}")
+
+
+def files_digest(files: Sequence[str], besides: str = "") -> str:
+    """Names files by path, size and time of change, in their order, and what is said ``besides``; 32 hex digits."""
+    digest = hashlib.sha256(besides.encode())
     for file in files:
         try:
             status = os.stat(file)  # noqa: PTH116  (once for each of perhaps a million)
