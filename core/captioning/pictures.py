@@ -26,6 +26,7 @@ from core.data.folders import PICTURE_SUFFIXES
 from core.data.loader import ahead
 from core.data.pictures import decode
 from core.data.views import centre_view
+from core.runtime import is_out_of_memory
 
 _WEB = ("http", "https", "ftp", "data", "blob")
 _TOLD_EACH = 1000  # pictures found between two reports
@@ -162,9 +163,13 @@ def read_picture(item: Found, side: int, max_megapixels: int) -> Read:
         return Read(item.path, None, refused)
     try:
         pixels = torch.from_numpy(decode(item.path, side, max_megapixels).copy()).permute(2, 0, 1)  # (3, h, w)
+        return Read(item.path, centre_view(pixels, side))
     except PictureError as error:
         return Read(item.path, None, str(error))
-    return Read(item.path, centre_view(pixels, side))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return Read(item.path, None, "there is not enough memory to read it")
 
 
 def read_ahead(found: Sequence[Found], side: int, max_megapixels: int, depth: int) -> Generator[Read, None, None]:

@@ -247,3 +247,25 @@ def test_scaled_decoding_gives_the_plain_paths_pixels(
     levels = difference(tmp_path / "a.jpg", side)
     assert levels.mean() <= MEAN_TOLERANCE
     assert levels.max() <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("can't allocate memory: 9 GB")]
+)
+def test_want_of_memory_while_reading_is_told_of_that_picture_alone(
+    model: CaptionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    for number in range(4):
+        photo(number).save(tmp_path / f"{number}.png")
+    plain, seen = pictures.centre_view, []
+
+    def view(pixels: torch.Tensor, side: int) -> torch.Tensor:
+        seen.append(side)
+        if len(seen) == 2:
+            raise error
+        return plain(pixels, side)
+
+    monkeypatch.setattr(pictures, "centre_view", view)
+    made = caption(model, tmp_path)
+    assert made["1.png"].refused == "there is not enough memory to read it"
+    assert [name for name, item in made.items() if item.captions] == ["0.png", "2.png", "3.png"]
