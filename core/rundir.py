@@ -159,7 +159,8 @@ class RunDir:
 def write_whole(path: Path, content: bytes) -> None:
     """Write ``content`` so that readers see the old file or the new one, never a part.
 
-    Windows refuses to rename over a file that is open elsewhere; such a refusal passes within moments.
+    Windows refuses to rename over a file that is open elsewhere; such a refusal passes within moments. An OSError names
+    ``path``, which a full disk's own would not.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -175,6 +176,9 @@ def write_whole(path: Path, content: bytes) -> None:
                 if attempt == 19:
                     raise
                 time.sleep(0.02)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,4 +1,5 @@
-"""The data that a study names: files of the user's, rendered demo data, and noisy copies made in the study's folder.
+"""The data that a study names: files of the user's, and what is made in the study's folder: demo data, noisy copies,
+small copies of Debian's clip art.
 
 Flow: ``core.study.queue`` calls ``prepare`` once; every job asks ``data_path``.
 """
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from core.data.openmoji import write_demo_data
 from core.errors import UserError
-from core.study.format import DEMO, Study, StudyDir
+from core.study.format import DEMO, OPENCLIPART, Study, StudyDir
 from core.study.noisy import write_noisy
+from core.study.openclipart import FACTS, USUAL, missing, write_openclipart
 
 RENDERED = "openmoji"  # folder of the rendered demo data, under ``data/``
 
@@ -19,10 +21,17 @@ Log = Callable[[str], None]
 
 
 def data_path(out: StudyDir, study: Study, name: str) -> Path:
-    """Where the data called ``name`` lie; relative paths were made absolute when the study was begun."""
+    """Where the data called ``name`` lie; relative paths were made absolute when the study was begun.
+
+    Raises UserError for clip art that was not to be had.
+    """
     if study.noise and name in (study.noise.name, study.noise.kept):
         return _home(out, study) / f"{name}.csv"
     where = study.data[name]
+    if where.startswith(OPENCLIPART):
+        if not (openclipart_folder(out) / FACTS).exists():
+            raise UserError(missing())
+        return openclipart_folder(out) / where.removeprefix(OPENCLIPART)
     return demo_folder(out) / where.removeprefix(DEMO) if where.startswith(DEMO) else Path(where).expanduser()
 
 
@@ -31,17 +40,27 @@ def demo_folder(out: StudyDir) -> Path:
     return out.data / RENDERED
 
 
+def openclipart_folder(out: StudyDir) -> Path:
+    """The clip art that this study uses."""
+    return out.data / "openclipart"
+
+
 def _home(out: StudyDir, study: Study) -> Path:
     """Where noisy copies go: beside rendered data, which are the study's own; else into ``data/``."""
     assert study.noise is not None
     return demo_folder(out) if study.data[study.noise.of].startswith(DEMO) else out.data
 
 
-def prepare(out: StudyDir, study: Study, log: Log) -> None:
-    """Render and write what is not there yet. Raises UserError when the data cannot be had."""
+def prepare(out: StudyDir, study: Study, log: Log, openclipart: Path | None = None) -> None:
+    """Render and write what is not there yet. Raises UserError when the data cannot be had.
+
+    ``openclipart``: the folder to take clip art from; by default the package's, and without that the study does without.
+    """
     if any(where.startswith(DEMO) for where in study.data.values()) and not (demo_folder(out) / "demo.json").exists():
         log("rendering the demo data")
         write_demo_data(demo_folder(out))
+    if any(where.startswith(OPENCLIPART) for where in study.data.values()):
+        _prepare_openclipart(openclipart_folder(out), openclipart, log)
     if study.noise is None:
         return
     noisy, kept = (data_path(out, study, name) for name in (study.noise.name, study.noise.kept))
@@ -53,13 +72,10 @@ def prepare(out: StudyDir, study: Study, log: Log) -> None:
         log(f"{noisy}: {wrong} of {rows} captions are another row's")
 
 
-def absolute(study: Study, folder: Path) -> Study:
-    """The study with its files' paths made absolute, relative to ``folder``."""
-
-    def settled(where: str) -> str:
-        path = Path(where).expanduser()
-        return where if where.startswith(DEMO) or path.is_absolute() else str((folder / path).absolute())
-
-    data = {name: settled(where) for name, where in study.data.items()}
-    arms = [arm.model_copy(update={"config": settled(arm.config)}) if arm.config else arm for arm in study.arms]
-    return study.model_copy(update={"data": data, "arms": arms})
+def _prepare_openclipart(folder: Path, source: Path | None, log: Log) -> None:
+    if (folder / FACTS).exists():
+        return
+    if source is None and not USUAL.is_dir():
+        log(missing())
+        return
+    write_openclipart(source or USUAL, folder, log)

@@ -4,7 +4,7 @@ A study folder:
 
     study.json       the definition, as it was begun
     status.json      who works on it, and the state of each run; written whole and renamed
-    data/            rendered demo data and noisy copies, where the study asks for them
+    data/            rendered demo data, noisy copies and small clip art, where the study asks for them
     runs/ARM-s0/     a run folder like any other, and ``exports/measures.json`` when it has been measured
     results.json     means, intervals, paired differences; results.md and plot.svg are made from it
 """
@@ -31,6 +31,7 @@ STUDY_VERSION: Literal[1] = 1
 Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "noise"]
 RunState = Literal["waiting", "training", "measuring", "done", "failed"]
 DEMO = "demo:"  # before a file of the rendered demo data
+OPENCLIPART = "openclipart:"  # before train.csv and test.csv of Debian's clip art, by category
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")
 
 
@@ -79,7 +80,8 @@ class Study(Section):
     steps: int = Field(ge=1, description="Optimiser steps of every arm.")
     seeds: list[int] = Field([0, 1, 2], min_length=1)
     data: dict[str, str] = Field(
-        description=f"Name to path, relative to the study's file; {DEMO}train.csv is rendered."
+        description=f"Name to path, relative to the study's file; {DEMO}train.csv is rendered, {OPENCLIPART}train.csv "
+        "made of Debian's clip art."
     )
     noise: NoiseSpec | None = None
     train: str = "train"
@@ -124,6 +126,18 @@ class Study(Section):
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def absolute(study: Study, folder: Path) -> Study:
+    """The study with its files' paths made absolute, relative to ``folder``."""
+
+    def settled(where: str) -> str:
+        path = Path(where).expanduser()
+        return where if where.startswith((DEMO, OPENCLIPART)) or path.is_absolute() else str((folder / path).absolute())
+
+    data = {name: settled(where) for name, where in study.data.items()}
+    arms = [arm.model_copy(update={"config": settled(arm.config)}) if arm.config else arm for arm in study.arms]
+    return study.model_copy(update={"data": data, "arms": arms})
 
 
 def _each(values: list[Any], holds: Any, complaint: str) -> None:

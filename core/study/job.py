@@ -66,8 +66,10 @@ def main(arguments: list[str]) -> int:
     try:
         return _work(out, name, int(seed), int(steps))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        _say(f"error: {error}")
+    except OSError as error:  # the last line of stderr.log is what the study tells of this run
+        _say(f"error: cannot use {error.filename or out.run(name, int(seed)).path}: {error.strerror or error}.")
+    return 1
 
 
 def _end_with_parent(parent: int) -> None:

@@ -39,35 +39,47 @@ def run_study(study: Study, origin: Path, out: StudyDir, jobs: int, log: Log) ->
     """Train and measure every run of ``study`` in ``out`` that is not done yet, and write the results.
 
     A run that fails is listed and the others go on; starting the study again tries it again. Raises StudyError when the
-    folder holds another study or is in use; whatever ``prepare`` raises.
+    folder holds another study, is in use or cannot be written; whatever ``prepare`` raises.
     """
     study = absolute(study, origin)
-    _claimed(out, study)
-    lock = filelock.FileLock(out.lock, timeout=0)
+    with writing(out):
+        _claimed(out, study)
+        lock = filelock.FileLock(out.lock, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise StudyError(
+                f"the study folder {out.path} is in use by another process; wait for it or end it."
+            ) from error
+        try:
+            prepare(out, study, log)
+            return _Queue(study, out, jobs, log).work()
+        finally:
+            lock.release()
+
+
+@contextmanager
+def writing(out: StudyDir) -> Iterator[None]:
+    """A full disk, or a folder that refuses, as a StudyError that names the file and says what helps."""
     try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise StudyError(f"the study folder {out.path} is in use by another process; wait for it or end it.") from error
-    try:
-        prepare(out, study, log)
-        return _Queue(study, out, jobs, log).work()
-    finally:
-        lock.release()
+        yield
+    except OSError as error:
+        where = error.filename or out.path
+        raise StudyError(
+            f"cannot write {where}: {error.strerror or error}; free some space or allow writing there, then start the "
+            "study again: it goes on where it was."
+        ) from error
 
 
 def _claimed(out: StudyDir, study: Study) -> None:
     """Write ``study.json``, or make sure that the folder holds the same study."""
-    try:
-        out.runs.mkdir(parents=True, exist_ok=True)
-        if out.study.exists():
-            if read_study(out.study) != study:
-                raise StudyError(
-                    f"{out.path} holds another study, or another version of it; choose a new folder, or restore it."
-                )
-        else:
-            write_whole(out.study, study.to_json().encode())
-    except OSError as error:
-        raise StudyError(f"cannot write the study folder {out.path}: {error.strerror}; choose another.") from error
+    out.runs.mkdir(parents=True, exist_ok=True)
+    if not out.study.exists():
+        write_whole(out.study, study.to_json().encode())
+    elif read_study(out.study) != study:
+        raise StudyError(
+            f"{out.path} holds another study, or another version of it; choose a new folder, or restore it."
+        )
 
 
 class _Queue:
@@ -84,14 +96,16 @@ class _Queue:
 
     def work(self) -> StudyStatus:
         with _asked_to_end() as ended:
-            while not ended.is_set():
-                self._collect()
-                self._start()
-                self._tell()
-                if not self.at_work and all(run.state in ("done", "failed") for run in self.status.runs):
-                    break
-                ended.wait(LOOK_SECONDS)
-            self._end_all()
+            try:
+                while not ended.is_set():
+                    self._collect()
+                    self._start()
+                    self._tell()
+                    if not self.at_work and all(run.state in ("done", "failed") for run in self.status.runs):
+                        break
+                    ended.wait(LOOK_SECONDS)
+            finally:
+                self._end_all()
         self.status.finished = not ended.is_set()
         self._tell()
         write_results(self.out, self.study)

@@ -35,7 +35,7 @@ def add(verbs: Verbs) -> None:
 
 def _study(arguments: argparse.Namespace) -> int:
     from core.study.format import StudyDir, read_study
-    from core.study.queue import run_study
+    from core.study.queue import run_study, writing
     from core.study.results import write_results
 
     path: Path = arguments.study
@@ -44,7 +44,8 @@ def _study(arguments: argparse.Namespace) -> int:
         path = shipped
     study, out = read_study(path), StudyDir(arguments.out)
     if arguments.results:
-        write_results(out, read_study(out.study))
+        with writing(out):
+            write_results(out, read_study(out.study))
         say(f"{out.results}")
         return 0
     status = run_study(study, path.parent, out, arguments.jobs, say)

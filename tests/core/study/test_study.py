@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from core.__main__ import main
 from core.config import ConfigError
 from core.data.dataset import open_dataset
 from core.data.labelling import label_rows
@@ -198,6 +200,28 @@ def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs
     assert read.done == 12
     with pytest.raises(StudyError, match="another study"):
         run_study(study.model_copy(update={"steps": 11}), tmp_path, out, 1, lambda text: None)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is played by /dev/full")
+@pytest.mark.parametrize("name", ["status.json", "results.json"])
+def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
+    tmp_path: Path, fake_jobs: None, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pairs(tmp_path)
+    (tmp_path / "study.json").write_text(json.dumps(definition(seeds=[0])))
+    out = StudyDir(tmp_path / "out")
+    out.path.mkdir()
+    (out.path / f"{name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+    arguments = ["study", str(tmp_path / "study.json"), str(out.path)]
+    assert main(arguments) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: cannot write {out.path / name}: No space left on device; free some space")
+    assert main(arguments) == 0  # the link went with the attempt
+    assert out.read_results() is not None
+    out.results.unlink()
+    out.results.mkdir()
+    assert main([*arguments, "--results"]) == 1
+    assert f"cannot write {out.results}: Is a directory" in capsys.readouterr().err
 
 
 def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
