@@ -24,15 +24,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.config import RunConfig, field_errors
-from core.errors import UserError
+from core.model_names import CHECKPOINT, pointer
+from core.model_names import CheckpointError as CheckpointError  # these are found here too
+from core.model_names import names as names
+from core.model_names import resolve as resolve
+from core.model_names import weights_in as weights_in
 from core.rundir import RunDir, write_whole
 
 CHECKPOINT_VERSION = 1
-_FOLDER = "step-{:08d}"
-
-
-class CheckpointError(UserError):
-    """A checkpoint that cannot be written or read; the message names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int)
     Returns its name and whether it is the best so far. Raises CheckpointError when the disk refuses; what was there
     stays untouched.
     """
-    name = _FOLDER.format(info.step)
+    name = CHECKPOINT.format(info.step)
     final, temporary = run.checkpoints / name, run.checkpoints / f".{name}.{os.getpid()}.tmp"
     try:
         _write_folder(temporary, info, tensors)
@@ -117,39 +116,8 @@ def _why_not_written(folder: Path, error: Exception) -> str:
     return f"the checkpoint in {folder} could not be written: {error}; the last good one is kept. Mend it and resume."
 
 
-def names(run: RunDir) -> list[str]:
-    """Every whole checkpoint, oldest first."""
-    if not run.checkpoints.is_dir():
-        return []
-    return sorted(path.parent.name for path in run.checkpoints.glob("step-*/checkpoint.json"))
-
-
-def resolve(run: RunDir, which: str) -> str:
-    """The name that ``which`` stands for: "best" (the last when none was validated), "last", a step or a name.
-
-    Raises CheckpointError with what there is.
-    """
-    found = names(run)
-    if not found:
-        raise CheckpointError(f"{run.path} has no checkpoint yet; train it for longer, or save more often.")
-    if which in ("best", "last"):
-        pointed = _pointer(run, which)
-        return pointed if pointed in found else found[-1]
-    name = _FOLDER.format(int(which)) if which.isdecimal() else which
-    if name not in found:
-        raise CheckpointError(f"{run.path} has no checkpoint {which!r}; there are best, last, {', '.join(found)}.")
-    return name
-
-
-def _pointer(run: RunDir, which: str) -> str:
-    try:
-        return (run.checkpoints / which).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
 def _forget(run: RunDir, keep: int) -> None:
-    kept = {*names(run)[-keep:], _pointer(run, "best"), _pointer(run, "last")}
+    kept = {*names(run)[-keep:], pointer(run, "best"), pointer(run, "last")}
     for name in names(run):
         if name not in kept:
             shutil.rmtree(run.checkpoints / name, ignore_errors=True)
@@ -168,11 +136,6 @@ def read_info(run: RunDir, name: str) -> CheckpointInfo:
         return CheckpointInfo(**raw)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}; choose another checkpoint.") from error
-
-
-def weights_in(run: RunDir, name: str) -> list[str]:
-    """The networks that a checkpoint holds: "student" and, where it was trained with one, "teacher"."""
-    return [part for part in ("student", "teacher") if (run.checkpoints / name / f"{part}.safetensors").exists()]
 
 
 def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> dict[str, Tensor]:

@@ -15,10 +15,9 @@ from core import checkpoint
 from core.errors import UserError
 from core.model.network import Network
 from core.model.towers import build_towers, load_pretrained, resolve_architecture
+from core.model_names import OPEN_CLIP
 from core.objectives.build import trained_network
 from core.rundir import RunDir
-
-OPEN_CLIP = "open_clip:"
 
 
 def split_run(name: str) -> tuple[Path, str] | None:

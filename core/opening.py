@@ -20,10 +20,10 @@ from core.evaluators.report import Subject
 from core.model.network import Network
 from core.model.pretrained import known_problem
 from core.model.towers import build_towers, load_pretrained, resolve_architecture
+from core.model_names import OPEN_CLIP
 from core.rundir import RunDir
 from core.runtime import Runtime, set_up
 
-OPEN_CLIP = "open_clip:"
 SEED = 0  # of the weights of a model that is used from scratch
 
 

@@ -21,12 +21,12 @@ from core.errors import UserError
 from core.index import evaluation, projection
 from core.index.build import build_index, relocate
 from core.index.collection import Collection, encode_source, open_index
-from core.index.encoding import exact_name
 from core.index.errors import IndexFolderError, QueryError
 from core.index.filters import Filter, read_date, read_size
 from core.index.manifest import Manifest, read_manifest
 from core.index.queries import RAW, Query, read_terms
 from core.index.results import Options, Searching
+from core.model_names import exact_name
 from core.opening import open_model
 from core.reporter import Reporter
 from core.rundir import RunDir

@@ -12,17 +12,20 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.data.errors import BadRow
-from core.index.encoding import Encoder, exact_name
 from core.index.errors import IndexFolderError
 from core.index.manifest import BLOCK, Identity, Manifest, read_manifest
 from core.index.scan import bring_up_to_date, describe, layout
 from core.index.scanning import Changes, Found, Scan, compare, scan
 from core.index.storage import GOOD, UNREADABLE, Entry, IndexReader, IndexWriter
-from core.opening import open_model
+from core.model_names import exact_name
+
+if TYPE_CHECKING:
+    from core.index.encoding import Encoder
 
 Progress = Callable[[str, int, int], None]  # (doing, done, total); may raise to end the work
 Log = Callable[[str], None]
@@ -82,15 +85,21 @@ def build_index(
         changes = compare(work.reader, scanned, drop_missing)
         encoder: Encoder | None = None
         if before is None:
-            encoder = Encoder(open_model(name, chosen), name)
+            encoder = _open(name, chosen)
             before = Manifest(encoder.identity, place)
         elif changes.fresh:
-            encoder = Encoder(open_model(name, chosen), name)
+            encoder = _open(name, chosen)
             check_identity(before.identity, encoder.identity, writer.folder)
         manifest = work.update(before, changes, encoder, scanned)
         work.account(changes, scanned, manifest)
     work.report.seconds = time.monotonic() - began
     return work.report
+
+
+def _open(name: str, weights: str) -> Encoder:
+    from core.index.encoding import open_encoder  # noqa: PLC0415  (loads torch, which takes longer than finding no change)
+
+    return open_encoder(name, weights)
 
 
 class _Build:

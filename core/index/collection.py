@@ -18,12 +18,13 @@ import numpy.typing as npt
 from core.data.dataset import open_dataset
 from core.encoder import encode_dataset
 from core.index.build import check_identity
-from core.index.encoding import Encoder, exact_name
+from core.index.encoding import Encoder, open_encoder
 from core.index.errors import IndexFolderError
 from core.index.nearest import Exact, Nearest, Rows, Scanned
 from core.index.scan import Part, describe, layout
 from core.index.storage import IndexReader, Mask, Record
-from core.opening import Model, open_model
+from core.model_names import exact_name
+from core.opening import Model
 
 Progress = Callable[[str, int, int], None]
 
@@ -127,7 +128,7 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
         raise IndexFolderError(f"the index {place} is empty: none of its pictures can be found; index some first.")
     name, chosen = exact_name(model, weights) if model else (identity.model, identity.weights)
     progress("loading the model", 0, 0)
-    encoder = Encoder(open_model(name, chosen), name)
+    encoder = open_encoder(name, chosen)
     check_identity(identity, encoder.identity, place)
     return Collection(
         title=str(place),

@@ -15,14 +15,12 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from core import checkpoint
 from core.data.dataset import longest
 from core.data.errors import PictureError
 from core.data.pictures import decode
@@ -31,33 +29,11 @@ from core.encoder import encode_images, encode_tokens
 from core.index.manifest import Identity
 from core.index.scanning import Found
 from core.index.storage import BROKEN, UNREADABLE, Entry, Record, Vectors
-from core.opening import OPEN_CLIP, Model, model_digest
-from core.rundir import RunDir
+from core.opening import Model, model_digest, open_model
 
 BATCH = 32  # pictures encoded at once; it divides a segment, so that a resumed build makes the same batches
 AHEAD = 2  # batches in flight for each thread
 _NOT_OPENED = "it cannot be opened"
-
-
-def exact_name(name: str, weights: str = "") -> tuple[str, str]:
-    """A model's name that stays true: a run's "best" becomes the checkpoint that it is now; and which weights.
-
-    Raises CheckpointError when the run has none.
-    """
-    path = Path(name).expanduser()
-    if name.startswith(OPEN_CLIP) or (path / "open_clip_config.json").is_file():
-        return (name.strip() if name.startswith(OPEN_CLIP) else str(path.absolute())), ""
-    folder, at, which = name.rpartition("@")
-    if not path.is_dir() and at and Path(folder).expanduser().is_dir():
-        path = Path(folder).expanduser()
-    else:
-        which = "best"
-    if not path.is_dir():
-        return name, weights  # `open_model` will say that there is none
-    run = RunDir(path.absolute())
-    found = checkpoint.resolve(run, which or "best")
-    chosen = weights or ("teacher" if "teacher" in checkpoint.weights_in(run, found) else "student")
-    return f"{run.path}@{found}", chosen
 
 
 def preprocessing(model: Model) -> dict[str, Any]:
@@ -155,6 +131,11 @@ class Encoder:
                 first = last
             entries.append(entry)
         return entries
+
+
+def open_encoder(name: str, weights: str) -> Encoder:
+    """The encoder of the model ``name``, an exact one; raises what `open_model` does."""
+    return Encoder(open_model(name, weights), name)
 
 
 @contextmanager

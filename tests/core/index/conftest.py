@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from core.index import build, collection
+from core.index import encoding
 from core.opening import open_model
 
 _once = functools.cache(open_model)
@@ -15,5 +15,4 @@ _once = functools.cache(open_model)
 @pytest.fixture(autouse=True)
 def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening it again gives the same one."""
-    monkeypatch.setattr(build, "open_model", _once)
-    monkeypatch.setattr(collection, "open_model", _once)
+    monkeypatch.setattr(encoding, "open_model", _once)

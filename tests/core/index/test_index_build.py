@@ -62,10 +62,19 @@ def test_vectors_are_those_of_the_encoder(made: tuple[Path, Path]) -> None:
 
 
 def test_the_second_time_nothing_is_encoded(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_module, "open_model", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(encoding, "open_model", lambda *_: pytest.fail("the model was loaded"))
     before = files_of(own[1])
     report = build(*own)
     assert (report.added, report.changed, report.removed, report.unchanged) == (0, 0, 0, 48)
+    assert files_of(own[1]) == before
+
+
+def test_where_nothing_changed_not_even_torch_is_loaded(own: tuple[Path, Path]) -> None:
+    """Loading it takes longer than looking through a hundred thousand files."""
+    program = "import sys; from core.__main__ import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
+    command = [sys.executable, "-c", program, "index", MODEL, str(own[0]), str(own[1])]
+    before = files_of(own[1])
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
     assert files_of(own[1]) == before
 
 

@@ -1,0 +1,77 @@
+"""What a model may be called, and what its name stands for now, told from folders alone [no torch].
+
+Flow: verbs and panels -> ``exact_name``, ``resolve`` -> checkpoint, opening, index. Loading torch and open_clip takes
+longer than bringing an index up to date in which nothing changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.errors import UserError
+from core.rundir import RunDir
+
+OPEN_CLIP = "open_clip:"
+CHECKPOINT = "step-{:08d}"  # the name of a checkpoint
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be written or read; the message names it and the remedy."""
+
+
+def names(run: RunDir) -> list[str]:
+    """Every whole checkpoint, oldest first."""
+    if not run.checkpoints.is_dir():
+        return []
+    return sorted(path.parent.name for path in run.checkpoints.glob("step-*/checkpoint.json"))
+
+
+def resolve(run: RunDir, which: str) -> str:
+    """The name that ``which`` stands for: "best" (the last when none was validated), "last", a step or a name.
+
+    Raises CheckpointError with what there is.
+    """
+    found = names(run)
+    if not found:
+        raise CheckpointError(f"{run.path} has no checkpoint yet; train it for longer, or save more often.")
+    if which in ("best", "last"):
+        pointed = pointer(run, which)
+        return pointed if pointed in found else found[-1]
+    name = CHECKPOINT.format(int(which)) if which.isdecimal() else which
+    if name not in found:
+        raise CheckpointError(f"{run.path} has no checkpoint {which!r}; there are best, last, {', '.join(found)}.")
+    return name
+
+
+def pointer(run: RunDir, which: str) -> str:
+    """The checkpoint that "best" or "last" points to; "" when none."""
+    try:
+        return (run.checkpoints / which).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def weights_in(run: RunDir, name: str) -> list[str]:
+    """The networks that a checkpoint holds: "student" and, where it was trained with one, "teacher"."""
+    return [part for part in ("student", "teacher") if (run.checkpoints / name / f"{part}.safetensors").exists()]
+
+
+def exact_name(name: str, weights: str = "") -> tuple[str, str]:
+    """A model's name that stays true: a run's "best" becomes the checkpoint that it is now; and which weights.
+
+    Raises CheckpointError when the run has none.
+    """
+    path = Path(name).expanduser()
+    if name.startswith(OPEN_CLIP) or (path / "open_clip_config.json").is_file():
+        return (name.strip() if name.startswith(OPEN_CLIP) else str(path.absolute())), ""
+    folder, at, which = name.rpartition("@")
+    if not path.is_dir() and at and Path(folder).expanduser().is_dir():
+        path = Path(folder).expanduser()
+    else:
+        which = "best"
+    if not path.is_dir():
+        return name, weights  # `open_model` will say that there is none
+    run = RunDir(path.absolute())
+    found = resolve(run, which or "best")
+    chosen = weights or ("teacher" if "teacher" in weights_in(run, found) else "student")
+    return f"{run.path}@{found}", chosen
