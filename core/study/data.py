@@ -54,7 +54,7 @@ def _home(out: StudyDir, study: Study) -> Path:
 def prepare(out: StudyDir, study: Study, log: Log, openclipart: Path | None = None) -> None:
     """Render and write what is not there yet. Raises UserError when the data cannot be had.
 
-    ``openclipart``: the folder to take clip art from; by default the package's, and without that the study does without.
+    ``openclipart``: the folder to take clip art from; by default the package's, and where that is not, none is had.
     """
     if any(where.startswith(DEMO) for where in study.data.values()) and not (demo_folder(out) / "demo.json").exists():
         log("rendering the demo data")

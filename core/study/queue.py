@@ -21,8 +21,8 @@ import filelock
 
 from core.errors import UserError
 from core.rundir import process_alive, write_whole
-from core.study.data import absolute, prepare
-from core.study.format import Arm, Study, StudyDir, StudyRun, StudyStatus, read_study
+from core.study.data import prepare
+from core.study.format import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute, read_study
 from core.study.results import write_results
 
 LOOK_SECONDS = 1.0

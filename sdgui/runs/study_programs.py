@@ -19,7 +19,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 
 from core.config import ConfigError, read_config
 from core.errors import UserError
-from core.study.format import DEMO, Study, StudyDir, read_study
+from core.study.format import Study, StudyDir, absolute, read_study
 from sdgui.runs.program import core_command, environment
 from sdgui.runs.study_look import StudyLook, first_status, look, note_asked, program_alive
 from sdgui.store.records import StoreError
@@ -75,7 +75,7 @@ class StudyPrograms(QObject):
             for name, text in (definitions or {}).items():
                 (folder / "arms").mkdir(exist_ok=True)
                 (folder / "arms" / f"{name}.json").write_text(text, encoding="utf-8")
-            study = settled(study, folder)
+            study = absolute(study, folder)
             StudyDir(folder).study.write_text(study.to_json(), encoding="utf-8")
         except OSError as error:
             raise StudyProgramError(f"The study cannot be written to {folder}: {error.strerror}.") from error
@@ -92,7 +92,7 @@ class StudyPrograms(QObject):
             return record
         if path.name == "study.json" and StudyDir(path.parent).status.exists():
             return self.open(path.parent)
-        return self.add(settled(read_study(path), path.parent))
+        return self.add(absolute(read_study(path), path.parent))
 
     def start(self, study_id: int) -> None:
         """Begin or go on. Raises StudyProgramError."""
@@ -206,17 +206,6 @@ class StudyPrograms(QObject):
 
     def _deliver(self, study_id: int) -> None:
         self.changed.emit(study_id)
-
-
-def settled(study: Study, folder: Path) -> Study:
-    """The study with its files' paths made absolute, relative to ``folder``."""
-
-    def absolute(where: str) -> str:
-        path = Path(where).expanduser()
-        return where if where.startswith(DEMO) or path.is_absolute() else str((folder / path).absolute())
-
-    arms = [arm.model_copy(update={"config": absolute(arm.config)}) if arm.config else arm for arm in study.arms]
-    return study.model_copy(update={"data": {k: absolute(v) for k, v in study.data.items()}, "arms": arms})
 
 
 def _detached() -> int:
