@@ -90,7 +90,7 @@ class Gallery(QWidget):
         view.setViewMode(QListView.ViewMode.IconMode)
         view.setUniformItemSizes(True)
         view.setLayoutMode(QListView.LayoutMode.Batched)
-        view.setBatchSize(500)
+        view.setBatchSize(200)  # items laid out in a turn of the event loop
         view.setResizeMode(QListView.ResizeMode.Adjust)
         view.setMovement(QListView.Movement.Static)
         view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)

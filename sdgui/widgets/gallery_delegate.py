@@ -66,6 +66,7 @@ class GalleryDelegate(QStyledItemDelegate):
         self._missing_icon = look.icon("ph.file-dotted", "muted")
         self._lines.clear()
         self._marks: dict[tuple[bool, float], QPixmap] = {}
+        self._plates: dict[tuple[int, float], QPixmap] = {}
 
     def cell(self) -> QSize:
         """Size of a cell: thumbnail, a line of figures, two lines of caption, and room around."""
@@ -86,9 +87,7 @@ class GalleryDelegate(QStyledItemDelegate):
             self._line(painter, option.rect)
         painter.setOpacity(_FAINT if item.faint else 1.0)
         if thumbnail is None:
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(self._colors["raised"])
-            painter.drawRoundedRect(place, 4, 4)
+            painter.drawPixmap(place.topLeft(), self._waiting(painter.device().devicePixelRatioF()))
         elif thumbnail.image is None:
             self._broken(painter, place, gone)
         else:
@@ -145,6 +144,19 @@ class GalleryDelegate(QStyledItemDelegate):
             self._scaled_bytes -= 4 * oldest.width() * oldest.height()
         return pixmap
 
+    def _waiting(self, ratio: float) -> QPixmap:
+        """The plate of a picture that is being read, drawn once: after a leap every cell shows it."""
+        plate = self._plates.get((self.side, ratio))
+        if plate is None:
+            plate = self._plates[self.side, ratio] = _clear(self.side, ratio)
+            painter = QPainter(plate)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(self._colors["raised"])
+            painter.drawRoundedRect(0, 0, self.side, self.side, 4, 4)
+            painter.end()
+        return plate
+
     def _broken(self, painter: QPainter, place: QRect, gone: bool) -> None:
         painter.setBrush(self._colors["window" if gone else "raised"])
         painter.setPen(QPen(self._colors["strong_border"], 1, Qt.PenStyle.DashLine))
@@ -182,9 +194,7 @@ class GalleryDelegate(QStyledItemDelegate):
 
     def _draw_mark(self, correct: bool, ratio: float) -> QPixmap:
         color, ground = self._colors["good" if correct else "muted"], self._colors["surface"]
-        pixmap = QPixmap(QSize(_MARK, _MARK) * ratio)
-        pixmap.setDevicePixelRatio(ratio)
-        pixmap.fill(Qt.GlobalColor.transparent)
+        pixmap = _clear(_MARK, ratio)
         painter = QPainter(pixmap)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(1, 1, _MARK - 2, _MARK - 2)
@@ -210,23 +220,23 @@ class GalleryDelegate(QStyledItemDelegate):
         return pixmap
 
     def _words(self, painter: QPainter, item: GalleryItem, place: QRect, gone: bool) -> None:
-        height = self._metrics.height()
-        line = QRect(place.left(), place.bottom() + SPACE // 2, place.width(), height)
+        """Drawn from their base lines: a text in a box is laid out anew each time, which takes five times as long."""
+        down = QPoint(0, self._metrics.height())
+        base = QPoint(place.left(), place.bottom() + SPACE // 2 + self._metrics.ascent())
         painter.setFont(self._font)
         painter.setPen(self._colors["muted"])
         if item.rank is not None:
-            painter.drawText(line, int(Qt.AlignmentFlag.AlignLeft), f"#{item.rank}")
-        if gone:
-            painter.drawText(line, int(Qt.AlignmentFlag.AlignRight), "missing")
-        elif item.score is not None:
-            painter.drawText(line, int(Qt.AlignmentFlag.AlignRight), f"{item.score:.3f}")
-        if item.rank is not None or item.score is not None or gone:
-            line.translate(0, height)
+            painter.drawText(base, f"#{item.rank}")
+        figure = "missing" if gone else f"{item.score:.3f}" if item.score is not None else ""
+        if figure:
+            painter.drawText(base + QPoint(place.width() - self._metrics.horizontalAdvance(figure), 0), figure)
+        if item.rank is not None or figure:
+            base += down
         if not gone:
             painter.setPen(self._colors["text"])
         for text in self._caption(item.caption, place.width()):
-            painter.drawText(line, int(Qt.AlignmentFlag.AlignLeft), text)
-            line.translate(0, height)
+            painter.drawText(base, text)
+            base += down
 
     def _caption(self, text: str, width: int) -> list[str]:
         key = (text, width)
@@ -236,6 +246,14 @@ class GalleryDelegate(QStyledItemDelegate):
             if len(self._lines) > _LINES_KEPT:
                 self._lines.popitem(last=False)
         return lines
+
+
+def _clear(side: int, ratio: float) -> QPixmap:
+    """A square of nothing, ``side`` px wide on a screen of that density."""
+    pixmap = QPixmap(QSize(side, side) * ratio)
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    return pixmap
 
 
 def two_lines(text: str, font: QFont, metrics: QFontMetrics, width: int) -> list[str]:

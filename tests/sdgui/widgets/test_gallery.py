@@ -231,6 +231,19 @@ def test_captions_take_two_lines_at_most(look: Theme) -> None:
     assert len(two_lines("x" * 500, font, metrics, 150)) == 2
 
 
+def test_the_plate_of_pictures_that_are_read_is_drawn_once_a_size(gallery: Gallery, pictures: list[Path]) -> None:
+    gallery.thumbnails.close()  # nothing is read any more
+    filled(gallery, pictures)
+    gallery.view.viewport().grab()
+    plates = dict(gallery._delegate._plates)
+    assert len(plates) == 1
+    gallery.view.viewport().grab()
+    assert gallery._delegate._plates == plates
+    gallery.set_thumbnail_size(200)
+    gallery.view.viewport().grab()
+    assert {side for side, _ in gallery._delegate._plates} == {128, 200}
+
+
 def test_everything_is_selected_copied_and_counted_by_ranges(gallery: Gallery, pictures: list[Path], qtbot) -> None:
     filled(gallery, pictures, 100)
     heard: list[list[int]] = []
