@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.config import RunConfig, override, read_config, with_absolute_paths
 from core.data.rows import Row
 from core.data.sources import open_source
@@ -167,7 +169,8 @@ def timing(run: RunDir) -> dict[str, Any]:
     """Steps, seconds and the validation curve of a run, from its events.
 
     ``step_seconds`` is the median over steps, with what the loader made it wait; ``train_seconds`` is their sum.
-    Validation and saving are not counted.
+    Validation and saving are not counted. Where ``runtime.log_every`` left steps out, they are taken to have lasted as
+    long as those told before and after, linearly between.
     """
     seconds: dict[int, float] = {}
     curve: dict[int, dict[str, float]] = {}
@@ -181,15 +184,18 @@ def timing(run: RunDir) -> dict[str, Any]:
             seconds[event.step] = batch / event.values["train/pairs_per_s"]
         elif isinstance(event, Evaluated):
             curve[event.step] = curve.get(event.step, {}) | _curve_values(dict(event.values))
+    steps = max(seconds, default=0)
+    told = sorted(seconds)
+    lasted = np.interp(range(1, steps + 1), told, [seconds[step] for step in told]) if told else np.zeros(0)  # (steps,)
     points = [
-        {"step": step, "seconds": sum(value for at, value in seconds.items() if at <= step), "values": values}
+        {"step": step, "seconds": float(lasted[:step].sum()), "values": values}
         for step, values in sorted(curve.items())
         if values
     ]
     return {
-        "steps": max(seconds, default=0),
+        "steps": steps,
         "step_seconds": statistics.median(seconds.values()) if seconds else 0.0,
-        "train_seconds": sum(seconds.values()),
+        "train_seconds": float(lasted.sum()),
         **facts,
         "curve": points,
     }
