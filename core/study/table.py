@@ -36,7 +36,9 @@ def _facts(results: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, results["seeds"]))
     return (
         f"{results['steps']} steps an arm, seeds {seeds}. Means over seeds with 95 % intervals (Student's t); shares "
-        "in per cent. *Final* is the teacher where an arm has one, else the student."
+        "in per cent. *Final* is the teacher where an arm has one, else the student. Each p is of its own comparison: "
+        "they are not corrected for there being many. Where every seed gains the same, no spread is known, and there "
+        "is no interval and no p (t)."
     )
 
 
@@ -93,7 +95,7 @@ def _difference(metric: str, found: Mapping[str, Any]) -> list[str]:
         _with_ends(metric, found["difference"], signed=True),
         by_seed,
         *chances,
-        "yes" if found["significant"] else "no",
+        "" if found["difference"]["low"] is None else "yes" if found["significant"] else "no",
     ]
 
 

@@ -156,7 +156,8 @@ def _paired(metric: str, found: Mapping[str, Any] | None) -> list[Cell]:
     by_seed = ", ".join(number(metric, one, signed=True) for one in difference["values"])
     clear = bool(found["significant"])
     role = "" if not clear else "good" if difference["mean"] > 0 else "error"
-    word = "one seed" if difference["low"] is None else "yes" if clear else "no"
+    alone = "one seed" if len(difference["values"]) == 1 else "no spread"
+    word = alone if difference["low"] is None else "yes" if clear else "no"
     chances = [
         Cell("–" if found[p] is None else f"{found[p]:.3f}", math.nan if found[p] is None else found[p])
         for p in ("p_t", "p_exact")
