@@ -9,7 +9,7 @@ of the large batch, since no tower looks from one pair to another. This is check
 torch's, which replays random draws (dropout, patch dropout) and autocast. It costs one more forward pass.
 
 A tower with batch norm is the exception: its statistics are those of each chunk, as on several GPUs that do not
-synchronise them. The running statistics move once a chunk.
+synchronise them. The running statistics move once a chunk. ``departs`` says so, and the loop warns.
 
 Legend: B rows of a call (pairs, or views times pairs), C rows of a chunk.
 """
@@ -46,6 +46,17 @@ def in_chunks(network: Network, rows: int) -> Iterator[None]:
             if network.fusion is not None:
                 restored.enter_context(_replaced(network.fusion, "forward", rows))
         yield
+
+
+def departs(network: Network, rows: int, batch: int) -> str:
+    """How a step of ``batch`` pairs, ``rows`` at a time, is not that of the whole batch; nothing when it is."""
+    modules = [network.towers] if network.fusion is None else [network.towers, network.fusion]
+    if not 0 < rows < batch or not any(norm.training for module in modules for norm in _norms(module)):
+        return ""
+    return (
+        f"the towers have batch norm, whose statistics are those of {rows} pairs (optim.micro_batch) and not of the "
+        f"batch's {batch}; set optim.micro_batch to 0 for those, or choose an architecture without batch norm"
+    )
 
 
 @contextmanager

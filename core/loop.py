@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from core import checkpoint
-from core.accumulation import in_chunks
+from core.accumulation import departs, in_chunks
 from core.assembly import Assembly, assemble
 from core.caption_validation import caption_losses, caption_sample
 from core.config import RunConfig
@@ -69,6 +69,8 @@ class Loop:
         per_epoch = self.parts.loader.steps_per_epoch
         self.validate_every = config.validation.every_steps or per_epoch
         self.save_every = config.checkpoint.every_steps or per_epoch
+        if warning := departs(self.network, config.optim.micro_batch, config.optim.batch_size):
+            self._log(warning)
         self._resume()
 
     def run(self) -> None:

@@ -108,7 +108,7 @@ class OptimConfig(Section):
         le=1048576,
         title="Micro-batch",
         description="Pairs that the towers take at once; the losses still see the whole batch (GradCache). Less "
-        "memory, one more forward pass. 0: the whole batch.",
+        "memory, one more forward pass; batch norm alone sees no more pairs than these. 0: the whole batch.",
         json_schema_extra=shown("pairs", advanced=True),
     )
     learning_rate: float = Field(

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.accumulation import in_chunks
+from core.accumulation import departs, in_chunks
 from core.config import RunConfig, override
 from core.data.batch import Batch, View
-from core.events import EventWriter
+from core.events import EventReader, EventWriter, Log
 from core.loop import Loop
 from core.model.image_tower import ImageFeatures
 from core.model.network import Network
@@ -177,3 +177,20 @@ def test_fewer_activations_are_kept() -> None:
         return sum(sizes.values())
 
     assert kept(4) < kept(0) / 2
+
+
+def test_batch_norm_in_chunks_is_warned_of() -> None:
+    """A ResNet's towers see batches that are not the definition's; a ViT's steps are the same."""
+    torch.manual_seed(0)
+    model = resolve_architecture("sd-tiny")
+    resnet = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
+    normed = Network(build_towers({**model, "vision_cfg": resnet})).train()
+    assert "statistics are those of 4 pairs (optim.micro_batch) and not of the batch's 12" in departs(normed, 4, 12)
+    assert departs(normed, 0, 12) == departs(normed, 12, 12) == departs(network_with({}), 4, 12) == ""
+
+
+def test_the_warning_is_in_the_events(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
+    gradients(data, tmp_path / "run", preset_config("eman", "tiny"), 3)
+    events = EventReader(RunDir(tmp_path / "run").events).read_all()
+    assert [event for event in events if isinstance(event, Log) and "batch norm" in event.message]
