@@ -37,23 +37,9 @@ class DistillSimilarityConfig(ObjectiveConfig):
     )
 
 
-class DistillPrototypesConfig(ObjectiveConfig):
-    """Match the teacher's softmax over learnt prototypes (DINO, Caron et al. 2021)."""
+class SharpenedConfig(ObjectiveConfig):
+    """Match a teacher's softmax over learnt prototypes, kept from collapsing (DINO, Caron et al. 2021)."""
 
-    on: Literal["fused", "image", "text"] = Field(
-        "fused",
-        title="On",
-        description="Which representation is distilled; fused needs a fusion.",
-        json_schema_extra=shown(""),
-    )
-    prototypes: int = Field(
-        1024,
-        ge=2,
-        le=262144,
-        title="Prototypes",
-        description="About 1024 up to 20,000 pictures, 4096 at 100,000, 65536 for web data.",
-        json_schema_extra=shown(""),
-    )
     centering: Literal["center", "sinkhorn"] = Field(
         "center",
         title="Against collapse",
@@ -101,6 +87,25 @@ class DistillPrototypesConfig(ObjectiveConfig):
         title="Prototypes frozen",
         description="The prototypes themselves stay as they are for this share of training (DINO: the first epoch).",
         json_schema_extra=shown("share of steps", advanced=True),
+    )
+
+
+class DistillPrototypesConfig(SharpenedConfig):
+    """Match the teacher's softmax over learnt prototypes (DINO, Caron et al. 2021)."""
+
+    on: Literal["fused", "image", "text"] = Field(
+        "fused",
+        title="On",
+        description="Which representation is distilled; fused needs a fusion.",
+        json_schema_extra=shown(""),
+    )
+    prototypes: int = Field(
+        1024,
+        ge=2,
+        le=262144,
+        title="Prototypes",
+        description="About 1024 up to 20,000 pictures, 4096 at 100,000, 65536 for web data.",
+        json_schema_extra=shown(""),
     )
     koleo: float = Field(
         0.0,
@@ -157,7 +162,7 @@ class DistillLogitsConfig(ObjectiveConfig):
     )  # fmt: skip
 
 
-class MaskedPatchesConfig(ObjectiveConfig):
+class MaskedPatchesConfig(SharpenedConfig):
     """Match the teacher's prototypes of patches that the student does not see (iBOT, Zhou et al. 2022).
 
     What is hidden is said by ``views.student``: mask, mask_min, mask_max and mask_kind.
@@ -177,54 +182,6 @@ class MaskedPatchesConfig(ObjectiveConfig):
         title="Prototypes",
         description="Of patches, where they have their own head; about as many as for whole pictures.",
         json_schema_extra=shown(""),
-    )
-    centering: Literal["center", "sinkhorn"] = Field(
-        "center",
-        title="Against collapse",
-        description="center: a moving mean of the teacher's logits is subtracted (DINO); sinkhorn: each batch is "
-        "spread evenly over the prototypes (SwAV, DINOv2).",
-        json_schema_extra=shown("", advanced=True),
-    )
-    student_temperature: float = Field(
-        0.1, gt=0.0, le=10.0, title="Student temperature", description="Divides the student's logits.",
-        json_schema_extra=shown("", advanced=True),
-    )  # fmt: skip
-    teacher_temperature: float = Field(
-        0.04,
-        gt=0.0,
-        le=10.0,
-        title="Teacher temperature",
-        description="Divides the teacher's logits; sharper than the student's, against collapse to uniform.",
-        json_schema_extra=shown("", advanced=True),
-    )
-    teacher_temperature_first: float = Field(
-        0.04,
-        gt=0.0,
-        le=10.0,
-        title="First teacher temperature",
-        description="Where the teacher's temperature begins.",
-        json_schema_extra=shown("", advanced=True),
-    )
-    teacher_temperature_ramp: Share = Field(
-        0.0,
-        title="Teacher temperature warm-up",
-        description="Over this share of training the teacher's temperature moves from the first one (DINO: 0.04 to "
-        "0.07 in 30 of 100 epochs); 0: it is the same throughout.",
-        json_schema_extra=shown("share of steps", advanced=True),
-    )
-    center_momentum: float = Field(
-        0.9,
-        ge=0.0,
-        lt=1.0,
-        title="Centre momentum",
-        description="Moving average of the teacher's logits that is subtracted, against collapse to one prototype.",
-        json_schema_extra=shown("per step", advanced=True),
-    )
-    freeze_last: Share = Field(
-        0.0,
-        title="Prototypes frozen",
-        description="The prototypes themselves stay as they are for this share of training (DINO: the first epoch).",
-        json_schema_extra=shown("share of steps", advanced=True),
     )
 
 

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from core.config import DistillPrototypesConfig, MaskedPatchesConfig
+from core.config.distillation import SharpenedConfig
 
 SINKHORN_ROUNDS = 3  # SwAV, DINOv2
 
@@ -27,7 +27,7 @@ class Sharpener(nn.Module):
 
     centre: Tensor  # (K,)
 
-    def __init__(self, config: DistillPrototypesConfig | MaskedPatchesConfig, prototypes: int) -> None:
+    def __init__(self, config: SharpenedConfig, prototypes: int) -> None:
         super().__init__()
         self.kind, self.center_momentum = config.centering, config.center_momentum
         self.last, self.first, self.ramp = (

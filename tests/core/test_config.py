@@ -135,3 +135,26 @@ def test_digest_names_the_definition() -> None:
 def test_mixmatch_mixes_views_of_one_size(setting: str, field: str) -> None:
     with pytest.raises(ConfigError, match=rf"{field}: mixmatch interpolates"):
         override(preset_config("mixmatch", "tiny"), [setting])
+
+
+def test_sharpening_written_before_it_was_shared_loads_unchanged() -> None:
+    """Both sections whole, as files have them from when each named these fields itself."""
+    sharpened = {
+        "centering": "sinkhorn",
+        "student_temperature": 0.2,
+        "teacher_temperature": 0.07,
+        "teacher_temperature_first": 0.03,
+        "teacher_temperature_ramp": 0.3,
+        "center_momentum": 0.8,
+        "freeze_last": 0.01,
+    }
+    plain = {"weight": 1.0, "ramp": 0.1, "ramp_shape": "linear"}
+    sections = {
+        "distill_prototypes": {**plain, "on": "image", "prototypes": 64, **sharpened, "koleo": 0.1},
+        "masked_patches": {**plain, "shared_head": False, "prototypes": 32, **sharpened},
+    }
+    raw = preset_config("sd-clip", "tiny").model_dump(mode="json")
+    raw["objectives"] |= sections
+    raw["objectives"]["masked_patches"]["weight"] = 0.0
+    config = parse_config(json.dumps(raw), "a file")
+    assert config.model_dump(mode="json") == raw
