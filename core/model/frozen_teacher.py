@@ -83,6 +83,16 @@ def _check(config: RunConfig, student: Network, teacher: Network) -> None:
             "the teacher splits captions into other words than the student; choose one with its tokenizer."
         )
     objectives = config.objectives
+    by_word = {
+        "distill_captions.weight": objectives.distill_captions.weight > 0,
+        "masked_words.alpha": objectives.masked_words.weight > 0 and objectives.masked_words.alpha > 0,
+    }
+    for field, asked in by_word.items():
+        if asked and theirs.context_length < ours.context_length:
+            raise ModelError(
+                f"objectives.{field} compares word by word, and the teacher reads {theirs.context_length} tokens where "
+                f"the student reads {ours.context_length}; choose a teacher that reads as many, or set it to 0."
+            )
     if objectives.distill_prototypes.weight > 0:
         mine, other = student.head, teacher.head
         if other is None or mine is None or len(other.prototypes) != len(mine.prototypes):

@@ -190,6 +190,14 @@ def test_what_a_frozen_teacher_cannot_teach_is_said() -> None:
         FrozenTeacher(frozen_config(distill_prototypes={"weight": 1.0}), network(), [student])
     with pytest.raises(ModelError, match="needs its weights"):
         FrozenTeacher(frozen_config(), student, [])
+    short = small()
+    short["text_cfg"]["context_length"] = 8
+    shorter, asked = network("clip", 1, short), frozen_config(distill_captions={"weight": 1.0})
+    with pytest.raises(ModelError, match=r"distill_captions.weight compares word by word, and the teacher reads 8 tok"):
+        FrozenTeacher(asked, student, [shorter])
+    FrozenTeacher(frozen_config(masked_words={"weight": 1.0, "alpha": 0.0}), student, [shorter])
+    with pytest.raises(ModelError, match=r"masked_words.alpha .* or set it to 0"):
+        FrozenTeacher(frozen_config(masked_words={"weight": 1.0, "alpha": 0.4}), student, [shorter])
     words = small()
     words["text_cfg"]["vocab_size"] = 101
     with pytest.raises(ModelError, match="other words than the student"):
