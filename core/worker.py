@@ -58,6 +58,7 @@ class Worker:
 
     def __init__(self, requests: TextIO, replies: TextIO) -> None:
         self._requests, self._replies = requests, replies
+        self._line = threading.Lock()  # what is wrong with a request is told by the thread that listens
         self._waiting: queue.Queue[Request | None] = queue.Queue()
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
@@ -116,8 +117,10 @@ class Worker:
             self._cancelled.discard(number)
 
     def _reply(self, reply: dict[str, Any]) -> None:
-        self._replies.write(json.dumps(reply, ensure_ascii=False) + "\n")
-        self._replies.flush()
+        line = json.dumps(reply, ensure_ascii=False) + "\n"
+        with self._line:
+            self._replies.write(line)
+            self._replies.flush()
 
 
 def serve() -> int:

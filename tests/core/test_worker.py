@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from core.events import Evaluated, EventReader
 from core.presets import preset_config
 from core.rundir import RunDir
 from core.train import train
+from core.worker import Worker
 from tests.core.pictures import write_pairs
 
 WEIGHTS = ("student", "teacher")
@@ -274,3 +278,31 @@ def test_shutdown_ends_the_work_and_the_process(folder: Path, many: Path) -> Non
         assert client.process.stdout.read() == ""
     finally:
         client.end()
+
+
+def test_replies_of_two_threads_stay_whole_lines() -> None:
+    """The thread that listens tells of lines that are no requests while another answers."""
+
+    class Pipe(io.StringIO):
+        def write(self, text: str) -> int:
+            for letter in text:  # as the system may take it: piece by piece
+                super().write(letter)
+                time.sleep(0)
+            return len(text)
+
+    pipe = Pipe()
+    worker = Worker(io.StringIO(), pipe)
+    together = threading.Barrier(2)
+
+    def tell(number: int) -> None:
+        together.wait()
+        for _ in range(50):
+            worker._reply({"id": number, "event": "progress", "doing": "x" * 20})
+
+    threads = [threading.Thread(target=tell, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = [json.loads(line)["id"] for line in pipe.getvalue().splitlines()]
+    assert sorted(told) == [1] * 50 + [2] * 50
