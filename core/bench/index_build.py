@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-import signal
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,11 +20,13 @@ from core.bench.result import BenchResult, alternate, result
 from core.encoder import encode_images
 from core.index.build import build_index
 from core.index.encoding import BATCH
+from core.index.manifest import read_manifest
 from core.opening import open_model
 
 BIG = "open_clip:ViT-B-32"  # random weights: speed does not depend on what was learnt
 LITTLE = "open_clip:sd-tiny"
 DEMO = "open_clip:sd-demo"
+KILLED = 8_000  # pictures of the build that is killed
 TWO_MEGAPIXELS = (1632, 1224)
 
 
@@ -90,26 +92,59 @@ def _unchanged(folder: Path, count: int) -> list[BenchResult]:
 
 
 def _kills(folder: Path, kills: int) -> BenchResult:
-    """A build killed at random moments until it has been so often, then left alone; 1 when its bytes are the same."""
-    write_pictures(folder / "pictures", 1000, (40, 40), "png", links=8_000)
-    whole = _command(LITTLE, folder / "pictures", folder / "whole")
-    began = time.monotonic()
-    subprocess.run(whole, check=True, capture_output=True)
-    lasts = time.monotonic() - began
+    """A build killed so often, each time at a random moment of what it still has to do; 1 when its bytes are the same.
+
+    One that ended before its kill is compared, too, and another is begun.
+    """
+    write_pictures(folder / "pictures", 1000, (40, 40), "png", links=KILLED)
+    whole, killed = folder / "whole", folder / "killed"
+    starts, lasts = _times(_command(LITTLE, folder / "pictures", whole))
+    command = _command(LITTLE, folder / "pictures", killed)
     draw = random.Random(0)
-    done = 0
-    killed = _command(LITTLE, folder / "pictures", folder / "killed")
-    for _ in range(kills):
-        process = subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(lasts * draw.uniform(0.3, 0.9))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+    done, same = 0, True
+    for _ in range(5 * kills):
+        if done == kills:
+            break
+        if _killed(command, draw.random() * (starts + _left(killed) * (lasts - starts))):
             done += 1
-    subprocess.run(killed, check=True, capture_output=True)
-    same = _bytes(folder / "whole") == _bytes(folder / "killed")
+        else:
+            same = same and _bytes(whole) == _bytes(killed)
+            shutil.rmtree(killed)
+    subprocess.run(command, check=True, capture_output=True)
+    same = same and done == kills and _bytes(whole) == _bytes(killed)
     return result(f"killed {done} times of {kills}: bytes as if never", float(same), 1, "", float(same), 1.0)
+
+
+def _times(command: list[str]) -> tuple[float, float]:
+    """Seconds until a build begins to encode, and until it ends."""
+    began = time.monotonic()
+    starts = 0.0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if not starts and line.startswith("encoding pictures"):
+                starts = time.monotonic() - began
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed.")
+    return starts, time.monotonic() - began
+
+
+def _left(index: Path) -> float:
+    """The share of the pictures that a build which was killed has still to encode."""
+    manifest = read_manifest(index)
+    return 1.0 if manifest is None else 1 - manifest.rows / KILLED
+
+
+def _killed(command: list[str], after: float) -> bool:
+    """Run ``command`` and kill it ``after`` so many seconds; False when it ended by then."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        if process.wait(after):
+            raise RuntimeError(f"{' '.join(command)} failed.")
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait() != 0  # it may have come to its end in between
+    return False
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
