@@ -140,8 +140,9 @@ class Loop:
         objectives = self.parts.objectives.active(taught=teacher is not None or self.teacher is None)
         objectives.begin_step(self.network, progress)
         micro = self.config.optim.micro_batch
+        asked = objectives.ask_teacher or self.belief is not None or self.config.belief.trust > 0
         with self.parts.runtime.autocast(), in_chunks(self.network, micro), self._teacher_in_chunks(micro):
-            target = teacher.targets(batch, objectives.look_as_teacher) if teacher is not None else None
+            target = teacher.targets(batch, objectives.look_as_teacher) if teacher is not None and asked else None
             output = objectives.look(self.network, batch, self.network.forward_student(batch))
         if self.belief is not None:
             output = self.belief.weigh(batch.rows, output, target)

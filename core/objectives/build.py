@@ -57,6 +57,11 @@ class Objectives(nn.Module):
         """Those that count now: where nobody teaches yet, those that need no teacher."""
         return self if taught else Objectives([one for one in self if not one.taught])
 
+    @property
+    def ask_teacher(self) -> bool:
+        """Whether any of them needs what the teacher makes of a batch."""
+        return any(one.asks_teacher for one in self)
+
     def begin_step(self, network: Network, progress: float) -> None:
         """Tell each how far training is, before the networks see a batch."""
         for one in self:

@@ -60,6 +60,7 @@ class Consistency(Objective):
         super().__init__(config)
         self.kind, self.guess, self.distance = config.kind, config.guess, config.distance
         self.threshold, self.sharpen, self.mix_alpha = config.threshold, config.sharpen, config.mix_alpha
+        self.asks_teacher = self.kind == "mean-teacher" or (self.kind == "fixmatch" and self.guess == "teacher")
 
     def look(self, network: Network, batch: Batch, output: Output) -> Mixed | None:
         return self._mix(network, batch, output) if self.kind == "mixmatch" else None

@@ -46,6 +46,7 @@ class Contrastive(Objective):
         super().__init__(config)
         self.kind, self.label_smoothing, self.queue_size = config.kind, config.label_smoothing, config.queue
         self.queue = None
+        self.asks_teacher = config.kind == "softmax" and config.queue > 0
 
     def build_buffers(self, network: Network) -> None:
         if self.queue_size > 0:

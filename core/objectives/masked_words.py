@@ -85,6 +85,7 @@ class MaskedWords(Objective):
     def __init__(self, config: MaskedWordsConfig) -> None:
         super().__init__(config)
         self.rate, self.alpha, self.alpha_ramp = config.rate, config.alpha, config.alpha_ramp
+        self.asks_teacher = config.alpha > 0
         self._masking: Masking | None = None  # of this step, when a teacher has been shown it already
 
     def build_head(self, network: Network) -> nn.Module | None:

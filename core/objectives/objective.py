@@ -32,11 +32,12 @@ class Objective(nn.Module):
     needs_text_tokens = False  # whether the state of each word is asked for, not only the caption's
     needs_patches = False  # whether the last state of each patch is asked for
     taught = False  # whether it compares with a teacher, and waits for one that begins late
+    asks_teacher = False  # whether this step needs a teacher's outputs; those that are taught always do
 
     def __init__(self, config: ObjectiveConfig) -> None:
         super().__init__()
         self.weight, self.ramp, self.ramp_shape = config.weight, config.ramp, config.ramp_shape
-        self.taught = getattr(self, "name", "") in TAUGHT
+        self.taught = self.asks_teacher = getattr(self, "name", "") in TAUGHT
         self.progress = 1.0  # how much of training is done, 0 to 1; ``begin_step`` sets it
 
     def weight_at(self, progress: float) -> float:
