@@ -29,6 +29,7 @@ from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.theme import Scheme, apply_theme, theme
 
+_TURN = 0.001  # s that the window's thread waits for another one's Python; by default it is five times as long
 _SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}
 
 
@@ -58,6 +59,7 @@ def make_application() -> QApplication:
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else QApplication(sys.argv[:1])
     locale.setlocale(locale.LC_NUMERIC, "C")  # QApplication takes the user's
+    sys.setswitchinterval(_TURN)
     app.setApplicationName("sdgui")
     app.setApplicationDisplayName("sdgui")
     app.setDesktopFileName("sdgui")

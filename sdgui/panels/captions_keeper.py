@@ -14,9 +14,11 @@ from PySide6.QtCore import QCoreApplication, QObject, QThreadPool, QTimer, Signa
 from sdgui.panels.captions_entry import Entry, entry_of, kept
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
+from sdgui.widgets.thumbnails import step_back
 
 _GATHERED_MS = 150
-_PART = 500
+_PART = 500  # read in one part
+_WRITTEN = 120  # entries in one transaction: between two, others get their turn
 
 
 class CaptionsKeeper(QObject):
@@ -94,4 +96,8 @@ class CaptionsKeeper(QObject):
         gone = [path for path, entry in changed.items() if entry is None]
         if gone:
             self._store.forget_captions(gone)
-        self._store.keep_captions([kept(entry) for entry in changed.values() if entry is not None], origins)
+        step_back()
+        self._store.keep_captions([], origins)
+        entries = [entry for entry in changed.values() if entry is not None]
+        for start in range(0, len(entries), _WRITTEN):
+            self._store.keep_captions([kept(entry) for entry in entries[start : start + _WRITTEN]], {})

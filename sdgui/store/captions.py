@@ -60,9 +60,8 @@ class CaptionRecords(Sessions):
             for key, content in origins.items():
                 session.merge(CaptionOriginRow(key=key, content=_json(content)))
             for start in range(0, len(entries), _ROWS_AT_ONCE):
-                new = insert(CaptionedPictureRow).values(
-                    [_values(one) for one in entries[start : start + _AT_ONCE // 6]]
-                )
+                part = entries[start : start + _ROWS_AT_ONCE]
+                new = insert(CaptionedPictureRow).values([_values(one) for one in part])
                 fresh = {name: new.excluded[name] for name in ("position", "text", "origin", "refused", "made")}
                 session.execute(new.on_conflict_do_update(index_elements=["path"], set_=fresh))
 
@@ -71,8 +70,8 @@ class CaptionRecords(Sessions):
         keys = [os.fsencode(path) for path in paths]
         with self._write() as session:
             for start in range(0, len(keys), _AT_ONCE):
-                part = keys[start : start + _AT_ONCE]
-                session.execute(delete(CaptionedPictureRow).where(CaptionedPictureRow.path.in_(part)))
+                gone = keys[start : start + _AT_ONCE]
+                session.execute(delete(CaptionedPictureRow).where(CaptionedPictureRow.path.in_(gone)))
 
 
 def _values(entry: KeptCaption) -> dict[str, object]:

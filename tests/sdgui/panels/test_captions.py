@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
@@ -16,6 +17,7 @@ from sdgui.panels.actions import Actions
 from sdgui.panels.captions import CaptionsPanel
 from sdgui.panels.captions_model import CAPTION, SECOND
 from sdgui.panels.model_entries import ModelChoice
+from sdgui.store.captions import KeptCaption
 from tests.sdgui.conftest import program
 
 CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
@@ -142,6 +144,26 @@ def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, 
     assert "score -0.5 · log p -2" in panel.detail.candidates.item(1).text()
     panel.undo.undo()
     assert texts(panel) == ["a a indeed"]
+
+
+def test_many_are_written_in_parts_and_all_are_there_when_the_place_is_closed_amid_it(
+    open_panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_panel()
+    store, parts = panel._services.store, list[int]()
+    write = store.keep_captions
+
+    def count_and_write(entries: Sequence[KeptCaption], origins: Mapping[str, Mapping[str, Any]]) -> None:
+        parts.append(len(entries))
+        write(entries, origins)
+
+    monkeypatch.setattr(store, "keep_captions", count_and_write)
+    panel.add_paths([f"/pictures/{number}.png" for number in range(1000)])
+    before = panel.model.entries()
+    again = open_panel()  # closes the first while it writes
+    assert max(parts) <= 120
+    assert sum(parts) == 1000
+    assert again.model.entries() == before
 
 
 def test_captioning_again_with_other_settings_keeps_what_a_person_wrote_and_can_be_undone(
