@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from core import checkpoint
+from core.config import split_run
 from core.errors import UserError
 from core.model.network import Network
 from core.model.towers import build_towers, load_pretrained, resolve_architecture
@@ -20,14 +21,10 @@ from core.objectives.build import trained_network
 from core.rundir import RunDir
 
 
-def split_run(name: str) -> tuple[Path, str] | None:
+def _trained(name: str) -> tuple[Path, str] | None:
     """The run folder and the checkpoint in it that ``name`` means; None when it means no run."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return (path, "best") if RunDir(path).checkpoints.is_dir() else None
-    folder, at, which = name.rpartition("@")
-    run = Path(folder).expanduser()
-    return (run, which or "best") if at and RunDir(run).checkpoints.is_dir() else None
+    found = split_run(name)
+    return (found[0], found[1] or "best") if found and RunDir(found[0]).checkpoints.is_dir() else None
 
 
 def start_weights(pretrained: str, weights: str) -> str:
@@ -35,7 +32,7 @@ def start_weights(pretrained: str, weights: str) -> str:
 
     ``weights`` is "student", "teacher" or "auto" (the teacher where there is one). UserError when it has no such one.
     """
-    found = split_run(pretrained)
+    found = _trained(pretrained)
     if found is None:
         return pretrained
     folder, which = found
@@ -84,7 +81,7 @@ def _open(name: str, weights: str) -> Network:
             raise UserError(f"the teacher {name} has no weights; write {OPEN_CLIP}{architecture},PRETRAINED.")
         load_pretrained(towers, architecture.strip(), pretrained.strip())
         return Network(towers)
-    found = split_run(name)
+    found = _trained(name)
     if found is None:
         raise UserError(
             f"there is no teacher {name!r}; give in teacher.checkpoint a run folder, RUN@STEP, or "

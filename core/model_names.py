@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.config import split_run
 from core.errors import UserError
 from core.rundir import RunDir
 
@@ -64,14 +65,10 @@ def exact_name(name: str, weights: str = "") -> tuple[str, str]:
     path = Path(name).expanduser()
     if name.startswith(OPEN_CLIP) or (path / "open_clip_config.json").is_file():
         return (name.strip() if name.startswith(OPEN_CLIP) else str(path.absolute())), ""
-    folder, at, which = name.rpartition("@")
-    if not path.is_dir() and at and Path(folder).expanduser().is_dir():
-        path = Path(folder).expanduser()
-    else:
-        which = "best"
-    if not path.is_dir():
+    split = split_run(name)
+    if split is None:
         return name, weights  # `open_model` will say that there is none
-    run = RunDir(path.absolute())
-    found = resolve(run, which or "best")
+    run = RunDir(split[0].absolute())
+    found = resolve(run, split[1] or "best")
     chosen = weights or ("teacher" if "teacher" in weights_in(run, found) else "student")
     return f"{run.path}@{found}", chosen

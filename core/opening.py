@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from core import checkpoint
-from core.config import DataConfig, RuntimeConfig, ValidationConfig
+from core.config import DataConfig, RuntimeConfig, ValidationConfig, split_run
 from core.encoder import Progress, load_checkpoint
 from core.errors import UserError
 from core.evaluators.report import Subject
@@ -69,34 +69,27 @@ def open_model(name: str, weights: str = "", progress: Progress | None = None) -
             if saved
             else _open_clip(architecture.strip(), pretrained.strip(), progress)
         )
-    folder, at, which = name.rpartition("@")
-    if not path.is_dir() and at and Path(folder).expanduser().is_dir():
-        return _from_run(Path(folder).expanduser(), which or "best", weights)
-    if not path.is_dir():
+    found = split_run(name)
+    if found is None:
         raise UserError(
             f"there is no model {name!r}; give a run folder, RUN@STEP, or {OPEN_CLIP}NAME[,PRETRAINED] "
             f"such as {OPEN_CLIP}ViT-B-32,openai."
         )
-    return _from_run(path, "best", weights)
+    folder, which = found
+    return _from_run(folder, which or "best", weights)
 
 
 def model_key(name: str, weights: str = "") -> tuple[str, ...]:
     """Changes when ``name`` begins to stand for other weights: a run's better checkpoint, a folder filled anew."""
-    folder, at, which = name.rpartition("@")
-    path = Path(name).expanduser()
-    if not path.is_dir() and at and Path(folder).expanduser().is_dir():
-        path = Path(folder).expanduser()
-    run = RunDir(path)
+    found = split_run(name)
+    if found is None:
+        return name, weights
+    folder, which = found
+    run = RunDir(folder)
     if run.checkpoints.is_dir():
-        return (
-            str(path.resolve()),
-            checkpoint.resolve(run, (which if path != Path(name).expanduser() else "") or "best"),
-            weights,
-        )
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file())
-        return (str(path.resolve()), *(f"{file.name} {file.stat().st_mtime_ns}" for file in files), weights)
-    return name, weights
+        return (str(folder.resolve()), checkpoint.resolve(run, which or "best"), weights)
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    return (str(folder.resolve()), *(f"{file.name} {file.stat().st_mtime_ns}" for file in files), weights)
 
 
 def _from_run(folder: Path, which: str, weights: str) -> Model:

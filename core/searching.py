@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from core.config import split_run
 from core.errors import UserError
 from core.index import evaluation, projection
 from core.index.build import build_index, relocate
@@ -253,9 +254,9 @@ def _opened(asked: dict[str, str], progress: Reporter) -> Collection:
 
 def _held_out(model: str) -> str:
     """The validation data of the run that ``model`` names."""
-    run = RunDir(model.rpartition("@")[0])
+    found = split_run(model)
     try:
-        source = json.loads(run.config.read_bytes())["data"]["val"]
+        source = json.loads(RunDir(found[0]).config.read_bytes())["data"]["val"] if found else ""
     except (OSError, ValueError, KeyError, TypeError):
         source = ""
     if not source:

@@ -10,12 +10,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from core.captioning.model import CaptionModel, free_memory, open_caption_model
 from core.captioning.pictures import gather
 from core.captioning.stream import caption_pictures
+from core.config import split_run
 from core.errors import UserError
 from core.reporter import Reporter
 
@@ -126,9 +126,10 @@ def _texts(paths: Any) -> list[str]:
 
 def _stamp(name: str) -> tuple[tuple[str, int], ...]:
     """Changes when the run behind ``name`` writes another checkpoint, or a folder's weights are replaced."""
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        folder = Path(name.rpartition("@")[0] or name).expanduser()
+    found = split_run(name)
+    if found is None:
+        return ()
+    folder, _ = found
     saved = folder / "checkpoints"  # of a run, whose own folder changes with each heartbeat
     marks = []
     for path in (saved, saved / "best", saved / "last") if saved.is_dir() else (folder,):

@@ -17,7 +17,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from core.config import field_errors
+from core.config import field_errors, split_run
 from core.errors import UserError
 from core.generation.caption import Caption, SpecialTokens
 from core.generation.captions import caption_steps
@@ -162,9 +162,7 @@ def open_caption_model(
 
 def _whole_path(name: str) -> str:
     """A folder's name from the root, since provenance is read elsewhere; other names as they are."""
-    path = Path(name).expanduser()
-    folder = path if path.is_dir() else Path(name.rpartition("@")[0] or name).expanduser()
-    return str(path.absolute()) if folder.is_dir() else name
+    return str(Path(name).expanduser().absolute()) if split_run(name) else name
 
 
 def free_memory() -> None:

@@ -15,6 +15,7 @@ from core.config.distillation import (
 )
 from core.config.experiment import CONFIG_VERSION, RunConfig
 from core.config.labelled import ClassificationConfig, ConsistencyConfig
+from core.config.model_name import split_run
 from core.config.objective import ObjectiveConfig
 from core.config.objectives import ObjectivesConfig
 from core.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
@@ -70,6 +71,7 @@ __all__ = [
     "parse_config",
     "problems",
     "read_config",
+    "split_run",
     "validate",
     "with_absolute_paths",
 ]

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from core.config.base import ConfigError
 from core.config.contradictions import problems
 from core.config.experiment import CONFIG_VERSION, RunConfig
+from core.config.model_name import split_run
 
 
 def parse_config(text: str, origin: str) -> RunConfig:
@@ -145,9 +146,10 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 def _absolute(name: str) -> str:
     """A relative path that exists, or a RUN@STEP whose run exists, made absolute; anything else as it is."""
-    run, at, step = name.rpartition("@")
-    path, rest = (Path(run), at + step) if at and not Path(name).exists() else (Path(name), "")
-    return str(path.absolute()) + rest if path.name and not path.is_absolute() and path.exists() else name
+    path, which = split_run(name) or (Path(name), "")
+    if path.is_absolute() or not (path.name and path.exists()):
+        return name
+    return f"{path.absolute()}@{which}" if which else str(path.absolute())
 
 
 def differences(ours: RunConfig, theirs: RunConfig) -> dict[str, tuple[Any, Any]]:

@@ -19,6 +19,7 @@ from core.config import (
     parse_config,
     problems,
     read_config,
+    split_run,
     with_absolute_paths,
 )
 from core.presets import SIZES, preset_config, preset_names
@@ -158,3 +159,18 @@ def test_sharpening_written_before_it_was_shared_loads_unchanged() -> None:
     raw["objectives"]["masked_patches"]["weight"] = 0.0
     config = parse_config(json.dumps(raw), "a file")
     assert config.model_dump(mode="json") == raw
+
+
+def test_run_at_step_is_a_folder_and_what_is_asked_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("run", "a@b"):
+        (tmp_path / folder).mkdir()
+    assert split_run("run") == (Path("run"), "")
+    assert split_run("run@best") == (Path("run"), "best")
+    assert split_run("run@") == (Path("run"), "")
+    assert split_run("a@b") == (Path("a@b"), "")
+    assert split_run("a@b@40") == (Path("a@b"), "40")
+    assert split_run("a") is split_run("a@40") is split_run("open_clip:ViT-B-32,openai") is None
+    config = override(preset_config("kd", "tiny"), ["teacher.checkpoint=run@40;a@b;run@;no@5"])
+    whole = with_absolute_paths(config).teacher.checkpoint.split(";")
+    assert whole == [f"{tmp_path}/run@40", f"{tmp_path}/a@b", f"{tmp_path}/run", "no@5"]
