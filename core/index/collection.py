@@ -22,7 +22,7 @@ from core.index.encoding import Encoder, open_encoder
 from core.index.errors import IndexFolderError
 from core.index.nearest import Exact, Nearest, Rows, Scanned
 from core.index.scan import Part, describe, layout
-from core.index.storage import IndexReader, Mask, Record
+from core.index.storage import IndexReader, Mask, Record, give_back
 from core.model_names import exact_name
 from core.opening import Model
 
@@ -130,7 +130,7 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
     progress("loading the model", 0, 0)
     encoder = open_encoder(name, chosen)
     check_identity(identity, encoder.identity, place)
-    return Collection(
+    opened = Collection(
         title=str(place),
         encoder=encoder,
         pictures=_bank(reader, "pictures"),
@@ -143,6 +143,8 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
         how=describe(reader.manifest),
         notes=tuple(notes),
     )
+    give_back(reader.facts)
+    return opened
 
 
 def _bank(reader: IndexReader, bank: str) -> Nearest:

@@ -22,13 +22,14 @@ import torch
 
 from core.index.errors import IndexFolderError
 from core.index.scan import AT_ONCE, Part, single
-from core.index.storage import Mask, Vectors
+from core.index.storage import Mask, Vectors, give_back
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 FEW = 20_000  # rows that are compared one by one where a filter leaves no more
-CANDIDATES = (4, 256)  # so many times k, and no fewer, are compared again
+CANDIDATES = (8, 512)  # so many times k, and no fewer, are compared again
+READ = 1024  # vectors of a mapped file that are read before its pages are given back
 PROBED = 64  # lists of an inverted file that a query visits
 SAMPLE = 4096  # rows that stand for all
 
@@ -108,7 +109,12 @@ class Scanned:
         return len(self._all)
 
     def vectors(self, rows: Rows) -> Floats:
-        return single(self._all[rows])
+        """(n, D) the vectors of ``rows``; no page of the file stays with this process."""
+        found = np.empty((len(rows), self.dim), np.float32)
+        for start in range(0, len(rows), READ):
+            found[start : start + READ] = self._all[rows[start : start + READ]]
+            give_back(self._all)
+        return found
 
     def all_scores(self, query: Floats) -> Floats | None:
         return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from core.index.manifest import BLOCK, Identity, Manifest
 from core.index.nearest import Exact, Floats, Rows, Scanned
 from core.index.queries import Query, Term, plain, read_terms
 from core.index.results import Options, Searching
-from core.index.scan import Sizes, bring_up_to_date, layout
+from core.index.scan import Part, Sizes, bring_up_to_date, layout
 from core.index.storage import Entry, IndexReader, IndexWriter, Mask, Record
 from tests.core.index.samples import build, write_pictures
 
@@ -132,6 +134,39 @@ def test_files_for_searching_are_made_once_and_mended(tmp_path: Path) -> None:
     file.write_bytes(whole[:100])
     with pytest.raises(IndexFolderError, match="is damaged or missing; run `index` again"):
         Scanned(IndexReader(tmp_path).pictures, layout(2000, DIM, sizes)[:1], [file])
+
+
+def test_files_of_former_codes_are_made_anew(tmp_path: Path) -> None:
+    sizes = Sizes(small=0, scan=500, ivf_from=1000, ivf=1000, lists=8)
+    manifest = stored(tmp_path, vectors(2000))
+    former = "ivf-0001-pictures-0000000000.faiss"
+    (tmp_path / former).write_bytes(b"8-bit codes")
+    nearest_then = {"pictures": "2 inverted files", "files": {former: [11, zlib.crc32(b"8-bit codes")]}}
+    now = bring_up_to_date(tmp_path, replace(manifest, nearest=nearest_then), quiet, sizes)
+    assert set(now["files"]) == {part.name(1, "pictures") for part in layout(2000, DIM, sizes)}
+    writer = IndexWriter(tmp_path)
+    writer.prepare(replace(manifest, nearest=now))
+    writer.close()
+    assert {path.name for path in tmp_path.glob("*.faiss")} == set(now["files"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is mapped")
+def test_no_vector_that_was_read_stays_mapped(tmp_path: Path) -> None:
+    bank = stored(tmp_path, vectors(2000)).file(tmp_path, "pictures")
+    half = IndexReader(tmp_path).pictures
+    scanned = Scanned(half, [Part("memory", 0, 1000), Part("memory", 1000, 2000)], [None, None])
+    float(half.sum())
+    assert mapped(bank) > 0
+    assert scanned.vectors(np.arange(1500)) == pytest.approx(np.asarray(half[:1500], np.float32))
+    scanned.vectors(np.arange(500))
+    assert mapped(bank) == 0
+
+
+def mapped(file: Path) -> int:
+    """KiB of ``file`` that count as resident in this process."""
+    lines = Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines()
+    begins = [i for i, line in enumerate(lines) if line.endswith(str(file))]
+    return sum(int(next(one for one in lines[i:] if one.startswith("Rss:")).split()[1]) for i in begins)
 
 
 def test_words_find_what_the_encoder_finds(searching: Searching) -> None:
