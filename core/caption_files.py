@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from core.errors import UserError
+from core.rundir import write_whole
 
 Provenance = Mapping[str, Any]  # model, pretrained, weights, step, digest, precision, settings
 COLUMNS = ("filepath", "title", "rank", "log_prob", "score", "model", "pretrained", "weights", "step", "digest")
@@ -77,7 +76,7 @@ def write_new(path: Path, text: str, force: bool = False) -> None:
     """
     try:
         if force:
-            _replace(path, text)
+            write_whole(path, text.encode("utf-8", "surrogateescape"))
         else:
             with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(text)
@@ -87,24 +86,6 @@ def write_new(path: Path, text: str, force: bool = False) -> None:
         ) from error
     except OSError as error:
         raise _not_written(path, error) from error
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, aside = tempfile.mkstemp(prefix=".captions-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-        Path(aside).chmod(0o666 & ~_umask())
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _not_written(path: Path, error: OSError) -> CaptionFileError:

@@ -10,10 +10,12 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import filelock
 import psutil
@@ -156,31 +158,44 @@ class RunDir:
         return "\n".join(shown[-lines:]).strip()
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` so that readers see the old file or the new one, never a part.
+def write_whole(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write ``content`` as `whole_file` does."""
+    with whole_file(path, durable) as file:
+        file.write(content)
 
+
+@contextmanager
+def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Takes what ``path`` is to hold, so that readers see the old file or the new one, never a part.
+
+    ``durable``: it is on the disk before it has its name, which one of thousands that can be made anew need not be.
     Windows refuses to rename over a file that is open elsewhere; such a refusal passes within moments. An OSError names
     ``path``, which a full disk's own would not.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
-            os.fsync(file.fileno())
-        for attempt in range(20):
-            try:
-                temporary.replace(path)
-                return
-            except PermissionError:
-                if attempt == 19:
-                    raise
-                time.sleep(0.02)
+            if durable:
+                os.fsync(file.fileno())
+        _rename(temporary, path)
     except OSError as error:
         error.filename, error.filename2 = str(path), None
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    for attempt in range(20):
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            if attempt == 19:
+                raise
+            time.sleep(0.02)
 
 
 def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_left: float | None = None) -> RunStatus:

@@ -23,7 +23,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -32,6 +31,7 @@ import platformdirs
 
 from core.data.errors import PictureError
 from core.data.pictures import Pixels, decode, decoded_size
+from core.rundir import whole_file
 
 VERSION = 1
 MAGIC = b"sdgui-pictures-1"
@@ -170,17 +170,12 @@ def _build(files: Sequence[str], decoding: Decoding, path: Path, needed: int) ->
     free = shutil.disk_usage(path.parent).free
     if free < needed:
         raise OSError(f"{free / 2**20:,.0f} MiB are free, {needed / 2**20:,.0f} are needed")
-    temporary = NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False)  # noqa: SIM115
     try:
-        with temporary:
-            yield from _write(temporary, files, decoding)
-        try:
-            Path(temporary.name).replace(path)
-        except PermissionError:
-            if not path.exists():  # on Windows, another process that built the same has it open: that one serves
-                raise
-    finally:
-        Path(temporary.name).unlink(missing_ok=True)
+        with whole_file(path) as file:
+            yield from _write(file, files, decoding)
+    except PermissionError:
+        if os.name != "nt" or not path.exists():
+            raise  # else another process that built the same has it open: that one serves
     prune(path.parent, keep=path)
 
 
@@ -200,8 +195,6 @@ def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterato
     index = json.dumps({"shapes": shapes, "bad": bad}).encode()
     file.write(index)
     file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | PictureError]:

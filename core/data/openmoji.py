@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from core.data.emoji_names import label
 from core.data.errors import DataError
+from core.rundir import write_whole
 
 try:
     import emoji
@@ -193,7 +193,7 @@ def _prepare(folder: Path, size: int) -> None:
     if not ours.exists() or ours.read_bytes() != content:
         for stale in (folder / PICTURES).glob("*.png"):
             stale.unlink()
-        _write(ours, content)
+        write_whole(ours, content)
 
 
 def _render_missing(folder: Path, wanted: Sequence[Emoji], size: int, progress: Progress | None) -> None:
@@ -234,7 +234,7 @@ def _render(folder: Path, size: int, one: Emoji) -> None:
     content = resvg_py.svg_to_bytes(
         svg_string=drawing, width=size, height=size, background="#ffffff", skip_system_fonts=True
     )
-    _write(folder / one.filepath, bytes(content))
+    write_whole(folder / one.filepath, bytes(content), durable=False)  # one of thousands, made anew
 
 
 def _table(rows: Sequence[Emoji]) -> bytes:
@@ -247,15 +247,4 @@ def _table(rows: Sequence[Emoji]) -> bytes:
 
 def _write_changed(path: Path, content: bytes) -> None:
     if not path.exists() or path.read_bytes() != content:
-        _write(path, content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write whole or not at all: a file that is there is complete. Not flushed: it is one of thousands, made anew."""
-    temporary = NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False)  # noqa: SIM115
-    try:
-        with temporary:
-            temporary.write(content)
-        Path(temporary.name).replace(path)
-    finally:
-        Path(temporary.name).unlink(missing_ok=True)
+        write_whole(path, content)

@@ -121,7 +121,7 @@ def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: P
     assert main(["caption", coca, str(shapes / "a.png"), str(shapes / "b.jpg"), "--sidecars", "--force"]) == 0
     assert (shapes / "a.txt").read_text(encoding="utf-8") != "mine\n"
     assert first
-    assert not list(shapes.glob(".captions-*"))
+    assert not list(shapes.glob("*.tmp"))
 
 
 @pytest.mark.parametrize(
