@@ -69,6 +69,10 @@ class Measure(Section):
     keep: list[str] = Field([], description="Metrics to keep; all by default.")
     arms: list[str] = Field([], description="Only for these arms; all by default.")
 
+    def written(self) -> dict[str, Any]:
+        """How it is noted with the values that it gave."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
 
 class Study(Section):
     """A study, whole."""
@@ -123,6 +127,16 @@ class Study(Section):
     def arm(self, name: str) -> Arm:
         """The arm called ``name``."""
         return next(arm for arm in self.arms if arm.name == name)
+
+    def measures_of(self, arm: str) -> list[Measure]:
+        """What is measured of the arm called ``arm``."""
+        return [one for one in self.measures if not one.arms or arm in one.arms]
+
+    def trains_like(self, other: Study) -> bool:
+        """Whether ``other`` trains the same runs on the same data; it may measure others, on data of its own too."""
+        free = {"about": "", "compare": [], "measures": [], "data": {}}
+        same = self.model_copy(update=free) == other.model_copy(update=free)
+        return same and self.data | other.data == self.data
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
@@ -216,6 +230,24 @@ class StudyDir:
     def measures(self, arm: str, seed: int) -> Path:
         """Where the numbers of a run are kept."""
         return self.run(arm, seed).exports / "measures.json"
+
+    def read_measures(self, arm: str, seed: int) -> dict[str, Any] | None:
+        """What was measured of a run; None when nothing was that can be read."""
+        try:
+            raw = json.loads(self.measures(arm, seed).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return raw if isinstance(raw, dict) else None
+
+    def missing(self, study: Study, arm: str, seed: int) -> list[Measure]:
+        """What is still to be measured of a run: new measures, changed ones, and those that failed."""
+        wanted, found = study.measures_of(arm), self.read_measures(arm, seed)
+        if found is None:
+            return wanted
+        if "measured" in found:
+            return [one for one in wanted if one.written() not in found["measured"]]
+        networks = found["networks"].values()  # from before it was noted, and then the names have to do
+        return [one for one in wanted if not all(any(key.startswith(f"{one.name}/") for key in n) for n in networks)]
 
     def write_status(self, status: StudyStatus) -> None:
         write_whole(self.status, json.dumps(asdict(status), indent=1).encode())

@@ -84,42 +84,50 @@ def _end_with_parent(parent: int) -> None:
 def _work(out: StudyDir, name: str, seed: int, steps: int) -> int:
     study = read_study(out.study)
     arm, run = study.arm(name), out.run(name, seed)
-    outcome = train(run_config(out, study, arm, seed, steps), run)
-    if outcome != "done":
-        _say(f"{outcome}: {run.path}")
-        return 3
+    if out.read_measures(name, seed) is None:  # else it is trained, and has only to be measured further
+        outcome = train(run_config(out, study, arm, seed, steps), run)
+        if outcome != "done":
+            _say(f"{outcome}: {run.path}")
+            return 3
     found = measure(out, study, arm, seed)
     write_whole(out.measures(name, seed), (json.dumps(found, indent=1) + "\n").encode())
     return 0
 
 
 def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
-    """Everything that ``study`` measures of one finished run, as plain data.
+    """Everything that ``study`` measures of one finished run, as plain data; what was measured before is taken over.
 
     ``{"version", "arm", "seed", "steps", "step_seconds", "train_seconds", "pairs", "parameters", "networks":
-    {"student": {"test/R@1": 0.4, ...}, "teacher": ...}, "curve": [{"step", "seconds", "values"}], "notes": [...]}``
+    {"student": {"test/R@1": 0.4, ...}, "teacher": ...}, "measured": [MEASURE, ...], "curve": [{"step", "seconds",
+    "values"}], "notes": [...]}``
     """
     run = out.run(arm.name, seed)
+    before = out.read_measures(arm.name, seed) or {"networks": {}}
+    missing = out.missing(study, arm.name, seed)
+    had = tuple(f"{one.name}/" for one in study.measures_of(arm.name) if one not in missing)
     networks: dict[str, dict[str, float]] = {}
     notes: list[str] = []
+    failed: list[Measure] = []
     for weights in ("student", "teacher"):
         if not (run.checkpoints / _last(run) / f"{weights}.safetensors").exists():
             continue
-        networks[weights] = {}
-        for one in study.measures:
-            if one.arms and arm.name not in one.arms:
-                continue
+        earlier = before["networks"].get(weights, {})
+        networks[weights] = {key: value for key, value in earlier.items() if key.startswith(had)}
+        for one in missing:
             _say(f"measuring {one.name} of the {weights}")
             try:
                 networks[weights] |= _measured(out, study, run, weights, one)
             except UserError as error:
                 notes.append(f"{one.name} of the {weights} could not be measured: {error}")
+                failed.append(one)
+    measured = [one for one in study.measures_of(arm.name) if one not in failed]
     return {
         "version": MEASURES_VERSION,
         "arm": arm.name,
         "seed": seed,
         **timing(run),
         "networks": networks,
+        "measured": [one.written() for one in measured],
         "notes": notes,
     }
 

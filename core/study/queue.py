@@ -35,15 +35,18 @@ class StudyError(UserError):
     """A study that cannot go on."""
 
 
-def run_study(study: Study, origin: Path, out: StudyDir, jobs: int, log: Log) -> StudyStatus:
+def run_study(
+    study: Study, origin: Path, out: StudyDir, jobs: int, log: Log, openclipart: Path | None = None
+) -> StudyStatus:
     """Train and measure every run of ``study`` in ``out`` that is not done yet, and write the results.
 
-    A run that fails is listed and the others go on; starting the study again tries it again. Raises StudyError when the
-    folder holds another study, is in use or cannot be written; whatever ``prepare`` raises.
+    A run that fails is listed and the others go on; starting the study again tries it again, and measures what was not
+    measured before, without training. ``openclipart``: see ``prepare``. Raises StudyError when the folder holds another
+    study, is in use or cannot be written; whatever ``prepare`` raises.
     """
     study = absolute(study, origin)
     with writing(out):
-        _claimed(out, study)
+        out.runs.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(out.lock, timeout=0)
         try:
             lock.acquire()
@@ -52,7 +55,8 @@ def run_study(study: Study, origin: Path, out: StudyDir, jobs: int, log: Log) ->
                 f"the study folder {out.path} is in use by another process; wait for it or end it."
             ) from error
         try:
-            prepare(out, study, log)
+            _claimed(out, study)
+            prepare(out, study, log, openclipart)
             return _Queue(study, out, jobs, log).work()
         finally:
             lock.release()
@@ -72,14 +76,15 @@ def writing(out: StudyDir) -> Iterator[None]:
 
 
 def _claimed(out: StudyDir, study: Study) -> None:
-    """Write ``study.json``, or make sure that the folder holds the same study."""
-    out.runs.mkdir(parents=True, exist_ok=True)
-    if not out.study.exists():
-        write_whole(out.study, study.to_json().encode())
-    elif read_study(out.study) != study:
+    """Write ``study.json``, or make sure that the folder holds a study that trains the same."""
+    there = read_study(out.study) if out.study.exists() else None
+    if there is not None and not study.trains_like(there):
         raise StudyError(
-            f"{out.path} holds another study, or another version of it; choose a new folder, or restore it."
+            f"{out.path} holds another study, or another version of it (only its measures, data for them, comparisons "
+            "and description may change); choose a new folder, or restore it."
         )
+    if there != study:
+        write_whole(out.study, study.to_json().encode())
 
 
 class _Queue:
@@ -90,7 +95,7 @@ class _Queue:
         order = sorted(study.arms, key=lambda arm: bool(arm.as_long_as))  # these need another arm's time
         runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in order]
         for run in runs:
-            run.state = "done" if out.measures(run.arm, run.seed).exists() else "waiting"
+            run.state = "waiting" if out.missing(study, run.arm, run.seed) else "done"
         self.status = StudyStatus(runs=runs)
         self.at_work: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -126,8 +131,10 @@ class _Queue:
                     run.state, run.message = "failed", str(error)
                 continue
             self.at_work[place] = self._process(run, steps)
-            run.state, run.message = "training", ""
-            self.log(f"{self.status.done}/{len(self.status.runs)} done; {run.arm}, seed {run.seed}, {steps} steps")
+            trained = self.out.read_measures(run.arm, run.seed) is not None
+            run.state, run.message = "measuring" if trained else "training", ""
+            doing = "measuring what is new" if trained else f"{steps} steps"
+            self.log(f"{self.status.done}/{len(self.status.runs)} done; {run.arm}, seed {run.seed}, {doing}")
 
     def _taken(self, run: StudyRun) -> bool:
         """Whether a trainer of a study that was killed is still ending there."""

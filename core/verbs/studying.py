@@ -20,6 +20,9 @@ def add(verbs: Verbs) -> None:
     study.add_argument("study", type=Path, metavar="STUDY.json", help="a file, or clean or noisy, which are shipped")
     study.add_argument("out", type=Path, metavar="OUT", help="the study's folder")
     study.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1, which times them fairly)")
+    study.add_argument(
+        "--openclipart", type=Path, metavar="DIR", help="category folders for clean (default: Debian's openclipart-png)"
+    )
     study.add_argument("--results", action="store_true", help="only write the results of what is done")
     study.set_defaults(verb=_study)
 
@@ -48,7 +51,7 @@ def _study(arguments: argparse.Namespace) -> int:
             write_results(out, read_study(out.study))
         say(f"{out.results}")
         return 0
-    status = run_study(study, path.parent, out, arguments.jobs, say)
+    status = run_study(study, path.parent, out, arguments.jobs, say, arguments.openclipart)
     print(out.table.read_text(encoding="utf-8"), end="")
     failed = [run for run in status.runs if run.state == "failed"]
     for run in failed:
