@@ -193,9 +193,12 @@ class Classify:
             ]
         }
 
-    def save_probe(self, progress: Reporter, result: str, path: str) -> dict[str, Any]:
-        """Write a result's probe as safetensors, and what it is as JSON beside it; gives both paths."""
-        file = save_probe(self._probe(result), Path(path).expanduser())
+    def save_probe(self, progress: Reporter, result: str, path: str, replace: bool = False) -> dict[str, Any]:
+        """Write a result's probe as safetensors, and what it is as JSON beside it; gives both paths.
+
+        UserError when there is such a file and not ``replace``.
+        """
+        file = save_probe(self._probe(result), Path(path).expanduser(), replace)
         return {"path": str(file), "json": str(file.with_suffix(".json"))}
 
     def load_probe(self, progress: Reporter, path: str, opened: str = "") -> dict[str, Any]:
@@ -221,17 +224,27 @@ class Classify:
         }
 
     def apply(
-        self, progress: Reporter, probe: str, pictures: Sequence[str], out: str, model: str, weights: str = ""
+        self,
+        progress: Reporter,
+        probe: str,
+        pictures: Sequence[str],
+        out: str,
+        model: str,
+        weights: str = "",
+        replace: bool = False,
     ) -> dict[str, Any]:
         """Classify every picture in files and folders and write the CSV ``out`` (`core.classify.applying.write_csv`).
 
         The answer has ``path, pictures, classes`` (how many of each), ``unreadable`` and ``unreadable_count``.
+        UserError, before anything is computed, when ``out`` is there and not ``replace``.
         """
+        file = Path(out).expanduser()
+        if file.exists() and not replace:
+            raise UserError(f"{file} is there already and is not overwritten; choose another name.")
         desked = self._desked(model, weights, progress)
         chosen = self._probe(probe)
         layer, how = features_of(chosen, desked)
         applied = apply_probe(chosen, desked.model, layer, how, pictures, progress)
-        file = Path(out).expanduser()
         write_csv(applied, chosen, file)
         return summary(applied, chosen, file, SHOWN)
 

@@ -63,12 +63,15 @@ class Probe:
             raise EvaluationError(f"the probe was trained on the features {self.layer!r}, not on {layer!r}.")
 
 
-def save_probe(probe: Probe, path: Path) -> Path:
+def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
     """Writes ``path`` (its suffix is made .safetensors) and the JSON beside it; gives the first.
 
-    Raises EvaluationError when the folder cannot be written.
+    Raises EvaluationError when one of them is there already and not to be replaced, or the folder cannot be written.
     """
     path = path.with_suffix(".safetensors")
+    there = [file for file in (path, path.with_suffix(".json")) if file.exists()]
+    if there and not replace:
+        raise EvaluationError(f"{there[0]} is there already and is not overwritten; choose another name.")
     facts = {
         "version": PROBE_VERSION,
         "classes": list(probe.classes),

@@ -196,13 +196,14 @@ class ClassifySession(QObject):
         self.home(probe).probe("probe", probe, done, failed)
 
     def save(self, probe: Measure, path: str, done: Done, failed: Failed) -> None:
-        """Write a probe."""
-        self._with_probe("probe", probe, "classify_save_probe", "result", done, failed, path=path)
+        """Write a probe; whoever calls has asked before a file is replaced."""
+        self._with_probe("probe", probe, "classify_save_probe", "result", done, failed, path=path, replace=True)
 
     def apply(self, probe: Measure, pictures: Sequence[str], out: str, done: Done, failed: Failed) -> None:
-        """Classify folders into a CSV."""
-        asked = {"pictures": list(pictures), "out": out, "model": probe.target.model, "weights": probe.target.weights}
-        self._with_probe("apply", probe, "classify_apply", "probe", done, failed, **asked)
+        """Classify folders into a CSV; whoever calls has asked before a file is replaced."""
+        target = probe.target
+        asked = {"pictures": list(pictures), "out": out, "model": target.model, "weights": target.weights}
+        self._with_probe("apply", probe, "classify_apply", "probe", done, failed, **asked, replace=True)
 
     def _with_probe(
         self, purpose: str, probe: Measure, verb: str, name: str, done: Done, failed: Failed, **arguments: Any
