@@ -39,7 +39,7 @@ LEAST = 60  # pictures of a category
 NO_CATEGORY = ("unsorted",)
 FACTS = "openclipart.json"  # written last: what is written is whole when it is there
 PICTURES = "pictures"
-MOST_THREADS = 4  # a picture may take most of a gigabyte while it is decoded
+MOST_THREADS = 2  # the largest pictures take more than a gigabyte each while they are decoded
 
 Log = Callable[[str], None]
 Kept = dict[str, dict[str, str]]  # category -> name below the top -> small picture
