@@ -9,9 +9,9 @@ Flow: build -> ``bring_up_to_date`` -> files -> ``core.index.nearest``. The vect
 
 Rows after the last whole part are searched in memory. Files are mapped by faiss, not loaded; but what queries visit
 stays with the process, which for ten million vectors of 512 values would be 5 GB of 8-bit codes, and is half of that
-with 4 bits. Those take as long to scan (unpacking them costs what reading half the bytes saves) and order less exactly:
-of 262,144 vectors the true first ten are all among the first 20 by 8 bits and among the first 100 by 4, so that more
-are compared again. Codes of what is left after the centroid were no better.
+with 4 bits. Those take about as long to scan (unpacking costs what reading half the bytes saves) and order less
+exactly: of 262,144 vectors the true first ten are all among the first 20 by 8 bits and among the first 100 by 4, so
+that more are compared again. Codes of what is left after the centroid were no better.
 
 Legend: N rows, D embed.
 """
