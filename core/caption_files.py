@@ -81,11 +81,14 @@ def write_new(path: Path, text: str, force: bool = False) -> None:
             with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(text)
     except FileExistsError as error:
-        raise CaptionFileError(
-            f"{path} is there already and is left alone; overwrite it with --force, or move it away."
-        ) from error
+        raise refused(path) from error
     except OSError as error:
         raise _not_written(path, error) from error
+
+
+def refused(path: Path) -> CaptionFileError:
+    """What is said of a file that is there already."""
+    return CaptionFileError(f"{path} is there already and is left alone; overwrite it with --force, or move it away.")
 
 
 def _not_written(path: Path, error: OSError) -> CaptionFileError:
@@ -106,9 +109,7 @@ class CaptionTable:
                     "w" if force else "x", encoding="utf-8", errors="surrogateescape", newline="", buffering=1
                 )
             except FileExistsError as error:
-                raise CaptionFileError(
-                    f"{path} is there already and is left alone; overwrite it with --force, or move it away."
-                ) from error
+                raise refused(path) from error
             except OSError as error:
                 raise _not_written(path, error) from error
         target = self._own or stream

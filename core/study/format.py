@@ -23,8 +23,8 @@ from typing import Any, Literal
 import psutil
 from pydantic import Field, ValidationError, model_validator
 
-from core.config import ConfigError, Section
-from core.presets import PRESETS, SIZES, Size
+from core.config import ConfigError, RunConfig, Section, override, read_config
+from core.presets import PRESETS, SIZES, Size, preset_config
 from core.rundir import RunDir, write_whole
 
 STUDY_VERSION: Literal[1] = 1
@@ -111,6 +111,11 @@ class Study(Section):
                 raise ValueError(f"the arm {arm.name} is as long as {arm.as_long_as!r}, which is no arm")
             if arm.as_long_as and self.arm(arm.as_long_as).as_long_as:
                 raise ValueError(f"the arm {arm.name} is as long as {arm.as_long_as!r}, which has no steps of its own")
+            if arm.as_long_as and self.timed(arm) is None:
+                raise ValueError(
+                    f"the arm {arm.name} is as long as {arm.as_long_as!r}, and no arm tells how long a step of its own "
+                    "takes; add one with the same preset or config and set, and without as_long_as"
+                )
         wanted = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
         wanted += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
         _each([w for w in wanted if w], lambda name: name in known, "there are no data called {!r}")
@@ -137,6 +142,20 @@ class Study(Section):
         free = {"about": "", "compare": [], "measures": [], "data": {}}
         same = self.model_copy(update=free) == other.model_copy(update=free)
         return same and self.data | other.data == self.data
+
+    def timed(self, arm: Arm) -> Arm | None:
+        """The arm with the recipe of ``arm`` and the study's steps, whose steps are as long; None without one."""
+        same = (
+            other
+            for other in self.arms
+            if not other.as_long_as and (other.preset, other.config, other.set) == (arm.preset, arm.config, arm.set)
+        )
+        return next(same, None)
+
+    def recipe(self, arm: Arm) -> RunConfig:
+        """The definition of ``arm`` before data and seed; ConfigError when its file or a setting cannot be used."""
+        base = preset_config(arm.preset, self.size) if arm.preset else read_config(Path(arm.config))
+        return override(base, [*self.set, *arm.set])
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"

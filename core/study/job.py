@@ -28,7 +28,6 @@ from core.evaluate import Request, evaluate
 from core.events import Evaluated, EventReader, Metrics, RunStarted
 from core.noise import judge_run
 from core.opening import open_model
-from core.presets import preset_config
 from core.rundir import RunDir, write_whole
 from core.study.data import data_path
 from core.study.format import Arm, Measure, Study, StudyDir, read_study
@@ -39,10 +38,9 @@ MEASURES_VERSION = 1
 
 def run_config(out: StudyDir, study: Study, arm: Arm, seed: int, steps: int) -> RunConfig:
     """The definition of ``arm`` with ``seed``: epochs are such that it does ``steps`` steps on its own data."""
-    base = preset_config(arm.preset, study.size) if arm.preset else read_config(Path(arm.config))
     train_data = data_path(out, study, arm.train or study.train)
     paths = [f"data.train={train_data}", f"data.val={data_path(out, study, study.val) if study.val else ''}"]
-    config = override(base, [*study.set, *arm.set, *paths, f"seed={seed}", f"name={study.name} {arm.name} s{seed}"])
+    config = override(study.recipe(arm), [*paths, f"seed={seed}", f"name={study.name} {arm.name} s{seed}"])
     rows = open_source(train_data).rows
     if len(rows) < config.optim.batch_size:
         raise UserError(f"{train_data} has {len(rows)} pairs, fewer than a batch of {config.optim.batch_size}.")

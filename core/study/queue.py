@@ -19,6 +19,7 @@ from typing import Any
 
 import filelock
 
+from core.config import ConfigError
 from core.errors import UserError
 from core.rundir import process_alive, write_whole
 from core.study.data import prepare
@@ -45,6 +46,7 @@ def run_study(
     study, is in use or cannot be written; whatever ``prepare`` raises.
     """
     study = absolute(study, origin)
+    _check_recipes(study)
     with writing(out):
         out.runs.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(out.lock, timeout=0)
@@ -73,6 +75,15 @@ def writing(out: StudyDir) -> Iterator[None]:
             f"cannot write {where}: {error.strerror or error}; free some space or allow writing there, then start the "
             "study again: it goes on where it was."
         ) from error
+
+
+def _check_recipes(study: Study) -> None:
+    """StudyError for an arm whose file or settings cannot be used, before anything is trained."""
+    for arm in study.arms:
+        try:
+            study.recipe(arm)
+        except ConfigError as error:
+            raise StudyError(f"the arm {arm.name} cannot be trained: {error}") from error
 
 
 def _claimed(out: StudyDir, study: Study) -> None:
@@ -203,14 +214,9 @@ def steps_of(out: StudyDir, study: Study, arm: Arm, seed: int) -> int:
     """
     if not arm.as_long_as:
         return study.steps
-    same = [
-        other
-        for other in study.arms
-        if not other.as_long_as and (other.preset, other.config, other.set) == (arm.preset, arm.config, arm.set)
-    ]
-    if not same:
-        raise StudyError(f"{arm.name} is as long as {arm.as_long_as}, and no arm tells how long a step of it takes.")
-    theirs, own = (_step_seconds(out, name, seed) for name in (arm.as_long_as, same[0].name))
+    timed = study.timed(arm)
+    assert timed is not None  # a study is not read without it
+    theirs, own = (_step_seconds(out, name, seed) for name in (arm.as_long_as, timed.name))
     return max(1, round(study.steps * theirs / own))
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from core.caption_files import refused, write_new
 from core.errors import UserError
 from core.rundir import RunDir
 from core.verbs.terminal import Verbs, now_and_then, say
@@ -33,6 +34,7 @@ def add(verbs: Verbs) -> None:
     noise.add_argument("--weights", default="", choices=("student", "teacher"), help="default: both, and the memory")
     noise.add_argument("--json", action="store_true", help="the figures, and every pair, as one JSON object")
     noise.add_argument("--csv", type=Path, metavar="OUT", help="write every pair, the least believed first")
+    noise.add_argument("--force", action="store_true", help="write over the file that --csv names")
     noise.set_defaults(verb=_noise)
 
 
@@ -62,15 +64,14 @@ def _study(arguments: argparse.Namespace) -> int:
 def _noise(arguments: argparse.Namespace) -> int:
     from core.noise import judge_run, to_csv
 
+    if arguments.csv and arguments.csv.exists() and not arguments.force:
+        raise refused(arguments.csv)
     run = RunDir(arguments.run_dir)
     if not run.path.is_dir():
         raise UserError(f"there is no run folder {run.path}; name one that was trained.")
     found = judge_run(run, arguments.data, now_and_then(), arguments.checkpoint, arguments.weights)
     if arguments.csv:
-        try:
-            arguments.csv.write_text(to_csv(found.pairs), encoding="utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise UserError(f"cannot write {arguments.csv}: {error.strerror}; choose another file.") from error
+        write_new(arguments.csv, to_csv(found.pairs), arguments.force)
     if arguments.json:
         print(json.dumps({**found.summary(), "list": [vars(pair) for pair in found.pairs]}, ensure_ascii=True))
         return 0

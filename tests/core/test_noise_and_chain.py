@@ -69,7 +69,12 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     assert found.precision() == sum(true[pair.path, pair.caption] for pair in found.pairs[:11]) / 11
     assert not judge_run(run, str(data[1]), quiet).remembered
 
-    assert main(["noise", str(run.path), "--json", "--csv", str(tmp_path / "ranked.csv")]) == 0
+    command = ["noise", str(run.path), "--json", "--csv", str(tmp_path / "ranked.csv")]
+    (tmp_path / "ranked.csv").write_text("a user's")
+    assert main(command) == 1
+    assert "ranked.csv is there already and is left alone; overwrite it with --force" in capsys.readouterr().err
+    assert (tmp_path / "ranked.csv").read_text() == "a user's"
+    assert main([*command, "--force"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["precision"] == found.precision()
     with (tmp_path / "ranked.csv").open(newline="") as file:

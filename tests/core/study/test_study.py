@@ -67,6 +67,10 @@ def test_shipped_studies_are_whole(name: str) -> None:
         ({"arms": [{"name": "a"}]}, "needs a preset"),
         ({"arms": [{"name": "a", "preset": "clip", "train": "other"}]}, "other"),
         ({"arms": [{"name": "a", "preset": "clip", "as_long_as": "a"}]}, "no steps of its own"),
+        (
+            {"arms": [{"name": "a", "preset": "clip"}, {"name": "b", "preset": "sd-clip", "as_long_as": "a"}]},
+            "the arm b is as long as 'a', and no arm tells how long a step of its own takes",
+        ),
         ({"compare": [["base", "worse"]]}, "worse"),
         ({"seeds": [1, 1]}, "seed 1"),
         ({"stepz": 3}, "stepz"),
@@ -214,6 +218,24 @@ def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs
     assert read.done == 12
     with pytest.raises(StudyError, match="another study"):
         run_study(study.model_copy(update={"steps": 11}), tmp_path, out, 1, lambda text: None)
+
+
+@pytest.mark.parametrize(
+    ("arm", "said"),
+    [
+        ({"preset": "clip", "set": ["optim.epoch=3"]}, "the arm odd cannot be trained: .*no field 'optim.epoch'"),
+        ({"preset": "clip", "set": ["belief.trust=0.5"]}, "(?s)the arm odd cannot be trained: .*teacher's trust"),
+        ({"config": "gone.json"}, "the arm odd cannot be trained: .*gone.json"),
+    ],
+)
+def test_arms_are_checked_before_any_is_trained(
+    tmp_path: Path, fake_jobs: None, arm: dict[str, Any], said: str
+) -> None:
+    write_pairs(tmp_path)
+    study = Study.model_validate(definition({"name": "base", "preset": "clip"}, {"name": "odd", **arm}))
+    with pytest.raises(StudyError, match=said):
+        run_study(study, tmp_path, StudyDir(tmp_path / "out"), 1, lambda text: None)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is played by /dev/full")
