@@ -6,6 +6,7 @@ keys mark pairs, and marks go to the store at once; worker ``noise_save`` -> a m
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sdgui.widgets.formats import count
 
 LISTED = 3000  # the least believed, as pictures and in the table; counts and cuts are of all
 _UNDO = 100
-_ONE_BY_ONE = 200  # rows
+_AT_ONCE = 200  # rows shown anew in one turn of the event loop
 _CUT_SETTLES = 120  # ms
 
 
@@ -44,6 +45,9 @@ class NoisePanel(NoiseLayout):
         self._saved = ""
         self._undo: list[dict[Key, bool | None]] = []
         self._aside = Aside(self)
+        self._stale: dict[int, None] = {}  # rows whose pictures are still to be shown anew, in order
+        self._later = QTimer(self, singleShot=True, interval=0)
+        self._later.timeout.connect(self._show_some)
         self._settle = QTimer(self, singleShot=True, interval=_CUT_SETTLES)
         self._settle.timeout.connect(self._cut_settled)
         self._connect()
@@ -160,6 +164,7 @@ class NoisePanel(NoiseLayout):
     def _show(self, ranked: RankedPairs) -> None:
         self.strip.finish()
         self.ranked = ranked
+        self._made.clear()
         self._undo.clear()
         self._saved = ""
         ranked.below_too = self.below_too.isChecked()
@@ -179,9 +184,9 @@ class NoisePanel(NoiseLayout):
         chosen = self.shown[before[0]] if before else -1
         sorting, descending = self.sorting()
         self.shown = self.ranked.shown(self.which(), self.words.text(), sorting, descending)
-        self._items = [self.item(self.ranked, place, by_rank=sorting == "rank") for place in self.shown]
+        self._stale.clear()
         self.table.pairs.show_pairs(self.ranked, self.shown)
-        self.gallery.set_items(self._mark_cut(self._items))
+        self.gallery.set_items(self._mark_cut([self.item(self.ranked, place) for place in self.shown]))
         if self.shown:
             self._choose(self.shown.index(chosen) if chosen in self.shown else 0)
         self._tell()
@@ -204,19 +209,25 @@ class NoisePanel(NoiseLayout):
             self.gallery.set_selected(rows)
 
     def _redraw(self, rows: list[int]) -> None:
-        """Show these rows anew; very many are quicker shown all together."""
-        if self.ranked is None:
-            return
-        if len(rows) > _ONE_BY_ONE:
-            self.show_pairs()
-            self.gallery.set_selected(rows)
-            self.table.set_chosen(rows, rows[0])
-            return
-        for row in rows:
-            item = self.item(self.ranked, self.shown[row], by_rank=self.sorting()[0] == "rank")
-            self.gallery.replace(row, self.with_line(item, row == self._line_row))
+        """Show these rows anew: those in view at once, the others some at a time between other events."""
+        seen = self.gallery.visible_rows()
+        self._stale.update(dict.fromkeys(rows))
+        self._show_anew([row for row in rows if row in seen])
+        self._show_some()
         self.table.pairs.marked(rows)
         self._tell()
+
+    def _show_some(self) -> None:
+        self._show_anew(list(islice(self._stale, _AT_ONCE)))
+        if self._stale:
+            self._later.start()
+
+    def _show_anew(self, rows: list[int]) -> None:
+        assert self.ranked is not None
+        for row in rows:
+            del self._stale[row]
+            item = self.item(self.ranked, self.shown[row])
+            self.gallery.replace(row, self.with_line(item, row == self._line_row))
 
     # The cut
     def _cut_moved(self, cut: int) -> None:

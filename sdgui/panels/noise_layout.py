@@ -55,7 +55,7 @@ class NoiseLayout(Place):
         super().__init__()
         self._services = services
         self._line_row = -1
-        self._items: list[GalleryItem] = []
+        self._made: dict[tuple[int, bool | None, bool], GalleryItem] = {}  # by place, mark, whether left out
         self.source = NoiseSource(services, self)
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
@@ -157,22 +157,25 @@ class NoiseLayout(Place):
             self.filters.removeItem(row)
 
     # Pictures
-    def item(self, ranked: RankedPairs, place: int, by_rank: bool) -> GalleryItem:
-        """A pair as the gallery shows it."""
+    def item(self, ranked: RankedPairs, place: int) -> GalleryItem:
+        """A pair as the gallery shows it, made once for each way that it can look."""
         pair = ranked.pairs[place]
-        mark = ranked.marks.get(pair.key)
-        known = {None: "", True: "known to be shuffled", False: "known to be its own"}[pair.shuffled]
-        return GalleryItem(
-            Path(pair.path),
-            pair.caption,
-            pair.belief,
-            pair.rank,
-            None if mark is None else not mark,
-            detail="\n".join(part for part in (f"right with probability {pair.right:.3f}", known) if part),
-            badge={None: "", True: "wrong", False: "right"}[mark],
-            badge_spoken={None: "", True: "marked wrong", False: "marked right"}[mark],
-            faint=ranked.left_out(pair),
-        )
+        mark, faint = ranked.marks.get(pair.key), ranked.left_out(pair)
+        made = self._made.get((place, mark, faint))
+        if made is None:
+            known = {None: "", True: "known to be shuffled", False: "known to be its own"}[pair.shuffled]
+            made = self._made[place, mark, faint] = GalleryItem(
+                Path(pair.path),
+                pair.caption,
+                pair.belief,
+                pair.rank,
+                None if mark is None else not mark,
+                detail="\n".join(part for part in (f"right with probability {pair.right:.3f}", known) if part),
+                badge={None: "", True: "wrong", False: "right"}[mark],
+                badge_spoken={None: "", True: "marked wrong", False: "marked right"}[mark],
+                faint=faint,
+            )
+        return made
 
     @staticmethod
     def with_line(item: GalleryItem, line: bool) -> GalleryItem:

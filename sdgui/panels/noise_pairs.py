@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -31,11 +32,11 @@ class Pair:
     rank: int
     shuffled: bool | None  # where the data say so
 
-    @property
+    @cached_property
     def key(self) -> Key:
         return self.path, self.caption
 
-    @property
+    @cached_property
     def bin(self) -> int:
         """The thousandth that the belief lies in."""
         return min(BINS - 1, max(0, int(self.belief * BINS)))

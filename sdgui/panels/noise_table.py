@@ -119,6 +119,8 @@ class PairsTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         head = self.horizontalHeader()
         head.setHighlightSections(False)
+        # A selection of its own, always empty: to draw a head, Qt would look whether its whole column is selected.
+        head.setSelectionModel(QItemSelectionModel(self.pairs, head))
         head.setSectionsClickable(True)
         head.setSortIndicatorShown(True)
         head.setSortIndicator(0, Qt.SortOrder.AscendingOrder)

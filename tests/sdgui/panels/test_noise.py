@@ -130,6 +130,39 @@ def test_filters_and_sorting_hold_for_pictures_and_table_alike(qtbot: QtBot, ope
     assert [place.table.pairs.index(row, 1).data() for row in range(3)] == captions
 
 
+def test_many_are_marked_those_in_view_at_once_and_the_others_some_at_a_time(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path
+) -> None:
+    place = open_noise()
+    names = [f"words of picture {number}" for number in range(1000)]
+    pairs = [{"path": f"/{name}.png", "caption": name, "rank": i + 1} for i, name in enumerate(names)]
+    answer = {
+        "list": [{**pair, "belief": 0.1, "right": 0.2} for pair in pairs],
+        "model": "m",
+        "data": str(tmp_path / "pairs.csv"),
+        "pairs": 1000,
+        "doubted": 3,
+        "remembered": False,
+        "shuffled": None,
+        "precision": None,
+        "bins": [1] * 1000,
+    }
+    place._show(RankedPairs(answer, {}))
+    qtbot.wait(1)
+    place.gallery.select_all()
+    place.mark(True)
+    seen, badges = place.gallery.visible_rows(), [item.badge for item in place.gallery.items()]
+    assert {badges[row] for row in seen} == {"wrong"}
+    assert 0 < badges.count("") < 1000, "some are left for the next turns"
+    assert place.gallery.selected() == list(range(1000)), "what was selected stays so"
+    place.mark(False)  # while the others still wait
+    qtbot.waitUntil(lambda: {item.badge for item in place.gallery.items()} == {"right"})
+    place.mark(True)
+    place.words.setText("picture 99")  # everything is shown anew: nothing waits any more
+    qtbot.wait(20)
+    assert [item.badge for item in place.gallery.items()] == ["wrong"] * 19
+
+
 def test_the_cut_leaves_out_what_is_below_it_but_for_what_is_marked_right(
     qtbot: QtBot, open_noise: Open, tmp_path: Path
 ) -> None:
