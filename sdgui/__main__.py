@@ -7,6 +7,7 @@ one sentence with the remedy, on stderr and in a message, and exit status 1.
 from __future__ import annotations
 
 import argparse
+import gc
 import locale
 import sys
 from collections.abc import Sequence
@@ -98,6 +99,15 @@ def open_window(home: Path, demo: bool) -> MainWindow:
     return window
 
 
+def spare_collections(window: MainWindow) -> None:
+    """Take what stays until the end out of the garbage collector's rounds: one over all of it takes 80 ms.
+
+    For windows that live as long as their process: what is frozen is never collected.
+    """
+    gc.freeze()
+    window.place_built.connect(lambda _name: gc.freeze())
+
+
 def refuse(sentence: str) -> None:
     """Say why the window does not open."""
     print(f"sdgui: {sentence}", file=sys.stderr)
@@ -118,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoreError as error:
         refuse(str(error))
         return 1
+    spare_collections(window)
     code = app.exec()
     window.services.store.close()
     return code

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QMessageBox, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
@@ -40,6 +40,8 @@ _TREE_WIDTH = 296
 
 class MainWindow(QMainWindow):
     """``places`` holds those that are built, by name; ``selection`` what is chosen in the tree."""
+
+    place_built = Signal(str)
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -158,6 +160,7 @@ class MainWindow(QMainWindow):
         self.places[name] = place
         self.stack.addWidget(place)
         place.select(self.selection)
+        self.place_built.emit(name)
         return place
 
     @property
@@ -319,8 +322,8 @@ class MainWindow(QMainWindow):
         super().showEvent(event)
         QTimer.singleShot(0, self, self.services.studies.follow)
         QTimer.singleShot(0, self, self._first_place)  # the window is on screen before its form is built
-        # Watch needs numpy and pyqtgraph; loading them beside the event loop lets the window open without the wait.
-        QTimer.singleShot(0, self, lambda: threading.Thread(target=import_module, args=("sdgui.panels.watch",)).start())
+        # Places need numpy, pyqtgraph and more; they are loaded beside the event loop, so that nobody waits for them.
+        QTimer.singleShot(0, self, lambda: threading.Thread(target=_load_places, name="places").start())
 
     def closeEvent(self, event: QCloseEvent) -> None:
         alive = [] if self._decided else self.run_commands.alive()
@@ -375,3 +378,9 @@ class MainWindow(QMainWindow):
 
         box.finished.connect(answered)
         box.open()
+
+
+def _load_places() -> None:
+    """In a thread: the code of every place, so that none is waited for when it is first shown."""
+    for spec in PLACES:
+        import_module(spec.module)

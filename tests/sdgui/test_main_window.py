@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sqlite3
 import subprocess
@@ -27,7 +28,7 @@ from pytestqt.qtbot import QtBot
 
 from core.presets import preset_config
 from core.rundir import RunState
-from sdgui.__main__ import home_folder, main
+from sdgui.__main__ import home_folder, main, spare_collections
 from sdgui.main_window import MainWindow
 from sdgui.panels.define import DefinePanel
 from sdgui.panels.experiment_model import Role
@@ -342,6 +343,17 @@ def test_a_newer_database_is_refused_in_words(qtbot: QtBot, home: Path, capsys: 
     assert shown[0] in capsys.readouterr().err
 
 
+def test_a_place_that_is_built_is_no_longer_looked_through_for_garbage(open_window: OpenWindow) -> None:
+    window = open_window()
+    try:
+        spare_collections(window)
+        before = gc.get_freeze_count()
+        window.show_place("noise")
+        assert gc.get_freeze_count() > before > 0
+    finally:
+        gc.unfreeze()
+
+
 def test_the_demo_has_a_home_of_its_own() -> None:
     assert home_folder(None, demo=True) != home_folder(None, demo=False)
     assert home_folder(Path("x"), demo=True) == Path("x").absolute()
@@ -349,13 +361,19 @@ def test_the_demo_has_a_home_of_its_own() -> None:
 
 def test_the_window_opens_every_place_without_torch(home: Path) -> None:
     program = textwrap.dedent("""
-        import sys
+        import sys, threading
         from pathlib import Path
         from sdgui.__main__ import make_application, open_window
+        from sdgui.panels.place import PLACES
         app = make_application()
         window = open_window(Path(sys.argv[1]), demo=False)
-        for place in ("define", "watch", "search"):
-            window.show_place(place)
+        app.processEvents()
+        for thread in threading.enumerate():
+            if thread.name == "places":
+                thread.join()
+        assert {spec.module for spec in PLACES} <= sys.modules.keys(), "loaded before they are shown"
+        for spec in PLACES:
+            window.show_place(spec.name)
             app.processEvents()
         window.close()
         window.services.store.close()
