@@ -25,7 +25,7 @@ from core.bench.result import BenchResult, result, to_json, to_table
 from core.events import EventWriter, Metrics, RunStarted
 from core.presets import preset_config
 from core.rundir import own_status, write_whole
-from sdgui import bench_confusion, bench_search
+from sdgui import bench_confusion, bench_places, bench_search
 from sdgui.__main__ import make_application, open_window
 from sdgui.bench_captions import BLOCK_LIMIT, FIRST_LIMIT
 from sdgui.bench_captions import measure as measure_captions
@@ -42,7 +42,6 @@ _START = """
 import sys, time, psutil
 from pathlib import Path
 from sdgui.__main__ import make_application, open_window
-from sdgui.bench_gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
 app = make_application()
 window = open_window(Path(sys.argv[1]), demo=False)
 while not window.windowHandle().isExposed():
@@ -68,6 +67,7 @@ def run() -> list[BenchResult]:
         captions = measure_captions(app, Path(folder) / "captions")
         search = bench_search.measure(app, Path(folder) / "search")
         confusion = bench_confusion.measure(app)
+        places = bench_places.measure(app, Path(folder) / "places")
     return [
         _within("window shown, from process start", start, START_LIMIT),
         _within("event on disk to curve on screen, slowest of 20", event, EVENT_LIMIT),
@@ -84,6 +84,7 @@ def run() -> list[BenchResult]:
         _within("key press to results, demo pictures", search.one, bench_search.KEY_LIMIT),
         _within("  the same of two models side by side", search.two, bench_search.KEY_LIMIT),
         _within("  longest turn of the event loop meanwhile", search.slowest_turn, bench_search.TURN_LIMIT),
+        *(_within(f"longest turn, {name} first shown", turn, bench_places.TURN_LIMIT) for name, turn in places.items()),
     ]
 
 

@@ -8,6 +8,7 @@ has the model loaded. A block is the time between two beats of a timer in the wi
 from __future__ import annotations
 
 import csv
+import gc
 import subprocess
 import time
 from collections.abc import Callable
@@ -78,6 +79,7 @@ def measure(app: QApplication, folder: Path) -> CaptionTimes:
         raise RuntimeError("the tiny run cannot caption")
     panel.target.take_paths(pictures[-1:])
     _until(app, lambda: len(panel.model) == 1 and not panel.work.busy and bool(panel.model.at(0).text), 600)
+    gc.freeze()  # as the window does
     try:
         return _drop(app, panel, pictures[:PICTURES])
     finally:

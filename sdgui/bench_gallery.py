@@ -5,6 +5,7 @@ Flow: ``sdgui.bench`` -> here -> a real gallery over real JPEG files. A frame is
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ def measure(app: QApplication, folder: Path, rounds: int = 5) -> GalleryTimes:
         gallery.view.viewport().repaint()
         paints.append(time.perf_counter() - began)
         _rest(app, 0.3)
+    gc.freeze()  # as the window does
     frames = _scroll(app, gallery)
     began = time.perf_counter()
     gallery.select_all()

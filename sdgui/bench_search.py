@@ -17,7 +17,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
-from sdgui.__main__ import open_window
+from sdgui.__main__ import open_window, spare_collections
 from sdgui.panels.model_picker import ModelChoice
 from sdgui.panels.search import SearchPanel
 from sdgui.panels.search_source import DATA
@@ -45,6 +45,7 @@ def measure(app: QApplication, folder: Path) -> SearchTimes:
     home.mkdir(parents=True)
     subprocess.run([*core_command(), "demo-data", str(data)], check=True, capture_output=True, env=environment())
     window = open_window(home, demo=False)
+    spare_collections(window)
     try:
         window.start_demo()  # finds its data made
         place = window.show_place("search")
