@@ -29,7 +29,7 @@ Rows = npt.NDArray[np.int64]
 
 FEW = 20_000  # rows that are compared one by one where a filter leaves no more
 CANDIDATES = (8, 512)  # so many times k, and no fewer, are compared again
-READ = 1024  # vectors of a mapped file that are read before its pages are given back
+READ = 64  # vectors of a mapped file that are read before its pages are given back: each may map 2 MiB
 PROBED = 64  # lists of an inverted file that a query visits
 SAMPLE = 4096  # rows that stand for all
 

@@ -188,7 +188,7 @@ class IndexReader:
 def give_back(mapped: npt.NDArray[Any]) -> None:
     """Unmap what was touched of an array that is a mapped file, whole; the page cache keeps it.
 
-    Linux maps 64 KiB around each row that is read, so that in time all of the file would count as this process's.
+    Linux maps 64 KiB to 2 MiB around each row that is read, so that soon all of the file would count as this process's.
     """
     file: object = mapped.base
     if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
