@@ -29,6 +29,7 @@ from sdgui.panels.run_texts import best_tip, experiment_line
 from sdgui.panels.status import Status
 from sdgui.panels.welcome import Welcome
 from sdgui.panels.window_actions import ICONS, WindowActions
+from sdgui.runs.model_names import architectures, pretrained_tags
 from sdgui.store.records import Run
 from sdgui.widgets.message_bar import Level, MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -381,6 +382,8 @@ class MainWindow(QMainWindow):
 
 
 def _load_places() -> None:
-    """In a thread: the code of every place, so that none is waited for when it is first shown."""
+    """In a thread: the code of every place and open_clip's lists, so that none is waited for when first shown."""
     for spec in PLACES:
         import_module(spec.module)
+    architectures()
+    pretrained_tags()

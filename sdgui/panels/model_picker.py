@@ -181,11 +181,8 @@ class ModelPicker(QWidget):
         text = self.model.currentText()
         self.model.blockSignals(True)
         self._items.clear()
-        for title, entries in groups:
-            if entries:
-                self._items.appendRow(_heading(title))
-            for entry in entries:
-                self._items.appendRow(_item(entry))
+        lines = [[_heading(title), *map(_item, entries)] for title, entries in groups if entries]
+        self._items.invisibleRootItem().appendRows([line for group in lines for line in group])  # told only once
         self.model.setCurrentIndex(-1)
         self.model.setEditText(self._entry.title if self._entry is not None else text)
         self.model.blockSignals(False)
