@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QMenu
 
 from sdgui.panels.actions import Actions
 from sdgui.panels.classify_compare import method_title, result_title
 from sdgui.panels.classify_demo import LABEL, DemoStep, next_step
-from sdgui.panels.classify_layout import ClassifyLayout
+from sdgui.panels.classify_layout import PARTS, ClassifyLayout
 from sdgui.panels.classify_matrix import PAGE
 from sdgui.panels.classify_mistakes import PAGE as MISTAKES
 from sdgui.panels.classify_notes import skipped_rows
@@ -26,7 +25,7 @@ from sdgui.panels.classify_try import refused_text
 from sdgui.panels.classify_work import Measure, Measured, Settings, Target
 from sdgui.panels.export_menu import ExportMenu
 from sdgui.panels.place import Selection, Services
-from sdgui.widgets.gallery import Gallery
+from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message_bar import Level
 
 _LONG = ("measure", "compare", "few-shot", "apply")  # what the strip tells of
@@ -38,7 +37,6 @@ class ClassifyPanel(ClassifyLayout):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self._services = services
         self._selection = Selection()
         self._actions: Actions | None = None
         self._demo = DemoStep("")
@@ -67,22 +65,15 @@ class ClassifyPanel(ClassifyLayout):
         self.results.save_probe.clicked.connect(lambda: self.probes.ask_save(self.probe()))
         self.results.load_probe.clicked.connect(lambda: self.probes.ask_load(self.load_probe))
         self.results.apply.clicked.connect(lambda: self.probes.ask_apply(self.probe()))
-        self.accuracy.class_chosen.connect(self._show_class)
-        self.matrix.cell_asked.connect(self._ask_cell)
-        self.mistakes.more_asked.connect(self._ask_mistakes)
-        self.curves.few_shot_asked.connect(self._ask_few_shot)
-        self.compare.compare_asked.connect(self._compare)
-        self.compare.measure_asked.connect(self._measure_beside)
-        self.trying.asked.connect(self._try)
-        self.trying.refused.connect(lambda refused: self.tell("warning", *refused_text(refused)))
-        for gallery in self.galleries():
-            self._export_from(gallery)
-
-    def _export_from(self, gallery: Gallery) -> None:
-        def fill(menu: QMenu, _rows: list[int]) -> None:
-            self.export.fill(menu, gallery.selected_items())
-
-        gallery.menu_opening.connect(fill)
+        self.class_chosen.connect(self._show_class)
+        self.cell_asked.connect(self._ask_cell)
+        self.mistakes_asked.connect(self._ask_mistakes)
+        self.few_shot_asked.connect(self._ask_few_shot)
+        self.compare_asked.connect(self._compare)
+        self.measure_asked.connect(self._measure_beside)
+        self.try_asked.connect(self._try)
+        self.try_refused.connect(lambda refused: self.tell("warning", *refused_text(refused)))
+        self.menu_opening.connect(lambda menu, gallery: self.export.fill(menu, gallery.selected_items()))
 
     # The place
     def set_actions(self, actions: Actions) -> None:
@@ -100,6 +91,7 @@ class ClassifyPanel(ClassifyLayout):
             self._restored = True
             self.source.restore()
             self._restore_tab()
+            make_in_turns(self, PARTS)
         self._offer_run()
         self._show_step()
 
@@ -108,8 +100,9 @@ class ClassifyPanel(ClassifyLayout):
         if not self._restored:
             return
         self.source.save()
-        for part in (self.matrix, self.compare, self.trying):
-            part.save()
+        for part in ("matrix", "compare", "trying"):
+            if is_made(self, part):
+                getattr(self, part).save()
         settings.setValue("classify/split", self.split.saveState())
         settings.setValue("classify/tab", self.tabs.currentIndex())
 
@@ -234,12 +227,13 @@ class ClassifyPanel(ClassifyLayout):
     def _show_result(self, found: Measured | None) -> None:
         there = found is not None
         self.results.setVisible(bool(self.results.results()) or self._loaded is not None)
-        self.first.setCurrentIndex(1 if there else 0)
+        self.first.setCurrentWidget(self.accuracy if there else self.empty)
         for number in range(1, self.tabs.count() - 1):
             self.tabs.setTabEnabled(number, there)
         self.results.save_probe.setEnabled(self.probe() is not None)
         self.results.apply.setEnabled(self.probe() is not None)
-        self.compare.set_results(self.results.results(), found)
+        if there or is_made(self, "compare"):
+            self.compare.set_results(self.results.results(), found)
         self._probe_changed()
         if found is None:
             self.notes.show_notes([])
@@ -373,6 +367,8 @@ class ClassifyPanel(ClassifyLayout):
 
     def _probe_changed(self) -> None:
         probe = self.probe()
+        if probe is None and not is_made(self, "trying"):
+            return
         self.trying.show_probe(result_title(probe) if probe is not None else "")
         if self.trying.current():
             QTimer.singleShot(0, self, self.trying.ask)

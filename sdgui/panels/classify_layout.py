@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from functools import cached_property
+from typing import TypeVar
+
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from sdgui.panels.classify_accuracy import AccuracyTab
 from sdgui.panels.classify_compare import CompareTab
@@ -18,30 +21,42 @@ from sdgui.panels.classify_try import TryTab
 from sdgui.panels.place import Place, Services
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery import Gallery
+from sdgui.widgets.late_parts import replace_page
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE
 
+_Tab = TypeVar("_Tab", bound=QWidget)
+PARTS = ("accuracy", "matrix", "mistakes", "curves", "compare", "trying")  # in the order of their tabs
+_PAGES = (AccuracyTab, MatrixTab, MistakesTab, CurvesTab, CompareTab, TryTab)
+
 
 class ClassifyLayout(Place):
-    """Choices above, results on the left, tabs on the right."""
+    """Choices above, results on the left, tabs on the right.
+
+    A tab is made when it is first asked for; the signals are the tabs', so that nobody needs a tab to listen to it.
+    """
+
+    class_chosen = Signal(int)  # place of the class among all
+    cell_asked = Signal(int, int, int)  # classes: true, predicted; from which picture on
+    mistakes_asked = Signal(int)  # from which number on
+    few_shot_asked = Signal(str, int)  # "image" or "fused", draws
+    compare_asked = Signal(object, object)  # Measure, Measure
+    measure_asked = Signal(object)  # Measure
+    try_asked = Signal(list, list, bool)  # pictures, names, whether they are the current one
+    try_refused = Signal(list)  # (what, why)
+    menu_opening = Signal(object, object)  # QMenu, Gallery
 
     def __init__(self, services: Services) -> None:
         super().__init__()
-        self._settings = services.settings
-        home = services.store.home
+        self._services = services
+        self._home, self._settings = services.store.home, services.settings
         self.source = ClassifySource(services, self)
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
         self.notes = NotesFold(self)
         self.results = ResultList(self)
         self.empty = EmptyState("ph.chart-bar", "Nothing classified yet", "")
-        self.accuracy = AccuracyTab(self)
-        self.matrix = MatrixTab(home / "thumbnails", services.settings, self)
-        self.mistakes = MistakesTab(home / "thumbnails", self)
-        self.curves = CurvesTab(self)
-        self.compare = CompareTab(services, self)
-        self.trying = TryTab(home, services.settings, self)
         self.tabs = QTabWidget(self)
         self.first = QStackedWidget(self)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
@@ -51,17 +66,65 @@ class ClassifyLayout(Place):
 
     def _fill_tabs(self) -> None:
         self.first.addWidget(self.empty)
-        self.first.addWidget(self.accuracy)
-        for text, widget, tip in (
-            ("&Accuracy", self.first, "The figure with its interval, and every class"),
-            ("Con&fusion", self.matrix, "Which classes are taken for which"),
-            ("&Mistakes", self.mistakes, "The pictures that the model is most sure about, and wrong"),
-            ("C&urves", self.curves, "Accuracy by regularisation, and with few pictures a class"),
-            ("C&ompare", self.compare, "Two results on the same pictures"),
-            ("&Try it", self.trying, "Your own pictures, by the probe and among typed names"),
+        for text, tip in (
+            ("&Accuracy", "The figure with its interval, and every class"),
+            ("Con&fusion", "Which classes are taken for which"),
+            ("&Mistakes", "The pictures that the model is most sure about, and wrong"),
+            ("C&urves", "Accuracy by regularisation, and with few pictures a class"),
+            ("C&ompare", "Two results on the same pictures"),
+            ("&Try it", "Your own pictures, by the probe and among typed names"),
         ):
-            self.tabs.setTabToolTip(self.tabs.addTab(widget, text), tip)
+            page = QWidget(self) if self.tabs.count() else self.first
+            self.tabs.setTabToolTip(self.tabs.addTab(page, text), tip)
         self.tabs.tabBar().setAccessibleName("Results in detail")
+        self.tabs.currentChanged.connect(lambda number: getattr(self, PARTS[number]) if number else None)
+
+    # The tabs
+    @cached_property
+    def accuracy(self) -> AccuracyTab:
+        tab = AccuracyTab(self)
+        self.first.addWidget(tab)
+        tab.class_chosen.connect(self.class_chosen)
+        return tab
+
+    @cached_property
+    def matrix(self) -> MatrixTab:
+        tab = MatrixTab(self._home / "thumbnails", self._settings, self)
+        tab.cell_asked.connect(self.cell_asked)
+        return self._placed(tab, tab.gallery)
+
+    @cached_property
+    def mistakes(self) -> MistakesTab:
+        tab = MistakesTab(self._home / "thumbnails", self)
+        tab.more_asked.connect(self.mistakes_asked)
+        return self._placed(tab, tab.gallery)
+
+    @cached_property
+    def curves(self) -> CurvesTab:
+        tab = CurvesTab(self)
+        tab.few_shot_asked.connect(self.few_shot_asked)
+        return self._placed(tab)
+
+    @cached_property
+    def compare(self) -> CompareTab:
+        tab = CompareTab(self._services, self)
+        tab.compare_asked.connect(self.compare_asked)
+        tab.measure_asked.connect(self.measure_asked)
+        return self._placed(tab, tab.only_a, tab.only_b)
+
+    @cached_property
+    def trying(self) -> TryTab:
+        tab = TryTab(self._home, self._settings, self)
+        tab.asked.connect(self.try_asked)
+        tab.refused.connect(self.try_refused)
+        return self._placed(tab, tab.gallery)
+
+    def _placed(self, tab: _Tab, *galleries: Gallery) -> _Tab:
+        """Put it where an empty page stands for it; each gallery's menu offers more than its own."""
+        replace_page(self.tabs, _PAGES.index(type(tab)), tab)
+        for gallery in galleries:
+            gallery.menu_opening.connect(lambda menu, _rows, gallery=gallery: self.menu_opening.emit(menu, gallery))
+        return tab
 
     def _arrange(self) -> None:
         self.split.addWidget(self.results)
@@ -78,19 +141,17 @@ class ClassifyLayout(Place):
             layout.addWidget(widget)
         layout.addWidget(self.split, 1)
 
-    def galleries(self) -> list[Gallery]:
-        """Every one; each offers to export its pictures."""
-        compared = [self.compare.only_a, self.compare.only_b]
-        return [self.matrix.gallery, self.mistakes.gallery, self.trying.gallery, *compared]
-
     def box_to_search(self) -> None:
         """The cursor into the box of the tab that is shown."""
-        boxes = {
-            1: self.matrix.find_box,
-            4: self.compare.table.filter_box,
-            5: self.trying.names,
-        }
-        boxes.get(self.tabs.currentIndex(), self.accuracy.table.filter_box).setFocus()
+        match self.tabs.currentIndex():
+            case 1:
+                self.matrix.find_box.setFocus()
+            case 4:
+                self.compare.table.filter_box.setFocus()
+            case 5:
+                self.trying.names.setFocus()
+            case _:
+                self.accuracy.table.filter_box.setFocus()
 
     # A folder dropped anywhere in the place is data
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:

@@ -1,0 +1,49 @@
+"""Parts of a place that are made after the place is on screen, each in a turn of the event loop of its own.
+
+Flow: dear parts are cached properties of a widget -> it is shown -> ``make_in_turns`` asks for each. Who needs one
+sooner asks for it by its name, and it is made then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QTabWidget, QWidget
+
+_PAUSE = 10  # ms before each part: what is on screen is painted, and keys are heard, between two of them
+
+
+def is_made(owner: QWidget, name: str) -> bool:
+    """Whether the cached property ``name`` of ``owner`` has been asked for."""
+    return name in vars(owner)
+
+
+def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
+    """Make the cached properties ``names`` of ``owner`` that nobody asks for before their turn comes."""
+    timer = QTimer(owner, interval=_PAUSE)
+
+    def make() -> None:
+        waiting = [name for name in names if not is_made(owner, name)]
+        if waiting:
+            getattr(owner, waiting[0])
+        else:
+            timer.stop()
+            timer.deleteLater()
+
+    timer.timeout.connect(make)
+    timer.start()
+
+
+def replace_page(tabs: QTabWidget, number: int, page: QWidget) -> None:
+    """``page`` in place of the one that stood for it; text, tooltip and what is current stay."""
+    stood, current, quiet = tabs.widget(number), tabs.currentIndex(), tabs.blockSignals(True)
+    tabs.insertTab(number, page, tabs.tabText(number))
+    tabs.setTabToolTip(number, tabs.tabToolTip(number + 1))
+    tabs.setTabEnabled(number, tabs.isTabEnabled(number + 1))
+    if current == number:
+        tabs.setCurrentIndex(number)
+    tabs.removeTab(number + 1)
+    tabs.blockSignals(quiet)
+    if stood is not None:
+        stood.deleteLater()
