@@ -14,7 +14,6 @@ from PySide6.QtCore import QCoreApplication, QObject, QThreadPool, QTimer, Signa
 from sdgui.panels.captions_entry import Entry, entry_of, kept
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
-from sdgui.widgets.thumbnails import step_back
 
 _GATHERED_MS = 150
 _PART = 500  # read in one part
@@ -96,7 +95,6 @@ class CaptionsKeeper(QObject):
         gone = [path for path, entry in changed.items() if entry is None]
         if gone:
             self._store.forget_captions(gone)
-        step_back()
         self._store.keep_captions([], origins)
         entries = [entry for entry in changed.values() if entry is not None]
         for start in range(0, len(entries), _WRITTEN):
