@@ -17,13 +17,14 @@ from PySide6.QtWidgets import QApplication
 from sdgui.panels.place import Selection, Services
 from sdgui.panels.search_following import RunFollowing
 from sdgui.panels.search_history import SearchHistory
-from sdgui.panels.search_layout import EVALUATION, MAP, PICTURES_TAB, SearchLayout
+from sdgui.panels.search_layout import EVALUATION, LATE, MAP, PICTURES_TAB, SearchLayout
 from sdgui.panels.search_queries import Known
 from sdgui.panels.search_query import Part, Query
 from sdgui.panels.search_results import Score
 from sdgui.panels.search_session import SearchSession
 from sdgui.panels.search_views import SearchViews
 from sdgui.widgets.formats import count
+from sdgui.widgets.late_parts import make_in_turns
 
 _TYPING = 30  # ms in which further key presses join a question
 _FIRST, _FURTHER = 50, 4  # results asked for, and how many times more when the user scrolls to their end
@@ -75,9 +76,9 @@ class SearchPanel(SearchLayout):
         self.tabs.currentChanged.connect(self._tab_changed)
         self.drop.dropped.connect(self._dropped)
         self.drop.refused.connect(self._not_taken)
-        self.evaluation.chosen.connect(self.look_up)
-        self.evaluation.activated.connect(lambda _known: self._into_results())
-        self.map.like_asked.connect(self.search_like)
+        self.known_chosen.connect(self.look_up)
+        self.known_activated.connect(lambda _known: self._into_results())
+        self.like_asked.connect(self.search_like)
         self.sheet.working.connect(self._indexing)
         self.sheet.finished.connect(lambda: self.jobs.end("index"))
         self.sheet.said.connect(self.tell)
@@ -92,6 +93,7 @@ class SearchPanel(SearchLayout):
         if not self._entered:
             self._entered = True
             self._restore()
+            make_in_turns(self, LATE)
         self.following.follow()
 
     def focus_search(self) -> None:

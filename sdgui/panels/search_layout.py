@@ -6,10 +6,11 @@ What happens is `SearchPanel`'s; here is where things stand, and what of that is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QByteArray, Qt
+from PySide6.QtCore import QByteArray, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
@@ -30,12 +31,14 @@ from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message_bar import Level, MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
 
 PICTURES_TAB, EVALUATION, MAP = range(3)
+LATE = ("evaluation", "map")  # parts that are made after the place is on screen, or when they are asked for
 _TABS = (
     ("&Pictures", "Search pictures by words and pictures (Alt+P)"),
     ("E&valuation", "Every known query with its rank (Alt+V)"),
@@ -44,11 +47,17 @@ _TABS = (
 
 
 class SearchLayout(Place):
-    """The widgets by name."""
+    """The widgets by name. The signals are those of the parts that are made later."""
+
+    known_chosen = Signal(object)  # Known
+    known_activated = Signal(object)  # Known
+    compare_asked = Signal(int)  # pairs among the first so many
+    like_asked = Signal(str, int)  # path, row of a picture on the map
+    map_wanted = Signal(bool)  # with captions or not
 
     def __init__(self, services: Services, history: SearchHistory) -> None:
         super().__init__()
-        cache = services.store.home / "thumbnails"
+        self._cache = services.store.home / "thumbnails"
         self._remedy: Callable[[], object] | None = None
         self.spoke_of_query = False  # what the message bar says is of the query, and goes with it
         self.source = SourceBar(services, self)
@@ -65,17 +74,61 @@ class SearchLayout(Place):
         self.belongs = QWidget(self)  # what belongs to a known caption or picture
         self.true_picture = Thumbnail(5 * SPACE, self.belongs)
         self.true_words = ElidedLabel("", self.belongs)
-        export = ExportMenu(self.export_strip, self.bar, self, lambda: self.query.query().title)
-        self.sides = (SearchSide(cache, export, self), SearchSide(cache, export, self))
-        self.evaluation = EvaluationPane(self)
-        self.map = MapPage(cache, export, self)
+        self._export = ExportMenu(self.export_strip, self.bar, self, lambda: self.query.query().title)
+        self.sides = (SearchSide(self._cache, self._export, self), SearchSide(self._cache, self._export, self))
+        self._sizes: dict[str, str] = {}  # of the splitters, as they were kept
         self.empty = EmptyState("ph.magnifying-glass", "Nothing to search with yet", "")
         self.drop = DropTarget(services.store.home / "pasted", "Search with these pictures", self)
         self._arrange()
         self._link()
         self.show_tab(PICTURES_TAB)
 
+    @cached_property
+    def evaluation(self) -> EvaluationPane:
+        """Made when it is first asked for."""
+        pane = EvaluationPane(self)
+        if (layout := self._left.layout()) is not None:
+            layout.addWidget(pane)
+        self._restore_size("curve", pane.split)
+        pane.chosen.connect(self.known_chosen)
+        pane.activated.connect(self.known_activated)
+        pane.compare_asked.connect(self.compare_asked)
+        return pane
+
+    @cached_property
+    def map(self) -> MapPage:
+        """Made when it is first asked for."""
+        page = MapPage(self._cache, self._export, self)
+        self._pages.addWidget(page)
+        self._restore_size("map", page.split)
+        page.like_asked.connect(self.like_asked)
+        page.wanted.connect(self.map_wanted)
+        return page
+
     def _arrange(self) -> None:
+        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        for widget in (self.source, self.sheet, self.strip, self.export_strip, self.bar):
+            layout.addWidget(widget)
+        self._stack = QStackedWidget(self)
+        layout.addWidget(self._stack, 1)
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(self.drop)
+        work = QWidget(self.drop)
+        self.drop.set_content(work)
+        column = QVBoxLayout(work)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE)
+        column.addLayout(self._tool_row())
+        self._pages = QStackedWidget(work)
+        column.addWidget(self._pages, 1)
+        self._arrange_results()
+        for hidden in (self.sheet, self.filters, self.note, self.belongs):
+            hidden.hide()
+
+    def _tool_row(self) -> QHBoxLayout:
         for text, tip in _TABS:
             self.tabs.setTabToolTip(self.tabs.addTab(text), tip)
         self.tabs.setDrawBase(False)
@@ -94,56 +147,31 @@ class SearchLayout(Place):
         self._tools = (self.query.wanted, self.query.prompts, self.score, self.filter_button)
         for tool in self._tools:
             tools.addWidget(tool)
-        work = QWidget(self)
-        column = QVBoxLayout(work)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE)
-        column.addLayout(tools)
-        self._pages = QStackedWidget(self)
-        self._pages.addWidget(self._results())
-        self._pages.addWidget(self.map)
-        column.addWidget(self._pages, 1)
-        self.drop.set_content(work)
-        self._stack = QStackedWidget(self)
-        self._stack.addWidget(self.empty)
-        self._stack.addWidget(self.drop)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        layout.setSpacing(SPACE)
-        for widget in (self.source, self.sheet, self.strip, self.export_strip, self.bar):
-            layout.addWidget(widget)
-        layout.addWidget(self._stack, 1)
-        self.sheet.hide()
-        self.filters.hide()
-        self.note.hide()
-        self.belongs.hide()
+        return tools
 
-    def _results(self) -> QWidget:
-        right = QWidget(self)
+    def _arrange_results(self) -> None:
+        self.split = QSplitter(Qt.Orientation.Horizontal, self._pages)
+        self._pages.addWidget(self.split)
+        self.split.setChildrenCollapsible(False)
+        self._left, right = QWidget(self.split), QWidget(self.split)
+        QVBoxLayout(self._left).setContentsMargins(0, 0, 0, 0)  # for the evaluation, once it is made
+        self.split.setStretchFactor(1, 1)
+        self.split.setSizes([360, 560])
         column = QVBoxLayout(right)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE)
-        column.addWidget(self.query)
-        column.addWidget(self.filters)
-        column.addWidget(self.note)
+        for widget in (self.query, self.filters, self.note, self.belongs):
+            column.addWidget(widget)
         belongs = QHBoxLayout(self.belongs)
         belongs.setContentsMargins(0, 0, 0, 0)
         belongs.setSpacing(SPACE)
         belongs.addWidget(self.true_picture)
         belongs.addWidget(self.true_words, 1)
-        column.addWidget(self.belongs)
-        self.pair = QSplitter(Qt.Orientation.Horizontal, self)
+        self.pair = QSplitter(Qt.Orientation.Horizontal, right)
+        column.addWidget(self.pair, 1)
         self.pair.setChildrenCollapsible(False)
         for side in self.sides:
             self.pair.addWidget(side)
-        column.addWidget(self.pair, 1)
-        self.split = QSplitter(Qt.Orientation.Horizontal, self)
-        self.split.setChildrenCollapsible(False)
-        self.split.addWidget(self.evaluation)
-        self.split.addWidget(right)
-        self.split.setStretchFactor(1, 1)
-        self.split.setSizes([360, 560])
-        return self.split
 
     def _link(self) -> None:
         one, two = (side.gallery for side in self.sides)
@@ -170,8 +198,10 @@ class SearchLayout(Place):
 
     def show_tab(self, tab: int) -> None:
         """Pictures, evaluation or map."""
-        self.evaluation.setVisible(tab == EVALUATION)
-        self._pages.setCurrentIndex(1 if tab == MAP else 0)
+        if tab == EVALUATION:
+            self.evaluation.show()
+        self._left.setVisible(tab == EVALUATION)
+        self._pages.setCurrentWidget(self.map if tab == MAP else self.split)
         for tool in self._tools:
             tool.setVisible(tab != MAP)
 
@@ -212,7 +242,7 @@ class SearchLayout(Place):
     # Remembering
     def layout_state(self) -> dict[str, Any]:
         """Tab, score, filters and sizes, as JSON."""
-        splits = {"split": self.split, "pair": self.pair, "map": self.map.split, "curve": self.evaluation.split}
+        sizes = {name: split.saveState().toBase64().toStdString() for name, split in self._splits().items()}
         return {
             "tab": self.tabs.currentIndex(),
             "score": self.score.currentData(),
@@ -221,7 +251,7 @@ class SearchLayout(Place):
             "filters_shown": self.filter_button.isChecked(),
             "prompts": self.query.prompts.currentData(),
             "size": self.sides[0].gallery.thumbnail_size(),
-            "splits": {name: split.saveState().toBase64().toStdString() for name, split in splits.items()},
+            "splits": {**self._sizes, **sizes},
         }
 
     def restore_layout(self, state: Mapping[str, Any]) -> None:
@@ -236,10 +266,23 @@ class SearchLayout(Place):
         size = state.get("size")
         for side in self.sides:
             side.gallery.set_thumbnail_size(size if isinstance(size, int) else 100)
-        splits = {"split": self.split, "pair": self.pair, "map": self.map.split, "curve": self.evaluation.split}
         saved = state.get("splits")
-        for name, split in splits.items():
-            if isinstance(saved, dict) and isinstance(saved.get(name), str):
-                split.restoreState(QByteArray.fromBase64(saved[name].encode()))
+        kept = saved.items() if isinstance(saved, dict) else ()
+        self._sizes = {name: size for name, size in kept if isinstance(size, str)}
+        for name, split in self._splits().items():
+            self._restore_size(name, split)
         tab = state.get("tab")
         self.tabs.setCurrentIndex(tab if tab in (PICTURES_TAB, EVALUATION, MAP) else PICTURES_TAB)
+
+    def _splits(self) -> dict[str, QSplitter]:
+        """By name, as far as they are made."""
+        there = {"split": self.split, "pair": self.pair}
+        if is_made(self, "map"):
+            there["map"] = self.map.split
+        if is_made(self, "evaluation"):
+            there["curve"] = self.evaluation.split
+        return there
+
+    def _restore_size(self, name: str, split: QSplitter) -> None:
+        if name in self._sizes:
+            split.restoreState(QByteArray.fromBase64(self._sizes[name].encode()))

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject
 from sdgui.panels.search_layout import EVALUATION, MAP
 from sdgui.panels.search_map import SHOWN
 from sdgui.panels.search_session import SearchSession
+from sdgui.widgets.late_parts import is_made
 
 if TYPE_CHECKING:
     from sdgui.panels.search import SearchPanel
@@ -22,13 +23,13 @@ class SearchViews(QObject):
         super().__init__(panel)
         self._panel, self._sessions = panel, sessions
         self._judged: list[Mapping[str, Any] | None] = [None, None]
-        panel.evaluation.compare_asked.connect(self.compare)
-        panel.map.wanted.connect(self._make_map)
+        panel.compare_asked.connect(self.compare)
+        panel.map_wanted.connect(self._make_map)
 
     def opened(self, side: int) -> None:
         """This side has another collection: what was known of the one before is of no use."""
         self._judged[side] = None
-        if side == 0:
+        if side == 0 and is_made(self._panel, "map"):
             self._panel.map.clear()
         self.changed()
 

@@ -32,7 +32,7 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
             timer.deleteLater()
 
     timer.timeout.connect(make)
-    timer.start()
+    QTimer.singleShot(_PAUSE, timer, timer.start)  # not in the turn that paints the owner for the first time
 
 
 def replace_page(tabs: QTabWidget, number: int, page: QWidget) -> None:
