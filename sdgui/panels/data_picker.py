@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from sdgui.panels.place import Services
@@ -49,8 +49,8 @@ class DataPicker(QWidget):
         self.box = QuietBox(self)
         self.figures = ElidedLabel("", self)
         self._browse = IconButton("ph.folder-open", "Choose a file or folder of pairs", parent=self)
+        self._listed = False
         self._build()
-        self.refresh()
 
     def _build(self) -> None:
         self.box.setAccessibleName("Data")
@@ -103,8 +103,15 @@ class DataPicker(QWidget):
         self._facts = None
         self._describe()
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """The list is read from the store; a place is on screen before its pickers have theirs."""
+        super().showEvent(event)
+        if not self._listed:
+            QTimer.singleShot(0, self, self.refresh)
+
     def refresh(self) -> None:
         """Read the known sources again: recent ones, then those of the experiments."""
+        self._listed = True
         self.box.clear()
         for source in self._recent():
             self._insert(self.box.count(), _short(source), source)

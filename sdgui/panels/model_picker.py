@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QSortFilterProxyModel, Qt, QTimer, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QStandardItem, QStandardItemModel
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
 from core.rundir import RunDir
@@ -73,7 +73,6 @@ class ModelPicker(QWidget):
         tailer.run_added.connect(lambda _run: self._later.start())
         tailer.state_changed.connect(lambda _run, _state: self._later.start())
         tailer.progress_changed.connect(self._progressed)
-        self._fill()
 
     def _build(self) -> None:
         box = self.model
@@ -154,6 +153,15 @@ class ModelPicker(QWidget):
         return self._take(known.get(entry.name, entry))
 
     # The list
+    def showEvent(self, event: QShowEvent) -> None:
+        """The list takes a while; a place is on screen before its pickers have theirs."""
+        super().showEvent(event)
+        QTimer.singleShot(0, self, self._fill_once)
+
+    def _fill_once(self) -> None:
+        if not self._items.rowCount():
+            self._fill()
+
     def refresh(self) -> None:
         """Look at runs and checkpoints again."""
         if self.model.view().isVisible():  # not under the user's hand
@@ -199,6 +207,7 @@ class ModelPicker(QWidget):
         if not text or (self._entry is not None and text == self._entry.title):
             self._show_wrong("")
             return
+        self._fill_once()
         for row in range(self._items.rowCount()):
             entry = self._items.item(row).data(_ENTRY)
             if isinstance(entry, ModelEntry) and text.casefold() in (entry.title.casefold(), entry.name.casefold()):
@@ -244,6 +253,7 @@ class ModelPicker(QWidget):
         return True
 
     def _known(self) -> list[ModelEntry]:
+        self._fill_once()
         items = (self._items.item(row).data(_ENTRY) for row in range(self._items.rowCount()))
         return [entry for entry in items if isinstance(entry, ModelEntry) and entry.recent is None]
 

@@ -74,6 +74,8 @@ def test_known_sources_are_those_of_the_experiments_and_the_recent_ones(
     services.settings.setValue("data/recent", f'["{tmp_path}/recent.csv", "/gone.csv", 3]')
     picker = DataPicker(services)
     qtbot.addWidget(picker)
+    picker.show()
+    qtbot.waitUntil(lambda: picker.box.count() > 0)
     titles = [picker.box.itemText(row) for row in range(picker.box.count())]
     recent = f"{tmp_path.name}/recent.csv"
     assert titles == [recent, "two · validation data", "two · training data", "one · training data"]

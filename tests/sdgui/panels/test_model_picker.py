@@ -65,8 +65,10 @@ def save(run: RunDir, step: int, *networks: str, captions: bool = False) -> None
     (run.checkpoints / "last").write_text(folder.name)
 
 
-def lines(picker: ModelPicker) -> dict[str, str]:
+def lines(qtbot: QtBot, picker: ModelPicker) -> dict[str, str]:
     """Line -> why it is grey, "" when it is not."""
+    picker.show()  # the list is filled a moment later
+    qtbot.waitUntil(lambda: picker.model.count() > 0)
     items = [picker.model.model().index(row, 0) for row in range(picker.model.count())]
     grey = {item.data(): not item.flags() & Qt.ItemFlag.ItemIsEnabled for item in items}
     return {
@@ -88,7 +90,7 @@ def test_a_run_is_named_by_checkpoint_and_network(services: Services, qtbot: QtB
     picker = ModelPicker(services)
     qtbot.addWidget(picker)
     heard = Heard(picker)
-    assert "no checkpoint" in lines(picker)["young · run 1"]
+    assert "no checkpoint" in lines(qtbot, picker)["young · run 1"]
     pick(picker, "clip · run 1")
     assert heard.changed == [
         ModelChoice(f"{run.folder}@best", "teacher", "clip · run 1 · best, step 100 · teacher", run.id)
@@ -126,9 +128,9 @@ def test_what_cannot_caption_is_grey_and_says_why(services: Services, qtbot: QtB
     picker = ModelPicker(services, needs="caption")
     qtbot.addWidget(picker)
     heard = Heard(picker)
-    assert "not CoCa" in lines(picker)["plain · run 1"]
-    assert "not CoCa" in lines(picker)["ViT-B-32"]
-    assert lines(picker)["coca · run 1"] == lines(picker)["coca_ViT-B-32"] == ""
+    assert "not CoCa" in lines(qtbot, picker)["plain · run 1"]
+    assert "not CoCa" in lines(qtbot, picker)["ViT-B-32"]
+    assert lines(qtbot, picker)["coca · run 1"] == lines(qtbot, picker)["coca_ViT-B-32"] == ""
     assert picker.model.findText("coca_ViT-B-32") < picker.model.findText("ViT-B-32")
     picker.model.setEditText("ViT-B-32")
     picker.line.editingFinished.emit()
@@ -194,7 +196,7 @@ def test_recent_ones_come_first_and_those_that_are_gone_do_not(
         )
     picker = ModelPicker(services)
     qtbot.addWidget(picker)
-    assert list(lines(picker))[:4] == ["Recent", "clip · run 1 · last · student", "RN50,openai", "Runs"]
+    assert list(lines(qtbot, picker))[:4] == ["Recent", "clip · run 1 · last · student", "RN50,openai", "Runs"]
     heard = Heard(picker)
     assert picker.restore()
     assert [choice.model for choice in heard.changed] == [f"{run.folder}@last"]
