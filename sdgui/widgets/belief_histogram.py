@@ -31,9 +31,8 @@ class BeliefHistogram(QWidget):
         self._bins: NDArray[np.int64] = np.zeros(BINS, dtype=np.int64)
         self._shuffled: NDArray[np.int64] | None = None
         self._left, self._bottom = PlotAxis("left", "value"), PlotAxis("bottom", "value")
-        self._plot = pg.PlotWidget(axisItems={"left": self._left, "bottom": self._bottom})
+        self._plot = pg.PlotWidget(enableMenu=False, axisItems={"left": self._left, "bottom": self._bottom})
         self._plot.hideButtons()
-        self._plot.setMenuEnabled(False)
         self._plot.setMouseEnabled(False, False)
         self._plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
         self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -33,9 +33,8 @@ class ErrorBars(QWidget):
         super().__init__(parent)
         self._bars: list[Bar] = []
         self._left, self._bottom = PlotAxis("left", "value"), pg.AxisItem("bottom")
-        self._plot = pg.PlotWidget(axisItems={"left": self._left, "bottom": self._bottom})
+        self._plot = pg.PlotWidget(enableMenu=False, axisItems={"left": self._left, "bottom": self._bottom})
         self._plot.hideButtons()
-        self._plot.setMenuEnabled(False)
         self._plot.setMouseEnabled(False, False)
         self._plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
         self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -51,9 +51,8 @@ class PointPlot(QWidget):
         self._name, self._x_title, self._x_text, self._ticks = name, x_title, x_text, ticks
         self._lines: list[PointLine] = []
         self._left, self._bottom = PlotAxis("left", "share"), PlotAxis("bottom", "value")
-        self._plot = pg.PlotWidget(axisItems={"left": self._left, "bottom": self._bottom})
+        self._plot = pg.PlotWidget(enableMenu=False, axisItems={"left": self._left, "bottom": self._bottom})
         self._plot.hideButtons()
-        self._plot.setMenuEnabled(False)
         self._plot.setMouseEnabled(False, False)
         self._plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
         self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -36,9 +36,8 @@ class RecallCurve(QWidget):
         self._lines: list[RecallLine] = []
         self._left = PlotAxis("left", "share")
         self._bottom = PlotAxis("bottom", "value")
-        self._plot = pg.PlotWidget(axisItems={"left": self._left, "bottom": self._bottom})
+        self._plot = pg.PlotWidget(enableMenu=False, axisItems={"left": self._left, "bottom": self._bottom})
         self._plot.hideButtons()
-        self._plot.setMenuEnabled(False)
         self._plot.setMouseEnabled(False, False)
         self._plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
         self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
