@@ -8,6 +8,9 @@ a changed picture is read again; once a day what was used least lately is remove
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -23,6 +26,7 @@ _KEPT_BYTES = 256 << 20  # of images in memory
 _CACHE_BYTES = 1 << 30  # on disk
 _DAY = 86400.0
 _JPEG_QUALITY = 90
+_NICE = 4
 _PIXELS_AT_MOST = 400_000_000
 _ALLOCATION_MIB = 2048
 
@@ -121,11 +125,8 @@ class Thumbnails(QObject):
         self._pool.waitForDone()
 
     def _work(self) -> None:
-        """In a thread of the pool: the most urgent wish.
-
-        The threads have the window's priority: one of a lower that is put aside while it holds Python's lock would keep
-        the window waiting.
-        """
+        """In a thread of the pool: the most urgent wish."""
+        _step_back()
         with self._lock:
             if self._closed or not self._wanted:
                 return  # it was dropped meanwhile
@@ -144,6 +145,15 @@ class Thumbnails(QObject):
         while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
             self._kept_bytes -= self._kept.popitem(last=False)[1].size
         self.ready.emit(key)
+
+
+def _step_back() -> None:
+    """Let the window's thread go before the calling one, where threads have priorities of their own.
+
+    A little only: a thread that is put aside for long while it holds Python's lock keeps the window waiting.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thumbnail:
