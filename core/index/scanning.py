@@ -127,7 +127,7 @@ def _scan_folder(root: Path) -> Scan:
 def _walk(path: str, scanned: Scan, seen: set[tuple[int, int]]) -> Iterator[str]:
     """``path`` and the folders under it, sorted by name; hidden ones are left out, a cycle of links ends."""
     try:
-        status = os.stat(path)  # noqa: PTH116
+        status = Path(path).stat()
         if status.st_ino and (status.st_dev, status.st_ino) in seen:
             return
         seen.add((status.st_dev, status.st_ino))

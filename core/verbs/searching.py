@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +123,9 @@ def _search(arguments: argparse.Namespace) -> int:
     from core.index.queries import Query
     from core.index.results import Options, Searching
 
-    quiet: Callable[[str, int, int], None] = lambda *_: None  # noqa: E731
+    def quiet(doing: str, done: int, total: int) -> None:
+        """Opening takes a moment; nothing is told of it."""
+
     terms = tuple(_term(one) for one in getattr(arguments, "terms", None) or [])
     options = Options(
         arguments.k, "captions" if arguments.captions else "pictures", _filter(arguments), not arguments.no_groups

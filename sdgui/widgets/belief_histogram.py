@@ -12,7 +12,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import count
-from sdgui.widgets.plot_axes import PlotAxis
+from sdgui.widgets.plot_axes import PlotAxis, dress
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 BINS = 1000
@@ -103,10 +103,7 @@ class BeliefHistogram(QWidget):
     def _draw(self) -> None:
         look = theme()
         self._plot.setBackground(look.color("surface"))
-        for axis in (self._left, self._bottom):
-            axis.setPen(look.color("border"))
-            axis.setTextPen(look.color("muted"))
-            axis.setStyle(tickFont=look.font("small"))
+        dress(self._left, self._bottom)
         self._left.setWidth(6 * SPACE)
         self._plot.clear()
         bars = self._bins.reshape(BARS, -1).sum(axis=1)

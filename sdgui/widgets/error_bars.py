@@ -10,7 +10,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from sdgui.widgets.plot_axes import PlotAxis
+from sdgui.widgets.plot_axes import PlotAxis, dress
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 
@@ -63,10 +63,7 @@ class ErrorBars(QWidget):
     def _draw(self) -> None:
         look = theme()
         self._plot.setBackground(look.color("surface"))
-        for axis in (self._left, self._bottom):
-            axis.setPen(look.color("border"))
-            axis.setTextPen(look.color("muted"))
-            axis.setStyle(tickFont=look.font("small"))
+        dress(self._left, self._bottom)
         self._left.setWidth(6 * SPACE)
         self._plot.clear()
         self._bottom.setTicks([[(place, bar.name) for place, bar in enumerate(self._bars)]])

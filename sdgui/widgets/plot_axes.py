@@ -13,10 +13,20 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QPainter, QPicture
 
 from sdgui.widgets import formats
+from sdgui.widgets.theme import theme
 
 AxisKind = Literal["value", "share", "step", "time"]
 
 _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+
+
+def dress(*axes: pg.AxisItem) -> None:
+    """Give axes the colours and the font of the present theme."""
+    look = theme()
+    for axis in axes:
+        axis.setPen(look.color("border"))
+        axis.setTextPen(look.color("muted"))
+        axis.setStyle(tickFont=look.font("small"))
 
 
 class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped

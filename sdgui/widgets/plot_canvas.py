@@ -14,7 +14,7 @@ from PySide6.QtGui import QResizeEvent, QShowEvent, QWheelEvent
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from sdgui.widgets import formats
-from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox
+from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, dress
 from sdgui.widgets.plot_curves import PlotCurves
 from sdgui.widgets.plot_readout import Reading, Readout
 from sdgui.widgets.series import Series, XMode
@@ -229,10 +229,9 @@ class PlotCanvas(QWidget):
     def _restyle(self) -> None:
         look = theme()
         self._view.setBackground(look.color("surface"))
+        dress(self._bottom, self._left)
         for axis in (self._bottom, self._left):
-            axis.setPen(pg.mkPen(look.color("border")))
-            axis.setTextPen(pg.mkPen(look.color("muted")))
-            axis.setStyle(tickFont=look.font("small"), tickTextOffset=SPACE // 2)
+            axis.setStyle(tickTextOffset=SPACE // 2)
             axis.setGrid(40 if look.dark else 60)
             axis.setZValue(-10)  # its grid lies under the curves
         self._cross.setPen(pg.mkPen(look.color("strong_border"), style=Qt.PenStyle.DashLine))

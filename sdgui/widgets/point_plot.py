@@ -16,7 +16,7 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import tick, value
-from sdgui.widgets.plot_axes import PlotAxis
+from sdgui.widgets.plot_axes import PlotAxis, dress
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _SYMBOLS = ("o", "s", "t", "d")  # shapes too: colour alone tells nothing apart
@@ -106,10 +106,8 @@ class PointPlot(QWidget):
         look = theme()
         self._plot.setBackground(look.color("surface"))
         self._plot.clear()
+        dress(self._left, self._bottom)
         for axis in (self._left, self._bottom):
-            axis.setPen(look.color("border"))
-            axis.setTextPen(look.color("muted"))
-            axis.setStyle(tickFont=look.font("small"))
             axis.setGrid(40 if look.dark else 60)
         self._left.setWidth(6 * SPACE)
         points = [line for line in self._lines if not line.level and len(line.x)]

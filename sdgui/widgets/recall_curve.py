@@ -11,7 +11,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from sdgui.widgets.plot_axes import PlotAxis
+from sdgui.widgets.plot_axes import PlotAxis, dress
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -67,10 +67,7 @@ class RecallCurve(QWidget):
         look = theme()
         self._plot.setBackground(look.color("surface"))
         self._plot.clear()
-        for axis in (self._left, self._bottom):
-            axis.setPen(look.color("border"))
-            axis.setTextPen(look.color("muted"))
-            axis.setStyle(tickFont=look.font("small"))
+        dress(self._left, self._bottom)
         self._left.setWidth(6 * SPACE)
         most = max((line.k[-1] for line in self._lines if len(line.k)), default=10)
         self._bottom.setTicks([[(float(np.log10(k)), str(k)) for k in _TICKS if k <= most]])
