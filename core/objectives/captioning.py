@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.config import CaptioningConfig, DistillCaptionsConfig
 from core.data.batch import Batch
@@ -23,6 +22,7 @@ from core.model.outputs import Output
 from core.model.text_tower import TextFeatures
 from core.objectives.belief import weighted_mean
 from core.objectives.objective import Objective, Report, require
+from core.objectives.vocabulary import hard_words, soft_words
 
 Through = Literal["decoder", "fusion"]
 
@@ -112,11 +112,9 @@ class Captioning(Objective):
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         said: NextWords = student.extra[self.name]
         with torch.autocast(said.logits.device.type, enabled=False):
-            logits = said.logits.float()
-            losses = F.cross_entropy(logits, said.labels, label_smoothing=self.label_smoothing, reduction="none")
+            losses, right = hard_words(said.logits, said.labels, self.label_smoothing)
             loss = weighted_mean(losses, None if student.belief is None else student.belief[said.pairs])
-            right = (logits.detach().argmax(dim=-1) == said.labels).float().mean()
-        return loss, {"diag/next_word_accuracy": right}
+        return loss, {"diag/next_word_accuracy": right.float().mean()}
 
 
 class DistillCaptions(Objective):
@@ -155,11 +153,8 @@ class DistillCaptions(Objective):
         said: NextWords = student.extra[self._from]
         wanted: NextWords = require(teacher, self.name).extra[self.name]
         with torch.autocast(said.logits.device.type, enabled=False):
-            log_q = (wanted.logits.float() / self.temperature).log_softmax(dim=-1)  # (N, V)
-            log_p = (said.logits.float() / self.temperature).log_softmax(dim=-1)
-            kl = F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
-            entropy = -(log_q.exp() * log_q).sum(dim=-1).mean()
-        return self.temperature**2 * kl, {
-            "diag/caption_kl": kl.detach(),
-            "diag/teacher_word_entropy_over_ln_vocabulary": entropy / math.log(said.logits.shape[-1]),
+            kl, entropy = soft_words(said.logits, wanted.logits, self.temperature)
+        return self.temperature**2 * kl.mean(), {
+            "diag/caption_kl": kl.detach().mean(),
+            "diag/teacher_word_entropy_over_ln_vocabulary": entropy.mean() / math.log(said.logits.shape[-1]),
         }

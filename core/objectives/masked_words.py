@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.config import MaskedWordsConfig
 from core.data.batch import Batch
@@ -18,6 +17,7 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.belief import weighted_mean
 from core.objectives.objective import Objective, Report, require
+from core.objectives.vocabulary import hard_words, soft_words
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,9 @@ class MaskedWords(Objective):
             return said.logits.sum(), {"diag/masked_words": count}
         alpha = self.alpha_at(self.progress)
         with torch.autocast(said.logits.device.type, enabled=False):
-            logits = said.logits.float()
-            losses = F.cross_entropy(logits, said.labels, reduction="none")
+            losses, right = hard_words(said.logits, said.labels)
             if alpha > 0:
-                soft = require(teacher, self.name).extra[self.name].logits.float().softmax(dim=-1)
-                losses = (1 - alpha) * losses + alpha * F.cross_entropy(logits, soft, reduction="none")
+                kl, entropy = soft_words(said.logits, require(teacher, self.name).extra[self.name].logits)
+                losses = (1 - alpha) * losses + alpha * (kl + entropy)  # the cross-entropy under the teacher's words
             loss = weighted_mean(losses, None if student.belief is None else student.belief[said.pairs])
-            right = (logits.detach().argmax(dim=-1) == said.labels).float().mean()
-        return loss, {"diag/masked_words": count, "diag/masked_word_accuracy": right}
+        return loss, {"diag/masked_words": count, "diag/masked_word_accuracy": right.float().mean()}

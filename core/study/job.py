@@ -29,6 +29,7 @@ from core.events import Evaluated, EventReader, Metrics, RunStarted
 from core.noise import judge_run
 from core.opening import open_model
 from core.rundir import RunDir, write_whole
+from core.runtime import keep_freed_memory
 from core.study.data import data_path
 from core.study.format import Arm, Measure, Study, StudyDir, read_study
 from core.train import train
@@ -61,6 +62,7 @@ def steps_per_epoch(config: RunConfig, rows: Sequence[Row]) -> int:
 def main(arguments: list[str]) -> int:
     """Train and measure; exit status 0 when both are done, 3 when it was stopped, 1 on an error."""
     folder, name, seed, steps = arguments
+    keep_freed_memory()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
     out = StudyDir(Path(folder))
     try:

@@ -61,8 +61,10 @@ def _presets(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from core.chain.format import ChainDir, is_chain, read_chain
+    from core.runtime import keep_freed_memory
     from core.train import train
 
+    keep_freed_memory()
     if is_chain(arguments.config):
         from core.chain.run import run_chain
 
