@@ -145,12 +145,14 @@ def test_when_everything_is_suppressed_the_caption_ends() -> None:
     assert scores.tolist() == [[-math.inf] * 4 + [0.0]]
 
 
+@pytest.mark.parametrize("intel", [True, False])
 @pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("rows", [1, 2, 4, 5, 24, 129])
 @pytest.mark.parametrize(("inputs", "outputs"), [(32, 48), (1536, 64), (7, 9)])
 def test_products_of_few_rows(
-    rows: int, inputs: int, outputs: int, onednn: bool, monkeypatch: pytest.MonkeyPatch
+    rows: int, inputs: int, outputs: int, onednn: bool, intel: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(linear_module, "_INTEL", intel)
     if not onednn:
         monkeypatch.setattr(linear_module, "_ONEDNN", None)
     x, weight, bias = torch.randn(rows, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
