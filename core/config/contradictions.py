@@ -87,7 +87,7 @@ def _fusion(config: RunConfig) -> Found:
         if weights["captioning"] > 0 and config.objectives.captioning.through == "fusion":
             yield "objectives.captioning.through", "fusion needs a fusion: set fusion.kind, or choose decoder."
         for name in ("distill_prototypes", "distill_features"):
-            if weights[name] > 0 and getattr(config.objectives, name).on == "fused":
+            if weights[name] > 0 and getattr(config.objectives, name).on.startswith("fused"):
                 yield f"objectives.{name}.on", "fused needs a fusion: set fusion.kind, or distil image or text."
     if fusion.kind == "merged" and fusion.joint_layers > fusion.layers:
         yield "fusion.joint_layers", f"{fusion.joint_layers} is more than the {fusion.layers} layers; lower it."

@@ -93,10 +93,11 @@ class SharpenedConfig(ObjectiveConfig):
 class DistillPrototypesConfig(SharpenedConfig):
     """Match the teacher's softmax over learnt prototypes (DINO, Caron et al. 2021)."""
 
-    on: Literal["fused", "image", "text"] = Field(
+    on: Literal["fused", "image", "text", "fused+image"] = Field(
         "fused",
         title="On",
-        description="Which representation is distilled; fused needs a fusion.",
+        description="Which representation is distilled; fused needs a fusion. fused+image: both, with prototypes of "
+        "their own.",
         json_schema_extra=shown(""),
     )
     prototypes: int = Field(

@@ -100,11 +100,14 @@ def _check(config: RunConfig, student: Network, teacher: Network) -> None:
                 "the teacher has no such prototypes as the student; set objectives.distill_prototypes.weight to 0, or "
                 "choose a former run with as many prototypes."
             )
-    for name in ("masked_patches", "classification"):
-        taught = objectives.masked_patches if name == "masked_patches" else objectives.distill_logits
-        asked = taught.weight > 0 and (name == "masked_patches" or objectives.distill_logits.on == "classes")
+    own_heads = {
+        "masked_patches": objectives.masked_patches.weight > 0,
+        "classification": objectives.distill_logits.weight > 0 and objectives.distill_logits.on == "classes",
+        "distill_prototypes": objectives.distill_prototypes.weight > 0,
+    }
+    for name, asked in own_heads.items():
         if asked and name in student.heads and name not in teacher.heads:
-            raise ModelError(f"the teacher was not trained with objectives.{name}; it cannot teach it.")
+            raise ModelError(f"the teacher was not trained with objectives.{name} as it is here; it cannot teach it.")
     for name in _VECTORS:
         if getattr(objectives, name).weight > 0 and ours.embed_dim != theirs.embed_dim:
             raise ModelError(

@@ -191,14 +191,13 @@ def build_backbone(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
     objective = config.objectives.distill_prototypes
     if objective.weight == 0:
         return Network(towers, fusion)
-    if objective.on == "fused" and fusion is None:
-        raise ModelError("objectives.distill_prototypes.on is fused and there is no fusion; set fusion.kind.")
-    width = {
-        "fused": config.fusion.width,
-        "image": towers.image_width,
-        "text": towers.text_width,
-    }[objective.on]
-    return Network(towers, fusion, PrototypeHead(width, objective.prototypes), objective.on)
+    on: DistilOn = "fused" if objective.on == "fused+image" else objective.on  # the objective builds the image's head
+    if on == "fused" and fusion is None:
+        raise ModelError(
+            f"objectives.distill_prototypes.on is {objective.on}, and there is no fusion; set fusion.kind."
+        )
+    width = {"fused": config.fusion.width, "image": towers.image_width, "text": towers.text_width}[on]
+    return Network(towers, fusion, PrototypeHead(width, objective.prototypes), on)
 
 
 def _check_sides(config: RunConfig, towers: Towers) -> None:

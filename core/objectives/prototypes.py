@@ -6,12 +6,15 @@ Legend: B batch, K prototypes, D width of a representation.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import DistillPrototypesConfig
+from core.data.batch import Batch
+from core.model.heads import PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.centring import Sharpener
@@ -32,8 +35,10 @@ class DistillPrototypes(Objective):
     there is no other. Where the student's view is interpolated, so is q. Centring and sharpening hold each other back:
     the centre alone would drive q to uniform, a small u alone to one prototype. Or q comes from Sinkhorn's algorithm.
 
+    On fused+image the loss is the sum over both, each with a head, prototypes and a centre of its own.
+
     KoLeo (Sablayrolles et al. 2019) adds ``- mean_i log min_j |x_i - x_j|`` over the unit vectors x of the student's
-    whole views that the head reads.
+    whole views that the head reads; on fused+image that of the picture.
     """
 
     name = "distill_prototypes"
@@ -42,45 +47,74 @@ class DistillPrototypes(Objective):
         super().__init__(config)
         self.on, self.koleo, self.freeze_last = config.on, config.koleo, config.freeze_last
         self.student_temperature = config.student_temperature
+        self.prototypes = config.prototypes
         self.targets = Sharpener(config, config.prototypes)
+        self.image_targets = Sharpener(config, config.prototypes) if config.on == "fused+image" else None
 
     @property
     def centre(self) -> Tensor:
         """(K,) the moving mean of the teacher's logits."""
         return self.targets.centre
 
+    def build_head(self, network: Network) -> nn.Module | None:
+        """The picture's head where the network's own one is that of the fused representation."""
+        return None if self.image_targets is None else PrototypeHead(network.towers.image_width, self.prototypes)
+
     def begin_step(self, network: Network, progress: float) -> None:
         super().begin_step(network, progress)
-        if network.head is not None:
-            network.head.frozen = progress <= self.freeze_last and self.freeze_last > 0
+        heads = [network.head] if self.image_targets is None else [network.head, network.heads[self.name]]
+        for head in heads:
+            if isinstance(head, PrototypeHead):
+                head.frozen = progress <= self.freeze_last and self.freeze_last > 0
+
+    def look(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
+        """The picture's logits over its prototypes, (B, K) of each distilled view, on fused+image."""
+        if self.image_targets is None:
+            return None
+        pictures = torch.cat([features.before_projection for features in output.distilled_features])
+        return tuple(network.heads[self.name](pictures).chunk(len(output.distilled)))
+
+    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
+        return self.look(network, batch, output)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)
-        taught = [_prototypes(teacher, index) for index in range(len(teacher.distilled))]
-        logits = torch.cat(taught)  # (views B, K)
-        with torch.autocast(logits.device.type, enabled=False):
-            targets = self.targets(logits, self.progress).chunk(len(taught))
-            losses, entropies = [], []
-            for ours, theirs in view_pairs(student, teacher):
-                mix = student.distilled[ours].mix
-                wanted = targets[theirs] if mix is None else mix.blend(targets[theirs])
-                losses.append(cross_entropy(wanted, _prototypes(student, ours) / self.student_temperature))
-                entropies.append(entropy(wanted))
-            loss = torch.stack(losses).mean()
-            whole = torch.cat(list(targets))
-            report = {
-                "diag/teacher_entropy_over_ln_prototypes": entropy(whole) / math.log(whole.shape[1]),
-                "diag/batch_entropy_over_ln_prototypes": entropy(whole.mean(dim=0)[None]) / math.log(whole.shape[1]),
-                "diag/prototype_kl": loss.detach() - torch.stack(entropies).mean(),
-                "diag/centre_norm": torch.linalg.vector_norm(self.targets.centre),
-                "diag/teacher_temperature": torch.tensor(self.targets.temperature(self.progress)),
-            }
+        with torch.autocast(student.text.device.type, enabled=False):
+            loss, report = self._compare(student, teacher, _prototypes(student), _prototypes(teacher), self.targets)
+            if self.image_targets is not None:
+                said, taught = student.extra[self.name], teacher.extra[self.name]
+                of_image, facts = self._compare(student, teacher, said, taught, self.image_targets)
+                loss = loss + of_image
+                report |= {name.replace("diag/", "diag/image_"): value for name, value in facts.items()}
             if self.koleo > 0:
                 spread = self._koleo(student)
                 loss = loss + self.koleo * spread
                 report["diag/koleo"] = spread.detach()
-            if self.training:
-                self.targets.follow(logits)
+        return loss, report
+
+    def _compare(
+        self, student: Output, teacher: Output, said: Sequence[Tensor], taught: Sequence[Tensor], sharpen: Sharpener
+    ) -> tuple[Tensor, Report]:
+        """The loss between what the student ``said`` and the teacher ``taught``: logits (B, K) of each view."""
+        logits = torch.cat(list(taught))  # (views B, K)
+        targets = sharpen(logits, self.progress).chunk(len(taught))
+        losses, entropies = [], []
+        for ours, theirs in view_pairs(student, teacher):
+            mix = student.distilled[ours].mix
+            wanted = targets[theirs] if mix is None else mix.blend(targets[theirs])
+            losses.append(cross_entropy(wanted, said[ours] / self.student_temperature))
+            entropies.append(entropy(wanted))
+        loss = torch.stack(losses).mean()
+        whole = torch.cat(list(targets))
+        report = {
+            "diag/teacher_entropy_over_ln_prototypes": entropy(whole) / math.log(whole.shape[1]),
+            "diag/batch_entropy_over_ln_prototypes": entropy(whole.mean(dim=0)[None]) / math.log(whole.shape[1]),
+            "diag/prototype_kl": loss.detach() - torch.stack(entropies).mean(),
+            "diag/centre_norm": torch.linalg.vector_norm(sharpen.centre),
+            "diag/teacher_temperature": torch.tensor(sharpen.temperature(self.progress)),
+        }
+        if self.training:
+            sharpen.follow(logits)
         return loss, report
 
     def _koleo(self, student: Output) -> Tensor:
@@ -113,9 +147,9 @@ def view_pairs(student: Output, teacher: Output) -> list[tuple[int, int]]:
     return other or every
 
 
-def _prototypes(output: Output, view: int) -> Tensor:
-    """A distilled view's logits over prototypes, (B, K) float32."""
-    prototypes = output.distilled[view].prototypes
-    if prototypes is None:
+def _prototypes(output: Output) -> list[Tensor]:
+    """Each distilled view's logits over prototypes, (B, K) float32."""
+    found = [view.prototypes.float() for view in output.distilled if view.prototypes is not None]
+    if len(found) < len(output.distilled):
         raise ValueError("distill_prototypes compares prototypes, and the network was built without them")
-    return prototypes.float()
+    return found

@@ -87,6 +87,33 @@ def test_every_view_is_taught_by_the_teachers_other_views(batch: int, prototypes
         assert 0 <= float(report["diag/batch_entropy_over_ln_prototypes"]) <= 1 + 1e-6
 
 
+def test_fused_and_image_are_both_distilled_each_from_its_own() -> None:
+    """The sum of what each alone costs, with a centre and a head of its own; mixed views have mixed targets."""
+    both = DistillPrototypes(DistillPrototypesConfig(prototypes=8, on="fused+image"))
+    alone = [DistillPrototypes(DistillPrototypesConfig(prototypes=8, on=on)) for on in ("fused", "image")]
+    head = both.build_head(SimpleNamespace(towers=SimpleNamespace(image_width=5)))  # type: ignore[arg-type]
+    assert isinstance(head, PrototypeHead)
+    network: Any = SimpleNamespace(head=None, heads={"distill_prototypes": head})
+    pairs = masked_batch([None], 4)
+    for step in range(3):
+        student, teacher = output([2, 3], 4, 8, step), output([2], 4, 8, 10 + step)
+        looked = [one.with_extra({both.name: both.look(network, pairs, one)}) for one in (student, teacher)]
+        loss, report = both(*looked)
+
+        def of_image(one: Output) -> Output:
+            views = zip(one.distilled, one.image_features, strict=True)
+            return replace(one, distilled=tuple(
+                replace(view, prototypes=head(features.before_projection)) for view, features in views
+            ))  # fmt: skip
+
+        fused, image = alone[0](student, teacher)[0], alone[1](of_image(student), of_image(teacher))[0]
+        assert loss.item() == pytest.approx((fused + image).item(), rel=1e-5)
+    assert both.image_targets is not None
+    torch.testing.assert_close(both.targets.centre, alone[0].centre)
+    torch.testing.assert_close(both.image_targets.centre, alone[1].centre)
+    assert "diag/image_prototype_kl" in report
+
+
 def spread(scores: Rows) -> Rows:
     """Sinkhorn's algorithm as SwAV writes it, on plain lists."""
     q = [[math.exp(score) for score in row] for row in scores]
@@ -245,13 +272,14 @@ def test_a_batch_that_hides_nothing_costs_nothing() -> None:
 
 
 def test_frozen_prototypes_get_no_gradient_and_what_is_before_them_does() -> None:
-    objective = DistillPrototypes(DistillPrototypesConfig(prototypes=8, freeze_last=0.5))
-    head = PrototypeHead(6, 8)
-    network: Any = SimpleNamespace(head=head)
+    objective = DistillPrototypes(DistillPrototypesConfig(prototypes=8, freeze_last=0.5, on="fused+image"))
+    heads = [PrototypeHead(6, 8), PrototypeHead(6, 8)]
+    network: Any = SimpleNamespace(head=heads[0], heads={"distill_prototypes": heads[1]})
     x = torch.randn(3, 6)
     for progress, frozen in ((0.1, True), (0.5, True), (0.51, False)):
-        head.zero_grad(set_to_none=True)
         objective.begin_step(network, progress)
-        (head(x) ** 2).sum().backward()
-        assert (head.prototypes.grad is None) == frozen
-        assert head.mlp[0].weight.grad is not None
+        for head in heads:
+            head.zero_grad(set_to_none=True)
+            (head(x) ** 2).sum().backward()
+            assert (head.prototypes.grad is None) == frozen
+            assert head.mlp[0].weight.grad is not None
