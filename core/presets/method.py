@@ -17,7 +17,7 @@ def _sd_clip(size: Size) -> dict[str, Any]:
     return {
         "views": {
             "clean": {"count": 1, "crop_min": 0.8},
-            "student": {"count": 1, "crop_min": 0.4, "randaugment_ops": 2, "mix": "mixup"},
+            "student": {"count": 2, "crop_min": 0.4, "randaugment_ops": 2, "mix": "mixup"},
             "teacher": {"count": 1, "crop_min": 0.8},
         },
         "fusion": {
@@ -34,9 +34,9 @@ def _sd_clip(size: Size) -> dict[str, Any]:
             "contrastive": {"weight": 1.0},
             "distill_similarity": {"weight": 0.5, "ramp": 0.2},
             "distill_prototypes": {
-                "weight": 0.1,
+                "weight": 0.3,
                 "ramp": 0.2,
-                "on": "fused",
+                "on": "fused+image",
                 "prototypes": {"tiny": 64, "demo": 1024, "base": 16384}[size],
             },
         },
@@ -79,7 +79,9 @@ def _no_mix(whole: Settings) -> Settings:
 def _no_fusion(whole: Settings) -> Settings:
     def settings(size: Size) -> dict[str, Any]:
         made = whole(size)
-        objectives = made["objectives"] | {"distill_prototypes": {"weight": 0.0, "on": "image"}}
+        objectives = made["objectives"] | {
+            "distill_prototypes": made["objectives"]["distill_prototypes"] | {"on": "image"}
+        }
         return made | {"fusion": {"kind": "none"}, "objectives": objectives}
 
     return settings
@@ -108,14 +110,14 @@ def _ablations(name: str, title: str, whole: Settings) -> tuple[Preset, ...]:
         (
             "no-mix",
             "not interpolated",
-            f"Ablation of {name}: the student's second view is strongly augmented, but not interpolated.",
+            f"Ablation of {name}: the student's further views are strongly augmented, but not interpolated.",
             _no_mix,
         ),
         (
             "no-fusion",
             "without fusion",
             f"Ablation of {name}: image and text are not joined; the prototypes of their joint representation fall "
-            "away, what else is distilled stays.",
+            "away, those of the picture and what else is distilled stay.",
             _no_fusion,
         ),
         (
@@ -133,10 +135,10 @@ METHOD = (
     Preset(
         "sd-clip",
         "Self-distilling CLIP",
-        "CLIP with a moving-average teacher. The student sees a strongly augmented, interpolated second view, and "
-        "matches the teacher's similarities and its softmax over prototypes of the image-text representation that "
-        "cross-attention makes. The contrastive loss stays on the clean view, and each pair counts as much as the "
-        "teacher trusts it.",
+        "CLIP with a moving-average teacher. The student sees two strongly augmented, interpolated views besides, and "
+        "matches the teacher's similarities and its softmax over prototypes, of the image-text representation that "
+        "cross-attention makes and of the picture alone. The contrastive loss stays on the clean view, and each pair "
+        "counts as much as the teacher trusts it.",
         PAPER,
         _sd_clip,
     ),
@@ -144,7 +146,7 @@ METHOD = (
         "sd-coca",
         "Self-distilling CoCa",
         "CoCa with a moving-average teacher. As in sd-clip the student matches the teacher's similarities and "
-        "prototypes on a strong, interpolated view; and its choice of each next word is drawn to the teacher's, whose "
+        "prototypes on strong, interpolated views; and its choice of each next word is drawn to the teacher's, whose "
         "soft words are steadier than the caption's single ones. Captions and contrast stay on the clean view.",
         PAPER,
         _sd_coca,

@@ -66,6 +66,7 @@ class Measure(Section):
     train: str = Field("", description="For probes and knn: labelled training data.")
     templates: str = Field("photo", description="For zero-shot: prompts.")
     shots: list[int] = Field([], description="For probes: so many pictures a class instead of all.")
+    draws: int = Field(3, ge=1, le=1000, description="For shots: random draws of each, over which the mean is taken.")
     keep: list[str] = Field([], description="Metrics to keep; all by default.")
     arms: list[str] = Field([], description="Only for these arms; all by default.")
 

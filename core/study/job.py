@@ -158,6 +158,7 @@ def _measured(out: StudyDir, study: Study, run: RunDir, weights: str, one: Measu
         train=str(data_path(out, study, one.train)) if one.train else "",
         templates=one.templates,
         shots=tuple(one.shots),
+        draws=one.draws,
     )
     report = evaluate(open_model(f"{run.path}@last", weights), request, _quiet, _say)
     values = both_ways(dict(report.outcome.metrics))
