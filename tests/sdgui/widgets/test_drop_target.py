@@ -104,6 +104,24 @@ def test_many_files_come_in_parts_and_an_end_is_heard_amid_them(tmp_path: Path) 
     assert [len(part.pictures) for part in expand([str(tmp_path)], lambda: next(asked))] == [PART]
 
 
+def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
+    one = picture(tmp_path / "1.png")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    (tmp_path / "0.png").symlink_to(tmp_path / "0.png")
+    (part,) = expand([str(tmp_path)])
+    assert part.pictures == [str(tmp_path / "0.png"), one], "which of them can be read is told when it is"
+    assert part.refused == [(str(tmp_path), "1 file that is no picture was left out")]
+
+
+def test_a_folder_that_cannot_be_read_is_not_called_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_folder: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", closed)
+    (part,) = expand([str(tmp_path)])
+    assert part.refused == [(str(tmp_path), "the folder cannot be read: Permission denied")]
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind here")
 def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
