@@ -9,9 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
-from PySide6.QtWidgets import QLabel, QListView, QListWidget, QListWidgetItem, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QLabel,
+    QListView,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QVBoxLayout,
+    QWidget,
+)
 
 from core.caption_files import Candidate
 from sdgui.panels.captions_entry import SIDES, STATE_TEXTS, Entry, Side
@@ -22,6 +32,7 @@ from sdgui.widgets.theme import SPACE, set_role, theme
 
 _PICTURE = 26 * SPACE
 _PLACE = Qt.ItemDataRole.UserRole
+_AROUND = 6 * SPACE  # px of a candidate's row that are not its text: padding and icon
 
 
 class CaptionsDetail(QWidget):
@@ -46,6 +57,7 @@ class CaptionsDetail(QWidget):
         self.candidates.setAccessibleName("Candidates")
         self.candidates.setToolTip("Enter or a double click takes a candidate as the caption; Alt+1 to 9 from the list")
         self.candidates.setWordWrap(True)
+        self.candidates.setItemDelegate(_Wrapped(self.candidates))
         self.candidates.setIconSize(QSize(16, 16))
         self.candidates.setResizeMode(QListView.ResizeMode.Adjust)
         self.candidates.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -147,6 +159,21 @@ class CaptionsDetail(QWidget):
             return ""
         lines = [about_text(self._origins[m.origin]) for m in entry.made.values() if m.origin in self._origins]
         return "\n".join(dict.fromkeys(lines))
+
+
+class _Wrapped(QStyledItemDelegate):
+    """Rows as high as their text needs: Qt forgets the style sheet's padding, and would cut the figures off."""
+
+    def __init__(self, view: QListWidget) -> None:
+        super().__init__(view)
+        self._view = view
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        self.initStyleOption(option, index)
+        room = max(self._view.viewport().width() - _AROUND, _AROUND)
+        flags = Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextWrapAnywhere
+        text = option.fontMetrics.boundingRect(QRect(0, 0, room, 1 << 16), int(flags), option.text)
+        return QSize(room, text.height() + SPACE)
 
 
 def _two_lines(one: Candidate) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QImage
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.__main__ import make_application, make_services
@@ -144,6 +144,26 @@ def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, 
     assert "score -0.5 · log p -2" in panel.detail.candidates.item(1).text()
     panel.undo.undo()
     assert texts(panel) == ["a a indeed"]
+
+
+def test_a_candidate_shows_its_figures_however_narrow_the_column_is(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, f"{'dog with a long name ' * 4}.png"))
+    view = panel.detail.candidates
+    assert view.count() == 3
+    for width in range(230, 330, 7):
+        panel.split.setSizes([900 - width, width])
+        qtbot.wait(1)
+        for row in range(view.count()):
+            option = QStyleOptionViewItem()
+            view.initViewItemOption(option)
+            view.itemDelegate().initStyleOption(option, view.model().index(row, 0))
+            option.rect = view.visualItemRect(view.item(row))
+            room = view.style().subElementRect(QStyle.SubElement.SE_ItemViewItemText, option, view)
+            text = option.fontMetrics.boundingRect(room, int(Qt.TextFlag.TextWordWrap), option.text)
+            assert text.height() <= room.height(), (width, option.text)
+            assert option.rect.width() <= view.viewport().width()
 
 
 def test_many_are_written_in_parts_and_all_are_there_when_the_place_is_closed_amid_it(
