@@ -29,9 +29,10 @@ from sdgui.panels.captions_keeper import CaptionsKeeper
 from sdgui.panels.captions_list import CaptionsList
 from sdgui.panels.captions_model import CaptionsModel
 from sdgui.panels.captions_next import ADD, TRAIN, demo_config, read_choice, training_config
+from sdgui.panels.captions_refusals import CaptionsRefusals
 from sdgui.panels.captions_replace import Finder, ReplaceBar
 from sdgui.panels.captions_settings import CaptionSettings, read_settings, settings_text
-from sdgui.panels.captions_work import CaptionsWork, refused_text
+from sdgui.panels.captions_work import CaptionsWork
 from sdgui.panels.model_entries import ModelChoice, run_entries
 from sdgui.panels.place import Place, Services
 from sdgui.store.records import StoreError
@@ -45,7 +46,6 @@ from sdgui.widgets.theme import SPACE, set_role
 
 _COUNT_MS = 150
 _FILES = f"Pictures ({' '.join(f'*{suffix}' for suffix in sorted(PICTURE_SUFFIXES))});;All files (*)"
-_LISTED = 50  # refusals
 
 
 class CaptionsPanel(Place):
@@ -57,7 +57,6 @@ class CaptionsPanel(Place):
         self._origins: dict[str, Mapping[str, Any]] = {}
         self._held: list[str] | None = []  # dropped before the list was read back; None from then on
         self._began = False
-        self._refused: list[tuple[str, str]] = []
         self._remedy: Callable[[], object] | None = None
         self.model = CaptionsModel(self)
         self.undo = QUndoStack(self)
@@ -87,6 +86,8 @@ class CaptionsPanel(Place):
             self.say,
             self,
         )
+        show_refused = partial(self.tools.show_state, "Refused")
+        self.refusals = CaptionsRefusals(self.target, self.bar, self.say, show_refused, self)
         self._arrange()
         self._count_later = QTimer(self, singleShot=True, interval=_COUNT_MS)
         self._connect()
@@ -133,8 +134,6 @@ class CaptionsPanel(Place):
         self.list.selection_told.connect(self._count_later.start)
         self.detail.taken.connect(lambda path, text, side: self.edits.write({path: (text, side)}, "Take a candidate"))
         self.target.dropped.connect(self.add_paths)
-        self.target.refused.connect(self._not_taken)
-        self.target.finished.connect(self._tell_refused)
         self.tools.filter_changed.connect(self.model.set_filter)
         self.tools.compare.toggled.connect(self._compare)
         self.tools.how.clicked.connect(self.open_settings)
@@ -149,7 +148,7 @@ class CaptionsPanel(Place):
             picker.changed.connect(partial(self._model_chosen, side))
             picker.refused.connect(lambda sentence: self.say("warning", sentence))
         self.work.origin.connect(self._origin)
-        self.work.refused.connect(self._some_refused)
+        self.work.refused.connect(self.refusals.not_captioned)
 
     # --- the place
 
@@ -228,19 +227,6 @@ class CaptionsPanel(Place):
         if found:
             self.target.take_paths([found])
 
-    def _not_taken(self, refused: list[tuple[str, str]]) -> None:
-        self._refused += refused
-        if not self.target.busy:
-            self._tell_refused()
-
-    def _tell_refused(self) -> None:
-        refused, self._refused = self._refused, []
-        if refused:
-            more = len(refused) - 1
-            what, why = refused[0]
-            text = f"Not taken: {what}: {why}." + (f" And {count(more)} more." if more else "")
-            self.say("warning", text, "\n".join(f"{one}: {reason}" for one, reason in refused[:_LISTED]))
-
     # --- captions
 
     def _model_chosen(self, side: Side, choice: ModelChoice) -> None:
@@ -294,10 +280,6 @@ class CaptionsPanel(Place):
         self._origins[key] = content
         self.detail.set_origins(self._origins)
         self.keeper.keep_origin(key, content)
-
-    def _some_refused(self, refused: int) -> None:
-        show = partial(self.tools.show_state, "Refused")
-        self.say("warning", refused_text(refused), "", "Show them", show)
 
     def _replace(self, found: Finder) -> None:
         self.edits.replace_all(found)

@@ -59,6 +59,9 @@ class CaptionMaker(QObject):
         self._jobs: deque[_Job] = deque()
         self._now: _Job | None = None
         self._gathered: list[Answer] = []
+        self._answered: set[str] = set()  # of the job
+        self._given_up: list[str] = []  # by cancelling, until the worker has stopped
+        self.left: list[str] = []  # pictures that were given up at the last failure
         self._first = True  # of the job: it is told at once
         self._said = self._captioned = self._refused = self._total = 0
         self.facts: dict[str, Any] | None = None
@@ -93,6 +96,8 @@ class CaptionMaker(QObject):
 
     def cancel(self) -> None:
         """Give up what is left; ``failed`` tells "cancelled" when the worker has stopped."""
+        if self._now is not None:
+            self._given_up += [path for job in self._jobs for path in job.paths]
         self._jobs.clear()
         if self._calls is not None and self._now is not None:
             self._calls.cancel("open")
@@ -118,10 +123,14 @@ class CaptionMaker(QObject):
         return self._calls
 
     def _next(self) -> None:
+        if self._given_up:  # the worker was done before it heard of it
+            self._failed("cancelled", "")
+            return
         if not self._jobs:
             self.finished.emit(self._captioned, self._refused)
             return
         job = self._now = self._jobs.popleft()
+        self._answered.clear()
         self._first, self._said = True, self._captioned + self._refused
         self.progress.emit("Opening the model", self._said, self._total)
         self._connect(job.choice).ask(
@@ -170,6 +179,7 @@ class CaptionMaker(QObject):
             return
         index = int(result["index"])
         path = job.paths[index] if index < len(job.paths) else str(result["path"])
+        self._answered.add(path)
         if "captions" in result:
             self._captioned += 1
             self._gathered.append(Answer(path, made_of(key, result["captions"])))
@@ -202,6 +212,10 @@ class CaptionMaker(QObject):
 
     def _failed(self, sentence: str, details: str) -> None:
         self._tell()
+        now = self._now.paths if self._now is not None else ()
+        rest = [path for job in self._jobs for path in job.paths]
+        self.left = [*(path for path in now if path not in self._answered), *self._given_up, *rest]
+        self._given_up = []
         self._jobs.clear()
         self._now = None
         self.failed.emit(sentence, details)

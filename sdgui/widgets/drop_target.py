@@ -103,10 +103,10 @@ class DropTarget(QWidget):
 
     # In the thread
     def _look(self, paths: list[str], refused: list[Refusal]) -> None:
+        self._open += bool(paths)  # first, so that who hears of refusals knows that more may follow
         if refused:
             self.refused.emit(refused)
         if paths:
-            self._open += 1
             self._pool.start(lambda: self._expand(paths))
         elif not self._open:
             self.finished.emit()

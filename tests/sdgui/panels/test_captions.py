@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMimeData, Qt, QUrl
 from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
@@ -107,7 +107,7 @@ def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
         ("a cat perhaps", -0.5),
         ("a cat hardly", -0.75),
     ]
-    assert panel.bar.text == "1 picture could not be captioned."
+    assert panel.bar.text.endswith("1 file that is no picture was left out. 1 picture could not be captioned.")
     panel.bar.action_triggered.emit()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
     qtbot.waitUntil(lambda: panel.counts.text() == "3 pictures · 1 shown · 2 captioned · 1 refused")
@@ -322,6 +322,42 @@ def test_a_worker_that_died_says_so_and_a_new_one_is_started(
     panel.edits.remove()
     drop(qtbot, panel, pictures(tmp_path / "q", "e.png"))
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a e indeed"])
+
+
+def test_captioning_again_that_failed_is_tried_again_with_what_is_left(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png"))
+    panel.settings.set_settings(panel.settings.settings.model_copy(update={"prompt": "die"}))
+    panel.caption_all()
+    qtbot.waitUntil(lambda: "ended with code 3" in panel.bar.text, timeout=10000)
+    panel.settings.set_settings(panel.settings.settings.model_copy(update={"prompt": "see"}))
+    panel.bar.action_triggered.emit()
+    qtbot.waitUntil(lambda: texts(panel) == ["see a a indeed", "see a b indeed"], timeout=10000)
+
+
+def test_a_caption_that_was_emptied_counts_as_missing(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png"))
+    panel.edits.type(panel.model.at(0).path, "")
+    assert panel.model.at(0).state == "waiting"
+    panel.caption_waiting()
+    qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a b indeed"], timeout=10000)
+
+
+def test_what_was_not_taken_is_still_said_when_something_could_not_be_captioned(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    paths = [*pictures(tmp_path, "a.png", "bad.png"), str(tmp_path / "film.mp4")]
+    Path(paths[2]).write_bytes(b"0123456789")
+    data = QMimeData()
+    data.setUrls([*(QUrl.fromLocalFile(path) for path in paths), QUrl("https://example.org/cat.jpg")])
+    panel.target.take(data)
+    qtbot.waitUntil(lambda: "could not be captioned" in panel.bar.text, timeout=10000)
+    assert panel.bar.text.startswith("Not taken: https://example.org/cat.jpg")
+    assert panel.bar.text.endswith("And 1 more. 1 picture could not be captioned.")
+    assert "film.mp4: it is a video" in panel.bar._details.toPlainText()
+    panel.bar.action_triggered.emit()
+    assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
 
 
 def test_settings_that_cannot_be_used_say_why_on_their_field(panel: CaptionsPanel, open_panel: OpenPanel) -> None:
