@@ -1,4 +1,4 @@
-"""What was not taken from a drop, and what could not be captioned: one message for both, so that neither hides the other.
+"""What was not taken from a drop, and what could not be captioned: one message, so that neither hides the other.
 
 Flow: drop target and ``CaptionsWork`` -> here -> message bar; "Show them" filters the list.
 """

@@ -1,7 +1,7 @@
 """The worker in miniature for captions, without torch: what it says of a picture follows from the file's name.
 
-A model named "other" says it in capitals. A name with "bad" is refused, one with "die" (or such a prompt) ends the process, one with
-"slow" takes long and can be cancelled. A model "none" cannot be opened.
+A model named "other" says it in capitals. A name with "bad" is refused, one with "die" (or such a prompt) ends the
+process, one with "slow" takes long and can be cancelled. A model "none" cannot be opened.
 """
 
 from __future__ import annotations
