@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QFileDialog, QLabel, QMenu, QSplitter, QStackedWid
 from core.caption_files import CaptionedPicture
 from sdgui.panels.actions import Actions
 from sdgui.panels.captions_actions import add_actions
-from sdgui.panels.captions_bar import CaptionsBar
+from sdgui.panels.captions_bar import CaptionsBar, Passes
 from sdgui.panels.captions_detail import CaptionsDetail
 from sdgui.panels.captions_edits import CaptionsEdits
 from sdgui.panels.captions_entry import SIDES, STATE_TEXTS, Side, captioned
@@ -134,7 +134,7 @@ class CaptionsPanel(Place):
         self.list.selection_told.connect(self._count_later.start)
         self.detail.taken.connect(lambda path, text, side: self.edits.write({path: (text, side)}, "Take a candidate"))
         self.target.dropped.connect(self.add_paths)
-        self.tools.filter_changed.connect(self.model.set_filter)
+        self.tools.filter_changed.connect(self._filter)
         self.tools.compare.toggled.connect(self._compare)
         self.tools.how.clicked.connect(self.open_settings)
         self.tools.replace.clicked.connect(self.replace.open)
@@ -294,6 +294,13 @@ class CaptionsPanel(Place):
         button = self.tools.how
         corner = button.mapToGlobal(QPoint(button.width(), button.height() + SPACE // 2))
         self.settings.open_at(corner, self.window().mapToGlobal(self.window().rect().bottomLeft()).y() - corner.y())
+
+    def _filter(self, passes: Passes | None) -> None:
+        """Show only what passes; what is chosen stays chosen, else the first is."""
+        current = self.list.current_path()
+        self.model.set_filter(passes)
+        if self.model.rowCount():
+            self.list.choose(current if self.model.row(current) >= 0 else self.model.at(0).path)
 
     # --- out
 

@@ -201,6 +201,7 @@ def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, m
     option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
     layout.setTextOption(option)
     layout.beginLayout()
+    units = text.encode("utf-16-le", "surrogatepass")  # Qt counts these, of which an emoji has two
     found: list[str] = []
     begin = 0
     while len(found) < most - 1:
@@ -208,8 +209,12 @@ def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, m
         if not line.isValid():
             break
         line.setLineWidth(width)
-        begin = line.textStart() + line.textLength()
-        found.append(text[line.textStart() : begin].rstrip())
+        start, begin = begin, line.textStart() + line.textLength()
+        found.append(_of_units(units[2 * start : 2 * begin]).rstrip())
     layout.endLayout()
-    rest = text[begin:].lstrip()
+    rest = _of_units(units[2 * begin :]).lstrip()
     return [*found, metrics.elidedText(rest, Qt.TextElideMode.ElideRight, width)] if rest else found
+
+
+def _of_units(units: bytes) -> str:
+    return units.decode("utf-16-le", "surrogatepass")

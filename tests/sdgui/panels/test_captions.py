@@ -360,6 +360,19 @@ def test_what_was_not_taken_is_still_said_when_something_could_not_be_captioned(
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
 
 
+def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    paths = pictures(tmp_path, "a.png", "b.png", "c.png")
+    drop(qtbot, panel, paths)
+    panel.list.choose(paths[1])
+    for words, chosen in (("indeed", paths[1]), ("c.png", paths[2]), ("", paths[2])):
+        panel.tools.words.setText(words)
+        panel.tools._tell()
+        assert panel.list.current_path() == chosen
+        assert panel.detail.name.text() == Path(chosen).name
+
+
 def test_settings_that_cannot_be_used_say_why_on_their_field(panel: CaptionsPanel, open_panel: OpenPanel) -> None:
     sheet = panel.settings
     sheet.rows["captions"].set_text("9")
@@ -372,6 +385,7 @@ def test_settings_that_cannot_be_used_say_why_on_their_field(panel: CaptionsPane
     assert (sheet.settings.search, sheet.settings.captions) == ("sample", 9)
     assert sheet.rows["beams"].isHidden()
     assert not sheet.rows["temperature"].isHidden()
+    assert not sheet.rows["seed"].isHidden()
     sheet.rows["top_p"].set_text("1.5")
     sheet.rows["top_p"].edited.emit("top_p")
     assert "top_p" in sheet.errors()
