@@ -6,11 +6,9 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PySide6.QtGui import QFont, QFontMetrics
 
 from core.caption_files import Candidate
 from sdgui.panels.captions_commands import WriteTexts
-from sdgui.panels.captions_delegate import broken_at_words
 from sdgui.panels.captions_entry import Entry, Made, entry_of, kept
 from sdgui.panels.captions_model import CaptionsModel
 
@@ -100,13 +98,3 @@ def test_who_speaks_first_does_not_matter_and_a_person_is_never_overruled() -> N
     assert taken.with_made("a", one).text == "b next"
     assert taken.candidate() == Candidate("b next")
     assert entry.with_made("a", one).with_refusal("gone").text == "a best"
-
-
-def test_a_caption_with_emoji_is_broken_where_it_fits(qapp: object) -> None:
-    font = QFont()
-    metrics = QFontMetrics(font)
-    text = "a dog \N{GRINNING FACE} and a cat \N{CAT} and \N{FOX FACE} " * 3
-    width = metrics.horizontalAdvance(text) // 5
-    lines = broken_at_words(text, font, metrics, width, 9)
-    assert " ".join(lines) == text.strip()
-    assert all(metrics.horizontalAdvance(line) <= width for line in lines)
