@@ -204,9 +204,13 @@ class CaptionsFiles(QObject):
         elif sentence:
             self._bar.show_message("error", sentence)
         else:
-            self._bar.show_message("info", "The export was cancelled; what was written whole stays.")
+            self._bar.show_message("info", "The export was cancelled; text files that were written stay.")
 
     def _say(self, written: Written) -> None:
+        if not written.written:
+            text = f"No caption was exported; {count(len(written.skipped))} left out."
+            self._bar.show_message("warning", text, reasons(written))
+            return
         self._where = written.where if written.where.is_dir() else written.where.parent
         text = f"{_number(written.written)} exported to {written.where}."
         if written.skipped:

@@ -87,7 +87,7 @@ class CaptionsList(QTableView):
         head = self.horizontalHeader()
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         narrow = self.viewport().width() < 80 * SPACE
-        head.resizeSection(PICTURE, _PICTURE_WIDTH - (9 * SPACE if narrow else 0))
+        head.resizeSection(PICTURE, _PICTURE_WIDTH - (8 * SPACE if narrow else 0))
         head.resizeSection(SCORE, 8 * SPACE)
         head.setSectionResizeMode(CAPTION, QHeaderView.ResizeMode.Stretch)
         if self.captions.compares:

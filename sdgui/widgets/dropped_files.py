@@ -38,6 +38,8 @@ def expand(paths: Sequence[str], ended: Callable[[], bool] = lambda: False) -> I
     for picture, refusal in _all(paths, folders):
         if ended():
             return
+        if refusal is None and not _is_text(picture):
+            refusal = picture.encode("utf-8", "replace").decode(), "its name is not valid text; rename it"
         if refusal is None:
             if picture not in known:
                 known.add(picture)
@@ -135,3 +137,8 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
+
+
+def _is_text(path: str) -> bool:
+    """Whether a name is valid in its encoding; others would not come through the window whole."""
+    return path.isascii() or not any("\ud800" <= char <= "\udfff" for char in path)

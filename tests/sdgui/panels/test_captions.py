@@ -373,6 +373,17 @@ def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
         assert panel.detail.name.text() == Path(chosen).name
 
 
+def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    (path,) = pictures(tmp_path, "a.png")
+    drop(qtbot, panel, [path])
+    Path(path).with_suffix(".txt").write_text("my own")
+    panel.files._write_sidecars(panel._to_export(), force=False)
+    qtbot.waitUntil(lambda: "exported" in panel.bar.text)
+    assert panel.bar.text == "No caption was exported; 1 left out."
+    assert panel.bar._action.isHidden()
+    assert "is left alone." in panel.bar._details.toPlainText()
+
+
 def test_settings_that_cannot_be_used_say_why_on_their_field(panel: CaptionsPanel, open_panel: OpenPanel) -> None:
     sheet = panel.settings
     sheet.rows["captions"].set_text("9")

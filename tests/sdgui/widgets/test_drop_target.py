@@ -113,6 +113,18 @@ def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) ->
     assert part.refused == [(str(tmp_path), "1 file that is no picture was left out")]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    one = picture(tmp_path / "1.png")
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).write_bytes(Path(one).read_bytes())
+    except OSError:
+        pytest.skip("this file system has no such names")
+    (part,) = expand([str(tmp_path)])
+    assert part.pictures == [one]
+    assert part.refused == [(f"{tmp_path}{os.sep}?.png", "its name is not valid text; rename it")]
+
+
 def test_a_folder_that_cannot_be_read_is_not_called_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(_folder: str) -> None:
         raise PermissionError(13, "Permission denied")
