@@ -102,7 +102,7 @@ class CaptionTable:
     def __init__(
         self, path: Path | None, stream: TextIO | None = None, force: bool = False, root: Path | None = None
     ) -> None:
-        """Into ``path``, or into ``stream``, whose text will lie in ``root``. Raises CaptionFileError like ``write_new``."""
+        """Into ``path``, or ``stream``, whose text will lie in ``root``. Raises CaptionFileError like ``write_new``."""
         self._root = root if path is None else path.absolute().parent
         self._own: TextIO | None = None
         if path is not None:
