@@ -354,16 +354,15 @@ class CaptionsPanel(Place):
             self._count_later.start()
 
     def _count(self) -> None:
-        entries = self.model.entries()
-        states = [entry.state for entry in entries]
-        parts = ["1 picture" if len(entries) == 1 else f"{count(len(entries))} pictures"]
-        parts += [f"{count(states.count(state))} {text}" for state, text in STATE_TEXTS.items() if state in states]
-        if self.model.rowCount() != len(entries):
+        number, states = len(self.model), self.model.states()
+        parts = ["1 picture" if number == 1 else f"{count(number)} pictures"]
+        parts += [f"{count(states[state])} {text}" for state, text in STATE_TEXTS.items() if states[state]]
+        if self.model.rowCount() != number:
             parts.insert(1, f"{count(self.model.rowCount())} shown")
-        chosen = len(self.list.selected())
+        chosen = self.list.selected_count()
         if chosen > 1:
             parts.append(f"{count(chosen)} selected")
-        self.counts.setText(" · ".join(parts) if entries else "")
+        self.counts.setText(" · ".join(parts) if number else "")
         self._show_empty()
         if self.replace.isVisible():
             self.replace.recount()

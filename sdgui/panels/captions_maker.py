@@ -57,6 +57,7 @@ class CaptionMaker(QObject):
         self._calls: WorkerCalls | None = None
         self._key = ""
         self._jobs: deque[_Job] = deque()
+        self._waiting: set[str] = set()  # their pictures, and those of the job that is under way
         self._now: _Job | None = None
         self._gathered: list[Answer] = []
         self._answered: set[str] = set()  # of the job
@@ -72,10 +73,9 @@ class CaptionMaker(QObject):
     def busy(self) -> bool:
         return self._now is not None
 
-    def waiting(self) -> set[str]:
-        """Pictures that are still to be captioned."""
-        jobs = [*self._jobs, *([self._now] if self._now is not None else [])]
-        return {path for job in jobs for path in job.paths}
+    def waits(self, path: str) -> bool:
+        """Whether a picture is still to be captioned, or was a moment ago."""
+        return path in self._waiting
 
     def open(self, choice: ModelChoice) -> None:
         """Load the model, so that it is there when pictures come."""
@@ -89,6 +89,7 @@ class CaptionMaker(QObject):
         if not self.busy and not self._jobs:
             self._said = self._captioned = self._refused = self._total = 0
         self._total += len(paths)
+        self._waiting.update(paths)
         for start in range(0, len(paths), _AT_ONCE):
             self._jobs.append(_Job(choice, tuple(paths[start : start + _AT_ONCE]), settings))
         if not self.busy:
@@ -98,6 +99,7 @@ class CaptionMaker(QObject):
         """Give up what is left; ``failed`` tells "cancelled" when the worker has stopped."""
         if self._now is not None:
             self._given_up += [path for job in self._jobs for path in job.paths]
+            self._waiting = set(self._now.paths)
         self._jobs.clear()
         if self._calls is not None and self._now is not None:
             self._calls.cancel("open")
@@ -106,6 +108,7 @@ class CaptionMaker(QObject):
     def close(self) -> None:
         """Ask nothing more."""
         self._jobs.clear()
+        self._waiting.clear()
         self._now = None
         if self._calls is not None:
             self._calls.close()
@@ -207,6 +210,8 @@ class CaptionMaker(QObject):
 
     def _done(self, _result: Mapping[str, Any]) -> None:
         self._tell()
+        if self._now is not None:
+            self._waiting.difference_update(self._now.paths)
         self._now = None
         self._next()
 
@@ -217,6 +222,7 @@ class CaptionMaker(QObject):
         self.left = [*(path for path in now if path not in self._answered), *self._given_up, *rest]
         self._given_up = []
         self._jobs.clear()
+        self._waiting.clear()
         self._now = None
         self.failed.emit(sentence, details)
 

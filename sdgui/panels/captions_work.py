@@ -109,8 +109,7 @@ class CaptionsWork(QObject):
 
     def _make(self, side: Side, paths: Iterable[str]) -> None:
         choice, maker = self._choice(side), self.makers[side]
-        waiting = maker.waiting()
-        paths = [path for path in paths if path not in waiting]
+        paths = [path for path in paths if not maker.waits(path)]
         if choice is None or not paths:
             return
         for path in paths:

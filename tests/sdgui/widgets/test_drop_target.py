@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QGuiApplication, QImage
 from PySide6.QtWidgets import QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
@@ -102,6 +102,20 @@ def test_many_files_come_in_parts_and_an_end_is_heard_amid_them(tmp_path: Path) 
     assert parts[0].pictures[0] == str(tmp_path / "0000.png")
     asked = iter([False] * PART + [True] * 5000)
     assert [len(part.pictures) for part in expand([str(tmp_path)], lambda: next(asked))] == [PART]
+
+
+def test_many_files_leave_the_window_its_turns(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
+    for number in range(4 * PART):
+        (tmp_path / f"{number:04}.png").touch()
+    seen: list[int] = []  # parts, at each turn
+    turn = QTimer(target, interval=0)
+    turn.timeout.connect(lambda: seen.append(len(heard.parts)))
+    turn.start()
+    target.take_paths([tmp_path])
+    target._pool.waitForDone(200)  # as when the window is busy: the thread has all the time it wants
+    qtbot.waitUntil(lambda: heard.finished == 1)
+    assert {1, 2, 3} <= set(seen)
+    assert len(heard.pictures) == 4 * PART
 
 
 def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
