@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, QTimer
-from PySide6.QtGui import QUndoStack
+from PySide6.QtGui import QAction, QUndoStack
 from PySide6.QtWidgets import QFileDialog, QLabel, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.caption_files import CaptionedPicture
@@ -75,7 +75,7 @@ class CaptionsPanel(Place):
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         self.stack = QStackedWidget(self)
         self.target = DropTarget(services.store.home / "pasted", "Drop pictures or folders to caption them", self)
-        self.files = CaptionsFiles(self._to_export, self.strip, self.bar, services.store.home, self)
+        self.files = CaptionsFiles(self._to_export, self.strip, self.say, services.store.home, self)
         self.work = CaptionsWork(
             services.pool,
             self.model,
@@ -214,7 +214,8 @@ class CaptionsPanel(Place):
         if self.list.currentIndex().row() < 0:
             self.list.choose(fresh[0])
         self._show_empty()
-        self.work.caption(fresh)
+        if self._has_model():
+            self.work.caption(fresh)
 
     def ask_files(self) -> None:
         """Choose pictures in a dialog."""
@@ -329,9 +330,6 @@ class CaptionsPanel(Place):
 
     def _do_remedy(self) -> None:
         remedy, self._remedy = self._remedy, None
-        if "exported to" in self.bar.text:
-            self.files.open_folder()
-            return
         self.bar.clear()
         if remedy is not None:
             remedy()
@@ -343,11 +341,12 @@ class CaptionsPanel(Place):
         menu = QMenu(self)
         for action in self.menu_actions:
             menu.addAction(action)
-        self.files.fill(menu.addMenu("E&xport"))
+        menu.addMenu("E&xport").addActions(self.export_actions)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(at)
 
-    menu_actions: Sequence[Any] = ()
+    menu_actions: Sequence[QAction] = ()
+    export_actions: Sequence[QAction] = ()
 
     def _counted(self) -> None:
         if not self._count_later.isActive():

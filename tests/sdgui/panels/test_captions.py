@@ -373,6 +373,29 @@ def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
         assert panel.detail.name.text() == Path(chosen).name
 
 
+def test_pictures_dropped_before_there_is_a_model_wait_and_say_so(
+    qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path
+) -> None:
+    panel = open_panel()
+    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    assert panel.bar.text == "Choose a model that can caption first."
+    assert panel.tools.pickers["a"].set_choice(MODEL)
+    qtbot.waitUntil(lambda: texts(panel) == ["a a indeed"], timeout=10000)
+
+
+def test_every_way_out_is_among_the_actions(panel: CaptionsPanel) -> None:
+    actions = panel.tools.export.menu().actions()
+    assert [action.objectName().removeprefix("captions_") for action in actions] == [
+        "export_text",
+        "export_csv",
+        "export_jsonl",
+        "export_coco",
+        "source",
+        "export_data",
+    ]
+    assert all(action.statusTip() for action in actions)
+
+
 def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     (path,) = pictures(tmp_path, "a.png")
     drop(qtbot, panel, [path])
