@@ -131,7 +131,8 @@ class CaptionsDetail(QWidget):
             if entry is None or made is None:
                 continue
             if len(entry.made) > 1:
-                self._heading(self._titles[side])
+                said_by = self._origins.get(made.origin)  # not always the model that is chosen now
+                self._heading(model_text(said_by) if said_by else self._titles[side])
             for one in made.candidates:
                 number += 1
                 item = QListWidgetItem(_two_lines(one), self.candidates)
@@ -185,18 +186,26 @@ def _two_lines(one: Candidate) -> str:
 
 def about_text(content: Mapping[str, Any]) -> str:
     """Provenance in a line: model, step, the beginning of the weights' digest, search and seed."""
-    name = Path(str(content.get("model", ""))).name.partition("@")[0]
-    step, settings = content.get("step"), content.get("settings") or {}
+    settings = content.get("settings") or {}
     search = str(settings.get("search", ""))
     how = {"beam": f"beam {settings.get('beams')}", "sample": f"sample, seed {settings.get('seed')}"}.get(
         search, search
     )
     parts = [
-        name,
+        model_text(content),
+        f"weights {str(content.get('digest', ''))[:12]}" if content.get("digest") else "",
+        how,
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def model_text(content: Mapping[str, Any]) -> str:
+    """``sd-coca-demo · step 234 · teacher``."""
+    step = content.get("step")
+    parts = [
+        Path(str(content.get("model", ""))).name.partition("@")[0],
         str(content.get("pretrained") or ""),
         f"step {count(int(step))}" if isinstance(step, int) else "",
         str(content.get("weights") or ""),
-        f"weights {str(content.get('digest', ''))[:12]}" if content.get("digest") else "",
-        how,
     ]
     return " · ".join(part for part in parts if part)

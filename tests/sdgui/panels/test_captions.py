@@ -223,6 +223,9 @@ def test_two_models_stand_side_by_side(qtbot: QtBot, panel: CaptionsPanel, tmp_p
     assert texts(panel) == ["a a indeed", "A B INDEED"]
     assert panel.model.at(1).origin == "b"
     assert "other" in panel.detail.origin.text()
+    panel.detail.set_titles({"a": "chosen later", "b": "chosen later"})
+    heads = [item.text() for item in panel.detail._items() if not item.flags() & Qt.ItemFlag.ItemIsSelectable]
+    assert heads[1] == "other · step 30", "who said it, not who is chosen now"
     panel.tools.compare.click()
     assert panel.model.columnCount() == 3
 
