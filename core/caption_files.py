@@ -99,9 +99,11 @@ def _not_written(path: Path, error: OSError) -> CaptionFileError:
 class CaptionTable:
     """A CSV with a line for each caption, ``filepath,title`` first, written as captions come."""
 
-    def __init__(self, path: Path | None, stream: TextIO | None = None, force: bool = False) -> None:
-        """Into ``path``, or ``stream`` without one. Raises CaptionFileError like ``write_new``."""
-        self._root = None if path is None else path.absolute().parent
+    def __init__(
+        self, path: Path | None, stream: TextIO | None = None, force: bool = False, root: Path | None = None
+    ) -> None:
+        """Into ``path``, or ``stream``, whose text will lie in ``root``. Raises CaptionFileError like ``write_new``."""
+        self._root = root if path is None else path.absolute().parent
         self._own: TextIO | None = None
         if path is not None:
             try:

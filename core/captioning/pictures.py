@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from core.data.errors import PictureError
-from core.data.folders import PICTURE_SUFFIXES
+from core.data.folders import PICTURE_SUFFIXES, leads_to_folder
 from core.data.loader import ahead
 from core.data.pictures import decode
 from core.data.views import centre_view
@@ -140,20 +140,13 @@ def _list(folder: str) -> tuple[list[str], list[str], int]:
         for entry in entries:
             if entry.name.startswith((".", "__MACOSX")):
                 continue
-            if _leads_to_folder(entry):
+            if leads_to_folder(entry):
                 inner.append(entry.name)
             elif Path(entry.name).suffix.lower() in PICTURE_SUFFIXES:
                 files.append(entry.name)
             else:
                 others += 1
     return sorted(files), sorted(inner), others
-
-
-def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def read_picture(item: Found, side: int, max_megapixels: int) -> Read:

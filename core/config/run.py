@@ -73,6 +73,8 @@ def field_errors(error: ValidationError) -> dict[str, str]:
         field = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             found[field] = f"there is no such field{_nearest(field)}."
+        elif item["type"] == "value_error" and not isinstance(item["input"], (str, int, float)):
+            found[field] = item["msg"].removeprefix("Value error, ")  # of several fields together, which it names
         else:
             found[field] = f"{item['msg']}, got {item['input']!r}."
     return found

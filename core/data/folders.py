@@ -82,7 +82,7 @@ def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Folder]:
                 continue
             stem, dot, extension = entry.name.rpartition(".")
             suffix = dot + extension.lower()
-            if entry.is_dir():
+            if leads_to_folder(entry):
                 inner.append(entry.path)
             elif suffix in PICTURE_SUFFIXES:
                 folder.pictures.append(entry.name)
@@ -94,6 +94,14 @@ def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Folder]:
     yield folder
     for path in sorted(inner):
         yield from _walk(path, seen)
+
+
+def leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; a link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:

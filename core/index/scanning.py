@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from core.data.errors import BadRow
-from core.data.folders import LONGEST_SIDECAR, PICTURE_SUFFIXES
+from core.data.folders import LONGEST_SIDECAR, PICTURE_SUFFIXES, leads_to_folder
 from core.data.manifests import is_text
 from core.data.rows import NO_LABELS, SCAN_FROM, clean_caption
 from core.data.sources import open_source
@@ -132,13 +132,20 @@ def _walk(path: str, scanned: Scan, seen: set[tuple[int, int]]) -> Iterator[str]
             return
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(path) as entries:
-            inner = sorted(entry.path for entry in entries if entry.name[0] != "." and entry.is_dir())
+            inner = sorted(entry.path for entry in entries if entry.name[0] != "." and leads_to_folder(entry))
     except OSError:
         scanned.silent.append(path)
         return
     yield path
     for one in inner:
         yield from _walk(one, scanned, seen)
+
+
+def _leads_to_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _take(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
@@ -152,7 +159,7 @@ def _take(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
                 suffix = dot + extension.lower()
                 if suffix == ".txt":
                     texts.add(stem)
-                elif suffix in PICTURE_SUFFIXES and entry.name[0] != "." and entry.is_file():
+                elif suffix in PICTURE_SUFFIXES and entry.name[0] != "." and _leads_to_file(entry):
                     status = entry.stat()
                     pictures.append((entry.name, status.st_size, status.st_mtime_ns))
     except OSError:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, QTimer
-from PySide6.QtGui import QUndoStack
+from PySide6.QtGui import QAction, QUndoStack
 from PySide6.QtWidgets import QFileDialog, QLabel, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.caption_files import CaptionedPicture
 from sdgui.panels.actions import Actions
 from sdgui.panels.captions_actions import add_actions
-from sdgui.panels.captions_bar import CaptionsBar
+from sdgui.panels.captions_bar import CaptionsBar, Passes
 from sdgui.panels.captions_detail import CaptionsDetail
 from sdgui.panels.captions_edits import CaptionsEdits
 from sdgui.panels.captions_entry import SIDES, STATE_TEXTS, Side, captioned
@@ -29,9 +29,10 @@ from sdgui.panels.captions_keeper import CaptionsKeeper
 from sdgui.panels.captions_list import CaptionsList
 from sdgui.panels.captions_model import CaptionsModel
 from sdgui.panels.captions_next import ADD, TRAIN, demo_config, read_choice, training_config
+from sdgui.panels.captions_refusals import CaptionsRefusals
 from sdgui.panels.captions_replace import Finder, ReplaceBar
 from sdgui.panels.captions_settings import CaptionSettings, read_settings, settings_text
-from sdgui.panels.captions_work import CaptionsWork, refused_text
+from sdgui.panels.captions_work import CaptionsWork
 from sdgui.panels.model_entries import ModelChoice, run_entries
 from sdgui.panels.place import Place, Services
 from sdgui.store.records import StoreError
@@ -45,7 +46,6 @@ from sdgui.widgets.theme import SPACE, set_role
 
 _COUNT_MS = 150
 _FILES = f"Pictures ({' '.join(f'*{suffix}' for suffix in sorted(PICTURE_SUFFIXES))});;All files (*)"
-_LISTED = 50  # refusals
 
 
 class CaptionsPanel(Place):
@@ -57,7 +57,6 @@ class CaptionsPanel(Place):
         self._origins: dict[str, Mapping[str, Any]] = {}
         self._held: list[str] | None = []  # dropped before the list was read back; None from then on
         self._began = False
-        self._refused: list[tuple[str, str]] = []
         self._remedy: Callable[[], object] | None = None
         self.model = CaptionsModel(self)
         self.undo = QUndoStack(self)
@@ -76,7 +75,7 @@ class CaptionsPanel(Place):
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         self.stack = QStackedWidget(self)
         self.target = DropTarget(services.store.home / "pasted", "Drop pictures or folders to caption them", self)
-        self.files = CaptionsFiles(self._to_export, self.strip, self.bar, services.store.home, self)
+        self.files = CaptionsFiles(self._to_export, self.strip, self.say, services.store.home, self)
         self.work = CaptionsWork(
             services.pool,
             self.model,
@@ -87,6 +86,8 @@ class CaptionsPanel(Place):
             self.say,
             self,
         )
+        show_refused = partial(self.tools.show_state, "Refused")
+        self.refusals = CaptionsRefusals(self.target, self.bar, self.say, show_refused, self)
         self._arrange()
         self._count_later = QTimer(self, singleShot=True, interval=_COUNT_MS)
         self._connect()
@@ -133,9 +134,7 @@ class CaptionsPanel(Place):
         self.list.selection_told.connect(self._count_later.start)
         self.detail.taken.connect(lambda path, text, side: self.edits.write({path: (text, side)}, "Take a candidate"))
         self.target.dropped.connect(self.add_paths)
-        self.target.refused.connect(self._not_taken)
-        self.target.finished.connect(self._tell_refused)
-        self.tools.filter_changed.connect(self.model.set_filter)
+        self.tools.filter_changed.connect(self._filter)
         self.tools.compare.toggled.connect(self._compare)
         self.tools.how.clicked.connect(self.open_settings)
         self.tools.replace.clicked.connect(self.replace.open)
@@ -149,7 +148,7 @@ class CaptionsPanel(Place):
             picker.changed.connect(partial(self._model_chosen, side))
             picker.refused.connect(lambda sentence: self.say("warning", sentence))
         self.work.origin.connect(self._origin)
-        self.work.refused.connect(self._some_refused)
+        self.work.refused.connect(self.refusals.not_captioned)
 
     # --- the place
 
@@ -215,7 +214,8 @@ class CaptionsPanel(Place):
         if self.list.currentIndex().row() < 0:
             self.list.choose(fresh[0])
         self._show_empty()
-        self.work.caption(fresh)
+        if self._has_model():
+            self.work.caption(fresh)
 
     def ask_files(self) -> None:
         """Choose pictures in a dialog."""
@@ -227,19 +227,6 @@ class CaptionsPanel(Place):
         found = QFileDialog.getExistingDirectory(self, "A folder of pictures to caption")
         if found:
             self.target.take_paths([found])
-
-    def _not_taken(self, refused: list[tuple[str, str]]) -> None:
-        self._refused += refused
-        if not self.target.busy:
-            self._tell_refused()
-
-    def _tell_refused(self) -> None:
-        refused, self._refused = self._refused, []
-        if refused:
-            more = len(refused) - 1
-            what, why = refused[0]
-            text = f"Not taken: {what}: {why}." + (f" And {count(more)} more." if more else "")
-            self.say("warning", text, "\n".join(f"{one}: {reason}" for one, reason in refused[:_LISTED]))
 
     # --- captions
 
@@ -295,10 +282,6 @@ class CaptionsPanel(Place):
         self.detail.set_origins(self._origins)
         self.keeper.keep_origin(key, content)
 
-    def _some_refused(self, refused: int) -> None:
-        show = partial(self.tools.show_state, "Refused")
-        self.say("warning", refused_text(refused), "", "Show them", show)
-
     def _replace(self, found: Finder) -> None:
         self.edits.replace_all(found)
         self.replace.recount()
@@ -312,6 +295,13 @@ class CaptionsPanel(Place):
         button = self.tools.how
         corner = button.mapToGlobal(QPoint(button.width(), button.height() + SPACE // 2))
         self.settings.open_at(corner, self.window().mapToGlobal(self.window().rect().bottomLeft()).y() - corner.y())
+
+    def _filter(self, passes: Passes | None) -> None:
+        """Show only what passes; what is chosen stays chosen, else the first is."""
+        current = self.list.current_path()
+        self.model.set_filter(passes)
+        if self.model.rowCount():
+            self.list.choose(current if self.model.row(current) >= 0 else self.model.at(0).path)
 
     # --- out
 
@@ -340,9 +330,6 @@ class CaptionsPanel(Place):
 
     def _do_remedy(self) -> None:
         remedy, self._remedy = self._remedy, None
-        if "exported to" in self.bar.text:
-            self.files.open_folder()
-            return
         self.bar.clear()
         if remedy is not None:
             remedy()
@@ -354,27 +341,27 @@ class CaptionsPanel(Place):
         menu = QMenu(self)
         for action in self.menu_actions:
             menu.addAction(action)
-        self.files.fill(menu.addMenu("E&xport"))
+        menu.addMenu("E&xport").addActions(self.export_actions)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(at)
 
-    menu_actions: Sequence[Any] = ()
+    menu_actions: Sequence[QAction] = ()
+    export_actions: Sequence[QAction] = ()
 
     def _counted(self) -> None:
         if not self._count_later.isActive():
             self._count_later.start()
 
     def _count(self) -> None:
-        entries = self.model.entries()
-        states = [entry.state for entry in entries]
-        parts = ["1 picture" if len(entries) == 1 else f"{count(len(entries))} pictures"]
-        parts += [f"{count(states.count(state))} {text}" for state, text in STATE_TEXTS.items() if state in states]
-        if self.model.rowCount() != len(entries):
+        number, states = len(self.model), self.model.states()
+        parts = ["1 picture" if number == 1 else f"{count(number)} pictures"]
+        parts += [f"{count(states[state])} {text}" for state, text in STATE_TEXTS.items() if states[state]]
+        if self.model.rowCount() != number:
             parts.insert(1, f"{count(self.model.rowCount())} shown")
-        chosen = len(self.list.selected())
+        chosen = self.list.selected_count()
         if chosen > 1:
             parts.append(f"{count(chosen)} selected")
-        self.counts.setText(" · ".join(parts) if entries else "")
+        self.counts.setText(" · ".join(parts) if number else "")
         self._show_empty()
         if self.replace.isVisible():
             self.replace.recount()

@@ -56,7 +56,9 @@ def add_actions(place: CaptionsPanel, actions: Actions) -> None:
         tools.add.menu().addAction(action)
     for action in (waiting, chosen, everything, how):
         tools.again.menu().addAction(action)
-    place.files.fill(tools.export.menu())
+    ways = [add(f"export_{name}", text, [], tip, slot) for name, text, tip, slot in place.files.kinds()]
+    place.export_actions = (*ways[:-1], save, ways[-1])
+    tools.export.menu().addActions(place.export_actions)
     for button, action in ((tools.undo, undo), (tools.redo, redo)):
         button.clicked.connect(action.trigger)
     for button, action in ((tools.undo, undo), (tools.redo, redo), (tools.how, how), (tools.compare, compare)):

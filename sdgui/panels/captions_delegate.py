@@ -10,11 +10,12 @@ from collections import OrderedDict
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QPoint, QRect, QSize, Qt
-from PySide6.QtGui import QFont, QFontMetrics, QImage, QKeyEvent, QPainter, QPen, QPixmap, QTextLayout, QTextOption
+from PySide6.QtGui import QFontMetrics, QImage, QKeyEvent, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QPlainTextEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from sdgui.panels.captions_entry import Entry, State
 from sdgui.panels.captions_model import CAPTION, ENTRY_ROLE, PICTURE, SCORE
+from sdgui.widgets.broken_text import broken_at_words
 from sdgui.widgets.theme import SPACE, theme
 from sdgui.widgets.thumbnails import Thumbnails
 
@@ -188,28 +189,3 @@ class CaptionsDelegate(QStyledItemDelegate):
             self.closeEditor.emit(watched, QStyledItemDelegate.EndEditHint.NoHint)
             return True
         return super().eventFilter(watched, event)
-
-
-def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, most: int) -> list[str]:
-    """``text`` on at most ``most`` lines of ``width`` px, the last elided."""
-    text = " ".join(text[:2000].split())
-    if metrics.horizontalAdvance(text) <= width:
-        return [text]
-    layout = QTextLayout(text)
-    layout.setFont(font)
-    option = QTextOption()
-    option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
-    layout.setTextOption(option)
-    layout.beginLayout()
-    found: list[str] = []
-    begin = 0
-    while len(found) < most - 1:
-        line = layout.createLine()
-        if not line.isValid():
-            break
-        line.setLineWidth(width)
-        begin = line.textStart() + line.textLength()
-        found.append(text[line.textStart() : begin].rstrip())
-    layout.endLayout()
-    rest = text[begin:].lstrip()
-    return [*found, metrics.elidedText(rest, Qt.TextElideMode.ElideRight, width)] if rest else found

@@ -9,9 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
-from PySide6.QtWidgets import QLabel, QListView, QListWidget, QListWidgetItem, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QLabel,
+    QListView,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QVBoxLayout,
+    QWidget,
+)
 
 from core.caption_files import Candidate
 from sdgui.panels.captions_entry import SIDES, STATE_TEXTS, Entry, Side
@@ -22,6 +32,7 @@ from sdgui.widgets.theme import SPACE, set_role, theme
 
 _PICTURE = 26 * SPACE
 _PLACE = Qt.ItemDataRole.UserRole
+_AROUND = 6 * SPACE  # px of a candidate's row that are not its text: padding and icon
 
 
 class CaptionsDetail(QWidget):
@@ -46,6 +57,7 @@ class CaptionsDetail(QWidget):
         self.candidates.setAccessibleName("Candidates")
         self.candidates.setToolTip("Enter or a double click takes a candidate as the caption; Alt+1 to 9 from the list")
         self.candidates.setWordWrap(True)
+        self.candidates.setItemDelegate(_Wrapped(self.candidates))
         self.candidates.setIconSize(QSize(16, 16))
         self.candidates.setResizeMode(QListView.ResizeMode.Adjust)
         self.candidates.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -119,7 +131,8 @@ class CaptionsDetail(QWidget):
             if entry is None or made is None:
                 continue
             if len(entry.made) > 1:
-                self._heading(self._titles[side])
+                said_by = self._origins.get(made.origin)  # not always the model that is chosen now
+                self._heading(model_text(said_by) if said_by else self._titles[side])
             for one in made.candidates:
                 number += 1
                 item = QListWidgetItem(_two_lines(one), self.candidates)
@@ -149,6 +162,21 @@ class CaptionsDetail(QWidget):
         return "\n".join(dict.fromkeys(lines))
 
 
+class _Wrapped(QStyledItemDelegate):
+    """Rows as high as their text needs: Qt forgets the style sheet's padding, and would cut the figures off."""
+
+    def __init__(self, view: QListWidget) -> None:
+        super().__init__(view)
+        self._view = view
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        self.initStyleOption(option, index)
+        room = max(self._view.viewport().width() - _AROUND, _AROUND)
+        flags = Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextWrapAnywhere
+        text = option.fontMetrics.boundingRect(QRect(0, 0, room, 1 << 16), int(flags), option.text)
+        return QSize(room, text.height() + SPACE)
+
+
 def _two_lines(one: Candidate) -> str:
     """The caption, and its figures below it."""
     score = f"score {value(one.score)}" if one.score is not None else ""
@@ -158,18 +186,26 @@ def _two_lines(one: Candidate) -> str:
 
 def about_text(content: Mapping[str, Any]) -> str:
     """Provenance in a line: model, step, the beginning of the weights' digest, search and seed."""
-    name = Path(str(content.get("model", ""))).name.partition("@")[0]
-    step, settings = content.get("step"), content.get("settings") or {}
+    settings = content.get("settings") or {}
     search = str(settings.get("search", ""))
     how = {"beam": f"beam {settings.get('beams')}", "sample": f"sample, seed {settings.get('seed')}"}.get(
         search, search
     )
     parts = [
-        name,
+        model_text(content),
+        f"weights {str(content.get('digest', ''))[:12]}" if content.get("digest") else "",
+        how,
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def model_text(content: Mapping[str, Any]) -> str:
+    """``sd-coca-demo · step 234 · teacher``."""
+    step = content.get("step")
+    parts = [
+        Path(str(content.get("model", ""))).name.partition("@")[0],
         str(content.get("pretrained") or ""),
         f"step {count(int(step))}" if isinstance(step, int) else "",
         str(content.get("weights") or ""),
-        f"weights {str(content.get('digest', ''))[:12]}" if content.get("digest") else "",
-        how,
     ]
     return " · ".join(part for part in parts if part)

@@ -96,11 +96,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Written:
-    """A CSV, a line a caption, with its provenance in further columns."""
-    with CaptionTable(path, force=force) as table:
-        for number, picture in enumerate(pictures):
-            progress(number, len(pictures))
-            table.write(picture)
+    """A CSV, a line a caption, with its provenance in further columns; whole, or not at all."""
+    text = io.StringIO(newline="")
+    table = CaptionTable(None, text, root=path.absolute().parent)
+    for number, picture in enumerate(pictures):
+        progress(number, len(pictures))
+        table.write(picture)
+    write_new(path, text.getvalue(), force)
     return Written(len(pictures), path)
 
 
@@ -126,8 +128,8 @@ def export_coco(pictures: Sequence[CaptionedPicture], path: Path, progress: Prog
 def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Progress, copy: bool = False) -> Written:
     """A folder that ``data.train`` takes: ``train.csv``, the pictures as links (or copies), ``provenance.json``.
 
-    The manifest's paths lie inside the folder, as data sources must. Raises CaptionFileError when the folder is not
-    empty or refuses.
+    The manifest's paths lie inside the folder, as data sources must. What ends before its end leaves no folder. Raises
+    CaptionFileError when the folder is not empty or refuses.
     """
     try:
         inside = folder / PICTURES
@@ -136,6 +138,15 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
         inside.mkdir(parents=True)
     except OSError as error:
         raise CaptionFileError(f"{folder} cannot be made: {error.strerror or error}; choose another folder.") from error
+    try:
+        return _fill(folder, pictures, progress, copy)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress, copy: bool) -> Written:
+    """The source's files, in a folder that is there. Raises CaptionFileError when no picture is left."""
     rows, told, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
     origins = list[Mapping[str, Any]]()
     for number, picture in enumerate(pictures):
@@ -154,7 +165,6 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
             origins.append(picture.provenance)
         told.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
     if not rows:
-        shutil.rmtree(folder)
         raise CaptionFileError("None of the pictures is there any more; nothing was saved.")
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *rows])
@@ -193,8 +203,7 @@ def free_folder(parent: Path, name: str) -> Path:
 
 
 def _plain(error: Exception) -> str:
-    text = str(error)
-    return text.replace("overwrite it with --force, or move it away", "it was not overwritten")
+    return str(error).replace("; overwrite it with --force, or move it away", "")
 
 
 def reasons(written: Written) -> str:

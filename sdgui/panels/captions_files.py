@@ -12,7 +12,7 @@ from threading import Event
 
 from PySide6.QtCore import QCoreApplication, QObject, Qt, QThreadPool, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from core.caption_files import CaptionedPicture
 from core.errors import UserError
@@ -28,17 +28,14 @@ from sdgui.panels.captions_export import (
     reasons,
     save_source,
 )
+from sdgui.panels.captions_work import Say
 from sdgui.widgets.formats import count
-from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.message_bar import Level
 from sdgui.widgets.progress_strip import ProgressStrip
 
 Work = Callable[[Progress], Written]
 Pictures = Callable[[], Sequence[CaptionedPicture]]
-_KINDS = (
-    ("&CSV table …", export_table, "captions.csv"),
-    ("&JSON lines …", export_json_lines, "captions.jsonl"),
-    ("C&OCO captions …", export_coco, "captions.json"),
-)
+Kind = tuple[str, str, str, Callable[[], object]]  # name, text, explanation, what it does
 
 
 class _Cancelled(Exception):
@@ -53,9 +50,9 @@ class CaptionsFiles(QObject):
     _told = Signal(int, int)
     _ended = Signal(object, str)
 
-    def __init__(self, pictures: Pictures, strip: ProgressStrip, bar: MessageBar, home: Path, over: QWidget) -> None:
+    def __init__(self, pictures: Pictures, strip: ProgressStrip, say: Say, home: Path, over: QWidget) -> None:
         super().__init__(over)
-        self._pictures, self._strip, self._bar, self._home, self._over = pictures, strip, bar, home, over
+        self._pictures, self._strip, self._speak, self._home, self._over = pictures, strip, say, home, over
         self._where = Path.home()
         self._then: Callable[[Written], None] = self._say
         self._leave = Event()
@@ -68,15 +65,18 @@ class CaptionsFiles(QObject):
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close_threads)
 
-    def fill(self, menu: QMenu) -> QMenu:
-        """Add the kinds of export to ``menu``."""
-        menu.addAction("&Text files beside the pictures").triggered.connect(lambda: self.sidecars())
-        for text, export, name in _KINDS:
-            menu.addAction(text).triggered.connect(partial(self._ask_file, export, name))
-        menu.addSeparator()
-        menu.addAction("As &training data").triggered.connect(lambda: self.source())
-        menu.addAction("As training data in a &folder …").triggered.connect(self._ask_folder)
-        return menu
+    def kinds(self) -> list[Kind]:
+        """The ways out, for the list of actions."""
+        table = partial(self._ask_file, export_table, "captions.csv")
+        lines = partial(self._ask_file, export_json_lines, "captions.jsonl")
+        coco = partial(self._ask_file, export_coco, "captions.json")
+        return [
+            ("text", "Export &text files", "A .txt file beside each picture, and where they come from", self.sidecars),
+            ("csv", "Export a &CSV table …", "A line a caption, with model, step, settings and seed", table),
+            ("jsonl", "Export &JSON lines …", "A line of JSON a picture, with model, step, settings and seed", lines),
+            ("coco", "Export C&OCO captions …", "COCO's captions format, with model, step, settings and seed", coco),
+            ("data", "Training data in a &folder …", "Save as training data in a folder you choose", self._ask_folder),
+        ]
 
     # --- what is asked
 
@@ -121,7 +121,7 @@ class CaptionsFiles(QObject):
     def _write_sidecars(self, pictures: Sequence[CaptionedPicture], force: bool) -> None:
         self._run("Writing text files", len(pictures), lambda tell: export_sidecars(pictures, tell, force), self._say)
 
-    def _ask_file(self, export: Callable[..., Written], name: str, _checked: bool = False) -> None:
+    def _ask_file(self, export: Callable[..., Written], name: str) -> None:
         pictures = list(self._pictures())
         if not self._any(pictures):
             return
@@ -156,14 +156,14 @@ class CaptionsFiles(QObject):
             left_out = f" {count(len(written.skipped))} left out." if written.skipped else ""
             text = f"{_number(written.written)} saved as training data: {written.where}.{left_out}"
             level: Level = "warning" if written.skipped else "info"
-            self._bar.show_message(level, text, reasons(written), "Use in a new experiment")
+            self._speak(level, text, reasons(written), "Use in a new experiment")
             self.source_saved.emit(str(written.where), written.written)
 
         self._run("Saving training data", len(pictures), lambda tell: save_source(pictures, where, tell), saved)
 
     def _any(self, pictures: Sequence[CaptionedPicture]) -> bool:
         if not pictures:
-            self._bar.show_message("info", "There is no caption to write yet.")
+            self._speak("info", "There is no caption to write yet.")
         return bool(pictures) and not self.running
 
     # --- the work
@@ -202,16 +202,20 @@ class CaptionsFiles(QObject):
         if written is not None:
             self._then(written)
         elif sentence:
-            self._bar.show_message("error", sentence)
+            self._speak("error", sentence)
         else:
-            self._bar.show_message("info", "The export was cancelled; what was written whole stays.")
+            self._speak("info", "The export was cancelled; text files that were written stay.")
 
     def _say(self, written: Written) -> None:
+        if not written.written:
+            text = f"No caption was exported; {count(len(written.skipped))} left out."
+            self._speak("warning", text, reasons(written))
+            return
         self._where = written.where if written.where.is_dir() else written.where.parent
         text = f"{_number(written.written)} exported to {written.where}."
         if written.skipped:
             text += f" {count(len(written.skipped))} left out."
-        self._bar.show_message("warning" if written.skipped else "info", text, reasons(written), "Open folder")
+        self._speak("warning" if written.skipped else "info", text, reasons(written), "Open folder", self.open_folder)
 
     def open_folder(self) -> None:
         """Show where the last export went."""

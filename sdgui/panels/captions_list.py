@@ -38,6 +38,8 @@ class CaptionsList(QTableView):
         self._preview: PicturePreview | None = None
         self.setItemDelegate(self.delegate)
         self.setModel(model)
+        # Of its own, and empty: to paint, it would ask whether each of 100,000 rows of a column is chosen.
+        self.horizontalHeader().setSelectionModel(QItemSelectionModel(model, self))
         self.setAccessibleName("Captions")
         self.setShowGrid(False)
         self.setWordWrap(False)
@@ -87,7 +89,7 @@ class CaptionsList(QTableView):
         head = self.horizontalHeader()
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         narrow = self.viewport().width() < 80 * SPACE
-        head.resizeSection(PICTURE, _PICTURE_WIDTH - (9 * SPACE if narrow else 0))
+        head.resizeSection(PICTURE, _PICTURE_WIDTH - (8 * SPACE if narrow else 0))
         head.resizeSection(SCORE, 8 * SPACE)
         head.setSectionResizeMode(CAPTION, QHeaderView.ResizeMode.Stretch)
         if self.captions.compares:
@@ -109,6 +111,11 @@ class CaptionsList(QTableView):
         ranges = list(self.selectionModel().selection())  # type: ignore[call-overload]  # a list, unknown to the stub
         rows = sorted({row for one in ranges for row in range(one.top(), one.bottom() + 1)})
         return [self.captions.at(row) for row in rows]
+
+    def selected_count(self) -> int:
+        """How many are chosen."""
+        ranges = list(self.selectionModel().selection())  # type: ignore[call-overload]  # a list, unknown to the stub
+        return sum(one.height() for one in ranges if one.left() == 0)
 
     def choose(self, path: str) -> None:
         """Focus and select one picture; nothing when it is not shown."""

@@ -57,8 +57,12 @@ class CaptionMaker(QObject):
         self._calls: WorkerCalls | None = None
         self._key = ""
         self._jobs: deque[_Job] = deque()
+        self._waiting: set[str] = set()  # their pictures, and those of the job that is under way
         self._now: _Job | None = None
         self._gathered: list[Answer] = []
+        self._answered: set[str] = set()  # of the job
+        self._given_up: list[str] = []  # by cancelling, until the worker has stopped
+        self.left: list[str] = []  # pictures that were given up at the last failure
         self._first = True  # of the job: it is told at once
         self._said = self._captioned = self._refused = self._total = 0
         self.facts: dict[str, Any] | None = None
@@ -69,10 +73,9 @@ class CaptionMaker(QObject):
     def busy(self) -> bool:
         return self._now is not None
 
-    def waiting(self) -> set[str]:
-        """Pictures that are still to be captioned."""
-        jobs = [*self._jobs, *([self._now] if self._now is not None else [])]
-        return {path for job in jobs for path in job.paths}
+    def waits(self, path: str) -> bool:
+        """Whether a picture is still to be captioned, or was a moment ago."""
+        return path in self._waiting
 
     def open(self, choice: ModelChoice) -> None:
         """Load the model, so that it is there when pictures come."""
@@ -86,6 +89,7 @@ class CaptionMaker(QObject):
         if not self.busy and not self._jobs:
             self._said = self._captioned = self._refused = self._total = 0
         self._total += len(paths)
+        self._waiting.update(paths)
         for start in range(0, len(paths), _AT_ONCE):
             self._jobs.append(_Job(choice, tuple(paths[start : start + _AT_ONCE]), settings))
         if not self.busy:
@@ -93,6 +97,9 @@ class CaptionMaker(QObject):
 
     def cancel(self) -> None:
         """Give up what is left; ``failed`` tells "cancelled" when the worker has stopped."""
+        if self._now is not None:
+            self._given_up += [path for job in self._jobs for path in job.paths]
+            self._waiting = set(self._now.paths)
         self._jobs.clear()
         if self._calls is not None and self._now is not None:
             self._calls.cancel("open")
@@ -101,6 +108,7 @@ class CaptionMaker(QObject):
     def close(self) -> None:
         """Ask nothing more."""
         self._jobs.clear()
+        self._waiting.clear()
         self._now = None
         if self._calls is not None:
             self._calls.close()
@@ -118,10 +126,14 @@ class CaptionMaker(QObject):
         return self._calls
 
     def _next(self) -> None:
+        if self._given_up:  # the worker was done before it heard of it
+            self._failed("cancelled", "")
+            return
         if not self._jobs:
             self.finished.emit(self._captioned, self._refused)
             return
         job = self._now = self._jobs.popleft()
+        self._answered.clear()
         self._first, self._said = True, self._captioned + self._refused
         self.progress.emit("Opening the model", self._said, self._total)
         self._connect(job.choice).ask(
@@ -170,6 +182,7 @@ class CaptionMaker(QObject):
             return
         index = int(result["index"])
         path = job.paths[index] if index < len(job.paths) else str(result["path"])
+        self._answered.add(path)
         if "captions" in result:
             self._captioned += 1
             self._gathered.append(Answer(path, made_of(key, result["captions"])))
@@ -197,12 +210,19 @@ class CaptionMaker(QObject):
 
     def _done(self, _result: Mapping[str, Any]) -> None:
         self._tell()
+        if self._now is not None:
+            self._waiting.difference_update(self._now.paths)
         self._now = None
         self._next()
 
     def _failed(self, sentence: str, details: str) -> None:
         self._tell()
+        now = self._now.paths if self._now is not None else ()
+        rest = [path for job in self._jobs for path in job.paths]
+        self.left = [*(path for path in now if path not in self._answered), *self._given_up, *rest]
+        self._given_up = []
         self._jobs.clear()
+        self._waiting.clear()
         self._now = None
         self.failed.emit(sentence, details)
 

@@ -7,12 +7,13 @@ tell the keeper. Rows that a filter hides stay in ``entries``; what is shown sta
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QMimeData, QModelIndex, QObject, QPersistentModelIndex, Qt, QUrl, Signal
 
-from sdgui.panels.captions_entry import HAND, STATE_TEXTS, Entry
+from sdgui.panels.captions_entry import HAND, STATE_TEXTS, Entry, State
 from sdgui.widgets.formats import value
 
 PICTURE, CAPTION, SCORE, SECOND = range(4)
@@ -25,6 +26,8 @@ _TIPS = (
     "What the second model says; Ctrl+U takes it",
 )
 _Index = QModelIndex | QPersistentModelIndex
+_FLAGS = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
+_EDITABLE = _FLAGS | Qt.ItemFlag.ItemIsEditable
 
 
 class CaptionsModel(QAbstractTableModel):
@@ -52,6 +55,10 @@ class CaptionsModel(QAbstractTableModel):
     def entries(self) -> list[Entry]:
         """All, hidden ones included, in order."""
         return sorted(self._entries.values(), key=lambda entry: entry.position)
+
+    def states(self) -> Counter[State]:
+        """How many are in each state, hidden ones included."""
+        return Counter(entry.state for entry in self._entries.values())
 
     def shown(self) -> list[Entry]:
         """Those that pass the filter, in order."""
@@ -213,8 +220,7 @@ class CaptionsModel(QAbstractTableModel):
         return True
 
     def flags(self, index: _Index) -> Qt.ItemFlag:
-        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
-        return flags | Qt.ItemFlag.ItemIsEditable if index.isValid() and index.column() == CAPTION else flags
+        return _EDITABLE if index.isValid() and index.column() == CAPTION else _FLAGS
 
     def mimeTypes(self) -> list[str]:
         return ["text/uri-list", "text/plain"]

@@ -123,7 +123,8 @@ class CaptionSettings(QFrame):
         """Only what the chosen search reads; what is seldom changed when it is asked for, changed or wrong."""
         search = self.rows["search"].text()
         for name, row in self.rows.items():
-            needed = not row.spec.advanced or self._more.isChecked() or row.differs or bool(row.error)
+            seldom = row.spec.advanced and name != "seed"  # which alone makes drawn captions others
+            needed = not seldom or self._more.isChecked() or row.differs or bool(row.error)
             row.setVisible(needed and _reads(search, name))
 
     def _judge(self, values: Mapping[str, Any], tell: bool) -> dict[str, str]:

@@ -20,7 +20,6 @@ from sdgui.panels.captions_maker import Answer, CaptionMaker
 from sdgui.panels.captions_model import CaptionsModel
 from sdgui.panels.model_entries import ModelChoice
 from sdgui.runs.worker_pool import WorkerPool
-from sdgui.widgets.formats import count
 from sdgui.widgets.message_bar import Level
 from sdgui.widgets.progress_strip import ProgressStrip
 
@@ -54,6 +53,7 @@ class CaptionsWork(QObject):
         self._model, self._undo, self._choice, self._settings = model, undo, choice, settings
         self._strip, self._say = strip, say
         self._again: dict[Side, dict[str, Entry]] = {"a": {}, "b": {}}  # as they were before they are captioned again
+        self._left: dict[Side, list[str]] = {"a": [], "b": []}  # given up when captioning failed or was stopped
         self._noted: set[str] = set()
         self.compares = False
         self.makers: dict[Side, CaptionMaker] = {side: CaptionMaker(pool, self) for side in SIDES}
@@ -85,9 +85,16 @@ class CaptionsWork(QObject):
         self._make(side, [entry.path for entry in self._model.entries() if side not in entry.made])
 
     def waiting(self) -> None:
-        """Caption what no model has captioned yet, or with the second one while models are compared."""
+        """Caption what has no caption, or with the second model what it has not captioned yet."""
         for side in self.sides:
-            self.caption_missing(side)
+            entries = self._model.entries()
+            self._make(side, [e.path for e in entries if side not in e.made or (side == "a" and e.state == "waiting")])
+
+    def go_on(self) -> None:
+        """Caption what was given up, new or again."""
+        left, self._left = self._left, {"a": [], "b": []}
+        for side in self.sides:
+            self._make(side, [path for path in left[side] if self._model.entry(path) is not None])
 
     def open(self, side: Side) -> None:
         """Load the side's model."""
@@ -102,8 +109,7 @@ class CaptionsWork(QObject):
 
     def _make(self, side: Side, paths: Iterable[str]) -> None:
         choice, maker = self._choice(side), self.makers[side]
-        waiting = maker.waiting()
-        paths = [path for path in paths if path not in waiting]
+        paths = [path for path in paths if not maker.waits(path)]
         if choice is None or not paths:
             return
         for path in paths:
@@ -142,10 +148,11 @@ class CaptionsWork(QObject):
 
     def _failed(self, side: Side, sentence: str, details: str) -> None:
         self._end(side)
+        self._left[side] = self.makers[side].left
         if sentence == "cancelled":
-            self._say("info", "Captioning was stopped; what is made stays.", "", "Go on", self.waiting)
+            self._say("info", "Captioning was stopped; what is made stays.", "", "Go on", self.go_on)
         else:
-            self._say("error", sentence, details, "Try again", self.waiting)
+            self._say("error", sentence, details, "Try again", self.go_on)
 
     def _end(self, side: Side) -> None:
         again, self._again[side] = self._again[side], {}
@@ -154,8 +161,3 @@ class CaptionsWork(QObject):
             self._undo.push(CaptionedAgain(self._model, changed))
         if not self.busy:
             self._strip.finish()
-
-
-def refused_text(refused: int) -> str:
-    """``3 pictures could not be captioned.``"""
-    return f"{'1 picture' if refused == 1 else f'{count(refused)} pictures'} could not be captioned."

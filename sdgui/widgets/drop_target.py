@@ -11,9 +11,9 @@ import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Event
+from threading import Event, Semaphore
 
-from PySide6.QtCore import QBuffer, QCoreApplication, QIODevice, QMimeData, Qt, QThreadPool, QUrl, Signal
+from PySide6.QtCore import QBuffer, QCoreApplication, QIODevice, QMimeData, Qt, QThreadPool, QTimer, QUrl, Signal
 from PySide6.QtGui import (
     QDragEnterEvent,
     QDragLeaveEvent,
@@ -34,6 +34,7 @@ from sdgui.widgets.dropped_files import Refusal, expand
 from sdgui.widgets.theme import SPACE, theme
 
 _WEB = "it is an address on the web, and nothing is fetched from there; save the picture and drop the file"
+_LOOK = 0.1  # s between two looks whether the window ends
 _TEXT = "it is text; drop pictures, or folders that hold some"
 
 
@@ -57,6 +58,7 @@ class DropTarget(QWidget):
         self._pasted = pasted
         self._open = 0  # drops that are being looked through
         self._leave = Event()
+        self._turn = Semaphore()  # one part at a time, so that the window has its turn between two
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)  # drops come one after another
         self._veil = _Veil(prompt, self)
@@ -103,20 +105,26 @@ class DropTarget(QWidget):
 
     # In the thread
     def _look(self, paths: list[str], refused: list[Refusal]) -> None:
+        self._open += bool(paths)  # first, so that who hears of refusals knows that more may follow
         if refused:
             self.refused.emit(refused)
         if paths:
-            self._open += 1
             self._pool.start(lambda: self._expand(paths))
         elif not self._open:
             self.finished.emit()
 
     def _expand(self, paths: list[str]) -> None:
         for part in expand(paths, self._leave.is_set):
-            if not self._leave.is_set():
-                self._found.emit(part.pictures, part.refused)
+            self._hand_over(part.pictures, part.refused)
         if not self._leave.is_set():
             self._ended.emit()
+
+    def _hand_over(self, pictures: list[str], refused: list[Refusal]) -> None:
+        """As soon as the window has taken the part before this one."""
+        while not self._leave.is_set():
+            if self._turn.acquire(timeout=_LOOK):
+                self._found.emit(pictures, refused)
+                return
 
     def _keep(self, image: object) -> None:
         if not isinstance(image, QImage) or image.isNull():
@@ -127,10 +135,10 @@ class DropTarget(QWidget):
 
     def _save(self, image: QImage) -> None:
         try:
-            self._found.emit([str(save_pasted(image, self._pasted))], [])
+            self._hand_over([str(save_pasted(image, self._pasted))], [])
         except OSError as error:
             reason = f"it could not be saved into {self._pasted}: {error.strerror or error}"
-            self._found.emit([], [("The picture", reason)])
+            self._hand_over([], [("The picture", reason)])
         self._ended.emit()
 
     # In the window's thread again
@@ -139,6 +147,7 @@ class DropTarget(QWidget):
             self.dropped.emit(pictures)
         if refused:
             self.refused.emit([(str(what), str(why)) for what, why in refused])
+        QTimer.singleShot(0, self, self._turn.release)
 
     def _one_ended(self) -> None:
         self._open -= 1

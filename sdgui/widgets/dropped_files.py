@@ -38,6 +38,8 @@ def expand(paths: Sequence[str], ended: Callable[[], bool] = lambda: False) -> I
     for picture, refusal in _all(paths, folders):
         if ended():
             return
+        if refusal is None and not _is_text(picture):
+            refusal = picture.encode("utf-8", "replace").decode(), "its name is not valid text; rename it"
         if refusal is None:
             if picture not in known:
                 known.add(picture)
@@ -89,7 +91,7 @@ def why_not(path: Path) -> str:
 
 def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusal | None]]:
     """Pictures in the tree, sorted by name within a folder; at last how much in it was none."""
-    waiting, others, pictures = [str(top.absolute())], 0, 0
+    waiting, others, pictures, closed = [str(top.absolute())], 0, 0, 0
     while waiting:
         folder = waiting.pop()
         try:
@@ -99,6 +101,7 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
             seen.add((facts.st_dev, facts.st_ino))
             names, inner, more = _listed(folder)
         except OSError as error:
+            closed += 1
             yield folder, (folder, f"the folder cannot be read: {error.strerror or error}")
             continue
         others += more
@@ -109,7 +112,7 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
     if others:
         what = "1 file that is no picture was" if others == 1 else f"{others} files that are no pictures were"
         yield str(top), (str(top), f"{what} left out")
-    elif not pictures:
+    elif not pictures and not closed:
         yield str(top), (str(top), "the folder holds no pictures that were not dropped already")
 
 
@@ -120,10 +123,22 @@ def _listed(folder: str) -> tuple[list[str], list[str], int]:
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
-            if entry.is_dir():
+            if _leads_to_folder(entry):
                 inner.append(entry.path)
             elif entry.name[entry.name.rfind(".") :].lower() in PICTURE_SUFFIXES:
                 names.append(entry.name)
             else:
                 others += 1
     return sorted(names), sorted(inner), others
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_text(path: str) -> bool:
+    """Whether a name is valid in its encoding; others would not come through the window whole."""
+    return path.isascii() or not any("\ud800" <= char <= "\udfff" for char in path)

@@ -8,20 +8,10 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QPoint, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import (
-    QColor,
-    QFont,
-    QFontMetrics,
-    QImage,
-    QPainter,
-    QPainterPath,
-    QPen,
-    QPixmap,
-    QTextLayout,
-    QTextOption,
-)
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter, QPainterPath, QPen, QPixmap
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
+from sdgui.widgets.broken_text import broken_at_words
 from sdgui.widgets.gallery_model import ITEM_ROLE, GalleryItem, GalleryModel
 from sdgui.widgets.theme import SPACE, theme
 
@@ -258,17 +248,4 @@ def _clear(side: int, ratio: float) -> QPixmap:
 
 def two_lines(text: str, font: QFont, metrics: QFontMetrics, width: int) -> list[str]:
     """``text`` on at most two lines of ``width`` px, broken at words, the second elided."""
-    text = " ".join(text[:1000].split())
-    if metrics.horizontalAdvance(text) <= width:
-        return [text] if text else []
-    layout = QTextLayout(text)
-    layout.setFont(font)
-    option = QTextOption()
-    option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
-    layout.setTextOption(option)
-    layout.beginLayout()
-    line = layout.createLine()
-    line.setLineWidth(width)
-    end = line.textStart() + line.textLength()
-    layout.endLayout()
-    return [text[:end].rstrip(), metrics.elidedText(text[end:].lstrip(), Qt.TextElideMode.ElideRight, width)]
+    return broken_at_words(text, font, metrics, width, 2) if text.strip() else []

@@ -1,7 +1,7 @@
 """The worker in miniature for captions, without torch: what it says of a picture follows from the file's name.
 
-A model named "other" says it in capitals. A name with "bad" is refused, one with "die" ends the process, one with
-"slow" takes long and can be cancelled. A model "none" cannot be opened.
+A model named "other" says it in capitals. A name with "bad" is refused, one with "die" (or such a prompt) ends the
+process, one with "slow" takes long and can be cancelled. A model "none" cannot be opened.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def caption(request: dict[str, Any], cancelled: set[int]) -> dict[str, Any]:
     reply(id=number, event="partial", result={"gathered": len(request["paths"]), "passed_over": 0})
     for index, path in enumerate(request["paths"]):
         name = Path(path).name
-        if "die" in name:
+        if "die" in name + request["settings"]["prompt"]:
             print("memory access fault", file=sys.stderr, flush=True)
             sys.exit(3)
         for _ in range(100 if "slow" in name else 1):

@@ -294,6 +294,13 @@ def test_a_cycle_of_links_ends(tmp_path: Path) -> None:
     assert len(open_source(tmp_path).rows) == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
+    pictures(tmp_path, "dog/a.png")
+    (tmp_path / "dog" / "itself").symlink_to(tmp_path / "dog" / "itself")
+    assert len(open_source(tmp_path).rows) == 1
+
+
 # Nothing, and too much of it bad
 
 

@@ -22,6 +22,7 @@ from core.index import encoding, storage
 from core.index.build import build_index, relocate
 from core.index.collection import open_index
 from core.index.errors import IndexFolderError
+from core.index.scanning import scan
 from core.index.storage import IndexReader, IndexWriter
 from core.opening import open_model
 from tests.core.index.samples import MODEL, alive, build, copy, files_of, write_pictures
@@ -355,3 +356,13 @@ def test_no_picture_at_all(tmp_path: Path) -> None:
         build(tmp_path / "pictures", tmp_path / "index")
     with pytest.raises(IndexFolderError, match="there is no index in"):
         open_index(tmp_path / "index", quiet)
+
+
+def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    before = scan(str(tmp_path))
+    for name in ("itself", "itself.png"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    after = scan(str(tmp_path))
+    assert [one.path for one in after.found] == [one.path for one in before.found]
+    assert not after.silent

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMimeData, Qt, QUrl
 from PySide6.QtGui import QGuiApplication, QImage
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.__main__ import make_application, make_services
@@ -107,7 +107,7 @@ def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
         ("a cat perhaps", -0.5),
         ("a cat hardly", -0.75),
     ]
-    assert panel.bar.text == "1 picture could not be captioned."
+    assert panel.bar.text.endswith("1 file that is no picture was left out. 1 picture could not be captioned.")
     panel.bar.action_triggered.emit()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
     qtbot.waitUntil(lambda: panel.counts.text() == "3 pictures · 1 shown · 2 captioned · 1 refused")
@@ -144,6 +144,26 @@ def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, 
     assert "score -0.5 · log p -2" in panel.detail.candidates.item(1).text()
     panel.undo.undo()
     assert texts(panel) == ["a a indeed"]
+
+
+def test_a_candidate_shows_its_figures_however_narrow_the_column_is(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, f"{'dog with a long name ' * 4}.png"))
+    view = panel.detail.candidates
+    assert view.count() == 3
+    for width in range(230, 330, 7):
+        panel.split.setSizes([900 - width, width])
+        qtbot.wait(1)
+        for row in range(view.count()):
+            option = QStyleOptionViewItem()
+            view.initViewItemOption(option)
+            view.itemDelegate().initStyleOption(option, view.model().index(row, 0))
+            option.rect = view.visualItemRect(view.item(row))
+            room = view.style().subElementRect(QStyle.SubElement.SE_ItemViewItemText, option, view)
+            text = option.fontMetrics.boundingRect(room, int(Qt.TextFlag.TextWordWrap), option.text)
+            assert text.height() <= room.height(), (width, option.text)
+            assert option.rect.width() <= view.viewport().width()
 
 
 def test_many_are_written_in_parts_and_all_are_there_when_the_place_is_closed_amid_it(
@@ -203,6 +223,9 @@ def test_two_models_stand_side_by_side(qtbot: QtBot, panel: CaptionsPanel, tmp_p
     assert texts(panel) == ["a a indeed", "A B INDEED"]
     assert panel.model.at(1).origin == "b"
     assert "other" in panel.detail.origin.text()
+    panel.detail.set_titles({"a": "chosen later", "b": "chosen later"})
+    heads = [item.text() for item in panel.detail._items() if not item.flags() & Qt.ItemFlag.ItemIsSelectable]
+    assert heads[1] == "other · step 30", "who said it, not who is chosen now"
     panel.tools.compare.click()
     assert panel.model.columnCount() == 3
 
@@ -304,6 +327,89 @@ def test_a_worker_that_died_says_so_and_a_new_one_is_started(
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a e indeed"])
 
 
+def test_captioning_again_that_failed_is_tried_again_with_what_is_left(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png"))
+    panel.settings.set_settings(panel.settings.settings.model_copy(update={"prompt": "die"}))
+    panel.caption_all()
+    qtbot.waitUntil(lambda: "ended with code 3" in panel.bar.text, timeout=10000)
+    panel.settings.set_settings(panel.settings.settings.model_copy(update={"prompt": "see"}))
+    panel.bar.action_triggered.emit()
+    qtbot.waitUntil(lambda: texts(panel) == ["see a a indeed", "see a b indeed"], timeout=10000)
+
+
+def test_a_caption_that_was_emptied_counts_as_missing(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png"))
+    panel.edits.type(panel.model.at(0).path, "")
+    assert panel.model.at(0).state == "waiting"
+    panel.caption_waiting()
+    qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a b indeed"], timeout=10000)
+
+
+def test_what_was_not_taken_is_still_said_when_something_could_not_be_captioned(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    paths = [*pictures(tmp_path, "a.png", "bad.png"), str(tmp_path / "film.mp4")]
+    Path(paths[2]).write_bytes(b"0123456789")
+    data = QMimeData()
+    data.setUrls([*(QUrl.fromLocalFile(path) for path in paths), QUrl("https://example.org/cat.jpg")])
+    panel.target.take(data)
+    qtbot.waitUntil(lambda: "could not be captioned" in panel.bar.text, timeout=10000)
+    assert panel.bar.text.startswith("Not taken: https://example.org/cat.jpg")
+    assert panel.bar.text.endswith("And 1 more. 1 picture could not be captioned.")
+    assert "film.mp4: it is a video" in panel.bar._details.toPlainText()
+    panel.bar.action_triggered.emit()
+    assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
+
+
+def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    paths = pictures(tmp_path, "a.png", "b.png", "c.png")
+    drop(qtbot, panel, paths)
+    panel.list.choose(paths[1])
+    for words, chosen in (("indeed", paths[1]), ("c.png", paths[2]), ("", paths[2])):
+        panel.tools.words.setText(words)
+        panel.tools._tell()
+        assert panel.list.current_path() == chosen
+        assert panel.detail.name.text() == Path(chosen).name
+
+
+def test_pictures_dropped_before_there_is_a_model_wait_and_say_so(
+    qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path
+) -> None:
+    panel = open_panel()
+    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    assert panel.bar.text == "Choose a model that can caption first."
+    assert panel.tools.pickers["a"].set_choice(MODEL)
+    qtbot.waitUntil(lambda: texts(panel) == ["a a indeed"], timeout=10000)
+
+
+def test_every_way_out_is_among_the_actions(panel: CaptionsPanel) -> None:
+    actions = panel.tools.export.menu().actions()
+    assert [action.objectName().removeprefix("captions_") for action in actions] == [
+        "export_text",
+        "export_csv",
+        "export_jsonl",
+        "export_coco",
+        "source",
+        "export_data",
+    ]
+    assert all(action.statusTip() for action in actions)
+
+
+def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    (path,) = pictures(tmp_path, "a.png")
+    drop(qtbot, panel, [path])
+    Path(path).with_suffix(".txt").write_text("my own")
+    panel.files._write_sidecars(panel._to_export(), force=False)
+    qtbot.waitUntil(lambda: "exported" in panel.bar.text)
+    assert panel.bar.text == "No caption was exported; 1 left out."
+    assert panel.bar._action.isHidden()
+    assert "is left alone." in panel.bar._details.toPlainText()
+
+
 def test_settings_that_cannot_be_used_say_why_on_their_field(panel: CaptionsPanel, open_panel: OpenPanel) -> None:
     sheet = panel.settings
     sheet.rows["captions"].set_text("9")
@@ -316,6 +422,7 @@ def test_settings_that_cannot_be_used_say_why_on_their_field(panel: CaptionsPane
     assert (sheet.settings.search, sheet.settings.captions) == ("sample", 9)
     assert sheet.rows["beams"].isHidden()
     assert not sheet.rows["temperature"].isHidden()
+    assert not sheet.rows["seed"].isHidden()
     sheet.rows["top_p"].set_text("1.5")
     sheet.rows["top_p"].edited.emit("top_p")
     assert "top_p" in sheet.errors()

@@ -135,3 +135,18 @@ def test_a_folder_that_may_not_be_written_is_named(made: list[CaptionedPicture],
     (tmp_path / "file").write_text("")
     with pytest.raises(CaptionFileError, match="choose another folder"):
         save_source(made, tmp_path / "file" / "set", no_progress)
+
+
+def test_what_is_cancelled_leaves_nothing_half_done(made: list[CaptionedPicture], tmp_path: Path) -> None:
+    def cancelled(done: int, _total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    table = tmp_path / "x.csv"
+    table.write_text("what was there")
+    with pytest.raises(KeyboardInterrupt):
+        export_table(made, table, cancelled, force=True)
+    assert table.read_text() == "what was there"
+    with pytest.raises(KeyboardInterrupt):
+        save_source(made, tmp_path / "set", cancelled)
+    assert not (tmp_path / "set").exists()

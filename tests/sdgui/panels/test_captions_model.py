@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
+from pytestqt.qtbot import QtBot
 
 from core.caption_files import Candidate
+from sdgui.__main__ import make_application
 from sdgui.panels.captions_commands import WriteTexts
 from sdgui.panels.captions_entry import Entry, Made, entry_of, kept
+from sdgui.panels.captions_list import CaptionsList
 from sdgui.panels.captions_model import CaptionsModel
+
+
+class CountingModel(CaptionsModel):
+    """Counts what is asked of it."""
+
+    asked = 0
+
+    def flags(self, index: QModelIndex | QPersistentModelIndex) -> Qt.ItemFlag:
+        self.asked += 1
+        return super().flags(index)
+
+
+def test_choosing_all_asks_nothing_of_each_row(qtbot: QtBot, tmp_path: Path) -> None:
+    make_application()
+    model = CountingModel()
+    model.add_paths(f"/p/{number}.png" for number in range(3000))
+    view = CaptionsList(model, tmp_path)
+    qtbot.addWidget(view)
+    view.resize(600, 300)
+    view.show()
+    qtbot.wait(50)
+    before = model.asked
+    view.selectAll()
+    view.horizontalHeader().repaint()
+    view.viewport().repaint()
+    assert model.asked - before < 500
+    assert (view.selected_count(), len(view.selected())) == (3000, 3000)
+    view.choose("/p/7.png")
+    assert view.selected_count() == 1
+    view.close_threads()
+
 
 PATHS = st.lists(st.sampled_from([f"/p/{name}.png" for name in "abcdefg"]), max_size=4)
 WORD = st.sampled_from(["", "one", "two"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QGuiApplication, QImage
 from PySide6.QtWidgets import QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
@@ -102,6 +102,50 @@ def test_many_files_come_in_parts_and_an_end_is_heard_amid_them(tmp_path: Path) 
     assert parts[0].pictures[0] == str(tmp_path / "0000.png")
     asked = iter([False] * PART + [True] * 5000)
     assert [len(part.pictures) for part in expand([str(tmp_path)], lambda: next(asked))] == [PART]
+
+
+def test_many_files_leave_the_window_its_turns(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
+    for number in range(4 * PART):
+        (tmp_path / f"{number:04}.png").touch()
+    seen: list[int] = []  # parts, at each turn
+    turn = QTimer(target, interval=0)
+    turn.timeout.connect(lambda: seen.append(len(heard.parts)))
+    turn.start()
+    target.take_paths([tmp_path])
+    target._pool.waitForDone(200)  # as when the window is busy: the thread has all the time it wants
+    qtbot.waitUntil(lambda: heard.finished == 1)
+    assert {1, 2, 3} <= set(seen)
+    assert len(heard.pictures) == 4 * PART
+
+
+def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
+    one = picture(tmp_path / "1.png")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    (tmp_path / "0.png").symlink_to(tmp_path / "0.png")
+    (part,) = expand([str(tmp_path)])
+    assert part.pictures == [str(tmp_path / "0.png"), one], "which of them can be read is told when it is"
+    assert part.refused == [(str(tmp_path), "1 file that is no picture was left out")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    one = picture(tmp_path / "1.png")
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).write_bytes(Path(one).read_bytes())
+    except OSError:
+        pytest.skip("this file system has no such names")
+    (part,) = expand([str(tmp_path)])
+    assert part.pictures == [one]
+    assert part.refused == [(f"{tmp_path}{os.sep}?.png", "its name is not valid text; rename it")]
+
+
+def test_a_folder_that_cannot_be_read_is_not_called_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_folder: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", closed)
+    (part,) = expand([str(tmp_path)])
+    assert part.refused == [(str(tmp_path), "the folder cannot be read: Permission denied")]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind here")

@@ -12,6 +12,7 @@ from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QMenu
 
+from sdgui.widgets.broken_text import broken_at_words
 from sdgui.widgets.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery_delegate import two_lines
 from sdgui.widgets.theme import Theme
@@ -347,3 +348,13 @@ def test_the_preview_is_panned_and_zoomed_by_keys(gallery: Gallery, pictures: li
     assert preview._zoom == 1.0
     QTest.keyClick(preview, Qt.Key.Key_1)  # smaller than it fits: it stays fitting
     assert preview.fit().width() >= 62
+
+
+def test_a_caption_with_emoji_is_broken_where_it_fits(look: Theme) -> None:
+    font = look.font()
+    metrics = QFontMetrics(font)
+    text = "a dog \N{GRINNING FACE} and a cat \N{CAT} and \N{FOX FACE} " * 3
+    width = metrics.horizontalAdvance(text) // 5
+    lines = broken_at_words(text, font, metrics, width, 9)
+    assert " ".join(lines) == text.strip()
+    assert all(metrics.horizontalAdvance(line) <= width for line in lines)

@@ -1,0 +1,80 @@
+"""What was not taken from a drop, and what could not be captioned: one message, so that neither hides the other.
+
+Flow: drop target and ``CaptionsWork`` -> here -> message bar; "Show them" filters the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import QObject
+
+from sdgui.panels.captions_work import Say
+from sdgui.widgets.drop_target import DropTarget
+from sdgui.widgets.formats import count
+from sdgui.widgets.message_bar import MessageBar
+
+_LISTED = 50
+_Refused = tuple[str, str]  # what, why
+
+
+class CaptionsRefusals(QObject):
+    """``show`` shows in the list what could not be captioned."""
+
+    def __init__(
+        self, target: DropTarget, bar: MessageBar, say: Say, show: Callable[[], object], parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self._target, self._bar, self._say, self._show = target, bar, say, show
+        self._gathered: list[_Refused] = []
+        self._not_taken: list[_Refused] = []
+        self._not_captioned = 0
+        self._shown = ""
+        target.refused.connect(self._gather)
+        target.finished.connect(self._told_all)
+
+    def not_captioned(self, number: int) -> None:
+        """So many of those just worked on were refused."""
+        self._begin()
+        self._not_captioned = number
+        self._tell()
+
+    def _gather(self, refused: Sequence[_Refused]) -> None:
+        self._gathered += refused
+        if not self._target.busy:
+            self._told_all()
+
+    def _told_all(self) -> None:
+        """All that was dropped has been looked through."""
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._begin()
+            self._not_taken = gathered
+            self._tell()
+
+    def _begin(self) -> None:
+        """What is no longer on the bar has been read, or put away."""
+        if self._bar.text != self._shown:
+            self._not_taken, self._not_captioned = [], 0
+
+    def _tell(self) -> None:
+        parts = [text for text in (not_taken_text(self._not_taken), refused_text(self._not_captioned)) if text]
+        self._shown = " ".join(parts)
+        details = "\n".join(f"{what}: {why}" for what, why in self._not_taken[:_LISTED])
+        show = ("Show them", self._show) if self._not_captioned else ("", None)
+        self._say("warning", self._shown, details, *show)
+
+
+def not_taken_text(refused: Sequence[_Refused]) -> str:
+    """``Not taken: words.doc: it is no picture. And 2 more.``; nothing where all was taken."""
+    if not refused:
+        return ""
+    (what, why), more = refused[0], len(refused) - 1
+    return f"Not taken: {what}: {why}." + (f" And {count(more)} more." if more else "")
+
+
+def refused_text(refused: int) -> str:
+    """``3 pictures could not be captioned.``; nothing where all could."""
+    if not refused:
+        return ""
+    return f"{'1 picture' if refused == 1 else f'{count(refused)} pictures'} could not be captioned."

@@ -1,0 +1,39 @@
+"""A caption on the few lines that a cell has room for; meant for delegates, which keep what comes out.
+
+Flow: text and width -> lines, each painted from its base line.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QFont, QFontMetrics, QTextLayout, QTextOption
+
+
+def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, most: int) -> list[str]:
+    """``text`` on at most ``most`` lines of ``width`` px, the last elided."""
+    text = " ".join(text[:2000].split())
+    if metrics.horizontalAdvance(text) <= width:
+        return [text]
+    layout = QTextLayout(text)
+    layout.setFont(font)
+    option = QTextOption()
+    option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+    layout.setTextOption(option)
+    layout.beginLayout()
+    units = text.encode("utf-16-le", "surrogatepass")  # Qt counts these, of which an emoji has two
+    found: list[str] = []
+    begin = 0
+    while len(found) < most - 1:
+        line = layout.createLine()
+        if not line.isValid():
+            break
+        line.setLineWidth(width)
+        start, begin = begin, line.textStart() + line.textLength()
+        found.append(_of_units(units[2 * start : 2 * begin]).rstrip())
+    layout.endLayout()
+    rest = _of_units(units[2 * begin :]).lstrip()
+    return [*found, metrics.elidedText(rest, Qt.TextElideMode.ElideRight, width)] if rest else found
+
+
+def _of_units(units: bytes) -> str:
+    return units.decode("utf-16-le", "surrogatepass")
