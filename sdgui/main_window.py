@@ -149,7 +149,7 @@ class MainWindow(QMainWindow):
 
     def _build(self, name: str) -> Place:
         spec = next(spec for spec in PLACES if spec.name == name)
-        place = spec.build(self.services)
+        place = spec.build(self.services, self.stack)
         place.set_actions(self.book)
         place.said.connect(self.say)
         place.define_asked.connect(self._copy_run)

@@ -51,8 +51,8 @@ _LISTED = 50  # refusals
 class CaptionsPanel(Place):
     """The list in the middle, the chosen picture with its candidates on the right, models and tools above."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__()
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self._services = services
         self._origins: dict[str, Mapping[str, Any]] = {}
         self._held: list[str] | None = []  # dropped before the list was read back; None from then on

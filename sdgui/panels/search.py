@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from sdgui.panels.place import Selection, Services
 from sdgui.panels.search_following import RunFollowing
@@ -35,8 +35,8 @@ _STATE = "search/state"
 class SearchPanel(SearchLayout):
     """The place. ``sessions`` are the models that are searched, ``sides`` what they find."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(services, SearchHistory(services.settings))
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(services, SearchHistory(services.settings), parent)
         self._services = services
         self._entered = False
         self._number = 0

@@ -55,8 +55,8 @@ class SearchLayout(Place):
     like_asked = Signal(str, int)  # path, row of a picture on the map
     map_wanted = Signal(bool)  # with captions or not
 
-    def __init__(self, services: Services, history: SearchHistory) -> None:
-        super().__init__()
+    def __init__(self, services: Services, history: SearchHistory, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self._cache = services.store.home / "thumbnails"
         self._remedy: Callable[[], object] | None = None
         self.spoke_of_query = False  # what the message bar says is of the query, and goes with it

@@ -80,7 +80,9 @@ class StudyEditor(QWidget):
         self._connect()
 
     def _build(self) -> None:
-        form = QFormLayout()
+        scroll = QScrollArea(self, widgetResizable=True)
+        left = QWidget(scroll.viewport())
+        form = QFormLayout(left)
         form.setHorizontalSpacing(2 * SPACE)
         rows: list[tuple[str, QWidget, str]] = [
             ("&Name", self.name, "What the study is called; a folder's name is made of it"),
@@ -113,9 +115,7 @@ class StudyEditor(QWidget):
         self.presets.setAccessibleName("Presets and experiments that are arms")
         self.arms.setHeaderLabels(["Arm and what differs from the first", "First arm", "Here"])
         self.arms.setAccessibleName("Arms and their differences")
-        left, right = QWidget(self), QVBoxLayout()
-        left.setLayout(form)
-        scroll = QScrollArea(self, widgetResizable=True)
+        right = QVBoxLayout()
         scroll.setWidget(left)
         scroll.setMinimumWidth(44 * SPACE)
         for text, widget in (("Arms: tick presets and experiments", self.presets), ("They differ in", self.arms)):

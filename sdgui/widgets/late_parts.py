@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QTabWidget, QWidget
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
 _PAUSE = 10  # ms before each part: what is on screen is painted, and keys are heard, between two of them
 
@@ -33,6 +33,11 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
 
     timer.timeout.connect(make)
     QTimer.singleShot(_PAUSE, timer, timer.start)  # not in the turn that paints the owner for the first time
+
+
+def home_of(tabs: QTabWidget) -> QWidget:
+    """What the pages of ``tabs`` live in. A page that is born there need not be styled anew when it is added."""
+    return tabs.findChild(QStackedWidget, options=Qt.FindChildOption.FindDirectChildrenOnly) or tabs
 
 
 def replace_page(tabs: QTabWidget, number: int, page: QWidget) -> None:
