@@ -79,10 +79,7 @@ class SearchPanel(SearchLayout):
         self.known_chosen.connect(self.look_up)
         self.known_activated.connect(lambda _known: self._into_results())
         self.like_asked.connect(self.search_like)
-        self.sheet.working.connect(self._indexing)
-        self.sheet.finished.connect(lambda: self.jobs.end("index"))
-        self.sheet.said.connect(self.tell)
-        self.sheet.ended.connect(lambda folder: self.source.show_index(0, folder))
+        self.indexing.connect(self._indexing)
 
     # The place
     def select(self, selection: Selection) -> None:
@@ -141,7 +138,6 @@ class SearchPanel(SearchLayout):
             if anew or target != session.target or (session.facts is None and not session.opening):
                 self._answers[one] = None
                 session.open(target)
-        self.sheet.model = self.source.pickers[0].choice()
         self._retitle()
         self._say_where()
         self.views.changed()
