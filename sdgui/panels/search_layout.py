@@ -31,7 +31,7 @@ from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.late_parts import is_made, tab_after
 from sdgui.widgets.message_bar import Level, MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.quiet_box import QuietBox
@@ -79,7 +79,7 @@ class SearchLayout(Place):
         sheet.hide()
         if isinstance(column := self.layout(), QVBoxLayout):
             column.insertWidget(1, sheet)
-        QWidget.setTabOrder(self.source.sheet, sheet)
+        tab_after(self.source.sheet, sheet)
         sheet.working.connect(self.indexing)
         sheet.finished.connect(lambda: self.jobs.end("index"))
         sheet.said.connect(self.tell)

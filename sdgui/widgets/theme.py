@@ -57,6 +57,7 @@ class Theme(QObject):
         self._scheme: Scheme = "system"
         self._text_points = max(app.font().pointSizeF(), 9.0)
         self.colors: Colors = LIGHT
+        self._icons: dict[tuple[str, str], QIcon] = {}  # made once for each scheme
         app.styleHints().colorSchemeChanged.connect(self._system_changed)
         self._apply()
 
@@ -107,8 +108,10 @@ class Theme(QObject):
 
     def icon(self, name: str, role: str = "text") -> QIcon:
         """A qtawesome icon in a colour of the theme, grey when disabled; ask again after ``changed``."""
-        icon: QIcon = qtawesome.icon(name, color=self.color(role), color_disabled=self.color("strong_border"))
-        return icon
+        if (name, role) not in self._icons:
+            colors = {"color": self.color(role), "color_disabled": self.color("strong_border")}
+            self._icons[name, role] = qtawesome.icon(name, **colors)
+        return self._icons[name, role]
 
     def font(self, role: Literal["text", "small", "title", "heading"] = "text") -> QFont:
         """The font of a text role; small for captions, title for sections, heading for places. Figures are tabular."""
@@ -132,6 +135,7 @@ class Theme(QObject):
         system_dark = self._app.styleHints().colorScheme() == Qt.ColorScheme.Dark
         dark = self._scheme == "dark" or (self._scheme == "system" and system_dark)
         self.colors = DARK if dark else LIGHT
+        self._icons.clear()
         self._app.setPalette(_palette(self.colors))
         self._app.setStyleSheet(stylesheet(self.colors, dark, self._text_points, SPACE))
         self.changed.emit()
