@@ -17,12 +17,10 @@ from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, 
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
-from sdgui.widgets.theme import SPACE, set_role, theme
+from sdgui.widgets.theme import SPACE, hide_steps, set_role, theme
 
 BINS = 1000
 BARS = 50
-# Arrow keys and the wheel step it; the style's own buttons would cover the figures.
-_NO_BUTTONS = "QDoubleSpinBox::up-button, QDoubleSpinBox::down-button { width: 0; border: none; }"
 
 
 class BeliefHistogram(QWidget):
@@ -41,7 +39,7 @@ class BeliefHistogram(QWidget):
         self.box.setDecimals(3)
         self.box.setSingleStep(0.01)
         self.box.setFixedWidth(12 * SPACE)
-        self.box.setStyleSheet(_NO_BUTTONS)
+        hide_steps(self.box)
         self.box.setAccessibleName("Cut: pairs believed less than this")
         self.box.setToolTip("Pairs believed less than this are below the cut; drag the line, or type here")
         self.box.valueChanged.connect(self._typed)

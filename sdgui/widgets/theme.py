@@ -15,7 +15,7 @@ from typing import Literal
 import qtawesome
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QIcon, QPalette
-from PySide6.QtWidgets import QApplication, QStyleFactory, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QStyleFactory, QWidget
 
 from sdgui.widgets.colors import DARK, LIGHT, Colors
 from sdgui.widgets.stylesheet import stylesheet
@@ -182,6 +182,12 @@ def set_role(widget: QWidget, role: Role) -> None:
     if widget.testAttribute(Qt.WidgetAttribute.WA_WState_Polished):  # else it is styled when first shown
         widget.style().unpolish(widget)
         widget.style().polish(widget)
+
+
+def hide_steps(box: QAbstractSpinBox) -> None:
+    """No buttons in a box of numbers, where they would cover the figures: arrow keys and the wheel step it."""
+    box.setStyleSheet("QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; border: none; }")
+    box.lineEdit().setTextMargins(SPACE, 0, 0, 0)  # as other boxes have; the sheet's padding does not reach it
 
 
 def _state(state: str) -> tuple[str, str, str]:

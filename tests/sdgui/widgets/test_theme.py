@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QObject
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QApplication, QLabel, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QSpinBox, QWidget
 
 from core.rundir import RunState
 from sdgui.widgets.colors import DARK, LIGHT, Colors
-from sdgui.widgets.theme import Theme, run_color, set_role, state_icon, theme
+from sdgui.widgets.theme import SPACE, Theme, hide_steps, run_color, set_role, state_icon, theme
 
 # Viénot, Brettel, Mollon 1999: linear RGB as a deuteranope and a protanope see it
 _BLINDNESS = {
@@ -121,3 +121,12 @@ def test_a_switch_styles_a_deep_widget_no_more_often_than_a_shallow_one(look: Th
         widget.installEventFilter(one)
     look.set_scheme("light" if look.dark else "dark")
     assert heard[-1].times == heard[0].times
+
+
+def test_a_box_without_steps_keeps_its_figures_off_the_edge(look: Theme, qtbot) -> None:
+    box = QSpinBox()
+    qtbot.addWidget(box)
+    hide_steps(box)
+    box.show()
+    assert box.lineEdit().textMargins().left() == SPACE
+    assert box.lineEdit().width() > box.width() - SPACE  # nothing stands beside the figures
