@@ -104,8 +104,7 @@ class StudyPanel(Place):
         column.addLayout(row)
         column.addWidget(self.bar)
         column.addWidget(self.stack, 1)
-        state = self._services.settings.value("study/split")
-        if state is not None:
+        if (state := self._services.settings.value("study/split")) is not None:
             self.view.split.restoreState(state)
         self._fill_menus()
 
@@ -164,8 +163,7 @@ class StudyPanel(Place):
     def entered(self) -> None:
         self.refresh()
         self._programs.poll()
-        if not is_made(self, "editor"):
-            make_in_turns(self, ("editor",))
+        make_in_turns(self, ("editor",))
 
     def left(self) -> None:
         settings = self._services.settings
@@ -185,8 +183,7 @@ class StudyPanel(Place):
             self.box.setItemData(self.box.count() - 1, str(study.folder), 3)  # tooltip
         kept = str(self._services.settings.value("study/shown") or "")
         wanted = self._id() or (int(kept) if kept.isdecimal() else 0)
-        known = {study.id: study for study in studies}
-        self._study = known.get(wanted) or (studies[-1] if studies else None)
+        self._study = next((study for study in studies if study.id == wanted), studies[-1] if studies else None)
         self.box.setCurrentIndex(self.box.findData(self._id()))
         if not self._editing:
             self._show()
@@ -231,9 +228,8 @@ class StudyPanel(Place):
             self._say("error", f"The study ended before its time: {look.said.splitlines()[-1]}", look.said)
 
     def _enable(self, look: StudyLook | None) -> None:
-        editing = self._editing
         state = look.state if look is not None else "gone"
-        ready = look is not None and look.study is not None and not editing
+        ready = look is not None and look.study is not None and not self._editing
         alive = look is not None and look.alive
         if not alive:
             self._ending.discard(self._id() or 0)
@@ -245,7 +241,7 @@ class StudyPanel(Place):
         self.stop.setText("&Kill" if ending else "Sto&p")
         self.export.setEnabled(ready and look is not None and look.results is not None)
         for small in (self.folder, self.bin):
-            small.setEnabled(self._study is not None and not editing)
+            small.setEnabled(self._study is not None and not self._editing)
         self.bin.setEnabled(self.bin.isEnabled() and not alive)
 
     def _say(self, level: Any, text: str, details: str = "", action: str = "", remedy: Any = None) -> None:

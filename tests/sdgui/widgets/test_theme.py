@@ -9,6 +9,7 @@ import pytest
 from PySide6.QtCore import QEvent, QObject
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication, QLabel, QSpinBox, QWidget
+from pytestqt.qtbot import QtBot
 
 from core.rundir import RunState
 from sdgui.widgets.colors import DARK, LIGHT, Colors
@@ -109,7 +110,7 @@ class _Restyled(QObject):
         return False
 
 
-def test_a_switch_styles_a_deep_widget_no_more_often_than_a_shallow_one(look: Theme, qtbot) -> None:
+def test_a_switch_styles_a_deep_widget_no_more_often_than_a_shallow_one(look: Theme, qtbot: QtBot) -> None:
     outermost = QWidget()
     qtbot.addWidget(outermost)
     widgets = [outermost]
@@ -123,7 +124,7 @@ def test_a_switch_styles_a_deep_widget_no_more_often_than_a_shallow_one(look: Th
     assert heard[-1].times == heard[0].times
 
 
-def test_a_box_without_steps_keeps_its_figures_off_the_edge(look: Theme, qtbot) -> None:
+def test_a_box_without_steps_keeps_its_figures_off_the_edge(look: Theme, qtbot: QtBot) -> None:
     box = QSpinBox()
     qtbot.addWidget(box)
     hide_steps(box)
