@@ -37,6 +37,7 @@ from sdgui.widgets.theme import SPACE, theme
 
 _SIZE = (1280, 800)
 _TREE_WIDTH = 296
+_PAUSE = 10  # ms
 
 
 class MainWindow(QMainWindow):
@@ -149,7 +150,7 @@ class MainWindow(QMainWindow):
 
     def _build(self, name: str) -> Place:
         spec = next(spec for spec in PLACES if spec.name == name)
-        place = spec.build(self.services)
+        place = spec.build(self.services, self.stack)
         place.set_actions(self.book)
         place.said.connect(self.say)
         place.define_asked.connect(self._copy_run)
@@ -322,7 +323,7 @@ class MainWindow(QMainWindow):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         QTimer.singleShot(0, self, self.services.studies.follow)
-        QTimer.singleShot(0, self, self._first_place)  # the window is on screen before its form is built
+        QTimer.singleShot(_PAUSE, self, self._first_place)  # the window is on screen before its form is built
         # Places need numpy, pyqtgraph and more; they are loaded beside the event loop, so that nobody waits for them.
         QTimer.singleShot(0, self, lambda: threading.Thread(target=_load_places, name="places").start())
 

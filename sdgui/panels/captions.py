@@ -51,8 +51,8 @@ _FILES = f"Pictures ({' '.join(f'*{suffix}' for suffix in sorted(PICTURE_SUFFIXE
 class CaptionsPanel(Place):
     """The list in the middle, the chosen picture with its candidates on the right, models and tools above."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__()
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self._services = services
         self._origins: dict[str, Mapping[str, Any]] = {}
         self._held: list[str] | None = []  # dropped before the list was read back; None from then on
@@ -61,20 +61,23 @@ class CaptionsPanel(Place):
         self.model = CaptionsModel(self)
         self.undo = QUndoStack(self)
         self.keeper = CaptionsKeeper(services.store, self)
-        self.tools = CaptionsBar(services, self)
-        self.settings = CaptionSettings(self)
-        self.strip = ProgressStrip(self)
-        self.bar = MessageBar(self)
-        self.list = CaptionsList(self.model, services.store.home / "thumbnails", self)
-        self.edits = CaptionsEdits(self.model, self.list, self.undo, self.say, self)
-        self.replace = ReplaceBar(self.edits.texts, self)
-        self.detail = CaptionsDetail(self)
-        self.empty = EmptyState("ph.closed-captioning", "", "")
-        self.counts = QLabel(self)
-        set_role(self.counts, "small")
-        self.split = QSplitter(Qt.Orientation.Horizontal, self)
-        self.stack = QStackedWidget(self)
+        # From the outside to the inside: whoever gets another parent is styled anew, with all that is in it.
         self.target = DropTarget(services.store.home / "pasted", "Drop pictures or folders to caption them", self)
+        inside = QWidget(self.target)
+        self.target.set_content(inside)
+        self.tools = CaptionsBar(services, inside)
+        self.settings = CaptionSettings(self)
+        self.strip = ProgressStrip(inside)
+        self.bar = MessageBar(inside)
+        self.stack = QStackedWidget(inside)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self.stack)
+        self.list = CaptionsList(self.model, services.store.home / "thumbnails", self.split)
+        self.edits = CaptionsEdits(self.model, self.list, self.undo, self.say, self)
+        self.replace = ReplaceBar(self.edits.texts, inside)
+        self.detail = CaptionsDetail(self.split)
+        self.empty = EmptyState("ph.closed-captioning", "", "", parent=self.stack)
+        self.counts = QLabel(inside)
+        set_role(self.counts, "small")
         self.files = CaptionsFiles(self._to_export, self.strip, self.say, services.store.home, self)
         self.work = CaptionsWork(
             services.pool,
@@ -88,21 +91,18 @@ class CaptionsPanel(Place):
         )
         show_refused = partial(self.tools.show_state, "Refused")
         self.refusals = CaptionsRefusals(self.target, self.bar, self.say, show_refused, self)
-        self._arrange()
+        self._arrange(inside)
         self._count_later = QTimer(self, singleShot=True, interval=_COUNT_MS)
         self._connect()
         self._show_empty()
 
-    def _arrange(self) -> None:
-        self.split.addWidget(self.list)
-        self.split.addWidget(self.detail)
+    def _arrange(self, inside: QWidget) -> None:
         self.split.setStretchFactor(0, 3)
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([640, 280])
         self.split.setChildrenCollapsible(False)
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.split)
-        inside = QWidget(self)
         column = QVBoxLayout(inside)
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column.setSpacing(SPACE)
@@ -110,7 +110,6 @@ class CaptionsPanel(Place):
             column.addWidget(part)
         column.addWidget(self.stack, 1)
         column.addWidget(self.counts)
-        self.target.set_content(inside)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self.target)

@@ -69,12 +69,16 @@ class CaptionsList(QTableView):
         self.selectionModel().selectionChanged.connect(lambda *_: self.selection_told.emit())
         model.modelReset.connect(self._reset)
         theme().changed.connect(self.restyle)
-        self.restyle()
+        self._fit_rows()
         self._reset()
 
     def restyle(self) -> None:
-        """Rows have the height that the font asks for."""
+        """The look changed."""
         self.delegate.restyle()
+        self._fit_rows()
+
+    def _fit_rows(self) -> None:
+        """Rows have the height that the font asks for."""
         self.verticalHeader().setDefaultSectionSize(self.delegate.row_height())
         self.thumbnails.set_side(self.delegate.row_height() * self.devicePixelRatioF())
         self.viewport().update()

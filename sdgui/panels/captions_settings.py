@@ -41,11 +41,21 @@ class CaptionSettings(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setAccessibleName("How captions are made")
         self.settings = DEFAULTS
+        self._rows: dict[str, FormRow] = {}
+
+    @property
+    def rows(self) -> dict[str, FormRow]:
+        """The form's, by field. Made when they are first asked for: the place is on screen before."""
+        if not self._rows:
+            self._make()
+        return self._rows
+
+    def _make(self) -> None:
         area = QScrollArea(self)
         page = QWidget(area.viewport())
         page.setProperty("role", "page")
         specs = groups_of(GenerationSettings, "")[0].fields
-        self.rows = {spec.path: FormRow(spec, page) for spec in specs}
+        self._rows = {spec.path: FormRow(spec, page) for spec in specs}
         self._more = QPushButton("&More", page)
         self._more.setCheckable(True)
         self._more.setToolTip("Show what is seldom changed")
@@ -55,7 +65,7 @@ class CaptionSettings(QFrame):
         column.setContentsMargins(0, 0, SPACE, 0)
         column.setSpacing(SPACE // 2)
         for spec in sorted(specs, key=lambda spec: spec.advanced):
-            column.addWidget(self.rows[spec.path])
+            column.addWidget(self._rows[spec.path])
         column.addWidget(self._more, 0, Qt.AlignmentFlag.AlignLeft)
         column.addStretch(1)
         area.setWidget(page)
@@ -75,12 +85,15 @@ class CaptionSettings(QFrame):
         layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         layout.addWidget(area, 1)
         layout.addLayout(foot)
-        for row in self.rows.values():
+        for row in self._rows.values():
             row.edited.connect(lambda _path: self._edited())
-        self.set_settings(DEFAULTS)
+        self.set_settings(self.settings)
 
     def set_settings(self, settings: GenerationSettings, tell: bool = False) -> None:
         """Show these."""
+        if not self._rows:
+            self.settings = settings
+            return
         base = DEFAULTS.model_dump()
         for name, value in settings.model_dump().items():
             self.rows[name].set_base(text_of(base[name]))
@@ -89,10 +102,11 @@ class CaptionSettings(QFrame):
 
     def open_at(self, corner: QPoint, room: int) -> None:
         """Show with the top right corner at a point of the screen, at most ``room`` px high."""
+        first = self.rows["search"]
         self.resize(74 * SPACE, min(room, 64 * SPACE))
         self.move(corner - QPoint(self.width(), 0))
         self.show()
-        self.rows["search"].editor.setFocus(Qt.FocusReason.PopupFocusReason)
+        first.editor.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def errors(self) -> dict[str, str]:
         """Field -> what is wrong with it."""

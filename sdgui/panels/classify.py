@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.actions import Actions
 from sdgui.panels.classify_compare import method_title, result_title
@@ -35,8 +36,8 @@ _KEPT = "Cancelled. What was encoded is kept, so that it goes on from there next
 class ClassifyPanel(ClassifyLayout):
     """Choices above, results on the left, tabs on the right."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(services)
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(services, parent)
         self._selection = Selection()
         self._actions: Actions | None = None
         self._demo = DemoStep("")

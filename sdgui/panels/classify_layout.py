@@ -21,7 +21,7 @@ from sdgui.panels.classify_try import TryTab
 from sdgui.panels.place import Place, Services
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery import Gallery
-from sdgui.widgets.late_parts import replace_page
+from sdgui.widgets.late_parts import home_of, replace_page
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE
@@ -47,8 +47,8 @@ class ClassifyLayout(Place):
     try_refused = Signal(list)  # (what, why)
     menu_opening = Signal(object, object)  # QMenu, Gallery
 
-    def __init__(self, services: Services) -> None:
-        super().__init__()
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self._services = services
         self._home, self._settings = services.store.home, services.settings
         self.source = ClassifySource(services, self)
@@ -82,39 +82,39 @@ class ClassifyLayout(Place):
     # The tabs
     @cached_property
     def accuracy(self) -> AccuracyTab:
-        tab = AccuracyTab(self)
+        tab = AccuracyTab(self.first)
         self.first.addWidget(tab)
         tab.class_chosen.connect(self.class_chosen)
         return tab
 
     @cached_property
     def matrix(self) -> MatrixTab:
-        tab = MatrixTab(self._home / "thumbnails", self._settings, self)
+        tab = MatrixTab(self._home / "thumbnails", self._settings, home_of(self.tabs))
         tab.cell_asked.connect(self.cell_asked)
         return self._placed(tab, tab.gallery)
 
     @cached_property
     def mistakes(self) -> MistakesTab:
-        tab = MistakesTab(self._home / "thumbnails", self)
+        tab = MistakesTab(self._home / "thumbnails", home_of(self.tabs))
         tab.more_asked.connect(self.mistakes_asked)
         return self._placed(tab, tab.gallery)
 
     @cached_property
     def curves(self) -> CurvesTab:
-        tab = CurvesTab(self)
+        tab = CurvesTab(home_of(self.tabs))
         tab.few_shot_asked.connect(self.few_shot_asked)
         return self._placed(tab)
 
     @cached_property
     def compare(self) -> CompareTab:
-        tab = CompareTab(self._services, self)
+        tab = CompareTab(self._services, home_of(self.tabs))
         tab.compare_asked.connect(self.compare_asked)
         tab.measure_asked.connect(self.measure_asked)
         return self._placed(tab, tab.only_a, tab.only_b)
 
     @cached_property
     def trying(self) -> TryTab:
-        tab = TryTab(self._home, self._settings, self)
+        tab = TryTab(self._home, self._settings, home_of(self.tabs))
         tab.asked.connect(self.try_asked)
         tab.refused.connect(self.try_refused)
         return self._placed(tab, tab.gallery)

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QLabel, QSplitter, QVBoxLayout
+from PySide6.QtWidgets import QLabel, QSplitter, QVBoxLayout, QWidget
 
 from core.config import ConfigError, RunConfig, read_config
 from core.presets import PRESETS, Size
@@ -34,8 +34,8 @@ class DefinePanel(Place):
     edited = Signal(int)
     copy_asked = Signal(object)  # RunConfig of a launched run, to make an experiment of
 
-    def __init__(self, services: Services) -> None:
-        super().__init__()
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self._services = services
         self._experiment: Experiment | None = None
         self._run_id: int | None = None

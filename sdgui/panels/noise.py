@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.config import ConfigError, read_config
 from core.rundir import RunDir
@@ -33,8 +33,8 @@ _CUT_SETTLES = 120  # ms
 class NoisePanel(NoiseLayout):
     """The place. ``ranked`` is what is shown, None before the first ranking."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(services)
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(services, parent)
         self.ranked: RankedPairs | None = None
         self.shown: list[int] = []
         self._run_id: int | None = None

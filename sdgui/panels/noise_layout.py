@@ -51,41 +51,16 @@ class NoiseLayout(Place):
     marked = Signal(object)  # True wrong, False right, None neither
     undo_asked = Signal()
 
-    def __init__(self, services: Services) -> None:
-        super().__init__()
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self._services = services
         self._line_row = -1
         self._made: dict[tuple[int, bool | None, bool], GalleryItem] = {}  # by place, mark, whether left out
         self.source = NoiseSource(services, self)
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
-        self.empty = EmptyState("ph.question", "Which pairs are doubted?", _EMPTY)
-        self.gallery = Gallery(services.store.home / "thumbnails", "No pair passes the filter.", self)
-        self.gallery.view.setAccessibleName("Ranked pairs as pictures")
-        self.gallery.view.setToolTip(_HINT)
-        self.table = PairsTable(self)
-        self.histogram = BeliefHistogram(self)
-        self.filters = QComboBox(self)
-        self.filters.setAccessibleName("Which pairs are shown")
-        self.filters.setToolTip("Which pairs are shown")
-        for text, which in _FILTERS:
-            self.filters.addItem(text, which)
-        self.words = QLineEdit(self)
-        self.words.setPlaceholderText("Filter captions")
-        self.words.setAccessibleName("Filter captions")
-        self.words.setClearButtonEnabled(True)
-        self.facts, self.cut_text = QLabel(self, wordWrap=True), QLabel(self, wordWrap=True)
-        self.counts, self.hint = ElidedLabel("", self), ElidedLabel(_HINT, self)
-        for label in (self.facts, self.hint):
-            set_role(label, "small")
-        self.below_too = QCheckBox("Leave out all be&low the cut", self)
-        self.below_too.setToolTip("All pairs below the cut are left out, but for those marked right")
-        self.save_button = QPushButton("&Save as new data …", self)
-        self.save_button.setToolTip("Write the pairs that are not left out as a new table (Ctrl+S)")
-        self.save_button.setShortcut(QKeySequence("Ctrl+S"))
-        self.use_button = QPushButton("&Use in a new experiment", self)
-        self.use_button.setToolTip("A copy of the run's experiment that trains on what was saved")
         self.stack = QStackedWidget(self)
+        self.empty = EmptyState("ph.question", "Which pairs are doubted?", _EMPTY, parent=self.stack)
         self.body = self._body()
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.body)
@@ -100,7 +75,36 @@ class NoiseLayout(Place):
         self._restore_layout()
 
     def _body(self) -> QWidget:
-        left, right, body = QWidget(self), QWidget(self), QWidget(self)
+        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        body = QWidget(self.stack)
+        self.split = QSplitter(Qt.Orientation.Horizontal, body)
+        self._pictures()
+        self._figures()
+        self.split.setSizes([450, 440])
+        self.split.setChildrenCollapsible(False)
+        column = QVBoxLayout(body)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE)
+        column.addWidget(self.split, 1)
+        column.addLayout(self._foot(body))
+        return body
+
+    def _pictures(self) -> None:
+        left = QWidget(self.split)
+        self.filters = QComboBox(left)
+        self.filters.setAccessibleName("Which pairs are shown")
+        self.filters.setToolTip("Which pairs are shown")
+        for text, which in _FILTERS:
+            self.filters.addItem(text, which)
+        self.words = QLineEdit(left)
+        self.words.setPlaceholderText("Filter captions")
+        self.words.setAccessibleName("Filter captions")
+        self.words.setClearButtonEnabled(True)
+        self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair passes the filter.", left)
+        self.gallery.view.setAccessibleName("Ranked pairs as pictures")
+        self.gallery.view.setToolTip(_HINT)
+        self.hint = ElidedLabel(_HINT, left)
+        set_role(self.hint, "small")
         top = QHBoxLayout()
         top.setSpacing(SPACE)
         top.addWidget(self.filters)
@@ -111,9 +115,14 @@ class NoiseLayout(Place):
         pictures.addLayout(top)
         pictures.addWidget(self.gallery, 1)
         pictures.addWidget(self.hint)
-        self.sides = QSplitter(Qt.Orientation.Vertical, self)
-        self.sides.addWidget(self.histogram)
-        self.sides.addWidget(self.table)
+
+    def _figures(self) -> None:
+        right = QWidget(self.split)
+        self.facts, self.cut_text = QLabel(right, wordWrap=True), QLabel(right, wordWrap=True)
+        set_role(self.facts, "small")
+        self.sides = QSplitter(Qt.Orientation.Vertical, right)
+        self.histogram = BeliefHistogram(self.sides)
+        self.table = PairsTable(self.sides)
         self.sides.setSizes([200, 320])
         figures = QVBoxLayout(right)
         figures.setContentsMargins(SPACE, 0, 0, 0)
@@ -121,22 +130,22 @@ class NoiseLayout(Place):
         figures.addWidget(self.facts)
         figures.addWidget(self.cut_text)
         figures.addWidget(self.sides, 1)
-        self.split = QSplitter(Qt.Orientation.Horizontal, self)
-        self.split.addWidget(left)
-        self.split.addWidget(right)
-        self.split.setSizes([450, 440])
-        self.split.setChildrenCollapsible(False)
+
+    def _foot(self, body: QWidget) -> QHBoxLayout:
+        self.counts = ElidedLabel("", body)
+        self.below_too = QCheckBox("Leave out all be&low the cut", body)
+        self.below_too.setToolTip("All pairs below the cut are left out, but for those marked right")
+        self.save_button = QPushButton("&Save as new data …", body)
+        self.save_button.setToolTip("Write the pairs that are not left out as a new table (Ctrl+S)")
+        self.save_button.setShortcut(QKeySequence("Ctrl+S"))
+        self.use_button = QPushButton("&Use in a new experiment", body)
+        self.use_button.setToolTip("A copy of the run's experiment that trains on what was saved")
         foot = QHBoxLayout()
         foot.setSpacing(SPACE)
         foot.addWidget(self.counts, 1)
         for widget in (self.below_too, self.save_button, self.use_button):
             foot.addWidget(widget)
-        column = QVBoxLayout(body)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE)
-        column.addWidget(self.split, 1)
-        column.addLayout(foot)
-        return body
+        return foot
 
     # Choices
     def which(self) -> Shown:

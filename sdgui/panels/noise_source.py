@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from core.config import ConfigError, read_config
@@ -50,7 +50,7 @@ class NoiseSource(QWidget):
         first.addWidget(self.model, 3)
         first.addWidget(self.heard, 2)
         second.addWidget(self.data, 1)
-        second.addWidget(self.rank)
+        second.addWidget(self.rank, 0, Qt.AlignmentFlag.AlignTop)  # the data have a line of figures below
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE // 2)

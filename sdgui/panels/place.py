@@ -90,9 +90,9 @@ class PlaceSpec:
     module: str
     panel: str
 
-    def build(self, services: Services) -> Place:
-        """Load the place's code and make it."""
-        panel = getattr(import_module(self.module), self.panel)(services)
+    def build(self, services: Services, parent: QWidget | None = None) -> Place:
+        """Load the place's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""
+        panel = getattr(import_module(self.module), self.panel)(services, parent)
         if not isinstance(panel, Place):
             raise TypeError(f"{self.module}.{self.panel} is no Place")
         return panel

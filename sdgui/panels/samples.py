@@ -28,16 +28,12 @@ class SamplesView(QWidget):
         self.slider.setPageStep(1)
         self._step = QLabel(self)
         set_role(self._step, "muted")
-        self.captions = QListWidget(self)
+        split = QSplitter(Qt.Orientation.Horizontal, self)
+        self.captions = QListWidget(split)
         self.captions.setAccessibleName("Captions of the sample")
         self.captions.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.galleries = {who: Gallery(empty_text="", parent=self) for who in NETWORKS}
-        self._sides: dict[str, QWidget] = {}
-        split = QSplitter(Qt.Orientation.Horizontal, self)
-        split.addWidget(self.captions)
-        for who, gallery in self.galleries.items():
-            gallery.set_thumbnail_size(64)
-            split.addWidget(self._side(who, gallery))
+        self.galleries: dict[str, Gallery] = {}
+        self._sides = {who: self._side(who, split) for who in NETWORKS}
         split.setSizes([240, 320, 320])
         row = QHBoxLayout()
         row.addWidget(self._step)
@@ -50,8 +46,10 @@ class SamplesView(QWidget):
         self.captions.currentRowChanged.connect(self._show_hits)
         self.show_samples(())
 
-    def _side(self, who: str, gallery: Gallery) -> QWidget:
-        side = QWidget(self)
+    def _side(self, who: str, split: QSplitter) -> QWidget:
+        side = QWidget(split)
+        gallery = self.galleries[who] = Gallery(empty_text="", parent=side)
+        gallery.set_thumbnail_size(64)
         layout = QVBoxLayout(side)
         layout.setContentsMargins(SPACE, 0, 0, 0)
         layout.setSpacing(SPACE // 2)
@@ -59,7 +57,6 @@ class SamplesView(QWidget):
         set_role(title, "muted")
         layout.addWidget(title)
         layout.addWidget(gallery, 1)
-        self._sides[who] = side
         return side
 
     def show_samples(self, samples: Sequence[Sample]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from sdgui.panels.place import Selection, Services
 from sdgui.panels.search_following import RunFollowing
@@ -35,8 +35,8 @@ _STATE = "search/state"
 class SearchPanel(SearchLayout):
     """The place. ``sessions`` are the models that are searched, ``sides`` what they find."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(services, SearchHistory(services.settings))
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(services, SearchHistory(services.settings), parent)
         self._services = services
         self._entered = False
         self._number = 0
@@ -79,10 +79,7 @@ class SearchPanel(SearchLayout):
         self.known_chosen.connect(self.look_up)
         self.known_activated.connect(lambda _known: self._into_results())
         self.like_asked.connect(self.search_like)
-        self.sheet.working.connect(self._indexing)
-        self.sheet.finished.connect(lambda: self.jobs.end("index"))
-        self.sheet.said.connect(self.tell)
-        self.sheet.ended.connect(lambda folder: self.source.show_index(0, folder))
+        self.indexing.connect(self._indexing)
 
     # The place
     def select(self, selection: Selection) -> None:
@@ -141,7 +138,6 @@ class SearchPanel(SearchLayout):
             if anew or target != session.target or (session.facts is None and not session.opening):
                 self._answers[one] = None
                 session.open(target)
-        self.sheet.model = self.source.pickers[0].choice()
         self._retitle()
         self._say_where()
         self.views.changed()

@@ -37,7 +37,8 @@ class SearchBar(QWidget):
     paste_asked = Signal()  # a picture or files, not words, are in the clipboard
     left_downwards = Signal()  # Down where there is no newer query: the focus may go to the results
 
-    def __init__(self, history: SearchHistory, parent: QWidget | None = None) -> None:
+    def __init__(self, history: SearchHistory, tools: QWidget, parent: QWidget | None = None) -> None:
+        """``tools``: where the boxes ``wanted`` and ``prompts`` are put."""
         super().__init__(parent)
         self._history = history
         self._at = -1  # in the history, -1 is what is being typed
@@ -55,8 +56,8 @@ class SearchBar(QWidget):
         self.minus = IconButton("ph.minus", "Avoid these words (Shift+Enter)", parent=self)
         self.star = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
         self.past = IconButton("ph.clock-counter-clockwise", "Earlier and saved searches", "Ctrl+H", parent=self)
-        self.wanted = QuietBox(self)
-        self.prompts = QuietBox(self)
+        self.wanted = QuietBox(tools)
+        self.prompts = QuietBox(tools)
         self._build()
         self._connect()
 

@@ -6,6 +6,7 @@ is cancelled or fails keeps what it has: the same button goes on with it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,14 @@ class IndexSheet(QFrame):
     finished = Signal()  # the work is over, well or not
     said = Signal(str, str, str)
 
-    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, services: Services, chosen: Callable[[], ModelChoice | None], parent: QWidget | None = None
+    ) -> None:
+        """``chosen``: the model that is to make the index."""
         super().__init__(parent)
+        self._chosen = chosen
         self._calls = WorkerCalls(services.pool.client(_WORKER, "indexing"), self)
         self._calls.progress.connect(self.working)
-        self.model: ModelChoice | None = None
         set_role(self, "card")
         self.setAccessibleName("Indexes on disk")
         self.source = DataPicker(services, pictures_only=True, parent=self)
@@ -105,12 +109,13 @@ class IndexSheet(QFrame):
     # The work
     def start(self) -> None:
         """Make the index, or go on with it, by the model that is chosen above."""
-        if self.model is None:
+        chosen = self._chosen()
+        if chosen is None:
             self.said.emit("warning", "Choose the model above that is to make the index.", "")
         elif not self.source.source():
             self.said.emit("warning", "Choose the pictures to be indexed.", "")
         elif self._named():
-            model = {"model": self.model.model, "weights": self.model.weights}
+            model = {"model": chosen.model, "weights": chosen.weights}
             self._start("search_index", source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
 
     def start_refresh(self) -> None:

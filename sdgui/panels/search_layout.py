@@ -31,14 +31,14 @@ from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.late_parts import is_made, tab_after
 from sdgui.widgets.message_bar import Level, MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
 
 PICTURES_TAB, EVALUATION, MAP = range(3)
-LATE = ("evaluation", "map")  # parts that are made after the place is on screen, or when they are asked for
+LATE = ("sheet", "evaluation", "map")  # parts that are made after the place is on screen, or when they are asked for
 _TABS = (
     ("&Pictures", "Search pictures by words and pictures (Alt+P)"),
     ("E&valuation", "Every known query with its rank (Alt+V)"),
@@ -54,34 +54,37 @@ class SearchLayout(Place):
     compare_asked = Signal(int)  # pairs among the first so many
     like_asked = Signal(str, int)  # path, row of a picture on the map
     map_wanted = Signal(bool)  # with captions or not
+    indexing = Signal(str, str, int, int)  # purpose, what is being done, done, total
 
-    def __init__(self, services: Services, history: SearchHistory) -> None:
-        super().__init__()
+    def __init__(self, services: Services, history: SearchHistory, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
         self._cache = services.store.home / "thumbnails"
         self._remedy: Callable[[], object] | None = None
         self.spoke_of_query = False  # what the message bar says is of the query, and goes with it
         self.source = SourceBar(services, self)
-        self.sheet = IndexSheet(services, self)
         self.strip, self.export_strip = ProgressStrip(self), ProgressStrip(self)
         self.bar = MessageBar(self)
         self.jobs = Jobs(self.strip, self)
-        self.tabs = QTabBar(self)
-        self.score = QuietBox(self)
-        self.filter_button = IconButton("ph.funnel", "Filter the pictures", "Ctrl+Shift+F", "Filters", True, self)
-        self.query = SearchBar(history, self)
-        self.filters = FilterRow(self)
-        self.note = ElidedLabel("", self)
-        self.belongs = QWidget(self)  # what belongs to a known caption or picture
-        self.true_picture = Thumbnail(5 * SPACE, self.belongs)
-        self.true_words = ElidedLabel("", self.belongs)
         self._export = ExportMenu(self.export_strip, self.bar, self, lambda: self.query.query().title)
-        self.sides = (SearchSide(self._cache, self._export, self), SearchSide(self._cache, self._export, self))
         self._sizes: dict[str, str] = {}  # of the splitters, as they were kept
-        self.empty = EmptyState("ph.magnifying-glass", "Nothing to search with yet", "")
-        self.drop = DropTarget(services.store.home / "pasted", "Search with these pictures", self)
-        self._arrange()
+        self._arrange(history)
         self._link()
         self.show_tab(PICTURES_TAB)
+
+    @cached_property
+    def sheet(self) -> IndexSheet:
+        """Made when it is first asked for."""
+        sheet = IndexSheet(self._services, lambda: self.source.pickers[0].choice(), self)
+        sheet.hide()
+        if isinstance(column := self.layout(), QVBoxLayout):
+            column.insertWidget(1, sheet)
+        tab_after(self.source.sheet, sheet)
+        sheet.working.connect(self.indexing)
+        sheet.finished.connect(lambda: self.jobs.end("index"))
+        sheet.said.connect(self.tell)
+        sheet.ended.connect(lambda folder: self.source.show_index(0, folder))
+        return sheet
 
     @cached_property
     def evaluation(self) -> EvaluationPane:
@@ -105,15 +108,17 @@ class SearchLayout(Place):
         page.wanted.connect(self.map_wanted)
         return page
 
-    def _arrange(self) -> None:
+    def _arrange(self, history: SearchHistory) -> None:
         """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE)
-        for widget in (self.source, self.sheet, self.strip, self.export_strip, self.bar):
+        for widget in (self.source, self.strip, self.export_strip, self.bar):
             layout.addWidget(widget)
         self._stack = QStackedWidget(self)
         layout.addWidget(self._stack, 1)
+        self.empty = EmptyState("ph.magnifying-glass", "Nothing to search with yet", "", parent=self._stack)
+        self.drop = DropTarget(self._services.store.home / "pasted", "Search with these pictures", self._stack)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self.drop)
         work = QWidget(self.drop)
@@ -121,14 +126,21 @@ class SearchLayout(Place):
         column = QVBoxLayout(work)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE)
-        column.addLayout(self._tool_row())
+        tools = self._tool_row(work)
+        column.addLayout(tools)
         self._pages = QStackedWidget(work)
         column.addWidget(self._pages, 1)
-        self._arrange_results()
-        for hidden in (self.sheet, self.filters, self.note, self.belongs):
+        self._arrange_results(history, work)
+        self._tools = (self.query.wanted, self.query.prompts, self.score, self.filter_button)
+        for tool in self._tools:
+            tools.addWidget(tool)
+        for hidden in (self.filters, self.note, self.belongs):
             hidden.hide()
 
-    def _tool_row(self) -> QHBoxLayout:
+    def _tool_row(self, work: QWidget) -> QHBoxLayout:
+        self.tabs = QTabBar(work)
+        self.score = QuietBox(work)
+        self.filter_button = IconButton("ph.funnel", "Filter the pictures", "Ctrl+Shift+F", "Filters", True, work)
         for text, tip in _TABS:
             self.tabs.setTabToolTip(self.tabs.addTab(text), tip)
         self.tabs.setDrawBase(False)
@@ -139,17 +151,13 @@ class SearchLayout(Place):
             self.score.setItemData(self.score.count() - 1, meaning, Qt.ItemDataRole.ToolTipRole)
         self.score.setAccessibleName("Score that is shown")
         self.score.setToolTip("\n\n".join(f"{name}: {meaning}" for name, meaning in SCORES.values()))
-        set_role(self.note, "small")
         tools = QHBoxLayout()
         tools.setSpacing(SPACE)
         tools.addWidget(self.tabs)
         tools.addStretch(1)
-        self._tools = (self.query.wanted, self.query.prompts, self.score, self.filter_button)
-        for tool in self._tools:
-            tools.addWidget(tool)
         return tools
 
-    def _arrange_results(self) -> None:
+    def _arrange_results(self, history: SearchHistory, work: QWidget) -> None:
         self.split = QSplitter(Qt.Orientation.Horizontal, self._pages)
         self._pages.addWidget(self.split)
         self.split.setChildrenCollapsible(False)
@@ -157,6 +165,13 @@ class SearchLayout(Place):
         QVBoxLayout(self._left).setContentsMargins(0, 0, 0, 0)  # for the evaluation, once it is made
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([360, 560])
+        self.query = SearchBar(history, work, right)
+        self.filters = FilterRow(right)
+        self.note = ElidedLabel("", right)
+        set_role(self.note, "small")
+        self.belongs = QWidget(right)  # what belongs to a known caption or picture
+        self.true_picture = Thumbnail(5 * SPACE, self.belongs)
+        self.true_words = ElidedLabel("", self.belongs)
         column = QVBoxLayout(right)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE)
@@ -170,8 +185,8 @@ class SearchLayout(Place):
         self.pair = QSplitter(Qt.Orientation.Horizontal, right)
         column.addWidget(self.pair, 1)
         self.pair.setChildrenCollapsible(False)
-        for side in self.sides:
-            self.pair.addWidget(side)
+        one, two = (SearchSide(self._cache, self._export, self.pair) for _ in range(2))
+        self.sides = (one, two)
 
     def _link(self) -> None:
         one, two = (side.gallery for side in self.sides)
@@ -179,7 +194,7 @@ class SearchLayout(Place):
             first.scrolled.connect(second.scroll_to_share)
             first.thumbnail_size_changed.connect(second.set_thumbnail_size)
         self.filter_button.toggled.connect(self.filters.setVisible)
-        self.source.sheet_asked.connect(self.sheet.setVisible)
+        self.source.sheet_asked.connect(lambda shown: self.sheet.setVisible(shown))
         self.bar.action_triggered.connect(self._do_remedy)
         for number, key in enumerate(("Alt+P", "Alt+V", "Alt+M")):
             shortcut = QShortcut(QKeySequence(key), self)

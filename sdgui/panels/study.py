@@ -7,13 +7,22 @@ is looked at in a thread (``StudyLook``) and shown; its runs stand in the tree b
 from __future__ import annotations
 
 import shutil
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer, QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QPushButton, QStackedWidget, QVBoxLayout
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QMenu,
+    QPushButton,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from core.rundir import write_whole
 from core.study.format import Study, StudyDir
@@ -27,6 +36,7 @@ from sdgui.store.records import Experiment, StoreError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -41,8 +51,8 @@ _KILL_AFTER = 20_000  # ms after which Stop becomes Kill
 class StudyPanel(Place):
     """Which study, what can be done with it, and what it found."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__()
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self._services, self._programs = services, services.studies
         self._study: StudyRecord | None = None
         self._ticked: set[int] = set()
@@ -60,9 +70,9 @@ class StudyPanel(Place):
         self.folder = IconButton("ph.folder-open", "Show the study's folder", parent=self)
         self.bin = IconButton("ph.trash", "Put the study in the bin; its folder stays", parent=self)
         self.bar = MessageBar(self)
-        self.empty = EmptyState("ph.flask", "No study yet", _ABOUT, "Make a study")
-        self.editor, self.view = StudyEditor(self), StudyView(self)
         self.stack = QStackedWidget(self)
+        self.empty = EmptyState("ph.flask", "No study yet", _ABOUT, "Make a study", parent=self.stack)
+        self.view = StudyView(self.stack)
         self._build()
         self._connect()
         self.refresh()
@@ -86,7 +96,7 @@ class StudyPanel(Place):
         buttons = (self.begin, self.pause, self.stop, self.export, self.folder, self.bin, self.new, self.open_button)
         for widget in buttons:
             row.addWidget(widget)
-        for page in (self.empty, self.editor, self.view):
+        for page in (self.empty, self.view):
             self.stack.addWidget(page)
         column = QVBoxLayout(self)
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
@@ -94,10 +104,22 @@ class StudyPanel(Place):
         column.addLayout(row)
         column.addWidget(self.bar)
         column.addWidget(self.stack, 1)
-        state = self._services.settings.value("study/split")
-        if state is not None:
+        if (state := self._services.settings.value("study/split")) is not None:
             self.view.split.restoreState(state)
         self._fill_menus()
+
+    @cached_property
+    def editor(self) -> StudyEditor:
+        """The form of a new study, made after the place is on screen, or when it is asked for."""
+        editor = StudyEditor(self.stack)
+        self.stack.addWidget(editor)
+        editor.made.connect(self._made)
+        editor.cancelled.connect(self._show)
+        return editor
+
+    @property
+    def _editing(self) -> bool:
+        return is_made(self, "editor") and self.stack.currentWidget() is self.editor
 
     def _fill_menus(self) -> None:
         menu = QMenu(self)
@@ -118,8 +140,6 @@ class StudyPanel(Place):
         self.box.activated.connect(lambda row: self.show_study(self.box.itemData(row)))
         self.new.clicked.connect(lambda: self.edit())
         self.empty.activated.connect(lambda: self.edit())
-        self.editor.made.connect(self._made)
-        self.editor.cancelled.connect(self._show)
         self.begin.clicked.connect(self._start)
         self.pause.clicked.connect(lambda: self._end("pause"))
         self.stop.clicked.connect(lambda: self._end("kill" if self._id() in self._ending else "stop"))
@@ -143,6 +163,7 @@ class StudyPanel(Place):
     def entered(self) -> None:
         self.refresh()
         self._programs.poll()
+        make_in_turns(self, ("editor",))
 
     def left(self) -> None:
         settings = self._services.settings
@@ -162,10 +183,9 @@ class StudyPanel(Place):
             self.box.setItemData(self.box.count() - 1, str(study.folder), 3)  # tooltip
         kept = str(self._services.settings.value("study/shown") or "")
         wanted = self._id() or (int(kept) if kept.isdecimal() else 0)
-        known = {study.id: study for study in studies}
-        self._study = known.get(wanted) or (studies[-1] if studies else None)
+        self._study = next((study for study in studies if study.id == wanted), studies[-1] if studies else None)
         self.box.setCurrentIndex(self.box.findData(self._id()))
-        if self.stack.currentWidget() is not self.editor:
+        if not self._editing:
             self._show()
 
     def show_study(self, study_id: int) -> None:
@@ -186,7 +206,7 @@ class StudyPanel(Place):
         return self._programs.look(self._study.id) if self._study is not None else None
 
     def _changed(self, study_id: int) -> None:
-        if study_id == self._id() and self.stack.currentWidget() is not self.editor:
+        if study_id == self._id() and not self._editing:
             self._show()
 
     def _show(self) -> None:
@@ -208,9 +228,8 @@ class StudyPanel(Place):
             self._say("error", f"The study ended before its time: {look.said.splitlines()[-1]}", look.said)
 
     def _enable(self, look: StudyLook | None) -> None:
-        editing = self.stack.currentWidget() is self.editor
         state = look.state if look is not None else "gone"
-        ready = look is not None and look.study is not None and not editing
+        ready = look is not None and look.study is not None and not self._editing
         alive = look is not None and look.alive
         if not alive:
             self._ending.discard(self._id() or 0)
@@ -222,7 +241,7 @@ class StudyPanel(Place):
         self.stop.setText("&Kill" if ending else "Sto&p")
         self.export.setEnabled(ready and look is not None and look.results is not None)
         for small in (self.folder, self.bin):
-            small.setEnabled(self._study is not None and not editing)
+            small.setEnabled(self._study is not None and not self._editing)
         self.bin.setEnabled(self.bin.isEnabled() and not alive)
 
     def _say(self, level: Any, text: str, details: str = "", action: str = "", remedy: Any = None) -> None:

@@ -34,7 +34,7 @@ from core.presets import PRESETS, SIZES
 from core.study.format import NAME, Arm, Measure, NoiseSpec, Study
 from sdgui.panels.study_view import fill_arms
 from sdgui.store.records import Experiment
-from sdgui.widgets.theme import SPACE, set_role
+from sdgui.widgets.theme import SPACE, hide_steps, set_role
 
 DEMO_DATA = {"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"}
 _MEASURES = (
@@ -65,7 +65,7 @@ class StudyEditor(QWidget):
         self.noise.setDecimals(0)
         self.noise.setSuffix(" %")
         for number in (self.steps, self.noise):
-            number.setStyleSheet("::up-button, ::down-button { width: 0; border: none; }")  # keys and wheel step it
+            hide_steps(number)
         self.data = {name: QLineEdit(where, self) for name, where in DEMO_DATA.items()}
         self.presets = QListWidget(self)
         self.arms = QTreeWidget(self)
@@ -80,7 +80,9 @@ class StudyEditor(QWidget):
         self._connect()
 
     def _build(self) -> None:
-        form = QFormLayout()
+        scroll = QScrollArea(self, widgetResizable=True)
+        left = QWidget(scroll.viewport())
+        form = QFormLayout(left)
         form.setHorizontalSpacing(2 * SPACE)
         rows: list[tuple[str, QWidget, str]] = [
             ("&Name", self.name, "What the study is called; a folder's name is made of it"),
@@ -113,9 +115,7 @@ class StudyEditor(QWidget):
         self.presets.setAccessibleName("Presets and experiments that are arms")
         self.arms.setHeaderLabels(["Arm and what differs from the first", "First arm", "Here"])
         self.arms.setAccessibleName("Arms and their differences")
-        left, right = QWidget(self), QVBoxLayout()
-        left.setLayout(form)
-        scroll = QScrollArea(self, widgetResizable=True)
+        right = QVBoxLayout()
         scroll.setWidget(left)
         scroll.setMinimumWidth(44 * SPACE)
         for text, widget in (("Arms: tick presets and experiments", self.presets), ("They differ in", self.arms)):

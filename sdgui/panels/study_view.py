@@ -43,6 +43,7 @@ from sdgui.runs.study_look import StudyLook, StudyRunLook
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.error_bars import ErrorBars
 from sdgui.widgets.formats import count, duration
+from sdgui.widgets.late_parts import home_of
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 NETWORKS = (("final network (teacher where there is one)", "final"), ("student", "student"), ("teacher", "teacher"))
@@ -80,17 +81,11 @@ class StudyView(QWidget):
         self.progress = QProgressBar(self)
         self.progress.setTextVisible(False)
         self.progress.setAccessibleName("Runs that are done")
-        self.note = QLabel(self, wordWrap=True)
-        set_role(self.note, "small")
-        self.network = QComboBox(self)
-        self.network.setAccessibleName("Which network's results")
-        self.network.setToolTip("Which network's results")
-        for text, name in NETWORKS:
-            self.network.addItem(text, name)
-        self.means, self.differences = ResultsView("Means of the arms", self), ResultsView("Differences of arms", self)
-        self.bars = ErrorBars(self)
-        self.runs, self.arms = QTreeWidget(self), QTreeWidget(self)
         self.tabs = QTabWidget(self)
+        results = self._results(home_of(self.tabs))
+        self.runs, self.arms = QTreeWidget(home_of(self.tabs)), QTreeWidget(home_of(self.tabs))
+        for widget, title in ((results, "&Results"), (self.runs, "R&uns"), (self.arms, "&Arms")):
+            self.tabs.addTab(widget, title)
         self._models = [self._fill(view) for view in (self.means, self.differences)]
         self._build()
 
@@ -103,21 +98,33 @@ class StudyView(QWidget):
         view.selectionModel().currentChanged.connect(self._cell_chosen)
         return model
 
-    def _build(self) -> None:
-        self.tables = QTabWidget(self)
+    def _results(self, parent: QWidget) -> QWidget:
+        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        results = QWidget(parent)
+        self.note = QLabel(results, wordWrap=True)
+        set_role(self.note, "small")
+        self.split = QSplitter(Qt.Orientation.Vertical, results)
+        self.tables = QTabWidget(self.split)
         self.tables.setDocumentMode(True)
+        self.network = QComboBox(self.tables)
+        self.network.setAccessibleName("Which network's results")
+        self.network.setToolTip("Which network's results")
+        for text, name in NETWORKS:
+            self.network.addItem(text, name)
+        self.means = ResultsView("Means of the arms", home_of(self.tables))
+        self.differences = ResultsView("Differences of arms", home_of(self.tables))
         self.tables.addTab(self.means, "&Means")
         self.tables.addTab(self.differences, "&Differences")
         self.tables.setCornerWidget(self.network)
-        self.split = QSplitter(Qt.Orientation.Vertical, self)
-        self.split.addWidget(self.tables)
-        self.split.addWidget(self.bars)
+        self.bars = ErrorBars(self.split)
         self.split.setSizes([280, 220])
-        results = QWidget(self)
         inner = QVBoxLayout(results)
         inner.setContentsMargins(0, SPACE, 0, 0)
         inner.addWidget(self.note)
         inner.addWidget(self.split, 1)
+        return results
+
+    def _build(self) -> None:
         self.runs.setHeaderLabels(["Arm", "Seed", "State", "How far", "Time", "Why"])
         self.runs.setAccessibleName("Runs of the study, in order")
         self.runs.setToolTip("Enter watches the run")
@@ -128,8 +135,6 @@ class StudyView(QWidget):
         self.runs.setRootIsDecorated(False)
         self.runs.itemActivated.connect(lambda item, _c: self.watch_asked.emit(item.data(0, Qt.ItemDataRole.UserRole)))
         self.tabs.setDocumentMode(True)
-        for widget, title in ((results, "&Results"), (self.runs, "R&uns"), (self.arms, "&Arms")):
-            self.tabs.addTab(widget, title)
         top = QHBoxLayout()
         top.setSpacing(SPACE)
         top.addWidget(self.state, 2)

@@ -6,7 +6,7 @@ Flow: the tailer's signals arrive here; curves go through ``CurveFeed`` to the p
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QLabel, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from core.events import RunFailed
 from core.rundir import RunState
@@ -19,46 +19,25 @@ from sdgui.panels.samples import SamplesView
 from sdgui.runs.history import RunHistory
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.late_parts import home_of
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plot_grid import PlotGrid
-from sdgui.widgets.theme import SPACE, set_role
+from sdgui.widgets.theme import SPACE
 
+_EMPTY = ("No run to watch yet", "Launch the experiment; its curves appear here as it trains.")
 _ENDED_BADLY = (RunState.FAILED, RunState.INTERRUPTED)
 
 
 class WatchPanel(Place):
     """Head, message, plots, and below them the tabs of events and samples."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__()
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self._services = services
         self._selection = Selection()
         self._run: Run | None = None
         self._said_of: tuple[int, RunState] | None = None
-        self.header = RunHeader(self)
-        self.bar = MessageBar(self)
-        self.grid = PlotGrid(self)
-        self.log = EventLog(self)
-        self.samples = SamplesView(self)
-        self.tabs = QTabWidget(self)
-        self.tabs.setDocumentMode(True)
-        self.tabs.addTab(self.log, "&Events")
-        self.tabs.addTab(self.samples, "&Samples")
-        self.split = QSplitter(Qt.Orientation.Vertical, self)
-        self.split.addWidget(self.grid)
-        self.split.addWidget(self.tabs)
-        self.split.setStretchFactor(0, 4)
-        self.split.setStretchFactor(1, 1)
-        self.split.setSizes([480, 136])
-        self.empty = EmptyState(
-            "ph.chart-line", "No run to watch yet", "Launch the experiment; its curves appear here as it trains."
-        )
-        self._stack = QStackedWidget(self)
-        self._stack.addWidget(self.empty)
-        self._stack.addWidget(self._body())
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._stack)
+        self._arrange()
         self.feed = CurveFeed(services.tailer, self.grid, self._name, self)
         self._second = QTimer(self, interval=1000)
         self._second.timeout.connect(self._show_header)
@@ -72,24 +51,44 @@ class WatchPanel(Place):
         if state is not None:
             self.split.restoreState(state)
 
+    def _arrange(self) -> None:
+        self._stack = QStackedWidget(self)
+        self.empty = EmptyState("ph.chart-line", *_EMPTY, parent=self._stack)
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(self._body())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._stack)
+
     def _body(self) -> QWidget:
-        body = QWidget(self)
+        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        body = QWidget(self._stack)
+        self.header = RunHeader(body)
+        self.bar = MessageBar(body)
+        self.split = QSplitter(Qt.Orientation.Vertical, body)
+        self.grid = PlotGrid(self.split)
+        self.tabs = QTabWidget(self.split)
+        self.tabs.setDocumentMode(True)
+        self.log = EventLog(home_of(self.tabs))
+        self.samples = SamplesView(home_of(self.tabs))
+        self.tabs.addTab(self.log, "&Events")
+        self.tabs.addTab(self.samples, "&Samples")
+        self.split.setStretchFactor(0, 4)
+        self.split.setStretchFactor(1, 1)
+        self.split.setSizes([480, 136])
         layout = QVBoxLayout(body)
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE)
         layout.addWidget(self.header)
         layout.addWidget(self.bar)
         layout.addWidget(self.split, 1)
-        self._tab_hint = QLabel(body)
-        set_role(self._tab_hint, "small")
         return body
 
     def set_actions(self, actions: Actions) -> None:
         """The buttons of the head and of the empty place."""
         self.header.set_actions(actions)
         self.empty.set_content(
-            "No run to watch yet",
-            "Launch the experiment; its curves appear here as it trains.",
+            *_EMPTY,
             "Launch",
             actions["launch"].shortcut().toString(),
         )

@@ -5,20 +5,22 @@ Flow: a panel calls ``set_bins``; ``cut_moved`` tells the cut in thousandths whi
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import count
-from sdgui.widgets.plot_axes import PlotAxis, dress
-from sdgui.widgets.theme import SPACE, set_role, theme
+from sdgui.widgets.late_parts import is_made, make_in_turns
+from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
+from sdgui.widgets.theme import SPACE, hide_steps, set_role, theme
 
 BINS = 1000
 BARS = 50
-# Arrow keys and the wheel step it; the style's own buttons would cover the figures.
-_NO_BUTTONS = "QDoubleSpinBox::up-button, QDoubleSpinBox::down-button { width: 0; border: none; }"
 
 
 class BeliefHistogram(QWidget):
@@ -30,13 +32,6 @@ class BeliefHistogram(QWidget):
         super().__init__(parent)
         self._bins: NDArray[np.int64] = np.zeros(BINS, dtype=np.int64)
         self._shuffled: NDArray[np.int64] | None = None
-        self._left, self._bottom = PlotAxis("left", "value"), PlotAxis("bottom", "value")
-        self._plot = pg.PlotWidget(enableMenu=False, axisItems={"left": self._left, "bottom": self._bottom})
-        self._plot.hideButtons()
-        self._plot.setMouseEnabled(False, False)
-        self._plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
-        self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._plot.setXRange(0, 1, padding=0.01)
         self._line = pg.InfiniteLine(pos=0.0, angle=90, movable=True, bounds=(0.0, 1.0))
         self._line.sigPositionChanged.connect(self._dragged)
         self.box = QDoubleSpinBox(self)
@@ -44,7 +39,7 @@ class BeliefHistogram(QWidget):
         self.box.setDecimals(3)
         self.box.setSingleStep(0.01)
         self.box.setFixedWidth(12 * SPACE)
-        self.box.setStyleSheet(_NO_BUTTONS)
+        hide_steps(self.box)
         self.box.setAccessibleName("Cut: pairs believed less than this")
         self.box.setToolTip("Pairs believed less than this are below the cut; drag the line, or type here")
         self.box.valueChanged.connect(self._typed)
@@ -58,15 +53,31 @@ class BeliefHistogram(QWidget):
         foot.addWidget(self.legend, 1)
         foot.addWidget(label)
         foot.addWidget(self.box)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addWidget(self._plot, 1)
-        column.addLayout(foot)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(SPACE // 2)
+        self._column.addStretch(1)
+        self._column.addLayout(foot)
         self.setMinimumHeight(18 * SPACE)
         self.setAccessibleName("Histogram of beliefs")
         theme().changed.connect(self._draw)
         self._draw()
+
+    @cached_property
+    def _plot(self) -> pg.PlotWidget:
+        """Made after the widget is on screen: it takes as long as a place's other parts together."""
+        self._left, self._bottom = PlotAxis("left", "value"), PlotAxis("bottom", "value")
+        plot = still_plot(self, self._left, self._bottom)
+        plot.setXRange(0, 1, padding=0.01)
+        self._column.takeAt(0)
+        self._column.insertWidget(0, plot, 1)
+        self._draw_bars(plot)
+        return plot
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not is_made(self, "_plot"):
+            make_in_turns(self, ("_plot",))
 
     def set_bins(self, bins: NDArray[np.int64], shuffled: NDArray[np.int64] | None) -> None:
         """Show how many pairs there are in each thousandth, and how many of them are known to be shuffled."""
@@ -101,26 +112,31 @@ class BeliefHistogram(QWidget):
         self.cut_moved.emit(self.cut())
 
     def _draw(self) -> None:
+        if is_made(self, "_plot"):
+            self._draw_bars(self._plot)
         look = theme()
-        self._plot.setBackground(look.color("surface"))
+        accent, warning = look.colors.accent_text, look.colors.warning
+        known = f' <span style="color:{warning}">■</span> known to be shuffled' if self._shuffled is not None else ""
+        self.legend.setText(f'<span style="color:{accent}">■</span> pairs{known}')
+        self._describe()
+
+    def _draw_bars(self, plot: pg.PlotWidget) -> None:
+        look = theme()
+        plot.setBackground(look.color("surface"))
         dress(self._left, self._bottom)
         self._left.setWidth(6 * SPACE)
-        self._plot.clear()
+        plot.clear()
         bars = self._bins.reshape(BARS, -1).sum(axis=1)
         wrong = None if self._shuffled is None else self._shuffled.reshape(BARS, -1).sum(axis=1)
         x = (np.arange(BARS) + 0.5) / BARS
         for heights, color in ((bars, "accent"), (wrong, "warning")):
             if heights is not None:
                 brush, pen = look.color(color), pg.mkPen(look.color("surface"))
-                self._plot.addItem(pg.BarGraphItem(x=x, height=heights, width=1 / BARS, brush=brush, pen=pen))
-        self._plot.setYRange(0, max(1, int(bars.max())), padding=0.05)
+                plot.addItem(pg.BarGraphItem(x=x, height=heights, width=1 / BARS, brush=brush, pen=pen))
+        plot.setYRange(0, max(1, int(bars.max())), padding=0.05)
         self._line.setPen(pg.mkPen(look.color("error"), width=2))
         self._line.setHoverPen(pg.mkPen(look.color("text"), width=3))
-        self._plot.addItem(self._line)
-        accent, warning = look.colors.accent_text, look.colors.warning
-        known = f' <span style="color:{warning}">■</span> known to be shuffled' if wrong is not None else ""
-        self.legend.setText(f'<span style="color:{accent}">■</span> pairs{known}')
-        self._describe()
+        plot.addItem(self._line)
 
     def _describe(self) -> None:
         below, total = int(self._bins[: self.cut()].sum()), int(self._bins.sum())

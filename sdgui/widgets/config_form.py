@@ -37,7 +37,7 @@ from sdgui.widgets.theme import SPACE, set_role, theme
 
 _HIDDEN = frozenset({"version", "preset"})
 _NARROW = 76 * SPACE  # below this width the list of sections gives way
-_SLICE = 0.012  # seconds of making rows between other events
+_SLICE, _PAUSE = 0.008, 4  # s of making rows, ms between two slices for what else there is to do
 
 
 class ConfigForm(QWidget):
@@ -64,7 +64,7 @@ class ConfigForm(QWidget):
         self._list = QListWidget(self)
         self._nothing = QLabel("No setting matches.", self._page)
         self._help = ElidedLabel("", self)
-        self._making = QTimer(self, singleShot=True, interval=0)
+        self._making = QTimer(self, singleShot=True, interval=_PAUSE)
         self._build()
         self._connect()
         self.set_config(RunConfig())

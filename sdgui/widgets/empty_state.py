@@ -19,12 +19,12 @@ class EmptyState(QWidget):
         """``icon`` is a qtawesome name (``ph.chart-line``); ``shortcut`` is shown beside the button, not installed."""
         super().__init__(parent)
         self._icon_name = icon
-        self._picture = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
-        self._title = QLabel(title, alignment=Qt.AlignmentFlag.AlignCenter)
-        self._text = QLabel(text, alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True)
+        self._picture = QLabel(self, alignment=Qt.AlignmentFlag.AlignCenter)
+        self._title = QLabel(title, self, alignment=Qt.AlignmentFlag.AlignCenter)
+        self._text = QLabel(text, self, alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True)
         self._text.setMaximumWidth(60 * SPACE)
         self._text.setMinimumWidth(30 * SPACE)
-        self._button = QPushButton()
+        self._button = QPushButton(self)
         self._button.clicked.connect(self.activated)
         set_role(self._title, "heading")
         set_role(self._text, "muted")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from sdgui.widgets.plot_axes import PlotAxis, dress
+from sdgui.widgets.late_parts import is_made, make_in_turns
+from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 
@@ -32,22 +34,30 @@ class ErrorBars(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bars: list[Bar] = []
-        self._left, self._bottom = PlotAxis("left", "value"), pg.AxisItem("bottom")
-        self._plot = pg.PlotWidget(enableMenu=False, axisItems={"left": self._left, "bottom": self._bottom})
-        self._plot.hideButtons()
-        self._plot.setMouseEnabled(False, False)
-        self._plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
-        self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.title = QLabel(self, wordWrap=True)
         set_role(self.title, "small")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addWidget(self.title)
-        column.addWidget(self._plot, 1)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(SPACE // 2)
+        self._column.addWidget(self.title)
+        self._column.addStretch(1)
         self.setMinimumHeight(16 * SPACE)
         theme().changed.connect(self._draw)
-        self._draw()
+
+    @cached_property
+    def _plot(self) -> pg.PlotWidget:
+        """Made after the widget is on screen: it takes as long as a place's other parts together."""
+        self._left, self._bottom = PlotAxis("left", "value"), pg.AxisItem("bottom")
+        plot = still_plot(self, self._left, self._bottom)
+        self._column.takeAt(1)
+        self._column.addWidget(plot, 1)
+        self._draw_bars(plot)
+        return plot
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not is_made(self, "_plot"):
+            make_in_turns(self, ("_plot",))
 
     def set_bars(self, title: str, bars: Sequence[Bar]) -> None:
         """Show these; ``title`` names the metric."""
@@ -61,11 +71,15 @@ class ErrorBars(QWidget):
         return list(self._bars)
 
     def _draw(self) -> None:
+        if is_made(self, "_plot"):
+            self._draw_bars(self._plot)
+
+    def _draw_bars(self, plot: pg.PlotWidget) -> None:
         look = theme()
-        self._plot.setBackground(look.color("surface"))
+        plot.setBackground(look.color("surface"))
         dress(self._left, self._bottom)
         self._left.setWidth(6 * SPACE)
-        self._plot.clear()
+        plot.clear()
         self._bottom.setTicks([[(place, bar.name) for place, bar in enumerate(self._bars)]])
         line = pg.mkPen(look.color("text"), width=2)
         for place, bar in enumerate(self._bars):
@@ -73,13 +87,13 @@ class ErrorBars(QWidget):
                 x=[place], height=[bar.mean], width=0.6, brush=look.run_color(place), pen=pg.mkPen(None)
             )
             item.setToolTip(f"{bar.name}: {bar.text}")
-            self._plot.addItem(item)
+            plot.addItem(item)
             if bar.low is not None and bar.high is not None:
                 ends = {"top": np.array([bar.high - bar.mean]), "bottom": np.array([bar.mean - bar.low])}
                 whisker = pg.ErrorBarItem(x=np.array([place]), y=np.array([bar.mean]), beam=0.2, pen=line, **ends)
-                self._plot.addItem(whisker)
+                plot.addItem(whisker)
             dots = [place + 0.2 + 0.02 * (i % 3 - 1) for i in range(len(bar.values))]
-            self._plot.addItem(
+            plot.addItem(
                 pg.ScatterPlotItem(
                     x=dots, y=list(bar.values), size=6, brush=look.color("surface"), pen=pg.mkPen(look.color("text"))
                 )
@@ -88,5 +102,5 @@ class ErrorBars(QWidget):
             end for bar in self._bars for end in (0.0, bar.mean, bar.low, bar.high, *bar.values) if end is not None
         ]
         if reach:
-            self._plot.setYRange(min(reach), max(*reach, 1e-9), padding=0.06)
-            self._plot.setXRange(-0.6, max(2, len(self._bars)) - 0.4, padding=0)
+            plot.setYRange(min(reach), max(*reach, 1e-9), padding=0.06)
+            plot.setXRange(-0.6, max(2, len(self._bars)) - 0.4, padding=0)

@@ -71,10 +71,10 @@ class Gallery(QWidget):
         self._preview: PicturePreview | None = None
         self.thumbnails = Thumbnails(cache_dir, parent=self)
         self.model = GalleryModel(self.thumbnails, self)
-        self.view = _Grid()
+        self.view = _Grid(self)
         self._delegate = GalleryDelegate(self.model, self)
-        self._slider = QSlider(Qt.Orientation.Horizontal)
-        self._count = QLabel()
+        self._slider = QSlider(Qt.Orientation.Horizontal, self)
+        self._count = QLabel(self)
         self._empty = QLabel(empty_text, self.view)
         self._tidy = QTimer(self)
         self._tidy.setSingleShot(True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QTabWidget, QWidget
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
 _PAUSE = 10  # ms before each part: what is on screen is painted, and keys are heard, between two of them
 
@@ -33,6 +33,20 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
 
     timer.timeout.connect(make)
     QTimer.singleShot(_PAUSE, timer, timer.start)  # not in the turn that paints the owner for the first time
+
+
+def tab_after(before: QWidget, part: QWidget) -> None:
+    """The Tab key goes from ``before`` through all of ``part``, as if it had been made then."""
+    for inner in part.findChildren(QWidget):
+        popup = inner.window() is not part.window()  # the list of a combo box
+        if not popup and inner.focusPolicy() & Qt.FocusPolicy.TabFocus:
+            QWidget.setTabOrder(before, inner)
+            before = inner
+
+
+def home_of(tabs: QTabWidget) -> QWidget:
+    """What the pages of ``tabs`` live in. A page that is born there need not be styled anew when it is added."""
+    return tabs.findChild(QStackedWidget, options=Qt.FindChildOption.FindDirectChildrenOnly) or tabs
 
 
 def replace_page(tabs: QTabWidget, number: int, page: QWidget) -> None:

@@ -36,20 +36,20 @@ class MessageBar(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._level: Level = "info"
-        self._icon = QLabel()
-        self._text = QLabel(wordWrap=True)
+        self._icon = QLabel(self)
+        self._text = QLabel(self, wordWrap=True)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
-        self._action = QPushButton()
+        self._action = QPushButton(self)
         self._action.clicked.connect(self.action_triggered)
-        self._fold = QPushButton("Details")
+        self._fold = QPushButton("Details", self)
         self._fold.setCheckable(True)
         set_role(self._fold, "flat")
-        self._copy = IconButton("ph.copy", "Copy message and details")
-        self._close = IconButton("ph.x", "Dismiss message")
-        self._details = QPlainTextEdit()
+        self._copy = IconButton("ph.copy", "Copy message and details", parent=self)
+        self._close = IconButton("ph.x", "Dismiss message", parent=self)
+        self._details = QPlainTextEdit(self)
         self._details.setReadOnly(True)
         self._details.setAccessibleName("Details")
         self._details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)

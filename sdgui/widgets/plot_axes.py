@@ -11,6 +11,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QPainter, QPicture
+from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets import formats
 from sdgui.widgets.theme import theme
@@ -27,6 +28,16 @@ def dress(*axes: pg.AxisItem) -> None:
         axis.setPen(look.color("border"))
         axis.setTextPen(look.color("muted"))
         axis.setStyle(tickFont=look.font("small"))
+
+
+def still_plot(parent: QWidget, left: pg.AxisItem, bottom: pg.AxisItem) -> pg.PlotWidget:
+    """A plot that is only looked at: neither mouse nor keyboard moves it, and it has no menu."""
+    plot = pg.PlotWidget(parent, enableMenu=False, axisItems={"left": left, "bottom": bottom})
+    plot.hideButtons()
+    plot.setMouseEnabled(False, False)
+    plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
+    plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return plot
 
 
 class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped

@@ -26,6 +26,8 @@ from sdgui.widgets.plot_toolbar import PlotToolbar
 from sdgui.widgets.series import Series, XMode
 from sdgui.widgets.theme import SPACE
 
+_ABOUT = "Tick runs to see their curves side by side."
+
 
 class PlotGrid(QWidget):
     """Runs over metrics. Metric names are those of the events (``train/loss``, ``val/student/image_to_text_R@1``).
@@ -44,13 +46,14 @@ class PlotGrid(QWidget):
         self._maximized: str | None = None
         self._weight, self._log, self._x_mode = 0.0, False, "step"
         self._view: tuple[float, float] | None = None
-        self.toolbar = PlotToolbar()
-        self.legend = PlotLegend()
-        self.message = MessageBar()
-        self.page = PlotPage()
-        self.empty = EmptyState("ph.chart-line", "Nothing to plot yet", "Tick runs to see their curves side by side.")
-        self._stack = QStackedWidget()
-        self._single = QWidget()
+        self.toolbar = PlotToolbar(self)
+        self.message = MessageBar(self)
+        self._split = QSplitter(Qt.Orientation.Horizontal, self)
+        self._stack = QStackedWidget(self._split)
+        self.legend = PlotLegend(self._split)
+        self.page = PlotPage(self._stack)
+        self.empty = EmptyState("ph.chart-line", "Nothing to plot yet", _ABOUT, parent=self._stack)
+        self._single = QWidget(self._stack)
         QVBoxLayout(self._single).setContentsMargins(0, 0, 0, 0)
         self._arrange()
         self._connect()
@@ -58,11 +61,8 @@ class PlotGrid(QWidget):
     def _arrange(self) -> None:
         for widget in (self.empty, self.page, self._single):
             self._stack.addWidget(widget)
-        split = QSplitter(Qt.Orientation.Horizontal)
-        split.addWidget(self._stack)
-        split.addWidget(self.legend)
-        split.setStretchFactor(0, 1)
-        split.setSizes([120 * SPACE, 26 * SPACE])
+        self._split.setStretchFactor(0, 1)
+        self._split.setSizes([120 * SPACE, 26 * SPACE])
         row = QHBoxLayout()
         row.addWidget(self.toolbar)
         layout = QVBoxLayout(self)
@@ -70,7 +70,7 @@ class PlotGrid(QWidget):
         layout.setSpacing(SPACE)
         layout.addLayout(row)
         layout.addWidget(self.message)
-        layout.addWidget(split, 1)
+        layout.addWidget(self._split, 1)
 
     def _connect(self) -> None:
         self.toolbar.smoothing_changed.connect(self._smooth)

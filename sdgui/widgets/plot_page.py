@@ -25,7 +25,7 @@ class PlotPage(QScrollArea):
         super().__init__(parent)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.content = QWidget()
+        self.content = QWidget(self.viewport())
         self.content.setProperty("role", "page")
         self.setWidget(self.content)
         self._cards: list[PlotCard] = []

@@ -16,7 +16,7 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import tick, value
-from sdgui.widgets.plot_axes import PlotAxis, dress
+from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _SYMBOLS = ("o", "s", "t", "d")  # shapes too: colour alone tells nothing apart
@@ -51,11 +51,7 @@ class PointPlot(QWidget):
         self._name, self._x_title, self._x_text, self._ticks = name, x_title, x_text, ticks
         self._lines: list[PointLine] = []
         self._left, self._bottom = PlotAxis("left", "share"), PlotAxis("bottom", "value")
-        self._plot = pg.PlotWidget(enableMenu=False, axisItems={"left": self._left, "bottom": self._bottom})
-        self._plot.hideButtons()
-        self._plot.setMouseEnabled(False, False)
-        self._plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
-        self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._plot = still_plot(self, self._left, self._bottom)
         self.readout = QLabel(self, wordWrap=True)
         self.readout.setTextFormat(Qt.TextFormat.PlainText)
         set_role(self.readout, "small")

@@ -70,14 +70,14 @@ class ProgressStrip(QWidget):
         self._told_left: float | None = None
         self._done, self._total, self._unit = 0.0, 0.0, ""
         self._cancelling = False
-        self._what = ElidedLabel()
-        self._bar = QProgressBar()
+        self._what = ElidedLabel("", self)
+        self._bar = QProgressBar(self)
         self._bar.setTextVisible(False)
         self._bar.setMinimumWidth(12 * SPACE)
         self._bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._figures = QLabel()
+        self._figures = QLabel(self)
         set_role(self._figures, "muted")
-        self._cancel = IconButton("ph.x", "Cancel")
+        self._cancel = IconButton("ph.x", "Cancel", parent=self)
         self._cancel.clicked.connect(self._ask_to_cancel)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE // 2)

@@ -11,7 +11,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from sdgui.widgets.plot_axes import PlotAxis, dress
+from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -36,11 +36,7 @@ class RecallCurve(QWidget):
         self._lines: list[RecallLine] = []
         self._left = PlotAxis("left", "share")
         self._bottom = PlotAxis("bottom", "value")
-        self._plot = pg.PlotWidget(enableMenu=False, axisItems={"left": self._left, "bottom": self._bottom})
-        self._plot.hideButtons()
-        self._plot.setMouseEnabled(False, False)
-        self._plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
-        self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._plot = still_plot(self, self._left, self._bottom)
         self._plot.setYRange(0, 1, padding=0.02)
         self._cross = pg.InfiniteLine(angle=90, movable=False)
         self._readout = QLabel("Recall at k", self, wordWrap=True)

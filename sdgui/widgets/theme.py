@@ -15,7 +15,7 @@ from typing import Literal
 import qtawesome
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QIcon, QPalette
-from PySide6.QtWidgets import QApplication, QStyleFactory, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QStyleFactory, QWidget
 
 from sdgui.widgets.colors import DARK, LIGHT, Colors
 from sdgui.widgets.stylesheet import stylesheet
@@ -57,6 +57,7 @@ class Theme(QObject):
         self._scheme: Scheme = "system"
         self._text_points = max(app.font().pointSizeF(), 9.0)
         self.colors: Colors = LIGHT
+        self._icons: dict[tuple[str, str], QIcon] = {}  # made once for each scheme
         app.styleHints().colorSchemeChanged.connect(self._system_changed)
         self._apply()
 
@@ -107,8 +108,10 @@ class Theme(QObject):
 
     def icon(self, name: str, role: str = "text") -> QIcon:
         """A qtawesome icon in a colour of the theme, grey when disabled; ask again after ``changed``."""
-        icon: QIcon = qtawesome.icon(name, color=self.color(role), color_disabled=self.color("strong_border"))
-        return icon
+        if (name, role) not in self._icons:
+            colors = {"color": self.color(role), "color_disabled": self.color("strong_border")}
+            self._icons[name, role] = qtawesome.icon(name, **colors)
+        return self._icons[name, role]
 
     def font(self, role: Literal["text", "small", "title", "heading"] = "text") -> QFont:
         """The font of a text role; small for captions, title for sections, heading for places. Figures are tabular."""
@@ -132,6 +135,10 @@ class Theme(QObject):
         system_dark = self._app.styleHints().colorScheme() == Qt.ColorScheme.Dark
         dark = self._scheme == "dark" or (self._scheme == "system" and system_dark)
         self.colors = DARK if dark else LIGHT
+        self._icons.clear()
+        # A sheet in place of another styles each widget once for every widget that it is in; one taken off and one
+        # put on, once each. For a window with all its places that is a fifth of the time.
+        self._app.setStyleSheet("")
         self._app.setPalette(_palette(self.colors))
         self._app.setStyleSheet(stylesheet(self.colors, dark, self._text_points, SPACE))
         self.changed.emit()
@@ -175,6 +182,12 @@ def set_role(widget: QWidget, role: Role) -> None:
     if widget.testAttribute(Qt.WidgetAttribute.WA_WState_Polished):  # else it is styled when first shown
         widget.style().unpolish(widget)
         widget.style().polish(widget)
+
+
+def hide_steps(box: QAbstractSpinBox) -> None:
+    """No buttons in a box of numbers, where they would cover the figures: arrow keys and the wheel step it."""
+    box.setStyleSheet("QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; border: none; }")
+    box.lineEdit().setTextMargins(SPACE, 0, 0, 0)  # as other boxes have; the sheet's padding does not reach it
 
 
 def _state(state: str) -> tuple[str, str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from PySide6.QtWidgets import QLabel, QTabWidget, QWidget
+from PySide6.QtCore import QEvent, QObject
+from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QTabWidget, QWidget
 from pytestqt.qtbot import QtBot
 
-from sdgui.widgets.late_parts import is_made, make_in_turns, replace_page
+from sdgui.widgets.late_parts import home_of, is_made, make_in_turns, replace_page, tab_after
 
 
 class Owner(QWidget):
@@ -55,3 +56,42 @@ def test_a_page_takes_the_place_of_the_one_that_stood_for_it(qtbot: QtBot) -> No
     assert not tabs.isTabEnabled(1)
     assert tabs.currentWidget() is pages[2]
     assert not changes
+
+
+def test_a_late_part_has_its_place_in_the_keyboard_order(qtbot: QtBot) -> None:
+    owner = QWidget()
+    qtbot.addWidget(owner)
+    first, last = QLineEdit(owner), QLineEdit(owner)
+    part = QWidget(owner)
+    inner = [QLineEdit(part), QLineEdit(part)]
+    tab_after(first, part)
+    order: list[QWidget | None] = [first]
+    while order[-1] is not last and len(order) < 9:
+        following = order[-1].nextInFocusChain() if order[-1] is not None else None
+        order.append(following)
+    assert [one for one in order if isinstance(one, QLineEdit)] == [first, *inner, last]
+
+
+class _Restyled(QObject):
+    """Counts how often widgets are told of another style."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        self.times += event.type() == QEvent.Type.StyleChange
+        return False
+
+
+def test_a_page_born_among_the_tabs_is_not_styled_anew(qtbot: QtBot, qapp: QApplication) -> None:
+    tabs = QTabWidget()
+    qtbot.addWidget(tabs)
+    page = QWidget(home_of(tabs))
+    QLabel("on it", page)
+    restyled = _Restyled()
+    qapp.installEventFilter(restyled)
+    tabs.addTab(page, "&One")
+    qapp.removeEventFilter(restyled)
+    assert tabs.widget(0) is page
+    assert not restyled.times

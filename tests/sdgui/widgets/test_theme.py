@@ -6,12 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
+from PySide6.QtCore import QEvent, QObject
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QApplication, QLabel, QSpinBox, QWidget
+from pytestqt.qtbot import QtBot
 
 from core.rundir import RunState
 from sdgui.widgets.colors import DARK, LIGHT, Colors
-from sdgui.widgets.theme import Theme, run_color, set_role, state_icon, theme
+from sdgui.widgets.theme import SPACE, Theme, hide_steps, run_color, set_role, state_icon, theme
 
 # Viénot, Brettel, Mollon 1999: linear RGB as a deuteranope and a protanope see it
 _BLINDNESS = {
@@ -94,3 +96,38 @@ def test_a_role_may_change_while_shown(qtbot) -> None:
     assert label.palette().color(QPalette.ColorRole.WindowText) == QColor(LIGHT.error)
     set_role(label, "muted")
     assert label.palette().color(QPalette.ColorRole.WindowText) == QColor(LIGHT.muted)
+
+
+class _Restyled(QObject):
+    """Counts how often a widget is told of another style."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        self.times += event.type() == QEvent.Type.StyleChange
+        return False
+
+
+def test_a_switch_styles_a_deep_widget_no_more_often_than_a_shallow_one(look: Theme, qtbot: QtBot) -> None:
+    outermost = QWidget()
+    qtbot.addWidget(outermost)
+    widgets = [outermost]
+    for _ in range(8):
+        widgets.append(QLabel("in it", widgets[-1]))
+    outermost.show()
+    heard = [_Restyled() for _ in widgets]
+    for widget, one in zip(widgets, heard, strict=True):
+        widget.installEventFilter(one)
+    look.set_scheme("light" if look.dark else "dark")
+    assert heard[-1].times == heard[0].times
+
+
+def test_a_box_without_steps_keeps_its_figures_off_the_edge(look: Theme, qtbot: QtBot) -> None:
+    box = QSpinBox()
+    qtbot.addWidget(box)
+    hide_steps(box)
+    box.show()
+    assert box.lineEdit().textMargins().left() == SPACE
+    assert box.lineEdit().width() > box.width() - SPACE  # nothing stands beside the figures
