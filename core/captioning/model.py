@@ -29,6 +29,17 @@ from core.opening import Model, model_digest, open_model
 from core.runtime import Runtime, has_bf16
 
 _BEFORE_MARKS = re.compile(r" (?=[.,!?;:](?: |$)|'(?:s|t|re|ve|m|ll|d)\b)")
+# CLIP's tokenizer forgets which blanks there were: what holds words and numbers together is put back.
+_AROUND_MARKS = re.compile(
+    r"""
+      (?<=\w)\ (?=[-/]\ \w) | (?<=\w\ [-/])\ (?=\w)   # t-shirt, and/or
+    | (?<=\d)\ ?(?=[.:]\ \d) | (?<=\d\ [.:])\ (?=\d) | (?<=\d[.:])\ (?=\d)   # 3.5, 10:30
+    | (?<=\d)\ (?=\d|(?:st|nd|rd|th)\b)            # 2024, 1st
+    | (?<=\b\w)\ (?='\ \w) | (?<=\b\w\ ')\ (?=\w)   # o'clock
+    | (?<=[(\[])\  | \ (?=[)\]])                     # (brackets)
+    """,
+    re.VERBOSE,
+)
 
 
 class CaptionModel:
@@ -186,8 +197,9 @@ def _plain(caption: Caption, towers: Towers) -> dict[str, Any]:
 
 
 def words(towers: Towers, tokens: tuple[int, ...]) -> str:
-    """Tokens as one line of text, without a blank before a full stop."""
-    return _BEFORE_MARKS.sub("", " ".join(towers.detokenize(tokens).split()))
+    """Tokens as one line of text, with the blanks around marks and within numbers as they are mostly written."""
+    text = _BEFORE_MARKS.sub("", " ".join(towers.detokenize(tokens).split()))
+    return _AROUND_MARKS.sub("", text) if towers.forgets_blanks else text
 
 
 def _tokens_of(towers: Towers) -> tuple[SpecialTokens, Callable[[str], list[int]]]:

@@ -115,6 +115,11 @@ class Towers(nn.Module):
         plain = tokenizer.tokenizer if isinstance(tokenizer, HFTokenizer) else tokenizer
         return str(plain.decode(list(tokens)))
 
+    @property
+    def forgets_blanks(self) -> bool:
+        """Whether ``detokenize`` has a blank between any two words or marks, whatever the text had (CLIP's own)."""
+        return isinstance(self._words(), SimpleTokenizer)
+
     def _words(self) -> SimpleTokenizer | HFTokenizer:
         if self._tokenizer is None:
             self._tokenizer = _build_tokenizer(self._text_cfg, self.context_length)
