@@ -179,7 +179,7 @@ def own_captions(
     def encode(names: Sequence[str]) -> Encode:
         return lambda rows, pictures: {"caption": _pack(caption_batch(captioner, pictures, chosen))}
 
-    facts = f"captions {chosen.model_dump_json()}"
+    facts = f"captions as written {chosen.model_dump_json()}"  # those of before had blanks around their marks
     made = extract(
         replace(model, batch=min(model.batch, 32)), dataset, {"caption": facts}, encode, progress, "captioning"
     )
