@@ -20,7 +20,8 @@ class KeyValueCache:
         self, layers: int, capacity: int, heads: int, length: int, width: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         shape = (layers, 2, capacity, heads, length, width)
-        self.store = torch.empty(shape, dtype=dtype, device=device)  # (layers, 2, capacity, H, T, E)
+        # Not empty: places that a mask hides are multiplied by 0 all the same, and memory may hold what is no number.
+        self.store = torch.zeros(shape, dtype=dtype, device=device)  # (layers, 2, capacity, H, T, E)
         self.layers = self._first(capacity)
 
     @property

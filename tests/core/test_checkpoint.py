@@ -13,6 +13,7 @@ from torch import Tensor
 
 from core import checkpoint
 from core.checkpoint import CheckpointError, CheckpointInfo, optimizer_tensors, restore_optimizer
+from core.config import override
 from core.model.network import Network
 from core.model.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
@@ -81,7 +82,7 @@ def test_moments_of_other_parameters_are_refused() -> None:
 
 
 def test_the_centre_is_found_under_its_former_name() -> None:
-    objectives = build_objectives(CONFIG)
+    objectives = build_objectives(override(CONFIG, ["objectives.distill_prototypes.on=fused"]))
     centre = torch.arange(64.0)
     objectives.load_buffers({"distill_prototypes.centre": centre})
     assert torch.equal(objectives.state_dict()["distill_prototypes.targets.centre"], centre)

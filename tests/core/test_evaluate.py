@@ -159,8 +159,9 @@ def test_knn_equals_a_plain_loop(run: RunDir, loaded: Loaded, val: str, capsys: 
 
 
 def test_the_table_is_for_people_and_progress_is_apart(
-    run: RunDir, val: str, capsys: pytest.CaptureFixture[str]
+    run: RunDir, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))  # else another test may have encoded these pictures
     assert main(["evaluate", str(run.path), "--data", val, "--task", "zero-shot", "--label", "shape"]) == 0
     said = capsys.readouterr()
     assert said.out.startswith(f"zero-shot of {run.path}@step-")

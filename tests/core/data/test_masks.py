@@ -103,7 +103,7 @@ def test_local_and_shared_views_reach_the_batch(tmp_path: Path) -> None:
 
 def test_the_teacher_may_see_several_views_of_its_own(tmp_path: Path) -> None:
     batch = next(Loader(opened(write_pairs(tmp_path, 8)), definition(teacher={"count": 3}), 32).batches(0, 1))
-    assert len({view.number for view in (batch.clean, *batch.student, *batch.teacher)}) == 1 + 1 + 3
+    assert len({view.number for view in (batch.clean, *batch.student, *batch.teacher)}) == 1 + 2 + 3
     assert not torch.equal(batch.teacher[0].images, batch.teacher[1].images)
 
 

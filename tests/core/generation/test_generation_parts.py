@@ -205,3 +205,10 @@ def test_pictures_without_rows_leave_the_cache() -> None:
         expected = model(images[[4, 1]], torch.tensor([[START, 7], [START, 9]]), output_labels=False)["logits"][:, -1]
     torch.testing.assert_close(state.step([7, 9]), expected, rtol=1e-3, atol=1e-3)
     assert first.shape == (5, VOCABULARY)
+
+
+def test_places_of_a_cache_that_nothing_was_written_to_are_numbers() -> None:
+    """They are hidden by masks, which multiply them by 0; memory that held nan before would go through."""
+    torch.full((3 * 2 * 4 * 2 * 16 * 8,), math.nan)
+    cache = KeyValueCache(3, 4, 2, 16, 8, torch.float32, torch.device("cpu"))
+    assert torch.isfinite(cache.store).all()

@@ -250,7 +250,7 @@ def test_fusion_and_heads_of_a_former_run_are_taken_where_they_fit(run: RunDir) 
     former = open_teachers(str(run.path), "student", torch.device("cpu"))[0].state_dict()
     fresh = network(seed=9, model=resolve_architecture("sd-tiny"))
     taken = carry_over(fresh, weights)
-    assert {name.split(".")[0] for name in taken if not name.startswith("towers.")} == {"fusion", "head"}
+    assert {name.split(".")[0] for name in taken if not name.startswith("towers.")} == {"fusion", "head", "heads"}
     assert all(torch.equal(fresh.state_dict()[name], former[name]) for name in taken)
     wide = preset_config("sd-clip", "tiny").model_dump()
     wide["objectives"]["distill_prototypes"]["prototypes"] = 32

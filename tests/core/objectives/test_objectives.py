@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.config import ContrastiveConfig, DistillPrototypesConfig, DistillSimilarityConfig, ObjectiveConfig
+from core.config import ContrastiveConfig, DistillPrototypesConfig, DistillSimilarityConfig, ObjectiveConfig, override
 from core.data.batch import Mix
 from core.model.outputs import Output, ViewOutput
 from core.objectives.build import build_objectives
@@ -26,6 +26,7 @@ from core.presets import preset_config
 
 Rows = list[list[float]]
 SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
+ON_FUSED = ["objectives.distill_prototypes.on=fused"]
 
 
 def unit(generator: torch.Generator, batch: int, width: int) -> Tensor:
@@ -173,7 +174,7 @@ def test_prototype_distillation_is_the_plain_loop(
 
 
 def test_the_centre_rests_outside_training_and_is_saved(tmp_path: Path) -> None:
-    settings = preset_config("sd-clip", "tiny")
+    settings = override(preset_config("sd-clip", "tiny"), ON_FUSED)
     objectives = build_objectives(settings)
     student, teacher = made_up(4, 8, 0, prototypes=64), made_up(4, 8, 1, prototypes=64)
     last = list(objectives)[-1]
@@ -223,9 +224,10 @@ def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() ->
     for leaf in leaves:
         assert leaf is not None
         leaf.requires_grad_()
-    plain = {o.name: o(student, teacher)[0] for o in build_objectives(preset_config("sd-clip", "tiny"))}
+    settings = override(preset_config("sd-clip", "tiny"), ON_FUSED)
+    plain = {o.name: o(student, teacher)[0] for o in build_objectives(settings)}
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        for objective in build_objectives(preset_config("sd-clip", "tiny")):
+        for objective in build_objectives(settings):
             loss, report = objective(student, teacher)
             assert loss.dtype == torch.float32
             assert loss.requires_grad
