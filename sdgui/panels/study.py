@@ -56,6 +56,7 @@ class StudyPanel(Place):
         self._services, self._programs = services, services.studies
         self._study: StudyRecord | None = None
         self._ticked: set[int] = set()
+        self._followed: int | None = None  # what was chosen in the tree
         self._ending: set[int] = set()
         self._remedy: Any = None
         self._aside = Aside(self)
@@ -125,7 +126,7 @@ class StudyPanel(Place):
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for path in sorted(SHIPPED.glob("*.json")):
-            menu.addAction(f"Shipped: {path.stem}").triggered.connect(partial(self._open_path, path))
+            menu.addAction(f"Shipped: {path.stem}").triggered.connect(partial(self.open_study, path))
         menu.addSeparator()
         menu.addAction("A study's &file …").triggered.connect(self._ask_file)
         menu.addAction("The f&older of a study …").triggered.connect(self._ask_folder)
@@ -153,8 +154,9 @@ class StudyPanel(Place):
     def select(self, selection: Selection) -> None:
         """Show the chosen study, or the one that the chosen experiment is an arm of."""
         store = self._services.store
-        if selection.study_id is not None and selection.study_id != self._id():
+        if selection.study_id not in (None, self._followed, self._id()):  # not again when the tree is read anew
             self.show_study(selection.study_id)
+        self._followed = selection.study_id
         try:
             self._ticked = {store.run(run).experiment_id for run in selection.ticked}
         except StoreError:
@@ -286,10 +288,7 @@ class StudyPanel(Place):
         self.changed.emit()
         self._programs.poll()
 
-    def _open_path(self, path: Path, _checked: bool = False) -> None:
-        self.open_study(path)
-
-    def open_study(self, path: Path) -> None:
+    def open_study(self, path: Path, _checked: bool = False) -> None:
         """Open a study's file or folder; what is wrong with it is said with its field."""
         self.bar.clear()
         self._aside.do(lambda: self._programs.open(path), self._added, self._failed)

@@ -114,6 +114,18 @@ def test_a_study_is_made_from_presets_and_ticked_experiments(qtbot: QtBot, open_
     assert Path(written["arms"][0]["config"]).is_file(), "the experiment's definition is frozen beside the study"
 
 
+def test_a_second_study_stays_shown_when_the_tree_is_read_anew(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
+    window = open_study()
+    place = place_of(window)
+    for name in ("first", "second"):
+        file = tmp_path / f"{name}.json"
+        file.write_text(a_study(name=name).to_json(), encoding="utf-8")
+        place.open_study(file)
+        qtbot.waitUntil(lambda name=name: place.box.currentText() == name)
+        window.reload()
+        assert place.box.currentText() == name
+
+
 def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
     window = open_study()
     place = with_study(qtbot, window, a_study())
