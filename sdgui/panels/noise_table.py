@@ -135,9 +135,10 @@ class PairsTable(QTableView):
             return
         head.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         head.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        around = 4 * SPACE  # padding, and the arrow of the column that is sorted by
         for column, wide in ((0, "Rank"), (2, "Belief"), (3, "P(right)"), (4, "Mark"), (5, "Shuffled")):
             if column < self.pairs.columnCount():
-                head.resizeSection(column, head.fontMetrics().horizontalAdvance(wide) + 2 * SPACE)
+                head.resizeSection(column, head.fontMetrics().horizontalAdvance(wide) + around)
 
     def _sort(self, column: int, order: Qt.SortOrder) -> None:
         self.sort_asked.emit(_COLUMNS[column][1], order == Qt.SortOrder.DescendingOrder)
