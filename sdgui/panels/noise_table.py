@@ -71,7 +71,7 @@ class PairsModel(QAbstractTableModel):
             return None
         title, _, tip = _COLUMNS[section]
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _side(section)
+            return _side(section) if section else _side(1)  # the arrow of sorting stands on the right
         return {int(Qt.ItemDataRole.DisplayRole): title, int(Qt.ItemDataRole.ToolTipRole): tip}.get(role)
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
@@ -135,10 +135,9 @@ class PairsTable(QTableView):
             return
         head.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         head.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        around = 4 * SPACE  # padding, and the arrow of the column that is sorted by
         for column, wide in ((0, "Rank"), (2, "Belief"), (3, "P(right)"), (4, "Mark"), (5, "Shuffled")):
             if column < self.pairs.columnCount():
-                head.resizeSection(column, head.fontMetrics().horizontalAdvance(wide) + around)
+                head.resizeSection(column, head.fontMetrics().horizontalAdvance(wide) + 3 * SPACE)
 
     def _sort(self, column: int, order: Qt.SortOrder) -> None:
         self.sort_asked.emit(_COLUMNS[column][1], order == Qt.SortOrder.DescendingOrder)
