@@ -25,8 +25,7 @@ def hard_words(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> tuple[
 
     ``logits`` (N, V), ``labels`` (N,) int64. With smoothing e a word's target is 1 - e, and e / V besides for each.
     """
-    losses, right = _hard(logits, labels, smoothing)
-    return losses, right
+    return _hard(logits, labels, smoothing)
 
 
 def soft_words(logits: Tensor, taught: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -35,8 +34,7 @@ def soft_words(logits: Tensor, taught: Tensor, temperature: float = 1.0) -> tupl
     p is the softmax of ``logits`` (N, V) / temperature, q that of the teacher's ``taught`` (N, V), which gets no
     gradient.
     """
-    kl, entropy = _soft(logits, taught, temperature)
-    return kl, entropy
+    return _soft(logits, taught, temperature)
 
 
 class _Hard(torch.autograd.Function):

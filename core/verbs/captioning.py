@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -140,7 +141,8 @@ def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
 
 def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
     """What is done with each captioned picture."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are no text
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that are no text
     if arguments.sidecars:
         return Sidecars(arguments.force).write
     if arguments.csv == _STDOUT:

@@ -19,7 +19,7 @@ from sdgui.panels.differences import field_title, value_text
 from sdgui.panels.place import Services
 from sdgui.runs.worker_pool import DATA
 from sdgui.widgets.formats import count
-from sdgui.widgets.theme import SPACE, set_role
+from sdgui.widgets.theme import SPACE, Role, set_role
 
 _ASK_AFTER = 700  # ms of not typing
 
@@ -132,9 +132,9 @@ class AdviceBar(QFrame):
             lines.insert(0, figures_text(facts))
         self._say("muted" if len(lines) == 1 else "", "\n".join(lines))
 
-    def _say(self, role: str, text: str) -> None:
+    def _say(self, role: Role, text: str) -> None:
         self.text.setText(text)
-        set_role(self.text, role)  # type: ignore[arg-type]
+        set_role(self.text, role)
         self.apply.setVisible(bool(self._advice) and not self._read_only and role != "error")
         self.setAccessibleName(text)
         self.show()

@@ -23,7 +23,7 @@ from sdgui.widgets.stylesheet import stylesheet
 SPACE = 8  # px, device independent; every margin and gap is a multiple of it or its half
 
 Scheme = Literal["system", "light", "dark"]
-Role = Literal["heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card"]
+Role = Literal["", "heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card"]
 
 # state -> icon, colour field of Colors, what a screen reader says. Shapes differ, so colour is never needed.
 _STATES: dict[str, tuple[str, str, str]] = {
@@ -177,7 +177,7 @@ def state_icon(state: str) -> QIcon:
 
 
 def set_role(widget: QWidget, role: Role) -> None:
-    """Give a label, button or frame a role of the stylesheet; may be changed while shown."""
+    """Give a label, button or frame a role of the stylesheet, "" for none; may be changed while shown."""
     widget.setProperty("role", role)
     if widget.testAttribute(Qt.WidgetAttribute.WA_WState_Polished):  # else it is styled when first shown
         widget.style().unpolish(widget)
