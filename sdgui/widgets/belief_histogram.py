@@ -11,11 +11,10 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import count
-from sdgui.widgets.late_parts import is_made, make_in_turns
+from sdgui.widgets.late_parts import MadeLate, is_made
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.theme import SPACE, hide_steps, set_role, theme
 
@@ -23,8 +22,10 @@ BINS = 1000
 BARS = 50
 
 
-class BeliefHistogram(QWidget):
+class BeliefHistogram(MadeLate):
     """Bars of all pairs, those known to be shuffled in another colour; faint beyond the cut."""
+
+    late = ("_plot",)
 
     cut_moved = Signal(int)  # thousandths
 
@@ -73,11 +74,6 @@ class BeliefHistogram(QWidget):
         self._column.insertWidget(0, plot, 1)
         self._draw_bars(plot)
         return plot
-
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        if not is_made(self, "_plot"):
-            make_in_turns(self, ("_plot",))
 
     def set_bins(self, bins: NDArray[np.int64], shuffled: NDArray[np.int64] | None) -> None:
         """Show how many pairs there are in each thousandth, and how many of them are known to be shuffled."""

@@ -8,10 +8,9 @@ from functools import cached_property
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from sdgui.widgets.late_parts import is_made, make_in_turns
+from sdgui.widgets.late_parts import MadeLate, is_made
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.theme import SPACE, set_role, theme
 
@@ -28,8 +27,10 @@ class Bar:
     text: str  # as the table has it
 
 
-class ErrorBars(QWidget):
+class ErrorBars(MadeLate):
     """Bars side by side in the order given."""
+
+    late = ("_plot",)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,11 +54,6 @@ class ErrorBars(QWidget):
         self._column.addWidget(plot, 1)
         self._draw_bars(plot)
         return plot
-
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        if not is_made(self, "_plot"):
-            make_in_turns(self, ("_plot",))
 
     def set_bars(self, title: str, bars: Sequence[Bar]) -> None:
         """Show these; ``title`` names the metric."""

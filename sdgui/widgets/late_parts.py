@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
 _PAUSE = 10  # ms before each part: what is on screen is painted, and keys are heard, between two of them
@@ -33,6 +34,17 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
 
     timer.timeout.connect(make)
     QTimer.singleShot(_PAUSE, timer, timer.start)  # not in the turn that paints the owner for the first time
+
+
+class MadeLate(QWidget):
+    """A widget whose parts ``late``, cached properties, are made after it is on screen."""
+
+    late: tuple[str, ...] = ()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not all(is_made(self, name) for name in self.late):
+            make_in_turns(self, self.late)
 
 
 def tab_after(before: QWidget, part: QWidget) -> None:
