@@ -138,11 +138,12 @@ class Study(Section):
         """What is measured of the arm called ``arm``."""
         return [one for one in self.measures if not one.arms or arm in one.arms]
 
-    def trains_like(self, other: Study) -> bool:
-        """Whether ``other`` trains the same runs on the same data; it may measure others, on data of its own too."""
-        free = {"about": "", "compare": [], "measures": [], "data": {}}
+    def goes_on_from(self, other: Study) -> bool:
+        """Whether what ``other`` trained is this study's too: it may add arms, seeds and data, and measure others."""
+        free = {"about": "", "compare": [], "measures": [], "data": {}, "arms": self.arms, "seeds": self.seeds}
         same = self.model_copy(update=free) == other.model_copy(update=free)
-        return same and self.data | other.data == self.data
+        grown = all(arm in self.arms for arm in other.arms) and set(other.seeds) <= set(self.seeds)
+        return same and grown and self.data | other.data == self.data
 
     def timed(self, arm: Arm) -> Arm | None:
         """The arm with the recipe of ``arm`` and the study's steps, whose steps are as long; None without one."""

@@ -20,10 +20,10 @@ from typing import Any
 import filelock
 
 from core.config import ConfigError
-from core.errors import UserError
-from core.rundir import process_alive, write_whole
+from core.rundir import process_alive
+from core.study.claiming import StudyError, claim
 from core.study.data import prepare
-from core.study.format import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute, read_study
+from core.study.format import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
 from core.study.results import write_results
 
 LOOK_SECONDS = 1.0
@@ -32,18 +32,15 @@ JOB = (sys.executable, "-m", "core.study.job")
 Log = Callable[[str], None]
 
 
-class StudyError(UserError):
-    """A study that cannot go on."""
-
-
 def run_study(
     study: Study, origin: Path, out: StudyDir, jobs: int, log: Log, openclipart: Path | None = None
 ) -> StudyStatus:
     """Train and measure every run of ``study`` in ``out`` that is not done yet, and write the results.
 
-    A run that fails is listed and the others go on; starting the study again tries it again, and measures what was not
-    measured before, without training. ``openclipart``: see ``prepare``. Raises StudyError when the folder holds another
-    study, is in use or cannot be written; whatever ``prepare`` raises.
+    A run that fails is listed and the others go on; starting the study again tries it again, trains arms and seeds that
+    are new in it, and measures what was not measured before. ``openclipart``: see ``prepare``. Raises StudyError when
+    the folder holds another study or runs of another recipe, is in use or cannot be written; whatever ``prepare``
+    raises.
     """
     study = absolute(study, origin)
     _check_recipes(study)
@@ -57,7 +54,7 @@ def run_study(
                 f"the study folder {out.path} is in use by another process; wait for it or end it."
             ) from error
         try:
-            _claimed(out, study)
+            claim(out, study)
             prepare(out, study, log, openclipart)
             return _Queue(study, out, jobs, log).work()
         finally:
@@ -84,18 +81,6 @@ def _check_recipes(study: Study) -> None:
             study.recipe(arm)
         except ConfigError as error:
             raise StudyError(f"the arm {arm.name} cannot be trained: {error}") from error
-
-
-def _claimed(out: StudyDir, study: Study) -> None:
-    """Write ``study.json``, or make sure that the folder holds a study that trains the same."""
-    there = read_study(out.study) if out.study.exists() else None
-    if there is not None and not study.trains_like(there):
-        raise StudyError(
-            f"{out.path} holds another study, or another version of it (only its measures, data for them, comparisons "
-            "and description may change); choose a new folder, or restore it."
-        )
-    if there != study:
-        write_whole(out.study, study.to_json().encode())
 
 
 class _Queue:

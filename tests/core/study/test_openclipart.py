@@ -16,9 +16,10 @@ from core.data.rows import Row
 from core.data.sources import open_source
 from core.errors import UserError
 from core.study import data
+from core.study.claiming import StudyError
 from core.study.format import Study, StudyDir
 from core.study.openclipart import LEAST, write_openclipart
-from core.study.queue import StudyError, run_study
+from core.study.queue import run_study
 from tests.core.pictures import write_pairs
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.__main__ import main
-from core.config import ConfigError, override
+from core.config import ConfigError, override, read_config
 from core.data.dataset import open_dataset
 from core.data.labelling import label_rows
 from core.data.loader import Loader
@@ -25,11 +25,12 @@ from core.events import Evaluated, EventWriter, Metrics
 from core.presets import preset_config
 from core.rundir import RunDir
 from core.study import queue
+from core.study.claiming import StudyError
 from core.study.data import data_path, prepare
-from core.study.format import Study, StudyDir, read_study
+from core.study.format import Study, StudyDir, absolute, read_study
 from core.study.job import both_ways, run_config, timing
 from core.study.noisy import shuffled, write_noisy
-from core.study.queue import StudyError, run_study, steps_of
+from core.study.queue import run_study, steps_of
 from core.study.results import value_at
 from tests.core.labelled import write_labelled
 from tests.core.pictures import write_pairs
@@ -180,7 +181,7 @@ def fake_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
-    arms = [
+    arms: list[dict[str, Any]] = [
         {"name": "base", "preset": "clip"},
         {"name": "longer", "preset": "clip", "as_long_as": "better"},
         {"name": "better", "preset": "sd-clip"},
@@ -218,6 +219,50 @@ def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs
     assert read.done == 12
     with pytest.raises(StudyError, match="another study"):
         run_study(study.model_copy(update={"steps": 11}), tmp_path, out, 1, lambda text: None)
+
+
+def test_a_study_may_grow_by_arms_and_seeds(tmp_path: Path, fake_jobs: None) -> None:
+    write_pairs(tmp_path)
+    out = StudyDir(tmp_path / "out")
+
+    def run(**changed: Any) -> list[str]:
+        before = len(calls.read_text().splitlines()) if calls.exists() else 0
+        run_study(Study.model_validate(definition() | changed), tmp_path, out, 1, lambda text: None)
+        return calls.read_text().splitlines()[before:]
+
+    calls = out.path / "calls.txt"
+    assert len(run(seeds=[0, 1])) == 4
+    assert run() == ["base 2 10", "better 2 10"]
+    more = [*definition()["arms"], {"name": "third", "preset": "siglip"}]
+    assert run(arms=more[::-1]) == [f"third {seed} 10" for seed in (0, 1, 2)]
+    results = out.read_results()
+    assert results is not None
+    assert results["arms"]["third"]["seeds"] == [0, 1, 2]
+    with pytest.raises(StudyError, match="another study"):
+        run(arms=more[1:])
+    with pytest.raises(StudyError, match="another study"):
+        run(arms=more, seeds=[0, 1])
+    with pytest.raises(StudyError, match="another study"):
+        run(arms=[{**more[0], "preset": "siglip"}, *more[1:]])
+
+
+def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_jobs: None) -> None:
+    write_pairs(tmp_path)
+    study, out = Study.model_validate(definition(seeds=[0])), StudyDir(tmp_path / "out")
+    run_study(study, tmp_path, out, 1, lambda text: None)
+    for arm in study.arms:
+        config = run_config(out, absolute(study, tmp_path), arm, 0, 10)
+        out.run(arm.name, 0).config.write_text(config.to_json())
+    grown = study.model_copy(update={"seeds": [0, 1]})
+    assert run_study(grown, tmp_path, out, 1, lambda text: None).done == 4
+
+    older = override(read_config(out.run("better", 0).config), ["belief.trust=0.25", "views.student.count=1"])
+    out.run("better", 0).config.write_text(older.to_json())
+    assert run_study(grown, tmp_path, out, 1, lambda text: None).done == 4  # to measure, it need not be the same
+    said = r"better-s0 was trained with views\.student\.count=1, and the arm better now has 2, and 1 more fields"
+    with pytest.raises(StudyError, match=said):
+        run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
+    assert read_study(out.study).seeds == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""Whether a study may go on in a folder: the same study, or one that has grown by arms and seeds.
+
+What is there already was trained by the recipes of its time. Runs are only added to it where those recipes are still
+what the study says, so that no table compares two versions of a preset.
+
+Flow: ``core.study.queue`` holds the folder's lock -> ``claim`` -> ``study.json`` is the study's own.
+"""
+
+from __future__ import annotations
+
+from core.config import ConfigError, RunConfig, differences, read_config, with_absolute_paths
+from core.errors import UserError
+from core.rundir import write_whole
+from core.study.format import Arm, Study, StudyDir, read_study
+
+_OF_A_RUN = ("name", "seed", "optim.epochs", "data.train", "data.val")  # set for each run
+
+
+class StudyError(UserError):
+    """A study that cannot go on."""
+
+
+def claim(out: StudyDir, study: Study) -> None:
+    """Write ``study.json``, or make sure that the folder holds a study that ``study`` goes on from.
+
+    Raises StudyError when it does not, and when runs are to be trained beside ones of another recipe.
+    """
+    there = read_study(out.study) if out.study.exists() else None
+    if there is not None:
+        if not study.goes_on_from(there):
+            raise StudyError(
+                f"{out.path} holds another study, or another version of it (measures, comparisons and description may "
+                "change, arms, seeds and data be added; what is trained stays as it is); choose a new folder, or "
+                "restore it."
+            )
+        _check_trained(out, study)
+    if there != study:
+        write_whole(out.study, study.to_json().encode())
+
+
+def _check_trained(out: StudyDir, study: Study) -> None:
+    runs = [(arm, seed) for arm in study.arms for seed in study.seeds]
+    if all(out.read_measures(arm.name, seed) is not None for arm, seed in runs):
+        return  # nothing is trained any more
+    for arm, seed in runs:
+        run = out.run(arm.name, seed)
+        try:
+            changed = _changed(study, arm, read_config(run.config)) if run.config.exists() else {}
+        except ConfigError:  # the trainer will tell of it
+            continue
+        if changed:
+            name, (now, then) = next(iter(changed.items()))
+            more = f", and {len(changed) - 1} more fields" if len(changed) > 1 else ""
+            raise StudyError(
+                f"{run.path} was trained with {name}={then}, and the arm {arm.name} now has {now}{more}: its preset or "
+                "definition has changed since. Remove that arm's runs to train them anew, or choose a new folder."
+            )
+
+
+def _changed(study: Study, arm: Arm, trained: RunConfig) -> dict[str, tuple[object, object]]:
+    found = differences(with_absolute_paths(study.recipe(arm)), trained)
+    return {name: both for name, both in found.items() if name not in _OF_A_RUN}
