@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 from torch import Tensor, nn
 
 from core.bench.caption_peer import BEAMS, GROUPS, LENGTH, MIN_LENGTH, random_coca, random_pictures
@@ -57,6 +58,7 @@ def run(peer: Path | None = None) -> list[BenchResult]:
         with _OpenClip(peer) as theirs:
             rows = _speed(model, images, theirs, "open_clip")
             rows.append(_same_as_open_clip(model, images, theirs))
+    rows.append(_against_floor(model, images))
     _say("JPEG")
     return [*rows, *_alone(model, images), memory, *jpeg_rows()]
 
@@ -85,6 +87,27 @@ def _speed(model: nn.Module, images: Tensor, peer: Peer, name: str) -> list[Benc
             ratio = statistics.median(other / mine for mine, other in zip(times, theirs, strict=True))
             rows.append(result(title, statistics.median(times), statistics.median(theirs), "s", ratio, at_least))
     return rows
+
+
+def _against_floor(model: nn.Module, images: Tensor) -> BenchResult:
+    """Greedy search against what no exact search can do without: one encoding, and the weights read once a token.
+
+    How often it is faster than another program depends on the machine; this says how much could still be won on it.
+    """
+    _say("greedy search: the floor of this machine")
+    read = [part for name in ("text.transformer", "text_decoder") for part in model.get_submodule(name).parameters()]
+    first = GREEDY.model_copy(update={"max_tokens": 1, "min_tokens": 0})
+
+    def floor() -> float:
+        start = _seconds(model, images, first)
+        began = time.perf_counter()
+        for part in read:
+            part.sum()
+        return start + (GREEDY.max_tokens - 1) * (time.perf_counter() - began)
+
+    with torch.inference_mode():
+        ours, least, ratio = alternate(lambda: _seconds(model, images, GREEDY), floor, 3)
+    return result("  greedy, the floor: weights read once a token", ours, least, "s", 1 / ratio, None)
 
 
 def _alone(model: nn.Module, images: Tensor) -> list[BenchResult]:
