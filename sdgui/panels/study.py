@@ -6,7 +6,6 @@ is looked at in a thread (``StudyLook``) and shown; its runs stand in the tree b
 
 from __future__ import annotations
 
-import shutil
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
+    QLineEdit,
     QMenu,
     QPushButton,
     QStackedWidget,
@@ -24,12 +24,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from core.rundir import write_whole
 from core.study.format import Study, StudyDir
 from sdgui.panels.aside import Aside
 from sdgui.panels.place import Place, Selection, Services
 from sdgui.panels.study_editor import StudyEditor
-from sdgui.panels.study_results import to_csv
+from sdgui.panels.study_export import ExportMenu
 from sdgui.panels.study_view import StudyView
 from sdgui.runs.study_look import StudyLook
 from sdgui.store.records import Experiment, StoreError
@@ -57,6 +56,7 @@ class StudyPanel(Place):
         self._study: StudyRecord | None = None
         self._ticked: set[int] = set()
         self._followed: int | None = None  # what was chosen in the tree
+        self._grows: int | None = None  # the study that the editor adds to
         self._ending: set[int] = set()
         self._remedy: Any = None
         self._aside = Aside(self)
@@ -68,6 +68,7 @@ class StudyPanel(Place):
         self.new, self.open_button = QPushButton("&New …", self), QPushButton("&Open …", self)
         self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "&Pause", "Sto&p"))
         self.export = QPushButton("E&xport", self)
+        self.more = IconButton("ph.plus", "More seeds or arms for this study; what is trained stays", parent=self)
         self.folder = IconButton("ph.folder-open", "Show the study's folder", parent=self)
         self.bin = IconButton("ph.trash", "Put the study in the bin; its folder stays", parent=self)
         self.bar = MessageBar(self)
@@ -94,8 +95,8 @@ class StudyPanel(Place):
         row = QHBoxLayout()
         row.setSpacing(SPACE)
         row.addWidget(self.box, 1)
-        buttons = (self.begin, self.pause, self.stop, self.export, self.folder, self.bin, self.new, self.open_button)
-        for widget in buttons:
+        small = (self.more, self.folder, self.bin)
+        for widget in (self.begin, self.pause, self.stop, self.export, *small, self.new, self.open_button):
             row.addWidget(widget)
         for page in (self.empty, self.view):
             self.stack.addWidget(page)
@@ -131,11 +132,10 @@ class StudyPanel(Place):
         menu.addAction("A study's &file …").triggered.connect(self._ask_file)
         menu.addAction("The f&older of a study …").triggered.connect(self._ask_folder)
         self.open_button.setMenu(menu)
-        export = QMenu(self)
-        for text, ending in (("&Markdown …", "md"), ("&CSV …", "csv"), ("&JSON …", "json"), ("Plot (&SVG) …", "svg")):
-            export.addAction(text).triggered.connect(partial(self._ask_export, ending))
-        export.addAction("Copy the &table").triggered.connect(self._copy)
-        self.export.setMenu(export)
+        self.exports = ExportMenu(
+            self.view, lambda: self._study.folder if self._study is not None else None, self._say, self._failed, self
+        )
+        self.export.setMenu(self.exports)
 
     def _connect(self) -> None:
         self.box.activated.connect(lambda row: self.show_study(self.box.itemData(row)))
@@ -144,6 +144,7 @@ class StudyPanel(Place):
         self.begin.clicked.connect(self._start)
         self.pause.clicked.connect(lambda: self._end("pause"))
         self.stop.clicked.connect(lambda: self._end("kill" if self._id() in self._ending else "stop"))
+        self.more.clicked.connect(lambda: self.grow())
         self.folder.clicked.connect(self._show_folder)
         self.bin.clicked.connect(self._delete)
         self.view.watch_asked.connect(self._watch)
@@ -236,15 +237,15 @@ class StudyPanel(Place):
         if not alive:
             self._ending.discard(self._id() or 0)
         ending = (self._id() or 0) in self._ending
-        self.begin.setText("&Start" if state in ("not started", "gone") else "&Resume")
+        self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "&Resume")
         self.begin.setEnabled(ready and not alive and state != "done")
         self.pause.setEnabled(ready and alive and not ending)
         self.stop.setEnabled(ready and alive)
         self.stop.setText("&Kill" if ending else "Sto&p")
         self.export.setEnabled(ready and look is not None and look.results is not None)
-        for small in (self.folder, self.bin):
-            small.setEnabled(self._study is not None and not self._editing)
-        self.bin.setEnabled(self.bin.isEnabled() and not alive)
+        self.folder.setEnabled(self._study is not None and not self._editing)
+        self.bin.setEnabled(self.folder.isEnabled() and not alive)
+        self.more.setEnabled(ready and not alive)
 
     def _say(self, level: Any, text: str, details: str = "", action: str = "", remedy: Any = None) -> None:
         if self.bar.isHidden() or self.bar.text != text:
@@ -265,20 +266,43 @@ class StudyPanel(Place):
     def edit(self) -> None:
         """The form of a new study; ticked experiments are its arms."""
         store = self._services.store
-        self.bar.clear()
         try:
             self.editor.begin(store.experiments(), self._ticked, {study.name for study in store.studies()})
         except StoreError as error:
             self._failed(str(error))
             return
+        self._grows = None
+        self._show_editor(self.editor.name)
+
+    def grow(self) -> None:
+        """The form for more seeds and arms of the study that is shown."""
+        look, store = self._look(), self._services.store
+        if self._study is None or look is None or look.study is None:
+            return
+        try:
+            own = store.study(self._study.id).arms
+            self.editor.grow(look.study, [one for one in store.experiments() if one.id not in own])
+        except StoreError as error:
+            self._failed(str(error))
+            return
+        self._grows = self._id()
+        self._show_editor(self.editor.seeds)
+
+    def _show_editor(self, first: QLineEdit) -> None:
+        self.bar.clear()
         self.stack.setCurrentWidget(self.editor)
-        self.editor.name.setFocus()
-        self.editor.name.selectAll()
+        first.setFocus()
+        first.selectAll()
         self._enable(None)
 
     def _made(self, study: Study, experiments: dict[str, Experiment]) -> None:
         definitions = {name: one.config.to_json() for name, one in experiments.items() if one.config is not None}
-        self._aside.do(lambda: self._programs.add(study, definitions), self._added, self._failed)
+        grows, programs = self._grows, self._programs
+
+        def write() -> StudyRecord:
+            return programs.add(study, definitions) if grows is None else programs.grow(grows, study, definitions)
+
+        self._aside.do(write, self._added, self._failed)
 
     def _added(self, study: StudyRecord) -> None:
         self._study = study
@@ -368,32 +392,3 @@ class StudyPanel(Place):
             self._aside.do(lambda: store.restore_study(study.id), lambda _: self._added(study), self._failed)
 
         self._aside.do(lambda: store.delete_study(study.id), gone, self._failed)
-
-    # Export
-    def _copy(self) -> None:
-        view = self.view.means if self.view.tables.currentIndex() == 0 else self.view.differences
-        view.clearSelection()
-        view.copy()
-
-    def _ask_export(self, ending: str, _checked: bool = False) -> None:
-        if self._study is None:
-            return
-        start = Path.home() / f"{self._study.folder.name}-results.{ending}"
-        found, _ = QFileDialog.getSaveFileName(self, "Export the results", str(start), f"*.{ending}")
-        if found:
-            self.export_to(Path(found))
-
-    def export_to(self, path: Path) -> None:
-        """Write the results; the ending says as what."""
-        if self._study is None:
-            return
-        out, tables = StudyDir(self._study.folder), self.view.tables_now()
-        sources = {".md": out.table, ".json": out.results, ".svg": out.plot}
-
-        def write() -> None:
-            if path.suffix == ".csv":
-                write_whole(path, to_csv(tables).encode())
-            else:
-                shutil.copyfile(sources[path.suffix], path)
-
-        self._aside.do(write, lambda _: self._say("info", f"The results are written to {path}."), self._failed)

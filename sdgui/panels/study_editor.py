@@ -1,7 +1,7 @@
-"""A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, measures.
+"""A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, measures; or more of one.
 
 Flow: fields -> ``study()`` (checked by the same rules as a study's file) -> ``made(Study, experiments' definitions)``.
-What is wrong is said below the fields as one types.
+What is wrong is said below the fields as one types. A study that grows has only seeds and arms to add.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -20,8 +21,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QListWidget,
-    QListWidgetItem,
     QPushButton,
     QScrollArea,
     QSpinBox,
@@ -30,8 +29,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from core.presets import PRESETS, SIZES
-from core.study.format import NAME, Arm, Measure, NoiseSpec, Study
+from core.presets import SIZES
+from core.study.format import Arm, Measure, NoiseSpec, Study
+from sdgui.panels.study_arms import ArmsList
 from sdgui.panels.study_view import fill_arms
 from sdgui.store.records import Experiment
 from sdgui.widgets.theme import SPACE, hide_steps, set_role
@@ -42,18 +42,17 @@ _MEASURES = (
     ("Zero-shot by a label", Measure(name="zero-shot", task="zero-shot", data="test", label="concept", keep=["acc1"])),
     ("Shuffled captions found", Measure(name="noise", task="noise", data="noisy")),
 )
-_START = ("clip", "sd-clip")
 
 
 class StudyEditor(QWidget):
-    """``made`` with the study and the experiments that some of its arms are; ``cancelled``."""
+    """``made`` with the study and the experiments that some of its new arms are; ``cancelled``."""
 
     made = Signal(object, object)  # Study, dict: arm -> Experiment
     cancelled = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._experiments: dict[str, Experiment] = {}
+        self._there: Study | None = None  # the study that grows
         self.name, self.about, self.seeds = QLineEdit(self), QLineEdit(self), QLineEdit("0, 1, 2", self)
         self.label = QLineEdit("concept", self)
         self.size_box, self.steps, self.noise = QComboBox(self), QSpinBox(self), QDoubleSpinBox(self)
@@ -67,14 +66,14 @@ class StudyEditor(QWidget):
         for number in (self.steps, self.noise):
             hide_steps(number)
         self.data = {name: QLineEdit(where, self) for name, where in DEMO_DATA.items()}
-        self.presets = QListWidget(self)
+        self.presets = ArmsList(self)
         self.arms = QTreeWidget(self)
         self.measures = [QCheckBox(text, self) for text, _ in _MEASURES]
-        self.wrong = QLabel(self, wordWrap=True)
+        self.what, self.wrong = QLabel(self), QLabel(self, wordWrap=True)
+        set_role(self.what, "title")
         set_role(self.wrong, "error")
         self.make = QPushButton("&Make the study", self)
         set_role(self.make, "primary")
-        self.make.setToolTip("Write the study; it starts when you press Start (Ctrl+Return)")
         self.back = QPushButton("&Cancel", self)
         self._build()
         self._connect()
@@ -82,7 +81,7 @@ class StudyEditor(QWidget):
     def _build(self) -> None:
         scroll = QScrollArea(self, widgetResizable=True)
         left = QWidget(scroll.viewport())
-        form = QFormLayout(left)
+        form = self.form = QFormLayout(left)
         form.setHorizontalSpacing(2 * SPACE)
         rows: list[tuple[str, QWidget, str]] = [
             ("&Name", self.name, "What the study is called; a folder's name is made of it"),
@@ -100,19 +99,12 @@ class StudyEditor(QWidget):
             widget.setToolTip(tip)
             widget.setAccessibleName(text.replace("&", ""))
             form.addRow(text, widget)
+        self._seeds_row = next(row for row, (_, widget, _) in enumerate(rows) if widget is self.seeds)
         boxes = QVBoxLayout()
         for place, box in enumerate(self.measures):
             box.setChecked(place < 2)
             boxes.addWidget(box)
         form.addRow("Measures", boxes)
-        for preset in PRESETS.values():
-            item = QListWidgetItem(preset.title)
-            item.setData(Qt.ItemDataRole.UserRole, preset.name)
-            item.setToolTip(preset.description)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(Qt.CheckState.Checked if preset.name in _START else Qt.CheckState.Unchecked)
-            self.presets.addItem(item)
-        self.presets.setAccessibleName("Presets and experiments that are arms")
         self.arms.setHeaderLabels(["Arm and what differs from the first", "First arm", "Here"])
         self.arms.setAccessibleName("Arms and their differences")
         right = QVBoxLayout()
@@ -133,6 +125,7 @@ class StudyEditor(QWidget):
         foot.addWidget(self.make)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.what)
         column.addLayout(body, 1)
         column.addLayout(foot)
 
@@ -150,58 +143,50 @@ class StudyEditor(QWidget):
 
     def begin(self, experiments: Sequence[Experiment], ticked: set[int], taken: set[str]) -> None:
         """A fresh form: the store's experiments may be arms, those ``ticked`` are."""
-        self.presets.blockSignals(True)
-        for row in range(self.presets.count() - 1, -1, -1):
-            if isinstance(self.presets.item(row).data(Qt.ItemDataRole.UserRole), int):
-                self.presets.takeItem(row)
-        self._experiments = {}
-        for experiment in reversed([one for one in experiments if one.config is not None]):
-            item = QListWidgetItem(f"{experiment.name} (experiment)")
-            item.setData(Qt.ItemDataRole.UserRole, experiment.id)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(Qt.CheckState.Checked if experiment.id in ticked else Qt.CheckState.Unchecked)
-            self.presets.insertItem(0, item)
-            self._experiments[str(experiment.id)] = experiment
-        for row in range(self.presets.count()):
-            item = self.presets.item(row)
-            if ticked and isinstance(item.data(Qt.ItemDataRole.UserRole), str):
-                item.setCheckState(Qt.CheckState.Unchecked)
-        self.presets.blockSignals(False)
+        self._for(None)
+        self.presets.begin(experiments, ticked)
         number, name = 2, "study"
         while name in taken:
             name, number = f"study {number}", number + 1
         self.name.setText(name)
         self.check()
 
+    def grow(self, study: Study, experiments: Sequence[Experiment]) -> None:
+        """More seeds and arms for ``study``; all else stays as it is."""
+        self._for(study)
+        self.presets.begin_beside(study.arms, experiments)
+        self.seeds.setText(", ".join(map(str, study.seeds)))
+        self.check()
+
+    def _for(self, study: Study | None) -> None:
+        self._there = study
+        self.what.setText("" if study is None else f"More seeds or arms for “{study.name}”")
+        self.what.setVisible(study is not None)
+        for row in range(self.form.rowCount()):
+            self.form.setRowVisible(row, study is None or row == self._seeds_row)
+        self.make.setText("&Make the study" if study is None else "&Add to the study")
+        self.make.setToolTip(
+            "Write the study; it starts when you press Start"
+            if study is None
+            else "What is trained stays; Start goes on"
+        )
+
     # The study
     def ticked(self) -> list[tuple[Arm, Experiment | None]]:
-        """The arms, in the list's order; experiments' definitions are written when the study is made."""
-        found: list[tuple[Arm, Experiment | None]] = []
-        names: set[str] = set()
-        for row in range(self.presets.count()):
-            item = self.presets.item(row)
-            if item.checkState() != Qt.CheckState.Checked:
-                continue
-            what = item.data(Qt.ItemDataRole.UserRole)
-            if isinstance(what, str):
-                name = _free(what, names)
-                found.append((Arm(name=name, preset=what), None))
-            else:
-                experiment = self._experiments[str(what)]
-                name = _free(arm_name(experiment.name), names)
-                found.append((Arm(name=name, config=f"arms/{name}.json"), experiment))
-            names.add(name)
-        return found
+        """The new arms, in the list's order, with the experiment that one is."""
+        return self.presets.ticked()
 
     def study(self) -> Study:
         """What is typed; ValueError with a sentence that names the field."""
         arms = [arm for arm, _ in self.ticked()]
-        if not arms:
-            raise ValueError("Arms: tick at least one preset or experiment.")
         try:
             seeds = [int(part) for part in re.split(r"[,\s]+", self.seeds.text().strip()) if part]
         except ValueError:
             raise ValueError(f"Seeds: {self.seeds.text()!r} are no whole numbers; write 0, 1, 2.") from None
+        if self._there is not None:
+            return _grown(self._there, arms, seeds)
+        if not arms:
+            raise ValueError("Arms: tick at least one preset or experiment.")
         data = {name: line.text().strip() for name, line in self.data.items()}
         for name, where in data.items():
             if not where:
@@ -217,23 +202,19 @@ class StudyEditor(QWidget):
             raise ValueError("Measures: without shuffled captions there are none to be found.")
         if not measures:
             raise ValueError("Measures: tick at least one.")
-        try:
-            return Study(
-                name=self.name.text().strip(),
-                about=self.about.text().strip(),
-                size=self.size_box.currentText(),
-                steps=self.steps.value(),
-                seeds=seeds,
-                data=data,
-                noise=noise,
-                train="noisy" if noise else "train",
-                arms=arms,
-                measures=measures,
-            )
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or "study"
-            raise ValueError(f"{field}: {first['msg'].removeprefix('Value error, ')}.") from error
+        fields = {
+            "name": self.name.text().strip(),
+            "about": self.about.text().strip(),
+            "size": self.size_box.currentText(),
+            "steps": self.steps.value(),
+            "seeds": seeds,
+            "data": data,
+            "noise": noise,
+            "train": "noisy" if noise else "train",
+            "arms": arms,
+            "measures": measures,
+        }
+        return _checked(fields)
 
     def check(self) -> bool:
         """Show what is wrong, and the differences of the arms; whether the study can be made."""
@@ -247,8 +228,8 @@ class StudyEditor(QWidget):
         self.wrong.setText(said)
         self.make.setEnabled(study is not None)
         if study is not None:
-            written = {arm.name: experiment for arm, experiment in self.ticked()}
-            presets = [arm for arm in study.arms if written.get(arm.name) is None]
+            written = {arm.name for arm, experiment in self.ticked() if experiment is not None}
+            presets = [arm for arm in study.arms if arm.name not in written]
             self.arms.setVisible(bool(presets))
             if presets:
                 fill_arms(self.arms, study.model_copy(update={"arms": presets}))
@@ -259,14 +240,21 @@ class StudyEditor(QWidget):
             self.made.emit(self.study(), {arm.name: one for arm, one in self.ticked() if one is not None})
 
 
-def arm_name(text: str) -> str:
-    """A name that may be a folder's."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:50] or "arm"
-    return name if NAME.match(name) else "arm"
+def _grown(there: Study, arms: list[Arm], seeds: list[int]) -> Study:
+    """``there`` with new arms, each compared with the first, and with ``seeds``."""
+    if not set(there.seeds) <= set(seeds):
+        gone = next(seed for seed in there.seeds if seed not in seeds)
+        raise ValueError(f"Seeds: {gone} is in the study and stays; write others behind it.")
+    if not arms and set(seeds) == set(there.seeds):
+        raise ValueError("Add a seed, or tick another arm.")
+    pairs = [*there.compare, *((arm.name, there.arms[0].name) for arm in arms)] if there.compare else []
+    return _checked(dict(there) | {"seeds": seeds, "arms": [*there.arms, *arms], "compare": pairs})
 
 
-def _free(name: str, taken: set[str]) -> str:
-    number, free = 2, name
-    while free in taken:
-        free, number = f"{name}-{number}", number + 1
-    return free
+def _checked(fields: dict[str, Any]) -> Study:
+    try:
+        return Study.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "study"
+        raise ValueError(f"{field}: {first['msg'].removeprefix('Value error, ')}.") from error

@@ -61,6 +61,7 @@ _STATES = {
     "paused": "Paused; everything is saved.",
     "stopped": "Stopped; it can be gone on with.",
     "interrupted": "Interrupted: its program is gone. Resume goes on from what is saved.",
+    "grown": "Grown since: Start trains what is new.",
     "done": "Done.",
     "failed": "Ended; some runs failed. Resume tries them again.",
     "gone": "Its folder is not there.",
@@ -175,7 +176,7 @@ class StudyView(QWidget):
             return
         notes = [look.results_problem] if look.results_problem else []
         if look.study is not None and len(look.study.seeds) == 1:
-            notes.append("One seed only: there is no interval and no test; add seeds to the study for both.")
+            notes.append("One seed only: there is no interval and no test; add seeds for both.")
         if look.results is None and not look.results_problem:
             notes.append("No run is done yet; the tables fill as runs end.")
         notes += [f"{run.arm}, seed {run.seed}, failed: {run.message}" for run in look.failures[:3]]

@@ -19,7 +19,9 @@ from core.study.format import Study, StudyDir, StudyStatus, read_study
 RESULTS_VERSION = 1
 ASKED = "asked"  # file in which the window notes what it asked of the program: "pause" or "stop"
 
-State = Literal["not started", "starting", "running", "paused", "stopped", "interrupted", "done", "failed", "gone"]
+State = Literal[
+    "not started", "starting", "running", "paused", "stopped", "interrupted", "grown", "done", "failed", "gone"
+]
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,9 @@ def _state(out: StudyDir, study: Study, status: StudyStatus | None) -> State:
         return "not started"
     if program_alive(status):
         return "running" if status.runs else "starting"
-    whole = len(status.runs) == len(study.arms) * len(study.seeds)
-    if status.finished and whole:
+    if status.finished:
+        if len(status.runs) < len(study.arms) * len(study.seeds):
+            return "grown"
         return "failed" if any(run.state == "failed" for run in status.runs) else "done"
     asked = asked_of(out)
     return "paused" if asked == "pause" else "stopped" if asked == "stop" else "interrupted"

@@ -19,6 +19,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 
 from core.config import ConfigError, read_config
 from core.errors import UserError
+from core.rundir import write_whole
 from core.study.format import Study, StudyDir, absolute, read_study
 from sdgui.runs.program import core_command, environment
 from sdgui.runs.study_look import StudyLook, first_status, look, note_asked, program_alive
@@ -72,14 +73,29 @@ class StudyPrograms(QObject):
             folder, number = base.with_name(f"{base.name}-{number}"), number + 1
         try:
             StudyDir(folder).runs.mkdir(parents=True)
-            for name, text in (definitions or {}).items():
-                (folder / "arms").mkdir(exist_ok=True)
-                (folder / "arms" / f"{name}.json").write_text(text, encoding="utf-8")
-            study = absolute(study, folder)
-            StudyDir(folder).study.write_text(study.to_json(), encoding="utf-8")
+            _write(folder, study, definitions or {})
         except OSError as error:
             raise StudyProgramError(f"The study cannot be written to {folder}: {error.strerror}.") from error
         record = self._store.add_study(folder, study.name)
+        self.poll()
+        return record
+
+    def grow(self, study_id: int, study: Study, definitions: Mapping[str, str]) -> StudyRecord:
+        """Add the arms and seeds to a study that ``study`` has more than it.
+
+        Raises StudyProgramError, StoreError, and ConfigError when the study that is there cannot be read.
+        """
+        record = self._store.study(study_id)
+        out = StudyDir(record.folder)
+        status = out.read_status()
+        if status is not None and program_alive(status):
+            raise StudyProgramError("The study is at work; pause it before it grows.")
+        if not absolute(study, record.folder).goes_on_from(read_study(out.study)):
+            raise StudyProgramError(f"{out.study} has changed meanwhile; look at it again.")
+        try:
+            _write(record.folder, study, definitions)
+        except OSError as error:
+            raise StudyProgramError(f"The study cannot be written to {record.folder}: {error.strerror}.") from error
         self.poll()
         return record
 
@@ -206,6 +222,13 @@ class StudyPrograms(QObject):
 
     def _deliver(self, study_id: int) -> None:
         self.changed.emit(study_id)
+
+
+def _write(folder: Path, study: Study, definitions: Mapping[str, str]) -> None:
+    for name, text in definitions.items():
+        (folder / "arms").mkdir(exist_ok=True)
+        write_whole(folder / "arms" / f"{name}.json", text.encode())
+    write_whole(StudyDir(folder).study, absolute(study, folder).to_json().encode())
 
 
 def _detached() -> int:

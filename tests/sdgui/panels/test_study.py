@@ -148,21 +148,76 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
     assert [arm.data() for arm in arms] == ["clip", "sd-clip"]
     assert window.experiments.model.index(0, 0, arms[0]).data(Role.TAGS) == "#seed 1"
 
-    place.export_to(tmp_path / "out.csv")
-    place.export_to(tmp_path / "out.json")
-    place.export_to(tmp_path / "out.md")
+    place.exports.export_to(tmp_path / "out.csv")
+    place.exports.export_to(tmp_path / "out.json")
+    place.exports.export_to(tmp_path / "out.md")
     qtbot.waitUntil(lambda: "out.md" in place.bar.text, timeout=5000)
     with (tmp_path / "out.csv").open(newline="") as file:
         assert list(csv.reader(file))[1][:3] == ["clip", "2", "10.5 [5.5, 15.5]"]
     assert json.loads((tmp_path / "out.json").read_text())["name"] == "two arms"
     assert (tmp_path / "out.md").read_text() == "# results\n"
-    place._copy()
+    place.exports.copy_table()
     assert QApplication.clipboard().text().splitlines()[1].startswith("clip\t2\t10.5")
 
     place.view.runs.setCurrentItem(place.view.runs.topLevelItem(0))
     place.view.runs.itemActivated.emit(place.view.runs.topLevelItem(0), 0)
     assert window.place == "watch"
     assert window.selection.study_id == place._id()
+
+
+def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study()
+    window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
+    place = with_study(qtbot, window, a_study(compare=[["sd-clip", "clip"]]))
+    place.begin.click()
+    until(qtbot, place, "done")
+    out = StudyDir(window.services.store.studies()[0].folder)
+    before = out.run("clip", 0).events.stat().st_mtime_ns
+    place.more.click()
+    editor = place.editor
+    assert place.stack.currentWidget() is editor
+    assert not editor.steps.isVisible()
+    assert editor.wrong.text() == "Add a seed, or tick another arm."
+    editor.seeds.setText("1, 2")
+    assert editor.wrong.text() == "Seeds: 0 is in the study and stays; write others behind it."
+    editor.seeds.setText("0, 1, 2")
+    there = [editor.presets.item(row) for row in range(2)]
+    assert [item.text().endswith("(in the study)") for item in there] == [True, True]
+    assert not there[0].flags() & Qt.ItemFlag.ItemIsEnabled
+    assert not editor.presets.findItems("sd-clip (experiment)", Qt.MatchFlag.MatchExactly), "it is in the study"
+    mine = editor.presets.findItems("my own coca (experiment)", Qt.MatchFlag.MatchExactly)[0]
+    mine.setCheckState(Qt.CheckState.Checked)
+    editor.make.click()
+    until(qtbot, place, "grown")
+    grown = read_study(out.study)
+    assert (grown.seeds, grown.steps) == ([0, 1, 2], 3)
+    assert [arm.name for arm in grown.arms] == ["clip", "sd-clip", "my-own-coca"]
+    assert Path(grown.arms[2].config).is_file()
+    assert grown.compare == [("sd-clip", "clip"), ("my-own-coca", "clip")]
+    assert "Grown since" in place.view.state.text()
+    assert (place.begin.text(), place.begin.isEnabled()) == ("&Start", True)
+    place.begin.click()
+    until(qtbot, place, "done")
+    assert "9 of 9 runs are done" in place.view.state.text()
+    assert out.run("clip", 0).events.stat().st_mtime_ns == before
+
+    place.new.click()
+    assert editor.steps.isVisible()
+    assert editor.make.text() == "&Make the study"
+
+
+def test_a_study_at_work_does_not_grow(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study("--delay", "0.2")
+    place = with_study(qtbot, window, a_study(steps=20))
+    place.more.click()
+    window.services.studies.start(window.services.store.studies()[0].id)  # as another window might
+    qtbot.waitUntil(lambda: bool(window.services.studies.alive()), timeout=10000)
+    place.editor.seeds.setText("0, 1, 2")
+    place.editor.make.click()
+    qtbot.waitUntil(lambda: "pause it before it grows" in place.bar.text, timeout=5000)
+    assert read_study(StudyDir(window.services.store.studies()[0].folder).study).seeds == [0, 1]
+    place._show()
+    assert not place.more.isEnabled()
 
 
 def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, open_study: Open) -> None:

@@ -1,0 +1,66 @@
+"""What a study found, out of the window: Markdown, CSV, JSON, the plot, and the table on the clipboard."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+
+from core.rundir import write_whole
+from core.study.format import StudyDir
+from sdgui.panels.aside import Aside
+from sdgui.panels.study_results import to_csv
+from sdgui.panels.study_view import StudyView
+
+_KINDS = (("&Markdown …", "md"), ("&CSV …", "csv"), ("&JSON …", "json"), ("Plot (&SVG) …", "svg"))
+
+
+class ExportMenu(QMenu):
+    """``folder()`` is the study that is shown; ``said(level, sentence)`` and ``failed(sentence)`` tell the user."""
+
+    def __init__(
+        self,
+        view: StudyView,
+        folder: Callable[[], Path | None],
+        said: Callable[[str, str], object],
+        failed: Callable[[str], object],
+        parent: QWidget,
+    ) -> None:
+        super().__init__(parent)
+        self._view, self._folder, self._said, self._failed = view, folder, said, failed
+        self._aside = Aside(self)
+        for text, ending in _KINDS:
+            self.addAction(text).triggered.connect(partial(self._ask, ending))
+        self.addAction("Copy the &table").triggered.connect(lambda: self.copy_table())
+
+    def copy_table(self) -> None:
+        """The table that is in front, as text."""
+        view = self._view.means if self._view.tables.currentIndex() == 0 else self._view.differences
+        view.clearSelection()
+        view.copy()
+
+    def export_to(self, path: Path) -> None:
+        """Write the results; the ending says as what."""
+        if (folder := self._folder()) is None:
+            return
+        out, tables = StudyDir(folder), self._view.tables_now()
+        sources = {".md": out.table, ".json": out.results, ".svg": out.plot}
+
+        def write() -> None:
+            if path.suffix == ".csv":
+                write_whole(path, to_csv(tables).encode())
+            else:
+                shutil.copyfile(sources[path.suffix], path)
+
+        self._aside.do(write, lambda _: self._said("info", f"The results are written to {path}."), self._failed)
+
+    def _ask(self, ending: str, _checked: bool = False) -> None:
+        if (folder := self._folder()) is None:
+            return
+        start = Path.home() / f"{folder.name}-results.{ending}"
+        found, _ = QFileDialog.getSaveFileName(self.parentWidget(), "Export the results", str(start), f"*.{ending}")
+        if found:
+            self.export_to(Path(found))
