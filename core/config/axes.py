@@ -53,6 +53,46 @@ class ViewConfig(Section):
         description="Strength of each distortion, out of 30.",
         json_schema_extra=shown("of 30", advanced=True),
     )
+    jitter: Share = Field(
+        0.0,
+        title="Colour jitter",
+        description="Probability that brightness, contrast, saturation and hue are changed at random (DINO: 0.8).",
+        json_schema_extra=shown("probability"),
+    )
+    brightness: float = Field(
+        0.4, ge=0.0, le=1.0, title="Brightness", description="Jitter: a factor of 1 - this to 1 + this.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
+    contrast: float = Field(
+        0.4, ge=0.0, le=1.0, title="Contrast", description="Jitter: a factor of 1 - this to 1 + this.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
+    saturation: float = Field(
+        0.2, ge=0.0, le=1.0, title="Saturation", description="Jitter: a factor of 1 - this to 1 + this.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
+    hue: float = Field(
+        0.1, ge=0.0, le=0.5, title="Hue", description="Jitter: the greatest turn, either way.",
+        json_schema_extra=shown("of the colour wheel", advanced=True),
+    )  # fmt: skip
+    greyscale: Share = Field(
+        0.0,
+        title="Greyscale",
+        description="Probability that a view loses its colours (DINO: 0.2).",
+        json_schema_extra=shown("probability", advanced=True),
+    )
+    blur: Share = Field(
+        0.0,
+        title="Blur",
+        description="Probability that a view is blurred, by up to 2 pixels of 224 (DINO: 1 and 0.1; small crops 0.5).",
+        json_schema_extra=shown("probability", advanced=True),
+    )
+    solarize: Share = Field(
+        0.0,
+        title="Solarisation",
+        description="Probability that what is bright is inverted (DINO: 0.2 of the second crop).",
+        json_schema_extra=shown("probability", advanced=True),
+    )
     erase: Share = Field(
         0.0,
         title="Random erasing",

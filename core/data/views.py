@@ -20,6 +20,7 @@ from torch import Tensor
 
 from core.config import ViewConfig
 from core.data.batch import Mix
+from core.data.colours import DRAWS, distort_colours, is_distorted
 from core.data.draws import Floats, Integers, uniforms
 from core.data.randaugment import randaugment
 
@@ -28,7 +29,7 @@ ATTEMPTS = 10  # at a crop that fits, before the middle is taken (torchvision's 
 ERASED_AREA = (0.02, 0.33)  # share of the view (Zhong et al. 2020)
 ERASED_RATIO = (0.3, 3.3)
 GREY = 128  # what is erased becomes
-CROP, FLIP, AUGMENT, ERASE = range(4)  # what a draw is for
+CROP, FLIP, AUGMENT, ERASE, COLOUR = range(5)  # what a draw is for
 
 Boxes = npt.NDArray[np.int64]
 
@@ -47,6 +48,8 @@ def make_view(
     if config.flip:
         mirrored = torch.from_numpy(uniforms(1, *key, FLIP)[:, 0] < 0.5)
         images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+    if is_distorted(config):
+        images = distort_colours(images, config, uniforms(DRAWS, *key, COLOUR))
     if config.randaugment_ops:
         draws = uniforms(2 * config.randaugment_ops, *key, AUGMENT).reshape(len(pictures), -1, 2)
         images = randaugment(images, draws, config.randaugment_magnitude)

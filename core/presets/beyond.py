@@ -25,7 +25,15 @@ def _slip(size: Size) -> dict[str, Any]:
     return {
         "views": {
             "clean": {"crop_min": 0.5},
-            "student": {"count": 2, "crop_min": 0.08, "flip": True, "randaugment_ops": 2},
+            "student": {
+                "count": 2,
+                "crop_min": 0.08,
+                "flip": True,
+                "jitter": 0.8,
+                "saturation": 0.4,
+                "greyscale": 0.2,
+                "blur": 0.5,
+            },
         },
         "objectives": {
             "contrastive": {"weight": 1.0},

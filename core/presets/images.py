@@ -6,8 +6,11 @@ from typing import Any
 
 from core.presets.preset import Preset, Size
 
-GLOBAL = {"crop_min": 0.4, "crop_max": 1.0, "flip": True, "randaugment_ops": 1}
-LOCAL = {"crop_min": 0.05, "crop_max": 0.4, "size": 0.43, "flip": True, "randaugment_ops": 1}
+COLOURS = {"flip": True, "jitter": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1,
+           "greyscale": 0.2}  # fmt: skip
+# DINO always blurs its first large crop and a tenth of the second, and solarises a fifth of that: here both are alike.
+GLOBAL = {"crop_min": 0.4, "crop_max": 1.0, **COLOURS, "blur": 0.55, "solarize": 0.1}
+LOCAL = {"crop_min": 0.05, "crop_max": 0.4, "size": 0.43, **COLOURS, "blur": 0.5}
 
 
 def _prototypes(size: Size) -> int:
@@ -106,7 +109,7 @@ IMAGES = (
         "Pictures alone, without their captions. The student sees two large crops and several small ones, the teacher, "
         "its moving average, the large ones; each of the student's crops is to give the teacher's softmax over "
         "prototypes of every other crop. Centring and a low temperature keep the teacher from collapse, and the "
-        "prototypes rest at first. Colours are distorted by RandAugment.",
+        "prototypes rest at first.",
         "Caron et al. 2021, Emerging properties in self-supervised vision transformers",
         _dino,
     ),

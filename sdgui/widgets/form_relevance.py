@@ -89,6 +89,8 @@ def matters(path: str, values: Values) -> bool:
         return bool(values[f"{section}.mix"] != "none")
     if section.startswith("views.") and name == "randaugment_magnitude":
         return bool(values[f"{section}.randaugment_ops"])
+    if section.startswith("views.") and name in ("brightness", "contrast", "saturation", "hue"):
+        return bool(values[f"{section}.jitter"])
     return True
 
 
