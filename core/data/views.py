@@ -117,14 +117,15 @@ def draw_mix(config: ViewConfig, generator: np.random.Generator, batch: int, siz
     """How a view is interpolated with itself; None when it is not. ``size``: its side in pixels.
 
     mixup: Zhang et al. 2018; cutmix: Yun et al. 2019, with the share that the clipped box leaves. Shares below one half
-    are folded (MixMatch, Berthelot et al. 2019).
+    are folded (MixMatch, Berthelot et al. 2019). "either" takes one of them with equal chance.
     """
     if config.mix == "none":
         return None
+    blended = config.mix == "mixup" or (config.mix == "either" and generator.random() < 0.5)
     share = float(generator.beta(config.mix_alpha, config.mix_alpha))
     share = max(share, 1.0 - share)
     partner = torch.from_numpy(generator.permutation(batch))  # (B,)
-    if config.mix == "mixup":
+    if blended:
         return Mix(partner, share)
     side = size * np.sqrt(1.0 - share)
     y, x = generator.uniform(0, size, 2)

@@ -202,3 +202,11 @@ def test_cutmix_pastes_the_share_that_it_says() -> None:
         mixed = mix.apply(images)
         if mix.partner.tolist() == [1, 0]:
             assert abs(float(mixed[0].mean()) - (1 - mix.share)) < 1e-6
+
+
+def test_either_is_one_or_the_other_with_equal_chance() -> None:
+    config = ViewConfig(mix="either")
+    mixes = [draw_mix(config, np.random.default_rng(seed), 8, 32) for seed in range(400)]
+    boxes = [mix.box for mix in mixes if mix is not None]
+    assert len(boxes) == 400
+    assert 160 < sum(box is None for box in boxes) < 240
