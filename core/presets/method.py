@@ -17,7 +17,7 @@ def _sd_clip(size: Size) -> dict[str, Any]:
     return {
         "views": {
             "clean": {"count": 1, "crop_min": 0.8},
-            "student": {"count": 2, "crop_min": 0.4, "randaugment_ops": 2, "mix": "mixup"},
+            "student": {"count": 2, "crop_min": 0.4, "randaugment_ops": 2, "mix": "either"},
             "teacher": {"count": 1, "crop_min": 0.8},
         },
         "fusion": {
