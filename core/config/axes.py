@@ -135,8 +135,8 @@ class ViewConfig(Section):
     mix: Literal["none", "mixup", "cutmix", "either"] = Field(
         "none",
         title="Interpolation",
-        description="mixup blends two pictures (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun et "
-        "al. 2019); either: one of the two by chance, view by view.",
+        description="mixup blends two pictures (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun "
+        "et al. 2019); either: one of the two by chance, view by view.",
         json_schema_extra=shown(""),
     )
     mix_alpha: float = Field(

@@ -6,7 +6,7 @@ are appended; after a resume, whose start voids points, the curve is replaced.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
@@ -17,6 +17,7 @@ from sdgui.widgets.plot_grid import PlotGrid
 
 _GATHER = 30  # ms; several changes of one moment are one redraw
 _AT_ONCE = 25  # ms of work before the window gets its turn
+Names = Callable[[Sequence[int]], Mapping[int, str]]  # of runs
 _NO_METRICS = frozenset({"log", "samples", "checkpoints", "evaluated", "lifecycle"})
 
 
@@ -31,11 +32,9 @@ class _Shown:
 class CurveFeed(QObject):
     """Keeps the grid's runs and points equal to the watched runs' histories."""
 
-    def __init__(
-        self, tailer: Tailer, grid: PlotGrid, name: Callable[[int], str], parent: QObject | None = None
-    ) -> None:
+    def __init__(self, tailer: Tailer, grid: PlotGrid, names: Names, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._tailer, self._grid, self._name = tailer, grid, name
+        self._tailer, self._grid, self._names = tailer, grid, names
         self._shown: dict[int, _Shown] = {}
         self._waiting: dict[tuple[int, str], None] = {}  # in the order in which they changed
         self._timer = QTimer(self, singleShot=True, interval=_GATHER)
@@ -51,17 +50,22 @@ class CurveFeed(QObject):
             self._grid.remove_run(str(gone))
             self._tailer.hide(gone)
         self._grid.legend.setVisible(len(run_ids) > 1)  # one run needs none, and its plots get the room
-        for run_id in run_ids:
-            if run_id not in self._shown:
-                self._shown[run_id] = _Shown()
-                self._grid.set_run(str(run_id), self._name(run_id), color_index(run_id))
-                self._tailer.show(run_id)
-                self._loaded(run_id)
+        fresh = [run_id for run_id in run_ids if run_id not in self._shown]
+        for run_id in fresh:
+            self._shown[run_id] = _Shown()
+        self._call(fresh)
+        for run_id in fresh:
+            self._tailer.show(run_id)
+            self._loaded(run_id)
 
     def rename(self) -> None:
         """An experiment has another name."""
-        for run_id in self._shown:
-            self._grid.set_run(str(run_id), self._name(run_id), color_index(run_id))
+        self._call(list(self._shown))
+
+    def _call(self, run_ids: list[int]) -> None:
+        names = self._names(run_ids) if run_ids else {}
+        for run_id in run_ids:
+            self._grid.set_run(str(run_id), names.get(run_id, f"run {run_id}"), color_index(run_id))
 
     def close(self) -> None:
         """Let all curves go."""

@@ -98,6 +98,12 @@ class ExperimentModel(QStandardItemModel):
             return None
         return int(item.child(0).data(Role.RUN))
 
+    def runs_of_study(self, study_id: int) -> tuple[int, ...]:
+        """The runs below a study, arm by arm, the newest of each first."""
+        item = self._studies.get(study_id)
+        arms = [] if item is None else [item.child(row) for row in range(item.rowCount())]
+        return tuple(int(arm.child(row).data(Role.RUN)) for arm in arms for row in range(arm.rowCount()))
+
     def name(self, run_id: int) -> str:
         """Experiment and run, as legends and messages call it."""
         item = self._runs.get(run_id)

@@ -76,7 +76,8 @@ class ExperimentsPanel(QWidget):
             return Selection(ticked=ticked)
         study_id = self.model.study_of(self._filter.mapToSource(index))
         if index.data(Role.EXPERIMENT) is None:
-            return Selection(ticked=ticked, study_id=study_id)
+            runs = () if study_id is None else self.model.runs_of_study(study_id)
+            return Selection(ticked=ticked, study_id=study_id, study_runs=runs)
         experiment_id, run_id = int(index.data(Role.EXPERIMENT)), index.data(Role.RUN)
         current = int(run_id) if run_id is not None else self.model.newest_run(experiment_id)
         return Selection(experiment_id, None if run_id is None else int(run_id), current, ticked, study_id)

@@ -43,12 +43,13 @@ class Selection:
     current_run: int | None = None  # the chosen run, else the newest of the experiment
     ticked: tuple[int, ...] = ()
     study_id: int | None = None  # the chosen study, or the one that the experiment is an arm of
+    study_runs: tuple[int, ...] = ()  # of a study that is chosen itself
 
     @property
     def watched(self) -> tuple[int, ...]:
-        """The runs that are overlaid: the ticked ones and the current one."""
+        """The runs that are overlaid: the ticked ones and the current one; of a study without either, all."""
         extra = () if self.current_run is None or self.current_run in self.ticked else (self.current_run,)
-        return self.ticked + extra
+        return self.ticked + extra or self.study_runs
 
 
 class Place(QWidget):

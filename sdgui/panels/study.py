@@ -64,7 +64,7 @@ class StudyPanel(Place):
         self.box.setAccessibleName("Study")
         self.box.setToolTip("Which study is shown")
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.box.setMinimumContentsLength(20)
+        self.box.setMinimumContentsLength(12)
         self.new, self.open_button = QPushButton("&New …", self), QPushButton("&Open …", self)
         self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "&Pause", "Sto&p"))
         self.export = QPushButton("E&xport", self)

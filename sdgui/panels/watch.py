@@ -38,7 +38,7 @@ class WatchPanel(Place):
         self._run: Run | None = None
         self._said_of: tuple[int, RunState] | None = None
         self._arrange()
-        self.feed = CurveFeed(services.tailer, self.grid, self._name, self)
+        self.feed = CurveFeed(services.tailer, self.grid, services.store.run_names, self)
         self._second = QTimer(self, interval=1000)
         self._second.timeout.connect(self._show_header)
         tailer = services.tailer
@@ -121,13 +121,6 @@ class WatchPanel(Place):
         self._second.stop()
         self._services.settings.setValue("watch/split", self.split.saveState())
 
-    def _name(self, run_id: int) -> str:
-        """Experiment and ordinal of a run, from the store."""
-        run = self._services.store.run(run_id)
-        siblings = [each.id for each in self._services.store.runs(run.experiment_id)]
-        ordinal = siblings.index(run_id) + 1 if run_id in siblings else run.key
-        return f"{self._services.store.experiment(run.experiment_id).name} · run {ordinal}"
-
     def _read_run(self, run_id: int) -> None:
         try:
             self._run = self._services.store.run(run_id)
@@ -149,7 +142,8 @@ class WatchPanel(Place):
             self.grid.empty.set_content("No step yet", f"{progress.doing or 'starting'}…".capitalize())
         else:
             self.grid.empty.set_content("No curves", "This run reported no step.")
-        self.header.show_run(self._name(self._run.id), self._run, progress, start, stopping)
+        name = self._services.store.run_names([self._run.id]).get(self._run.id, "")
+        self.header.show_run(name, self._run, progress, start, stopping)
 
     def _show_history(self) -> None:
         history = self._history()

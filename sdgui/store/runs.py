@@ -15,7 +15,7 @@ from core.rundir import RunState
 from sdgui.store.experiments import experiment_record, experiment_row
 from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, StoreError
 from sdgui.store.sessions import Sessions, slug, storable, tag_rows
-from sdgui.store.tables import RunRow, SummaryRow
+from sdgui.store.tables import ExperimentRow, RunRow, SummaryRow
 
 _ALIVE = [state.value for state in RunState if state.alive]
 _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
@@ -36,6 +36,25 @@ class RunRecords(Sessions):
         """One run, binned or not; StoreError when there is none."""
         with self._read() as session:
             return self._run_record(run_row(session, run_id))
+
+    def run_names(self, run_ids: Sequence[int]) -> dict[int, str]:
+        """Experiment and ordinal of these runs, in one query; of a run in the bin its key stands for the ordinal.
+
+        What is not there any more is left out.
+        """
+        place = func.row_number().over(
+            partition_by=(RunRow.experiment_id, RunRow.deleted.is_(None)), order_by=RunRow.id
+        )
+        among = select(RunRow.experiment_id).where(RunRow.id.in_(run_ids))
+        numbered = (
+            select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, place.label("place"))
+            .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
+            .where(RunRow.experiment_id.in_(among))
+            .subquery()
+        )
+        with self._read() as session:
+            rows = session.execute(select(numbered).where(numbered.c.id.in_(run_ids))).all()
+        return {row.id: f"{row.name} · run {row.place if row.deleted is None else row.key}" for row in rows}
 
     def add_run(self, experiment_id: int, queued: bool = False) -> Run:
         """A new run of the experiment as it is now; names its folder, which the launcher makes.

@@ -20,6 +20,7 @@ from sdgui.__main__ import make_application, make_services
 from sdgui.main_window import MainWindow
 from sdgui.panels.experiment_model import Role
 from sdgui.panels.study import SHIPPED, StudyPanel
+from sdgui.panels.watch import WatchPanel
 from sdgui.runs.study_look import StudyRunLook, time_left
 from tests.sdgui.conftest import leave, program
 
@@ -158,6 +159,11 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
     assert (tmp_path / "out.md").read_text() == "# results\n"
     place.exports.copy_table()
     assert QApplication.clipboard().text().splitlines()[1].startswith("clip\t2\t10.5")
+
+    window.experiments.tree.setCurrentIndex(window.experiments._filter.mapFromSource(study))
+    watch = window.show_place("watch")
+    assert isinstance(watch, WatchPanel)
+    qtbot.waitUntil(lambda: len(watch.grid.runs()) == 4)  # all runs of the study, as none is ticked
 
     place.view.runs.setCurrentItem(place.view.runs.topLevelItem(0))
     place.view.runs.itemActivated.emit(place.view.runs.topLevelItem(0), 0)

@@ -178,6 +178,23 @@ def test_the_bin_gives_back_and_for_good_does_not(store: Store) -> None:
     assert store.add_experiment(preset_config("clip", "tiny")).id > experiment.id
 
 
+def test_runs_are_called_by_experiment_and_ordinal_among_those_not_in_the_bin(store: Store) -> None:
+    one, other = (store.add_experiment(preset_config("clip", "tiny"), name) for name in ("one", "other"))
+    first, second, third = (store.add_run(one.id) for _ in range(3))
+    alone = store.add_run(other.id)
+    everything = [run.id for run in (first, second, third, alone)]
+    assert store.run_names(everything) == {
+        first.id: "one · run 1",
+        second.id: "one · run 2",
+        third.id: "one · run 3",
+        alone.id: "other · run 1",
+    }
+    make_folder(first, store)
+    store.delete_run(first.id)
+    assert store.run_names([third.id, first.id, 999]) == {third.id: "one · run 2", first.id: f"one · run {first.key}"}
+    assert store.run_names([]) == {}
+
+
 def test_a_run_is_removed_without_its_folder_if_so_asked(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     make_folder(run, store)
