@@ -14,6 +14,7 @@ from core.rundir import write_whole
 from core.study.format import Arm, Study, StudyDir, read_study
 
 _OF_A_RUN = ("name", "seed", "optim.epochs", "data.train", "data.val")  # set for each run
+_REMEDY = "Remove that arm's runs to train them anew, or choose a new folder."
 
 
 class StudyError(UserError):
@@ -46,14 +47,14 @@ def _check_trained(out: StudyDir, study: Study) -> None:
         run = out.run(arm.name, seed)
         try:
             changed = _changed(study, arm, read_config(run.config)) if run.config.exists() else {}
-        except ConfigError:  # the trainer will tell of it
-            continue
+        except ConfigError as error:
+            raise StudyError(f"it cannot be told how {run.path} was trained: {error} {_REMEDY}") from error
         if changed:
             name, (now, then) = next(iter(changed.items()))
             more = f", and {len(changed) - 1} more fields" if len(changed) > 1 else ""
             raise StudyError(
                 f"{run.path} was trained with {name}={then}, and the arm {arm.name} now has {now}{more}: its preset or "
-                "definition has changed since. Remove that arm's runs to train them anew, or choose a new folder."
+                f"definition has changed since. {_REMEDY}"
             )
 
 

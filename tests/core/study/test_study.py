@@ -262,6 +262,9 @@ def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_j
     said = r"better-s0 was trained with views\.student\.count=1, and the arm better now has 2, and 1 more fields"
     with pytest.raises(StudyError, match=said):
         run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
+    out.run("better", 0).config.write_text("lost")
+    with pytest.raises(StudyError, match=r"how .*better-s0 was trained: .*config\.json"):
+        run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
     assert read_study(out.study).seeds == [0, 1]
 
 
