@@ -149,6 +149,7 @@ class StudyEditor(QWidget):
         while name in taken:
             name, number = f"study {number}", number + 1
         self.name.setText(name)
+        self.seeds.setText("0, 1, 2")
         self.check()
 
     def grow(self, study: Study, experiments: Sequence[Experiment]) -> None:
@@ -244,7 +245,7 @@ def _grown(there: Study, arms: list[Arm], seeds: list[int]) -> Study:
     """``there`` with new arms, each compared with the first, and with ``seeds``."""
     if not set(there.seeds) <= set(seeds):
         gone = next(seed for seed in there.seeds if seed not in seeds)
-        raise ValueError(f"Seeds: {gone} is in the study and stays; write others behind it.")
+        raise ValueError(f"Seeds: {gone} is in the study and stays; write others after it.")
     if not arms and set(seeds) == set(there.seeds):
         raise ValueError("Add a seed, or tick another arm.")
     pairs = [*there.compare, *((arm.name, there.arms[0].name) for arm in arms)] if there.compare else []

@@ -185,7 +185,7 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
     assert not editor.steps.isVisible()
     assert editor.wrong.text() == "Add a seed, or tick another arm."
     editor.seeds.setText("1, 2")
-    assert editor.wrong.text() == "Seeds: 0 is in the study and stays; write others behind it."
+    assert editor.wrong.text() == "Seeds: 0 is in the study and stays; write others after it."
     editor.seeds.setText("0, 1, 2")
     there = [editor.presets.item(row) for row in range(2)]
     assert [item.text().endswith("(in the study)") for item in there] == [True, True]
@@ -209,7 +209,7 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
 
     place.new.click()
     assert editor.steps.isVisible()
-    assert editor.make.text() == "&Make the study"
+    assert (editor.make.text(), editor.seeds.text()) == ("&Make the study", "0, 1, 2")
 
 
 def test_a_study_at_work_does_not_grow(qtbot: QtBot, open_study: Open) -> None:
