@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
-from sdgui.panels.experiment_delegate import color_index
 from sdgui.runs.tailer import Tailer
+from sdgui.store.records import RunLabel, color_index
 from sdgui.widgets.plot_grid import PlotGrid
 
 _GATHER = 30  # ms; several changes of one moment are one redraw
 _AT_ONCE = 25  # ms of work before the window gets its turn
-Names = Callable[[Sequence[int]], Mapping[int, str]]  # of runs
+Labels = Callable[[Sequence[int]], Mapping[int, RunLabel]]  # of runs
 _NO_METRICS = frozenset({"log", "samples", "checkpoints", "evaluated", "lifecycle"})
 
 
@@ -32,9 +32,9 @@ class _Shown:
 class CurveFeed(QObject):
     """Keeps the grid's runs and points equal to the watched runs' histories."""
 
-    def __init__(self, tailer: Tailer, grid: PlotGrid, names: Names, parent: QObject | None = None) -> None:
+    def __init__(self, tailer: Tailer, grid: PlotGrid, labels: Labels, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._tailer, self._grid, self._names = tailer, grid, names
+        self._tailer, self._grid, self._labels = tailer, grid, labels
         self._shown: dict[int, _Shown] = {}
         self._waiting: dict[tuple[int, str], None] = {}  # in the order in which they changed
         self._timer = QTimer(self, singleShot=True, interval=_GATHER)
@@ -63,9 +63,10 @@ class CurveFeed(QObject):
         self._call(list(self._shown))
 
     def _call(self, run_ids: list[int]) -> None:
-        names = self._names(run_ids) if run_ids else {}
+        labels = self._labels(run_ids) if run_ids else {}
         for run_id in run_ids:
-            self._grid.set_run(str(run_id), names.get(run_id, f"run {run_id}"), color_index(run_id))
+            label = labels.get(run_id) or RunLabel(f"run {run_id}", color_index(run_id, None))
+            self._grid.set_run(str(run_id), label.name, label.color)
 
     def close(self) -> None:
         """Let all curves go."""

@@ -15,11 +15,6 @@ _ICON = 16
 Index = QModelIndex | QPersistentModelIndex
 
 
-def color_index(run_id: int) -> int:
-    """The palette index of a run, the same wherever it is drawn."""
-    return run_id - 1
-
-
 class ExperimentDelegate(QStyledItemDelegate):
     """Paints experiments and runs; toggles a run's tick on a click at it."""
 
@@ -84,7 +79,7 @@ class ExperimentDelegate(QStyledItemDelegate):
             painter.fillRect(bar, theme().color("accent"))
 
     def _tick(self, painter: QPainter, box: QRect, index: Index) -> None:
-        color = theme().run_color(color_index(int(index.data(Role.RUN))))
+        color = theme().run_color(int(index.data(Role.COLOR)))
         ticked = Qt.CheckState(index.data(Qt.ItemDataRole.CheckStateRole)) == Qt.CheckState.Checked
         painter.setPen(QPen(color, 2))
         painter.setBrush(color if ticked else Qt.BrushStyle.NoBrush)

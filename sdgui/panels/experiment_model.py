@@ -25,7 +25,7 @@ from sdgui.panels.run_texts import (
 )
 from sdgui.runs.live import RunProgress
 from sdgui.runs.tailer import Tailer
-from sdgui.store.records import BestPoint, Experiment, Run, StoreError
+from sdgui.store.records import BestPoint, Experiment, Run, StoreError, color_index
 from sdgui.store.store import Store
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.theme import theme
@@ -44,6 +44,7 @@ class Role(IntEnum):
     SEARCH = Qt.ItemDataRole.UserRole + 8
     STUDY = Qt.ItemDataRole.UserRole + 10  # study id, set for a study only
     SHARE = Qt.ItemDataRole.UserRole + 9  # of a live run's steps, 0 to 1; None otherwise
+    COLOR = Qt.ItemDataRole.UserRole + 11  # palette index of a run
 
 
 class ExperimentModel(QStandardItemModel):
@@ -139,11 +140,12 @@ class ExperimentModel(QStandardItemModel):
             self._drop({experiment.id for experiment in experiments}, {r.id for group in runs.values() for r in group})
             for study_id in set(self._studies) - {study.id for study in studies}:
                 self.removeRow(self._studies.pop(study_id).row())
-            places = {arm: self._put_study(study) for study in studies for arm in study.arms}
+            arms: dict[int, tuple[QStandardItem, int]] = {}
             for study in studies:
-                self._put_study(study)
+                item = self._put_study(study)
+                arms |= {experiment_id: (item, place) for place, experiment_id in enumerate(study.arms)}
             for experiment in experiments:
-                self._put_experiment(experiment, runs.get(experiment.id, []), places.get(experiment.id))
+                self._put_experiment(experiment, runs.get(experiment.id, []), *arms.get(experiment.id, (None, None)))
             for item in self._studies.values():
                 self._sum_up_study(item)
         finally:
@@ -186,7 +188,10 @@ class ExperimentModel(QStandardItemModel):
         spoken = [item.text(), detail, alive]
         _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))
 
-    def _put_experiment(self, experiment: Experiment, runs: list[Run], study: QStandardItem | None) -> None:
+    def _put_experiment(
+        self, experiment: Experiment, runs: list[Run], study: QStandardItem | None, arm: int | None
+    ) -> None:
+        """``study`` and ``arm``: where it stands when its runs are those of a study's arm."""
         item = self._experiments.get(experiment.id)
         home = study or self.invisibleRootItem()
         if item is not None and (item.parent() or self.invisibleRootItem()) is not home:
@@ -205,6 +210,7 @@ class ExperimentModel(QStandardItemModel):
         _set(item, Qt.ItemDataRole.ToolTipRole, f"{tip}\n\n{experiment.note}".strip())
         for ordinal, run in enumerate(runs, start=1):
             self._put_run(item, run, ordinal)
+            _set(self._runs[run.id], Role.COLOR, color_index(run.id, arm))
         self._sum_up(item)
 
     def _taken(self, item: QStandardItem) -> list[QStandardItem]:

@@ -38,7 +38,7 @@ class WatchPanel(Place):
         self._run: Run | None = None
         self._said_of: tuple[int, RunState] | None = None
         self._arrange()
-        self.feed = CurveFeed(services.tailer, self.grid, services.store.run_names, self)
+        self.feed = CurveFeed(services.tailer, self.grid, services.store.run_labels, self)
         self._second = QTimer(self, interval=1000)
         self._second.timeout.connect(self._show_header)
         tailer = services.tailer
@@ -142,8 +142,8 @@ class WatchPanel(Place):
             self.grid.empty.set_content("No step yet", f"{progress.doing or 'starting'}…".capitalize())
         else:
             self.grid.empty.set_content("No curves", "This run reported no step.")
-        name = self._services.store.run_names([self._run.id]).get(self._run.id, "")
-        self.header.show_run(name, self._run, progress, start, stopping)
+        label = self._services.store.run_labels([self._run.id]).get(self._run.id)
+        self.header.show_run(label.name if label else "", self._run, progress, start, stopping)
 
     def _show_history(self) -> None:
         history = self._history()

@@ -10,6 +10,7 @@ import ast
 import functools
 import importlib.util
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ OPEN_CLIP = "open_clip:"
 _OURS = Path(core.__file__).parent / "model" / "architectures"
 _CAPTIONS = "multimodal_cfg"  # the part of a model configuration that only CoCa has
 _STEP = "step-"
+# Python 3.11 counts the depth of syntax trees for all threads together, and fails when two are made at once.
+_READING = threading.Lock()
 
 
 def _package() -> Path | None:
@@ -42,9 +45,14 @@ def architectures() -> Mapping[str, bool]:
     return found
 
 
-@functools.cache
 def pretrained_tags() -> Mapping[str, tuple[str, ...]]:
     """Architecture -> names of its pretrained weights; empty when open_clip's list cannot be read."""
+    with _READING:
+        return _read_tags()
+
+
+@functools.cache
+def _read_tags() -> Mapping[str, tuple[str, ...]]:
     package = _package()
     try:
         tree = ast.parse((package / "pretrained.py").read_text(encoding="utf-8")) if package else ast.Module([], [])

@@ -89,6 +89,22 @@ class Run:
 
 
 @dataclass(frozen=True)
+class RunLabel:
+    """What a run is called, and the palette index of its colour."""
+
+    name: str
+    color: int
+
+
+def color_index(run_id: int, arm: int | None) -> int:
+    """The palette index of a run, the same wherever it is drawn; ``arm``: the place of its arm in a study, if any.
+
+    The seeds of an arm share one colour, so that an overlaid study shows its arms.
+    """
+    return run_id - 1 if arm is None else arm
+
+
+@dataclass(frozen=True)
 class Progress:
     """All that the first ``offset`` bytes of a run's events say of it; recording it twice changes nothing."""
 

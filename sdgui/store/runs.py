@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from core.rundir import RunState
 from sdgui.store.experiments import experiment_record, experiment_row
-from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, StoreError
+from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, RunLabel, StoreError, color_index
 from sdgui.store.sessions import Sessions, slug, storable, tag_rows
-from sdgui.store.tables import ExperimentRow, RunRow, SummaryRow
+from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, SummaryRow
 
 _ALIVE = [state.value for state in RunState if state.alive]
 _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
@@ -37,24 +37,32 @@ class RunRecords(Sessions):
         with self._read() as session:
             return self._run_record(run_row(session, run_id))
 
-    def run_names(self, run_ids: Sequence[int]) -> dict[int, str]:
-        """Experiment and ordinal of these runs, in one query; of a run in the bin its key stands for the ordinal.
+    def run_labels(self, run_ids: Sequence[int]) -> dict[int, RunLabel]:
+        """What these runs are called, and their colours, in one query; what is not there any more is left out.
 
-        What is not there any more is left out.
+        A run is called by experiment and ordinal; in the bin its key stands for the ordinal.
         """
         place = func.row_number().over(
             partition_by=(RunRow.experiment_id, RunRow.deleted.is_(None)), order_by=RunRow.id
         )
         among = select(RunRow.experiment_id).where(RunRow.id.in_(run_ids))
+        arm = func.row_number().over(partition_by=StudyArmRow.study_id, order_by=StudyArmRow.experiment_id) - 1
+        arms = select(StudyArmRow.experiment_id, arm.label("arm")).subquery()
         numbered = (
-            select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, place.label("place"))
+            select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, place.label("place"), arms.c.arm)
             .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
+            .outerjoin(arms, arms.c.experiment_id == RunRow.experiment_id)
             .where(RunRow.experiment_id.in_(among))
             .subquery()
         )
         with self._read() as session:
             rows = session.execute(select(numbered).where(numbered.c.id.in_(run_ids))).all()
-        return {row.id: f"{row.name} · run {row.place if row.deleted is None else row.key}" for row in rows}
+        return {
+            row.id: RunLabel(
+                f"{row.name} · run {row.place if row.deleted is None else row.key}", color_index(row.id, row.arm)
+            )
+            for row in rows
+        }
 
     def add_run(self, experiment_id: int, queued: bool = False) -> Run:
         """A new run of the experiment as it is now; names its folder, which the launcher makes.

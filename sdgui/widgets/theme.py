@@ -37,13 +37,6 @@ _STATES: dict[str, tuple[str, str, str]] = {
     "failed": ("ph.x-circle-fill", "error", "failed"),
     "interrupted": ("ph.lightning-slash-fill", "error", "interrupted, the process is gone"),
 }
-_DASHES = (
-    Qt.PenStyle.SolidLine,
-    Qt.PenStyle.DashLine,
-    Qt.PenStyle.DotLine,
-    Qt.PenStyle.DashDotLine,
-    Qt.PenStyle.DashDotDotLine,
-)
 
 
 class Theme(QObject):
@@ -86,12 +79,8 @@ class Theme(QObject):
         return QColor(getattr(self.colors, role))
 
     def run_color(self, index: int) -> QColor:
-        """Colour of the run with this palette index; it repeats after 8, then ``run_dash`` tells them apart."""
+        """Colour of the run with this palette index; they repeat after 8."""
         return QColor(self.colors.runs[index % len(self.colors.runs)])
-
-    def run_dash(self, index: int) -> Qt.PenStyle:
-        """Line style of the run with this palette index: solid for the first 8, dashed for the next, and so on."""
-        return _DASHES[index // len(self.colors.runs) % len(_DASHES)]
 
     def state_color(self, state: str) -> QColor:
         """Colour of a run state (``core.rundir.RunState`` or its text)."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import open_clip
@@ -12,6 +15,7 @@ import pytest
 
 from core.model.catalogue import list_architectures
 from core.rundir import RunDir
+from sdgui.runs import model_names
 from sdgui.runs.model_names import architectures, folder_captions, is_saved_model, pretrained_tags, run_facts
 
 
@@ -21,6 +25,22 @@ def test_names_and_tags_are_those_that_open_clip_knows() -> None:
     assert {(name, tag) for name, tags in pretrained_tags().items() for tag in tags} == set(open_clip.list_pretrained())
     ours = {name for name in architectures() if name.startswith("sd-coca")}
     assert {name for name, captions in architectures().items() if captions} == {*coca, *ours}
+
+
+def test_the_list_of_tags_is_read_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, calls = ast.parse, []
+
+    def slow(text: str) -> ast.Module:
+        calls.append(text)
+        time.sleep(0.05)  # long enough for the others to arrive
+        return parse(text)
+
+    monkeypatch.setattr("sdgui.runs.model_names.ast.parse", slow)
+    model_names._read_tags.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: pretrained_tags(), range(4)))
+    assert len(calls) == 1
+    assert found == [found[0]] * 4
 
 
 def test_reading_names_loads_no_torch() -> None:

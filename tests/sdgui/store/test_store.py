@@ -20,7 +20,7 @@ from core.config import RunConfig, parse_config
 from core.events import EventWriter, Metrics, RunFinished, RunStarted
 from core.presets import preset_config
 from core.rundir import RunDir, RunState, own_status
-from sdgui.store.records import BestPoint, MetricSummary, Progress, Run, StoreError
+from sdgui.store.records import BestPoint, MetricSummary, Progress, Run, RunLabel, StoreError
 from sdgui.store.store import Store
 
 
@@ -183,7 +183,7 @@ def test_runs_are_called_by_experiment_and_ordinal_among_those_not_in_the_bin(st
     first, second, third = (store.add_run(one.id) for _ in range(3))
     alone = store.add_run(other.id)
     everything = [run.id for run in (first, second, third, alone)]
-    assert store.run_names(everything) == {
+    assert {run_id: label.name for run_id, label in store.run_labels(everything).items()} == {
         first.id: "one · run 1",
         second.id: "one · run 2",
         third.id: "one · run 3",
@@ -191,8 +191,20 @@ def test_runs_are_called_by_experiment_and_ordinal_among_those_not_in_the_bin(st
     }
     make_folder(first, store)
     store.delete_run(first.id)
-    assert store.run_names([third.id, first.id, 999]) == {third.id: "one · run 2", first.id: f"one · run {first.key}"}
-    assert store.run_names([]) == {}
+    labels = store.run_labels([third.id, first.id, 999])
+    assert labels == {third.id: RunLabel("one · run 2", 2), first.id: RunLabel(f"one · run {first.key}", 0)}
+    assert store.run_labels([]) == {}
+
+
+def test_runs_of_an_arm_share_the_colour_of_its_place_in_the_study(store: Store) -> None:
+    apart, *arms = (store.add_experiment(preset_config("clip", "tiny"), name) for name in ("apart", "one", "other"))
+    studies = [store.add_study(store.studies_folder / name, name) for name in ("before", "this")]
+    store.link_arm(studies[0].id, "elsewhere", apart.id)
+    for arm in arms:
+        store.link_arm(studies[1].id, arm.name, arm.id)
+    seeds = [store.add_run(arm.id) for _ in range(2) for arm in arms]  # seed by seed, as a study trains
+    labels = store.run_labels([run.id for run in seeds])
+    assert [labels[run.id].color for run in seeds] == [0, 1, 0, 1]
 
 
 def test_a_run_is_removed_without_its_folder_if_so_asked(store: Store) -> None:
