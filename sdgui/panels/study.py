@@ -217,7 +217,8 @@ class StudyPanel(Place):
         if self._study is None:
             self.stack.setCurrentWidget(self.empty)
         elif look is not None:
-            self.view.show_look(look)
+            arms = self._services.store.study(self._study.id).arms.values()
+            self.view.show_look(look, {arm: color for color, arm in enumerate(arms)})
             self.stack.setCurrentWidget(self.view)
             self._show_problem(look)
         self._enable(look)

@@ -166,16 +166,17 @@ def _paired(metric: str, found: Mapping[str, Any] | None) -> list[Cell]:
     return [first, *chances, Cell(word, word, right=False)]
 
 
-def bars_of(results: Mapping[str, Any], metric: str, network: str) -> list[Bar]:
-    """What the plot shows of ``metric``; arms without it are left out."""
+def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mapping[str, int]) -> list[Bar]:
+    """What the plot shows of ``metric``; arms without it are left out. ``colors``: arm -> palette index of its runs."""
     scale = 100.0 if is_share(metric) else 1.0
     bars = []
-    for name, arm in results["arms"].items():
+    for place, (name, arm) in enumerate(results["arms"].items()):
         mean = arm["networks"].get(network, {}).get(metric)
         if mean is not None:
             ends = [None if mean[end] is None else scale * mean[end] for end in ("low", "high")]
             values = tuple(scale * value for value in mean["values"])
-            bars.append(Bar(name, scale * mean["mean"], ends[0], ends[1], values, interval(metric, mean)))
+            color = colors.get(name, place)
+            bars.append(Bar(name, scale * mean["mean"], ends[0], ends[1], values, interval(metric, mean), color))
     return bars
 
 

@@ -76,6 +76,7 @@ class StudyView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._look: StudyLook | None = None
+        self._colors: Mapping[str, int] = {}
         self._metric = ""
         self.about, self.state = ElidedLabel("", self), ElidedLabel("", self)
         set_role(self.about, "muted")
@@ -149,9 +150,10 @@ class StudyView(QWidget):
         self.network.activated.connect(lambda _row: self._show_results())
 
     # What is shown
-    def show_look(self, look: StudyLook) -> None:
-        """Show the study as it is now."""
+    def show_look(self, look: StudyLook, colors: Mapping[str, int]) -> None:
+        """Show the study as it is now; ``colors``: arm -> palette index of its runs, wherever they are drawn."""
         before, self._look = self._look, look
+        self._colors = colors
         study = look.study
         self.about.setText("" if study is None else study.about or f"{len(study.arms)} arms, seeds {_seeds(study)}")
         self.state.setText(state_text(look))
@@ -202,7 +204,8 @@ class StudyView(QWidget):
         if results is not None and self._metric:
             unit = ", %" if is_share(self._metric) else ""
             title = f"{self._metric}{unit}: means of seeds with 95 % intervals"
-            self.bars.set_bars(title, bars_of(results, self._metric, str(self.network.currentData())))
+            network = str(self.network.currentData())
+            self.bars.set_bars(title, bars_of(results, self._metric, network, self._colors))
 
     def _cell_chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
         metric = index.data(METRIC) if index.isValid() else ""

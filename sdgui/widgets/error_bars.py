@@ -25,6 +25,7 @@ class Bar:
     high: float | None
     values: tuple[float, ...]
     text: str  # as the table has it
+    color: int = 0  # palette index
 
 
 class ErrorBars(MadeLate):
@@ -80,7 +81,7 @@ class ErrorBars(MadeLate):
         line = pg.mkPen(look.color("text"), width=2)
         for place, bar in enumerate(self._bars):
             item = pg.BarGraphItem(
-                x=[place], height=[bar.mean], width=0.6, brush=look.run_color(place), pen=pg.mkPen(None)
+                x=[place], height=[bar.mean], width=0.6, brush=look.run_color(bar.color), pen=pg.mkPen(None)
             )
             item.setToolTip(f"{bar.name}: {bar.text}")
             plot.addItem(item)

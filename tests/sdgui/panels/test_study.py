@@ -147,6 +147,8 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
     assert study.data(Role.DETAIL) == "Study · 2 arms · 4 runs"
     arms = [window.experiments.model.index(row, 0, study) for row in range(2)]
     assert [arm.data() for arm in arms] == ["clip", "sd-clip"]
+    ticks = [[window.experiments.model.index(row, 0, arm).data(Role.COLOR) for row in range(2)] for arm in arms]
+    assert ticks == [[bar.color] * 2 for bar in place.view.bars.bars()] == [[0, 0], [1, 1]]
     assert window.experiments.model.index(0, 0, arms[0]).data(Role.TAGS) == "#seed 1"
 
     place.exports.export_to(tmp_path / "out.csv")
