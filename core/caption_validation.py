@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_batches, evaluation_texts
-from core.encoder import Progress, evaluating
+from core.encoder import Progress
 from core.generation.captions import generate
 from core.generation.fusion import caption_decoder
 from core.generation.settings import GenerationSettings
+from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.objectives.captioning import next_words
 from core.runtime import Runtime

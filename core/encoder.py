@@ -8,8 +8,7 @@ Legend: B batch, N pictures, M captions, D embed, S side of the pictures, Wi wid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +20,7 @@ from core.data.dataset import PairDataset
 from core.data.loader import evaluation_batches, evaluation_texts
 from core.errors import UserError
 from core.model.block_states import block_state, blocks_of
+from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.objectives.build import trained_network
 from core.rundir import RunDir
@@ -74,17 +74,6 @@ def encode_pictures(
             progress("encoding pictures", done, len(dataset))
     dataset.check(1.0)
     return torch.cat(rows), torch.cat(images)
-
-
-@contextmanager
-def evaluating(network: Network) -> Iterator[None]:
-    """The network in eval mode for a while; a network in training goes on as it was."""
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(was_training)
 
 
 @torch.no_grad()

@@ -20,9 +20,10 @@ from torch import Tensor
 from core.data.cache import cache_folder, files_digest
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_batches
-from core.encoder import Progress, encode_layers, encode_texts, encode_tokens, evaluating
+from core.encoder import Progress, encode_layers, encode_texts, encode_tokens
 from core.evaluators.zero_shot import ClassEmbedder
 from core.feature_cache import FeatureFolder, Part, feature_key, prune
+from core.model.eval_mode import evaluating
 from core.opening import Model
 
 PART_ROWS = 2048  # pictures after which a part is written

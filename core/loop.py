@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 
@@ -113,13 +114,10 @@ class Loop:
         set_learning_rate(self.optimizer, rate)
         try:
             batch = self.parts.to_device(batch)
-            losses, report = self._losses(batch)
-            total = torch.stack(list(losses.values())).sum()
-            total.backward()
-            total = total.detach()
-            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf)
+            total, report, norm = self._gradient(batch)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
+                traceback.clear_frames(error.__traceback__)  # with them goes all that the failed step had computed
                 raise self._out_of_memory(batch) from error
             raise
         if self._check_finite(total, norm, report):
@@ -133,6 +131,14 @@ class Loop:
         values = {name: float(value) for name, value in report.items()}
         return {"train/loss": float(total), **values, "train/lr": rate, "train/grad_norm": float(norm)}
 
+    def _gradient(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Give every parameter its gradient, clipped; the weighted loss, what is reported, the gradient's norm."""
+        losses, report = self._losses(batch)
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf)
+        return total.detach(), report, norm
+
     def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The weighted loss of each objective, and what to report: the bare losses and the diagnostics."""
         progress = self.step / self.total_steps
@@ -141,9 +147,12 @@ class Loop:
         objectives.begin_step(self.network, progress)
         micro = self.config.optim.micro_batch
         asked = objectives.ask_teacher or self.belief is not None or self.config.belief.trust > 0
-        with self.parts.runtime.autocast(), in_chunks(self.network, micro), self._teacher_in_chunks(micro):
-            target = teacher.targets(batch, objectives.look_as_teacher) if teacher is not None and asked else None
-            output = objectives.look(self.network, batch, self.network.forward_student(batch))
+        autocast = self.parts.runtime.autocast
+        with in_chunks(self.network, micro), self._teacher_in_chunks(micro):
+            with autocast():  # apart: weights that are cast without a gradient would serve a student who shares them
+                target = teacher.targets(batch, objectives.look_as_teacher) if teacher is not None and asked else None
+            with autocast():
+                output = objectives.look(self.network, batch, self.network.forward_student(batch))
         if self.belief is not None:
             output = self.belief.weigh(batch.rows, output, target)
         output = trusted(output, target, self.config.belief.trust)
@@ -237,7 +246,7 @@ class Loop:
         if self.config.objectives.captioning.weight > 0:
             written = caption_sample(self._judged(), self.parts.val, self.parts.runtime)
             self.events.write(Sample(step=self.step, what="captions", content=written))
-        self._score = best_score(values, self.config.objectives.contrastive.weight == 0)
+        self._score = best_score(values, self.config.objectives, self.step / self.total_steps)
         improved = self.best is None or self._score > self.best
         if improved:
             self.best = self._score

@@ -106,8 +106,9 @@ def judge_run(run: RunDir, data: str, progress: Progress, which: str = "last", w
         heard.append(evidence(images, features.texts, float(network.logit_scale.detach())))
         rows = features.rows[features.text_to_image]
     belief = torch.stack(heard).mean(dim=0)
-    memory = None if weights else _memory(loaded, source, dataset)
-    if memory is not None and len(rows) == len(dataset):
+    single = len(rows) == len(dataset)  # what is remembered is of pictures, and tells several captions not apart
+    memory = _memory(loaded, source, dataset) if single and not weights else None
+    if memory is not None:
         remembered, judged = memory
         belief = remembered[rows].lerp(belief, 2.0 / (judged + 2.0))
     return _judgement(f"{run.path}@{loaded.name}", source, dataset, rows, belief, memory is not None)

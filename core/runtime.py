@@ -96,6 +96,8 @@ def largest_fitting(attempt: Callable[[int], None], batch_size: int) -> int:
     """The largest half, quarter, ... of ``batch_size`` for which ``attempt`` does not run out of memory; 0 for none."""
     size = batch_size // 2
     while size >= 1:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
         try:
             attempt(size)
         except (RuntimeError, MemoryError) as error:
@@ -103,7 +105,5 @@ def largest_fitting(attempt: Callable[[int], None], batch_size: int) -> int:
                 raise
         else:
             return size
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
         size //= 2
     return 0

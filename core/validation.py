@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
+from core.config import ObjectivesConfig
 from core.data.dataset import PairDataset
 from core.data.labelling import label_numbers
 from core.data.loader import evaluation_batches
-from core.encoder import Features, Progress, encode_dataset, evaluating
+from core.encoder import Features, Progress, encode_dataset
 from core.evaluators.retrieval import retrieval_metrics
+from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.objectives.classification import class_logits
 from core.runtime import Runtime
@@ -67,13 +69,25 @@ def top1(network: Network, dataset: PairDataset, runtime: Runtime, batch: int, p
     return right / max(1, count)
 
 
-def best_score(values: Mapping[str, float], by_classes: bool = False) -> float:
+def best_score(values: Mapping[str, float], objectives: ObjectivesConfig, progress: float) -> float:
     """What the best checkpoint is chosen by: the greater of student's and teacher's mean recall.
 
-    With ``by_classes``, for a run that does not train retrieval, their share of right classes where it was judged.
+    Where retrieval is not trained, their share of right classes; where these are not judged either, ``progress`` (0 to
+    1): recall is chance then, and the last checkpoint the best.
     """
-    classes = [value for name, value in values.items() if name.endswith("/top1")] if by_classes else []
-    return max(classes or [value for name, value in values.items() if name.endswith("/mean_recall")])
+    if trains_retrieval(objectives):
+        return max(value for name, value in values.items() if name.endswith("/mean_recall"))
+    return max([value for name, value in values.items() if name.endswith("/top1")], default=progress)
+
+
+def trains_retrieval(objectives: ObjectivesConfig) -> bool:
+    """Whether anything draws a picture's vector and its caption's together."""
+    features, logits = objectives.distill_features, objectives.distill_logits
+    return (
+        max(objectives.contrastive.weight, objectives.distill_similarity.weight) > 0
+        or (features.weight > 0 and features.cross and features.on != "fused")
+        or (logits.weight > 0 and logits.on == "similarities")
+    )
 
 
 def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> dict[str, Any]:

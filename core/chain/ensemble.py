@@ -14,8 +14,9 @@ from torch import Tensor
 from core.data.dataset import open_dataset
 from core.data.labelling import label_numbers
 from core.data.loader import evaluation_batches
-from core.encoder import encode_dataset, evaluating, load_checkpoint
+from core.encoder import encode_dataset, load_checkpoint
 from core.evaluators.retrieval import retrieval_metrics
+from core.model.eval_mode import evaluating
 from core.objectives.classification import class_logits
 from core.rundir import RunDir
 

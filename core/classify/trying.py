@@ -17,11 +17,12 @@ from torch import Tensor
 
 from core.captioning.model import CaptionModel
 from core.captioning.pictures import Found, gather, read_picture
-from core.encoder import Progress, encode_layers, evaluating
+from core.encoder import Progress, encode_layers
 from core.evaluators.inputs import full_precision, unit_rows
 from core.evaluators.labels import prompt_name
 from core.evaluators.probe import Probe
 from core.fusing import Joining, caption_batch
+from core.model.eval_mode import evaluating
 from core.opening import Model
 
 KEPT = 512  # pictures whose features are kept

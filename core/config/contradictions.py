@@ -184,8 +184,9 @@ def _consistency(config: RunConfig) -> Found:
         yield "objectives.consistency.guess", "There is no teacher to guess: set teacher.kind, or choose student."
     if consistency.kind != "mean-teacher" and views.student.count == 0:
         yield "views.student.count", f"{consistency.kind} needs a further view of the student: set at least 1."
-    if consistency.kind != "mean-teacher" and views.student.mix != "none":
-        yield "views.student.mix", f"{consistency.kind} looks at whole pictures here: set none."
+    for name, view in (("student", views.student), ("local", views.local)):
+        if consistency.kind != "mean-teacher" and view.count > 0 and view.mix != "none":
+            yield f"views.{name}.mix", f"{consistency.kind} looks at whole pictures here: set none."
     if consistency.kind == "mixmatch" and views.student.size < 1.0:
         yield "views.student.size", "mixmatch interpolates the views with each other: set 1."
     if consistency.kind == "mixmatch" and views.local.count > 0:

@@ -118,7 +118,7 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
             raise ConfigError(f"--set {setting!r} has no '='; write --set optim.epochs=3.")
         if name not in known:
             raise ConfigError(f"--set {setting!r}: there is no field {name!r}{_nearest(name)}")
-        _assign(raw, name.split("."), _value(text))
+        _assign(raw, name.split("."), _value(text), text)
     return validate(raw, "the experiment with --set")
 
 
@@ -129,11 +129,11 @@ def _value(text: str) -> Any:
         return text
 
 
-def _assign(raw: dict[str, Any], path: list[str], value: Any) -> None:
+def _assign(raw: dict[str, Any], path: list[str], value: Any, typed: str = "") -> None:
     for part in path[:-1]:
         raw = raw[part]
-    # A path such as "2024" is text where the field is text.
-    raw[path[-1]] = str(value) if isinstance(raw[path[-1]], str) and not isinstance(value, str) else value
+    # A path such as "2024.10" is text where the field is text, as it was typed.
+    raw[path[-1]] = typed if isinstance(raw[path[-1]], str) and not isinstance(value, str) else value
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:

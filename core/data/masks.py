@@ -15,8 +15,8 @@ from torch import Tensor
 
 from core.config import ViewConfig
 from core.data.draws import Floats, Integers, uniforms
+from core.data.views import MASK
 
-MASK = 4  # what a draw is for, after those of views
 BLOCKS = 32  # tried, before single patches fill up the rest
 SMALLEST = 4  # patches in a block (BEiT: 16 of 196; smaller grids take what fits)
 RATIO = (0.3, 1.0 / 0.3)  # of a block's height to its width (BEiT)

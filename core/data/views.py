@@ -29,7 +29,7 @@ ATTEMPTS = 10  # at a crop that fits, before the middle is taken (torchvision's 
 ERASED_AREA = (0.02, 0.33)  # share of the view (Zhong et al. 2020)
 ERASED_RATIO = (0.3, 3.3)
 GREY = 128  # what is erased becomes
-CROP, FLIP, AUGMENT, ERASE, COLOUR = range(5)  # what a draw is for
+CROP, FLIP, AUGMENT, ERASE, MASK, COLOUR = range(6)  # what a draw is for
 
 Boxes = npt.NDArray[np.int64]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_texts
 from core.data.views import centre_view
-from core.encoder import PROJECTED, Features, evaluating
+from core.encoder import PROJECTED, Features
 from core.evaluate.work import DATA_DIGEST, Work
 from core.evaluators.captioning import caption_scores
 from core.evaluators.inputs import EvaluationError, part_of
@@ -27,6 +27,7 @@ from core.evaluators.retrieval import ranks, retrieval_outcome
 from core.extraction import extract_layers, extract_texts
 from core.fusing import own_captions
 from core.labelled import open_pictures, queries_digest, unreadable
+from core.model.eval_mode import evaluating
 from core.opening import Model
 
 MATCHING = "matching"

@@ -45,6 +45,8 @@ class FrozenTeacher(Teacher):
         self.networks = tuple(networks)
         for network in self.networks:
             network.requires_grad_(False).eval()
+            network.text_tokens |= student.text_tokens
+            network.patch_tokens |= student.patch_tokens and config.objectives.masked_patches.weight > 0
             _check(config, student, network)
         if len(self.networks) > 1 and any(getattr(config.objectives, name).weight > 0 for name in _VECTORS):
             raise ModelError(
@@ -100,20 +102,43 @@ def _check(config: RunConfig, student: Network, teacher: Network) -> None:
                 "the teacher has no such prototypes as the student; set objectives.distill_prototypes.weight to 0, or "
                 "choose a former run with as many prototypes."
             )
+    consistency, features = objectives.consistency, objectives.distill_features
+    guesses = consistency.kind == "mean-teacher" or (consistency.kind == "fixmatch" and consistency.guess == "teacher")
+    by_class = objectives.distill_logits.weight > 0 and objectives.distill_logits.on == "classes"
+    by_class = by_class or (consistency.weight > 0 and guesses)
+    says = objectives.distill_captions.weight > 0
+    through_fusion = objectives.captioning.weight > 0 and objectives.captioning.through == "fusion"
     own_heads = {
         "masked_patches": objectives.masked_patches.weight > 0,
-        "classification": objectives.distill_logits.weight > 0 and objectives.distill_logits.on == "classes",
+        "masked_words": by_word["masked_words.alpha"],
+        "classification": by_class,
+        "captioning": says and through_fusion,
         "distill_prototypes": objectives.distill_prototypes.weight > 0,
+        "distill_features": features.weight > 0 and features.on == "fused" and not features.cross,
     }
     for name, asked in own_heads.items():
         if asked and name in student.heads and name not in teacher.heads:
             raise ModelError(f"the teacher was not trained with objectives.{name} as it is here; it cannot teach it.")
+    if says and not through_fusion:
+        try:
+            theirs.check_decoder()
+        except ModelError as error:
+            raise ModelError(f"the teacher cannot say captions: {error}") from error
+    if by_class and student.classes != teacher.classes:
+        raise ModelError(
+            f"the teacher tells other classes apart ({_some(teacher.classes)}) than data.label has "
+            f"({_some(student.classes)}); choose a teacher that was trained on these."
+        )
     for name in _VECTORS:
         if getattr(objectives, name).weight > 0 and ours.embed_dim != theirs.embed_dim:
             raise ModelError(
                 f"objectives.{name} compares vectors, and the teacher's have {theirs.embed_dim} numbers where the "
                 f"student's have {ours.embed_dim}; distil similarities or logits instead."
             )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _fitted(batch: Batch, network: Network) -> Batch:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.config import TeacherConfig
 from core.data.batch import Batch
+from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.model.outputs import Output
 
@@ -91,7 +91,7 @@ class EmaTeacher(Teacher):
             part.eval()
 
     def targets(self, batch: Batch, look: Look | None = None) -> Output:
-        with torch.no_grad(), _in_eval_mode(self.network):
+        with torch.no_grad(), evaluating(self.network):
             output = self.network.forward_teacher(batch)
             return output if look is None else look(self.network, batch, output)
 
@@ -133,16 +133,3 @@ class EmaTeacher(Teacher):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state)
-
-
-@contextmanager
-def _in_eval_mode(network: nn.Module) -> Iterator[None]:
-    """For towers that are the student's too, and go on training."""
-    training = [module for module in network.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -73,8 +73,9 @@ class Classification(Objective):
         head = network.heads[NAME]
         return ClassLogits(tuple(head(one.before_projection) for one in output.image_features), batch.labels)
 
-    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> ClassLogits:
-        return self.look(network, batch, output)
+    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> ClassLogits | None:
+        """Nothing of a trained teacher that tells no classes apart; those who need it ask for one that does."""
+        return self.look(network, batch, output) if NAME in network.heads else None
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         answer: ClassLogits = student.extra[NAME]

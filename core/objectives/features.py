@@ -80,8 +80,9 @@ class DistillFeatures(Objective):
         fused = [head.project(joined) for joined in network.fused_views(output)]
         return FeatureLook(head.scale(), tuple(F.normalize(one.float(), dim=-1) for one in fused))
 
-    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> FeatureLook:
-        return self.look(network, batch, output)
+    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> FeatureLook | None:
+        """Only fused features go through a head; a trained teacher need have none for the others."""
+        return self.look(network, batch, output) if self.on == "fused" and not self.cross else None
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)

@@ -100,7 +100,7 @@ class DistillPrototypes(Objective):
         targets = sharpen(logits, self.progress).chunk(len(taught))
         losses, entropies = [], []
         for ours, theirs in view_pairs(student, teacher):
-            mix = student.distilled[ours].mix
+            mix = None if self.on == "text" else student.distilled[ours].mix  # captions are never interpolated
             wanted = targets[theirs] if mix is None else mix.blend(targets[theirs])
             losses.append(cross_entropy(wanted, said[ours] / self.student_temperature))
             entropies.append(entropy(wanted))

@@ -141,7 +141,7 @@ def _blip(size: Size) -> dict[str, Any]:
 def _blip2(size: Size) -> dict[str, Any]:
     towers: dict[str, Any] = {"freeze": "image"}
     if size == "base":
-        towers |= {"architecture": "ViT-L-14", "pretrained": "openai"}
+        towers |= {"architecture": "ViT-L-14-quickgelu", "pretrained": "openai"}
     return {
         "towers": towers,
         "fusion": _fusion(size, "queries", 12, queries={"tiny": 4, "demo": 16, "base": 32}[size]),

@@ -67,8 +67,9 @@ def test_settings_are_applied_or_refused_in_words(setting: str, message: str | N
             override(config, [setting])
 
 
-def test_text_fields_keep_text_that_looks_like_numbers() -> None:
-    assert override(preset_config("clip"), ["name=2024"]).name == "2024"
+@pytest.mark.parametrize("text", ["2024", "2024.10", "1.50", "true", "null", "1e3"])
+def test_text_fields_keep_text_that_looks_like_numbers(text: str) -> None:
+    assert override(preset_config("clip"), [f"name={text}"]).name == text
 
 
 def test_unknown_key_in_a_file_is_named_with_the_nearest(tmp_path: Path) -> None:
@@ -136,6 +137,12 @@ def test_digest_names_the_definition() -> None:
 def test_mixmatch_mixes_views_of_one_size(setting: str, field: str) -> None:
     with pytest.raises(ConfigError, match=rf"{field}: mixmatch interpolates"):
         override(preset_config("mixmatch", "tiny"), [setting])
+
+
+@pytest.mark.parametrize("views", ["student", "local"])
+def test_fixmatch_looks_at_whole_pictures(views: str) -> None:
+    with pytest.raises(ConfigError, match=rf"views.{views}.mix: fixmatch looks at whole pictures"):
+        override(preset_config("fixmatch", "tiny"), [f"views.{views}.count=1", f"views.{views}.mix=mixup"])
 
 
 def test_sharpening_written_before_it_was_shared_loads_unchanged() -> None:

@@ -92,6 +92,18 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
         save_without(str(noisy), excluded, tmp_path / "elsewhere.csv")
 
 
+def test_a_memory_of_pictures_does_not_judge_their_several_captions(data: tuple[Path, Path], tmp_path: Path) -> None:
+    several = data[0].with_name("several.jsonl")
+    pairs = [{"filepath": row.image.name, "captions": [row.captions[0], f"a {row.captions[0]}"]}
+             for row in open_source(data[0]).rows]  # fmt: skip
+    several.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    run = RunDir(tmp_path / "run")
+    train(override(preset_config("clip", "tiny"), settings((several, data[1]), "belief.action=watch")), run, quiet=True)
+    found = judge_run(run, "", quiet)
+    assert len(found.pairs) == 2 * len(pairs)
+    assert not found.remembered
+
+
 def last_weights(run: RunDir) -> dict[str, torch.Tensor]:
     return checkpoint.load_weights(run, checkpoint.resolve(run, "last"), "student", torch.device("cpu"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from core.data.batch import Batch, View
 from core.errors import UserError
 from core.former import carry_over, open_teachers, start_weights
 from core.model.errors import ModelError
+from core.model.eval_mode import evaluating
 from core.model.frozen_teacher import FrozenTeacher, build_teacher
 from core.model.network import Network
 from core.model.teacher import EmaTeacher
-from core.model.towers import resolve_architecture
-from core.objectives.build import build_network
+from core.model.towers import build_towers, resolve_architecture
+from core.objectives.build import build_network, build_objectives
 from core.presets import preset_config
 from core.rundir import RunDir
 from core.train import train
@@ -106,6 +108,10 @@ def test_heads_only_shares_the_students_towers_and_averages_the_rest() -> None:
         assert torch.equal(value, theirs) == name.startswith("towers."), name
         if not name.startswith("towers."):
             torch.testing.assert_close(value, 0.7 * before[name] + 0.3 * theirs)
+    for judged in (student, teacher.network):  # as validation does
+        with evaluating(judged):
+            assert not any(module.training for module in judged.modules())
+    assert all(module.training for module in student.towers.modules())
     plain = network(seed=3)
     plain.load_state_dict(teacher.state_dict())
 
@@ -202,6 +208,43 @@ def test_what_a_frozen_teacher_cannot_teach_is_said() -> None:
     words["text_cfg"]["vocab_size"] = 101
     with pytest.raises(ModelError, match="other words than the student"):
         FrozenTeacher(frozen_config(), student, [network("clip", 1, words)])
+
+
+PUBLISHED = {  # what open_clip's weights, which have no heads, can teach
+    "features": {"distill_features": {"weight": 1.0, "on": "image"}},
+    "features, crossed": {"distill_features": {"weight": 1.0, "on": "both", "cross": True}},
+    "classes beside": {"classification": {"weight": 1.0}, "distill_similarity": {"weight": 1.0}},
+    "captions": {"captioning": {"weight": 1.0}, "distill_captions": {"weight": 1.0}},
+}
+
+
+@pytest.mark.parametrize("what", PUBLISHED)
+def test_published_weights_teach_what_needs_no_head(what: str) -> None:
+    config, model = frozen_config(**PUBLISHED[what]), small("sd-coca-tiny")
+    student = build_network(config, model, ("a", "b") if what == "classes beside" else ())
+    teacher = FrozenTeacher(config, student, [Network(build_towers(model))])
+    objectives, pairs = build_objectives(config, student), replace(batch(), labels=torch.tensor([0, 1, -1]))
+    objectives.begin_step(student, 0.5)
+    target = teacher.targets(pairs, objectives.look_as_teacher)
+    output = objectives.look(student, pairs, student.forward_student(pairs))
+    losses = [objective(output, target)[0] for objective in objectives]
+    assert len(losses) == len(PUBLISHED[what]) + 1  # and the contrastive loss
+    assert all(loss.isfinite() for loss in losses)
+
+
+def test_a_teacher_without_what_is_asked_of_it_is_refused() -> None:
+    plain = Network(build_towers(small()))
+    captions = frozen_config(captioning={"weight": 1.0}, distill_captions={"weight": 1.0})
+    with pytest.raises(ModelError, match="the teacher cannot say captions"):
+        FrozenTeacher(captions, build_network(captions, small("sd-coca-tiny")), [plain])
+    words = override(preset_config("albef", "tiny"), ["teacher.kind=frozen", "teacher.checkpoint=x"])
+    with pytest.raises(ModelError, match=r"not trained with objectives\.masked_words as it is here"):
+        FrozenTeacher(words, build_network(words, small()), [plain])
+    classes = frozen_config(classification={"weight": 1.0}, distill_logits={"weight": 1.0, "on": "classes"})
+    student, same, other = (build_network(classes, small(), names) for names in (("a", "b"), ("a", "b"), ("c", "d")))
+    FrozenTeacher(classes, student, [same])
+    with pytest.raises(ModelError, match=r"other classes apart \(c, d\) than data.label has \(a, b\)"):
+        FrozenTeacher(classes, student, [other])
 
 
 @pytest.mark.parametrize(

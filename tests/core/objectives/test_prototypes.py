@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.config import DistillPrototypesConfig, MaskedPatchesConfig
-from core.data.batch import Batch, View
+from core.data.batch import Batch, Mix, View
 from core.model.heads import PrototypeHead
 from core.model.image_tower import ImageFeatures
 from core.model.outputs import Output, ViewOutput
@@ -112,6 +112,16 @@ def test_fused_and_image_are_both_distilled_each_from_its_own() -> None:
     torch.testing.assert_close(both.targets.centre, alone[0].centre)
     torch.testing.assert_close(both.image_targets.centre, alone[1].centre)
     assert "diag/image_prototype_kl" in report
+
+
+def test_prototypes_of_captions_are_not_interpolated_with_the_pictures() -> None:
+    student, teacher = output([2], 4, 8, 0), output([2], 4, 8, 1)
+    mixed = replace(student, distilled=(replace(student.distilled[0], mix=Mix(torch.tensor([1, 2, 3, 0]), 0.6)),))
+    for on in ("text", "image"):
+        loss = [
+            DistillPrototypes(DistillPrototypesConfig(prototypes=8, on=on))(one, teacher)[0] for one in (student, mixed)
+        ]
+        assert torch.equal(*loss) == (on == "text")
 
 
 def spread(scores: Rows) -> Rows:

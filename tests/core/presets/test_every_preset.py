@@ -6,12 +6,14 @@ import csv
 import shutil
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 
 from core import checkpoint
 from core.config import RunConfig, override, problems
 from core.events import EventReader, Metrics
+from core.model.towers import resolve_architecture
 from core.presets import PRESETS, SIZES, Size, preset_config
 from core.rundir import RunDir
 from core.train import train
@@ -123,3 +125,12 @@ def test_it_makes_sense_at_every_size_and_says_what_it_is(name: str, size: Size)
     assert preset.title
     assert len(preset.description.split()) >= 12
     assert preset.paper
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if preset_config(name, "base").towers.pretrained])
+def test_published_weights_that_it_starts_from_fit_its_architecture(name: str) -> None:
+    towers = preset_config(name, "base").towers
+    published = open_clip.get_pretrained_cfg(towers.architecture, towers.pretrained)
+    assert published
+    model = resolve_architecture(towers.architecture)
+    assert bool(published.get("quick_gelu")) == bool(model.get("quick_gelu"))
