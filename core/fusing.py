@@ -193,7 +193,8 @@ def caption_batch(captioner: CaptionModel, pictures: Tensor, settings: Generatio
 
 
 def _settings(captioner: CaptionModel) -> GenerationSettings:
-    return captioner.settings({"search": "beam"})
+    """Beams, and captions as short as the model likes: what it learnt may be a single word."""
+    return captioner.settings({"search": "beam", "min_tokens": 0})
 
 
 def _pack(texts: Sequence[str]) -> Tensor:

@@ -14,6 +14,7 @@ from torch import nn
 
 from core import extraction
 from core.__main__ import main
+from core.captioning.model import CaptionModel
 from core.config import override
 from core.data.dataset import open_dataset
 from core.data.views import centre_view
@@ -27,6 +28,7 @@ from core.evaluators.linear_probe import linear_probe
 from core.evaluators.logistic import ProbeData
 from core.evaluators.report import Report
 from core.fusing import own_captions
+from core.generation.settings import GenerationSettings
 from core.labelled import open_pictures
 from core.model.network import Network
 from core.model.towers import resolve_architecture
@@ -191,6 +193,24 @@ def test_captions_of_a_coca_are_scored(data: tuple[str, str]) -> None:
         any("were not measured" in note or "was not measured" in note for note in found.notes)
         or "METEOR" in found.metrics
     )
+
+
+def test_captions_of_one_word_are_judged_as_such(
+    data: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is learnt may be a single word; no shortest length may forbid it."""
+    said: list[GenerationSettings] = []
+    whole = CaptionModel.captions
+
+    def captions(model: CaptionModel, pictures: Any, settings: GenerationSettings, *more: Any) -> Any:
+        said.append(settings)
+        return whole(model, pictures, settings, *more)
+
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))  # where none are kept yet
+    monkeypatch.setattr(CaptionModel, "captions", captions)
+    measure(replace(open_model("open_clip:sd-coca-tiny"), batch=6), task="captioning", data=data[1])
+    assert said
+    assert {settings.min_tokens for settings in said} == {0}
 
 
 def test_a_coca_joins_pictures_with_text_by_its_decoder_and_its_own_captions(data: tuple[str, str]) -> None:
