@@ -148,10 +148,17 @@ def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
     if arguments.csv == _STDOUT:
         return CaptionTable(None, sys.stdout).write
     if arguments.csv is not None:
-        return stack.enter_context(CaptionTable(arguments.csv, force=arguments.force)).write
+        table = CaptionTable(arguments.csv, force=arguments.force)
+        stack.callback(_say_kept, table)  # after the table is closed
+        return stack.enter_context(table).write
     if arguments.json:
         return lambda picture: print(json_line(picture), flush=True)
     return _print
+
+
+def _say_kept(table: CaptionTable) -> None:
+    if table.kept is not None:
+        say(f"the table is as it was; {table.kept} holds what was captioned")
 
 
 def _print(picture: CaptionedPicture) -> None:

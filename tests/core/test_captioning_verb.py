@@ -101,6 +101,43 @@ def test_a_table_is_training_data(coca: str, shapes: Path, capsys: Printed) -> N
     assert table.read_bytes() == before
 
 
+def test_a_table_is_not_lost_to_settings_that_do_not_fit(coca: str, shapes: Path, capsys: Printed) -> None:
+    table = shapes / "captions.csv"
+    command = ["caption", coca, str(shapes), "--max-length", "99", "--csv", str(table)]
+    assert main(command) == 1
+    assert not table.exists()  # or the next run would refuse it
+    table.write_text("mine", encoding="utf-8")
+    before = sorted(shapes.iterdir())
+    assert main([*command, "--force"]) == 1
+    assert "max_tokens 99" in capsys.readouterr().err
+    assert table.read_text(encoding="utf-8") == "mine"
+    assert sorted(shapes.iterdir()) == before
+
+
+def test_an_interrupt_keeps_the_table_and_what_was_captioned(
+    coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = CaptionTable.write
+
+    def once(table: CaptionTable, made: CaptionedPicture) -> None:
+        if not made.path.endswith("a.png"):
+            raise KeyboardInterrupt
+        write(table, made)
+
+    monkeypatch.setattr(CaptionTable, "write", once)
+    table = shapes / "captions.csv"
+    command = ["caption", coca, str(shapes), "--greedy", "--csv", str(table)]
+    assert main(command) == 130
+    first = table.read_text(encoding="utf-8")
+    assert first.count("a.png") == 1  # there was none before: it holds them itself
+    table.write_text("mine", encoding="utf-8")
+    assert main([*command, "--force"]) == 130
+    assert table.read_text(encoding="utf-8") == "mine"
+    (kept,) = shapes.glob("captions.partial-*.csv")
+    assert kept.read_text(encoding="utf-8") == first
+    assert f"the table is as it was; {kept} holds what was captioned" in capsys.readouterr().err
+
+
 def test_a_table_on_stdout(coca: str, shapes: Path, capsys: Printed) -> None:
     assert main(["caption", coca, str(shapes), "--greedy", "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
