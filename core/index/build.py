@@ -74,7 +74,9 @@ def build_index(
         work = _Build(writer, progress, log)
         progress("looking through the source", 0, 0)
         before = read_manifest(writer.folder)
-        if before is not None:
+        if before is None:
+            writer.refuse_foreign()
+        else:
             _same(before, name, chosen, place, writer.folder)
             before = work.mend(before)
         scanned = scan(place)

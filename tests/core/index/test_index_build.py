@@ -156,8 +156,43 @@ def test_a_damaged_manifest_has_a_copy(own: tuple[Path, Path]) -> None:
     (own[1] / "manifest.json").write_text("{", encoding="utf-8")
     assert len(alive(own[1])) == 48
     (own[1] / "manifest.copy.json").write_bytes(b"")
-    with pytest.raises(IndexFolderError, match="is damaged, and so is its copy; remove the folder"):
+    with pytest.raises(IndexFolderError, match="is damaged, and so is its copy; index into another folder"):
         IndexReader(own[1])
+
+
+@pytest.mark.parametrize(
+    ("mine", "message"),
+    [
+        ("manifest.json", r"holds a manifest\.json that is not an index's; choose an empty folder"),
+        ("pictures-holiday.bin", r"holds pictures-holiday\.bin but is not an index; choose an empty folder"),
+        ("records-0001.bin", r"holds records-0001\.bin but is not an index; choose an empty folder"),
+        ("texts-old.tmp", r"holds texts-old\.tmp but is not an index; choose an empty folder"),
+    ],
+)
+def test_a_folder_of_other_things_is_left_alone(
+    made: tuple[Path, Path], tmp_path: Path, mine: str, message: str
+) -> None:
+    (tmp_path / mine).write_text('{"name": "mine", "version": 3}', encoding="utf-8")
+    before = files_of(tmp_path)
+    with pytest.raises(IndexFolderError, match=message):
+        build(made[0], tmp_path)
+    assert files_of(tmp_path) == before
+
+
+def test_only_files_of_ours_are_cleared_away(own: tuple[Path, Path]) -> None:
+    expected = files_of(own[1])
+    for name in ("pictures-holiday.bin", "pictures-0009.bin", "texts-0002.bin.77.tmp", "scan-mine.bin"):
+        (own[1] / name).write_bytes(b"x")
+    build(*own)
+    assert set(files_of(own[1])) == {*expected, "pictures-holiday.bin", "scan-mine.bin"}
+
+
+def test_a_manifest_that_cannot_be_read_is_not_called_damaged(own: tuple[Path, Path]) -> None:
+    for name in ("manifest.json", "manifest.copy.json"):
+        (own[1] / name).unlink()
+        (own[1] / name).mkdir()
+    with pytest.raises(IndexFolderError, match=r"manifest\.json cannot be read: "):
+        build(*own)
 
 
 def test_a_changed_manifest_is_not_believed(own: tuple[Path, Path]) -> None:
