@@ -203,13 +203,15 @@ class _Build:
 def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
     """The pictures under ``old`` are under ``new`` now, unchanged; returns how many. Vectors stay.
 
-    Raises IndexFolderError when the index has none under ``old``, or there is no folder ``new``.
+    Raises IndexFolderError when the index has none under ``old`` or is damaged, or there is no folder ``new``.
     """
     before, after = (str(Path(path).expanduser().absolute()).rstrip(os.sep) for path in (old, new))
     if not Path(after).is_dir():
         raise IndexFolderError(f"there is no folder {after}; name the folder that the pictures are in now.")
     with closing(IndexWriter(folder)) as writer:
         reader = IndexReader(writer.folder)
+        if reader.check():  # written anew, damaged vectors would have checksums that hold
+            raise IndexFolderError(f"the index {folder} is damaged; run `index` without --relocate first.")
         manifest = reader.manifest
         rows = np.flatnonzero(reader.known()).tolist()
         paths = [record.path for record in reader.records(rows)]

@@ -316,6 +316,17 @@ def test_pictures_that_moved(tmp_path: Path) -> None:
     assert build(tmp_path / "moved", tmp_path / "index").unchanged == 48
 
 
+def test_a_damaged_index_is_not_relocated(own: tuple[Path, Path], tmp_path: Path) -> None:
+    file = own[1] / "pictures-0001.bin"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 64
+    file.write_bytes(content)
+    before = files_of(own[1])
+    with pytest.raises(IndexFolderError, match="is damaged; run `index` without --relocate first"):
+        relocate(own[1], str(own[0]), str(tmp_path), quiet)
+    assert files_of(own[1]) == before
+
+
 def test_an_empty_mount_point_is_no_wish_to_forget_everything(tmp_path: Path) -> None:
     paths = write_pictures(tmp_path / "pictures", captions=False)
     build(tmp_path / "pictures", tmp_path / "index")
