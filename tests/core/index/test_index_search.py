@@ -309,6 +309,21 @@ def test_near_identical_pictures_are_folded(tmp_path: Path) -> None:
     assert all(not row["duplicates"] for row in apart)
 
 
+def test_so_many_are_found_as_are_wanted_beside_near_identical_ones(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures", captions=False)
+    for number in range(20):
+        paths[3].with_name(f"twin-{number}.png").write_bytes(paths[3].read_bytes())
+    build(tmp_path / "pictures", tmp_path / "index")
+    searching = Searching(open_index(tmp_path / "index", quiet))
+    query = Query((Term(image=str(paths[3])),))
+    apart = len(searching.search(query, Options(k=68))["rows"])  # of all: the untrained model folds others too
+    assert apart > 3
+    found = searching.search(query, Options(k=3))
+    assert len(found["rows"]) == 3
+    assert len(found["rows"][0]["duplicates"]) >= 20
+    assert found["above"] == sum(row["above_cutoff"] for row in found["rows"])
+
+
 def test_a_picture_that_is_gone_is_said(tmp_path: Path) -> None:
     paths = write_pictures(tmp_path / "pictures", captions=False)
     build(tmp_path / "pictures", tmp_path / "index")
