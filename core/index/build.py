@@ -206,7 +206,7 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
     Raises IndexFolderError when the index has none under ``old`` or is damaged, or there is no folder ``new``.
     """
     before, after = (str(Path(path).expanduser().absolute()).rstrip(os.sep) for path in (old, new))
-    if not Path(after).is_dir():
+    if not os.path.isdir(after):  # noqa: PTH112  (Path's raises where a folder does not answer)
         raise IndexFolderError(f"there is no folder {after}; name the folder that the pictures are in now.")
     with closing(IndexWriter(folder)) as writer:
         reader = IndexReader(writer.folder)

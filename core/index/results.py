@@ -9,11 +9,11 @@ Legend: N pictures, M captions, D embed, k results.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -159,7 +159,7 @@ class Searching:
                 {
                     "row": row,
                     "path": first.path,
-                    "there": Path(first.path).exists(),
+                    "there": os.path.exists(first.path),  # noqa: PTH110  (Path's raises where a folder does not answer)
                     "caption": first.captions[0] if first.captions else "",
                     "captions": list(first.captions),
                     "labels": dict(first.labels),

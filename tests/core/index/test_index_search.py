@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from core.index.nearest import Exact, Floats, Rows, Scanned
 from core.index.queries import Query, Term, plain, read_terms
 from core.index.results import Options, Searching
 from core.index.scan import Part, Sizes, bring_up_to_date, layout
+from core.index.scanning import scan
 from core.index.storage import Entry, IndexReader, IndexWriter, Mask, Record
 from tests.core.index.samples import build, write_pictures
 
@@ -330,6 +333,26 @@ def test_a_picture_that_is_gone_is_said(tmp_path: Path) -> None:
     paths[0].unlink()
     rows = Searching(open_index(tmp_path / "index", quiet)).search(Query((Term(row=1),)), Options(k=48, group=False))
     assert {row["path"] for row in rows["rows"] if not row["there"]} == {str(paths[0])}
+
+
+def test_a_folder_that_does_not_answer_ends_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = tmp_path / "pictures"
+    write_pictures(pictures, captions=False)
+    build(pictures, tmp_path / "index")
+    searching = Searching(open_index(tmp_path / "index", quiet))
+    look = os.stat
+
+    def stat(path: Any, *rest: Any, **more: Any) -> os.stat_result:
+        if str(path).startswith(str(pictures)):
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+        return look(path, *rest, **more)
+
+    monkeypatch.setattr(os, "stat", stat)
+    rows = searching.search(Query((Term(row=1),)), Options(k=5))["rows"]
+    assert rows
+    assert not any(row["there"] for row in rows)
+    with pytest.raises(IndexFolderError, match="is not there now; if it is a network folder, connect it"):
+        scan(str(pictures))
 
 
 class Fake(Collection):
