@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.config import expand_user
 from core.data.errors import BadRow
 from core.index.errors import IndexFolderError
 from core.index.manifest import BLOCK, Identity, Manifest, read_manifest
@@ -68,7 +69,7 @@ def build_index(
     `open_model` and the source raise. Whatever ends it, what was committed stays.
     """
     began = time.monotonic()
-    place = str(Path(source).expanduser().absolute())
+    place = str(expand_user(source).absolute())
     name, chosen = exact_name(model, weights)
     with closing(IndexWriter(folder)) as writer:
         work = _Build(writer, progress, log)
@@ -205,7 +206,7 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
 
     Raises IndexFolderError when the index has none under ``old`` or is damaged, or there is no folder ``new``.
     """
-    before, after = (str(Path(path).expanduser().absolute()).rstrip(os.sep) for path in (old, new))
+    before, after = (str(expand_user(path).absolute()).rstrip(os.sep) for path in (old, new))
     if not os.path.isdir(after):  # noqa: PTH112  (Path's raises where a folder does not answer)
         raise IndexFolderError(f"there is no folder {after}; name the folder that the pictures are in now.")
     with closing(IndexWriter(folder)) as writer:

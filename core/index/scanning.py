@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.config import expand_user
 from core.data.errors import BadRow
 from core.data.folders import LONGEST_SIDECAR, PICTURE_SUFFIXES, leads_to_folder
 from core.data.manifests import is_text
@@ -67,7 +68,7 @@ def scan(source: str) -> Scan:
 
     Raises DataError for a manifest that cannot be read, IndexFolderError for a folder that is not there.
     """
-    place = Path(source).expanduser()
+    place = expand_user(source)
     if os.path.isdir(place):  # noqa: PTH112  (Path's raises where a folder does not answer)
         return _scan_folder(place)
     if not os.path.exists(place):  # noqa: PTH110

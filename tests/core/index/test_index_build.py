@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from core.__main__ import main
 from core.data.errors import DataError
+from core.data.sources import open_source
 from core.data.views import centre_view
 from core.encoder import encode_images, encode_texts
 from core.index import build as build_module
@@ -325,6 +327,28 @@ def test_a_damaged_index_is_not_relocated(own: tuple[Path, Path], tmp_path: Path
     with pytest.raises(IndexFolderError, match="is damaged; run `index` without --relocate first"):
         relocate(own[1], str(own[0]), str(tmp_path), quiet)
     assert files_of(own[1]) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["~nobody-has-this-name/run", "pictures", "index"], "there is no model '~nobody-has-this-name/run'"),
+        ([MODEL, "~nobody-has-this-name/pictures", "index"], "~nobody-has-this-name/pictures is not there now"),
+    ],
+)
+def test_the_home_of_nobody_is_a_name_like_others(
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "pictures", captions=False)
+    assert main(["index", *arguments]) == 1
+    assert message in capsys.readouterr().err
+    with pytest.raises(DataError, match="There is no data at ~nobody-has-this-name"):
+        open_source("~nobody-has-this-name/train.csv")
 
 
 def test_an_empty_mount_point_is_no_wish_to_forget_everything(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.__main__ import main
 from core.errors import UserError
 from core.evaluators.prompts import load_templates
 from core.evaluators.retrieval import retrieval_metrics
@@ -353,6 +354,18 @@ def test_a_folder_that_does_not_answer_ends_no_search(tmp_path: Path, monkeypatc
     assert not any(row["there"] for row in rows)
     with pytest.raises(IndexFolderError, match="is not there now; if it is a network folder, connect it"):
         scan(str(pictures))
+
+
+@pytest.mark.parametrize("words", ["~nobody-has-this-name/a.png", "many words " * 40])
+def test_what_to_keep_away_from_may_be_any_words(
+    tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(tmp_path / "pictures", captions=False)
+    build(tmp_path / "pictures", tmp_path / "index")
+    command = ["search", str(tmp_path / "index"), "--text", "red", "--minus", words]
+    assert main([*command, "--weight", "0.5"]) == 0
+    assert main([*command, "--weight", "nan"]) == 1
+    assert "--weight nan is no number that weighs; give one such as 0.5" in capsys.readouterr().err
 
 
 class Fake(Collection):
