@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from core.errors import UserError
 from core.rundir import write_whole
@@ -97,21 +98,32 @@ def _not_written(path: Path, error: OSError) -> CaptionFileError:
 
 
 class CaptionTable:
-    """A CSV with a line for each caption, ``filepath,title`` first, written as captions come."""
+    """A CSV with a line for each caption, ``filepath,title`` first, written as captions come.
+
+    A table that was there before is replaced when the new one is whole. Where an error or an interrupt comes between,
+    it stays, and ``kept`` is the file beside it with what was captioned until then.
+    """
 
     def __init__(
         self, path: Path | None, stream: TextIO | None = None, force: bool = False, root: Path | None = None
     ) -> None:
         """Into ``path``, or ``stream``, whose text will lie in ``root``. Raises CaptionFileError like ``write_new``."""
         self._root = root if path is None else path.absolute().parent
+        self._path, self._written = path, path
         self._own: TextIO | None = None
+        self._rows = 0
+        self.kept: Path | None = None
         if path is not None:
             try:
-                self._own = path.open(
-                    "w" if force else "x", encoding="utf-8", errors="surrogateescape", newline="", buffering=1
-                )
+                self._own = _opened(path, "x")
             except FileExistsError as error:
-                raise refused(path) from error
+                if not force:
+                    raise refused(path) from error
+                self._written = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
+                try:
+                    self._own = _opened(self._written, "w")
+                except OSError as denied:
+                    raise _not_written(path, denied) from denied
             except OSError as error:
                 raise _not_written(path, error) from error
         target = self._own or stream
@@ -125,8 +137,19 @@ class CaptionTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._own is not None:
-            self._own.close()
+        if self._own is None or self._path is None or self._written is None:
+            return
+        self._own.close()
+        if kind is not None and not self._rows:
+            self._written.unlink(missing_ok=True)
+        elif self._written != self._path:
+            self.kept = self._written
+            if kind is None:
+                try:
+                    self._written.replace(self._path)
+                except OSError as denied:
+                    raise _not_written(self._path, denied) from denied
+                self.kept = None
 
     def write(self, picture: CaptionedPicture) -> None:
         """A line for each caption; paths are relative where the picture lies under the table's folder."""
@@ -137,11 +160,16 @@ class CaptionTable:
             numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
             made = [settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
             self._writer.writerow([self._relative(picture.path), caption.text, *numbers, *model, *made])
+            self._rows += 1
 
     def _relative(self, path: str) -> str:
         if self._root is not None and Path(path).is_relative_to(self._root):
             return str(Path(path).relative_to(self._root))
         return path
+
+
+def _opened(path: Path, mode: Literal["w", "x"]) -> TextIO:
+    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="", buffering=1)
 
 
 def json_line(picture: CaptionedPicture) -> str:

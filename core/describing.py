@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from core.config import expand_user
 from core.data.folders import PICTURE_SUFFIXES
 from core.data.sources import DataError, Source, open_source
 from core.reporter import Reporter
@@ -28,7 +29,7 @@ def describe_source(source: str, progress: Reporter, pictures_only: bool = False
     try:
         found = open_source(source)
     except DataError:
-        folder = Path(source).expanduser()
+        folder = expand_user(source)
         pictures = _count_pictures(folder, progress) if pictures_only and folder.is_dir() else 0
         if not pictures:
             raise

@@ -6,9 +6,7 @@ longer than bringing an index up to date in which nothing changed.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from core.config import split_run
+from core.config import expand_user, split_run
 from core.errors import UserError
 from core.rundir import RunDir
 
@@ -62,7 +60,7 @@ def exact_name(name: str, weights: str = "") -> tuple[str, str]:
 
     Raises CheckpointError when the run has none.
     """
-    path = Path(name).expanduser()
+    path = expand_user(name)
     if name.startswith(OPEN_CLIP) or (path / "open_clip_config.json").is_file():
         return (name.strip() if name.startswith(OPEN_CLIP) else str(path.absolute())), ""
     split = split_run(name)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from core import checkpoint
-from core.config import DataConfig, RuntimeConfig, ValidationConfig, split_run
+from core.config import DataConfig, RuntimeConfig, ValidationConfig, expand_user, split_run
 from core.encoder import Progress, load_checkpoint
 from core.errors import UserError
 from core.evaluators.report import Subject
@@ -58,7 +58,7 @@ def open_model(name: str, weights: str = "", progress: Progress | None = None) -
 
     Raises UserError when there is no such model, checkpoint or network.
     """
-    path = Path(name).expanduser()
+    path = expand_user(name)
     saved = (path / "open_clip_config.json").is_file()
     if name.startswith(OPEN_CLIP) or saved:
         if weights:

@@ -12,12 +12,11 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.config import split_run
+from core.config import expand_user, split_run
 from core.errors import UserError
 from core.index import evaluation, projection
 from core.index.build import build_index, relocate
@@ -237,7 +236,7 @@ class Searcher:
 
 
 def _manifest(folder: str) -> Manifest:
-    manifest = read_manifest(Path(folder).expanduser())
+    manifest = read_manifest(expand_user(folder))
     if manifest is None:
         raise IndexFolderError(f"{folder} holds no index; name a model and pictures to make one there.")
     return manifest

@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from core.config import field_errors, split_run
+from core.config import expand_user, field_errors, split_run
 from core.errors import UserError
 from core.generation.caption import Caption, SpecialTokens
 from core.generation.captions import caption_steps
@@ -173,7 +172,7 @@ def open_caption_model(
 
 def _whole_path(name: str) -> str:
     """A folder's name from the root, since provenance is read elsewhere; other names as they are."""
-    return str(Path(name).expanduser().absolute()) if split_run(name) else name
+    return str(expand_user(name).absolute()) if split_run(name) else name
 
 
 def free_memory() -> None:

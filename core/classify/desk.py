@@ -17,6 +17,7 @@ from core.classify.measuring import by_neighbours, by_probe, by_prompts, by_save
 from core.classify.opened import SHOWN, Desked, Opened, Wanted, open_data
 from core.classify.results import Result, difference
 from core.classify.trying import best_by_names, best_by_probe, typed
+from core.config import expand_user
 from core.encoder import PROJECTED
 from core.errors import UserError
 from core.evaluators.few_shot import DRAWS, SHOTS
@@ -198,7 +199,7 @@ class Classify:
 
         UserError when there is such a file and not ``replace``.
         """
-        file = save_probe(self._probe(result), Path(path).expanduser(), replace)
+        file = save_probe(self._probe(result), expand_user(path), replace)
         return {"path": str(file), "json": str(file.with_suffix(".json"))}
 
     def load_probe(self, progress: Reporter, path: str, opened: str = "") -> dict[str, Any]:
@@ -206,7 +207,7 @@ class Classify:
 
         With ``opened`` data it is measured on them too: ``result`` is then `Result.plain`, else None.
         """
-        probe = load_probe(Path(path).expanduser())
+        probe = load_probe(expand_user(path))
         number = self._next("probe")
         result = None
         if opened:
@@ -238,7 +239,7 @@ class Classify:
         The answer has ``path, pictures, classes`` (how many of each), ``unreadable`` and ``unreadable_count``.
         UserError, before anything is computed, when ``out`` is there and not ``replace``.
         """
-        file = Path(out).expanduser()
+        file = expand_user(out)
         if file.exists() and not replace:
             raise UserError(f"{file} is there already and is not overwritten; choose another name.")
         desked = self._desked(model, weights, progress)

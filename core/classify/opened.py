@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from core.classify.trying import Tried
+from core.config import expand_user
 from core.encoder import PROJECTED, Progress, check_layer
 from core.errors import UserError
 from core.evaluate.work import Splits
@@ -208,12 +208,12 @@ def _unheard(message: str) -> None:
 def _given(wanted: Wanted, model: Model, labelled: Callable[..., Labelled]) -> tuple[Splits | None, list[str]]:
     """Training data and data to test on; None where the data themselves are to be split, and why."""
     own = model.data.train
-    if wanted.train == SPLIT or (not wanted.train and not (own and Path(own).expanduser().exists())):
+    if wanted.train == SPLIT or (not wanted.train and not (own and expand_user(own).exists())):
         return None, []
     if wanted.train:
         train = labelled(wanted.train, wanted.train_label or wanted.label)
         return Splits(train, labelled(wanted.data, wanted.label, train.labels.classes)), []
-    if Path(own).expanduser().resolve() == Path(wanted.data).expanduser().resolve():
+    if expand_user(own).resolve() == expand_user(wanted.data).resolve():
         return None, []
     try:
         train = labelled(own, wanted.train_label or wanted.label)

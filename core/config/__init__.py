@@ -15,7 +15,7 @@ from core.config.distillation import (
 )
 from core.config.experiment import CONFIG_VERSION, RunConfig
 from core.config.labelled import ClassificationConfig, ConsistencyConfig
-from core.config.model_name import split_run
+from core.config.model_name import expand_user, split_run
 from core.config.objective import ObjectiveConfig
 from core.config.objectives import ObjectivesConfig
 from core.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
@@ -64,6 +64,7 @@ __all__ = [
     "ViewConfig",
     "ViewsConfig",
     "differences",
+    "expand_user",
     "field_errors",
     "field_names",
     "get_field",

@@ -1,8 +1,14 @@
-"""RUN@STEP: how a model's name says which checkpoint of a run is meant."""
+"""Names that a person types: ~ for a home, and RUN@STEP, which says which checkpoint of a run is meant."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+
+def expand_user(name: str | Path) -> Path:
+    """``name`` as a path, with a leading ~ or ~USER as that home; as it is where there is no such user."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111  (Path's raises where there is no such user)
 
 
 def split_run(name: str) -> tuple[Path, str] | None:
@@ -11,9 +17,9 @@ def split_run(name: str) -> tuple[Path, str] | None:
     A folder may itself have an @ in its name, so one that is there whole is taken whole. None when there is no such
     folder, as of ``open_clip:`` names.
     """
-    path = Path(name).expanduser()
+    path = expand_user(name)
     if path.is_dir():
         return path, ""
     folder, at, which = name.rpartition("@")
-    run = Path(folder).expanduser()
+    run = expand_user(folder)
     return (run, which) if at and run.is_dir() else None

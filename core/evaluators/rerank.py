@@ -87,7 +87,7 @@ def _reorder(
     progress: Progress,
 ) -> Ranks:
     """New ranks of the queries whose own is among the candidates; the others keep theirs."""
-    better, tied = plain.better.clone(), plain.tied.clone()
+    better, tied, own_tied = plain.better.clone(), plain.tied.clone(), plain.own.clone()
     k = candidates.shape[1]
     step = max(1, PAIRS_AT_ONCE // k)
     for start in range(0, len(candidates), step):
@@ -102,8 +102,9 @@ def _reorder(
         rivals = ~own
         better[part] = torch.where(here, ((scores > best) & rivals).sum(dim=1).cpu(), better[part])
         tied[part] = torch.where(here, ((scores == best) & rivals).sum(dim=1).cpu(), tied[part])
+        own_tied[part] = torch.where(here, ((scores == best) & own).sum(dim=1).cpu(), own_tied[part])
     progress(1.0, "re-ranking")
-    return Ranks(plain.queries, better, tied)
+    return Ranks(plain.queries, better, tied, own_tied)
 
 
 def _checked(scores: Tensor, pairs: int) -> Tensor:

@@ -41,23 +41,42 @@ class Ranks:
     queries: Tensor  # (Q,) int64, row of each query among pictures or captions
     better: Tensor  # (Q,) int64, wrong candidates that score strictly higher
     tied: Tensor  # (Q,) int64, wrong candidates that score the same
+    own: Tensor  # (Q,) int64, right candidates that score the same: 1, or more where the best captions of a picture tie
 
     def expected(self) -> Tensor:
         """Expected rank of each query, the first is 1: (Q,) float64; whole numbers where nothing ties."""
-        return 1.0 + self.better.double() + self.tied.double() / 2
+        tied, own = self.tied.double(), self.own.double()
+        return self.better.double() + (tied + own + 1) / (own + 1)
 
     def hits(self, k: int) -> Tensor:
-        """Probability that each query finds its own among the first ``k``: (Q,) float64, 0 or 1 without ties."""
-        return ((k - self.better.double()) / (self.tied.double() + 1)).clamp(0, 1)
+        """Probability that each query finds one of its own among the first ``k``: (Q,) float64, 0 or 1 without ties.
+
+        Of ``tied`` + ``own`` in random order, d come before the cut: C(tied, d) / C(tied + own, d) is that none is own.
+        """
+        tied, own = self.tied.double(), self.own.double()
+        drawn = (k - self.better.double()).clamp_min(0).minimum(tied + own)
+        single = (drawn / (tied + 1)).clamp(0, 1)
+        left = (tied - drawn).clamp_min(0)
+        logarithm = (
+            _log_factorial(tied) - _log_factorial(left) + _log_factorial(left + own) - _log_factorial(tied + own)
+        )
+        several = torch.where(drawn > tied, 1.0, -torch.expm1(logarithm))
+        return torch.where((self.own == 1) | (drawn == 0), single, several)
 
     def reciprocal(self) -> Tensor:
         """Expected 1/rank of each query: (Q,) float64.
 
-        The rank is uniform over better+1 .. better+tied+1, so this is a difference of harmonic numbers.
+        With one right candidate the rank is uniform over better+1 .. better+tied+1, so this is a difference of harmonic
+        numbers.
         """
         first, last = self.better.double() + 1, self.better.double() + self.tied.double() + 1
         harmonic = (torch.digamma(last + 1) - torch.digamma(first)) / (last - first + 1)
-        return torch.where(self.tied > 0, harmonic, 1 / first)
+        found = torch.where(self.tied > 0, harmonic, 1 / first)
+        several = (self.own > 1) & (self.tied > 0)
+        kinds, place = torch.stack([self.better, self.tied, self.own])[:, several].unique(dim=1, return_inverse=True)
+        values = [_reciprocal_of_first(*kind) for kind in kinds.T.tolist()]
+        found[several] = torch.tensor(values, dtype=torch.float64)[place]
+        return found
 
     def metrics(self, name: str) -> dict[str, float]:
         """open_clip's numbers under its names (recalls 0 to 1; the median rank is floored, as there), and MRR."""
@@ -68,6 +87,19 @@ class Ranks:
             f"{name}_median_rank": float(np.floor(np.median(expected.numpy()))),
             f"{name}_MRR": self.reciprocal().mean().item(),
         }
+
+
+def _log_factorial(count: Tensor) -> Tensor:
+    return torch.lgamma(count + 1)
+
+
+def _reciprocal_of_first(better: int, tied: int, own: int) -> float:
+    """Expected 1/rank of the first of ``own`` in random order among ``tied``, behind ``better``."""
+    place = torch.arange(1, tied + 2, dtype=torch.float64)
+    # The chance of each place from the one before: a wrong one of those that were left came first.
+    steps = (tied - place[:-1] + 1) / (tied + own - place[:-1])
+    chances = own / (tied + own) * torch.cat([torch.ones(1, dtype=torch.float64), steps]).cumprod(0)
+    return float((chances / (better + place)).sum())
 
 
 def retrieval_metrics(
@@ -144,11 +176,11 @@ def ranks(
     best.scatter_reduce_(0, owner.cpu(), own, "amax")
     rows = block or max(1, BLOCK_PAIRS // len(images))
     with full_precision(images.device):
-        by_text, by_image = _count_rivals(pairs, owner, own, best, rows, progress)
+        of_texts, of_images = _count_rivals(pairs, owner, own, best, rows, progress)
     captioned = torch.isfinite(best).nonzero().flatten()
     return (
-        Ranks(captioned, by_image[0][captioned], by_image[1][captioned]),
-        Ranks(torch.arange(len(texts)), *by_text),
+        Ranks(captioned, *of_images[:, captioned]),
+        Ranks(torch.arange(len(texts)), *of_texts),
     )
 
 
@@ -203,12 +235,16 @@ class _Pairs:
 
 def _count_rivals(
     pairs: _Pairs, owner: Tensor, own: Tensor, best: Tensor, rows: int, progress: Progress
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(better, tied) wrong candidates of each caption (M,), then of each picture (N,), all int64 on the CPU."""
+) -> tuple[Tensor, Tensor]:
+    """Wrong candidates that are better and tied, and right ones that tie, int64 on the CPU.
+
+    (3, M) of the captions, then (3, N) of the pictures.
+    """
     images, texts = unit_rows(pairs.images), unit_rows(pairs.texts)
     pictures, captions = len(images), len(texts)
-    of_texts = torch.zeros(2, captions, dtype=torch.int64)
-    of_images = torch.zeros(2, pictures, dtype=torch.int64)
+    of_texts = torch.ones(3, captions, dtype=torch.int64)
+    of_images = torch.zeros(3, pictures, dtype=torch.int64)
+    owners = owner.cpu()
     buffer = torch.empty(min(rows, captions), pictures, device=images.device)
     marks = torch.empty_like(buffer)
     for start in range(0, captions, rows):
@@ -225,20 +261,28 @@ def _count_rivals(
         def of_image(image: Tensor, text: Tensor, start: int = start) -> Tensor:
             return pairs.cosine(image, text + start)
 
-        of_texts[:, part] = _rivals(scores, own[part], marks[: len(scores)], of_text)
-        of_images += _rivals(scores.T, best, marks[: len(scores)].T, of_image)
+        of_texts[:2, part], _ = _rivals(scores, own[part], marks[: len(scores)], of_text)
+        counts, equal = _rivals(scores.T, best, marks[: len(scores)].T, of_image)
+        of_images[:2] += counts
+        of_images[2].index_add_(0, owners[part], (own[part] >= best[owners[part]] - equal).long())
     progress(1.0, "ranking")
-    return (of_texts[0], of_texts[1]), (of_images[0], of_images[1])
+    return of_texts, of_images
 
 
-def _rivals(scores: Tensor, threshold: Tensor, marks: Tensor, cosine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """How many of ``scores`` (Q, C) are above, and how many equal to, each query's float64 ``threshold``: (2, Q)."""
+def _rivals(
+    scores: Tensor, threshold: Tensor, marks: Tensor, cosine: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, float]:
+    """How many of ``scores`` (Q, C) are above, and how many equal to, each query's float64 ``threshold``: (2, Q).
+
+    Also how far apart scores may be that counted as equal.
+    """
     low = (threshold - NEAR).float().to(scores.device)[:, None]
     high = (threshold + NEAR).float().to(scores.device)[:, None]
     # 0 and 1 as floats: their sums are exact here, and fast.
     better = torch.gt(scores, high, out=marks).sum(dim=1).long().cpu()
     near = torch.ge(scores, low, out=marks).sum(dim=1).long().cpu() - better
-    if 0 < int(near.sum()) <= NEAR_AT_MOST:
+    many = int(near.sum()) > NEAR_AT_MOST
+    if not many and near.any():
         rows = near.nonzero().flatten()
         at = rows.to(scores.device)
         close = (scores[at] >= low[at]) & (scores[at] <= high[at])
@@ -246,4 +290,4 @@ def _rivals(scores: Tensor, threshold: Tensor, marks: Tensor, cosine: Callable[[
         gap = cosine(rows[place], column) - threshold[rows[place]]
         better.index_add_(0, rows[place], (gap > EQUAL).long())
         near = torch.zeros_like(near).index_add_(0, rows[place], (gap.abs() <= EQUAL).long())
-    return torch.stack([better, near])
+    return torch.stack([better, near]), NEAR if many else EQUAL

@@ -4,7 +4,9 @@ Flow: `core.evaluators.report` asks `interval` for each metric of an outcome; ``
 ask `paired_difference`.
 
 Sources: Wilson, "Probable inference" (1927); Efron and Tibshirani, "An Introduction to the Bootstrap" (1993),
-percentile intervals; Koehn, "Statistical Significance Tests for Machine Translation Evaluation" (2004), for pairs.
+percentile intervals; Koehn, "Statistical Significance Tests for Machine Translation Evaluation" (2004), for pairs;
+Rao and Wu, "Resampling Inference with Complex Survey Data" (1988), for strata; Wolter, "Introduction to Variance
+Estimation" (2007), chapter 2, for collapsed strata.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from core.evaluators.inputs import EvaluationError
-from core.evaluators.outcome import Floats, Outcome, Queries
+from core.evaluators.outcome import Floats, Integers, Outcome, Queries
 
 LEVEL = 0.95
 DRAWS = 2000
@@ -145,28 +147,45 @@ def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
         return _ratio_means(sums.astype(np.float64), counts.astype(np.float64), draws, random)
     if queries.strata is not None:
         total = np.zeros(draws)
-        for stratum in np.unique(queries.strata):
-            own = values[queries.strata == stratum]
-            total += len(own) * _plain_means(own, draws, random)
+        for own in _drawn_apart(values, queries.strata):
+            # n draws of n would vary by (n - 1) / n of the variance, half of it for two rows; n - 1 draws by all of it.
+            total += len(own) * _plain_means(own, draws, random, max(1, len(own) - 1))
         return total / len(values)
     return _plain_means(values, draws, random)
 
 
-def _plain_means(values: Floats, draws: int, random: np.random.Generator) -> Floats:
-    """Means of ``draws`` samples of ``values`` with replacement."""
+def _drawn_apart(values: Floats, strata: Integers) -> list[Floats]:
+    """The values of each stratum. Strata of one row, which show no variance alone, are collapsed into one.
+
+    Where there is but one of them, it and the smallest other stratum are, as two totals.
+    """
+    _, place, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    alone = sizes == 1
+    if alone.sum() == 1 and len(sizes) > 1:
+        alone[np.where(alone, len(values), sizes).argmin()] = True
+    apart = [values[place == stratum] for stratum in np.flatnonzero(~alone)]
+    return [*apart, np.bincount(place, values)[alone]] if alone.any() else apart
+
+
+def _plain_means(values: Floats, draws: int, random: np.random.Generator, size: int | None = None) -> Floats:
+    """Means of ``draws`` samples of ``values`` with replacement, of as many values as there are or of ``size``."""
+    size = size or len(values)
     kinds, often = np.unique(values, return_counts=True)
     if len(kinds) <= _FEW:  # how often each value is drawn is multinomial
-        drawn: Floats = random.multinomial(len(values), often / len(values), size=draws) @ kinds / len(values)
+        drawn: Floats = random.multinomial(size, often / len(values), size=draws) @ kinds / size
         return drawn
-    return _ratio_means(values, np.ones(len(values)), draws, random)
+    return _ratio_means(values, np.ones(len(values)), draws, random, size)
 
 
-def _ratio_means(sums: Floats, counts: Floats, draws: int, random: np.random.Generator) -> Floats:
-    """Sum over count of ``draws`` resamples of units that each bring a sum and a count."""
+def _ratio_means(
+    sums: Floats, counts: Floats, draws: int, random: np.random.Generator, size: int | None = None
+) -> Floats:
+    """Sum over count of ``draws`` resamples, of ``size`` if given, of units that each bring a sum and a count."""
     means = np.empty(draws)
-    step = max(1, _DRAWN_AT_ONCE // len(sums))
+    size = size or len(sums)
+    step = max(1, _DRAWN_AT_ONCE // size)
     for start in range(0, draws, step):
         rows = min(step, draws - start)
-        chosen = random.integers(len(sums), size=(rows, len(sums)))
+        chosen = random.integers(len(sums), size=(rows, size))
         means[start : start + rows] = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
     return means

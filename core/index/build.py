@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.config import expand_user
 from core.data.errors import BadRow
 from core.index.errors import IndexFolderError
 from core.index.manifest import BLOCK, Identity, Manifest, read_manifest
@@ -68,13 +69,15 @@ def build_index(
     `open_model` and the source raise. Whatever ends it, what was committed stays.
     """
     began = time.monotonic()
-    place = str(Path(source).expanduser().absolute())
+    place = str(expand_user(source).absolute())
     name, chosen = exact_name(model, weights)
     with closing(IndexWriter(folder)) as writer:
         work = _Build(writer, progress, log)
         progress("looking through the source", 0, 0)
         before = read_manifest(writer.folder)
-        if before is not None:
+        if before is None:
+            writer.refuse_foreign()
+        else:
             _same(before, name, chosen, place, writer.folder)
             before = work.mend(before)
         scanned = scan(place)
@@ -201,13 +204,15 @@ class _Build:
 def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
     """The pictures under ``old`` are under ``new`` now, unchanged; returns how many. Vectors stay.
 
-    Raises IndexFolderError when the index has none under ``old``, or there is no folder ``new``.
+    Raises IndexFolderError when the index has none under ``old`` or is damaged, or there is no folder ``new``.
     """
-    before, after = (str(Path(path).expanduser().absolute()).rstrip(os.sep) for path in (old, new))
-    if not Path(after).is_dir():
+    before, after = (str(expand_user(path).absolute()).rstrip(os.sep) for path in (old, new))
+    if not os.path.isdir(after):  # noqa: PTH112  (Path's raises where a folder does not answer)
         raise IndexFolderError(f"there is no folder {after}; name the folder that the pictures are in now.")
     with closing(IndexWriter(folder)) as writer:
         reader = IndexReader(writer.folder)
+        if reader.check():  # written anew, damaged vectors would have checksums that hold
+            raise IndexFolderError(f"the index {folder} is damaged; run `index` without --relocate first.")
         manifest = reader.manifest
         rows = np.flatnonzero(reader.known()).tolist()
         paths = [record.path for record in reader.records(rows)]

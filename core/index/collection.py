@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from core.config import expand_user
 from core.data.dataset import open_dataset
 from core.encoder import encode_dataset
 from core.index.build import check_identity
@@ -109,7 +110,7 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
 
     Raises IndexFolderError when there is no index, it is empty, or another model made it (both are named).
     """
-    place = Path(folder).expanduser()
+    place = expand_user(folder)
     progress("opening the index", 0, 0)
     reader = IndexReader(place)
     identity = reader.manifest.identity

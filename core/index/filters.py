@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 
+from core.config import expand_user
 from core.index.collection import Collection, Columns
 from core.index.errors import QueryError
 from core.index.storage import Mask
@@ -53,7 +53,7 @@ class Filter:
 
 
 def _in_folders(known: Columns, folders: tuple[str, ...]) -> Mask:
-    wanted = [str(Path(folder).expanduser().absolute()).rstrip(os.sep) for folder in folders]
+    wanted = [str(expand_user(folder).absolute()).rstrip(os.sep) for folder in folders]
     inside = np.array([any(one == top or one.startswith(top + os.sep) for top in wanted) for one in known.folders])
     if not inside.any():
         raise QueryError(f"no picture is in {', '.join(wanted)}; there are folders such as {known.folders[0]}.")

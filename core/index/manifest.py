@@ -22,6 +22,7 @@ from core.rundir import write_whole
 
 VERSION = 1
 NAME, COPY = "manifest.json", "manifest.copy.json"
+_KEY, _HEAD = b'"checksum"', 64  # what a manifest of ours has among its first bytes
 BLOCK = 1024  # pictures of a segment, the last one of a build may have fewer
 KINDS = ("pictures", "facts", "records", "texts")  # the data files, and the order of a segment's checksums
 
@@ -105,26 +106,35 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or its copy when it is damaged; None where there is no index.
 
-    Raises IndexFolderError when both are damaged, or a later version of the program wrote them.
+    Raises IndexFolderError when both are damaged or cannot be read, a later version of the program wrote them, or
+    ``manifest.json`` is something else's.
     """
-    there = [path for path in (folder / NAME, folder / COPY) if path.exists()]
-    for path in there:
+    found: list[bytes] = []
+    unreadable = ""
+    for path in (folder / NAME, folder / COPY):
         try:
-            return _parse(path.read_bytes())
+            found.append(path.read_bytes())
+            return _parse(found[-1])
         except IndexFolderError as error:
             raise IndexFolderError(f"{path} {error}") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (FileNotFoundError, NotADirectoryError):
             continue
-    if there:
-        raise IndexFolderError(
-            f"{folder / NAME} is damaged, and so is its copy; remove the folder {folder} and index again."
-        )
-    return None
+        except OSError as error:
+            unreadable = unreadable or f"{path} cannot be read: {error.strerror or error}; mend that and run again."
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    if unreadable:
+        raise IndexFolderError(unreadable)
+    if not found:
+        return None
+    if any(_KEY in content[:_HEAD] for content in found) or any(folder.glob("facts-[0-9]*.bin")):
+        raise IndexFolderError(f"{folder / NAME} is damaged, and so is its copy; index into another folder.")
+    raise IndexFolderError(f"{folder} holds a {NAME} that is not an index's; choose an empty folder.")
 
 
 def _parse(content: bytes) -> Manifest:
     raw = json.loads(content)
-    if raw.get("version", 0) > VERSION:
+    if "checksum" in raw and raw.get("version", 0) > VERSION:
         raise IndexFolderError("was written by a later version of this program; update it, or index again.")
     if raw.pop("checksum") != _checksum(raw):
         raise ValueError("the checksum differs")

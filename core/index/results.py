@@ -9,11 +9,11 @@ Legend: N pictures, M captions, D embed, k results.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,17 +92,23 @@ class Searching:
         elif options.find != "pictures":
             raise QueryError(f"one can find pictures or captions, not {options.find!r}.")
         grouped = options.group and options.find == "pictures"
-        scores, rows = bank.search(query, 2 * options.k if grouped else options.k, mask)
+        searched = int(mask.sum())
+        wanted = 2 * options.k if grouped else options.k
+        while True:
+            scores, rows = bank.search(query, wanted, mask)
+            groups = self._groups(rows, calibration) if grouped else [[i] for i in range(len(rows))]
+            if len(groups) >= options.k or wanted >= min(searched, MOST):
+                break
+            wanted = min(2 * wanted, MOST)  # so many were near-identical that too few are left
+        groups = groups[: options.k]
         cutoff = calibration.cutoff(query, kind)
         found = _Found(scores, rows, self._softmax(bank, query, scores, mask, calibration), cutoff)
-        groups = self._groups(rows, calibration) if grouped else [[i] for i in range(len(rows))]
-        groups = groups[: options.k]
         describe = self._captions if options.find == "captions" else self._pictures
         return {
             "rows": describe(found, groups),
             "cutoff": {"cosine": cutoff.cosine, "rate": cutoff.rate, "meaning": cutoff.meaning},
-            "above": int((scores >= cutoff.cosine).sum()),
-            "searched": int(mask.sum()),
+            "above": sum(bool(scores[group[0]] >= cutoff.cosine) for group in groups),
+            "searched": searched,
         }
 
     def _softmax(self, bank: Nearest, query: Floats, scores: Floats, mask: Mask, calibration: Calibration) -> Floats:
@@ -153,7 +159,7 @@ class Searching:
                 {
                     "row": row,
                     "path": first.path,
-                    "there": Path(first.path).exists(),
+                    "there": os.path.exists(first.path),  # noqa: PTH110  (Path's raises where a folder does not answer)
                     "caption": first.captions[0] if first.captions else "",
                     "captions": list(first.captions),
                     "labels": dict(first.labels),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.config import expand_user
 from core.data.errors import BadRow
 from core.data.folders import LONGEST_SIDECAR, PICTURE_SUFFIXES, leads_to_folder
 from core.data.manifests import is_text
@@ -67,14 +68,10 @@ def scan(source: str) -> Scan:
 
     Raises DataError for a manifest that cannot be read, IndexFolderError for a folder that is not there.
     """
-    place = Path(source).expanduser()
-    if place.is_dir():
+    place = expand_user(source)
+    if os.path.isdir(place):  # noqa: PTH112  (Path's raises where a folder does not answer)
         return _scan_folder(place)
-    try:
-        there = place.exists()
-    except OSError:
-        there = False
-    if not there:
+    if not os.path.exists(place):  # noqa: PTH110
         raise IndexFolderError(
             f"{source} is not there now; if it is a network folder, connect it and run again: the index stays as it is."
         )
@@ -257,7 +254,7 @@ def _drop(changes: Changes, before: Mapping[str, _Known], scanned: Scan, drop_mi
         away = path.startswith(silent) if silent else False
         if not scanned.is_folder:
             if folder not in answers:
-                answers[folder] = Path(folder).is_dir()
+                answers[folder] = os.path.isdir(folder)  # noqa: PTH112
             away = not answers[folder]
         if away and not drop_missing:
             changes.unchanged += 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,11 @@ FACTS = np.dtype(
         ("state", "<u4"),
         ("reserved", "<u4"),
     ]
+)
+
+_OURS = re.compile(  # data files, what is made to search them, and what a killed build leaves of either
+    r"(pictures|facts|records|texts)-\d{4,}\.bin(\.\d+\.tmp)?"
+    r"|(scan|ivf)-\d{4,}-(pictures|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"
 )
 
 
@@ -196,10 +202,7 @@ def give_back(mapped: npt.NDArray[Any]) -> None:
 
 
 def _manifest(folder: Path) -> Manifest:
-    try:
-        manifest = read_manifest(folder)
-    except OSError as error:
-        raise IndexFolderError(f"cannot read the index {folder}: {error.strerror or error}.") from error
+    manifest = read_manifest(folder)
     if manifest is None:
         raise IndexFolderError(f"there is no index in {folder}; make one: python -m core index MODEL SOURCE {folder}.")
     return manifest
@@ -261,12 +264,25 @@ class IndexWriter:
         """Let others write."""
         self._lock.release()
 
+    def refuse_foreign(self) -> None:
+        """Where there is no manifest: IndexFolderError for data files that no build of ours can have left."""
+        exact, foreign = set(), []
+        for path in self.folder.iterdir():
+            if _OURS.fullmatch(path.name):
+                exact.add(path)
+            elif path.suffix in (".bin", ".faiss", ".tmp") and path.name.partition("-")[0] in (*KINDS, "scan", "ivf"):
+                foreign.append(path.name)
+        filled = [path.name for path in exact if path.suffix == ".bin" and path.stat().st_size]
+        if set(KINDS) - {path.name.partition("-")[0] for path in exact}:  # a build begins with a file of each kind
+            foreign += filled
+        if foreign:
+            raise IndexFolderError(f"{self.folder} holds {min(foreign)} but is not an index; choose an empty folder.")
+
     def prepare(self, manifest: Manifest) -> None:
         """Cut the files to what the manifest counts, and forget those of former generations."""
         kept = {manifest.file(self.folder, kind).name for kind in KINDS} | set(manifest.nearest.get("files", {}))
         for path in self.folder.iterdir():
-            ours = path.suffix in (".bin", ".faiss", ".tmp") and path.name.partition("-")[0] in (*KINDS, "scan", "ivf")
-            if ours and path.name not in kept:
+            if _OURS.fullmatch(path.name) and path.name not in kept:
                 path.unlink(missing_ok=True)
         last = dict.fromkeys(KINDS, 0)
         for span in spans(manifest):

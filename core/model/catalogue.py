@@ -12,6 +12,7 @@ from typing import Any
 
 import open_clip
 
+from core.config import expand_user
 from core.model.errors import ModelError
 
 OURS = Path(__file__).parent / "architectures"
@@ -32,7 +33,7 @@ def resolve_architecture(name_or_path: str) -> dict[str, Any]:
     ours = OURS / f"{name_or_path}.json"
     if ours.parent == OURS and ours.is_file():
         return _read(ours)
-    path = Path(name_or_path).expanduser()
+    path = expand_user(name_or_path)
     if path.suffix == ".json" or path.is_file():
         return _read(path)
     if path.is_dir():

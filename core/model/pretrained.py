@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from core import checkpoint
+from core.config import expand_user
 from core.model.downloading import DownloadError, Progress, download
 from core.model.errors import ModelError
 from core.rundir import RunDir
@@ -64,7 +65,7 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
     A folder may be a former run (its best checkpoint, the teacher where there is one), one of its checkpoints, or
     hold a weights file. Raises ModelError naming the tags there are, or the folder to fill when there is no network.
     """
-    path = Path(pretrained).expanduser()
+    path = expand_user(pretrained)
     if path.is_file():
         return path
     if path.is_dir():

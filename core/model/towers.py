@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor, nn
 
+from core.config import expand_user
 from core.model.catalogue import list_architectures, resolve_architecture
 from core.model.decoder import decode, decoder_of
 from core.model.errors import ModelError
@@ -262,7 +262,7 @@ def load_pretrained(
 
     Raises ModelError naming the tags there are, the folder to fill without a network, or what does not fit.
     """
-    tag = get_pretrained_cfg(architecture, pretrained) if not Path(pretrained).expanduser().exists() else {}
+    tag = get_pretrained_cfg(architecture, pretrained) if not expand_user(pretrained).exists() else {}
     if tag and bool(tag.get("quick_gelu", False)) != towers.quick_gelu:
         plain = architecture.removesuffix("-quickgelu")
         other = plain if towers.quick_gelu else f"{plain}-quickgelu"

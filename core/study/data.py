@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from core.config import expand_user
 from core.data.openmoji import write_demo_data
 from core.errors import UserError
 from core.study.format import DEMO, OPENCLIPART, Study, StudyDir
@@ -32,7 +33,7 @@ def data_path(out: StudyDir, study: Study, name: str) -> Path:
         if not (openclipart_folder(out) / FACTS).exists():
             raise UserError(missing())
         return openclipart_folder(out) / where.removeprefix(OPENCLIPART)
-    return demo_folder(out) / where.removeprefix(DEMO) if where.startswith(DEMO) else Path(where).expanduser()
+    return demo_folder(out) / where.removeprefix(DEMO) if where.startswith(DEMO) else expand_user(where)
 
 
 def demo_folder(out: StudyDir) -> Path:

@@ -23,7 +23,7 @@ from typing import Any, Literal
 import psutil
 from pydantic import Field, ValidationError, model_validator
 
-from core.config import ConfigError, RunConfig, Section, override, read_config
+from core.config import ConfigError, RunConfig, Section, expand_user, override, read_config
 from core.presets import PRESETS, SIZES, Size, preset_config
 from core.rundir import RunDir, write_whole
 
@@ -167,7 +167,7 @@ def absolute(study: Study, folder: Path) -> Study:
     """The study with its files' paths made absolute, relative to ``folder``."""
 
     def settled(where: str) -> str:
-        path = Path(where).expanduser()
+        path = expand_user(where)
         return where if where.startswith((DEMO, OPENCLIPART)) or path.is_absolute() else str((folder / path).absolute())
 
     data = {name: settled(where) for name, where in study.data.items()}

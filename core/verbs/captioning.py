@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from core.progress import TimeLeft, duration
 from core.verbs.terminal import Verbs, say
 
 if TYPE_CHECKING:
+    from core.captioning.pictures import Found
     from core.captioning.stream import Captioned
 
 _SECONDS = 5.0  # between lines of progress where stderr is a file
@@ -70,7 +71,7 @@ def _add_settings(group: Any) -> None:
     group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no run of N tokens comes twice")
     group.add_argument("--length-penalty", type=float, metavar="X", help="above 0 favours long captions (default: 1)")
     group.add_argument("--prompt", metavar="TEXT", help='how each caption begins, as "a picture of"')
-    group.add_argument("--batch", type=int, default=0, metavar="N", help="at most N pictures at once")
+    group.add_argument("--batch", type=int, metavar="N", help="at most N pictures at once")
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -102,6 +103,8 @@ def _run(arguments: argparse.Namespace) -> int:
     fields = _settings(arguments)
     if arguments.csv not in (None, _STDOUT) and arguments.csv.suffix.lower() != ".csv":
         raise UserError(f"--csv {arguments.csv} is no name of a table; write --csv FILE.csv, or --csv at the end.")
+    if arguments.batch is not None and arguments.batch < 1:
+        raise UserError(f"--batch {arguments.batch} takes no picture at once; give 1 or more, or leave it out.")
     show = _Progress()
     show("loading the model", 0, 0)
     model = open_caption_model(arguments.model, arguments.weights, show)
@@ -110,10 +113,12 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = model.settings(fields, arguments.n)
     chosen = settings.model_dump(mode="json")
     gathered = gather(arguments.pictures, show)
+    if arguments.csv not in (None, _STDOUT):
+        _say_outside(arguments.csv, gathered.found, show.say)
     started = time.monotonic()
     with ExitStack() as stack:
         write = _writer(arguments, stack)
-        made = caption_pictures(model, gathered.found, settings, show, show.say, arguments.batch)
+        made = caption_pictures(model, gathered.found, settings, show, show.say, arguments.batch or 0)
         captioned = refused = 0
         for item in _in_order(stack.enter_context(closing(made))):
             provenance = {**model.about(), "settings": chosen} if arguments.json or arguments.csv else {}
@@ -124,6 +129,22 @@ def _run(arguments: argparse.Namespace) -> int:
     others = f", {gathered.passed_over} other files passed over" if gathered.passed_over else ""
     show.say(f"{captioned} captioned, {refused} refused{others}, {duration(time.monotonic() - started)}")
     return 1 if refused else 0
+
+
+def _say_outside(table: Path, found: Sequence[Found], tell: Callable[[str], None]) -> None:
+    """A note where the table would be refused as training data, since pictures do not lie under its folder."""
+    from core.data.rows import confine, roots_of
+
+    roots = roots_of(table.parent)
+    for item in found:
+        try:
+            confine(item.path, roots)
+        except ValueError:
+            tell(
+                f"note: {table} does not lie above {_line(item.path)}, so that it is no training data; "
+                "write it into a folder above the pictures."
+            )
+            return
 
 
 Writer = Callable[[CaptionedPicture], object]
@@ -148,10 +169,17 @@ def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
     if arguments.csv == _STDOUT:
         return CaptionTable(None, sys.stdout).write
     if arguments.csv is not None:
-        return stack.enter_context(CaptionTable(arguments.csv, force=arguments.force)).write
+        table = CaptionTable(arguments.csv, force=arguments.force)
+        stack.callback(_say_kept, table)  # after the table is closed
+        return stack.enter_context(table).write
     if arguments.json:
         return lambda picture: print(json_line(picture), flush=True)
     return _print
+
+
+def _say_kept(table: CaptionTable) -> None:
+    if table.kept is not None:
+        say(f"the table is as it was; {table.kept} holds what was captioned")
 
 
 def _print(picture: CaptionedPicture) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+import math
+import os
 from typing import TYPE_CHECKING, Any
 
+from core.config import expand_user
 from core.errors import UserError
 from core.verbs.terminal import Verbs, now_and_then, say
 
@@ -146,11 +148,12 @@ def _term(given: dict[str, Any]) -> Term:
 
     weight = float(given.get("weight", 1.0))
     what, value = given["what"], given["value"]
+    if not math.isfinite(weight):
+        raise UserError(f"--weight {weight} is no number that weighs; give one such as 0.5.")
     if what == "minus":
-        weight, what = -weight, "image" if Path(value).expanduser().is_file() else "text"
-    return (
-        Term(text=value, weight=weight) if what == "text" else Term(image=str(Path(value).expanduser()), weight=weight)
-    )
+        # Path's own is_file raises where many words would be too long a name.
+        weight, what = -weight, "image" if os.path.isfile(expand_user(value)) else "text"  # noqa: PTH113
+    return Term(text=value, weight=weight) if what == "text" else Term(image=str(expand_user(value)), weight=weight)
 
 
 def _filter(arguments: argparse.Namespace) -> Any:

@@ -45,7 +45,7 @@ def _study(arguments: argparse.Namespace) -> int:
 
     path: Path = arguments.study
     shipped = SHIPPED / f"{path}.json"
-    if not path.exists() and shipped.exists():
+    if not path.is_file() and shipped.is_file():
         path = shipped
     study, out = read_study(path), StudyDir(arguments.out)
     if arguments.results:

@@ -27,6 +27,7 @@ from core.caption_files import (
     sidecar_of,
     write_new,
 )
+from core.data.errors import DataError
 from core.data.sources import open_source
 from tests.core.caption_models import CLIP, save_model
 from tests.core.pictures import draw
@@ -83,7 +84,7 @@ def test_a_table_is_training_data(coca: str, shapes: Path, capsys: Printed) -> N
     table = shapes / "captions.csv"
     command = ["caption", coca, str(shapes), "--beams", "4", "--groups", "2", "--n", "2", "--csv", str(table)]
     assert main(command) == 0
-    capsys.readouterr()
+    assert "note:" not in capsys.readouterr().err
     source = open_source(str(table))
     assert not source.bad
     assert [len(row.captions) for row in source.rows] == [2, 2, 2]
@@ -99,6 +100,59 @@ def test_a_table_is_training_data(coca: str, shapes: Path, capsys: Printed) -> N
     assert table.read_bytes() == before
     assert main([*command, "--force"]) == 0
     assert table.read_bytes() == before
+
+
+def test_a_table_that_is_no_training_data_is_noted(
+    coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shapes.parent / "tables").mkdir()
+    monkeypatch.chdir(shapes.parent / "tables")
+    command = ["caption", coca, str(shapes), "--greedy", "--csv"]
+    assert main([*command, "captions.csv"]) == 0
+    said = capsys.readouterr().err
+    assert said.count(f"note: captions.csv does not lie above {shapes}/a.png, so that it is no training data") == 1
+    with pytest.raises(DataError, match="leads out of"):
+        open_source("captions.csv")
+    assert main([*command, "../captions.csv"]) == 0
+    assert "note:" not in capsys.readouterr().err
+    assert len(open_source("../captions.csv").rows) == 3
+
+
+def test_a_table_is_not_lost_to_settings_that_do_not_fit(coca: str, shapes: Path, capsys: Printed) -> None:
+    table = shapes / "captions.csv"
+    command = ["caption", coca, str(shapes), "--max-length", "99", "--csv", str(table)]
+    assert main(command) == 1
+    assert not table.exists()  # or the next run would refuse it
+    table.write_text("mine", encoding="utf-8")
+    before = sorted(shapes.iterdir())
+    assert main([*command, "--force"]) == 1
+    assert "max_tokens 99" in capsys.readouterr().err
+    assert table.read_text(encoding="utf-8") == "mine"
+    assert sorted(shapes.iterdir()) == before
+
+
+def test_an_interrupt_keeps_the_table_and_what_was_captioned(
+    coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = CaptionTable.write
+
+    def once(table: CaptionTable, made: CaptionedPicture) -> None:
+        if not made.path.endswith("a.png"):
+            raise KeyboardInterrupt
+        write(table, made)
+
+    monkeypatch.setattr(CaptionTable, "write", once)
+    table = shapes / "captions.csv"
+    command = ["caption", coca, str(shapes), "--greedy", "--csv", str(table)]
+    assert main(command) == 130
+    first = table.read_text(encoding="utf-8")
+    assert first.count("a.png") == 1  # there was none before: it holds them itself
+    table.write_text("mine", encoding="utf-8")
+    assert main([*command, "--force"]) == 130
+    assert table.read_text(encoding="utf-8") == "mine"
+    (kept,) = shapes.glob("captions.partial-*.csv")
+    assert kept.read_text(encoding="utf-8") == first
+    assert f"the table is as it was; {kept} holds what was captioned" in capsys.readouterr().err
 
 
 def test_a_table_on_stdout(coca: str, shapes: Path, capsys: Printed) -> None:
@@ -131,6 +185,8 @@ def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: P
         (["--greedy", "--temperature", "2"], "--temperature, --greedy belong to different searches"),
         (["--beams", "0"], "beams: Input should be greater than or equal to 1"),
         (["--max-length", "99"], "max_tokens 99 is more than the model's context holds; set it to 14 or less"),
+        (["--batch", "0"], "--batch 0 takes no picture at once; give 1 or more"),
+        (["--batch", "-1"], "--batch -1 takes no picture at once"),
         (["--csv", "picture.png"], "--csv picture.png is no name of a table"),
         (["--weights", "teacher"], "has one network, no student and teacher"),
     ],

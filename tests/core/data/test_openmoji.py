@@ -189,6 +189,30 @@ def test_other_data_of_that_name_is_not_overwritten(tmp_path: Path, few: list[Em
     assert (tmp_path / "train.csv").read_text() == "filepath,title\n"
 
 
+@pytest.mark.parametrize(
+    ("mine", "said"),
+    [("pictures/1F98A.png", "pictures in pictures/"), ("demo.json", r"a file demo\.json")],
+)
+def test_a_folder_of_other_pictures_is_left_alone(tmp_path: Path, few: list[Emoji], mine: str, said: str) -> None:
+    for name in ("pictures/1F600.png", "train.csv", mine):
+        if name != "train.csv" or mine == "demo.json":
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text('{"layout": "portrait"}')
+    before = content(tmp_path)
+    with pytest.raises(DataError, match=f"already holds {said}, which is not demo data; choose an empty folder"):
+        write_demo_data(tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_only_pictures_of_ours_are_rendered_anew(tmp_path: Path, few: list[Emoji]) -> None:
+    write_demo_data(tmp_path, 24)
+    for name in ("holiday.png", "0BAD.png"):  # the second might be another version's
+        (tmp_path / "pictures" / name).write_text("mine")
+    write_demo_data(tmp_path, 16)
+    assert (tmp_path / "pictures" / "holiday.png").read_text() == "mine"
+    assert not (tmp_path / "pictures" / "0BAD.png").exists()
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path, few: list[Emoji]) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written"):

@@ -167,6 +167,26 @@ def test_a_decompression_bomb_is_refused_from_its_header(tmp_path: Path, side: i
             call()
 
 
+def icon(content: bytes) -> bytes:
+    """An icon that says of its only picture to have 16 x 16 pixels."""
+    return struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(content), 22) + content
+
+
+@pytest.mark.parametrize("side", [1001, 20_000])
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_a_bomb_in_an_icon_is_refused_before_it_is_decoded(tmp_path: Path, kind: str, side: int) -> None:
+    bmp = struct.pack("<IiiHHIIIIII", 40, side, 2 * side, 1, 8, 1, 0, 0, 0, 0, 0)
+    (tmp_path / "a.ico").write_bytes(icon(png_header(side, side) if kind == "PNG" else bmp))
+    for call in (lambda: decode(tmp_path / "a.ico", 64, 1), lambda: decoded_size(tmp_path / "a.ico", 64, 1)):
+        with pytest.raises(PictureError, match=f"{side} x {side} pixels"):
+            call()
+
+
+def test_an_icon_of_the_old_form(tmp_path: Path) -> None:
+    Image.new("RGBA", (32, 32), "red").save(tmp_path / "a.ico", bitmap_format="bmp", sizes=[(32, 32)])
+    assert near(decode(tmp_path / "a.ico", None, 10), 0.5, 0.5, RED)
+
+
 @pytest.mark.parametrize("limit", [4000, 2000])  # Pillow's: above it warns, above twice of it it refuses
 def test_only_our_own_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     blocks().save(tmp_path / "a.png")

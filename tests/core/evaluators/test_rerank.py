@@ -50,9 +50,12 @@ def test_the_cosine_itself_as_head_changes_nothing_but_the_names() -> None:
 
 def test_a_head_without_opinion_scores_chance_among_the_candidates() -> None:
     images, texts, owner, _ = example()
-    _, of_texts = reranked(images, texts, owner, lambda i, j: torch.zeros(len(i)), top=4)
+    of_images, of_texts = reranked(images, texts, owner, lambda i, j: torch.zeros(len(i)), top=4)
     inside = ranks(images, texts, owner)[1].expected() <= 4
     assert of_texts.hits(1)[inside].tolist() == [0.25] * int(inside.sum())
+    near = torch.nn.functional.normalize(images) @ torch.nn.functional.normalize(texts).T
+    own = (owner[near.topk(4, dim=1).indices] == torch.arange(20)[:, None]).sum(dim=1)[of_images.queries]
+    assert of_images.hits(1)[own > 0].tolist() == pytest.approx((own[own > 0] / 4).tolist())
 
 
 def test_a_bad_head_gets_a_sentence() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.evaluators.inputs import EvaluationCancelledError, EvaluationError
-from core.evaluators.retrieval import ranks, retrieval_metrics
+from core.evaluators.retrieval import Ranks, ranks, retrieval_metrics
 
 
 def plain_ranks(images: np.ndarray, texts: np.ndarray, owner: list[int]) -> tuple[dict[int, int], list[int]]:
@@ -79,6 +79,27 @@ def test_a_collapsed_model_scores_chance(value: float) -> None:
             assert values[f"{direction}_R@{k}"] == pytest.approx(k / count)
         assert values[f"{direction}_mean_rank"] == pytest.approx((count + 1) / 2)
         assert values[f"{direction}_MRR"] == pytest.approx(np.mean([1 / rank for rank in range(1, count + 1)]))
+
+
+def test_ties_count_as_a_random_order_would() -> None:
+    cases = [(0, 0, 1), (2, 3, 1), (0, 4, 2), (3, 6, 5), (4, 1, 3), (0, 95, 5), (12, 3, 2)]  # better, tied, own
+    found = Ranks(torch.arange(len(cases)), *torch.tensor(cases).T)
+    random = np.random.default_rng(0)
+    for i, (better, tied, own) in enumerate(cases):
+        places = random.permuted(np.tile(np.arange(tied + own), (20000, 1)), axis=1)[:, :own].min(axis=1)
+        drawn = better + places + 1
+        assert found.expected()[i] == pytest.approx(drawn.mean(), abs=0.04 * drawn.std() + 1e-9)
+        assert found.reciprocal()[i] == pytest.approx((1 / drawn).mean(), abs=0.04 * (1 / drawn).std() + 1e-9)
+        for k in (1, 5, 10, 1000):
+            assert found.hits(k)[i] == pytest.approx((drawn <= k).mean(), abs=0.015)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_a_collapsed_model_scores_chance_with_several_captions_too(noise: float) -> None:
+    owner = torch.arange(20).repeat_interleave(5)
+    texts = 1 + noise * torch.randn(100, 8, generator=torch.Generator().manual_seed(0))
+    values = retrieval_metrics(torch.ones(2000, 8), texts, owner)  # so many are near that all of them tie
+    assert values["image_to_text_R@1"] == pytest.approx(0.05)
 
 
 def test_equal_pictures_share_their_ranks_whatever_the_order() -> None:

@@ -97,8 +97,41 @@ def test_strata_are_drawn_among_themselves() -> None:
     weights = 100 / (2 * np.array([96.0] * 96 + [4.0] * 4))
     found = interval(Queries(hits * weights, strata=strata))
     random = np.random.default_rng(5)
-    means = [(random.choice(hits[:96], 96).mean() + random.choice(hits[96:], 4).mean()) / 2 for _ in range(4000)]
+    means = [(random.choice(hits[:96], 95).mean() + random.choice(hits[96:], 3).mean()) / 2 for _ in range(4000)]
     low, high = np.quantile(means, [0.025, 0.975])
     assert found.low == pytest.approx(low, abs=0.03)
     assert found.high == pytest.approx(high, abs=0.03)
     assert found.high <= 1
+
+
+def by_class(hits: np.ndarray) -> Queries:
+    """Hits (K, rows) weighted so that their mean is the mean over classes."""
+    return Queries(hits.astype(float).ravel(), strata=np.repeat(np.arange(len(hits)), hits.shape[1]))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+def test_few_rows_a_class_are_covered_as_often_as_said(rows: int) -> None:
+    random = np.random.default_rng(7)
+    covered = 0
+    for trial in range(150):
+        truth = random.beta(2, 2, 40)
+        ends = interval(by_class(random.random((40, rows)) < truth[:, None]), draws=300, seed=trial)
+        covered += ends.low <= truth.mean() <= ends.high
+    assert covered >= 0.91 * 150
+
+
+def test_classes_of_one_row_vary_like_rows() -> None:
+    hits = np.arange(100)[:, None] < 40
+    found, plain = interval(by_class(hits)), wilson(40, 100)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.02)
+    one_more = paired_difference(by_class(np.arange(100)[:, None] < 41), by_class(hits))
+    assert not one_more.significant
+    assert one_more.p > 0.5
+
+
+def test_a_single_class_of_one_row_is_drawn_with_the_smallest_other() -> None:
+    strata = np.array([0] * 20 + [1] * 4 + [2])
+    weights = 25 / (3 * np.array([20.0] * 20 + [4.0] * 4 + [1.0]))
+    hits = np.array([1.0] * 24 + [0.0])  # recalls 1, 1, 0
+    found = interval(Queries(hits * weights, strata=strata))
+    assert (found.low, found.high) == pytest.approx((1 / 3, 1))  # both 0, or both 1

@@ -156,7 +156,7 @@ def test_a_damaged_manifest_has_a_copy(own: tuple[Path, Path]) -> None:
     (own[1] / "manifest.json").write_text("{", encoding="utf-8")
     assert len(alive(own[1])) == 48
     (own[1] / "manifest.copy.json").write_bytes(b"")
-    with pytest.raises(IndexFolderError, match="is damaged, and so is its copy; remove the folder"):
+    with pytest.raises(IndexFolderError, match="is damaged, and so is its copy; index into another folder"):
         IndexReader(own[1])
 
 

@@ -296,27 +296,6 @@ def test_dates_and_sizes_that_are_none() -> None:
         read_size("large")
 
 
-def test_near_identical_pictures_are_folded(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
-    twin = paths[3].with_name("twin.png")
-    twin.write_bytes(paths[3].read_bytes())
-    build(tmp_path / "pictures", tmp_path / "index")
-    searching = Searching(open_index(tmp_path / "index", quiet))
-    first = searching.search(Query((Term(image=str(twin)),)), Options(k=5))["rows"][0]
-    together = {first["path"], *(other["path"] for other in first["duplicates"])}
-    assert {str(twin), str(paths[3])} <= together
-    apart = searching.search(Query((Term(image=str(twin)),)), Options(k=5, group=False))["rows"]
-    assert all(not row["duplicates"] for row in apart)
-
-
-def test_a_picture_that_is_gone_is_said(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
-    build(tmp_path / "pictures", tmp_path / "index")
-    paths[0].unlink()
-    rows = Searching(open_index(tmp_path / "index", quiet)).search(Query((Term(row=1),)), Options(k=48, group=False))
-    assert {row["path"] for row in rows["rows"] if not row["there"]} == {str(paths[0])}
-
-
 class Fake(Collection):
     """A collection of given vectors, without a model."""
 

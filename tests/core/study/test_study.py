@@ -308,6 +308,23 @@ def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
     assert f"cannot write {out.results}: Is a directory" in capsys.readouterr().err
 
 
+def test_a_folder_of_that_name_does_not_hide_a_shipped_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "noisy").mkdir()
+    monkeypatch.chdir(tmp_path)
+    asked: list[Study] = []
+
+    def run(study: Study, *_: object) -> None:
+        asked.append(study)
+        raise UserError("enough")
+
+    monkeypatch.setattr(queue, "run_study", run)
+    assert main(["study", "noisy", "noisy"]) == 1
+    assert capsys.readouterr().err == "error: enough\n"
+    assert asked == [read_study(SHIPPED / "noisy.json")]
+
+
 def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
     write_pairs(tmp_path)
     data = {name: str(tmp_path / f"{name}.csv") for name in ("train", "val")}
