@@ -158,15 +158,20 @@ class StudyPrograms(QObject):
                 each.kill()
         except psutil.NoSuchProcess:
             return
+        except psutil.AccessDenied as error:
+            raise StudyProgramError(f"The study in {folder} is another user's program; end it as that user.") from error
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be asked to end: {error.strerror}.") from error
         finally:
             self.poll()
 
     def stop_all(self) -> None:
-        """Ask every study at work to stop, so that no further run of it begins."""
+        """Ask every study at work to stop, so that no further run of it begins; one that cannot be is told of."""
         for study_id in self.alive():
-            self.ask_to_end(study_id, "stop")
+            try:
+                self.ask_to_end(study_id, "stop")
+            except UserError as error:  # it may be at work on another machine, and works on
+                self.trouble.emit(str(error))
 
     # Following
     def follow(self) -> None:

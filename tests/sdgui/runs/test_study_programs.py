@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from core.presets import preset_config
-from core.study.format import Study, StudyDir
+from core.study.format import Study, StudyDir, StudyStatus
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
@@ -70,3 +75,23 @@ def test_runs_of_a_study_that_is_opened_again_after_the_bin_was_emptied_are_list
     assert programs.open(out.path).id == record.id
     programs._one(record)
     assert [run.folder for run in store.runs()] == [out.run("clip", 0).path]
+
+
+def test_all_are_asked_to_stop_though_one_cannot_be(qapp: object, store: Store, tmp_path: Path) -> None:
+    programs, told = StudyPrograms(store), list[str]()
+    programs.trouble.connect(told.append)
+    here = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    far, near = (a_study(tmp_path / name, seeds=1) for name in ("far", "near"))
+    far.write_status(StudyStatus(4242, time.time() - 10, time.time(), "cluster-7", False, []))
+    near.write_status(
+        StudyStatus(here.pid, psutil.Process(here.pid).create_time(), time.time(), platform.node(), False, [])
+    )
+    try:
+        for out in (far, near):
+            programs._one(store.add_study(out.path, out.path.name))
+        assert len(programs.alive()) == 2
+        programs.stop_all()
+        assert here.wait(60) != 0
+    finally:
+        here.kill()
+    assert told == ["The study is at work on cluster-7; end it there."]
