@@ -16,8 +16,13 @@ from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
 _GATHERED_MS = 150
+_AGAIN_MS = 2000  # until what could not be written is tried again
 _PART = 500  # read in one part
 _WRITTEN = 120  # entries in one transaction: between two, others get their turn
+
+
+Changed = dict[str, Entry | None]  # None: forgotten
+Origins = dict[str, Mapping[str, Any]]
 
 
 class CaptionsKeeper(QObject):
@@ -30,12 +35,15 @@ class CaptionsKeeper(QObject):
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = store
-        self._changed: dict[str, Entry | None] = {}  # None: forgotten
-        self._origins: dict[str, Mapping[str, Any]] = {}
+        self._changed: Changed = {}
+        self._origins: Origins = {}
+        self._unwritten: Changed = {}  # the thread's: what a failure left
+        self._unwritten_origins: Origins = {}
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
         self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
         self._timer.timeout.connect(self.flush)
+        self.failed.connect(lambda _sentence: self._begin(_AGAIN_MS))
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
 
@@ -58,16 +66,16 @@ class CaptionsKeeper(QObject):
         self._changed.update((path, None) for path in paths)
         self._begin()
 
-    def _begin(self) -> None:
+    def _begin(self, after: int = _GATHERED_MS) -> None:
         if not self._timer.isActive():
-            self._timer.start()
+            self._timer.start(after)
 
     def flush(self) -> None:
         """Hand over what has gathered."""
         self._timer.stop()
         changed, self._changed = self._changed, {}
         origins, self._origins = self._origins, {}
-        if changed or origins:
+        if changed or origins or self._unwritten or self._unwritten_origins:
             self._pool.start(lambda: self._try(lambda: self._write(changed, origins)))
 
     def close(self) -> None:
@@ -91,7 +99,10 @@ class CaptionsKeeper(QObject):
             self.restored.emit([entry_of(record) for record in records])
         self.ready.emit(origins)
 
-    def _write(self, changed: Mapping[str, Entry | None], origins: Mapping[str, Mapping[str, Any]]) -> None:
+    def _write(self, changed: Changed, origins: Origins) -> None:
+        """Also what an earlier failure left, unless there is something newer of it."""
+        self._unwritten = changed = self._unwritten | changed
+        self._unwritten_origins = origins = self._unwritten_origins | origins
         gone = [path for path, entry in changed.items() if entry is None]
         if gone:
             self._store.forget_captions(gone)
@@ -99,3 +110,4 @@ class CaptionsKeeper(QObject):
         entries = [entry for entry in changed.values() if entry is not None]
         for start in range(0, len(entries), _WRITTEN):
             self._store.keep_captions([kept(entry) for entry in entries[start : start + _WRITTEN]], {})
+        self._unwritten, self._unwritten_origins = {}, {}

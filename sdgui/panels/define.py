@@ -40,6 +40,7 @@ class DefinePanel(Place):
         self._experiment: Experiment | None = None
         self._run_id: int | None = None
         self._frozen: RunConfig | None = None
+        self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
         self._undo: RunConfig | None = None
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
@@ -96,13 +97,22 @@ class DefinePanel(Place):
             self._show_experiment(self._services.store.experiment(selection.experiment_id))
 
     def refresh(self) -> None:
-        """The experiment may have got its first run or another name: only what is around the form changes."""
-        if self._experiment is None or self._run_id is not None:
+        """The experiment may have got its first run, another name, or another definition from another window.
+
+        A form that is being edited keeps what was typed; only the name follows.
+        """
+        before = self._experiment
+        if before is None or self._run_id is not None:
             return
-        experiment, config = self._services.store.experiment(self._experiment.id), self.form.config()
-        if experiment.name != self._experiment.name and config is not None:  # renamed in the tree
-            self._show_form(config.model_copy(update={"name": experiment.name}), read_only=False)
-        self._experiment = experiment
+        self._experiment = experiment = self._services.store.experiment(before.id)
+        edited = self.form.config() != self._loaded
+        if before.config is None or experiment.config is None:
+            if experiment.config != before.config:
+                self._show_experiment(experiment)
+        elif not edited and experiment.config != before.config:
+            self._load(experiment.config, read_only=False)
+        elif experiment.name != before.name:
+            self.form.set_value("name", experiment.name)
         self._say_state(experiment)
 
     def focus_search(self) -> None:
@@ -114,10 +124,15 @@ class DefinePanel(Place):
 
     def _show_nothing(self) -> None:
         self._experiment = self._frozen = None
+        self._loaded = self.form.config()  # what the hidden form holds is nobody's
         self.bar.clear()
         for widget in (self.preset_bar, self.hint, self.advice, self.split):
             widget.hide()
         self._empty.show()
+
+    def _load(self, config: RunConfig, read_only: bool) -> None:
+        self._show_form(config, read_only)
+        self._loaded = self.form.config()
 
     def _show_form(self, config: RunConfig, read_only: bool) -> None:
         staged = self._staged(config)
@@ -140,7 +155,7 @@ class DefinePanel(Place):
             self.bar.show_message("error", experiment.problem, experiment.config_json)
             return
         self.bar.clear()
-        self._show_form(experiment.config, read_only=False)
+        self._load(experiment.config, read_only=False)
         draft = self._services.settings.value(f"drafts/{experiment.id}")
         if draft:
             self._put_draft(str(draft))
@@ -164,7 +179,7 @@ class DefinePanel(Place):
             self._experiment = store.experiment(experiment_id)
             self.bar.show_message("error", f"This run's definition cannot be shown: {error}")
             return
-        self._show_form(self._frozen, read_only=True)
+        self._load(self._frozen, read_only=True)
         self.hint.hide()
         self.bar.show_message("info", "Frozen: what this run was launched with.", action="Edit as a new experiment")
 
@@ -200,13 +215,15 @@ class DefinePanel(Place):
             self._services.settings.setValue(key, json.dumps(self.form.draft()))
             return False
         self._services.settings.remove(key)
-        if config != experiment.config:
+        if config not in (self._loaded, experiment.config):  # a form that nobody edited may be older than the store
             try:
                 self._experiment = self._services.store.edit_experiment(experiment.id, config)
             except StoreError as error:
                 self.bar.show_message("error", str(error))
                 return False
+            self._loaded = config
             self.edited.emit(experiment.id)
+        self._loaded = config
         return True
 
     def ready_to_launch(self) -> bool:

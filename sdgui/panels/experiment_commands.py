@@ -131,17 +131,21 @@ class ExperimentCommands(QObject):
             self._do(lambda: store.restore_experiment(experiment_id))
 
     def empty_bin(self, parent: QWidget) -> None:
-        """Remove what is in the bin for good, folders included: this loses data, so it asks."""
+        """Remove what is in the bin for good, with our run folders: this loses data, so it asks."""
         store = self._services.store
         experiments, runs = store.experiments(deleted=True), store.runs(deleted=True)
         if not experiments and not runs:
             self.said.emit("info", "The bin is empty.", "", "")
             return
         parts = [f"{len(group)} {name}" for group, name in ((experiments, "experiments"), (runs, "runs")) if group]
+        every = [*runs, *(run for experiment in experiments for run in store.runs(experiment.id))]
+        kept = [run for run in every if not store.owns(run)]
+        lost = ", with their run folders and checkpoints" if len(kept) < len(every) else ""
+        stay = " Folders of studies and of imported runs stay where they are." if kept else ""
         answer = QMessageBox.question(
             parent,
             "Empty the bin",
-            f"Delete {' and '.join(parts)} for good, with their run folders and checkpoints?",
+            f"Delete {' and '.join(parts)} for good{lost}?{stay}",
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
             QMessageBox.StandardButton.Cancel,
         )

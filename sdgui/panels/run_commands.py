@@ -58,6 +58,8 @@ class RunCommands(QObject):
         launcher, demo = self._services.launcher, self._services.demo
         try:
             experiment = self._services.store.experiment(experiment_id)
+            if experiment.deleted is not None:  # put in the bin while its launch waited
+                return
             if experiment.config is None:
                 self.said.emit("error", f"“{experiment.name}” cannot be launched: {experiment.problem}", "")
                 return

@@ -61,14 +61,15 @@ class RunHeader(QWidget):
         progress: RunProgress | None,
         start: RunStarted | None,
         stopping: Stopping | None,
+        worked: float | None = None,
     ) -> None:
-        """Say everything anew."""
+        """Say everything anew; ``worked``: seconds in all its sittings, where they are known."""
         state = progress.state if progress else run.state
         if str(state) != self._state:
             self._state = str(state)
             self._restyle()
         self.title.setText(name)
-        self.line.setText(" · ".join(part for part in self._parts(run, progress, start) if part))
+        self.line.setText(" · ".join(part for part in self._parts(run, progress, start, worked) if part))
         self.line.setToolTip(f"{self.line.text()}\n{best_tip(progress.best if progress else run.best)}\n{run.folder}")
         sentence = stop_text(stopping)[1] if state.alive else ""
         self.stopping.setText(sentence)
@@ -76,9 +77,9 @@ class RunHeader(QWidget):
         self.setAccessibleName(f"{name}: {self.line.text()}")
 
     @staticmethod
-    def _parts(run: Run, progress: RunProgress | None, start: RunStarted | None) -> list[str]:
+    def _parts(run: Run, progress: RunProgress | None, start: RunStarted | None, worked: float | None) -> list[str]:
         state = progress.state if progress else run.state
-        parts = [state_line(run, progress), time_text(run, progress)]
+        parts = [state_line(run, progress), time_text(run, progress, worked)]
         if state == RunState.QUEUED and run.queue_position is not None:
             parts.append("waits for other runs")
         if start is not None:

@@ -55,13 +55,18 @@ def short_time(run: Run, progress: RunProgress | None) -> str:
     return " ".join(parts[:2]) + (" left" if text.endswith(" left") else "")
 
 
-def time_text(run: Run, progress: RunProgress | None) -> str:
-    """Time left of a live run; else how long it took."""
+def time_text(run: Run, progress: RunProgress | None, worked: float | None = None) -> str:
+    """Time left of a live run; else how long it took: the seconds ``worked``, else by its record.
+
+    A record with a launch after the first start has several sittings, and how long the pauses were it does not say.
+    """
     if progress is not None and progress.state.alive:
         return f"{duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-    if run.launched is not None and run.finished is not None and run.finished >= run.launched:
-        return duration(run.finished - run.launched)
-    return ""
+    if worked is not None:
+        return duration(worked)
+    if run.launched is None or run.started is None or run.finished is None:
+        return ""
+    return duration(run.finished - run.started) if run.launched <= run.started <= run.finished else ""
 
 
 def best_text(best: BestPoint | None) -> str:

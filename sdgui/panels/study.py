@@ -192,15 +192,16 @@ class StudyPanel(Place):
             self._show()
 
     def show_study(self, study_id: int) -> None:
-        """Show this study."""
+        """Show this study; while a form is being filled in, when that is left."""
         try:
             self._study = self._services.store.study(int(study_id))
         except StoreError as error:
             self.bar.show_message("error", str(error))
             return
-        self.bar.clear()
         self.box.setCurrentIndex(self.box.findData(study_id))
-        self._show()
+        if not self._editing:
+            self.bar.clear()
+            self._show()
 
     def _id(self) -> int | None:
         return self._study.id if self._study is not None else None
@@ -238,6 +239,7 @@ class StudyPanel(Place):
         if not alive:
             self._ending.discard(self._id() or 0)
         ending = (self._id() or 0) in self._ending
+        self.box.setEnabled(not self._editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "&Resume")
         self.begin.setEnabled(ready and not alive and state != "done")
         self.pause.setEnabled(ready and alive and not ending)

@@ -143,7 +143,8 @@ class WatchPanel(Place):
         else:
             self.grid.empty.set_content("No curves", "This run reported no step.")
         label = self._services.store.run_labels([self._run.id]).get(self._run.id)
-        self.header.show_run(label.name if label else "", self._run, progress, start, stopping)
+        worked = history.worked if history is not None and history.terminal is not None else None
+        self.header.show_run(label.name if label else "", self._run, progress, start, stopping, worked)
 
     def _show_history(self) -> None:
         history = self._history()

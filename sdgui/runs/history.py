@@ -93,6 +93,8 @@ class RunHistory:
         self._step = 0
         self._seconds_before = 0.0  # of training in earlier segments, up to where this one took up
         self._segment_start: float | None = None  # time of this segment's start
+        self._last: float | None = None  # time of the last event
+        self._worked_before = 0.0  # seconds of earlier sittings, each from its start to its last event
 
     def clear(self) -> None:
         """Forget everything: the events file was replaced by another."""
@@ -101,6 +103,7 @@ class RunHistory:
         self._logs, self._samples, self._checkpoints, self._evaluated, self._starts = [], [], [], [], []
         self._terminal = None
         self._step, self._seconds_before, self._segment_start = 0, 0.0, None
+        self._last, self._worked_before = None, 0.0
 
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
         """Take in events in the order written.
@@ -126,6 +129,7 @@ class RunHistory:
                 case CheckpointSaved():
                     self._checkpoints.append(event)
                     changed.add("checkpoints")
+            self._last = event.time
         self._publish()
         return frozenset(changed)
 
@@ -152,7 +156,8 @@ class RunHistory:
         self._seconds_before = max(
             (series.points()[2, -1] for series in self._series.values() if len(series)), default=0.0
         )
-        self._segment_start = event.time
+        self._worked_before = self.worked
+        self._segment_start = self._last = event.time
         self._starts.append(event)
         self._terminal = None
         self._step = event.step
@@ -233,6 +238,13 @@ class RunHistory:
     def starts(self) -> tuple[RunStarted, ...]:
         """Each start and resume; the last tells device, precision, pairs and parameters."""
         return tuple(self._starts)
+
+    @property
+    def worked(self) -> float:
+        """Seconds at work in all sittings, also on steps that were trained again later; pauses do not count."""
+        if self._segment_start is None or self._last is None:
+            return self._worked_before
+        return self._worked_before + max(0.0, self._last - self._segment_start)
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:

@@ -22,7 +22,7 @@ from core.errors import UserError
 from core.rundir import write_whole
 from core.study.format import Study, StudyDir, absolute, read_study
 from sdgui.runs.program import core_command, environment
-from sdgui.runs.study_look import StudyLook, first_status, look, note_asked, program_alive
+from sdgui.runs.study_look import StudyLook, StudyRunLook, first_status, look, note_asked, program_alive
 from sdgui.store.records import StoreError
 from sdgui.store.sessions import slug
 from sdgui.store.store import Store
@@ -47,7 +47,9 @@ class StudyPrograms(QObject):
         super().__init__(parent)
         self._store, self._command = store, list(command or core_command())
         self._looks: dict[int, StudyLook] = {}
-        self._imported: set[Path] = set()
+        self._listed: set[Path] = set()  # folders of runs that the store has, or had
+        self._begun: set[Path] = set()  # those whose listing was begun here
+        self._refused: dict[Path, str] = {}  # folder -> why it could not be listed, as was told
         self._ending, self._wake = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._rung.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
@@ -104,6 +106,7 @@ class StudyPrograms(QObject):
         if path.is_dir():
             study = read_study(StudyDir(path).study)
             record = self._store.add_study(path, study.name)
+            self._listed.clear()  # the bin may have been emptied of its runs
             self.poll()
             return record
         if path.name == "study.json" and StudyDir(path.parent).status.exists():
@@ -155,15 +158,20 @@ class StudyPrograms(QObject):
                 each.kill()
         except psutil.NoSuchProcess:
             return
+        except psutil.AccessDenied as error:
+            raise StudyProgramError(f"The study in {folder} is another user's program; end it as that user.") from error
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be asked to end: {error.strerror}.") from error
         finally:
             self.poll()
 
     def stop_all(self) -> None:
-        """Ask every study at work to stop, so that no further run of it begins."""
+        """Ask every study at work to stop, so that no further run of it begins; one that cannot be is told of."""
         for study_id in self.alive():
-            self.ask_to_end(study_id, "stop")
+            try:
+                self.ask_to_end(study_id, "stop")
+            except UserError as error:  # it may be at work on another machine, and works on
+                self.trouble.emit(str(error))
 
     # Following
     def follow(self) -> None:
@@ -197,27 +205,42 @@ class StudyPrograms(QObject):
         before = self._looks.get(study.id)
         now = look(study.folder, before)
         self._looks[study.id] = now
-        fresh = [run for run in now.runs if self._list(study, run.arm, run.seed, run.folder)]
+        fresh = [run for run in now.runs if self._try_to_list(study, run)]
         if fresh:
             self.listed.emit()
         if now != before and not self._ending.is_set():
             self._rung.emit(study.id)
 
+    def _try_to_list(self, study: StudyRecord, run: StudyRunLook) -> bool:
+        """``_list``; a failure is told once, hinders no other run, and is tried again at the next look."""
+        try:
+            new = self._list(study, run.arm, run.seed, run.folder)
+        except (StoreError, ConfigError, OSError) as error:
+            if self._refused.get(run.folder) != str(error):
+                self._refused[run.folder] = str(error)
+                self.trouble.emit(str(error))
+            return False
+        self._refused.pop(run.folder, None)
+        return new
+
     def _list(self, study: StudyRecord, arm: str, seed: int, folder: Path) -> bool:
         """Put a run that has begun into the store, under the experiment of its arm; whether that was new."""
-        if folder in self._imported or not (folder / "config.json").is_file():
+        if folder in self._listed or not (folder / "config.json").is_file():
             return False
-        self._imported.add(folder)
         known = {run.folder for run in self._store.runs()} | {run.folder for run in self._store.runs(deleted=True)}
-        if folder in known:
+        if folder in known and folder not in self._begun:
+            self._listed.add(folder)
             return False
         arms = {name: experiment for experiment, name in self._store.study(study.id).arms.items()}
         experiment = arms.get(arm)
         if experiment is None:
             experiment = self._store.add_experiment(read_config(folder / "config.json"), arm).id
             self._store.link_arm(study.id, arm, experiment)
+        self._begun.add(folder)
         run = self._store.import_run(folder, experiment)
         self._store.tag_run(run.id, [f"seed {seed}"])
+        self._begun.discard(folder)
+        self._listed.add(folder)
         return True
 
     def _deliver(self, study_id: int) -> None:

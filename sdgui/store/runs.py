@@ -241,9 +241,11 @@ def _launched(row: RunRow) -> RunRow:
 
 
 def _waiting() -> Select[RunRow]:
+    """Runs of an experiment in the bin keep their place, but do not begin unseen."""
     return (
         select(RunRow)
-        .where(RunRow.queue_position.is_not(None), RunRow.deleted.is_(None))
+        .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
+        .where(RunRow.queue_position.is_not(None), RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
         .order_by(RunRow.queue_position)
     )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -110,39 +112,41 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
         named = [item.id for item in existing if item.name == clean_line(config.name) and item.config is not None]
         return next(iter(same + named), None)
 
+    def owns(self, run: Run) -> bool:
+        """Whether its folder is one of ours; those of studies and of imported runs are not ours to remove."""
+        return run.folder.is_relative_to(self._folder_path("."))
+
     def delete_experiment(self, experiment_id: int, for_good: bool = False, folders: bool = False) -> None:
-        """Put it in the bin; or remove it and its runs ``for_good``, with their ``folders`` or without.
+        """Put it in the bin; or remove it and its runs ``for_good``, with the ``folders`` it ``owns`` or without.
 
         Raises StoreError when one of its runs is alive.
         """
         runs = self.runs(experiment_id) + self.runs(experiment_id, deleted=True)
         for run in runs:
             _refuse_alive(run)
-        aside = [_put_aside(run.folder) for run in runs if for_good and folders]
-        with self._write() as session:
+        with (
+            _removed([run.folder for run in runs if for_good and folders and self.owns(run)]),
+            self._write() as session,
+        ):
             row = experiment_row(session, experiment_id)
             if for_good:
                 session.delete(row)
             else:
                 row.deleted = time.time()
-        for folder in aside:
-            _remove(folder)
 
     def delete_run(self, run_id: int, for_good: bool = False, folder: bool = False) -> None:
-        """Put it in the bin; or remove it ``for_good``, with its ``folder`` or without.
+        """Put it in the bin; or remove it ``for_good``, with its ``folder`` if the store ``owns`` it or without.
 
         Raises StoreError while its trainer is alive.
         """
         run = self.run(run_id)
         _refuse_alive(run)
-        aside = _put_aside(run.folder) if for_good and folder else None
-        with self._write() as session:
+        with _removed([run.folder] if for_good and folder and self.owns(run) else []), self._write() as session:
             row = run_row(session, run_id)
             if for_good:
                 session.delete(row)
             else:
                 row.deleted, row.queue_position = time.time(), None
-        _remove(aside)
 
 
 def _refuse_alive(run: Run) -> None:
@@ -151,12 +155,28 @@ def _refuse_alive(run: Run) -> None:
         raise StoreError(f"The run {run.folder.name} is still alive; stop it before deleting it.")
 
 
-def _put_aside(folder: Path) -> Path | None:
+@contextmanager
+def _removed(folders: Sequence[Path]) -> Iterator[None]:
+    """Run folders, out of sight while the work within is done, then removed; all are put back where that fails."""
+    aside: dict[Path, Path] = {}
+    try:
+        for folder in folders:
+            if folder.exists():
+                aside[folder] = _put_aside(folder)
+        yield
+    except BaseException:
+        for folder, put in aside.items():
+            with suppress(OSError):  # what went wrong first is what is told
+                put.rename(folder)
+        raise
+    for put in aside.values():
+        _remove(put)
+
+
+def _put_aside(folder: Path) -> Path:
     """Rename a run's folder out of sight, which either works at once or changes nothing."""
-    if not folder.exists():
-        return None
     if not (folder / "config.json").is_file():
-        raise StoreError(f"{folder} does not look like a run folder; it was not deleted.")
+        raise StoreError(f"{folder} does not look like a run folder, so it was not deleted; move it elsewhere first.")
     aside = folder.with_name(folder.name + DELETED)
     try:
         return folder.rename(aside)
@@ -164,9 +184,8 @@ def _put_aside(folder: Path) -> Path | None:
         raise StoreError(f"{folder} cannot be deleted: {error.strerror}; close what uses it.") from error
 
 
-def _remove(folder: Path | None) -> None:
+def _remove(folder: Path) -> None:
     try:
-        if folder is not None:
-            shutil.rmtree(folder)
+        shutil.rmtree(folder)
     except OSError as error:
         raise StoreError(f"{folder} could not be deleted whole: {error.strerror}; delete it by hand.") from error

@@ -207,6 +207,15 @@ def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow)
     assert window.services.demo.complete
 
 
+def test_an_experiment_deleted_while_its_launch_waits_is_not_trained(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "3", demo_options=("--delay", "0.5"))
+    window.start_demo()
+    press(qtbot, window, Qt.Key.Key_Return)
+    with qtbot.waitSignal(window.services.demo.ready):
+        window.acts.delete()
+    assert window.services.store.runs() == []
+
+
 def test_demo_data_that_cannot_be_made_says_why(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window(demo_options=("--fail",))
     window.start_demo()

@@ -182,3 +182,45 @@ def test_other_presets_have_no_stages(define: DefinePanel, services: Services) -
     experiment = show(define, services, "clip")
     assert not define.preset_bar.in_stages.isVisible()
     assert staged_chain(services.store.experiment(experiment), services.settings) is None
+
+
+def test_a_form_that_nobody_edited_follows_the_store_and_never_overwrites_it(
+    define: DefinePanel, services: Services
+) -> None:
+    experiment = show(define, services, "clip")
+    config = services.store.experiment(experiment).config
+    assert config is not None
+    services.store.edit_experiment(experiment, override(config, ["seed=777"]))  # as another window does
+    define.refresh()
+    assert define.form.draft()["seed"] == "777"
+    services.store.edit_experiment(experiment, override(config, ["seed=778"]))
+    define._experiment = services.store.experiment(experiment)  # known, and not shown yet
+    assert define.save()
+    config = services.store.experiment(experiment).config
+    assert config is not None
+    assert config.seed == 778
+
+
+def test_a_form_that_is_being_edited_keeps_what_was_typed(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip")
+    config = services.store.experiment(experiment).config
+    assert config is not None
+    define.form.set_value("seed", 5)
+    services.store.edit_experiment(experiment, override(config, ["optim.batch_size=48"]))
+    define.refresh()
+    assert define.form.draft()["seed"] == "5"
+    assert define.save()
+    config = services.store.experiment(experiment).config
+    assert config is not None
+    assert config.seed == 5
+
+
+def test_a_name_given_while_a_field_is_wrong_stays(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip")
+    define.form.set_value("seed", "five")
+    assert define.form.config() is None
+    services.store.rename_experiment(experiment, "renamed")
+    define.refresh()
+    define.form.set_value("seed", 5)
+    assert define.save()
+    assert services.store.experiment(experiment).name == "renamed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
@@ -10,7 +11,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from core.presets import preset_config
-from core.rundir import RunState, process_alive
+from core.rundir import RunDir, RunState, process_alive
 from sdgui.main_window import MainWindow
 from sdgui.panels.define import DefinePanel
 from sdgui.panels.experiment_model import Role
@@ -150,6 +151,27 @@ def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptie
     window.acts.empty_bin()
     assert not run.folder.exists()
     assert window.services.store.runs(deleted=True) == []
+
+
+def test_the_bin_says_which_folders_stay(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def question(_parent: object, _title: str, text: str, *_buttons: object) -> QMessageBox.StandardButton:
+        asked.append(text)
+        return QMessageBox.StandardButton.Yes
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    far = RunDir(tmp_path / "colleague" / "run")
+    far.create()
+    far.config.write_text(preset_config("coca", "tiny").to_json(), encoding="utf-8")
+    window.experiment_commands.import_run(far.path)
+    window.acts.delete()
+    window.acts.empty_bin()
+    assert asked == ["Delete 1 experiments for good? Folders of studies and of imported runs stay where they are."]
+    assert far.config.is_file()
+    assert window.services.store.experiments(deleted=True) == []
 
 
 def test_a_live_run_is_not_deleted(qtbot: QtBot, open_window: OpenWindow) -> None:

@@ -127,6 +127,24 @@ def test_a_second_study_stays_shown_when_the_tree_is_read_anew(qtbot: QtBot, ope
         assert place.box.currentText() == name
 
 
+def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study()
+    for name in ("first", "second"):
+        place = with_study(qtbot, window, a_study(name=name))
+        qtbot.waitUntil(lambda place=place, name=name: place.box.currentText() == name)
+    first, second = (study.id for study in window.services.store.studies())
+    window.experiments.select_study(second)
+    place.new.click()
+    place.editor.name.setText("my careful study")
+    window.experiments.select_study(first)
+    assert window.selection.study_id == first
+    assert place.stack.currentWidget() is place.editor
+    assert place.editor.name.text() == "my careful study"
+    place.editor.cancelled.emit()
+    assert place.stack.currentWidget() is place.view
+    assert (place._id(), place.box.currentText(), place.box.isEnabled()) == (first, "first", True)
+
+
 def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
     window = open_study()
     place = with_study(qtbot, window, a_study())

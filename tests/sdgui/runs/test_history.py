@@ -101,6 +101,18 @@ def test_pauses_do_not_count_as_training_time() -> None:
     assert history.curve("train/loss").seconds.tolist() == [3.0, 5.0]
 
 
+def test_all_sittings_count_as_work_and_pauses_do_not() -> None:
+    history = RunHistory()
+    assert history.worked == 0.0
+    history.apply([started(0, 100.0), metrics(5, 1.0, 160.0), RunFinished(step=5, outcome="paused", time=170.0)])
+    assert history.worked == 70.0
+    history.apply([started(5, 1000.0), metrics(9, 1.0, 1030.0)])  # and killed
+    history.apply([started(5, 5000.0), metrics(6, 1.0, 5001.0), RunFinished(step=6, time=5002.0)])
+    assert history.worked == 70.0 + 30.0 + 2.0
+    history.clear()
+    assert history.worked == 0.0
+
+
 def test_snapshots_never_change() -> None:
     history = RunHistory()
     history.apply([started(0), *(metrics(step, 1.0) for step in range(1, 301))])

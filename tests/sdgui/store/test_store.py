@@ -265,6 +265,20 @@ def test_a_paused_run_waits_and_is_paused_again_when_taken_out(store: Store) -> 
     assert store.unqueue(run.id).state is RunState.PAUSED
 
 
+def test_a_run_of_an_experiment_in_the_bin_waits_until_that_is_taken_out(store: Store) -> None:
+    first, second = (store.add_experiment(preset_config("clip", "tiny"), name) for name in ("first", "second"))
+    binned, other = store.add_run(first.id, queued=True), store.add_run(second.id, queued=True)
+    store.delete_experiment(first.id)
+    assert [run.id for run in store.queue()] == [other.id]
+    store.restore_experiment(first.id)
+    assert [run.id for run in store.queue()] == [binned.id, other.id]
+    store.delete_experiment(first.id)
+    taken = store.take_next(limit=9)
+    assert taken is not None
+    assert taken.id == other.id
+    assert store.take_next(limit=9) is None
+
+
 def test_two_windows_take_each_queued_run_once(tmp_path: Path) -> None:
     windows = [Store.open(tmp_path), Store.open(tmp_path)]
     experiment = windows[0].add_experiment(preset_config("clip", "tiny"))

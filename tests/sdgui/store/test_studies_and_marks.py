@@ -76,6 +76,35 @@ def test_the_bin_takes_the_arms_too_and_gives_them_back(tmp_path: Path) -> None:
         store.study(77)
 
 
+def test_folders_of_studies_and_imported_runs_stay_when_the_bin_is_emptied(tmp_path: Path) -> None:
+    store, _ = with_a_study(tmp_path / "work" / ".." / "home")
+    (of_study,) = store.runs()
+    imported = store.import_run(trained(tmp_path / "colleague" / "run"))
+    own = store.add_run(imported.experiment_id)
+    trained(own.folder)
+    assert [store.owns(run) for run in (of_study, imported, own)] == [False, False, True]
+    store.delete_run(imported.id, for_good=True, folder=True)
+    for experiment in store.experiments():
+        store.delete_experiment(experiment.id, for_good=True, folders=True)
+    assert store.runs() == []
+    assert (of_study.dir.config.is_file(), imported.dir.config.is_file()) == (True, True)
+    assert not own.folder.exists()
+
+
+def test_a_refusal_puts_every_folder_back(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    first, second = (store.add_run(experiment.id) for _ in range(2))
+    trained(first.folder)
+    second.folder.mkdir()
+    with pytest.raises(StoreError, match="move it elsewhere"):
+        store.delete_experiment(experiment.id, for_good=True, folders=True)
+    assert sorted(store.runs_folder.iterdir()) == sorted([first.folder, second.folder])
+    second.folder.rename(tmp_path / "elsewhere")
+    store.delete_experiment(experiment.id, for_good=True, folders=True)
+    assert list(store.runs_folder.iterdir()) == []
+
+
 def test_marks_are_kept_by_source_and_can_be_taken_back(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     odd = "/data/\udcff.png"

@@ -1,0 +1,97 @@
+"""Studies as they are followed: a failure of the database or of one run's folder is got over."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from core.presets import preset_config
+from core.study.format import Study, StudyDir, StudyStatus
+from sdgui.runs.study_programs import StudyPrograms
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
+
+
+def a_study(folder: Path, seeds: int) -> StudyDir:
+    """The folder of a study whose runs have begun."""
+    study = Study(
+        name="one arm",
+        size="tiny",
+        steps=3,
+        seeds=list(range(seeds)),
+        data={"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"},
+        arms=[{"name": "clip", "preset": "clip"}],
+        measures=[{"name": "test", "task": "retrieval", "data": "test"}],
+    )
+    out = StudyDir(folder)
+    for seed in range(seeds):
+        out.run("clip", seed).create()
+        out.run("clip", seed).config.write_text(preset_config("clip", "tiny").to_json(), encoding="utf-8")
+    out.study.write_text(study.to_json(), encoding="utf-8")
+    return out
+
+
+@pytest.mark.parametrize("failing", ["import_run", "tag_run"])
+def test_a_run_that_could_not_be_listed_is_tried_again_and_hinders_no_other(
+    qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    out, programs = a_study(tmp_path / "study", seeds=2), StudyPrograms(store)
+    record, told = store.add_study(out.path, "one arm"), list[str]()
+    programs.trouble.connect(told.append)
+    real, calls = getattr(store, failing), list[Any]()
+
+    def held_twice(*what: Any) -> Any:
+        calls.append(what)
+        if len(calls) in (1, 3):
+            raise StoreError("The database is held by another program.")
+        return real(*what)
+
+    monkeypatch.setattr(store, failing, held_twice)
+    for _ in range(2):
+        programs._one(record)
+        assert [run.folder for run in store.runs() if run.tags] == [out.run("clip", 1).path]
+    programs._one(record)
+    assert sorted(run.tags for run in store.runs()) == [("seed 0",), ("seed 1",)]
+    assert told == ["The database is held by another program."]
+    assert len(store.experiments()) == 1
+
+
+def test_runs_of_a_study_that_is_opened_again_after_the_bin_was_emptied_are_listed(
+    qapp: object, store: Store, tmp_path: Path
+) -> None:
+    out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
+    record = programs.open(out.path)
+    programs._one(record)
+    store.delete_study(record.id)
+    for experiment in store.experiments(deleted=True):
+        store.delete_experiment(experiment.id, for_good=True, folders=True)
+    assert programs.open(out.path).id == record.id
+    programs._one(record)
+    assert [run.folder for run in store.runs()] == [out.run("clip", 0).path]
+
+
+def test_all_are_asked_to_stop_though_one_cannot_be(qapp: object, store: Store, tmp_path: Path) -> None:
+    programs, told = StudyPrograms(store), list[str]()
+    programs.trouble.connect(told.append)
+    here = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    far, near = (a_study(tmp_path / name, seeds=1) for name in ("far", "near"))
+    far.write_status(StudyStatus(4242, time.time() - 10, time.time(), "cluster-7", False, []))
+    near.write_status(
+        StudyStatus(here.pid, psutil.Process(here.pid).create_time(), time.time(), platform.node(), False, [])
+    )
+    try:
+        for out in (far, near):
+            programs._one(store.add_study(out.path, out.path.name))
+        assert len(programs.alive()) == 2
+        programs.stop_all()
+        assert here.wait(60) != 0
+    finally:
+        here.kill()
+    assert told == ["The study is at work on cluster-7; end it there."]
