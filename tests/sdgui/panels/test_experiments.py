@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
@@ -10,11 +13,12 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from core.presets import preset_config
-from core.rundir import RunState, process_alive
+from core.rundir import RunDir, RunState, process_alive
 from sdgui.main_window import MainWindow
 from sdgui.panels.define import DefinePanel
 from sdgui.panels.experiment_model import Role
 from sdgui.panels.watch import WatchPanel
+from sdgui.store.records import Run
 
 OpenWindow = Callable[..., MainWindow]
 
@@ -147,9 +151,45 @@ def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptie
     monkeypatch.setattr(QMessageBox, "question", lambda *_args: answers.pop(0))
     window.acts.empty_bin()
     assert run.folder.exists()
+    delete_run = window.services.store.delete_run
+    threads: list[threading.Thread] = []
+
+    def noted(*args: Any, **options: Any) -> None:
+        threads.append(threading.current_thread())
+        delete_run(*args, **options)
+
+    monkeypatch.setattr(window.services.store, "delete_run", noted)
     window.acts.empty_bin()
+    window.acts.empty_bin()  # nothing is asked about what is being removed
+    qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
     assert not run.folder.exists()
     assert window.services.store.runs(deleted=True) == []
+    assert threads[0] is not threading.main_thread()
+
+
+def test_a_run_is_imported_beside_the_windows_thread(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = window.services.store
+    import_run = store.import_run
+    threads: list[threading.Thread] = []
+
+    def noted(folder: Path) -> Run:
+        threads.append(threading.current_thread())
+        return import_run(folder)
+
+    monkeypatch.setattr(store, "import_run", noted)
+    window.experiment_commands.import_run(tmp_path / "none")
+    qtbot.waitUntil(lambda: "holds no run" in window.bar.text)
+    run = RunDir(tmp_path / "elsewhere")
+    run.path.mkdir()
+    run.config.write_text(preset_config("clip", "tiny").model_copy(update={"name": "far"}).to_json(), encoding="utf-8")
+    window.experiment_commands.import_run(run.path)
+    assert "Reading" in window.bar.text
+    qtbot.waitUntil(lambda: "Imported" in window.bar.text)
+    assert [one.folder for one in store.runs()] == [run.path]
+    assert window.selection.experiment_id == store.runs()[0].experiment_id
+    assert threading.main_thread() not in threads
 
 
 def test_a_live_run_is_not_deleted(qtbot: QtBot, open_window: OpenWindow) -> None:
