@@ -17,6 +17,7 @@ from core.rundir import RunDir, RunState, process_alive
 from sdgui.main_window import MainWindow
 from sdgui.panels.define import DefinePanel
 from sdgui.panels.experiment_model import Role
+from sdgui.panels.place import Selection
 from sdgui.panels.watch import WatchPanel
 from sdgui.store.records import Run
 
@@ -103,6 +104,19 @@ def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: Mai
     window.experiments.select_run(older)
     window.acts.tick()
     assert window.selection.ticked == ()
+
+
+def test_the_runs_of_an_experiment_are_ticked_at_once(window: MainWindow) -> None:
+    experiment = window.services.store.experiments()[0].id
+    runs = tuple(window.services.store.add_run(experiment).id for _ in range(3))
+    window.reload()
+    window.experiments.select_experiment(experiment)
+    told: list[Selection] = []
+    window.experiments.selected.connect(told.append)
+    window.acts.tick()
+    window.acts.tick()
+    assert [one.ticked for one in told] == [runs, ()]
+    assert [one.ticked_experiments for one in told] == [{experiment}, frozenset()]
 
 
 def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbot: QtBot, window: MainWindow) -> None:
