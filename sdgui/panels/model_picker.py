@@ -27,6 +27,7 @@ from sdgui.panels.model_entries import (
 )
 from sdgui.panels.place import Services
 from sdgui.runs.model_names import OPEN_CLIP, RunFacts, architectures, pretrained_tags, run_facts
+from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.quiet_box import QuietBox
@@ -220,8 +221,8 @@ class ModelPicker(QWidget):
         name, _, tag = text.removeprefix(OPEN_CLIP).partition(",")
         if name.strip() in architectures():
             self.set_choice(ModelChoice(f"{OPEN_CLIP}{name.strip()},{tag.strip()}", "", name.strip()))
-        elif Path(text).expanduser().is_dir():
-            self.take_folder(Path(text).expanduser())
+        elif (folder := existing_path(text)) is not None and folder.is_dir():
+            self.take_folder(folder)
         else:
             self._show_wrong(f"There is no model {text!r}; choose one of the list, or give a run's folder.")
 

@@ -157,6 +157,10 @@ def test_open_clip_names_are_typed_with_their_weights(picker: ModelPicker, qtbot
     picker.line.editingFinished.emit()
     assert "no such model" in heard.refused[-1]
     assert picker.model.property("invalid") is True
+    for text in ("~nobody-here/x", "x" * 300):
+        picker.line.setText(text)
+        picker.line.editingFinished.emit()
+        assert "There is no model" in heard.refused[-1]
     pick(picker, "RN50")
     assert picker.model.property("invalid") is False
 
