@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, QThreadPool, Signal
-from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 from shiboken6 import isValid
 
@@ -14,6 +14,11 @@ from sdgui.widgets.theme import SPACE, theme
 from sdgui.widgets.thumbnails import read_picture
 
 _ROOM = QSize(4096, 4096)  # decoded at most at this size
+_FOR_A_WHILE = (  # ways in which the focus goes and comes back
+    Qt.FocusReason.ActiveWindowFocusReason,
+    Qt.FocusReason.PopupFocusReason,
+    Qt.FocusReason.MenuBarFocusReason,
+)
 _PANS = {  # Shift and an arrow: the picture goes the other way
     Qt.Key.Key_Left: (1, 0),
     Qt.Key.Key_Right: (-1, 0),
@@ -109,6 +114,11 @@ class PicturePreview(QWidget):
         if event.type() == QEvent.Type.Hide and not event.spontaneous() and self.isVisible():
             self.close_it()  # another place is shown: there is nothing to step through
         return super().eventFilter(watched, event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        if event.reason() not in _FOR_A_WHILE:
+            self.hide()  # a key went elsewhere, such as to the tree: what has the focus must be seen
 
     def focusNextPrevChild(self, following: bool) -> bool:
         """Tab stays here: what is covered must not be worked by keys."""

@@ -212,6 +212,10 @@ def test_the_preview_keeps_tab_and_goes_with_its_gallery(pictures: list[Path], q
     for key in (Qt.Key.Key_Tab, Qt.Key.Key_Backtab):
         QTest.keyClick(window.focusWidget(), key)
         assert preview.hasFocus()
+    other.setFocus()
+    assert not preview.isVisible()
+    assert other.hasFocus()
+    gallery.preview(2)
     gallery.hide()
     assert not preview.isVisible()
     gallery.close_threads()
