@@ -6,7 +6,6 @@ columns of labels for the form, and ``recommended`` beside the form with its rea
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -18,6 +17,7 @@ from sdgui.panels.data_picker import figures_text
 from sdgui.panels.differences import field_title, value_text
 from sdgui.panels.place import Services
 from sdgui.runs.worker_pool import DATA
+from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.theme import SPACE, Role, set_role
 
@@ -90,9 +90,10 @@ class AdviceBar(QFrame):
 
     def _key(self) -> tuple[str, int] | None:
         """The source and when it changed; None for one that is not there, of which the trainer will speak."""
+        path = existing_path(self._source)
         try:
-            return (self._source, Path(self._source).expanduser().stat().st_mtime_ns) if self._source else None
-        except OSError:
+            return (self._source, path.stat().st_mtime_ns) if path is not None else None
+        except OSError:  # gone since
             return None
 
     def _done(self, number: int, result: object) -> None:

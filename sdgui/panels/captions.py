@@ -67,7 +67,7 @@ class CaptionsPanel(Place):
         self.target.set_content(inside)
         self.tools = CaptionsBar(services, inside)
         self.settings = CaptionSettings(self)
-        self.strip = ProgressStrip(inside)
+        self.strip, self.export_strip = ProgressStrip(inside), ProgressStrip(inside)  # they may work at once
         self.bar = MessageBar(inside)
         self.stack = QStackedWidget(inside)
         self.split = QSplitter(Qt.Orientation.Horizontal, self.stack)
@@ -78,7 +78,7 @@ class CaptionsPanel(Place):
         self.empty = EmptyState("ph.closed-captioning", "", "", parent=self.stack)
         self.counts = QLabel(inside)
         set_role(self.counts, "small")
-        self.files = CaptionsFiles(self._to_export, self.strip, self.say, services.store.home, self)
+        self.files = CaptionsFiles(self._to_export, self.export_strip, self.say, services.store.home, self)
         self.work = CaptionsWork(
             services.pool,
             self.model,
@@ -106,7 +106,7 @@ class CaptionsPanel(Place):
         column = QVBoxLayout(inside)
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column.setSpacing(SPACE)
-        for part in (self.tools, self.strip, self.bar, self.replace):
+        for part in (self.tools, self.strip, self.export_strip, self.bar, self.replace):
             column.addWidget(part)
         column.addWidget(self.stack, 1)
         column.addWidget(self.counts)

@@ -166,8 +166,12 @@ class CaptionsDelegate(QStyledItemDelegate):
         return editor
 
     def setEditorData(self, editor: QWidget, index: _Index) -> None:
-        if isinstance(editor, QPlainTextEdit):
-            editor.setPlainText(str(index.data(Qt.ItemDataRole.EditRole) or ""))
+        """Qt asks whenever a row near it changes: what is being typed, and where, is left alone."""
+        if not isinstance(editor, QPlainTextEdit):
+            return
+        text = str(index.data(Qt.ItemDataRole.EditRole) or "")
+        if not editor.document().isModified() and editor.toPlainText() != text:
+            editor.setPlainText(text)
             editor.selectAll()
 
     def setModelData(self, editor: QWidget, model: object, index: _Index) -> None:

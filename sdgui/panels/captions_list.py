@@ -141,7 +141,7 @@ class CaptionsList(QTableView):
         if entry is None:
             return
         if self._preview is None:
-            self._preview = PicturePreview(self.window())
+            self._preview = PicturePreview(self)
             self._preview.stepped.connect(self._step)
             self._preview.closed.connect(self.setFocus)
         known = self.thumbnails.get(Path(entry.path))

@@ -52,7 +52,7 @@ class ClassifyLayout(Place):
         self._services = services
         self._home, self._settings = services.store.home, services.settings
         self.source = ClassifySource(services, self)
-        self.strip = ProgressStrip(self)
+        self.strip, self.export_strip = ProgressStrip(self), ProgressStrip(self)  # they may work at once
         self.bar = MessageBar(self)
         self.notes = NotesFold(self)
         self.results = ResultList(self)
@@ -137,7 +137,7 @@ class ClassifyLayout(Place):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE // 2)
-        for widget in (self.source, self.strip, self.bar, self.notes):
+        for widget in (self.source, self.strip, self.export_strip, self.bar, self.notes):
             layout.addWidget(widget)
         layout.addWidget(self.split, 1)
 

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QSizeP
 from sdgui.panels.place import Services
 from sdgui.runs.worker_pool import DATA
 from sdgui.store.records import StoreError
+from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
@@ -144,7 +145,11 @@ class DataPicker(QWidget):
             raw = json.loads(str(self._services.settings.value(_RECENT) or "[]"))
         except ValueError:
             return []
-        return [one for one in raw if isinstance(one, str) and Path(one).exists()] if isinstance(raw, list) else []
+        return (
+            [one for one in raw if isinstance(one, str) and existing_path(one) is not None]
+            if isinstance(raw, list)
+            else []
+        )
 
     def _remember(self, source: str) -> None:
         others = [one for one in self._recent() if one != source]

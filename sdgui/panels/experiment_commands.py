@@ -7,6 +7,7 @@ Deleting puts things into the bin and offers to undo it; only emptying the bin l
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -14,9 +15,10 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 
 from core.config import ConfigError, RunConfig, read_config
 from core.presets import Size, preset_config
+from sdgui.panels.aside import Aside
 from sdgui.panels.demo import SHOWN_FIRST, demo_configs
 from sdgui.panels.place import Services
-from sdgui.store.records import StoreError
+from sdgui.store.records import Run, StoreError
 
 
 class ExperimentCommands(QObject):
@@ -30,6 +32,8 @@ class ExperimentCommands(QObject):
         super().__init__(parent)
         self._services = services
         self.undo: Callable[[], None] | None = None
+        self._aside = Aside(self)
+        self._emptying = False
 
     def new(self, preset: str, size: Size) -> None:
         """An experiment from a preset."""
@@ -55,15 +59,18 @@ class ExperimentCommands(QObject):
         self.added.emit(experiment.id)
 
     def import_run(self, folder: Path) -> None:
-        """A run folder from elsewhere becomes a run here."""
-        try:
-            run = self._services.store.import_run(folder)
-        except (StoreError, ConfigError, OSError) as error:
-            self.said.emit("error", str(error), "", "")
-            return
+        """A run folder from elsewhere becomes a run here; its events may take seconds to read."""
+        self.said.emit("info", f"Reading the run in {folder} …", "", "")
+        self._aside.do(lambda: self._services.store.import_run(folder), self._imported, self._failed)
+
+    def _imported(self, run: Run) -> None:
         self._services.tailer.follow(run.id)
         self.changed.emit()
         self.added.emit(run.experiment_id)
+        self.said.emit("info", f"Imported run {run.key}.", "", "")
+
+    def _failed(self, sentence: str) -> None:
+        self.said.emit("error", sentence, "", "")
 
     def add_demo(self) -> int | None:
         """Add the demo's experiments where they are missing; the id of the one to show first."""
@@ -133,11 +140,15 @@ class ExperimentCommands(QObject):
     def empty_bin(self, parent: QWidget) -> None:
         """Remove what is in the bin for good, with our run folders: this loses data, so it asks."""
         store = self._services.store
+        if self._emptying:
+            self.said.emit("info", "The bin is being emptied.", "", "")
+            return
         experiments, runs = store.experiments(deleted=True), store.runs(deleted=True)
         if not experiments and not runs:
             self.said.emit("info", "The bin is empty.", "", "")
             return
-        parts = [f"{len(group)} {name}" for group, name in ((experiments, "experiments"), (runs, "runs")) if group]
+        groups = ((len(experiments), "experiment"), (len(runs), "run"))
+        parts = [f"{number} {name}" + "s" * (number > 1) for number, name in groups if number]
         every = [*runs, *(run for experiment in experiments for run in store.runs(experiment.id))]
         kept = [run for run in every if not store.owns(run)]
         lost = ", with their run folders and checkpoints" if len(kept) < len(every) else ""
@@ -158,7 +169,15 @@ class ExperimentCommands(QObject):
             for experiment in experiments:
                 store.delete_experiment(experiment.id, for_good=True, folders=True)
 
-        self._do(remove)
+        self._emptying = True
+        self.undo = None  # what is being removed cannot be taken back; the message's button goes with the message
+        self.said.emit("info", "Emptying the bin …", "", "")
+        self._aside.do(remove, lambda _: self._emptied("info", "The bin is empty."), partial(self._emptied, "error"))
+
+    def _emptied(self, level: str, sentence: str) -> None:
+        self._emptying = False
+        self.changed.emit()  # some may be gone even where one could not be removed
+        self.said.emit(level, sentence, "", "")
 
     def _do(self, work: Callable[[], object]) -> None:
         """Do ``work`` and say what the store refuses."""

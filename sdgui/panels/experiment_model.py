@@ -124,8 +124,12 @@ class ExperimentModel(QStandardItemModel):
         )
 
     def set_ticked(self, run_ids: set[int]) -> None:
+        """Tick these runs and no others; told once, since every place follows the ticks."""
+        self._loading = True
         for run_id, item in self._runs.items():
             item.setCheckState(Qt.CheckState.Checked if run_id in run_ids else Qt.CheckState.Unchecked)
+        self._loading = False
+        self.ticks_changed.emit()
 
     # Feeding
     def reload(self) -> None:

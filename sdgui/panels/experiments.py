@@ -7,6 +7,7 @@ change; the main window hands that ``Selection`` to the places.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
 from PySide6.QtGui import QAction
@@ -72,15 +73,20 @@ class ExperimentsPanel(QWidget):
         """What is chosen and ticked now."""
         index = self.tree.currentIndex()
         ticked = self.model.ticked()
+        records = [self.model.run(run) for run in ticked]
+        ticks = Selection(
+            ticked=ticked, ticked_experiments=frozenset(run.experiment_id for run in records if run is not None)
+        )
         if not index.isValid():
-            return Selection(ticked=ticked)
+            return ticks
         study_id = self.model.study_of(self._filter.mapToSource(index))
         if index.data(Role.EXPERIMENT) is None:
             runs = () if study_id is None else self.model.runs_of_study(study_id)
-            return Selection(ticked=ticked, study_id=study_id, study_runs=runs)
+            return replace(ticks, study_id=study_id, study_runs=runs)
         experiment_id, run_id = int(index.data(Role.EXPERIMENT)), index.data(Role.RUN)
         current = int(run_id) if run_id is not None else self.model.newest_run(experiment_id)
-        return Selection(experiment_id, None if run_id is None else int(run_id), current, ticked, study_id)
+        run_id = None if run_id is None else int(run_id)
+        return replace(ticks, experiment_id=experiment_id, run_id=run_id, current_run=current, study_id=study_id)
 
     def select_experiment(self, experiment_id: int) -> None:
         self._select(self.model.experiment_index(experiment_id))
@@ -114,12 +120,8 @@ class ExperimentsPanel(QWidget):
         index = self._filter.mapToSource(self.tree.currentIndex())
         if not index.isValid():
             return
-        indices = self._runs_of(index)
-        role = int(Qt.ItemDataRole.CheckStateRole)
-        states = [Qt.CheckState(each.data(role)) == Qt.CheckState.Checked for each in indices]
-        wanted = Qt.CheckState.Unchecked if all(states) else Qt.CheckState.Checked
-        for each in indices:
-            self.model.setData(each, wanted, role)
+        chosen, ticked = {int(each.data(Role.RUN)) for each in self._runs_of(index)}, set(self.model.ticked())
+        self.model.set_ticked(ticked - chosen if chosen <= ticked else ticked | chosen)
 
     def _runs_of(self, index: QModelIndex) -> list[QModelIndex]:
         """A run itself; the runs below an experiment or a study."""

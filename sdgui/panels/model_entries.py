@@ -25,6 +25,7 @@ from sdgui.runs.model_names import (
 )
 from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
+from sdgui.widgets.dropped_files import existing_path
 
 Needs = Literal["search", "caption"]
 Kind = Literal["run", "open_clip", "folder"]
@@ -97,12 +98,15 @@ def open_clip_entries(needs: Needs) -> list[ModelEntry]:
 
 
 def folder_entry(folder: Path, needs: Needs) -> ModelEntry | None:
-    """A folder that holds a model: a run's, or one as open_clip saves it; None when it holds none."""
-    if is_saved_model(folder):
-        reason = _NO_CAPTIONS if needs == "caption" and not folder_captions(folder) else ""
-        return ModelEntry("folder", str(folder), folder.name, reason)
-    if RunDir(folder).config.is_file() and RunDir(folder).checkpoints.is_dir():
-        return ModelEntry("run", str(folder), folder.name, run_reason(RunDir(folder), needs))
+    """A folder that holds a model: a run's, or one as open_clip saves it; None when it holds none to be read."""
+    try:
+        if is_saved_model(folder):
+            reason = _NO_CAPTIONS if needs == "caption" and not folder_captions(folder) else ""
+            return ModelEntry("folder", str(folder), folder.name, reason)
+        if RunDir(folder).config.is_file() and RunDir(folder).checkpoints.is_dir():
+            return ModelEntry("run", str(folder), folder.name, run_reason(RunDir(folder), needs))
+    except OSError:
+        return None
     return None
 
 
@@ -113,7 +117,8 @@ def choice_entry(choice: ModelChoice, needs: Needs) -> ModelEntry:
         architecture = name.removeprefix(OPEN_CLIP).partition(",")[0]
         reason = _NO_CAPTIONS if needs == "caption" and not architectures().get(architecture, False) else ""
         return ModelEntry("open_clip", architecture, choice.title, reason, recent=choice)
-    folder = Path(name if Path(name).is_dir() else name.rpartition("@")[0])
+    whole = existing_path(name)
+    folder = Path(name if whole is not None and whole.is_dir() else name.rpartition("@")[0])
     entry = folder_entry(folder, needs)
     if entry is None:
         return ModelEntry("folder", str(folder), choice.title, _GONE, choice.run_id, choice)

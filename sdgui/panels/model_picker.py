@@ -27,6 +27,7 @@ from sdgui.panels.model_entries import (
 )
 from sdgui.panels.place import Services
 from sdgui.runs.model_names import OPEN_CLIP, RunFacts, architectures, pretrained_tags, run_facts
+from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.quiet_box import QuietBox
@@ -64,6 +65,7 @@ class ModelPicker(QWidget):
         self.weights = QuietBox(self)
         self._browse = IconButton("ph.folder-open", "Choose a folder that holds a model", parent=self)
         self._items = QStandardItemModel(self)
+        self._stale = True  # the list does not say what is there now
         self._build()
         self._later = QTimer(self, singleShot=True, interval=_SETTLE)
         self._later.timeout.connect(self.refresh)
@@ -159,15 +161,17 @@ class ModelPicker(QWidget):
         QTimer.singleShot(0, self, self._fill_once)
 
     def _fill_once(self) -> None:
-        if not self._items.rowCount():
+        if self._stale:
             self._fill()
 
-    def refresh(self) -> None:
-        """Look at runs and checkpoints again."""
+    def refresh(self, runs: list[ModelEntry] | None = None) -> None:
+        """Look at runs and checkpoints again; a hidden list is filled when it is seen. ``runs``: read already."""
         if self.model.view().isVisible():  # not under the user's hand
             self._later.start()
             return
-        self._fill()
+        self._stale = True
+        if self.isVisible():
+            self._fill(runs)
         self._look_again()
 
     def _look_again(self) -> None:
@@ -179,11 +183,12 @@ class ModelPicker(QWidget):
             self._fill_which(entry, self.which.currentData(), str(self.weights.currentData() or ""))
             self._tell()
 
-    def _fill(self) -> None:
+    def _fill(self, runs: list[ModelEntry] | None = None) -> None:
+        self._stale = False
         recent = [choice_entry(choice, self._needs) for choice in recent_choices(self._services.settings)]
         groups = [
             ("Recent", [entry for entry in recent if not entry.reason]),
-            ("Runs", run_entries(self._services.store, self._needs)),
+            ("Runs", run_entries(self._services.store, self._needs) if runs is None else runs),
             ("open_clip", open_clip_entries(self._needs)),
         ]
         text = self.model.currentText()
@@ -216,8 +221,8 @@ class ModelPicker(QWidget):
         name, _, tag = text.removeprefix(OPEN_CLIP).partition(",")
         if name.strip() in architectures():
             self.set_choice(ModelChoice(f"{OPEN_CLIP}{name.strip()},{tag.strip()}", "", name.strip()))
-        elif Path(text).expanduser().is_dir():
-            self.take_folder(Path(text).expanduser())
+        elif (folder := existing_path(text)) is not None and folder.is_dir():
+            self.take_folder(folder)
         else:
             self._show_wrong(f"There is no model {text!r}; choose one of the list, or give a run's folder.")
 

@@ -44,6 +44,7 @@ class Selection:
     ticked: tuple[int, ...] = ()
     study_id: int | None = None  # the chosen study, or the one that the experiment is an arm of
     study_runs: tuple[int, ...] = ()  # of a study that is chosen itself
+    ticked_experiments: frozenset[int] = frozenset()  # those of the ticked runs
 
     @property
     def watched(self) -> tuple[int, ...]:

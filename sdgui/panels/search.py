@@ -14,6 +14,7 @@ from typing import Any
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
+from sdgui.panels.model_entries import run_entries
 from sdgui.panels.place import Selection, Services
 from sdgui.panels.search_following import RunFollowing
 from sdgui.panels.search_history import SearchHistory
@@ -21,7 +22,7 @@ from sdgui.panels.search_layout import EVALUATION, LATE, MAP, PICTURES_TAB, Sear
 from sdgui.panels.search_queries import Known
 from sdgui.panels.search_query import Part, Query
 from sdgui.panels.search_results import Score
-from sdgui.panels.search_session import SearchSession
+from sdgui.panels.search_session import ABOUT_TARGET, SearchSession
 from sdgui.panels.search_views import SearchViews
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
@@ -107,8 +108,9 @@ class SearchPanel(SearchLayout):
 
     def refresh(self) -> None:
         """Runs or their names changed."""
+        runs = run_entries(self._services.store, "search") if self.isVisible() else None
         for picker in self.source.pickers:
-            picker.refresh()
+            picker.refresh(runs)
 
     def _restore(self) -> None:
         try:
@@ -132,15 +134,21 @@ class SearchPanel(SearchLayout):
             if target is None:
                 session.close()
                 self._answers[one] = None
-                self.jobs.end(f"open{one}")
+                self._end_jobs(one, "open", *ABOUT_TARGET)
                 self.sides[one].clear()
                 continue
             if anew or target != session.target or (session.facts is None and not session.opening):
                 self._answers[one] = None
+                self._end_jobs(one, *ABOUT_TARGET)
                 session.open(target)
         self._retitle()
         self._say_where()
         self.views.changed()
+
+    def _end_jobs(self, side: int, *purposes: str) -> None:
+        """They were taken back, of which nobody is told."""
+        for purpose in purposes:
+            self.jobs.end(f"{purpose}{side}")
 
     def _say_where(self) -> None:
         """What is missing for there to be something to search."""

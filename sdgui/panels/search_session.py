@@ -14,6 +14,8 @@ from PySide6.QtCore import QObject, Signal
 from sdgui.panels.worker_calls import Done, Failed, WorkerCalls
 from sdgui.runs.worker_pool import WorkerPool
 
+ABOUT_TARGET = ("query", "facets", "evaluate", "compare", "map")  # what is asked of what is open; void with another
+
 
 @dataclass(frozen=True)
 class Target:
@@ -61,7 +63,8 @@ class SearchSession(QObject):
     def open(self, target: Target) -> None:
         """Open it, instead of what is open; what was found before stays on the screen until then."""
         calls = self._calls_of(target.model or target.index, target.title)
-        calls.drop("query")
+        for purpose in ABOUT_TARGET:
+            calls.drop(purpose)
         self._next = None
         self.target = target
 
@@ -116,8 +119,8 @@ class SearchSession(QObject):
     def ask(
         self, purpose: str, verb: str, done: Done, failed: Failed, partial: Done | None = None, **arguments: Any
     ) -> None:
-        """Any other verb of the worker; ``key`` is put in where no other is given. Nothing while nothing is open."""
-        if self._calls is not None and self.facts is not None:
+        """Any other verb of the worker; ``key`` is put in where no other is given. Nothing until something is open."""
+        if self._calls is not None and self.facts is not None and not self.opening:
             self._calls.ask(purpose, verb, done, failed, partial, **{"key": self.key, **arguments})
 
     def ask_plain(self, purpose: str, verb: str, done: Done, failed: Failed, **arguments: Any) -> None:

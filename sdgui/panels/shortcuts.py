@@ -10,6 +10,7 @@ from sdgui.panels.actions import Actions
 from sdgui.widgets.theme import SPACE
 
 _FURTHER = {
+    "Define": (("F8", "Go to the next problem"),),
     "Plots": (
         ("Ctrl+wheel", "Zoom the steps of all plots"),
         ("L", "Logarithmic scale"),

@@ -154,14 +154,10 @@ class StudyPanel(Place):
     # The place
     def select(self, selection: Selection) -> None:
         """Show the chosen study, or the one that the chosen experiment is an arm of."""
-        store = self._services.store
         if selection.study_id not in (None, self._followed, self._id()):  # not again when the tree is read anew
             self.show_study(selection.study_id)
         self._followed = selection.study_id
-        try:
-            self._ticked = {store.run(run).experiment_id for run in selection.ticked}
-        except StoreError:
-            self._ticked = set()
+        self._ticked = set(selection.ticked_experiments)
 
     def entered(self) -> None:
         self.refresh()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,6 +33,7 @@ from core.study.format import Arm, Measure, NoiseSpec, Study
 from sdgui.panels.study_arms import ArmsList
 from sdgui.panels.study_view import fill_arms
 from sdgui.store.records import Experiment
+from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.theme import SPACE, hide_steps, set_role
 
 DEMO_DATA = {"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"}
@@ -192,7 +192,7 @@ class StudyEditor(QWidget):
         for name, where in data.items():
             if not where:
                 raise ValueError(f"{self.data[name].accessibleName()}: give a table or folder.")
-            if not where.startswith("demo:") and not Path(where).expanduser().exists():
+            if not where.startswith("demo:") and existing_path(where) is None:
                 raise ValueError(f"{self.data[name].accessibleName()}: there is no {where}.")
         noise = NoiseSpec(of="train", share=self.noise.value() / 100) if self.noise.value() else None
         measures = [one for box, (_, one) in zip(self.measures, _MEASURES, strict=True) if box.isChecked()]

@@ -41,7 +41,7 @@ _SLICE, _PAUSE = 0.008, 4  # s of making rows, ms between two slices for what el
 
 
 class ConfigForm(QWidget):
-    """The form and its search box. Ctrl+F searches; Ctrl+E goes to the next error."""
+    """The form and its search box. F8 goes to the next error; Ctrl+F, which searches, is the window's."""
 
     changed = Signal()  # a field was edited by the user
     validity_changed = Signal(bool)  # ``config()`` became available or not
@@ -75,7 +75,7 @@ class ConfigForm(QWidget):
         self._search.setAccessibleName("Search settings")
         self._search.setClearButtonEnabled(True)
         set_role(self._problems, "danger")
-        self._problems.setToolTip("Go to the next problem (Ctrl+E)")
+        self._problems.setToolTip("Go to the next problem (F8)")
         self._differences.setCheckable(True)
         self._differences.setToolTip("Show only what differs from the preset")
         top = QHBoxLayout()
@@ -122,10 +122,9 @@ class ConfigForm(QWidget):
         self._list.itemClicked.connect(lambda item: self._scroll_to(self._list.row(item)))
         self._area.verticalScrollBar().valueChanged.connect(self._follow_scroll)
         theme().changed.connect(self._tell)
-        for keys, slot in ((QKeySequence.StandardKey.Find, self.focus_search), ("Ctrl+E", self.focus_next_error)):
-            shortcut = QShortcut(QKeySequence(keys), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(slot)
+        shortcut = QShortcut(QKeySequence("F8"), self)
+        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        shortcut.activated.connect(self.focus_next_error)
 
     # --- the definition
 

@@ -32,6 +32,16 @@ class Found:
     refused: list[Refusal] = field(default_factory=list)
 
 
+def existing_path(text: str) -> Path | None:
+    """The file or folder that a typed text names; None when none is there, or none that can be asked after."""
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except (OSError, RuntimeError, ValueError):  # too long, or not to be read; no such user; no text for a path
+        return None
+    return path if text else None
+
+
 def expand(paths: Sequence[str], ended: Callable[[], bool] = lambda: False) -> Iterator[Found]:
     """The pictures in ``paths`` and the folders under them, each once, in parts; ``ended`` is asked as it goes."""
     part, known, folders, more = Found(), set[str](), set[tuple[int, int]](), 0

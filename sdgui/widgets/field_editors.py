@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.form_fields import FieldSpec
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.theme import SPACE, set_role
@@ -238,8 +239,8 @@ class PathEditor(TextEditor):
         menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
 
     def _browse_for(self, folder: bool) -> None:
-        here = Path(self.text()).expanduser()
-        start = str(here if here.is_dir() else here.parent) if self.text() else ""
+        here = existing_path(self.text()) or existing_path(str(Path(self.text()).parent))
+        start = str(here if here.is_dir() else here.parent) if self.text() and here is not None else ""
         if folder:
             found = QFileDialog.getExistingDirectory(self, self.spec.title, start)
         else:

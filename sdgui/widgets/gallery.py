@@ -245,7 +245,7 @@ class Gallery(QWidget):
         if not 0 <= index < self.model.rowCount():
             return
         if self._preview is None:
-            self._preview = PicturePreview(self.window())
+            self._preview = PicturePreview(self)
             self._preview.stepped.connect(lambda step: self._step(step))
             self._preview.closed.connect(self.view.setFocus)
         item = self.model.item(index)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QThreadPool, Signal
-from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, QThreadPool, Signal
+from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 from shiboken6 import isValid
 
@@ -14,6 +14,11 @@ from sdgui.widgets.theme import SPACE, theme
 from sdgui.widgets.thumbnails import read_picture
 
 _ROOM = QSize(4096, 4096)  # decoded at most at this size
+_FOR_A_WHILE = (  # ways in which the focus goes and comes back
+    Qt.FocusReason.ActiveWindowFocusReason,
+    Qt.FocusReason.PopupFocusReason,
+    Qt.FocusReason.MenuBarFocusReason,
+)
 _PANS = {  # Shift and an arrow: the picture goes the other way
     Qt.Key.Key_Left: (1, 0),
     Qt.Key.Key_Right: (-1, 0),
@@ -23,15 +28,16 @@ _PANS = {  # Shift and an arrow: the picture goes the other way
 
 
 class PicturePreview(QWidget):
-    """Covers its parent window. ``stepped(-1 | 1)`` asks for a neighbour; ``closed`` when it is put away."""
+    """Covers its owner's window, and goes when the owner is hidden. ``stepped(-1 | 1)`` asks for a neighbour;
+    ``closed`` when it is put away."""
 
     stepped = Signal(int)
     closed = Signal()
     _read = Signal(str, object, str)
 
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._covered = parent
+    def __init__(self, owner: QWidget) -> None:
+        super().__init__(owner.window())
+        self._covered = owner.window()
         self._path = Path()
         self._caption = ""
         self._image: QImage | None = None
@@ -42,6 +48,7 @@ class PicturePreview(QWidget):
         self._grabbed: QPointF | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._read.connect(self._arrived, Qt.ConnectionType.QueuedConnection)
+        owner.installEventFilter(self)
         self.hide()
 
     def show_picture(self, path: Path, caption: str, thumbnail: QImage | None) -> None:
@@ -103,6 +110,20 @@ class PicturePreview(QWidget):
         percent = 100 * self.fit().width() * self.devicePixelRatioF() / self._image.width()
         return f"{self._image.width()} × {self._image.height()} px · {percent:.0f} %"
 
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Hide and not event.spontaneous() and self.isVisible():
+            self.close_it()  # another place is shown: there is nothing to step through
+        return super().eventFilter(watched, event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        if event.reason() not in _FOR_A_WHILE:
+            self.hide()  # a key went elsewhere, such as to the tree: what has the focus must be seen
+
+    def focusNextPrevChild(self, following: bool) -> bool:
+        """Tab stays here: what is covered must not be worked by keys."""
+        return False
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = event.key()
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier and key in _PANS:
@@ -125,7 +146,7 @@ class PicturePreview(QWidget):
             self._zoom_at(QPointF(self.rect().center()), 1.25)
         elif key == Qt.Key.Key_Minus:
             self._zoom_at(QPointF(self.rect().center()), 0.8)
-        else:
+        elif key not in (Qt.Key.Key_Tab, Qt.Key.Key_Backtab):  # nor may the window beneath take Tab
             super().keyPressEvent(event)
 
     def wheelEvent(self, event: QWheelEvent) -> None:

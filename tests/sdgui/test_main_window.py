@@ -266,6 +266,27 @@ def test_deleting_can_be_undone(qtbot: QtBot, open_window: OpenWindow) -> None:
     assert [each.id for each in window.services.store.experiments()] == [experiment]
 
 
+def test_keys_find_settings_and_problems_from_a_field(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window()
+    add(window)
+    define = window.places["define"]
+    assert isinstance(define, DefinePanel)
+    form = define.form
+
+    def in_field(name: str) -> bool:
+        return form.row(name).editor.control.hasFocus()
+
+    form.focus_field("seed")
+    qtbot.waitUntil(lambda: in_field("seed"))
+    press(qtbot, window, Qt.Key.Key_F)
+    assert form._search.hasFocus()
+    form.set_draft({"seed": "x"})
+    press(qtbot, window, Qt.Key.Key_F8, Qt.KeyboardModifier.NoModifier)
+    assert in_field("seed")
+    press(qtbot, window, Qt.Key.Key_E)
+    assert window.experiments.tree.hasFocus()
+
+
 def test_the_palette_finds_actions_experiments_and_places(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     add(window, "first one")

@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.__main__ import make_application, make_services
 from sdgui.panels.actions import Actions
 from sdgui.panels.captions import CaptionsPanel
+from sdgui.panels.captions_export import export_json_lines
 from sdgui.panels.captions_model import CAPTION, SECOND
 from sdgui.panels.model_entries import ModelChoice
 from sdgui.store.captions import KeptCaption
@@ -312,6 +313,22 @@ def test_captioning_is_stopped_and_gone_on_with(qtbot: QtBot, panel: CaptionsPan
     panel.edits.remove()
     panel._do_remedy()
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a z indeed"])
+
+
+def test_captioning_goes_on_in_view_when_an_export_ends_or_is_cancelled(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    panel.target.take_paths(pictures(tmp_path, "a.png", "slow.png"))
+    qtbot.waitUntil(lambda: len(panel.model) == 2 and texts(panel)[0] == "a a indeed", timeout=10000)
+    panel.files.write(export_json_lines, tmp_path / "captions.jsonl", force=False)
+    assert panel.files.running
+    panel.export_strip.cancelled.emit()
+    qtbot.waitUntil(lambda: not panel.files.running)
+    assert panel.export_strip.isHidden()
+    assert panel.work.busy
+    assert not panel.strip.isHidden()
+    panel.strip.cancelled.emit()
+    qtbot.waitUntil(lambda: not panel.work.busy)
 
 
 def test_a_worker_that_died_says_so_and_a_new_one_is_started(

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtWidgets import QPlainTextEdit
 from pytestqt.qtbot import QtBot
 
 from core.caption_files import Candidate
@@ -45,6 +46,30 @@ def test_choosing_all_asks_nothing_of_each_row(qtbot: QtBot, tmp_path: Path) -> 
     assert (view.selected_count(), len(view.selected())) == (3000, 3000)
     view.choose("/p/7.png")
     assert view.selected_count() == 1
+    view.close_threads()
+
+
+def test_answers_leave_what_is_being_typed(qtbot: QtBot, tmp_path: Path) -> None:
+    make_application()
+    model = CaptionsModel()
+    model.add_paths(f"/p/{number}.png" for number in range(4))
+    view = CaptionsList(model, tmp_path)
+    qtbot.addWidget(view)
+    view.show()
+
+    def answer(text: str, *paths: str) -> None:
+        made = Made("k", (Candidate(text, -1.0, -1.0),))
+        model.update([entry.with_made("a", made) for path in paths if (entry := model.entry(path)) is not None])
+
+    view.choose("/p/2.png")
+    view.edit_current()
+    editor = view.findChild(QPlainTextEdit)
+    answer("made", "/p/0.png", "/p/2.png", "/p/3.png")
+    assert editor.toPlainText() == "made"  # nothing was typed: the answer is what Enter would keep
+    qtbot.keyClicks(editor, "a red heart")
+    answer("made again", "/p/0.png", "/p/2.png", "/p/3.png")
+    qtbot.keyClicks(editor, "s")
+    assert editor.toPlainText() == "a red hearts"
     view.close_threads()
 
 

@@ -20,6 +20,7 @@ from sdgui.__main__ import make_application, make_services
 from sdgui.main_window import MainWindow
 from sdgui.panels.classify import ClassifyPanel
 from sdgui.panels.classify_compare import method_title
+from sdgui.panels.export_pictures import export_table
 from sdgui.widgets.gallery_model import spoken
 from tests.sdgui.conftest import leave, program
 
@@ -312,6 +313,10 @@ def test_opening_is_cancelled_and_gone_on_with(qtbot: QtBot, open_classify: Open
     place.source.button.click()
     qtbot.waitUntil(lambda: "Encoding pictures" in place.strip.text, timeout=20000)
     assert not place.source.button.isEnabled()
+    place.export.run(export_table, [], folder / "pictures.csv")
+    qtbot.waitUntil(lambda: not place.export.task.running)
+    assert place.export_strip.isHidden()
+    assert not place.strip.isHidden()
     place.strip.cancelled.emit()
     qtbot.waitUntil(lambda: "What was encoded is kept" in place.bar.text, timeout=20000)
     assert place.strip.isHidden()

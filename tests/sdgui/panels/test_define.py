@@ -137,6 +137,12 @@ def test_advice_comes_with_the_data_and_is_applied(
     assert define.form.draft()["objectives.distill_prototypes.prototypes"] == "64"
 
 
+def test_no_advice_on_data_of_a_user_who_is_not_there(define: DefinePanel) -> None:
+    define.advice._source = "~nobody-here/train.csv"
+    define.advice._ask()
+    assert define.advice._asked is None
+
+
 def test_the_columns_of_labels_are_offered(
     qtbot: QtBot, define: DefinePanel, services: Services, tmp_path: Path
 ) -> None:

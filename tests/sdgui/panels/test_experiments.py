@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
@@ -15,7 +17,9 @@ from core.rundir import RunDir, RunState, process_alive
 from sdgui.main_window import MainWindow
 from sdgui.panels.define import DefinePanel
 from sdgui.panels.experiment_model import Role
+from sdgui.panels.place import Selection
 from sdgui.panels.watch import WatchPanel
+from sdgui.store.records import Run
 
 OpenWindow = Callable[..., MainWindow]
 
@@ -102,6 +106,19 @@ def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: Mai
     assert window.selection.ticked == ()
 
 
+def test_the_runs_of_an_experiment_are_ticked_at_once(window: MainWindow) -> None:
+    experiment = window.services.store.experiments()[0].id
+    runs = tuple(window.services.store.add_run(experiment).id for _ in range(3))
+    window.reload()
+    window.experiments.select_experiment(experiment)
+    told: list[Selection] = []
+    window.experiments.selected.connect(told.append)
+    window.acts.tick()
+    window.acts.tick()
+    assert [one.ticked for one in told] == [runs, ()]
+    assert [one.ticked_experiments for one in told] == [{experiment}, frozenset()]
+
+
 def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbot: QtBot, window: MainWindow) -> None:
     sheet = window.acts.sheet
     window.acts.describe()
@@ -148,9 +165,45 @@ def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptie
     monkeypatch.setattr(QMessageBox, "question", lambda *_args: answers.pop(0))
     window.acts.empty_bin()
     assert run.folder.exists()
+    delete_run = window.services.store.delete_run
+    threads: list[threading.Thread] = []
+
+    def noted(*args: Any, **options: Any) -> None:
+        threads.append(threading.current_thread())
+        delete_run(*args, **options)
+
+    monkeypatch.setattr(window.services.store, "delete_run", noted)
     window.acts.empty_bin()
+    window.acts.empty_bin()  # nothing is asked about what is being removed
+    qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
     assert not run.folder.exists()
     assert window.services.store.runs(deleted=True) == []
+    assert threads[0] is not threading.main_thread()
+
+
+def test_a_run_is_imported_beside_the_windows_thread(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = window.services.store
+    import_run = store.import_run
+    threads: list[threading.Thread] = []
+
+    def noted(folder: Path) -> Run:
+        threads.append(threading.current_thread())
+        return import_run(folder)
+
+    monkeypatch.setattr(store, "import_run", noted)
+    window.experiment_commands.import_run(tmp_path / "none")
+    qtbot.waitUntil(lambda: "holds no run" in window.bar.text)
+    run = RunDir(tmp_path / "elsewhere")
+    run.path.mkdir()
+    run.config.write_text(preset_config("clip", "tiny").model_copy(update={"name": "far"}).to_json(), encoding="utf-8")
+    window.experiment_commands.import_run(run.path)
+    assert "Reading" in window.bar.text
+    qtbot.waitUntil(lambda: "Imported" in window.bar.text)
+    assert [one.folder for one in store.runs()] == [run.path]
+    assert window.selection.experiment_id == store.runs()[0].experiment_id
+    assert threading.main_thread() not in threads
 
 
 def test_the_bin_says_which_folders_stay(
@@ -167,9 +220,11 @@ def test_the_bin_says_which_folders_stay(
     far.create()
     far.config.write_text(preset_config("coca", "tiny").to_json(), encoding="utf-8")
     window.experiment_commands.import_run(far.path)
+    qtbot.waitUntil(lambda: "Imported" in window.bar.text)
     window.acts.delete()
     window.acts.empty_bin()
-    assert asked == ["Delete 1 experiments for good? Folders of studies and of imported runs stay where they are."]
+    assert asked == ["Delete 1 experiment for good? Folders of studies and of imported runs stay where they are."]
+    qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
     assert far.config.is_file()
     assert window.services.store.experiments(deleted=True) == []
 

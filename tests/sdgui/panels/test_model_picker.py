@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
@@ -14,7 +15,7 @@ from pytestqt.qtbot import QtBot
 from core.presets import preset_config
 from core.rundir import RunDir
 from sdgui.__main__ import make_application, make_services
-from sdgui.panels.model_entries import ModelChoice, recent_choices, remember
+from sdgui.panels.model_entries import ModelChoice, ModelEntry, recent_choices, remember, run_entries
 from sdgui.panels.model_picker import ModelPicker
 from sdgui.panels.place import Services
 from sdgui.store.records import Run
@@ -156,8 +157,34 @@ def test_open_clip_names_are_typed_with_their_weights(picker: ModelPicker, qtbot
     picker.line.editingFinished.emit()
     assert "no such model" in heard.refused[-1]
     assert picker.model.property("invalid") is True
+    for text in ("~nobody-here/x", "x" * 300):
+        picker.line.setText(text)
+        picker.line.editingFinished.emit()
+        assert "There is no model" in heard.refused[-1]
     pick(picker, "RN50")
     assert picker.model.property("invalid") is False
+
+
+def test_a_hidden_list_is_read_when_it_is_seen(
+    services: Services, picker: ModelPicker, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines(qtbot, picker)
+    picker.hide()
+    read: list[str] = []
+
+    def noted(*asked: Any) -> list[ModelEntry]:
+        read.append("runs")
+        return run_entries(*asked)
+
+    monkeypatch.setattr("sdgui.panels.model_picker.run_entries", noted)
+    save(run_of(services, "late").dir, 100)
+    picker.refresh()
+    picker.refresh()
+    assert read == []
+    picker.show()
+    qtbot.waitUntil(lambda: picker.model.findText("late · run 1") >= 0)
+    picker.refresh(run_entries(services.store, "search"))
+    assert read == ["runs"]
 
 
 def test_folders_are_dropped(services: Services, picker: ModelPicker, tmp_path: Path) -> None:

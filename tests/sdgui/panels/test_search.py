@@ -198,6 +198,23 @@ def test_the_evaluation_has_the_hardest_first_and_leads_to_the_pictures(qtbot: Q
     assert pane.found.text() == "only Student 0 · only Teacher 5 · both 1 · neither 0"
 
 
+def test_what_is_under_way_ends_when_another_model_is_opened(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    for side, session in enumerate(search.sessions):
+        judged: list[object] = []
+        session.ask("evaluate", "search_evaluate", judged.append, lambda *_: None)
+        for purpose in ("query", "evaluate", "map"):
+            search._working(side, purpose, "judging", 1, 10)
+        with qtbot.waitSignal(session.opened):
+            search.open(side, anew=True)
+            assert not {f"query{side}", f"evaluate{side}", f"map{side}"} & set(search.jobs.running())
+        assert judged == [], "of what is no longer open"
+    search._working(1, "evaluate", "judging", 1, 10)
+    search.source.compare.setChecked(False)
+    assert search.jobs.running() == []
+    assert search.strip.isHidden()
+
+
 def test_the_map_shows_a_quick_layout_then_a_better_one_and_takes_a_lasso(
     qtbot: QtBot, open_search: OpenSearch
 ) -> None:

@@ -104,6 +104,8 @@ def test_a_study_is_made_from_presets_and_ticked_experiments(qtbot: QtBot, open_
     assert "no interval" in editor.wrong.text()
     editor.data["train"].setText("/nowhere/train.csv")
     assert editor.wrong.text() == "Training data: there is no /nowhere/train.csv."
+    editor.data["train"].setText("~nobody-here/train.csv")
+    assert editor.wrong.text() == "Training data: there is no ~nobody-here/train.csv."
     editor.data["train"].setText("demo:train.csv")
     editor.noise.setValue(30)
     editor.name.setText("mine")

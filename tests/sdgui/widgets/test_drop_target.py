@@ -15,7 +15,17 @@ from pytestqt.qtbot import QtBot
 
 from core.data.folders import PICTURE_SUFFIXES as READ_BY_CORE
 from sdgui.widgets.drop_target import DropTarget
-from sdgui.widgets.dropped_files import PART, PICTURE_SUFFIXES, expand
+from sdgui.widgets.dropped_files import PART, PICTURE_SUFFIXES, existing_path, expand
+
+
+@pytest.mark.parametrize("text", ["", "~nobody-here/x", "x" * 300, "a\0b", "/no/such/file"])
+def test_a_typed_path_that_cannot_be_there_is_not_there(text: str) -> None:
+    assert existing_path(text) is None
+
+
+def test_a_typed_path_is_found(tmp_path: Path) -> None:
+    assert existing_path(str(tmp_path)) == tmp_path
+    assert existing_path("~") == Path.home()
 
 
 class Heard:

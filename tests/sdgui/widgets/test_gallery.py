@@ -10,7 +10,7 @@ from PIL import Image
 from PySide6.QtCore import QItemSelectionModel, QSemaphore, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QMenu
+from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from sdgui.widgets.broken_text import broken_at_words
 from sdgui.widgets.gallery import Gallery, GalleryItem
@@ -192,6 +192,33 @@ def test_space_previews_and_arrows_step(gallery: Gallery, pictures: list[Path], 
     preview.grab()
     QTest.keyClick(preview, Qt.Key.Key_Escape)
     assert not preview.isVisible()
+
+
+def test_the_preview_keeps_tab_and_goes_with_its_gallery(pictures: list[Path], qtbot) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    column = QVBoxLayout(window)
+    gallery = Gallery(None, "", window)
+    other = QLineEdit(window)
+    column.addWidget(gallery)
+    column.addWidget(other)
+    window.show()
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+    filled(gallery, pictures)
+    gallery.preview(2)
+    preview = gallery._preview
+    assert preview is not None
+    for key in (Qt.Key.Key_Tab, Qt.Key.Key_Backtab):
+        QTest.keyClick(window.focusWidget(), key)
+        assert preview.hasFocus()
+    other.setFocus()
+    assert not preview.isVisible()
+    assert other.hasFocus()
+    gallery.preview(2)
+    gallery.hide()
+    assert not preview.isVisible()
+    gallery.close_threads()
 
 
 def test_copy_enter_and_zoom_keys(gallery: Gallery, pictures: list[Path], qtbot) -> None:
