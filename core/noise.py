@@ -106,7 +106,7 @@ def judge_run(run: RunDir, data: str, progress: Progress, which: str = "last", w
         heard.append(evidence(images, features.texts, float(network.logit_scale.detach())))
         rows = features.rows[features.text_to_image]
     belief = torch.stack(heard).mean(dim=0)
-    single = len(rows) == len(dataset)  # what is remembered is of pictures, and tells several captions not apart
+    single = len(rows) == len(rows.unique())  # what is remembered is of pictures, and tells several captions not apart
     memory = _memory(loaded, source, dataset) if single and not weights else None
     if memory is not None:
         remembered, judged = memory

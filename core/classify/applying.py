@@ -58,7 +58,7 @@ def picture_set(paths: Sequence[str], model: Model, progress: Progress) -> PairD
     config: DataConfig = model.data
     decoding = Decoding(max(size, round(size * config.oversample)), config.max_megapixels)
     source = Source(", ".join(paths), "pictures", rows, bad)
-    return PairDataset(source, torch.zeros(len(rows), 1, dtype=torch.int32), decoding, None, range(len(rows)))
+    return PairDataset(source, torch.zeros(len(rows), 1, dtype=torch.int32), decoding, None)
 
 
 def apply_probe(

@@ -1,7 +1,7 @@
 """Pairs ready for training: captions tokenised once, pictures decoded once or streamed.
 
-Flow: ``open_dataset`` opens the source, drops bad rows, tokenises, and caches the pictures if they fit the budget;
-the loader cuts batches of views from the ``PairDataset``.
+Flow: ``open_dataset`` opens the source, tokenises, and caches the pictures if they fit the budget; the loader cuts
+batches of views from the ``PairDataset``.
 
 Legend: N rows (pictures), C captions, T tokens.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from core.config import DataConfig
 from core.data.cache import Decoding, PictureCache, open_cache
-from core.data.errors import BadRow, DataError, check_bad_share
+from core.data.errors import BadRow, DataError, PictureError, check_bad_share
 from core.data.pictures import decode
 from core.data.rows import Row, Source
 from core.data.sources import open_source
@@ -31,8 +31,9 @@ MENTIONED = 5  # bad rows named in the warning
 class PairDataset:
     """Pictures with their captions. A row is a picture; it has one caption or more.
 
-    Rows known to be bad are dropped before rows are numbered. When pictures are streamed, further ones may prove bad
-    while training: they keep their number, ``broken`` lists them, and the loader puts another row in their place.
+    What the source itself could not read is no row. A row whose picture proves unreadable, while all are cached or
+    while they are streamed, keeps its number, so that a run is the same either way: ``broken`` lists it, and the
+    loader puts another row in its place.
     """
 
     def __init__(
@@ -41,16 +42,15 @@ class PairDataset:
         tokens: Tensor,
         decoding: Decoding,
         cache: PictureCache | None,
-        kept: Sequence[int],
         pad_id: int = 0,
     ) -> None:
-        """``tokens`` (C, T) are of the ``kept`` rows of ``source``; ``cache`` holds all of its rows."""
-        rows = [source.rows[i] for i in kept]
+        """``tokens`` (C, T) are of all captions of ``source``; ``cache`` holds its pictures."""
+        rows = source.rows
         counts = torch.tensor([len(row.captions) for row in rows], dtype=torch.int64)
         self.origin = source.origin
         self.label_names = source.label_names
         self.bad = list(source.bad)
-        self.broken: dict[int, str] = {}
+        self.broken: dict[int, str] = dict(cache.bad) if cache is not None else {}
         self.rows: list[Row] = rows
         self.captions: list[str] = [caption for row in rows for caption in row.captions]  # (C,)
         self.caption_rows = torch.repeat_interleave(torch.arange(len(rows)), counts)  # (C,)
@@ -59,7 +59,6 @@ class PairDataset:
         self.decoding = decoding
         self._starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).tolist()
         self._cache = cache
-        self._cached = torch.as_tensor(kept, dtype=torch.int64)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,8 +70,10 @@ class PairDataset:
 
     def picture(self, row: int) -> Tensor:
         """(3, h, w) uint8, shorter side as decoded; not to be written to. PictureError when it cannot be read."""
+        if row in self.broken:
+            raise PictureError(self.broken[row])
         if self._cache is not None:
-            pixels = self._cache.picture(int(self._cached[row]))
+            pixels = self._cache.picture(row)
         else:
             pixels = decode(self.rows[row].file, self.decoding.shorter_side, self.decoding.max_megapixels).copy()
         return torch.from_numpy(pixels).permute(2, 0, 1)
@@ -130,15 +131,12 @@ def open_dataset(
     check_bad_share(source.origin, source.bad, total, config.max_bad_share)
     decoding = Decoding(max(image_size, round(image_size * config.oversample)), config.max_megapixels)
     cache = _cache(source, decoding, config, progress, log, build_cache)
-    bad = cache.bad if cache is not None else {}
-    source.bad += [_bad_row(source.rows[row], reason) for row, reason in sorted(bad.items())]
-    check_bad_share(source.origin, source.bad, total, config.max_bad_share)
-    if source.bad and log is not None:
-        log(_warning(source, total))
-    kept = [row for row in range(len(source.rows)) if row not in bad]
-    captions = [caption for row in kept for caption in source.rows[row].captions]
-    tokens = _tokens(captions, tokenize, pad_id, progress)
-    return PairDataset(source, tokens, decoding, cache, kept, pad_id)
+    captions = [caption for row in source.rows for caption in row.captions]
+    dataset = PairDataset(source, _tokens(captions, tokenize, pad_id, progress), decoding, cache, pad_id)
+    dataset.check(config.max_bad_share)
+    if log is not None and (bad := dataset.all_bad()):
+        log(_warning(source.origin, bad, total))
+    return dataset
 
 
 def _cache(
@@ -158,10 +156,10 @@ def _bad_row(row: Row, reason: str) -> BadRow:
     return BadRow(row.where, f"{row.image.name}: {reason}" if row.line else reason)
 
 
-def _warning(source: Source, total: int) -> str:
-    named = "; ".join(map(str, source.bad[:MENTIONED]))
-    more = f"; and {len(source.bad) - MENTIONED} more" if len(source.bad) > MENTIONED else ""
-    return f"{len(source.bad)} of the {total} rows of {source.origin} are skipped: {named}{more}."
+def _warning(origin: str, bad: Sequence[BadRow], total: int) -> str:
+    named = "; ".join(map(str, bad[:MENTIONED]))
+    more = f"; and {len(bad) - MENTIONED} more" if len(bad) > MENTIONED else ""
+    return f"{len(bad)} of the {total} rows of {origin} are skipped: {named}{more}."
 
 
 def _tokens(captions: Sequence[str], tokenize: Tokenize, pad_id: int, progress: Progress | None) -> Tensor:

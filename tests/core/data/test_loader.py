@@ -96,7 +96,7 @@ def test_too_many_bad_rows_stop_with_the_list(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 of the 10 rows") as caught:
         opened(path)
     assert f"{path}, line 5: 003.png: it is not a picture" in str(caught.value)
-    assert len(opened(path, max_bad_share=0.1)) == 9
+    assert list(opened(path, max_bad_share=0.1).broken) == [3]
 
 
 def test_progress_is_told_and_may_cancel(tmp_path: Path) -> None:
@@ -219,6 +219,21 @@ def test_a_streamed_broken_picture_is_replaced_by_another_pair(tmp_path: Path, w
     fresh = opened(path, cache_mib=0)
     again = [row for batch in Loader(fresh, definition(), SIZE).batches(2, 4) for row in batch.rows.tolist()]
     assert again == rows[8:]
+
+
+def test_a_run_is_the_same_whether_pictures_are_cached_or_streamed(tmp_path: Path) -> None:
+    """Broken ones keep their number in a cache too: neither steps nor batches depend on where pictures come from."""
+    path = write_pairs(tmp_path, 9)
+    for row in (0, 4):
+        (tmp_path / "pictures" / f"{row:03}.png").write_bytes(b"broken")
+    sets = [opened(path, cache_mib=mib, max_bad_share=0.5) for mib in (64, 0)]
+    assert [one.streamed for one in sets] == [False, True]
+    cached, streamed = (Loader(one, definition(), SIZE) for one in sets)
+    assert cached.total_steps == streamed.total_steps
+    steps = cached.total_steps
+    pairs = list(zip(cached.batches(0, steps), streamed.batches(0, steps), strict=True))
+    assert len(pairs) == steps
+    assert all(same(*both) for both in pairs)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
