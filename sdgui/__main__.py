@@ -17,6 +17,7 @@ import platformdirs
 from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication, QMessageBox
 
+from core.config import expand_user
 from sdgui.main_window import MainWindow
 from sdgui.panels.demo import DemoData
 from sdgui.panels.failures import Failures
@@ -50,7 +51,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def home_folder(home: Path | None, demo: bool) -> Path:
     """Where experiments and runs are kept; the demo has a place of its own unless one is named."""
     if home is not None:
-        return home.expanduser().absolute()
+        return expand_user(home).absolute()
     data = platformdirs.user_data_path("sdgui", appauthor=False)
     return data / "demo" if demo else data
 

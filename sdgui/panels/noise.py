@@ -13,7 +13,7 @@ from typing import Any
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from core.config import ConfigError, read_config
+from core.config import ConfigError, expand_user, read_config
 from core.rundir import RunDir
 from sdgui.panels.aside import Aside
 from sdgui.panels.export_pictures import free_path
@@ -357,4 +357,4 @@ class NoisePanel(NoiseLayout):
 
 def source_key(data: str) -> str:
     """By what marks of a data source are kept."""
-    return str(Path(data).expanduser().resolve())
+    return str(expand_user(data).resolve())
