@@ -68,7 +68,7 @@ def _late_teacher(config: RunConfig) -> Found:
     early = (
         (objectives.consistency.weight > 0, "consistency"),
         (objectives.contrastive.weight > 0 and objectives.contrastive.queue > 0, "the contrastive queue"),
-        (config.belief.action != "none", "belief"),
+        (config.belief.action in ("drop", "weigh"), "belief"),  # who only watches takes the student until then
         (objectives.masked_words.weight > 0 and objectives.masked_words.alpha > 0, "masked words' alpha"),
     )
     for asked, name in early:
