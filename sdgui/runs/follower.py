@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from core.events import EventReader
 from core.rundir import RunState
@@ -103,7 +104,7 @@ class Follower(threading.Thread):
     def _meet_store(self) -> None:
         try:
             runs = {run.id: run for run in self._store.runs()}
-            fresh = [run_id for run_id in runs if run_id not in self._live]
+            fresh = [run_id for run_id, run in runs.items() if self._folder(run_id) != run.folder]
             metrics = self._store.summaries(fresh)
         except StoreError as error:
             self._complain(0, str(error))
@@ -113,14 +114,30 @@ class Follower(threading.Thread):
             del self._live[run_id]
             self.progress.pop(run_id, None)
         for run_id, run in runs.items():
-            if run_id in self._live:
-                self._live[run_id].refresh(run)
-            else:
-                self._live[run_id] = LiveRun(run, metrics[run_id])
-                self._told[run_id] = run.state
-                if self._attached:
-                    self._outbox.added(run_id)
+            live = self._live.get(run_id)
+            if live is not None and live.dir.path == run.folder:
+                live.refresh(run)
+                continue
+            self._live[run_id] = LiveRun(run, metrics[run_id])
+            if live is not None:  # its study was moved
+                self._begin_anew(run_id)
+                continue
+            self._told[run_id] = run.state
+            if self._attached:
+                self._outbox.added(run_id)
         self._attached = True
+
+    def _begin_anew(self, run_id: int) -> None:
+        """A run lies in another folder now: nothing that was read of it counts."""
+        self.progress.pop(run_id, None)
+        if shown := self.shown.get(run_id):
+            shown.history.clear()
+            shown.reader, shown.loaded = None, False
+
+    def _folder(self, run_id: int) -> Path | None:
+        """Where the run is looked for; None before the first look."""
+        live = self._live.get(run_id)
+        return None if live is None else live.dir.path
 
     def _poll(self, live: LiveRun) -> bool:
         try:

@@ -6,6 +6,7 @@ import math
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
@@ -70,23 +71,25 @@ class RunRecords(Sessions):
         Raises StoreError with the definition's problem when it has one.
         """
         with self._write() as session:
-            experiment = experiment_record(experiment_row(session, experiment_id))
-            if experiment.config is None:
-                raise StoreError(experiment.problem)
-            key = secrets.token_hex(4)
-            row = RunRow(
-                experiment_id=experiment_id,
-                key=key,
-                folder=f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{key}",
-                digest=experiment.config.digest(),
-                created=time.time(),
-                state=(RunState.QUEUED if queued else RunState.STARTING).value,
-                launched=None if queued else time.time(),
-                queue_position=_queue_end(session) if queued else None,
-            )
+            row = _new_run(session, experiment_id)
+            row.state = (RunState.QUEUED if queued else RunState.STARTING).value
+            row.launched = None if queued else time.time()
+            row.queue_position = _queue_end(session) if queued else None
             session.add(row)
             session.flush()
             return self._run_record(row)
+
+    def add_imported(self, experiment_id: int, folder: str, digest: str) -> int:
+        """List the run that lies in ``folder``, whose definition has ``digest``, under the experiment; its number."""
+        key = Path(folder).name.rpartition("-")[2]
+        with self._write() as session:
+            row = _new_run(session, experiment_id)
+            row.folder, row.digest, row.state = folder, digest, RunState.STARTING.value
+            if key.isalnum() and not session.scalar(select(RunRow.id).where(RunRow.key == key)):
+                row.key = key
+            session.add(row)
+            session.flush()
+            return row.id
 
     def record(self, run_id: int, progress: Progress, rewritten: bool = False) -> None:
         """Offset, state and summaries in one transaction; recording the same twice changes nothing.
@@ -225,6 +228,20 @@ class RunRecords(Sessions):
             note=row.note or "",
             deleted=row.deleted,
         )
+
+
+def _new_run(session: Session, experiment_id: int) -> RunRow:
+    experiment = experiment_record(experiment_row(session, experiment_id))
+    if experiment.config is None:
+        raise StoreError(experiment.problem)
+    key = secrets.token_hex(4)
+    return RunRow(
+        experiment_id=experiment_id,
+        key=key,
+        folder=f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{key}",
+        digest=experiment.config.digest(),
+        created=time.time(),
+    )
 
 
 def run_row(session: Session, run_id: int) -> RunRow:

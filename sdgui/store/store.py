@@ -97,14 +97,7 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
     def _add_imported(self, folder: str, config: RunConfig, experiment_id: int | None) -> int:
         if experiment_id is None:
             experiment_id = self._fitting_experiment(config) or self.add_experiment(config).id
-        run = self.add_run(experiment_id)
-        key = Path(folder).name.rpartition("-")[2]
-        with self._write() as session:
-            row = run_row(session, run.id)
-            row.folder, row.digest, row.launched = folder, config.digest(), None
-            if key.isalnum() and not session.scalar(select(RunRow.id).where(RunRow.key == key)):
-                row.key = key
-        return run.id
+        return self.add_imported(experiment_id, folder, config.digest())
 
     def _fitting_experiment(self, config: RunConfig) -> int | None:
         existing = self.experiments()

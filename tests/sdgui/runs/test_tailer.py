@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from pytestqt.qtbot import QtBot
 
 from core.events import EventReader, EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted
-from core.rundir import RunState, RunStatus, own_status
+from core.rundir import RunDir, RunState, RunStatus, own_status
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
 from sdgui.runs.program import environment, start_detached
@@ -182,6 +183,51 @@ def test_a_replaced_events_file_is_read_anew(store: Store, tailer: Tailer, run: 
     qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: history.curve("train/loss").values.tolist() == [8.0], timeout=WAIT_MS)
     assert store.run(run.id).step == 1
+
+
+def test_a_run_whose_study_moved_is_followed_where_it_lies_now(
+    store: Store, experiment: Experiment, tailer: Tailer, heard: Heard, tmp_path: Path, qtbot: QtBot
+) -> None:
+    assert experiment.config is not None
+    study = store.add_study(tmp_path / "before", "study")
+    store.link_arm(study.id, "clip", experiment.id)
+    there = RunDir(tmp_path / "before" / "runs" / "clip-s0")
+    there.create()
+    there.config.write_text(experiment.config.to_json())
+    run = store.import_run(there.path, experiment.id)
+    write(run, started(), metrics(1))
+    tailer.start()
+    history = tailer.show(run.id)
+    qtbot.waitUntil(lambda: history.step == 1, timeout=WAIT_MS)
+    assert tailer.state(run.id) is RunState.INTERRUPTED
+    (tmp_path / "before").rename(tmp_path / "after")
+    store.move_study(study.id, tmp_path / "after")
+    write(store.run(run.id), metrics(2), RunFinished(step=2))
+    qtbot.waitUntil(lambda: (run.id, RunState.DONE) in heard.states, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: history.curve("train/loss").steps.tolist() == [1.0, 2.0], timeout=WAIT_MS)
+    assert store.run(run.id).state is RunState.DONE
+    assert heard.added == []
+
+
+def test_a_run_that_is_imported_meanwhile_is_looked_for_where_it_lies(
+    store: Store, experiment: Experiment, tailer: Tailer, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads the store between two of its transactions never sees it in another folder."""
+    assert experiment.config is not None
+    there = RunDir(tmp_path / "elsewhere" / "clip-s0")
+    there.create()
+    there.config.write_text(experiment.config.to_json())
+    seen: list[Path] = []
+    write_in, opened = store._write, store.runs
+
+    def noted() -> Any:
+        seen.extend(run.folder for run in opened())
+        return write_in()
+
+    monkeypatch.setattr(store, "_write", noted)
+    run = store.import_run(there.path, experiment.id)
+    assert run.state is RunState.INTERRUPTED
+    assert set(seen) == {there.path}
 
 
 def test_a_run_of_another_window_appears(
