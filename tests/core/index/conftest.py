@@ -1,13 +1,15 @@
-"""The untrained model is made once for all tests of an index."""
+"""The untrained model is made once for all tests of an index; pictures and their index, once a module."""
 
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import pytest
 
 from core.index import encoding
 from core.opening import open_model
+from tests.core.index.samples import build, copy, write_pictures
 
 _once = functools.cache(open_model)
 
@@ -16,3 +18,19 @@ _once = functools.cache(open_model)
 def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening it again gives the same one."""
     monkeypatch.setattr(encoding, "open_model", _once)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Pictures, and the index of them; neither is to be changed."""
+    folder = tmp_path_factory.mktemp("made")
+    write_pictures(folder / "pictures")
+    build(folder / "pictures", folder / "index")
+    return folder / "pictures", folder / "index"
+
+
+@pytest.fixture
+def own(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The same pictures, and an index of its own."""
+    pictures, index = made
+    return pictures, copy(index, tmp_path / "index")

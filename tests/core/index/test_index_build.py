@@ -25,27 +25,11 @@ from core.index.errors import IndexFolderError
 from core.index.scanning import scan
 from core.index.storage import IndexReader, IndexWriter
 from core.opening import open_model
-from tests.core.index.samples import MODEL, alive, build, copy, files_of, write_pictures
+from tests.core.index.samples import MODEL, alive, build, files_of, write_pictures
 
 
 def quiet(doing: str, done: int, total: int) -> None:
     """Nobody watches."""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Pictures, and the index of them; neither is to be changed."""
-    folder = tmp_path_factory.mktemp("made")
-    write_pictures(folder / "pictures")
-    build(folder / "pictures", folder / "index")
-    return folder / "pictures", folder / "index"
-
-
-@pytest.fixture
-def own(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
-    """The same pictures, and an index of its own."""
-    pictures, index = made
-    return pictures, copy(index, tmp_path / "index")
 
 
 def test_vectors_are_those_of_the_encoder(made: tuple[Path, Path]) -> None:

@@ -11,27 +11,11 @@ from core.data.errors import DataError
 from core.data.sources import open_source
 from core.index.build import relocate
 from core.index.errors import IndexFolderError
-from tests.core.index.samples import MODEL, build, copy, files_of, write_pictures
+from tests.core.index.samples import MODEL, build, files_of, write_pictures
 
 
 def quiet(doing: str, done: int, total: int) -> None:
     """Nobody watches."""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Pictures, and the index of them; neither is to be changed."""
-    folder = tmp_path_factory.mktemp("made")
-    write_pictures(folder / "pictures")
-    build(folder / "pictures", folder / "index")
-    return folder / "pictures", folder / "index"
-
-
-@pytest.fixture
-def own(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
-    """The same pictures, and an index of its own."""
-    pictures, index = made
-    return pictures, copy(index, tmp_path / "index")
 
 
 @pytest.mark.parametrize(
