@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.config import expand_user
+
 # As ``core.data.folders`` reads them; the window does not load that package.
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
@@ -35,9 +37,9 @@ class Found:
 def existing_path(text: str) -> Path | None:
     """The file or folder that a typed text names; None when none is there, or none that can be asked after."""
     try:
-        path = Path(text).expanduser()
+        path = expand_user(text)
         path.stat()
-    except (OSError, RuntimeError, ValueError):  # too long, or not to be read; no such user; no text for a path
+    except (OSError, ValueError):  # too long, or not to be read; no text for a path
         return None
     return path if text else None
 
