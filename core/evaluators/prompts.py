@@ -11,9 +11,10 @@ from pathlib import Path
 
 from core.evaluators.inputs import EvaluationError
 from core.evaluators.labels import prompt_name
+from core.resources import resource_folder
 
 DEFAULT_TEMPLATES = "photo"
-FOLDER = Path(__file__).resolve().parents[2] / "resources" / "prompts"  # beside the packages, installed or not
+FOLDER = resource_folder("prompts")
 
 
 def bundled_templates() -> list[str]:

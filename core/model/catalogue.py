@@ -1,4 +1,4 @@
-"""Architectures by name: open_clip's, ours (``architectures/*.json``), or a JSON file of the same shape.
+"""Architectures by name: open_clip's, ours (``resources/architectures``), or a JSON file of the same shape.
 
 Flow: ``RunConfig.towers.architecture`` -> ``resolve_architecture`` -> ``core.model.towers.build_towers``.
 """
@@ -14,8 +14,9 @@ import open_clip
 
 from core.config import expand_user
 from core.model.errors import ModelError
+from core.resources import resource_folder
 
-OURS = Path(__file__).parent / "architectures"
+OURS = resource_folder("architectures")
 REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
 
 

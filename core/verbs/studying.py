@@ -8,11 +8,12 @@ from pathlib import Path
 
 from core.caption_files import refused, write_new
 from core.errors import UserError
+from core.resources import resource_folder
 from core.rundir import RunDir
 from core.verbs.terminal import Verbs, now_and_then, say
 
 SHOWN = 20  # pairs printed
-SHIPPED = Path(__file__).resolve().parents[2] / "resources" / "studies"
+SHIPPED = resource_folder("studies")
 
 
 def add(verbs: Verbs) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QSpinBox, QWidget
 
-import core
+from core.resources import resource_folder
 from sdgui.panels.classify_work import LAYER, Settings
 from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
 
-_PROMPTS = Path(core.__file__).parents[1] / "resources" / "prompts"
+_PROMPTS = resource_folder("prompts")
 _FILE = "file …"
 _TEXTS = {"predicted": "the class predicted first", "classes": "every class", "caption": "its own caption"}
 

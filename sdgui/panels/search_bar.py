@@ -14,6 +14,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
 
+from core.resources import resource_folder
 from sdgui.panels.search_chips import ChipRow
 from sdgui.panels.search_history import SearchHistory
 from sdgui.panels.search_query import RAW, Part, Query
@@ -22,7 +23,7 @@ from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE
 
 _PICTURES = "Pictures (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
-_PROMPTS = Path(__file__).resolve().parents[2] / "resources" / "prompts"
+_PROMPTS = resource_folder("prompts")
 _LISTED = 15  # queries in the menu
 
 

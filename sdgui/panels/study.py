@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from core.resources import resource_folder
 from core.study.format import Study, StudyDir
 from sdgui.panels.aside import Aside
 from sdgui.panels.place import Place, Selection, Services
@@ -39,7 +40,7 @@ from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.theme import SPACE, set_role
 
-SHIPPED = Path(__file__).resolve().parents[2] / "resources" / "studies"
+SHIPPED = resource_folder("studies")
 _ABOUT = (
     "A study trains several recipes with the same seeds and tells whether they differ, with intervals. "
     "It works on when the window is closed."

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import core
+from core.resources import resource_folder
 from core.rundir import RunDir
 
 OPEN_CLIP = "open_clip:"
-_OURS = Path(core.__file__).parent / "model" / "architectures"
+_OURS = resource_folder("architectures")
 _CAPTIONS = "multimodal_cfg"  # the part of a model configuration that only CoCa has
 _STEP = "step-"
 # Python 3.11 counts the depth of syntax trees for all threads together, and fails when two are made at once.

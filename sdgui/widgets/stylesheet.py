@@ -6,12 +6,12 @@ from the one spacing unit; text sizes from the system's font.
 
 from __future__ import annotations
 
-from pathlib import Path
 from string import Template
 
+from core.resources import resource_folder
 from sdgui.widgets.colors import Colors
 
-ICONS = Path(__file__).resolve().parents[2] / "resources" / "icons"
+ICONS = resource_folder("icons")
 
 _LABELS = Template("""
 QLabel[role="heading"] { font-size: ${heading}pt; font-weight: 600; }

@@ -23,6 +23,7 @@ from core.data.sources import open_source
 from core.errors import UserError
 from core.events import Evaluated, EventWriter, Metrics
 from core.presets import preset_config
+from core.resources import resource_folder
 from core.rundir import RunDir
 from core.study import queue
 from core.study.claiming import StudyError
@@ -35,7 +36,7 @@ from core.study.results import value_at
 from tests.core.labelled import write_labelled
 from tests.core.pictures import write_pairs
 
-SHIPPED = Path(__file__).parents[3] / "resources" / "studies"
+SHIPPED = resource_folder("studies")
 
 
 def definition(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -1,0 +1,14 @@
+"""Files that come with the program: prompt templates, model architectures, studies, icons."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["architectures", "icons", "prompts", "studies"]
+
+
+def resource_folder(kind: Kind) -> Path:
+    """The folder of the shipped files of this ``kind``, wherever the program is installed."""
+    return Path(str(files("resources"))) / kind

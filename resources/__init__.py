@@ -1,0 +1,1 @@
+"""What comes with the program besides code; `core.resources` finds it."""
