@@ -200,12 +200,12 @@ def _check_own(path: Path, root: Path, is_sort: Callable[[int], bool], sort: str
     try:
         if not path.resolve().is_relative_to(root):
             raise RunDirError(
-                f"{excerpt(str(path))} is a link out of its run folder, where nothing is written; put the {sort} itself "
-                "there, or choose another run folder."
+                f"{excerpt(str(path))} is a link out of its run folder, and a run writes in its own folder only; put "
+                f"the {sort} itself there, or choose another run folder."
             )
         if not is_sort(path.stat().st_mode):
             raise RunDirError(
-                f"{excerpt(str(path))} is no {sort}, so a run cannot write it; remove it, or choose another run folder."
+                f"{excerpt(str(path))} is no {sort} and cannot be written as one; remove it, or choose another run folder."
             )
     except FileNotFoundError:
         return

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.events import CheckpointSaved, Evaluated, Event, Log, Metrics, RunFailed, RunFinished, RunStarted, Sample
 from core.rundir import RunState, RunStatus
 from sdgui.store.records import BestPoint, MetricSummary, higher_is_better, ranks_runs
-from sdgui.store.summary import run_state
+from sdgui.store.summary import MOST_METRICS, run_state
 
 _FIRST_CAPACITY = 256
 
@@ -133,12 +133,22 @@ class RunHistory:
         self._publish()
         return frozenset(changed)
 
+    def warn(self, message: str) -> frozenset[str]:
+        """Say ``message`` in the log, at the time of the last event. Returns what changed."""
+        self._logs.append(Log(level="warning", message=message, time=self._last or time.time()))
+        return frozenset({"log"})
+
     def _add(self, event: Metrics | Evaluated, changed: set[str]) -> None:
         if self._segment_start is None:
             self._segment_start = event.time
         seconds = self._seconds_before + max(0.0, event.time - self._segment_start)
         for name, value in event.values.items():
-            self._pending.setdefault(name, []).append((event.step, value, seconds))
+            points = self._pending.get(name)
+            if points is None:
+                if name not in self._series and len(self._series.keys() | self._pending.keys()) >= MOST_METRICS:
+                    continue
+                points = self._pending[name] = []
+            points.append((event.step, value, seconds))
         changed.update(event.values)
         self._step = max(self._step, event.step)
         if isinstance(event, Evaluated):

@@ -42,8 +42,10 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
 def start_detached(command: Sequence[str], run: RunDir) -> subprocess.Popen[bytes]:
     """Start a trainer that outlives this program, its output appended to the run's logs.
 
-    The first ``status.json`` names it, unless it was quicker and has written its own. OSError when it cannot start.
+    The first ``status.json`` names it, unless it was quicker and has written its own. OSError when it cannot start,
+    RunDirError when its logs or its status would be written outside of its folder.
     """
+    run.check()
     run.status.unlink(missing_ok=True)  # a former trainer's
     run.clear_control()
     with run.stdout.open("ab") as stdout, run.stderr.open("ab") as stderr:
