@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from core.config import expand_user, split_run
 from core.errors import UserError
+from core.reading import KILOBYTE, UnreadableError, excerpt, read_bytes
 from core.rundir import RunDir
 
 OPEN_CLIP = "open_clip:"
@@ -36,17 +37,18 @@ def resolve(run: RunDir, which: str) -> str:
     if which in ("best", "last"):
         pointed = pointer(run, which)
         return pointed if pointed in found else found[-1]
-    name = CHECKPOINT.format(int(which)) if which.isdecimal() else which
+    name = CHECKPOINT.format(int(which)) if which.isdecimal() and len(which) < 20 else which
     if name not in found:
-        raise CheckpointError(f"{run.path} has no checkpoint {which!r}; there are best, last, {', '.join(found)}.")
+        there = ", ".join((*found[:10], *(["…"] if len(found) > 10 else [])))
+        raise CheckpointError(f"{run.path} has no checkpoint {excerpt(which)!r}; there are best, last, {there}.")
     return name
 
 
 def pointer(run: RunDir, which: str) -> str:
     """The checkpoint that "best" or "last" points to; "" when none."""
     try:
-        return (run.checkpoints / which).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        return read_bytes(run.checkpoints / which, KILOBYTE, root=run.path).decode("ascii").strip()
+    except (OSError, UnreadableError, UnicodeDecodeError):
         return ""
 
 

@@ -205,7 +205,7 @@ def _check_own(path: Path, root: Path, is_sort: Callable[[int], bool], sort: str
             )
         if not is_sort(path.stat().st_mode):
             raise RunDirError(
-                f"{excerpt(str(path))} is no {sort} and cannot be written as one; remove it, or choose another run folder."
+                f"{excerpt(str(path))} is no {sort} and cannot be written; remove it, or choose another run folder."
             )
     except FileNotFoundError:
         return

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from core import checkpoint
+from core.checkpoint_files import check_claims
 from core.config import RunConfig
 from core.data.batch import Batch
 from core.model.network import Network, build_backbone
@@ -92,7 +93,13 @@ def trained_network(run: RunDir, name: str, weights: str, device: torch.device) 
     """
     origin = f"the checkpoint {run.checkpoints / name}"
     info = checkpoint.read_info(run, name)
-    network = build_network(checkpoint.definition(info, origin), dict(info.model), info.classes).to(device)
+    config, shapes = checkpoint.definition(info, origin), checkpoint.shapes(run, name, weights)
+
+    def build() -> Network:
+        return build_network(config, dict(info.model), info.classes)
+
+    check_claims(build, info.model, shapes, origin)
+    network = build().to(device)
     checkpoint.fill(network.load_state_dict, checkpoint.load_weights(run, name, weights, device), origin)
     return network
 
