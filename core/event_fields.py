@@ -21,7 +21,7 @@ _NOT_FINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 Check = Callable[[Any], Any]
 
 
-class EventError(UserError, ValueError):
+class EventError(UserError):
     """A line that is no event, or a file that cannot hold any; the message says what is wrong."""
 
 

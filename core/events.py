@@ -158,7 +158,7 @@ def decode(line: bytes) -> Event | None:
     """The event in a whole line, its fields of the types that its class says; None for an unknown kind or a later
     version's.
 
-    Raises EventError, which is a ValueError, for a line that is not an event at all.
+    Raises EventError for a line that is not an event at all.
     """
     record = _record(line)
     kind = record["kind"]

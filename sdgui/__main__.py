@@ -1,4 +1,4 @@
-"""The window's entry: ``sdgui [--demo] [--home DIR]``. Builds the parts and connects them.
+"""The window's entry: ``sdgui [--demo] [--home DIR] [--rebuild]``. Builds the parts and connects them.
 
 Flow: arguments -> home folder -> store, launcher, tailer, worker pool -> main window. What keeps it from opening is
 one sentence with the remedy, on stderr and in a message, and exit status 1.
@@ -43,6 +43,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--demo", action="store_true", help="open on real data with an experiment ready to launch")
     parser.add_argument(
         "--home", type=Path, metavar="DIR", help="keep experiments and runs here instead of in the user's data folder"
+    )
+    parser.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="put the database aside, make a new one from the run folders, and end; close every window first",
     )
     parser.add_argument("--version", action="version", version=f"sdgui {program_version()}")
     return parser.parse_args(arguments)
@@ -117,9 +122,25 @@ def refuse(sentence: str) -> None:
     box.exec()
 
 
+def rebuild(home: Path) -> int:
+    """Make the database anew from the run folders, and say what became of each that could not be read."""
+    try:
+        store, problems = Store.rebuild(home)
+    except StoreError as error:
+        print(f"sdgui: {error}", file=sys.stderr)
+        return 1
+    for problem in problems:
+        print(f"sdgui: {problem}", file=sys.stderr)
+    print(f"{store.database} lists {len(store.runs())} runs; {len(problems)} run folders could not be read.")
+    store.close()
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Open the window and stay until it is closed."""
     parsed = parse(arguments)
+    if parsed.rebuild:
+        return rebuild(home_folder(parsed.home, parsed.demo))
     app = make_application()
     home = home_folder(parsed.home, parsed.demo)
     failures = Failures(home / "sdgui.log")

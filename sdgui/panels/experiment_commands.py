@@ -34,6 +34,7 @@ class ExperimentCommands(QObject):
         self.undo: Callable[[], None] | None = None
         self._aside = Aside(self)
         self._emptying = False
+        self._rebuilding = False
 
     def new(self, preset: str, size: Size) -> None:
         """An experiment from a preset."""
@@ -68,6 +69,32 @@ class ExperimentCommands(QObject):
         self.changed.emit()
         self.added.emit(run.experiment_id)
         self.said.emit("info", f"Imported run {run.key}.", "", "")
+
+    def rebuild(self) -> None:
+        """Read every run folder of ours anew: what is missing in the database is listed, the rest is put right."""
+        if self._rebuilding:
+            self.said.emit("info", "The run folders are being read.", "", "")
+            return
+        self._rebuilding = True
+        self.said.emit("info", "Reading every run folder …", "", "")
+        store = self._services.store
+        self._aside.do(lambda: (store.import_folders(), len(store.runs())), self._rebuilt, self._not_rebuilt)
+
+    def _rebuilt(self, found: tuple[list[str], int]) -> None:
+        problems, runs = found
+        self._rebuilding = False
+        self._services.tailer.follow(0)
+        self.changed.emit()
+        if not problems:
+            self.said.emit("info", f"Read the run folders; the database lists {runs} runs.", "", "")
+            return
+        count = "1 run folder" if len(problems) == 1 else f"{len(problems)} run folders"
+        sentence = f"The database lists {runs} runs; {count} could not be read: {problems[0]}"
+        self.said.emit("warning", sentence, "\n\n".join(problems), "")
+
+    def _not_rebuilt(self, sentence: str) -> None:
+        self._rebuilding = False
+        self._failed(sentence)
 
     def _failed(self, sentence: str) -> None:
         self.said.emit("error", sentence, "", "")
