@@ -24,13 +24,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.checkpoint_files import read_info_file, read_tensors, tensor_shapes
-from core.config import RunConfig, field_errors
+from core.config import RunConfig
 from core.model_names import CHECKPOINT, pointer
 from core.model_names import CheckpointError as CheckpointError  # these are found here too
 from core.model_names import names as names
 from core.model_names import resolve as resolve
 from core.model_names import weights_in as weights_in
-from core.reading import checked_as, excerpt
+from core.reading import checked_as, excerpt, first_problem
 from core.rundir import RunDir, write_whole
 
 CHECKPOINT_VERSION = 1
@@ -177,9 +177,8 @@ def definition(info: CheckpointInfo, origin: str) -> RunConfig:
     try:
         return RunConfig.model_validate(info.config)
     except ValidationError as error:
-        field, text = next(iter(field_errors(error).items()))
         raise CheckpointError(
-            f"{origin} has a definition that this program does not know ({field}: {text}) "
+            f"{origin} has a definition that this program does not know ({first_problem(error)}) "
             "It was written by another version: use that one, or choose another checkpoint."
         ) from error
 
