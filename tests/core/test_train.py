@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -369,8 +370,31 @@ def test_a_damaged_newest_checkpoint_is_passed_over(
 
 
 def test_only_the_newest_and_the_best_are_kept(uninterrupted: RunDir) -> None:
-    kept = set(checkpoint.names(uninterrupted))
-    assert kept == {checkpoint.resolve(uninterrupted, "last"), checkpoint.resolve(uninterrupted, "best")}
+    led = [event.name for event in read(uninterrupted) if isinstance(event, CheckpointSaved) and event.best]
+    assert checkpoint.pointer(uninterrupted, "best") == led[-1]
+    assert set(checkpoint.names(uninterrupted)) == {"step-00000012", led[-1]}
+
+
+def test_the_best_score_of_a_run_outlives_its_interruption(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after a resume leads only when it is better than all before, not only than the last."""
+    run = RunDir(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        StopAt(patch, 7, "stop")
+        assert train(config_for(data), run, quiet=True) == "stopped"
+    last = run.checkpoints / "step-00000007" / "checkpoint.json"
+    led = checkpoint.pointer(run, "best")
+    raw = json.loads(last.read_text())
+    last.write_text(json.dumps(raw | {"score": 0.0, "best_score": 2.0}))  # no recall comes near it
+    before = len(read(run))
+    assert train(config_for(data), run, quiet=True) == "done"
+    saved = [event for event in read(run)[before:] if isinstance(event, CheckpointSaved)]
+    assert saved
+    assert not any(event.best for event in saved)
+    assert checkpoint.pointer(run, "best") == led
+    assert led in checkpoint.names(run)
+    assert checkpoint.read_info(run, "step-00000012").best_score == 2.0
 
 
 def test_other_weights_are_asked_for_in_vain(uninterrupted: RunDir) -> None:
