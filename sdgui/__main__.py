@@ -131,7 +131,7 @@ def rebuild(home: Path) -> int:
         return 1
     for problem in problems:
         print(f"sdgui: {problem}", file=sys.stderr)
-    print(f"{store.database} lists {len(store.runs())} runs; {len(problems)} run folders could not be read.")
+    print(f"{store.database}: runs listed: {len(store.runs())}, run folders that could not be read: {len(problems)}.")
     store.close()
     return 0
 

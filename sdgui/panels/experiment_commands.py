@@ -86,10 +86,10 @@ class ExperimentCommands(QObject):
         self._services.tailer.follow(0)
         self.changed.emit()
         if not problems:
-            self.said.emit("info", f"Read the run folders; the database lists {runs} runs.", "", "")
+            self.said.emit("info", f"Read the run folders; the database lists {_counted(runs, 'run')}.", "", "")
             return
-        count = "1 run folder" if len(problems) == 1 else f"{len(problems)} run folders"
-        sentence = f"The database lists {runs} runs; {count} could not be read: {problems[0]}"
+        count = _counted(len(problems), "run folder")
+        sentence = f"The database lists {_counted(runs, 'run')}; {count} could not be read: {problems[0]}"
         self.said.emit("warning", sentence, "\n\n".join(problems), "")
 
     def _not_rebuilt(self, sentence: str) -> None:
@@ -214,6 +214,10 @@ class ExperimentCommands(QObject):
             self.said.emit("error", str(error), "", "")
             return
         self.changed.emit()
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +124,8 @@ class RunHistory:
                 case Log():
                     self._logs.append(event)
                     changed.add("log")
+                case Sample() if event.what == "retrieval" and not _is_retrieval(event.content):
+                    changed |= self.warn(f"The sample of step {event.step} has another shape and is not shown.")
                 case Sample():
                     self._samples.append(event)
                     changed.add("samples")
@@ -264,3 +267,19 @@ class RunHistory:
     def state(self, status: RunStatus | None, launched: float | None = None) -> RunState:
         """The run's state by its events and by its ``status.json``; ``launched`` as the store has it."""
         return run_state(self._terminal, status, launched, time.time())
+
+
+def _is_retrieval(content: Mapping[str, Any]) -> bool:
+    """Whether a sample has the shape that `core.validation.retrieval_sample` gives it, for panels rely on it."""
+    return all(isinstance(entries, list) and all(map(_is_entry, entries)) for entries in content.values())
+
+
+def _is_entry(entry: object) -> bool:
+    if not isinstance(entry, dict) or not isinstance(hits := entry.get("hits", []), list):
+        return False
+    return all(isinstance(hit, dict) and isinstance(hit.get("image"), str) and _is_score(hit) for hit in hits)
+
+
+def _is_score(hit: Mapping[str, Any]) -> bool:
+    score = hit.get("score")
+    return score is None or (isinstance(score, (int, float)) and not isinstance(score, bool))
