@@ -22,7 +22,9 @@ from core.model_names import CheckpointError
 from core.reading import MEGABYTE, excerpt, open_regular, read_json
 
 LARGEST_INFO = 4 * MEGABYTE  # of checkpoint.json; 20,000 classes have 1
+_SIDES = ("image_size", "context_length")
 LARGEST_SIDE = 4096  # of pictures, and the longest caption: not saved, so that no weights vouch for them
+_ABOVE_ZERO = ("width", "layers", "heads", "head_width", "patch_size", "mlp_ratio", "vocab_size", *_SIDES)
 _TOWERS = ("vision_cfg", "text_cfg", "multimodal_cfg")
 _UNBUILDABLE = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, RuntimeError)
 
@@ -86,18 +88,20 @@ def check_claims(
 
 
 def _wrong_architecture(model: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """What would take memory even without parameters; "" when nothing does."""
+    """What would take memory even without parameters, or makes empty ones; "" when nothing does."""
     for name in _TOWERS:
         tower = model.get(name, {} if name == "multimodal_cfg" else None)
         if not isinstance(tower, dict):
             return f"{name} is no object"
         layers = tower.get("layers", 0)
         every = layers if isinstance(layers, list) else [layers]
-        if not all(isinstance(one, int) for one in every) or sum(every) > len(shapes):
+        if not all(isinstance(one, int) for one in every) or sum(map(abs, every)) > len(shapes):
             return f"{name} has {excerpt(layers, 60)} layers, and there are {len(shapes)} tensors"
-        for key in ("image_size", "context_length"):
-            value = tower.get(key, 0)
-            sides = value if isinstance(value, list) else [value]
-            if not all(side is None or (isinstance(side, int) and side <= LARGEST_SIDE) for side in sides):
+        for key in _ABOVE_ZERO:
+            value = tower.get(key)
+            numbers = value if isinstance(value, list) else [] if value is None else [value]
+            if not all(isinstance(one, (int, float)) and one > 0 for one in numbers):
+                return f"{name}.{key} is {excerpt(value, 60)}, which is no number above 0"
+            if key in _SIDES and any(one > LARGEST_SIDE for one in numbers):
                 return f"{name}.{key} is {excerpt(value, 60)}, and at most {LARGEST_SIDE} is possible"
     return ""

@@ -139,12 +139,13 @@ def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
         (put_in("model", "text_cfg", "vocab_size", value=10**9), "which has .* parameters and its weights"),
         (put_in("model", "text_cfg", "context_length", value=10**6), "context_length is 1000000, and at most 4096"),
         (put_in("model", "vision_cfg", "image_size", value=10**6), "image_size is 1000000, and at most 4096"),
-        (put_in("model", "vision_cfg", "patch_size", value=0), "cannot be built"),
+        (put_in("model", "vision_cfg", "patch_size", value=0), "patch_size is 0, which is no number above 0"),
+        (put_in("model", "vision_cfg", "width", value=0), "width is 0, which is no number above 0"),
         (put_in("model", "embed_dim", value="wide"), "cannot be built"),
         (put_in("config", "fusion", value=CONFIG.fusion.model_dump() | {"layers": 24, "width": 8192}), "parameters"),
         (put_in("config", "seed", value="y" * 10_000), "config|seed"),
     ],
-    ids=range(17),
+    ids=range(18),
 )  # fmt: skip
 def test_what_a_checkpoint_claims_is_checked_first(
     run: RunDir, change: Callable[[dict[str, Any]], object], said: str
