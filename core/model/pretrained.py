@@ -18,7 +18,6 @@ import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 from open_clip.pretrained import get_pretrained_cfg
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from core import checkpoint
 from core.config import expand_user
 from core.model.downloading import DownloadError, Progress, download
 from core.model.errors import ModelError
+from core.reading import open_regular
 from core.rundir import RunDir
 
 PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
@@ -108,6 +108,7 @@ def _in_folder(folder: Path) -> Path:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in ``path`` under open_clip's names; ModelError when it is damaged or holds more than tensors."""
     try:
+        open_regular(path, error=ModelError).close()
         loaded: Any = (
             load_file(path)
             if path.suffix == ".safetensors"
@@ -115,8 +116,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         )
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path} holds more than tensors and is not opened; convert it to .safetensors.") from error
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"the weights {path} cannot be read: {_first_line(error)}.") from error
+    except ModelError:
+        raise
+    except Exception as error:  # torch.load raises anything when the bytes are no weights at all
+        raise ModelError(
+            f"the weights {path} cannot be read: {_first_line(error)}; give a .safetensors or .pt file of weights."
+        ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{path} is not a state dict of tensors; give open_clip weights or a former run.")
