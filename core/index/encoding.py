@@ -25,7 +25,7 @@ from core.data.dataset import longest
 from core.data.errors import PictureError
 from core.data.pictures import decode
 from core.data.views import centre_view
-from core.encoder import encode_images, encode_tokens
+from core.encoder import encode_images, encode_tokens, finite
 from core.index.manifest import Identity
 from core.index.scanning import Found
 from core.index.storage import BROKEN, UNREADABLE, Entry, Record, Vectors
@@ -121,8 +121,11 @@ class Encoder:
         if made.pictures is None:
             return made.entries
         model = self.model
-        vectors = iter(_half(encode_images(model.network, made.pictures, model.runtime)))
-        texts = _half(encode_tokens(model.network, made.tokens, model.runtime)) if made.tokens is not None else None
+        name = self.identity.title
+        vectors = iter(_half(finite(encode_images(model.network, made.pictures, model.runtime), name)))
+        texts = None
+        if made.tokens is not None:
+            texts = _half(finite(encode_tokens(model.network, made.tokens, model.runtime), name))
         entries, first = [], 0
         for entry in made.entries:
             if not entry.state:
