@@ -15,8 +15,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from core.data.errors import BadRow
+from core.reading import excerpt
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
+LONGEST_PATH = 400  # characters of a path in a message
 SCAN_FROM = 16  # so many rows in one folder, and listing it is cheaper than asking for each file
 _WEB = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -70,7 +72,7 @@ def confine(name: str, roots: Sequence[str]) -> str:
     if "\0" in name:
         raise ValueError("the path holds a zero byte")
     if _WEB.match(name):
-        raise ValueError(f"{name} is an address on the web; download the pictures and give their paths")
+        raise ValueError(f"{excerpt(name)} is an address on the web; download the pictures and give their paths")
     if os.sep == "/":
         name = name.replace("\\", "/")  # written on Windows
     path = os.path.normpath(os.path.join(roots[0], name))  # noqa: PTH118  (a million of them: Path is too slow)
@@ -78,7 +80,7 @@ def confine(name: str, roots: Sequence[str]) -> str:
         if path.startswith(root if root.endswith(os.sep) else root + os.sep):
             return path
     raise ValueError(
-        f"the path {name} leads out of {roots[0]}; put the manifest into a folder above the pictures, "
+        f"the path {excerpt(name)} leads out of {roots[0]}; put the manifest into a folder above the pictures, "
         "or give that folder as pictures_root"
     )
 
@@ -116,7 +118,7 @@ class RowBuilder:
             return
         kept = tuple(dict.fromkeys(filter(None, map(clean_caption, captions))))
         if not kept:
-            self.reject(line, f"{name} has no caption")
+            self.reject(line, f"{excerpt(name)} has no caption")
             return
         known = self.rows.get(file)
         if known is None:
@@ -138,7 +140,7 @@ class RowBuilder:
         """The source; rows whose file is missing have become bad rows."""
         missing = missing_files(list(self.rows))
         for file in missing:
-            self.reject(self.rows[file].line, f"there is no file {file}")
+            self.reject(self.rows[file].line, f"there is no file {excerpt(file, LONGEST_PATH)}")
         rows = [row for file, row in self.rows.items() if file not in missing] if missing else [*self.rows.values()]
         return Source(self.origin, format, rows, self.bad, tuple(label_names))
 
