@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, TypeAdapter
 
+from core.data.manifests import is_text
 from core.errors import UserError, writing
 from core.index.errors import IndexFolderError
 from core.index.files import FACTS, borne_out, checksum_of, data_file, ends, sizes_of, spans
@@ -44,10 +45,20 @@ _OURS = re.compile(  # data files, what is made to search them, and what a kille
 LONGEST_RECORD = 64 << 20  # bytes
 
 
+def _text(value: str) -> str:
+    """Refuses lone surrogates, which no writer can have encoded."""
+    if not is_text(value):
+        raise ValueError("it is not text")
+    return value
+
+
 def _path(value: str) -> str:
     if not value or "\0" in value:
         raise ValueError("it is no path")
-    return value
+    return _text(value)
+
+
+Text = Annotated[str, AfterValidator(_text)]
 
 
 @dataclass(frozen=True)
@@ -55,9 +66,9 @@ class Record:
     """What is known of a picture in words; ``reason`` says why it has no vector."""
 
     path: Annotated[str, AfterValidator(_path)]
-    captions: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    reason: str = ""
+    captions: tuple[Text, ...] = ()
+    labels: Mapping[Text, Text] = field(default_factory=dict)
+    reason: Text = ""
 
 
 @dataclass(frozen=True)
