@@ -13,7 +13,7 @@ from typing import Any
 
 from core.data.errors import DataError
 from core.data.manifests import add_record, check_keys, is_text, open_text, shown
-from core.data.rows import RowBuilder, Source, confine, roots_of
+from core.data.rows import RowBuilder, Source, confine, is_file, roots_of
 from core.reading import excerpt
 
 LARGEST = 1 << 30  # bytes of a file that is read whole
@@ -105,7 +105,7 @@ def _pictures_folder(path: Path, names: Sequence[str]) -> Path:
 
 def _is_there(name: str, folder: Path) -> bool:
     try:
-        return Path(confine(name, roots_of(folder))).is_file()
+        return is_file(confine(name, roots_of(folder)))
     except ValueError:
         return False
 

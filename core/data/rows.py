@@ -6,6 +6,7 @@ the files are there (a folder at a time) and yields the ``Source``.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import unicodedata
@@ -157,9 +158,19 @@ def missing_files(files: Sequence[str]) -> dict[str, None]:
         # Where letters' case or composition does not matter, a name that is not listed may still be found.
         alike = {_folded(name) for name in listed or ()} if doubtful else set()
         for file in doubtful:
-            if (listed is not None and _folded(_name(file)) not in alike) or not Path(file).is_file():
+            if (listed is not None and _folded(_name(file)) not in alike) or not is_file(file):
                 missing.add(file)
     return {file: None for file in files if file in missing} if missing else {}
+
+
+def is_file(file: str) -> bool:
+    """Whether ``file`` is a regular file; an OSError where its folder does not answer."""
+    try:
+        return Path(file).is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _name(file: str) -> str:

@@ -106,6 +106,20 @@ def test_three_gigabytes_of_nothing(tmp_path: Path, name: str) -> None:
     survives(read)
 
 
+def test_one_name_that_is_too_long_is_one_bad_row(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", 1)
+    (tmp_path / "a.csv").write_text(f"filepath,title\na.png,a dog\n{'y' * 5000}.png,a cat\n", encoding="utf-8")
+    (tmp_path / "b.json").write_text(
+        json.dumps({"images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "y" * 5000}],
+                    "annotations": [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a cat"}]}),
+        encoding="utf-8",
+    )  # fmt: skip
+    for name in ("a.csv", "b.json"):
+        source = open_source(tmp_path / name)
+        assert [row.captions for row in source.rows] == [("a dog",)]
+        assert len(source.bad) == 1
+
+
 def test_names_of_thousands_of_characters_are_cut(tmp_path: Path) -> None:
     for name, content in (
         ("a.csv", ",".join("x" * 5000 for _ in range(20)) + "\n1\n"),
