@@ -312,7 +312,9 @@ class IndexWriter:
     def _take_back(self, manifest: Manifest, before: Mapping[str, int]) -> None:
         """Cut off what was appended, unless the manifest counts it by now."""
         with contextlib.suppress(OSError, UserError):
-            if read_manifest(self.folder) in (manifest, None):
+            found = read_manifest(self.folder)
+            counted = found is not None and found.generation == manifest.generation
+            if found is None or not counted or len(found.segments) <= len(manifest.segments):
                 for kind in KINDS:
                     os.truncate(manifest.file(self.folder, kind), before[kind])
 
@@ -322,17 +324,23 @@ class IndexWriter:
     def rewrite(self, reader: IndexReader, manifest: Manifest, rename: Mapping[str, str] | None = None) -> Manifest:
         """A new generation with the known rows of ``reader`` alone; paths that begin with a key of ``rename`` change.
 
-        Readers go on with the old files until the new manifest is there.
+        Readers go on with the old files until the new manifest is there. On a full disk the new ones are removed.
         """
         rows = np.flatnonzero(reader.known())
         new = replace(manifest, generation=manifest.generation + 1, segments=(), removed=(), nearest={})
-        with self._writing():
-            for kind in KINDS:
-                write_whole(new.file(self.folder, kind), b"")
         quiet = _Uncommitted(self.folder)
-        for start in range(0, len(rows), BLOCK):
-            new = quiet.append(new, list(_entries(reader, rows[start : start + BLOCK].tolist(), rename or {})))
-        return self.commit(new)
+        try:
+            with self._writing():
+                for kind in KINDS:
+                    write_whole(new.file(self.folder, kind), b"")
+            for start in range(0, len(rows), BLOCK):
+                new = quiet.append(new, list(_entries(reader, rows[start : start + BLOCK].tolist(), rename or {})))
+            return self.commit(new)
+        except IndexFolderError:
+            found = read_manifest(self.folder)
+            if found is not None and found.generation == manifest.generation:  # else the new one counts already
+                self.prepare(found)
+            raise
 
 
 class _Uncommitted(IndexWriter):

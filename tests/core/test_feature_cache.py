@@ -13,6 +13,7 @@ from safetensors.torch import save
 from core.feature_cache import FeatureFolder, Part
 from tests.mutations import mutated, survives
 
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
 LITTLE = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MUCH = settings(LITTLE, max_examples=10_000)
 BAD = {"1": "it is broken", "3": "it is empty"}

@@ -23,6 +23,7 @@ from core.index.scanning import scan
 from tests.core.data.samples import write_picture
 from tests.mutations import mutated, survives
 
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
 LITTLE = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 MUCH = settings(LITTLE, max_examples=10_000)
 
