@@ -6,10 +6,11 @@ Results go to stdout, progress and errors to stderr; the exit status is 0 only o
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from core.errors import UserError
+from core.errors import UserError, is_full, not_written
 from core.verbs import captioning, evaluating, searching, studying, training
 
 
@@ -25,9 +26,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; a failure that the user can mend is one message on stderr and exit status 1."""
     parsed = _parser().parse_args(arguments)
     try:
-        return int(parsed.verb(parsed))
+        status = int(parsed.verb(parsed))
+        sys.stdout.flush()  # here, where a full disk can still be said
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print(f"error: {not_written(error.filename or 'the output', error)}", file=sys.stderr)
+        if (stdout := sys.__stdout__) is not None and stdout is sys.stdout:  # what it holds is not tried again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -23,8 +23,8 @@ from torch import Tensor
 from core import checkpoint
 from core.data.dataset import PairDataset, open_dataset
 from core.data.sources import open_source
-from core.encoder import Loaded, Progress, encode_dataset, load_checkpoint
-from core.errors import UserError
+from core.encoder import Loaded, Progress, encode_dataset, finite, load_checkpoint
+from core.errors import UserError, writing
 from core.objectives.belief import probability_right
 from core.objectives.evidence import evidence
 from core.rundir import RunDir, write_whole
@@ -102,6 +102,8 @@ def judge_run(run: RunDir, data: str, progress: Progress, which: str = "last", w
     for network in networks.values():
         batch = loaded.config.validation.batch_size
         features = encode_dataset(network, dataset, loaded.runtime, batch, progress)
+        for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
+            finite(vectors, f"{run.path}@{loaded.name}")
         images = features.images[features.text_to_image]  # (P, D)
         heard.append(evidence(images, features.texts, float(network.logit_scale.detach())))
         rows = features.rows[features.text_to_image]
@@ -273,10 +275,8 @@ def save_without(
             writer.writerow([name, caption, *(row.labels.get(label, "") for label in source.label_names)])
     if not kept:
         raise UserError(f"nothing of {data} would be left; leave out fewer pairs.")
-    try:
+    with writing(to):
         write_whole(to, text.getvalue().encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise UserError(f"cannot write {to}: {error.strerror}; choose another folder.") from error
     return {"path": str(to), "kept": kept, "excluded": len(source.rows) - kept, "captions": captions}
 
 

@@ -7,6 +7,7 @@ from anywhere: what is written in it stays in it (``check``), and what is read i
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -227,6 +228,8 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     Windows refuses to rename over a file that is open elsewhere; such a refusal passes within moments. An OSError names
     ``path``, which a full disk's own would not.
     """
+    if path.exists() and not path.is_file():  # root may rename over a device
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device", str(path))
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb", opener=_own) as file:

@@ -18,7 +18,7 @@ from types import FrameType
 import psutil
 
 from core.config import RunConfig, differences, read_config
-from core.errors import UserError
+from core.errors import UserError, writing
 from core.events import EventWriter, Outcome, RunFailed, RunFinished, lifecycle
 from core.loop import Interrupt, Loop, TrainingError
 from core.progress import Heartbeat
@@ -87,7 +87,8 @@ def _settle_config(config: RunConfig, run: RunDir) -> None:
                 f"{more}; choose another folder, or train the definition in its config.json."
             )
     else:
-        write_whole(run.config, config.to_json().encode())
+        with writing(run.config, RunDirError):
+            write_whole(run.config, config.to_json().encode())
 
 
 def _finished_before(run: RunDir) -> Outcome | None:

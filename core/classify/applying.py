@@ -21,9 +21,9 @@ from torch import Tensor
 
 from core.captioning.pictures import gather
 from core.config import DataConfig
-from core.data.cache import Decoding
 from core.data.dataset import PairDataset
 from core.data.errors import BadRow
+from core.data.preprocessing import decoding_for
 from core.data.rows import Row, Source
 from core.encoder import Progress
 from core.errors import UserError
@@ -56,7 +56,7 @@ def picture_set(paths: Sequence[str], model: Model, progress: Progress) -> PairD
         raise UserError(f"there are no pictures in {', '.join(paths)}{reason}; choose a folder that holds some.")
     size = model.network.image_size
     config: DataConfig = model.data
-    decoding = Decoding(max(size, round(size * config.oversample)), config.max_megapixels)
+    decoding = decoding_for(size, config)
     source = Source(", ".join(paths), "pictures", rows, bad)
     return PairDataset(source, torch.zeros(len(rows), 1, dtype=torch.int32), decoding, None)
 

@@ -12,7 +12,15 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.caption_files import Candidate, CaptionedPicture, CaptionFileError, CaptionTable, Sidecars, json_line
+from core.caption_files import (
+    Candidate,
+    CaptionedPicture,
+    CaptionFileError,
+    CaptionTable,
+    CaptionTableError,
+    Sidecars,
+    json_line,
+)
 from core.errors import UserError
 from core.progress import TimeLeft, duration
 from core.verbs.terminal import Verbs, say
@@ -155,6 +163,8 @@ def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
     captions = [Candidate(made["text"], made["log_prob"], made["score"]) for made in item.captions]
     try:
         write(CaptionedPicture(item.path, captions, provenance))
+    except CaptionTableError:
+        raise
     except CaptionFileError as error:
         return str(error)
     return ""
