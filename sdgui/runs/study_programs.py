@@ -18,6 +18,7 @@ import psutil
 from PySide6.QtCore import QObject, Qt, Signal
 
 from core.config import ConfigError, read_config
+from core.confined import check_inside
 from core.errors import UserError
 from core.rundir import write_whole
 from core.study.format import Study, StudyDir, absolute, read_study
@@ -120,6 +121,7 @@ class StudyPrograms(QObject):
         status = out.read_status()
         if status is not None and program_alive(status):
             raise StudyProgramError("The study is at work already, perhaps started by another window.")
+        check_inside(folder, run_logs, StudyProgramError)
         try:
             note_asked(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
@@ -248,6 +250,7 @@ class StudyPrograms(QObject):
 
 
 def _write(folder: Path, study: Study, definitions: Mapping[str, str]) -> None:
+    check_inside(folder, [folder / "arms"], StudyProgramError)
     for name, text in definitions.items():
         (folder / "arms").mkdir(exist_ok=True)
         write_whole(folder / "arms" / f"{name}.json", text.encode())
