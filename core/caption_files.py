@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
+from core.cells import marked_row
 from core.errors import UserError
 from core.rundir import write_whole
 
@@ -159,7 +160,7 @@ class CaptionTable:
         for rank, caption in enumerate(picture.captions, start=1):
             numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
             made = [settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
-            self._writer.writerow([self._relative(picture.path), caption.text, *numbers, *model, *made])
+            self._writer.writerow(marked_row([self._relative(picture.path), caption.text, *numbers, *model, *made]))
             self._rows += 1
 
     def _relative(self, path: str) -> str:

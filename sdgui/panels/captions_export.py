@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.cells import marked_row
 from core.caption_files import (
     CaptionedPicture,
     CaptionFileError,
@@ -167,7 +168,7 @@ def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress
     if not rows:
         raise CaptionFileError("None of the pictures is there any more; nothing was saved.")
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *rows])
+    csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
     about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": told}
     write_new(folder / PROVENANCE, json.dumps(about) + "\n")
     write_new(folder / TABLE, text.getvalue())

@@ -11,6 +11,7 @@ from PySide6.QtGui import QImage, QImageWriter, QPainter
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
+from core.cells import marked_row
 from sdgui.widgets.plot_canvas import PlotCanvas
 from sdgui.widgets.series import Series
 from sdgui.widgets.theme import theme
@@ -52,7 +53,8 @@ def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
         for metric, one in series:
             columns = (one.steps.tolist(), one.times.tolist(), one.values.tolist(), one.smoothed.tolist())
             for step, when, value, smooth in zip(*columns, strict=True):
-                writer.writerow([one.name, metric, _number(step), "" if when != when else when, value, smooth])
+                numbers = (_number(step), "" if when != when else when, value, smooth)
+                writer.writerow(marked_row([one.name, metric, *numbers]))
 
 
 def _number(step: float) -> int | float:
