@@ -14,7 +14,7 @@ from core.verbs import captioning, evaluating, searching, studying, training
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m core", description="Train and judge image-language models.")
+    parser = argparse.ArgumentParser(prog="sdgui-core", description="Train and judge image-language models.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for subject in (training, evaluating, captioning, searching, studying):
         subject.add(verbs)

@@ -153,15 +153,6 @@ def is_chain(path: Path) -> bool:
     return isinstance(raw, dict) and "stages" in raw
 
 
-def is_chain(path: Path) -> bool:
-    """Whether the file holds a chain rather than a single definition."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(raw, dict) and "stages" in raw
-
-
 def read_chain(path: Path) -> Chain:
     """The chain in a file; ConfigError when it is missing or wrong."""
     where = f"the chain {excerpt(str(path))}"

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from core.errors import UserError
 
-
 LONGEST_TEXT = 10_000  # characters of any one field
 
 

@@ -131,9 +131,8 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
         if not equals:
             raise ConfigError(f"--set '{excerpt(setting)}' has no '='; write --set optim.epochs=3.")
         if name not in known:
-            raise ConfigError(
-                f"--set '{excerpt(setting)}': there is no field '{excerpt(name)}'{_nearest(name) or '; see `sdgui-core presets`.'}"
-            )
+            near = _nearest(name) or "; `sdgui-core presets clip` shows all."
+            raise ConfigError(f"--set '{excerpt(setting)}': there is no field '{excerpt(name)}'{near}")
         _assign(raw, name.split("."), _value(text), text)
     return validate(raw, "the experiment with --set")
 

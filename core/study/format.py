@@ -134,9 +134,7 @@ class Study(Section):
         rendered = [where.partition(":")[2] for where in self.data.values() if where.startswith((DEMO, OPENCLIPART))]
         _each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is no file of the rendered data")
         made = {file.casefold() for file in (*rendered, *RENDERED_FILES)}
-        _each(
-            list(copies), lambda name: f"{name}.csv".casefold() not in made, "noise: {!r} is a file of the demo data"
-        )
+        _each(list(copies), lambda name: f"{name}.csv".casefold() not in made, "noise: {!r} is a file of the demo data")
         for arm in self.arms:
             if bool(arm.preset) == bool(arm.config):
                 raise ValueError(f"the arm {arm.name} needs a preset or a config, and not both")
@@ -294,7 +292,7 @@ class StudyDir:
         return [run.path, run.exports, run.checkpoints, run.stdout, run.stderr]
 
     def read_measures(self, arm: str, seed: int) -> dict[str, Any] | None:
-        """What was measured of a run (see `MeasuresFile`); None when nothing was. UserError for a file that is wrong."""
+        """What was measured of a run (see `MeasuresFile`); None when nothing was. Raises UserError for a wrong file."""
         path = self.measures(arm, seed)
         try:
             raw: Any = read_json(path, LARGEST_MEASURES)

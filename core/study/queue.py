@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from types import FrameType
 
 import filelock
 
+from core.children import environment, python_command
 from core.config import ConfigError
 from core.confined import check_inside
 from core.errors import UserError
@@ -28,7 +28,7 @@ from core.study.results import write_results
 
 LOOK_SECONDS = 1.0
 MOST_STEPS = 10**9  # of an arm that is as long as another
-JOB = (sys.executable, "-m", "core.study.job")
+JOB = tuple(python_command("core.study.job"))
 
 Log = Callable[[str], None]
 
@@ -158,7 +158,7 @@ class _Queue:
         folder.create()
         command = [*JOB, str(self.out.path), run.arm, str(run.seed), str(steps)]
         with folder.stdout.open("ab") as output, folder.stderr.open("wb") as errors:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment())
 
     def _collect(self) -> None:
         for place, process in list(self.at_work.items()):

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.cells import marked_row
 from core.caption_files import (
     CaptionedPicture,
     CaptionFileError,
@@ -27,6 +26,7 @@ from core.caption_files import (
     sidecar_of,
     write_new,
 )
+from core.cells import marked_row
 
 SIDECAR_PROVENANCE = "captions.provenance.json"
 TABLE, PROVENANCE, PICTURES = "train.csv", "provenance.json", "pictures"

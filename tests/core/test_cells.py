@@ -39,7 +39,7 @@ def test_a_caption_table_is_no_program_and_comes_back_as_it_was(caption: str, tm
     with CaptionTable(tmp_path / "table.csv") as table:
         table.write(captioned)
     with (tmp_path / "table.csv").open(newline="") as file:
-        row = list(csv.DictReader(file))[0]
+        row = next(iter(csv.DictReader(file)))
     assert not row["title"].startswith(tuple(FIRST))
     assert (row["model"], row["log_prob"]) == ("'=model", "-1.5")
     again = open_source(tmp_path / "table.csv").rows[0]
@@ -65,4 +65,4 @@ def test_other_tables_of_pairs_are_no_programs_either(tmp_path: Path) -> None:
         assert {caption for row in rows for caption in row.captions} <= {row.captions[0] for row in given_}
         assert {row.labels["+kind"] for row in rows} == {"@home"}
     pair = JudgedPair(0, "/pictures/=x.png", LINK, 0.5, 0.5, 1, None)
-    assert list(csv.DictReader(io.StringIO(to_csv([pair]))))[0]["title"] == f"'{LINK}"
+    assert next(iter(csv.DictReader(io.StringIO(to_csv([pair])))))["title"] == f"'{LINK}"
