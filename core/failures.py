@@ -38,7 +38,7 @@ def sentence(error: Exception) -> str | None:
 def say_error(text: str) -> None:
     """``text`` on stderr; nowhere when that is full or closed."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
     except OSError:
         return
 

@@ -28,6 +28,8 @@ class Section(BaseModel):
             raise ValueError(f"it has {len(value)} characters, at most {LONGEST_TEXT} are allowed")
         if isinstance(value, str) and "\0" in value:
             raise ValueError("it holds a null character")
+        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+            raise ValueError("it holds bytes that are no text in UTF-8; rename the file")
         return value
 
 

@@ -43,6 +43,14 @@ _BROKEN = (
 )  # fmt: skip
 
 
+def _opened(path: str | Path) -> BinaryIO:
+    """``path`` for reading, never waiting for a pipe; OSError, or PictureError for what is no regular file."""
+    place = Path(path)
+    if not place.is_file() and place.exists():
+        raise PictureError("it is a folder, a pipe or a device, not a file")
+    return place.open("rb")
+
+
 def decode(path: str | Path, shorter_side: int | None, max_megapixels: int) -> Pixels:
     """The picture in ``path`` as (H, W, 3) uint8, its shorter side resized to ``shorter_side`` (None: as it is).
 
@@ -50,7 +58,7 @@ def decode(path: str | Path, shorter_side: int | None, max_megapixels: int) -> P
     Raises PictureError with the reason.
     """
     try:
-        with Path(path).open("rb") as file:
+        with _opened(path) as file:
             image = _open(file, max_megapixels)
             _check_size(image.size, max_megapixels)
             if shorter_side is not None:
@@ -76,7 +84,7 @@ def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int) -> in
 def picture_size(path: str | Path, max_megapixels: int) -> tuple[int, int]:
     """Width and height in pixels, told from the header alone. Raises PictureError."""
     try:
-        with Path(path).open("rb") as file:
+        with _opened(path) as file:
             image = _open(file, max_megapixels)
             _check_size(image.size, max_megapixels)
     except _BROKEN as error:
