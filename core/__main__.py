@@ -6,16 +6,15 @@ Results go to stdout, progress and errors to stderr; the exit status is 0 only o
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
-from core.errors import UserError, is_full, not_written
+from core.failures import drop_output, say_error, sentence
 from core.verbs import captioning, evaluating, searching, studying, training
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m core", description="Train and judge image-language models.")
+    parser = argparse.ArgumentParser(prog="sdgui-core", description="Train and judge image-language models.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for subject in (training, evaluating, captioning, searching, studying):
         subject.add(verbs)
@@ -24,24 +23,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; a failure that the user can mend is one message on stderr and exit status 1."""
-    parsed = _parser().parse_args(arguments)
     try:
-        status = int(parsed.verb(parsed))
-        sys.stdout.flush()  # here, where a full disk can still be said
-        return status
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if not is_full(error):
-            raise
-        print(f"error: {not_written(error.filename or 'the output', error)}", file=sys.stderr)
-        if (stdout := sys.__stdout__) is not None and stdout is sys.stdout:  # what it holds is not tried again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
-        return 1
+        try:
+            parsed = _parser().parse_args(arguments)
+            return int(parsed.verb(parsed))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk is noticed while it can still be said
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say_error("interrupted")
         return 130
+    except BrokenPipeError:  # whoever reads has seen enough
+        drop_output()
+        return 1
+    except Exception as error:  # told apart by `sentence`; a fault of ours comes with its traceback
+        told = sentence(error)
+        if told is None:
+            raise
+        drop_output()
+        say_error(f"error: {told}")
+        return 1
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, TextIO
 
+from core.cells import marked_row
 from core.errors import UserError, is_full
 from core.rundir import write_whole
 
@@ -209,7 +210,7 @@ class CaptionTable:
         for rank, caption in enumerate(picture.captions, start=1):
             numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
             made = [settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
-            rows.append([self._relative(picture.path), caption.text, *numbers, *model, *made])
+            rows.append(marked_row([self._relative(picture.path), caption.text, *numbers, *model, *made]))
         try:
             self._add(rows)
         except OSError as error:

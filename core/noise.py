@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from core import checkpoint
+from core.cells import marked_row
 from core.data.dataset import PairDataset, open_dataset
 from core.data.sources import open_source
 from core.encoder import Loaded, Progress, encode_dataset, finite, load_checkpoint
@@ -170,7 +171,8 @@ def to_csv(pairs: Sequence[JudgedPair]) -> str:
     writer.writerow(["rank", "belief", "right", "filepath", "title", "shuffled"])
     for pair in pairs:
         flag = "" if pair.shuffled is None else int(pair.shuffled)
-        writer.writerow([pair.rank, f"{pair.belief:.6f}", f"{pair.right:.6f}", pair.path, pair.caption, flag])
+        numbers = (pair.rank, f"{pair.belief:.6f}", f"{pair.right:.6f}")
+        writer.writerow([*numbers, *marked_row((pair.path, pair.caption)), flag])
     return text.getvalue()
 
 
@@ -259,7 +261,7 @@ def save_without(
     folder = to.parent.absolute()
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["filepath", "title", *source.label_names])
+    writer.writerow(["filepath", "title", *marked_row(source.label_names)])
     kept = captions = 0
     for row in source.rows:
         rest = [one for one in row.captions if row.file not in left_out and (row.file, one) not in pairs]
@@ -272,7 +274,7 @@ def save_without(
         kept, captions = kept + 1, captions + len(rest)
         name = row.image.relative_to(folder).as_posix()
         for caption in rest:
-            writer.writerow([name, caption, *(row.labels.get(label, "") for label in source.label_names)])
+            writer.writerow(marked_row([name, caption, *(row.labels.get(label, "") for label in source.label_names)]))
     if not kept:
         raise UserError(f"nothing of {data} would be left; leave out fewer pairs.")
     with writing(to):

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from core.captioning.pictures import gather
+from core.cells import marked_row
 from core.config import DataConfig
 from core.data.dataset import PairDataset
 from core.data.errors import BadRow
@@ -92,7 +93,7 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
     )
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["filepath", "class", "probability", *columns, "error"])
+    writer.writerow(marked_row(["filepath", "class", "probability", *columns, "error"]))
     for path, row in zip(applied.paths, applied.probabilities, strict=True):
         first = int(row.argmax())
         if every:
@@ -101,9 +102,9 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
             values, best = row.topk(len(places))
             pairs = zip(best.tolist(), values.tolist(), strict=True)
             rest = [item for place, value in pairs for item in (probe.classes[place], f"{value:.6f}")]
-        writer.writerow([path, probe.classes[first], f"{float(row[first]):.6f}", *rest, ""])
+        writer.writerow(marked_row([path, probe.classes[first], f"{float(row[first]):.6f}", *rest, ""]))
     for bad in applied.unreadable:
-        writer.writerow([bad.where, "", "", *[""] * len(columns), bad.reason])
+        writer.writerow(marked_row([bad.where, "", "", *[""] * len(columns), bad.reason]))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -24,6 +24,9 @@ def read_json(path: Path, pictures_root: Path | None) -> Source:
     """COCO captions (an object with ``images`` and ``annotations``), or a list of objects as in JSON lines."""
     try:
         with open_text(path, LARGEST) as file:
+            if file.read(1 << 16).lstrip()[:1] not in ("", "[", "{"):  # before all of it is in memory
+                raise ValueError("it does not begin with [ or {")
+            file.seek(0)
             content = json.load(file)
     except (ValueError, RecursionError) as error:
         hint = "; name it .jsonl if it has an object a line" if "Extra data" in str(error) else ""

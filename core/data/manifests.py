@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from core.cells import unmarked
 from core.data.errors import DataError
 from core.data.rows import RowBuilder, Source
 from core.reading import excerpt, open_regular
@@ -104,7 +105,7 @@ def read_table(path: Path, pictures_root: Path | None) -> Source:
                 builder.reject(first, f"the line is malformed: {error}")
                 lines.skip_first()
                 continue
-            columns.add(builder, cells, first)
+            columns.add(builder, [unmarked(cell) for cell in cells], first)
     return builder.finish("TSV" if delimiter == "\t" else "CSV", columns.labels)
 
 
@@ -116,7 +117,10 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
     if not is_text(line):
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.")
     usual = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    found = {delimiter: next(csv.reader([line], delimiter=delimiter)) for delimiter in (usual, *DELIMITERS)}
+    found = {
+        delimiter: [unmarked(cell) for cell in next(csv.reader([line], delimiter=delimiter))]
+        for delimiter in (usual, *DELIMITERS)
+    }
     for delimiter, header in found.items():
         if pick(header, PATH_NAMES) and pick(header, TITLE_NAMES):
             return header, delimiter

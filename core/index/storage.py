@@ -200,7 +200,7 @@ def give_back(mapped: npt.NDArray[Any]) -> None:
 def _manifest(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:
-        raise IndexFolderError(f"there is no index in {folder}; make one: python -m core index MODEL SOURCE {folder}.")
+        raise IndexFolderError(f"there is no index in {folder}; make one: sdgui-core index MODEL SOURCE {folder}.")
     return manifest
 
 

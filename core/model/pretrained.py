@@ -8,6 +8,7 @@ Nothing is ever unpickled: ``.bin``, ``.pt`` and ``.pth`` files are read for the
 from __future__ import annotations
 
 import difflib
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from core import checkpoint
 from core.config import expand_user
 from core.model.downloading import DownloadError, Progress, download
 from core.model.errors import ModelError
-from core.reading import open_regular
+from core.reading import excerpt, open_regular
 from core.rundir import RunDir
 
 PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
@@ -66,17 +67,18 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
     hold a weights file. Raises ModelError naming the tags there are, or the folder to fill when there is no network.
     """
     path = expand_user(pretrained)
-    if path.is_file():
+    # os.path's, since Path's raise for a name too long
+    if os.path.isfile(path):  # noqa: PTH113
         return path
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         return _in_folder(path)
     tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
     tag = _as_tag(pretrained)
     if tag not in tags:
-        close = difflib.get_close_matches(tag, tags, n=3, cutoff=0.4) or tags
+        close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4) or tags
         known = f"its tags are {', '.join(close)}" if close else "it has no tags"
         raise ModelError(
-            f"{pretrained!r} is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a path."
+            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a path."
         )
     filled = weights_folder(architecture, tag)
     if filled.is_dir():
@@ -118,9 +120,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path} holds more than tensors and is not opened; convert it to .safetensors.") from error
     except ModelError:
         raise
-    except Exception as error:  # torch.load raises anything when the bytes are no weights at all
+    # Bytes that are no pickle at all end the restricted unpickler in an IndexError, KeyError, TypeError or any other.
+    except Exception as error:
         raise ModelError(
-            f"the weights {path} cannot be read: {_first_line(error)}; give a .safetensors or .pt file of weights."
+            f"the weights {excerpt(str(path))} cannot be read: {_first_line(error)}; give a file of weights, a run, or "
+            "a tag."
         ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

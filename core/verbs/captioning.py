@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -96,14 +95,6 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _caption(arguments: argparse.Namespace) -> int:
-    try:
-        return _run(arguments)
-    except BrokenPipeError:  # whoever reads has seen enough; nothing more is to be flushed into the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-
-
-def _run(arguments: argparse.Namespace) -> int:
     from core.captioning.model import open_caption_model
     from core.captioning.pictures import gather
     from core.captioning.stream import caption_pictures

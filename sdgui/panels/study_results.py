@@ -17,6 +17,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersisten
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QTableView, QWidget
 
+from core.cells import marked, marked_row
 from sdgui.widgets.error_bars import Bar
 from sdgui.widgets.formats import duration
 from sdgui.widgets.theme import SPACE, theme
@@ -187,8 +188,9 @@ def to_csv(tables: Sequence[Table]) -> str:
     for place, table in enumerate(tables):
         if place:
             writer.writerow([])
-        writer.writerow(table.columns)
-        writer.writerows([[cell.text for cell in row] for row in table.rows])
+        writer.writerow(marked_row(table.columns))
+        # what stands on the left is a name; on the right are our own numbers, a difference with its sign
+        writer.writerows([[cell.text if cell.right else marked(cell.text) for cell in row] for row in table.rows])
     return text.getvalue()
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, QTimer, Signal
 from shiboken6 import isValid
 
-from sdgui.runs.program import core_command, environment
+from core.children import environment
+from sdgui.runs.program import core_command
 
 _STDERR_KEPT = 64 << 10
 _STDERR_LINES = 30

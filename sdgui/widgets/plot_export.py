@@ -12,6 +12,7 @@ from PySide6.QtGui import QImage, QImageWriter, QPainter
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
+from core.cells import marked_row
 from core.rundir import write_whole
 from sdgui.widgets.plot_canvas import PlotCanvas
 from sdgui.widgets.series import Series
@@ -60,7 +61,8 @@ def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
     for metric, one in series:
         columns = (one.steps.tolist(), one.times.tolist(), one.values.tolist(), one.smoothed.tolist())
         for step, when, value, smooth in zip(*columns, strict=True):
-            writer.writerow([one.name, metric, _number(step), "" if when != when else when, value, smooth])
+            numbers = (_number(step), "" if when != when else when, value, smooth)
+            writer.writerow(marked_row([one.name, metric, *numbers]))
     write_whole(Path(path), text.getvalue().encode())
 
 

@@ -14,11 +14,12 @@ import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
+from core.children import environment
 from core.config import read_config
 from core.events import EventReader, Metrics, RunFinished, RunStarted
 from core.rundir import RunState, RunStatus, process_alive
 from sdgui.runs.launcher import Launcher, LaunchError
-from sdgui.runs.program import environment, start_detached
+from sdgui.runs.program import start_detached
 from sdgui.runs.stopping import StopStage
 from sdgui.store.records import Experiment, Progress, Run
 from sdgui.store.store import Store
