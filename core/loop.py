@@ -30,12 +30,11 @@ from core.events import CheckpointSaved, Evaluated, EventWriter, Log, Metrics, O
 from core.model.freezing import depths
 from core.model.network import Network
 from core.objectives.belief import Belief
-from core.objectives.objective import Objective
 from core.objectives.trust import trusted
 from core.progress import Heartbeat
 from core.rundir import RunDir
 from core.runtime import is_out_of_memory, largest_fitting
-from core.schedules import build_optimizer, learning_rate, set_learning_rate
+from core.schedules import build_optimizer, build_schedules, set_rates
 from core.validation import best_score, retrieval_sample, validate
 
 
@@ -67,6 +66,7 @@ class Loop:
         self.belief = self._build_belief()
         self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
         self.total_steps = self.parts.loader.total_steps
+        self.schedules = build_schedules(config, self.total_steps)
         per_epoch = self.parts.loader.steps_per_epoch
         self.validate_every = config.validation.every_steps or per_epoch
         self.save_every = config.checkpoint.every_steps or per_epoch
@@ -110,8 +110,8 @@ class Loop:
         """One optimiser step on ``batch``; returns what is reported of it."""
         self.step += 1
         self._score = None
-        rate = learning_rate(self.config.optim, self.step, self.total_steps)
-        set_learning_rate(self.optimizer, rate)
+        rate = float(self.schedules.learning_rate[self.step])
+        set_rates(self.optimizer, rate, float(self.schedules.weight_decay[self.step]))
         try:
             batch = self.parts.to_device(batch)
             total, report, norm = self._gradient(batch)
@@ -124,8 +124,9 @@ class Loop:
             self.optimizer.step()
             self.network.clamp_logit_scale()
             if self.teacher is not None:
-                report["diag/teacher_momentum"] = torch.tensor(self.teacher.momentum(self.step, self.total_steps))
-                self.teacher.update(self.network, self.step, self.total_steps)
+                momentum = float(self.schedules.momentum[self.step])
+                report["diag/teacher_momentum"] = torch.tensor(momentum)
+                self.teacher.update(self.network, momentum)
         report |= self._refresh_belief()
         self.optimizer.zero_grad(set_to_none=True)
         values = {name: float(value) for name, value in report.items()}
@@ -141,10 +142,9 @@ class Loop:
 
     def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The weighted loss of each objective, and what to report: the bare losses and the diagnostics."""
-        progress = self.step / self.total_steps
-        teacher = self.teacher if self.teacher is not None and self.teacher.begun(self.step, self.total_steps) else None
+        teacher = self.teacher if self.schedules.teacher_begun(self.step) else None
         objectives = self.parts.objectives.active(taught=teacher is not None or self.teacher is None)
-        objectives.begin_step(self.network, progress)
+        objectives.begin_step(self.network, self.schedules.at(self.step))
         micro = self.config.optim.micro_batch
         asked = objectives.ask_teacher or self.belief is not None or self.config.belief.trust > 0
         autocast = self.parts.runtime.autocast
@@ -160,14 +160,10 @@ class Loop:
         report: dict[str, Tensor] = {}
         for objective in objectives:
             loss, facts = objective(output, target)
-            losses[objective.name] = objective.weight_at(self._progress_of(objective, progress)) * loss
+            losses[objective.name] = objective.now.weight * loss
             report[f"train/{objective.name}"] = loss.detach()
             report.update(facts)
         return losses, report
-
-    def _progress_of(self, objective: Objective, progress: float) -> float:
-        """From where the weight's ramp counts: objectives of a teacher that begins late begin with it."""
-        return max(0.0, progress - self.config.teacher.start) if objective.taught else progress
 
     def _build_belief(self) -> Belief | None:
         config = self.config.belief
@@ -181,7 +177,7 @@ class Loop:
         every = max(1, round(self.config.belief.refresh * self.parts.loader.steps_per_epoch))
         if self.belief is None or self.step % every:
             return {}
-        return self.belief.refresh(float(self.network.logit_scale.detach()), self.step / self.total_steps)
+        return self.belief.refresh(float(self.network.logit_scale.detach()), self.schedules.progress(self.step))
 
     @contextmanager
     def _teacher_in_chunks(self, rows: int) -> Iterator[None]:
@@ -246,7 +242,7 @@ class Loop:
         if self.config.objectives.captioning.weight > 0:
             written = caption_sample(self._judged(), self.parts.val, self.parts.runtime)
             self.events.write(Sample(step=self.step, what="captions", content=written))
-        self._score = best_score(values, self.config.objectives, self.step / self.total_steps)
+        self._score = best_score(values, self.config.objectives, self.schedules.progress(self.step))
         improved = self.best is None or self._score > self.best
         if improved:
             self.best = self._score

@@ -65,10 +65,6 @@ class FrozenTeacher(Teacher):
         output = network.forward_teacher(fitted)
         return output if look is None else look(network, fitted, output)
 
-    def momentum(self, step: int, total_steps: int) -> float:
-        """All of it survives."""
-        return 1.0
-
     def state_dict(self) -> dict[str, Tensor]:
         """Nothing: the weights are where they came from."""
         return {}

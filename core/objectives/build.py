@@ -30,6 +30,7 @@ from core.objectives.matching import Matching
 from core.objectives.objective import Objective
 from core.objectives.prototypes import DistillPrototypes
 from core.rundir import RunDir
+from core.schedules import ObjectiveValues
 
 # Buffers that had another name in former checkpoints.
 RENAMED = {"distill_prototypes.centre": "distill_prototypes.targets.centre"}
@@ -62,10 +63,10 @@ class Objectives(nn.Module):
         """Whether any of them needs what the teacher makes of a batch."""
         return any(one.asks_teacher for one in self)
 
-    def begin_step(self, network: Network, progress: float) -> None:
-        """Tell each how far training is, before the networks see a batch."""
+    def begin_step(self, network: Network, now: Mapping[str, ObjectiveValues]) -> None:
+        """Tell each what the schedules say of this step, before the networks see a batch."""
         for one in self:
-            one.begin_step(network, progress)
+            one.begin_step(network, now[one.name])
 
     def look(self, network: Network, batch: Batch, output: Output) -> Output:
         """The student's ``output`` with what each objective asks for besides."""
