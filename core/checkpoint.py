@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from core.config import RunConfig, field_errors
 from core.model_names import CHECKPOINT, pointer
 from core.model_names import CheckpointError as CheckpointError  # these are found here too
+from core.model_names import default_network as default_network
 from core.model_names import names as names
 from core.model_names import resolve as resolve
 from core.model_names import weights_in as weights_in
@@ -44,6 +45,7 @@ class CheckpointInfo:
     model: Mapping[str, Any]  # the open_clip model configuration
     metrics: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None  # what best is chosen by: the greatest mean recall of student and teacher
+    network: str = ""  # whose score it is, "student" or "teacher"; "" where that is not known
     best_score: float | None = None  # the greatest score of the run up to here
     classes: Sequence[str] = ()  # what the classification head tells apart, in the order of its outputs
     version: int = CHECKPOINT_VERSION
@@ -76,7 +78,7 @@ def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int)
             final.replace(run.checkpoints / f".{name}.{os.getpid()}.former.tmp")
         temporary.replace(final)
         write_whole(run.checkpoints / "last", name.encode())
-        best = info.score is not None and info.score == info.best_score
+        best = _leads(run, info, name)
         if best:
             write_whole(run.checkpoints / "best", name.encode())
     except (OSError, SafetensorError) as error:
@@ -84,6 +86,20 @@ def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int)
         raise CheckpointError(_why_not_written(run.checkpoints, error)) from error
     _forget(run, keep)
     return name, best
+
+
+def _leads(run: RunDir, info: CheckpointInfo, name: str) -> bool:
+    """Whether ``name`` is the best so far; of equal ones the first stays the best."""
+    if info.score is None or info.score != info.best_score:
+        return False
+    held = pointer(run, "best")
+    if held == name or held not in names(run):
+        return True
+    try:
+        score = read_info(run, held).score
+    except CheckpointError:  # damaged: it leads nothing
+        return True
+    return score is None or score < info.score
 
 
 def _write_folder(folder: Path, info: CheckpointInfo, tensors: CheckpointState) -> None:

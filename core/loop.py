@@ -60,6 +60,7 @@ class Loop:
         self.step = 0
         self.best: float | None = None
         self._score: float | None = None
+        self._leader = ""  # the network that the score is of
         self._nonfinite = 0
         self.parts: Assembly = assemble(config, self._part, self._log)
         self.network, self.teacher = self.parts.network, self.parts.teacher
@@ -109,7 +110,7 @@ class Loop:
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One optimiser step on ``batch``; returns what is reported of it."""
         self.step += 1
-        self._score = None
+        self._score, self._leader = None, ""
         rate = float(self.schedules.learning_rate[self.step])
         set_rates(self.optimizer, rate, float(self.schedules.weight_decay[self.step]))
         try:
@@ -242,7 +243,7 @@ class Loop:
         if self.config.objectives.captioning.weight > 0:
             written = caption_sample(self._judged(), self.parts.val, self.parts.runtime)
             self.events.write(Sample(step=self.step, what="captions", content=written))
-        self._score = best_score(values, self.config.objectives, self.schedules.progress(self.step))
+        self._score, self._leader = best_score(values, self.config.objectives, self.schedules.progress(self.step))
         improved = self.best is None or self._score > self.best
         if improved:
             self.best = self._score
@@ -284,12 +285,13 @@ class Loop:
             config=self.config.model_dump(mode="json"),
             model=self.parts.model_cfg,
             score=self._score,
+            network=self._leader,
             best_score=self.best,
             classes=self.network.classes,
         )
         self.events.sync()
         name, best = checkpoint.save(self.run_dir, info, tensors, self.config.checkpoint.keep)
-        self.events.write(CheckpointSaved(step=self.step, name=name, best=best))
+        self.events.write(CheckpointSaved(step=self.step, name=name, best=best, network=self._leader))
 
     def _resume(self) -> None:
         found = checkpoint.newest_whole(self.run_dir, self.parts.runtime.device)
@@ -310,7 +312,7 @@ class Loop:
         if self.belief is not None:
             checkpoint.fill(self.belief.load_state_dict, tensors.under("belief."), origin)
         checkpoint.restore_rng(tensors.state)
-        self.step, self.best, self._score = info.step, info.best_score, info.score
+        self.step, self.best, self._score, self._leader = info.step, info.best_score, info.score, info.network
 
     def look_at_control(self) -> None:
         """Raise Interrupt when ``control`` or a signal asks for it."""

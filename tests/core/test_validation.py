@@ -14,14 +14,18 @@ CLASSES = {"val/student/top1": 0.6, "val/teacher/top1": 0.5}
 @pytest.mark.parametrize(
     ("preset", "values", "wanted"),
     [
-        ("clip", JUDGED, 0.3),
-        ("clip", JUDGED | CLASSES, 0.3),
-        ("fixmatch", JUDGED | CLASSES, 0.6),
-        ("dino", JUDGED, 0.75),  # its recall is chance: the later, the better
-        ("fixmatch", JUDGED, 0.75),
+        ("clip", JUDGED, (0.3, "teacher")),
+        ("clip", JUDGED | CLASSES, (0.3, "teacher")),
+        ("clip", JUDGED | {"val/student/mean_recall": 0.3}, (0.3, "teacher")),
+        ("clip", JUDGED | {"val/student/mean_recall": 0.4}, (0.4, "student")),
+        ("fixmatch", JUDGED | CLASSES, (0.6, "student")),
+        ("dino", JUDGED, (0.75, "")),  # its recall is chance: the later, the better
+        ("fixmatch", JUDGED, (0.75, "")),
     ],
 )
-def test_the_best_is_chosen_by_what_is_trained(preset: str, values: dict[str, float], wanted: float) -> None:
+def test_the_best_is_chosen_by_what_is_trained(
+    preset: str, values: dict[str, float], wanted: tuple[float, str]
+) -> None:
     assert best_score(values, preset_config(preset, "tiny").objectives, 0.75) == wanted
 
 
