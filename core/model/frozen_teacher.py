@@ -20,12 +20,22 @@ from torch.nn import functional as F
 from core.config import RunConfig
 from core.data.batch import Batch, View
 from core.model.errors import ModelError
+from core.model.heads import PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.teacher import EmaTeacher, Look, Teacher
 
-# Objectives that compare vectors of the two networks: these must have one width.
-_VECTORS = ("distill_features",)
+
+def _comparing_vectors(config: RunConfig) -> list[str]:
+    """Fields that compare the student's vectors with the teacher's own: both need one width, and a single teacher."""
+    objectives = config.objectives
+    queued = objectives.contrastive, objectives.distill_similarity
+    asked = {
+        "distill_features.weight": objectives.distill_features.weight > 0,
+        "contrastive.queue": queued[0].weight > 0 and queued[0].queue > 0,
+        "distill_similarity.queue": queued[1].weight > 0 and queued[1].queue > 0,
+    }
+    return [f"objectives.{field}" for field, is_asked in asked.items() if is_asked]
 
 
 class FrozenTeacher(Teacher):
@@ -48,10 +58,10 @@ class FrozenTeacher(Teacher):
             network.text_tokens |= student.text_tokens
             network.patch_tokens |= student.patch_tokens and config.objectives.masked_patches.weight > 0
             _check(config, student, network)
-        if len(self.networks) > 1 and any(getattr(config.objectives, name).weight > 0 for name in _VECTORS):
+        for field in _comparing_vectors(config) if len(self.networks) > 1 else ():
             raise ModelError(
-                "objectives.distill_features needs a single teacher; several only share their similarities. Name one "
-                "in teacher.checkpoint, or distil similarities."
+                f"{field} needs a single teacher; {len(self.networks)} only share their similarities. Name one in "
+                "teacher.checkpoint, or set it to 0."
             )
 
     def targets(self, batch: Batch, look: Look | None = None) -> Output:
@@ -125,12 +135,31 @@ def _check(config: RunConfig, student: Network, teacher: Network) -> None:
             f"the teacher tells other classes apart ({_some(teacher.classes)}) than data.label has "
             f"({_some(student.classes)}); choose a teacher that was trained on these."
         )
-    for name in _VECTORS:
-        if getattr(objectives, name).weight > 0 and ours.embed_dim != theirs.embed_dim:
-            raise ModelError(
-                f"objectives.{name} compares vectors, and the teacher's have {theirs.embed_dim} numbers where the "
-                f"student's have {ours.embed_dim}; distil similarities or logits instead."
-            )
+    for field in _comparing_vectors(config) if ours.embed_dim != theirs.embed_dim else ():
+        raise ModelError(
+            f"{field} compares vectors, and the teacher's have {theirs.embed_dim} numbers where the student's have "
+            f"{ours.embed_dim}; set it to 0 and distil similarities or logits, or choose a teacher of that width."
+        )
+    if objectives.masked_patches.weight > 0:
+        _check_patches(student, teacher)
+
+
+def _check_patches(student: Network, teacher: Network) -> None:
+    """ModelError when ``teacher`` does not answer patch by patch to what is hidden from the student."""
+    ours, theirs = (network.towers.patches_across for network in (student, teacher))
+    if not teacher.towers.any_size or ours != theirs:
+        grid = f"{theirs} x {theirs} patches" if teacher.towers.any_size else "no patches of its own"
+        raise ModelError(
+            f"objectives.masked_patches compares patch by patch, and the teacher has {grid} where the student has "
+            f"{ours} x {ours}; choose a teacher with that grid, or set objectives.masked_patches.weight to 0."
+        )
+    heads = [network.heads["masked_patches"] for network in (student, teacher) if "masked_patches" in network.heads]
+    counts = [len(head.prototypes) for head in heads if isinstance(head, PrototypeHead)]
+    if len(set(counts)) > 1:
+        raise ModelError(
+            f"objectives.masked_patches.prototypes is {counts[0]}, and the teacher was trained with {counts[1]}; set "
+            f"it to {counts[1]}, or choose another teacher."
+        )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -57,6 +57,12 @@ class MaskedPatches(Objective):
             raise ModelError(
                 "objectives.masked_patches needs a ViT of open_clip's own; choose one, or set its weight to 0."
             )
+        if network.towers.patch_dropout > 0:
+            raise ModelError(
+                f"objectives.masked_patches compares every patch, and the image tower drops "
+                f"{network.towers.patch_dropout:.0%} of them in training; set its weight to 0, or patch_dropout in the "
+                "architecture's vision_cfg."
+            )
         if self.shared:
             return None
         return PrototypeHead(network.towers.patch_width, self.prototypes)
