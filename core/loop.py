@@ -153,7 +153,8 @@ class Loop:
             with autocast():  # apart: weights that are cast without a gradient would serve a student who shares them
                 target = teacher.targets(batch, objectives.look_as_teacher) if teacher is not None and asked else None
             with autocast():
-                output = objectives.look(self.network, batch, self.network.forward_student(batch))
+                seen = self.network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
+                output = objectives.look(self.network, batch, seen)
         if self.belief is not None:
             output = self.belief.weigh(batch.rows, output, target)
         output = trusted(output, target, self.config.belief.trust)

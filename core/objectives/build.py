@@ -63,6 +63,16 @@ class Objectives(nn.Module):
         """Whether any of them needs what the teacher makes of a batch."""
         return any(one.asks_teacher for one in self)
 
+    @property
+    def need_views(self) -> bool:
+        """Whether any of them reads the student's further views."""
+        return any(one.needs_views for one in self)
+
+    @property
+    def need_prototypes(self) -> bool:
+        """Whether any of them reads what the network's own prototypes say."""
+        return any(one.needs_prototypes for one in self)
+
     def begin_step(self, network: Network, now: Mapping[str, ObjectiveValues]) -> None:
         """Tell each what the schedules say of this step, before the networks see a batch."""
         for one in self:

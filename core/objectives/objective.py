@@ -31,6 +31,8 @@ class Objective(nn.Module):
     name: str
     needs_text_tokens = False  # whether the state of each word is asked for, not only the caption's
     needs_patches = False  # whether the last state of each patch is asked for
+    needs_views = False  # whether it reads the student's further views; those that are taught always do
+    needs_prototypes = False  # whether it reads what the network's own head makes of them
     taught = False  # whether it compares with a teacher, and waits for one that begins late
     asks_teacher = False  # whether this step needs a teacher's outputs; those that are taught always do
 
@@ -38,6 +40,7 @@ class Objective(nn.Module):
         super().__init__()
         self.weight = config.weight
         self.taught = self.asks_teacher = getattr(self, "name", "") in TAUGHT
+        self.needs_views = self.needs_views or self.taught
         self.now: ObjectiveValues = objective_schedule(config, 1).at(1)  # all ramps are over, until ``begin_step``
 
     def build_head(self, network: Network) -> nn.Module | None:

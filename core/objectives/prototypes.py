@@ -43,6 +43,7 @@ class DistillPrototypes(Objective):
     """
 
     name = "distill_prototypes"
+    needs_prototypes = True
 
     def __init__(self, config: DistillPrototypesConfig) -> None:
         super().__init__(config)

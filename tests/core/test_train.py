@@ -306,10 +306,10 @@ def test_losses_that_are_no_numbers_end_the_run_with_suspects(
 def test_out_of_memory_says_what_fits(data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = Network.forward_student
 
-    def hungry(network: Network, batch: Batch) -> Any:
+    def hungry(network: Network, batch: Batch, *options: bool) -> Any:
         if len(batch.rows) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(network, batch)
+        return original(network, batch, *options)
 
     monkeypatch.setattr(Network, "forward_student", hungry)
     event = failure(config_for(data), RunDir(tmp_path / "run"), TrainingError)

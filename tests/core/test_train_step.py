@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,18 +37,25 @@ def config_for(data: Path, preset: str, *settings: str) -> RunConfig:
     return override(preset_config(preset, "tiny"), [*paths, *settings])
 
 
+@contextmanager
+def opened(config: RunConfig, folder: Path) -> Iterator[Loop]:
+    run = RunDir(folder)
+    run.create()
+    events = EventWriter(run.events)
+    try:
+        yield Loop(config, run, events, Heartbeat(run, quiet=True), threading.Event())
+    finally:
+        events.close()
+
+
 @pytest.fixture
 def loop(data: Path, tmp_path: Path) -> Iterator[Loop]:
     """CLIP with a warm-up, a clipped gradient, and a logit scale beyond its bound."""
-    config = config_for(data, "clip", "optim.warmup=0.34", "optim.clip_norm=0.5", "optim.learning_rate=0.01")
-    run = RunDir(tmp_path / "run")
-    run.create()
-    events = EventWriter(run.events)
-    loop = Loop(config, run, events, Heartbeat(run, quiet=True), threading.Event())
-    with torch.no_grad():
-        loop.network.towers.clip.logit_scale.fill_(math.log(100) + 0.1)
-    yield loop
-    events.close()
+    settings = ("optim.warmup=0.34", "optim.clip_norm=0.5", "optim.learning_rate=0.01")
+    with opened(config_for(data, "clip", *settings), tmp_path / "run") as loop:
+        with torch.no_grad():
+            loop.network.towers.clip.logit_scale.fill_(math.log(100) + 0.1)
+        yield loop
 
 
 def test_a_run_is_that_of_a_plain_loop(loop: Loop) -> None:
@@ -120,3 +128,39 @@ def test_a_late_teacher_begins_with_its_first_temperature(data: Path, tmp_path: 
     for t, values in enumerate(steps[6:], 1):
         share = contrast * values["train/contrastive"] + weight * min(1.0, t / 3) * values["train/distill_prototypes"]
         assert values["train/loss"] == pytest.approx(share, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "views", "projected"),
+    [
+        (["teacher.start=0.5"], [1] * 6 + [4] * 6, [0] * 6 + [3] * 6),
+        (["teacher.start=0"], [4] * 12, [3] * 12),
+        # who reads further views needs no teacher for it
+        (["teacher.start=0.5", "objectives.image_contrastive.weight=1", "views.student.mix=none"],
+         [4] * 12, [0] * 6 + [3] * 6),
+    ],
+)  # fmt: skip
+def test_before_a_late_teacher_begins_only_what_a_loss_reads_is_computed(
+    data: Path, tmp_path: Path, settings: list[str], views: list[int], projected: list[int]
+) -> None:
+    """Pictures through the student's tower, and representations through its prototypes, in views of 12 a step."""
+    sizes: list[int] = []
+    heads: list[int] = []
+    given = ["views.student.count=2", "views.local.count=1", "views.local.size=1", "views.teacher.count=2", *settings]
+    with opened(config_for(data, "sd-clip", *given), tmp_path / "run") as loop:
+        towers = loop.network.towers
+        plain = towers.encode_image
+
+        def encode_image(images: torch.Tensor, *more: object) -> object:
+            sizes.append(len(images))
+            return plain(images, *more)  # type: ignore[arg-type]
+
+        towers.encode_image = encode_image  # type: ignore[assignment, method-assign]
+        assert loop.network.head is not None
+        loop.network.head.register_forward_hook(lambda module, given, made: heads.append(len(made)))
+        for step, batch in enumerate(loop.parts.loader.batches(0, loop.total_steps), 1):
+            sizes.clear()
+            heads.clear()
+            loop.train_step(batch)
+            assert sum(sizes) == 12 * views[step - 1], step
+            assert sum(heads) == 12 * projected[step - 1], step
