@@ -71,6 +71,11 @@ class Schedules:
     momentum: Values  # the share of the teacher that survives a step
     objectives: Mapping[str, ObjectiveSchedule]
 
+    @property
+    def rates(self) -> tuple[Values, Values, Values]:
+        """Learning rate, weight decay and the teacher's momentum."""
+        return self.learning_rate, self.weight_decay, self.momentum
+
     def progress(self, step: int) -> float:
         """How much of training is done after ``step``, 0 to 1."""
         return step / self.total_steps
