@@ -85,6 +85,46 @@ class FrozenTeacher(Teacher):
 
 def _check(config: RunConfig, student: Network, teacher: Network) -> None:
     """ModelError when ``teacher`` cannot answer what the objectives ask of it."""
+    objectives = config.objectives
+    _check_shapes(config, student, teacher)
+    if objectives.distill_prototypes.weight > 0:
+        mine, other = student.head, teacher.head
+        if other is None or mine is None or len(other.prototypes) != len(mine.prototypes):
+            raise ModelError(
+                "the teacher has no such prototypes as the student; set objectives.distill_prototypes.weight to 0, or "
+                "choose a former run with as many prototypes."
+            )
+    consistency, features = objectives.consistency, objectives.distill_features
+    guesses = consistency.kind == "mean-teacher" or (consistency.kind == "fixmatch" and consistency.guess == "teacher")
+    by_class = objectives.distill_logits.weight > 0 and objectives.distill_logits.on == "classes"
+    by_class = by_class or (consistency.weight > 0 and guesses)
+    says = objectives.distill_captions.weight > 0
+    through_fusion = objectives.captioning.weight > 0 and objectives.captioning.through == "fusion"
+    own_heads = {
+        "masked_patches": objectives.masked_patches.weight > 0,
+        "masked_words": objectives.masked_words.weight > 0 and objectives.masked_words.alpha > 0,
+        "classification": by_class,
+        "captioning": says and through_fusion,
+        "distill_prototypes": objectives.distill_prototypes.weight > 0,
+        "distill_features": features.weight > 0 and features.on == "fused" and not features.cross,
+    }
+    for name, asked in own_heads.items():
+        if asked and name in student.heads and name not in teacher.heads:
+            raise ModelError(f"the teacher was not trained with objectives.{name} as it is here; it cannot teach it.")
+    if says and not through_fusion:
+        try:
+            teacher.towers.check_decoder()
+        except ModelError as error:
+            raise ModelError(f"the teacher cannot say captions: {error}") from error
+    if by_class and student.classes != teacher.classes:
+        raise ModelError(
+            f"the teacher tells other classes apart ({_some(teacher.classes)}) than data.label has "
+            f"({_some(student.classes)}); choose a teacher that was trained on these."
+        )
+
+
+def _check_shapes(config: RunConfig, student: Network, teacher: Network) -> None:
+    """ModelError when words, vectors or patches of the two networks cannot be compared one by one."""
     ours, theirs = student.towers, teacher.towers
     if ours.words_digest != theirs.words_digest:
         raise ModelError(
@@ -101,40 +141,6 @@ def _check(config: RunConfig, student: Network, teacher: Network) -> None:
                 f"objectives.{field} compares word by word, and the teacher reads {theirs.context_length} tokens where "
                 f"the student reads {ours.context_length}; choose a teacher that reads as many, or set it to 0."
             )
-    if objectives.distill_prototypes.weight > 0:
-        mine, other = student.head, teacher.head
-        if other is None or mine is None or len(other.prototypes) != len(mine.prototypes):
-            raise ModelError(
-                "the teacher has no such prototypes as the student; set objectives.distill_prototypes.weight to 0, or "
-                "choose a former run with as many prototypes."
-            )
-    consistency, features = objectives.consistency, objectives.distill_features
-    guesses = consistency.kind == "mean-teacher" or (consistency.kind == "fixmatch" and consistency.guess == "teacher")
-    by_class = objectives.distill_logits.weight > 0 and objectives.distill_logits.on == "classes"
-    by_class = by_class or (consistency.weight > 0 and guesses)
-    says = objectives.distill_captions.weight > 0
-    through_fusion = objectives.captioning.weight > 0 and objectives.captioning.through == "fusion"
-    own_heads = {
-        "masked_patches": objectives.masked_patches.weight > 0,
-        "masked_words": by_word["masked_words.alpha"],
-        "classification": by_class,
-        "captioning": says and through_fusion,
-        "distill_prototypes": objectives.distill_prototypes.weight > 0,
-        "distill_features": features.weight > 0 and features.on == "fused" and not features.cross,
-    }
-    for name, asked in own_heads.items():
-        if asked and name in student.heads and name not in teacher.heads:
-            raise ModelError(f"the teacher was not trained with objectives.{name} as it is here; it cannot teach it.")
-    if says and not through_fusion:
-        try:
-            theirs.check_decoder()
-        except ModelError as error:
-            raise ModelError(f"the teacher cannot say captions: {error}") from error
-    if by_class and student.classes != teacher.classes:
-        raise ModelError(
-            f"the teacher tells other classes apart ({_some(teacher.classes)}) than data.label has "
-            f"({_some(student.classes)}); choose a teacher that was trained on these."
-        )
     for field in _comparing_vectors(config) if ours.embed_dim != theirs.embed_dim else ():
         raise ModelError(
             f"{field} compares vectors, and the teacher's have {theirs.embed_dim} numbers where the student's have "

@@ -17,6 +17,7 @@ from core.data.batch import Batch
 from core.model.network import Network, build_backbone
 from core.model.outputs import Output
 from core.objectives.captioning import Captioning, DistillCaptions
+from core.objectives.classification import NAME as CLASSIFICATION
 from core.objectives.classification import Classification
 from core.objectives.consistency import Consistency
 from core.objectives.contrastive import Contrastive
@@ -117,6 +118,8 @@ def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = ()) 
         head = objective.build_head(network)
         if head is not None:
             network.heads[objective.name] = head
+    if CLASSIFICATION not in network.heads:  # the data have labels that nothing learns
+        network.classes = ()
     return network
 
 

@@ -127,7 +127,7 @@ def test_the_loss_falls(data: tuple[Path, Path], tmp_path: Path, preset: str) ->
     run = RunDir(tmp_path / "run")
     train(config_for(data, preset, "optim.epochs=12"), run, quiet=True)
     values = [step["train/contrastive"] for step in losses(run).values()]
-    assert sum(values[-5:]) < 0.8 * sum(values[:5])
+    assert sum(values[-5:]) < 0.6 * sum(values[:5])
 
 
 class StopAt:
