@@ -27,6 +27,7 @@ from core.checkpoint_files import read_info_file, read_tensors, tensor_shapes
 from core.config import RunConfig
 from core.model_names import CHECKPOINT, pointer
 from core.model_names import CheckpointError as CheckpointError  # these are found here too
+from core.model_names import default_network as default_network
 from core.model_names import names as names
 from core.model_names import resolve as resolve
 from core.model_names import weights_in as weights_in
@@ -46,6 +47,7 @@ class CheckpointInfo:
     model: Mapping[str, Any]  # the open_clip model configuration
     metrics: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None  # what best is chosen by: the greatest mean recall of student and teacher
+    network: str = ""  # whose score it is, "student" or "teacher"; "" where that is not known
     best_score: float | None = None  # the greatest score of the run up to here
     classes: Sequence[str] = ()  # what the classification head tells apart, in the order of its outputs
     version: int = CHECKPOINT_VERSION
@@ -81,7 +83,7 @@ def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int)
             final.replace(run.checkpoints / f".{name}.{os.getpid()}.former.tmp")
         temporary.replace(final)
         write_whole(run.checkpoints / "last", name.encode())
-        best = info.score is not None and info.score == info.best_score
+        best = _leads(run, info, name)
         if best:
             write_whole(run.checkpoints / "best", name.encode())
     except (OSError, SafetensorError) as error:
@@ -89,6 +91,20 @@ def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int)
         raise CheckpointError(_why_not_written(run.checkpoints, error)) from error
     _forget(run, keep)
     return name, best
+
+
+def _leads(run: RunDir, info: CheckpointInfo, name: str) -> bool:
+    """Whether ``name`` is the best so far; of equal ones the first stays the best."""
+    if info.score is None or info.score != info.best_score:
+        return False
+    held = pointer(run, "best")
+    if held == name or held not in names(run):
+        return True
+    try:
+        score = read_info(run, held).score
+    except CheckpointError:  # damaged: it leads nothing
+        return True
+    return score is None or score < info.score
 
 
 def _write_folder(folder: Path, info: CheckpointInfo, tensors: CheckpointState) -> None:

@@ -74,12 +74,16 @@ class Evaluated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSaved(Event):
-    """``name`` is the checkpoint's folder under ``checkpoints/``; ``best`` when it leads by validation so far."""
+    """``name`` is the checkpoint's folder under ``checkpoints/``; ``best`` when it leads by validation so far.
+
+    ``network``: which of its networks was validated better, "student" or "teacher"; "" where that is not known.
+    """
 
     kind: ClassVar[str] = "checkpoint_saved"
     step: int
     name: str
     best: bool = False
+    network: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,8 +63,9 @@ def _first_line(error: Exception) -> str:
 def find_weights(architecture: str, pretrained: str, progress: Progress | None = None) -> Path:
     """The weights file that ``pretrained`` stands for, downloaded when it is a tag.
 
-    A folder may be a former run (its best checkpoint, the teacher where there is one), one of its checkpoints, or
-    hold a weights file. Raises ModelError naming the tags there are, or the folder to fill when there is no network.
+    A folder may be a former run (its best checkpoint, the network that was validated better), one of its checkpoints
+    (the teacher where there is one), or hold a weights file. Raises ModelError naming the tags there are, or the folder
+    to fill when there is no network.
     """
     path = expand_user(pretrained)
     # os.path's, since Path's raise for a name too long
@@ -78,7 +79,8 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
         close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4) or tags
         known = f"its tags are {', '.join(close)}" if close else "it has no tags"
         raise ModelError(
-            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a path."
+            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a "
+            "path."
         )
     filled = weights_folder(architecture, tag)
     if filled.is_dir():
@@ -95,7 +97,8 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
 def _in_folder(folder: Path) -> Path:
     run = RunDir(folder)
     if run.checkpoints.is_dir():
-        folder = run.checkpoints / checkpoint.resolve(run, "best")
+        name = checkpoint.resolve(run, "best")
+        return run.checkpoints / name / f"{checkpoint.default_network(run, 'best')}.safetensors"
     if (folder / "checkpoint.json").is_file():
         return next(
             (path for path in (folder / "teacher.safetensors",) if path.is_file()), folder / "student.safetensors"

@@ -50,9 +50,7 @@ def add(verbs: Verbs) -> None:
     )
     caption.add_argument("model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED] or a folder")
     caption.add_argument("pictures", nargs="+", metavar="PICTURE-or-FOLDER")
-    caption.add_argument(
-        "--weights", default="", choices=("student", "teacher"), help="default: teacher if there is one"
-    )
+    caption.add_argument("--weights", default="", choices=("student", "teacher"), help="default: the better validated")
     _add_settings(caption.add_argument_group("how captions are made (default: a beam search with 6 beams)"))
     form = caption.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="an object a picture and line, with provenance")

@@ -13,6 +13,7 @@ from PySide6.QtCore import QSortFilterProxyModel, Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
+from core.model_names import default_network
 from core.rundir import RunDir
 from sdgui.panels.model_entries import (
     ModelChoice,
@@ -280,6 +281,8 @@ class ModelPicker(QWidget):
                 self.which.addItem(tag, tag)
             self.which.addItem(_RANDOM, "")
         self.which.setCurrentIndex(max(0, self.which.findData(which)))
+        if entry.kind == "run" and not weights and self.which.currentData() == "best":
+            weights = default_network(RunDir(entry.name), "best")
         self.weights.setCurrentIndex(max(0, self.weights.findData(weights)))
         self.which.setVisible(self.which.count() > 0)
         self.weights.setVisible(self.weights.count() > 0)

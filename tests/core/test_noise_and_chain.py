@@ -138,7 +138,7 @@ def test_generations_learn_from_the_former_and_go_on_in_the_middle(
     stage = broken.stage(chain, 1)
     train_step = Loop.train_step
 
-    def stopped_after_one(loop: Loop, batch: Batch) -> dict[str, float]:
+    def stopped_after_one(loop: Loop, batch: Batch) -> dict[str, torch.Tensor]:
         values = train_step(loop, batch)
         if loop.run_dir.path == stage.path and loop.step == 1:
             stage.ask("stop")  # while its second stage trains

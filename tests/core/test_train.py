@@ -40,6 +40,7 @@ from core.model.network import Network
 from core.presets import preset_config
 from core.rundir import RunDir, RunDirError
 from core.train import train
+from core.train_step import TrainStep
 from tests.core.pictures import write_pairs
 
 PATIENCE = 300  # seconds; the start of a program on a busy machine
@@ -127,7 +128,7 @@ def test_the_loss_falls(data: tuple[Path, Path], tmp_path: Path, preset: str) ->
     run = RunDir(tmp_path / "run")
     train(config_for(data, preset, "optim.epochs=12"), run, quiet=True)
     values = [step["train/contrastive"] for step in losses(run).values()]
-    assert sum(values[-5:]) < 0.8 * sum(values[:5])
+    assert sum(values[-5:]) < 0.6 * sum(values[:5])
 
 
 class StopAt:
@@ -136,7 +137,7 @@ class StopAt:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int, what: str) -> None:
         original = Loop.train_step
 
-        def train_step(loop: Loop, batch: Batch) -> dict[str, float]:
+        def train_step(loop: Loop, batch: Batch) -> dict[str, torch.Tensor]:
             values = original(loop, batch)
             if loop.step == step:
                 loop.run_dir.ask(what)  # type: ignore[arg-type]
@@ -285,16 +286,16 @@ def test_losses_that_are_no_numbers_end_the_run_with_suspects(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDir(tmp_path / "run")
-    original = Loop._losses
+    original = TrainStep.__call__
 
-    def broken(loop: Loop, batch: Batch) -> Any:
-        found, report = original(loop, batch)
-        if loop.step >= 3:
+    def broken(losses: TrainStep, batch: Batch, step: int) -> Any:
+        found, report = original(losses, batch, step)
+        if step >= 3:
             found = {name: loss * float("nan") for name, loss in found.items()}
             report["train/contrastive"] = report["train/contrastive"] * float("nan")
         return found, report
 
-    monkeypatch.setattr(Loop, "_losses", broken)
+    monkeypatch.setattr(TrainStep, "__call__", broken)
     event = failure(config_for(data, "clip", "runtime.nonfinite_limit=4", "optim.epochs=9"), run, TrainingError)
     assert event.step == 6
     assert "step 6 was skipped: train/contrastive not finite, for 4 steps in a row" in event.message
@@ -307,10 +308,10 @@ def test_losses_that_are_no_numbers_end_the_run_with_suspects(
 def test_out_of_memory_says_what_fits(data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = Network.forward_student
 
-    def hungry(network: Network, batch: Batch) -> Any:
+    def hungry(network: Network, batch: Batch, *options: bool) -> Any:
         if len(batch.rows) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(network, batch)
+        return original(network, batch, *options)
 
     monkeypatch.setattr(Network, "forward_student", hungry)
     event = failure(config_for(data), RunDir(tmp_path / "run"), TrainingError)
