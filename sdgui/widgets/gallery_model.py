@@ -18,7 +18,8 @@ from PySide6.QtCore import (
     QUrl,
 )
 
-from sdgui.widgets.thumbnails import Thumbnail, Thumbnails
+from sdgui.widgets.thumbnail_files import Thumbnail
+from sdgui.widgets.thumbnails import Thumbnails
 
 ITEM_ROLE = Qt.ItemDataRole.UserRole
 _GATHER_MS = 16  # thumbnails that come within a frame are painted together
