@@ -203,6 +203,8 @@ class MatrixTab(QWidget):
     def show_cell(self, answer: Mapping[str, Any]) -> None:
         """What the worker found; ``answer`` of ``classify_cell``."""
         true, predicted = answer["true"], answer["predicted"]
+        if self._cell is None or [true, predicted] != [self.matrix.classes[i] for i in self._cell]:
+            return  # another cell was chosen meanwhile
         self.gallery.model.append(
             [
                 GalleryItem(
@@ -215,6 +217,12 @@ class MatrixTab(QWidget):
                 for one in answer["pictures"]
             ]
         )
+
+    def cell_failed(self) -> None:
+        """Nothing came: choosing the cell, or scrolling on, asks again."""
+        self._asked = self.gallery.model.rowCount()
+        if not self._asked:
+            self._cell = None
 
     def _more(self) -> None:
         bar = self.gallery.view.verticalScrollBar()

@@ -59,6 +59,10 @@ class MistakesTab(QWidget):
         self.gallery.model.append(items)
         self._asked = self.gallery.model.rowCount()
 
+    def more_failed(self) -> None:
+        """Nothing came: scrolling asks again."""
+        self._asked = self.gallery.model.rowCount()
+
     def _more(self) -> None:
         bar, there = self.gallery.view.verticalScrollBar(), self.gallery.model.rowCount()
         if there == self._asked < self._total and bar.value() >= bar.maximum() - bar.pageStep():

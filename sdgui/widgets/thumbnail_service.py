@@ -38,9 +38,9 @@ class _Request:
 
     def load(self, path: Path) -> Thumbnail:
         known = self.known
-        if known is not None and known.side >= self.side and known.stamp is not None:
-            if known.stamp == file_stamp(path):
-                return known
+        sharp = known is not None and known.side >= self.side and known.stamp is not None
+        if known is not None and sharp and known.stamp == file_stamp(path):
+            return known
         return load_thumbnail(path, self.cache_dir, self.side)
 
 
