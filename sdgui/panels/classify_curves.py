@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.panels.classify_work import Measured, Target
 from sdgui.widgets.formats import count, value
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.point_plot import PointLine, PointPlot
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -42,9 +43,9 @@ class CurvesTab(QWidget):
         self.draws.setToolTip("How many times the few pictures are drawn anew; the interval needs two at least")
         self.image = QPushButton("Measure the &image-only probe", self)
         self.fused = QPushButton("Measure the f&used probe", self)
-        self.notes = QLabel(self, wordWrap=True)
+        self.notes = PlainLabel(self, wordWrap=True)
         set_role(self.notes, "small")
-        label = QLabel("&Draws", self)
+        label = PlainLabel("&Draws", self)
         label.setBuddy(self.draws)
         set_role(label, "muted")
         row = QHBoxLayout()

@@ -27,6 +27,7 @@ from sdgui.panels.classify_work import percent
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery import Gallery, GalleryItem
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.share_bar import Share
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -71,8 +72,8 @@ class TryTab(QWidget):
         self.names = QPlainTextEdit(self)
         self.by_probe = ClassTable("Classes by the probe", _columns(), "", self)
         self.by_names = ClassTable("Typed classes", _columns(), "", self)
-        self.probe_title = QLabel(self, wordWrap=True)
-        self.line = QLabel(self, wordWrap=True)
+        self.probe_title = PlainLabel(self, wordWrap=True)
+        self.line = PlainLabel(self, wordWrap=True)
         self.choose = QPushButton("Choose &pictures …", self)
         self.clear = QPushButton("&Remove all", self)
         self._build()
@@ -96,7 +97,7 @@ class TryTab(QWidget):
         column.addWidget(self.gallery, 1)
         row = QHBoxLayout()
         for button, tip in ((self.choose, "Choose picture files"), (self.clear, "Take all pictures out")):
-            button.setToolTip(tip)
+            button.setToolTip(plain_tip(tip))
             row.addWidget(button)
         row.addStretch(1)
         column.addLayout(row)
@@ -133,7 +134,7 @@ class TryTab(QWidget):
         head = QWidget(self)
         row = QHBoxLayout(head)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._titled(QLabel("Among the names you type (zero-shot)", head)), 1)
+        row.addWidget(self._titled(PlainLabel("Among the names you type (zero-shot)", head)), 1)
         self.data_names = QPushButton("The data's", head)
         self.data_names.setToolTip("Put the class names of the shown result here")
         self.data_names.setEnabled(False)

@@ -38,6 +38,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 SHIPPED = resource_folder("studies")
@@ -91,7 +92,7 @@ class StudyPanel(Place):
             self.export: "Results as Markdown, CSV or JSON, and the plot; Ctrl+C copies the table",
         }
         for button, tip in tips.items():
-            button.setToolTip(tip)
+            button.setToolTip(plain_tip(tip))
         self.new.setShortcut("Ctrl+Shift+N")
         row = QHBoxLayout()
         row.setSpacing(SPACE)

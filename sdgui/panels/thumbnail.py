@@ -6,12 +6,13 @@ from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QImage, QPixmap
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QWidget
 
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.thumbnails import Thumbnails
 
 
-class Thumbnail(QLabel):
+class Thumbnail(PlainLabel):
     """Shows the picture last asked for; an unreadable one leaves a dash."""
 
     def __init__(self, size: int, parent: QWidget | None = None) -> None:
@@ -25,7 +26,7 @@ class Thumbnail(QLabel):
     def show_picture(self, path: Path | None) -> None:
         """Load and show ``path``; None shows nothing."""
         self._path = path
-        self.setToolTip(str(path) if path is not None else "")
+        self.setToolTip(plain_tip(str(path) if path is not None else ""))
         self.thumbnails.keep_only([])
         if path is None:
             self.clear()

@@ -18,6 +18,7 @@ from PySide6.QtCore import (
     QUrl,
 )
 
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.thumbnail_files import Thumbnail
 from sdgui.widgets.thumbnails import Thumbnails
 
@@ -117,7 +118,7 @@ class GalleryModel(QAbstractListModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return item.caption
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._tooltip(index.row())
+            return plain_tip(self._tooltip(index.row()))
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return spoken(item)
         return None

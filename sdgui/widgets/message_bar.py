@@ -13,7 +13,6 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QLabel,
     QPlainTextEdit,
     QPushButton,
     QVBoxLayout,
@@ -21,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 Level = Literal["info", "warning", "error"]
@@ -39,8 +39,8 @@ class MessageBar(QFrame):
         super().__init__(parent)
         self._level: Level = "info"
         self._remedy: Callable[[], object] | None = None
-        self._icon = QLabel(self)
-        self._text = QLabel(self, wordWrap=True)
+        self._icon = PlainLabel(self)
+        self._text = PlainLabel(self, wordWrap=True)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
