@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(sys.argv[1])
-CLASSES = ["cat", "Große Katze", "snow_leopard", "🐯 tiger"]
+CLASSES = [*sys.argv[2:3], "cat", "Große Katze", "snow_leopard", "🐯 tiger"]
 EACH = 6  # pictures of a class
 RIGHT = {"zero-shot": 2, "linear-probe": 3, "fused-probe": 4, "knn": 1}
 Request = dict[str, Any]
