@@ -45,7 +45,7 @@ class MatrixTab(QWidget):
         self.readout = ElidedLabel("", self)
         self.find_box = QLineEdit(self)
         self.order = QComboBox(self)
-        self.mistakes_only = QCheckBox("&Mistakes only", self)
+        self.mistakes_only = QCheckBox("Mista&kes only", self)
         self.pairs = ClassTable("Most confused pairs", _pair_columns(), "", self)
         self.title = PlainLabel(self, wordWrap=True)
         self.gallery = Gallery(cache, "Choose a cell, or a pair, to see its pictures.", self)

@@ -31,7 +31,7 @@ class ResultList(QWidget):
         self.list.setAccessibleName("Results")
         self.list.setToolTip("What was measured, newest first; Delete takes one out")
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.save_probe = QPushButton("&Save probe …", self)
+        self.save_probe = QPushButton("Sa&ve probe …", self)
         self.load_probe = QPushButton("Loa&d probe …", self)
         self.apply = QPushButton("Appl&y to a folder …", self)
         title = PlainLabel("Results", self)

@@ -82,8 +82,8 @@ class ClassifySource(QWidget):
         self.options.hide()
         top = _row(self, [(self.model, 3), (self.data, 2)])
         top.setAlignment(self.model, Qt.AlignmentFlag.AlignTop)
-        inner = _row(self.train_row, [(_named("&Training data", self.train_data.box, self), 0), (self.train_data, 1)])
-        inner.addWidget(_named("its &label", self.train_label, self))
+        inner = _row(self.train_row, [(_named("Training data", self.train_data.box, self), 0), (self.train_data, 1)])
+        inner.addWidget(_named("its label", self.train_label, self))
         inner.addWidget(self.train_label)
         self.train_row.setLayout(inner)
         below = _row(
@@ -91,7 +91,7 @@ class ClassifySource(QWidget):
             [
                 (_named("&Label", self.label, self), 0),
                 (self.label, 0),
-                (_named("&Train on", self.train, self), 0),
+                (_named("Trai&n on", self.train, self), 0),
                 (self.train, 0),
                 (_named("&By", self.method, self), 0),
                 (self.method, 0),

@@ -75,7 +75,7 @@ class TryTab(QWidget):
         self.probe_title = PlainLabel(self, wordWrap=True)
         self.line = PlainLabel(self, wordWrap=True)
         self.choose = QPushButton("Choose &pictures …", self)
-        self.clear = QPushButton("&Remove all", self)
+        self.clear = QPushButton("Remove all", self)
         self._build()
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
         self._typing.timeout.connect(self.ask)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QByteArray, Qt, Signal
-from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from sdgui.panels.export_menu import ExportMenu
@@ -197,10 +196,6 @@ class SearchLayout(Place):
         self.filter_button.toggled.connect(self.filters.setVisible)
         self.source.sheet_asked.connect(lambda shown: self.sheet.setVisible(shown))
         self.bar.action_triggered.connect(self._do_remedy)
-        for number, key in enumerate(("Alt+P", "Alt+V", "Alt+M")):
-            shortcut = QShortcut(QKeySequence(key), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(lambda number=number: self.tabs.setCurrentIndex(number))
 
     # What is shown
     def show_empty(self, title: str, text: str) -> None:

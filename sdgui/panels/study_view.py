@@ -86,7 +86,7 @@ class StudyView(QWidget):
         self.tabs = QTabWidget(self)
         results = self._results(home_of(self.tabs))
         self.runs, self.arms = QTreeWidget(home_of(self.tabs)), QTreeWidget(home_of(self.tabs))
-        for widget, title in ((results, "&Results"), (self.runs, "R&uns"), (self.arms, "&Arms")):
+        for widget, title in ((results, "Resu&lts"), (self.runs, "Ru&ns"), (self.arms, "&Arms")):
             self.tabs.addTab(widget, title)
         self._models = [self._fill(view) for view in (self.means, self.differences)]
         self._build()
