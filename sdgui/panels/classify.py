@@ -145,13 +145,7 @@ class ClassifyPanel(ClassifyLayout):
         self, level: Level, text: str, details: str = "", action: str = "", deed: Callable[[], object] | None = None
     ) -> None:
         """Say it in the place's bar; ``deed`` is done by the button ``action``."""
-
-        def remedy() -> None:
-            self.bar.clear()
-            if deed is not None:
-                deed()
-
-        self.bar.show_message(level, text, details, action, remedy)
+        self.bar.show_message(level, text, details, action, deed)
 
     def _title(self) -> str:
         found = self.results.current()
@@ -283,8 +277,8 @@ class ClassifyPanel(ClassifyLayout):
         self._ask("cell", "classify_cell", self.matrix.show_cell, self.matrix.cell_failed, **arguments)
 
     def _ask_mistakes(self, offset: int) -> None:
-        show, failed = self.mistakes.append, self.mistakes.more_failed
-        self._ask("mistakes", "classify_mistakes", show, failed, offset=offset, limit=MISTAKES)
+        tab, arguments = self.mistakes, {"offset": offset, "limit": MISTAKES}
+        self._ask("mistakes", "classify_mistakes", tab.append, tab.more_failed, **arguments)
 
     # Curves
     def _ask_few_shot(self, kind: str, draws: int) -> None:
@@ -380,8 +374,8 @@ class ClassifyPanel(ClassifyLayout):
 
     def _trier(self) -> Measure | tuple[str, str] | None:
         """What pictures are tried with: a probe, or a model's name and weights."""
-        probe, choice = self.probe(), self.source.model.choice()
-        return probe or (None if choice is None else (choice.model, choice.weights))
+        choice = self.source.model.choice()
+        return self.probe() or ((choice.model, choice.weights) if choice is not None else None)
 
     def _try(self, pictures: list[str], names: list[str], current: bool) -> None:
         probe, trier, question = self.probe(), self._trier(), self.trying.question

@@ -102,8 +102,10 @@ class MessageBar(QFrame):
         self._details.clear()
 
     def _act(self) -> None:
-        if self._remedy is not None:
-            self._remedy()
+        remedy = self._remedy
+        if remedy is not None:
+            self.clear()
+            remedy()
         else:
             self.action_triggered.emit()
 
