@@ -2,7 +2,8 @@
 
 The linear probe gets 3 of 6 pictures of each class right, the teacher 5; zero-shot 2, the fused probe 4, the
 neighbours 1. Wrong ones are taken for the next class. ``data`` named "broken" cannot be opened, "slow" takes long and
-can be cancelled, "many" has 1,000 classes. Every request is written to ``requests.jsonl`` in the folder that is given.
+can be cancelled, "many" has 1,000 classes. Every request is written to ``requests.jsonl`` in the folder that is given;
+a second argument is the name of one more class, the first.
 """
 
 from __future__ import annotations
