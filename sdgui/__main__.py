@@ -29,6 +29,7 @@ from sdgui.runs.tailer import Tailer
 from sdgui.runs.worker_pool import WorkerPool
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
+from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.theme import Scheme, apply_theme, theme
 
 _TURN = 0.001  # s that the window's thread waits for another one's Python; by default it is five times as long
@@ -119,6 +120,7 @@ def refuse(sentence: str) -> None:
     print(f"sdgui: {sentence}", file=sys.stderr)
     box = QMessageBox(QMessageBox.Icon.Critical, "sdgui", sentence)
     box.setObjectName("refused")
+    make_plain(box)
     box.exec()
 
 

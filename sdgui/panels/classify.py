@@ -26,6 +26,7 @@ from sdgui.panels.classify_try import refused_text
 from sdgui.panels.classify_work import Measure, Measured, Settings, Target
 from sdgui.panels.export_menu import ExportMenu
 from sdgui.panels.place import Selection, Services
+from sdgui.panels.worker_calls import Done
 from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message_bar import Level
 
@@ -46,7 +47,6 @@ class ClassifyPanel(ClassifyLayout):
         self._refusals: list[str] = []  # of several methods, those that could not be measured
         self._opened: dict[Target, Mapping[str, Any]] = {}
         self._loaded: Measure | None = None  # a saved probe, for the pictures that are tried
-        self._deed: Callable[[], object] | None = None
         self.session = ClassifySession(services.pool, self)
         self.export = ExportMenu(self.export_strip, self.bar, self, self._title)
         self.probes = Probes(self.session, self.tell, self.strip.start, self.strip.finish, self)
@@ -60,7 +60,6 @@ class ClassifyPanel(ClassifyLayout):
         self.session.working.connect(self._working)
         self.session.opened.connect(self._data_opened)
         self.strip.cancelled.connect(self._cancel)
-        self.bar.action_triggered.connect(self._do_deed)
         self.empty.activated.connect(self._take_step)
         self.results.chosen.connect(self._show_result)
         self.results.save_probe.clicked.connect(lambda: self.probes.ask_save(self.probe()))
@@ -146,14 +145,7 @@ class ClassifyPanel(ClassifyLayout):
         self, level: Level, text: str, details: str = "", action: str = "", deed: Callable[[], object] | None = None
     ) -> None:
         """Say it in the place's bar; ``deed`` is done by the button ``action``."""
-        self._deed = deed
-        self.bar.show_message(level, text, details, action)
-
-    def _do_deed(self) -> None:
-        deed, self._deed = self._deed, None
-        if deed is not None:
-            self.bar.clear()
-            deed()
+        self.bar.show_message(level, text, details, action, deed)
 
     def _title(self) -> str:
         found = self.results.current()
@@ -259,7 +251,7 @@ class ClassifyPanel(ClassifyLayout):
         self.tabs.setCurrentWidget(self.matrix)
         self.matrix.show_class(index)
 
-    def _ask(self, purpose: str, verb: str, done: Callable[[dict[str, Any]], None], **arguments: Any) -> None:
+    def _ask(self, purpose: str, verb: str, done: Done, failed: Callable[[], None], **arguments: Any) -> None:
         """Ask about the shown result; an answer for a result that is no longer shown is dropped."""
         found = self.results.current()
         if found is None:
@@ -269,7 +261,12 @@ class ClassifyPanel(ClassifyLayout):
             if self.results.current() is found:
                 done(answer)
 
-        self.session.ask(purpose, found.measure, verb, still, self._question_failed, **arguments)
+        def unanswered(sentence: str, details: str) -> None:
+            if self.results.current() is found:
+                failed()
+            self._question_failed(sentence, details)
+
+        self.session.ask(purpose, found.measure, verb, still, unanswered, **arguments)
 
     def _question_failed(self, sentence: str, details: str) -> None:
         if sentence != "cancelled":
@@ -277,10 +274,11 @@ class ClassifyPanel(ClassifyLayout):
 
     def _ask_cell(self, true: int, predicted: int, offset: int) -> None:
         arguments = {"true": true, "predicted": predicted, "offset": offset, "limit": PAGE}
-        self._ask("cell", "classify_cell", self.matrix.show_cell, **arguments)
+        self._ask("cell", "classify_cell", self.matrix.show_cell, self.matrix.cell_failed, **arguments)
 
     def _ask_mistakes(self, offset: int) -> None:
-        self._ask("mistakes", "classify_mistakes", self.mistakes.append, offset=offset, limit=MISTAKES)
+        tab, arguments = self.mistakes, {"offset": offset, "limit": MISTAKES}
+        self._ask("mistakes", "classify_mistakes", tab.append, tab.more_failed, **arguments)
 
     # Curves
     def _ask_few_shot(self, kind: str, draws: int) -> None:
@@ -370,24 +368,27 @@ class ClassifyPanel(ClassifyLayout):
         probe = self.probe()
         if probe is None and not is_made(self, "trying"):
             return
-        self.trying.show_probe(result_title(probe) if probe is not None else "")
+        self.trying.show_probe(result_title(probe) if probe is not None else "", self._trier())
         if self.trying.current():
             QTimer.singleShot(0, self, self.trying.ask)
 
+    def _trier(self) -> Measure | tuple[str, str] | None:
+        """What pictures are tried with: a probe, or a model's name and weights."""
+        choice = self.source.model.choice()
+        return self.probe() or ((choice.model, choice.weights) if choice is not None else None)
+
     def _try(self, pictures: list[str], names: list[str], current: bool) -> None:
-        probe, choice = self.probe(), self.source.model.choice()
-        if probe is not None:
-            model = probe.target.model, probe.target.weights
-        elif choice is not None:
-            model = choice.model, choice.weights
-        else:
+        probe, trier, question = self.probe(), self._trier(), self.trying.question
+        if trier is None:
             self.tell("error", "Choose a model first; then pictures can be tried with it.")
             return
         if probe is None and not names:
             return
+        model = (trier.target.model, trier.target.weights) if isinstance(trier, Measure) else trier
 
         def done(answer: dict[str, Any]) -> None:
-            self.trying.show_answer(answer)
+            if self.trying.question == question:  # else the names or the probe are others by now
+                self.trying.show_answer(answer)
             self.trying.ask_more()
 
         purpose = "try" if current else "try more"

@@ -17,6 +17,7 @@ from sdgui.panels.classify_session import ClassifySession
 from sdgui.panels.classify_work import Measure
 from sdgui.widgets.formats import count
 from sdgui.widgets.message_bar import Level
+from sdgui.widgets.plain_text import make_plain
 
 Say = Callable[[Level, str, str, str, Callable[[], object] | None], None]  # level, text, details, button, its deed
 _SUFFIX = ".safetensors"
@@ -123,6 +124,7 @@ class Probes(QObject):
         replace = box.addButton("&Replace", QMessageBox.ButtonRole.DestructiveRole)
         cancel = box.addButton(QMessageBox.StandardButton.Cancel)
         box.setDefaultButton(cancel)
+        make_plain(box)
 
         def answered(_result: int) -> None:
             if box.clickedButton() is replace:

@@ -113,7 +113,6 @@ class ExportMenu(QObject):
         self.task.done.connect(self._done)
         self.task.failed.connect(self._failed)
         strip.cancelled.connect(self.task.cancel)
-        bar.action_triggered.connect(self._open)
 
     def fill(self, menu: QMenu, items: Sequence[GalleryItem]) -> QMenu:
         """Add "Export" with its kinds, for these pictures, to ``menu``."""
@@ -159,7 +158,7 @@ class ExportMenu(QObject):
         details = [f"{what}: {why}" for what, why in report.skipped[:_LISTED]]
         details += [f"and {left_out - _LISTED} more"] if left_out > _LISTED else []
         level: Level = "warning" if left_out else "info"
-        self._bar.show_message(level, text, "\n".join(details), "Open folder")
+        self._bar.show_message(level, text, "\n".join(details), "Open folder", self._open)
 
     def _failed(self, sentence: str) -> None:
         self._strip.finish()
@@ -169,5 +168,5 @@ class ExportMenu(QObject):
             self._bar.show_message("info", "The export was cancelled; what was written whole stays.")
 
     def _open(self) -> None:
-        if self._where is not None and "exported to" in self._bar.text:
+        if self._where is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._where)))

@@ -26,7 +26,7 @@ from core.cells import marked_row
 from core.errors import UserError
 from sdgui.widgets.gallery_delegate import two_lines
 from sdgui.widgets.gallery_model import GalleryItem
-from sdgui.widgets.thumbnails import read_picture
+from sdgui.widgets.thumbnail_files import read_picture
 
 SHEET = 200  # pictures on one contact sheet
 _SIDE, _GAP = 240, 16  # px

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QListWidget, QSlider, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QListWidget, QSlider, QSplitter, QVBoxLayout, QWidget
 
 from core.events import Sample
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery import Gallery, GalleryItem
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role
 
 NETWORKS = ("student", "teacher")
@@ -26,7 +27,7 @@ class SamplesView(QWidget):
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName("Validation")
         self.slider.setPageStep(1)
-        self._step = QLabel(self)
+        self._step = PlainLabel(self)
         set_role(self._step, "muted")
         split = QSplitter(Qt.Orientation.Horizontal, self)
         self.captions = QListWidget(split)
@@ -53,7 +54,7 @@ class SamplesView(QWidget):
         layout = QVBoxLayout(side)
         layout.setContentsMargins(SPACE, 0, 0, 0)
         layout.setSpacing(SPACE // 2)
-        title = QLabel(who.capitalize(), side)
+        title = PlainLabel(who.capitalize(), side)
         set_role(title, "muted")
         layout.addWidget(title)
         layout.addWidget(gallery, 1)

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import QTableView, QWidget
 from core.cells import marked, marked_row
 from sdgui.widgets.error_bars import Bar
 from sdgui.widgets.formats import duration
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import SPACE, theme
 
 Index = QModelIndex | QPersistentModelIndex
@@ -221,7 +222,7 @@ class ResultsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self.table.columns[section]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self.table.tips[section] or None
+            return plain_tip(self.table.tips[section]) or None
         return None
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
@@ -233,7 +234,7 @@ class ResultsModel(QAbstractTableModel):
         if role == METRIC:
             return self.table.metrics[index.column() if self.table.by_column else index.row()]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return cell.tip or None
+            return plain_tip(cell.tip) or None
         if role == Qt.ItemDataRole.ForegroundRole:
             return theme().color(cell.role) if cell.role else None
         if role == Qt.ItemDataRole.TextAlignmentRole:

@@ -51,7 +51,7 @@ _TABLE: tuple[tuple[str, str, str, str | list[str], str], ...] = (
     ("find", "View", "&Find", "Ctrl+F", "Search in the place that is shown: a field, a plot, a picture"),
     ("filter", "View", "F&ilter experiments", "Ctrl+L", "Filter experiments and runs by name, tag, note or state"),
     ("tree", "View", "&Go to the experiments", "Ctrl+E", "Put the focus on the tree of experiments"),
-    ("palette", "View", "&Go to…", "Ctrl+K", "Find any action, run or place"),
+    ("palette", "View", "G&o to…", "Ctrl+K", "Find any action, run or place"),
     ("appearance", "View", "Switch a&ppearance", "Ctrl+Shift+L", "Follow the system, light, dark, and round again"),
     ("shortcuts", "Help", "&Shortcuts", "F1", "List every shortcut"),
     ("about", "Help", "&About sdgui", "Shift+F1", "Version, and where data and log are kept"),

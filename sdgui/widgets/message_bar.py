@@ -5,6 +5,7 @@ Flow: a panel keeps one bar at its top and calls ``show_message``; nothing is mo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -12,7 +13,6 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QLabel,
     QPlainTextEdit,
     QPushButton,
     QVBoxLayout,
@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 Level = Literal["info", "warning", "error"]
@@ -28,7 +29,8 @@ _COLORS = {"info": "accent_text", "warning": "warning", "error": "error"}
 
 
 class MessageBar(QFrame):
-    """Hidden until there is something to say. ``action_triggered`` fires on the remedy, ``dismissed`` on closing."""
+    """Hidden until there is something to say. ``dismissed`` fires on closing; the remedy's button does what came with
+    the message, or fires ``action_triggered`` where nothing did."""
 
     action_triggered = Signal()
     dismissed = Signal()
@@ -36,14 +38,15 @@ class MessageBar(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._level: Level = "info"
-        self._icon = QLabel(self)
-        self._text = QLabel(self, wordWrap=True)
+        self._remedy: Callable[[], object] | None = None
+        self._icon = PlainLabel(self)
+        self._text = PlainLabel(self, wordWrap=True)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
         self._action = QPushButton(self)
-        self._action.clicked.connect(self.action_triggered)
+        self._action.clicked.connect(self._act)
         self._fold = QPushButton("Details", self)
         self._fold.setCheckable(True)
         set_role(self._fold, "flat")
@@ -72,9 +75,14 @@ class MessageBar(QFrame):
         theme().changed.connect(self._restyle)
         self.hide()
 
-    def show_message(self, level: Level, text: str, details: str = "", action: str = "") -> None:
-        """Say ``text``; ``details`` (a traceback, the end of stderr) fold out; ``action`` is the remedy's button."""
-        self._level = level
+    def show_message(
+        self, level: Level, text: str, details: str = "", action: str = "", remedy: Callable[[], object] | None = None
+    ) -> None:
+        """Say ``text``; ``details`` (a traceback, the end of stderr) fold out; ``action`` is the remedy's button.
+
+        ``remedy`` is what the button does, so that no two who share a bar take a press for their own.
+        """
+        self._level, self._remedy = level, remedy
         self._text.setText(text)
         self._details.setPlainText(details)
         self._fold.setVisible(bool(details))
@@ -89,8 +97,17 @@ class MessageBar(QFrame):
     def clear(self) -> None:
         """Nothing to say any more."""
         self.hide()
+        self._remedy = None
         self._text.clear()
         self._details.clear()
+
+    def _act(self) -> None:
+        remedy = self._remedy
+        if remedy is not None:
+            self.clear()
+            remedy()
+        else:
+            self.action_triggered.emit()
 
     @property
     def text(self) -> str:
