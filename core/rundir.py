@@ -7,6 +7,7 @@ from anywhere: what is written in it stays in it (``check``), and what is read i
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -225,8 +226,9 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
 
     ``durable``: it is on the disk before it has its name, which one of thousands that can be made anew need not be.
     Windows refuses to rename over a file that is open elsewhere; such a refusal passes within moments. An OSError names
-    ``path``, which a full disk's own would not.
+    ``path``, which a full disk's own would not. What is there and no file (a device, a pipe) is left there: OSError.
     """
+    _refuse_special(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb", opener=_own) as file:
@@ -240,6 +242,16 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _refuse_special(path: Path) -> None:
+    """A rename would put a file in the place of ``/dev/null``, for whoever may write there."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing there yet, or the write itself will say what is wrong
+        return
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EEXIST, "something is there that is no file", str(path))
 
 
 def _own(path: str, flags: int) -> int:
