@@ -250,7 +250,7 @@ def _refuse_special(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError:  # nothing there yet, or the write itself will say what is wrong
         return
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the rename refuses a folder by itself
         raise OSError(errno.EEXIST, "something is there that is no file", str(path))
 
 
