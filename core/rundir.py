@@ -6,9 +6,11 @@ Flow: the launcher makes the folder and writes ``config.json``; the trainer clai
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -173,6 +175,7 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     ``path``, which a full disk's own would not.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    _check_replaceable(path)
     try:
         with temporary.open("wb") as file:
             yield file
@@ -185,6 +188,16 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    """OSError where a device, a pipe or a socket stands: an administrator's rename would take it away for good."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
 
 
 def _rename(temporary: Path, path: Path) -> None:

@@ -47,7 +47,7 @@ def _opened(path: str | Path) -> BinaryIO:
     """``path`` for reading, never waiting for a pipe; OSError, or PictureError for what is no regular file."""
     place = Path(path)
     if not place.is_file() and place.exists():
-        raise PictureError("it is a folder, a pipe or a device, not a file")
+        raise PictureError("it cannot be opened: it is a folder, a pipe or a device, not a file")
     return place.open("rb")
 
 

@@ -78,7 +78,8 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
         close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4) or tags
         known = f"its tags are {', '.join(close)}" if close else "it has no tags"
         raise ModelError(
-            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a path."
+            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a "
+            "path."
         )
     filled = weights_folder(architecture, tag)
     if filled.is_dir():
