@@ -34,7 +34,7 @@ from core.study.format import Study, StudyDir, absolute, read_study
 from core.study.job import both_ways, run_config, timing
 from core.study.noisy import shuffled, write_noisy
 from core.study.queue import run_study, steps_of
-from core.study.results import value_at
+from core.study.results import collect, value_at
 from tests.core.labelled import write_labelled
 from tests.core.pictures import write_pairs
 
@@ -347,3 +347,18 @@ def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
         assert round(config.optim.epochs * (pairs // 5)) == 10
         assert config.seed == 1
     assert len(open_source(data_path(out, study, "kept")).rows) == 18
+
+
+def test_equal_clock_compares_at_the_time_by_which_the_faster_arm_is_done(tmp_path: Path) -> None:
+    """By hand: base ends at 10 s with 0.4; slow is at 0.3 then, and at 0.9 when it ends at 30 s."""
+    study, out = Study.model_validate(definition(seeds=[0])), StudyDir(tmp_path)
+    curves = {"base": [(10.0, 0.4)], "better": [(10.0, 0.3), (30.0, 0.9)]}
+    for arm, curve in curves.items():
+        points = [{"step": 1, "seconds": seconds, "values": {"student/R@1": value}} for seconds, value in curve]
+        networks = {"student": {"val/R@1": curve[-1][1]}}
+        found = {"step_seconds": 1.0, "train_seconds": curve[-1][0], "networks": networks, "curve": points}
+        out.run(arm, 0).create()
+        out.measures(arm, 0).write_text(json.dumps(found))
+    (comparison,) = collect(out, study)["compare"]
+    assert comparison["equal_clock"]["val/R@1"]["difference"]["mean"] == pytest.approx(0.3 - 0.4)
+    assert comparison["metrics"]["val/R@1"]["final"]["difference"]["mean"] == pytest.approx(0.9 - 0.4)
