@@ -251,7 +251,7 @@ def _refuse_special(path: Path) -> None:
     except OSError:  # nothing there yet, or the write itself will say what is wrong
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the rename refuses a folder by itself
-        raise OSError(errno.EEXIST, "it is a folder, a pipe or a device", str(path))
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device", str(path))
 
 
 def _own(path: str, flags: int) -> int:
