@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_before_the_definition_is_written(
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "write_whole", full)
-        with pytest.raises(TrainingError, match=r"the disk that holds .*run is full; .* Free some space and resume"):
+        with pytest.raises(UserError, match=r"run/config\.json: .*; free some space"):
             train(CONFIG, run, quiet=True)
     with monkeypatch.context() as patch:
         patch.setattr(EventWriter, "__init__", full)
@@ -165,7 +165,7 @@ def test_a_definition_that_may_not_be_written(run: RunDir, monkeypatch: pytest.M
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(training, "write_whole", refused)
-    with pytest.raises(RunDirError, match=r"cannot write the run folder .*run: Permission denied; choose another"):
+    with pytest.raises(RunDirError, match=r"cannot write .*run/config\.json: Permission denied; choose a"):
         train(override(CONFIG, ["seed=3"]), run, quiet=True)
 
 
