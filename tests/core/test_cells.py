@@ -73,9 +73,9 @@ def test_other_tables_of_pairs_are_no_programs_either(tmp_path: Path) -> None:
 def test_a_pipe_or_a_device_is_never_replaced_by_a_table(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
-    with pytest.raises(OSError, match="a device or a pipe"):
+    with pytest.raises(OSError, match="a pipe or a device"):
         write_whole(pipe, b"x")
-    with pytest.raises(CaptionFileError, match="a device or a pipe"):
+    with pytest.raises(CaptionFileError, match="a pipe or a device"):
         write_new(pipe, "x", force=True)
     with pytest.raises(CaptionFileError, match="no file to write over"):
         CaptionTable(pipe, force=True)
