@@ -1,11 +1,10 @@
 """A message where it happened: one sentence, details that fold out, copy, and at most one remedy to press.
 
-Flow: a panel keeps one bar at its top and calls ``show_message``; nothing is modal.
+Flow: a panel keeps one bar at its top and calls ``show_message``; nothing is modal. Pressing the remedy clears the bar
+and does what the message says: nobody else needs to know whose message is on the bar.
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
@@ -20,9 +19,9 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.message import Level, Message
 from sdgui.widgets.theme import SPACE, set_role, theme
 
-Level = Literal["info", "warning", "error"]
 _ICONS = {"info": "ph.info-fill", "warning": "ph.warning-fill", "error": "ph.x-circle-fill"}
 _COLORS = {"info": "accent_text", "warning": "warning", "error": "error"}
 
@@ -35,6 +34,7 @@ class MessageBar(QFrame):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._message: Message | None = None
         self._level: Level = "info"
         self._icon = QLabel(self)
         self._text = QLabel(self, wordWrap=True)
@@ -43,7 +43,7 @@ class MessageBar(QFrame):
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
         self._action = QPushButton(self)
-        self._action.clicked.connect(self.action_triggered)
+        self._action.clicked.connect(self.press_remedy)
         self._fold = QPushButton("Details", self)
         self._fold.setCheckable(True)
         set_role(self._fold, "flat")
@@ -72,8 +72,13 @@ class MessageBar(QFrame):
         theme().changed.connect(self._restyle)
         self.hide()
 
-    def show_message(self, level: Level, text: str, details: str = "", action: str = "") -> None:
-        """Say ``text``; ``details`` (a traceback, the end of stderr) fold out; ``action`` is the remedy's button."""
+    def show_message(self, message: Message | Level, text: str = "", details: str = "", action: str = "") -> None:
+        """Show ``message`` in place of the previous one."""
+        if not isinstance(message, Message):
+            message, self._message = Message(message, text, details), None
+        else:
+            self._message, action = message, message.remedy.label if message.remedy is not None else ""
+        level, text, details = message.level, message.text, message.details
         self._level = level
         self._text.setText(text)
         self._details.setPlainText(details)
@@ -88,6 +93,7 @@ class MessageBar(QFrame):
 
     def clear(self) -> None:
         """Nothing to say any more."""
+        self._message = None
         self.hide()
         self._text.clear()
         self._details.clear()
@@ -95,6 +101,20 @@ class MessageBar(QFrame):
     @property
     def text(self) -> str:
         return self._text.text()
+
+    @property
+    def message(self) -> Message | None:
+        """What is shown, None while nothing is."""
+        return self._message
+
+    def press_remedy(self) -> None:
+        """Do what the button offers."""
+        message = self._message
+        if message is not None and message.remedy is not None:
+            self.clear()
+            message.remedy.do()
+        else:
+            self.action_triggered.emit()
 
     def _unfold(self, shown: bool) -> None:
         self._details.setVisible(shown)
