@@ -40,7 +40,8 @@ from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.dropped_files import PICTURE_SUFFIXES
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
-from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.message import Level, Message, Remedy, error
+from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -56,6 +57,8 @@ class CaptionsPanel(Place):
         self._services = services
         self._origins: dict[str, Mapping[str, Any]] = {}
         self._held: list[str] | None = []  # dropped before the list was read back; None from then on
+        self._unreadable = ""  # why the list cannot be read back yet
+        self._waits: Message | None = None  # what was said of it
         self._began = False
         self._remedy: Callable[[], object] | None = None
         self.model = CaptionsModel(self)
@@ -127,6 +130,7 @@ class CaptionsPanel(Place):
         self.model.dataChanged.connect(lambda *_: self._show_current())
         self.keeper.restored.connect(lambda entries: self.model.add(entries, told=False))
         self.keeper.ready.connect(self._restored)
+        self.keeper.unreadable.connect(self._cannot_read)
         self.keeper.failed.connect(lambda sentence: self.say("error", sentence))
         self.list.current_changed.connect(lambda _path: self._show_current())
         self.list.menu_asked.connect(self._open_menu)
@@ -189,10 +193,25 @@ class CaptionsPanel(Place):
         self.tools.compare.setChecked(settings.value("captions/compare") in (True, "true"))
         self._show_empty()
 
+    def _cannot_read(self, sentence: str) -> None:
+        """The list is read again until that succeeds; said once, and with each drop that has to wait for it."""
+        if sentence != self._unreadable:
+            self._unreadable = sentence
+            self._show_unreadable()
+
+    def _show_unreadable(self) -> None:
+        held = len(self._held or ())
+        waiting = f" {'1 picture waits' if held == 1 else f'{count(held)} pictures wait'} for it." if held else ""
+        text = f"{self._unreadable} The list of captions is read again until that succeeds.{waiting}"
+        self._waits = error(text, remedy=Remedy("Read now", self.keeper.restore))
+        self.bar.show_message(self._waits)
+
     def _restored(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
         self._origins = {**origins, **self._origins}
         self.detail.set_origins(self._origins)
         held, self._held = self._held, None
+        if self._waits is not None and self.bar.message is self._waits:
+            self.bar.clear()
         if held:
             self.add_paths(held)
         self._show_empty()
@@ -206,6 +225,8 @@ class CaptionsPanel(Place):
         self.entered()
         if self._held is not None:
             self._held += paths
+            if self._unreadable:
+                self._show_unreadable()
             return
         fresh = self.model.add_paths(paths)
         if not fresh:
