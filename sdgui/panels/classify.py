@@ -48,7 +48,7 @@ class ClassifyPanel(ClassifyLayout):
         self._loaded: Measure | None = None  # a saved probe, for the pictures that are tried
         self._deed: Callable[[], object] | None = None
         self.session = ClassifySession(services.pool, self)
-        self.export = ExportMenu(self.export_strip, self.bar, self, self._title)
+        self.export = ExportMenu(self.export_strip, self.bar.show_message, self, self._title)
         self.probes = Probes(self.session, self.tell, self.strip.start, self.strip.finish, self)
         self._connect()
         self._show_result(None)

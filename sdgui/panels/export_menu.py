@@ -1,7 +1,7 @@
 """Export for every gallery: the menu, the question where to, the work in a thread with progress, the result in words.
 
 Flow: ``gallery.menu_opening`` or a button -> ``ExportMenu.fill`` -> dialog -> thread (``export_pictures``) -> progress
-strip and message bar of the panel.
+strip and messages of the panel.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sdgui.panels.export_pictures import (
 )
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery_model import GalleryItem
-from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
 
 Export = Callable[[Sequence[GalleryItem], Path, Progress], Exported]
@@ -75,10 +75,10 @@ class ExportTask(QObject):
             self._ended.emit(export(items, where, self._tell), "")
         except _Cancelled:
             self._ended.emit(None, "")
-        except UserError as error:
-            self._ended.emit(None, str(error))
-        except Exception as error:  # noqa: BLE001  a thread's end must be told
-            self._ended.emit(None, f"The export failed: {type(error).__name__}: {error}.")
+        except UserError as problem:
+            self._ended.emit(None, str(problem))
+        except Exception as problem:  # noqa: BLE001  a thread's end must be told
+            self._ended.emit(None, f"The export failed: {type(problem).__name__}: {problem}.")
 
     def _tell(self, done: int, total: int) -> None:
         if self._leave.is_set():
@@ -99,21 +99,24 @@ class ExportTask(QObject):
 
 
 class ExportMenu(QObject):
-    """The panel's exports; it speaks through the panel's own strip and bar."""
+    """The panel's exports, with their progress in its strip and their outcome as its messages."""
 
     def __init__(
-        self, strip: ProgressStrip, bar: MessageBar, parent: QWidget, title: Callable[[], str] = lambda: ""
+        self,
+        strip: ProgressStrip,
+        show_message: ShowMessage,
+        parent: QWidget,
+        title: Callable[[], str] = lambda: "",
     ) -> None:
         """``title`` stands over contact sheets: the query, the model."""
         super().__init__(parent)
-        self._strip, self._bar, self._over, self._title = strip, bar, parent, title
+        self._strip, self._show_message, self._over, self._title = strip, show_message, parent, title
         self._where: Path | None = None
         self.task = ExportTask(self)
         self.task.progress.connect(lambda done, total: strip.advance(done, total) if self.task.running else None)
         self.task.done.connect(self._done)
         self.task.failed.connect(self._failed)
         strip.cancelled.connect(self.task.cancel)
-        bar.action_triggered.connect(self._open)
 
     def fill(self, menu: QMenu, items: Sequence[GalleryItem]) -> QMenu:
         """Add "Export" with its kinds, for these pictures, to ``menu``."""
@@ -158,16 +161,13 @@ class ExportMenu(QObject):
             text += f" {count(left_out)} left out."
         details = [f"{what}: {why}" for what, why in report.skipped[:_LISTED]]
         details += [f"and {left_out - _LISTED} more"] if left_out > _LISTED else []
-        level: Level = "warning" if left_out else "info"
-        self._bar.show_message(level, text, "\n".join(details), "Open folder")
+        where = QUrl.fromLocalFile(str(self._where))
+        open_folder = Remedy("Open folder", lambda: QDesktopServices.openUrl(where))
+        self._show_message((warning if left_out else info)(text, "\n".join(details), open_folder))
 
     def _failed(self, sentence: str) -> None:
         self._strip.finish()
         if sentence:
-            self._bar.show_message("error", sentence)
+            self._show_message(error(sentence))
         else:
-            self._bar.show_message("info", "The export was cancelled; what was written whole stays.")
-
-    def _open(self) -> None:
-        if self._where is not None and "exported to" in self._bar.text:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._where)))
+            self._show_message(info("The export was cancelled; what was written whole stays."))

@@ -19,6 +19,7 @@ from sdgui.panels.place import Selection, Services
 from sdgui.panels.search_following import RunFollowing
 from sdgui.panels.search_history import SearchHistory
 from sdgui.panels.search_layout import EVALUATION, LATE, MAP, PICTURES_TAB, SearchLayout
+from sdgui.panels.search_opening import OpeningMessages
 from sdgui.panels.search_queries import Known
 from sdgui.panels.search_query import Part, Query
 from sdgui.panels.search_results import Score
@@ -26,6 +27,7 @@ from sdgui.panels.search_session import ABOUT_TARGET, SearchSession
 from sdgui.panels.search_views import SearchViews
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
+from sdgui.widgets.message import Level, Message, Remedy, error, info, warning
 
 _TYPING = 30  # ms in which further key presses join a question
 _FIRST, _FURTHER = 50, 4  # results asked for, and how many times more when the user scrolls to their end
@@ -45,6 +47,8 @@ class SearchPanel(SearchLayout):
         self._k = _FIRST
         self._answers: list[dict[str, Any] | None] = [None, None]
         self.sessions = (SearchSession(services.pool, self), SearchSession(services.pool, self))
+        self.opening = OpeningMessages(self.bar, self.source.name)
+        self._of_query: Message | None = None  # what was said of the query, and goes with it
         self.views = SearchViews(self, self.sessions)
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
         self._typing.timeout.connect(self.run)
@@ -67,7 +71,7 @@ class SearchPanel(SearchLayout):
         self.source.changed.connect(self.open)
         self.source.renewed.connect(lambda side: self.open(side, anew=True))
         self.source.compared.connect(lambda _on: self.open(1))
-        self.source.refused.connect(lambda sentence: self.tell("warning", sentence))
+        self.source.refused.connect(lambda sentence: self.show_message(warning(sentence)))
         self.query.changed.connect(self._changed)
         self.query.past_chosen.connect(self.search_again)
         self.query.left_downwards.connect(self._into_results)
@@ -133,6 +137,7 @@ class SearchPanel(SearchLayout):
             self.sides[one].setVisible(one == 0 or self.source.comparing)
             if target is None:
                 session.close()
+                self.opening.set(one, None)
                 self._answers[one] = None
                 self._end_jobs(one, "open", *ABOUT_TARGET)
                 self.sides[one].clear()
@@ -140,6 +145,7 @@ class SearchPanel(SearchLayout):
             if anew or target != session.target or (session.facts is None and not session.opening):
                 self._answers[one] = None
                 self._end_jobs(one, *ABOUT_TARGET)
+                self.opening.set(one, None)
                 session.open(target)
         self._retitle()
         self._say_where()
@@ -175,13 +181,18 @@ class SearchPanel(SearchLayout):
             self.source.facts.setToolTip(f"{facts['source']}\n{facts['how']}")
             session.ask("facets", "search_facets", self.filters.set_facets, lambda *_: None)
             self._note_index(facts)
-        if facts["notes"]:
-            remedy = self.sheet.start_refresh if session.target is not None and session.target.index else None
-            self.tell("warning", " ".join(facts["notes"]), "", "Refresh the index" if remedy else "", remedy)
-        else:
-            self.bar.clear()
+        self.opening.set(side, self._notes(side, facts["notes"]))
         self.views.opened(side)
         self.run()
+
+    def _notes(self, side: int, notes: list[str]) -> Message | None:
+        """What the worker says of a collection, such as that its index is stale."""
+        target = self.sessions[side].target
+        if not notes:
+            return None
+        if target is None or not target.index:
+            return warning(" ".join(notes))
+        return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.sheet.start_refresh))
 
     def _note_index(self, facts: dict[str, Any]) -> None:
         target = self.sessions[0].target
@@ -196,9 +207,11 @@ class SearchPanel(SearchLayout):
             self.show_empty("Nothing is open", "Choose another model or other pictures above, or try again.")
         self.sides[side].clear()
         if sentence == "cancelled":
-            self.tell("info", "Opening was cancelled.", "", "Open", lambda: self.open(side, anew=True))
+            remedy = Remedy("Open", lambda: self.open(side, anew=True))
+            self.opening.set(side, info("Opening was cancelled.", remedy=remedy))
         else:
-            self.tell("error", sentence, details, "Try again", lambda: self.open(side, anew=True))
+            remedy = Remedy("Try again", lambda: self.open(side, anew=True))
+            self.opening.set(side, error(sentence, details, remedy))
 
     def _retitle(self) -> None:
         for side, widget in enumerate(self.sides):
@@ -286,7 +299,7 @@ class SearchPanel(SearchLayout):
         if number != self._number:
             return
         self._answers[side] = answer
-        if self.spoke_of_query:
+        if self._of_query is not None and self.bar.message is self._of_query:
             self.bar.clear()
         notes = list(dict.fromkeys(note for one in self._answers if one is not None for note in one["notes"]))
         self.note.setText(" ".join(notes))
@@ -306,8 +319,13 @@ class SearchPanel(SearchLayout):
     def _refused(self, side: int, number: int, sentence: str, details: str) -> None:
         self.jobs.end(f"query{side}")
         if number == self._number and sentence != "cancelled":
-            self.tell("warning" if not details else "error", sentence, details, "Try again", self.run)
-            self.spoke_of_query = True
+            level: Level = "error" if details else "warning"
+            self._say_of_query(Message(level, sentence, details, Remedy("Try again", self.run)))
+
+    def _say_of_query(self, message: Message) -> None:
+        """It goes with the next answer."""
+        self._of_query = message
+        self.show_message(message)
 
     def _say_missing(self, side: int) -> None:
         missing = self.sides[side].missing()
@@ -316,12 +334,11 @@ class SearchPanel(SearchLayout):
             return
         text = f"{count(len(missing))} of the pictures found are not where they were, such as {missing[0]}."
         if target is None or not target.index:
-            self.tell("warning", f"{text} They are grey; connect their folder, or search other data.")
+            self._say_of_query(warning(f"{text} They are grey; connect their folder, or search other data."))
         else:
             folder, index = str(Path(missing[0]).parent), target.index
-            remedy = lambda: self.show_relocate(index, folder)  # noqa: E731
-            self.tell("warning", f"{text} Were they moved, or deleted?", "", "They were moved …", remedy)
-        self.spoke_of_query = True
+            remedy = Remedy("They were moved …", lambda: self.show_relocate(index, folder))
+            self._say_of_query(warning(f"{text} Were they moved, or deleted?", remedy=remedy))
 
     # Other ways to ask
     def search_again(self, query: Query) -> None:
@@ -350,11 +367,12 @@ class SearchPanel(SearchLayout):
         for path in paths[:8]:
             self.query.add_picture(path)
         if len(paths) > 8:
-            self.tell("info", f"{len(paths)} pictures were given; the first 8 are searched with.")
+            self.show_message(info(f"{len(paths)} pictures were given; the first 8 are searched with."))
 
     def _not_taken(self, refused: list[tuple[str, str]]) -> None:
         what, why = refused[0]
-        self.tell("warning", f"{what} was not taken: {why}.", "\n".join(f"{one}: {reason}" for one, reason in refused))
+        details = "\n".join(f"{one}: {reason}" for one, reason in refused)
+        self.show_message(warning(f"{what} was not taken: {why}.", details))
 
     def _into_results(self) -> None:
         gallery = self.sides[0].gallery

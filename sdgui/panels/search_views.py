@@ -11,6 +11,7 @@ from sdgui.panels.search_layout import EVALUATION, MAP
 from sdgui.panels.search_map import SHOWN
 from sdgui.panels.search_session import SearchSession
 from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.message import error, warning
 
 if TYPE_CHECKING:
     from sdgui.panels.search import SearchPanel
@@ -94,6 +95,6 @@ class SearchViews(QObject):
         def failed(sentence: str, details: str) -> None:
             self._panel.jobs.end(job)
             if sentence != "cancelled":
-                self._panel.tell("error" if details else "warning", sentence, details)
+                self._panel.show_message((error if details else warning)(sentence, details))
 
         return failed

@@ -19,7 +19,8 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.message import Level, Message
+from sdgui.widgets.message import Level as Level
+from sdgui.widgets.message import Message
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _ICONS = {"info": "ph.info-fill", "warning": "ph.warning-fill", "error": "ph.x-circle-fill"}

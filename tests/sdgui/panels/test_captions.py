@@ -111,7 +111,7 @@ def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
         ("a cat hardly", -0.75),
     ]
     assert panel.bar.text.endswith("1 file that is no picture was left out. 1 picture could not be captioned.")
-    panel.bar.action_triggered.emit()
+    panel.bar.press_remedy()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
     qtbot.waitUntil(lambda: panel.counts.text() == "3 pictures · 1 shown · 2 captioned · 1 refused")
     panel.list.choose(bad.path)
@@ -273,7 +273,7 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     qtbot.keyClick(panel.replace.replacement, Qt.Key.Key_Return)
     assert texts(panel) == ["a!", "ab!", "a c indeed"]
     assert panel.bar.text == "Replaced 2 in 2 captions."
-    panel.bar.action_triggered.emit()
+    panel.bar.press_remedy()
     assert texts(panel) == ["a a indeed", "a ab indeed", "a c indeed"]
     assert not panel.undo.canUndo()
 
@@ -432,7 +432,7 @@ def test_captioning_again_that_failed_is_tried_again_with_what_is_left(
     panel.caption_all()
     qtbot.waitUntil(lambda: "ended with code 3" in panel.bar.text, timeout=10000)
     panel.settings.set_settings(panel.settings.settings.model_copy(update={"prompt": "see"}))
-    panel.bar.action_triggered.emit()
+    panel.bar.press_remedy()
     qtbot.waitUntil(lambda: texts(panel) == ["see a a indeed", "see a b indeed"], timeout=10000)
 
 
@@ -456,7 +456,7 @@ def test_what_was_not_taken_is_still_said_when_something_could_not_be_captioned(
     assert panel.bar.text.startswith("Not taken: https://example.org/cat.jpg")
     assert panel.bar.text.endswith("And 1 more. 1 picture could not be captioned.")
     assert "film.mp4: it is a video" in panel.bar._details.toPlainText()
-    panel.bar.action_triggered.emit()
+    panel.bar.press_remedy()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
 
 
