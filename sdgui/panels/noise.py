@@ -6,6 +6,8 @@ keys mark pairs, and marks go to the store at once; worker ``noise_save`` -> a m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,16 @@ _AT_ONCE = 200  # rows shown anew in one turn of the event loop
 _CUT_SETTLES = 120  # ms
 
 
+@dataclass(frozen=True)
+class _Asker:
+    """Who ranked, or is ranking: the run's folder, and the requests to its worker."""
+
+    run: str
+    calls: WorkerCalls
+
+
 class NoisePanel(NoiseLayout):
-    """The place. ``ranked`` is what is shown, None before the first ranking."""
+    """The place. ``ranked`` is what is shown, None before the first ranking; it stays when a further one fails."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(services, parent)
@@ -40,9 +50,9 @@ class NoisePanel(NoiseLayout):
         self._run_id: int | None = None
         self._followed: int | None = None
         self._entered = False
-        self._calls: WorkerCalls | None = None
-        self._asked: dict[str, str] | None = None
-        self._saved = ""
+        self._asking: _Asker | None = None  # the ranking asked for last
+        self._ranker: _Asker | None = None  # whose ranking is shown
+        self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
         self._aside = Aside(self)
         self._stale: dict[int, None] = {}  # rows whose pictures are still to be shown anew, in order
@@ -122,31 +132,38 @@ class NoisePanel(NoiseLayout):
         request, choice = self.source.request(), self.source.model.choice()
         if request is None or choice is None:
             return
-        if self._calls is not None:
-            self._calls.close()
-        client = self._services.pool.client(choice.model, choice.title)
-        self._calls = WorkerCalls(client, self)
-        self._calls.progress.connect(self._progress)
-        self._asked = request
+        self._forget_asking()
+        calls = WorkerCalls(self._services.pool.client(choice.model, choice.title), self)
+        asker = self._asking = _Asker(request["run"], calls)
+        calls.progress.connect(self._progress)
         self.bar.clear()
         self.strip.start("Loading the model")
-        self._calls.ask("rank", "noise_open", self._came, self._failed, partial=None, most=LISTED, **request)
+        calls.ask("rank", "noise_open", partial(self._came, asker), self._failed, most=LISTED, **request)
         self._tell()
+
+    def _forget_asking(self) -> None:
+        """Nothing more is wanted of the last request, unless its ranking is shown."""
+        if self._asking is not None and self._asking is not self._ranker:
+            self._asking.calls.close()
+        self._asking = None
 
     def _progress(self, _purpose: str, doing: str, done: int, total: int) -> None:
         self.strip.advance(done, total, doing[:1].upper() + doing[1:])
 
     def _cancel(self) -> None:
-        if self._calls is not None:
-            for purpose in ("rank", "save"):
-                self._calls.cancel(purpose)
+        for asker in (self._asking, self._ranker):
+            if asker is not None:
+                for purpose in ("rank", "save"):
+                    asker.calls.cancel(purpose)
 
-    def _came(self, answer: dict[str, Any]) -> None:
+    def _came(self, asker: _Asker, answer: dict[str, Any]) -> None:
         """The marks of these data are read beside; then everything is shown."""
         key = source_key(str(answer["data"]))
         store = self._services.store
         self._aside.do(
-            lambda: RankedPairs(answer, store.pair_marks(key)), self._show, lambda said: self._failed(said, "")
+            lambda: RankedPairs(answer, store.pair_marks(key)),
+            partial(self._take, asker),
+            lambda said: self._failed(said, ""),
         )
 
     def _failed(self, sentence: str, details: str) -> None:
@@ -160,6 +177,14 @@ class NoisePanel(NoiseLayout):
     def _act(self) -> None:
         self.bar.clear()
         self.rank()
+
+    def _take(self, asker: _Asker, ranked: RankedPairs) -> None:
+        if asker is not self._asking:
+            return  # another ranking was asked for meanwhile
+        if self._ranker is not None and self._ranker is not asker:
+            self._ranker.calls.close()
+        self._ranker = asker
+        self._show(ranked)
 
     def _show(self, ranked: RankedPairs) -> None:
         self.strip.finish()
@@ -313,12 +338,12 @@ class NoisePanel(NoiseLayout):
 
     def save(self, path: Path, replace: bool = False) -> None:
         """Write the pairs that are not left out to ``path``."""
-        if self.ranked is None or self._calls is None:
+        if self.ranked is None or self._ranker is None:
             return
         self.bar.clear()
         self.strip.start("Saving the pairs")
         arguments = self.ranked.saving() | {"data": self.ranked.data, "to": str(path), "excluded": []}
-        self._calls.ask("save", "noise_save", self._was_saved, self._not_saved, replace=replace, **arguments)
+        self._ranker.calls.ask("save", "noise_save", self._was_saved, self._not_saved, replace=replace, **arguments)
 
     def _was_saved(self, answer: dict[str, Any]) -> None:
         self.strip.finish()
@@ -334,11 +359,11 @@ class NoisePanel(NoiseLayout):
         self.bar.show_message("info" if sentence == "cancelled" else "error", said, details)
 
     def use(self) -> None:
-        """A new experiment like the run's, trained on what was saved."""
-        if not self._saved or self._asked is None:
+        """A new experiment like the ranking run's, trained on what was saved."""
+        if not self._saved or self._ranker is None:
             return
         try:
-            config = read_config(RunDir(self._asked["run"]).config)
+            config = read_config(RunDir(self._ranker.run).config)
         except ConfigError as error:
             self.bar.show_message("error", f"The run's definition cannot be read: {error}")
             return
@@ -347,7 +372,7 @@ class NoisePanel(NoiseLayout):
 
     def _tell(self) -> None:
         """Counts, and what can be done now."""
-        ranking = self._calls is not None and self._calls.busy("rank")
+        ranking = self._asking is not None and self._asking.calls.busy("rank")
         self.source.rank.setEnabled(self.source.request() is not None and not ranking)
         self.tell_counts(self.ranked, len(self.shown))
         self.use_button.setEnabled(bool(self._saved))
