@@ -138,7 +138,7 @@ class NoisePanel(NoiseLayout):
         calls.progress.connect(self._progress)
         self.bar.clear()
         self.strip.start("Loading the model")
-        calls.ask("rank", "noise_open", partial(self._came, asker), self._failed, most=LISTED, **request)
+        calls.ask("rank", "noise_open", partial(self._came, asker), self._failed, partial=None, most=LISTED, **request)
         self._tell()
 
     def _forget_asking(self) -> None:
