@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from core.caption_files import Candidate, CaptionedPicture
+from sdgui.panels.worker_verbs import CaptionText
 from sdgui.store.captions import KeptCaption
 
 Side = Literal["a", "b"]
@@ -91,7 +92,7 @@ class Entry:
         return one is not None and two is not None and one.text != two.text
 
 
-def made_of(origin: str, captions: list[dict[str, Any]]) -> Made:
+def made_of(origin: str, captions: Sequence[CaptionText]) -> Made:
     """The worker's answer for one picture."""
     said = [(str(one["text"]), one.get("log_prob"), one.get("score")) for one in captions]
     return Made(origin, tuple(Candidate(text, number(log_prob), number(score)) for text, log_prob, score in said))

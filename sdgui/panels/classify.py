@@ -26,6 +26,7 @@ from sdgui.panels.classify_try import refused_text
 from sdgui.panels.classify_work import Measure, Measured, Settings, Target
 from sdgui.panels.export_menu import ExportMenu
 from sdgui.panels.place import Selection, Services
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message_bar import Level
 
@@ -182,25 +183,23 @@ class ClassifyPanel(ClassifyLayout):
         measure = self._queue.pop(0)
         several = bool(self._queue or self._refusals)
         self._begin(f"{method_title(measure)}: opening the model")
-        self.session.measure(
-            measure, self._measured, lambda sentence, details: self._refused(measure, sentence, details, several)
-        )
+        self.session.measure(measure, self._measured, lambda failure: self._refused(measure, failure, several))
 
     def _measured(self, found: Measured) -> None:
         self.results.add(found)
         self._next()
 
-    def _refused(self, measure: Measure, sentence: str, details: str, several: bool) -> None:
-        if sentence == "cancelled":
+    def _refused(self, measure: Measure, failure: Failure, several: bool) -> None:
+        if isinstance(failure, Cancelled):
             self._queue = []
             self._rest()
             self.tell("info", _KEPT, "", "Go on", self.run)
         elif several:  # one method may not fit the model; the others go on
-            self._refusals.append(f"{method_title(measure)}: {sentence}")
+            self._refusals.append(f"{method_title(measure)}: {failure.text}")
             self._next()
         else:
             self._rest()
-            self.tell("error", sentence, details, "Try again", self.run)
+            self.tell("error", failure.text, failure.details, "Try again", self.run)
 
     def _begin(self, what: str) -> None:
         self.strip.start(what)
@@ -271,9 +270,9 @@ class ClassifyPanel(ClassifyLayout):
 
         self.session.ask(purpose, found.measure, verb, still, self._question_failed, **arguments)
 
-    def _question_failed(self, sentence: str, details: str) -> None:
-        if sentence != "cancelled":
-            self.tell("error", sentence, details)
+    def _question_failed(self, failure: Failure) -> None:
+        if not isinstance(failure, Cancelled):
+            self.tell("error", failure.text, failure.details)
 
     def _ask_cell(self, true: int, predicted: int, offset: int) -> None:
         arguments = {"true": true, "predicted": predicted, "offset": offset, "limit": PAGE}
@@ -300,12 +299,12 @@ class ClassifyPanel(ClassifyLayout):
         self._begin("Few-shot probes")
         self.session.few_shot(measure, draws, done, self._long_failed, come)
 
-    def _long_failed(self, sentence: str, details: str) -> None:
+    def _long_failed(self, failure: Failure) -> None:
         self._rest()
-        if sentence == "cancelled":
+        if isinstance(failure, Cancelled):
             self.tell("info", _KEPT)
         else:
-            self.tell("error", sentence, details)
+            self.tell("error", failure.text, failure.details)
 
     # Comparing
     def _compare(self, a: Measure, b: Measure) -> None:
@@ -313,9 +312,9 @@ class ClassifyPanel(ClassifyLayout):
             self._rest()
             self.compare.show_difference(a, b, answer)
 
-        def failed(sentence: str, details: str) -> None:
+        def failed(failure: Failure) -> None:
             self.compare.show_failure()
-            self._long_failed(sentence, details)
+            self._long_failed(failure)
 
         self._begin("Comparing")
         self.session.compare(a, b, done, failed)

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from sdgui.panels.classify_session import ClassifySession
 from sdgui.panels.classify_work import Measure
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.message_bar import Level
 
@@ -99,14 +100,14 @@ class Probes(QObject):
         lines += [f"{one['where']}: {one['reason']}" for one in answer["unreadable"]]
         self._say(level, text, "\n".join(lines), "Open folder", lambda: _open(out.parent))
 
-    def _failed(self, sentence: str, details: str) -> None:
+    def _failed(self, failure: Failure) -> None:
         self._rest()
-        if sentence == "cancelled":
+        if isinstance(failure, Cancelled):
             self._say(
                 "info", "Cancelled. What was encoded is kept, so that it goes on from there next time.", "", "", None
             )
         else:
-            self._say("error", sentence, details, "", None)
+            self._say("error", failure.text, failure.details, "", None)
 
     # Asking
     def unless_there(self, there: list[Path], go: Callable[[], object]) -> None:

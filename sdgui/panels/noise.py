@@ -23,8 +23,11 @@ from sdgui.panels.noise_layout import NoiseLayout
 from sdgui.panels.noise_pairs import Key, Pair, RankedPairs
 from sdgui.panels.place import Selection, Services
 from sdgui.panels.worker_calls import WorkerCalls
+from sdgui.panels.worker_verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
+from sdgui.widgets.message import Remedy, error, info, warning
 
 LISTED = 3000  # the least believed, as pictures and in the table; counts and cuts are of all
 _UNDO = 100
@@ -66,10 +69,9 @@ class NoisePanel(NoiseLayout):
     def _connect(self) -> None:
         self.source.rank_asked.connect(self.rank)
         self.source.changed.connect(self._tell)
-        self.source.refused.connect(lambda sentence: self.bar.show_message("warning", sentence))
+        self.source.refused.connect(lambda sentence: self.bar.show_message(warning(sentence)))
         self.empty.activated.connect(self.rank)
         self.strip.cancelled.connect(self._cancel)
-        self.bar.action_triggered.connect(self._act)
         self.histogram.cut_moved.connect(self._cut_moved)
         self.filters.activated.connect(lambda _row: self.show_pairs())
         self.words.textChanged.connect(lambda _text: self.show_pairs())
@@ -138,7 +140,7 @@ class NoisePanel(NoiseLayout):
         calls.progress.connect(self._progress)
         self.bar.clear()
         self.strip.start("Loading the model")
-        calls.ask("rank", "noise_open", partial(self._came, asker), self._failed, partial=None, most=LISTED, **request)
+        calls.ask("rank", NOISE_OPEN, partial(self._came, asker), self._failed, partial=None, most=LISTED, **request)
         self._tell()
 
     def _forget_asking(self) -> None:
@@ -156,27 +158,23 @@ class NoisePanel(NoiseLayout):
                 for purpose in ("rank", "save"):
                     asker.calls.cancel(purpose)
 
-    def _came(self, asker: _Asker, answer: dict[str, Any]) -> None:
+    def _came(self, asker: _Asker, answer: Ranking) -> None:
         """The marks of these data are read beside; then everything is shown."""
         key = source_key(str(answer["data"]))
         store = self._services.store
         self._aside.do(
             lambda: RankedPairs(answer, store.pair_marks(key)),
             partial(self._take, asker),
-            lambda said: self._failed(said, ""),
+            lambda sentence: self._failed(Failure(sentence)),
         )
 
-    def _failed(self, sentence: str, details: str) -> None:
+    def _failed(self, failure: Failure) -> None:
         self.strip.finish()
-        if sentence == "cancelled":
-            self.bar.show_message("info", "It was cancelled.", action="Rank the pairs")
+        if isinstance(failure, Cancelled):
+            self.bar.show_message(info(failure.text, remedy=Remedy("Rank the pairs", self.rank)))
         else:
-            self.bar.show_message("error", sentence, details, action="Try again")
+            self.bar.show_message(error(failure.text, failure.details, Remedy("Try again", self.rank)))
         self._tell()
-
-    def _act(self) -> None:
-        self.bar.clear()
-        self.rank()
 
     def _take(self, asker: _Asker, ranked: RankedPairs) -> None:
         if asker is not self._asking:
@@ -343,20 +341,22 @@ class NoisePanel(NoiseLayout):
         self.bar.clear()
         self.strip.start("Saving the pairs")
         arguments = self.ranked.saving() | {"data": self.ranked.data, "to": str(path), "excluded": []}
-        self._ranker.calls.ask("save", "noise_save", self._was_saved, self._not_saved, replace=replace, **arguments)
+        self._ranker.calls.ask("save", NOISE_SAVE, self._was_saved, self._not_saved, replace=replace, **arguments)
 
-    def _was_saved(self, answer: dict[str, Any]) -> None:
+    def _was_saved(self, answer: SavedPairs) -> None:
         self.strip.finish()
         self._saved = str(answer["path"])
-        kept = int(answer.get("captions", answer["kept"]))
+        kept = answer["captions"]
         text = f"{count(kept)} pairs are saved as {self._saved}. They can be trained on in a new experiment."
-        self.bar.show_message("info", text)
+        self.bar.show_message(info(text))
         self._tell()
 
-    def _not_saved(self, sentence: str, details: str) -> None:
+    def _not_saved(self, failure: Failure) -> None:
         self.strip.finish()
-        said = "Saving was cancelled." if sentence == "cancelled" else sentence
-        self.bar.show_message("info" if sentence == "cancelled" else "error", said, details)
+        if isinstance(failure, Cancelled):
+            self.bar.show_message(info("Saving was cancelled."))
+        else:
+            self.bar.show_message(error(failure.text, failure.details))
 
     def use(self) -> None:
         """A new experiment like the ranking run's, trained on what was saved."""
@@ -364,8 +364,8 @@ class NoisePanel(NoiseLayout):
             return
         try:
             config = read_config(RunDir(self._ranker.run).config)
-        except ConfigError as error:
-            self.bar.show_message("error", f"The run's definition cannot be read: {error}")
+        except ConfigError as problem:
+            self.bar.show_message(error(f"The run's definition cannot be read: {problem}"))
             return
         data = config.data.model_copy(update={"train": self._saved})
         self.define_asked.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
@@ -25,9 +24,11 @@ from sdgui.panels.search_query import Part, Query
 from sdgui.panels.search_results import Score
 from sdgui.panels.search_session import ABOUT_TARGET, SearchSession
 from sdgui.panels.search_views import SearchViews
+from sdgui.panels.worker_verbs import SEARCH_FACETS, Results, SearchOpened
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
-from sdgui.widgets.message import Level, Message, Remedy, error, info, warning
+from sdgui.widgets.message import Message, Remedy, error, info, warning
 
 _TYPING = 30  # ms in which further key presses join a question
 _FIRST, _FURTHER = 50, 4  # results asked for, and how many times more when the user scrolls to their end
@@ -45,7 +46,7 @@ class SearchPanel(SearchLayout):
         self._number = 0
         self._asked = Query()
         self._k = _FIRST
-        self._answers: list[dict[str, Any] | None] = [None, None]
+        self._answers: list[Results | None] = [None, None]
         self.sessions = (SearchSession(services.pool, self), SearchSession(services.pool, self))
         self.opening = OpeningMessages(self.bar, self.source.name)
         self._of_query: Message | None = None  # what was said of the query, and goes with it
@@ -59,9 +60,9 @@ class SearchPanel(SearchLayout):
         for side, session in enumerate(self.sessions):
             session.working.connect(lambda *work, side=side: self._working(side, *work))
             session.opened.connect(lambda facts, side=side: self._opened(side, facts))
-            session.failed.connect(lambda *said, side=side: self._open_failed(side, *said))
+            session.failed.connect(lambda failure, side=side: self._open_failed(side, failure))
             session.answered.connect(lambda number, answer, side=side: self._answered(side, number, answer))
-            session.refused.connect(lambda *said, side=side: self._refused(side, *said))
+            session.refused.connect(lambda number, failure, side=side: self._refused(side, number, failure))
             widget = self.sides[side]
             widget.like_asked.connect(self.search_like)
             widget.part_asked.connect(lambda path, row, weight: self.query.add_picture(path, weight, row))
@@ -168,7 +169,7 @@ class SearchPanel(SearchLayout):
         elif self.sessions[0].facts is None:
             self.show_empty("Opening", "Every picture is seen once by the model; an index on disk opens at once.")
 
-    def _opened(self, side: int, facts: dict[str, Any]) -> None:
+    def _opened(self, side: int, facts: SearchOpened) -> None:
         self.jobs.end(f"open{side}")
         session = self.sessions[side]
         if session.target is not None and session.target.index:
@@ -179,7 +180,7 @@ class SearchPanel(SearchLayout):
             of = f"{count(facts['captions'])} captions · " if facts["captions"] else ""
             self.source.facts.setText(f"{count(facts['pictures'])} pictures · {of}{facts['dim']} dimensions")
             self.source.facts.setToolTip(f"{facts['source']}\n{facts['how']}")
-            session.ask("facets", "search_facets", self.filters.set_facets, lambda *_: None)
+            session.ask("facets", SEARCH_FACETS, self.filters.set_facets, lambda *_: None)
             self._note_index(facts)
         self.opening.set(side, self._notes(side, facts["notes"]))
         self.views.opened(side)
@@ -194,24 +195,24 @@ class SearchPanel(SearchLayout):
             return warning(" ".join(notes))
         return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.sheet.start_refresh))
 
-    def _note_index(self, facts: dict[str, Any]) -> None:
+    def _note_index(self, facts: SearchOpened) -> None:
         target = self.sessions[0].target
         if target is not None and target.index:
             self.sheet.folder.setText(target.index)
             self.sheet.source.set_source(str(facts["source"]))
 
-    def _open_failed(self, side: int, sentence: str, details: str) -> None:
+    def _open_failed(self, side: int, failure: Failure) -> None:
         self.jobs.end(f"open{side}")
         self._answers[side] = None
         if side == 0:
             self.show_empty("Nothing is open", "Choose another model or other pictures above, or try again.")
         self.sides[side].clear()
-        if sentence == "cancelled":
+        if isinstance(failure, Cancelled):
             remedy = Remedy("Open", lambda: self.open(side, anew=True))
             self.opening.set(side, info("Opening was cancelled.", remedy=remedy))
         else:
             remedy = Remedy("Try again", lambda: self.open(side, anew=True))
-            self.opening.set(side, error(sentence, details, remedy))
+            self.opening.set(side, error(failure.text, failure.details, remedy))
 
     def _retitle(self) -> None:
         for side, widget in enumerate(self.sides):
@@ -294,7 +295,7 @@ class SearchPanel(SearchLayout):
             for side in (0, 1):
                 self._ask(side)
 
-    def _answered(self, side: int, number: int, answer: dict[str, Any]) -> None:
+    def _answered(self, side: int, number: int, answer: Results) -> None:
         self.jobs.end(f"query{side}")
         if number != self._number:
             return
@@ -316,11 +317,11 @@ class SearchPanel(SearchLayout):
                 other = self._answers[1 - side] if self.source.comparing else None
                 self.sides[side].show_answer(answer, self._asked, score, other, self.source.name(1 - side))
 
-    def _refused(self, side: int, number: int, sentence: str, details: str) -> None:
+    def _refused(self, side: int, number: int, failure: Failure) -> None:
         self.jobs.end(f"query{side}")
-        if number == self._number and sentence != "cancelled":
-            level: Level = "error" if details else "warning"
-            self._say_of_query(Message(level, sentence, details, Remedy("Try again", self.run)))
+        if number == self._number and not isinstance(failure, Cancelled):
+            again = Remedy("Try again", self.run)
+            self._say_of_query((error if failure.details else warning)(failure.text, failure.details, again))
 
     def _say_of_query(self, message: Message) -> None:
         """It goes with the next answer."""

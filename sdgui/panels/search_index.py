@@ -17,6 +17,8 @@ from sdgui.panels.data_picker import DataPicker
 from sdgui.panels.model_picker import ModelChoice
 from sdgui.panels.place import Services
 from sdgui.panels.worker_calls import WorkerCalls
+from sdgui.panels.worker_verbs import SEARCH_INDEX, SEARCH_RELOCATE, Verb
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message, error, info, warning
@@ -116,26 +118,26 @@ class IndexSheet(QFrame):
             self.message_requested.emit(warning("Choose the pictures to be indexed."))
         elif self._named():
             model = {"model": chosen.model, "weights": chosen.weights}
-            self._start("search_index", source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
+            self._start(SEARCH_INDEX, source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
 
     def start_refresh(self) -> None:
         """Bring the index up to date, with the model and the pictures that it was made by and of."""
         if self._named():
-            self._start("search_index", drop_missing=self.drop.isChecked())
+            self._start(SEARCH_INDEX, drop_missing=self.drop.isChecked())
 
     def start_relocating(self) -> None:
         """Tell the index where its pictures are."""
         if not self.old.text().strip() or not self.new.text().strip():
             self.message_requested.emit(warning("Say where the pictures were, and where they are now."))
         elif self._named():
-            self._start("search_relocate", old=self.old.text().strip(), new=self.new.text().strip())
+            self._start(SEARCH_RELOCATE, old=self.old.text().strip(), new=self.new.text().strip())
 
     def _named(self) -> bool:
         if not self.folder.text().strip():
             self.message_requested.emit(warning("Name the folder of the index."))
         return bool(self.folder.text().strip())
 
-    def _start(self, verb: str, **arguments: Any) -> None:
+    def _start(self, verb: Verb[Any], **arguments: Any) -> None:
         folder = self.folder.text().strip()
         self._enable(False)
         self.working.emit("index", "starting", 0, 0)
@@ -146,16 +148,16 @@ class IndexSheet(QFrame):
             self.message_requested.emit(_report(folder, result))
             self.ended.emit(folder)
 
-        def failed(sentence: str, details: str) -> None:
+        def failed(failure: Failure) -> None:
             self._enable(True)
             self.finished.emit()
-            if sentence == "cancelled":
+            if isinstance(failure, Cancelled):
                 sentence = f"Stopped; what was encoded is safe in {folder}, and the same button goes on with it."
                 self.message_requested.emit(info(sentence))
             else:
-                self.message_requested.emit(error(sentence, details))
+                self.message_requested.emit(error(failure.text, failure.details))
 
-        self._calls.ask("index", verb, done, failed, folder=folder, **arguments)
+        self._calls.ask("index", verb, done, failed, None, folder=folder, **arguments)
 
     def _enable(self, enabled: bool) -> None:
         for button in (self.build, self.refresh, self.move_pictures):

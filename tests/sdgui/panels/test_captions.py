@@ -391,7 +391,7 @@ def test_captioning_is_stopped_and_gone_on_with(qtbot: QtBot, panel: CaptionsPan
     assert texts(panel) == ["a a indeed", "", ""]
     panel.list.choose(panel.model.at(1).path)
     panel.edits.remove()
-    panel._do_remedy()
+    panel.bar.press_remedy()
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a z indeed"])
 
 
