@@ -386,7 +386,8 @@ class CaptionsPanel(Place):
             return
         config = demo_config(self._services)
         if config is None:
-            self.said.emit("info", "“sd-coca demo” is in the list of experiments; choose it there and launch it.", "")
+            text = "“sd-coca demo” is in the list of experiments; choose it there and launch it."
+            self.message_requested.emit(Message("info", text))
         else:
             self._services.demo.make()
             self.define_asked.emit(config)

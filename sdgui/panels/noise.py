@@ -318,7 +318,10 @@ class NoisePanel(NoiseLayout):
     def _keep(self, marks: dict[Key, bool | None]) -> None:
         assert self.ranked is not None
         store, source = self._services.store, source_key(self.ranked.data)
-        self._aside.do(lambda: store.mark_pairs(source, marks), None, lambda said: self.said.emit("error", said, ""))
+        self._aside.do(lambda: store.mark_pairs(source, marks), None, self._not_kept)
+
+    def _not_kept(self, sentence: str) -> None:
+        self.message_requested.emit(error(sentence))
 
     # Saving
     def ask_where(self) -> None:

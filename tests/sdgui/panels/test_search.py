@@ -20,6 +20,7 @@ from sdgui.panels.search import SearchPanel
 from sdgui.panels.search_layout import EVALUATION, MAP, PICTURES_TAB
 from sdgui.panels.search_query import Part, Query
 from sdgui.panels.search_source import DATA, INDEX
+from sdgui.panels.worker_verbs import SEARCH_EVALUATE
 from sdgui.widgets.gallery_model import spoken
 from tests.sdgui.conftest import leave, program
 
@@ -202,7 +203,7 @@ def test_what_is_under_way_ends_when_another_model_is_opened(qtbot: QtBot, open_
     search = open_search()
     for side, session in enumerate(search.sessions):
         judged: list[object] = []
-        session.ask("evaluate", "search_evaluate", judged.append, lambda *_: None)
+        session.ask("evaluate", SEARCH_EVALUATE, judged.append, lambda *_: None)
         for purpose in ("query", "evaluate", "map"):
             search._working(side, purpose, "judging", 1, 10)
         with qtbot.waitSignal(session.opened):
