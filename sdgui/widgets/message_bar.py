@@ -19,8 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.message import Level as Level
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import Level, Message
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _ICONS = {"info": "ph.info-fill", "warning": "ph.warning-fill", "error": "ph.x-circle-fill"}
@@ -28,15 +27,13 @@ _COLORS = {"info": "accent_text", "warning": "warning", "error": "error"}
 
 
 class MessageBar(QFrame):
-    """Hidden until there is something to say. ``action_triggered`` fires on the remedy, ``dismissed`` on closing."""
+    """Hidden until there is something to say. ``dismissed`` fires when the user closes it."""
 
-    action_triggered = Signal()
     dismissed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._message: Message | None = None
-        self._level: Level = "info"
         self._icon = QLabel(self)
         self._text = QLabel(self, wordWrap=True)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
@@ -73,22 +70,18 @@ class MessageBar(QFrame):
         theme().changed.connect(self._restyle)
         self.hide()
 
-    def show_message(self, message: Message | Level, text: str = "", details: str = "", action: str = "") -> None:
+    def show_message(self, message: Message) -> None:
         """Show ``message`` in place of the previous one."""
-        if not isinstance(message, Message):
-            message, self._message = Message(message, text, details), None
-        else:
-            self._message, action = message, message.remedy.label if message.remedy is not None else ""
-        level, text, details = message.level, message.text, message.details
-        self._level = level
-        self._text.setText(text)
-        self._details.setPlainText(details)
-        self._fold.setVisible(bool(details))
+        self._message = message
+        remedy = message.remedy.label if message.remedy is not None else ""
+        self._text.setText(message.text)
+        self._details.setPlainText(message.details)
+        self._fold.setVisible(bool(message.details))
         self._fold.setChecked(False)
         self._unfold(False)
-        self._action.setText(action)
-        self._action.setVisible(bool(action))
-        self.setAccessibleName(f"{level}: {text}")
+        self._action.setText(remedy)
+        self._action.setVisible(bool(remedy))
+        self.setAccessibleName(f"{message.level}: {message.text}")
         self._restyle()
         self.show()
 
@@ -109,13 +102,11 @@ class MessageBar(QFrame):
         return self._message
 
     def press_remedy(self) -> None:
-        """Do what the button offers."""
-        message = self._message
-        if message is not None and message.remedy is not None:
+        """Clear the bar and do what its button offers."""
+        remedy = self._message.remedy if self._message is not None else None
+        if remedy is not None:
             self.clear()
-            message.remedy.do()
-        else:
-            self.action_triggered.emit()
+            remedy.do()
 
     def _unfold(self, shown: bool) -> None:
         self._details.setVisible(shown)
@@ -133,7 +124,8 @@ class MessageBar(QFrame):
 
     def _restyle(self) -> None:
         colors = theme().colors
-        line = getattr(colors, _COLORS[self._level])
-        fill = getattr(colors, f"{self._level}_fill")
+        level: Level = self._message.level if self._message is not None else "info"
+        line = getattr(colors, _COLORS[level])
+        fill = getattr(colors, f"{level}_fill")
         self.setStyleSheet(f"MessageBar {{ background: {fill}; border: 1px solid {line}; border-radius: 8px; }}")
-        self._icon.setPixmap(theme().icon(_ICONS[self._level], _COLORS[self._level]).pixmap(20, 20))
+        self._icon.setPixmap(theme().icon(_ICONS[level], _COLORS[level]).pixmap(20, 20))

@@ -481,3 +481,20 @@ def test_a_filter_on_a_label_that_the_collection_lacks_is_seen_and_asked_with(
     assert requests(folder)[-1]["filters"] == {"labels": {"group": ["animals"]}} == search.filters.filters()
     assert search.filters.label.currentText() == "group"
     assert search.filter_button.text() == "Filters (1)"
+
+
+def test_a_worker_that_answers_garbage_is_said_so_and_asked_again(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    search.source.compare.setChecked(False)
+    search.source.where.setCurrentIndex(search.source.where.findData(DATA))
+    search.source.data.set_source("garbage")
+    qtbot.waitUntil(lambda: "answer cannot be used" in search.bar.text)
+    assert not search.strip.isVisible()
+    assert search.bar._action.text() == "Try again"
+    search.source.data.set_source("good")
+    qtbot.waitUntil(lambda: search.sessions[0].facts is not None)
+    assert not search.bar.isVisible()
+    search.query.set_query(Query("garbage"))
+    qtbot.waitUntil(lambda: "answer cannot be used" in search.bar.text)
+    search.query.set_query(Query("moon"))
+    qtbot.waitUntil(lambda: search.sides[0].query.words == "moon" and not search.bar.isVisible())
