@@ -28,6 +28,7 @@ from sdgui.panels.captions_export import (
     reasons,
     save_source,
 )
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -47,7 +48,7 @@ class CaptionsFiles(QObject):
     use_asked = Signal(str, int)  # manifest, pictures: train on what was saved
 
     _told = Signal(int, int)
-    _ended = Signal(object, str)
+    _ended = Signal(object)  # Written or Failure
 
     def __init__(
         self, pictures: Pictures, strip: ProgressStrip, show_message: ShowMessage, home: Path, over: QWidget
@@ -187,16 +188,16 @@ class CaptionsFiles(QObject):
     def _work(self, work: Work) -> None:
         """In the thread."""
         try:
-            self._ended.emit(work(self._tell), "")
+            self._ended.emit(work(self._tell))
         except _Cancelled:
-            self._ended.emit(None, "")
+            self._ended.emit(Cancelled())
         except UserError as problem:
             text = str(problem).replace("overwrite it with --force, or move it away", "choose another name")
-            self._ended.emit(None, text)
+            self._ended.emit(Failure(text))
         except OSError as problem:
-            self._ended.emit(None, f"It could not be written: {problem.strerror or problem}; choose another place.")
+            self._ended.emit(Failure(f"It could not be written: {problem.strerror or problem}; choose another place."))
         except Exception as problem:  # noqa: BLE001  a thread's end must be told
-            self._ended.emit(None, f"The export failed: {type(problem).__name__}: {problem}.")
+            self._ended.emit(Failure(f"The export failed: {type(problem).__name__}: {problem}."))
 
     def _tell(self, done: int, total: int) -> None:
         if self._leave.is_set():
@@ -204,15 +205,15 @@ class CaptionsFiles(QObject):
         if done % 50 == 0:
             self._told.emit(done, total)
 
-    def _finish(self, written: Written | None, sentence: str) -> None:
+    def _finish(self, outcome: Written | Failure) -> None:
         self.running = False
         self._strip.finish()
-        if written is not None:
-            self._then(written)
-        elif sentence:
-            self._show_message(error(sentence))
-        else:
+        if isinstance(outcome, Cancelled):
             self._show_message(info("The export was cancelled; text files that were written stay."))
+        elif isinstance(outcome, Failure):
+            self._show_message(error(outcome.text, outcome.details))
+        else:
+            self._then(outcome)
 
     def _report(self, written: Written) -> None:
         if not written.written:

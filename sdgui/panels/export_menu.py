@@ -26,6 +26,7 @@ from sdgui.panels.export_pictures import (
     export_table,
     free_path,
 )
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery_model import GalleryItem
 from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
@@ -44,9 +45,9 @@ class ExportTask(QObject):
 
     progress = Signal(int, int)
     done = Signal(object)  # Exported
-    failed = Signal(str)  # a sentence; "" when it was cancelled
+    failed = Signal(object)  # Failure
 
-    _ended = Signal(object, str)
+    _ended = Signal(object)  # Exported or Failure
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -72,25 +73,22 @@ class ExportTask(QObject):
 
     def _work(self, export: Export, items: list[GalleryItem], where: Path) -> None:
         try:
-            self._ended.emit(export(items, where, self._tell), "")
+            self._ended.emit(export(items, where, self._tell))
         except _Cancelled:
-            self._ended.emit(None, "")
+            self._ended.emit(Cancelled())
         except UserError as problem:
-            self._ended.emit(None, str(problem))
+            self._ended.emit(Failure(str(problem)))
         except Exception as problem:  # noqa: BLE001  a thread's end must be told
-            self._ended.emit(None, f"The export failed: {type(problem).__name__}: {problem}.")
+            self._ended.emit(Failure(f"The export failed: {type(problem).__name__}: {problem}."))
 
     def _tell(self, done: int, total: int) -> None:
         if self._leave.is_set():
             raise _Cancelled
         self.progress.emit(done, total)
 
-    def _finish(self, report: Exported | None, sentence: str) -> None:
+    def _finish(self, outcome: Exported | Failure) -> None:
         self.running = False
-        if report is not None:
-            self.done.emit(report)
-        else:
-            self.failed.emit(sentence)
+        (self.failed if isinstance(outcome, Failure) else self.done).emit(outcome)
 
     def close_threads(self) -> None:
         """Cancel and wait; call it before the application ends."""
@@ -165,9 +163,9 @@ class ExportMenu(QObject):
         open_folder = Remedy("Open folder", lambda: QDesktopServices.openUrl(where))
         self._show_message((warning if left_out else info)(text, "\n".join(details), open_folder))
 
-    def _failed(self, sentence: str) -> None:
+    def _failed(self, failure: Failure) -> None:
         self._strip.finish()
-        if sentence:
-            self._show_message(error(sentence))
-        else:
+        if isinstance(failure, Cancelled):
             self._show_message(info("The export was cancelled; what was written whole stays."))
+        else:
+            self._show_message(error(failure.text, failure.details))
