@@ -56,11 +56,6 @@ class SourceFacts(TypedDict):
     reasons: list[str]
 
 
-def untyped(name: str) -> Verb[dict[str, Any]]:
-    """A verb whose answer is an object, of which no more is declared."""
-    return Verb(name, dict[str, Any], dict[str, Any])
-
-
 DESCRIBE_SOURCE = Verb("describe_source", SourceFacts)
 
 
