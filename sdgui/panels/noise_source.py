@@ -117,7 +117,7 @@ class NoiseSource(QWidget):
                 self.data.set_source(data)
             if raw.get("model"):
                 self.model.set_choice(ModelChoice(**raw["model"]))
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject
@@ -13,7 +14,7 @@ from sdgui.panels.search_session import SearchSession
 from sdgui.panels.worker_verbs import SEARCH_COMPARE, SEARCH_EVALUATE, SEARCH_MAP, Comparison, Evaluation, Map
 from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.late_parts import is_made
-from sdgui.widgets.message import error, warning
+from sdgui.widgets.message import Remedy, error, warning
 
 if TYPE_CHECKING:
     from sdgui.panels.search import SearchPanel
@@ -56,7 +57,9 @@ class SearchViews(QObject):
             self._judged[side] = answer
             self._show(choose=True)
 
-        self._sessions[side].ask("evaluate", SEARCH_EVALUATE, done, self._failed(f"evaluate{side}"))
+        self._sessions[side].ask(
+            "evaluate", SEARCH_EVALUATE, done, self._failed(f"evaluate{side}", partial(self._evaluate, side))
+        )
 
     def _show(self, choose: bool = False) -> None:
         panel = self._panel
@@ -77,7 +80,15 @@ class SearchViews(QObject):
 
         first, second = self._sessions
         if first.facts is not None and second.facts is not None:
-            first.ask_plain("compare", SEARCH_COMPARE, done, self._failed("compare0"), a=first.key, b=second.key, at=at)
+            first.ask_plain(
+                "compare",
+                SEARCH_COMPARE,
+                done,
+                self._failed("compare0", partial(self.compare, at)),
+                a=first.key,
+                b=second.key,
+                at=at,
+            )
 
     # The map
     def _make_map(self, captions: bool) -> None:
@@ -88,13 +99,20 @@ class SearchViews(QObject):
             panel.map.show_map(answer)
 
         self._sessions[0].ask(
-            "map", SEARCH_MAP, done, self._failed("map0"), panel.map.show_map, shown=SHOWN, captions=captions
+            "map",
+            SEARCH_MAP,
+            done,
+            self._failed("map0", partial(self._make_map, captions)),
+            panel.map.show_map,
+            shown=SHOWN,
+            captions=captions,
         )
 
-    def _failed(self, job: str) -> Callable[[Failure], None]:
+    def _failed(self, job: str, again: Callable[[], None]) -> Callable[[Failure], None]:
         def failed(failure: Failure) -> None:
             self._panel.jobs.end(job)
             if not isinstance(failure, Cancelled):
-                self._panel.show_message((error if failure.details else warning)(failure.text, failure.details))
+                remedy = Remedy("Try again", again)
+                self._panel.show_message((error if failure.details else warning)(failure.text, failure.details, remedy))
 
         return failed
