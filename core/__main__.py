@@ -9,12 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from core.errors import UserError
+from core.failures import drop_output, say_error, sentence
 from core.verbs import captioning, evaluating, searching, studying, training
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m core", description="Train and judge image-language models.")
+    parser = argparse.ArgumentParser(prog="sdgui-core", description="Train and judge image-language models.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for subject in (training, evaluating, captioning, searching, studying):
         subject.add(verbs)
@@ -23,15 +23,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; a failure that the user can mend is one message on stderr and exit status 1."""
-    parsed = _parser().parse_args(arguments)
     try:
-        return int(parsed.verb(parsed))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        try:
+            parsed = _parser().parse_args(arguments)
+            return int(parsed.verb(parsed))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk is noticed while it can still be said
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say_error("interrupted")
         return 130
+    except BrokenPipeError:  # whoever reads has seen enough
+        drop_output()
+        return 1
+    except Exception as error:  # told apart by `sentence`; a fault of ours comes with its traceback
+        told = sentence(error)
+        if told is None:
+            raise
+        drop_output()
+        say_error(f"error: {told}")
+        return 1
 
 
 if __name__ == "__main__":

@@ -8,15 +8,18 @@ settings and seed; sidecars have no room for it.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
 
-from core.errors import UserError
+from core.cells import marked_row
+from core.errors import UserError, is_full
 from core.rundir import write_whole
 
 Provenance = Mapping[str, Any]  # model, pretrained, weights, step, digest, precision, settings
@@ -26,6 +29,10 @@ _SETTINGS = ("seed", "settings")
 
 class CaptionFileError(UserError):
     """Captions that cannot be written; the message names the file and the remedy."""
+
+
+class CaptionTableError(CaptionFileError):
+    """A table that cannot be written any further; it ends with the last line that is whole."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +86,22 @@ def write_new(path: Path, text: str, force: bool = False) -> None:
         if force:
             write_whole(path, text.encode("utf-8", "surrogateescape"))
         else:
-            with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                file.write(text)
+            _write_once(path, text.encode("utf-8", "surrogateescape"))
     except FileExistsError as error:
         raise refused(path) from error
     except OSError as error:
         raise _not_written(path, error) from error
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """A file that was not there before; none where the disk has no room for all of it."""
+    with path.open("xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def refused(path: Path) -> CaptionFileError:
@@ -94,7 +111,8 @@ def refused(path: Path) -> CaptionFileError:
 
 def _not_written(path: Path, error: OSError) -> CaptionFileError:
     reason = error.strerror or str(error)
-    return CaptionFileError(f"{path} cannot be written: {reason}; choose a folder that you may write to.")
+    remedy = "free some space and try again" if is_full(error) else "choose a folder that you may write to"
+    return CaptionFileError(f"{path} cannot be written: {reason}; {remedy}.")
 
 
 class CaptionTable:
@@ -110,26 +128,30 @@ class CaptionTable:
         """Into ``path``, or ``stream``, whose text will lie in ``root``. Raises CaptionFileError like ``write_new``."""
         self._root = root if path is None else path.absolute().parent
         self._path, self._written = path, path
-        self._own: TextIO | None = None
+        self._own: BinaryIO | None = None
         self._rows = 0
         self.kept: Path | None = None
         if path is not None:
             try:
-                self._own = _opened(path, "x")
+                self._own = _opened(path, "xb")
             except FileExistsError as error:
                 if not force:
                     raise refused(path) from error
                 self._written = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
                 try:
-                    self._own = _opened(self._written, "w")
+                    self._own = _opened(self._written, "wb")
                 except OSError as denied:
                     raise _not_written(path, denied) from denied
             except OSError as error:
                 raise _not_written(path, error) from error
-        target = self._own or stream
-        assert target is not None
-        self._writer = csv.writer(target, lineterminator="\n")
-        self._writer.writerow((*COLUMNS, *_SETTINGS))
+        self._stream = stream
+        self._whole = 0  # bytes of the lines that are whole
+        try:
+            self._add([(*COLUMNS, *_SETTINGS)])
+        except OSError as error:
+            assert path is not None
+            self._abandon()
+            raise _not_written(path, error) from error
 
     def __enter__(self) -> CaptionTable:
         return self
@@ -141,7 +163,7 @@ class CaptionTable:
             return
         self._own.close()
         if kind is not None and not self._rows:
-            self._written.unlink(missing_ok=True)
+            self._written.unlink(missing_ok=True)  # nothing was captioned
         elif self._written != self._path:
             self.kept = self._written
             if kind is None:
@@ -151,16 +173,51 @@ class CaptionTable:
                     raise _not_written(self._path, denied) from denied
                 self.kept = None
 
+    def _abandon(self) -> None:
+        """Remove the file that was begun."""
+        if self._own is not None and self._written is not None:
+            self._own.close()
+            self._own = None
+            self._written.unlink(missing_ok=True)
+
+    def _add(self, rows: Iterable[Iterable[Any]]) -> None:
+        """Append ``rows`` whole; where that fails the file ends as it did before, and the OSError goes on."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        if self._own is None:
+            assert self._stream is not None
+            self._stream.write(text.getvalue())
+            return
+        content = memoryview(text.getvalue().encode("utf-8", "surrogateescape"))
+        try:
+            while content:  # a nearly full disk takes a part
+                content = content[self._own.write(content) :]
+        except OSError:
+            with suppress(OSError):
+                self._own.truncate(self._whole)
+            raise
+        self._whole = self._own.tell()
+
     def write(self, picture: CaptionedPicture) -> None:
-        """A line for each caption; paths are relative where the picture lies under the table's folder."""
+        """A line for each caption; paths are relative where the picture lies under the table's folder.
+
+        Raises CaptionTableError where the disk is full; what was written before is whole.
+        """
         about = picture.provenance
         settings = about.get("settings", {})
         model = [about.get(name) for name in COLUMNS[5:]]
+        rows = []
         for rank, caption in enumerate(picture.captions, start=1):
             numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
             made = [settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
-            self._writer.writerow([self._relative(picture.path), caption.text, *numbers, *model, *made])
-            self._rows += 1
+            rows.append(marked_row([self._relative(picture.path), caption.text, *numbers, *model, *made]))
+        try:
+            self._add(rows)
+        except OSError as error:
+            if self._path is None:
+                raise  # the stream's reader may have seen enough
+            raise CaptionTableError(str(_not_written(self._path, error))) from error
+        self._rows += len(rows)
 
     def _relative(self, path: str) -> str:
         if self._root is not None and Path(path).is_relative_to(self._root):
@@ -168,8 +225,8 @@ class CaptionTable:
         return path
 
 
-def _opened(path: Path, mode: Literal["w", "x"]) -> TextIO:
-    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="", buffering=1)
+def _opened(path: Path, mode: Literal["wb", "xb"]) -> BinaryIO:
+    return path.open(mode, buffering=0)  # so that each line is in the file, or refused, at once
 
 
 def json_line(picture: CaptionedPicture) -> str:

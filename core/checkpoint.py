@@ -18,17 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from core.config import RunConfig, field_errors
+from core.checkpoint_files import read_info_file, read_tensors, tensor_shapes
+from core.config import RunConfig
 from core.model_names import CHECKPOINT, pointer
 from core.model_names import CheckpointError as CheckpointError  # these are found here too
+from core.model_names import default_network as default_network
 from core.model_names import names as names
 from core.model_names import resolve as resolve
 from core.model_names import weights_in as weights_in
+from core.reading import checked_as, excerpt, first_problem
 from core.rundir import RunDir, write_whole
 
 CHECKPOINT_VERSION = 1
@@ -44,9 +47,13 @@ class CheckpointInfo:
     model: Mapping[str, Any]  # the open_clip model configuration
     metrics: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None  # what best is chosen by: the greatest mean recall of student and teacher
+    network: str = ""  # whose score it is, "student" or "teacher"; "" where that is not known
     best_score: float | None = None  # the greatest score of the run up to here
     classes: Sequence[str] = ()  # what the classification head tells apart, in the order of its outputs
     version: int = CHECKPOINT_VERSION
+
+
+_INFO = TypeAdapter(CheckpointInfo)
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int)
             final.replace(run.checkpoints / f".{name}.{os.getpid()}.former.tmp")
         temporary.replace(final)
         write_whole(run.checkpoints / "last", name.encode())
-        best = info.score is not None and info.score == info.best_score
+        best = _leads(run, info, name)
         if best:
             write_whole(run.checkpoints / "best", name.encode())
     except (OSError, SafetensorError) as error:
@@ -84,6 +91,20 @@ def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int)
         raise CheckpointError(_why_not_written(run.checkpoints, error)) from error
     _forget(run, keep)
     return name, best
+
+
+def _leads(run: RunDir, info: CheckpointInfo, name: str) -> bool:
+    """Whether ``name`` is the best so far; of equal ones the first stays the best."""
+    if info.score is None or info.score != info.best_score:
+        return False
+    held = pointer(run, "best")
+    if held == name or held not in names(run):
+        return True
+    try:
+        score = read_info(run, held).score
+    except CheckpointError:  # damaged: it leads nothing
+        return True
+    return score is None or score < info.score
 
 
 def _write_folder(folder: Path, info: CheckpointInfo, tensors: CheckpointState) -> None:
@@ -128,14 +149,11 @@ def _forget(run: RunDir, keep: int) -> None:
 def read_info(run: RunDir, name: str) -> CheckpointInfo:
     """What ``checkpoint.json`` says; CheckpointError when it is damaged or from a later version."""
     path = run.checkpoints / name / "checkpoint.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        version = raw["version"]
-        if version != CHECKPOINT_VERSION:
-            raise CheckpointError(f"{path} has version {version}, this program reads {CHECKPOINT_VERSION}.")
-        return CheckpointInfo(**raw)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}; choose another checkpoint.") from error
+    raw = read_info_file(path, run.path)
+    version = raw.get("version")
+    if version != CHECKPOINT_VERSION:
+        raise CheckpointError(f"{path} has version {excerpt(version)}, this program reads {CHECKPOINT_VERSION}.")
+    return checked_as(_INFO, raw, f"{path} is damaged", error=CheckpointError, remedy="Choose another checkpoint.")
 
 
 def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> dict[str, Tensor]:
@@ -143,10 +161,15 @@ def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> 
     path = run.checkpoints / name / f"{weights}.safetensors"
     if not path.exists():
         raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
-    try:
-        return load_file(path, device=str(device))
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}; choose another checkpoint.") from error
+    return read_tensors(path, run.path, device)
+
+
+def shapes(run: RunDir, name: str, weights: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of one part's tensors; raises as `load_weights` does."""
+    path = run.checkpoints / name / f"{weights}.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
+    return tensor_shapes(path, run.path)
 
 
 def newest_whole(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:
@@ -170,9 +193,8 @@ def definition(info: CheckpointInfo, origin: str) -> RunConfig:
     try:
         return RunConfig.model_validate(info.config)
     except ValidationError as error:
-        field, text = next(iter(field_errors(error).items()))
         raise CheckpointError(
-            f"{origin} has a definition that this program does not know ({field}: {text}) "
+            f"{origin} has a definition that this program does not know ({first_problem(error)}) "
             "It was written by another version: use that one, or choose another checkpoint."
         ) from error
 
@@ -263,6 +285,13 @@ def rng_tensors() -> dict[str, Tensor]:
 
 
 def restore_rng(tensors: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(tensors["rng.cpu"])
-    if torch.cuda.is_available() and "rng.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["rng.cuda"])
+    """Go on with the random numbers where ``rng_tensors`` was taken; CheckpointError when they are no such states."""
+    try:
+        torch.set_rng_state(tensors["rng.cpu"])
+        if torch.cuda.is_available() and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            "the checkpoint's state of the random numbers is damaged, or another PyTorch's; remove that checkpoint and "
+            "resume from the one before, or start anew."
+        ) from error

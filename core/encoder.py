@@ -139,6 +139,16 @@ def encode_texts(network: Network, texts: Sequence[str], runtime: Runtime) -> Te
     return encode_tokens(network, network.towers.tokenize(list(texts)), runtime)
 
 
+def finite(vectors: Tensor, model: str) -> Tensor:
+    """``vectors``; UserError naming the ``model`` where one has a value that is not a number."""
+    if not bool(torch.isfinite(vectors).all()):
+        raise UserError(
+            f"{model} encodes into values that are not numbers: its weights are damaged, or its training diverged; "
+            "choose another checkpoint."
+        )
+    return vectors
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A checkpoint's networks, ready to encode: "student" and, where there is one, "teacher"."""

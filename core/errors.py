@@ -6,6 +6,37 @@ Anything else that escapes is a bug and comes with its traceback, folded away.
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class UserError(Exception):
     """Something the user can mend; the message names what is wrong, its value and the remedy."""
+
+
+@contextmanager
+def writing(path: Path | str, error: type[UserError] = UserError, besides: str = "") -> Iterator[None]:
+    """Turns an OSError of what writes ``path`` into an ``error`` that names the file and the remedy.
+
+    ``besides``: what becomes of what was there before.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise error(not_written(path, problem, besides)) from problem
+
+
+def not_written(path: Path | str, problem: OSError, besides: str = "") -> str:
+    """A sentence that ``path`` cannot be written, why, and what to do about it."""
+    remedy = "free some space and try again" if is_full(problem) else "choose a folder that you may write to"
+    kept = f"; {besides}" if besides else ""
+    return f"cannot write {path}: {problem.strerror or problem}{kept}; {remedy}."
+
+
+def is_full(problem: OSError) -> bool:
+    """Whether the disk, or a user's share of it, is full."""
+    return problem.errno in _FULL

@@ -25,13 +25,17 @@ from typing import Any
 
 import safetensors
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import save
 from torch import Tensor
 
 from core.data.cache import cache_folder
+from core.errors import UserError
+from core.reading import open_regular
 from core.rundir import write_whole
 
 VERSION = 1
+_BAD = TypeAdapter(dict[int, str])
 TOTAL_LIMIT = 8 << 30  # bytes of all folders together
 SUFFIX = ".safetensors"
 
@@ -89,13 +93,16 @@ class FeatureFolder:
 
 def _read(path: Path, start: int, stop: int) -> Part | None:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with open_regular(path), safetensors.safe_open(path, framework="pt") as file:  # never waits for a pipe
             rows, values = file.get_tensor("rows"), file.get_tensor("values")
-            bad = {int(row): str(reason) for row, reason in json.loads(file.metadata()["bad"]).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError):
+            bad = _BAD.validate_json(file.metadata()["bad"])
+    except (OSError, UserError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
         return None
-    expected = [row for row in range(start, stop) if row not in bad]
-    if rows.dtype is not torch.int64 or rows.tolist() != expected or len(values) != len(rows):
+    if rows.dtype is not torch.int64 or rows.dim() != 1 or values.dim() < 1 or len(values) != len(rows):
+        return None
+    if len(rows) + len(bad) != stop - start:  # before the name of a file is believed
+        return None
+    if rows.tolist() != [row for row in range(start, stop) if row not in bad]:
         return None
     return Part(start, stop, rows, values, bad)
 

@@ -30,7 +30,8 @@ def _trained(name: str) -> tuple[Path, str] | None:
 def start_weights(pretrained: str, weights: str) -> str:
     """What ``towers.pretrained`` means: the weights file of a former run, everything else as it is.
 
-    ``weights`` is "student", "teacher" or "auto" (the teacher where there is one). UserError when it has no such one.
+    ``weights`` is "student", "teacher" or "auto" (of the best checkpoint whichever was validated better, of others the
+    teacher where there is one). UserError when it has no such one.
     """
     found = _trained(pretrained)
     if found is None:
@@ -38,7 +39,7 @@ def start_weights(pretrained: str, weights: str) -> str:
     folder, which = found
     run = RunDir(folder)
     name = checkpoint.resolve(run, which)
-    return str(run.checkpoints / name / f"{_chosen(folder, checkpoint.weights_in(run, name), weights)}.safetensors")
+    return str(run.checkpoints / name / f"{_chosen(run, which, weights)}.safetensors")
 
 
 def carry_over(network: Network, weights: str) -> list[str]:
@@ -87,15 +88,16 @@ def _open(name: str, weights: str) -> Network:
             f"there is no teacher {name!r}; give in teacher.checkpoint a run folder, RUN@STEP, or "
             f"{OPEN_CLIP}NAME,PRETRAINED."
         )
-    folder, run = found[0], RunDir(found[0])
+    run = RunDir(found[0])
     step = checkpoint.resolve(run, found[1])
-    chosen = _chosen(folder, checkpoint.weights_in(run, step), weights)
+    chosen = _chosen(run, found[1], weights)
     with torch.random.fork_rng(devices=[]):  # weights that are drawn and replaced must not move the student's
         return trained_network(run, step, chosen, torch.device("cpu"))
 
 
-def _chosen(folder: Path, there: list[str], weights: str) -> str:
-    chosen = ("teacher" if "teacher" in there else "student") if weights == "auto" else weights
-    if chosen not in there:
-        raise UserError(f"{folder} was trained without a {chosen}; choose the student's weights.")
-    return chosen
+def _chosen(run: RunDir, which: str, weights: str) -> str:
+    if weights == "auto":
+        return checkpoint.default_network(run, which)
+    if weights not in checkpoint.weights_in(run, checkpoint.resolve(run, which)):
+        raise UserError(f"{run.path} was trained without a {weights}; choose the student's weights.")
+    return weights

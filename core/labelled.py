@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from core.data.dataset import Log, PairDataset, open_dataset
@@ -37,15 +38,25 @@ class Labelled:
     rows: list[int]  # the data set's row of each feature
     features: Mapping[str, Tensor]  # (N, D) of each layer
     labels: Labels
+    part: tuple[int, ...] | None = None  # features of a split of the data; None: all belong to it
 
     def data(self, layer: str) -> ProbeData:
         """Features of one layer with the labels."""
         return ProbeData(self.features[layer], self.labels)
 
     def among(self, classes: tuple[str, ...]) -> Labelled:
-        """The same pictures with their labels matched with ``classes``; EvaluationError when none is among them."""
-        labels = [self.dataset.labels(row).get(self.label) for row in self.rows]
-        return replace(self, labels=index_labels(labels, classes))
+        """The same pictures with their labels matched with ``classes``; EvaluationError when none is among them.
+
+        Of a split only its own pictures are labelled: the others may have been trained on.
+        """
+        part = range(len(self.rows)) if self.part is None else self.part
+        found = index_labels([self.dataset.labels(self.rows[i]).get(self.label) for i in part], classes)
+        return replace(self, labels=replace(found, rows=torch.tensor(part)[found.rows]))
+
+    def split(self, places: Tensor) -> Labelled:
+        """Only those labelled pictures whose numbers among the labels are ``places``, as a split of its own."""
+        labels = replace(self.labels, rows=self.labels.rows[places], targets=self.labels.targets[places])
+        return replace(self, labels=labels, part=tuple(labels.rows.tolist()))
 
     def path(self, row: int) -> str:
         """Of the picture with feature ``row``."""

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 
 import torch
 from torch import Tensor, nn
 
 from core import checkpoint
-from core.accumulation import departs, in_chunks
+from core.accumulation import departs
 from core.assembly import Assembly, assemble
 from core.caption_validation import caption_losses, caption_sample
 from core.config import RunConfig
@@ -30,12 +28,12 @@ from core.events import CheckpointSaved, Evaluated, EventWriter, Log, Metrics, O
 from core.model.freezing import depths
 from core.model.network import Network
 from core.objectives.belief import Belief
-from core.objectives.objective import Objective
-from core.objectives.trust import trusted
-from core.progress import Heartbeat
+from core.progress import Heartbeat, Pace
 from core.rundir import RunDir
 from core.runtime import is_out_of_memory, largest_fitting
-from core.schedules import build_optimizer, learning_rate, set_learning_rate
+from core.schedules import build_optimizer, build_schedules, set_rates
+from core.step_guard import StepGuard, numbers
+from core.train_step import TrainStep
 from core.validation import best_score, retrieval_sample, validate
 
 
@@ -61,12 +59,15 @@ class Loop:
         self.step = 0
         self.best: float | None = None
         self._score: float | None = None
-        self._nonfinite = 0
+        self._leader = ""  # the network that the score is of
+        self._guard = StepGuard()
         self.parts: Assembly = assemble(config, self._part, self._log)
         self.network, self.teacher = self.parts.network, self.parts.teacher
         self.belief = self._build_belief()
         self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
         self.total_steps = self.parts.loader.total_steps
+        self.schedules = build_schedules(config, self.total_steps)
+        self.losses = TrainStep(config, self.parts, self.schedules, self.belief)
         per_epoch = self.parts.loader.steps_per_epoch
         self.validate_every = config.validation.every_steps or per_epoch
         self.save_every = config.checkpoint.every_steps or per_epoch
@@ -93,25 +94,29 @@ class Loop:
         )
         if self.step and self._score is None and self._validation_due():  # it was stopped before that was done
             self._validate_and_save()
-        began = time.perf_counter()
+        pace, note = Pace(), ""
         with closing(self.parts.loader.batches(self.step, self.total_steps)) as batches:
             for batch in batches:
                 self.look_at_control()
-                values = self.train_step(batch)
-                values["train/pairs_per_s"] = len(batch.rows) / (time.perf_counter() - began)
+                report = self.train_step(batch)
                 if self.step % self.config.runtime.log_every == 0 or self.step == self.total_steps:
-                    self.events.write(Metrics(step=self.step, values=values))
-                self.heartbeat.update("training", self.step, self.total_steps, f"loss {values['train/loss']:.3f}")
+                    self._report_skipped()
+                    values = numbers(report)
+                    self.events.write(Metrics(step=self.step, values=values | pace.report(len(batch.rows))))
+                    note = f"loss {values['train/loss']:.3f}"
+                else:
+                    pace.step(len(batch.rows))
+                self.heartbeat.update("training", self.step, self.total_steps, note)
                 self._validate_and_save()
-                began = time.perf_counter()
+                pace.begin()
         self._test()
 
-    def train_step(self, batch: Batch) -> dict[str, float]:
-        """One optimiser step on ``batch``; returns what is reported of it."""
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One optimiser step on ``batch``; what is to be reported of it, not read from the device yet."""
         self.step += 1
-        self._score = None
-        rate = learning_rate(self.config.optim, self.step, self.total_steps)
-        set_learning_rate(self.optimizer, rate)
+        self._score, self._leader = None, ""
+        rate, decay, momentum = (float(values[self.step]) for values in self.schedules.rates)
+        set_rates(self.optimizer, rate, decay)
         try:
             batch = self.parts.to_device(batch)
             total, report, norm = self._gradient(batch)
@@ -120,54 +125,29 @@ class Loop:
                 traceback.clear_frames(error.__traceback__)  # with them goes all that the failed step had computed
                 raise self._out_of_memory(batch) from error
             raise
-        if self._check_finite(total, norm, report):
-            self.optimizer.step()
-            self.network.clamp_logit_scale()
-            if self.teacher is not None:
-                report["diag/teacher_momentum"] = torch.tensor(self.teacher.momentum(self.step, self.total_steps))
-                self.teacher.update(self.network, self.step, self.total_steps)
+        self.optimizer.step()
+        self.network.clamp_logit_scale()
+        if self.teacher is not None:
+            self.teacher.update(self.network, momentum)
+            report["diag/teacher_momentum"] = torch.tensor(momentum)
         report |= self._refresh_belief()
         self.optimizer.zero_grad(set_to_none=True)
-        values = {name: float(value) for name, value in report.items()}
-        return {"train/loss": float(total), **values, "train/lr": rate, "train/grad_norm": float(norm)}
+        lr = torch.tensor(rate, dtype=torch.float64)
+        return {"train/loss": total, **report, "train/lr": lr, "train/grad_norm": norm}
 
     def _gradient(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Give every parameter its gradient, clipped; the weighted loss, what is reported, the gradient's norm."""
-        losses, report = self._losses(batch)
-        total = torch.stack(list(losses.values())).sum()
+        """Give every parameter its gradient, clipped; the weighted loss, what is reported, the gradient's norm.
+
+        Where losses or norm are not finite, the optimiser will leave the student as it is.
+        """
+        losses, report = self.losses(batch, self.step)
+        weighted = torch.stack(list(losses.values()))
+        total = weighted.sum()
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf)
+        names = [f"train/{name}" for name in losses]
+        self.optimizer.found_inf = self._guard.unsound(self.step, names, weighted, norm)  # type: ignore[attr-defined]
         return total.detach(), report, norm
-
-    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The weighted loss of each objective, and what to report: the bare losses and the diagnostics."""
-        progress = self.step / self.total_steps
-        teacher = self.teacher if self.teacher is not None and self.teacher.begun(self.step, self.total_steps) else None
-        objectives = self.parts.objectives.active(taught=teacher is not None or self.teacher is None)
-        objectives.begin_step(self.network, progress)
-        micro = self.config.optim.micro_batch
-        asked = objectives.ask_teacher or self.belief is not None or self.config.belief.trust > 0
-        autocast = self.parts.runtime.autocast
-        with in_chunks(self.network, micro), self._teacher_in_chunks(micro):
-            with autocast():  # apart: weights that are cast without a gradient would serve a student who shares them
-                target = teacher.targets(batch, objectives.look_as_teacher) if teacher is not None and asked else None
-            with autocast():
-                output = objectives.look(self.network, batch, self.network.forward_student(batch))
-        if self.belief is not None:
-            output = self.belief.weigh(batch.rows, output, target)
-        output = trusted(output, target, self.config.belief.trust)
-        losses: dict[str, Tensor] = {}
-        report: dict[str, Tensor] = {}
-        for objective in objectives:
-            loss, facts = objective(output, target)
-            losses[objective.name] = objective.weight_at(self._progress_of(objective, progress)) * loss
-            report[f"train/{objective.name}"] = loss.detach()
-            report.update(facts)
-        return losses, report
-
-    def _progress_of(self, objective: Objective, progress: float) -> float:
-        """From where the weight's ramp counts: objectives of a teacher that begins late begin with it."""
-        return max(0.0, progress - self.config.teacher.start) if objective.taught else progress
 
     def _build_belief(self) -> Belief | None:
         config = self.config.belief
@@ -181,40 +161,27 @@ class Loop:
         every = max(1, round(self.config.belief.refresh * self.parts.loader.steps_per_epoch))
         if self.belief is None or self.step % every:
             return {}
-        return self.belief.refresh(float(self.network.logit_scale.detach()), self.step / self.total_steps)
+        return self.belief.refresh(float(self.network.logit_scale.detach()), self.schedules.progress(self.step))
 
-    @contextmanager
-    def _teacher_in_chunks(self, rows: int) -> Iterator[None]:
-        with ExitStack() as entered:
-            for network in self.teacher.networks if self.teacher is not None else ():
-                if network.towers is not self.network.towers:
-                    entered.enter_context(in_chunks(network, rows))
-            yield
-
-    def _check_finite(self, total: Tensor, norm: Tensor, report: Mapping[str, Tensor]) -> bool:
-        """Whether this step may be taken; a step that may not is skipped, and too many in a row end the run."""
-        if math.isfinite(float(total)) and math.isfinite(float(norm)):
-            self._nonfinite = 0
-            return True
-        self._nonfinite += 1
-        suspects = [name for name, value in report.items() if not math.isfinite(float(value))] or ["the gradient"]
-        what = f"step {self.step} was skipped: {', '.join(suspects)} not finite"
-        self._log(what)
-        if self._nonfinite >= self.config.runtime.nonfinite_limit:
-            rate, precision = self.config.optim.learning_rate, self.parts.runtime.precision
-            raise TrainingError(
-                f"{what}, for {self._nonfinite} steps in a row. Suspects: learning rate {rate:g} (try a third), no "
-                f"gradient clipping (set optim.clip_norm to 1), precision {precision} (try fp32), or bad pictures. "
-                "Change a copy of the definition and start anew; the last checkpoint is good."
-            )
-        return False
+    def _report_skipped(self) -> None:
+        """Log each step that was skipped since the last report; too many in a row end the run."""
+        for skipped in self._guard.skipped():
+            what = f"step {skipped.step} was skipped: {', '.join(skipped.suspects)} not finite"
+            self._log(what)
+            if skipped.in_a_row >= self.config.runtime.nonfinite_limit:
+                rate, precision = self.config.optim.learning_rate, self.parts.runtime.precision
+                raise TrainingError(
+                    f"{what}, for {skipped.in_a_row} steps in a row. Suspects: learning rate {rate:g} (try a third), "
+                    f"no gradient clipping (set optim.clip_norm to 1), precision {precision} (try fp32), or bad "
+                    "pictures. Change a copy of the definition and start anew; the last checkpoint is good."
+                )
 
     def _out_of_memory(self, batch: Batch) -> TrainingError:
         """What to say: the batch size that did not fit, and the largest half of it that does."""
         self.optimizer.zero_grad(set_to_none=True)
 
         def attempt(size: int) -> None:
-            losses, _ = self._losses(batch.first(size))
+            losses, _ = self.losses(batch.first(size), self.step)
             torch.stack(list(losses.values())).sum().backward()
             self.optimizer.zero_grad(set_to_none=True)
 
@@ -246,7 +213,7 @@ class Loop:
         if self.config.objectives.captioning.weight > 0:
             written = caption_sample(self._judged(), self.parts.val, self.parts.runtime)
             self.events.write(Sample(step=self.step, what="captions", content=written))
-        self._score = best_score(values, self.config.objectives, self.step / self.total_steps)
+        self._score, self._leader = best_score(values, self.config.objectives, self.schedules.progress(self.step))
         improved = self.best is None or self._score > self.best
         if improved:
             self.best = self._score
@@ -272,6 +239,7 @@ class Loop:
 
     def save(self) -> None:
         """Save the whole state after this step."""
+        self._report_skipped()
         self.heartbeat.update("saving", self.step, self.total_steps)
         buffers = {f"objectives.{key}": value for key, value in self.parts.objectives.state_dict().items()}
         if self.belief is not None:
@@ -288,12 +256,13 @@ class Loop:
             config=self.config.model_dump(mode="json"),
             model=self.parts.model_cfg,
             score=self._score,
+            network=self._leader,
             best_score=self.best,
             classes=self.network.classes,
         )
         self.events.sync()
         name, best = checkpoint.save(self.run_dir, info, tensors, self.config.checkpoint.keep)
-        self.events.write(CheckpointSaved(step=self.step, name=name, best=best))
+        self.events.write(CheckpointSaved(step=self.step, name=name, best=best, network=self._leader))
 
     def _resume(self) -> None:
         found = checkpoint.newest_whole(self.run_dir, self.parts.runtime.device)
@@ -314,7 +283,7 @@ class Loop:
         if self.belief is not None:
             checkpoint.fill(self.belief.load_state_dict, tensors.under("belief."), origin)
         checkpoint.restore_rng(tensors.state)
-        self.step, self.best, self._score = info.step, info.best_score, info.score
+        self.step, self.best, self._score, self._leader = info.step, info.best_score, info.score, info.network
 
     def look_at_control(self) -> None:
         """Raise Interrupt when ``control`` or a signal asks for it."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from core.config import expand_user, split_run
 from core.errors import UserError
+from core.reading import KILOBYTE, MEGABYTE, UnreadableError, excerpt, read_bytes, read_json
 from core.rundir import RunDir
 
 OPEN_CLIP = "open_clip:"
 CHECKPOINT = "step-{:08d}"  # the name of a checkpoint
+_LONGEST_RECORD = 64 * MEGABYTE  # of a checkpoint.json
 
 
 class CheckpointError(UserError):
@@ -36,23 +38,46 @@ def resolve(run: RunDir, which: str) -> str:
     if which in ("best", "last"):
         pointed = pointer(run, which)
         return pointed if pointed in found else found[-1]
-    name = CHECKPOINT.format(int(which)) if which.isdecimal() else which
+    name = CHECKPOINT.format(int(which)) if which.isdecimal() and len(which) < 20 else which
     if name not in found:
-        raise CheckpointError(f"{run.path} has no checkpoint {which!r}; there are best, last, {', '.join(found)}.")
+        there = ", ".join((*found[:10], *(["…"] if len(found) > 10 else [])))
+        raise CheckpointError(f"{run.path} has no checkpoint {excerpt(which)!r}; there are best, last, {there}.")
     return name
 
 
 def pointer(run: RunDir, which: str) -> str:
     """The checkpoint that "best" or "last" points to; "" when none."""
     try:
-        return (run.checkpoints / which).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        return read_bytes(run.checkpoints / which, KILOBYTE, root=run.path).decode("ascii").strip()
+    except (OSError, UnreadableError, UnicodeDecodeError):
         return ""
 
 
 def weights_in(run: RunDir, name: str) -> list[str]:
     """The networks that a checkpoint holds: "student" and, where it was trained with one, "teacher"."""
     return [part for part in ("student", "teacher") if (run.checkpoints / name / f"{part}.safetensors").exists()]
+
+
+def default_network(run: RunDir, which: str) -> str:
+    """The network of checkpoint ``which`` that is used where none is named.
+
+    Of "best" it is the one that made it the best; of any other, and where that is not on record, the teacher where
+    there is one. Raises CheckpointError as `resolve` does.
+    """
+    name = resolve(run, which)
+    there = weights_in(run, name)
+    if which == "best" and (winner := _winner(run, name)) in there:
+        return winner
+    return "teacher" if "teacher" in there else "student"
+
+
+def _winner(run: RunDir, name: str) -> str:
+    """Which network its ``checkpoint.json`` says was validated better; "" where it does not."""
+    try:
+        record = read_json(run.checkpoints / name / "checkpoint.json", _LONGEST_RECORD, error=CheckpointError)
+    except (OSError, CheckpointError):  # whoever opens the checkpoint is told what is wrong with it
+        return ""
+    return str(record.get("network", "")) if isinstance(record, dict) else ""
 
 
 def exact_name(name: str, weights: str = "") -> tuple[str, str]:
@@ -68,5 +93,4 @@ def exact_name(name: str, weights: str = "") -> tuple[str, str]:
         return name, weights  # `open_model` will say that there is none
     run = RunDir(split[0].absolute())
     found = resolve(run, split[1] or "best")
-    chosen = weights or ("teacher" if "teacher" in weights_in(run, found) else "student")
-    return f"{run.path}@{found}", chosen
+    return f"{run.path}@{found}", weights or default_network(run, split[1] or "best")

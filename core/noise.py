@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from core import checkpoint
+from core.cells import marked_row
 from core.data.dataset import PairDataset, open_dataset
 from core.data.sources import open_source
-from core.encoder import Loaded, Progress, encode_dataset, load_checkpoint
-from core.errors import UserError
+from core.encoder import Loaded, Progress, encode_dataset, finite, load_checkpoint
+from core.errors import UserError, writing
 from core.objectives.belief import probability_right
 from core.objectives.evidence import evidence
 from core.rundir import RunDir, write_whole
@@ -102,6 +103,8 @@ def judge_run(run: RunDir, data: str, progress: Progress, which: str = "last", w
     for network in networks.values():
         batch = loaded.config.validation.batch_size
         features = encode_dataset(network, dataset, loaded.runtime, batch, progress)
+        for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
+            finite(vectors, f"{run.path}@{loaded.name}")
         images = features.images[features.text_to_image]  # (P, D)
         heard.append(evidence(images, features.texts, float(network.logit_scale.detach())))
         rows = features.rows[features.text_to_image]
@@ -168,7 +171,8 @@ def to_csv(pairs: Sequence[JudgedPair]) -> str:
     writer.writerow(["rank", "belief", "right", "filepath", "title", "shuffled"])
     for pair in pairs:
         flag = "" if pair.shuffled is None else int(pair.shuffled)
-        writer.writerow([pair.rank, f"{pair.belief:.6f}", f"{pair.right:.6f}", pair.path, pair.caption, flag])
+        numbers = (pair.rank, f"{pair.belief:.6f}", f"{pair.right:.6f}")
+        writer.writerow([*numbers, *marked_row((pair.path, pair.caption)), flag])
     return text.getvalue()
 
 
@@ -257,7 +261,7 @@ def save_without(
     folder = to.parent.absolute()
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["filepath", "title", *source.label_names])
+    writer.writerow(["filepath", "title", *marked_row(source.label_names)])
     kept = captions = 0
     for row in source.rows:
         rest = [one for one in row.captions if row.file not in left_out and (row.file, one) not in pairs]
@@ -270,13 +274,11 @@ def save_without(
         kept, captions = kept + 1, captions + len(rest)
         name = row.image.relative_to(folder).as_posix()
         for caption in rest:
-            writer.writerow([name, caption, *(row.labels.get(label, "") for label in source.label_names)])
+            writer.writerow(marked_row([name, caption, *(row.labels.get(label, "") for label in source.label_names)]))
     if not kept:
         raise UserError(f"nothing of {data} would be left; leave out fewer pairs.")
-    try:
+    with writing(to):
         write_whole(to, text.getvalue().encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise UserError(f"cannot write {to}: {error.strerror}; choose another folder.") from error
     return {"path": str(to), "kept": kept, "excluded": len(source.rows) - kept, "captions": captions}
 
 

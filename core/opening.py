@@ -53,8 +53,8 @@ def open_model(name: str, weights: str = "", progress: Progress | None = None) -
 
     ``name`` is a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's name),
     ``open_clip:NAME[,PRETRAINED]``, or a folder as open_clip saves one (``open_clip_config.json`` and weights).
-    ``weights`` is "student" or "teacher"; by default a run's teacher where it has one. ``progress`` hears of a
-    download, in megabytes, and may raise to end it.
+    ``weights`` is "student" or "teacher"; by default of a run's best checkpoint the one that was validated better, of
+    others the teacher where there is one. ``progress`` hears of a download, in megabytes, and may raise to end it.
 
     Raises UserError when there is no such model, checkpoint or network.
     """
@@ -87,14 +87,17 @@ def model_key(name: str, weights: str = "") -> tuple[str, ...]:
     folder, which = found
     run = RunDir(folder)
     if run.checkpoints.is_dir():
-        return (str(folder.resolve()), checkpoint.resolve(run, which or "best"), weights)
+        which = which or "best"
+        weights = weights or checkpoint.default_network(run, which)
+        return (str(folder.resolve()), checkpoint.resolve(run, which), weights)
     files = sorted(file for file in folder.iterdir() if file.is_file())
     return (str(folder.resolve()), *(f"{file.name} {file.stat().st_mtime_ns}" for file in files), weights)
 
 
 def _from_run(folder: Path, which: str, weights: str) -> Model:
-    loaded = load_checkpoint(RunDir(folder), which)
-    chosen = weights or ("teacher" if "teacher" in loaded.networks else "student")
+    run = RunDir(folder)
+    chosen = weights or checkpoint.default_network(run, which)
+    loaded = load_checkpoint(run, which)
     if chosen not in loaded.networks:
         raise UserError(f"{folder} has no {chosen}; it was trained without one, so measure --weights student.")
     subject = Subject(model=f"{folder}@{loaded.name}", dataset="", weights=chosen)

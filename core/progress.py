@@ -36,6 +36,30 @@ class TimeLeft:
         return (now - first_time) / (done - first_done) * max(0, total - done)
 
 
+class Pace:
+    """Pairs a second over the steps since the last report; what is done between two steps is left out."""
+
+    def __init__(self) -> None:
+        self._pairs, self._seconds = 0, 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """The next step begins."""
+        self._began = time.perf_counter()
+
+    def step(self, pairs: int) -> None:
+        """A step of so many pairs is done, or on its way on the device."""
+        self._pairs += pairs
+        self._seconds += time.perf_counter() - self._began
+
+    def report(self, pairs: int) -> dict[str, float]:
+        """As `step`, once the step is done whole; the pace, and the count begins anew."""
+        self.step(pairs)
+        pace = self._pairs / max(self._seconds, 1e-9)
+        self._pairs, self._seconds = 0, 0.0
+        return {"train/pairs_per_s": pace}
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: "45 s", "1 min 10 s", "2 h 5 min"."""
     whole = round(seconds)

@@ -1,27 +1,33 @@
 """The run folder: where a run keeps what, who may write there, and what state it is in.
 
 Flow: the launcher makes the folder and writes ``config.json``; the trainer claims it, appends events, renews
-``status.json`` and looks at ``control``; the window reads all of it and writes only ``control``.
+``status.json`` and looks at ``control``; the window reads all of it and writes only ``control``. The folder may come
+from anywhere: what is written in it stays in it (``check``), and what is read is bounded and checked.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Annotated, Literal
 
 import filelock
 import psutil
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import UserError
+from core.event_fields import LARGEST_STEP, LATEST
 from core.events import Event, RunFailed, RunFinished
+from core.reading import KILOBYTE, checked, excerpt, open_regular, read_bytes, read_json
 
 Control = Literal["stop", "pause"]
 
@@ -71,6 +77,25 @@ class RunStatus:
         return self.host in ("", platform.node())
 
 
+_Moment = Annotated[float, Field(ge=0, le=LATEST)]
+_Step = Annotated[int, Field(ge=0, le=LARGEST_STEP)]
+
+
+class _StatusFile(BaseModel):
+    """What ``status.json`` may hold; a later version's further fields are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    pid: Annotated[int, Field(ge=0, lt=1 << 31)]
+    started: _Moment
+    heartbeat: _Moment
+    step: _Step = 0
+    total_steps: _Step = 0
+    doing: Annotated[str, Field(max_length=1000)] = ""
+    seconds_left: Annotated[float, Field(ge=0, le=1e15)] | None = None
+    host: Annotated[str, Field(max_length=1000)] = ""
+
+
 class RunDir:
     """Paths in a run folder, and the few files that are written whole."""
 
@@ -87,18 +112,32 @@ class RunDir:
         self.lock = self.path / ".lock"
 
     def create(self) -> None:
-        """Make the folder; RunDirError when that is not allowed."""
+        """Make the folder; RunDirError when that is not allowed, or what lies there is not to be written."""
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self.exports.mkdir(exist_ok=True)
         except OSError as error:
-            raise RunDirError(f"cannot write the run folder {self.path}: {error.strerror}; choose another.") from error
+            raise self.unwritable(error) from error
+        self.check()
+
+    def unwritable(self, error: OSError) -> RunDirError:
+        """What to say when something in the folder cannot be written."""
+        return RunDirError(f"cannot write the run folder {self.path}: {error.strerror or error}; choose another.")
+
+    def check(self) -> None:
+        """RunDirError when a trainer would write elsewhere: through a link out of the folder, or into a pipe."""
+        root = self.path.resolve()
+        for path in (self.config, self.events, self.status, self.control, self.stdout, self.stderr, self.lock):
+            _check_own(path, root, stat.S_ISREG, "file")
+        for path in (self.checkpoints, self.exports):
+            _check_own(path, root, stat.S_ISDIR, "folder")
 
     def claim(self) -> filelock.BaseFileLock:
         """Hold the folder for this process until released or the process ends.
 
-        Raises RunDirError when another trainer holds it.
+        Raises RunDirError when another trainer holds it, or it would be written outside of it.
         """
+        self.check()
         lock = filelock.FileLock(self.lock, timeout=0)
         try:
             lock.acquire()
@@ -109,16 +148,15 @@ class RunDir:
                 f"the run folder {self.path} is in use by a trainer{holder}; stop it first or choose another folder."
             ) from error
         except OSError as error:
-            raise RunDirError(f"cannot write the run folder {self.path}: {error.strerror}; choose another.") from error
+            raise self.unwritable(error) from error
         return lock
 
     def read_status(self) -> RunStatus | None:
         """The last status; None when there is none that can be read."""
         try:
-            raw = json.loads(self.status.read_bytes())
-            known = {f.name for f in fields(RunStatus)}
-            return RunStatus(**{key: value for key, value in raw.items() if key in known})
-        except (OSError, ValueError, TypeError, AttributeError):
+            raw = read_json(self.status, 64 * KILOBYTE, root=self.path, error=RunDirError)
+            return RunStatus(**checked(_StatusFile, raw, str(self.status), error=RunDirError).model_dump())
+        except (OSError, RunDirError):
             return None
 
     def write_status(self, status: RunStatus) -> None:
@@ -131,10 +169,10 @@ class RunDir:
     def asked(self) -> Control | None:
         """What was asked, if anything."""
         try:
-            text = self.control.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
+            text = read_bytes(self.control, KILOBYTE, root=self.path, error=RunDirError).strip()
+        except (OSError, RunDirError):
             return None
-        return "stop" if text == "stop" else "pause" if text == "pause" else None
+        return "stop" if text == b"stop" else "pause" if text == b"pause" else None
 
     def clear_control(self, older_than: float | None = None) -> None:
         """Forget what was asked; with ``older_than`` (seconds since the epoch) only what was asked before that."""
@@ -147,15 +185,33 @@ class RunDir:
     def stderr_end(self, lines: int = 40) -> str:
         """The last lines that the trainer wrote to stderr, whatever their encoding."""
         try:
-            with self.stderr.open("rb") as file:
+            with open_regular(self.stderr, root=self.path, error=RunDirError) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - 65536))
-                text = file.read().decode("utf-8", "replace")
-        except OSError:
+                text = file.read(65536).decode("utf-8", "replace")
+        except (OSError, RunDirError):
             return ""
         # A progress bar rewrites its line with carriage returns; keep what stood there last.
         shown = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
         return "\n".join(shown[-lines:]).strip()
+
+
+def _check_own(path: Path, root: Path, is_sort: Callable[[int], bool], sort: str) -> None:
+    """RunDirError unless ``path`` is nothing yet or a ``sort`` that lies under ``root``, links followed."""
+    try:
+        if not path.resolve().is_relative_to(root):
+            raise RunDirError(
+                f"{excerpt(str(path))} is a link out of its run folder, and a run writes in its own folder only; put "
+                f"the {sort} itself there, or choose another run folder."
+            )
+        if not is_sort(path.stat().st_mode):
+            raise RunDirError(
+                f"{excerpt(str(path))} is no {sort} and cannot be written; remove it, or choose another run folder."
+            )
+    except FileNotFoundError:
+        return
+    except (OSError, RuntimeError) as error:  # a folder that may not be read, or links in a circle
+        raise RunDirError(f"{excerpt(str(path))} cannot be used: {error}; remove it or choose another.") from error
 
 
 def write_whole(path: Path, content: bytes, durable: bool = True) -> None:
@@ -172,9 +228,11 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     Windows refuses to rename over a file that is open elsewhere; such a refusal passes within moments. An OSError names
     ``path``, which a full disk's own would not.
     """
+    if path.exists() and not path.is_file():  # root may rename over a device
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device", str(path))
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=_own) as file:
             yield file
             file.flush()
             if durable:
@@ -185,6 +243,11 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _own(path: str, flags: int) -> int:
+    """Opens for writing, but follows no link and waits for no pipe that somebody put there."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 def _rename(temporary: Path, path: Path) -> None:

@@ -28,6 +28,7 @@ from core.index.queries import RAW, Query, read_terms
 from core.index.results import Options, Searching
 from core.model_names import exact_name
 from core.opening import open_model
+from core.reading import MEGABYTE, read_json
 from core.reporter import Reporter
 from core.rundir import RunDir
 
@@ -255,8 +256,8 @@ def _held_out(model: str) -> str:
     """The validation data of the run that ``model`` names."""
     found = split_run(model)
     try:
-        source = json.loads(RunDir(found[0]).config.read_bytes())["data"]["val"] if found else ""
-    except (OSError, ValueError, KeyError, TypeError):
+        source = read_json(RunDir(found[0]).config, MEGABYTE)["data"]["val"] if found else ""
+    except (OSError, UserError, KeyError, TypeError):
         source = ""
     if not source:
         raise UserError(f"{model} has no validation data (data.val is empty); choose pairs to search in.")

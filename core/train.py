@@ -18,19 +18,13 @@ from types import FrameType
 import psutil
 
 from core.config import RunConfig, differences, read_config
-from core.errors import UserError
-from core.events import (
-    EventReader,
-    EventWriter,
-    Outcome,
-    RunFailed,
-    RunFinished,
-    RunStarted,
-)
+from core.errors import UserError, writing
+from core.events import EventWriter, Outcome, RunFailed, RunFinished, lifecycle
 from core.loop import Interrupt, Loop, TrainingError
 from core.progress import Heartbeat
 from core.rundir import RunDir, RunDirError, write_whole
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 # A resumed run may differ in these: they change speed and bookkeeping, not what is learnt.
 _FREE_ON_RESUME = ("name", "runtime.", "checkpoint.", "data.cache_mib", "data.workers")
 
@@ -44,15 +38,38 @@ def train(config: RunConfig, run: RunDir, quiet: bool = False) -> Outcome:
     run.create()
     lock = run.claim()
     try:
+        if finished := _prepared(config, run):
+            return finished
+        with Heartbeat(run, quiet) as heartbeat:
+            return _recorded(config, run, heartbeat, _events(run))
+    finally:
+        lock.release()
+
+
+def _prepared(config: RunConfig, run: RunDir) -> Outcome | None:
+    """The folder ready to be trained in, or how its run ended when there is nothing left to do."""
+    try:
         _settle_config(config, run)
         if finished := _finished_before(run):
             return finished
         # A killed trainer may have left it; what was asked since this one was started counts.
         run.clear_control(older_than=psutil.Process().create_time())
-        with Heartbeat(run, quiet) as heartbeat:
-            return _recorded(config, run, heartbeat)
-    finally:
-        lock.release()
+    except OSError as error:
+        raise _full(run) if error.errno in _FULL else run.unwritable(error) from error
+    return None
+
+
+def _events(run: RunDir) -> EventWriter:
+    try:
+        return EventWriter(run.events)
+    except OSError as error:
+        raise _full(run) if error.errno in _FULL else run.unwritable(error) from error
+
+
+def _full(run: RunDir) -> TrainingError:
+    return TrainingError(
+        f"the disk that holds {run.path} is full; the last good checkpoint is kept. Free some space and resume."
+    )
 
 
 def _settle_config(config: RunConfig, run: RunDir) -> None:
@@ -70,18 +87,17 @@ def _settle_config(config: RunConfig, run: RunDir) -> None:
                 f"{more}; choose another folder, or train the definition in its config.json."
             )
     else:
-        write_whole(run.config, config.to_json().encode())
+        with writing(run.config, RunDirError):
+            write_whole(run.config, config.to_json().encode())
 
 
 def _finished_before(run: RunDir) -> Outcome | None:
-    lifecycle = [e for e in EventReader(run.events).read_all() if isinstance(e, (RunStarted, RunFinished, RunFailed))]
-    last = lifecycle[-1] if lifecycle else None
+    last = lifecycle(run.events)
     return "done" if isinstance(last, RunFinished) and last.outcome == "done" else None
 
 
-def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat) -> Outcome:
+def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat, events: EventWriter) -> Outcome:
     """Train, and put the ending on record whatever it is."""
-    events = EventWriter(run.events)
     loop: Loop | None = None
     try:
         with _signals_as_stop() as asked:
@@ -97,12 +113,10 @@ def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat) -> Outcome:
         events.sync()
         return outcome
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in _FULL:
             _record_failure(events, loop, error)
             raise
-        full = TrainingError(
-            f"the disk that holds {run.path} is full; the last good checkpoint is kept. Free some space and resume."
-        )
+        full = _full(run)
         _record_failure(events, loop, full)
         raise full from error
     except Exception as error:

@@ -69,15 +69,16 @@ def top1(network: Network, dataset: PairDataset, runtime: Runtime, batch: int, p
     return right / max(1, count)
 
 
-def best_score(values: Mapping[str, float], objectives: ObjectivesConfig, progress: float) -> float:
-    """What the best checkpoint is chosen by: the greater of student's and teacher's mean recall.
+def best_score(values: Mapping[str, float], objectives: ObjectivesConfig, progress: float) -> tuple[float, str]:
+    """What the best checkpoint is chosen by, and the network that it is of: "student" or "teacher".
 
-    Where retrieval is not trained, their share of right classes; where these are not judged either, ``progress`` (0 to
-    1): recall is chance then, and the last checkpoint the best.
+    It is the greater of their mean recalls; where retrieval is not trained, of their shares of right classes. Equal
+    ones are the teacher's. Where neither is measured it is ``progress`` (0 to 1) of no network (""): recall is chance
+    then, and the last checkpoint the best.
     """
-    if trains_retrieval(objectives):
-        return max(value for name, value in values.items() if name.endswith("/mean_recall"))
-    return max([value for name, value in values.items() if name.endswith("/top1")], default=progress)
+    metric = "/mean_recall" if trains_retrieval(objectives) else "/top1"
+    judged = [(value, name.split("/")[-2]) for name, value in values.items() if name.endswith(metric)]
+    return max(judged, default=(progress, ""))  # of equal scores the name decides: student < teacher
 
 
 def trains_retrieval(objectives: ObjectivesConfig) -> bool:

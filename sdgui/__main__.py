@@ -1,4 +1,4 @@
-"""The window's entry: ``sdgui [--demo] [--home DIR]``. Builds the parts and connects them.
+"""The window's entry: ``sdgui [--demo] [--home DIR] [--rebuild]``. Builds the parts and connects them.
 
 Flow: arguments -> home folder -> store, launcher, tailer, worker pool -> main window. What keeps it from opening is
 one sentence with the remedy, on stderr and in a message, and exit status 1.
@@ -29,6 +29,7 @@ from sdgui.runs.tailer import Tailer
 from sdgui.runs.worker_pool import WorkerPool
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
+from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.theme import Scheme, apply_theme, theme
 
 _TURN = 0.001  # s that the window's thread waits for another one's Python; by default it is five times as long
@@ -43,6 +44,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--demo", action="store_true", help="open on real data with an experiment ready to launch")
     parser.add_argument(
         "--home", type=Path, metavar="DIR", help="keep experiments and runs here instead of in the user's data folder"
+    )
+    parser.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="put the database aside, make a new one from the run folders, and end; close every window first",
     )
     parser.add_argument("--version", action="version", version=f"sdgui {program_version()}")
     return parser.parse_args(arguments)
@@ -114,12 +120,29 @@ def refuse(sentence: str) -> None:
     print(f"sdgui: {sentence}", file=sys.stderr)
     box = QMessageBox(QMessageBox.Icon.Critical, "sdgui", sentence)
     box.setObjectName("refused")
+    make_plain(box)
     box.exec()
+
+
+def rebuild(home: Path) -> int:
+    """Make the database anew from the run folders, and say what became of each that could not be read."""
+    try:
+        store, problems = Store.rebuild(home)
+    except StoreError as error:
+        print(f"sdgui: {error}", file=sys.stderr)
+        return 1
+    for problem in problems:
+        print(f"sdgui: {problem}", file=sys.stderr)
+    print(f"{store.database}: runs listed: {len(store.runs())}, run folders that could not be read: {len(problems)}.")
+    store.close()
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Open the window and stay until it is closed."""
     parsed = parse(arguments)
+    if parsed.rebuild:
+        return rebuild(home_folder(parsed.home, parsed.demo))
     app = make_application()
     home = home_folder(parsed.home, parsed.demo)
     failures = Failures(home / "sdgui.log")

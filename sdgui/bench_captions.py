@@ -19,6 +19,7 @@ from PySide6.QtCore import QMimeData, QTimer, QUrl
 from PySide6.QtGui import QColor, QImage, QPainter
 from PySide6.QtWidgets import QApplication, QWidget
 
+from core.children import environment
 from core.config import override
 from core.presets import preset_config
 from core.rundir import write_whole
@@ -26,7 +27,7 @@ from sdgui.__main__ import make_services
 from sdgui.panels.actions import Actions
 from sdgui.panels.captions import CaptionsPanel
 from sdgui.panels.model_entries import ModelChoice
-from sdgui.runs.program import core_command, environment
+from sdgui.runs.program import core_command
 
 PICTURES = 1000
 FIRST_LIMIT, BLOCK_LIMIT = 1.0, 0.05  # seconds

@@ -17,11 +17,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from core.children import environment
 from sdgui.__main__ import open_window, spare_collections
 from sdgui.panels.model_picker import ModelChoice
 from sdgui.panels.search import SearchPanel
 from sdgui.panels.search_source import DATA
-from sdgui.runs.program import core_command, environment
+from sdgui.runs.program import core_command
 
 KEY_LIMIT, TURN_LIMIT = 0.15, 0.05  # seconds
 _MODEL = "open_clip:sd-demo,"

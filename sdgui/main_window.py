@@ -32,6 +32,7 @@ from sdgui.runs.model_names import architectures, pretrained_tags
 from sdgui.store.records import Run
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE, theme
 
@@ -351,6 +352,7 @@ class MainWindow(QMainWindow):
         box.addButton(QMessageBox.StandardButton.Cancel)
         box.setDefaultButton(keep)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        make_plain(box)
 
         def answered(_result: int) -> None:
             if box.clickedButton() is stop:

@@ -29,6 +29,7 @@ from core.bench.caption_peer import BEAMS, GROUPS, LENGTH, MIN_LENGTH, random_co
 from core.bench.jpeg import jpeg_rows
 from core.bench.result import BenchResult, alternate, result
 from core.bench.uncached import UncachedDecoder
+from core.children import python_command
 from core.errors import UserError
 from core.generation.caption import SpecialTokens
 from core.generation.captions import generate
@@ -220,7 +221,7 @@ class _OpenClip:
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join([str(folder.resolve()), str(root), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "core.bench.caption_peer"],
+            python_command("core.bench.caption_peer"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},

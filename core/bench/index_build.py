@@ -7,7 +7,6 @@ import random
 import shutil
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from PIL import Image
 
 from core.bench.result import BenchResult, alternate, result
+from core.children import python_command
 from core.encoder import encode_images
 from core.index.build import build_index
 from core.index.encoding import BATCH
@@ -157,7 +157,7 @@ def _typing(folder: Path, count: int) -> BenchResult:
     build_index(DEMO, str(folder / "pictures"), folder / "index", lambda *_: None, lambda text: None)
     words = "a smiling face with open hands"
     with subprocess.Popen(
-        [sys.executable, "-m", "core", "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        [*python_command("core"), "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     ) as worker:
         key = _ask(worker, do="search_open", index=str(folder / "index"))["key"]
         times = []
@@ -189,7 +189,7 @@ def _ask(worker: subprocess.Popen[str], **request: Any) -> dict[str, Any]:
 
 
 def _command(model: str, source: Path, index: Path) -> list[str]:
-    return [sys.executable, "-m", "core", "index", model, str(source), str(index)]
+    return [*python_command("core"), "index", model, str(source), str(index)]
 
 
 def write_pictures(folder: Path, count: int, size: tuple[int, int], suffix: str, links: int = 0) -> None:

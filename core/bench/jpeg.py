@@ -1,7 +1,7 @@
 """A phone's 12 MP JPEG made ready for a model: how long it takes, and how near the plain path's pixels are.
 
 Flow: ``core.bench.caption`` prints these rows. Scaled decoding reads a JPEG at a fraction of its size; the plain path
-decodes all of it and resizes once.
+decodes all of it; what follows is the same.
 
 Legend: S side of the model's pictures.
 """
@@ -16,13 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from core.bench.result import BenchResult, result
 from core.captioning.pictures import Found, read_picture
+from core.config import DataConfig
+from core.data.preprocessing import decoding_for
+from core.data.views import centre_view
 
 SIDE = 224  # S of the published CoCa models
-MEGAPIXELS = 200  # allowed
+DATA = DataConfig(max_megapixels=200)  # how it is decoded
 AT_MOST = 40.0  # milliseconds
 MEAN_TOLERANCE = 3.0  # of 255 levels: by how much pixels may differ from the plain path's on average, letters included
 TOLERANCE = 32.0  # of 255 levels, any pixel
@@ -64,19 +68,19 @@ def photograph(width: int, height: int, seed: int) -> Image.Image:
 
 def scaled(path: Path, side: int) -> Pixels:
     """The model's input as we make it: (S, S, 3)."""
-    picture = read_picture(Found(str(path)), side, MEGAPIXELS).picture
+    picture = read_picture(Found(str(path)), side, DATA).picture
     assert picture is not None
     return picture.permute(1, 2, 0).numpy().astype(np.int64)
 
 
 def plainly(path: Path, side: int) -> Pixels:
-    """The same by the plain path, all of Pillow: decode, resize the shorter side, crop the middle; (S, S, 3)."""
+    """The same by the plain path: decode all of it, resize the shorter side, then the middle square; (S, S, 3)."""
     with Image.open(path) as file:
         image = file.convert("RGB")
-    scale = side / min(image.size)
+    scale = decoding_for(side, DATA).shorter_side / min(image.size)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return np.asarray(image.crop((left, top, left + side, top + side))).astype(np.int64)
+    picture = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return centre_view(picture, side).permute(1, 2, 0).numpy().astype(np.int64)
 
 
 def difference(path: Path, side: int) -> Pixels:

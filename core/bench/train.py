@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from core.bench.result import BenchResult, result
+from core.children import python_command
 from core.config import RunConfig, override
 from core.data.openmoji import write_demo_data
 from core.errors import UserError
@@ -101,7 +102,7 @@ def _train_ours(config: RunConfig, folder: Path) -> Trained:
     folder.mkdir()
     definition = folder / "definition.json"
     definition.write_text(config.to_json(), encoding="utf-8")
-    command = [sys.executable, "-m", "core", "train", str(definition), str(folder / "run")]
+    command = [*python_command("core"), "train", str(definition), str(folder / "run")]
     _call(command, folder / "log.txt")
     events = EventReader(RunDir(folder / "run").events).read_all()
     speeds = [event.values["train/pairs_per_s"] for event in events if isinstance(event, Metrics)]

@@ -16,7 +16,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from core.config import expand_user, field_errors, split_run
+from core.config import DataConfig, expand_user, field_errors, split_run
 from core.errors import UserError
 from core.generation.caption import Caption, SpecialTokens
 from core.generation.captions import caption_steps
@@ -82,8 +82,9 @@ class CaptionModel:
         return self._model.network.image_size
 
     @property
-    def max_megapixels(self) -> int:
-        return self._model.data.max_megapixels
+    def data(self) -> DataConfig:
+        """How its pictures are decoded."""
+        return self._model.data
 
     @property
     def longest(self) -> int:

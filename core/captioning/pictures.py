@@ -18,14 +18,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-import torch
 from torch import Tensor
 
+from core.config import DataConfig
 from core.data.errors import PictureError
 from core.data.folders import PICTURE_SUFFIXES, leads_to_folder
 from core.data.loader import ahead
-from core.data.pictures import decode
-from core.data.views import centre_view
+from core.data.preprocessing import model_input
 from core.runtime import is_out_of_memory
 
 _WEB = ("http", "https", "ftp", "data", "blob")
@@ -149,14 +148,13 @@ def _list(folder: str) -> tuple[list[str], list[str], int]:
     return sorted(files), sorted(inner), others
 
 
-def read_picture(item: Found, side: int, max_megapixels: int) -> Read:
-    """The middle square of a picture, resized to (3, ``side``, ``side``) uint8, or why not."""
+def read_picture(item: Found, side: int, data: DataConfig) -> Read:
+    """A picture as evaluation shows it to a model of ``side`` pixels, (3, S, S) uint8, or why not."""
     refused = item.refused or _why_no_file(item.path)  # it may be gone, or another thing, by now
     if refused:
         return Read(item.path, None, refused)
     try:
-        pixels = torch.from_numpy(decode(item.path, side, max_megapixels).copy()).permute(2, 0, 1)  # (3, h, w)
-        return Read(item.path, centre_view(pixels, side))
+        return Read(item.path, model_input(item.path, side, data))
     except PictureError as error:
         return Read(item.path, None, str(error))
     except (RuntimeError, MemoryError) as error:
@@ -165,7 +163,7 @@ def read_picture(item: Found, side: int, max_megapixels: int) -> Read:
         return Read(item.path, None, "there is not enough memory to read it")
 
 
-def read_ahead(found: Sequence[Found], side: int, max_megapixels: int, depth: int) -> Generator[Read, None, None]:
+def read_ahead(found: Sequence[Found], side: int, data: DataConfig, depth: int) -> Generator[Read, None, None]:
     """Every picture in order, read by a thread up to ``depth`` ahead. Close it to end the thread."""
-    jobs: Iterator[Callable[[], Read]] = (partial(read_picture, item, side, max_megapixels) for item in found)
+    jobs: Iterator[Callable[[], Read]] = (partial(read_picture, item, side, data) for item in found)
     return ahead(jobs, depth)

@@ -57,7 +57,7 @@ def caption_pictures(
     """
     most = batch or largest_batch(settings)
     run = _Run(model, settings, len(found), progress, tell)
-    with closing(read_ahead(found, model.side, model.max_megapixels, depth=2 * most)) as reading:
+    with closing(read_ahead(found, model.side, model.data, depth=2 * most)) as reading:
         waiting: list[tuple[int, Read]] = []
         size = min(FIRST, most)
         for index, read in enumerate(reading):

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from core.cells import marked_row
 from core.data.dataset import PairDataset, open_dataset
 from core.data.manifest import names_below
 from core.data.sources import open_source
@@ -88,8 +89,9 @@ def _write(manifest: Path, data: PairDataset, chosen: dict[int, list[tuple[str, 
     labels = open_source(source).label_names
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["filepath", "title", *labels, MADE])
+    writer.writerow(["filepath", "title", *marked_row(labels), MADE])
     for name, (row, captions) in zip(names, chosen.items(), strict=True):
         for caption, made in captions:
-            writer.writerow([name, caption, *(data.labels(row).get(label, "") for label in labels), int(made)])
+            cells = (name, caption, *(data.labels(row).get(label, "") for label in labels), int(made))
+            writer.writerow(marked_row(cells))
     write_whole(manifest, text.getvalue().encode("utf-8", "surrogateescape"))

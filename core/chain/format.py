@@ -15,16 +15,21 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from core.config import ConfigError, RunConfig, Section, field_names, override
+from core.config import ConfigError, RunConfig, Section, field_lines, field_names, override
+from core.errors import UserError
 from core.presets import PRESETS, SIZES, Size, preset_config
 from core.presets.stages import STAGES
+from core.reading import KILOBYTE, MEGABYTE, checked, excerpt, read_json
 from core.rundir import RunDir, write_whole
 
 CHAIN_VERSION: Literal[1] = 1
 GENERATIONS = 3  # of a born-again chain
+MOST_STAGES = 100
 BORN_AGAIN = "born-again"
+LARGEST_FILE = 4 * MEGABYTE  # of a definition; a stage takes 10 kB
+LARGEST_STATUS = 64 * KILOBYTE
 
 
 class ChainStage(Section):
@@ -42,7 +47,7 @@ class Chain(Section):
 
     version: Literal[1] = CHAIN_VERSION
     name: str = Field(min_length=1, max_length=60)
-    stages: list[ChainStage] = Field(min_length=1)
+    stages: list[ChainStage] = Field(min_length=1, max_length=MOST_STAGES)
     ensemble: bool = Field(False, description="Judge the stages together at the end, on the validation data.")
 
     @model_validator(mode="after")
@@ -52,12 +57,12 @@ class Chain(Section):
         for stage in self.stages:
             for field, former in stage.takes.items():
                 if field not in fields:
-                    raise ValueError(f"stage {stage.name} takes {field!r}, and there is no such field")
+                    raise ValueError(f"stage {stage.name} takes '{excerpt(field)}', and there is no such field")
                 if former not in seen:
-                    raise ValueError(f"stage {stage.name} takes from {former!r}, which is no stage before it")
+                    raise ValueError(f"stage {stage.name} takes from '{excerpt(former)}', which is no stage before it")
             if stage.before and not seen:
                 raise ValueError(f"stage {stage.name} needs a stage before it for {stage.before}")
-            if stage.name in seen:
+            if stage.name.casefold() in (name.casefold() for name in seen):
                 raise ValueError(f"two stages are called {stage.name!r}")
             seen.append(stage.name)
         return self
@@ -109,41 +114,68 @@ class ChainDir:
     def read_status(self) -> dict[str, Any] | None:
         """The last status; None when there is none that can be read."""
         try:
-            raw = json.loads(self.status.read_bytes())
-        except (OSError, ValueError):
+            raw = read_json(self.status, LARGEST_STATUS)
+            return checked(ChainStatus, raw, str(self.status)).model_dump()
+        except (FileNotFoundError, UserError):
             return None
-        return raw if isinstance(raw, dict) else None
+
+    def written(self, chain: Chain) -> list[Path]:
+        """The folders and files in which, or through which, a chain writes."""
+        stages = [self.stage(chain, place) for place in range(len(chain.stages))]
+        return [self.data, self.lock, *(path for run in stages for path in (run.path, run.checkpoints, run.exports))]
+
+
+class StageStatus(BaseModel):
+    """One stage in ``status.json``."""
+
+    model_config = ConfigDict(strict=True)
+    name: str
+    folder: str
+    state: str
+
+
+class ChainStatus(BaseModel):
+    """``status.json``: how far the chain is."""
+
+    model_config = ConfigDict(strict=True)
+    version: int
+    stages: list[StageStatus]
+    at: int = Field(ge=0, le=MOST_STAGES)
+    doing: str
 
 
 def is_chain(path: Path) -> bool:
-    """Whether the file holds a chain rather than a single definition."""
+    """Whether the file holds a chain rather than a single definition; what cannot be read is none."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        raw = read_json(path, LARGEST_FILE)
+    except (FileNotFoundError, UserError):
         return False
     return isinstance(raw, dict) and "stages" in raw
 
 
 def read_chain(path: Path) -> Chain:
     """The chain in a file; ConfigError when it is missing or wrong."""
+    where = f"the chain {excerpt(str(path))}"
     try:
-        return Chain.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"cannot read the chain {path}: {error.strerror}; check the path.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"the chain {path} is not JSON: {error}.") from error
+        return Chain.model_validate(read_json(path, LARGEST_FILE, error=ConfigError))
+    except FileNotFoundError as error:
+        raise ConfigError(f"cannot read {where}: {error.strerror}; check the path.") from error
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, item['loc'])) or 'chain'}: {item['msg']}" for item in error.errors()]
-        raise ConfigError(f"the chain {path} cannot be used:\n" + "\n".join(lines)) from error
+        raise ConfigError(f"{where} cannot be used:\n{field_lines(error, 'chain')}") from error
 
 
 def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS) -> Chain:
     """The chain of a staged preset; ConfigError naming those there are."""
     staged = [BORN_AGAIN, *STAGES]
     if name not in staged or name not in PRESETS:
-        raise ConfigError(f"the preset {name!r} is not trained in stages; these are: {', '.join(staged)}.")
+        raise ConfigError(f"the preset '{excerpt(name)}' is not trained in stages; these are: {', '.join(staged)}.")
     if size not in SIZES:
-        raise ConfigError(f"there is no size {size!r}; choose {', '.join(SIZES)}.")
+        raise ConfigError(f"there is no size '{excerpt(size)}'; choose {', '.join(SIZES)}.")
+    if not 1 <= generations <= MOST_STAGES:
+        raise ConfigError(
+            f"--generations {excerpt(generations)} is no number of stages; give 1 to {MOST_STAGES}, such as "
+            f"{GENERATIONS}."
+        )
     if name == BORN_AGAIN:
         return _born_again(size, generations)
     stages: list[ChainStage] = []

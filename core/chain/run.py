@@ -15,6 +15,7 @@ from core.chain.bootstrap import caption_and_filter
 from core.chain.ensemble import judge_together
 from core.chain.format import Chain, ChainDir, read_chain
 from core.config import RunConfig, override, with_absolute_paths
+from core.confined import check_inside
 from core.errors import UserError
 from core.events import Outcome
 from core.rundir import write_whole
@@ -32,12 +33,18 @@ def run_chain(chain: Chain, folder: ChainDir, progress: Progress, quiet: bool = 
 
     Raises ChainError when the folder holds another chain or is in use; UserError as ``train`` does.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ChainError(f"cannot write {folder.path}: {error.strerror}; choose another folder.") from error
+    check_inside(folder.path, folder.written(chain), ChainError)
     lock = filelock.FileLock(folder.lock, timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout as error:
         raise ChainError(f"the chain folder {folder.path} is in use by another process; wait for it.") from error
+    except OSError as error:
+        raise ChainError(f"cannot write {folder.path}: {error.strerror}; choose another folder.") from error
     try:
         _settle(chain, folder)
         for place in range(len(chain.stages)):

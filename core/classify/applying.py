@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from core.captioning.pictures import gather
+from core.cells import marked_row
 from core.config import DataConfig
-from core.data.cache import Decoding
 from core.data.dataset import PairDataset
 from core.data.errors import BadRow
+from core.data.preprocessing import decoding_for
 from core.data.rows import Row, Source
 from core.encoder import Progress
 from core.errors import UserError
@@ -56,7 +57,7 @@ def picture_set(paths: Sequence[str], model: Model, progress: Progress) -> PairD
         raise UserError(f"there are no pictures in {', '.join(paths)}{reason}; choose a folder that holds some.")
     size = model.network.image_size
     config: DataConfig = model.data
-    decoding = Decoding(max(size, round(size * config.oversample)), config.max_megapixels)
+    decoding = decoding_for(size, config)
     source = Source(", ".join(paths), "pictures", rows, bad)
     return PairDataset(source, torch.zeros(len(rows), 1, dtype=torch.int32), decoding, None)
 
@@ -92,7 +93,7 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
     )
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["filepath", "class", "probability", *columns, "error"])
+    writer.writerow(marked_row(["filepath", "class", "probability", *columns, "error"]))
     for path, row in zip(applied.paths, applied.probabilities, strict=True):
         first = int(row.argmax())
         if every:
@@ -101,9 +102,9 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
             values, best = row.topk(len(places))
             pairs = zip(best.tolist(), values.tolist(), strict=True)
             rest = [item for place, value in pairs for item in (probe.classes[place], f"{value:.6f}")]
-        writer.writerow([path, probe.classes[first], f"{float(row[first]):.6f}", *rest, ""])
+        writer.writerow(marked_row([path, probe.classes[first], f"{float(row[first]):.6f}", *rest, ""]))
     for bad in applied.unreadable:
-        writer.writerow([bad.where, "", "", *[""] * len(columns), bad.reason])
+        writer.writerow(marked_row([bad.where, "", "", *[""] * len(columns), bad.reason]))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -21,7 +21,6 @@ from core.config import expand_user
 from core.encoder import PROJECTED, Progress, check_layer
 from core.errors import UserError
 from core.evaluate.work import Splits
-from core.evaluators.labels import Labels
 from core.evaluators.linear_probe import HELD_OUT, stratified_split
 from core.evaluators.logistic import ProbeData
 from core.evaluators.prompts import load_templates
@@ -232,15 +231,10 @@ def _split(test: Labelled) -> tuple[Splits | None, list[str]]:
             "give training data, or more pictures of a class."
         ]
     kept, held = stratified_split(labels.targets.numpy(), HELD_OUT, 0)
-
-    def part(chosen: Any) -> Labelled:
-        places = torch.from_numpy(chosen)
-        return replace(test, labels=Labels(labels.classes, labels.rows[places], labels.targets[places], labels.notes))
-
     notes = [f"no training data: of {len(labels.rows)} pictures {len(kept)} are trained on and {len(held)} tested."]
     if single:
         notes.append(
             f"{len(single)} classes have one picture only, such as {labels.classes[single[0]]!r}; it is trained on and "
             "never tested."
         )
-    return Splits(part(kept), part(held)), notes
+    return Splits(test.split(torch.from_numpy(kept)), test.split(torch.from_numpy(held))), notes

@@ -50,7 +50,7 @@ class Tried:
             for done, item in enumerate(found, start=1):
                 key = (item.path, _changed(item.path), layer if joining is None else joining.facts)
                 if key not in self._kept:
-                    read = read_picture(item, self.model.network.image_size, self.model.data.max_megapixels)
+                    read = read_picture(item, self.model.network.image_size, self.model.data)
                     if read.picture is None:
                         refused[item.path] = read.refused
                         continue

@@ -22,6 +22,7 @@ from core.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsCo
 from core.config.run import (
     differences,
     field_errors,
+    field_lines,
     field_names,
     get_field,
     override,
@@ -66,6 +67,7 @@ __all__ = [
     "differences",
     "expand_user",
     "field_errors",
+    "field_lines",
     "field_names",
     "get_field",
     "override",

@@ -201,7 +201,8 @@ class TowersConfig(Section):
     weights: Literal["auto", "student", "teacher"] = Field(
         "auto",
         title="Of a former run",
-        description="Which of its two networks to start from; auto: the teacher where it had one.",
+        description="Which of its two networks to start from; auto: of its best checkpoint the one that was better, of "
+        "others the teacher where it had one.",
         json_schema_extra=shown("", advanced=True),
     )
     freeze: Literal["none", "image", "text", "both"] = Field(
@@ -303,7 +304,8 @@ class TeacherConfig(Section):
     weights: Literal["auto", "student", "teacher"] = Field(
         "auto",
         title="Of a former run",
-        description="Which of its two networks teaches; auto: the teacher where it had one.",
+        description="Which of its two networks teaches; auto: of its best checkpoint the one that was better, of "
+        "others the teacher where it had one.",
         json_schema_extra=shown("", advanced=True),
     )
     part: Literal["all", "heads"] = Field(

@@ -18,8 +18,9 @@ def split_run(name: str) -> tuple[Path, str] | None:
     folder, as of ``open_clip:`` names.
     """
     path = expand_user(name)
-    if path.is_dir():
+    # os.path.isdir, since Path's raises for a name too long or with a null character
+    if os.path.isdir(path):  # noqa: PTH112
         return path, ""
     folder, at, which = name.rpartition("@")
     run = expand_user(folder)
-    return (run, which) if at and run.is_dir() else None
+    return (run, which) if at and os.path.isdir(run) else None  # noqa: PTH112

@@ -10,7 +10,8 @@ Derived values (steps in all, image size of an architecture) are never stored.
 from __future__ import annotations
 
 import difflib
-import json
+import os
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from core.config.base import ConfigError
 from core.config.contradictions import problems
 from core.config.experiment import CONFIG_VERSION, RunConfig
 from core.config.model_name import split_run
+from core.reading import LONGEST_SHOWN, MEGABYTE, excerpt, parse_json, read_text
+
+LARGEST_FILE = MEGABYTE  # of a definition; one with every field takes 10 kB
+MOST_LISTED = 20  # wrong fields in a message
+_LONGEST_NAME = 100  # of a field that is compared with those there are
 
 
 def parse_config(text: str, origin: str) -> RunConfig:
@@ -27,16 +33,14 @@ def parse_config(text: str, origin: str) -> RunConfig:
 
     Raises ConfigError naming ``origin``, each wrong field, its value and, for unknown keys, the nearest one.
     """
-    try:
-        raw = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{origin} is not JSON: {error.msg} at line {error.lineno}.") from error
+    raw = parse_json(text, origin, error=ConfigError)
     if not isinstance(raw, dict):
-        raise ConfigError(f"{origin} holds {type(raw).__name__}, not an experiment; see `python -m core presets clip`.")
+        raise ConfigError(f"{origin} holds {type(raw).__name__}, not an experiment; see `sdgui-core presets clip`.")
     version = raw.get("version", CONFIG_VERSION)
     if version != CONFIG_VERSION:
         raise ConfigError(
-            f"{origin} has version {version}, this program reads {CONFIG_VERSION}; use the release that wrote it."
+            f"{origin} has version {excerpt(version)}, this program reads {CONFIG_VERSION}; use the release that wrote "
+            "it."
         )
     return validate(raw, origin)
 
@@ -44,12 +48,12 @@ def parse_config(text: str, origin: str) -> RunConfig:
 def read_config(path: Path) -> RunConfig:
     """The definition in a file; ConfigError when it is missing or wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read the experiment {path}: {error.strerror}; check the path.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read the experiment {path}: it is not UTF-8 text.") from error
-    return parse_config(text, str(path))
+        text = read_text(path, LARGEST_FILE, error=ConfigError)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"cannot read the experiment {excerpt(str(path))}: {error.strerror}; check the path."
+        ) from error
+    return parse_config(text, excerpt(str(path)))
 
 
 def validate(raw: dict[str, Any], origin: str) -> RunConfig:
@@ -57,8 +61,7 @@ def validate(raw: dict[str, Any], origin: str) -> RunConfig:
     try:
         config = RunConfig.model_validate(raw)
     except ValidationError as error:
-        lines = [f"  {field}: {text}" for field, text in field_errors(error).items()]
-        raise ConfigError(f"{origin} cannot be used:\n" + "\n".join(lines)) from error
+        raise ConfigError(f"{origin} cannot be used:\n{field_lines(error, 'experiment')}") from error
     found = problems(config)
     if found:
         lines = [f"  {field}: {text}" for field, text in found.items()]
@@ -67,17 +70,26 @@ def validate(raw: dict[str, Any], origin: str) -> RunConfig:
 
 
 def field_errors(error: ValidationError) -> dict[str, str]:
-    """pydantic's errors as dotted field -> sentence; the form shows each at its field."""
+    """pydantic's errors as dotted field -> sentence; the form shows each at its field. The first `MOST_LISTED`."""
     found: dict[str, str] = {}
-    for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"])
+    for item in islice(error.errors(include_url=False, include_context=False), MOST_LISTED):
+        said = excerpt(item["msg"], 2 * LONGEST_SHOWN)
+        field = excerpt(".".join(str(part) for part in item["loc"]))
         if item["type"] == "extra_forbidden":
             found[field] = f"there is no such field{_nearest(field)}."
         elif item["type"] == "value_error" and not isinstance(item["input"], (str, int, float)):
-            found[field] = item["msg"].removeprefix("Value error, ")  # of several fields together, which it names
+            found[field] = said.removeprefix("Value error, ")  # of several fields together, which it names
         else:
-            found[field] = f"{item['msg']}, got {item['input']!r}."
+            value = item["input"]
+            found[field] = f"{said}, got {excerpt(value if not isinstance(value, str) else repr(value[:400]))}."
     return found
+
+
+def field_lines(error: ValidationError, whole: str = "") -> str:
+    """`field_errors`, a line each, with how many more there are; ``whole`` names what has no field."""
+    lines = [f"  {field or whole}: {text}" for field, text in field_errors(error).items()]
+    more = error.error_count() - MOST_LISTED
+    return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)
 
 
 def field_names() -> list[str]:
@@ -97,6 +109,8 @@ def field_names() -> list[str]:
 
 
 def _nearest(field: str) -> str:
+    if len(field) > _LONGEST_NAME:
+        return ""
     close = difflib.get_close_matches(field, field_names(), n=3, cutoff=0.5)
     if not close:
         leaf = field.rsplit(".", 1)[-1]
@@ -115,17 +129,18 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
         name, equals, text = setting.partition("=")
         name = name.strip()
         if not equals:
-            raise ConfigError(f"--set {setting!r} has no '='; write --set optim.epochs=3.")
+            raise ConfigError(f"--set '{excerpt(setting)}' has no '='; write --set optim.epochs=3.")
         if name not in known:
-            raise ConfigError(f"--set {setting!r}: there is no field {name!r}{_nearest(name)}")
+            near = _nearest(name) or "; `sdgui-core presets clip` shows all."
+            raise ConfigError(f"--set '{excerpt(setting)}': there is no field '{excerpt(name)}'{near}")
         _assign(raw, name.split("."), _value(text), text)
     return validate(raw, "the experiment with --set")
 
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return parse_json(text, "--set", error=ConfigError)
+    except ConfigError:  # the field says what is wrong with such text
         return text
 
 
@@ -149,7 +164,8 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 def _absolute(name: str) -> str:
     """A relative path that exists, or a RUN@STEP whose run exists, made absolute; anything else as it is."""
     path, which = split_run(name) or (Path(name), "")
-    if path.is_absolute() or not (path.name and path.exists()):
+    # os.path.exists, since Path's raises for a name too long or with a null character
+    if path.is_absolute() or not (path.name and os.path.exists(path)):  # noqa: PTH110
         return name
     return f"{path.absolute()}@{which}" if which else str(path.absolute())
 

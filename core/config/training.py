@@ -118,7 +118,7 @@ class OptimConfig(Section):
     warmup: Share = Field(
         0.05,
         title="Warm-up",
-        description="The learning rate rises linearly over this share of training, then falls along a cosine to 0.",
+        description="The learning rate rises linearly over this share of training, then falls as a cosine towards 0.",
         json_schema_extra=shown("share of steps"),
     )
     weight_decay: float = Field(

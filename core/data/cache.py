@@ -23,14 +23,17 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated
 
 import numpy as np
 import numpy.typing as npt
 import platformdirs
+from pydantic import Field, TypeAdapter, ValidationError
 
 from core.data.errors import PictureError
 from core.data.pictures import Pixels, decode, decoded_size
+from core.errors import UserError
+from core.reading import open_regular
 from core.rundir import whole_file
 
 VERSION = 1
@@ -54,6 +57,20 @@ class Decoding:
     max_megapixels: int
 
 
+_Side = Annotated[int, Field(ge=0, le=1 << 20)]
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What stands behind the pixels: height and width of each picture, and why the bad ones have none."""
+
+    shapes: list[tuple[_Side, _Side]]
+    bad: dict[int, str]
+
+
+_INDEX = TypeAdapter(_Index)
+
+
 class PictureCache:
     """Pictures of one cache file. Picklable: a loader process opens the file anew."""
 
@@ -61,8 +78,8 @@ class PictureCache:
         """Raises ValueError when ``path`` is no whole cache, OSError when it cannot be read."""
         self.path = path
         pixels, index = _read_index(path)
-        self.bad: dict[int, str] = {int(row): reason for row, reason in index["bad"].items()}
-        shape = np.array(index["shapes"], dtype=np.int64).reshape(-1, 2)
+        self.bad: dict[int, str] = dict(index.bad)
+        shape = np.array(index.shapes, dtype=np.int64).reshape(-1, 2)
         sizes = 3 * shape[:, 0] * shape[:, 1]
         if int(sizes.sum()) != pixels:
             raise ValueError(f"{path} has an index that does not fit its pixels")
@@ -220,9 +237,13 @@ def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | Pict
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read_index(path: Path) -> tuple[int, dict[str, Any]]:
+def _read_index(path: Path) -> tuple[int, _Index]:
     """Bytes of pixels, and the index. ValueError when the file is cut off or damaged."""
-    with path.open("rb") as file:
+    try:
+        opened = open_regular(path)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    with opened as file:
         size = file.seek(0, os.SEEK_END)
         if size < FOOTER.size:
             raise ValueError(f"{path} is cut off")
@@ -234,10 +255,10 @@ def _read_index(path: Path) -> tuple[int, dict[str, Any]]:
         index = file.read(length)
     if zlib.crc32(index) != checksum:
         raise ValueError(f"{path} has a damaged index")
-    content = json.loads(index)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} has a damaged index")
-    return pixels, content
+    try:
+        return pixels, _INDEX.validate_json(index)
+    except ValidationError as error:
+        raise ValueError(f"{path} has a damaged index") from error
 
 
 def prune(folder: Path, keep: Path | None = None, limit: int = TOTAL_LIMIT) -> None:

@@ -12,25 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from core.data.errors import DataError
-from core.data.manifests import add_record, check_keys, is_text, open_text
-from core.data.rows import RowBuilder, Source, confine, roots_of
+from core.data.manifests import add_record, check_keys, is_text, open_text, shown
+from core.data.rows import RowBuilder, Source, confine, is_file, roots_of
+from core.reading import excerpt
 
+LARGEST = 1 << 30  # bytes of a file that is read whole
 PROBED = 50  # pictures looked for in each candidate folder
 
 
 def read_json(path: Path, pictures_root: Path | None) -> Source:
     """COCO captions (an object with ``images`` and ``annotations``), or a list of objects as in JSON lines."""
     try:
-        with open_text(path) as file:
+        with open_text(path, LARGEST) as file:
+            if file.read(1 << 16).lstrip()[:1] not in ("", "[", "{"):  # before all of it is in memory
+                raise ValueError("it does not begin with [ or {")
+            file.seek(0)
             content = json.load(file)
     except (ValueError, RecursionError) as error:
         hint = "; name it .jsonl if it has an object a line" if "Extra data" in str(error) else ""
-        raise DataError(f"{path} is not JSON: {error}{hint}.") from error
+        raise DataError(f"{path} is not JSON: {excerpt(str(error))}{hint}.") from error
     if isinstance(content, list):
         return _read_list(path, content, pictures_root)
     if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations")):
         return read_coco(path, content["images"], content["annotations"], pictures_root)
-    found = ", ".join(map(repr, list(content)[:20])) if isinstance(content, dict) else type(content).__name__
+    found = shown(list(content)) if isinstance(content, dict) else type(content).__name__
     raise DataError(f"{path} has {found or 'no keys'}; COCO captions need the lists 'images' and 'annotations'.")
 
 
@@ -61,15 +66,15 @@ def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any], pic
     root = pictures_root or _pictures_folder(path, [name for name in files.values() if name][:PROBED])
     builder = RowBuilder(str(path), root)
     for image, name in files.items():
-        where = f"{path}, image {image}"
+        where = f"{path}, image {excerpt(image if isinstance(image, str) else repr(image))}"
         if name is None or not is_text(name):
             builder.reject(0, "it has no file_name", where)
         elif image not in captions:
-            builder.reject(0, f"{name} has no caption", where)
+            builder.reject(0, f"{excerpt(name)} has no caption", where)
         else:
             _add(builder, name, captions[image], where)
     for image in unknown:
-        builder.reject(0, f"a caption is for the image {image!r}, which is not listed", f"{path}, annotations")
+        builder.reject(0, f"a caption is for the image {excerpt(image)!r}, which is not listed", f"{path}, annotations")
     return builder.finish("COCO captions")
 
 
@@ -103,7 +108,7 @@ def _pictures_folder(path: Path, names: Sequence[str]) -> Path:
 
 def _is_there(name: str, folder: Path) -> bool:
     try:
-        return Path(confine(name, roots_of(folder))).is_file()
+        return is_file(confine(name, roots_of(folder)))
     except ValueError:
         return False
 

@@ -18,6 +18,7 @@ from core.config import DataConfig
 from core.data.cache import Decoding, PictureCache, open_cache
 from core.data.errors import BadRow, DataError, PictureError, check_bad_share
 from core.data.pictures import decode
+from core.data.preprocessing import decoding_for
 from core.data.rows import Row, Source
 from core.data.sources import open_source
 
@@ -129,7 +130,7 @@ def open_dataset(
     source = open_source(path)
     total = len(source.rows) + len(source.bad)
     check_bad_share(source.origin, source.bad, total, config.max_bad_share)
-    decoding = Decoding(max(image_size, round(image_size * config.oversample)), config.max_megapixels)
+    decoding = decoding_for(image_size, config)
     cache = _cache(source, decoding, config, progress, log, build_cache)
     captions = [caption for row in source.rows for caption in row.captions]
     dataset = PairDataset(source, _tokens(captions, tokenize, pad_id, progress), decoding, cache, pad_id)

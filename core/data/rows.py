@@ -6,6 +6,7 @@ the files are there (a folder at a time) and yields the ``Source``.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import unicodedata
@@ -15,8 +16,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from core.data.errors import BadRow
+from core.reading import excerpt
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
+LONGEST_PATH = 400  # characters of a path in a message
 SCAN_FROM = 16  # so many rows in one folder, and listing it is cheaper than asking for each file
 _WEB = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -70,7 +73,7 @@ def confine(name: str, roots: Sequence[str]) -> str:
     if "\0" in name:
         raise ValueError("the path holds a zero byte")
     if _WEB.match(name):
-        raise ValueError(f"{name} is an address on the web; download the pictures and give their paths")
+        raise ValueError(f"{excerpt(name)} is an address on the web; download the pictures and give their paths")
     if os.sep == "/":
         name = name.replace("\\", "/")  # written on Windows
     path = os.path.normpath(os.path.join(roots[0], name))  # noqa: PTH118  (a million of them: Path is too slow)
@@ -78,7 +81,7 @@ def confine(name: str, roots: Sequence[str]) -> str:
         if path.startswith(root if root.endswith(os.sep) else root + os.sep):
             return path
     raise ValueError(
-        f"the path {name} leads out of {roots[0]}; put the manifest into a folder above the pictures, "
+        f"the path {excerpt(name)} leads out of {roots[0]}; put the manifest into a folder above the pictures, "
         "or give that folder as pictures_root"
     )
 
@@ -116,7 +119,7 @@ class RowBuilder:
             return
         kept = tuple(dict.fromkeys(filter(None, map(clean_caption, captions))))
         if not kept:
-            self.reject(line, f"{name} has no caption")
+            self.reject(line, f"{excerpt(name)} has no caption")
             return
         known = self.rows.get(file)
         if known is None:
@@ -138,7 +141,7 @@ class RowBuilder:
         """The source; rows whose file is missing have become bad rows."""
         missing = missing_files(list(self.rows))
         for file in missing:
-            self.reject(self.rows[file].line, f"there is no file {file}")
+            self.reject(self.rows[file].line, f"there is no file {excerpt(file, LONGEST_PATH)}")
         rows = [row for file, row in self.rows.items() if file not in missing] if missing else [*self.rows.values()]
         return Source(self.origin, format, rows, self.bad, tuple(label_names))
 
@@ -155,9 +158,19 @@ def missing_files(files: Sequence[str]) -> dict[str, None]:
         # Where letters' case or composition does not matter, a name that is not listed may still be found.
         alike = {_folded(name) for name in listed or ()} if doubtful else set()
         for file in doubtful:
-            if (listed is not None and _folded(_name(file)) not in alike) or not Path(file).is_file():
+            if (listed is not None and _folded(_name(file)) not in alike) or not is_file(file):
                 missing.add(file)
     return {file: None for file in files if file in missing} if missing else {}
+
+
+def is_file(file: str) -> bool:
+    """Whether ``file`` is a regular file; an OSError where its folder does not answer."""
+    try:
+        return Path(file).is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _name(file: str) -> str:

@@ -19,6 +19,7 @@ from core.data.errors import BadRow, DataError, check_bad_share, listing
 from core.data.folders import read_folder
 from core.data.manifests import read_json_lines, read_table
 from core.data.rows import Row, Source
+from core.reading import excerpt
 
 __all__ = ["BadRow", "DataError", "Row", "Source", "check_bad_share", "listing", "open_source"]
 
@@ -51,7 +52,9 @@ def open_source(path: str | Path, *, pictures_root: str | Path | None = None) ->
     try:
         source = _read(place, root)
     except OSError as error:
-        raise DataError(f"Cannot read the data {error.filename or place}: {error.strerror or error}.") from error
+        raise DataError(
+            f"Cannot read the data {excerpt(str(error.filename or place))}: {error.strerror or error}."
+        ) from error
     if not source.rows and not source.bad:
         raise DataError(f"{source.origin} ({source.format}) is empty: it names no picture; give {FORMATS}.")
     check_bad_share(source.origin, source.bad, len(source.rows) + len(source.bad), 1.0)

@@ -12,14 +12,19 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from safetensors.torch import save
 from torch import Tensor
 
 from core.evaluators.inputs import EvaluationError, check_features, full_precision
+from core.evaluators.labels import check_classes
+from core.evaluators.tensor_file import TensorHeader, read_tensors
+from core.reading import MEGABYTE, checked, excerpt, read_json
 from core.rundir import write_whole
 
 PROBE_VERSION = 1
+_FACTS_LIMIT = 8 * MEGABYTE
+_TENSORS_LIMIT = 2048 * MEGABYTE  # 100,000 classes of 4,096 features take 1.6 GB
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
 
     Raises EvaluationError when one of them is there already and not to be replaced, or the folder cannot be written.
     """
-    path = path.with_suffix(".safetensors")
+    path = _tensors_of(path)
     there = [file for file in (path, path.with_suffix(".json")) if file.exists()]
     if there and not replace:
         raise EvaluationError(f"{there[0]} is there already and is not overwritten; choose another name.")
@@ -94,35 +99,85 @@ def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
     return path
 
 
+class _Facts(BaseModel):
+    """The JSON beside the tensors, as `save_probe` writes it; later fields may be missing."""
+
+    model_config = ConfigDict(strict=True)
+
+    version: int = Field(ge=1)
+    classes: list[str]
+    C: float = Field(gt=0)
+    layer: str
+    model_digest: str
+    standardised: bool
+    features: int | None = Field(default=None, ge=1)
+    text: str = ""
+    candidates: list[str] = []
+    templates: list[str] = []
+
+    @field_validator("classes")
+    @classmethod
+    def _usable(cls, classes: list[str]) -> list[str]:
+        try:
+            return list(check_classes(classes))
+        except EvaluationError as error:
+            raise ValueError(excerpt(str(error))) from error
+
+
 def load_probe(path: Path) -> Probe:
     """The probe saved at ``path`` (either of its two files).
 
     Raises EvaluationError when a file is missing, damaged, of a later version, or the two do not fit each other.
     """
-    file = path.with_suffix(".safetensors")
+    file = _tensors_of(path)
+    where = excerpt(str(file))
     try:
-        facts = json.loads(file.with_suffix(".json").read_bytes())
-        with safetensors.safe_open(file, framework="pt") as tensors:
-            weight, bias = tensors.get_tensor("weight"), tensors.get_tensor("bias")
-        if facts["version"] > PROBE_VERSION:
-            raise EvaluationError(f"the probe {file} was saved by a later version of this program; update it.")
-        classes = tuple(str(name) for name in facts["classes"])
-        if weight.ndim != 2 or len(classes) != len(weight) or bias.shape != (len(weight),):
-            raise EvaluationError(f"the probe {file} and its JSON do not belong together; save it again.")
-        return Probe(
-            weight=weight.float(),
-            bias=bias.float(),
-            classes=classes,
-            C=float(facts["C"]),
-            layer=str(facts["layer"]),
-            model_digest=str(facts["model_digest"]),
-            standardised=bool(facts["standardised"]),
-            text=str(facts.get("text", "")),
-            candidates=tuple(str(name) for name in facts.get("candidates", ())),
-            templates=tuple(str(template) for template in facts.get("templates", ())),
+        facts = _read_facts(file.with_suffix(".json"))
+        tensors, _ = read_tensors(
+            file, _TENSORS_LIMIT, lambda header: _check_shapes(header, facts, where), EvaluationError
         )
-    except OSError as error:
-        reason = error.strerror or "it cannot be read"
-        raise EvaluationError(f"cannot read the probe {file} and the JSON beside it: {reason}.") from error
-    except (KeyError, TypeError, json.JSONDecodeError, safetensors.SafetensorError) as error:
-        raise EvaluationError(f"{file} is no saved probe, or damaged ({error}); save it again.") from error
+    except FileNotFoundError as error:
+        missing = excerpt(str(error.filename))
+        raise EvaluationError(
+            f"cannot read the probe {where} and the JSON beside it: there is no {missing}; choose another probe."
+        ) from error
+    weight, bias = tensors["weight"].float(), tensors["bias"].float()
+    if not (weight.isfinite().all() and bias.isfinite().all()):
+        raise EvaluationError(f"the probe {where} has weights that are NaN or infinite; train a new probe.")
+    return Probe(
+        weight=weight,
+        bias=bias,
+        classes=tuple(facts.classes),
+        C=facts.C,
+        layer=facts.layer,
+        model_digest=facts.model_digest,
+        standardised=facts.standardised,
+        text=facts.text,
+        candidates=tuple(facts.candidates),
+        templates=tuple(facts.templates),
+    )
+
+
+def _tensors_of(path: Path) -> Path:
+    """The file with the tensors, for either file of a probe; EvaluationError for what is no file's name."""
+    if not path.name or "\0" in str(path):
+        raise EvaluationError(f"{excerpt(str(path))!r} is not the name of a file; give a probe's file.")
+    return path.with_suffix(".safetensors")
+
+
+def _read_facts(file: Path) -> _Facts:
+    raw = read_json(file, _FACTS_LIMIT, error=EvaluationError)
+    version = raw.get("version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > PROBE_VERSION:
+        raise EvaluationError(
+            f"the probe {excerpt(str(file))} was saved by a later version of this program; update it."
+        )
+    return checked(_Facts, raw, excerpt(str(file)), error=EvaluationError, remedy="Save the probe again.")
+
+
+def _check_shapes(header: TensorHeader, facts: _Facts, where: str) -> None:
+    """EvaluationError unless weight (K, D) and bias (K,) are as the JSON says; before they are read."""
+    weight, bias = header.shapes.get("weight", ()), header.shapes.get("bias", ())
+    classes, widths = len(facts.classes), {weight[-1:], (facts.features or (weight or (0,))[-1],)}
+    if len(weight) != 2 or weight[0] != classes or bias != (classes,) or len(widths) != 1 or weight[1] < 1:
+        raise EvaluationError(f"the probe {where} and its JSON do not belong together; save it again.")

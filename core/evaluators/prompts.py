@@ -11,10 +11,15 @@ from pathlib import Path
 
 from core.evaluators.inputs import EvaluationError
 from core.evaluators.labels import prompt_name
+from core.reading import MEGABYTE, excerpt, read_text
 from core.resources import resource_folder
 
 DEFAULT_TEMPLATES = "photo"
 FOLDER = resource_folder("prompts")
+
+LARGEST_FILE = MEGABYTE
+MOST = 1000  # templates; each is encoded for every class
+LONGEST = 1000  # characters of one
 
 
 def bundled_templates() -> list[str]:
@@ -25,30 +30,35 @@ def bundled_templates() -> list[str]:
 def load_templates(source: str | Path) -> tuple[str, ...]:
     """Templates of a bundled set, by name, or of a text file (UTF-8).
 
-    Raises EvaluationError for an unknown name, a file that cannot be read, and a line without a place for the class.
+    Raises EvaluationError for an unknown name, a file that cannot be read or is too large, and a line without a place
+    for the class.
     """
+    shown = excerpt(str(source))
     text = _read(FOLDER / f"{source}.txt" if source in bundled_templates() else Path(source))
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
     used = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not used:
-        raise EvaluationError(f"{source} holds no prompt template; write one per line, such as: a photo of a {{}}.")
+        raise EvaluationError(f"{shown} holds no prompt template; write one per line, such as: a photo of a {{}}.")
     for number, line in used:
         if "{}" not in line and "{c}" not in line:
-            raise EvaluationError(f"{source}, line {number}: {line!r} has no {{}} where the class name goes.")
-    return tuple(dict.fromkeys(line.replace("{c}", "{}") for _, line in used))
+            raise EvaluationError(f"{shown}, line {number}: '{excerpt(line)}' has no {{}} where the class name goes.")
+        if len(line) > LONGEST:
+            raise EvaluationError(
+                f"{shown}, line {number} has {len(line)} characters; a prompt may have {LONGEST}, so shorten it."
+            )
+    templates = tuple(dict.fromkeys(line.replace("{c}", "{}") for _, line in used))
+    if len(templates) > MOST:
+        raise EvaluationError(f"{shown} has {len(templates)} prompt templates, more than {MOST}; give fewer.")
+    return templates
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path, LARGEST_FILE, error=EvaluationError, encoding="utf-8-sig")
     except FileNotFoundError as error:
         names = ", ".join(bundled_templates())
-        raise EvaluationError(f"{path} is neither a file nor one of the bundled prompt sets: {names}.") from error
-    except OSError as error:
-        raise EvaluationError(f"cannot read the prompt file {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
         raise EvaluationError(
-            f"the prompt file {path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+            f"{excerpt(str(path))} is neither a file nor one of the bundled prompt sets: {names}."
         ) from error
 
 

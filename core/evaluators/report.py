@@ -5,18 +5,19 @@ Flow: evaluator -> `Outcome` -> here -> terminal, panel, file; a saved JSON repo
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.evaluators.inputs import EvaluationError
-from core.evaluators.outcome import TASKS, Outcome, Queries
+from core.evaluators.outcome import TASKS, Outcome, Queries, Task
 from core.evaluators.statistics import Difference, Interval, intervals
+from core.reading import MEGABYTE, checked, excerpt, read_json
 
 REPORT_VERSION = 1
 _BENCHMARK_TASKS = {
@@ -27,6 +28,10 @@ _BENCHMARK_TASKS = {
     "knn": "knn",
     "captioning": "captioning",
 }
+LARGEST_FILE = 64 * MEGABYTE  # a value a query and metric
+_SAVE = "Save one with evaluate --json."
+Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+Index = Annotated[int, Field(ge=0, lt=2**63)]
 _NO_SHARES = ("_rank", "CIDEr")
 
 
@@ -53,6 +58,63 @@ class Report:
 
     subject: Subject
     outcome: Outcome
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class SubjectRecord(_Record):
+    """A `Subject` in a file."""
+
+    model: str
+    dataset: str
+    pretrained: str = ""
+    weights: str = ""
+    language: str = "en"
+
+
+class EndsRecord(_Record):
+    """The ends of an interval."""
+
+    low: Number | None
+    high: Number | None
+
+
+class QueriesRecord(_Record):
+    """`Queries` in a file."""
+
+    values: list[Number | None]
+    groups: list[Index] | None = None
+    strata: list[Index] | None = None
+
+    @model_validator(mode="after")
+    def _alike(self) -> QueriesRecord:
+        for name, numbers in (("groups", self.groups), ("strata", self.strata)):
+            if numbers is not None and len(numbers) != len(self.values):
+                raise ValueError(f"{len(numbers)} {name} for {len(self.values)} values")
+        return self
+
+    def queries(self) -> Queries:
+        """As the statistics take them."""
+        groups, strata = (
+            None if numbers is None else np.array(numbers, dtype=np.int64) for numbers in (self.groups, self.strata)
+        )
+        return Queries(np.array(self.values, dtype=np.float64), groups, strata)
+
+
+class ReportFile(_Record):
+    """What `to_json` writes."""
+
+    v: int
+    task: Task
+    subject: SubjectRecord
+    samples: Index
+    metrics: dict[str, Number | None]
+    intervals: dict[str, EndsRecord] = {}
+    per_query: dict[str, QueriesRecord] = {}
+    notes: list[str]
+    details: dict[str, Any]
 
 
 def table(report: Report) -> str:
@@ -118,33 +180,33 @@ def read_report(path: Path) -> Report:
 
     Raises EvaluationError when it cannot be read, is something else, or of a later version.
     """
+    where = f"the report {excerpt(str(path))}"
     try:
-        content = json.loads(path.read_bytes())
-        if content["v"] > REPORT_VERSION or content["task"] not in TASKS:
-            raise EvaluationError(f"the report {path} was written by a later version of this program; update it.")
-        metrics = {name: math.nan if value is None else float(value) for name, value in content["metrics"].items()}
-        return Report(
-            Subject(**content["subject"]),
-            Outcome(
-                task=content["task"],
-                samples=int(content["samples"]),
-                metrics=metrics,
-                intervals={
-                    name: (float(ends["low"]), float(ends["high"]))
-                    for name, ends in content.get("intervals", {}).items()
-                    if name not in content.get("per_query", {})
-                },
-                per_query={name: _queries(one) for name, one in content.get("per_query", {}).items()},
-                notes=tuple(content["notes"]),
-                details=content["details"],
-            ),
-        )
-    except OSError as error:
-        raise EvaluationError(f"cannot read the report {path}: {error.strerror}.") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, EvaluationError):
-            raise
-        raise EvaluationError(f"{path} is no evaluation report of this program ({error}).") from error
+        raw = read_json(path, LARGEST_FILE, error=EvaluationError)
+    except FileNotFoundError as error:
+        raise EvaluationError(f"cannot read {where}: {error.strerror}; check the path.") from error
+    version, task = (raw.get("v"), raw.get("task")) if isinstance(raw, dict) else (None, None)
+    if isinstance(version, int) and (version > REPORT_VERSION or (isinstance(task, str) and task not in TASKS)):
+        raise EvaluationError(f"{where} was written by a later version of this program; update it.")
+    content = checked(
+        ReportFile, raw, f"{where} is no evaluation report of this program", error=EvaluationError, remedy=_SAVE
+    )
+    return Report(
+        Subject(**content.subject.model_dump()),
+        Outcome(
+            task=content.task,
+            samples=content.samples,
+            metrics={name: math.nan if value is None else value for name, value in content.metrics.items()},
+            intervals={
+                name: (ends.low, ends.high)
+                for name, ends in content.intervals.items()
+                if name not in content.per_query and ends.low is not None and ends.high is not None
+            },
+            per_query={name: one.queries() for name, one in content.per_query.items()},
+            notes=tuple(content.notes),
+            details=content.details,
+        ),
+    )
 
 
 def clip_benchmark_json(report: Report) -> dict[str, Any]:
@@ -203,14 +265,6 @@ def comparison_json(a: Subject, b: Subject, differences: Mapping[str, Difference
 
 def _signed(name: str, value: float) -> str:
     return ("+" if value > 0 else "") + shown(name, value)
-
-
-def _queries(content: Mapping[str, Any]) -> Queries:
-    groups, strata = (
-        None if (numbers := content.get(what)) is None else np.array(numbers, dtype=np.int64)
-        for what in ("groups", "strata")
-    )
-    return Queries(np.array(content["values"], dtype=np.float64), groups, strata)
 
 
 def _finite(value: Any) -> Any:

@@ -16,11 +16,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import safetensors
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import save
 from torch import Tensor
 
+from core.errors import UserError
 from core.evaluators.classification import Classification, check_rows, classify
 from core.evaluators.inputs import (
     EvaluationError,
@@ -32,6 +33,8 @@ from core.evaluators.inputs import (
 )
 from core.evaluators.labels import Labels, prompt_name
 from core.evaluators.prompts import prompts
+from core.evaluators.tensor_file import TensorHeader, read_tensors
+from core.reading import MEGABYTE, checked_as, parse_json
 from core.rundir import write_whole
 
 EncodeTexts = Callable[[list[str]], Tensor]
@@ -40,6 +43,8 @@ EncodeTexts = Callable[[list[str]], Tensor]
 LOGIT_SCALE = 100.0  # CLIP's own, used where the model brings none
 CACHE_VERSION = 1
 ROWS_AT_ONCE = 8192
+_CACHE_LIMIT = 512 * MEGABYTE
+_NAMES: TypeAdapter[list[str]] = TypeAdapter(list[str])
 
 
 class ClassEmbedder:
@@ -98,14 +103,24 @@ class ClassEmbedder:
         return unit_rows(sums)
 
     def _load(self) -> dict[str, Tensor]:
-        if self._file is None or not self._file.exists():
+        if self._file is None:
             return {}
+        names: list[str] = []
+
+        def check(header: TensorHeader) -> None:
+            text = header.metadata.get("classes", "")
+            found = checked_as(_NAMES, parse_json(text, "class names"), "class names")
+            names.extend(found)
+            shape = header.shapes.get("embeddings", ())
+            if len(shape) != 2 or len(names) != shape[0]:
+                raise EvaluationError("the embeddings do not fit the class names.")
+
         try:
-            with safetensors.safe_open(self._file, framework="pt") as file:
-                names = json.loads(file.metadata()["classes"])
-                return dict(zip(names, file.get_tensor("embeddings"), strict=True))
-        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+            tensors, _ = read_tensors(self._file, _CACHE_LIMIT, check, EvaluationError)
+        except (FileNotFoundError, UserError):
             return {}  # half written, or of another program: it is only a cache
+        embeddings = tensors["embeddings"].float()
+        return dict(zip(names, embeddings, strict=True)) if embeddings.isfinite().all() else {}
 
     def _save(self) -> None:
         if self._file is None:

@@ -116,18 +116,22 @@ class _Build:
 
     def mend(self, manifest: Manifest) -> Manifest:
         """Cut off what was never committed, and give up rows whose bytes have changed: they are encoded again."""
+        claimed, manifest = manifest, self.writer.borne_out(manifest)
         self.writer.prepare(manifest)
+        if manifest is not claimed:  # rows at the end that the files lack
+            self.writer.commit(manifest)
         self.reader = IndexReader(self.writer.folder)
         wrong = self.reader.check()
-        if not wrong:
+        lost = len(claimed.segments) - len(manifest.segments)
+        if not wrong and not lost:
             return manifest
         gone = ~self.reader.known()
-        self.report.rebuilt = int(gone.sum() - manifest.removed_rows().sum())
+        self.report.rebuilt = int(gone.sum() - manifest.removed_rows().sum()) + _living(claimed) - _living(manifest)
         segments = list(manifest.segments)
         for number, found in wrong.items():
             segments[number] = replace(segments[number], checksums=found)
         self.log(
-            f"{len(wrong)} of {len(segments)} segments of {self.writer.folder} are damaged; "
+            f"{len(wrong) + lost} of {len(claimed.segments)} segments of {self.writer.folder} are damaged; "
             f"their {self.report.rebuilt} pictures are encoded again, the others are good."
         )
         manifest = replace(manifest, segments=tuple(segments), complete=False, nearest={})
@@ -201,6 +205,11 @@ class _Build:
             self.log(f"{len(changes.moved)} pictures seem to have moved, such as {old} to {new}.")
 
 
+def _living(manifest: Manifest) -> int:
+    """Rows that are not removed."""
+    return manifest.rows - sum(count for _, count in manifest.removed)
+
+
 def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
     """The pictures under ``old`` are under ``new`` now, unchanged; returns how many. Vectors stay.
 
@@ -211,7 +220,7 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
         raise IndexFolderError(f"there is no folder {after}; name the folder that the pictures are in now.")
     with closing(IndexWriter(folder)) as writer:
         reader = IndexReader(writer.folder)
-        if reader.check():  # written anew, damaged vectors would have checksums that hold
+        if reader.check() or reader.lost:  # written anew, damaged vectors would have checksums that hold
             raise IndexFolderError(f"the index {folder} is damaged; run `index` without --relocate first.")
         manifest = reader.manifest
         rows = np.flatnonzero(reader.known()).tolist()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from core.config import expand_user
 from core.data.dataset import open_dataset
-from core.encoder import encode_dataset
+from core.encoder import encode_dataset, finite
 from core.index.build import check_identity
 from core.index.encoding import Encoder, open_encoder
 from core.index.errors import IndexFolderError
@@ -117,9 +117,10 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
     notes = []
     if reader.pictures.nbytes + reader.texts.nbytes <= CHECKED:
         reader.check()
-    if reader.damaged:
+    if reader.damaged or reader.lost:
         notes.append(
-            f"{len(reader.damaged)} of {len(reader.manifest.segments)} segments of {place} are damaged and left out; "
+            f"{len(reader.damaged) + reader.lost} of {len(reader.manifest.segments) + reader.lost} segments of {place} "
+            "are damaged and left out; "
             "run `index` again to rebuild them."
         )
     if not reader.manifest.complete:
@@ -178,6 +179,8 @@ def encode_source(model: Model, name: str, source: str, progress: Progress) -> C
         source, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress
     )
     features = encode_dataset(model.network, dataset, model.runtime, model.batch, progress)
+    for vectors in (features.images, features.texts):
+        finite(vectors, name)
     records = []
     for row in features.rows.tolist():
         one = dataset.rows[row]

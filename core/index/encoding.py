@@ -23,9 +23,8 @@ from torch import Tensor
 
 from core.data.dataset import longest
 from core.data.errors import PictureError
-from core.data.pictures import decode
-from core.data.views import centre_view
-from core.encoder import encode_images, encode_tokens
+from core.data.preprocessing import decoding_for, model_input
+from core.encoder import encode_images, encode_tokens, finite
 from core.index.manifest import Identity
 from core.index.scanning import Found
 from core.index.storage import BROKEN, UNREADABLE, Entry, Record, Vectors
@@ -41,7 +40,7 @@ def preprocessing(model: Model) -> dict[str, Any]:
     size, towers = model.network.image_size, model.network.towers
     return {
         "image_size": size,
-        "decoded_side": max(size, round(size * model.data.oversample)),
+        "decoded_side": decoding_for(size, model.data).shorter_side,
         "resize": "bicubic, antialiased",
         "crop": "centre",
         "mean": [round(value, 6) for value in towers.image_mean],
@@ -67,7 +66,6 @@ class Encoder:
         self.identity = Identity(
             name, model.subject.weights, model_digest(model), preprocessing(model), int(towers.embed_dim)
         )
-        self._side = int(self.identity.preprocessing["decoded_side"])
         self._on_cpu = model.runtime.device.type == "cpu"
 
     def entries(self, found: Sequence[Found]) -> Generator[list[Entry], None, None]:
@@ -88,8 +86,7 @@ class Encoder:
 
     def picture(self, path: str) -> Tensor:
         """(3, S, S) uint8 as the model is shown it. PictureError when it cannot be read."""
-        pixels = decode(path, self._side, self.model.data.max_megapixels).copy()
-        return centre_view(torch.from_numpy(pixels).permute(2, 0, 1), self.model.network.image_size)
+        return model_input(path, self.model.network.image_size, self.model.data)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """(n, T) token ids, cut to the longest."""
@@ -121,8 +118,11 @@ class Encoder:
         if made.pictures is None:
             return made.entries
         model = self.model
-        vectors = iter(_half(encode_images(model.network, made.pictures, model.runtime)))
-        texts = _half(encode_tokens(model.network, made.tokens, model.runtime)) if made.tokens is not None else None
+        name = self.identity.title
+        vectors = iter(_half(finite(encode_images(model.network, made.pictures, model.runtime), name)))
+        texts = None
+        if made.tokens is not None:
+            texts = _half(finite(encode_tokens(model.network, made.tokens, model.runtime), name))
         entries, first = [], 0
         for entry in made.entries:
             if not entry.state:

@@ -18,8 +18,11 @@ from core.config import expand_user
 from core.index.collection import Collection, Columns
 from core.index.errors import QueryError
 from core.index.storage import Mask
+from core.reading import excerpt
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(k|m|g)?i?b?\s*$", re.IGNORECASE)
+_MOST = float(1 << 62)  # bytes
+_MOST_SECONDS = 9e9  # since the epoch; nanoseconds of it fit in 64 bits
 _TIMES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -79,8 +82,13 @@ def read_size(text: str | int) -> int:
     """Bytes from a number, or from a text such as "200 KB" or "1.5MiB". QueryError for anything else."""
     match = _SIZE.match(str(text))
     if match is None:
-        raise QueryError(f"{text!r} is no size; write bytes, or something like 200KB or 1.5MB.")
-    return round(float(match[1]) * _TIMES[(match[2] or "").lower()])
+        raise QueryError(f"{excerpt(text, 40)!r} is no size; write bytes, or something like 200KB or 1.5MB.")
+    size = float(match[1]) * _TIMES[(match[2] or "").lower()]
+    if size > _MOST:
+        raise QueryError(
+            f"the size {excerpt(str(text), 40)} is larger than any file; write something like 200KB or 1.5MB."
+        )
+    return round(size)
 
 
 def read_date(text: str | float) -> float:
@@ -89,8 +97,10 @@ def read_date(text: str | float) -> float:
     Raises QueryError for anything else.
     """
     if isinstance(text, (int, float)):
+        if not abs(text) < _MOST_SECONDS:
+            raise QueryError(f"{excerpt(text, 40)} is no time; write seconds since 1970, or a date like 2024-05-31.")
         return float(text)
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise QueryError(f"{text!r} is no date; write it like 2024-05-31 or 2024-05-31T18:00.") from error
+        raise QueryError(f"{excerpt(text, 40)!r} is no date; write it like 2024-05-31 or 2024-05-31T18:00.") from error

@@ -12,19 +12,38 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from core.index.errors import IndexFolderError
+from core.reading import MEGABYTE, checked_as, parse_json, read_bytes
 from core.rundir import write_whole
 
 VERSION = 1
+LARGEST = 64 * MEGABYTE  # bytes of a manifest: about a quarter of a million segments
 NAME, COPY = "manifest.json", "manifest.copy.json"
 _KEY, _HEAD = b'"checksum"', 64  # what a manifest of ours has among its first bytes
 BLOCK = 1024  # pictures of a segment, the last one of a build may have fewer
 KINDS = ("pictures", "facts", "records", "texts")  # the data files, and the order of a segment's checksums
+
+
+Count = Annotated[int, Field(strict=True, ge=0, le=1 << 40)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=1 << 40)]
+Checksum = Annotated[int, Field(strict=True, ge=0, lt=1 << 32)]
+
+
+_FILES = TypeAdapter(dict[str, Annotated[list[Count], Field(min_length=2, max_length=2)]])
+
+
+def _nearest(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Refuses what `core.index.scan` cannot have said: words for each bank, size and CRC-32 for each file."""
+    _FILES.validate_python(value.get("files", {}))
+    if not all(isinstance(words, str) for name, words in value.items() if name != "files"):
+        raise ValueError("how an index is searched is said in words")
+    return value
 
 
 @dataclass(frozen=True)
@@ -35,7 +54,7 @@ class Identity:
     weights: str  # "student", "teacher" or ""
     digest: str  # of the weights and the precision
     preprocessing: Mapping[str, Any]
-    dim: int
+    dim: Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
     normalisation: str = "unit length"
 
     @property
@@ -48,10 +67,10 @@ class Identity:
 class Segment:
     """A run of pictures that were committed together."""
 
-    rows: int
-    texts: int  # captions
-    record_bytes: int
-    checksums: tuple[int, int, int, int]  # CRC-32, in the order of KINDS
+    rows: Count
+    texts: Count  # captions
+    record_bytes: Count
+    checksums: tuple[Checksum, Checksum, Checksum, Checksum]  # CRC-32, in the order of KINDS
 
 
 @dataclass(frozen=True)
@@ -60,12 +79,12 @@ class Manifest:
 
     identity: Identity
     source: str
-    generation: int = 1  # of the data files; a rewrite begins a new one
+    generation: Positive = 1  # of the data files; a rewrite begins a new one
     complete: bool = False  # whether the last update came to its end
     segments: tuple[Segment, ...] = ()
-    removed: tuple[tuple[int, int], ...] = ()  # runs of rows that are no more: first row, count
-    nearest: Mapping[str, Any] = field(default_factory=dict)  # how the index is searched, and files made for it
-    version: int = VERSION
+    removed: tuple[tuple[Count, Positive], ...] = ()  # runs of rows that are no more: first row, count
+    nearest: Annotated[Mapping[str, Any], AfterValidator(_nearest)] = field(default_factory=dict)  # see `scan`
+    version: Count = VERSION
 
     @property
     def rows(self) -> int:
@@ -107,24 +126,24 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or its copy when it is damaged; None where there is no index.
 
     Raises IndexFolderError when both are damaged or cannot be read, a later version of the program wrote them, or
-    ``manifest.json`` is something else's.
+    ``manifest.json`` is something else's. What it claims of the data files is checked where those are opened.
     """
     found: list[bytes] = []
-    unreadable = ""
+    unreadable: IndexFolderError | None = None
     for path in (folder / NAME, folder / COPY):
         try:
-            found.append(path.read_bytes())
-            return _parse(found[-1])
+            found.append(read_bytes(path, LARGEST, root=folder, error=IndexFolderError))
+        except FileNotFoundError:
+            continue
         except IndexFolderError as error:
-            raise IndexFolderError(f"{path} {error}") from error
-        except (FileNotFoundError, NotADirectoryError):
+            unreadable = unreadable or error
             continue
-        except OSError as error:
-            unreadable = unreadable or f"{path} cannot be read: {error.strerror or error}; mend that and run again."
-        except (ValueError, KeyError, TypeError, AttributeError):
+        try:
+            return _parse(found[-1], str(path))
+        except _DamagedError:
             continue
-    if unreadable:
-        raise IndexFolderError(unreadable)
+    if unreadable is not None:
+        raise unreadable
     if not found:
         return None
     if any(_KEY in content[:_HEAD] for content in found) or any(folder.glob("facts-[0-9]*.bin")):
@@ -132,17 +151,29 @@ def read_manifest(folder: Path) -> Manifest | None:
     raise IndexFolderError(f"{folder} holds a {NAME} that is not an index's; choose an empty folder.")
 
 
-def _parse(content: bytes) -> Manifest:
-    raw = json.loads(content)
-    if "checksum" in raw and raw.get("version", 0) > VERSION:
-        raise IndexFolderError("was written by a later version of this program; update it, or index again.")
+class _DamagedError(IndexFolderError):
+    """Content that is no manifest of this version; the copy may be one."""
+
+
+_ADAPTER = TypeAdapter(Manifest)
+
+
+def _parse(content: bytes, where: str) -> Manifest:
+    raw = parse_json(content, where, error=_DamagedError)
+    if not isinstance(raw, dict) or "checksum" not in raw:
+        raise _DamagedError(f"{where} is no manifest.")
+    version = raw.get("version", 0)
+    if isinstance(version, int) and version > VERSION:
+        raise IndexFolderError(f"{where} was written by a later version of this program; update it, or index again.")
     if raw.pop("checksum") != _checksum(raw):
-        raise ValueError("the checksum differs")
-    segments = tuple(
-        Segment(one["rows"], one["texts"], one["record_bytes"], four(one["checksums"])) for one in raw.pop("segments")
-    )
-    removed = tuple((first, count) for first, count in raw.pop("removed"))
-    return Manifest(identity=Identity(**raw.pop("identity")), segments=segments, removed=removed, **raw)
+        raise _DamagedError(f"{where} has another checksum.")
+    manifest = checked_as(_ADAPTER, raw, where, error=_DamagedError)
+    end = 0
+    for first, count in manifest.removed:
+        if first < end or first + count > manifest.rows:
+            raise _DamagedError(f"{where}: removed rows are out of order, or beyond the end.")
+        end = first + count
+    return manifest
 
 
 def four(numbers: Iterable[int]) -> tuple[int, int, int, int]:

@@ -23,6 +23,7 @@ import torch
 from core.index.errors import IndexFolderError
 from core.index.scan import AT_ONCE, Part, single
 from core.index.storage import Mask, Vectors, give_back
+from core.reading import open_regular
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -55,8 +56,8 @@ class Exact:
     """Vectors in memory."""
 
     def __init__(self, vectors: npt.NDArray[Any]) -> None:
-        """``vectors`` (N, D) of unit length, of any floating type."""
-        self._vectors = single(vectors)
+        """``vectors`` (N, D) of unit length, of any floating type; IndexFolderError when one has a NaN."""
+        self._vectors = finite(single(vectors))
         self.dim = self._vectors.shape[1]
 
     def __len__(self) -> int:
@@ -72,6 +73,14 @@ class Exact:
     def search(self, query: Floats, k: int, mask: Mask) -> tuple[Floats, Rows]:
         scores = np.where(mask, product(self._vectors, query), np.float32(-np.inf))
         return best(scores, np.arange(len(scores)), min(k, int(mask.sum())))
+
+
+def finite(vectors: Floats) -> Floats:
+    """``vectors`` (N, D); IndexFolderError where a value is not a number, since no score would be one."""
+    for start in range(0, len(vectors), AT_ONCE):
+        if not np.isfinite(vectors[start : start + AT_ONCE]).all():
+            raise IndexFolderError("vectors of the pictures have values that are not numbers; index them again.")
+    return vectors
 
 
 def product(a: Floats, b: Floats) -> Floats:
@@ -114,7 +123,7 @@ class Scanned:
         for start in range(0, len(rows), READ):
             found[start : start + READ] = self._all[rows[start : start + READ]]
             give_back(self._all)
-        return found
+        return finite(found)
 
     def all_scores(self, query: Floats) -> Floats | None:
         return None
@@ -154,10 +163,11 @@ def _open(vectors: Vectors, part: Part, file: Path | None) -> Any:
     # IFC: faiss's word for indexes that are flat arrays of codes, which it maps in another way
     flags = faiss.IO_FLAG_MMAP_IFC if part.kind == "scan" else faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
     try:
-        index = faiss.read_index(str(file), flags)
-    except RuntimeError as error:
+        with open_regular(file, root=file.parent, error=IndexFolderError):  # faiss would wait for a pipe
+            index = faiss.read_index(str(file), flags)
+    except (FileNotFoundError, RuntimeError, MemoryError) as error:
         raise IndexFolderError(f"{file} is damaged or missing; run `index` again to make it anew.") from error
-    if index.ntotal != part.stop - part.start:
+    if index.ntotal != part.stop - part.start or index.d != vectors.shape[1]:
         raise IndexFolderError(f"{file} does not belong to this index; run `index` again to make it anew.")
     return index
 

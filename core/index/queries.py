@@ -27,6 +27,7 @@ from core.index.nearest import Floats
 RAW = "raw"  # no prompt around the words
 LONGEST = 10_000  # characters of one text; what is beyond could not count
 REMEMBERED = 256  # parts whose vectors are kept, so that each further key press costs one
+HEAVIEST = 1e6  # weight of a term; what counts is how it compares with the others
 CANCELLED = 0.05  # length of a sum below which its parts have cancelled each other out
 
 
@@ -108,11 +109,18 @@ class Embedder:
         longest = 0.0
         notes: list[str] = []
         for term in query.terms:
+            if not abs(term.weight) <= HEAVIEST:
+                raise QueryError(f"the weight {term.weight:g} is beyond {HEAVIEST:,.0f}; give one such as 0.5.")
             vector, said = self._term(term, query.prompts)
             total += np.float32(term.weight) * vector
             longest = max(longest, abs(term.weight))
             notes += [note for note in said if note not in notes]
         length = float(np.linalg.norm(total))
+        if not np.isfinite(length):
+            raise QueryError(
+                f"{self._encoder.identity.title} encodes the query into values that are not numbers; its weights are "
+                "damaged, or its training diverged: choose another checkpoint."
+            )
         if length <= CANCELLED * longest:
             raise QueryError("the parts of the query cancel each other out; change a weight or take one away.")
         return Embedded(total / np.float32(length), notes)

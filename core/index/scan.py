@@ -28,8 +28,11 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from core.errors import writing
+from core.index.errors import IndexFolderError
 from core.index.manifest import Manifest
 from core.index.storage import IndexReader, Vectors
+from core.reading import open_regular
 
 Progress = Callable[[str, int, int], None]
 
@@ -133,10 +136,12 @@ def _said(parts: list[Part], sizes: Sizes) -> str:
 
 def _fingerprint(path: Path) -> list[int]:
     """Size and CRC-32 of a file; zeros where there is none."""
-    if not path.is_file():
-        return [0, 0]
     checksum, size = 0, 0
-    with path.open("rb") as file:
+    try:
+        opened = open_regular(path, root=path.parent, error=IndexFolderError)
+    except (FileNotFoundError, IndexFolderError):
+        return [0, 0]
+    with opened as file:
         while block := file.read(1 << 22):
             checksum, size = zlib.crc32(block, checksum), size + len(block)
     return [size, checksum]
@@ -154,8 +159,18 @@ def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Siz
     for start in range(part.start, part.stop, AT_ONCE):
         index.add(single(vectors[start : min(start + AT_ONCE, part.stop)]))
     temporary = path.with_suffix(".tmp")
-    faiss.write_index(index, str(temporary))
-    temporary.replace(path)
+    try:
+        with writing(path, IndexFolderError, "what was committed is kept"):
+            temporary.unlink(missing_ok=True)  # it may be a link or a pipe
+            faiss.write_index(index, str(temporary))
+            temporary.replace(path)
+    except RuntimeError as error:  # faiss's word for a full disk too
+        raise IndexFolderError(
+            f"cannot write {path}, which makes the index fast to search: the disk may be full; what was committed is "
+            "kept; free some space and run again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
     return trained
 
 

@@ -21,8 +21,10 @@ from core.data.folders import LONGEST_SIDECAR, PICTURE_SUFFIXES, leads_to_folder
 from core.data.manifests import is_text
 from core.data.rows import NO_LABELS, SCAN_FROM, clean_caption
 from core.data.sources import open_source
+from core.errors import UserError
 from core.index.errors import IndexFolderError
 from core.index.storage import UNREADABLE, IndexReader, Mask
+from core.reading import read_text
 
 MISSING = -1  # size of a file that is not there
 
@@ -175,11 +177,8 @@ def _take(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
 
 def _sidecar(path: str, scanned: Scan) -> tuple[str, ...]:
     try:
-        content = Path(path).read_bytes()[: LONGEST_SIDECAR + 1]
-        if len(content) > LONGEST_SIDECAR:
-            raise ValueError(f"it has more than {LONGEST_SIDECAR} bytes")
-        lines = content.decode("utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
+        lines = read_text(path, LONGEST_SIDECAR, encoding="utf-8-sig").splitlines()
+    except (OSError, UserError) as error:
         scanned.bad.append(BadRow(path, f"the captions cannot be read and are left out: {error}"))
         return ()
     return tuple(dict.fromkeys(filter(None, map(clean_caption, lines))))

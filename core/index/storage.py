@@ -9,55 +9,66 @@ Legend: N rows, M captions, D embed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import filelock
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, TypeAdapter
 
+from core.data.manifests import is_text
+from core.errors import UserError, writing
 from core.index.errors import IndexFolderError
+from core.index.files import FACTS, borne_out, checksum_of, data_file, ends, sizes_of, spans
 from core.index.manifest import BLOCK, KINDS, Manifest, Segment, four, read_manifest, write_manifest
+from core.reading import checked_as, parse_json
 from core.rundir import write_whole
 
 Vectors = npt.NDArray[np.float16]
 Mask = npt.NDArray[np.bool_]
 
 GOOD, BROKEN, UNREADABLE = 0, 1, 2  # states of a row: with a vector; no picture; could not be opened, to be tried again
-FACTS = np.dtype(
-    [
-        ("offset", "<u8"),  # of the record
-        ("size", "<u8"),  # bytes of the picture's file
-        ("time", "<i8"),  # of its last change, nanoseconds since the epoch
-        ("first_text", "<u8"),
-        ("length", "<u4"),  # of the record, bytes
-        ("texts", "<u4"),  # captions
-        ("state", "<u4"),
-        ("reserved", "<u4"),
-    ]
-)
-
 _OURS = re.compile(  # data files, what is made to search them, and what a killed build leaves of either
     r"(pictures|facts|records|texts)-\d{4,}\.bin(\.\d+\.tmp)?"
     r"|(scan|ivf)-\d{4,}-(pictures|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"
 )
+LONGEST_RECORD = 64 << 20  # bytes
+
+
+def _text(value: str) -> str:
+    """Refuses lone surrogates, which no writer can have encoded."""
+    if not is_text(value):
+        raise ValueError("it is not text")
+    return value
+
+
+def _path(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError("it is no path")
+    return _text(value)
+
+
+Text = Annotated[str, AfterValidator(_text)]
 
 
 @dataclass(frozen=True)
 class Record:
     """What is known of a picture in words; ``reason`` says why it has no vector."""
 
-    path: str
-    captions: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    reason: str = ""
+    path: Annotated[str, AfterValidator(_path)]
+    captions: tuple[Text, ...] = ()
+    labels: Mapping[Text, Text] = field(default_factory=dict)
+    reason: Text = ""
 
 
 @dataclass(frozen=True)
@@ -70,24 +81,6 @@ class Entry:
     vector: Vectors | None
     texts: Vectors | None = None
     state: int = GOOD
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Where a segment lies: first row, first caption, first byte of its records."""
-
-    row: int
-    text: int
-    byte: int
-    segment: Segment
-
-
-def spans(manifest: Manifest) -> Iterator[_Span]:
-    """Every segment and where it begins."""
-    row = text = byte = 0
-    for segment in manifest.segments:
-        yield _Span(row, text, byte, segment)
-        row, text, byte = row + segment.rows, text + segment.texts, byte + segment.record_bytes
 
 
 class IndexReader:
@@ -111,27 +104,18 @@ class IndexReader:
             )
 
     def _map(self) -> None:
-        manifest, dim = self.manifest, self.manifest.identity.dim
-        sizes = {kind: manifest.file(self.folder, kind).stat().st_size for kind in KINDS}
-        self.damaged: list[int] = [  # numbers of segments that lie beyond the end of a file
-            number
-            for number, span in enumerate(spans(manifest))
-            if any(end > sizes[kind] for kind, (_, end) in _extent(span, dim).items())
-        ]
-        self.pictures: Vectors = self._array("pictures", np.dtype("<f2"), (manifest.rows, dim), sizes)
-        self.texts: Vectors = self._array("texts", np.dtype("<f2"), (manifest.texts, dim), sizes)
-        self.facts: npt.NDArray[Any] = self._array("facts", FACTS, (manifest.rows,), sizes)
-
-    def _array(self, kind: str, dtype: np.dtype[Any], shape: tuple[int, ...], sizes: dict[str, int]) -> Any:
-        """The file, mapped; where it was cut off, rows that are not there read as zeros."""
-        width = dtype.itemsize * int(np.prod(shape[1:]))
-        whole = min(shape[0], sizes[kind] // width)
-        if whole == 0:
-            return np.zeros(shape, dtype)
-        mapped = np.memmap(self.manifest.file(self.folder, kind), dtype, "r", shape=(whole, *shape[1:]))
-        if whole == shape[0]:
-            return mapped
-        return np.concatenate([mapped, np.zeros((shape[0] - whole, *shape[1:]), dtype)])
+        claimed = self.manifest
+        with ExitStack() as stack:
+            files = {kind: stack.enter_context(data_file(self.folder, claimed, kind)) for kind in KINDS}
+            sizes = {kind: os.fstat(file.fileno()).st_size for kind, file in files.items()}
+            manifest = self.manifest = borne_out(claimed, sizes)
+            self.lost = len(claimed.segments) - len(manifest.segments)  # segments at the end that the files lack
+            self.damaged: list[int] = []  # numbers of segments that `check` found to be
+            dim = manifest.identity.dim
+            self.pictures: Vectors = _mapped(files["pictures"], np.dtype("<f2"), (manifest.rows, dim))
+            self.texts: Vectors = _mapped(files["texts"], np.dtype("<f2"), (manifest.texts, dim))
+            self.facts: npt.NDArray[Any] = _mapped(files["facts"], FACTS, (manifest.rows,))
+            self._record_bytes = ends(manifest)["records"]
 
     def __len__(self) -> int:
         return self.manifest.rows
@@ -142,16 +126,13 @@ class IndexReader:
         Reads everything once; from then on ``damaged`` knows them.
         """
         wrong: dict[int, tuple[int, int, int, int]] = {}
-        files = {kind: self.manifest.file(self.folder, kind).open("rb") for kind in KINDS}
-        try:
+        with ExitStack() as stack:
+            files = {kind: stack.enter_context(data_file(self.folder, self.manifest, kind)) for kind in KINDS}
             for number, span in enumerate(spans(self.manifest)):
-                extents = _extent(span, self.manifest.identity.dim)
-                found = four(_checksum_of(files[kind], *extents[kind]) for kind in KINDS)
+                extents = span.extents(self.manifest.identity.dim)
+                found = four(checksum_of(files[kind], *extents[kind]) for kind in KINDS)
                 if found != span.segment.checksums:
                     wrong[number] = found
-        finally:
-            for file in files.values():
-                file.close()
         self.damaged = list(wrong)
         return wrong
 
@@ -175,20 +156,35 @@ class IndexReader:
         counts = self.facts["texts"].astype(np.int64)
         if int(counts.sum()) == len(owner):
             return np.repeat(np.arange(len(self), dtype=np.int64), counts)
+        end = 0
         for row in np.flatnonzero(self.known()):  # a damaged segment misleads the count
-            first = int(self.facts["first_text"][row])
-            owner[first : first + int(counts[row])] = row
+            first, last = int(self.facts["first_text"][row]), int(self.facts["first_text"][row]) + int(counts[row])
+            if end <= first and last <= len(owner):
+                owner[first:last] = row
+                end = last
         return owner
 
     def records(self, rows: Iterable[int]) -> list[Record]:
         """The records of ``rows``, in their order."""
         facts = self.facts
-        with self.manifest.file(self.folder, "records").open("rb") as file:
-            found = []
+        found = []
+        with data_file(self.folder, self.manifest, "records") as file:
             for row in rows:
-                file.seek(int(facts["offset"][row]))
-                found.append(parse_record(file.read(int(facts["length"][row]))))
+                start, length = int(facts["offset"][row]), int(facts["length"][row])
+                if start + length > self._record_bytes or length > LONGEST_RECORD:
+                    raise IndexFolderError(_damaged_record(self.folder, row))
+                file.seek(start)
+                found.append(parse_record(file.read(length), _damaged_record(self.folder, row)))
         return found
+
+
+def _mapped(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    """``file`` as an array of ``shape``, which it holds."""
+    return np.memmap(file, dtype, "r", shape=shape) if shape[0] else np.zeros(shape, dtype)
+
+
+def _damaged_record(folder: Path, row: int) -> str:
+    return f"the record of row {row} of the index {folder} is damaged; run `index` again, or index into another folder."
 
 
 def give_back(mapped: npt.NDArray[Any]) -> None:
@@ -204,17 +200,19 @@ def give_back(mapped: npt.NDArray[Any]) -> None:
 def _manifest(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:
-        raise IndexFolderError(f"there is no index in {folder}; make one: python -m core index MODEL SOURCE {folder}.")
+        raise IndexFolderError(f"there is no index in {folder}; make one: sdgui-core index MODEL SOURCE {folder}.")
     return manifest
 
 
-def parse_record(line: bytes) -> Record:
-    """A record from its line. IndexFolderError when it is none."""
+_RECORD = TypeAdapter(Record)
+
+
+def parse_record(line: bytes, otherwise: str = "a record is damaged; index into another folder.") -> Record:
+    """A record from its line; IndexFolderError saying ``otherwise`` when it is none."""
     try:
-        raw = json.loads(line)
-        return Record(raw["path"], tuple(raw.get("captions", ())), raw.get("labels", {}), raw.get("reason", ""))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IndexFolderError("a record of the index is damaged; run `index` again to rebuild it.") from error
+        return checked_as(_RECORD, parse_json(line, "a record", error=IndexFolderError), "a record")
+    except UserError as error:
+        raise IndexFolderError(otherwise) from error
 
 
 def _line(record: Record) -> bytes:
@@ -223,22 +221,6 @@ def _line(record: Record) -> bytes:
         if value := getattr(record, name):
             content[name] = dict(value) if isinstance(value, Mapping) else value
     return json.dumps(content, ensure_ascii=False).encode() + b"\n"
-
-
-def _extent(span: _Span, dim: int) -> dict[str, tuple[int, int]]:
-    """First and last byte of a segment in each file."""
-    width, segment = 2 * dim, span.segment
-    return {
-        "pictures": (span.row * width, (span.row + segment.rows) * width),
-        "facts": (span.row * FACTS.itemsize, (span.row + segment.rows) * FACTS.itemsize),
-        "records": (span.byte, span.byte + segment.record_bytes),
-        "texts": (span.text * width, (span.text + segment.texts) * width),
-    }
-
-
-def _checksum_of(file: BinaryIO, start: int, end: int) -> int:
-    file.seek(start)
-    return zlib.crc32(file.read(end - start))
 
 
 class IndexWriter:
@@ -278,68 +260,87 @@ class IndexWriter:
         if foreign:
             raise IndexFolderError(f"{self.folder} holds {min(foreign)} but is not an index; choose an empty folder.")
 
+    def borne_out(self, manifest: Manifest) -> Manifest:
+        """As much of ``manifest`` as the data files hold; raises as `data_file` does."""
+        return borne_out(manifest, sizes_of(self.folder, manifest))
+
     def prepare(self, manifest: Manifest) -> None:
-        """Cut the files to what the manifest counts, and forget those of former generations."""
+        """Cut the files to what the manifest counts, and forget those of former generations.
+
+        Raises IndexFolderError, and changes nothing, where a file is a link, a pipe or shorter than what is counted.
+        """
+        sizes, last = sizes_of(self.folder, manifest), ends(manifest)
+        if any(sizes[kind] < last[kind] for kind in KINDS):
+            raise IndexFolderError(f"data files of the index {self.folder} are cut off; run `index` again.")
         kept = {manifest.file(self.folder, kind).name for kind in KINDS} | set(manifest.nearest.get("files", {}))
-        for path in self.folder.iterdir():
-            if _OURS.fullmatch(path.name) and path.name not in kept:
-                path.unlink(missing_ok=True)
-        last = dict.fromkeys(KINDS, 0)
-        for span in spans(manifest):
-            last = {kind: end for kind, (_, end) in _extent(span, manifest.identity.dim).items()}
-        for kind in KINDS:
-            path = manifest.file(self.folder, kind)
-            path.touch()
-            os.truncate(path, last[kind])  # grows a file that was cut off, so that what follows keeps its place
+        with self._writing():
+            for path in self.folder.iterdir():
+                if _OURS.fullmatch(path.name) and path.name not in kept:
+                    path.unlink(missing_ok=True)
+            for kind in KINDS:
+                path = manifest.file(self.folder, kind)
+                path.touch()
+                os.truncate(path, last[kind])
 
     def commit(self, manifest: Manifest) -> Manifest:
         """Make ``manifest`` the one that readers see."""
-        write_manifest(self.folder, manifest)
+        with self._writing():
+            write_manifest(self.folder, manifest)
         return manifest
 
     def append(self, manifest: Manifest, entries: Sequence[Entry]) -> Manifest:
-        """Add a segment of ``entries``; returns the manifest that counts it, already committed."""
-        dim = manifest.identity.dim
-        texts = manifest.texts
-        byte = sum(segment.record_bytes for segment in manifest.segments)
-        facts = np.zeros(len(entries), FACTS)
-        lines, captions = [], []
-        for i, entry in enumerate(entries):
-            line = _line(entry.record)
-            count = 0 if entry.texts is None else len(entry.texts)
-            facts[i] = (byte, entry.size, entry.time, texts, len(line), count, entry.state, 0)
-            byte, texts = byte + len(line), texts + count
-            lines.append(line)
-            captions.append(entry.texts if entry.texts is not None else np.zeros((0, dim), np.float16))
-        zero = np.zeros(dim, np.float16)
-        content = {
-            "pictures": np.stack([zero if e.vector is None else e.vector for e in entries]).astype("<f2").tobytes(),
-            "facts": facts.tobytes(),
-            "records": b"".join(lines),
-            "texts": np.concatenate(captions).astype("<f2").tobytes(),
-        }
-        for kind in KINDS:
-            with manifest.file(self.folder, kind).open("ab") as file:
-                file.write(content[kind])
-                file.flush()
-                os.fsync(file.fileno())
-        checksums = four(zlib.crc32(content[kind]) for kind in KINDS)
-        segment = Segment(len(entries), texts - manifest.texts, len(content["records"]), checksums)
-        return self.commit(replace(manifest, segments=(*manifest.segments, segment)))
+        """Add a segment of ``entries``; returns the manifest that counts it, already committed.
+
+        Raises IndexFolderError, and takes back what it wrote, where the disk is full.
+        """
+        content, texts = _content(manifest, entries)
+        before = ends(manifest)
+        try:
+            with self._writing():
+                for kind in KINDS:
+                    with manifest.file(self.folder, kind).open("ab") as file:
+                        file.write(content[kind])
+                        file.flush()
+                        os.fsync(file.fileno())
+            checksums = four(zlib.crc32(content[kind]) for kind in KINDS)
+            segment = Segment(len(entries), texts, len(content["records"]), checksums)
+            return self.commit(replace(manifest, segments=(*manifest.segments, segment)))
+        except IndexFolderError:
+            self._take_back(manifest, before)
+            raise
+
+    def _take_back(self, manifest: Manifest, before: Mapping[str, int]) -> None:
+        """Cut off what was appended, unless the manifest counts it by now."""
+        with contextlib.suppress(OSError, UserError):
+            found = read_manifest(self.folder)
+            counted = found is not None and found.generation == manifest.generation
+            if found is None or not counted or len(found.segments) <= len(manifest.segments):
+                for kind in KINDS:
+                    os.truncate(manifest.file(self.folder, kind), before[kind])
+
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing(self.folder, IndexFolderError, "what was committed is kept")
 
     def rewrite(self, reader: IndexReader, manifest: Manifest, rename: Mapping[str, str] | None = None) -> Manifest:
         """A new generation with the known rows of ``reader`` alone; paths that begin with a key of ``rename`` change.
 
-        Readers go on with the old files until the new manifest is there.
+        Readers go on with the old files until the new manifest is there. On a full disk the new ones are removed.
         """
         rows = np.flatnonzero(reader.known())
         new = replace(manifest, generation=manifest.generation + 1, segments=(), removed=(), nearest={})
-        for kind in KINDS:
-            write_whole(new.file(self.folder, kind), b"")
         quiet = _Uncommitted(self.folder)
-        for start in range(0, len(rows), BLOCK):
-            new = quiet.append(new, list(_entries(reader, rows[start : start + BLOCK].tolist(), rename or {})))
-        return self.commit(new)
+        try:
+            with self._writing():
+                for kind in KINDS:
+                    write_whole(new.file(self.folder, kind), b"")
+            for start in range(0, len(rows), BLOCK):
+                new = quiet.append(new, list(_entries(reader, rows[start : start + BLOCK].tolist(), rename or {})))
+            return self.commit(new)
+        except IndexFolderError:
+            found = read_manifest(self.folder)
+            if found is not None and found.generation == manifest.generation:  # else the new one counts already
+                self.prepare(found)
+            raise
 
 
 class _Uncommitted(IndexWriter):
@@ -350,6 +351,30 @@ class _Uncommitted(IndexWriter):
 
     def commit(self, manifest: Manifest) -> Manifest:
         return manifest
+
+
+def _content(manifest: Manifest, entries: Sequence[Entry]) -> tuple[dict[str, bytes], int]:
+    """What ``entries`` append to each file, and how many captions that is."""
+    dim = manifest.identity.dim
+    first = texts = manifest.texts
+    byte = sum(segment.record_bytes for segment in manifest.segments)
+    facts = np.zeros(len(entries), FACTS)
+    lines, captions = [], []
+    for i, entry in enumerate(entries):
+        line = _line(entry.record)
+        count = 0 if entry.texts is None else len(entry.texts)
+        facts[i] = (byte, entry.size, entry.time, texts, len(line), count, entry.state, 0)
+        byte, texts = byte + len(line), texts + count
+        lines.append(line)
+        captions.append(entry.texts if entry.texts is not None else np.zeros((0, dim), np.float16))
+    zero = np.zeros(dim, np.float16)
+    content = {
+        "pictures": np.stack([zero if e.vector is None else e.vector for e in entries]).astype("<f2").tobytes(),
+        "facts": facts.tobytes(),
+        "records": b"".join(lines),
+        "texts": np.concatenate(captions).astype("<f2").tobytes(),
+    }
+    return content, texts - first
 
 
 def _entries(reader: IndexReader, rows: list[int], rename: Mapping[str, str]) -> Iterator[Entry]:

@@ -6,7 +6,6 @@ Flow: ``RunConfig.towers.architecture`` -> ``resolve_architecture`` -> ``core.mo
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import open_clip
 
 from core.config import expand_user
 from core.model.errors import ModelError
+from core.reading import MEGABYTE, excerpt, read_json
 from core.resources import resource_folder
 
 OURS = resource_folder("architectures")
@@ -32,13 +32,16 @@ def resolve_architecture(name_or_path: str) -> dict[str, Any]:
     Raises ModelError for an unknown name (with the nearest ones) and for a file of another shape.
     """
     ours = OURS / f"{name_or_path}.json"
-    if ours.parent == OURS and ours.is_file():
-        return _read(ours)
     path = expand_user(name_or_path)
-    if path.suffix == ".json" or path.is_file():
-        return _read(path)
-    if path.is_dir():
-        return _read(path / "open_clip_config.json")
+    try:
+        if ours.parent == OURS and ours.is_file():
+            return _read(ours)
+        if path.suffix == ".json" or path.is_file():
+            return _read(path)
+        if path.is_dir():
+            return _read(path / "open_clip_config.json")
+    except OSError as error:  # a name longer than a file's may be
+        raise ModelError(f"there is no architecture {excerpt(name_or_path)!r}: {error.strerror}.") from error
     if name_or_path in open_clip.list_models():
         config: dict[str, Any] = open_clip.get_model_config(name_or_path)
         return config
@@ -46,17 +49,15 @@ def resolve_architecture(name_or_path: str) -> dict[str, Any]:
     folded = {name.lower(): name for name in names}
     close = [folded[name] for name in difflib.get_close_matches(name_or_path.lower(), folded, n=3, cutoff=0.4)]
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:8])} and more."
-    raise ModelError(f"there is no architecture {name_or_path!r}; {hint}")
+    raise ModelError(f"there is no architecture {excerpt(name_or_path)!r}; {hint}")
 
 
 def _read(path: Path) -> dict[str, Any]:
     """The configuration in ``path``, bare or under ``model_cfg`` as open_clip saves it to a folder."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        raw = read_json(path, 4 * MEGABYTE, error=ModelError)
+    except FileNotFoundError as error:
         raise ModelError(f"cannot read the architecture {path}: {error.strerror}; give a name or a file.") from error
-    except ValueError as error:
-        raise ModelError(f"the architecture {path} is not JSON: {error}.") from error
     config = raw.get("model_cfg", raw) if isinstance(raw, dict) else raw
     missing = [key for key in REQUIRED if not isinstance(config, dict) or key not in config]
     if missing:

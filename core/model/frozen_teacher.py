@@ -20,12 +20,22 @@ from torch.nn import functional as F
 from core.config import RunConfig
 from core.data.batch import Batch, View
 from core.model.errors import ModelError
+from core.model.heads import PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.teacher import EmaTeacher, Look, Teacher
 
-# Objectives that compare vectors of the two networks: these must have one width.
-_VECTORS = ("distill_features",)
+
+def _comparing_vectors(config: RunConfig) -> list[str]:
+    """Fields that compare the student's vectors with the teacher's own: both need one width, and a single teacher."""
+    objectives = config.objectives
+    queued = objectives.contrastive, objectives.distill_similarity
+    asked = {
+        "distill_features.weight": objectives.distill_features.weight > 0,
+        "contrastive.queue": queued[0].weight > 0 and queued[0].queue > 0,
+        "distill_similarity.queue": queued[1].weight > 0 and queued[1].queue > 0,
+    }
+    return [f"objectives.{field}" for field, is_asked in asked.items() if is_asked]
 
 
 class FrozenTeacher(Teacher):
@@ -48,10 +58,10 @@ class FrozenTeacher(Teacher):
             network.text_tokens |= student.text_tokens
             network.patch_tokens |= student.patch_tokens and config.objectives.masked_patches.weight > 0
             _check(config, student, network)
-        if len(self.networks) > 1 and any(getattr(config.objectives, name).weight > 0 for name in _VECTORS):
+        for field in _comparing_vectors(config) if len(self.networks) > 1 else ():
             raise ModelError(
-                "objectives.distill_features needs a single teacher; several only share their similarities. Name one "
-                "in teacher.checkpoint, or distil similarities."
+                f"{field} needs a single teacher; {len(self.networks)} only share their similarities. Name one in "
+                "teacher.checkpoint, or set it to 0."
             )
 
     def targets(self, batch: Batch, look: Look | None = None) -> Output:
@@ -65,10 +75,6 @@ class FrozenTeacher(Teacher):
         output = network.forward_teacher(fitted)
         return output if look is None else look(network, fitted, output)
 
-    def momentum(self, step: int, total_steps: int) -> float:
-        """All of it survives."""
-        return 1.0
-
     def state_dict(self) -> dict[str, Tensor]:
         """Nothing: the weights are where they came from."""
         return {}
@@ -79,6 +85,46 @@ class FrozenTeacher(Teacher):
 
 def _check(config: RunConfig, student: Network, teacher: Network) -> None:
     """ModelError when ``teacher`` cannot answer what the objectives ask of it."""
+    objectives = config.objectives
+    _check_shapes(config, student, teacher)
+    if objectives.distill_prototypes.weight > 0:
+        mine, other = student.head, teacher.head
+        if other is None or mine is None or len(other.prototypes) != len(mine.prototypes):
+            raise ModelError(
+                "the teacher has no such prototypes as the student; set objectives.distill_prototypes.weight to 0, or "
+                "choose a former run with as many prototypes."
+            )
+    consistency, features = objectives.consistency, objectives.distill_features
+    guesses = consistency.kind == "mean-teacher" or (consistency.kind == "fixmatch" and consistency.guess == "teacher")
+    by_class = objectives.distill_logits.weight > 0 and objectives.distill_logits.on == "classes"
+    by_class = by_class or (consistency.weight > 0 and guesses)
+    says = objectives.distill_captions.weight > 0
+    through_fusion = objectives.captioning.weight > 0 and objectives.captioning.through == "fusion"
+    own_heads = {
+        "masked_patches": objectives.masked_patches.weight > 0,
+        "masked_words": objectives.masked_words.weight > 0 and objectives.masked_words.alpha > 0,
+        "classification": by_class,
+        "captioning": says and through_fusion,
+        "distill_prototypes": objectives.distill_prototypes.weight > 0,
+        "distill_features": features.weight > 0 and features.on == "fused" and not features.cross,
+    }
+    for name, asked in own_heads.items():
+        if asked and name in student.heads and name not in teacher.heads:
+            raise ModelError(f"the teacher was not trained with objectives.{name} as it is here; it cannot teach it.")
+    if says and not through_fusion:
+        try:
+            teacher.towers.check_decoder()
+        except ModelError as error:
+            raise ModelError(f"the teacher cannot say captions: {error}") from error
+    if by_class and student.classes != teacher.classes:
+        raise ModelError(
+            f"the teacher tells other classes apart ({_some(teacher.classes)}) than data.label has "
+            f"({_some(student.classes)}); choose a teacher that was trained on these."
+        )
+
+
+def _check_shapes(config: RunConfig, student: Network, teacher: Network) -> None:
+    """ModelError when words, vectors or patches of the two networks cannot be compared one by one."""
     ours, theirs = student.towers, teacher.towers
     if ours.words_digest != theirs.words_digest:
         raise ModelError(
@@ -95,46 +141,31 @@ def _check(config: RunConfig, student: Network, teacher: Network) -> None:
                 f"objectives.{field} compares word by word, and the teacher reads {theirs.context_length} tokens where "
                 f"the student reads {ours.context_length}; choose a teacher that reads as many, or set it to 0."
             )
-    if objectives.distill_prototypes.weight > 0:
-        mine, other = student.head, teacher.head
-        if other is None or mine is None or len(other.prototypes) != len(mine.prototypes):
-            raise ModelError(
-                "the teacher has no such prototypes as the student; set objectives.distill_prototypes.weight to 0, or "
-                "choose a former run with as many prototypes."
-            )
-    consistency, features = objectives.consistency, objectives.distill_features
-    guesses = consistency.kind == "mean-teacher" or (consistency.kind == "fixmatch" and consistency.guess == "teacher")
-    by_class = objectives.distill_logits.weight > 0 and objectives.distill_logits.on == "classes"
-    by_class = by_class or (consistency.weight > 0 and guesses)
-    says = objectives.distill_captions.weight > 0
-    through_fusion = objectives.captioning.weight > 0 and objectives.captioning.through == "fusion"
-    own_heads = {
-        "masked_patches": objectives.masked_patches.weight > 0,
-        "masked_words": by_word["masked_words.alpha"],
-        "classification": by_class,
-        "captioning": says and through_fusion,
-        "distill_prototypes": objectives.distill_prototypes.weight > 0,
-        "distill_features": features.weight > 0 and features.on == "fused" and not features.cross,
-    }
-    for name, asked in own_heads.items():
-        if asked and name in student.heads and name not in teacher.heads:
-            raise ModelError(f"the teacher was not trained with objectives.{name} as it is here; it cannot teach it.")
-    if says and not through_fusion:
-        try:
-            theirs.check_decoder()
-        except ModelError as error:
-            raise ModelError(f"the teacher cannot say captions: {error}") from error
-    if by_class and student.classes != teacher.classes:
+    for field in _comparing_vectors(config) if ours.embed_dim != theirs.embed_dim else ():
         raise ModelError(
-            f"the teacher tells other classes apart ({_some(teacher.classes)}) than data.label has "
-            f"({_some(student.classes)}); choose a teacher that was trained on these."
+            f"{field} compares vectors, and the teacher's have {theirs.embed_dim} numbers where the student's have "
+            f"{ours.embed_dim}; set it to 0 and distil similarities or logits, or choose a teacher of that width."
         )
-    for name in _VECTORS:
-        if getattr(objectives, name).weight > 0 and ours.embed_dim != theirs.embed_dim:
-            raise ModelError(
-                f"objectives.{name} compares vectors, and the teacher's have {theirs.embed_dim} numbers where the "
-                f"student's have {ours.embed_dim}; distil similarities or logits instead."
-            )
+    if objectives.masked_patches.weight > 0:
+        _check_patches(student, teacher)
+
+
+def _check_patches(student: Network, teacher: Network) -> None:
+    """ModelError when ``teacher`` does not answer patch by patch to what is hidden from the student."""
+    ours, theirs = (network.towers.patches_across for network in (student, teacher))
+    if not teacher.towers.any_size or ours != theirs:
+        grid = f"{theirs} x {theirs} patches" if teacher.towers.any_size else "no patches of its own"
+        raise ModelError(
+            f"objectives.masked_patches compares patch by patch, and the teacher has {grid} where the student has "
+            f"{ours} x {ours}; choose a teacher with that grid, or set objectives.masked_patches.weight to 0."
+        )
+    heads = [network.heads["masked_patches"] for network in (student, teacher) if "masked_patches" in network.heads]
+    counts = [len(head.prototypes) for head in heads if isinstance(head, PrototypeHead)]
+    if len(set(counts)) > 1:
+        raise ModelError(
+            f"objectives.masked_patches.prototypes is {counts[0]}, and the teacher was trained with {counts[1]}; set "
+            f"it to {counts[1]}, or choose another teacher."
+        )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -68,12 +68,14 @@ class Network(nn.Module):
         """Keep the logit scale within 1 and 100; called after each optimiser step."""
         self.towers.clamp_logit_scale()
 
-    def forward_student(self, batch: Batch) -> Output:
+    def forward_student(self, batch: Batch, further: bool = True, prototypes: bool = True) -> Output:
         """The batch as the student sees it: the clean view, and its further views to be distilled.
 
-        With no further views the clean one is distilled.
+        With no further views, or without ``further``, the clean one is distilled. Without ``prototypes`` the network's
+        own head, and the fusion before it, are left out.
         """
-        return self._forward((batch.clean, *batch.student), batch.texts, len(batch.student))
+        views = batch.student if further else ()
+        return self._forward((batch.clean, *views), batch.texts, len(views), prototypes=prototypes)
 
     def forward_teacher(self, batch: Batch) -> Output:
         """The batch as the teacher sees it: its own views, or the clean one; nothing is hidden from it."""
@@ -110,17 +112,17 @@ class Network(nn.Module):
         views = zip(output.distilled_features, output.distilled, strict=True)
         return tuple(self.join(image, text).pooled if view.fused is None else view.fused for image, view in views)
 
-    def _forward(self, views: tuple[View, ...], tokens: Tensor, further: int, teaches: bool = False) -> Output:
+    def _forward(
+        self, views: tuple[View, ...], tokens: Tensor, further: int, teaches: bool = False, prototypes: bool = True
+    ) -> Output:
         """``views`` through the towers; the last ``further`` are distilled, or all of them when that is 0."""
         text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
         images = self._encode_views(views, teaches)
         first = len(views) - (further or len(views))
-        fused, prototypes = self._join(images[first:], text)
+        fused, logits = self._join(images[first:], text, prototypes)
         outputs = tuple(
-            ViewOutput(_unit(image.pooled), fused_one, prototypes_one, view.mix, view.number, view.local)
-            for image, view, fused_one, prototypes_one in zip(
-                images[first:], views[first:], fused, prototypes, strict=True
-            )
+            ViewOutput(_unit(image.pooled), fused_one, logits_one, view.mix, view.number, view.local)
+            for image, view, fused_one, logits_one in zip(images[first:], views[first:], fused, logits, strict=True)
         )
         clean = ViewOutput(_unit(images[0].pooled), mix=views[0].mix, number=views[0].number) if first else outputs[0]
         return Output(
@@ -156,11 +158,11 @@ class Network(nn.Module):
         return images if view.mix is None else view.mix.apply(images)
 
     def _join(
-        self, images: Sequence[ImageFeatures], text: TextFeatures
+        self, images: Sequence[ImageFeatures], text: TextFeatures, prototypes: bool
     ) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
         """The fused representation and the prototypes of each view, in one pass; None where not asked for."""
         nothing: list[Tensor | None] = [None] * len(images)
-        if self.head is None:
+        if self.head is None or not prototypes:
             return nothing, nothing
         views = len(images)
         if self.distil_on == "text":

@@ -8,6 +8,7 @@ Nothing is ever unpickled: ``.bin``, ``.pt`` and ``.pth`` files are read for the
 from __future__ import annotations
 
 import difflib
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 from open_clip.pretrained import get_pretrained_cfg
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -26,6 +26,7 @@ from core import checkpoint
 from core.config import expand_user
 from core.model.downloading import DownloadError, Progress, download
 from core.model.errors import ModelError
+from core.reading import excerpt, open_regular
 from core.rundir import RunDir
 
 PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
@@ -62,21 +63,24 @@ def _first_line(error: Exception) -> str:
 def find_weights(architecture: str, pretrained: str, progress: Progress | None = None) -> Path:
     """The weights file that ``pretrained`` stands for, downloaded when it is a tag.
 
-    A folder may be a former run (its best checkpoint, the teacher where there is one), one of its checkpoints, or
-    hold a weights file. Raises ModelError naming the tags there are, or the folder to fill when there is no network.
+    A folder may be a former run (its best checkpoint, the network that was validated better), one of its checkpoints
+    (the teacher where there is one), or hold a weights file. Raises ModelError naming the tags there are, or the folder
+    to fill when there is no network.
     """
     path = expand_user(pretrained)
-    if path.is_file():
+    # os.path's, since Path's raise for a name too long
+    if os.path.isfile(path):  # noqa: PTH113
         return path
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         return _in_folder(path)
     tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
     tag = _as_tag(pretrained)
     if tag not in tags:
-        close = difflib.get_close_matches(tag, tags, n=3, cutoff=0.4) or tags
+        close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4) or tags
         known = f"its tags are {', '.join(close)}" if close else "it has no tags"
         raise ModelError(
-            f"{pretrained!r} is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a path."
+            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a "
+            "path."
         )
     filled = weights_folder(architecture, tag)
     if filled.is_dir():
@@ -93,7 +97,8 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
 def _in_folder(folder: Path) -> Path:
     run = RunDir(folder)
     if run.checkpoints.is_dir():
-        folder = run.checkpoints / checkpoint.resolve(run, "best")
+        name = checkpoint.resolve(run, "best")
+        return run.checkpoints / name / f"{checkpoint.default_network(run, 'best')}.safetensors"
     if (folder / "checkpoint.json").is_file():
         return next(
             (path for path in (folder / "teacher.safetensors",) if path.is_file()), folder / "student.safetensors"
@@ -108,6 +113,7 @@ def _in_folder(folder: Path) -> Path:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in ``path`` under open_clip's names; ModelError when it is damaged or holds more than tensors."""
     try:
+        open_regular(path, error=ModelError).close()
         loaded: Any = (
             load_file(path)
             if path.suffix == ".safetensors"
@@ -115,8 +121,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         )
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path} holds more than tensors and is not opened; convert it to .safetensors.") from error
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"the weights {path} cannot be read: {_first_line(error)}.") from error
+    except ModelError:
+        raise
+    # Bytes that are no pickle at all end the restricted unpickler in an IndexError, KeyError, TypeError or any other.
+    except Exception as error:
+        raise ModelError(
+            f"the weights {excerpt(str(path))} cannot be read: {_first_line(error)}; give a file of weights, a run, or "
+            "a tag."
+        ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{path} is not a state dict of tensors; give open_clip weights or a former run.")

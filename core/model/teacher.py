@@ -8,7 +8,6 @@ whichever an experiment asks for.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,24 +37,12 @@ class Teacher:
         """What is judged beside the student and kept as the teacher."""
         return self.networks[0]
 
-    def begun(self, step: int, total_steps: int) -> bool:
-        """Whether it teaches in ``step`` (the first is 1) of ``total_steps``."""
-        return step > self._first(total_steps)
-
-    def _first(self, total_steps: int) -> int:
-        """How many steps are done without it."""
-        return round(self.config.start * total_steps)
-
     def targets(self, batch: Batch, look: Look | None = None) -> Output:
         """What the teacher makes of its view of the batch, and what ``look`` asks of it besides."""
         raise NotImplementedError
 
-    def momentum(self, step: int, total_steps: int) -> float:
-        """The share of the teacher that survives ``step``."""
-        raise NotImplementedError
-
-    def update(self, student: Network, step: int, total_steps: int) -> None:
-        """Follow ``student``; call it after the optimiser's step."""
+    def update(self, student: Network, momentum: float) -> None:
+        """Follow ``student``, keeping the share ``momentum``; call it after the optimiser's step."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint keeps of it; empty where it is kept elsewhere."""
@@ -68,10 +55,10 @@ class Teacher:
 class EmaTeacher(Teacher):
     """An exponential moving average of the student's parameters (Mean Teacher, Tarvainen and Valpola 2017).
 
-    After each step t, ``teacher = m(t) * teacher + (1 - m(t)) * student``. Buffers (batch norm's statistics) are the
-    student's, or with ema-state averaged alike, counters copied (EMAN, Cai et al. 2021). With part heads the towers are
-    the student's own modules, and only fusion and heads are averaged. It starts equal to the student, and stays equal
-    until it begins. Its state dict is a network's.
+    After each step t, ``teacher = m(t) * teacher + (1 - m(t)) * student``, with m of ``core.schedules.momenta``.
+    Buffers (batch norm's statistics) are the student's, or with ema-state averaged alike, counters copied (EMAN, Cai et
+    al. 2021). With part heads the towers are the student's own modules, and only fusion and heads are averaged. It
+    starts equal to the student, and stays equal until it begins. Its state dict is a network's.
     """
 
     moves = True
@@ -95,27 +82,9 @@ class EmaTeacher(Teacher):
             output = self.network.forward_teacher(batch)
             return output if look is None else look(self.network, batch, output)
 
-    def momentum(self, step: int, total_steps: int) -> float:
-        """The share of the teacher that survives ``step`` (1 after the first optimiser step) of ``total_steps``.
-
-        constant: m(t) = m. From m to the last momentum n, cosine: m(t) = n - (n - m) (cos(pi t / total) + 1) / 2 (DINO,
-        Caron et al. 2021, with n = 1), linear: m(t) = m + (n - m) t / total. With warm-up, min(1 - 1 / (t + 1), m(t)):
-        the plain mean of the first steps (Mean Teacher). Steps count from where it begins; before, it is 0.
-        """
-        config, first = self.config, self._first(total_steps)
-        t, total = step - first, max(1, total_steps - first)
-        if step <= first and first > 0:
-            return 0.0
-        momentum, last, done = config.momentum, config.momentum_end, min(1.0, t / total)
-        if config.momentum_schedule == "cosine":
-            momentum = last - (last - momentum) * (math.cos(math.pi * done) + 1.0) / 2.0
-        elif config.momentum_schedule == "linear":
-            momentum = momentum + (last - momentum) * done
-        return min(1.0 - 1.0 / (t + 1), momentum) if config.momentum_warmup else momentum
-
     @torch.no_grad()
-    def update(self, student: Network, step: int, total_steps: int) -> None:
-        share = 1.0 - self.momentum(step, total_steps)
+    def update(self, student: Network, momentum: float) -> None:
+        share = 1.0 - momentum
         ours, theirs = dict(self.network.named_parameters()), dict(student.named_parameters())
         moved = [name for name, value in ours.items() if value is not theirs[name]]
         torch._foreach_lerp_([ours[name] for name in moved], [theirs[name] for name in moved], share)

@@ -144,6 +144,16 @@ class Towers(nn.Module):
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(self.patch_width), std=0.02))
 
     @property
+    def patches_across(self) -> int:
+        """Patches along a side of its picture."""
+        return self.image_size // self.patch_side
+
+    @property
+    def patch_dropout(self) -> float:
+        """Share of the patches that its image tower leaves out while it trains."""
+        return float(getattr(getattr(self.clip.visual, "patch_dropout", None), "prob", 0.0))
+
+    @property
     def patch_width(self) -> int:
         """Width of the states of an open_clip ViT's patches."""
         return int(self.clip.visual.conv1.weight.shape[0])

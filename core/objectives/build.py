@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from core import checkpoint
+from core.checkpoint_files import check_claims
 from core.config import RunConfig
 from core.data.batch import Batch
 from core.model.network import Network, build_backbone
 from core.model.outputs import Output
 from core.objectives.captioning import Captioning, DistillCaptions
+from core.objectives.classification import NAME as CLASSIFICATION
 from core.objectives.classification import Classification
 from core.objectives.consistency import Consistency
 from core.objectives.contrastive import Contrastive
@@ -30,6 +32,7 @@ from core.objectives.matching import Matching
 from core.objectives.objective import Objective
 from core.objectives.prototypes import DistillPrototypes
 from core.rundir import RunDir
+from core.schedules import ObjectiveValues
 
 # Buffers that had another name in former checkpoints.
 RENAMED = {"distill_prototypes.centre": "distill_prototypes.targets.centre"}
@@ -62,10 +65,20 @@ class Objectives(nn.Module):
         """Whether any of them needs what the teacher makes of a batch."""
         return any(one.asks_teacher for one in self)
 
-    def begin_step(self, network: Network, progress: float) -> None:
-        """Tell each how far training is, before the networks see a batch."""
+    @property
+    def need_views(self) -> bool:
+        """Whether any of them reads the student's further views."""
+        return any(one.needs_views for one in self)
+
+    @property
+    def need_prototypes(self) -> bool:
+        """Whether any of them reads what the network's own prototypes say."""
+        return any(one.needs_prototypes for one in self)
+
+    def begin_step(self, network: Network, now: Mapping[str, ObjectiveValues]) -> None:
+        """Tell each what the schedules say of this step, before the networks see a batch."""
         for one in self:
-            one.begin_step(network, progress)
+            one.begin_step(network, now[one.name])
 
     def look(self, network: Network, batch: Batch, output: Output) -> Output:
         """The student's ``output`` with what each objective asks for besides."""
@@ -92,7 +105,13 @@ def trained_network(run: RunDir, name: str, weights: str, device: torch.device) 
     """
     origin = f"the checkpoint {run.checkpoints / name}"
     info = checkpoint.read_info(run, name)
-    network = build_network(checkpoint.definition(info, origin), dict(info.model), info.classes).to(device)
+    config, shapes = checkpoint.definition(info, origin), checkpoint.shapes(run, name, weights)
+
+    def build() -> Network:
+        return build_network(config, dict(info.model), info.classes)
+
+    check_claims(build, info.model, shapes, origin)
+    network = build().to(device)
     checkpoint.fill(network.load_state_dict, checkpoint.load_weights(run, name, weights, device), origin)
     return network
 
@@ -106,6 +125,8 @@ def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = ()) 
         head = objective.build_head(network)
         if head is not None:
             network.heads[objective.name] = head
+    if CLASSIFICATION not in network.heads:  # the data have labels that nothing learns
+        network.classes = ()
     return network
 
 

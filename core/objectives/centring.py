@@ -30,19 +30,10 @@ class Sharpener(nn.Module):
     def __init__(self, config: SharpenedConfig, prototypes: int) -> None:
         super().__init__()
         self.kind, self.center_momentum = config.centering, config.center_momentum
-        self.last, self.first, self.ramp = (
-            config.teacher_temperature, config.teacher_temperature_first, config.teacher_temperature_ramp,
-        )  # fmt: skip
         self.register_buffer("centre", torch.zeros(prototypes))
 
-    def temperature(self, progress: float) -> float:
-        """u when ``progress`` (0 to 1) of training is done: linear from the first to the last over the ramp."""
-        done = min(1.0, progress / self.ramp) if self.ramp > 0 else 1.0
-        return self.first + (self.last - self.first) * done
-
-    def forward(self, logits: Tensor, progress: float) -> Tensor:
+    def forward(self, logits: Tensor, temperature: float) -> Tensor:
         """(B, K) float32 logits to (B, K) distributions."""
-        temperature = self.temperature(progress)
         if self.kind == "sinkhorn":
             return sinkhorn(logits / temperature)
         return ((logits - self.centre) / temperature).softmax(dim=-1)

@@ -55,6 +55,7 @@ class Consistency(Objective):
     """
 
     name = "consistency"
+    needs_views = True
 
     def __init__(self, config: ConsistencyConfig) -> None:
         super().__init__(config)

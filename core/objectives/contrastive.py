@@ -82,7 +82,8 @@ class Contrastive(Objective):
             chances = logits.log_softmax(dim=-1)
             wanted = weighted_mean(-chances.diagonal(), student.belief)
             keys = len(chances) + filled.sum()
-            spread = -(chances[:, : len(chances)].sum() + chances[:, len(chances) :][:, filled].sum()) / keys
+            queued = chances[:, len(chances) :].masked_fill(~filled, 0.0)  # choosing columns would wait for the device
+            spread = -(chances[:, : len(chances)].sum() + queued.sum()) / keys
             smooth = self.label_smoothing
             losses.append((1 - smooth) * wanted + smooth * spread / len(chances) if smooth else wanted)
         if self.training:

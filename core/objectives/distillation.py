@@ -48,16 +48,12 @@ class DistillSimilarity(Objective):
 
     def __init__(self, config: DistillSimilarityConfig) -> None:
         super().__init__(config)
-        self.alpha, self.alpha_ramp, self.queue_size = config.alpha, config.alpha_ramp, config.queue
+        self.queue_size = config.queue
         self.queue = None
 
     def build_buffers(self, network: Network) -> None:
         if self.queue_size > 0:
             self.queue = FeatureQueue(self.queue_size, network.towers.embed_dim)
-
-    def alpha_at(self, progress: float) -> float:
-        """The teacher's share of the target when ``progress`` (0 to 1) of training is done."""
-        return self.alpha * min(1.0, progress / self.alpha_ramp) if self.alpha_ramp > 0 else self.alpha
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)
@@ -76,7 +72,7 @@ class DistillSimilarity(Objective):
 
     def _with_true_pairs(self, taught: Tensor) -> Tensor:
         """``taught`` (B, B or B + Q) mixed with the true pair's column by alpha."""
-        alpha = self.alpha_at(self.progress)
+        alpha = self.now.alpha
         if alpha == 1.0:
             return taught
         return alpha * taught + (1.0 - alpha) * torch.eye(*taught.shape, device=taught.device)

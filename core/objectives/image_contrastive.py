@@ -27,6 +27,7 @@ class ImageContrastive(Objective):
     """
 
     name = "image_contrastive"
+    needs_views = True
 
     def __init__(self, config: ImageContrastiveConfig) -> None:
         super().__init__(config)

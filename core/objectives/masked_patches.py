@@ -20,6 +20,7 @@ from core.model.outputs import Output
 from core.objectives.centring import Sharpener
 from core.objectives.objective import Objective, Report, require
 from core.objectives.probabilities import cross_entropy_rows, entropy
+from core.schedules import ObjectiveValues
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class MaskedPatches(Objective):
 
     def __init__(self, config: MaskedPatchesConfig, pictures: DistillPrototypesConfig) -> None:
         super().__init__(config)
-        self.shared, self.freeze_last = config.shared_head, config.freeze_last
+        self.shared = config.shared_head
         self.student_temperature = config.student_temperature
         self.prototypes = pictures.prototypes if config.shared_head else config.prototypes
         self.targets = Sharpener(config, self.prototypes)
@@ -56,16 +57,22 @@ class MaskedPatches(Objective):
             raise ModelError(
                 "objectives.masked_patches needs a ViT of open_clip's own; choose one, or set its weight to 0."
             )
+        if network.towers.patch_dropout > 0:
+            raise ModelError(
+                f"objectives.masked_patches compares every patch, and the image tower drops "
+                f"{network.towers.patch_dropout:.0%} of them in training; set its weight to 0, or patch_dropout in the "
+                "architecture's vision_cfg."
+            )
         if self.shared:
             return None
         return PrototypeHead(network.towers.patch_width, self.prototypes)
 
-    def begin_step(self, network: Network, progress: float) -> None:
-        super().begin_step(network, progress)
+    def begin_step(self, network: Network, now: ObjectiveValues) -> None:
+        super().begin_step(network, now)
         if not self.shared:
             head = network.heads[self.name]
             assert isinstance(head, PrototypeHead)
-            head.frozen = progress <= self.freeze_last and self.freeze_last > 0
+            head.frozen = now.frozen
 
     def look(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
         return self._answers(network, batch, output)
@@ -96,7 +103,7 @@ class MaskedPatches(Objective):
         theirs: HiddenPatches = require(teacher, self.name).extra[self.name]
         with torch.autocast(student.text.device.type, enabled=False):
             taught = torch.cat(theirs.logits)
-            targets = self.targets(taught, self.progress)  # (all M, K)
+            targets = self.targets(taught, self.now.teacher_temperature)  # (all M, K)
             answered, weights = torch.cat(ours.logits) / self.student_temperature, torch.cat(ours.weights)
             losses = cross_entropy_rows(targets, answered)  # (all M,)
             loss = (losses * weights).sum() / weights.sum().clamp(min=1.0)

@@ -18,6 +18,7 @@ from core.model.outputs import Output
 from core.objectives.belief import weighted_mean
 from core.objectives.objective import Objective, Report, require
 from core.objectives.vocabulary import hard_words, soft_words
+from core.schedules import ObjectiveValues
 
 
 @dataclass(frozen=True)
@@ -84,19 +85,15 @@ class MaskedWords(Objective):
 
     def __init__(self, config: MaskedWordsConfig) -> None:
         super().__init__(config)
-        self.rate, self.alpha, self.alpha_ramp = config.rate, config.alpha, config.alpha_ramp
+        self.rate, self.alpha = config.rate, config.alpha
         self.asks_teacher = config.alpha > 0
         self._masking: Masking | None = None  # of this step, when a teacher has been shown it already
 
     def build_head(self, network: Network) -> nn.Module | None:
         return MaskedWordHead(network.towers.text_width, network.fused_width, network.towers.vocabulary)
 
-    def alpha_at(self, progress: float) -> float:
-        """The teacher's share of the target when ``progress`` (0 to 1) of training is done."""
-        return self.alpha * min(1.0, progress / self.alpha_ramp) if self.alpha_ramp > 0 else self.alpha
-
-    def begin_step(self, network: Network, progress: float) -> None:
-        super().begin_step(network, progress)
+    def begin_step(self, network: Network, now: ObjectiveValues) -> None:
+        super().begin_step(network, now)
         self._masking = None
 
     def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> Restored | None:
@@ -129,7 +126,7 @@ class MaskedWords(Objective):
         count = torch.tensor(float(len(said.labels)))
         if not len(said.labels):  # a batch of short captions may have none
             return said.logits.sum(), {"diag/masked_words": count}
-        alpha = self.alpha_at(self.progress)
+        alpha = self.now.alpha
         with torch.autocast(said.logits.device.type, enabled=False):
             losses, right = hard_words(said.logits, said.labels)
             if alpha > 0:

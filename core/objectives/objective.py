@@ -1,11 +1,10 @@
 """What an objective is: it compares the student's output with the teacher's, and says how much that counts.
 
-Flow: ``core.objectives.build`` makes those of an experiment; the trainer sums ``weight_at(progress) * loss``.
+Flow: ``core.objectives.build`` makes those of an experiment; the trainer sums ``weight * loss``.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from core.config.contradictions import TAUGHT
 from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output
+from core.schedules import ObjectiveValues, objective_schedule
 
 Report = dict[str, Tensor]
 """Diagnostics by name: detached scalars, left on the device so that reporting costs no synchronisation."""
@@ -31,23 +31,17 @@ class Objective(nn.Module):
     name: str
     needs_text_tokens = False  # whether the state of each word is asked for, not only the caption's
     needs_patches = False  # whether the last state of each patch is asked for
+    needs_views = False  # whether it reads the student's further views; those that are taught always do
+    needs_prototypes = False  # whether it reads what the network's own head makes of them
     taught = False  # whether it compares with a teacher, and waits for one that begins late
     asks_teacher = False  # whether this step needs a teacher's outputs; those that are taught always do
 
     def __init__(self, config: ObjectiveConfig) -> None:
         super().__init__()
-        self.weight, self.ramp, self.ramp_shape = config.weight, config.ramp, config.ramp_shape
+        self.weight = config.weight
         self.taught = self.asks_teacher = getattr(self, "name", "") in TAUGHT
-        self.progress = 1.0  # how much of training is done, 0 to 1; ``begin_step`` sets it
-
-    def weight_at(self, progress: float) -> float:
-        """The weight when ``progress`` (0 to 1) of training is done.
-
-        With t the share of the ramp that is done it is multiplied by t (linear), or by exp(-5 (1 - t)^2) (sigmoid;
-        Laine and Aila 2017), and by 1 after the ramp.
-        """
-        done = min(1.0, progress / self.ramp) if self.ramp > 0 else 1.0
-        return self.weight * (done if self.ramp_shape == "linear" else math.exp(-5.0 * (1.0 - done) ** 2))
+        self.needs_views = self.needs_views or self.taught
+        self.now: ObjectiveValues = objective_schedule(config, 1).at(1)  # all ramps are over, until ``begin_step``
 
     def build_head(self, network: Network) -> nn.Module | None:
         """Learnt parts for ``network.heads[name]``, sized to fit it; None without any."""
@@ -56,9 +50,9 @@ class Objective(nn.Module):
     def build_buffers(self, network: Network) -> None:
         """Add what is remembered from step to step, where its size depends on the network; by default nothing."""
 
-    def begin_step(self, network: Network, progress: float) -> None:
-        """Called before the networks see the batch, when ``progress`` (0 to 1) of training is done."""
-        self.progress = progress
+    def begin_step(self, network: Network, now: ObjectiveValues) -> None:
+        """Called before the networks see the batch, with what the schedules say of this step."""
+        self.now = now
 
     def look(self, network: Network, batch: Batch, output: Output) -> Any:
         """What more this objective asks of the student, under autocast; ``forward`` finds it in ``extra``."""

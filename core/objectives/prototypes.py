@@ -20,6 +20,7 @@ from core.model.outputs import Output
 from core.objectives.centring import Sharpener
 from core.objectives.objective import Objective, Report, require
 from core.objectives.probabilities import cross_entropy, entropy
+from core.schedules import ObjectiveValues
 
 _TINY = 1e-8
 
@@ -42,10 +43,11 @@ class DistillPrototypes(Objective):
     """
 
     name = "distill_prototypes"
+    needs_prototypes = True
 
     def __init__(self, config: DistillPrototypesConfig) -> None:
         super().__init__(config)
-        self.on, self.koleo, self.freeze_last = config.on, config.koleo, config.freeze_last
+        self.on, self.koleo = config.on, config.koleo
         self.student_temperature = config.student_temperature
         self.prototypes = config.prototypes
         self.targets = Sharpener(config, config.prototypes)
@@ -60,12 +62,12 @@ class DistillPrototypes(Objective):
         """The picture's head where the network's own one is that of the fused representation."""
         return None if self.image_targets is None else PrototypeHead(network.towers.image_width, self.prototypes)
 
-    def begin_step(self, network: Network, progress: float) -> None:
-        super().begin_step(network, progress)
+    def begin_step(self, network: Network, now: ObjectiveValues) -> None:
+        super().begin_step(network, now)
         heads = [network.head] if self.image_targets is None else [network.head, network.heads[self.name]]
         for head in heads:
             if isinstance(head, PrototypeHead):
-                head.frozen = progress <= self.freeze_last and self.freeze_last > 0
+                head.frozen = now.frozen
 
     def look(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
         """The picture's logits over its prototypes, (B, K) of each distilled view, on fused+image."""
@@ -97,7 +99,7 @@ class DistillPrototypes(Objective):
     ) -> tuple[Tensor, Report]:
         """The loss between what the student ``said`` and the teacher ``taught``: logits (B, K) of each view."""
         logits = torch.cat(list(taught))  # (views B, K)
-        targets = sharpen(logits, self.progress).chunk(len(taught))
+        targets = sharpen(logits, self.now.teacher_temperature).chunk(len(taught))
         losses, entropies = [], []
         for ours, theirs in view_pairs(student, teacher):
             mix = None if self.on == "text" else student.distilled[ours].mix  # captions are never interpolated
@@ -111,7 +113,7 @@ class DistillPrototypes(Objective):
             "diag/batch_entropy_over_ln_prototypes": entropy(whole.mean(dim=0)[None]) / math.log(whole.shape[1]),
             "diag/prototype_kl": loss.detach() - torch.stack(entropies).mean(),
             "diag/centre_norm": torch.linalg.vector_norm(sharpen.centre),
-            "diag/teacher_temperature": torch.tensor(sharpen.temperature(self.progress)),
+            "diag/teacher_temperature": torch.tensor(self.now.teacher_temperature),
         }
         if self.training:
             sharpen.follow(logits)

@@ -16,6 +16,7 @@ from core.presets.labels import LABELS
 from core.presets.method import METHOD
 from core.presets.pairs import PAIRS
 from core.presets.preset import SIZES, Preset, Size
+from core.reading import LONGEST_SHOWN, excerpt
 
 __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
 
@@ -53,11 +54,11 @@ def preset_names() -> list[str]:
 def preset_config(name: str, size: Size = "base") -> RunConfig:
     """The definition of preset ``name``; ConfigError with the nearest names when there is none."""
     if name not in PRESETS:
-        close = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.4)
+        close = difflib.get_close_matches(name[:LONGEST_SHOWN], PRESETS, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PRESETS)}."
-        raise ConfigError(f"there is no preset {name!r}; {hint}")
+        raise ConfigError(f"there is no preset '{excerpt(name)}'; {hint}")
     if size not in SIZES:
-        raise ConfigError(f"there is no size {size!r}; choose {', '.join(SIZES)}.")
+        raise ConfigError(f"there is no size '{excerpt(size)}'; choose {', '.join(SIZES)}.")
     settings = _merged(_size_settings(size), PRESETS[name].settings(size))
     return RunConfig.model_validate({"name": name, "preset": name, **settings})
 

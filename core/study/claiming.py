@@ -9,6 +9,7 @@ Flow: ``core.study.queue`` holds the folder's lock -> ``claim`` -> ``study.json`
 from __future__ import annotations
 
 from core.config import ConfigError, RunConfig, differences, read_config, with_absolute_paths
+from core.confined import check_inside
 from core.errors import UserError
 from core.rundir import write_whole
 from core.study.format import Arm, Study, StudyDir, read_study
@@ -19,6 +20,12 @@ _REMEDY = "Remove that arm's runs to train them anew, or choose a new folder."
 
 class StudyError(UserError):
     """A study that cannot go on."""
+
+
+def check_folders(out: StudyDir, study: Study) -> None:
+    """StudyError where a link leads out of the study's folder from where the study would write."""
+    runs = [path for arm in study.arms for seed in study.seeds for path in out.written_of(arm.name, seed)]
+    check_inside(out.path, [*out.written(), *runs], StudyError)
 
 
 def claim(out: StudyDir, study: Study) -> None:
@@ -41,7 +48,7 @@ def claim(out: StudyDir, study: Study) -> None:
 
 def _check_trained(out: StudyDir, study: Study) -> None:
     runs = [(arm, seed) for arm in study.arms for seed in study.seeds]
-    if all(out.read_measures(arm.name, seed) is not None for arm, seed in runs):
+    if all(out.measures(arm.name, seed).exists() for arm, seed in runs):
         return  # nothing is trained any more
     for arm, seed in runs:
         run = out.run(arm.name, seed)

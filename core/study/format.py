@@ -16,23 +16,37 @@ import os
 import platform
 import re
 import time
-from dataclasses import asdict, dataclass, field, fields
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import psutil
 from pydantic import Field, ValidationError, model_validator
 
-from core.config import ConfigError, RunConfig, Section, expand_user, override, read_config
+from core.config import ConfigError, RunConfig, Section, expand_user, field_errors, field_lines, override, read_config
+from core.errors import UserError
 from core.presets import PRESETS, SIZES, Size, preset_config
+from core.reading import MEGABYTE, UnreadableError, checked, excerpt, read_json
 from core.rundir import RunDir, write_whole
+from core.study.records import (
+    LARGEST_MEASURES,
+    LARGEST_RESULTS,
+    LARGEST_STATUS,
+    MeasuresFile,
+    RunState,
+    StudyStatusRecord,
+)
 
 STUDY_VERSION: Literal[1] = 1
 Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "noise"]
-RunState = Literal["waiting", "training", "measuring", "done", "failed"]
 DEMO = "demo:"  # before a file of the rendered demo data
+RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
 OPENCLIPART = "openclipart:"  # before train.csv and test.csv of Debian's clip art, by category
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # of what becomes a file or folder; the whole of it
+LARGEST_FILE = MEGABYTE  # of a definition
+MOST = 500  # arms, seeds, measures: more are no study but an accident
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class NoiseSpec(Section):
@@ -41,8 +55,17 @@ class NoiseSpec(Section):
     of: str = Field("train", description="The data that it is a copy of.")
     share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of the rows whose caption is another's.")
     seed: int = Field(0, ge=0, description="Of the choice.")
-    name: str = Field("noisy", description="What the copy is called.")
-    kept: str = Field("kept", description="What the untouched rows alone are called.")
+    name: str = Field("noisy", description="What the copy is called; a file's name.")
+    kept: str = Field("kept", description="What the untouched rows alone are called; a file's name.")
+
+    @model_validator(mode="after")
+    def _files_of_their_own(self) -> NoiseSpec:
+        for name in (self.name, self.kept):
+            if not NAME.fullmatch(name):
+                raise ValueError(f"the noisy copy is called '{excerpt(name)}'; letters, digits, . _ - only")
+        if self.name.casefold() == self.kept.casefold():
+            raise ValueError(f"the noisy copy and the untouched rows are both called '{self.name}'; rename one")
+        return self
 
 
 class Arm(Section):
@@ -82,8 +105,8 @@ class Study(Section):
     name: str = Field(min_length=1, max_length=60)
     about: str = ""
     size: Size = "demo"
-    steps: int = Field(ge=1, description="Optimiser steps of every arm.")
-    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    steps: int = Field(ge=1, le=10**9, description="Optimiser steps of every arm.")
+    seeds: list[Seed] = Field([0, 1, 2], min_length=1, max_length=MOST)
     data: dict[str, str] = Field(
         description=f"Name to path, relative to the study's file; {DEMO}train.csv is rendered, {OPENCLIPART}train.csv "
         "made of Debian's clip art."
@@ -92,24 +115,33 @@ class Study(Section):
     train: str = "train"
     val: str = "val"
     set: list[str] = Field([], description="FIELD=VALUE for every arm, before its own.")
-    arms: list[Arm] = Field(min_length=1)
-    compare: list[tuple[str, str]] = Field([], description="Pairs of arms, the second the baseline.")
-    measures: list[Measure] = Field(min_length=1)
+    arms: list[Arm] = Field(min_length=1, max_length=MOST)
+    compare: list[tuple[str, str]] = Field(
+        [], max_length=10 * MOST, description="Pairs of arms, the second the baseline."
+    )
+    measures: list[Measure] = Field(min_length=1, max_length=MOST)
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         names = [arm.name for arm in self.arms]
-        known = {*self.data, *((self.noise.name, self.noise.kept) if self.noise else ())}
-        _each(names, lambda name: bool(NAME.match(name)), "an arm is called {!r}; letters, digits, . _ - only")
-        _each(names, lambda name: names.count(name) == 1, "two arms are called {!r}")
-        _each(list(self.seeds), lambda seed: self.seeds.count(seed) == 1, "the seed {} is there twice")
+        copies = (self.noise.name, self.noise.kept) if self.noise else ()
+        known = {*self.data, *copies}
+        arms, seeds = Counter(names), Counter(self.seeds)
+        _each(names, lambda name: bool(NAME.fullmatch(name)), "an arm is called {!r}; letters, digits, . _ - only")
+        _each(names, lambda name: arms[name] == 1, "two arms are called {!r}")
+        _each(list(self.seeds), lambda seed: seeds[seed] == 1, "the seed {} is there twice")
+        _each(list(copies), lambda name: name not in self.data, "noise: there are data called {!r} already; rename it")
+        rendered = [where.partition(":")[2] for where in self.data.values() if where.startswith((DEMO, OPENCLIPART))]
+        _each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is no file of the rendered data")
+        made = {file.casefold() for file in (*rendered, *RENDERED_FILES)}
+        _each(list(copies), lambda name: f"{name}.csv".casefold() not in made, "noise: {!r} is a file of the demo data")
         for arm in self.arms:
             if bool(arm.preset) == bool(arm.config):
                 raise ValueError(f"the arm {arm.name} needs a preset or a config, and not both")
             if arm.preset and arm.preset not in PRESETS:
-                raise ValueError(f"the arm {arm.name} has no known preset: {arm.preset!r}")
-            if arm.as_long_as and arm.as_long_as not in names:
-                raise ValueError(f"the arm {arm.name} is as long as {arm.as_long_as!r}, which is no arm")
+                raise ValueError(f"the arm {arm.name} has no known preset: '{excerpt(arm.preset)}'")
+            if arm.as_long_as and arm.as_long_as not in arms:
+                raise ValueError(f"the arm {arm.name} is as long as '{excerpt(arm.as_long_as)}', which is no arm")
             if arm.as_long_as and self.arm(arm.as_long_as).as_long_as:
                 raise ValueError(f"the arm {arm.name} is as long as {arm.as_long_as!r}, which has no steps of its own")
             if arm.as_long_as and self.timed(arm) is None:
@@ -120,8 +152,8 @@ class Study(Section):
         wanted = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
         wanted += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
         _each([w for w in wanted if w], lambda name: name in known, "there are no data called {!r}")
-        _each([a for pair in self.compare for a in pair], lambda name: name in names, "compare: {!r} is no arm")
-        _each([a for m in self.measures for a in m.arms], lambda name: name in names, "measures: {!r} is no arm")
+        _each([a for pair in self.compare for a in pair], lambda name: name in arms, "compare: {!r} is no arm")
+        _each([a for m in self.measures for a in m.arms], lambda name: name in arms, "measures: {!r} is no arm")
         return self
 
     @property
@@ -178,22 +210,19 @@ def absolute(study: Study, folder: Path) -> Study:
 def _each(values: list[Any], holds: Any, complaint: str) -> None:
     for value in values:
         if not holds(value):
-            raise ValueError(complaint.format(value))
+            raise ValueError(excerpt(complaint.format(value)))
 
 
 def read_study(path: Path) -> Study:
     """The study in a file; ConfigError when it is missing or wrong. Sizes are any of the presets'."""
+    where = f"the study {excerpt(str(path))}"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return Study.model_validate(raw)
-    except OSError as error:
-        raise ConfigError(f"cannot read the study {path}: {error.strerror}; check the path.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"the study {path} is not JSON: {error}.") from error
+        return Study.model_validate(read_json(path, LARGEST_FILE, error=ConfigError))
+    except FileNotFoundError as error:
+        raise ConfigError(f"cannot read {where}: {error.strerror}; check the path.") from error
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, item['loc'])) or 'study'}: {item['msg']}" for item in error.errors()]
-        sizes = f" (sizes: {', '.join(SIZES)})" if "size" in str(error) else ""
-        raise ConfigError(f"the study {path} cannot be used{sizes}:\n" + "\n".join(lines)) from error
+        sizes = f" (sizes: {', '.join(SIZES)})" if "size" in field_errors(error) else ""
+        raise ConfigError(f"{where} cannot be used{sizes}:\n{field_lines(error, 'study')}") from error
 
 
 @dataclass
@@ -252,20 +281,32 @@ class StudyDir:
         """Where the numbers of a run are kept."""
         return self.run(arm, seed).exports / "measures.json"
 
+    def written(self) -> list[Path]:
+        """The folders and files in which, or through which, a study writes beside its runs."""
+        folders = [self.data, *(self.data / name for name in ("openmoji", "openclipart")), self.runs]
+        return [*folders, self.lock, self.path / "stdout.log", self.path / "stderr.log"]
+
+    def written_of(self, arm: str, seed: int) -> list[Path]:
+        """The same of one run."""
+        run = self.run(arm, seed)
+        return [run.path, run.exports, run.checkpoints, run.stdout, run.stderr]
+
     def read_measures(self, arm: str, seed: int) -> dict[str, Any] | None:
-        """What was measured of a run; None when nothing was that can be read."""
+        """What was measured of a run (see `MeasuresFile`); None when nothing was. Raises UserError for a wrong file."""
+        path = self.measures(arm, seed)
         try:
-            raw = json.loads(self.measures(arm, seed).read_bytes())
-        except (OSError, ValueError):
+            raw: Any = read_json(path, LARGEST_MEASURES)
+        except FileNotFoundError:
             return None
-        return raw if isinstance(raw, dict) else None
+        checked(MeasuresFile, raw, excerpt(str(path)), remedy="Remove it, and the study measures this run anew.")
+        return {"networks": {}, **raw}
 
     def missing(self, study: Study, arm: str, seed: int) -> list[Measure]:
         """What is still to be measured of a run: new measures, changed ones, and those that failed."""
         wanted, found = study.measures_of(arm), self.read_measures(arm, seed)
         if found is None:
             return wanted
-        if "measured" in found:
+        if found.get("measured") is not None:
             return [one for one in wanted if one.written() not in found["measured"]]
         networks = found["networks"].values()  # from before it was noted, and then the names have to do
         return [one for one in wanted if not all(any(key.startswith(f"{one.name}/") for key in n) for n in networks)]
@@ -276,18 +317,16 @@ class StudyDir:
     def read_status(self) -> StudyStatus | None:
         """The last status; None when there is none that can be read."""
         try:
-            raw = json.loads(self.status.read_bytes())
-            known = {f.name for f in fields(StudyRun)}
-            runs = [StudyRun(**{key: run[key] for key in known & run.keys()}) for run in raw.pop("runs")]
-            names = {f.name for f in fields(StudyStatus)}
-            return StudyStatus(runs=runs, **{key: value for key, value in raw.items() if key in names})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            raw = read_json(self.status, LARGEST_STATUS)
+            found = checked(StudyStatusRecord, raw, str(self.status))
+        except (FileNotFoundError, UserError):
             return None
+        return StudyStatus(**found.model_dump(exclude={"runs"}), runs=[StudyRun(**dict(run)) for run in found.runs])
 
     def read_results(self) -> dict[str, Any] | None:
-        """``results.json``; None when there is none yet that can be read."""
+        """``results.json``; None when there is none yet that can be read. What is in it, `results_problem` tells."""
         try:
-            raw = json.loads(self.results.read_bytes())
-        except (OSError, ValueError):
+            raw = read_json(self.results, LARGEST_RESULTS)
+        except (FileNotFoundError, UnreadableError):
             return None
         return raw if isinstance(raw, dict) else None

@@ -26,6 +26,7 @@ from core.data.sources import open_source
 from core.errors import UserError
 from core.evaluate import Request, evaluate
 from core.events import Evaluated, EventReader, Metrics, RunStarted
+from core.failures import sentence
 from core.noise import judge_run
 from core.opening import open_model
 from core.rundir import RunDir, write_whole
@@ -67,10 +68,13 @@ def main(arguments: list[str]) -> int:
     out = StudyDir(Path(folder))
     try:
         return _work(out, name, int(seed), int(steps))
-    except UserError as error:
-        _say(f"error: {error}")
-    except OSError as error:  # the last line of stderr.log is what the study tells of this run
-        _say(f"error: cannot use {error.filename or out.run(name, int(seed)).path}: {error.strerror or error}.")
+    except (
+        Exception
+    ) as error:  # told apart by `sentence`; the last line of stderr.log is what the study tells of this run
+        told = sentence(error)
+        if told is None:
+            raise
+        _say(f"error: {told}")
     return 1
 
 

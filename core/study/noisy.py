@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.cells import marked_row
 from core.data.manifest import names_below
 from core.data.rows import Row, Source
 from core.data.sources import open_source
@@ -77,9 +78,10 @@ def _write(
     labels = [name for name in source.label_names if name != COLUMN]
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["filepath", "title", *labels, COLUMN])
+    writer.writerow(["filepath", "title", *marked_row(labels), COLUMN])
     for row in rows:
         known: Row = source.rows[row]
         for caption in captions[row]:
-            writer.writerow([names[row], caption, *(known.labels.get(label, "") for label in labels), int(wrong[row])])
+            cells = (names[row], caption, *(known.labels.get(label, "") for label in labels), int(wrong[row]))
+            writer.writerow(marked_row(cells))
     write_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from core.cells import marked_row
 from core.config import DataConfig
 from core.data.errors import BadRow, PictureError
 from core.data.openmoji import SIZE
@@ -158,5 +159,6 @@ def _table(half: Sequence[Picture]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["filepath", "title", "category", "original"])
-    writer.writerows([small, category.replace("_", " "), category, name] for small, category, name in half)
+    rows = ([small, category.replace("_", " "), category, name] for small, category, name in half)
+    writer.writerows(map(marked_row, rows))
     return text.getvalue().encode("utf-8", "surrogateescape")

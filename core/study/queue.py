@@ -6,28 +6,29 @@ Flow: ``python -m core study STUDY.json OUT`` -> **queue** -> ``core.study.job``
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import filelock
 
+from core.children import environment, python_command
 from core.config import ConfigError
+from core.confined import check_inside
+from core.errors import UserError
 from core.rundir import process_alive
-from core.study.claiming import StudyError, claim
+from core.study.claiming import StudyError, check_folders, claim
 from core.study.data import prepare
 from core.study.format import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
 from core.study.results import write_results
 
 LOOK_SECONDS = 1.0
-JOB = (sys.executable, "-m", "core.study.job")
+MOST_STEPS = 10**9  # of an arm that is as long as another
+JOB = tuple(python_command("core.study.job"))
 
 Log = Callable[[str], None]
 
@@ -45,7 +46,9 @@ def run_study(
     study = absolute(study, origin)
     _check_recipes(study)
     with writing(out):
-        out.runs.mkdir(parents=True, exist_ok=True)
+        out.path.mkdir(parents=True, exist_ok=True)
+        check_folders(out, study)
+        out.runs.mkdir(exist_ok=True)
         lock = filelock.FileLock(out.lock, timeout=0)
         try:
             lock.acquire()
@@ -91,7 +94,10 @@ class _Queue:
         order = sorted(study.arms, key=lambda arm: bool(arm.as_long_as))  # these need another arm's time
         runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in order]
         for run in runs:
-            run.state = "waiting" if out.missing(study, run.arm, run.seed) else "done"
+            try:
+                run.state = "waiting" if out.missing(study, run.arm, run.seed) else "done"
+            except UserError as error:  # its measures were damaged; the others go on
+                run.state, run.message = "failed", str(error)
         self.status = StudyStatus(runs=runs)
         self.at_work: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -127,7 +133,7 @@ class _Queue:
                     run.state, run.message = "failed", str(error)
                 continue
             self.at_work[place] = self._process(run, steps)
-            trained = self.out.read_measures(run.arm, run.seed) is not None
+            trained = self.out.measures(run.arm, run.seed).exists()
             run.state, run.message = "measuring" if trained else "training", ""
             doing = "measuring what is new" if trained else f"{steps} steps"
             self.log(f"{self.status.done}/{len(self.status.runs)} done; {run.arm}, seed {run.seed}, {doing}")
@@ -148,10 +154,11 @@ class _Queue:
 
     def _process(self, run: StudyRun, steps: int) -> subprocess.Popen[bytes]:
         folder = self.out.run(run.arm, run.seed)
+        check_inside(self.out.path, self.out.written_of(run.arm, run.seed), StudyError)
         folder.create()
         command = [*JOB, str(self.out.path), run.arm, str(run.seed), str(steps)]
         with folder.stdout.open("ab") as output, folder.stderr.open("wb") as errors:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment())
 
     def _collect(self) -> None:
         for place, process in list(self.at_work.items()):
@@ -202,15 +209,17 @@ def steps_of(out: StudyDir, study: Study, arm: Arm, seed: int) -> int:
     timed = study.timed(arm)
     assert timed is not None  # a study is not read without it
     theirs, own = (_step_seconds(out, name, seed) for name in (arm.as_long_as, timed.name))
-    return max(1, round(study.steps * theirs / own))
+    return max(1, min(MOST_STEPS, round(study.steps * theirs / own)))
 
 
 def _step_seconds(out: StudyDir, arm: str, seed: int) -> float:
     try:
-        found: dict[str, Any] = json.loads(out.measures(arm, seed).read_bytes())
-        seconds = float(found["step_seconds"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{arm} with seed {seed} is not measured, so its time is not known.") from error
+        found = out.read_measures(arm, seed)
+    except UserError as error:
+        raise StudyError(f"the time of {arm} with seed {seed} is not known: {error}") from error
+    if found is None:
+        raise StudyError(f"{arm} with seed {seed} is not measured, so its time is not known.")
+    seconds = float(found.get("step_seconds", 0.0))
     if seconds <= 0:
         raise StudyError(f"{arm} with seed {seed} did not report its time.")
     return seconds

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from core.errors import UserError
 from core.rundir import write_whole
 from core.study.format import Study, StudyDir
 from core.study.plot import draw
@@ -50,9 +51,11 @@ def write_results(out: StudyDir, study: Study) -> dict[str, Any]:
 
 def collect(out: StudyDir, study: Study) -> dict[str, Any]:
     """The results as plain data."""
-    found = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.arms}
+    read = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.arms}
+    found = {name: measured for name, (measured, _) in read.items()}
     status = out.read_status()
     failed = {(run.arm, run.seed): run.message for run in (status.runs if status else []) if run.state == "failed"}
+    failed |= {(name, seed): why for name, (_, damaged) in read.items() for seed, why in damaged.items()}
     first = study.arms[0].name
     arms: dict[str, dict[str, Any]] = {}
     for arm in study.arms:
@@ -79,16 +82,23 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
     }
 
 
-def _measures(out: StudyDir, arm: str, seeds: Sequence[int]) -> Found:
-    found = {}
+def _measures(out: StudyDir, arm: str, seeds: Sequence[int]) -> tuple[Found, dict[int, str]]:
+    """What was measured of an arm, and the seeds whose file cannot be used with the reason."""
+    found: Found = {}
+    damaged: dict[int, str] = {}
     for seed in seeds:
         try:
-            raw = json.loads(out.measures(arm, seed).read_bytes())
-        except (OSError, ValueError):
+            raw = out.read_measures(arm, seed)
+        except UserError as error:
+            damaged[seed] = str(error)
             continue
-        raw["networks"][FINAL] = raw["networks"].get("teacher", raw["networks"]["student"])
+        if raw is None or not raw["networks"]:
+            continue
+        raw = {"step_seconds": 0.0, "train_seconds": 0.0, "curve": [], **raw}
+        networks = raw["networks"]
+        networks[FINAL] = networks["teacher"] if "teacher" in networks else networks["student"]
         found[seed] = raw
-    return found
+    return found, damaged
 
 
 def _networks(found: Found) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,15 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.caption_files import Candidate, CaptionedPicture, CaptionFileError, CaptionTable, Sidecars, json_line
+from core.caption_files import (
+    Candidate,
+    CaptionedPicture,
+    CaptionFileError,
+    CaptionTable,
+    CaptionTableError,
+    Sidecars,
+    json_line,
+)
 from core.errors import UserError
 from core.progress import TimeLeft, duration
 from core.verbs.terminal import Verbs, say
@@ -43,9 +50,7 @@ def add(verbs: Verbs) -> None:
     )
     caption.add_argument("model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED] or a folder")
     caption.add_argument("pictures", nargs="+", metavar="PICTURE-or-FOLDER")
-    caption.add_argument(
-        "--weights", default="", choices=("student", "teacher"), help="default: teacher if there is one"
-    )
+    caption.add_argument("--weights", default="", choices=("student", "teacher"), help="default: the better validated")
     _add_settings(caption.add_argument_group("how captions are made (default: a beam search with 6 beams)"))
     form = caption.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="an object a picture and line, with provenance")
@@ -88,14 +93,6 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _caption(arguments: argparse.Namespace) -> int:
-    try:
-        return _run(arguments)
-    except BrokenPipeError:  # whoever reads has seen enough; nothing more is to be flushed into the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-
-
-def _run(arguments: argparse.Namespace) -> int:
     from core.captioning.model import open_caption_model
     from core.captioning.pictures import gather
     from core.captioning.stream import caption_pictures
@@ -155,6 +152,8 @@ def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
     captions = [Candidate(made["text"], made["log_prob"], made["score"]) for made in item.captions]
     try:
         write(CaptionedPicture(item.path, captions, provenance))
+    except CaptionTableError:
+        raise
     except CaptionFileError as error:
         return str(error)
     return ""

@@ -18,7 +18,7 @@ def add(verbs: Verbs) -> None:
     judge.add_argument(
         "--task", default="", metavar="TASK", help="zero-shot, linear-probe, fused-probe, knn, retrieval or captioning"
     )
-    judge.add_argument("--weights", default="", choices=("student", "teacher"), help="default: teacher if there is one")
+    judge.add_argument("--weights", default="", choices=("student", "teacher"), help="default: the better validated")
     judge.add_argument("--label", default="", metavar="NAME", help="label column (default: the only one)")
     judge.add_argument("--train", default="", metavar="SOURCE", help="for probes and knn (default: the run's)")
     judge.add_argument("--val", default="", metavar="SOURCE", help="for probes: C is chosen on it (default: a fifth)")

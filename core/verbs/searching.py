@@ -41,7 +41,7 @@ def add(verbs: Verbs) -> None:
     index.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
     index.add_argument("source", nargs="?", default="", help="a manifest, or any folder of pictures")
     index.add_argument("index_dir", nargs="?", default="", metavar="INDEX_DIR")
-    index.add_argument("--weights", default="", choices=("student", "teacher"), help="default: teacher if there is one")
+    index.add_argument("--weights", default="", choices=("student", "teacher"), help="default: the better validated")
     index.add_argument("--drop-missing", action="store_true", help="forget pictures whose folder does not answer")
     index.add_argument(
         "--relocate", nargs=2, metavar=("OLD", "NEW"), help="the pictures moved: index INDEX_DIR --relocate"

@@ -7,7 +7,7 @@ columns of labels for the form, and ``recommended`` beside the form with its rea
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
 from core.config import RunConfig, get_field
 from core.presets.recommended import Advice, recommended
@@ -20,6 +20,7 @@ from sdgui.runs.worker_pool import DATA
 from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, Role, set_role
 
 _ASK_AFTER = 700  # ms of not typing
@@ -41,7 +42,7 @@ class AdviceBar(QFrame):
         self._config: RunConfig | None = None
         self._advice: list[Advice] = []
         self._read_only = False
-        self.text = QLabel(self, wordWrap=True)
+        self.text = PlainLabel(self, wordWrap=True)
         self.text.setTextFormat(Qt.TextFormat.PlainText)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.apply = QPushButton("&Apply", self)

@@ -15,7 +15,7 @@ from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtGui import QAction, QUndoStack
-from PySide6.QtWidgets import QFileDialog, QLabel, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.caption_files import CaptionedPicture
 from sdgui.panels.actions import Actions
@@ -42,6 +42,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Message, Remedy, error, warning
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -78,7 +79,7 @@ class CaptionsPanel(Place):
         self.replace = ReplaceBar(self.edits.texts, inside)
         self.detail = CaptionsDetail(self.split)
         self.empty = EmptyState("ph.closed-captioning", "", "", parent=self.stack)
-        self.counts = QLabel(inside)
+        self.counts = PlainLabel(inside)
         set_role(self.counts, "small")
         self.files = CaptionsFiles(self._to_export, self.export_strip, self.show_message, services.store.home, self)
         self.work = CaptionsWork(

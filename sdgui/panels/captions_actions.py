@@ -10,6 +10,7 @@ from PySide6.QtGui import QAction
 from shiboken6 import isValid
 
 from sdgui.panels.actions import Actions
+from sdgui.widgets.plain_text import plain_tip
 
 if TYPE_CHECKING:
     from sdgui.panels.captions import CaptionsPanel
@@ -84,7 +85,7 @@ def _follow(place: CaptionsPanel, undo: QAction, redo: QAction) -> None:
             action.setText(f"{word}: {what}" if can and what else word)
             button.setAccessibleName(action.text())
             keys = action.shortcut().toString()
-            button.setToolTip(f"{action.text()} ({keys})")
+            button.setToolTip(plain_tip(f"{action.text()} ({keys})"))
 
     stack.indexChanged.connect(lambda _index: show())
     stack.canUndoChanged.connect(lambda _can: show())

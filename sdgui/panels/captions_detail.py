@@ -12,7 +12,6 @@ from typing import Any
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import (
-    QLabel,
     QListView,
     QListWidget,
     QListWidgetItem,
@@ -28,6 +27,7 @@ from sdgui.panels.captions_entry import SIDES, STATE_TEXTS, Entry, Side
 from sdgui.panels.thumbnail import Thumbnail
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, value
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _PICTURE = 26 * SPACE
@@ -51,7 +51,7 @@ class CaptionsDetail(QWidget):
         self.picture = Thumbnail(_PICTURE, self)
         self.name = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
         set_role(self.name, "title")
-        self.state = QLabel(self, wordWrap=True)
+        self.state = PlainLabel(self, wordWrap=True)
         set_role(self.state, "small")
         self.candidates = QListWidget(self)
         self.candidates.setAccessibleName("Candidates")
@@ -61,7 +61,7 @@ class CaptionsDetail(QWidget):
         self.candidates.setIconSize(QSize(16, 16))
         self.candidates.setResizeMode(QListView.ResizeMode.Adjust)
         self.candidates.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.origin = QLabel(self, wordWrap=True)
+        self.origin = PlainLabel(self, wordWrap=True)
         self.origin.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
@@ -99,7 +99,7 @@ class CaptionsDetail(QWidget):
         if entry is None or before is None or entry.path != before.path:
             self.picture.show_picture(Path(entry.path) if entry is not None else None)
         self.name.setText(" ".join(entry.name.split()) if entry is not None else "")
-        self.name.setToolTip(entry.path if entry is not None else "")
+        self.name.setToolTip(plain_tip(entry.path if entry is not None else ""))
         self.state.setText(self._state(entry))
         self.origin.setText(self._about(entry))
         self._fill(entry)
@@ -138,7 +138,7 @@ class CaptionsDetail(QWidget):
                 item = QListWidgetItem(_two_lines(one), self.candidates)
                 item.setData(_PLACE, (one.text, side))
                 keys = f"\nAlt+{number} takes it" if number < 10 else ""
-                item.setToolTip(f"{one.text}{keys}\nlog p: the log-probability of exactly this caption")
+                item.setToolTip(plain_tip(f"{one.text}{keys}\nlog p: the log-probability of exactly this caption"))
                 chosen = one.text == entry.text
                 item.setIcon(theme().icon("ph.check", "good") if chosen else self._blank)
                 item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{one.text}, the caption" if chosen else one.text)

@@ -26,6 +26,7 @@ from core.caption_files import (
     sidecar_of,
     write_new,
 )
+from core.cells import marked_row
 from core.errors import UserError
 from core.reading import MEGABYTE, read_json
 
@@ -171,7 +172,7 @@ def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress
     if not rows:
         raise CaptionFileError("None of the pictures is there any more; nothing was saved.")
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *rows])
+    csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
     about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": told}
     write_new(folder / PROVENANCE, json.dumps(about) + "\n")
     write_new(folder / TABLE, text.getvalue())

@@ -15,6 +15,7 @@ from PySide6.QtCore import QAbstractTableModel, QMimeData, QModelIndex, QObject,
 
 from sdgui.panels.captions_entry import HAND, STATE_TEXTS, Entry, State
 from sdgui.widgets.formats import value
+from sdgui.widgets.plain_text import plain_tip
 
 PICTURE, CAPTION, SCORE, SECOND = range(4)
 ENTRY_ROLE = Qt.ItemDataRole.UserRole
@@ -190,7 +191,8 @@ class CaptionsModel(QAbstractTableModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
             return self._text(entry, index.column())
         if role == Qt.ItemDataRole.ToolTipRole:
-            return entry.path if index.column() == PICTURE else self._text(entry, index.column()) or entry.refused
+            text = entry.path if index.column() == PICTURE else self._text(entry, index.column()) or entry.refused
+            return plain_tip(text)
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return self._spoken(entry, index.column())
         return None

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role
 
 _TYPING = 120  # ms
@@ -66,7 +67,7 @@ class ReplaceBar(QWidget):
         self.whole.setToolTip("Only whole words")
         self.regular = QCheckBox("&Pattern", self)
         self.regular.setToolTip(r"A regular expression; \1 stands for its first group")
-        self.found = QLabel(self)
+        self.found = PlainLabel(self)
         set_role(self.found, "muted")
         self.button = QPushButton("Replace &all", self)
         self.button.setToolTip("In the chosen captions if several are chosen, else in all that are shown (Enter)")

@@ -26,6 +26,7 @@ from sdgui.panels.classify_try import refused_text
 from sdgui.panels.classify_work import Measure, Measured, Settings, Target
 from sdgui.panels.export_menu import ExportMenu
 from sdgui.panels.place import Selection, Services
+from sdgui.panels.worker_calls import Done
 from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message import Message, Remedy
@@ -247,7 +248,7 @@ class ClassifyPanel(ClassifyLayout):
         self.tabs.setCurrentWidget(self.matrix)
         self.matrix.show_class(index)
 
-    def _ask(self, purpose: str, verb: str, done: Callable[[dict[str, Any]], None], **arguments: Any) -> None:
+    def _ask(self, purpose: str, verb: str, done: Done, failed: Callable[[], None], **arguments: Any) -> None:
         """Ask about the shown result; an answer for a result that is no longer shown is dropped."""
         found = self.results.current()
         if found is None:
@@ -257,7 +258,12 @@ class ClassifyPanel(ClassifyLayout):
             if self.results.current() is found:
                 done(answer)
 
-        self.session.ask(purpose, found.measure, verb, still, self._question_failed, **arguments)
+        def unanswered(failure: Failure) -> None:
+            if self.results.current() is found:
+                failed()
+            self._question_failed(failure)
+
+        self.session.ask(purpose, found.measure, verb, still, unanswered, **arguments)
 
     def _question_failed(self, failure: Failure) -> None:
         if not isinstance(failure, Cancelled):
@@ -265,10 +271,11 @@ class ClassifyPanel(ClassifyLayout):
 
     def _ask_cell(self, true: int, predicted: int, offset: int) -> None:
         arguments = {"true": true, "predicted": predicted, "offset": offset, "limit": PAGE}
-        self._ask("cell", "classify_cell", self.matrix.show_cell, **arguments)
+        self._ask("cell", "classify_cell", self.matrix.show_cell, self.matrix.cell_failed, **arguments)
 
     def _ask_mistakes(self, offset: int) -> None:
-        self._ask("mistakes", "classify_mistakes", self.mistakes.append, offset=offset, limit=MISTAKES)
+        tab, arguments = self.mistakes, {"offset": offset, "limit": MISTAKES}
+        self._ask("mistakes", "classify_mistakes", tab.append, tab.more_failed, **arguments)
 
     # Curves
     def _ask_few_shot(self, kind: str, draws: int) -> None:
@@ -360,24 +367,27 @@ class ClassifyPanel(ClassifyLayout):
         probe = self.probe()
         if probe is None and not is_made(self, "trying"):
             return
-        self.trying.show_probe(result_title(probe) if probe is not None else "")
+        self.trying.show_probe(result_title(probe) if probe is not None else "", self._trier())
         if self.trying.current():
             QTimer.singleShot(0, self, self.trying.ask)
 
+    def _trier(self) -> Measure | tuple[str, str] | None:
+        """What pictures are tried with: a probe, or a model's name and weights."""
+        choice = self.source.model.choice()
+        return self.probe() or ((choice.model, choice.weights) if choice is not None else None)
+
     def _try(self, pictures: list[str], names: list[str], current: bool) -> None:
-        probe, choice = self.probe(), self.source.model.choice()
-        if probe is not None:
-            model = probe.target.model, probe.target.weights
-        elif choice is not None:
-            model = choice.model, choice.weights
-        else:
+        probe, trier, question = self.probe(), self._trier(), self.trying.question
+        if trier is None:
             self.show_message(Message("error", "Choose a model first; then pictures can be tried with it."))
             return
         if probe is None and not names:
             return
+        model = (trier.target.model, trier.target.weights) if isinstance(trier, Measure) else trier
 
         def done(answer: dict[str, Any]) -> None:
-            self.trying.show_answer(answer)
+            if self.trying.question == question:  # else the names or the probe are others by now
+                self.trying.show_answer(answer)
             self.trying.ask_more()
 
         purpose = "try" if current else "try more"

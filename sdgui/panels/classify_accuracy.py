@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from sdgui.panels.classify_table import ClassTable, Column
 from sdgui.panels.classify_work import Measured, between, percent
 from sdgui.widgets.formats import count, value
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.share_bar import Share
 from sdgui.widgets.theme import SPACE, set_role, theme
 
@@ -41,9 +42,9 @@ class AccuracyTab(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.figure = QLabel(self)
-        self.interval = QLabel(self)
-        self.further = QLabel(self, wordWrap=True)
+        self.figure = PlainLabel(self)
+        self.interval = PlainLabel(self)
+        self.further = PlainLabel(self, wordWrap=True)
         set_role(self.interval, "muted")
         set_role(self.further, "muted")
         for label in (self.figure, self.interval, self.further):

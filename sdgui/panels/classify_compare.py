@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSettings, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.panels.classify_table import ClassTable, Column
 from sdgui.panels.classify_work import Measure, Measured, percent
@@ -19,6 +19,7 @@ from sdgui.panels.model_picker import ModelChoice, ModelPicker
 from sdgui.panels.place import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery import Gallery, GalleryItem
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.share_bar import Share
 from sdgui.widgets.theme import SPACE, set_role
@@ -38,15 +39,15 @@ class CompareTab(QWidget):
         self._settings: QSettings = services.settings
         self._results: list[Measured] = []
         self.a, self.b = QuietBox(self), QuietBox(self)
-        self.sentence = QLabel(self, wordWrap=True)
-        self.further = QLabel(self, wordWrap=True)
+        self.sentence = PlainLabel(self, wordWrap=True)
+        self.further = PlainLabel(self, wordWrap=True)
         self.probe, self.network = QPushButton(self), QPushButton(self)
         self.other_model = ModelPicker(services, parent=self)
         self.measure_other = QPushButton("Measure", self)
         self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
         self.only_a = Gallery(services.store.home / "thumbnails", "There are none.", self)
         self.only_b = Gallery(services.store.home / "thumbnails", "There are none.", self)
-        self.titles = QLabel(self), QLabel(self)
+        self.titles = PlainLabel(self), PlainLabel(self)
         self._arrange()
         self._connect()
         self._offer()
@@ -54,7 +55,7 @@ class CompareTab(QWidget):
     def _arrange(self) -> None:
         for box, name in ((self.a, "First result"), (self.b, "Second result")):
             box.setAccessibleName(name)
-            box.setToolTip(f"{name}: the first minus the second is shown")
+            box.setToolTip(plain_tip(f"{name}: the first minus the second is shown"))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
         set_role(self.sentence, "title")
@@ -63,11 +64,11 @@ class CompareTab(QWidget):
         for row in (chosen, more):
             row.setSpacing(SPACE)
         chosen.addWidget(self.a, 1)
-        chosen.addWidget(QLabel("minus", self))
+        chosen.addWidget(PlainLabel("minus", self))
         chosen.addWidget(self.b, 1)
         more.addWidget(self.probe)
         more.addWidget(self.network)
-        more.addWidget(QLabel("or", self))
+        more.addWidget(PlainLabel("or", self))
         more.addWidget(self.other_model, 1)
         more.addWidget(self.measure_other)
         self.measure_other.setToolTip("Measure the other model in the same way, and compare")

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.panels.classify_work import Measured, Target
 from sdgui.widgets.formats import count, value
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.point_plot import PointLine, PointPlot
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -40,11 +41,11 @@ class CurvesTab(QWidget):
         self.draws.setValue(3)
         self.draws.setAccessibleName("Draws")
         self.draws.setToolTip("How many times the few pictures are drawn anew; the interval needs two at least")
-        self.image = QPushButton("Measure the &image-only probe", self)
-        self.fused = QPushButton("Measure the f&used probe", self)
-        self.notes = QLabel(self, wordWrap=True)
+        self.image = QPushButton("Measure the ima&ge-only probe", self)
+        self.fused = QPushButton("Measure the fused &probe", self)
+        self.notes = PlainLabel(self, wordWrap=True)
         set_role(self.notes, "small")
-        label = QLabel("&Draws", self)
+        label = PlainLabel("Dra&ws", self)
         label.setBuddy(self.draws)
         set_role(label, "muted")
         row = QHBoxLayout()

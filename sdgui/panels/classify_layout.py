@@ -23,6 +23,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, replace_page
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE
 
@@ -75,7 +76,7 @@ class ClassifyLayout(Place):
             ("&Try it", "Your own pictures, by the probe and among typed names"),
         ):
             page = QWidget(self) if self.tabs.count() else self.first
-            self.tabs.setTabToolTip(self.tabs.addTab(page, text), tip)
+            self.tabs.setTabToolTip(self.tabs.addTab(page, text), plain_tip(tip))
         self.tabs.tabBar().setAccessibleName("Results in detail")
         self.tabs.currentChanged.connect(lambda number: getattr(self, PARTS[number]) if number else None)
 

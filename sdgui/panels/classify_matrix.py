@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QSettings, Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QLineEdit, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.panels.classify_table import ClassTable, Column
 from sdgui.panels.classify_work import Measured, percent
@@ -21,6 +21,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery import Gallery, GalleryItem
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 PAGE = 200  # pictures of a cell asked for at a time
@@ -44,9 +45,9 @@ class MatrixTab(QWidget):
         self.readout = ElidedLabel("", self)
         self.find_box = QLineEdit(self)
         self.order = QComboBox(self)
-        self.mistakes_only = QCheckBox("&Mistakes only", self)
+        self.mistakes_only = QCheckBox("Mista&kes only", self)
         self.pairs = ClassTable("Most confused pairs", _pair_columns(), "", self)
-        self.title = QLabel(self, wordWrap=True)
+        self.title = PlainLabel(self, wordWrap=True)
         self.gallery = Gallery(cache, "Choose a cell, or a pair, to see its pictures.", self)
         self._tools()
         self._arrange()
@@ -70,7 +71,7 @@ class MatrixTab(QWidget):
         self.whole = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
         self.following = IconButton("ph.caret-right", "Next mistake", parent=self)
         for button, key in ((self.larger, "+"), (self.smaller, "−"), (self.whole, "0"), (self.following, "N")):
-            button.setToolTip(f"{button.accessibleName()} ({key} in the matrix)")
+            button.setToolTip(plain_tip(f"{button.accessibleName()} ({key} in the matrix)"))
         set_role(self.readout, "small")
 
     def _arrange(self) -> None:
@@ -203,6 +204,8 @@ class MatrixTab(QWidget):
     def show_cell(self, answer: Mapping[str, Any]) -> None:
         """What the worker found; ``answer`` of ``classify_cell``."""
         true, predicted = answer["true"], answer["predicted"]
+        if self._cell is None or [true, predicted] != [self.matrix.classes[i] for i in self._cell]:
+            return  # another cell was chosen meanwhile
         self.gallery.model.append(
             [
                 GalleryItem(
@@ -215,6 +218,12 @@ class MatrixTab(QWidget):
                 for one in answer["pictures"]
             ]
         )
+
+    def cell_failed(self) -> None:
+        """Nothing came: choosing the cell, or scrolling on, asks again."""
+        self._asked = self.gallery.model.rowCount()
+        if not self._asked:
+            self._cell = None
 
     def _more(self) -> None:
         bar = self.gallery.view.verticalScrollBar()

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.panels.classify_work import Measured, percent
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery import Gallery, GalleryItem
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role
 
 PAGE = 120
@@ -27,7 +28,7 @@ class MistakesTab(QWidget):
 
     def __init__(self, cache: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.line = QLabel(self, wordWrap=True)
+        self.line = PlainLabel(self, wordWrap=True)
         set_role(self.line, "muted")
         self.gallery = Gallery(cache, "", self)
         self._total, self._asked = 0, 0
@@ -57,6 +58,10 @@ class MistakesTab(QWidget):
         """Further ones; ``answer`` of ``classify_mistakes``."""
         items = mistake_items(answer["pictures"], self.gallery.model.rowCount())
         self.gallery.model.append(items)
+        self._asked = self.gallery.model.rowCount()
+
+    def more_failed(self) -> None:
+        """Nothing came: scrolling asks again."""
         self._asked = self.gallery.model.rowCount()
 
     def _more(self) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSettings
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSpinBox, QWidget
 
 from core.resources import resource_folder
 from sdgui.panels.classify_work import LAYER, Settings
 from sdgui.widgets.flow_layout import FlowLayout
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -48,11 +49,11 @@ class OptionsRow(QWidget):
             ("Fuse with", self._text, "The text that a fused probe joins the picture with"),
             ("Neighbours", self._k, "How many nearest training pictures vote"),
         ):
-            label = QLabel(text, self)
+            label = PlainLabel(text, self)
             label.setBuddy(box)
             set_role(label, "muted")
             box.setAccessibleName(text)
-            box.setToolTip(tip)
+            box.setToolTip(plain_tip(tip))
             pair = QWidget(self)
             inner = QHBoxLayout(pair)
             inner.setContentsMargins(0, 0, SPACE, 0)

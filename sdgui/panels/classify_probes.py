@@ -18,6 +18,7 @@ from sdgui.panels.classify_work import Measure
 from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Level, Message, Remedy, ShowMessage
+from sdgui.widgets.plain_text import make_plain
 
 _SUFFIX = ".safetensors"
 _PROBES = "Probes (*.safetensors *.json);;All files (*)"
@@ -127,6 +128,7 @@ class Probes(QObject):
         replace = box.addButton("&Replace", QMessageBox.ButtonRole.DestructiveRole)
         cancel = box.addButton(QMessageBox.StandardButton.Cancel)
         box.setDefaultButton(cancel)
+        make_plain(box)
 
         def answered(_result: int) -> None:
             if box.clickedButton() is replace:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QLabel, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
 from sdgui.panels.classify_compare import method_title
 from sdgui.panels.classify_work import Measure, Measured, between, percent
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 MOST = 40  # the worker remembers few more
@@ -30,10 +31,10 @@ class ResultList(QWidget):
         self.list.setAccessibleName("Results")
         self.list.setToolTip("What was measured, newest first; Delete takes one out")
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.save_probe = QPushButton("&Save probe …", self)
+        self.save_probe = QPushButton("Sa&ve probe …", self)
         self.load_probe = QPushButton("Loa&d probe …", self)
         self.apply = QPushButton("Appl&y to a folder …", self)
-        title = QLabel("Results", self)
+        title = PlainLabel("Results", self)
         set_role(title, "title")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, SPACE, SPACE, 0)
@@ -45,7 +46,7 @@ class ResultList(QWidget):
             (self.load_probe, "Read a probe that was saved: measure, try and apply it"),
             (self.apply, "Classify every picture of a folder with the probe, into a CSV file"),
         ):
-            button.setToolTip(tip)
+            button.setToolTip(plain_tip(tip))
             column.addWidget(button)
         self.list.currentRowChanged.connect(lambda _row: self._tell())
         remove = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.list)
@@ -99,7 +100,7 @@ class ResultList(QWidget):
                 f"95 %: {between(found.answer['accuracy'])}",
                 f"{target.data}, label {target.label or 'the only one'}",
             ]
-            item.setToolTip("\n".join(told))
+            item.setToolTip(plain_tip("\n".join(told)))
             item.setData(Qt.ItemDataRole.AccessibleTextRole, ", ".join(told).replace("\n", ", "))
             self.list.addItem(item)
         self.list.setCurrentRow(next((row for row, one in enumerate(self._results) if one is shown), -1))

@@ -22,6 +22,7 @@ from sdgui.panels.model_picker import ModelChoice, ModelPicker
 from sdgui.panels.place import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -60,7 +61,7 @@ class ClassifySource(QWidget):
             (self.method, "Method", "How the pictures are classified"),
         ):
             box.setAccessibleName(name)
-            box.setToolTip(tip)
+            box.setToolTip(plain_tip(tip))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
             box.setMinimumWidth(10 * SPACE)
         self.label.setPlaceholderText("no labels")
@@ -81,8 +82,8 @@ class ClassifySource(QWidget):
         self.options.hide()
         top = _row(self, [(self.model, 3), (self.data, 2)])
         top.setAlignment(self.model, Qt.AlignmentFlag.AlignTop)
-        inner = _row(self.train_row, [(_named("&Training data", self.train_data.box, self), 0), (self.train_data, 1)])
-        inner.addWidget(_named("its &label", self.train_label, self))
+        inner = _row(self.train_row, [(_named("Training data", self.train_data.box, self), 0), (self.train_data, 1)])
+        inner.addWidget(_named("its label", self.train_label, self))
         inner.addWidget(self.train_label)
         self.train_row.setLayout(inner)
         below = _row(
@@ -90,7 +91,7 @@ class ClassifySource(QWidget):
             [
                 (_named("&Label", self.label, self), 0),
                 (self.label, 0),
-                (_named("&Train on", self.train, self), 0),
+                (_named("Trai&n on", self.train, self), 0),
                 (self.train, 0),
                 (_named("&By", self.method, self), 0),
                 (self.method, 0),
@@ -249,7 +250,7 @@ def _fill_labels(box: QComboBox, facts: Mapping[str, Any], wanted: str) -> None:
 
 
 def _named(text: str, buddy: QWidget, parent: QWidget) -> QLabel:
-    label = QLabel(text, parent)
+    label = PlainLabel(text, parent)
     label.setBuddy(buddy)
     set_role(label, "muted")
     return label

@@ -19,9 +19,10 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QLineEdit, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableView, QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.share_bar import SHARE_ROLE, Share, ShareDelegate
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -103,7 +104,7 @@ class RowsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return " ".join(column.text(row).split())
         if role == Qt.ItemDataRole.ToolTipRole:
-            return column.text(row)
+            return plain_tip(column.text(row))
         if role == SHARE_ROLE and column.share is not None:
             return column.share(row)
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -131,7 +132,7 @@ class ClassTable(QWidget):
         self.filter_box.setClearButtonEnabled(True)
         self.filter_box.setVisible(bool(filter_hint))
         self.view = QTableView(self)
-        self.found = QLabel(self)
+        self.found = PlainLabel(self)
         set_role(self.found, "small")
         self._build(name)
         column = QVBoxLayout(self)

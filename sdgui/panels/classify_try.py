@@ -27,6 +27,7 @@ from sdgui.panels.classify_work import percent
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery import Gallery, GalleryItem
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.share_bar import Share
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -60,7 +61,10 @@ class TryTab(QWidget):
     def __init__(self, home: Path, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
-        self._known: dict[str, Mapping[str, Any]] = {}  # picture -> its answer, to the question asked last
+        self._trier: object = None  # the probe or model that answers
+        self._names: list[str] | None = None  # typed names that were asked for last
+        self._known: dict[str, Mapping[str, Any]] = {}  # picture -> its answer to ``question``
+        self._shown = ""  # the picture whose classes are shown
         self._waiting: list[str] = []
         self._class_names: list[str] = []
         self.drop = DropTarget(home / "pasted", "Drop pictures to classify", self)
@@ -68,10 +72,10 @@ class TryTab(QWidget):
         self.names = QPlainTextEdit(self)
         self.by_probe = ClassTable("Classes by the probe", _columns(), "", self)
         self.by_names = ClassTable("Typed classes", _columns(), "", self)
-        self.probe_title = QLabel(self, wordWrap=True)
-        self.line = QLabel(self, wordWrap=True)
+        self.probe_title = PlainLabel(self, wordWrap=True)
+        self.line = PlainLabel(self, wordWrap=True)
         self.choose = QPushButton("Choose &pictures …", self)
-        self.clear = QPushButton("&Remove all", self)
+        self.clear = QPushButton("Remove all", self)
         self._build()
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
         self._typing.timeout.connect(self.ask)
@@ -93,7 +97,7 @@ class TryTab(QWidget):
         column.addWidget(self.gallery, 1)
         row = QHBoxLayout()
         for button, tip in ((self.choose, "Choose picture files"), (self.clear, "Take all pictures out")):
-            button.setToolTip(tip)
+            button.setToolTip(plain_tip(tip))
             row.addWidget(button)
         row.addStretch(1)
         column.addLayout(row)
@@ -130,7 +134,7 @@ class TryTab(QWidget):
         head = QWidget(self)
         row = QHBoxLayout(head)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._titled(QLabel("Among the names you type (zero-shot)", head)), 1)
+        row.addWidget(self._titled(PlainLabel("Among the names you type (zero-shot)", head)), 1)
         self.data_names = QPushButton("The data's", head)
         self.data_names.setToolTip("Put the class names of the shown result here")
         self.data_names.setEnabled(False)
@@ -172,6 +176,7 @@ class TryTab(QWidget):
         if new:
             self.gallery.set_current(first)
             self._waiting += new
+            self._show_current()
             self.ask()
 
     def typed(self) -> list[str]:
@@ -185,23 +190,35 @@ class TryTab(QWidget):
         row = self.gallery.current()
         return str(self.gallery.model.item(row).path) if row >= 0 else ""
 
-    def show_probe(self, title: str) -> None:
-        """Whose classes stand on the right; "" for no probe. What was answered before no longer holds."""
+    @property
+    def question(self) -> tuple[object, tuple[str, ...]]:
+        """What answers are known for: who answers, and the typed names."""
+        return self._trier, tuple(self._names or ())
+
+    def show_probe(self, title: str, trier: object = None) -> None:
+        """Whose classes stand on the right; "" for no probe. Answers of another ``trier`` no longer hold."""
         text = f"By the probe: {title}" if title else "By a probe: fit a linear or fused probe, or load one"
         self.probe_title.setText(text)
-        self.forget()
+        if trier != self._trier:
+            self._trier = trier
+            self._forget()
+            self._show_classes("", None)
 
-    def forget(self) -> None:
-        """Model or probe are others: ask anew."""
+    def _forget(self) -> None:
+        """The question is another: every picture is to be asked for again."""
         self._known = {}
         self._waiting = [str(item.path) for item in self.gallery.model.items()]
 
     def ask(self) -> None:
-        """Ask for the current picture now; the others follow by ``ask_more``."""
+        """Ask for the current picture, unless its answer is known; the others follow by ``ask_more``."""
         self._typing.stop()
-        self.forget()
-        if self.current():
-            self.asked.emit([self.current()], self.typed(), True)
+        names = self.typed()
+        if names != self._names:
+            self._names = names
+            self._forget()
+        current = self.current()
+        if current and current not in self._known:
+            self.asked.emit([current], names, True)
 
     def ask_more(self) -> None:
         """Ask for a few of the pictures that have no answer yet."""
@@ -221,23 +238,29 @@ class TryTab(QWidget):
         self._show_current()
 
     def _show_current(self) -> None:
-        answer = self._known.get(self.current())
-        if answer is None:
-            if self.current() and self.current() not in self._known:
-                self._typing.start()
-            return
+        current = self.current()
+        answer = self._known.get(current)
+        if answer is not None or current != self._shown:  # while one types, the classes stay until the new ones come
+            self._show_classes(current, answer)
+        if current and answer is None:
+            self._typing.start()
+
+    def _show_classes(self, picture: str, answer: Mapping[str, Any] | None) -> None:
+        """The classes of ``picture``; none while there is no answer."""
+        self._shown = picture
         for table, key in ((self.by_probe, "probe"), (self.by_names, "zero_shot")):
-            table.set_rows(answer[key] or [])
-        self.line.setText(str(answer["error"]))
-        self.line.setVisible(bool(answer["error"]))
+            table.set_rows((answer[key] if answer is not None else None) or [])
+        error = str(answer["error"]) if answer is not None else ""
+        self.line.setText(error)
+        self.line.setVisible(bool(error))
 
     # The user's hand
     def _remove(self, rows: list[int]) -> None:
+        for row in rows:
+            self._known.pop(str(self.gallery.model.item(row).path), None)
         self.gallery.model.remove(rows)
         if not self.gallery.model.rowCount():
-            self.line.hide()
-            for table in (self.by_probe, self.by_names):
-                table.set_rows([])
+            self._show_classes("", None)
 
     def _choose(self) -> None:
         found, _ = QFileDialog.getOpenFileNames(self, "Pictures to classify", "", _FILES)

@@ -25,6 +25,7 @@ from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -125,7 +126,7 @@ class DataPicker(QWidget):
 
     def _insert(self, row: int, title: str, source: str) -> None:
         self.box.insertItem(row, title, source)
-        self.box.setItemData(row, source, Qt.ItemDataRole.ToolTipRole)
+        self.box.setItemData(row, plain_tip(source), Qt.ItemDataRole.ToolTipRole)
 
     def _known(self) -> list[tuple[str, str]]:
         try:
@@ -183,7 +184,7 @@ class DataPicker(QWidget):
 
     def _say(self, text: str, tip: str = "", role: str = "small") -> None:
         self.figures.setText(text)
-        self.figures.setToolTip(tip or text)
+        self.figures.setToolTip(plain_tip(tip or text))
         set_role(self.figures, "error" if role == "error" else "small")
         self.figures.setAccessibleName(f"What the data holds: {text}")
         self.box.setAccessibleDescription(text)

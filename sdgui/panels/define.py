@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QLabel, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from core.config import ConfigError, RunConfig, read_config
 from core.presets import PRESETS, Size
@@ -24,6 +24,7 @@ from sdgui.store.records import Experiment, StoreError
 from sdgui.widgets.config_form import ConfigForm
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role
 
 _SAVE_AFTER = 400  # ms of not typing
@@ -45,7 +46,7 @@ class DefinePanel(Place):
         self._undoable: Message | None = None  # what was set by one press, and can be taken back
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
-        self.hint = QLabel(self)
+        self.hint = PlainLabel(self)
         set_role(self.hint, "small")
         self.advice = AdviceBar(services, self)
         self.form = ConfigForm(self)
@@ -57,7 +58,7 @@ class DefinePanel(Place):
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([640, 264])
         self.split.setChildrenCollapsible(True)
-        self._empty = QLabel("Choose an experiment on the left, or make a new one.", self)
+        self._empty = PlainLabel("Choose an experiment on the left, or make a new one.", self)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)

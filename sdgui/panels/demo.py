@@ -13,9 +13,10 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
+from core.children import environment
 from core.config import RunConfig, override
 from core.presets import preset_config
-from sdgui.runs.program import core_command, environment
+from sdgui.runs.program import core_command
 
 DEMO_EXPERIMENTS = {"clip demo": "clip", "sd-clip demo": "sd-clip"}
 SHOWN_FIRST = "sd-clip demo"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QShortcut
-from PySide6.QtWidgets import QCompleter, QFrame, QLabel, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCompleter, QFrame, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role
 
 
@@ -22,7 +23,7 @@ class DescribeSheet(QFrame):
         self.setAccessibleName("Tags and note")
         self._before: tuple[list[str], str] = ([], "")
         self._given_up = False
-        self.title = QLabel(self)
+        self.title = PlainLabel(self)
         set_role(self.title, "title")
         self.tags = QLineEdit(self)
         self.tags.setPlaceholderText("Tags, separated by commas")
@@ -31,7 +32,7 @@ class DescribeSheet(QFrame):
         self.note.setPlaceholderText("Note")
         self.note.setAccessibleName("Note")
         self.note.setTabChangesFocus(True)
-        hint = QLabel("Ctrl+Enter saves, Esc gives up", self)
+        hint = PlainLabel("Ctrl+Enter saves, Esc gives up", self)
         set_role(hint, "small")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHeaderView, QLabel, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from core.config import RunConfig
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 
@@ -19,9 +20,9 @@ class Differences(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.title = QLabel(self)
+        self.title = PlainLabel(self)
         set_role(self.title, "title")
-        self._hint = QLabel(self, wordWrap=True)
+        self._hint = PlainLabel(self, wordWrap=True)
         set_role(self._hint, "muted")
         self.list = QTreeWidget(self)
         self.list.setAccessibleName("Differences to the preset")
@@ -47,7 +48,7 @@ class Differences(QWidget):
             item = QTreeWidgetItem([field_title(field), value_text(theirs), value_text(ours)])
             item.setData(0, Qt.ItemDataRole.UserRole, field)
             for column in range(3):
-                item.setToolTip(column, f"{field}\npreset: {value_text(theirs)}\nhere: {value_text(ours)}")
+                item.setToolTip(column, plain_tip(f"{field}\npreset: {value_text(theirs)}\nhere: {value_text(ours)}"))
             for column in (1, 2):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.list.addTopLevelItem(item)

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QListView, QWidget
 from core.events import RunFailed, RunFinished
 from sdgui.runs.history import RunHistory
 from sdgui.widgets.formats import count, value
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import theme
 
 Line = tuple[float, str, str]  # time, level, sentence
@@ -74,7 +75,7 @@ class EventLogModel(QAbstractListModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return f"{time.strftime('%H:%M:%S', time.localtime(moment))}   {sentence}"
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(moment))}\n{sentence}"
+            return plain_tip(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(moment))}\n{sentence}")
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return f"{level}: {sentence}"
         if role == Qt.ItemDataRole.DecorationRole and level in _ICONS:

@@ -33,6 +33,7 @@ class ExperimentCommands(QObject):
         self._services = services
         self._aside = Aside(self)
         self._emptying = False
+        self._rebuilding = False
 
     def new(self, preset: str, size: Size) -> None:
         """An experiment from a preset."""
@@ -67,6 +68,34 @@ class ExperimentCommands(QObject):
         self.changed.emit()
         self.added.emit(run.experiment_id)
         self.message_requested.emit(Message("info", f"Imported run {run.key}."))
+
+    def rebuild(self) -> None:
+        """Read every run folder of ours anew: what is missing in the database is listed, the rest is put right."""
+        if self._rebuilding:
+            self.message_requested.emit(Message("info", "The run folders are being read."))
+            return
+        self._rebuilding = True
+        self.message_requested.emit(Message("info", "Reading every run folder …"))
+        store = self._services.store
+        self._aside.do(lambda: (store.import_folders(), len(store.runs())), self._rebuilt, self._not_rebuilt)
+
+    def _rebuilt(self, found: tuple[list[str], int]) -> None:
+        problems, runs = found
+        self._rebuilding = False
+        self._services.tailer.follow(0)
+        self.changed.emit()
+        if not problems:
+            self.message_requested.emit(
+                Message("info", f"Read the run folders; the database lists {_counted(runs, 'run')}.")
+            )
+            return
+        count = _counted(len(problems), "run folder")
+        sentence = f"The database lists {_counted(runs, 'run')}; {count} could not be read: {problems[0]}"
+        self.message_requested.emit(Message("warning", sentence, "\n\n".join(problems)))
+
+    def _not_rebuilt(self, sentence: str) -> None:
+        self._rebuilding = False
+        self._failed(sentence)
 
     def _failed(self, sentence: str) -> None:
         self.message_requested.emit(Message("error", sentence))
@@ -190,6 +219,10 @@ class ExperimentCommands(QObject):
             self.message_requested.emit(Message("error", str(error)))
             return
         self.changed.emit()
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -28,6 +28,7 @@ from sdgui.runs.tailer import Tailer
 from sdgui.store.records import BestPoint, Experiment, Run, StoreError, color_index
 from sdgui.store.store import Store
 from sdgui.store.studies import StudyRecord
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import theme
 
 
@@ -179,7 +180,7 @@ class ExperimentModel(QStandardItemModel):
             self.insertRow(0, item)
         _set(item, Qt.ItemDataRole.DisplayRole, study.name)
         _set(item, Role.SEARCH, f"{study.name} study")
-        _set(item, Qt.ItemDataRole.ToolTipRole, f"Study {study.name}\n{study.folder}")
+        _set(item, Qt.ItemDataRole.ToolTipRole, plain_tip(f"Study {study.name}\n{study.folder}"))
         return item
 
     def _sum_up_study(self, item: QStandardItem) -> None:
@@ -211,7 +212,7 @@ class ExperimentModel(QStandardItemModel):
         _set(item, Role.TAGS, tags_text(experiment.tags))
         _set(item, Role.SEARCH, f"{experiment.name} {' '.join(experiment.tags)} {experiment.note}")
         tip = experiment.problem or f"{experiment.name}\nMade {when(experiment.created)}"
-        _set(item, Qt.ItemDataRole.ToolTipRole, f"{tip}\n\n{experiment.note}".strip())
+        _set(item, Qt.ItemDataRole.ToolTipRole, plain_tip(f"{tip}\n\n{experiment.note}".strip()))
         for ordinal, run in enumerate(runs, start=1):
             self._put_run(item, run, ordinal)
             _set(self._runs[run.id], Role.COLOR, color_index(run.id, arm))
@@ -269,7 +270,7 @@ class ExperimentModel(QStandardItemModel):
         _set(item, Role.SHARE, step / total if state.alive and total else None)
         failure = (progress.failure if progress else "") or run.failure
         lines = [f"{run.key}: {theme().state_text(state)}", best_tip(best), failure, run.note, str(run.folder)]
-        _set(item, Qt.ItemDataRole.ToolTipRole, "\n".join(line for line in lines if line))
+        _set(item, Qt.ItemDataRole.ToolTipRole, plain_tip("\n".join(line for line in lines if line)))
         spoken = [item.text(), item.data(Role.DETAIL), item.data(Role.TIME), best_text(best), item.data(Role.TAGS)]
         _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))
 

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from core.rundir import RunState
 from sdgui.panels.actions import ActionButton, Actions
 from sdgui.panels.experiment_model import ExperimentFilter, ExperimentModel, Role
 from sdgui.panels.experiment_tree import ExperimentTree
 from sdgui.panels.place import Selection, Services
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role
 
 EXPERIMENT_MENU = ("launch", "queue", "", "rename", "duplicate", "describe", "", "delete")
@@ -49,7 +50,7 @@ class ExperimentsPanel(QWidget):
         self.filter_box.setAccessibleName("Filter experiments and runs")
         self.filter_box.setClearButtonEnabled(True)
         self.filter_box.textChanged.connect(self._filter_typed)
-        self._title = QLabel("Experiments", self)
+        self._title = PlainLabel("Experiments", self)
         set_role(self._title, "heading")
         self._top = QHBoxLayout()
         self._top.addWidget(self._title, 1)

@@ -22,10 +22,11 @@ from typing import Any, TextIO
 from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter
 
+from core.cells import marked_row
 from core.errors import UserError
 from sdgui.widgets.gallery_delegate import two_lines
 from sdgui.widgets.gallery_model import GalleryItem
-from sdgui.widgets.thumbnails import read_picture
+from sdgui.widgets.thumbnail_files import read_picture
 
 SHEET = 200  # pictures on one contact sheet
 _SIDE, _GAP = 240, 16  # px
@@ -114,7 +115,7 @@ def export_table(items: Sequence[GalleryItem], file: Path, progress: Progress) -
         for number, item in enumerate(items):
             _tell(progress, number, len(items))
             record = _record(item, file.parent)
-            table.writerow(["" if record[name] is None else record[name] for name in COLUMNS])
+            table.writerow(marked_row("" if record[name] is None else record[name] for name in COLUMNS))
     return Exported(file, len(items))
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import TracebackType
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QDialogButtonBox, QPlainTextEdit, QVBoxLayout, QWidget
 
 from core.errors import UserError
+from sdgui.widgets.plain_text import PlainLabel
 
 _LOG_LIMIT = 2 << 20  # bytes; an older log is kept once beside it
 
@@ -29,7 +30,7 @@ class FailureDialog(QDialog):
         self.setWindowTitle("sdgui")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setModal(False)
-        label = QLabel(sentence, self)
+        label = PlainLabel(sentence, self)
         label.setWordWrap(True)
         label.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard

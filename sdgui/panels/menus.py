@@ -13,14 +13,14 @@ from sdgui.panels.actions import Actions
 from sdgui.panels.command_palette import Entry
 from sdgui.panels.experiment_model import ExperimentModel
 
-_ORDER = ("Experiment", "Run", "View", "Help")
+_MENUS = {"Experiment": "&Experiment", "Run": "&Run", "View": "V&iew", "Help": "&Help"}  # group -> title
 
 
 def fill_menu_bar(bar: QMenuBar, actions: Actions) -> None:
     """One menu a group of actions."""
     groups = actions.groups()
-    for group in _ORDER:
-        menu = bar.addMenu(f"&{group}")
+    for group, title in _MENUS.items():
+        menu = bar.addMenu(title)
         menu.setToolTipsVisible(True)
         menu.addActions(groups[group])
 

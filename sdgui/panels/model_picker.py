@@ -13,6 +13,7 @@ from PySide6.QtCore import QSortFilterProxyModel, Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
+from core.model_names import default_network
 from core.rundir import RunDir
 from sdgui.panels.model_entries import (
     ModelChoice,
@@ -30,6 +31,7 @@ from sdgui.runs.model_names import OPEN_CLIP, RunFacts, architectures, pretraine
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, theme
 
@@ -227,7 +229,7 @@ class ModelPicker(QWidget):
             self._show_wrong(f"There is no model {text!r}; choose one of the list, or give a run's folder.")
 
     def _show_wrong(self, sentence: str) -> None:
-        self.line.setToolTip(sentence)
+        self.line.setToolTip(plain_tip(sentence))
         self.line.setAccessibleDescription(sentence)
         if bool(self.model.property("invalid")) != bool(sentence):
             self.model.setProperty("invalid", bool(sentence))
@@ -280,6 +282,8 @@ class ModelPicker(QWidget):
                 self.which.addItem(tag, tag)
             self.which.addItem(_RANDOM, "")
         self.which.setCurrentIndex(max(0, self.which.findData(which)))
+        if entry.kind == "run" and not weights and self.which.currentData() == "best":
+            weights = default_network(RunDir(entry.name), "best")
         self.weights.setCurrentIndex(max(0, self.weights.findData(weights)))
         self.which.setVisible(self.which.count() > 0)
         self.weights.setVisible(self.weights.count() > 0)
@@ -301,7 +305,7 @@ class ModelPicker(QWidget):
         before, self._told = self._told, choice
         newer = step != self._step
         self._step = step
-        self.setToolTip(f"{choice.title}\n{choice.model}")
+        self.setToolTip(plain_tip(f"{choice.title}\n{choice.model}"))
         self.setAccessibleDescription(choice.title)
         if before is None or (before.model, before.weights) != (choice.model, choice.weights):
             remember(self._services.settings, self._without_step(choice))
@@ -348,7 +352,7 @@ def _heading(title: str) -> QStandardItem:
 def _item(entry: ModelEntry) -> QStandardItem:
     item = QStandardItem(entry.title)
     item.setData(entry, _ENTRY)
-    item.setToolTip(entry.reason or entry.name)
+    item.setToolTip(plain_tip(entry.reason or entry.name))
     item.setEnabled(not entry.reason)
     item.setData(f"{entry.title}, {entry.reason}" if entry.reason else entry.title, Qt.ItemDataRole.AccessibleTextRole)
     return item

@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QSplitter,
@@ -30,6 +29,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery import Gallery, GalleryItem
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -102,7 +102,7 @@ class NoiseLayout(Place):
         self.words.setClearButtonEnabled(True)
         self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair passes the filter.", left)
         self.gallery.view.setAccessibleName("Ranked pairs as pictures")
-        self.gallery.view.setToolTip(_HINT)
+        self.gallery.view.setToolTip(plain_tip(_HINT))
         self.hint = ElidedLabel(_HINT, left)
         set_role(self.hint, "small")
         top = QHBoxLayout()
@@ -118,7 +118,7 @@ class NoiseLayout(Place):
 
     def _figures(self) -> None:
         right = QWidget(self.split)
-        self.facts, self.cut_text = QLabel(right, wordWrap=True), QLabel(right, wordWrap=True)
+        self.facts, self.cut_text = PlainLabel(right, wordWrap=True), PlainLabel(right, wordWrap=True)
         set_role(self.facts, "small")
         self.sides = QSplitter(Qt.Orientation.Vertical, right)
         self.histogram = BeliefHistogram(self.sides)

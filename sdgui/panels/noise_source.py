@@ -40,7 +40,7 @@ class NoiseSource(QWidget):
         self.heard.setToolTip(
             "A run that remembered its pairs (belief.action) knows more of its own training data than its last weights"
         )
-        self.rank = QPushButton("&Rank the pairs", self)
+        self.rank = QPushButton("Rank the pairs", self)
         self.rank.setToolTip("Rank all pairs by how little the run believes them (Ctrl+Shift+R)")
         self.rank.setShortcut("Ctrl+Shift+R")
         set_role(self.rank, "primary")

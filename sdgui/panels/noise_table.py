@@ -20,6 +20,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 from sdgui.panels.noise_pairs import Pair, RankedPairs, Sorting
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery_model import runs_of
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import SPACE, theme
 
 Index = QModelIndex | QPersistentModelIndex
@@ -87,7 +88,7 @@ class PairsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.AccessibleTextRole and column == 4:
             return {True: "marked wrong", False: "marked right", None: "not marked"}[mark]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{pair.caption}\n{pair.path}"
+            return plain_tip(f"{pair.caption}\n{pair.path}")
         if role == Qt.ItemDataRole.ForegroundRole:
             if column == 4 and mark is not None:
                 return theme().color("error" if mark else "good")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from core.presets import PRESETS, SIZES
 from sdgui.panels.preset_chooser import PresetChooser
 from sdgui.panels.preset_facts import needs, stage_count, stages
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 
@@ -29,12 +30,12 @@ class PresetBar(QFrame):
         self.in_stages = QCheckBox(self)
         self.about = IconButton("ph.info", "What this preset is", checkable=True, parent=self)
         self.about.setChecked(True)
-        self._description = QLabel(self, wordWrap=True)
-        self._paper = QLabel(self, wordWrap=True)
+        self._description = PlainLabel(self, wordWrap=True)
+        self._paper = PlainLabel(self, wordWrap=True)
         set_role(self._paper, "small")
         for text in (self._description, self._paper):
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        label = QLabel("&Preset", self)
+        label = PlainLabel("&Preset", self)
         label.setBuddy(self.preset)
         set_role(label, "muted")
         row = QHBoxLayout()
@@ -88,7 +89,7 @@ class PresetBar(QFrame):
         count = stage_count(name)
         self.in_stages.setVisible(count > 0 and not self._read_only)
         self.in_stages.setText(f"Train in {count} stages")
-        self.in_stages.setToolTip(stages(name) if count else "")
+        self.in_stages.setToolTip(plain_tip(stages(name) if count else ""))
         for text in (self._description, self._paper):
             text.setVisible(preset is not None and self.about.isChecked())
         if preset is not None:

@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QButtonGroup,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -25,6 +24,7 @@ from PySide6.QtWidgets import (
 
 from core.presets import PRESETS, SIZES, Size
 from sdgui.panels.preset_facts import FAMILIES, ICONS, matches, needs
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 SIZE_TEXTS: dict[Size, str] = {
@@ -49,10 +49,10 @@ class PresetChooser(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.line = QLineEdit(self)
         self.list = QListWidget(self)
-        self.title = QLabel(self, wordWrap=True)
-        self.about = QLabel(self, wordWrap=True)
-        self.paper = QLabel(self, wordWrap=True)
-        self.marks = QLabel(self, wordWrap=True)
+        self.title = PlainLabel(self, wordWrap=True)
+        self.about = PlainLabel(self, wordWrap=True)
+        self.paper = PlainLabel(self, wordWrap=True)
+        self.marks = PlainLabel(self, wordWrap=True)
         self.sizes = QButtonGroup(self)
         self.button = QPushButton(button, self)
         self._filled = False
@@ -94,7 +94,7 @@ class PresetChooser(QFrame):
         side.addWidget(area, 1)
         for place, size in enumerate(SIZES):
             choice = QRadioButton(SIZE_TEXTS[size], self)
-            choice.setToolTip(f"Alt+{place + 1}")
+            choice.setToolTip(plain_tip(f"Alt+{place + 1}"))
             self.sizes.addButton(choice, place)
             side.addWidget(choice)
             QShortcut(QKeySequence(f"Alt+{place + 1}"), self).activated.connect(choice.click)
@@ -148,7 +148,7 @@ class PresetChooser(QFrame):
                 item = QListWidgetItem(preset.title)
                 item.setData(_NAME, preset.name)
                 marks = ", ".join(need.word for need in needs(preset.name))
-                item.setToolTip(f"{preset.name}: needs {marks}" if marks else preset.name)
+                item.setToolTip(plain_tip(f"{preset.name}: needs {marks}" if marks else preset.name))
                 spoken = f"{preset.title}, {family.title}{', ' + marks if marks else ''}"
                 item.setData(Qt.ItemDataRole.AccessibleTextRole, spoken)
                 self.list.addItem(item)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from core.events import RunStarted
 from core.rundir import RunState
@@ -15,6 +15,7 @@ from sdgui.runs.stopping import Stopping
 from sdgui.store.records import Run
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _ICON = 20
@@ -25,12 +26,12 @@ class RunHeader(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.icon = QLabel(self)
+        self.icon = PlainLabel(self)
         self.title = ElidedLabel("", self)
         set_role(self.title, "title")
         self.line = ElidedLabel("", self)
         set_role(self.line, "muted")
-        self.stopping = QLabel(self)
+        self.stopping = PlainLabel(self)
         set_role(self.stopping, "muted")
         self._state = ""
         texts = QVBoxLayout()
@@ -70,7 +71,9 @@ class RunHeader(QWidget):
             self._restyle()
         self.title.setText(name)
         self.line.setText(" · ".join(part for part in self._parts(run, progress, start, worked) if part))
-        self.line.setToolTip(f"{self.line.text()}\n{best_tip(progress.best if progress else run.best)}\n{run.folder}")
+        self.line.setToolTip(
+            plain_tip(f"{self.line.text()}\n{best_tip(progress.best if progress else run.best)}\n{run.folder}")
+        )
         sentence = stop_text(stopping)[1] if state.alive else ""
         self.stopping.setText(sentence)
         self.stopping.setVisible(bool(sentence))
@@ -91,4 +94,4 @@ class RunHeader(QWidget):
     def _restyle(self) -> None:
         if self._state:
             self.icon.setPixmap(theme().state_icon(self._state).pixmap(QSize(_ICON, _ICON)))
-            self.icon.setToolTip(theme().state_text(self._state))
+            self.icon.setToolTip(plain_tip(theme().state_text(self._state)))

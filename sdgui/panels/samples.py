@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QListWidget, QSlider, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QListWidget, QSlider, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.events import Sample
 from core.reading import excerpt
 from sdgui.panels.sample_captions import NETWORKS, CaptionTable, written_captions
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery import Gallery, GalleryItem
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -41,7 +42,7 @@ class SamplesView(QWidget):
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName("Validation")
         self.slider.setPageStep(1)
-        self._step = QLabel(self)
+        self._step = PlainLabel(self)
         set_role(self._step, "muted")
         self._pages = QStackedWidget(self)
         self._pages.addWidget(self._retrieval())
@@ -77,7 +78,7 @@ class SamplesView(QWidget):
         layout = QVBoxLayout(side)
         layout.setContentsMargins(SPACE, 0, 0, 0)
         layout.setSpacing(SPACE // 2)
-        title = QLabel(who.capitalize(), side)
+        title = PlainLabel(who.capitalize(), side)
         set_role(title, "muted")
         layout.addWidget(title)
         layout.addWidget(gallery, 1)

@@ -29,6 +29,7 @@ from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.message import Message, Remedy, error, info, warning
+from sdgui.widgets.plain_text import plain_tip
 
 _TYPING = 30  # ms in which further key presses join a question
 _FIRST, _FURTHER = 50, 4  # results asked for, and how many times more when the user scrolls to their end
@@ -179,7 +180,7 @@ class SearchPanel(SearchLayout):
         if side == 0:
             of = f"{count(facts['captions'])} captions · " if facts["captions"] else ""
             self.source.facts.setText(f"{count(facts['pictures'])} pictures · {of}{facts['dim']} dimensions")
-            self.source.facts.setToolTip(f"{facts['source']}\n{facts['how']}")
+            self.source.facts.setToolTip(plain_tip(f"{facts['source']}\n{facts['how']}"))
             session.ask("facets", SEARCH_FACETS, self.filters.set_facets, lambda *_: None)
             self._note_index(facts)
         self.opening.set(side, self._notes(side, facts["notes"]))

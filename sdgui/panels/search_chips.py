@@ -7,12 +7,13 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QSizePolicy, QWidget
 
 from sdgui.panels.search_query import Part
 from sdgui.panels.thumbnail import Thumbnail
 from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 _PICTURE = 3 * SPACE
@@ -34,9 +35,9 @@ class Chip(QFrame):
         self._sign = IconButton("ph.plus", "", parent=self)
         self._sign.clicked.connect(self._turn)
         title = part.title if len(part.title) <= _LONGEST else f"{part.title[: _LONGEST - 1]}…"
-        self._title = QLabel(title, self)
+        self._title = PlainLabel(title, self)
         self._title.setTextFormat(Qt.TextFormat.PlainText)
-        self._title.setToolTip(part.image or part.words)
+        self._title.setToolTip(plain_tip(part.image or part.words))
         self._weight = _Weight(self)
         self._weight.setRange(0.1, 9.9)
         self._weight.setSingleStep(0.1)

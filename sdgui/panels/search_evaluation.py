@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QLineEdit,
     QSplitter,
     QTableView,
@@ -23,6 +22,7 @@ from PySide6.QtWidgets import (
 
 from sdgui.panels.search_queries import Known, KnownModel, known_pairs, known_pictures, known_texts
 from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.recall_curve import RecallCurve, RecallLine
 from sdgui.widgets.theme import SPACE, set_role
@@ -48,7 +48,7 @@ class EvaluationPane(QWidget):
         self.at = QuietBox(self)
         self.filter_box = QLineEdit(self)
         self.table = QTableView(self)
-        self.found = QLabel(self, wordWrap=True)
+        self.found = PlainLabel(self, wordWrap=True)
         self.curve = RecallCurve(self)
         self._build()
         self._connect()

@@ -13,6 +13,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPushButton, QWidget
 
 from sdgui.widgets.flow_layout import FlowLayout
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -59,7 +60,7 @@ class FilterRow(QWidget):
     def _box(self, name: str, tip: str) -> QuietBox:
         box = QuietBox(self)
         box.setAccessibleName(name)
-        box.setToolTip(tip)
+        box.setToolTip(plain_tip(tip))
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         box.setMinimumContentsLength(12)
         return box
@@ -68,7 +69,7 @@ class FilterRow(QWidget):
         line = QLineEdit(self)
         line.setPlaceholderText(hint)
         line.setAccessibleName(tip.partition(":")[0])
-        line.setToolTip(tip)
+        line.setToolTip(plain_tip(tip))
         line.setFixedWidth(11 * SPACE)
         line.editingFinished.connect(self._edited)
         return line
@@ -81,7 +82,7 @@ class FilterRow(QWidget):
         self.folder.addItem("any folder", "")
         for folder in facets["folders"]:
             self.folder.addItem(Path(folder).name or folder, folder)
-            self.folder.setItemData(self.folder.count() - 1, folder, Qt.ItemDataRole.ToolTipRole)
+            self.folder.setItemData(self.folder.count() - 1, plain_tip(folder), Qt.ItemDataRole.ToolTipRole)
         self._labels = facets["labels"]
         self.label.clear()
         self.label.addItem("any label", "")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QFrame, QGridLayout, QLabel, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QFrame, QGridLayout, QLineEdit, QPushButton, QWidget
 
 from sdgui.panels.data_picker import DataPicker
 from sdgui.panels.model_picker import ModelChoice
@@ -22,6 +22,7 @@ from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message, error, info, warning
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 _WORKER = "indexing"  # of its own, so that one can search meanwhile
@@ -67,7 +68,7 @@ class IndexSheet(QFrame):
         line = QLineEdit(self)
         line.setPlaceholderText(name)
         line.setAccessibleName(name)
-        line.setToolTip(tip)
+        line.setToolTip(plain_tip(tip))
         return line
 
     def _arrange(self) -> None:
@@ -76,7 +77,7 @@ class IndexSheet(QFrame):
         grid.setSpacing(SPACE)
         texts = ("Pictures", "Index", "Moved pictures")
         for row, text in enumerate(texts):
-            grid.addWidget(QLabel(text, self), row, 0)
+            grid.addWidget(PlainLabel(text, self), row, 0)
         grid.addWidget(self.source, 0, 1, 1, 3)
         grid.addWidget(self.build, 0, 4)
         grid.addWidget(self.folder, 1, 1)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QByteArray, Qt, Signal
-from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from sdgui.panels.export_menu import ExportMenu
@@ -34,6 +33,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made, tab_after
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
@@ -141,15 +141,15 @@ class SearchLayout(Place):
         self.score = QuietBox(work)
         self.filter_button = IconButton("ph.funnel", "Filter the pictures", "Ctrl+Shift+F", "Filters", True, work)
         for text, tip in _TABS:
-            self.tabs.setTabToolTip(self.tabs.addTab(text), tip)
+            self.tabs.setTabToolTip(self.tabs.addTab(text), plain_tip(tip))
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
         self.tabs.setAccessibleName("View")
         for score, (name, meaning) in SCORES.items():
             self.score.addItem(f"Score: {name.lower()}", score)
-            self.score.setItemData(self.score.count() - 1, meaning, Qt.ItemDataRole.ToolTipRole)
+            self.score.setItemData(self.score.count() - 1, plain_tip(meaning), Qt.ItemDataRole.ToolTipRole)
         self.score.setAccessibleName("Score that is shown")
-        self.score.setToolTip("\n\n".join(f"{name}: {meaning}" for name, meaning in SCORES.values()))
+        self.score.setToolTip(plain_tip("\n\n".join(f"{name}: {meaning}" for name, meaning in SCORES.values())))
         tools = QHBoxLayout()
         tools.setSpacing(SPACE)
         tools.addWidget(self.tabs)
@@ -194,10 +194,6 @@ class SearchLayout(Place):
             first.thumbnail_size_changed.connect(second.set_thumbnail_size)
         self.filter_button.toggled.connect(self.filters.setVisible)
         self.source.sheet_asked.connect(lambda shown: self.sheet.setVisible(shown))
-        for number, key in enumerate(("Alt+P", "Alt+V", "Alt+M")):
-            shortcut = QShortcut(QKeySequence(key), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(lambda number=number: self.tabs.setCurrentIndex(number))
 
     # What is shown
     def show_empty(self, title: str, text: str) -> None:

@@ -32,6 +32,7 @@ from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery import Gallery, GalleryItem
 from sdgui.widgets.map_canvas import OTHER, MapCanvas
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role, theme
 
@@ -77,7 +78,7 @@ class MapPage(QWidget):
         self.gallery.setAccessibleName("Pictures within the lasso")
         top = QHBoxLayout()
         top.setSpacing(SPACE)
-        label = QLabel("&Colour", self)
+        label = PlainLabel("&Colour", self)
         label.setBuddy(self.color)
         for widget in (label, self.color, self.captions, self.fit):
             top.addWidget(widget)
@@ -254,7 +255,7 @@ class _Popup(QFrame):
         set_role(self, "card")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self._picture = Thumbnail(_POPUP, self)
-        self._words = QLabel(self, wordWrap=True)
+        self._words = PlainLabel(self, wordWrap=True)
         self._words.setTextFormat(Qt.TextFormat.PlainText)
         self._words.setFixedWidth(_POPUP)
         column = QVBoxLayout(self)

@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import theme
 
 _Index = QModelIndex | QPersistentModelIndex
@@ -131,8 +132,9 @@ class KnownModel(QAbstractTableModel):
             return [self._what, *self._names, "Moved"][section]
         if role == Qt.ItemDataRole.ToolTipRole and section > 0:
             if section <= len(self._names):
-                return f"Rank at which {self._names[section - 1]} finds what belongs to the query; 1 is first"
-            return f"How many places higher {self._names[1]} finds it than {self._names[0]}"
+                name = self._names[section - 1]
+                return plain_tip(f"Rank at which {name} finds what belongs to the query; 1 is first")
+            return plain_tip(f"How many places higher {self._names[1]} finds it than {self._names[0]}")
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignLeft if section == 0 else Qt.AlignmentFlag.AlignRight
             return side | Qt.AlignmentFlag.AlignVCenter
@@ -141,7 +143,9 @@ class KnownModel(QAbstractTableModel):
     def data(self, index: _Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
         one, column = self.known[index.row()], index.column()
         if column == 0:
-            return one.title if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole) else None
+            if role == Qt.ItemDataRole.ToolTipRole:
+                return plain_tip(one.title)
+            return one.title if role == Qt.ItemDataRole.DisplayRole else None
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if column > len(self._names):
@@ -160,7 +164,8 @@ class KnownModel(QAbstractTableModel):
             return f"{'▲' if moved > 0 else '▼'} {rank_text(abs(moved))}"
         if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole):
             direction = "higher" if moved > 0 else "lower"
-            return f"{rank_text(abs(moved))} places {direction} than with {self._names[0]}"
+            text = f"{rank_text(abs(moved))} places {direction} than with {self._names[0]}"
+            return plain_tip(text) if role == Qt.ItemDataRole.ToolTipRole else text
         if role == Qt.ItemDataRole.ForegroundRole:
             return theme().color("good" if moved > 0 else "error")
         return None

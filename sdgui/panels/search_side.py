@@ -13,7 +13,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QLabel, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
 
 from sdgui.panels.export_menu import ExportMenu
 from sdgui.panels.search_query import Query
@@ -29,6 +29,7 @@ from sdgui.panels.search_results import (
 from sdgui.panels.worker_verbs import Results
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.gallery import Gallery
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 _MORE_AT = 0.9  # share of the way down at which more results are fetched
@@ -50,7 +51,7 @@ class SearchSide(QWidget):
         self.query = Query()
         self.title = ElidedLabel("", self)
         set_role(self.title, "title")
-        self.true = QLabel(self)
+        self.true = PlainLabel(self)
         self.line = ElidedLabel("", self)
         set_role(self.line, "small")
         self.gallery = Gallery(cache_dir, "", self)
@@ -82,7 +83,7 @@ class SearchSide(QWidget):
     def set_name(self, name: str, facts: str = "") -> None:
         """What the model is called; ``facts`` stand in the tooltip."""
         self.title.setText(name)
-        self.title.setToolTip("\n".join(filter(None, (name, facts))))
+        self.title.setToolTip(plain_tip("\n".join(filter(None, (name, facts)))))
         self.gallery.setAccessibleName(f"What {name} finds")
         self.gallery.view.setAccessibleName(f"What {name} finds")
 
@@ -104,7 +105,7 @@ class SearchSide(QWidget):
         self.answer, self.query = answer, query
         text, meaning = cutoff_line(answer, query)
         self.line.setText(text)
-        self.line.setToolTip(meaning)
+        self.line.setToolTip(plain_tip(meaning))
         self.line.setAccessibleDescription(meaning)
         true = true_line(true_place(answer, query), answer, query)
         self.true.setText(true)

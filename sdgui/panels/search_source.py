@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 
 from core.rundir import RunDir
 from sdgui.panels.data_picker import DataPicker
@@ -18,6 +18,7 @@ from sdgui.panels.place import Services
 from sdgui.panels.search_session import Target
 from sdgui.runs.model_names import run_facts
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -83,7 +84,7 @@ class SourceBar(QWidget):
         for box in self.indexes:
             places.addWidget(box, 1)
         places.addWidget(self.browse)
-        self.facts = QLabel(self)
+        self.facts = PlainLabel(self)
         set_role(self.facts, "muted")
         places.addWidget(self.facts, 1)
         places.addWidget(self.sheet)

@@ -6,13 +6,14 @@ import os
 
 import psutil
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QLabel, QStatusBar, QWidget
+from PySide6.QtWidgets import QStatusBar, QWidget
 
 from core.rundir import RunState
 from sdgui.panels.experiment_model import ExperimentModel
 from sdgui.panels.place import Services
 from sdgui.panels.run_texts import share
 from sdgui.widgets.formats import duration
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 _EVERY = 2000  # ms between looks at memory
@@ -24,9 +25,9 @@ class Status(QStatusBar):
     def __init__(self, services: Services, model: ExperimentModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services, self._model = services, model
-        self.runs = QLabel(self)
-        self.worker = QLabel(self)
-        self.memory = QLabel(self)
+        self.runs = PlainLabel(self)
+        self.worker = PlainLabel(self)
+        self.memory = PlainLabel(self)
         self.setSizeGripEnabled(False)
         self.setContentsMargins(SPACE, 0, SPACE, 0)
         self.addWidget(self.runs, 1)
@@ -70,7 +71,7 @@ class Status(QStatusBar):
         texts = [state.text for state in states]
         self.worker.setText(f"worker: {' · '.join(texts)}" if texts else "worker: not started")
         self.worker.setToolTip(
-            "\n\n".join(f"{one.title}: {one.trouble}\n{one.details}" for one in states if one.trouble)
+            plain_tip("\n\n".join(f"{one.title}: {one.trouble}\n{one.details}" for one in states if one.trouble))
         )
 
     def _show_memory(self) -> None:

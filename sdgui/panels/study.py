@@ -38,6 +38,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 SHIPPED = resource_folder("studies")
@@ -65,8 +66,8 @@ class StudyPanel(Place):
         self.box.setToolTip("Which study is shown")
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(12)
-        self.new, self.open_button = QPushButton("&New …", self), QPushButton("&Open …", self)
-        self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "&Pause", "Sto&p"))
+        self.new, self.open_button = QPushButton("New …", self), QPushButton("&Open …", self)
+        self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
         self.export = QPushButton("E&xport", self)
         self.more = IconButton("ph.plus", "More seeds or arms for this study; what is trained stays", parent=self)
         self.folder = IconButton("ph.folder-open", "Show the study's folder", parent=self)
@@ -90,7 +91,7 @@ class StudyPanel(Place):
             self.export: "Results as Markdown, CSV or JSON, and the plot; Ctrl+C copies the table",
         }
         for button, tip in tips.items():
-            button.setToolTip(tip)
+            button.setToolTip(plain_tip(tip))
         self.new.setShortcut("Ctrl+Shift+N")
         row = QHBoxLayout()
         row.setSpacing(SPACE)
@@ -240,7 +241,7 @@ class StudyPanel(Place):
             self._ending.discard(self._id() or 0)
         ending = (self._id() or 0) in self._ending
         self.box.setEnabled(not self._editing)
-        self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "&Resume")
+        self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
         self.begin.setEnabled(ready and not alive and state != "done")
         self.pause.setEnabled(ready and alive and not ending)
         self.stop.setEnabled(ready and alive)

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 from core.presets import PRESETS
 from core.study.format import NAME, Arm
 from sdgui.store.records import Experiment
+from sdgui.widgets.plain_text import plain_tip
 
 _START = ("clip", "sd-clip")
 _WHAT = Qt.ItemDataRole.UserRole  # a preset's name, an experiment's number, None for an arm that is there
@@ -73,7 +74,7 @@ class ArmsList(QListWidget):
         for preset in PRESETS.values():
             if preset.name not in there:
                 item = self._add(preset.title, preset.name, preset.name in presets)
-                item.setToolTip(preset.description)
+                item.setToolTip(plain_tip(preset.description))
         self.blockSignals(False)
 
     def _add(self, title: str, what: str | int | None, ticked: bool) -> QListWidgetItem:

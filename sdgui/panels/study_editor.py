@@ -18,7 +18,6 @@ from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QScrollArea,
@@ -34,6 +33,7 @@ from sdgui.panels.study_arms import ArmsList
 from sdgui.panels.study_view import fill_arms
 from sdgui.store.records import Experiment
 from sdgui.widgets.dropped_files import existing_path
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, hide_steps, set_role
 
 DEMO_DATA = {"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"}
@@ -69,7 +69,7 @@ class StudyEditor(QWidget):
         self.presets = ArmsList(self)
         self.arms = QTreeWidget(self)
         self.measures = [QCheckBox(text, self) for text, _ in _MEASURES]
-        self.what, self.wrong = QLabel(self), QLabel(self, wordWrap=True)
+        self.what, self.wrong = PlainLabel(self), PlainLabel(self, wordWrap=True)
         set_role(self.what, "title")
         set_role(self.wrong, "error")
         self.make = QPushButton("&Make the study", self)
@@ -96,7 +96,7 @@ class StudyEditor(QWidget):
             ("Label", self.label, "Column of the test data, for zero-shot"),
         ]
         for text, widget, tip in rows:
-            widget.setToolTip(tip)
+            widget.setToolTip(plain_tip(tip))
             widget.setAccessibleName(text.replace("&", ""))
             form.addRow(text, widget)
         self._seeds_row = next(row for row, (_, widget, _) in enumerate(rows) if widget is self.seeds)
@@ -111,7 +111,7 @@ class StudyEditor(QWidget):
         scroll.setWidget(left)
         scroll.setMinimumWidth(44 * SPACE)
         for text, widget in (("Arms: tick presets and experiments", self.presets), ("They differ in", self.arms)):
-            head = QLabel(text, self)
+            head = PlainLabel(text, self)
             set_role(head, "title")
             right.addWidget(head)
             right.addWidget(widget, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -54,7 +53,7 @@ class ExportMenu(QMenu):
             if path.suffix == ".csv":
                 write_whole(path, to_csv(tables).encode())
             else:
-                shutil.copyfile(sources[path.suffix], path)
+                write_whole(path, sources[path.suffix].read_bytes())
 
         written = Message("info", f"The results are written to {path}.")
         self._aside.do(write, lambda _: self._show_message(written), self._failed)

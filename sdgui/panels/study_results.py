@@ -17,8 +17,10 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersisten
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QTableView, QWidget
 
+from core.cells import marked, marked_row
 from sdgui.widgets.error_bars import Bar
 from sdgui.widgets.formats import duration
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import SPACE, theme
 
 Index = QModelIndex | QPersistentModelIndex
@@ -187,8 +189,9 @@ def to_csv(tables: Sequence[Table]) -> str:
     for place, table in enumerate(tables):
         if place:
             writer.writerow([])
-        writer.writerow(table.columns)
-        writer.writerows([[cell.text for cell in row] for row in table.rows])
+        writer.writerow(marked_row(table.columns))
+        # what stands on the left is a name; on the right are our own numbers, a difference with its sign
+        writer.writerows([[cell.text if cell.right else marked(cell.text) for cell in row] for row in table.rows])
     return text.getvalue()
 
 
@@ -219,7 +222,7 @@ class ResultsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self.table.columns[section]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self.table.tips[section] or None
+            return plain_tip(self.table.tips[section]) or None
         return None
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
@@ -231,7 +234,7 @@ class ResultsModel(QAbstractTableModel):
         if role == METRIC:
             return self.table.metrics[index.column() if self.table.by_column else index.row()]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return cell.tip or None
+            return plain_tip(cell.tip) or None
         if role == Qt.ItemDataRole.ForegroundRole:
             return theme().color(cell.role) if cell.role else None
         if role == Qt.ItemDataRole.TextAlignmentRole:

@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QProgressBar,
     QSplitter,
     QTabWidget,
@@ -44,6 +43,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.error_bars import ErrorBars
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.late_parts import home_of
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 NETWORKS = (("final network (teacher where there is one)", "final"), ("student", "student"), ("teacher", "teacher"))
@@ -86,7 +86,7 @@ class StudyView(QWidget):
         self.tabs = QTabWidget(self)
         results = self._results(home_of(self.tabs))
         self.runs, self.arms = QTreeWidget(home_of(self.tabs)), QTreeWidget(home_of(self.tabs))
-        for widget, title in ((results, "&Results"), (self.runs, "R&uns"), (self.arms, "&Arms")):
+        for widget, title in ((results, "Resu&lts"), (self.runs, "Ru&ns"), (self.arms, "&Arms")):
             self.tabs.addTab(widget, title)
         self._models = [self._fill(view) for view in (self.means, self.differences)]
         self._build()
@@ -103,7 +103,7 @@ class StudyView(QWidget):
     def _results(self, parent: QWidget) -> QWidget:
         """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
         results = QWidget(parent)
-        self.note = QLabel(results, wordWrap=True)
+        self.note = PlainLabel(results, wordWrap=True)
         set_role(self.note, "small")
         self.split = QSplitter(Qt.Orientation.Vertical, results)
         self.tables = QTabWidget(self.split)
@@ -224,7 +224,7 @@ class StudyView(QWidget):
             time = duration(run.seconds) if run.seconds is not None else time
             item = QTreeWidgetItem([run.arm, str(run.seed), text, far, time, run.message])
             item.setIcon(2, theme().state_icon(icon))
-            item.setToolTip(5, run.message)
+            item.setToolTip(5, plain_tip(run.message))
             item.setData(0, Qt.ItemDataRole.UserRole, Path(run.folder))
             for column in (1, 3, 4):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -287,7 +287,7 @@ def fill_arms(tree: QTreeWidget, study: Study) -> None:
         for name, value in own.items():
             if first.get(name) != value and name not in ("name", "preset"):
                 row = QTreeWidgetItem([field_title(name), value_text(first.get(name)), value_text(value)])
-                row.setToolTip(0, name)
+                row.setToolTip(0, plain_tip(name))
                 item.addChild(row)
         item.setText(1, f"{item.childCount()} differences")
     tree.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

@@ -4,57 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QRunnable, QSize, Qt, QThreadPool, Signal
-from PySide6.QtGui import QImage, QImageReader, QPixmap
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QImage, QPixmap
+from PySide6.QtWidgets import QWidget
+
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.thumbnails import Thumbnails
 
 
-class _Loaded(QObject):
-    done = Signal(str, QImage)
-
-
-class _Load(QRunnable):
-    def __init__(self, path: str, size: QSize, loaded: _Loaded) -> None:
-        super().__init__()
-        self._path, self._size, self._loaded = path, size, loaded
-
-    def run(self) -> None:
-        reader = QImageReader(self._path)
-        reader.setAutoTransform(True)
-        size = reader.size()
-        if size.isValid():
-            reader.setScaledSize(size.scaled(self._size, Qt.AspectRatioMode.KeepAspectRatio))
-        self._loaded.done.emit(self._path, reader.read())
-
-
-class Thumbnail(QLabel):
+class Thumbnail(PlainLabel):
     """Shows the picture last asked for; an unreadable one leaves a dash."""
 
     def __init__(self, size: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setFixedSize(size, size)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._path = ""
-        self._loaded = _Loaded(self)
-        self._loaded.done.connect(self._show)
+        self._path: Path | None = None
+        self.thumbnails = Thumbnails(parent=self)
+        self.thumbnails.ready.connect(self._ready)
 
     def show_picture(self, path: Path | None) -> None:
         """Load and show ``path``; None shows nothing."""
-        self._path = str(path) if path is not None else ""
-        self.setToolTip(self._path)
+        self._path = path
+        self.setToolTip(plain_tip(str(path) if path is not None else ""))
+        self.thumbnails.keep_only([])
         if path is None:
             self.clear()
-            return
-        scale = self.devicePixelRatioF()
-        size = QSize(int(self.width() * scale), int(self.height() * scale))
-        QThreadPool.globalInstance().start(_Load(self._path, size, self._loaded))
+        else:
+            self.thumbnails.set_side(max(self.width(), self.height()) * self.devicePixelRatioF())
+            self._show(path)
 
-    def _show(self, path: str, image: QImage) -> None:
-        if path != self._path:
-            return  # another was asked for meanwhile
-        if image.isNull():
+    def _ready(self, path: str) -> None:
+        if self._path is not None and path == str(self._path):  # else another was asked for meanwhile
+            self._show(self._path)
+
+    def _show(self, path: Path) -> None:
+        thumbnail = self.thumbnails.get(path)
+        if thumbnail is None:
+            return  # it is being read
+        if thumbnail.image is None:
             self.setText("–")
-            return
-        pixmap = QPixmap.fromImage(image)
-        pixmap.setDevicePixelRatio(self.devicePixelRatioF())
-        self.setPixmap(pixmap)
+        else:
+            self.setPixmap(self._fitting(thumbnail.image))
+
+    def _fitting(self, image: QImage) -> QPixmap:
+        ratio = self.devicePixelRatioF()
+        room = QSize(int(self.width() * ratio), int(self.height() * ratio))
+        ways = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+        pixmap = QPixmap.fromImage(image.scaled(room, *ways))
+        pixmap.setDevicePixelRatio(ratio)
+        return pixmap

@@ -72,7 +72,7 @@ class WatchPanel(Place):
         self.tabs.setDocumentMode(True)
         self.log = EventLog(home_of(self.tabs))
         self.samples = SamplesView(home_of(self.tabs))
-        self.tabs.addTab(self.log, "&Events")
+        self.tabs.addTab(self.log, "E&vents")
         self.tabs.addTab(self.samples, "&Samples")
         self.split.setStretchFactor(0, 4)
         self.split.setStretchFactor(1, 1)

@@ -40,6 +40,7 @@ _TABLE: tuple[tuple[str, str, str, str | list[str], str], ...] = (
     ("new", "Experiment", "&New", "Ctrl+N", "New experiment from a preset"),
     ("new_from_file", "Experiment", "New from a &file…", "Ctrl+O", "New experiment from a definition in a JSON file"),
     ("import_run", "Experiment", "&Import a run folder…", "Ctrl+I", "List a run that was trained elsewhere"),
+    ("rebuild", "Experiment", "Re&build the database from run folders", [], "Read every run folder again"),
     ("duplicate", "Experiment", "&Duplicate", "Ctrl+D", "Copy the experiment, to be edited"),
     ("rename", "Experiment", "&Rename", "F2", "Give the experiment another name"),
     ("describe", "Experiment", "&Tags and note…", "Ctrl+T", "Tag the experiment or run, and write a note"),
@@ -50,7 +51,7 @@ _TABLE: tuple[tuple[str, str, str, str | list[str], str], ...] = (
     ("find", "View", "&Find", "Ctrl+F", "Search in the place that is shown: a field, a plot, a picture"),
     ("filter", "View", "F&ilter experiments", "Ctrl+L", "Filter experiments and runs by name, tag, note or state"),
     ("tree", "View", "&Go to the experiments", "Ctrl+E", "Put the focus on the tree of experiments"),
-    ("palette", "View", "&Go to…", "Ctrl+K", "Find any action, run or place"),
+    ("palette", "View", "G&o to…", "Ctrl+K", "Find any action, run or place"),
     ("appearance", "View", "Switch a&ppearance", "Ctrl+Shift+L", "Follow the system, light, dark, and round again"),
     ("shortcuts", "Help", "&Shortcuts", "F1", "List every shortcut"),
     ("about", "Help", "&About sdgui", "Shift+F1", "Version, and where data and log are kept"),
@@ -164,6 +165,9 @@ class WindowActions:
         path = QFileDialog.getExistingDirectory(self._parent, "Run folder")
         if path:
             self._window.experiment_commands.import_run(Path(path))
+
+    def rebuild(self) -> None:
+        self._window.experiment_commands.rebuild()
 
     def duplicate(self) -> None:
         if (experiment_id := self._window.selection.experiment_id) is not None:

@@ -2,6 +2,7 @@
 
 Flow: run folders -> ``LiveRun`` (what is listed) and ``RunHistory`` (curves of shown runs) -> store and outbox.
 Offset and summary go into the store in one transaction, so a window killed at any moment loses and doubles nothing.
+Whatever is wrong with one run is said of that run, and none of the others is followed the less for it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.events import EventReader
+from core.events import EventError, EventReader
+from core.reading import excerpt
 from core.rundir import RunState
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import LiveRun, RunProgress
@@ -32,6 +34,7 @@ class ShownRun:
         self.history = RunHistory()
         self.reader: EventReader | None = None
         self.loaded = False
+        self.broken = 0  # unreadable lines that the history's log has been told of
 
 
 class Follower(threading.Thread):
@@ -70,7 +73,7 @@ class Follower(threading.Thread):
     def run(self) -> None:
         rung = 0.0
         while not self._ending.is_set():
-            busy = self._round()
+            busy = self._guarded_round()
             now = time.monotonic()
             if now - rung >= 0.8 * self._poll_seconds and self._outbox.must_ring():
                 rung = now
@@ -80,6 +83,14 @@ class Follower(threading.Thread):
             self._wake.clear()
         for live in self._live.values():
             self._record(live, at_once=True)
+
+    def _guarded_round(self) -> bool:
+        """A round whose failure is said and does not end the thread: the next one tries again."""
+        try:
+            return self._round()
+        except Exception as error:  # noqa: BLE001  all runs depend on this thread
+            self._complain(0, f"The runs cannot be followed: {type(error).__name__}: {excerpt(str(error))}.")
+            return False
 
     def _round(self) -> bool:
         """Look at everything that is due; whether there is more to read at once."""
@@ -95,10 +106,24 @@ class Follower(threading.Thread):
         for run_id, live in list(self._live.items()):
             if self._ending.is_set():
                 return False
+            if seldom or run_id not in self._said:  # what cannot be read is not tried ten times a second
+                busy = self._guarded_look(live, seldom) or busy
+        return busy
+
+    def _guarded_look(self, live: LiveRun, seldom: bool) -> bool:
+        """Look at one run; a failure is its own, and is shown where its failures are."""
+        busy = False
+        try:
             if seldom or not live.restful or live.behind:
-                busy = self._poll(live) or busy
-            if shown := self.shown.get(run_id):
+                busy = self._poll(live)
+            if shown := self.shown.get(live.run_id):
                 busy = self._fill(live, shown) or busy
+        except Exception as error:  # noqa: BLE001  the others are followed whatever is wrong with this one
+            what = f"{type(error).__name__}: {excerpt(str(error))}"
+            sentence = f"The run in {live.dir.path} cannot be followed: {what}."
+            self._publish(live.failed(sentence))
+            self._complain(live.run_id, sentence)
+            return False
         return busy
 
     def _meet_store(self) -> None:
@@ -132,7 +157,7 @@ class Follower(threading.Thread):
         self.progress.pop(run_id, None)
         if shown := self.shown.get(run_id):
             shown.history.clear()
-            shown.reader, shown.loaded = None, False
+            shown.reader, shown.loaded, shown.broken = None, False, 0
 
     def _folder(self, run_id: int) -> Path | None:
         """Where the run is looked for; None before the first look."""
@@ -145,12 +170,18 @@ class Follower(threading.Thread):
         except OSError as error:
             self._complain(live.run_id, f"The run folder {live.dir.path} cannot be read: {error.strerror}.")
             return False
-        self._said.pop(live.run_id, None)
+        if live.trouble:
+            self._complain(live.run_id, live.trouble)
+        else:
+            self._said.pop(live.run_id, None)
         self._record(live, at_once=live.state is not self._told.get(live.run_id))
-        if self.progress.get(live.run_id) != progress:
-            self.progress[live.run_id] = progress
-            self._outbox.progress(progress)
+        self._publish(progress)
         return live.behind
+
+    def _publish(self, progress: RunProgress) -> None:
+        if self.progress.get(progress.run_id) != progress:
+            self.progress[progress.run_id] = progress
+            self._outbox.progress(progress)
 
     def _record(self, live: LiveRun, at_once: bool) -> None:
         """Bring the store up to date, if it is due; then tell a change of state."""
@@ -178,15 +209,22 @@ class Follower(threading.Thread):
             size = live.dir.events.stat().st_size
             if size < shown.reader.offset:
                 shown.history.clear()
-                shown.reader.offset = 0
+                shown.reader, shown.broken = EventReader(live.dir.events), 0
             before = shown.reader.offset
             events = shown.reader.read(_CHUNK) if size > before else []
         except FileNotFoundError:
             return False
+        except EventError as error:
+            self._complain(live.run_id, str(error))
+            return False
         except OSError as error:
             self._complain(live.run_id, f"The events of {live.dir.path} cannot be read: {error.strerror}.")
             return False
-        if changed := shown.history.apply(events):
+        changed = shown.history.apply(events)
+        if shown.reader.broken > shown.broken:
+            changed |= shown.history.warn(_unread(shown.reader, shown.broken))
+            shown.broken = shown.reader.broken
+        if changed:
             self._outbox.curves(live.run_id, changed)
         more = shown.reader.offset > before and size - shown.reader.offset > 0
         if not more and not shown.loaded:
@@ -199,3 +237,11 @@ class Follower(threading.Thread):
         if self._said.get(run_id) != message:
             self._said[run_id] = message
             self._outbox.trouble(run_id, message)
+
+
+def _unread(reader: EventReader, known: int) -> str:
+    """What the log says of lines that could not be read, ``known`` of which it has spoken of already."""
+    count = reader.broken - known
+    lines = "A line of the events was" if count == 1 else f"{count} lines of the events were"
+    first = f" The first: {reader.problem}." if known == 0 else ""
+    return f"{lines} unreadable and passed over.{first}"

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from core.events import CheckpointSaved, Evaluated, Event, Log, Metrics, RunFailed, RunFinished, RunStarted, Sample
 from core.rundir import RunState, RunStatus
 from sdgui.store.records import BestPoint, MetricSummary, higher_is_better, ranks_runs
-from sdgui.store.summary import run_state
+from sdgui.store.summary import MOST_METRICS, run_state
 
 _FIRST_CAPACITY = 256
 
@@ -123,6 +124,8 @@ class RunHistory:
                 case Log():
                     self._logs.append(event)
                     changed.add("log")
+                case Sample() if event.what == "retrieval" and not _is_retrieval(event.content):
+                    changed |= self.warn(f"The sample of step {event.step} has another shape and is not shown.")
                 case Sample():
                     self._samples.append(event)
                     changed.add("samples")
@@ -133,12 +136,22 @@ class RunHistory:
         self._publish()
         return frozenset(changed)
 
+    def warn(self, message: str) -> frozenset[str]:
+        """Say ``message`` in the log, at the time of the last event. Returns what changed."""
+        self._logs.append(Log(level="warning", message=message, time=self._last or time.time()))
+        return frozenset({"log"})
+
     def _add(self, event: Metrics | Evaluated, changed: set[str]) -> None:
         if self._segment_start is None:
             self._segment_start = event.time
         seconds = self._seconds_before + max(0.0, event.time - self._segment_start)
         for name, value in event.values.items():
-            self._pending.setdefault(name, []).append((event.step, value, seconds))
+            points = self._pending.get(name)
+            if points is None:
+                if name not in self._series and len(self._series.keys() | self._pending.keys()) >= MOST_METRICS:
+                    continue
+                points = self._pending[name] = []
+            points.append((event.step, value, seconds))
         changed.update(event.values)
         self._step = max(self._step, event.step)
         if isinstance(event, Evaluated):
@@ -254,3 +267,19 @@ class RunHistory:
     def state(self, status: RunStatus | None, launched: float | None = None) -> RunState:
         """The run's state by its events and by its ``status.json``; ``launched`` as the store has it."""
         return run_state(self._terminal, status, launched, time.time())
+
+
+def _is_retrieval(content: Mapping[str, Any]) -> bool:
+    """Whether a sample has the shape that `core.validation.retrieval_sample` gives it, for panels rely on it."""
+    return all(isinstance(entries, list) and all(map(_is_entry, entries)) for entries in content.values())
+
+
+def _is_entry(entry: object) -> bool:
+    if not isinstance(entry, dict) or not isinstance(hits := entry.get("hits", []), list):
+        return False
+    return all(isinstance(hit, dict) and isinstance(hit.get("image"), str) and _is_score(hit) for hit in hits)
+
+
+def _is_score(hit: Mapping[str, Any]) -> bool:
+    score = hit.get("score")
+    return score is None or (isinstance(score, (int, float)) and not isinstance(score, bool))

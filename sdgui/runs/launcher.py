@@ -18,7 +18,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from core.chain.format import Chain
 from core.errors import UserError
-from core.rundir import RunDir, process_alive, write_whole
+from core.rundir import RunDir, RunDirError, process_alive, write_whole
 from sdgui.runs.chains import ChainWatch, chain_file, write_chain
 from sdgui.runs.program import core_command, start_detached
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
@@ -206,6 +206,8 @@ class Launcher(QObject):
             process = start_detached(command, folder)
         except FileNotFoundError as error:
             raise LaunchError(f"There is no program {error.filename or command[0]}; reinstall sdgui.") from error
+        except RunDirError as error:
+            raise LaunchError(str(error)) from error
         except OSError as error:
             raise _unwritable(folder, error) from error
         threading.Thread(target=self._reap, args=(run.id, process), name="reaper", daemon=True).start()

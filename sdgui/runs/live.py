@@ -5,11 +5,12 @@ Flow: the tailer polls one per run in its thread, tells the window what ``poll``
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.events import EventReader
+from core.events import EventError, EventReader
 from core.rundir import RunState, RunStatus
 from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
 from sdgui.store.summary import STARTING, RunSummary, run_state, summarise
@@ -42,8 +43,11 @@ class LiveRun:
         self.state = run.state
         self.queued = run.queue_position is not None
         self.rewritten = False  # the events file is not the one that the store knows
+        self.trouble = ""  # why its events cannot be read at all now
         self._summary = RunSummary.of(run, metrics)
-        self._reader = EventReader(self.dir.events, run.offset)
+        # Of a file in which nothing could be read, what was wrong is found out again.
+        self._reader = EventReader(self.dir.events, 0 if self._summary.empty else run.offset)
+        self._grew = False  # whether the last look took in events
         self._failure = run.failure
         self._status: RunStatus | None = None
         self._status_stamp: int | None = None
@@ -68,7 +72,11 @@ class LiveRun:
 
     def poll(self) -> RunProgress:
         """Read what is new, a chunk at most, and judge."""
-        grew = self._read_events()
+        try:
+            grew, self.trouble = self._read_events(), ""
+        except EventError as error:
+            grew, self.trouble = self.trouble != str(error), str(error)
+        self._grew = grew and not self.trouble
         renewed = self._read_status()
         now = time.time()
         due = self._judged == 0 or (self.state.alive and abs(now - self._judged) > _JUDGE_SECONDS)
@@ -79,15 +87,19 @@ class LiveRun:
 
     def _read_events(self) -> bool:
         try:
-            size = self.dir.events.stat().st_size
+            found = self.dir.events.stat()
         except FileNotFoundError:  # not made yet; or out of reach for now, and what is known of it stands
             return False
+        if not stat.S_ISREG(found.st_mode):
+            self._reader.read()  # says what it is instead
+        size = found.st_size
         if size < self._reader.offset:  # replaced, perhaps from a backup
             return self._read_anew()
         if size == self._reader.offset:
             return False
         before = self._reader.offset
         self._summary.apply(self._reader.read(_CHUNK))
+        self._summary.problem = self._summary.problem or self._reader.problem
         if self._summary.stale:
             return self._read_anew()
         return self._reader.offset > before
@@ -127,6 +139,8 @@ class LiveRun:
     def _interruption(self) -> str:
         if not self.dir.path.exists():
             return f"The run folder {self.dir.path} is gone."
+        if unreadable := self.trouble or self._summary.unreadable:
+            return unreadable
         lines = [line for line in self.dir.stderr_end().splitlines() if line.strip()]
         if not lines:
             return "The trainer ended without a word; it may have been killed, or run out of memory."
@@ -146,6 +160,11 @@ class LiveRun:
             failure=self._failure,
         )
 
+    def failed(self, sentence: str) -> RunProgress:
+        """What to show of a run that cannot be followed: what is known of it, and why it is no more."""
+        self._failure = sentence
+        return self._progress()
+
     def to_record(self) -> Progress | None:
         """What the store does not have yet; None when it has all."""
         if not self.rewritten and self._recorded == (self._reader.offset, self.state, self._failure):
@@ -159,7 +178,9 @@ class LiveRun:
 
     @property
     def behind(self) -> bool:
-        """Whether there was more to read than one chunk."""
+        """Whether there is more to read than one chunk, and the last look took one in."""
+        if not self._grew:
+            return False
         try:
             return self.dir.events.stat().st_size - self._reader.offset > _CHUNK
         except OSError:

@@ -1,49 +1,37 @@
-"""How ``core`` is run as a program of its own: the command, a sane environment, and starting it detached.
+"""How ``core`` is run as a program of its own, detached from the window.
 
-Flow: the launcher starts trainers, the worker client its worker, both by the same command and environment.
+Flow: the launcher starts trainers, the worker client its worker, both by the command and environment of
+``core.children``.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import psutil
 
-import core
+from core.children import environment, python_command
 from core.rundir import RunDir, RunStatus
 from sdgui.store.summary import STARTING
 
 
 def core_command() -> list[str]:
     """The command that the trainer's verbs follow."""
-    return [sys.executable, "-m", "core"]
-
-
-def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The window's environment with what a program without a terminal needs.
-
-    The folder that the window was started in may hold a package named ``core`` too; it must not be imported.
-    """
-    found = dict(os.environ if base is None else base)
-    found |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
-    source = Path(core.__file__).resolve().parent.parent
-    if source.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
-        found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(source), found.get("PYTHONPATH"))))
-    return found
+    return python_command("core")
 
 
 def start_detached(command: Sequence[str], run: RunDir) -> subprocess.Popen[bytes]:
     """Start a trainer that outlives this program, its output appended to the run's logs.
 
-    The first ``status.json`` names it, unless it was quicker and has written its own. OSError when it cannot start.
+    The first ``status.json`` names it, unless it was quicker and has written its own. OSError when it cannot start,
+    RunDirError when its logs or its status would be written outside of its folder.
     """
+    run.check()
     run.status.unlink(missing_ok=True)  # a former trainer's
     run.clear_control()
     with run.stdout.open("ab") as stdout, run.stderr.open("ab") as stderr:

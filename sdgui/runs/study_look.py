@@ -5,7 +5,6 @@ Flow: ``study.json``, ``status.json``, ``results.json`` and the run folders -> `
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,8 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.config import ConfigError
-from core.rundir import RunDir, RunStatus, process_alive
+from core.errors import UserError
+from core.reading import KILOBYTE, UnreadableError, checked, read_json, read_text
+from core.rundir import RunDir, RunStatus, process_alive, write_whole
 from core.study.format import Study, StudyDir, StudyStatus, read_study
+from core.study.records import LARGEST_MEASURES, MeasuresFile, results_problem
 
 RESULTS_VERSION = 1
 ASKED = "asked"  # file in which the window notes what it asked of the program: "pause" or "stop"
@@ -115,8 +117,8 @@ def program_alive(status: StudyStatus) -> bool:
 def asked_of(out: StudyDir) -> str:
     """What the window asked of the program last; "" for nothing."""
     try:
-        return (out.path / ASKED).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        return read_text(out.path / ASKED, KILOBYTE).strip()
+    except (OSError, UnreadableError):
         return ""
 
 
@@ -150,9 +152,9 @@ def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) 
 def _took(folder: RunDir, measures: Path) -> float | None:
     """Seconds of training and measuring; those between two sittings are not counted."""
     try:
-        trained = float(json.loads(measures.read_bytes())["train_seconds"])
+        trained = checked(MeasuresFile, read_json(measures, LARGEST_MEASURES), str(measures)).train_seconds
         return trained + max(0.0, measures.stat().st_mtime - folder.events.stat().st_mtime)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, UserError):
         return None
 
 
@@ -202,6 +204,8 @@ def _results(out: StudyDir, before: StudyLook | None) -> tuple[dict[str, Any] | 
         )
     if not {"arms", "compare", "metrics", "seeds"} <= raw.keys():
         return None, stamp, f"{out.results} holds no results of a study; delete it and press Start to make it anew."
+    if wrong := results_problem(raw):
+        return None, stamp, f"{out.results}: {wrong} Delete it and press Start to make it anew."
     return raw, stamp, ""
 
 
@@ -209,7 +213,7 @@ def note_asked(folder: Path, what: str) -> None:
     """Remember what was asked; "" forgets it. May raise OSError."""
     path = folder / ASKED
     if what:
-        path.write_text(what, encoding="ascii")
+        write_whole(path, what.encode("ascii"), durable=False)  # in the place of a link, not through it
     else:
         path.unlink(missing_ok=True)
 

@@ -17,11 +17,13 @@ from pathlib import Path
 import psutil
 from PySide6.QtCore import QObject, Qt, Signal
 
+from core.children import environment
 from core.config import ConfigError, read_config
+from core.confined import check_inside
 from core.errors import UserError
 from core.rundir import write_whole
 from core.study.format import Study, StudyDir, absolute, read_study
-from sdgui.runs.program import core_command, environment
+from sdgui.runs.program import core_command
 from sdgui.runs.study_look import StudyLook, StudyRunLook, first_status, look, note_asked, program_alive
 from sdgui.store.records import StoreError
 from sdgui.store.sessions import slug
@@ -120,6 +122,7 @@ class StudyPrograms(QObject):
         status = out.read_status()
         if status is not None and program_alive(status):
             raise StudyProgramError("The study is at work already, perhaps started by another window.")
+        check_inside(folder, run_logs, StudyProgramError)
         try:
             note_asked(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
@@ -248,6 +251,7 @@ class StudyPrograms(QObject):
 
 
 def _write(folder: Path, study: Study, definitions: Mapping[str, str]) -> None:
+    check_inside(folder, [folder / "arms"], StudyProgramError)
     for name, text in definitions.items():
         (folder / "arms").mkdir(exist_ok=True)
         write_whole(folder / "arms" / f"{name}.json", text.encode())

@@ -15,8 +15,9 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, QTimer, Signal
 from shiboken6 import isValid
 
+from core.children import environment
 from core.reading import excerpt
-from sdgui.runs.program import core_command, environment
+from sdgui.runs.program import core_command
 from sdgui.runs.worker_replies import Cancelled, Done, Failure, Partial, Progress, Ready, read_reply
 
 _STDERR_KEPT = 64 << 10

@@ -132,7 +132,7 @@ def store_error(error: Exception, path: Path) -> StoreError:
     cause = getattr(error, "orig", None) or error
     text = str(cause).lower()
     if "not a database" in text or "malformed" in text:
-        remedy = "Start with --home and another folder, or rebuild it from the run folders."
+        remedy = "Rebuild it from the run folders with --rebuild, or start with --home and another folder."
         return StoreError(f"The database {path} is damaged ({cause}). {remedy}")
     if "locked" in text:
         return StoreError(f"The database {path} is held by another program. Close it and try again.")

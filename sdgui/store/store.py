@@ -18,6 +18,9 @@ import platformdirs
 from sqlalchemy import select
 
 from core.config import ConfigError, RunConfig, read_config
+from core.errors import UserError
+from core.events import EventError
+from core.reading import excerpt
 from core.rundir import RunDir, process_alive
 from sdgui.store.captions import CaptionRecords
 from sdgui.store.database import open_database
@@ -65,15 +68,22 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
             except OSError as error:
                 raise StoreError(f"{file} cannot be put aside: {error.strerror}; close what uses it.") from error
         store = cls.open(home)
+        return store, store.import_folders()
+
+    def import_folders(self) -> list[str]:
+        """Read every run folder of ours anew, oldest first, and list those that are missing; why some could not be.
+
+        A folder that cannot be read stops none of the others. Names, tags and notes stay.
+        """
         problems = []
-        for config in sorted(store.runs_folder.glob("*/config.json"), key=lambda path: (path.stat().st_mtime, path)):
-            if config.parent.name.endswith(DELETED):
-                continue
+        for folder in _run_folders(self.runs_folder):
             try:
-                store.import_run(config.parent)
-            except StoreError as error:
+                self.import_run(folder)
+            except UserError as error:
                 problems.append(str(error))
-        return store, problems
+            except Exception as error:  # noqa: BLE001  the others are to be read whatever is wrong with this one
+                problems.append(f"{folder} could not be read: {type(error).__name__}: {excerpt(str(error))}.")
+        return problems
 
     def import_run(self, folder: Path, experiment_id: int | None = None) -> Run:
         """The run in ``folder``, from its config.json and events; a known folder is read anew.
@@ -87,12 +97,14 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
             raise StoreError(f"{folder} holds no run that can be read: {error}") from error
         text = self._folder_text(run_dir.path)
         with self._read() as session:
-            known = session.scalar(select(RunRow.id).where(RunRow.folder == text))
-        if known is None:
-            known = self._add_imported(text, config, experiment_id)
-        run = self.run(known)
-        self.record(known, folder_progress(run_dir, run.launched, time.time()), rewritten=True)
-        return self.run(known)
+            known = session.execute(select(RunRow.id, RunRow.launched).where(RunRow.folder == text)).first()
+        try:  # before anything is listed: a folder that cannot be read leaves no row
+            progress = folder_progress(run_dir, known.launched if known else None, time.time())
+        except EventError as error:
+            raise StoreError(f"{folder} holds no run that can be read: {error}") from error
+        run_id = known.id if known else self._add_imported(text, config, experiment_id)
+        self.record(run_id, progress, rewritten=True)
+        return self.run(run_id)
 
     def _add_imported(self, folder: str, config: RunConfig, experiment_id: int | None) -> int:
         if experiment_id is None:
@@ -140,6 +152,17 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
                 session.delete(row)
             else:
                 row.deleted, row.queue_position = time.time(), None
+
+
+def _run_folders(runs: Path) -> list[Path]:
+    """Folders with a definition, those of chains' stages too, oldest first."""
+    found: list[tuple[float, Path]] = []
+    for config in (*runs.glob("*/config.json"), *runs.glob("*/stage-*/config.json")):
+        if any(part.endswith(DELETED) for part in config.relative_to(runs).parts):
+            continue
+        with suppress(OSError):  # gone in between, or a link to nothing
+            found.append((config.stat().st_mtime, config.parent))
+    return [folder for _, folder in sorted(found)]
 
 
 def _refuse_alive(run: Run) -> None:

@@ -17,13 +17,18 @@ from core.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFi
 from core.rundir import RunDir, RunState, RunStatus, judge
 from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, higher_is_better, ranks_runs
 
+MOST_METRICS = 2000  # of one run; a file that names more was not written by a trainer
+LONGEST_FAILURE = 4000  # characters of what a run says went wrong
 START_SECONDS = 90.0  # a trainer that has shown no sign for so long after its launch is not coming
 STARTING = "starting"  # what the launcher's first status says is being done
 
 
 @dataclass
 class RunSummary:
-    """``stale``: points that it has counted were voided by a later start; ``summarise`` reads the file again."""
+    """``stale``: points that it has counted were voided by a later start; ``summarise`` reads the file again.
+
+    ``problem``: the first line that could not be read, in words.
+    """
 
     step: int = 0
     total_steps: int = 0
@@ -34,6 +39,7 @@ class RunSummary:
     metrics: dict[str, MetricSummary] = field(default_factory=dict)
     best: BestPoint | None = None
     stale: bool = False
+    problem: str = ""
 
     @classmethod
     def of(cls, run: Run, metrics: Mapping[str, MetricSummary]) -> RunSummary:
@@ -60,7 +66,7 @@ class RunSummary:
             elif isinstance(event, RunFinished):
                 self.finished, self.ending, self.failure = event.time, event.outcome, ""
             elif isinstance(event, RunFailed):
-                self.finished, self.ending, self.failure = event.time, "failed", event.message
+                self.finished, self.ending, self.failure = event.time, "failed", event.message[:LONGEST_FAILURE]
 
     def _start(self, event: RunStarted) -> None:
         self.stale = self.stale or any(max(m.last_step, m.best_step) > event.step for m in self.metrics.values())
@@ -71,6 +77,8 @@ class RunSummary:
     def _add(self, step: int, values: Mapping[str, float]) -> None:
         self.step = max(self.step, step)
         for name, value in values.items():
+            if name not in self.metrics and len(self.metrics) >= MOST_METRICS:
+                continue
             self.metrics[name] = extended(self.metrics.get(name), name, step, value)
             if ranks_runs(name):
                 self.best = better_point(self.best, BestPoint(name, value, step))
@@ -79,6 +87,16 @@ class RunSummary:
     def terminal(self) -> RunFinished | RunFailed | None:
         """The last lifecycle event when that was an ending."""
         return terminal_event(self.ending, self.finished, self.step, self.failure)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing that was read says anything of the run."""
+        return self.started is None and not self.ending and not self.metrics
+
+    @property
+    def unreadable(self) -> str:
+        """Why nothing is known of the run although something was written; "" when it is known, or nothing was."""
+        return f"None of its events can be read: {self.problem}." if self.problem and self.empty else ""
 
     def progress(self, offset: int, state: RunState, failure: str = "") -> Progress:
         """What the store records of it."""
@@ -143,7 +161,8 @@ def run_state(
 def summarise(path: Path) -> tuple[RunSummary, int]:
     """The summary of a whole events file and the offset it reaches to, in two passes and little memory.
 
-    The first pass finds where training was taken up again, the second leaves out what that made void.
+    The first pass finds where training was taken up again, the second leaves out what that made void. EventError when
+    the file is no regular one of its folder.
     """
     while True:
         limits = void_limits(_starts(path))
@@ -152,6 +171,7 @@ def summarise(path: Path) -> tuple[RunSummary, int]:
             for part in _split(events):
                 segment += isinstance(part[0], RunStarted)
                 summary.apply(part, limits[min(segment, len(limits) - 1)])
+        summary.problem = reader.problem
         if not summary.stale:  # else the run was resumed between the passes
             return summary, reader.offset
 
@@ -189,6 +209,7 @@ def _split(events: list[Event]) -> list[list[Event]]:
 
 
 def folder_progress(folder: RunDir, launched: float | None, now: float) -> Progress:
-    """All that a run folder says of its run now."""
+    """All that a run folder says of its run now. EventError when its events cannot be read at all."""
     summary, offset = summarise(folder.events)
-    return summary.progress(offset, run_state(summary.terminal, folder.read_status(), launched, now))
+    state = run_state(summary.terminal, folder.read_status(), launched, now)
+    return summary.progress(offset, state, summary.unreadable if state is RunState.INTERRUPTED else "")

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, 
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import MadeLate, is_made
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.theme import SPACE, hide_steps, set_role, theme
 
@@ -46,7 +47,7 @@ class BeliefHistogram(MadeLate):
         self.box.valueChanged.connect(self._typed)
         self.legend = QLabel(self)
         set_role(self.legend, "small")
-        label = QLabel("Cu&t", self)
+        label = PlainLabel("Cu&t", self)
         label.setBuddy(self.box)
         set_role(label, "muted")
         foot = QHBoxLayout()

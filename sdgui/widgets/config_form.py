@@ -16,7 +16,6 @@ from PySide6.QtGui import QIcon, QKeySequence, QPixmap, QResizeEvent, QShortcut
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -33,6 +32,7 @@ from sdgui.widgets.form_page import FormPage
 from sdgui.widgets.form_row import FormRow
 from sdgui.widgets.form_section import FormSection
 from sdgui.widgets.form_state import FormState
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _HIDDEN = frozenset({"version", "preset"})
@@ -62,7 +62,7 @@ class ConfigForm(QWidget):
         self._problems = QPushButton(self)
         self._differences = QPushButton(self)
         self._list = QListWidget(self)
-        self._nothing = QLabel("No setting matches.", self._page)
+        self._nothing = PlainLabel("No setting matches.", self._page)
         self._help = ElidedLabel("", self)
         self._making = QTimer(self, singleShot=True, interval=_PAUSE)
         self._build()
@@ -284,7 +284,7 @@ class ConfigForm(QWidget):
             item = self._list.item(i)
             icon = ("ph.warning-circle-fill", "error") if wrong else ("mdi6.circle-medium", "accent_text")
             item.setIcon(theme().icon(*icon) if wrong or changed else QIcon(blank))
-            item.setToolTip(f"{wrong} problems, {changed} changes" if wrong or changed else "")
+            item.setToolTip(plain_tip(f"{wrong} problems, {changed} changes" if wrong or changed else ""))
 
     def _explain(self, path: str) -> None:
         spec = self._state.specs[path]

@@ -29,6 +29,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 from sdgui.widgets.confusion_cells import ConfusionCells
 from sdgui.widgets.confusion_paint import Colours, MatrixPainter
 from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import SPACE, theme
 
 _LARGEST = 64.0  # px a cell, zoomed in
@@ -320,7 +321,7 @@ class ConfusionMatrix(QWidget):
             self._hovered = place
             self.update()
         at = self._classes(place)
-        QToolTip.showText(point, self.sentence(at) if at is not None else "", self)
+        QToolTip.showText(point, plain_tip(self.sentence(at) if at is not None else ""), self)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         pressed, self._pressed = self._pressed, None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 
@@ -19,9 +20,9 @@ class EmptyState(QWidget):
         """``icon`` is a qtawesome name (``ph.chart-line``); ``shortcut`` is shown beside the button, not installed."""
         super().__init__(parent)
         self._icon_name = icon
-        self._picture = QLabel(self, alignment=Qt.AlignmentFlag.AlignCenter)
-        self._title = QLabel(title, self, alignment=Qt.AlignmentFlag.AlignCenter)
-        self._text = QLabel(text, self, alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True)
+        self._picture = PlainLabel(self, alignment=Qt.AlignmentFlag.AlignCenter)
+        self._title = PlainLabel(title, self, alignment=Qt.AlignmentFlag.AlignCenter)
+        self._text = PlainLabel(text, self, alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True)
         self._text.setMaximumWidth(60 * SPACE)
         self._text.setMinimumWidth(30 * SPACE)
         self._button = QPushButton(self)
@@ -52,7 +53,7 @@ class EmptyState(QWidget):
         self._text.setText(text)
         self._button.setText(f"{button}   {shortcut}" if shortcut else button)
         self._button.setVisible(bool(button))
-        self._button.setToolTip(shortcut)
+        self._button.setToolTip(plain_tip(shortcut))
         self.setAccessibleName(title)
         self.setAccessibleDescription(text)
 

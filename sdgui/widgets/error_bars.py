@@ -8,9 +8,10 @@ from functools import cached_property
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.widgets.late_parts import MadeLate, is_made
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.theme import SPACE, set_role, theme
 
@@ -36,7 +37,7 @@ class ErrorBars(MadeLate):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bars: list[Bar] = []
-        self.title = QLabel(self, wordWrap=True)
+        self.title = PlainLabel(self, wordWrap=True)
         set_role(self.title, "small")
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
@@ -83,7 +84,7 @@ class ErrorBars(MadeLate):
             item = pg.BarGraphItem(
                 x=[place], height=[bar.mean], width=0.6, brush=look.run_color(bar.color), pen=pg.mkPen(None)
             )
-            item.setToolTip(f"{bar.name}: {bar.text}")
+            item.setToolTip(plain_tip(f"{bar.name}: {bar.text}"))
             plot.addItem(item)
             if bar.low is not None and bar.high is not None:
                 ends = {"top": np.array([bar.high - bar.mean]), "bottom": np.array([bar.mean - bar.low])}

@@ -16,7 +16,6 @@ from PySide6.QtWidgets import (
     QCompleter,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QMenu,
     QWidget,
@@ -25,6 +24,7 @@ from PySide6.QtWidgets import (
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.form_fields import FieldSpec
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 
@@ -45,14 +45,14 @@ class FieldEditor(QWidget):
         self.control = control
         control.setAccessibleName(f"{self.spec.title} ({self.spec.unit})" if self.spec.unit else self.spec.title)
         control.setAccessibleDescription(self.spec.help)
-        control.setToolTip(self.spec.help)
+        control.setToolTip(plain_tip(self.spec.help))
         self.row.addWidget(control, stretch)
         self.setFocusProxy(control)
 
     def tell_unit(self) -> None:
         """Put the unit beside the control."""
         if self.spec.unit:
-            unit = QLabel(self.spec.unit, self)
+            unit = PlainLabel(self.spec.unit, self)
             set_role(unit, "muted")
             self.row.addWidget(unit)
 

@@ -12,6 +12,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.field_editors import FieldEditor, editor_for
 from sdgui.widgets.form_fields import FieldGroup, FieldSpec
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _TITLE_WIDTH = 22 * SPACE
@@ -39,7 +40,7 @@ class FormRow(QWidget):
         self.editor.setMaximumWidth(_EDITOR_WIDTH)
         self.editor.edited.connect(self._edited)
         self.editor.control.installEventFilter(self)
-        self._dot = QLabel(self)
+        self._dot = PlainLabel(self)
         set_role(self._dot, "accent")
         self._dot.setFixedWidth(SPACE + SPACE // 2)
         self._grid = QGridLayout(self)
@@ -53,11 +54,11 @@ class FormRow(QWidget):
         self._stretch()
 
     def _make_title(self) -> QWidget:
-        title = QLabel(self.spec.title, self)
+        title = PlainLabel(self.spec.title, self)
         title.setFixedWidth(_TITLE_WIDTH)
         title.setWordWrap(True)
         title.setContentsMargins(self._indent, 0, 0, 0)
-        title.setToolTip(self.spec.help)
+        title.setToolTip(plain_tip(self.spec.help))
         title.setBuddy(self.editor)
         return title
 
@@ -94,7 +95,7 @@ class FormRow(QWidget):
     def _show_mark(self) -> None:
         self._dot.setText("●" if self.differs else "")
         tip = f"Differs from the preset: {self._base or 'empty'}" if self.differs else ""
-        self._dot.setToolTip(tip)
+        self._dot.setToolTip(plain_tip(tip))
         self._dot.setAccessibleName(tip)
         if self._reset is None and self.differs:
             self._reset = IconButton("ph.arrow-counter-clockwise", "", parent=self)
@@ -111,7 +112,7 @@ class FormRow(QWidget):
         self.error = sentence
         self.editor.set_invalid(bool(sentence))
         if self._sentence is None:
-            self._sentence = QLabel(self)
+            self._sentence = PlainLabel(self)
             self._sentence.setWordWrap(True)
             self._sentence.setTextFormat(Qt.TextFormat.PlainText)
             set_role(self._sentence, "error")
@@ -158,7 +159,7 @@ class FoldRow(FormRow):
         self.button.setProperty("align", "left")
         self.button.setFixedWidth(_TITLE_WIDTH)
         self.button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
-        self.button.setToolTip(self._group.description)
+        self.button.setToolTip(plain_tip(self._group.description))
         self.button.clicked.connect(self.fold_asked)
         return self.button
 

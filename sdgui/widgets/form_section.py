@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from sdgui.widgets.form_fields import FieldGroup, FieldSpec
 from sdgui.widgets.form_relevance import at_once, switch_of
 from sdgui.widgets.form_row import FoldRow, FormRow
 from sdgui.widgets.form_state import FormState
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
 _INDENT = 3 * SPACE  # of what belongs to a line that folds
@@ -163,7 +164,7 @@ class FormSection(QWidget):
         """The titles and the button for the rest; a switched group has its title in its line."""
         self._framed = True
         if not self._switch:
-            title, about = QLabel(self.group.title, self), QLabel(self.group.description, self)
+            title, about = PlainLabel(self.group.title, self), PlainLabel(self.group.description, self)
             set_role(title, "heading" if self._top else "title")
             set_role(about, "small")
             about.setWordWrap(True)
@@ -187,7 +188,7 @@ class FormSection(QWidget):
         rest = [s for s in self.group.fields if s.path != self._switch and not self._at_once(s)]
         self._more.setVisible(bool(rest) and open_)
         self._more.setText("Less" if self._unfolded else f"More ({len(rest)})")
-        self._more.setToolTip(", ".join(spec.title for spec in rest))
+        self._more.setToolTip(plain_tip(", ".join(spec.title for spec in rest)))
         self._more.setAccessibleName(f"{'Fewer' if self._unfolded else 'More'} settings of {self.group.title}")
 
     def _at_once(self, spec: FieldSpec) -> bool:

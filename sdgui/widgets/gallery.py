@@ -23,13 +23,14 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QKeyEvent, QKeySequence, QRegion, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLabel, QListView, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QSlider, QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery_delegate import GalleryDelegate
 from sdgui.widgets.gallery_menu import copy_captions, copy_paths, gallery_menu
 from sdgui.widgets.gallery_model import GalleryItem, GalleryModel, runs_of
 from sdgui.widgets.picture_preview import PicturePreview
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role, theme
 from sdgui.widgets.thumbnails import Thumbnails
 
@@ -74,8 +75,8 @@ class Gallery(QWidget):
         self.view = _Grid(self)
         self._delegate = GalleryDelegate(self.model, self)
         self._slider = QSlider(Qt.Orientation.Horizontal, self)
-        self._count = QLabel(self)
-        self._empty = QLabel(empty_text, self.view)
+        self._count = PlainLabel(self)
+        self._empty = PlainLabel(empty_text, self.view)
         self._tidy = QTimer(self)
         self._tidy.setSingleShot(True)
         self._tidy.setInterval(100)

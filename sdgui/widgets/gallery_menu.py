@@ -9,7 +9,7 @@ from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QMenu, QWidget
 
 from sdgui.widgets.gallery_model import GalleryItem, files_mime
-from sdgui.widgets.thumbnails import read_picture
+from sdgui.widgets.thumbnail_files import read_picture
 
 
 def gallery_menu(parent: QWidget, items: Sequence[GalleryItem], preview: Callable[[], None]) -> QMenu:

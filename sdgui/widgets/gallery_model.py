@@ -18,7 +18,9 @@ from PySide6.QtCore import (
     QUrl,
 )
 
-from sdgui.widgets.thumbnails import Thumbnail, Thumbnails
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.thumbnail_files import Thumbnail
+from sdgui.widgets.thumbnails import Thumbnails
 
 ITEM_ROLE = Qt.ItemDataRole.UserRole
 _GATHER_MS = 16  # thumbnails that come within a frame are painted together
@@ -116,7 +118,7 @@ class GalleryModel(QAbstractListModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return item.caption
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._tooltip(index.row())
+            return plain_tip(self._tooltip(index.row()))
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return spoken(item)
         return None

@@ -6,6 +6,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QToolButton, QWidget
 
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import set_role, theme
 
 
@@ -45,7 +46,7 @@ class IconButton(QToolButton):
 
     def set_tip(self, tip: str, shortcut: str = "") -> None:
         """What the button does, for the eye and for a screen reader."""
-        self.setToolTip(f"{tip} ({shortcut})" if shortcut else tip)
+        self.setToolTip(plain_tip(f"{tip} ({shortcut})" if shortcut else tip))
         self.setAccessibleName(tip)
 
     def _restyle(self) -> None:

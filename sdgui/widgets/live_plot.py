@@ -10,11 +10,12 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QColor, QKeySequence, QShortcut
-from PySide6.QtWidgets import QFileDialog, QLabel, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.widgets import formats
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import AxisKind
 from sdgui.widgets.plot_canvas import PlotCanvas
 from sdgui.widgets.plot_export import save_csv, save_png, save_svg
@@ -53,7 +54,7 @@ class LivePlot(QWidget):
         self.canvas.set_empty_text(empty_text)
         self.legend = PlotLegend()
         self._message = MessageBar()
-        self._title = QLabel(f"{title} ({unit})" if unit and title else title)
+        self._title = PlainLabel(f"{title} ({unit})" if unit and title else title)
         self._title.setVisible(bool(title))
         set_role(self._title, "title")
         self.setAccessibleName(f"Plot: {title}" if title else "Plot")

@@ -11,7 +11,6 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QLabel,
     QPlainTextEdit,
     QPushButton,
     QVBoxLayout,
@@ -20,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Level, Message
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role, theme
 
 _ICONS = {"info": "ph.info-fill", "warning": "ph.warning-fill", "error": "ph.x-circle-fill"}
@@ -34,8 +34,8 @@ class MessageBar(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._message: Message | None = None
-        self._icon = QLabel(self)
-        self._text = QLabel(self, wordWrap=True)
+        self._icon = PlainLabel(self)
+        self._text = PlainLabel(self, wordWrap=True)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
@@ -92,7 +92,6 @@ class MessageBar(QFrame):
         self._text.clear()
         self._details.clear()
 
-    @property
     def text(self) -> str:
         return self._text.text()
 

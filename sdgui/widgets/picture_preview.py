@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 from shiboken6 import isValid
 
 from sdgui.widgets.theme import SPACE, theme
-from sdgui.widgets.thumbnails import read_picture
+from sdgui.widgets.thumbnail_files import read_picture
 
 _ROOM = QSize(4096, 4096)  # decoded at most at this size
 _FOR_A_WHILE = (  # ways in which the focus goes and comes back

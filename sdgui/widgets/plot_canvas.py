@@ -11,9 +11,10 @@ from typing import Any
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent, QShowEvent, QWheelEvent
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.widgets import formats
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, dress
 from sdgui.widgets.plot_curves import PlotCurves
 from sdgui.widgets.plot_readout import Reading, Readout
@@ -63,10 +64,10 @@ class PlotCanvas(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._view)
-        self._empty = QLabel("No points yet", self)
+        self._empty = PlainLabel("No points yet", self)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty.setWordWrap(True)
-        self._note = QLabel("", self)
+        self._note = PlainLabel("", self)
         set_role(self._empty, "muted")
         set_role(self._note, "small")
         for label in (self._empty, self._note):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QRectF
+from PySide6.QtCore import QBuffer, QByteArray, QRectF
 from PySide6.QtGui import QImage, QImageWriter, QPainter
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
+from core.cells import marked_row
+from core.rundir import write_whole
 from sdgui.widgets.plot_canvas import PlotCanvas
 from sdgui.widgets.series import Series
 from sdgui.widgets.theme import theme
@@ -22,17 +25,22 @@ def save_png(widget: QWidget, path: str, ratio: float = 2.0) -> None:
     image.setDevicePixelRatio(ratio)
     image.fill(theme().color("surface"))
     widget.render(image)
-    writer = QImageWriter(path, QByteArray(b"png"))
+    buffer = QBuffer()
+    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+    writer = QImageWriter(buffer, QByteArray(b"png"))
     if not writer.write(image):
         raise OSError(f"cannot write the picture {path}: {writer.errorString()}")
+    write_whole(Path(path), bytes(buffer.data().data()))
 
 
 def save_svg(canvas: PlotCanvas, path: str) -> None:
     """The plot as vectors; OSError when the file cannot be written."""
     scene = canvas.scene()
     area = QRectF(scene.views()[0].viewport().rect())
+    buffer = QBuffer()
+    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
     generator = QSvgGenerator()
-    generator.setFileName(path)
+    generator.setOutputDevice(buffer)
     generator.setSize(area.size().toSize())
     generator.setViewBox(area)
     generator.setTitle("Plot")
@@ -42,17 +50,20 @@ def save_svg(canvas: PlotCanvas, path: str) -> None:
     painter.fillRect(area, theme().color("surface"))
     scene.render(painter, area, area)
     painter.end()
+    write_whole(Path(path), bytes(buffer.data().data()))
 
 
 def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
     """One row for each point: curve, metric, step, time (seconds since the epoch), value, smoothed value."""
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["curve", "metric", "step", "time", "value", "smoothed"])
-        for metric, one in series:
-            columns = (one.steps.tolist(), one.times.tolist(), one.values.tolist(), one.smoothed.tolist())
-            for step, when, value, smooth in zip(*columns, strict=True):
-                writer.writerow([one.name, metric, _number(step), "" if when != when else when, value, smooth])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["curve", "metric", "step", "time", "value", "smoothed"])
+    for metric, one in series:
+        columns = (one.steps.tolist(), one.times.tolist(), one.values.tolist(), one.smoothed.tolist())
+        for step, when, value, smooth in zip(*columns, strict=True):
+            numbers = (_number(step), "" if when != when else when, value, smooth)
+            writer.writerow(marked_row([one.name, metric, *numbers]))
+    write_whole(Path(path), text.getvalue().encode())
 
 
 def _number(step: float) -> int | float:

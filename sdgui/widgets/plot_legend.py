@@ -6,6 +6,7 @@ from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QRect, QS
 from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import SPACE, theme
 
 _KEY = Qt.ItemDataRole.UserRole
@@ -46,7 +47,7 @@ class PlotLegend(QListWidget):
             self._rows[key] = item
             self.addItem(item)
         item.setText(name)
-        item.setToolTip(f"{name}\nClick: show or hide. Double click: this one alone.")
+        item.setToolTip(plain_tip(f"{name}\nClick: show or hide. Double click: this one alone."))
         item.setData(_COLOR, color)
         item.setData(_DASH, dash.value)
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QRect, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
+from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_card import PlotCard
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -29,7 +30,7 @@ class PlotPage(QScrollArea):
         self.content.setProperty("role", "page")
         self.setWidget(self.content)
         self._cards: list[PlotCard] = []
-        self._heads: dict[str, QLabel] = {}
+        self._heads: dict[str, PlainLabel] = {}
         self._looking = QTimer(self)
         self._looking.setSingleShot(True)
         self._looking.setInterval(0)
@@ -74,7 +75,7 @@ class PlotPage(QScrollArea):
 
     def _place_head(self, section: str, y: int, width: int) -> int:
         if section not in self._heads:
-            head = QLabel(section, self.content)
+            head = PlainLabel(section, self.content)
             set_role(head, "title")
             self._heads[section] = head
         head = self._heads[section]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QMenu, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QSlider, QToolButton, QWidget
 
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.series import XMode
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -28,7 +29,7 @@ class PlotToolbar(QWidget):
         self.smoothing.setFixedWidth(14 * SPACE)
         self.smoothing.setAccessibleName("Smoothing")
         self.smoothing.setToolTip("Smoothing: weight of the moving average. The raw curve stays, faint.")
-        self._weight = QLabel("0.00", self)
+        self._weight = PlainLabel("0.00", self)
         self._weight.setMinimumWidth(self._weight.fontMetrics().horizontalAdvance("0.000"))
         set_role(self._weight, "muted")
         self.log = QToolButton(self)
@@ -56,7 +57,7 @@ class PlotToolbar(QWidget):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SPACE)
-        caption = QLabel("Smoothing", self)
+        caption = PlainLabel("Smoothing", self)
         set_role(caption, "muted")
         layout.addWidget(caption)
         layout.addWidget(self.smoothing)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import tick, value
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.theme import SPACE, set_role, theme
 
@@ -52,10 +53,10 @@ class PointPlot(QWidget):
         self._lines: list[PointLine] = []
         self._left, self._bottom = PlotAxis("left", "share"), PlotAxis("bottom", "value")
         self._plot = still_plot(self, self._left, self._bottom)
-        self.readout = QLabel(self, wordWrap=True)
+        self.readout = PlainLabel(self, wordWrap=True)
         self.readout.setTextFormat(Qt.TextFormat.PlainText)
         set_role(self.readout, "small")
-        title = QLabel(name, self)
+        title = PlainLabel(name, self)
         set_role(title, "title")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

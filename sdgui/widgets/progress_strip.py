@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role
 
 _HALF_LIFE = 15.0  # s; the rate forgets half of what it saw this long ago
@@ -75,7 +76,7 @@ class ProgressStrip(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setMinimumWidth(12 * SPACE)
         self._bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._figures = QLabel(self)
+        self._figures = PlainLabel(self)
         set_role(self._figures, "muted")
         self._cancel = IconButton("ph.x", "Cancel", parent=self)
         self._cancel.clicked.connect(self._ask_to_cancel)

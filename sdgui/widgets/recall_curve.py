@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.theme import SPACE, set_role, theme
 
@@ -39,7 +40,7 @@ class RecallCurve(QWidget):
         self._plot = still_plot(self, self._left, self._bottom)
         self._plot.setYRange(0, 1, padding=0.02)
         self._cross = pg.InfiniteLine(angle=90, movable=False)
-        self._readout = QLabel("Recall at k", self, wordWrap=True)
+        self._readout = PlainLabel("Recall at k", self, wordWrap=True)
         set_role(self._readout, "small")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

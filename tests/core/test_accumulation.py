@@ -58,10 +58,9 @@ def gradients(data: Path, folder: Path, config: RunConfig, rows: int) -> tuple[f
     run.create()
     events = EventWriter(run.events)
     loop = Loop(config, run, events, Heartbeat(run, quiet=True), threading.Event())
-    loop.step = loop.total_steps  # every ramp is over
     batch = next(loop.parts.loader.batches(0, 1))
     torch.manual_seed(3)
-    losses, _ = loop._losses(loop.parts.to_device(batch))
+    losses, _ = loop.losses(loop.parts.to_device(batch), loop.total_steps)  # when every ramp is over
     total = torch.stack(list(losses.values())).sum()
     total.backward()
     found = {name: p.grad for name, p in loop.network.named_parameters() if p.grad is not None}

@@ -15,6 +15,7 @@ from core.captioning.desk import Captioner
 from core.captioning.model import CaptionModel, open_caption_model, words
 from core.captioning.pictures import Found, gather
 from core.captioning.stream import Captioned, caption_pictures, largest_batch
+from core.config import DataConfig
 from core.errors import UserError
 from core.generation.captions import generate
 from core.generation.settings import GenerationSettings
@@ -76,7 +77,7 @@ def test_each_picture_once_with_the_captions_that_generate_gives(
     assert sorted(item.index for item in made) == list(range(48))
     towers = open_model(str(folder / "coca")).network.towers
     for item in made[:5]:
-        picture = stream.read_ahead([Found(item.path)], 32, 200, 1)
+        picture = stream.read_ahead([Found(item.path)], 32, DataConfig(), 1)
         image = next(picture).picture
         picture.close()
         assert image is not None

@@ -17,6 +17,7 @@ from core.captioning import pictures
 from core.captioning.model import CaptionModel, open_caption_model
 from core.captioning.pictures import Found, gather, read_ahead, read_picture
 from core.captioning.stream import Captioned, caption_pictures
+from core.config import DataConfig
 from core.generation.settings import GenerationSettings
 from tests.core.caption_models import save_model
 from tests.core.data.test_pictures import png_header
@@ -66,10 +67,10 @@ def write_oddities(folder: Path) -> None:
 
 def test_unusual_pictures_are_seen_as_they_look(model: CaptionModel, tmp_path: Path) -> None:
     write_oddities(tmp_path)
-    plain = read_picture(Found(str(tmp_path / "plain.png")), 32, 200).picture
+    plain = read_picture(Found(str(tmp_path / "plain.png")), 32, DataConfig()).picture
     assert plain is not None
     for path in sorted(tmp_path.iterdir()):
-        seen = read_picture(Found(str(path)), 32, 200)
+        seen = read_picture(Found(str(path)), 32, DataConfig())
         assert seen.picture is not None, (path.name, seen.refused)
         assert (seen.picture.float() - plain.float()).abs().mean() < 10, path.name
     made = caption(model, tmp_path)
@@ -139,7 +140,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
     found = gather([str(tmp_path)], quiet).found
     assert [Path(item.path).name for item in found] == ["self.png", "a.png"]
-    assert "cannot be opened" in read_picture(found[0], 32, 200).refused
+    assert "cannot be opened" in read_picture(found[0], 32, DataConfig()).refused
 
 
 def test_folders_at_any_depth_by_name_without_hidden_and_other_files(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_hundred_thousand_files_are_found_with_progress_and_can_be_stopped(
 
     with pytest.raises(KeyboardInterrupt):
         gather([str(tmp_path)], stop)
-    with_thread = read_ahead(gathered.found, 32, 200, depth=4)
+    with_thread = read_ahead(gathered.found, 32, DataConfig(), depth=4)
     assert "no such file" in next(with_thread).refused  # without looking at the others
     with_thread.close()
 
@@ -215,14 +216,14 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
         pytest.skip("this file system has names of text only")
     (item,) = gather([str(tmp_path)], quiet).found
     assert os.fsencode(item.path) == path
-    assert read_picture(item, 32, 200).picture is not None
+    assert read_picture(item, 32, DataConfig()).picture is not None
 
 
 def test_the_picture_is_the_middle_square(tmp_path: Path) -> None:
     strip = np.zeros((40, 120, 3), np.uint8)
-    strip[:, 40:80] = 255
+    strip[:, 34:86] = 255  # resizing looks a little beyond the square
     Image.fromarray(strip).save(tmp_path / "a.png")
-    picture = read_picture(Found(str(tmp_path / "a.png")), 40, 200).picture
+    picture = read_picture(Found(str(tmp_path / "a.png")), 40, DataConfig()).picture
     assert picture is not None
     assert torch.equal(picture, torch.full((3, 40, 40), 255, dtype=torch.uint8))
 
@@ -257,15 +258,15 @@ def test_want_of_memory_while_reading_is_told_of_that_picture_alone(
 ) -> None:
     for number in range(4):
         photo(number).save(tmp_path / f"{number}.png")
-    plain, seen = pictures.centre_view, []
+    plain, seen = pictures.model_input, []
 
-    def view(pixels: torch.Tensor, side: int) -> torch.Tensor:
+    def view(path: str, side: int, data: DataConfig) -> torch.Tensor:
         seen.append(side)
         if len(seen) == 2:
             raise error
-        return plain(pixels, side)
+        return plain(path, side, data)
 
-    monkeypatch.setattr(pictures, "centre_view", view)
+    monkeypatch.setattr(pictures, "model_input", view)
     made = caption(model, tmp_path)
     assert made["1.png"].refused == "there is not enough memory to read it"
     assert [name for name, item in made.items() if item.captions] == ["0.png", "2.png", "3.png"]

@@ -11,7 +11,7 @@ import torch
 from core.captioning.model import CaptionModel, open_caption_model
 from core.captioning.pictures import gather, read_picture
 from core.captioning.stream import caption_pictures
-from core.config import override
+from core.config import DataConfig, override
 from core.evaluators.report import Subject
 from core.generation.settings import GenerationSettings
 from core.model.network import Network
@@ -57,7 +57,7 @@ def check(model: CaptionModel, network: Network, through: Literal["decoder", "fu
     settings = GenerationSettings(search="greedy", max_tokens=6, min_tokens=0)
     made = {item.path: item.captions[0] for item in caption_pictures(model, found, settings, quiet, quiet)}
     for item in found:
-        picture = read_picture(item, network.image_size, 200).picture
+        picture = read_picture(item, network.image_size, DataConfig()).picture
         assert picture is not None
         prefix, total = [49406], 0.0
         while len(prefix) <= 6:

@@ -81,7 +81,11 @@ def test_unknown_key_in_a_file_is_named_with_the_nearest(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is not JSON"), ("[1]", "holds list"), ('{"version": 9}', "has version 9, this program reads 1")],
+    [
+        ("{", "line 1: not JSON"),
+        ("[1]", "holds list"),
+        ('{"version": 9}', "has version 9, this program reads 1"),
+    ],
 )
 def test_files_that_are_no_definition(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

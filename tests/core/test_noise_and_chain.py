@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from core import checkpoint
 from core.__main__ import main
@@ -80,6 +81,15 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     with (tmp_path / "ranked.csv").open(newline="") as file:
         assert [row["filepath"] for row in csv.DictReader(file)] == [pair["path"] for pair in told["list"]]
 
+    weights = run.path / "checkpoints" / found.model.partition("@")[2] / "student.safetensors"
+    whole = weights.read_bytes()
+    tensors = {name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
+               for name, value in load_file(weights).items()}  # fmt: skip
+    save_file(tensors, weights)
+    assert main(["noise", str(run.path)]) == 1
+    assert "encodes into values that are not numbers: its weights are damaged" in capsys.readouterr().err
+    weights.write_bytes(whole)
+
     excluded = [pair.path for pair in found.pairs[:5]]
     cleaned = noisy.with_name("cleaned.csv")
     assert save_without(str(noisy), excluded, cleaned)["kept"] == 31
@@ -128,7 +138,7 @@ def test_generations_learn_from_the_former_and_go_on_in_the_middle(
     stage = broken.stage(chain, 1)
     train_step = Loop.train_step
 
-    def stopped_after_one(loop: Loop, batch: Batch) -> dict[str, float]:
+    def stopped_after_one(loop: Loop, batch: Batch) -> dict[str, torch.Tensor]:
         values = train_step(loop, batch)
         if loop.run_dir.path == stage.path and loop.step == 1:
             stage.ask("stop")  # while its second stage trains

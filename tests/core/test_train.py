@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -39,6 +40,7 @@ from core.model.network import Network
 from core.presets import preset_config
 from core.rundir import RunDir, RunDirError
 from core.train import train
+from core.train_step import TrainStep
 from tests.core.pictures import write_pairs
 
 PATIENCE = 300  # seconds; the start of a program on a busy machine
@@ -126,7 +128,7 @@ def test_the_loss_falls(data: tuple[Path, Path], tmp_path: Path, preset: str) ->
     run = RunDir(tmp_path / "run")
     train(config_for(data, preset, "optim.epochs=12"), run, quiet=True)
     values = [step["train/contrastive"] for step in losses(run).values()]
-    assert sum(values[-5:]) < 0.8 * sum(values[:5])
+    assert sum(values[-5:]) < 0.6 * sum(values[:5])
 
 
 class StopAt:
@@ -135,7 +137,7 @@ class StopAt:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int, what: str) -> None:
         original = Loop.train_step
 
-        def train_step(loop: Loop, batch: Batch) -> dict[str, float]:
+        def train_step(loop: Loop, batch: Batch) -> dict[str, torch.Tensor]:
             values = original(loop, batch)
             if loop.step == step:
                 loop.run_dir.ask(what)  # type: ignore[arg-type]
@@ -284,16 +286,16 @@ def test_losses_that_are_no_numbers_end_the_run_with_suspects(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDir(tmp_path / "run")
-    original = Loop._losses
+    original = TrainStep.__call__
 
-    def broken(loop: Loop, batch: Batch) -> Any:
-        found, report = original(loop, batch)
-        if loop.step >= 3:
+    def broken(losses: TrainStep, batch: Batch, step: int) -> Any:
+        found, report = original(losses, batch, step)
+        if step >= 3:
             found = {name: loss * float("nan") for name, loss in found.items()}
             report["train/contrastive"] = report["train/contrastive"] * float("nan")
         return found, report
 
-    monkeypatch.setattr(Loop, "_losses", broken)
+    monkeypatch.setattr(TrainStep, "__call__", broken)
     event = failure(config_for(data, "clip", "runtime.nonfinite_limit=4", "optim.epochs=9"), run, TrainingError)
     assert event.step == 6
     assert "step 6 was skipped: train/contrastive not finite, for 4 steps in a row" in event.message
@@ -306,10 +308,10 @@ def test_losses_that_are_no_numbers_end_the_run_with_suspects(
 def test_out_of_memory_says_what_fits(data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = Network.forward_student
 
-    def hungry(network: Network, batch: Batch) -> Any:
+    def hungry(network: Network, batch: Batch, *options: bool) -> Any:
         if len(batch.rows) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(network, batch)
+        return original(network, batch, *options)
 
     monkeypatch.setattr(Network, "forward_student", hungry)
     event = failure(config_for(data), RunDir(tmp_path / "run"), TrainingError)
@@ -369,8 +371,31 @@ def test_a_damaged_newest_checkpoint_is_passed_over(
 
 
 def test_only_the_newest_and_the_best_are_kept(uninterrupted: RunDir) -> None:
-    kept = set(checkpoint.names(uninterrupted))
-    assert kept == {checkpoint.resolve(uninterrupted, "last"), checkpoint.resolve(uninterrupted, "best")}
+    led = [event.name for event in read(uninterrupted) if isinstance(event, CheckpointSaved) and event.best]
+    assert checkpoint.pointer(uninterrupted, "best") == led[-1]
+    assert set(checkpoint.names(uninterrupted)) == {"step-00000012", led[-1]}
+
+
+def test_the_best_score_of_a_run_outlives_its_interruption(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after a resume leads only when it is better than all before, not only than the last."""
+    run = RunDir(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        StopAt(patch, 7, "stop")
+        assert train(config_for(data), run, quiet=True) == "stopped"
+    last = run.checkpoints / "step-00000007" / "checkpoint.json"
+    led = checkpoint.pointer(run, "best")
+    raw = json.loads(last.read_text())
+    last.write_text(json.dumps(raw | {"score": 0.0, "best_score": 2.0}))  # no recall comes near it
+    before = len(read(run))
+    assert train(config_for(data), run, quiet=True) == "done"
+    saved = [event for event in read(run)[before:] if isinstance(event, CheckpointSaved)]
+    assert saved
+    assert not any(event.best for event in saved)
+    assert checkpoint.pointer(run, "best") == led
+    assert led in checkpoint.names(run)
+    assert checkpoint.read_info(run, "step-00000012").best_score == 2.0
 
 
 def test_other_weights_are_asked_for_in_vain(uninterrupted: RunDir) -> None:

@@ -3,7 +3,8 @@
 The linear probe gets 3 of 6 pictures of each class right, the teacher 5; zero-shot 2, the fused probe 4, the
 neighbours 1. Wrong ones are taken for the next class. ``data`` named "broken" cannot be opened, "garbage" is answered
 by what is no answer, "slow" takes long and can be cancelled, "many" has 1,000 classes. Every request is written to
-``requests.jsonl`` in the folder that is given.
+``requests.jsonl`` in the folder that is given; a second argument is the name of one
+more class, the first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(sys.argv[1])
-CLASSES = ["cat", "Große Katze", "snow_leopard", "🐯 tiger"]
+CLASSES = [*sys.argv[2:3], "cat", "Große Katze", "snow_leopard", "🐯 tiger"]
 EACH = 6  # pictures of a class
 RIGHT = {"zero-shot": 2, "linear-probe": 3, "fused-probe": 4, "knn": 1}
 Request = dict[str, Any]

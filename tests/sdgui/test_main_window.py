@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from core.presets import preset_config
-from core.rundir import RunState
+from core.rundir import RunDir, RunState
 from sdgui.__main__ import home_folder, main, spare_collections
 from sdgui.main_window import MainWindow
 from sdgui.panels.define import DefinePanel
@@ -48,6 +48,44 @@ def add(window: MainWindow, name: str = "clip") -> int:
     window.experiment_commands.add(preset_config("clip", "tiny"), name)
     assert window.selection.experiment_id is not None
     return window.selection.experiment_id
+
+
+def test_the_database_is_rebuilt_from_the_run_folders(open_window: OpenWindow, qtbot: QtBot, home: Path) -> None:
+    window = open_window()
+    experiment = window.services.store.experiment(add(window))
+    assert experiment.config is not None
+    for name in ("good", "bad"):
+        folder = RunDir(window.services.store.runs_folder / name)
+        folder.create()
+        folder.config.write_text(experiment.config.to_json())
+    folder.events.mkdir()
+    window.book["rebuild"].trigger()
+    assert "Reading every run folder" in window.bar.text
+    qtbot.waitUntil(lambda: "could not be read" in window.bar.text)
+    assert "The database lists 1 run; 1 run folder could not be read" in window.bar.text
+    assert "bad/events.jsonl is a folder" in window.bar.text
+    assert [run.folder.name for run in window.services.store.runs()] == ["good"]
+    assert [run.folder.name for run in window.experiments.model.runs()] == ["good"]
+
+
+def test_a_damaged_database_is_rebuilt_by_a_command(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store.open(home)
+    folder = RunDir(store.runs_folder / "good")
+    folder.create()
+    folder.config.write_text(preset_config("clip", "tiny").to_json())
+    bad = RunDir(store.runs_folder / "bad")
+    bad.create()
+    bad.config.write_text("{")
+    store.close()
+    store.database.write_bytes(b"no database" * 1000)
+    assert main(["--home", str(home), "--rebuild"]) == 0
+    said = capsys.readouterr()
+    assert "runs listed: 1, run folders that could not be read: 1." in said.out
+    assert str(bad.path) in said.err
+    assert list(home.glob("sdgui.db.damaged-*"))
+    again = Store.open(home)
+    assert [run.folder.name for run in again.runs()] == ["good"]
+    again.close()
 
 
 def states(window: MainWindow) -> list[RunState]:

@@ -68,6 +68,23 @@ def test_a_saved_probe_is_the_same_when_loaded(desk: Desk, opened: Answer, kind:
     assert loaded["result"]["confusion"] == fitted["confusion"]
 
 
+@pytest.mark.parametrize("kind", ["image", "fused"])
+def test_a_loaded_probe_is_measured_on_the_tested_part_of_a_split(
+    desk: Desk, run: str, place: Path, kind: str, tmp_path: Path
+) -> None:
+    for picture in (place / "pairs").glob("*.png"):
+        folder = tmp_path / "data" / picture.name.split("-")[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, folder)
+    opened = desk.ask("open", model=run, data=str(tmp_path / "data"))
+    fitted = desk.ask("probe", opened=opened["opened"], kind=kind)
+    saved = desk.ask("save_probe", result=fitted["result"], path=str(tmp_path / "mine"))
+    loaded = desk.ask("load_probe", path=saved["path"], opened=opened["opened"])["result"]
+    assert loaded["samples"] == fitted["samples"] == opened["data"]["labelled"] < 48
+    assert loaded["accuracy"] == fitted["accuracy"]
+    assert loaded["mistakes"] == fitted["mistakes"]
+
+
 def test_a_probe_goes_over_a_folder_into_a_table(
     desk: Desk, run: str, place: Path, probed: Answer, tmp_path: Path
 ) -> None:

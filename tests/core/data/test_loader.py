@@ -167,6 +167,15 @@ def test_the_stream_is_the_same_from_any_step_with_any_workers(tmp_path: Path, w
     assert all(same(one, other) for one, other in zip(whole[3:], resumed, strict=True))
 
 
+def test_each_batch_is_mixed_in_its_own_way(tmp_path: Path) -> None:
+    """The partners, the boxes and the shares are drawn anew for each step, and for each view."""
+    loader = Loader(opened(write_pairs(tmp_path, 9)), definition(), SIZE)
+    mixes = [view.mix for batch in loader.batches(0, 8) for view in batch.student]
+    assert None not in mixes
+    assert len({(tuple(mix.partner.tolist()), mix.share, mix.box) for mix in mixes if mix}) > 8
+    assert len({tuple(mix.partner.tolist()) for mix in mixes if mix}) > 4
+
+
 def test_another_seed_gives_other_batches(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 8))
     one = next(Loader(dataset, definition(), SIZE).batches(0, 1))

@@ -18,10 +18,12 @@ from core.data.errors import DataError
 from core.data.views import centre_view
 from core.encoder import encode_images, encode_texts
 from core.index import build as build_module
-from core.index import encoding, storage
+from core.index import encoding, evaluation, storage
 from core.index.build import build_index, relocate
 from core.index.collection import open_index
 from core.index.errors import IndexFolderError
+from core.index.queries import Query, Term
+from core.index.results import Options, Searching
 from core.index.scanning import scan
 from core.index.storage import IndexReader, IndexWriter
 from core.opening import open_model
@@ -98,6 +100,36 @@ def test_many_changes_write_the_files_anew(tmp_path: Path) -> None:
     assert (manifest.rows, manifest.removed, manifest.generation) == (28, (), 2)
     assert set(alive(tmp_path / "index")) == set(map(str, paths[20:]))
     assert np.array(reader.pictures[47]).any()
+
+
+def test_files_written_anew_keep_what_could_not_be_read(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures", captions=False)
+    paths[47].write_bytes(b"no picture")
+    build(tmp_path / "pictures", tmp_path / "index")
+    for path in paths[:20]:
+        path.unlink()
+    assert build(tmp_path / "pictures", tmp_path / "index").pictures == 27
+    assert IndexReader(tmp_path / "index").manifest.generation == 2
+    again = build(tmp_path / "pictures", tmp_path / "index")
+    assert (again.unchanged, again.added) == (28, 0), "it is not tried again"
+    assert [row.where for row in again.bad] == [str(paths[47])]
+
+
+def test_captions_of_removed_pictures_are_neither_found_nor_judged(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures")
+    build(tmp_path / "pictures", tmp_path / "index")
+    gone = f"a {paths[5].parent.name} {paths[5].stem.replace('-', ' of size ')}"
+    paths[5].unlink()
+    build(tmp_path / "pictures", tmp_path / "index")
+    collection = open_index(tmp_path / "index", quiet)
+    assert len(collection.owner) == 48, "its row is still in the files"
+    found = Searching(collection).search(Query((Term(text=gone),)), Options(k=48, find="captions"))
+    captions = [row["caption"] for row in found["rows"]]
+    assert len(captions) == found["searched"] == 47
+    assert gone not in captions
+    judged = evaluation.judge(collection, quiet)
+    assert len(judged.texts) == 47
+    assert evaluation.evaluate(collection, judged)["queries"]["text_to_image"] == 47
 
 
 def test_what_is_no_picture_is_listed_and_tried_again_only_when_it_could_not_be_opened(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_manifest_that_cannot_be_read_is_not_called_damaged(own: tuple[Path, P
     for name in ("manifest.json", "manifest.copy.json"):
         (own[1] / name).unlink()
         (own[1] / name).mkdir()
-    with pytest.raises(IndexFolderError, match=r"manifest\.json cannot be read: "):
+    with pytest.raises(IndexFolderError, match=r"manifest\.json is a folder, not a file; give a regular file"):
         build(*own)
 
 

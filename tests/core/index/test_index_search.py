@@ -322,15 +322,21 @@ def test_the_cut_off_keeps_its_rate_on_queries_it_has_not_seen() -> None:
         passed.append(float((pictures @ query > cutoff.cosine).mean()))
     assert cutoff.pairs > 200 * 3999
     assert 0.5e-2 < np.mean(passed) < 2e-2
+    assert min(passed) >= 0.99e-2, "no cut-off is higher than that share of the query's own scores"
     assert "1 % of unrelated pictures score above" in cutoff.meaning
     assert calibration.cutoff(pictures[0], "text").rate == pytest.approx(10 / 4000)
 
 
 def test_own_pictures_do_not_count_as_unrelated() -> None:
-    pictures = vectors(400)
-    calibration = Calibration(Fake(pictures, pictures, np.arange(400)))
-    cutoff = calibration.cutoff(pictures[0], "text", rate=1e-3)
-    assert cutoff.cosine < 0.9
+    """Ten pictures without captions answer the query, so that its own scores do not hold the cut-off down."""
+    captioned, query = vectors(400), vectors(1, seed=1)[0]
+    answers = query + 0.05 * vectors(10, seed=2)
+    pictures = np.concatenate([captioned, answers / np.linalg.norm(answers, axis=1, keepdims=True)])
+    calibration = Calibration(Fake(pictures, captioned, np.arange(400)))
+    cutoff = calibration.cutoff(query, "text", rate=1e-3)
+    assert cutoff.pairs == 256 * 409, "each caption with all pictures but its own"
+    assert cutoff.cosine < 0.75, "about three standard deviations of 1 / sqrt(32) above the median"
+    assert set(np.flatnonzero(pictures @ query > cutoff.cosine)) >= set(range(400, 410))
 
 
 def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searching) -> None:

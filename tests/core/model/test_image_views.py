@@ -18,7 +18,7 @@ from core.model.network import Network
 from core.model.towers import ImageFeatures, Towers, build_towers, list_architectures, resolve_architecture
 from core.objectives.build import build_network
 from core.presets import preset_config
-from core.schedules import build_optimizer, set_learning_rate
+from core.schedules import build_optimizer, set_rates
 
 RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
 
@@ -150,7 +150,7 @@ def test_statistics_of_a_frozen_resnet_stand_still_while_training() -> None:
 def test_rates_fall_by_a_factor_a_block() -> None:
     student = network("sd-clip")
     optimizer = build_optimizer(OptimConfig(layer_decay=0.5), student, depths(student))
-    set_learning_rate(optimizer, 1.0)
+    set_rates(optimizer, 1.0, 0.2)
     rate = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
     decayed = {id(one): group["weight_decay"] > 0 for group in optimizer.param_groups for one in group["params"]}
     assert len(rate) == len(list(student.parameters()))

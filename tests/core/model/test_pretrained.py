@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,16 @@ def test_a_tag_brings_its_colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     load_pretrained(towers, "ViT-B-16-SigLIP", "webli")
     assert towers.image_mean == (0.5, 0.5, 0.5)
     assert towers.state_dict()["pixel_mean"].tolist() == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("name", ["passwd", "weights.pt", "weights.safetensors"])
+def test_a_file_of_words_is_no_weights(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("root:x:0:0:root:/root:/bin/bash\n" * 20)
+    with pytest.raises(ModelError, match=r"cannot be read|holds more than tensors"):
+        pretrained.read_weights(tmp_path / name)
+
+
+def test_weights_that_are_a_pipe_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.safetensors")
+    with pytest.raises(ModelError, match="is a named pipe"):
+        pretrained.read_weights(tmp_path / "weights.safetensors")

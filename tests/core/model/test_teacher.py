@@ -18,6 +18,7 @@ from core.model.teacher import EmaTeacher
 from core.model.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.presets import preset_config
+from core.schedules import momenta
 
 
 def student_network() -> Network:
@@ -38,7 +39,7 @@ def test_it_is_the_plain_loops_average(schedule: str, warmup: bool) -> None:
         with torch.no_grad():
             for parameter in student.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
-        teacher.update(student, step, 5)
+        teacher.update(student, float(momenta(settings, 5)[step]))
         m = 0.7 if schedule == "constant" else 1 - 0.3 * (math.cos(math.pi * step / 5) + 1) / 2
         m = min(m, step / (step + 1)) if warmup else m
         for name, value in student.named_parameters():
@@ -57,9 +58,7 @@ def test_momentum_rises_within_0_and_1(momentum: float, schedule: str, warmup: b
     settings = TeacherConfig.model_validate(
         {"kind": "ema", "momentum": momentum, "momentum_schedule": schedule, "momentum_warmup": warmup}
     )
-    teacher = EmaTeacher.__new__(EmaTeacher)
-    teacher.config = settings
-    values = [teacher.momentum(step, total) for step in sorted({0, 1, total // 2, total})]
+    values = momenta(settings, total).tolist()
     assert values == pytest.approx(sorted(values))
     assert all(0 <= value <= 1 for value in values)
     if not warmup:
@@ -83,7 +82,7 @@ def test_it_starts_as_the_student_and_stays_in_eval_mode_without_gradients() -> 
     (output.distilled[0].prototypes * target.distilled[0].prototypes).sum().backward()
     assert all(parameter.grad is None for parameter in teacher.network.parameters())
     assert any(parameter.grad is not None for parameter in student.parameters())
-    teacher.update(student, 1, 10)
+    teacher.update(student, 0.5)
     assert not teacher.network.training
     assert student.training
     assert all(parameter.requires_grad for parameter in student.parameters())
@@ -99,7 +98,7 @@ def test_buffers_are_the_students() -> None:
     student.encode_images(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8))
     statistics = student.towers.clip.visual.bn1.running_mean
     assert not torch.equal(teacher.network.towers.clip.visual.bn1.running_mean, statistics)
-    teacher.update(student, 1, 10)
+    teacher.update(student, 0.5)
     assert torch.equal(teacher.network.towers.clip.visual.bn1.running_mean, statistics)
 
 
@@ -111,7 +110,7 @@ def test_its_state_is_a_networks_and_goes_on_after_loading() -> None:
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.mul_(1.5)
-    teacher.update(student, 3, 10)
+    teacher.update(student, 0.75)
     saved = {key: value.clone() for key, value in teacher.state_dict().items()}
     plain = student_network()
     plain.load_state_dict(saved)
@@ -119,7 +118,7 @@ def test_its_state_is_a_networks_and_goes_on_after_loading() -> None:
     assert resumed is not None
     resumed.load_state_dict(saved)
     for one in (teacher, resumed):
-        one.update(student, 4, 10)
+        one.update(student, 0.8)
     for key, value in resumed.state_dict().items():
         assert torch.equal(value, teacher.state_dict()[key]), key
 

@@ -25,6 +25,7 @@ from core.model.towers import build_towers, resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.presets import preset_config
 from core.rundir import RunDir
+from core.schedules import build_schedules, momenta
 from core.train import train
 from tests.core.pictures import write_pairs
 
@@ -65,10 +66,10 @@ def test_statistics_are_averaged_or_copied_as_the_plain_loop_says(kind: str) -> 
     student = network("clip", model=resnet).train()
     teacher = EmaTeacher(TeacherConfig(kind=kind, momentum=0.7, momentum_warmup=False), student)
     average = {name: value.clone() for name, value in student.state_dict().items()}
-    for step in range(1, 4):
+    for _ in range(1, 4):
         disturb(student)
         student.encode_images(batch(4).clean.images)  # moves the statistics
-        teacher.update(student, step, 10)
+        teacher.update(student, 0.7)
         for name, value in student.state_dict().items():
             is_parameter = name in dict(student.named_parameters())
             if value.is_floating_point() and (is_parameter or kind == "ema-state"):
@@ -102,7 +103,7 @@ def test_heads_only_shares_the_students_towers_and_averages_the_rest() -> None:
     assert not target.text.requires_grad
     assert all(parameter.requires_grad for parameter in student.parameters())
     disturb(student)
-    teacher.update(student, 1, 10)
+    teacher.update(student, 0.7)
     for name, value in teacher.network.named_parameters():
         theirs = dict(student.named_parameters())[name]
         assert torch.equal(value, theirs) == name.startswith("towers."), name
@@ -119,23 +120,22 @@ def test_heads_only_shares_the_students_towers_and_averages_the_rest() -> None:
 def test_a_late_teacher_is_the_student_until_it_begins() -> None:
     student = network()
     config = TeacherConfig(kind="ema", momentum=0.9, momentum_schedule="cosine", momentum_warmup=False, start=0.6)
-    teacher = EmaTeacher(config, student)
-    assert [teacher.begun(step, 10) for step in range(1, 11)] == [False] * 6 + [True] * 4
+    teacher, schedules = EmaTeacher(config, student), build_schedules(RunConfig(teacher=config), 10)
+    assert [schedules.teacher_begun(step) for step in range(1, 11)] == [False] * 6 + [True] * 4
     for step in range(1, 7):
         disturb(student)
-        teacher.update(student, step, 10)
+        teacher.update(student, float(schedules.momentum[step]))
     assert all(torch.equal(value, student.state_dict()[name]) for name, value in teacher.state_dict().items())
     # from there the schedule runs over what is left: 4 steps
     wanted = [1 - 0.1 * (math.cos(math.pi * t / 4) + 1) / 2 for t in range(1, 5)]
-    assert [teacher.momentum(6 + t, 10) for t in range(1, 5)] == pytest.approx(wanted)
+    assert schedules.momentum[7:] == pytest.approx(wanted)
 
 
 def test_a_linear_schedule_ends_where_it_says() -> None:
     config = TeacherConfig(
         kind="ema", momentum=0.5, momentum_schedule="linear", momentum_end=0.9, momentum_warmup=False
     )
-    teacher = EmaTeacher(config, network())
-    assert [teacher.momentum(step, 4) for step in range(5)] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9])
+    assert momenta(config, 4) == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9])
 
 
 def frozen_config(**objectives: Any) -> RunConfig:
@@ -157,7 +157,7 @@ def test_a_frozen_teacher_of_another_architecture_gives_its_similarities() -> No
     assert target.text.shape == (3, 24)
     assert target.clean.image.shape == (3, 24)
     before = {name: value.clone() for name, value in trained.state_dict().items()}
-    teacher.update(student, 1, 10)
+    teacher.update(student, 1.0)
     assert all(torch.equal(before[name], value) for name, value in trained.state_dict().items())
     assert teacher.state_dict() == {}
     assert not any(parameter.requires_grad for parameter in trained.parameters())
@@ -224,7 +224,7 @@ def test_published_weights_teach_what_needs_no_head(what: str) -> None:
     student = build_network(config, model, ("a", "b") if what == "classes beside" else ())
     teacher = FrozenTeacher(config, student, [Network(build_towers(model))])
     objectives, pairs = build_objectives(config, student), replace(batch(), labels=torch.tensor([0, 1, -1]))
-    objectives.begin_step(student, 0.5)
+    objectives.begin_step(student, build_schedules(config, 10).at(5))
     target = teacher.targets(pairs, objectives.look_as_teacher)
     output = objectives.look(student, pairs, student.forward_student(pairs))
     losses = [objective(output, target)[0] for objective in objectives]

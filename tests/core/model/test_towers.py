@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +283,7 @@ def test_architectures_from_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "is not JSON"), ("[]", "lacks embed_dim, vision_cfg, text_cfg"), ('{"embed_dim": 3}', "lacks vision_cfg")],
+    [("{", "not JSON"), ("[]", "lacks embed_dim, vision_cfg, text_cfg"), ('{"embed_dim": 3}', "lacks vision_cfg")],
 )
 def test_bad_architecture_files(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "bad.json"
@@ -304,3 +305,19 @@ def test_bad_architecture_files(tmp_path: Path, content: str, message: str) -> N
 def test_architectures_that_cannot_be_built(model_cfg: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         build_towers(model_cfg)
+
+
+@pytest.mark.parametrize("length", [300, 5000, 10_000_000])
+def test_an_endless_name_of_an_architecture_is_refused_in_a_sentence(length: int) -> None:
+    with pytest.raises(ModelError, match="there is no architecture 'xxx") as caught:
+        resolve_architecture("x" * length)
+    assert len(str(caught.value)) < 500
+
+
+def test_an_architecture_that_is_no_small_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(ModelError, match="is a named pipe"):
+        resolve_architecture(str(tmp_path / "pipe.json"))
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    with pytest.raises(ModelError, match="nested more than 64 levels deep"):
+        resolve_architecture(str(tmp_path / "deep.json"))

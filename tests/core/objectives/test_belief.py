@@ -146,3 +146,15 @@ def test_a_teacher_of_another_width_is_not_heard() -> None:
     other = replace(student, text=torch.zeros(4, 3))
     belief.weigh(torch.arange(4), student, other)
     assert torch.equal(belief.teacher_text, student.text.half())
+
+
+def test_later_evidence_counts_more_and_none_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found at the n-th time counts n times, of student and teacher alike."""
+    found = torch.rand(4, 2, 5, generator=torch.Generator().manual_seed(0))  # by time, network and pair
+    told = iter(found.flatten(0, 1))
+    monkeypatch.setattr("core.objectives.belief.evidence", lambda image, text, scale: next(told))
+    belief = Belief(BeliefConfig(action="watch"), 5, 4, taught=True)
+    for time in range(1, 5):
+        belief.refresh(10.0, 1.0)
+        counted = sum(n * found[n - 1].mean(dim=0) for n in range(1, time + 1))
+        torch.testing.assert_close(belief.memory, counted / sum(range(1, time + 1)))

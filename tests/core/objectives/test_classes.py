@@ -194,6 +194,30 @@ def test_mixmatch_is_algorithm_one() -> None:
     assert losses["consistency"] == pytest.approx(mean(squares), rel=1e-3)
 
 
+def test_mixmatch_gives_its_guesses_no_gradient() -> None:
+    """The gradient is that of the plain losses under guesses that are mere numbers."""
+    config, network = classifier()
+    batch, parameters = batch_of([2, 0, -1, -1, -1]), list(network.parameters())
+    objectives = build_objectives(config, network)
+    student = objectives.look(network, batch, network.forward_student(batch))
+    mixed = student.extra["consistency"]
+    assert not mixed.guesses.requires_grad
+    assert not mixed.unlabelled.targets.requires_grad
+    assert not mixed.labelled.targets.requires_grad
+    labelled, unlabelled = (Tensor(part.targets.tolist()) for part in (mixed.labelled, mixed.unlabelled))
+    plain = {
+        "classification": -(labelled * mixed.labelled.logits.log_softmax(-1)).sum() / 2,
+        "consistency": ((mixed.unlabelled.logits.softmax(-1) - unlabelled) ** 2).mean(),
+    }
+    for one in objectives:
+        losses = (one(student, None)[0], plain[one.name])
+        ours, theirs = (torch.autograd.grad(x, parameters, retain_graph=True, allow_unused=True) for x in losses)
+        for a, b in zip(ours, theirs, strict=True):
+            assert (a is None) == (b is None)
+            if a is not None and b is not None:
+                torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
 @pytest.mark.parametrize("labels", [[-1, -1, -1], [0, 1, 2]])
 def test_mixmatch_bears_batches_of_one_kind(labels: list[int]) -> None:
     config, network = classifier()

@@ -15,6 +15,7 @@ from core.objectives.contrastive import Contrastive
 from core.objectives.distillation import DistillSimilarity
 from core.objectives.queue import FeatureQueue
 from core.presets import preset_config
+from core.schedules import objective_schedule
 from tests.core.objectives.made_up import (
     blended,
     cross_entropy,
@@ -170,10 +171,12 @@ def test_similarities_with_alpha_and_queue(
 
 
 def test_alpha_rises_over_its_ramp() -> None:
-    objective = DistillSimilarity(DistillSimilarityConfig(weight=1.0, alpha=0.4, alpha_ramp=0.5))
-    assert [objective.alpha_at(done) for done in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([0.0, 0.2, 0.4, 0.4])
+    config = DistillSimilarityConfig(weight=1.0, alpha=0.4, alpha_ramp=0.5)
+    objective, schedule = DistillSimilarity(config), objective_schedule(config, 4)
+    assert schedule.alpha == pytest.approx([0.0, 0.2, 0.4, 0.4, 0.4])
+    assert objective.now.alpha == 0.4
     student, teacher = output_of(5, 8, 1), output_of(5, 8, 2)
-    objective.progress = 0.0  # the true pairs alone: the contrastive loss of that view
+    objective.now = schedule.at(0)  # the true pairs alone: the contrastive loss of that view
     logits = similarities(student.distilled[0].image, student.text, 10.0)
     plain = [cross_entropy(true, row) for rows in (logits, transposed(logits))
              for true, row in zip(one_hot(5), rows, strict=True)]  # fmt: skip
@@ -181,7 +184,5 @@ def test_alpha_rises_over_its_ramp() -> None:
 
 
 def test_a_sigmoid_ramp_starts_at_exp_minus_five() -> None:
-    objective = Contrastive(ContrastiveConfig(weight=2.0, ramp=0.5, ramp_shape="sigmoid"))
-    assert objective.weight_at(0.0) == pytest.approx(2 * math.exp(-5))
-    assert objective.weight_at(0.25) == pytest.approx(2 * math.exp(-5 * 0.25))
-    assert objective.weight_at(0.5) == objective.weight_at(1.0) == 2.0
+    weight = objective_schedule(ContrastiveConfig(weight=2.0, ramp=0.5, ramp_shape="sigmoid"), 4).weight
+    assert weight == pytest.approx([2 * math.exp(-5), 2 * math.exp(-5 * 0.25), 2.0, 2.0, 2.0])

@@ -19,6 +19,7 @@ from core.model.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.masked_words import MaskedWords, Restored, mask_words
 from core.presets import preset_config
+from core.schedules import build_schedules
 from tests.core.objectives.little_pairs import flat_pairs, little
 
 CAPTIONS = ["a red circle", "two dogs sleep on the mat", "a tree", "woman firefighter"]
@@ -154,7 +155,7 @@ def test_several_teachers_read_the_same_masked_caption() -> None:
     former, objectives = copy.deepcopy(network), build_objectives(settings)
     teacher = FrozenTeacher(settings, network, [former, copy.deepcopy(network)])
     for _ in range(2):  # and each step another one
-        objectives.begin_step(network, 0.5)
+        objectives.begin_step(network, build_schedules(settings, 10).at(5))
         target = teacher.targets(batch, objectives.look_as_teacher)
         output = objectives.look(network, batch, network.forward_student(batch))
         one, two = (seen.extra["masked_words"] for seen in (output, target))

@@ -23,6 +23,7 @@ from core.objectives.distillation import DistillSimilarity
 from core.objectives.objective import Objective
 from core.objectives.prototypes import DistillPrototypes
 from core.presets import preset_config
+from core.schedules import objective_schedule
 
 Rows = list[list[float]]
 SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
@@ -209,11 +210,12 @@ def test_blended_targets_remain_distributions(batch: int, share: float, seed: in
     torch.testing.assert_close(mix.blend(targets.T).T.sum(-1), torch.ones(batch))
 
 
-@given(st.floats(0, 100), st.floats(0, 1), st.floats(0, 1))
-def test_weights_rise_over_the_ramp(weight: float, ramp: float, progress: float) -> None:
-    objective = Objective(ObjectiveConfig(weight=weight, ramp=ramp))
-    expected = weight if ramp == 0 or progress >= ramp else weight * progress / ramp
-    assert objective.weight_at(progress) == pytest.approx(expected)
+@given(st.floats(0, 100), st.floats(0, 1), st.integers(0, 100))
+def test_weights_rise_over_the_ramp(weight: float, ramp: float, step: int) -> None:
+    config = ObjectiveConfig(weight=weight, ramp=ramp)
+    expected = weight if ramp == 0 or step / 100 >= ramp else weight * step / 100 / ramp
+    assert objective_schedule(config, 100).at(step).weight == pytest.approx(expected)
+    assert Objective(config).now.weight == weight
 
 
 def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() -> None:

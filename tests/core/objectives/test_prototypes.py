@@ -22,6 +22,7 @@ from core.model.outputs import Output, ViewOutput
 from core.objectives.centring import Sharpener, sinkhorn
 from core.objectives.masked_patches import MaskedPatches
 from core.objectives.prototypes import DistillPrototypes, koleo, view_pairs
+from core.schedules import objective_schedule
 
 SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
 Rows = list[list[float]]
@@ -157,13 +158,13 @@ def test_sinkhorn_gives_every_prototype_its_share_however_large_the_scores() -> 
     assert torch.isfinite(found).all()
 
 
-@given(st.floats(0.01, 1), st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 1))
-def test_the_teachers_temperature_moves_over_its_ramp(first: float, last: float, ramp: float, progress: float) -> None:
+@given(st.floats(0.01, 1), st.floats(0.01, 1), st.floats(0, 1), st.integers(0, 100))
+def test_the_teachers_temperature_moves_over_its_ramp(first: float, last: float, ramp: float, step: int) -> None:
     config = DistillPrototypesConfig(
         teacher_temperature_first=first, teacher_temperature=last, teacher_temperature_ramp=ramp
     )
-    wanted = last if ramp == 0 or progress >= ramp else first + (last - first) * progress / ramp
-    assert Sharpener(config, 4).temperature(progress) == pytest.approx(wanted)
+    wanted = last if ramp == 0 or step / 100 >= ramp else first + (last - first) * step / 100 / ramp
+    assert objective_schedule(config, 100).at(step).teacher_temperature == pytest.approx(wanted)
 
 
 def test_views_of_one_crop_are_compared_only_where_there_is_no_other() -> None:
@@ -183,7 +184,7 @@ def test_centring_keeps_the_entropy_of_a_teacher_that_prefers_one_prototype() ->
         logits[:, 0] += 1.0
         for one in sharpeners:
             one.follow(logits)
-    shares = [one(logits, 1.0).mean(dim=0)[0].item() for one in (still, *sharpeners)]
+    shares = [one(logits, 0.04).mean(dim=0)[0].item() for one in (still, *sharpeners)]
     assert shares[0] > 0.999
     assert max(shares[1:]) < 0.3
 
@@ -282,12 +283,13 @@ def test_a_batch_that_hides_nothing_costs_nothing() -> None:
 
 
 def test_frozen_prototypes_get_no_gradient_and_what_is_before_them_does() -> None:
-    objective = DistillPrototypes(DistillPrototypesConfig(prototypes=8, freeze_last=0.5, on="fused+image"))
+    config = DistillPrototypesConfig(prototypes=8, freeze_last=0.5, on="fused+image")
+    objective, schedule = DistillPrototypes(config), objective_schedule(config, 100)
     heads = [PrototypeHead(6, 8), PrototypeHead(6, 8)]
     network: Any = SimpleNamespace(head=heads[0], heads={"distill_prototypes": heads[1]})
     x = torch.randn(3, 6)
-    for progress, frozen in ((0.1, True), (0.5, True), (0.51, False)):
-        objective.begin_step(network, progress)
+    for step, frozen in ((10, True), (50, True), (51, False)):
+        objective.begin_step(network, schedule.at(step))
         for head in heads:
             head.zero_grad(set_to_none=True)
             (head(x) ** 2).sum().backward()

@@ -14,6 +14,7 @@ from core.model.frozen_teacher import build_teacher
 from core.objectives.build import build_network, build_objectives
 from core.objectives.classification import ClassLogits
 from core.presets import preset_config
+from core.schedules import build_schedules, momenta
 from tests.core.objectives.made_up import mix_of, output_of
 
 
@@ -66,8 +67,8 @@ def test_eman_averages_batch_norms_statistics_too() -> None:
     for name, value in student.named_buffers():
         if "running_mean" in name:
             value.fill_(2.0)
-    teacher.update(student, 100, 1000)
-    momentum = teacher.momentum(100, 1000)
+    momentum = float(momenta(config.teacher, 1000)[100])
+    teacher.update(student, momentum)
     for name, value in statistics(teacher.network).items():
         torch.testing.assert_close(value, momentum * before[name] + (1 - momentum) * 2.0)
     assert len(before) > 10
@@ -82,16 +83,17 @@ def test_mean_teacher_wants_nothing_of_a_student_that_answers_alike_and_begins_s
     consistency(answering((differing,), labels), answering((agreeing,), labels))[0].backward()
     assert differing.grad is not None
     assert (differing.grad.abs().sum(1) > 0).all()  # of labelled rows too: consistency needs no label
-    assert consistency.weight_at(0.0) == pytest.approx(100 * math.exp(-5))
-    assert consistency.weight_at(0.27) == consistency.weight_at(1.0) == 100.0
+    weight = build_schedules(preset_config("mean-teacher", "base"), 100).objectives["consistency"].weight
+    assert weight[0] == pytest.approx(100 * math.exp(-5))
+    assert weight[27] == weight[100] == 100.0
 
 
 def test_mixmatch_weighs_75_in_the_end_and_draws_as_many_unlabelled_rows() -> None:
     config = preset_config("mixmatch", "base")
-    consistency = objective("mixmatch", "consistency")
-    assert consistency.weight_at(0.0) == 0.0
-    assert consistency.weight_at(1 / 128) == pytest.approx(37.5)
-    assert consistency.weight_at(1.0) == 75.0
+    weight = build_schedules(config, 128).objectives["consistency"].weight
+    assert weight[0] == 0.0
+    assert weight[1] == pytest.approx(37.5)
+    assert weight[128] == 75.0
     assert config.data.unlabelled_ratio == 1
     assert config.views.clean.count + config.views.student.count == 2  # K
 

@@ -24,7 +24,7 @@ from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.prototypes import view_pairs
 from core.presets import preset_config
 from core.presets.recommended import apply_recommended, momentum_for, prototypes_for, recommended
-from core.schedules import build_optimizer
+from core.schedules import build_optimizer, build_schedules, momenta
 from tests.core.pictures import write_pairs
 
 
@@ -49,7 +49,7 @@ class Step:
 
     def losses(self, batch: Batch, progress: float = 1.0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         assert self.teacher is not None
-        self.objectives.begin_step(self.network, progress)
+        self.objectives.begin_step(self.network, build_schedules(self.config, 1000).at(round(1000 * progress)))
         target = self.teacher.targets(batch, self.objectives.look_as_teacher)
         output = self.objectives.look(self.network, batch, self.network.forward_student(batch))
         found, report = {}, {}
@@ -68,7 +68,7 @@ class Step:
             ).sum().backward()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            self.teacher.update(self.network, step, steps)
+            self.teacher.update(self.network, float(momenta(self.config.teacher, steps)[step]))
         return report
 
 

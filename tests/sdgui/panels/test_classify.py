@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QImage
+from PySide6.QtCore import Qt, QUrl
+from PySide6.QtGui import QColor, QDesktopServices, QImage
 from PySide6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
 
@@ -22,7 +22,7 @@ from sdgui.panels import export_menu
 from sdgui.panels.classify import ClassifyPanel
 from sdgui.panels.classify_compare import method_title
 from sdgui.panels.export_pictures import Exported, export_table
-from sdgui.widgets.gallery_model import spoken
+from sdgui.widgets.gallery_model import GalleryItem, spoken
 from sdgui.widgets.message import Message, Remedy
 from tests.sdgui.conftest import leave, program
 
@@ -348,6 +348,66 @@ def test_opening_is_cancelled_and_gone_on_with(qtbot: QtBot, open_classify: Open
     qtbot.waitUntil(lambda: "What was encoded is kept" in place.bar.text, timeout=20000)
     assert place.strip.isHidden()
     assert place.source.button.isEnabled()
+
+
+def test_a_button_of_another_message_does_not_try_again(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[QUrl] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
+    place = open_classify("broken")
+    place.source.button.click()
+    qtbot.waitUntil(lambda: place.bar._action.text() == "Try again", timeout=20000)
+    place.export.run(export_table, [GalleryItem(folder / "pictures" / "0-1.png")], folder / "pictures.csv")
+    qtbot.waitUntil(lambda: place.bar._action.text() == "Open folder", timeout=20000)
+    place.bar._action.click()
+    assert [url.toLocalFile() for url in opened] == [str(folder)]
+    assert place.strip.isHidden()
+    assert not place.session.busy("measure")
+    assert len(asked(folder, "classify_open")) == 1
+
+
+def test_a_cell_whose_request_failed_is_asked_for_again(
+    qtbot: QtBot, open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_classify()
+    classify(qtbot, place)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            place.session, "ask", lambda purpose, measure, verb, done, failed, **rest: failed("It ended.", "")
+        )
+        place.matrix.ask_cell(0, 1)
+        assert place.bar.text == "It ended."
+        place.mistakes.more_asked.emit(12)
+        assert place.mistakes._asked == place.mistakes.gallery.model.rowCount()
+    place.matrix.ask_cell(0, 1)
+    qtbot.waitUntil(lambda: place.matrix.gallery.model.rowCount() == 1, timeout=20000)
+
+
+def test_pictures_of_another_cell_are_not_put_into_this_one(qtbot: QtBot, open_classify: OpenClassify) -> None:
+    place = open_classify()
+    classify(qtbot, place)
+    place.matrix.ask_cell(0, 1)
+    place.matrix.ask_cell(0, 2)  # which is empty, so that nothing is asked
+    place.matrix.show_cell({"true": "cat", "predicted": "Große Katze", "pictures": [{"image": "a", "probability": 1}]})
+    assert place.matrix.gallery.model.rowCount() == 0
+
+
+def test_answers_to_a_question_that_was_changed_are_dropped(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_classify()
+    classify(qtbot, place)
+    answers: dict[tuple[str, ...], Callable[[dict[str, Any]], None]] = {}
+    monkeypatch.setattr(place.session, "try_pictures", lambda *given: answers.update({tuple(given[4]): given[5]}))
+    path = str(folder / "pictures" / "0-1.png")
+    place.trying.add([path])
+    place.trying.names.setPlainText("fox")
+    qtbot.waitUntil(lambda: set(answers) == {(), ("fox",)})
+    for name, done in (("old", answers[()]), ("fox", answers["fox",])):
+        one = {"image": path, "probe": None, "zero_shot": [{"class": name, "probability": 1.0}], "error": ""}
+        done({"pictures": [one]})
+        assert [row["class"] for row in place.trying.by_names.rows()] == ([] if name == "old" else ["fox"])
 
 
 def test_choices_tab_and_names_are_remembered(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:

@@ -108,6 +108,22 @@ def test_a_run_is_named_by_checkpoint_and_network(services: Services, qtbot: QtB
     assert picker.choice() == choice
 
 
+def test_the_best_checkpoint_is_offered_with_the_network_that_made_it_so(services: Services, qtbot: QtBot) -> None:
+    run = run_of(services)
+    save(run.dir, 100, "student", "teacher")
+    save(run.dir, 200, "student", "teacher")
+    (run.dir.checkpoints / "best").write_text("step-00000100")
+    record = run.dir.checkpoints / "step-00000100" / "checkpoint.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "network": "student"}))
+    picker = ModelPicker(services)
+    qtbot.addWidget(picker)
+    lines(qtbot, picker)
+    pick(picker, "clip · run 1")
+    choice = picker.choice()
+    assert choice is not None
+    assert (choice.weights, choice.title) == ("student", "clip · run 1 · best, step 100 · student")
+
+
 def test_new_checkpoints_of_the_chosen_run_are_told_and_the_choice_stays(
     services: Services, picker: ModelPicker
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PySide6.QtCore import QProcess, Qt
 from pytestqt.qtbot import QtBot
 
+from core.children import environment
 from core.config import override
 from core.data.sources import open_source
 from core.presets import preset_config
@@ -17,7 +18,7 @@ from core.study.noisy import write_noisy
 from sdgui.__main__ import make_application, make_services
 from sdgui.panels.noise import NoisePanel
 from sdgui.panels.place import Selection
-from sdgui.runs.program import core_command, environment
+from sdgui.runs.program import core_command
 from tests.core.pictures import write_pairs
 
 pytestmark = pytest.mark.slow

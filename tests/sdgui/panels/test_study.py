@@ -260,7 +260,7 @@ def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, ope
     assert place.pause.isEnabled()
     place.pause.click()
     until(qtbot, place, "paused")
-    assert place.begin.text() == "&Resume"
+    assert place.begin.text() == "Re&sume"
     place.begin.click()
     until(qtbot, place, "done")
 

@@ -28,6 +28,7 @@ from core.events import (
 from core.rundir import RunState, own_status
 from sdgui.runs.history import RunHistory
 from sdgui.store.records import BestPoint
+from sdgui.store.summary import MOST_METRICS, RunSummary
 
 
 def metrics(step: int, value: float, time: float = 0.0) -> Metrics:
@@ -181,3 +182,41 @@ def test_a_replaced_log_is_forgotten(tmp_path: Path) -> None:
     history.apply([started(0), metrics(1, 1.0), Log(level="info", message="a")])
     history.clear()
     assert everything(history) == everything(RunHistory())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"student": 5},
+        {"student": ["a"]},
+        {"student": [{"caption": "a", "hits": 7}]},
+        {"student": [{"caption": "a", "hits": [{"image": None}]}]},
+        {"student": [{"caption": "a", "hits": [{"image": "x", "score": "high"}]}]},
+    ],
+)
+def test_a_sample_of_another_shape_is_said_and_not_shown(content: dict[str, object]) -> None:
+    history = RunHistory()
+    good = Sample(step=2, what="retrieval", content={"teacher": [{"hits": [{"image": "x", "score": 1}]}]}, time=7.0)
+    changed = history.apply([good, Sample(step=3, what="retrieval", content=content, time=8.0)])
+    assert changed == {"samples", "log"}
+    assert history.samples == (good,)
+    assert [log.message for log in history.logs] == ["The sample of step 3 has another shape and is not shown."]
+
+
+def test_no_more_metrics_are_held_than_a_run_can_have() -> None:
+    history, summary = RunHistory(), RunSummary()
+    for part in range(3):
+        names = {f"m{part}-{number}": 1.0 for number in range(MOST_METRICS // 2)}
+        event = Metrics(step=part, values={**names, "train/loss": 1.0}, time=1.0)
+        history.apply([event])
+        summary.apply([event])
+    assert len(history.names) == len(summary.metrics) == MOST_METRICS
+    assert history.curve("train/loss").steps.tolist() == [0.0, 1.0, 2.0], "what is known goes on"
+
+
+def test_a_warning_does_not_lengthen_the_work() -> None:
+    history = RunHistory()
+    history.apply([started(0, time=100.0), Log(level="info", message="x", time=107.0)])
+    history.warn("a line was unreadable")
+    assert history.worked == 7.0
+    assert history.logs[-1].time == 107.0

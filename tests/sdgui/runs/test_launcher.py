@@ -14,11 +14,12 @@ import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
+from core.children import environment
 from core.config import read_config
 from core.events import EventReader, Metrics, RunFinished, RunStarted
 from core.rundir import RunState, RunStatus, process_alive
 from sdgui.runs.launcher import Launcher, LaunchError
-from sdgui.runs.program import environment, start_detached
+from sdgui.runs.program import start_detached
 from sdgui.runs.stopping import StopStage
 from sdgui.store.records import Experiment, Progress, Run
 from sdgui.store.store import Store
@@ -297,3 +298,21 @@ def test_a_core_package_in_the_current_folder_is_not_mistaken_for_ours(tmp_path:
             check=True,
         )
         assert found.stdout.strip() == "ours"
+
+
+@pytest.mark.parametrize("name", ["stdout.log", "events.jsonl", "checkpoints"])
+def test_a_folder_that_leads_elsewhere_is_not_written_by_a_launch(
+    make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot, tmp_path: Path, name: str
+) -> None:
+    launcher = make_launcher("--steps", "2")
+    codes: list[int] = []
+    launcher.ended.connect(lambda run_id, code: codes.append(code))
+    run = launcher.launch(experiment.id)
+    qtbot.waitUntil(lambda: codes == [0], timeout=WAIT_MS)
+    path = run.folder / name
+    path.rename(tmp_path / name)
+    path.symlink_to(tmp_path / name)
+    size = (tmp_path / name).stat().st_size
+    with pytest.raises(LaunchError, match=rf"{name} is a link out of its run folder"):
+        launcher.resume(run.id)
+    assert (tmp_path / name).stat().st_size == size

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from pytestqt.qtbot import QtBot
 
+from core.children import environment
 from core.events import EventReader, EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted
 from core.rundir import RunDir, RunState, RunStatus, own_status
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
-from sdgui.runs.program import environment, start_detached
+from sdgui.runs.program import start_detached
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, MetricSummary, Progress, Run, StoreError
 from sdgui.store.store import Store

@@ -17,11 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.config import RunConfig, parse_config
-from core.events import EventWriter, Metrics, RunFinished, RunStarted
+from core.events import EventWriter, Metrics, RunFinished, RunStarted, encode
 from core.presets import preset_config
 from core.rundir import RunDir, RunState, own_status
+from sdgui.store import store as store_module
 from sdgui.store.records import BestPoint, MetricSummary, Progress, Run, RunLabel, StoreError
-from sdgui.store.store import Store
+from sdgui.store.store import DELETED, Store
+from tests.core.hostile_events import HOSTILE_LINES
 
 
 @pytest.fixture
@@ -359,6 +361,75 @@ def test_a_lost_database_is_rebuilt_from_the_run_folders(store: Store) -> None:
     assert broken.folder.name in problems[0]
     assert list(store.home.glob("sdgui.db.damaged-*"))
     rebuilt.close()
+
+
+def foreign(path: Path) -> RunDir:
+    """A run folder from elsewhere with a definition and nothing else."""
+    folder = RunDir(path)
+    folder.create()
+    folder.config.write_text(preset_config("clip", "tiny").to_json())
+    return folder
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "device", "link"])
+def test_import_of_events_that_are_no_file_leaves_nothing_behind(store: Store, tmp_path: Path, what: str) -> None:
+    folder = foreign(tmp_path / "elsewhere")
+    match what:
+        case "pipe":
+            os.mkfifo(folder.events)
+        case "folder":
+            folder.events.mkdir()
+        case "device":
+            folder.events.symlink_to("/dev/zero")
+        case "link":
+            (tmp_path / "precious").write_text("mine")
+            folder.events.symlink_to(tmp_path / "precious")
+    with pytest.raises(StoreError, match=r"holds no run that can be read: .*events\.jsonl is a"):
+        store.import_run(folder.path)
+    assert (store.runs(), store.experiments()) == ([], [])
+
+
+@pytest.mark.parametrize("line", HOSTILE_LINES, ids=range(len(HOSTILE_LINES)))
+def test_a_malformed_event_hinders_no_import(store: Store, tmp_path: Path, line: bytes) -> None:
+    folder = foreign(tmp_path / "elsewhere")
+    folder.events.write_bytes(line + b"\n" + encode(Metrics(step=4, values={"train/loss": 0.5})))
+    run = store.import_run(folder.path)
+    assert (run.step, run.failure, run.offset) == (4, "", folder.events.stat().st_size)
+    assert store.summaries([run.id])[run.id] == {"train/loss": MetricSummary(0.5, 4, 0.5, 4)}
+
+
+def test_an_import_of_garbage_says_why_there_is_nothing(store: Store, tmp_path: Path) -> None:
+    folder = foreign(tmp_path / "elsewhere")
+    folder.events.write_bytes(b"\n".join([*HOSTILE_LINES, b""]))
+    run = store.import_run(folder.path)
+    assert run.state is RunState.INTERRUPTED
+    assert run.failure.startswith(f"None of its events can be read: {folder.events}, at byte 0: ")
+
+
+def test_a_rebuild_skips_what_cannot_be_read_and_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with a folder; a chain's stages are found too."""
+    names = ("a-good", "b-pipe", "c-fault", "d-link", "e-good", f"f-bin{DELETED}")
+    good, pipe, fault, link, last, _ = (foreign(store.runs_folder / name) for name in names)
+    os.mkfifo(pipe.events)
+    link.config.unlink()
+    link.config.symlink_to(store.runs_folder / "nothing")
+    stage = foreign(store.runs_folder / "g-chain" / "stage-1-first")
+    progress = store_module.folder_progress
+
+    def failing(folder: RunDir, launched: float | None, now: float) -> Progress:
+        if folder.path == fault.path:
+            raise RuntimeError("nobody thought of it")
+        return progress(folder, launched, now)
+
+    monkeypatch.setattr(store_module, "folder_progress", failing)
+    kept = store.import_run(good.path)
+    store.note_run(kept.id, "mine")
+    problems = store.import_folders()
+    assert {run.folder for run in store.runs()} == {good.path, last.path, stage.path}
+    assert store.run(kept.id).note == "mine"
+    assert len(problems) == 2
+    assert "b-pipe/events.jsonl is a named pipe" in problems[0]
+    assert problems[1] == f"{fault.path} could not be read: RuntimeError: nobody thought of it."
 
 
 def test_a_window_killed_while_recording_leaves_a_whole_record(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from sdgui.widgets.broken_text import broken_at_words
 from sdgui.widgets.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery_delegate import two_lines
 from sdgui.widgets.theme import Theme
-from sdgui.widgets.thumbnails import SIDE, Thumbnails, load_thumbnail, prune, read_picture
+from sdgui.widgets.thumbnail_files import SIDE, load_thumbnail, prune, read_picture
+from sdgui.widgets.thumbnail_service import ThumbnailService
+from sdgui.widgets.thumbnails import Thumbnails
 
 
 @pytest.fixture
@@ -116,11 +118,12 @@ def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_stale_wishes_are_dropped_and_the_latest_come_first(pictures: list[Path], qtbot) -> None:
-    thumbnails = Thumbnails(threads=1)
+    service = ThumbnailService(threads=1)
+    thumbnails = Thumbnails(service=service)
     came: list[str] = []
     thumbnails.ready.connect(came.append)
     gate = QSemaphore(0)
-    thumbnails._pool.start(gate.acquire)  # the only thread is busy until we let it go
+    service.pool.start(gate.acquire)  # the only thread is busy until we let it go
     for path in pictures:
         assert thumbnails.get(path) is None
     thumbnails.keep_only(pictures[:3])
@@ -129,16 +132,17 @@ def test_stale_wishes_are_dropped_and_the_latest_come_first(pictures: list[Path]
     qtbot.waitUntil(lambda: len(came) == 3, timeout=5000)
     assert came == [str(path) for path in (pictures[2], pictures[1], pictures[0])]
     assert thumbnails.get(pictures[0]) is not None
-    thumbnails.close()
+    service.close()
 
 
 def test_closing_amid_reading_ends_at_once(pictures: list[Path]) -> None:
-    thumbnails = Thumbnails(threads=2)
+    service = ThumbnailService(threads=2)
+    thumbnails = Thumbnails(service=service)
     for path in pictures * 20:
         thumbnails.get(path)
-    thumbnails.close()
-    assert thumbnails._pool.activeThreadCount() == 0
-    assert not thumbnails._wanted
+    service.close()
+    assert service.pool.activeThreadCount() == 0
+    assert not service._wanted
 
 
 def test_selection_current_and_links(gallery: Gallery, pictures: list[Path], qtbot) -> None:

@@ -1,0 +1,31 @@
+"""From a picture's file to a model's input: the one way, whoever asks.
+
+Flow: data sets decode by ``decoding_for`` (and cache that), then cut ``centre_view``; captioning, an index, and a
+picture tried in the window take ``model_input``, which is the same two steps without a cache.
+
+Legend: S side of the model's pictures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from core.config import DataConfig
+from core.data.cache import Decoding
+from core.data.pictures import decode
+from core.data.views import centre_view
+
+
+def decoding_for(image_size: int, config: DataConfig) -> Decoding:
+    """How pictures are decoded for a model with ``image_size`` pixels a side: larger, so that views can be cut."""
+    return Decoding(max(image_size, round(image_size * config.oversample)), config.max_megapixels)
+
+
+def model_input(path: str | Path, image_size: int, config: DataConfig) -> Tensor:
+    """(3, S, S) uint8 as evaluation shows it to the model. PictureError when it cannot be read."""
+    decoding = decoding_for(image_size, config)
+    pixels = decode(path, decoding.shorter_side, decoding.max_megapixels).copy()
+    return centre_view(torch.from_numpy(pixels).permute(2, 0, 1), image_size)

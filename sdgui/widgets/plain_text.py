@@ -1,0 +1,36 @@
+"""Names, captions and paths shown as they are written: Qt takes what looks like HTML for HTML, and loads its pictures.
+
+Everything that shows text which somebody else may have written goes through here: ``PlainLabel`` for labels,
+``plain_tip`` for tooltips (of widgets, tabs and items), ``make_plain`` for message boxes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtGui import Qt  # QtGui's has the functions for text
+from PySide6.QtWidgets import QLabel, QMessageBox
+
+
+class PlainLabel(QLabel):
+    """A label whose text is never HTML; made as a QLabel is, with a text or without."""
+
+    def __init__(self, *given: Any, **properties: Any) -> None:
+        super().__init__(*(one for one in given if not isinstance(one, str)), **properties)
+        self.setTextFormat(Qt.TextFormat.PlainText)  # before there is a text
+        for text in given:
+            if isinstance(text, str):
+                self.setText(text)
+
+
+def plain_tip(text: str) -> str:
+    """``text`` as a tooltip that shows it as it is written."""
+    if not Qt.mightBeRichText(text):
+        return text
+    return Qt.convertFromPlainText(text, Qt.WhiteSpaceMode.WhiteSpacePre)
+
+
+def make_plain(box: QMessageBox) -> None:
+    """Show the texts of a message box as they are written; call it when they are set."""
+    for label in box.findChildren(QLabel):
+        label.setTextFormat(Qt.TextFormat.PlainText)

@@ -1,0 +1,227 @@
+"""One run that is nothing but garbage beside many good ones: all the good ones are followed, the bad one says why."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.events import EventWriter, Metrics, RunFinished, RunStarted
+from core.rundir import RunDir, RunState, RunStatus
+from sdgui.panels.event_log import event_lines
+from sdgui.runs.live import LiveRun
+from sdgui.runs.tailer import Tailer
+from sdgui.store.records import Experiment, Run
+from sdgui.store.store import Store
+from tests.core.hostile_events import HOSTILE_LINES
+
+GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
+GARBAGE = b"\n".join([*HOSTILE_LINES, random.Random(0).randbytes(100_000), b""])
+
+
+@pytest.fixture
+def tailer(store: Store, qtbot: QtBot) -> Iterator[Tailer]:
+    tailer = Tailer(store, poll_seconds=0.02)
+    yield tailer
+    tailer.close()
+
+
+@pytest.fixture
+def troubles(tailer: Tailer) -> list[tuple[int, str]]:
+    heard: list[tuple[int, str]] = []
+    tailer.trouble.connect(lambda run_id, sentence: heard.append((run_id, sentence)))
+    return heard
+
+
+def make(store: Store, experiment: Experiment) -> Run:
+    """A run whose trainer is gone, with no events."""
+    run = store.add_run(experiment.id)
+    run.dir.create()
+    assert experiment.config is not None
+    run.dir.config.write_text(experiment.config.to_json())
+    run.dir.write_status(GONE)
+    return run
+
+
+def begin(run: Run) -> None:
+    with_events(run, RunStarted(step=0, total_steps=9, config_digest="d"), Metrics(step=1, values={"train/loss": 1.0}))
+
+
+def with_events(run: Run, *events: RunStarted | Metrics | RunFinished) -> None:
+    writer = EventWriter(run.dir.events)
+    for event in events:
+        writer.write(event)
+    writer.close()
+
+
+def all_followed(store: Store, tailer: Tailer, good: list[Run], qtbot: QtBot) -> None:
+    """Each goes on, and it is seen: in its curve, in what is shown, and in the store."""
+    histories = [tailer.show(run.id) for run in good]
+    for run in good:
+        with_events(run, Metrics(step=2, values={"train/loss": 0.5}), RunFinished(step=2))
+    qtbot.waitUntil(lambda: all(store.run(run.id).state is RunState.DONE for run in good))
+    qtbot.waitUntil(lambda: all(history.curve("train/loss").values.tolist() == [1.0, 0.5] for history in histories))
+    assert all(tailer.state(run.id) is RunState.DONE for run in good)
+
+
+def test_garbage_beside_twenty_good_runs(
+    store: Store, experiment: Experiment, tailer: Tailer, troubles: list[tuple[int, str]], qtbot: QtBot
+) -> None:
+    runs = [make(store, experiment) for _ in range(21)]
+    bad = runs.pop(10)
+    bad.dir.events.write_bytes(GARBAGE)
+    for run in runs:
+        begin(run)
+    tailer.start()
+    history = tailer.show(bad.id)
+    all_followed(store, tailer, runs, qtbot)
+    qtbot.waitUntil(lambda: store.run(bad.id).state is RunState.INTERRUPTED)
+    why = (
+        f"None of its events can be read: {bad.dir.events}, at byte 0: metrics: values: train/loss: null is no number."
+    )
+    assert store.run(bad.id).failure == why  # in its row, and over Watch
+    progress = tailer.progress(bad.id)
+    assert progress is not None
+    assert progress.failure == why
+    qtbot.waitUntil(lambda: bool(history.logs))
+    assert any("were unreadable and passed over. The first: " in line for _, _, line in event_lines(history))
+    assert troubles == []
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "device", "link", "endless"])
+def test_events_that_are_no_file_are_said_once_and_stop_nobody(
+    store: Store,
+    experiment: Experiment,
+    tailer: Tailer,
+    troubles: list[tuple[int, str]],
+    qtbot: QtBot,
+    tmp_path: Path,
+    what: str,
+) -> None:
+    good, bad = make(store, experiment), make(store, experiment)
+    begin(good)
+    put(bad.dir.events, what, tmp_path)
+    tailer.start()
+    tailer.show(bad.id)
+    all_followed(store, tailer, [good], qtbot)
+    qtbot.waitUntil(lambda: store.run(bad.id).state is RunState.INTERRUPTED)
+    qtbot.wait(200)
+    failure = store.run(bad.id).failure
+    said = {"pipe": "a named pipe", "folder": "a folder", "device": "a device", "link": "a link out of"}
+    if what == "endless":
+        assert "a line longer than 4 MB" in failure
+    else:
+        assert f"{bad.dir.events} is {said[what]}" in failure
+        assert troubles == [(bad.id, failure)]
+        bad.dir.events.unlink() if what != "folder" else bad.dir.events.rmdir()
+        begin(bad)  # mended: it is followed again
+        all_followed(store, tailer, [bad], qtbot)
+
+
+def put(path: Path, what: str, elsewhere: Path) -> None:
+    match what:
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "link":
+            (elsewhere / "precious").write_text("mine")
+            path.symlink_to(elsewhere / "precious")
+        case "endless":
+            path.touch()
+            os.truncate(path, 1 << 30)
+
+
+def test_a_fault_of_ours_with_one_run_stops_none_of_the_others(
+    store: Store,
+    experiment: Experiment,
+    tailer: Tailer,
+    troubles: list[tuple[int, str]],
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good, bad = make(store, experiment), make(store, experiment)
+    begin(good)
+    poll = LiveRun.poll
+
+    def broken(live: LiveRun) -> object:
+        if live.run_id == bad.id:
+            raise ZeroDivisionError("by nothing")
+        return poll(live)
+
+    monkeypatch.setattr(LiveRun, "poll", broken)
+    tailer.start()
+    all_followed(store, tailer, [good], qtbot)
+    qtbot.waitUntil(lambda: bool(troubles))
+    sentence = f"The run in {bad.folder} cannot be followed: ZeroDivisionError: by nothing."
+    assert troubles == [(bad.id, sentence)]
+    progress = tailer.progress(bad.id)
+    assert progress is not None
+    assert progress.failure == sentence
+
+
+def test_a_fault_of_ours_with_the_store_does_not_end_the_thread(
+    store: Store, experiment: Experiment, tailer: Tailer, troubles: list[tuple[int, str]], qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    good = make(store, experiment)
+    begin(good)
+    runs = store.runs
+    broken = [1, 2, 3]
+
+    def failing(deleted: bool = False) -> list[Run]:
+        if broken:
+            broken.pop()
+            raise KeyError("nobody thought of it")
+        return runs(deleted=deleted)
+
+    monkeypatch.setattr(store, "runs", failing)
+    tailer.start()
+    qtbot.waitUntil(lambda: tailer.state(good.id) is RunState.INTERRUPTED)
+    assert troubles == [(0, "The runs cannot be followed: KeyError: 'nobody thought of it'.")]
+
+
+def test_why_nothing_can_be_read_is_known_when_the_window_is_opened_again(
+    store: Store, experiment: Experiment, qtbot: QtBot
+) -> None:
+    bad = make(store, experiment)
+    bad.dir.events.write_bytes(GARBAGE)
+    failures = []
+    for _ in range(2):
+        tailer = Tailer(store, poll_seconds=0.02)
+        tailer.start()
+        qtbot.waitUntil(lambda tailer=tailer: tailer.state(bad.id) is RunState.INTERRUPTED)
+        tailer.close()
+        failures.append(store.run(bad.id).failure)
+        assert store.run(bad.id).offset == len(GARBAGE)
+    assert failures[0] == failures[1]
+    assert "null is no number" in failures[0]
+
+
+def test_a_replaced_events_file_leaves_nothing_of_the_former_curves(
+    store: Store, experiment: Experiment, tailer: Tailer, qtbot: QtBot
+) -> None:
+    """Also where the new one begins without a start, which would cut what is later than it."""
+    run = make(store, experiment)
+    losses = [Metrics(step=step, values={"train/loss": 1.0, "train/former": 1.0}) for step in range(1, 30)]
+    with_events(run, RunStarted(step=0, total_steps=40, config_digest="d"), *losses)
+    tailer.start()
+    history = tailer.show(run.id)
+    qtbot.waitUntil(lambda: history.step == 29 and store.run(run.id).step == 29)
+    other = RunDir(run.folder / "exports")
+    writer = EventWriter(other.events)
+    writer.write(Metrics(step=3, values={"train/loss": 8.0}))
+    writer.close()
+    other.events.replace(run.dir.events)
+    qtbot.waitUntil(lambda: history.step == 3)
+    qtbot.waitUntil(lambda: store.run(run.id).step == 3)
+    assert history.curve("train/loss").steps.tolist() == [3.0]
+    assert history.names == ("train/loss",)
+    assert history.starts == ()
+    assert set(store.summaries([run.id])[run.id]) == {"train/loss"}

@@ -1,0 +1,64 @@
+"""No two things that may be seen at once take the same key: Qt would do neither, and say nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QCheckBox, QMainWindow, QMenu, QPushButton, QStackedWidget, QTabWidget, QWidget
+from pytestqt.qtbot import QtBot
+
+from core.presets import preset_config
+from sdgui.main_window import MainWindow
+from sdgui.panels.classify_layout import PARTS, ClassifyLayout
+from sdgui.panels.place import PLACES
+from sdgui.panels.study import StudyPanel
+from tests.sdgui.conftest import OpenWindow
+from tests.sdgui.keys import collisions
+
+
+@pytest.fixture
+def whole(open_window: OpenWindow) -> MainWindow:
+    """Every place with all its parts, as they are when something is shown in them."""
+    window = open_window()
+    window.experiment_commands.add(preset_config("sd-clip", "tiny"), "one")
+    for spec in PLACES:
+        place = window.show_place(spec.name)
+        if isinstance(place, ClassifyLayout):
+            assert all(getattr(place, part) is not None for part in PARTS)
+    return window
+
+
+@pytest.mark.parametrize(("begin", "stop"), [("&Start", "Sto&p"), ("Re&sume", "&Kill")])
+def test_no_two_keys_collide_in_any_place(whole: MainWindow, begin: str, stop: str) -> None:
+    study = whole.places["study"]
+    assert isinstance(study, StudyPanel)
+    study.begin.setText(begin)
+    study.stop.setText(stop)
+    assert collisions(whole) == []
+
+
+def test_no_two_entries_of_a_menu_have_the_same_letter(whole: MainWindow) -> None:
+    menus = [menu for action in whole.menuBar().actions() if isinstance(menu := action.menu(), QMenu)]
+    assert len(menus) == 4
+    for menu in menus:
+        letters = Counter(QKeySequence.mnemonic(action.text()).toString() for action in menu.actions())
+        assert [key for key, count in letters.items() if key and count > 1] == [], menu.title()
+
+
+def test_collisions_are_found(qtbot: QtBot) -> None:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    stack, tabs = QStackedWidget(window), QTabWidget(window)
+    window.setCentralWidget(stack)
+    for text in ("&One", "&Over"):  # never seen at once
+        page = QWidget(stack)
+        QPushButton(text, page)
+        stack.addWidget(page)
+    assert collisions(window) == []
+    window.menuBar().addMenu("&Run")
+    tabs.addTab(QCheckBox("&Right", tabs), "Re&sult")
+    assert collisions(window) == ["Alt+R: the button '&Right' and QMenuBar '&Run'"]
+    QShortcut(QKeySequence("Alt+S"), window)
+    assert collisions(window)[1:] == ["Alt+S: a shortcut of QMainWindow and QTabBar 'Re&sult'"]
