@@ -127,7 +127,8 @@ class FilterRow(QWidget):
         """A filter that these pictures do not have is in force all the same, so it is offered."""
         if data and box.findData(data) < 0:
             box.addItem(text or data, data)
-            box.setItemData(box.count() - 1, f"{data}: none of these pictures has it", Qt.ItemDataRole.ToolTipRole)
+            text = f"{data}: none of these pictures has it"
+            box.setItemData(box.count() - 1, plain_tip(text), Qt.ItemDataRole.ToolTipRole)
         box.setCurrentIndex(max(0, box.findData(data)))
 
     def _fill_values(self) -> None:

@@ -92,6 +92,7 @@ class MessageBar(QFrame):
         self._text.clear()
         self._details.clear()
 
+    @property
     def text(self) -> str:
         return self._text.text()
 
