@@ -137,6 +137,8 @@ class CaptionTable:
             except FileExistsError as error:
                 if not force:
                     raise refused(path) from error
+                if not path.is_file():
+                    raise CaptionFileError(f"{path} is no file to write over; choose another name.") from error
                 self._written = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
                 try:
                     self._own = _opened(self._written, "wb")

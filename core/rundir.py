@@ -226,10 +226,9 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
 
     ``durable``: it is on the disk before it has its name, which one of thousands that can be made anew need not be.
     Windows refuses to rename over a file that is open elsewhere; such a refusal passes within moments. An OSError names
-    ``path``, which a full disk's own would not.
+    ``path``, which a full disk's own would not. What is there and no file (a device, a pipe) is left there: OSError.
     """
-    if path.exists() and not path.is_file():  # root may rename over a device
-        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device", str(path))
+    _refuse_special(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb", opener=_own) as file:
@@ -243,6 +242,16 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _refuse_special(path: Path) -> None:
+    """A rename would put a file in the place of ``/dev/null``, for whoever may write there."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing there yet, or the write itself will say what is wrong
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the rename refuses a folder by itself
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device", str(path))
 
 
 def _own(path: str, flags: int) -> int:

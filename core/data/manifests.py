@@ -117,10 +117,13 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
     if not is_text(line):
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.")
     usual = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    found = {
-        delimiter: [unmarked(cell) for cell in next(csv.reader([line], delimiter=delimiter))]
-        for delimiter in (usual, *DELIMITERS)
-    }
+    try:
+        found = {
+            delimiter: [unmarked(cell) for cell in next(csv.reader([line], delimiter=delimiter))]
+            for delimiter in (usual, *DELIMITERS)
+        }
+    except csv.Error as error:
+        raise DataError(f"{path} has a malformed header: {error}; its first line must name the columns.") from error
     for delimiter, header in found.items():
         if pick(header, PATH_NAMES) and pick(header, TITLE_NAMES):
             return header, delimiter

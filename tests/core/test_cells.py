@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.caption_files import Candidate, CaptionedPicture, CaptionTable
+from core.caption_files import Candidate, CaptionedPicture, CaptionFileError, CaptionTable, write_new
 from core.cells import marked, marked_row, unmarked
 from core.data.sources import open_source
 from core.noise import JudgedPair, save_without, to_csv
+from core.rundir import write_whole
 from core.study.noisy import write_noisy
 from tests.core.pictures import write_pairs
 
@@ -66,3 +68,16 @@ def test_other_tables_of_pairs_are_no_programs_either(tmp_path: Path) -> None:
         assert {row.labels["+kind"] for row in rows} == {"@home"}
     pair = JudgedPair(0, "/pictures/=x.png", LINK, 0.5, 0.5, 1, None)
     assert next(iter(csv.DictReader(io.StringIO(to_csv([pair])))))["title"] == f"'{LINK}"
+
+
+def test_a_pipe_or_a_device_is_never_replaced_by_a_table(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="a device or a pipe"):
+        write_whole(pipe, b"x")
+    with pytest.raises(CaptionFileError, match="a device or a pipe"):
+        write_new(pipe, "x", force=True)
+    with pytest.raises(CaptionFileError, match="no file to write over"):
+        CaptionTable(pipe, force=True)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe.csv"]

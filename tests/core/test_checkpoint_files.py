@@ -89,7 +89,7 @@ def test_what_is_no_file_of_the_run_folder_is_refused(run: RunDir, tmp_path: Pat
         path.symlink_to(tmp_path / part)
     else:
         path.unlink()
-        put = {"pipe": os.mkfifo, "device": lambda p: p.symlink_to("/dev/zero"), "folder": Path.mkdir}
+        put = {"pipe": os.mkfifo, "device": lambda p: p.symlink_to("/dev/urandom"), "folder": Path.mkdir}
         put[what](path)
     said = {"pipe": "a named pipe", "device": "a device", "folder": "a folder", "link": "a link out of"}[what]
     with pytest.raises(CheckpointError, match=said):
@@ -104,7 +104,7 @@ def test_a_pointer_that_is_no_small_file_points_nowhere(run: RunDir, tmp_path: P
         case "pipe":
             os.mkfifo(best)
         case "device":
-            best.symlink_to("/dev/zero")
+            best.symlink_to("/dev/urandom")
         case "link":
             (tmp_path / "name").write_text("step-00000001")
             best.symlink_to(tmp_path / "name")

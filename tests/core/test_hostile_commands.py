@@ -87,13 +87,36 @@ def hostile_paths(folder: Path) -> dict[str, str]:
 
 
 SETTINGS = [
-    "data.train=" + LONG, "data.train=/dev/zero", "data.train=/etc/passwd", "data.train=\udcff", "towers.pretrained=/etc/passwd",
-    "towers.pretrained=/dev/zero", "towers.pretrained=" + LONG, "towers.architecture=" + "a" * 100_000,
-    "towers.architecture=/etc/passwd", "towers.architecture=/dev/zero", "seed=" + "9" * 5000, "seed=-1", "seed=1e400",
-    "name=" + "[" * 100_000, "optim.epochs=" + "[" * 50_000 + "]" * 50_000, "optim.epochs=NaN", "optim.epochs=1e308", "x" * 100_000,
-    "=", "a.b.c=1", "optim=1", "optim.epochs", "=5", "teacher.checkpoint=" + ";" * 5000, "runtime.device=" + LONG,
-    "data.workers=1000000", "optim.batch_size=1000000000", "teacher.kind=\x00", "data.train=a\x00b",
-]  # fmt: skip
+    "data.train=" + LONG,
+    "data.train=/dev/zero",
+    "data.train=/etc/passwd",
+    "data.train=\udcff",
+    "towers.pretrained=/etc/passwd",
+    "towers.pretrained=/dev/zero",
+    "towers.pretrained=" + LONG,
+    "towers.architecture=" + "a" * 100_000,
+    "towers.architecture=/etc/passwd",
+    "towers.architecture=/dev/zero",
+    "seed=" + "9" * 5000,
+    "seed=-1",
+    "seed=1e400",
+    "name=" + "[" * 100_000,
+    "optim.epochs=" + "[" * 50_000 + "]" * 50_000,
+    "optim.epochs=NaN",
+    "optim.epochs=1e308",
+    "x" * 100_000,
+    "=",
+    "a.b.c=1",
+    "optim=1",
+    "optim.epochs",
+    "=5",
+    "teacher.checkpoint=" + ";" * 5000,
+    "runtime.device=" + LONG,
+    "data.workers=1000000",
+    "optim.batch_size=1000000000",
+    "teacher.kind=\x00",
+    "data.train=a\x00b",
+]
 NUMBERS = ["-5", "0", "1e308", "nan", "99999999999999999999999", "x", ""]
 
 
@@ -127,7 +150,8 @@ def commands(made: Path, hostile: dict[str, str]) -> Iterator[Command]:
         yield ["caption", run, path]
         yield ["caption", path, data]
         yield ["search", index, "--text", path]
-    for path in ("zero", "full", "folder", "below a file", "long", "circle"):
+    # Never a real device where something is written: an administrator's tests might take it away.
+    for path in ("pipe.csv", "folder", "below a file", "long", "circle"):
         yield ["train", config, hostile[path]]
         yield ["study", study, hostile[path]]
         yield ["index", run, data, hostile[path]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -166,3 +167,16 @@ def test_a_definition_that_may_not_be_written(run: RunDir, monkeypatch: pytest.M
     monkeypatch.setattr(training, "write_whole", refused)
     with pytest.raises(RunDirError, match=r"cannot write the run folder .*run: Permission denied; choose another"):
         train(override(CONFIG, ["seed=3"]), run, quiet=True)
+
+
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(os.devnull)
+    for path in (pipe, link):
+        with pytest.raises(OSError, match="it is a folder, a pipe or a device") as caught:
+            write_whole(path, b"content")
+        assert caught.value.filename == str(path)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [link, pipe]

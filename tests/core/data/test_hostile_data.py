@@ -124,6 +124,7 @@ def test_one_name_that_is_too_long_is_one_bad_row(tmp_path: Path) -> None:
 def test_names_of_thousands_of_characters_are_cut(tmp_path: Path) -> None:
     for name, content in (
         ("a.csv", ",".join("x" * 5000 for _ in range(20)) + "\n1\n"),
+        ("wide.csv", "x" * 200_000 + ",title\n1,2\n"),
         ("b.jsonl", json.dumps({"y" * 5000: 1}) + "\n"),
         ("c.csv", "filepath,title\n" + "\n".join(f"../{'z' * 5000}{i},dog" for i in range(30))),
         ("d.json", json.dumps({"images": [], "annotations": [{"image_id": "i" * 5000, "caption": "x"}]})),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import rundir
 from core.__main__ import main
 from core.config import ConfigError, override, read_config
 from core.data.dataset import open_dataset
@@ -32,7 +34,7 @@ from core.study.format import Study, StudyDir, absolute, read_study
 from core.study.job import both_ways, run_config, timing
 from core.study.noisy import shuffled, write_noisy
 from core.study.queue import run_study, steps_of
-from core.study.results import value_at
+from core.study.results import collect, value_at
 from tests.core.labelled import write_labelled
 from tests.core.pictures import write_pairs
 
@@ -287,21 +289,28 @@ def test_arms_are_checked_before_any_is_trained(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is played by /dev/full")
 @pytest.mark.parametrize("name", ["status.json", "results.json"])
 def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
-    tmp_path: Path, fake_jobs: None, name: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, fake_jobs: None, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pairs(tmp_path)
     (tmp_path / "study.json").write_text(json.dumps(definition(seeds=[0])))
     out = StudyDir(tmp_path / "out")
     out.path.mkdir()
-    (out.path / f"{name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+    original = rundir._own
+
+    def full(path: str, flags: int) -> int:
+        if Path(path).name.startswith(name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return original(path, flags)
+
     arguments = ["study", str(tmp_path / "study.json"), str(out.path)]
-    assert main(arguments) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(rundir, "_own", full)
+        assert main(arguments) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"error: cannot write {out.path / name}: No space left on device; free some space")
-    assert main(arguments) == 0  # the link went with the attempt
+    assert main(arguments) == 0
     assert out.read_results() is not None
     out.results.unlink()
     out.results.mkdir()
@@ -338,3 +347,18 @@ def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
         assert round(config.optim.epochs * (pairs // 5)) == 10
         assert config.seed == 1
     assert len(open_source(data_path(out, study, "kept")).rows) == 18
+
+
+def test_equal_clock_compares_at_the_time_by_which_the_faster_arm_is_done(tmp_path: Path) -> None:
+    """By hand: base ends at 10 s with 0.4; slow is at 0.3 then, and at 0.9 when it ends at 30 s."""
+    study, out = Study.model_validate(definition(seeds=[0])), StudyDir(tmp_path)
+    curves = {"base": [(10.0, 0.4)], "better": [(10.0, 0.3), (30.0, 0.9)]}
+    for arm, curve in curves.items():
+        points = [{"step": 1, "seconds": seconds, "values": {"student/R@1": value}} for seconds, value in curve]
+        networks = {"student": {"val/R@1": curve[-1][1]}}
+        found = {"step_seconds": 1.0, "train_seconds": curve[-1][0], "networks": networks, "curve": points}
+        out.run(arm, 0).create()
+        out.measures(arm, 0).write_text(json.dumps(found))
+    (comparison,) = collect(out, study)["compare"]
+    assert comparison["equal_clock"]["val/R@1"]["difference"]["mean"] == pytest.approx(0.3 - 0.4)
+    assert comparison["metrics"]["val/R@1"]["final"]["difference"]["mean"] == pytest.approx(0.9 - 0.4)

@@ -129,7 +129,7 @@ def put(path: Path, what: str, elsewhere: Path) -> None:
         case "folder":
             path.mkdir()
         case "device":
-            path.symlink_to("/dev/zero")
+            path.symlink_to("/dev/urandom")
         case "link":
             (elsewhere / "precious").write_text("mine")
             path.symlink_to(elsewhere / "precious")

@@ -380,7 +380,7 @@ def test_import_of_events_that_are_no_file_leaves_nothing_behind(store: Store, t
         case "folder":
             folder.events.mkdir()
         case "device":
-            folder.events.symlink_to("/dev/zero")
+            folder.events.symlink_to("/dev/urandom")
         case "link":
             (tmp_path / "precious").write_text("mine")
             folder.events.symlink_to(tmp_path / "precious")
