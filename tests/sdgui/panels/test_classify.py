@@ -22,6 +22,7 @@ from sdgui.panels import export_menu
 from sdgui.panels.classify import ClassifyPanel
 from sdgui.panels.classify_compare import method_title
 from sdgui.panels.export_pictures import Exported, export_table
+from sdgui.runs.worker_replies import Failure
 from sdgui.widgets.gallery_model import GalleryItem, spoken
 from sdgui.widgets.message import Message, Remedy
 from tests.sdgui.conftest import leave, program
@@ -374,7 +375,7 @@ def test_a_cell_whose_request_failed_is_asked_for_again(
     classify(qtbot, place)
     with monkeypatch.context() as patch:
         patch.setattr(
-            place.session, "ask", lambda purpose, measure, verb, done, failed, **rest: failed("It ended.", "")
+            place.session, "ask", lambda purpose, measure, verb, done, failed, **rest: failed(Failure("It ended."))
         )
         place.matrix.ask_cell(0, 1)
         assert place.bar.text == "It ended."
