@@ -7,7 +7,6 @@ and the demo have to say goes to the message bar. A place is built when it is fi
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from importlib import import_module
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -31,7 +30,8 @@ from sdgui.panels.welcome import Welcome
 from sdgui.panels.window_actions import ICONS, WindowActions
 from sdgui.runs.model_names import architectures, pretrained_tags
 from sdgui.store.records import Run
-from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE, theme
@@ -53,7 +53,6 @@ class MainWindow(QMainWindow):
         self.places: dict[str, Place] = {}
         self.selection = Selection()
         self._place = "define"
-        self._remedy: Callable[[], object] | None = None
         self._decided = False  # what becomes of live runs when the window closes
         self.experiments = ExperimentsPanel(services, self)
         self.run_commands = RunCommands(services, self)
@@ -114,22 +113,21 @@ class MainWindow(QMainWindow):
         self.experiments.selected.connect(self._selected)
         self.experiments.opened.connect(lambda _run: self.show_place("watch"))
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
-        self.run_commands.said.connect(self.say)
+        self.run_commands.message_requested.connect(self.show_message)
         self.run_commands.started.connect(self._started)
         self.run_commands.changed.connect(self.reload)
-        self.experiment_commands.said.connect(self._commands_said)
+        self.experiment_commands.message_requested.connect(self.show_message)
         self.experiment_commands.changed.connect(self.reload)
         self.experiment_commands.added.connect(self._added)
-        self.bar.action_triggered.connect(self._do_remedy)
         self.strip.cancelled.connect(self._cancel_demo)
         services.demo.progress.connect(self._demo_progress)
         services.demo.ready.connect(self._demo_ready)
         services.demo.failed.connect(self._demo_failed)
         services.tailer.state_changed.connect(self._state_changed)
         services.tailer.run_added.connect(lambda _run: self.reload())
-        services.tailer.trouble.connect(lambda _run, sentence: self.say("warning", sentence))
+        services.tailer.trouble.connect(lambda _run, sentence: self.show_message(Message("warning", sentence)))
         services.studies.listed.connect(self._study_runs_listed)
-        services.studies.trouble.connect(lambda sentence: self.say("warning", sentence))
+        services.studies.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
         theme().changed.connect(self._restyle)
 
     def _restyle(self) -> None:
@@ -153,7 +151,7 @@ class MainWindow(QMainWindow):
         spec = next(spec for spec in PLACES if spec.name == name)
         place = spec.build(self.services, self.stack)
         place.set_actions(self.book)
-        place.said.connect(self.say)
+        place.message_requested.connect(self.show_message)
         place.define_asked.connect(self._copy_run)
         place.watch_asked.connect(self._started)
         place.changed.connect(self.reload)
@@ -230,21 +228,9 @@ class MainWindow(QMainWindow):
             self.book[name].setEnabled(possible)
 
     # What happened
-    def say(
-        self, level: Level, text: str, details: str = "", action: str = "", remedy: Callable[[], object] | None = None
-    ) -> None:
-        """Speak in the message bar; ``remedy`` is done by the button ``action``."""
-        self._remedy = remedy
-        self.bar.show_message(level, text, details, action)
-
-    def _do_remedy(self) -> None:
-        remedy, self._remedy = self._remedy, None
-        self.bar.clear()
-        if remedy is not None:
-            remedy()
-
-    def _commands_said(self, level: Level, text: str, details: str, action: str) -> None:
-        self.say(level, text, details, action, self.experiment_commands.undo if action else None)
+    def show_message(self, message: Message) -> None:
+        """Show ``message`` in the window's message bar."""
+        self.bar.show_message(message)
 
     def _added(self, experiment_id: int) -> None:
         self.experiments.select_experiment(experiment_id)
@@ -261,7 +247,8 @@ class MainWindow(QMainWindow):
         run = self.experiments.model.run(run_id)
         if state == RunState.DONE and run is not None and run.launched is not None:  # not one that was imported
             text = f"{self.experiments.model.name(run_id)} finished. {best_tip(run.best)}"
-            self.say("info", text, "", "Search what it learnt", lambda: self._search(run_id))
+            search = Remedy("Search what it learnt", lambda: self._search(run_id))
+            self.show_message(Message("info", text, remedy=search))
 
     def _study_runs_listed(self) -> None:
         self.services.tailer.follow(0)
@@ -288,18 +275,13 @@ class MainWindow(QMainWindow):
 
     def _demo_failed(self, sentence: str, details: str) -> None:
         self.strip.finish()
-        self.say("error", sentence, details, "Try again", self.services.demo.make)
+        self.show_message(Message("error", sentence, details, Remedy("Try again", self.services.demo.make)))
 
     def _cancel_demo(self) -> None:
         self.services.demo.cancel()
         self.strip.finish()
-        self.say(
-            "info",
-            "The demo data is not made; its experiments cannot train yet.",
-            "",
-            "Make it",
-            self.services.demo.make,
-        )
+        text = "The demo data is not made; its experiments cannot train yet."
+        self.show_message(Message("info", text, remedy=Remedy("Make it", self.services.demo.make)))
 
     # Opening and closing
     def _restore(self) -> None:

@@ -6,8 +6,6 @@ columns of labels for the form, and ``recommended`` beside the form with its rea
 
 from __future__ import annotations
 
-from typing import Any
-
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
@@ -16,7 +14,10 @@ from core.presets.recommended import Advice, recommended
 from sdgui.panels.data_picker import figures_text
 from sdgui.panels.differences import field_title, value_text
 from sdgui.panels.place import Services
+from sdgui.panels.worker_calls import WorkerCalls
+from sdgui.panels.worker_verbs import DESCRIBE_SOURCE, SourceFacts
 from sdgui.runs.worker_pool import DATA
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import PlainLabel
@@ -34,11 +35,10 @@ class AdviceBar(QFrame):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         set_role(self, "card")
-        self._client = services.pool.client(DATA, "define")
-        self._asked: int | None = None
+        self._calls = WorkerCalls(services.pool.client(DATA, "define"), self)
         self._source = ""
-        self._facts: dict[str, Any] | None = None
-        self._known: dict[tuple[str, int], dict[str, Any]] = {}  # by path and time of change
+        self._facts: SourceFacts | None = None
+        self._known: dict[tuple[str, int], SourceFacts] = {}  # by path and time of change
         self._config: RunConfig | None = None
         self._advice: list[Advice] = []
         self._read_only = False
@@ -54,8 +54,6 @@ class AdviceBar(QFrame):
         row.addWidget(self.apply, 0, Qt.AlignmentFlag.AlignTop)
         self._timer = QTimer(self, singleShot=True, interval=_ASK_AFTER)
         self._timer.timeout.connect(self._ask)
-        self._client.done.connect(self._done)
-        self._client.failed.connect(self._failed)
         self.apply.clicked.connect(self._apply)
         self.hide()
 
@@ -68,15 +66,13 @@ class AdviceBar(QFrame):
         self._config = config
         if config.data.train != self._source:
             self._source, self._facts = config.data.train, None
-            if self._asked is not None:
-                self._client.cancel(self._asked)
-                self._asked = None
+            self._calls.drop("describe")
             self.hide()
             self._timer.start()
         elif self._facts is not None:
             self._tell()
 
-    def facts(self) -> dict[str, Any] | None:
+    def facts(self) -> SourceFacts | None:
         """What is known of the training data."""
         return self._facts
 
@@ -87,7 +83,8 @@ class AdviceBar(QFrame):
         if key in self._known:
             self._learn(self._known[key])
         else:
-            self._asked = self._client.request("describe_source", source=self._source, pictures_only=False)
+            arguments = {"source": self._source, "pictures_only": False}
+            self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
 
     def _key(self) -> tuple[str, int] | None:
         """The source and when it changed; None for one that is not there, of which the trainer will speak."""
@@ -97,22 +94,16 @@ class AdviceBar(QFrame):
         except OSError:  # gone since
             return None
 
-    def _done(self, number: int, result: object) -> None:
-        if number != self._asked or not isinstance(result, dict) or not {"pairs", "labels"} <= result.keys():
-            return
-        self._asked = None
+    def _done(self, result: SourceFacts) -> None:
         if (key := self._key()) is not None:
             self._known[key] = result
         self._learn(result)
 
-    def _failed(self, number: int, sentence: str, _details: str) -> None:
-        if number != self._asked:
-            return
-        self._asked = None
-        if sentence != "cancelled":
-            self._say("error", f"Training data: {sentence}")
+    def _failed(self, failure: Failure) -> None:
+        if not isinstance(failure, Cancelled):
+            self._say("error", f"Training data: {failure.text}")
 
-    def _learn(self, facts: dict[str, Any]) -> None:
+    def _learn(self, facts: SourceFacts) -> None:
         self._facts = facts
         self.described.emit(facts)
         self._tell()

@@ -7,7 +7,7 @@ stack; every change goes to the store (``CaptionsKeeper``), and the list is ther
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,8 @@ from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.dropped_files import PICTURE_SUFFIXES
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
-from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.message import Message, Remedy, error, warning
+from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE, set_role
@@ -57,8 +58,9 @@ class CaptionsPanel(Place):
         self._services = services
         self._origins: dict[str, Mapping[str, Any]] = {}
         self._held: list[str] | None = []  # dropped before the list was read back; None from then on
+        self._unreadable = ""  # why the list cannot be read back yet
+        self._waits: Message | None = None  # what was said of it
         self._began = False
-        self._remedy: Callable[[], object] | None = None
         self.model = CaptionsModel(self)
         self.undo = QUndoStack(self)
         self.keeper = CaptionsKeeper(services.store, self)
@@ -73,13 +75,13 @@ class CaptionsPanel(Place):
         self.stack = QStackedWidget(inside)
         self.split = QSplitter(Qt.Orientation.Horizontal, self.stack)
         self.list = CaptionsList(self.model, services.store.home / "thumbnails", self.split)
-        self.edits = CaptionsEdits(self.model, self.list, self.undo, self.say, self)
+        self.edits = CaptionsEdits(self.model, self.list, self.undo, self.show_message, self)
         self.replace = ReplaceBar(self.edits.texts, inside)
         self.detail = CaptionsDetail(self.split)
         self.empty = EmptyState("ph.closed-captioning", "", "", parent=self.stack)
         self.counts = PlainLabel(inside)
         set_role(self.counts, "small")
-        self.files = CaptionsFiles(self._to_export, self.export_strip, self.say, services.store.home, self)
+        self.files = CaptionsFiles(self._to_export, self.export_strip, self.show_message, services.store.home, self)
         self.work = CaptionsWork(
             services.pool,
             self.model,
@@ -87,11 +89,11 @@ class CaptionsPanel(Place):
             lambda side: self.tools.pickers[side].choice(),
             lambda: self.settings.settings,
             self.strip,
-            self.say,
+            self.show_message,
             self,
         )
         show_refused = partial(self.tools.show_state, "Refused")
-        self.refusals = CaptionsRefusals(self.target, self.bar, self.say, show_refused, self)
+        self.refusals = CaptionsRefusals(self.target, self.bar, self.show_message, show_refused, self)
         self._arrange(inside)
         self._count_later = QTimer(self, singleShot=True, interval=_COUNT_MS)
         self._connect()
@@ -128,7 +130,8 @@ class CaptionsPanel(Place):
         self.model.dataChanged.connect(lambda *_: self._show_current())
         self.keeper.restored.connect(lambda entries: self.model.add(entries, told=False))
         self.keeper.ready.connect(self._restored)
-        self.keeper.failed.connect(lambda sentence: self.say("error", sentence))
+        self.keeper.unreadable.connect(self._cannot_read)
+        self.keeper.failed.connect(lambda sentence: self.show_message(error(sentence)))
         self.list.current_changed.connect(lambda _path: self._show_current())
         self.list.menu_asked.connect(self._open_menu)
         self.list.selection_told.connect(self._count_later.start)
@@ -140,13 +143,12 @@ class CaptionsPanel(Place):
         self.tools.replace.clicked.connect(self.replace.open)
         self.replace.replace_asked.connect(self._replace)
         self.settings.changed.connect(self._settings_changed)
-        self.bar.action_triggered.connect(self._do_remedy)
         self.strip.cancelled.connect(self.work.cancel)
         self.empty.activated.connect(self._next_step)
-        self.files.source_saved.connect(self._source_saved)
+        self.files.use_asked.connect(self._use)
         for side, picker in self.tools.pickers.items():
             picker.changed.connect(partial(self._model_chosen, side))
-            picker.refused.connect(lambda sentence: self.say("warning", sentence))
+            picker.refused.connect(lambda sentence: self.show_message(warning(sentence)))
         self.work.origin.connect(self._origin)
         self.work.refused.connect(self.refusals.not_captioned)
 
@@ -190,10 +192,25 @@ class CaptionsPanel(Place):
         self.tools.compare.setChecked(settings.value("captions/compare") in (True, "true"))
         self._show_empty()
 
+    def _cannot_read(self, sentence: str) -> None:
+        """The list is read again until that succeeds; said once, and with each drop that has to wait for it."""
+        if sentence != self._unreadable:
+            self._unreadable = sentence
+            self._show_unreadable()
+
+    def _show_unreadable(self) -> None:
+        held = len(self._held or ())
+        waiting = f" {'1 picture waits' if held == 1 else f'{count(held)} pictures wait'} for it." if held else ""
+        text = f"{self._unreadable} The list of captions is read again until that succeeds.{waiting}"
+        self._waits = error(text, remedy=Remedy("Read now", self.keeper.restore))
+        self.show_message(self._waits)
+
     def _restored(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
         self._origins = {**origins, **self._origins}
         self.detail.set_origins(self._origins)
         held, self._held = self._held, None
+        if self._waits is not None and self.bar.message is self._waits:
+            self.bar.clear()
         if held:
             self.add_paths(held)
         self._show_empty()
@@ -207,6 +224,8 @@ class CaptionsPanel(Place):
         self.entered()
         if self._held is not None:
             self._held += paths
+            if self._unreadable:
+                self._show_unreadable()
             return
         fresh = self.model.add_paths(paths)
         if not fresh:
@@ -272,7 +291,7 @@ class CaptionsPanel(Place):
 
     def _has_model(self) -> bool:
         if self.tools.pickers["a"].choice() is None:
-            self.say("warning", "Choose a model that can caption first.")
+            self.show_message(warning("Choose a model that can caption first."))
             self.tools.pickers["a"].setFocus()
             return False
         return True
@@ -310,29 +329,19 @@ class CaptionsPanel(Place):
         entries = chosen if len(chosen) > 1 else self.model.entries()
         return [captioned(entry, self._origins) for entry in entries if entry.text]
 
-    def _source_saved(self, manifest: str, pictures: int) -> None:
-        def use() -> None:
-            try:
-                choice = self.tools.pickers["a"].choice()
-                self.define_asked.emit(training_config(self._services.store, choice, Path(manifest), pictures))
-            except StoreError as error:
-                self.say("error", str(error))
-
-        self._remedy = use
+    def _use(self, manifest: str, pictures: int) -> None:
+        """A new experiment that is trained on captions that were saved."""
+        try:
+            choice = self.tools.pickers["a"].choice()
+            self.define_asked.emit(training_config(self._services.store, choice, Path(manifest), pictures))
+        except StoreError as problem:
+            self.show_message(error(str(problem)))
 
     # --- what is shown
 
-    def say(
-        self, level: Level, text: str, details: str = "", action: str = "", remedy: Callable[[], object] | None = None
-    ) -> None:
-        self._remedy = remedy
-        self.bar.show_message(level, text, details, action)
-
-    def _do_remedy(self) -> None:
-        remedy, self._remedy = self._remedy, None
-        self.bar.clear()
-        if remedy is not None:
-            remedy()
+    def show_message(self, message: Message) -> None:
+        """Show ``message`` in the panel's message bar."""
+        self.bar.show_message(message)
 
     def _show_current(self) -> None:
         self.detail.show_entry(self.model.entry(self.list.current_path()))
@@ -378,7 +387,8 @@ class CaptionsPanel(Place):
             return
         config = demo_config(self._services)
         if config is None:
-            self.said.emit("info", "“sd-coca demo” is in the list of experiments; choose it there and launch it.", "")
+            text = "“sd-coca demo” is in the list of experiments; choose it there and launch it."
+            self.message_requested.emit(Message("info", text))
         else:
             self._services.demo.make()
             self.define_asked.emit(config)

@@ -39,18 +39,30 @@ class WriteTexts(QUndoCommand):
 
 
 class RemovePictures(QUndoCommand):
-    """Pictures taken out of the list; undone, they stand where they stood."""
+    """Pictures taken out of the list; undone, they are where they were.
+
+    One that was added again in the meantime stays as it is, unless only the removed one's caption was written by hand.
+    """
 
     def __init__(self, model: CaptionsModel, paths: Sequence[str]) -> None:
         super().__init__("Remove 1 picture" if len(paths) == 1 else f"Remove {len(paths)} pictures")
         self._model = model
-        self._entries = [entry for path in paths if (entry := model.entry(path)) is not None]
+        self._paths = list(paths)
+        self._entries: list[Entry] = []
 
     def redo(self) -> None:
-        self._model.remove([entry.path for entry in self._entries])
+        self._entries = [entry for path in self._paths if (entry := self._model.entry(path)) is not None]
+        self._model.remove(self._paths)
 
     def undo(self) -> None:
-        self._model.add(self._entries)
+        self._model.add([_restored(entry, self._model.entry(entry.path)) for entry in self._entries])
+
+
+def _restored(removed: Entry, now: Entry | None) -> Entry:
+    """A removed entry for the list, where ``now`` may be of the same picture: no text of a person's is lost."""
+    if now is None:
+        return removed
+    return now.with_text(removed.text, HAND) if removed.origin == HAND and now.origin != HAND else now
 
 
 class CaptionedAgain(QUndoCommand):

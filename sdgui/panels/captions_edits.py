@@ -12,16 +12,18 @@ from sdgui.panels.captions_entry import Entry, Side
 from sdgui.panels.captions_list import CaptionsList
 from sdgui.panels.captions_model import CaptionsModel
 from sdgui.panels.captions_replace import Finder
-from sdgui.panels.captions_work import Say
 from sdgui.widgets.formats import count
+from sdgui.widgets.message import Remedy, ShowMessage, info
 
 
 class CaptionsEdits(QObject):
     """Works on the list's chosen entries; ``undo`` remembers."""
 
-    def __init__(self, model: CaptionsModel, view: CaptionsList, undo: QUndoStack, say: Say, parent: QObject) -> None:
+    def __init__(
+        self, model: CaptionsModel, view: CaptionsList, undo: QUndoStack, show_message: ShowMessage, parent: QObject
+    ) -> None:
         super().__init__(parent)
-        self._model, self._list, self._undo, self._say = model, view, undo, say
+        self._model, self._list, self._undo, self._show_message = model, view, undo, show_message
         model.edit_asked.connect(self.type)
 
     def type(self, path: str, text: str) -> None:
@@ -74,7 +76,7 @@ class CaptionsEdits(QObject):
         self.write(texts, f"Replace in {count(len(texts))} captions")
         if texts:
             where = "1 caption" if len(texts) == 1 else f"{count(len(texts))} captions"
-            self._say("info", f"Replaced {count(places)} in {where}.", "", "Undo", self._undo.undo)
+            self._show_message(info(f"Replaced {count(places)} in {where}.", remedy=Remedy("Undo", self._undo.undo)))
 
     def remove(self) -> None:
         """Take the chosen pictures out of the list; their files stay."""

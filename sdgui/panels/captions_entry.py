@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from core.caption_files import Candidate, CaptionedPicture
+from sdgui.panels.worker_verbs import CaptionText
 from sdgui.store.captions import KeptCaption
 
 Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
+_LARGEST = 1e300  # of a number that a float can hold and a table can show
 HAND = "hand"  # origin of a text that a person wrote
 State = Literal["waiting", "made", "edited", "refused"]
 STATE_TEXTS: dict[State, str] = {
@@ -90,9 +92,17 @@ class Entry:
         return one is not None and two is not None and one.text != two.text
 
 
-def made_of(origin: str, captions: list[dict[str, Any]]) -> Made:
+def made_of(origin: str, captions: Sequence[CaptionText]) -> Made:
     """The worker's answer for one picture."""
-    return Made(origin, tuple(Candidate(str(c["text"]), c.get("log_prob"), c.get("score")) for c in captions))
+    said = [(str(one["text"]), one.get("log_prob"), one.get("score")) for one in captions]
+    return Made(origin, tuple(Candidate(text, number(log_prob), number(score)) for text, log_prob, score in said))
+
+
+def number(raw: object) -> float | None:
+    """A finite number, None for anything else."""
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+        return None
+    return raw if -_LARGEST < raw < _LARGEST else None
 
 
 def origin_key(content: Mapping[str, Any]) -> str:
@@ -128,6 +138,8 @@ def entry_of(record: KeptCaption) -> Entry:
     for side in SIDES:
         raw = record.made.get(side)
         if isinstance(raw, dict):
-            captions = [c for c in raw.get("captions", []) if isinstance(c, list) and len(c) == 3]
-            made[side] = Made(str(raw.get("origin", "")), tuple(Candidate(str(t), p, s) for t, p, s in captions))
+            listed = raw.get("captions")
+            captions = [c for c in listed if isinstance(c, list) and len(c) == 3] if isinstance(listed, list) else []
+            candidates = tuple(Candidate(str(text), number(p), number(score)) for text, p, score in captions)
+            made[side] = Made(str(raw.get("origin", "")), candidates)
     return Entry(record.path, record.position, record.text, record.origin, record.refused, made)

@@ -27,11 +27,14 @@ from core.caption_files import (
     write_new,
 )
 from core.cells import marked_row
+from core.errors import UserError
+from core.reading import MEGABYTE, read_json
 
 SIDECAR_PROVENANCE = "captions.provenance.json"
 TABLE, PROVENANCE, PICTURES = "train.csv", "provenance.json", "pictures"
 _WRITER = "sdgui captions"
 _LISTED = 50  # reasons
+_LARGEST = 256 * MEGABYTE  # of a file of provenance: a kilobyte for each of 250,000 pictures
 
 Progress = Callable[[int, int], None]  # may raise to end the work
 
@@ -89,9 +92,10 @@ def _tell_origin(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """A file of provenance; {} for what is none."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        raw = read_json(path, _LARGEST)
+    except (OSError, UserError):
         return {}
     return raw if isinstance(raw, dict) else {}
 

@@ -28,9 +28,9 @@ from sdgui.panels.captions_export import (
     reasons,
     save_source,
 )
-from sdgui.panels.captions_work import Say
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
-from sdgui.widgets.message_bar import Level
+from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
 
 Work = Callable[[Progress], Written]
@@ -45,16 +45,24 @@ class _Cancelled(Exception):
 class CaptionsFiles(QObject):
     """``pictures`` are what is exported now: the chosen ones where several are, else all with a caption."""
 
-    source_saved = Signal(str, int)  # manifest, pictures
+    use_asked = Signal(str, int)  # manifest, pictures: train on what was saved
 
     _told = Signal(int, int)
-    _ended = Signal(object, str)
+    _ended = Signal(object)  # Written or Failure
 
-    def __init__(self, pictures: Pictures, strip: ProgressStrip, say: Say, home: Path, over: QWidget) -> None:
+    def __init__(
+        self, pictures: Pictures, strip: ProgressStrip, show_message: ShowMessage, home: Path, over: QWidget
+    ) -> None:
         super().__init__(over)
-        self._pictures, self._strip, self._speak, self._home, self._over = pictures, strip, say, home, over
+        self._pictures, self._strip, self._show_message, self._home, self._over = (
+            pictures,
+            strip,
+            show_message,
+            home,
+            over,
+        )
         self._where = Path.home()
-        self._then: Callable[[Written], None] = self._say
+        self._then: Callable[[Written], None] = self._report
         self._leave = Event()
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
@@ -119,7 +127,9 @@ class CaptionsFiles(QObject):
         box.open()
 
     def _write_sidecars(self, pictures: Sequence[CaptionedPicture], force: bool) -> None:
-        self._run("Writing text files", len(pictures), lambda tell: export_sidecars(pictures, tell, force), self._say)
+        self._run(
+            "Writing text files", len(pictures), lambda tell: export_sidecars(pictures, tell, force), self._report
+        )
 
     def _ask_file(self, export: Callable[..., Written], name: str) -> None:
         pictures = list(self._pictures())
@@ -138,7 +148,7 @@ class CaptionsFiles(QObject):
     def write(self, export: Callable[..., Written], path: Path, force: bool) -> None:
         """Export into one file."""
         pictures = list(self._pictures())
-        self._run("Exporting captions", len(pictures), lambda tell: export(pictures, path, tell, force), self._say)
+        self._run("Exporting captions", len(pictures), lambda tell: export(pictures, path, tell, force), self._report)
 
     def _ask_folder(self) -> None:
         found = QFileDialog.getExistingDirectory(self._over, "Save training data into a new folder in")
@@ -155,15 +165,14 @@ class CaptionsFiles(QObject):
         def saved(written: Written) -> None:
             left_out = f" {count(len(written.skipped))} left out." if written.skipped else ""
             text = f"{_number(written.written)} saved as training data: {written.where}.{left_out}"
-            level: Level = "warning" if written.skipped else "info"
-            self._speak(level, text, reasons(written), "Use in a new experiment")
-            self.source_saved.emit(str(written.where), written.written)
+            use = Remedy("Use in a new experiment", lambda: self.use_asked.emit(str(written.where), written.written))
+            self._show_message((warning if written.skipped else info)(text, reasons(written), use))
 
         self._run("Saving training data", len(pictures), lambda tell: save_source(pictures, where, tell), saved)
 
     def _any(self, pictures: Sequence[CaptionedPicture]) -> bool:
         if not pictures:
-            self._speak("info", "There is no caption to write yet.")
+            self._show_message(info("There is no caption to write yet."))
         return bool(pictures) and not self.running
 
     # --- the work
@@ -179,16 +188,16 @@ class CaptionsFiles(QObject):
     def _work(self, work: Work) -> None:
         """In the thread."""
         try:
-            self._ended.emit(work(self._tell), "")
+            self._ended.emit(work(self._tell))
         except _Cancelled:
-            self._ended.emit(None, "")
-        except UserError as error:
-            text = str(error).replace("overwrite it with --force, or move it away", "choose another name")
-            self._ended.emit(None, text)
-        except OSError as error:
-            self._ended.emit(None, f"It could not be written: {error.strerror or error}; choose another place.")
-        except Exception as error:  # noqa: BLE001  a thread's end must be told
-            self._ended.emit(None, f"The export failed: {type(error).__name__}: {error}.")
+            self._ended.emit(Cancelled())
+        except UserError as problem:
+            text = str(problem).replace("overwrite it with --force, or move it away", "choose another name")
+            self._ended.emit(Failure(text))
+        except OSError as problem:
+            self._ended.emit(Failure(f"It could not be written: {problem.strerror or problem}; choose another place."))
+        except Exception as problem:  # noqa: BLE001  a thread's end must be told
+            self._ended.emit(Failure(f"The export failed: {type(problem).__name__}: {problem}."))
 
     def _tell(self, done: int, total: int) -> None:
         if self._leave.is_set():
@@ -196,30 +205,28 @@ class CaptionsFiles(QObject):
         if done % 50 == 0:
             self._told.emit(done, total)
 
-    def _finish(self, written: Written | None, sentence: str) -> None:
+    def _finish(self, outcome: Written | Failure) -> None:
         self.running = False
         self._strip.finish()
-        if written is not None:
-            self._then(written)
-        elif sentence:
-            self._speak("error", sentence)
+        if isinstance(outcome, Cancelled):
+            self._show_message(info("The export was cancelled; text files that were written stay."))
+        elif isinstance(outcome, Failure):
+            self._show_message(error(outcome.text, outcome.details))
         else:
-            self._speak("info", "The export was cancelled; text files that were written stay.")
+            self._then(outcome)
 
-    def _say(self, written: Written) -> None:
+    def _report(self, written: Written) -> None:
         if not written.written:
             text = f"No caption was exported; {count(len(written.skipped))} left out."
-            self._speak("warning", text, reasons(written))
+            self._show_message(warning(text, reasons(written)))
             return
         self._where = written.where if written.where.is_dir() else written.where.parent
         text = f"{_number(written.written)} exported to {written.where}."
         if written.skipped:
             text += f" {count(len(written.skipped))} left out."
-        self._speak("warning" if written.skipped else "info", text, reasons(written), "Open folder", self.open_folder)
-
-    def open_folder(self) -> None:
-        """Show where the last export went."""
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._where)))
+        where = QUrl.fromLocalFile(str(self._where))
+        open_folder = Remedy("Open folder", lambda: QDesktopServices.openUrl(where))
+        self._show_message((warning if written.skipped else info)(text, reasons(written), open_folder))
 
     def close_threads(self) -> None:
         """Cancel and wait; call it before the application ends."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QObject, QThreadPool, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QThreadPool, QTimer, Signal, SignalInstance
 
 from sdgui.panels.captions_entry import Entry, entry_of, kept
 from sdgui.store.records import StoreError
@@ -30,7 +30,8 @@ class CaptionsKeeper(QObject):
 
     restored = Signal(list)  # of Entry
     ready = Signal(object)  # origins: key -> content
-    failed = Signal(str)
+    failed = Signal(str)  # writing failed; it is tried again
+    unreadable = Signal(str)  # reading failed; it is tried again
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -39,17 +40,22 @@ class CaptionsKeeper(QObject):
         self._origins: Origins = {}
         self._unwritten: Changed = {}  # the thread's: what a failure left
         self._unwritten_origins: Origins = {}
+        self._read_to = (-1, -1)  # the thread's: how far the list has been read
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
         self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
         self._timer.timeout.connect(self.flush)
+        self._read_again = QTimer(self, singleShot=True)
+        self._read_again.timeout.connect(self.restore)
         self.failed.connect(lambda _sentence: self._begin(_AGAIN_MS))
+        self.unreadable.connect(lambda _sentence: self._read_again.start(_AGAIN_MS))
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
 
     def restore(self) -> None:
-        """Read the list back, in parts."""
-        self._pool.start(lambda: self._try(self._read))
+        """Read the list back, in parts; after a failure from where it stopped, so that edits made since stay."""
+        self._read_again.stop()
+        self._pool.start(lambda: self._try(self._read, self.unreadable))
 
     def keep(self, entries: Iterable[Entry]) -> None:
         """Write these as they are now."""
@@ -76,7 +82,7 @@ class CaptionsKeeper(QObject):
         changed, self._changed = self._changed, {}
         origins, self._origins = self._origins, {}
         if changed or origins or self._unwritten or self._unwritten_origins:
-            self._pool.start(lambda: self._try(lambda: self._write(changed, origins)))
+            self._pool.start(lambda: self._try(lambda: self._write(changed, origins), self.failed))
 
     def close(self) -> None:
         """Write what is left, and wait until it is written."""
@@ -84,19 +90,22 @@ class CaptionsKeeper(QObject):
         self._pool.waitForDone()
 
     # In the thread
-    def _try(self, work: Callable[[], None]) -> None:
+    def _try(self, work: Callable[[], None], failed: SignalInstance) -> None:
         try:
             work()
         except StoreError as error:
-            self.failed.emit(str(error))
+            failed.emit(str(error))
+        except Exception as error:  # noqa: BLE001  a thread that ends in silence would leave the list waiting for ever
+            failed.emit(f"The list of captions: {type(error).__name__}: {error}.")
 
     def _read(self) -> None:
-        origins, after = self._store.caption_origins(), (-1, -1)
+        origins = self._store.caption_origins()
         while True:
-            records, after = self._store.captions(after, _PART)
+            records, read_to = self._store.captions(self._read_to, _PART)
             if not records:
                 break
             self.restored.emit([entry_of(record) for record in records])
+            self._read_to = read_to
         self.ready.emit(origins)
 
     def _write(self, changed: Changed, origins: Origins) -> None:

@@ -17,7 +17,9 @@ from core.generation.settings import GenerationSettings
 from sdgui.panels.captions_entry import Made, made_of, origin_key
 from sdgui.panels.model_entries import ModelChoice
 from sdgui.panels.worker_calls import WorkerCalls
+from sdgui.panels.worker_verbs import CAPTION, CAPTION_OPEN, Captioner, CaptionPart
 from sdgui.runs.worker_pool import WorkerPool
+from sdgui.runs.worker_replies import Cancelled, Failure
 
 _AT_ONCE = 1000  # pictures in one request
 _GATHERED_MS = 40
@@ -48,7 +50,7 @@ class CaptionMaker(QObject):
     made = Signal(list)  # of Answer
     progress = Signal(str, int, int)  # what is being done, pictures done, of how many in all
     finished = Signal(int, int)  # captioned, refused: nothing is left to do
-    failed = Signal(str, str)  # sentence, details; what was asked is given up. "cancelled" when the user did
+    failed = Signal(object)  # Failure: what was asked is given up
     noted = Signal(str)
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
@@ -65,7 +67,7 @@ class CaptionMaker(QObject):
         self.left: list[str] = []  # pictures that were given up at the last failure
         self._first = True  # of the job: it is told at once
         self._said = self._captioned = self._refused = self._total = 0
-        self.facts: dict[str, Any] | None = None
+        self.facts: Captioner | None = None
         self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
         self._timer.timeout.connect(self._tell)
 
@@ -81,7 +83,7 @@ class CaptionMaker(QObject):
         """Load the model, so that it is there when pictures come."""
         if not self.busy:
             self._connect(choice).ask(
-                "open", "caption_open", self._opened, self._open_failed, model=choice.model, weights=choice.weights
+                "open", CAPTION_OPEN, self._opened, self._open_failed, model=choice.model, weights=choice.weights
             )
 
     def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
@@ -96,7 +98,7 @@ class CaptionMaker(QObject):
             self._next()
 
     def cancel(self) -> None:
-        """Give up what is left; ``failed`` tells "cancelled" when the worker has stopped."""
+        """Give up what is left; ``failed`` gets ``Cancelled`` when the worker has stopped."""
         if self._now is not None:
             self._given_up += [path for job in self._jobs for path in job.paths]
             self._waiting = set(self._now.paths)
@@ -127,7 +129,7 @@ class CaptionMaker(QObject):
 
     def _next(self) -> None:
         if self._given_up:  # the worker was done before it heard of it
-            self._failed("cancelled", "")
+            self._failed(Cancelled())
             return
         if not self._jobs:
             self.finished.emit(self._captioned, self._refused)
@@ -137,35 +139,35 @@ class CaptionMaker(QObject):
         self._first, self._said = True, self._captioned + self._refused
         self.progress.emit("Opening the model", self._said, self._total)
         self._connect(job.choice).ask(
-            "open", "caption_open", self._start, self._failed, model=job.choice.model, weights=job.choice.weights
+            "open", CAPTION_OPEN, self._start, self._failed, model=job.choice.model, weights=job.choice.weights
         )
 
-    def _opened(self, facts: dict[str, Any]) -> None:
+    def _opened(self, facts: Captioner) -> None:
         self.facts = facts
         self.opened.emit(facts)
 
-    def _open_failed(self, sentence: str, details: str) -> None:
+    def _open_failed(self, failure: Failure) -> None:
         self.facts = None
-        self.failed.emit(sentence, details)
+        self.failed.emit(failure)
 
-    def _start(self, facts: dict[str, Any]) -> None:
+    def _start(self, facts: Captioner) -> None:
         """The model is loaded: fit the settings to it and send the pictures."""
         self._opened(facts)
         job = self._now
         if job is None or self._calls is None:
             return
-        settings = fitted(job.settings, int(facts.get("max_tokens", job.settings.max_tokens)))
+        settings = fitted(job.settings, facts["max_tokens"])
         fields = settings.model_dump(mode="json")
         content = {**{name: facts.get(name) for name in _ABOUT}, "settings": fields}
         key = origin_key(content)
         self.origin.emit(key, content)
 
-        def partial(result: Mapping[str, Any]) -> None:
+        def partial(result: CaptionPart) -> None:
             self._take(result, key, job)
 
         self._calls.ask(
             "caption",
-            "caption",
+            CAPTION,
             self._done,
             self._failed,
             partial,
@@ -175,13 +177,13 @@ class CaptionMaker(QObject):
             settings=fields,
         )
 
-    def _take(self, result: Mapping[str, Any], key: str, job: _Job) -> None:
+    def _take(self, result: CaptionPart, key: str, job: _Job) -> None:
         if "note" in result:
             self.noted.emit(str(result["note"]))
         if "index" not in result:
             return
-        index = int(result["index"])
-        path = job.paths[index] if index < len(job.paths) else str(result["path"])
+        index = result["index"]
+        path = job.paths[index] if 0 <= index < len(job.paths) else result.get("path", "")
         self._answered.add(path)
         if "captions" in result:
             self._captioned += 1
@@ -215,7 +217,7 @@ class CaptionMaker(QObject):
         self._now = None
         self._next()
 
-    def _failed(self, sentence: str, details: str) -> None:
+    def _failed(self, failure: Failure) -> None:
         self._tell()
         now = self._now.paths if self._now is not None else ()
         rest = [path for job in self._jobs for path in job.paths]
@@ -224,7 +226,7 @@ class CaptionMaker(QObject):
         self._jobs.clear()
         self._waiting.clear()
         self._now = None
-        self.failed.emit(sentence, details)
+        self.failed.emit(failure)
 
 
 def fitted(settings: GenerationSettings, longest: int) -> GenerationSettings:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QObject
 
-from sdgui.panels.captions_work import Say
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.formats import count
+from sdgui.widgets.message import Message, Remedy, ShowMessage, warning
 from sdgui.widgets.message_bar import MessageBar
 
 _LISTED = 50
@@ -22,14 +22,19 @@ class CaptionsRefusals(QObject):
     """``show`` shows in the list what could not be captioned."""
 
     def __init__(
-        self, target: DropTarget, bar: MessageBar, say: Say, show: Callable[[], object], parent: QObject
+        self,
+        target: DropTarget,
+        bar: MessageBar,
+        show_message: ShowMessage,
+        show: Callable[[], object],
+        parent: QObject,
     ) -> None:
         super().__init__(parent)
-        self._target, self._bar, self._say, self._show = target, bar, say, show
+        self._target, self._bar, self._show_message, self._show = target, bar, show_message, show
         self._gathered: list[_Refused] = []
         self._not_taken: list[_Refused] = []
         self._not_captioned = 0
-        self._shown = ""
+        self._shown: Message | None = None
         target.refused.connect(self._gather)
         target.finished.connect(self._told_all)
 
@@ -54,15 +59,15 @@ class CaptionsRefusals(QObject):
 
     def _begin(self) -> None:
         """What is no longer on the bar has been read, or put away."""
-        if self._bar.text != self._shown:
+        if self._shown is None or self._bar.message is not self._shown:
             self._not_taken, self._not_captioned = [], 0
 
     def _tell(self) -> None:
         parts = [text for text in (not_taken_text(self._not_taken), refused_text(self._not_captioned)) if text]
-        self._shown = " ".join(parts)
         details = "\n".join(f"{what}: {why}" for what, why in self._not_taken[:_LISTED])
-        show = ("Show them", self._show) if self._not_captioned else ("", None)
-        self._say("warning", self._shown, details, *show)
+        remedy = Remedy("Show them", self._show) if self._not_captioned else None
+        self._shown = warning(" ".join(parts), details, remedy)
+        self._show_message(self._shown)
 
 
 def not_taken_text(refused: Sequence[_Refused]) -> str:

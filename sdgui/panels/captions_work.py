@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoStack
@@ -20,16 +20,9 @@ from sdgui.panels.captions_maker import Answer, CaptionMaker
 from sdgui.panels.captions_model import CaptionsModel
 from sdgui.panels.model_entries import ModelChoice
 from sdgui.runs.worker_pool import WorkerPool
-from sdgui.widgets.message_bar import Level
+from sdgui.runs.worker_replies import Cancelled, Failure
+from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
-
-
-class Say(Protocol):
-    """The place's message bar."""
-
-    def __call__(
-        self, level: Level, text: str, details: str = "", action: str = "", remedy: Callable[[], object] | None = None
-    ) -> None: ...
 
 
 class CaptionsWork(QObject):
@@ -46,12 +39,12 @@ class CaptionsWork(QObject):
         choice: Callable[[Side], ModelChoice | None],
         settings: Callable[[], GenerationSettings],
         strip: ProgressStrip,
-        say: Say,
+        show_message: ShowMessage,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self._model, self._undo, self._choice, self._settings = model, undo, choice, settings
-        self._strip, self._say = strip, say
+        self._strip, self._show_message = strip, show_message
         self._again: dict[Side, dict[str, Entry]] = {"a": {}, "b": {}}  # as they were before they are captioned again
         self._left: dict[Side, list[str]] = {"a": [], "b": []}  # given up when captioning failed or was stopped
         self._noted: set[str] = set()
@@ -64,7 +57,7 @@ class CaptionsWork(QObject):
             maker.progress.connect(partial(self._progress, side))
             maker.finished.connect(partial(self._finished, side))
             maker.failed.connect(partial(self._failed, side))
-            maker.noted.connect(lambda note: say("info", note))
+            maker.noted.connect(lambda note: show_message(info(note)))
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -126,7 +119,7 @@ class CaptionsWork(QObject):
         notes = [str(note) for note in facts.get("notes", []) if str(note) not in self._noted]
         self._noted.update(notes)
         if notes:
-            self._say("warning", notes[0], "\n".join(notes[1:]))
+            self._show_message(warning(notes[0], "\n".join(notes[1:])))
 
     def _made(self, side: Side, answers: Sequence[Answer]) -> None:
         entries = []
@@ -146,13 +139,14 @@ class CaptionsWork(QObject):
         if refused:
             self.refused.emit(refused)
 
-    def _failed(self, side: Side, sentence: str, details: str) -> None:
+    def _failed(self, side: Side, failure: Failure) -> None:
         self._end(side)
         self._left[side] = self.makers[side].left
-        if sentence == "cancelled":
-            self._say("info", "Captioning was stopped; what is made stays.", "", "Go on", self.go_on)
+        if isinstance(failure, Cancelled):
+            remedy = Remedy("Go on", self.go_on)
+            self._show_message(info("Captioning was stopped; what is made stays.", remedy=remedy))
         else:
-            self._say("error", sentence, details, "Try again", self.go_on)
+            self._show_message(error(failure.text, failure.details, Remedy("Try again", self.go_on)))
 
     def _end(self, side: Side) -> None:
         again, self._again[side] = self._again[side], {}

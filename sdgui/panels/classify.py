@@ -27,8 +27,9 @@ from sdgui.panels.classify_work import Measure, Measured, Settings, Target
 from sdgui.panels.export_menu import ExportMenu
 from sdgui.panels.place import Selection, Services
 from sdgui.panels.worker_calls import Done
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.late_parts import is_made, make_in_turns
-from sdgui.widgets.message_bar import Level
+from sdgui.widgets.message import Message, Remedy
 
 _LONG = ("measure", "compare", "few-shot", "apply")  # what the strip tells of
 _KEPT = "Cancelled. What was encoded is kept, so that it goes on from there next time."
@@ -48,14 +49,14 @@ class ClassifyPanel(ClassifyLayout):
         self._opened: dict[Target, Mapping[str, Any]] = {}
         self._loaded: Measure | None = None  # a saved probe, for the pictures that are tried
         self.session = ClassifySession(services.pool, self)
-        self.export = ExportMenu(self.export_strip, self.bar, self, self._title)
-        self.probes = Probes(self.session, self.tell, self.strip.start, self.strip.finish, self)
+        self.export = ExportMenu(self.export_strip, self.show_message, self, self._title)
+        self.probes = Probes(self.session, self.show_message, self.strip.start, self.strip.finish, self)
         self._connect()
         self._show_result(None)
 
     def _connect(self) -> None:
         self.source.run_asked.connect(self.run)
-        self.source.refused.connect(lambda sentence: self.tell("error", sentence))
+        self.source.refused.connect(lambda sentence: self.show_message(Message("error", sentence)))
         self.source.model_changed.connect(self._probe_changed)
         self.session.working.connect(self._working)
         self.session.opened.connect(self._data_opened)
@@ -72,7 +73,7 @@ class ClassifyPanel(ClassifyLayout):
         self.compare_asked.connect(self._compare)
         self.measure_asked.connect(self._measure_beside)
         self.try_asked.connect(self._try)
-        self.try_refused.connect(lambda refused: self.tell("warning", *refused_text(refused)))
+        self.try_refused.connect(lambda refused: self.show_message(Message("warning", *refused_text(refused))))
         self.menu_opening.connect(lambda menu, gallery: self.export.fill(menu, gallery.selected_items()))
 
     # The place
@@ -141,11 +142,9 @@ class ClassifyPanel(ClassifyLayout):
             self.run()
 
     # Messages
-    def tell(
-        self, level: Level, text: str, details: str = "", action: str = "", deed: Callable[[], object] | None = None
-    ) -> None:
-        """Say it in the place's bar; ``deed`` is done by the button ``action``."""
-        self.bar.show_message(level, text, details, action, deed)
+    def show_message(self, message: Message) -> None:
+        """Show ``message`` in the panel's message bar."""
+        self.bar.show_message(message)
 
     def _title(self) -> str:
         found = self.results.current()
@@ -156,7 +155,7 @@ class ClassifyPanel(ClassifyLayout):
         """What the button does."""
         problem = self.source.problem()
         if problem:
-            self.tell("error", problem)
+            self.show_message(Message("error", problem))
             return
         if self.session.busy("measure"):
             return
@@ -169,30 +168,28 @@ class ClassifyPanel(ClassifyLayout):
         if not self._queue:
             self._rest()
             if self._refusals:
-                self.tell("warning", self._refusals[0], "\n".join(self._refusals[1:]))
+                self.show_message(Message("warning", self._refusals[0], "\n".join(self._refusals[1:])))
             return
         measure = self._queue.pop(0)
         several = bool(self._queue or self._refusals)
         self._begin(f"{method_title(measure)}: opening the model")
-        self.session.measure(
-            measure, self._measured, lambda sentence, details: self._refused(measure, sentence, details, several)
-        )
+        self.session.measure(measure, self._measured, lambda failure: self._refused(measure, failure, several))
 
     def _measured(self, found: Measured) -> None:
         self.results.add(found)
         self._next()
 
-    def _refused(self, measure: Measure, sentence: str, details: str, several: bool) -> None:
-        if sentence == "cancelled":
+    def _refused(self, measure: Measure, failure: Failure, several: bool) -> None:
+        if isinstance(failure, Cancelled):
             self._queue = []
             self._rest()
-            self.tell("info", _KEPT, "", "Go on", self.run)
+            self.show_message(Message("info", _KEPT, remedy=Remedy("Go on", self.run)))
         elif several:  # one method may not fit the model; the others go on
-            self._refusals.append(f"{method_title(measure)}: {sentence}")
+            self._refusals.append(f"{method_title(measure)}: {failure.text}")
             self._next()
         else:
             self._rest()
-            self.tell("error", sentence, details, "Try again", self.run)
+            self.show_message(Message("error", failure.text, failure.details, Remedy("Try again", self.run)))
 
     def _begin(self, what: str) -> None:
         self.strip.start(what)
@@ -261,16 +258,16 @@ class ClassifyPanel(ClassifyLayout):
             if self.results.current() is found:
                 done(answer)
 
-        def unanswered(sentence: str, details: str) -> None:
+        def unanswered(failure: Failure) -> None:
             if self.results.current() is found:
                 failed()
-            self._question_failed(sentence, details)
+            self._question_failed(failure)
 
         self.session.ask(purpose, found.measure, verb, still, unanswered, **arguments)
 
-    def _question_failed(self, sentence: str, details: str) -> None:
-        if sentence != "cancelled":
-            self.tell("error", sentence, details)
+    def _question_failed(self, failure: Failure) -> None:
+        if not isinstance(failure, Cancelled):
+            self.show_message(Message("error", failure.text, failure.details))
 
     def _ask_cell(self, true: int, predicted: int, offset: int) -> None:
         arguments = {"true": true, "predicted": predicted, "offset": offset, "limit": PAGE}
@@ -298,12 +295,12 @@ class ClassifyPanel(ClassifyLayout):
         self._begin("Few-shot probes")
         self.session.few_shot(measure, draws, done, self._long_failed, come)
 
-    def _long_failed(self, sentence: str, details: str) -> None:
+    def _long_failed(self, failure: Failure) -> None:
         self._rest()
-        if sentence == "cancelled":
-            self.tell("info", _KEPT)
+        if isinstance(failure, Cancelled):
+            self.show_message(Message("info", _KEPT))
         else:
-            self.tell("error", sentence, details)
+            self.show_message(Message("error", failure.text, failure.details))
 
     # Comparing
     def _compare(self, a: Measure, b: Measure) -> None:
@@ -311,9 +308,9 @@ class ClassifyPanel(ClassifyLayout):
             self._rest()
             self.compare.show_difference(a, b, answer)
 
-        def failed(sentence: str, details: str) -> None:
+        def failed(failure: Failure) -> None:
             self.compare.show_failure()
-            self._long_failed(sentence, details)
+            self._long_failed(failure)
 
         self._begin("Comparing")
         self.session.compare(a, b, done, failed)
@@ -346,7 +343,7 @@ class ClassifyPanel(ClassifyLayout):
         """Take a saved probe for the chosen model; where data are chosen too, measure it on them."""
         choice = self.source.model.choice()
         if choice is None:
-            self.tell("error", "Choose the model first that the probe was fitted on.")
+            self.show_message(Message("error", "Choose the model first that the probe was fitted on."))
             return
         bare = Target(model=choice.model, weights=choice.weights, title=choice.title, data="")
         loaded = Measure(bare, "saved", Settings(), str(path))
@@ -355,7 +352,9 @@ class ClassifyPanel(ClassifyLayout):
             self._rest()
             self._loaded = loaded
             self._show_result(self.results.current())
-            self.tell("info", f"The probe {path.name} is loaded: try it on pictures, or apply it to a folder.")
+            self.show_message(
+                Message("info", f"The probe {path.name} is loaded: try it on pictures, or apply it to a folder.")
+            )
             target = self.source.target()
             if target is not None:
                 self._queue, self._refusals = [Measure(target, "saved", Settings(), str(path))], []
@@ -380,7 +379,7 @@ class ClassifyPanel(ClassifyLayout):
     def _try(self, pictures: list[str], names: list[str], current: bool) -> None:
         probe, trier, question = self.probe(), self._trier(), self.trying.question
         if trier is None:
-            self.tell("error", "Choose a model first; then pictures can be tried with it.")
+            self.show_message(Message("error", "Choose a model first; then pictures can be tried with it."))
             return
         if probe is None and not names:
             return

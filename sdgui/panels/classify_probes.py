@@ -15,11 +15,11 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from sdgui.panels.classify_session import ClassifySession
 from sdgui.panels.classify_work import Measure
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
-from sdgui.widgets.message_bar import Level
+from sdgui.widgets.message import Level, Message, Remedy, ShowMessage
 from sdgui.widgets.plain_text import make_plain
 
-Say = Callable[[Level, str, str, str, Callable[[], object] | None], None]  # level, text, details, button, its deed
 _SUFFIX = ".safetensors"
 _PROBES = "Probes (*.safetensors *.json);;All files (*)"
 _NO_PROBE = "There is no probe yet. Fit a linear or fused probe, or load one."
@@ -29,17 +29,23 @@ class Probes(QObject):
     """The dialogs and the requests behind them."""
 
     def __init__(
-        self, session: ClassifySession, say: Say, busy: Callable[[str], None], rest: Callable[[], None], over: QWidget
+        self,
+        session: ClassifySession,
+        show_message: ShowMessage,
+        busy: Callable[[str], None],
+        rest: Callable[[], None],
+        over: QWidget,
     ) -> None:
         """``busy`` starts the progress strip with a word, ``rest`` ends it; dialogs stand over ``over``."""
         super().__init__(over)
-        self._session, self._say, self._busy, self._rest, self._over = session, say, busy, rest, over
+        self._session, self._show_message = session, show_message
+        self._busy, self._rest, self._over = busy, rest, over
 
     # Saving
     def ask_save(self, probe: Measure | None) -> None:
         """Ask where to, and before a file is replaced."""
         if probe is None:
-            self._say("info", _NO_PROBE, "", "", None)
+            self._show_message(Message("info", _NO_PROBE))
             return
         name = f"probe-{Path(probe.target.model.partition('@')[0]).name}{_SUFFIX}"
         option = QFileDialog.Option.DontConfirmOverwrite  # asked below, once the suffix is known
@@ -55,10 +61,8 @@ class Probes(QObject):
 
     def _saved(self, answer: dict[str, Any]) -> None:
         path = Path(str(answer["path"]))
-        self._say(
-            "info", f"The probe is saved as {path}, what it is as {Path(answer['json']).name} beside it.", "",
-            "Open folder", lambda: _open(path.parent),
-        )  # fmt: skip
+        text = f"The probe is saved as {path}, what it is as {Path(answer['json']).name} beside it."
+        self._show_message(Message("info", text, remedy=Remedy("Open folder", lambda: _open(path.parent))))
 
     # Loading
     def ask_load(self, taken: Callable[[Path], None]) -> None:
@@ -71,7 +75,7 @@ class Probes(QObject):
     def ask_apply(self, probe: Measure | None) -> None:
         """Ask for the folder and the file, and before a file is replaced."""
         if probe is None:
-            self._say("info", _NO_PROBE, "", "", None)
+            self._show_message(Message("info", _NO_PROBE))
             return
         folder = QFileDialog.getExistingDirectory(self._over, "A folder of pictures to classify")
         if not folder:
@@ -98,16 +102,16 @@ class Probes(QObject):
             text += f" {count(bad)} could not be read; they stand in it too, with the reason."
         lines = [f"{one['class']}: {count(one['pictures'])}" for one in answer["classes"]]
         lines += [f"{one['where']}: {one['reason']}" for one in answer["unreadable"]]
-        self._say(level, text, "\n".join(lines), "Open folder", lambda: _open(out.parent))
+        open_folder = Remedy("Open folder", lambda: _open(out.parent))
+        self._show_message(Message(level, text, "\n".join(lines), open_folder))
 
-    def _failed(self, sentence: str, details: str) -> None:
+    def _failed(self, failure: Failure) -> None:
         self._rest()
-        if sentence == "cancelled":
-            self._say(
-                "info", "Cancelled. What was encoded is kept, so that it goes on from there next time.", "", "", None
-            )
+        if isinstance(failure, Cancelled):
+            text = "Cancelled. What was encoded is kept, so that it goes on from there next time."
+            self._show_message(Message("info", text))
         else:
-            self._say("error", sentence, details, "", None)
+            self._show_message(Message("error", failure.text, failure.details))
 
     # Asking
     def unless_there(self, there: list[Path], go: Callable[[], object]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from sdgui.panels.classify_verbs import CLASSIFY
 from sdgui.panels.classify_work import Measure, Measured, Target, measured
 from sdgui.panels.worker_calls import Done, Failed, WorkerCalls
 from sdgui.runs.worker_client import WorkerClient
@@ -53,7 +54,7 @@ class WorkerDesk(QObject):
             self.opened.emit(target, answer)
             done(answer)
 
-        self.calls.ask(purpose, "classify_open", opened, failed, **target.request())
+        self.calls.ask(purpose, CLASSIFY["classify_open"], opened, failed, **target.request())
 
     def measure(self, purpose: str, measure: Measure, done: Done, failed: Failed) -> None:
         """Measure anew; ``done`` gets `Result.plain`."""
@@ -68,7 +69,7 @@ class WorkerDesk(QObject):
 
         def opened(answer: dict[str, Any]) -> None:
             verb, arguments = measure.request()
-            self.calls.ask(purpose, verb, answered, failed, opened=answer["opened"], **arguments)
+            self.calls.ask(purpose, CLASSIFY[verb], answered, failed, opened=answer["opened"], **arguments)
 
         self.open(purpose, measure.target, opened, failed)
 
@@ -97,7 +98,7 @@ class WorkerDesk(QObject):
             self._probes[measure] = str(answer["probe"])
             done(self._probes[measure])
 
-        self.calls.ask(purpose, "classify_load_probe", loaded, failed, path=measure.path)
+        self.calls.ask(purpose, CLASSIFY["classify_load_probe"], loaded, failed, path=measure.path)
 
 
 class ClassifySession(QObject):
@@ -138,7 +139,7 @@ class ClassifySession(QObject):
         desk = self.home(measure)
 
         def numbered(number: str) -> None:
-            desk.calls.ask(purpose, verb, done, failed, result=number, **arguments)
+            desk.calls.ask(purpose, CLASSIFY[verb], done, failed, result=number, **arguments)
 
         desk.number(purpose, measure, numbered, failed)
 
@@ -147,7 +148,7 @@ class ClassifySession(QObject):
         desk = self.home(a)
 
         def both(first: str, second: str) -> None:
-            desk.calls.ask("compare", "classify_compare", done, failed, a=first, b=second)
+            desk.calls.ask("compare", CLASSIFY["classify_compare"], done, failed, a=first, b=second)
 
         desk.number(
             "compare", a, lambda first: desk.number("compare", b, lambda other: both(first, other), failed), failed
@@ -161,7 +162,7 @@ class ClassifySession(QObject):
 
         def opened(answer: dict[str, Any]) -> None:
             desk.calls.ask(
-                "few-shot", "classify_few_shot", done, failed, partial,
+                "few-shot", CLASSIFY["classify_few_shot"], done, failed, partial,
                 opened=answer["opened"], kind=kind, text=by.text, templates=by.templates, draws=draws,
             )  # fmt: skip
 
@@ -182,8 +183,8 @@ class ClassifySession(QObject):
 
         def numbered(number: str) -> None:
             desk.calls.ask(
-                purpose, "classify_try", done, failed, model=model[0], weights=model[1], pictures=list(pictures),
-                classes=list(classes), probe=number, top=10,
+                purpose, CLASSIFY["classify_try"], done, failed, model=model[0], weights=model[1],
+                pictures=list(pictures), classes=list(classes), probe=number, top=10,
             )  # fmt: skip
 
         if probe is None:
@@ -212,12 +213,12 @@ class ClassifySession(QObject):
 
         def numbered(number: str) -> None:
             arguments[name] = number
-            desk.calls.ask(purpose, verb, done, failed, None, **arguments)
+            desk.calls.ask(purpose, CLASSIFY[verb], done, failed, None, **arguments)
 
         desk.probe(purpose, probe, numbered, failed)
 
     def cancel(self, purpose: str) -> None:
-        """As the user does: those who asked are told "cancelled"."""
+        """As the user does: those who asked get ``Cancelled``."""
         for desk in self._desks.values():
             desk.calls.cancel(purpose)
 

@@ -16,7 +16,10 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from sdgui.panels.place import Services
+from sdgui.panels.worker_calls import WorkerCalls
+from sdgui.panels.worker_verbs import DESCRIBE_SOURCE, SourceFacts
 from sdgui.runs.worker_pool import DATA
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.store.records import StoreError
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.elided_label import ElidedLabel
@@ -43,10 +46,9 @@ class DataPicker(QWidget):
         """``pictures_only``: a folder of bare pictures, without captions or classes, will do."""
         super().__init__(parent)
         self._services, self._pictures_only = services, pictures_only
-        self._client = services.pool.client(DATA, "data")
-        self._asked: int | None = None
+        self._calls = WorkerCalls(services.pool.client(DATA, "data"), self)
         self._source = ""
-        self._facts: dict[str, Any] | None = None
+        self._facts: SourceFacts | None = None
         self.setAcceptDrops(True)
         self.box = QuietBox(self)
         self.figures = ElidedLabel("", self)
@@ -74,16 +76,14 @@ class DataPicker(QWidget):
         column.addWidget(self.figures)
         self.box.activated.connect(lambda row: self.set_source(str(self.box.itemData(row))))
         self._browse.clicked.connect(self._ask)
-        self._client.progress.connect(self._progress)
-        self._client.done.connect(self._done)
-        self._client.failed.connect(self._failed)
+        self._calls.progress.connect(self._progress)
 
     # What is chosen
     def source(self) -> str:
         """The path that is chosen, "" for none."""
         return self._source
 
-    def facts(self) -> dict[str, Any] | None:
+    def facts(self) -> SourceFacts | None:
         """What ``described`` said of the source; None while it is not known."""
         return self._facts
 
@@ -158,37 +158,29 @@ class DataPicker(QWidget):
 
     # Counting
     def _describe(self) -> None:
-        if self._asked is not None:
-            self._client.cancel(self._asked)
-            self._asked = None
+        self._calls.drop("describe")
         self.figures.setVisible(bool(self._source))
         if self._source:
             self._say("Counting …")
-            self._asked = self._client.request(
-                "describe_source", source=self._source, pictures_only=self._pictures_only
-            )
+            arguments = {"source": self._source, "pictures_only": self._pictures_only}
+            self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
 
-    def _progress(self, number: int, doing: str, done: int, _total: int) -> None:
-        if number == self._asked and done:
+    def _progress(self, _purpose: str, doing: str, done: int, _total: int) -> None:
+        if done:
             self._say(f"{doing[:1].upper()}{doing[1:]} … {count(done)}")
 
-    def _done(self, number: int, result: object) -> None:
-        if number != self._asked or not isinstance(result, dict):
-            return
-        self._asked, self._facts = None, result
+    def _done(self, result: SourceFacts) -> None:
+        self._facts = result
         self._say(figures_text(result), reasons_text(result), "small")
         self.described.emit(result)
 
-    def _failed(self, number: int, sentence: str, details: str) -> None:
-        if number != self._asked:
-            return
-        self._asked = None
-        if sentence == "cancelled":
+    def _failed(self, failure: Failure) -> None:
+        if isinstance(failure, Cancelled):
             self._say("Counting was cancelled.")
             return
-        first = sentence.splitlines()[0] if sentence else "The data cannot be read."
-        self._say(first, "\n".join(part for part in (sentence, details) if part), "error")
-        self.refused.emit(sentence)
+        first = (failure.text.splitlines() or ["The data cannot be read."])[0]
+        self._say(first, "\n".join(part for part in (failure.text, failure.details) if part), "error")
+        self.refused.emit(failure.text)
 
     def _say(self, text: str, tip: str = "", role: str = "small") -> None:
         self.figures.setText(text)

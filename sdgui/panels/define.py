@@ -22,6 +22,7 @@ from sdgui.panels.stages import keep_wish, on_preset, origin, wants_stages, with
 from sdgui.runs.chains import FORMER, taken_from_former
 from sdgui.store.records import Experiment, StoreError
 from sdgui.widgets.config_form import ConfigForm
+from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role
@@ -42,7 +43,7 @@ class DefinePanel(Place):
         self._run_id: int | None = None
         self._frozen: RunConfig | None = None
         self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
-        self._undo: RunConfig | None = None
+        self._undoable: Message | None = None  # what was set by one press, and can be taken back
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
         self.hint = PlainLabel(self)
@@ -76,7 +77,6 @@ class DefinePanel(Place):
         self.advice.applied.connect(self._follow_advice)
         self.advice.described.connect(self._offer_labels)
         self.differences.field_chosen.connect(self.form.focus_field)
-        self.bar.action_triggered.connect(self._bar_action)
         state = services.settings.value("define/split")
         if state is not None:
             self.split.restoreState(state)
@@ -149,11 +149,11 @@ class DefinePanel(Place):
         self._show_differences()
 
     def _show_experiment(self, experiment: Experiment) -> None:
-        self._experiment, self._frozen, self._undo = experiment, None, None
+        self._experiment, self._frozen = experiment, None
         if experiment.config is None:
             self._show_nothing()
             self._experiment = experiment
-            self.bar.show_message("error", experiment.problem, experiment.config_json)
+            self.bar.show_message(Message("error", experiment.problem, experiment.config_json))
             return
         self.bar.clear()
         self._load(experiment.config, read_only=False)
@@ -178,11 +178,13 @@ class DefinePanel(Place):
         except ConfigError as error:
             self._show_nothing()
             self._experiment = store.experiment(experiment_id)
-            self.bar.show_message("error", f"This run's definition cannot be shown: {error}")
+            self.bar.show_message(Message("error", f"This run's definition cannot be shown: {error}"))
             return
         self._load(self._frozen, read_only=True)
         self.hint.hide()
-        self.bar.show_message("info", "Frozen: what this run was launched with.", action="Edit as a new experiment")
+        frozen = self._frozen
+        copy = Remedy("Edit as a new experiment", lambda: self.copy_asked.emit(frozen))
+        self.bar.show_message(Message("info", "Frozen: what this run was launched with.", remedy=copy))
 
     def _say_state(self, experiment: Experiment) -> None:
         runs = len(self._services.store.runs(experiment.id))
@@ -193,7 +195,8 @@ class DefinePanel(Place):
 
     # Editing
     def _form_changed(self) -> None:
-        self._undo = None
+        if self._undoable is not None and self.bar.message is self._undoable:
+            self.bar.clear()  # what is edited now would be lost by it
         self._timer.start()
         self._show_differences()
 
@@ -220,7 +223,7 @@ class DefinePanel(Place):
             try:
                 self._experiment = self._services.store.edit_experiment(experiment.id, config)
             except StoreError as error:
-                self.bar.show_message("error", str(error))
+                self.bar.show_message(Message("error", str(error)))
                 return False
             self._loaded = config
             self.edited.emit(experiment.id)
@@ -235,7 +238,8 @@ class DefinePanel(Place):
         if errors:
             field, sentence = next(iter(errors.items()))
             more = f" And {len(errors) - 1} more." if len(errors) > 1 else ""
-            self.bar.show_message("error", f"{field_title(field)}: {sentence}{more}", action="Go to the field")
+            go = Remedy("Go to the field", lambda: self.form.focus_field(field))
+            self.bar.show_message(Message("error", f"{field_title(field)}: {sentence}{more}", remedy=go))
             self.form.focus_field(field)
         return False
 
@@ -245,9 +249,8 @@ class DefinePanel(Place):
         before = self.form.config() or self._experiment.config
         after = on_preset(before, preset, size).model_copy(update={"preset": preset})
         self._show_form(after, read_only=False)
-        self._undo = before
         self.save()
-        self.bar.show_message("info", f"All settings are {PRESETS[preset].title}'s now ({size}).", action="Undo")
+        self._offer_undo(f"All settings are {PRESETS[preset].title}'s now ({size}).", before)
 
     # Stages, advice
     def _staged(self, config: RunConfig) -> bool:
@@ -267,22 +270,21 @@ class DefinePanel(Place):
     def _follow_advice(self, values: dict[str, object]) -> None:
         before = self.form.config()
         self.form.set_values(values)
-        self._undo = before
         self.save()
         titles = ", ".join(field_title(field) for field in values)
-        self.bar.show_message("info", f"Set for this data: {titles}.", action="Undo")
+        self._offer_undo(f"Set for this data: {titles}.", before)
 
     def _offer_labels(self, facts: dict[str, Any]) -> None:
         labels = facts["labels"]
         self.form.set_choices("data.label", list(labels), [f"{classes} classes" for classes in labels.values()])
 
-    def _bar_action(self) -> None:
-        if self._frozen is not None:
-            self.copy_asked.emit(self._frozen)
-        elif self._undo is not None:
-            config, self._undo = self._undo, None
-            self._show_form(config, read_only=False)
-            self.save()
-            self.bar.clear()
-        elif self.form.errors():
-            self.form.focus_field(next(iter(self.form.errors())))
+    def _offer_undo(self, text: str, before: RunConfig | None) -> None:
+        """Say what was set by one press, with a way back until something else is edited."""
+
+        def undo() -> None:
+            if before is not None:
+                self._show_form(before, read_only=False)
+                self.save()
+
+        self._undoable = Message("info", text, remedy=Remedy("Undo", undo) if before is not None else None)
+        self.bar.show_message(self._undoable)

@@ -7,7 +7,6 @@ Deleting puts things into the bin and offers to undo it; only emptying the bin l
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -19,19 +18,19 @@ from sdgui.panels.aside import Aside
 from sdgui.panels.demo import SHOWN_FIRST, demo_configs
 from sdgui.panels.place import Services
 from sdgui.store.records import Run, StoreError
+from sdgui.widgets.message import Message, Remedy
 
 
 class ExperimentCommands(QObject):
-    """Actions on experiments. ``said``: level, sentence, details, remedy's button; ``undo`` is what the button does."""
+    """Actions on experiments. ``message_requested``: for the window's bar."""
 
-    said = Signal(str, str, str, str)
+    message_requested = Signal(object)  # Message
     changed = Signal()
     added = Signal(int)  # experiment id: show it
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self.undo: Callable[[], None] | None = None
         self._aside = Aside(self)
         self._emptying = False
         self._rebuilding = False
@@ -54,29 +53,29 @@ class ExperimentCommands(QObject):
             taken = {experiment.name for experiment in self._services.store.experiments()}
             experiment = self._services.store.add_experiment(config, _free(name or config.name, taken))
         except (StoreError, ConfigError) as error:
-            self.said.emit("error", str(error), "", "")
+            self.message_requested.emit(Message("error", str(error)))
             return
         self.changed.emit()
         self.added.emit(experiment.id)
 
     def import_run(self, folder: Path) -> None:
         """A run folder from elsewhere becomes a run here; its events may take seconds to read."""
-        self.said.emit("info", f"Reading the run in {folder} …", "", "")
+        self.message_requested.emit(Message("info", f"Reading the run in {folder} …"))
         self._aside.do(lambda: self._services.store.import_run(folder), self._imported, self._failed)
 
     def _imported(self, run: Run) -> None:
         self._services.tailer.follow(run.id)
         self.changed.emit()
         self.added.emit(run.experiment_id)
-        self.said.emit("info", f"Imported run {run.key}.", "", "")
+        self.message_requested.emit(Message("info", f"Imported run {run.key}."))
 
     def rebuild(self) -> None:
         """Read every run folder of ours anew: what is missing in the database is listed, the rest is put right."""
         if self._rebuilding:
-            self.said.emit("info", "The run folders are being read.", "", "")
+            self.message_requested.emit(Message("info", "The run folders are being read."))
             return
         self._rebuilding = True
-        self.said.emit("info", "Reading every run folder …", "", "")
+        self.message_requested.emit(Message("info", "Reading every run folder …"))
         store = self._services.store
         self._aside.do(lambda: (store.import_folders(), len(store.runs())), self._rebuilt, self._not_rebuilt)
 
@@ -86,18 +85,20 @@ class ExperimentCommands(QObject):
         self._services.tailer.follow(0)
         self.changed.emit()
         if not problems:
-            self.said.emit("info", f"Read the run folders; the database lists {_counted(runs, 'run')}.", "", "")
+            self.message_requested.emit(
+                Message("info", f"Read the run folders; the database lists {_counted(runs, 'run')}.")
+            )
             return
         count = _counted(len(problems), "run folder")
         sentence = f"The database lists {_counted(runs, 'run')}; {count} could not be read: {problems[0]}"
-        self.said.emit("warning", sentence, "\n\n".join(problems), "")
+        self.message_requested.emit(Message("warning", sentence, "\n\n".join(problems)))
 
     def _not_rebuilt(self, sentence: str) -> None:
         self._rebuilding = False
         self._failed(sentence)
 
     def _failed(self, sentence: str) -> None:
-        self.said.emit("error", sentence, "", "")
+        self.message_requested.emit(Message("error", sentence))
 
     def add_demo(self) -> int | None:
         """Add the demo's experiments where they are missing; the id of the one to show first."""
@@ -115,7 +116,7 @@ class ExperimentCommands(QObject):
         try:
             copy = self._services.store.duplicate_experiment(experiment_id)
         except StoreError as error:
-            self.said.emit("error", str(error), "", "")
+            self.message_requested.emit(Message("error", str(error)))
             return
         self.changed.emit()
         self.added.emit(copy.id)
@@ -143,7 +144,7 @@ class ExperimentCommands(QObject):
         try:
             runs = [store.run(run_id)] if run_id is not None else store.runs(experiment_id)
             if any(run.state.alive for run in runs):
-                self.said.emit("warning", "It is training. Stop the run first, then delete.", "", "")
+                self.message_requested.emit(Message("warning", "It is training. Stop the run first, then delete."))
                 return
             what = f"run {runs[0].key}" if run_id is not None else f"“{store.experiment(experiment_id).name}”"
             if run_id is not None:
@@ -151,11 +152,11 @@ class ExperimentCommands(QObject):
             else:
                 store.delete_experiment(experiment_id)
         except StoreError as error:
-            self.said.emit("error", str(error), "", "")
+            self.message_requested.emit(Message("error", str(error)))
             return
-        self.undo = lambda: self._restore(experiment_id, run_id)
         self.changed.emit()
-        self.said.emit("info", f"Put {what} in the bin.", "", "Undo")
+        undo = Remedy("Undo", lambda: self._restore(experiment_id, run_id))
+        self.message_requested.emit(Message("info", f"Put {what} in the bin.", remedy=undo))
 
     def _restore(self, experiment_id: int, run_id: int | None) -> None:
         store = self._services.store
@@ -168,11 +169,11 @@ class ExperimentCommands(QObject):
         """Remove what is in the bin for good, with our run folders: this loses data, so it asks."""
         store = self._services.store
         if self._emptying:
-            self.said.emit("info", "The bin is being emptied.", "", "")
+            self.message_requested.emit(Message("info", "The bin is being emptied."))
             return
         experiments, runs = store.experiments(deleted=True), store.runs(deleted=True)
         if not experiments and not runs:
-            self.said.emit("info", "The bin is empty.", "", "")
+            self.message_requested.emit(Message("info", "The bin is empty."))
             return
         groups = ((len(experiments), "experiment"), (len(runs), "run"))
         parts = [f"{number} {name}" + "s" * (number > 1) for number, name in groups if number]
@@ -197,21 +198,25 @@ class ExperimentCommands(QObject):
                 store.delete_experiment(experiment.id, for_good=True, folders=True)
 
         self._emptying = True
-        self.undo = None  # what is being removed cannot be taken back; the message's button goes with the message
-        self.said.emit("info", "Emptying the bin …", "", "")
-        self._aside.do(remove, lambda _: self._emptied("info", "The bin is empty."), partial(self._emptied, "error"))
+        # The message replaces the one that offers to take a removal back.
+        self.message_requested.emit(Message("info", "Emptying the bin …"))
+        self._aside.do(
+            remove,
+            lambda _: self._emptied(Message("info", "The bin is empty.")),
+            lambda why: self._emptied(Message("error", why)),
+        )
 
-    def _emptied(self, level: str, sentence: str) -> None:
+    def _emptied(self, message: Message) -> None:
         self._emptying = False
         self.changed.emit()  # some may be gone even where one could not be removed
-        self.said.emit(level, sentence, "", "")
+        self.message_requested.emit(message)
 
     def _do(self, work: Callable[[], object]) -> None:
         """Do ``work`` and say what the store refuses."""
         try:
             work()
         except StoreError as error:
-            self.said.emit("error", str(error), "", "")
+            self.message_requested.emit(Message("error", str(error)))
             return
         self.changed.emit()
 

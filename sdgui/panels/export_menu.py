@@ -1,7 +1,7 @@
 """Export for every gallery: the menu, the question where to, the work in a thread with progress, the result in words.
 
 Flow: ``gallery.menu_opening`` or a button -> ``ExportMenu.fill`` -> dialog -> thread (``export_pictures``) -> progress
-strip and message bar of the panel.
+strip and messages of the panel.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from sdgui.panels.export_pictures import (
     export_table,
     free_path,
 )
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery_model import GalleryItem
-from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
 
 Export = Callable[[Sequence[GalleryItem], Path, Progress], Exported]
@@ -44,9 +45,9 @@ class ExportTask(QObject):
 
     progress = Signal(int, int)
     done = Signal(object)  # Exported
-    failed = Signal(str)  # a sentence; "" when it was cancelled
+    failed = Signal(object)  # Failure
 
-    _ended = Signal(object, str)
+    _ended = Signal(object)  # Exported or Failure
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -72,25 +73,22 @@ class ExportTask(QObject):
 
     def _work(self, export: Export, items: list[GalleryItem], where: Path) -> None:
         try:
-            self._ended.emit(export(items, where, self._tell), "")
+            self._ended.emit(export(items, where, self._tell))
         except _Cancelled:
-            self._ended.emit(None, "")
-        except UserError as error:
-            self._ended.emit(None, str(error))
-        except Exception as error:  # noqa: BLE001  a thread's end must be told
-            self._ended.emit(None, f"The export failed: {type(error).__name__}: {error}.")
+            self._ended.emit(Cancelled())
+        except UserError as problem:
+            self._ended.emit(Failure(str(problem)))
+        except Exception as problem:  # noqa: BLE001  a thread's end must be told
+            self._ended.emit(Failure(f"The export failed: {type(problem).__name__}: {problem}."))
 
     def _tell(self, done: int, total: int) -> None:
         if self._leave.is_set():
             raise _Cancelled
         self.progress.emit(done, total)
 
-    def _finish(self, report: Exported | None, sentence: str) -> None:
+    def _finish(self, outcome: Exported | Failure) -> None:
         self.running = False
-        if report is not None:
-            self.done.emit(report)
-        else:
-            self.failed.emit(sentence)
+        (self.failed if isinstance(outcome, Failure) else self.done).emit(outcome)
 
     def close_threads(self) -> None:
         """Cancel and wait; call it before the application ends."""
@@ -99,14 +97,18 @@ class ExportTask(QObject):
 
 
 class ExportMenu(QObject):
-    """The panel's exports; it speaks through the panel's own strip and bar."""
+    """The panel's exports, with their progress in its strip and their outcome as its messages."""
 
     def __init__(
-        self, strip: ProgressStrip, bar: MessageBar, parent: QWidget, title: Callable[[], str] = lambda: ""
+        self,
+        strip: ProgressStrip,
+        show_message: ShowMessage,
+        parent: QWidget,
+        title: Callable[[], str] = lambda: "",
     ) -> None:
         """``title`` stands over contact sheets: the query, the model."""
         super().__init__(parent)
-        self._strip, self._bar, self._over, self._title = strip, bar, parent, title
+        self._strip, self._show_message, self._over, self._title = strip, show_message, parent, title
         self._where: Path | None = None
         self.task = ExportTask(self)
         self.task.progress.connect(lambda done, total: strip.advance(done, total) if self.task.running else None)
@@ -157,16 +159,13 @@ class ExportMenu(QObject):
             text += f" {count(left_out)} left out."
         details = [f"{what}: {why}" for what, why in report.skipped[:_LISTED]]
         details += [f"and {left_out - _LISTED} more"] if left_out > _LISTED else []
-        level: Level = "warning" if left_out else "info"
-        self._bar.show_message(level, text, "\n".join(details), "Open folder", self._open)
+        where = QUrl.fromLocalFile(str(self._where))
+        open_folder = Remedy("Open folder", lambda: QDesktopServices.openUrl(where))
+        self._show_message((warning if left_out else info)(text, "\n".join(details), open_folder))
 
-    def _failed(self, sentence: str) -> None:
+    def _failed(self, failure: Failure) -> None:
         self._strip.finish()
-        if sentence:
-            self._bar.show_message("error", sentence)
+        if isinstance(failure, Cancelled):
+            self._show_message(info("The export was cancelled; what was written whole stays."))
         else:
-            self._bar.show_message("info", "The export was cancelled; what was written whole stays.")
-
-    def _open(self) -> None:
-        if self._where is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._where)))
+            self._show_message(error(failure.text, failure.details))

@@ -6,6 +6,8 @@ keys mark pairs, and marks go to the store at once; worker ``noise_save`` -> a m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,11 @@ from sdgui.panels.noise_layout import NoiseLayout
 from sdgui.panels.noise_pairs import Key, Pair, RankedPairs
 from sdgui.panels.place import Selection, Services
 from sdgui.panels.worker_calls import WorkerCalls
+from sdgui.panels.worker_verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
+from sdgui.widgets.message import Remedy, error, info, warning
 
 LISTED = 3000  # the least believed, as pictures and in the table; counts and cuts are of all
 _UNDO = 100
@@ -30,8 +35,16 @@ _AT_ONCE = 200  # rows shown anew in one turn of the event loop
 _CUT_SETTLES = 120  # ms
 
 
+@dataclass(frozen=True)
+class _Asker:
+    """Who ranked, or is ranking: the run's folder, and the requests to its worker."""
+
+    run: str
+    calls: WorkerCalls
+
+
 class NoisePanel(NoiseLayout):
-    """The place. ``ranked`` is what is shown, None before the first ranking."""
+    """The place. ``ranked`` is what is shown, None before the first ranking; it stays when a further one fails."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(services, parent)
@@ -40,9 +53,9 @@ class NoisePanel(NoiseLayout):
         self._run_id: int | None = None
         self._followed: int | None = None
         self._entered = False
-        self._calls: WorkerCalls | None = None
-        self._asked: dict[str, str] | None = None
-        self._saved = ""
+        self._asking: _Asker | None = None  # the ranking asked for last
+        self._ranker: _Asker | None = None  # whose ranking is shown
+        self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
         self._aside = Aside(self)
         self._stale: dict[int, None] = {}  # rows whose pictures are still to be shown anew, in order
@@ -56,10 +69,9 @@ class NoisePanel(NoiseLayout):
     def _connect(self) -> None:
         self.source.rank_asked.connect(self.rank)
         self.source.changed.connect(self._tell)
-        self.source.refused.connect(lambda sentence: self.bar.show_message("warning", sentence))
+        self.source.refused.connect(lambda sentence: self.bar.show_message(warning(sentence)))
         self.empty.activated.connect(self.rank)
         self.strip.cancelled.connect(self._cancel)
-        self.bar.action_triggered.connect(self._act)
         self.histogram.cut_moved.connect(self._cut_moved)
         self.filters.activated.connect(lambda _row: self.show_pairs())
         self.words.textChanged.connect(lambda _text: self.show_pairs())
@@ -122,44 +134,55 @@ class NoisePanel(NoiseLayout):
         request, choice = self.source.request(), self.source.model.choice()
         if request is None or choice is None:
             return
-        if self._calls is not None:
-            self._calls.close()
-        client = self._services.pool.client(choice.model, choice.title)
-        self._calls = WorkerCalls(client, self)
-        self._calls.progress.connect(self._progress)
-        self._asked = request
+        self._forget_asking()
+        calls = WorkerCalls(self._services.pool.client(choice.model, choice.title), self)
+        asker = self._asking = _Asker(request["run"], calls)
+        calls.progress.connect(self._progress)
         self.bar.clear()
         self.strip.start("Loading the model")
-        self._calls.ask("rank", "noise_open", self._came, self._failed, partial=None, most=LISTED, **request)
+        calls.ask("rank", NOISE_OPEN, partial(self._came, asker), self._failed, partial=None, most=LISTED, **request)
         self._tell()
+
+    def _forget_asking(self) -> None:
+        """Nothing more is wanted of the last request, unless its ranking is shown."""
+        if self._asking is not None and self._asking is not self._ranker:
+            self._asking.calls.close()
+        self._asking = None
 
     def _progress(self, _purpose: str, doing: str, done: int, total: int) -> None:
         self.strip.advance(done, total, doing[:1].upper() + doing[1:])
 
     def _cancel(self) -> None:
-        if self._calls is not None:
-            for purpose in ("rank", "save"):
-                self._calls.cancel(purpose)
+        for asker in (self._asking, self._ranker):
+            if asker is not None:
+                for purpose in ("rank", "save"):
+                    asker.calls.cancel(purpose)
 
-    def _came(self, answer: dict[str, Any]) -> None:
+    def _came(self, asker: _Asker, answer: Ranking) -> None:
         """The marks of these data are read beside; then everything is shown."""
         key = source_key(str(answer["data"]))
         store = self._services.store
         self._aside.do(
-            lambda: RankedPairs(answer, store.pair_marks(key)), self._show, lambda said: self._failed(said, "")
+            lambda: RankedPairs(answer, store.pair_marks(key)),
+            partial(self._take, asker),
+            lambda sentence: self._failed(Failure(sentence)),
         )
 
-    def _failed(self, sentence: str, details: str) -> None:
+    def _failed(self, failure: Failure) -> None:
         self.strip.finish()
-        if sentence == "cancelled":
-            self.bar.show_message("info", "It was cancelled.", action="Rank the pairs")
+        if isinstance(failure, Cancelled):
+            self.bar.show_message(info(failure.text, remedy=Remedy("Rank the pairs", self.rank)))
         else:
-            self.bar.show_message("error", sentence, details, action="Try again")
+            self.bar.show_message(error(failure.text, failure.details, Remedy("Try again", self.rank)))
         self._tell()
 
-    def _act(self) -> None:
-        self.bar.clear()
-        self.rank()
+    def _take(self, asker: _Asker, ranked: RankedPairs) -> None:
+        if asker is not self._asking:
+            return  # another ranking was asked for meanwhile
+        if self._ranker is not None and self._ranker is not asker:
+            self._ranker.calls.close()
+        self._ranker = asker
+        self._show(ranked)
 
     def _show(self, ranked: RankedPairs) -> None:
         self.strip.finish()
@@ -295,7 +318,10 @@ class NoisePanel(NoiseLayout):
     def _keep(self, marks: dict[Key, bool | None]) -> None:
         assert self.ranked is not None
         store, source = self._services.store, source_key(self.ranked.data)
-        self._aside.do(lambda: store.mark_pairs(source, marks), None, lambda said: self.said.emit("error", said, ""))
+        self._aside.do(lambda: store.mark_pairs(source, marks), None, self._not_kept)
+
+    def _not_kept(self, sentence: str) -> None:
+        self.message_requested.emit(error(sentence))
 
     # Saving
     def ask_where(self) -> None:
@@ -313,41 +339,43 @@ class NoisePanel(NoiseLayout):
 
     def save(self, path: Path, replace: bool = False) -> None:
         """Write the pairs that are not left out to ``path``."""
-        if self.ranked is None or self._calls is None:
+        if self.ranked is None or self._ranker is None:
             return
         self.bar.clear()
         self.strip.start("Saving the pairs")
         arguments = self.ranked.saving() | {"data": self.ranked.data, "to": str(path), "excluded": []}
-        self._calls.ask("save", "noise_save", self._was_saved, self._not_saved, replace=replace, **arguments)
+        self._ranker.calls.ask("save", NOISE_SAVE, self._was_saved, self._not_saved, replace=replace, **arguments)
 
-    def _was_saved(self, answer: dict[str, Any]) -> None:
+    def _was_saved(self, answer: SavedPairs) -> None:
         self.strip.finish()
         self._saved = str(answer["path"])
-        kept = int(answer.get("captions", answer["kept"]))
+        kept = answer["captions"]
         text = f"{count(kept)} pairs are saved as {self._saved}. They can be trained on in a new experiment."
-        self.bar.show_message("info", text)
+        self.bar.show_message(info(text))
         self._tell()
 
-    def _not_saved(self, sentence: str, details: str) -> None:
+    def _not_saved(self, failure: Failure) -> None:
         self.strip.finish()
-        said = "Saving was cancelled." if sentence == "cancelled" else sentence
-        self.bar.show_message("info" if sentence == "cancelled" else "error", said, details)
+        if isinstance(failure, Cancelled):
+            self.bar.show_message(info("Saving was cancelled."))
+        else:
+            self.bar.show_message(error(failure.text, failure.details))
 
     def use(self) -> None:
-        """A new experiment like the run's, trained on what was saved."""
-        if not self._saved or self._asked is None:
+        """A new experiment like the ranking run's, trained on what was saved."""
+        if not self._saved or self._ranker is None:
             return
         try:
-            config = read_config(RunDir(self._asked["run"]).config)
-        except ConfigError as error:
-            self.bar.show_message("error", f"The run's definition cannot be read: {error}")
+            config = read_config(RunDir(self._ranker.run).config)
+        except ConfigError as problem:
+            self.bar.show_message(error(f"The run's definition cannot be read: {problem}"))
             return
         data = config.data.model_copy(update={"train": self._saved})
         self.define_asked.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
 
     def _tell(self) -> None:
         """Counts, and what can be done now."""
-        ranking = self._calls is not None and self._calls.busy("rank")
+        ranking = self._asking is not None and self._asking.calls.busy("rank")
         self.source.rank.setEnabled(self.source.request() is not None and not ranking)
         self.tell_counts(self.ranked, len(self.shown))
         self.use_button.setEnabled(bool(self._saved))

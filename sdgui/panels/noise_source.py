@@ -94,8 +94,7 @@ class NoiseSource(QWidget):
         return {"run": str(run), "checkpoint": which, "data": data, "weights": weights}
 
     def show_run(self, run_id: int, folder: Path) -> bool:
-        """Choose this run and its training data; False when it has no checkpoint yet."""
-        self.data.set_source("")
+        """Choose this run and its training data; False when it has no checkpoint yet, and all stays as it is."""
         if not self.model.show_run(run_id):
             return False
         if data := training_data(folder):
@@ -118,7 +117,7 @@ class NoiseSource(QWidget):
                 self.data.set_source(data)
             if raw.get("model"):
                 self.model.set_choice(ModelChoice(**raw["model"]))
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return
 
 

@@ -54,9 +54,9 @@ class Selection:
 
 
 class Place(QWidget):
-    """One place of the rail. ``said`` asks the window's message bar to speak: level, text, details."""
+    """One panel of the rail. ``message_requested`` asks the window's message bar to show a message."""
 
-    said = Signal(str, str, str)
+    message_requested = Signal(object)  # Message
     define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
     watch_asked = Signal(int)  # run id: choose it, and watch it
     changed = Signal()  # the store was changed: the tree reads it anew

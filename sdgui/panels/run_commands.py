@@ -18,15 +18,16 @@ from sdgui.runs.launcher import LaunchError
 from sdgui.runs.stopping import Stopping, StopStage
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.formats import duration
+from sdgui.widgets.message import Message
 
 _ENDING = 250  # ms between looks at a trainer that is ending
 RESUMABLE = (RunState.PAUSED, RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
 
 
 class RunCommands(QObject):
-    """Actions on runs. ``said``: level, sentence, details. ``started``: a run that the user wants to see now."""
+    """Actions on runs. ``message_requested``: for the bar. ``started``: a run that the user wants to see now."""
 
-    said = Signal(str, str, str)
+    message_requested = Signal(object)  # Message
     started = Signal(int)
     changed = Signal()  # the list of runs, or what can be done to one
 
@@ -36,7 +37,9 @@ class RunCommands(QObject):
         self._ending = False  # a resume waits for the former trainer to go
         self._waiting: list[tuple[int, bool]] = []  # (experiment, queue it) that wait for the demo data
         services.launcher.launched.connect(self._launched)
-        services.launcher.launch_failed.connect(lambda _run, sentence: self.said.emit("error", sentence, ""))
+        services.launcher.launch_failed.connect(
+            lambda _run, sentence: self.message_requested.emit(Message("error", sentence))
+        )
         services.launcher.queue_changed.connect(self.changed)
         services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit())
         services.demo.ready.connect(self._data_ready)
@@ -61,7 +64,9 @@ class RunCommands(QObject):
             if experiment.deleted is not None:  # put in the bin while its launch waited
                 return
             if experiment.config is None:
-                self.said.emit("error", f"“{experiment.name}” cannot be launched: {experiment.problem}", "")
+                self.message_requested.emit(
+                    Message("error", f"“{experiment.name}” cannot be launched: {experiment.problem}")
+                )
                 return
             if demo.covers(experiment.config) and not demo.complete:
                 self._wait(experiment_id, queue)
@@ -69,13 +74,13 @@ class RunCommands(QObject):
             chain = staged_chain(experiment, self._services.settings)
             run = launcher.enqueue(experiment_id, chain) if queue else launcher.launch(experiment_id, chain)
         except (LaunchError, StoreError, ConfigError) as error:
-            self.said.emit("error", str(error), "")
+            self.message_requested.emit(Message("error", str(error)))
             self.changed.emit()
             return
         self._services.tailer.follow(run.id)
         self.changed.emit()
         if queue and run.queue_position is not None:
-            self.said.emit("info", "Queued: it starts when no other run trains.", "")
+            self.message_requested.emit(Message("info", "Queued: it starts when no other run trains."))
         else:
             self.started.emit(run.id)
 
@@ -83,7 +88,9 @@ class RunCommands(QObject):
         if not self.waits(experiment_id):
             self._waiting.append((experiment_id, queue))
         self._services.demo.make()
-        self.said.emit("info", "The demo data is still being made; the launch follows as soon as it is there.", "")
+        self.message_requested.emit(
+            Message("info", "The demo data is still being made; the launch follows as soon as it is there.")
+        )
         self.changed.emit()
 
     def _data_ready(self) -> None:
@@ -94,7 +101,7 @@ class RunCommands(QObject):
 
     def _data_failed(self, sentence: str, details: str) -> None:
         self._waiting.clear()
-        self.said.emit("error", sentence, details)
+        self.message_requested.emit(Message("error", sentence, details))
         self.changed.emit()
 
     def _launched(self, run_id: int) -> None:
@@ -107,7 +114,7 @@ class RunCommands(QObject):
         try:
             self._services.launcher.pause(run.id)
         except (LaunchError, StoreError, OSError) as error:
-            self.said.emit("error", f"The run could not be paused: {error}", "")
+            self.message_requested.emit(Message("error", f"The run could not be paused: {error}"))
         self.changed.emit()
 
     def stop(self, run: Run) -> None:
@@ -118,7 +125,7 @@ class RunCommands(QObject):
             else:
                 self._services.launcher.stop(run.id)
         except (LaunchError, StoreError, OSError) as error:
-            self.said.emit("error", f"The run could not be stopped: {error}", "")
+            self.message_requested.emit(Message("error", f"The run could not be stopped: {error}"))
         self.changed.emit()
 
     def resume(self, run: Run, patience: int = 40) -> None:
@@ -129,7 +136,9 @@ class RunCommands(QObject):
         status = run.dir.read_status()
         if patience and not run.state.alive and status is not None and process_alive(status):
             if not self._ending:
-                self.said.emit("info", "The former trainer is still ending; the run goes on in a moment.", "")
+                self.message_requested.emit(
+                    Message("info", "The former trainer is still ending; the run goes on in a moment.")
+                )
             self._ending = True
             QTimer.singleShot(_ENDING, self, lambda: self.resume(run, patience - 1))
             return
@@ -137,7 +146,7 @@ class RunCommands(QObject):
         try:
             resumed = self._services.launcher.resume(run.id)
         except (LaunchError, StoreError) as error:
-            self.said.emit("error", str(error), "")
+            self.message_requested.emit(Message("error", str(error)))
             return
         self._services.tailer.follow(resumed.id)
         self.changed.emit()

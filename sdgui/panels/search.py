@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
@@ -19,13 +18,17 @@ from sdgui.panels.place import Selection, Services
 from sdgui.panels.search_following import RunFollowing
 from sdgui.panels.search_history import SearchHistory
 from sdgui.panels.search_layout import EVALUATION, LATE, MAP, PICTURES_TAB, SearchLayout
+from sdgui.panels.search_opening import OpeningMessages
 from sdgui.panels.search_queries import Known
 from sdgui.panels.search_query import Part, Query
 from sdgui.panels.search_results import Score
 from sdgui.panels.search_session import ABOUT_TARGET, SearchSession
 from sdgui.panels.search_views import SearchViews
+from sdgui.panels.worker_verbs import SEARCH_FACETS, Results, SearchOpened
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
+from sdgui.widgets.message import Message, Remedy, error, info, warning
 from sdgui.widgets.plain_text import plain_tip
 
 _TYPING = 30  # ms in which further key presses join a question
@@ -44,8 +47,10 @@ class SearchPanel(SearchLayout):
         self._number = 0
         self._asked = Query()
         self._k = _FIRST
-        self._answers: list[dict[str, Any] | None] = [None, None]
+        self._answers: list[Results | None] = [None, None]
         self.sessions = (SearchSession(services.pool, self), SearchSession(services.pool, self))
+        self.opening = OpeningMessages(self.bar, self.source.name)
+        self._of_query: Message | None = None  # what was said of the query, and goes with it
         self.views = SearchViews(self, self.sessions)
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
         self._typing.timeout.connect(self.run)
@@ -56,9 +61,9 @@ class SearchPanel(SearchLayout):
         for side, session in enumerate(self.sessions):
             session.working.connect(lambda *work, side=side: self._working(side, *work))
             session.opened.connect(lambda facts, side=side: self._opened(side, facts))
-            session.failed.connect(lambda *said, side=side: self._open_failed(side, *said))
+            session.failed.connect(lambda failure, side=side: self._open_failed(side, failure))
             session.answered.connect(lambda number, answer, side=side: self._answered(side, number, answer))
-            session.refused.connect(lambda *said, side=side: self._refused(side, *said))
+            session.refused.connect(lambda number, failure, side=side: self._refused(side, number, failure))
             widget = self.sides[side]
             widget.like_asked.connect(self.search_like)
             widget.part_asked.connect(lambda path, row, weight: self.query.add_picture(path, weight, row))
@@ -68,7 +73,7 @@ class SearchPanel(SearchLayout):
         self.source.changed.connect(self.open)
         self.source.renewed.connect(lambda side: self.open(side, anew=True))
         self.source.compared.connect(lambda _on: self.open(1))
-        self.source.refused.connect(lambda sentence: self.tell("warning", sentence))
+        self.source.refused.connect(lambda sentence: self.show_message(warning(sentence)))
         self.query.changed.connect(self._changed)
         self.query.past_chosen.connect(self.search_again)
         self.query.left_downwards.connect(self._into_results)
@@ -134,6 +139,7 @@ class SearchPanel(SearchLayout):
             self.sides[one].setVisible(one == 0 or self.source.comparing)
             if target is None:
                 session.close()
+                self.opening.set(one, None)
                 self._answers[one] = None
                 self._end_jobs(one, "open", *ABOUT_TARGET)
                 self.sides[one].clear()
@@ -141,6 +147,7 @@ class SearchPanel(SearchLayout):
             if anew or target != session.target or (session.facts is None and not session.opening):
                 self._answers[one] = None
                 self._end_jobs(one, *ABOUT_TARGET)
+                self.opening.set(one, None)
                 session.open(target)
         self._retitle()
         self._say_where()
@@ -163,7 +170,7 @@ class SearchPanel(SearchLayout):
         elif self.sessions[0].facts is None:
             self.show_empty("Opening", "Every picture is seen once by the model; an index on disk opens at once.")
 
-    def _opened(self, side: int, facts: dict[str, Any]) -> None:
+    def _opened(self, side: int, facts: SearchOpened) -> None:
         self.jobs.end(f"open{side}")
         session = self.sessions[side]
         if session.target is not None and session.target.index:
@@ -174,32 +181,39 @@ class SearchPanel(SearchLayout):
             of = f"{count(facts['captions'])} captions · " if facts["captions"] else ""
             self.source.facts.setText(f"{count(facts['pictures'])} pictures · {of}{facts['dim']} dimensions")
             self.source.facts.setToolTip(plain_tip(f"{facts['source']}\n{facts['how']}"))
-            session.ask("facets", "search_facets", self.filters.set_facets, lambda *_: None)
+            session.ask("facets", SEARCH_FACETS, self.filters.set_facets, lambda *_: None)
             self._note_index(facts)
-        if facts["notes"]:
-            remedy = self.sheet.start_refresh if session.target is not None and session.target.index else None
-            self.tell("warning", " ".join(facts["notes"]), "", "Refresh the index" if remedy else "", remedy)
-        else:
-            self.bar.clear()
+        self.opening.set(side, self._notes(side, facts["notes"]))
         self.views.opened(side)
         self.run()
 
-    def _note_index(self, facts: dict[str, Any]) -> None:
+    def _notes(self, side: int, notes: list[str]) -> Message | None:
+        """What the worker says of a collection, such as that its index is stale."""
+        target = self.sessions[side].target
+        if not notes:
+            return None
+        if target is None or not target.index:
+            return warning(" ".join(notes))
+        return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.sheet.start_refresh))
+
+    def _note_index(self, facts: SearchOpened) -> None:
         target = self.sessions[0].target
         if target is not None and target.index:
             self.sheet.folder.setText(target.index)
             self.sheet.source.set_source(str(facts["source"]))
 
-    def _open_failed(self, side: int, sentence: str, details: str) -> None:
+    def _open_failed(self, side: int, failure: Failure) -> None:
         self.jobs.end(f"open{side}")
         self._answers[side] = None
         if side == 0:
             self.show_empty("Nothing is open", "Choose another model or other pictures above, or try again.")
         self.sides[side].clear()
-        if sentence == "cancelled":
-            self.tell("info", "Opening was cancelled.", "", "Open", lambda: self.open(side, anew=True))
+        if isinstance(failure, Cancelled):
+            remedy = Remedy("Open", lambda: self.open(side, anew=True))
+            self.opening.set(side, info("Opening was cancelled.", remedy=remedy))
         else:
-            self.tell("error", sentence, details, "Try again", lambda: self.open(side, anew=True))
+            remedy = Remedy("Try again", lambda: self.open(side, anew=True))
+            self.opening.set(side, error(failure.text, failure.details, remedy))
 
     def _retitle(self) -> None:
         for side, widget in enumerate(self.sides):
@@ -282,12 +296,12 @@ class SearchPanel(SearchLayout):
             for side in (0, 1):
                 self._ask(side)
 
-    def _answered(self, side: int, number: int, answer: dict[str, Any]) -> None:
+    def _answered(self, side: int, number: int, answer: Results) -> None:
         self.jobs.end(f"query{side}")
         if number != self._number:
             return
         self._answers[side] = answer
-        if self.spoke_of_query:
+        if self._of_query is not None and self.bar.message is self._of_query:
             self.bar.clear()
         notes = list(dict.fromkeys(note for one in self._answers if one is not None for note in one["notes"]))
         self.note.setText(" ".join(notes))
@@ -304,11 +318,16 @@ class SearchPanel(SearchLayout):
                 other = self._answers[1 - side] if self.source.comparing else None
                 self.sides[side].show_answer(answer, self._asked, score, other, self.source.name(1 - side))
 
-    def _refused(self, side: int, number: int, sentence: str, details: str) -> None:
+    def _refused(self, side: int, number: int, failure: Failure) -> None:
         self.jobs.end(f"query{side}")
-        if number == self._number and sentence != "cancelled":
-            self.tell("warning" if not details else "error", sentence, details, "Try again", self.run)
-            self.spoke_of_query = True
+        if number == self._number and not isinstance(failure, Cancelled):
+            again = Remedy("Try again", self.run)
+            self._say_of_query((error if failure.details else warning)(failure.text, failure.details, again))
+
+    def _say_of_query(self, message: Message) -> None:
+        """It goes with the next answer."""
+        self._of_query = message
+        self.show_message(message)
 
     def _say_missing(self, side: int) -> None:
         missing = self.sides[side].missing()
@@ -317,12 +336,11 @@ class SearchPanel(SearchLayout):
             return
         text = f"{count(len(missing))} of the pictures found are not where they were, such as {missing[0]}."
         if target is None or not target.index:
-            self.tell("warning", f"{text} They are grey; connect their folder, or search other data.")
+            self._say_of_query(warning(f"{text} They are grey; connect their folder, or search other data."))
         else:
             folder, index = str(Path(missing[0]).parent), target.index
-            remedy = lambda: self.show_relocate(index, folder)  # noqa: E731
-            self.tell("warning", f"{text} Were they moved, or deleted?", "", "They were moved …", remedy)
-        self.spoke_of_query = True
+            remedy = Remedy("They were moved …", lambda: self.show_relocate(index, folder))
+            self._say_of_query(warning(f"{text} Were they moved, or deleted?", remedy=remedy))
 
     # Other ways to ask
     def search_again(self, query: Query) -> None:
@@ -351,11 +369,12 @@ class SearchPanel(SearchLayout):
         for path in paths[:8]:
             self.query.add_picture(path)
         if len(paths) > 8:
-            self.tell("info", f"{len(paths)} pictures were given; the first 8 are searched with.")
+            self.show_message(info(f"{len(paths)} pictures were given; the first 8 are searched with."))
 
     def _not_taken(self, refused: list[tuple[str, str]]) -> None:
         what, why = refused[0]
-        self.tell("warning", f"{what} was not taken: {why}.", "\n".join(f"{one}: {reason}" for one, reason in refused))
+        details = "\n".join(f"{one}: {reason}" for one, reason in refused)
+        self.show_message(warning(f"{what} was not taken: {why}.", details))
 
     def _into_results(self) -> None:
         gallery = self.sides[0].gallery

@@ -76,7 +76,7 @@ class FilterRow(QWidget):
 
     # What there is
     def set_facets(self, facets: Mapping[str, Any]) -> None:
-        """Offer these folders and labels; what is chosen stays where it is still there."""
+        """Offer these folders and labels. What is chosen stays chosen and in view, also where it is not among them."""
         chosen = self.filters()
         self.folder.clear()
         self.folder.addItem("any folder", "")
@@ -88,7 +88,6 @@ class FilterRow(QWidget):
         self.label.addItem("any label", "")
         for name in self._labels:
             self.label.addItem(name, name)
-        self.label.setEnabled(bool(self._labels))
         self._show(chosen)
 
     # What is chosen
@@ -110,17 +109,27 @@ class FilterRow(QWidget):
         self._show(filters)
 
     def _show(self, filters: Mapping[str, Any]) -> None:
-        folder = next(iter(filters.get("folders") or ()), "")
-        if folder and self.folder.findData(folder) < 0:
-            self.folder.addItem(Path(folder).name, folder)
-        self.folder.setCurrentIndex(max(0, self.folder.findData(folder)))
-        name, values = next(iter((filters.get("labels") or {}).items()), ("", [""]))
-        self.label.setCurrentIndex(max(0, self.label.findData(name)))
+        folders = filters.get("folders")
+        self._choose(self.folder, _first(folders), Path(_first(folders)).name)
+        labels = filters.get("labels")
+        name, values = next(iter(labels.items()), ("", ())) if isinstance(labels, Mapping) else ("", ())
+        value = _first(values)
+        self._choose(self.label, str(name) if value else "")
+        self.label.setEnabled(self.label.count() > 1)
         self._fill_values()
-        self.value.setCurrentIndex(max(0, self.value.findData(values[0])))
+        self._choose(self.value, value)
+        self.value.setEnabled(self.value.count() > 1)
         for field, line in self.fields.items():
             line.setText(str(filters.get(field, "")))
             line.setModified(False)
+
+    def _choose(self, box: QuietBox, data: str, text: str = "") -> None:
+        """A filter that these pictures do not have is in force all the same, so it is offered."""
+        if data and box.findData(data) < 0:
+            box.addItem(text or data, data)
+            text = f"{data}: none of these pictures has it"
+            box.setItemData(box.count() - 1, plain_tip(text), Qt.ItemDataRole.ToolTipRole)
+        box.setCurrentIndex(max(0, box.findData(data)))
 
     def _fill_values(self) -> None:
         self.value.clear()
@@ -145,3 +154,8 @@ class FilterRow(QWidget):
     def _clear(self) -> None:
         self.set_filters({}, True)
         self.changed.emit()
+
+
+def _first(values: object) -> str:
+    """The first of the folders or values that a filter names; "" where it names none."""
+    return values[0] if isinstance(values, (list, tuple)) and values and isinstance(values[0], str) else ""

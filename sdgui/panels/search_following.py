@@ -13,6 +13,7 @@ from PySide6.QtCore import QObject, QTimer
 from core.rundir import RunState
 from sdgui.panels.place import Services
 from sdgui.store.records import Run, StoreError
+from sdgui.widgets.message import Message
 
 if TYPE_CHECKING:
     from sdgui.panels.search import SearchPanel
@@ -39,7 +40,7 @@ class RunFollowing(QObject):
             self._run = self._services.store.run(run_id) if run_id is not None else None
         except StoreError as error:
             self._run = None
-            self._panel.said.emit("error", str(error), "")
+            self._panel.message_requested.emit(Message("error", str(error)))
         if self._panel.isVisible():
             self._settle.start()
 

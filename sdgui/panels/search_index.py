@@ -17,9 +17,11 @@ from sdgui.panels.data_picker import DataPicker
 from sdgui.panels.model_picker import ModelChoice
 from sdgui.panels.place import Services
 from sdgui.panels.worker_calls import WorkerCalls
+from sdgui.panels.worker_verbs import SEARCH_INDEX, SEARCH_RELOCATE, Verb
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.message_bar import Level
+from sdgui.widgets.message import Message, error, info, warning
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -28,12 +30,12 @@ _LISTED = 20
 
 
 class IndexSheet(QFrame):
-    """Three lines: make, refresh, relocate. ``said``: level, sentence, details."""
+    """Three lines: make, refresh, relocate. ``message_requested`` asks for one to be shown."""
 
     working = Signal(str, str, int, int)  # purpose, what is being done, done, total
     ended = Signal(str)  # this index can be opened (again)
     finished = Signal()  # the work is over, well or not
-    said = Signal(str, str, str)
+    message_requested = Signal(object)  # Message
 
     def __init__(
         self, services: Services, chosen: Callable[[], ModelChoice | None], parent: QWidget | None = None
@@ -112,31 +114,31 @@ class IndexSheet(QFrame):
         """Make the index, or go on with it, by the model that is chosen above."""
         chosen = self._chosen()
         if chosen is None:
-            self.said.emit("warning", "Choose the model above that is to make the index.", "")
+            self.message_requested.emit(warning("Choose the model above that is to make the index."))
         elif not self.source.source():
-            self.said.emit("warning", "Choose the pictures to be indexed.", "")
+            self.message_requested.emit(warning("Choose the pictures to be indexed."))
         elif self._named():
             model = {"model": chosen.model, "weights": chosen.weights}
-            self._start("search_index", source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
+            self._start(SEARCH_INDEX, source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
 
     def start_refresh(self) -> None:
         """Bring the index up to date, with the model and the pictures that it was made by and of."""
         if self._named():
-            self._start("search_index", drop_missing=self.drop.isChecked())
+            self._start(SEARCH_INDEX, drop_missing=self.drop.isChecked())
 
     def start_relocating(self) -> None:
         """Tell the index where its pictures are."""
         if not self.old.text().strip() or not self.new.text().strip():
-            self.said.emit("warning", "Say where the pictures were, and where they are now.", "")
+            self.message_requested.emit(warning("Say where the pictures were, and where they are now."))
         elif self._named():
-            self._start("search_relocate", old=self.old.text().strip(), new=self.new.text().strip())
+            self._start(SEARCH_RELOCATE, old=self.old.text().strip(), new=self.new.text().strip())
 
     def _named(self) -> bool:
         if not self.folder.text().strip():
-            self.said.emit("warning", "Name the folder of the index.", "")
+            self.message_requested.emit(warning("Name the folder of the index."))
         return bool(self.folder.text().strip())
 
-    def _start(self, verb: str, **arguments: Any) -> None:
+    def _start(self, verb: Verb[Any], **arguments: Any) -> None:
         folder = self.folder.text().strip()
         self._enable(False)
         self.working.emit("index", "starting", 0, 0)
@@ -144,29 +146,29 @@ class IndexSheet(QFrame):
         def done(result: dict[str, Any]) -> None:
             self._enable(True)
             self.finished.emit()
-            self.said.emit(*_report(folder, result))
+            self.message_requested.emit(_report(folder, result))
             self.ended.emit(folder)
 
-        def failed(sentence: str, details: str) -> None:
+        def failed(failure: Failure) -> None:
             self._enable(True)
             self.finished.emit()
-            if sentence == "cancelled":
+            if isinstance(failure, Cancelled):
                 sentence = f"Stopped; what was encoded is safe in {folder}, and the same button goes on with it."
-                self.said.emit("info", sentence, "")
+                self.message_requested.emit(info(sentence))
             else:
-                self.said.emit("error", sentence, details)
+                self.message_requested.emit(error(failure.text, failure.details))
 
-        self._calls.ask("index", verb, done, failed, folder=folder, **arguments)
+        self._calls.ask("index", verb, done, failed, None, folder=folder, **arguments)
 
     def _enable(self, enabled: bool) -> None:
         for button in (self.build, self.refresh, self.move_pictures):
             button.setEnabled(enabled)
 
 
-def _report(folder: str, result: dict[str, Any]) -> tuple[Level, str, str]:
+def _report(folder: str, result: dict[str, Any]) -> Message:
     """What was done, in words."""
     if "relocated" in result:
-        return "info", f"{count(result['relocated'])} pictures of {folder} are found at their new place.", ""
+        return info(f"{count(result['relocated'])} pictures of {folder} are found at their new place.")
     parts = [f"{count(result[name])} {name}" for name in ("added", "changed", "removed", "unchanged") if result[name]]
     text = f"{Path(folder).name}: {count(result['pictures'])} pictures can be found; {', '.join(parts) or 'no change'}."
     bad = list(result["bad"])
@@ -175,4 +177,4 @@ def _report(folder: str, result: dict[str, Any]) -> tuple[Level, str, str]:
     if result.get("away"):
         text += f" {count(result['away'])} do not answer now and are kept."
     lines = [*result["log"], *bad[:_LISTED], *([f"and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else [])]
-    return ("warning" if bad or result.get("away") else "info"), text, "\n".join(lines)
+    return (warning if bad or result.get("away") else info)(text, "\n".join(lines))

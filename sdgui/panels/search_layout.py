@@ -5,7 +5,7 @@ What happens is `SearchPanel`'s; here is where things stand, and what of that is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made, tab_after
-from sdgui.widgets.message_bar import Level, MessageBar
+from sdgui.widgets.message import Message
+from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.quiet_box import QuietBox
@@ -60,13 +61,11 @@ class SearchLayout(Place):
         super().__init__(parent)
         self._services = services
         self._cache = services.store.home / "thumbnails"
-        self._remedy: Callable[[], object] | None = None
-        self.spoke_of_query = False  # what the message bar says is of the query, and goes with it
         self.source = SourceBar(services, self)
         self.strip, self.export_strip = ProgressStrip(self), ProgressStrip(self)
         self.bar = MessageBar(self)
         self.jobs = Jobs(self.strip, self)
-        self._export = ExportMenu(self.export_strip, self.bar, self, lambda: self.query.query().title)
+        self._export = ExportMenu(self.export_strip, self.show_message, self, lambda: self.query.query().title)
         self._sizes: dict[str, str] = {}  # of the splitters, as they were kept
         self._arrange(history)
         self._link()
@@ -82,7 +81,7 @@ class SearchLayout(Place):
         tab_after(self.source.sheet, sheet)
         sheet.working.connect(self.indexing)
         sheet.finished.connect(lambda: self.jobs.end("index"))
-        sheet.said.connect(self.tell)
+        sheet.message_requested.connect(self.show_message)
         sheet.ended.connect(lambda folder: self.source.show_index(0, folder))
         return sheet
 
@@ -195,7 +194,6 @@ class SearchLayout(Place):
             first.thumbnail_size_changed.connect(second.set_thumbnail_size)
         self.filter_button.toggled.connect(self.filters.setVisible)
         self.source.sheet_asked.connect(lambda shown: self.sheet.setVisible(shown))
-        self.bar.action_triggered.connect(self._do_remedy)
 
     # What is shown
     def show_empty(self, title: str, text: str) -> None:
@@ -235,20 +233,9 @@ class SearchLayout(Place):
             self.true_words.setText(words)
 
     # Messages
-    def tell(
-        self, level: Level, text: str, details: str = "", action: str = "", remedy: Callable[[], object] | None = None
-    ) -> None:
-        """Speak in the place's message bar; ``remedy`` is done by the button ``action``."""
-        self._remedy, self.spoke_of_query = remedy, False
-        self.bar.show_message(level, text, details, action)
-
-    def _do_remedy(self) -> None:
-        if "exported to" in self.bar.text:  # that button is the export's
-            return
-        remedy, self._remedy = self._remedy, None
-        self.bar.clear()
-        if remedy is not None:
-            remedy()
+    def show_message(self, message: Message) -> None:
+        """Show ``message`` in the panel's message bar."""
+        self.bar.show_message(message)
 
     # Remembering
     def layout_state(self) -> dict[str, Any]:

@@ -6,13 +6,16 @@ A question that is overtaken while another is being answered is never sent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from sdgui.panels.worker_calls import Done, Failed, WorkerCalls
+from sdgui.panels.worker_calls import Failed, WorkerCalls
+from sdgui.panels.worker_verbs import SEARCH_OPEN, SEARCH_QUERY, Answer, Results, SearchOpened, Verb
 from sdgui.runs.worker_pool import WorkerPool
+from sdgui.runs.worker_replies import Failure
 
 ABOUT_TARGET = ("query", "facets", "evaluate", "compare", "map")  # what is asked of what is open; void with another
 
@@ -38,9 +41,9 @@ class SearchSession(QObject):
 
     working = Signal(str, str, int, int)  # purpose, what is being done, done, total
     opened = Signal(object)  # facts
-    failed = Signal(str, str)  # opening failed: sentence, details
+    failed = Signal(object)  # opening failed: Failure
     answered = Signal(int, object)  # the question's number, the answer
-    refused = Signal(int, str, str)  # the question's number, sentence, details
+    refused = Signal(int, object)  # the question's number, Failure
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -49,7 +52,7 @@ class SearchSession(QObject):
         self._client_key = ""
         self._next: tuple[int, dict[str, Any]] | None = None
         self.target: Target | None = None
-        self.facts: dict[str, Any] | None = None
+        self.facts: SearchOpened | None = None
 
     @property
     def key(self) -> str:
@@ -68,17 +71,17 @@ class SearchSession(QObject):
         self._next = None
         self.target = target
 
-        def opened(facts: dict[str, Any]) -> None:
+        def opened(facts: SearchOpened) -> None:
             self.facts = facts
             self.opened.emit(facts)
 
-        def failed(sentence: str, details: str) -> None:
+        def failed(failure: Failure) -> None:
             self.facts = None
-            self.failed.emit(sentence, details)
+            self.failed.emit(failure)
 
         calls.ask(
             "open",
-            "search_open",
+            SEARCH_OPEN,
             opened,
             failed,
             model=target.model,
@@ -106,27 +109,35 @@ class SearchSession(QObject):
             return
         (number, request), self._next = self._next, None
 
-        def done(answer: dict[str, Any]) -> None:
+        def done(answer: Results) -> None:
             self._send()  # before the answer is shown, so that the worker need not wait for the window
             self.answered.emit(number, answer)
 
-        def failed(sentence: str, details: str) -> None:
+        def failed(failure: Failure) -> None:
             self._send()
-            self.refused.emit(number, sentence, details)
+            self.refused.emit(number, failure)
 
-        self._calls.ask("query", "search_query", done, failed, key=self.key, **request)
+        self._calls.ask("query", SEARCH_QUERY, done, failed, key=self.key, **request)
 
     def ask(
-        self, purpose: str, verb: str, done: Done, failed: Failed, partial: Done | None = None, **arguments: Any
+        self,
+        purpose: str,
+        verb: Verb[Answer],
+        done: Callable[[Answer], None],
+        failed: Failed,
+        partial: Callable[[Any], None] | None = None,
+        **arguments: Any,
     ) -> None:
         """Any other verb of the worker; ``key`` is put in where no other is given. Nothing until something is open."""
         if self._calls is not None and self.facts is not None and not self.opening:
             self._calls.ask(purpose, verb, done, failed, partial, **{"key": self.key, **arguments})
 
-    def ask_plain(self, purpose: str, verb: str, done: Done, failed: Failed, **arguments: Any) -> None:
+    def ask_plain(
+        self, purpose: str, verb: Verb[Answer], done: Callable[[Answer], None], failed: Failed, **arguments: Any
+    ) -> None:
         """A verb that is not about this session's collection alone: no ``key`` is put in."""
         if self._calls is not None:
-            self._calls.ask(purpose, verb, done, failed, **arguments)
+            self._calls.ask(purpose, verb, done, failed, None, **arguments)
 
     def cancel(self, purpose: str) -> None:
         """As the user does."""

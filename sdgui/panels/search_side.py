@@ -26,6 +26,7 @@ from sdgui.panels.search_results import (
     true_line,
     true_place,
 )
+from sdgui.panels.worker_verbs import Results
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.gallery import Gallery
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -46,7 +47,7 @@ class SearchSide(QWidget):
     def __init__(self, cache_dir: Path | None, export: ExportMenu, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._export = export
-        self.answer: dict[str, Any] | None = None
+        self.answer: Results | None = None
         self.query = Query()
         self.title = ElidedLabel("", self)
         set_role(self.title, "title")
@@ -88,7 +89,7 @@ class SearchSide(QWidget):
 
     # Results
     def show_answer(
-        self, answer: dict[str, Any], query: Query, score: Score, other: Mapping[str, Any] | None, other_name: str
+        self, answer: Results, query: Query, score: Score, other: Mapping[str, Any] | None, other_name: str
     ) -> None:
         """The results; ``other``: the other model's answer to the same question, for what moved."""
         shown = items(answer, query, score, ranks_of(other) if other is not None else None, other_name)

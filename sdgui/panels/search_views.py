@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject
@@ -10,7 +11,10 @@ from PySide6.QtCore import QObject
 from sdgui.panels.search_layout import EVALUATION, MAP
 from sdgui.panels.search_map import SHOWN
 from sdgui.panels.search_session import SearchSession
+from sdgui.panels.worker_verbs import SEARCH_COMPARE, SEARCH_EVALUATE, SEARCH_MAP, Comparison, Evaluation, Map
+from sdgui.runs.worker_replies import Cancelled, Failure
 from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.message import Remedy, error, warning
 
 if TYPE_CHECKING:
     from sdgui.panels.search import SearchPanel
@@ -48,12 +52,14 @@ class SearchViews(QObject):
 
     # The evaluation
     def _evaluate(self, side: int) -> None:
-        def done(answer: dict[str, Any]) -> None:
+        def done(answer: Evaluation) -> None:
             self._panel.jobs.end(f"evaluate{side}")
             self._judged[side] = answer
             self._show(choose=True)
 
-        self._sessions[side].ask("evaluate", "search_evaluate", done, self._failed(f"evaluate{side}"))
+        self._sessions[side].ask(
+            "evaluate", SEARCH_EVALUATE, done, self._failed(f"evaluate{side}", partial(self._evaluate, side))
+        )
 
     def _show(self, choose: bool = False) -> None:
         panel = self._panel
@@ -68,32 +74,45 @@ class SearchViews(QObject):
         """The pairs that one model finds among its first ``at`` and the other misses."""
         panel = self._panel
 
-        def done(answer: dict[str, Any]) -> None:
+        def done(answer: Comparison) -> None:
             panel.jobs.end("compare0")
             panel.evaluation.show_pairs(answer)
 
         first, second = self._sessions
         if first.facts is not None and second.facts is not None:
             first.ask_plain(
-                "compare", "search_compare", done, self._failed("compare0"), a=first.key, b=second.key, at=at
+                "compare",
+                SEARCH_COMPARE,
+                done,
+                self._failed("compare0", partial(self.compare, at)),
+                a=first.key,
+                b=second.key,
+                at=at,
             )
 
     # The map
     def _make_map(self, captions: bool) -> None:
         panel = self._panel
 
-        def done(answer: dict[str, Any]) -> None:
+        def done(answer: Map) -> None:
             panel.jobs.end("map0")
             panel.map.show_map(answer)
 
         self._sessions[0].ask(
-            "map", "search_map", done, self._failed("map0"), panel.map.show_map, shown=SHOWN, captions=captions
+            "map",
+            SEARCH_MAP,
+            done,
+            self._failed("map0", partial(self._make_map, captions)),
+            panel.map.show_map,
+            shown=SHOWN,
+            captions=captions,
         )
 
-    def _failed(self, job: str) -> Callable[[str, str], None]:
-        def failed(sentence: str, details: str) -> None:
+    def _failed(self, job: str, again: Callable[[], None]) -> Callable[[Failure], None]:
+        def failed(failure: Failure) -> None:
             self._panel.jobs.end(job)
-            if sentence != "cancelled":
-                self._panel.tell("error" if details else "warning", sentence, details)
+            if not isinstance(failure, Cancelled):
+                remedy = Remedy("Try again", again)
+                self._panel.show_message((error if failure.details else warning)(failure.text, failure.details, remedy))
 
         return failed

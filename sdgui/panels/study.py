@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QTimer, QUrl
 from PySide6.QtGui import QDesktopServices
@@ -37,6 +36,7 @@ from sdgui.store.studies import StudyRecord
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made, make_in_turns
+from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import SPACE, set_role
@@ -60,7 +60,6 @@ class StudyPanel(Place):
         self._followed: int | None = None  # what was chosen in the tree
         self._grows: int | None = None  # the study that the editor adds to
         self._ending: set[int] = set()
-        self._remedy: Any = None
         self._aside = Aside(self)
         self.box = QComboBox(self)
         self.box.setAccessibleName("Study")
@@ -135,7 +134,11 @@ class StudyPanel(Place):
         menu.addAction("The f&older of a study …").triggered.connect(self._ask_folder)
         self.open_button.setMenu(menu)
         self.exports = ExportMenu(
-            self.view, lambda: self._study.folder if self._study is not None else None, self._say, self._failed, self
+            self.view,
+            lambda: self._study.folder if self._study is not None else None,
+            self.show_message,
+            self._failed,
+            self,
         )
         self.export.setMenu(self.exports)
 
@@ -150,7 +153,6 @@ class StudyPanel(Place):
         self.folder.clicked.connect(self._show_folder)
         self.bin.clicked.connect(self._delete)
         self.view.watch_asked.connect(self._watch)
-        self.bar.action_triggered.connect(self._act)
         self._programs.changed.connect(self._changed)
 
     # The place
@@ -176,7 +178,7 @@ class StudyPanel(Place):
         try:
             studies = self._services.store.studies()
         except StoreError as error:
-            self.bar.show_message("error", str(error))
+            self.show_message(Message("error", str(error)))
             return
         self.box.clear()
         for study in reversed(studies):
@@ -194,7 +196,7 @@ class StudyPanel(Place):
         try:
             self._study = self._services.store.study(int(study_id))
         except StoreError as error:
-            self.bar.show_message("error", str(error))
+            self.show_message(Message("error", str(error)))
             return
         self.box.setCurrentIndex(self.box.findData(study_id))
         if not self._editing:
@@ -224,11 +226,12 @@ class StudyPanel(Place):
 
     def _show_problem(self, look: StudyLook) -> None:
         if look.state == "gone":
-            self._say("error", look.problem, "", "Find it …", self._find)
+            self.show_message(Message("error", look.problem, remedy=Remedy("Find it …", self._find)))
         elif look.problem:
-            self._say("error", look.problem.splitlines()[0], look.problem)
+            self.show_message(Message("error", look.problem.splitlines()[0], look.problem))
         elif look.state == "interrupted" and look.said:
-            self._say("error", f"The study ended before its time: {look.said.splitlines()[-1]}", look.said)
+            text = f"The study ended before its time: {look.said.splitlines()[-1]}"
+            self.show_message(Message("error", text, look.said))
 
     def _enable(self, look: StudyLook | None) -> None:
         state = look.state if look is not None else "gone"
@@ -248,20 +251,14 @@ class StudyPanel(Place):
         self.bin.setEnabled(self.folder.isEnabled() and not alive)
         self.more.setEnabled(ready and not alive)
 
-    def _say(self, level: Any, text: str, details: str = "", action: str = "", remedy: Any = None) -> None:
-        if self.bar.isHidden() or self.bar.text != text:
-            self._remedy = remedy
-            self.bar.show_message(level, text, details, action)
-
-    def _act(self) -> None:
-        remedy, self._remedy = self._remedy, None
-        self.bar.clear()
-        if remedy is not None:
-            remedy()
+    def show_message(self, message: Message) -> None:
+        """Show ``message``; the same one again leaves its details as they are folded."""
+        if self.bar.message != message:
+            self.bar.show_message(message)
 
     def _failed(self, sentence: str) -> None:
         first, _, rest = sentence.partition("\n")
-        self._say("error", first, rest)
+        self.show_message(Message("error", first, rest))
 
     # Making and opening
     def edit(self) -> None:
@@ -339,9 +336,8 @@ class StudyPanel(Place):
         if study_id is None:
             return
         if not StudyDir(folder).study.is_file():
-            self._say(
-                "error", f"{folder} holds no study.json; choose the study's own folder.", "", "Find it …", self._find
-            )
+            text = f"{folder} holds no study.json; choose the study's own folder."
+            self.show_message(Message("error", text, remedy=Remedy("Find it …", self._find)))
             return
         self._aside.do(lambda: store.move_study(study_id, folder), self._added, self._failed)
 
@@ -358,7 +354,7 @@ class StudyPanel(Place):
         self._ending.add(study_id)
         self._enable(self._look())
         if what != "kill":
-            self._say("info", "The runs at work save everything and end; that takes a moment.")
+            self.show_message(Message("info", "The runs at work save everything and end; that takes a moment."))
             QTimer.singleShot(_KILL_AFTER, self, lambda: self._enable(self._look()))
         self._aside.do(lambda: self._programs.ask_to_end(study_id, what), None, self._failed)
 
@@ -371,7 +367,7 @@ class StudyPanel(Place):
         if folder in runs:
             self.watch_asked.emit(runs[folder])
         else:
-            self._say("info", "This run has not begun yet; it can be watched as soon as it has.")
+            self.show_message(Message("info", "This run has not begun yet; it can be watched as soon as it has."))
 
     def _show_folder(self) -> None:
         if self._study is not None:
@@ -387,7 +383,8 @@ class StudyPanel(Place):
             self.stack.setCurrentWidget(self.empty)
             self.refresh()
             self.changed.emit()
-            self._say("info", f"Put “{study.name}” in the bin; its folder stays.", "", "Undo", back)
+            text = f"Put “{study.name}” in the bin; its folder stays."
+            self.show_message(Message("info", text, remedy=Remedy("Undo", back)))
 
         def back() -> None:
             self._aside.do(lambda: store.restore_study(study.id), lambda _: self._added(study), self._failed)

@@ -13,23 +13,24 @@ from core.study.format import StudyDir
 from sdgui.panels.aside import Aside
 from sdgui.panels.study_results import to_csv
 from sdgui.panels.study_view import StudyView
+from sdgui.widgets.message import Message, ShowMessage
 
 _KINDS = (("&Markdown …", "md"), ("&CSV …", "csv"), ("&JSON …", "json"), ("Plot (&SVG) …", "svg"))
 
 
 class ExportMenu(QMenu):
-    """``folder()`` is the study that is shown; ``said(level, sentence)`` and ``failed(sentence)`` tell the user."""
+    """``folder()`` is the study that is shown; ``show_message`` shows what was written, ``failed`` gets why not."""
 
     def __init__(
         self,
         view: StudyView,
         folder: Callable[[], Path | None],
-        said: Callable[[str, str], object],
+        show_message: ShowMessage,
         failed: Callable[[str], object],
         parent: QWidget,
     ) -> None:
         super().__init__(parent)
-        self._view, self._folder, self._said, self._failed = view, folder, said, failed
+        self._view, self._folder, self._show_message, self._failed = view, folder, show_message, failed
         self._aside = Aside(self)
         for text, ending in _KINDS:
             self.addAction(text).triggered.connect(partial(self._ask, ending))
@@ -54,7 +55,8 @@ class ExportMenu(QMenu):
             else:
                 write_whole(path, sources[path.suffix].read_bytes())
 
-        self._aside.do(write, lambda _: self._said("info", f"The results are written to {path}."), self._failed)
+        written = Message("info", f"The results are written to {path}.")
+        self._aside.do(write, lambda _: self._show_message(written), self._failed)
 
     def _ask(self, ending: str, _checked: bool = False) -> None:
         if (folder := self._folder()) is None:

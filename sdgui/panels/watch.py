@@ -20,6 +20,7 @@ from sdgui.runs.history import RunHistory
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.late_parts import home_of
+from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plot_grid import PlotGrid
 from sdgui.widgets.theme import SPACE
@@ -126,7 +127,7 @@ class WatchPanel(Place):
             self._run = self._services.store.run(run_id)
         except StoreError as error:
             self._run = None
-            self.said.emit("error", str(error), "")
+            self.message_requested.emit(Message("error", str(error)))
             return
         self._show_header()
         self._show_end()
@@ -192,7 +193,7 @@ class WatchPanel(Place):
         if state not in _ENDED_BADLY:
             if state == RunState.LOST_CONTACT:
                 self.bar.show_message(
-                    "warning", "No sign of life from the trainer; it may be busy or hang. It is alive."
+                    Message("warning", "No sign of life from the trainer; it may be busy or hang. It is alive.")
                 )
             else:
                 self.bar.clear()
@@ -207,4 +208,4 @@ class WatchPanel(Place):
                 sentence or "The trainer's process is gone without a word. Resume goes on from the last checkpoint."
             )
         details = "\n\n".join(part for part in (run.dir.stderr_end(), trace) if part)
-        self.bar.show_message("error", sentence or "The run failed.", details)
+        self.bar.show_message(Message("error", sentence or "The run failed.", details))

@@ -1,7 +1,7 @@
 """Requests to one worker by what they are for: an answer finds who asked, and a newer question takes the former back.
 
 Flow: panel -> ``WorkerCalls.ask`` -> ``WorkerClient`` -> one callback, ``done`` or ``failed``. What was taken back
-calls nobody.
+calls nobody; an answer of another type than its ``Verb`` declares is a failure.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from sdgui.panels.worker_verbs import Answer, Verb
 from sdgui.runs.worker_client import WorkerClient
+from sdgui.runs.worker_replies import Failure, unusable
 
 Done = Callable[[dict[str, Any]], None]
-Failed = Callable[[str, str], None]  # a sentence, details; "cancelled" when the user took it back
+Failed = Callable[[Failure], None]  # ``Cancelled`` when the user took it back
 
 
 @dataclass(frozen=True)
 class _Call:
     purpose: str
-    done: Done
+    verb: Verb[Any]
+    done: Callable[[Any], None]
     failed: Failed
-    partial: Done | None
+    partial: Callable[[Any], None] | None
 
 
 class WorkerCalls(QObject):
@@ -41,11 +44,18 @@ class WorkerCalls(QObject):
         client.failed.connect(self._failed)
 
     def ask(
-        self, purpose: str, verb: str, done: Done, failed: Failed, partial: Done | None = None, **arguments: Any
+        self,
+        purpose: str,
+        verb: Verb[Answer],
+        done: Callable[[Answer], None],
+        failed: Failed,
+        partial: Callable[[Any], None] | None = None,
+        **arguments: Any,
     ) -> None:
         """Send ``verb`` with its ``arguments``; an open request for the same purpose is taken back."""
         self.drop(purpose)
-        self._calls[self._client.request(verb, **arguments)] = _Call(purpose, done, failed, partial)
+        number = self._client.request(verb.name, **arguments)
+        self._calls[number] = _Call(purpose, verb, done, failed, partial)
 
     def busy(self, purpose: str) -> bool:
         """Whether its answer is still to come."""
@@ -58,7 +68,7 @@ class WorkerCalls(QObject):
             self._client.cancel(number)
 
     def cancel(self, purpose: str) -> None:
-        """Take it back as the user does: ``failed`` is told "cancelled" when the worker has stopped."""
+        """Take it back as the user does: ``failed`` gets ``Cancelled`` when the worker has stopped."""
         for number, call in self._calls.items():
             if call.purpose == purpose:
                 self._client.cancel(number)
@@ -80,15 +90,25 @@ class WorkerCalls(QObject):
 
     def _partial(self, number: int, result: dict[str, Any]) -> None:
         call = self._calls.get(number)
-        if call is not None and call.partial is not None:
+        if call is None or call.partial is None:
+            return
+        if problem := call.verb.problem(result, partial=True):
+            del self._calls[number]
+            self._client.cancel(number)
+            call.failed(unusable(problem))
+        else:
             call.partial(result)
 
     def _done(self, number: int, result: dict[str, Any]) -> None:
         call = self._calls.pop(number, None)
-        if call is not None:
+        if call is None:
+            return
+        if problem := call.verb.problem(result):
+            call.failed(unusable(problem))
+        else:
             call.done(result)
 
-    def _failed(self, number: int, sentence: str, details: str) -> None:
+    def _failed(self, number: int, failure: Failure) -> None:
         call = self._calls.pop(number, None)
         if call is not None:
-            call.failed(sentence, details)
+            call.failed(failure)

@@ -2,7 +2,8 @@
 
 Flow: a panel's request -> one line of JSON -> worker -> lines of progress and one answer -> signals. The worker is
 started by the first request and, after a crash, by the next one. A ``WorkerPool`` may make a client wait with its
-start until another worker has gone; requests are kept until then.
+start until another worker has gone; requests are kept until then. Every request ends: with an answer, with a failure
+when the process ends or writes what cannot be read, or when it does not heed a cancellation.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironm
 from shiboken6 import isValid
 
 from core.children import environment
+from core.reading import excerpt
 from sdgui.runs.program import core_command
+from sdgui.runs.worker_replies import Cancelled, Done, Failure, Partial, Progress, Ready, read_reply
 
 _STDERR_KEPT = 64 << 10
 _STDERR_LINES = 30
 _ENDING_MS = 3000
+_HEED_MS = 10_000  # until a worker that does not answer a cancellation is ended
+_LONGEST_LINE = 256 << 20  # bytes; far above any answer
+_MOST_UNREADABLE = 1000  # lines in a row, while answers are awaited
 
 
 class WorkerClient(QObject):
@@ -28,7 +34,7 @@ class WorkerClient(QObject):
     progress = Signal(int, str, int, int)  # request, what is being done, done, total
     partial = Signal(int, object)  # request, a part of the result (dict)
     done = Signal(int, object)  # request, result (dict)
-    failed = Signal(int, str, str)  # request, sentence, details
+    failed = Signal(int, object)  # request, Failure
     state_changed = Signal(str)  # "off", "waiting", "starting", "ready", "busy"
     lost = Signal(str, str)  # the process ended without being asked: sentence, end of its stderr
 
@@ -51,6 +57,7 @@ class WorkerClient(QObject):
         self._stderr = bytearray()
         self._leaving: list[QProcess] = []  # asked to end, not gone yet
         self._ready = False
+        self._unreadable = 0  # lines since the last reply
         self._state = "off"
         application = QCoreApplication.instance()
         if application is not None:
@@ -92,11 +99,20 @@ class WorkerClient(QObject):
             QTimer.singleShot(0, self, lambda: self._give_up(number))
         elif number in self._open and self._process is not None:
             self._process.write(_line({"do": "cancel", "id": number}))
+            QTimer.singleShot(_HEED_MS, self, lambda: self._unheeded(number))
 
     def _give_up(self, number: int) -> None:
         if self._open.pop(number, None) is not None:
             self._tell_state()
-            self.failed.emit(number, "cancelled", "")
+            self.failed.emit(number, Cancelled())
+
+    def _unheeded(self, number: int) -> None:
+        """The worker did not answer a cancellation: it is at something that it cannot leave, or it hangs."""
+        if number not in self._open:
+            return
+        self._give_up(number)
+        if not self._open:
+            self.shutdown()  # the next request starts another
 
     def shutdown(self) -> None:
         """Ask the worker to end; it is killed if it has not within a moment. A later request starts another."""
@@ -105,6 +121,14 @@ class WorkerClient(QObject):
             if self._open:
                 self._gone("The worker was closed.")
             return
+        self._let_go(process)
+        process.write(_line({"do": "shutdown"}))
+        process.closeWriteChannel()
+        QTimer.singleShot(_ENDING_MS, process, process.kill)
+        self._gone("The worker was closed.")
+
+    def _let_go(self, process: QProcess) -> None:
+        """Hear no more of it; it is on its way out."""
         self._leaving = [other for other in self._leaving if isValid(other)]
         self._leaving.append(process)
         process.readyReadStandardOutput.disconnect(self._read)
@@ -112,11 +136,7 @@ class WorkerClient(QObject):
         process.finished.disconnect(self._finished)
         process.errorOccurred.disconnect(self._error)
         process.finished.connect(process.deleteLater)  # nothing of ours is called: it may outlive this object
-        process.write(_line({"do": "shutdown"}))
-        process.closeWriteChannel()
-        QTimer.singleShot(_ENDING_MS, process, process.kill)
         self._process = None
-        self._gone("The worker was closed.")
 
     def _start(self) -> QProcess:
         process = QProcess(self)
@@ -128,7 +148,7 @@ class WorkerClient(QObject):
         process.readyReadStandardError.connect(self._read_stderr)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._error)
-        self._process, self._ready = process, False
+        self._process, self._ready, self._unreadable = process, False, 0
         self.starts += 1
         self._line.clear()
         self._stderr.clear()
@@ -145,31 +165,41 @@ class WorkerClient(QObject):
             self._line = bytearray(rest)
             for line in lines:
                 self._reply(line)
+        self._check_readable(bytes(arrived))
         self._tell_state()
 
     def _reply(self, line: bytes) -> None:
         """Act on one line; what is no reply (a library's print) is left aside."""
-        try:
-            reply = json.loads(line)
-        except (ValueError, RecursionError):
+        reply = read_reply(line)
+        if reply is None:
+            self._unreadable += 1
             return
-        if not isinstance(reply, dict):
-            return
-        event, number = reply.get("event"), reply.get("id")
-        if event == "ready":
+        self._unreadable = 0
+        if isinstance(reply, Ready):
             self._ready = True
-        if not isinstance(number, int) or number not in self._open:
+        elif reply.number not in self._open:
             return
-        if event == "progress":
-            self.progress.emit(number, str(reply.get("doing", "")), _count(reply, "done"), _count(reply, "total"))
-        elif event == "partial":
-            self.partial.emit(number, reply.get("result"))
-        elif event == "done":
-            del self._open[number]
-            self.done.emit(number, reply.get("result"))
-        elif event == "failed":
-            del self._open[number]
-            self.failed.emit(number, str(reply.get("message", "")), str(reply.get("details", "")))
+        elif isinstance(reply, Progress):
+            self.progress.emit(reply.number, reply.doing, reply.done, reply.total)
+        elif isinstance(reply, Partial):
+            self.partial.emit(reply.number, reply.result)
+        elif isinstance(reply, Done):
+            del self._open[reply.number]
+            self.done.emit(reply.number, reply.result)
+        else:
+            del self._open[reply.number]
+            self.failed.emit(reply.number, reply.failure)
+
+    def _check_readable(self, last: bytes) -> None:
+        """End a process that only writes what is no reply: nobody would ever be answered."""
+        if len(self._line) <= _LONGEST_LINE and (self._unreadable <= _MOST_UNREADABLE or not self._open):
+            return
+        if (process := self._process) is not None:
+            self._let_go(process)
+            process.kill()
+        self._stderr += b"\n" + excerpt(last[:_STDERR_KEPT].decode("utf-8", "replace")).encode()
+        self._line.clear()
+        self._gone("The worker writes what is no answer, and was ended.", True)
 
     def _read_stderr(self) -> None:
         if self._process is not None:
@@ -199,7 +229,7 @@ class WorkerClient(QObject):
         if unasked:
             self.lost.emit(message, details)
         for number in lost:
-            self.failed.emit(number, f"{message} Try again; a new one is started.", details)
+            self.failed.emit(number, Failure(f"{message} Try again; a new one is started.", details))
 
     def close(self) -> None:
         """The window ends: leave no process behind. A killed process is gone within milliseconds."""
@@ -224,8 +254,3 @@ class WorkerClient(QObject):
 
 def _line(message: dict[str, Any]) -> bytes:
     return json.dumps(message, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _count(reply: dict[str, Any], name: str) -> int:
-    value = reply.get(name, 0)
-    return int(value) if isinstance(value, (int, float)) else 0

@@ -96,6 +96,6 @@ def _json(content: Mapping[str, Any]) -> str:
 def _object(text: str) -> Mapping[str, Any]:
     try:
         raw = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # somebody else's writing
         return {}
     return raw if isinstance(raw, dict) else {}

@@ -13,6 +13,7 @@ from PySide6.QtGui import QColor, QKeySequence, QShortcut
 from PySide6.QtWidgets import QFileDialog, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.widgets import formats
+from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import AxisKind
@@ -206,6 +207,6 @@ class LivePlot(QWidget):
         try:
             self.save_csv(path) if ending == "csv" else self.save_image(path)
         except OSError as error:
-            self._message.show_message("error", f"The plot was not exported: {error}")
+            self._message.show_message(Message("error", f"The plot was not exported: {error}"))
         else:
-            self._message.show_message("info", f"Exported to {path}")
+            self._message.show_message(Message("info", f"Exported to {path}"))

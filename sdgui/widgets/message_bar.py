@@ -1,12 +1,10 @@
 """A message where it happened: one sentence, details that fold out, copy, and at most one remedy to press.
 
-Flow: a panel keeps one bar at its top and calls ``show_message``; nothing is modal.
+Flow: a panel keeps one bar at its top and calls ``show_message``; nothing is modal. Pressing the remedy clears the bar
+and does what the message says: nobody else needs to know whose message is on the bar.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Literal
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
@@ -20,25 +18,22 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.message import Level, Message
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role, theme
 
-Level = Literal["info", "warning", "error"]
 _ICONS = {"info": "ph.info-fill", "warning": "ph.warning-fill", "error": "ph.x-circle-fill"}
 _COLORS = {"info": "accent_text", "warning": "warning", "error": "error"}
 
 
 class MessageBar(QFrame):
-    """Hidden until there is something to say. ``dismissed`` fires on closing; the remedy's button does what came with
-    the message, or fires ``action_triggered`` where nothing did."""
+    """Hidden until there is something to say. ``dismissed`` fires when the user closes it."""
 
-    action_triggered = Signal()
     dismissed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._level: Level = "info"
-        self._remedy: Callable[[], object] | None = None
+        self._message: Message | None = None
         self._icon = PlainLabel(self)
         self._text = PlainLabel(self, wordWrap=True)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
@@ -46,7 +41,7 @@ class MessageBar(QFrame):
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
         self._action = QPushButton(self)
-        self._action.clicked.connect(self._act)
+        self._action.clicked.connect(self.press_remedy)
         self._fold = QPushButton("Details", self)
         self._fold.setCheckable(True)
         set_role(self._fold, "flat")
@@ -75,43 +70,43 @@ class MessageBar(QFrame):
         theme().changed.connect(self._restyle)
         self.hide()
 
-    def show_message(
-        self, level: Level, text: str, details: str = "", action: str = "", remedy: Callable[[], object] | None = None
-    ) -> None:
-        """Say ``text``; ``details`` (a traceback, the end of stderr) fold out; ``action`` is the remedy's button.
-
-        ``remedy`` is what the button does, so that no two who share a bar take a press for their own.
-        """
-        self._level, self._remedy = level, remedy
-        self._text.setText(text)
-        self._details.setPlainText(details)
-        self._fold.setVisible(bool(details))
+    def show_message(self, message: Message) -> None:
+        """Show ``message`` in place of the previous one."""
+        self._message = message
+        remedy = message.remedy.label if message.remedy is not None else ""
+        self._text.setText(message.text)
+        self._details.setPlainText(message.details)
+        self._fold.setVisible(bool(message.details))
         self._fold.setChecked(False)
         self._unfold(False)
-        self._action.setText(action)
-        self._action.setVisible(bool(action))
-        self.setAccessibleName(f"{level}: {text}")
+        self._action.setText(remedy)
+        self._action.setVisible(bool(remedy))
+        self.setAccessibleName(f"{message.level}: {message.text}")
         self._restyle()
         self.show()
 
     def clear(self) -> None:
         """Nothing to say any more."""
+        self._message = None
         self.hide()
-        self._remedy = None
         self._text.clear()
         self._details.clear()
-
-    def _act(self) -> None:
-        remedy = self._remedy
-        if remedy is not None:
-            self.clear()
-            remedy()
-        else:
-            self.action_triggered.emit()
 
     @property
     def text(self) -> str:
         return self._text.text()
+
+    @property
+    def message(self) -> Message | None:
+        """What is shown, None while nothing is."""
+        return self._message
+
+    def press_remedy(self) -> None:
+        """Clear the bar and do what its button offers."""
+        remedy = self._message.remedy if self._message is not None else None
+        if remedy is not None:
+            self.clear()
+            remedy.do()
 
     def _unfold(self, shown: bool) -> None:
         self._details.setVisible(shown)
@@ -129,7 +124,8 @@ class MessageBar(QFrame):
 
     def _restyle(self) -> None:
         colors = theme().colors
-        line = getattr(colors, _COLORS[self._level])
-        fill = getattr(colors, f"{self._level}_fill")
+        level: Level = self._message.level if self._message is not None else "info"
+        line = getattr(colors, _COLORS[level])
+        fill = getattr(colors, f"{level}_fill")
         self.setStyleSheet(f"MessageBar {{ background: {fill}; border: 1px solid {line}; border-radius: 8px; }}")
-        self._icon.setPixmap(theme().icon(_ICONS[self._level], _COLORS[self._level]).pixmap(20, 20))
+        self._icon.setPixmap(theme().icon(_ICONS[level], _COLORS[level]).pixmap(20, 20))

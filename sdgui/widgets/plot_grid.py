@@ -16,6 +16,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plot_card import PlotCard
 from sdgui.widgets.plot_export import save_csv, save_png, save_svg
@@ -362,9 +363,9 @@ class PlotGrid(QWidget):
         try:
             self.save_csv(path) if ending == "csv" else self.save_image(path)
         except OSError as error:
-            self.message.show_message("error", f"Nothing was exported: {error}")
+            self.message.show_message(Message("error", f"Nothing was exported: {error}"))
         else:
-            self.message.show_message("info", f"Exported to {path}")
+            self.message.show_message(Message("info", f"Exported to {path}"))
 
 
 def _curve_name(run: str, curve: str) -> str:

@@ -46,7 +46,7 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
         qtbot.waitUntil(lambda: len(watch.grid.points(str(run.id), "val/teacher/mean_recall")[0]) == 5)
 
         qtbot.waitUntil(lambda: "finished" in window.bar.text)
-        window.bar.action_triggered.emit()  # "Search what it learnt"
+        window.bar.press_remedy()  # "Search what it learnt"
         search = window.places["search"]
         assert isinstance(search, SearchPanel)
         search.filters.group.setChecked(False)  # a tiny model takes many pictures for near-identical

@@ -1,9 +1,10 @@
 """The worker in miniature for the Classify place, without torch: what is asked is written down, answers are known.
 
 The linear probe gets 3 of 6 pictures of each class right, the teacher 5; zero-shot 2, the fused probe 4, the
-neighbours 1. Wrong ones are taken for the next class. ``data`` named "broken" cannot be opened, "slow" takes long and
-can be cancelled, "many" has 1,000 classes. Every request is written to ``requests.jsonl`` in the folder that is given;
-a second argument is the name of one more class, the first.
+neighbours 1. Wrong ones are taken for the next class. ``data`` named "broken" cannot be opened, "garbage" is answered
+by what is no answer, "slow" takes long and can be cancelled, "many" has 1,000 classes. Every request is written to
+``requests.jsonl`` in the folder that is given; a second argument is the name of one
+more class, the first.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ def open_data(desk: Desk, request: Request, cancelled: set[int]) -> dict[str, An
             raise Failed("cancelled")
         reply(id=request["id"], event="progress", doing="encoding pictures", done=done, total=200)
         time.sleep(0.05 if name == "slow" else 0)
+    if name == "garbage":
+        return {"opened": 5, "model": {"layers": None}}
     if name == "broken":
         raise Failed("the label 'kind' has no value in any row of broken.csv; choose another label.")
     number = desk.number("opened")

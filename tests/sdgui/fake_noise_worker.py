@@ -12,6 +12,8 @@ from typing import Any
 
 CAPTIONS = ("a cat", "a dog", "a hat", "a red kite", "an old boat", "a moon", "a star", "a sun")
 
+RANKED: list[str] = []  # runs, by this process
+
 
 def reply(**fields: Any) -> None:
     sys.stdout.write(json.dumps(fields) + "\n")
@@ -59,7 +61,8 @@ def answer(request: dict[str, Any], cancelled: set[int]) -> None:
         facts = {"pairs": 8, "pictures": 8, "labels": {}, "bad": 0, "reasons": [], "format": "CSV"}
         reply(id=number, event="done", result={"source": request["source"], **facts})
     elif request["do"] == "noise_save":
-        Path(request["to"]).with_suffix(".asked.json").write_text(json.dumps(request), encoding="utf-8")
+        asked = {**request, "ranked": RANKED}
+        Path(request["to"]).with_suffix(".asked.json").write_text(json.dumps(asked), encoding="utf-8")
         reply(id=number, event="done", result={"path": request["to"], "kept": 5, "excluded": 3, "captions": 5})
     elif "broken" in data:
         reply(id=number, event="failed", message=f"{data} has no column title; add it.", details="")
@@ -70,6 +73,7 @@ def answer(request: dict[str, Any], cancelled: set[int]) -> None:
                 return
             reply(id=number, event="progress", doing="encoding pictures", done=done, total=200)
             time.sleep(0.05 if "slow" in data else 0)
+        RANKED.append(request["run"])
         reply(id=number, event="done", result=ranked(request))
 
 

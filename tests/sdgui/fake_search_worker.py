@@ -3,7 +3,8 @@
 The student finds caption i at rank i + 1, the teacher always at rank 1; for words the student lists pictures in order,
 the teacher in reverse. Every request is written to ``requests.jsonl`` in the folder that is given. ``data`` "broken"
 cannot be opened, "slow" takes long and can be cancelled; an index called "other" is another model's, "moved" has
-pictures that are gone. The words "wrong" cannot be searched for, "slow" take a while.
+pictures that are gone. The words "wrong" cannot be searched for, "slow" take a while. "garbage", as data
+or words, is answered by what is no answer.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def opened(request: Request, cancelled: set[int]) -> dict[str, Any]:
             raise Failed("cancelled")
         reply(id=request["id"], event="progress", doing="encoding pictures", done=done, total=100)
         time.sleep(0.05 if slow else 0)
+    if request["data"] == "garbage":
+        return {"key": 5, "notes": None}
     if request["data"] == "broken":
         raise Failed("the table has no column filepath; name one.")
     if Path(request["index"]).name == "other":
@@ -68,6 +71,8 @@ def found(request: Request) -> dict[str, Any]:
     caption, words = request.get("caption"), [one.get("text") for one in request.get("texts", [])]
     if "wrong" in words:
         raise Failed("the parts of the query cancel each other out; change a weight or take one away.")
+    if "garbage" in words:
+        return {"rows": [{"path": 5}], "notes": 1}
     if "slow" in words:
         time.sleep(0.3)
     order = list(range(N)) if student or caption is not None else list(reversed(range(N)))

@@ -300,7 +300,7 @@ def test_deleting_can_be_undone(qtbot: QtBot, open_window: OpenWindow) -> None:
     assert window.services.store.experiments() == []
     assert window.welcome.isVisible()
     window.pages.setCurrentIndex(1)
-    window.bar.action_triggered.emit()
+    window.bar.press_remedy()
     assert [each.id for each in window.services.store.experiments()] == [experiment]
 
 

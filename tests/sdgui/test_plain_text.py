@@ -37,6 +37,7 @@ from sdgui.panels.search_chips import Chip
 from sdgui.panels.search_query import Part
 from sdgui.panels.watch import WatchPanel
 from sdgui.widgets.gallery import GalleryItem
+from sdgui.widgets.message import Message
 from sdgui.widgets.plain_text import PlainLabel, make_plain, plain_tip
 from sdgui.widgets.plot_legend import PlotLegend
 from tests.sdgui.conftest import leave, program
@@ -159,7 +160,7 @@ def picture(folder: Path) -> Path:
 
 
 def test_the_tree_the_header_and_messages(qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    window.say("error", HOSTILE, HOSTILE)
+    window.show_message(Message("error", HOSTILE, HOSTILE))
     window.strip.start(HOSTILE)
     run = window.current_run()
     assert run is not None

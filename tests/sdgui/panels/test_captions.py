@@ -13,12 +13,14 @@ from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.__main__ import make_application, make_services
+from sdgui.panels import captions_keeper
 from sdgui.panels.actions import Actions
 from sdgui.panels.captions import CaptionsPanel
 from sdgui.panels.captions_export import export_json_lines
 from sdgui.panels.captions_model import CAPTION, SECOND
 from sdgui.panels.model_entries import ModelChoice
 from sdgui.store.captions import KeptCaption
+from sdgui.store.records import StoreError
 from tests.sdgui.conftest import program
 
 CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
@@ -109,7 +111,7 @@ def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
         ("a cat hardly", -0.75),
     ]
     assert panel.bar.text.endswith("1 file that is no picture was left out. 1 picture could not be captioned.")
-    panel.bar.action_triggered.emit()
+    panel.bar.press_remedy()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
     qtbot.waitUntil(lambda: panel.counts.text() == "3 pictures · 1 shown · 2 captioned · 1 refused")
     panel.list.choose(bad.path)
@@ -209,6 +211,28 @@ def test_captioning_again_with_other_settings_keeps_what_a_person_wrote_and_can_
     assert texts(panel)[0] == "a picture of a a indeed"
 
 
+def test_undoing_captioning_again_keeps_what_was_typed_while_it_was_under_way(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "slow.png"))
+    panel.settings.set_settings(panel.settings.settings.model_copy(update={"prompt": "see"}))
+    panel.caption_all()
+    qtbot.waitUntil(lambda: texts(panel)[1] == "see a b indeed")
+    panel.edits.type(panel.model.at(0).path, "mine")
+    qtbot.waitUntil(lambda: not panel.work.busy)
+    assert texts(panel) == ["mine", "see a b indeed", "see a slow indeed"]
+    panel.undo.undo()
+    assert texts(panel) == ["mine", "a b indeed", "a slow indeed"]
+    assert panel.model.at(0).state == "edited"
+    assert panel.model.at(0).made["a"].candidates[0].text == "a a indeed", "its candidates are the earlier ones"
+    panel.undo.redo()
+    assert texts(panel) == ["mine", "see a b indeed", "see a slow indeed"]
+    assert panel.model.at(0).state == "edited"
+    panel.undo.undo()
+    panel.undo.undo()
+    assert texts(panel)[0] == "see a a indeed", "typing was the step before"
+
+
 def test_two_models_stand_side_by_side(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -249,7 +273,7 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     qtbot.keyClick(panel.replace.replacement, Qt.Key.Key_Return)
     assert texts(panel) == ["a!", "ab!", "a c indeed"]
     assert panel.bar.text == "Replaced 2 in 2 captions."
-    panel.bar.action_triggered.emit()
+    panel.bar.press_remedy()
     assert texts(panel) == ["a a indeed", "a ab indeed", "a c indeed"]
     assert not panel.undo.canUndo()
 
@@ -284,6 +308,62 @@ def test_what_is_removed_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPa
     assert texts(panel) == ["a a indeed", "a b indeed", "a c indeed"]
 
 
+def test_undoing_a_removal_leaves_what_was_added_again_as_it_is(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    paths = pictures(tmp_path, "a.png", "b.png", "c.png")
+    drop(qtbot, panel, paths)
+    panel.edits.type(paths[1], "mine, typed first")
+    panel.list.selectAll()
+    panel.edits.remove()
+    drop(qtbot, panel, paths[:2])
+    panel.model.update([panel.model.at(0).with_text("typed since", "hand")])
+    panel.undo.undo()
+    entries = panel.model.shown()
+    assert {Path(entry.path).name: entry.text for entry in entries} == {
+        "a.png": "typed since",
+        "b.png": "mine, typed first",
+        "c.png": "a c indeed",
+    }, "what a person wrote is never overwritten by what a model said"
+    assert [entry.position for entry in entries] == sorted(entry.position for entry in entries)
+    panel.undo.redo()
+    assert not texts(panel)
+    panel.undo.undo()
+    assert "typed since" in texts(panel), "a removal done again is of what was there then"
+
+
+def test_a_list_that_cannot_be_read_says_so_and_takes_what_is_dropped_once_it_can(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    panel.keeper.close()
+    services, held = panel._services, [True]
+    read = services.store.captions
+
+    def captions(*where: Any) -> Any:
+        if held[0]:
+            raise StoreError("Another program holds the database.")
+        return read(*where)
+
+    monkeypatch.setattr(services.store, "captions", captions)
+    monkeypatch.setattr(captions_keeper, "_AGAIN_MS", 100)
+    again = CaptionsPanel(services)
+    qtbot.addWidget(again)
+    again.show()
+    again.entered()
+    qtbot.waitUntil(lambda: "Another program holds the database." in again.bar.text)
+    again.bar.clear()
+    again.add_paths(pictures(tmp_path, "b.png"))
+    assert again.bar.text.endswith("is read again until that succeeds. 1 picture waits for it.")
+    held[0] = False
+    again.bar.press_remedy()
+    qtbot.waitUntil(lambda: len(again.model) == 2 and not again.work.busy)
+    assert [entry.name for entry in again.model.entries()] == ["a.png", "b.png"]
+    again.keeper.close()
+    again.list.close_threads()
+    again.target.close_threads()
+
+
 def test_the_list_is_there_again_though_the_window_was_not_closed(
     qtbot: QtBot, panel: CaptionsPanel, open_panel: OpenPanel, tmp_path: Path
 ) -> None:
@@ -311,7 +391,7 @@ def test_captioning_is_stopped_and_gone_on_with(qtbot: QtBot, panel: CaptionsPan
     assert texts(panel) == ["a a indeed", "", ""]
     panel.list.choose(panel.model.at(1).path)
     panel.edits.remove()
-    panel._do_remedy()
+    panel.bar.press_remedy()
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a z indeed"])
 
 
@@ -352,7 +432,7 @@ def test_captioning_again_that_failed_is_tried_again_with_what_is_left(
     panel.caption_all()
     qtbot.waitUntil(lambda: "ended with code 3" in panel.bar.text, timeout=10000)
     panel.settings.set_settings(panel.settings.settings.model_copy(update={"prompt": "see"}))
-    panel.bar.action_triggered.emit()
+    panel.bar.press_remedy()
     qtbot.waitUntil(lambda: texts(panel) == ["see a a indeed", "see a b indeed"], timeout=10000)
 
 
@@ -376,7 +456,7 @@ def test_what_was_not_taken_is_still_said_when_something_could_not_be_captioned(
     assert panel.bar.text.startswith("Not taken: https://example.org/cat.jpg")
     assert panel.bar.text.endswith("And 1 more. 1 picture could not be captioned.")
     assert "film.mp4: it is a video" in panel.bar._details.toPlainText()
-    panel.bar.action_triggered.emit()
+    panel.bar.press_remedy()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
 
 

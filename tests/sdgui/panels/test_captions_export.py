@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -95,12 +96,32 @@ def test_sidecars_have_their_provenance_beside_them_and_leave_a_users_alone(made
     assert set(told) == {Path(picture.path).name for picture in made[:2]}
 
 
+def test_a_later_export_keeps_the_provenance_of_an_earlier_one(made: list[CaptionedPicture]) -> None:
+    first, second = made[:2]
+    export_sidecars([first], no_progress)
+    later = {**ABOUT, "step": 60}
+    export_sidecars([CaptionedPicture(second.path, second.captions, later)], no_progress)
+    told = json.loads((Path(first.path).parent / SIDECAR_PROVENANCE).read_text())["captions"]
+    assert told == {Path(first.path).name: ABOUT, Path(second.path).name: later}
+    export_sidecars([CaptionedPicture(first.path, first.captions, later)], no_progress, force=True)
+    told = json.loads((Path(first.path).parent / SIDECAR_PROVENANCE).read_text())["captions"]
+    assert told[Path(first.path).name] == later, "of a caption that was written again the newer one holds"
+
+
 def test_another_programs_file_of_the_provenances_name_stays(made: list[CaptionedPicture]) -> None:
     theirs = Path(made[0].path).parent / SIDECAR_PROVENANCE
     theirs.write_text('{"captions": "theirs"}')
     assert export_sidecars(made[:1], no_progress).skipped == []
     assert theirs.read_text() == '{"captions": "theirs"}'
     assert json.loads((theirs.parent / "captions-2.provenance.json").read_text())["written_by"] == "sdgui captions"
+
+
+def test_a_pipe_of_the_provenances_name_is_left_alone(made: list[CaptionedPicture]) -> None:
+    pipe = Path(made[0].path).parent / SIDECAR_PROVENANCE
+    os.mkfifo(pipe)
+    assert export_sidecars(made[:1], no_progress).written == 1
+    assert pipe.is_fifo()
+    assert (pipe.parent / "captions-2.provenance.json").is_file()
 
 
 def test_a_table_lines_and_coco_name_model_step_settings_and_seed(made: list[CaptionedPicture], tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ from core.presets import preset_config
 from core.rundir import write_whole
 from sdgui.__main__ import make_application, make_services
 from sdgui.main_window import MainWindow
+from sdgui.panels import export_menu
 from sdgui.panels.classify import ClassifyPanel
 from sdgui.panels.classify_compare import method_title
-from sdgui.panels.export_pictures import export_table
+from sdgui.panels.export_pictures import Exported, export_table
+from sdgui.runs.worker_replies import Failure
 from sdgui.widgets.gallery_model import GalleryItem, spoken
+from sdgui.widgets.message import Message, Remedy
 from tests.sdgui.conftest import leave, program
 
 OpenClassify = Callable[..., ClassifyPanel]
@@ -38,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
             image = QImage(8, 8, QImage.Format.Format_RGB32)
             image.fill(QColor.fromHsv(true * 80, 200, 40 * number))
             image.save(str(work / "pictures" / f"{true}-{number}.png"))
-    for name in ("small", "other", "broken", "slow", "many", "bare"):
+    for name in ("small", "other", "broken", "garbage", "slow", "many", "bare"):
         (work / f"{name}.csv").write_text("filepath,title,kind\n", encoding="utf-8")
     return work
 
@@ -308,6 +311,31 @@ def test_what_cannot_be_classified_is_said_in_the_places_bar(
     assert place.empty.isVisible()
 
 
+def test_a_worker_that_answers_garbage_is_said_so_and_can_be_asked_again(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path
+) -> None:
+    place = open_classify("garbage")
+    place.source.button.click()
+    qtbot.waitUntil(lambda: "answer cannot be used" in place.bar.text)
+    assert place.strip.isHidden()
+    assert place.source.button.isEnabled()
+    assert place.bar._action.text() == "Try again"
+
+
+def test_an_exports_remedy_does_nothing_but_its_own(
+    qtbot: QtBot, open_classify: OpenClassify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_classify("")
+    opened: list[object] = []
+    monkeypatch.setattr(export_menu.QDesktopServices, "openUrl", opened.append)
+    again: list[str] = []
+    place.show_message(Message("error", "The worker crashed.", remedy=Remedy("Try again", lambda: again.append("x"))))
+    place.export._done(Exported(tmp_path, 3))
+    place.bar.press_remedy()
+    assert len(opened) == 1
+    assert again == []
+
+
 def test_opening_is_cancelled_and_gone_on_with(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
     place = open_classify("slow")
     place.source.button.click()
@@ -347,7 +375,7 @@ def test_a_cell_whose_request_failed_is_asked_for_again(
     classify(qtbot, place)
     with monkeypatch.context() as patch:
         patch.setattr(
-            place.session, "ask", lambda purpose, measure, verb, done, failed, **rest: failed("It ended.", "")
+            place.session, "ask", lambda purpose, measure, verb, done, failed, **rest: failed(Failure("It ended."))
         )
         place.matrix.ask_cell(0, 1)
         assert place.bar.text == "It ended."

@@ -111,7 +111,7 @@ def test_choosing_fills_the_form_and_can_be_undone(define: DefinePanel, services
     assert config is not None
     assert (config.preset, config.data.val, config.name) == ("sd-clip", "/v.csv", "clip")
     assert config.towers == preset_config("sd-clip", "tiny").towers
-    define._bar_action()
+    define.bar.press_remedy()
     config = services.store.experiment(experiment).config
     assert config is not None
     assert config.preset == "clip"
@@ -133,14 +133,14 @@ def test_advice_comes_with_the_data_and_is_applied(
     assert config is not None
     assert config.objectives.distill_prototypes.prototypes == 1024
     assert not define.advice.apply.isVisible()
-    define._bar_action()  # Undo
+    define.bar.press_remedy()  # Undo
     assert define.form.draft()["objectives.distill_prototypes.prototypes"] == "64"
 
 
 def test_no_advice_on_data_of_a_user_who_is_not_there(define: DefinePanel) -> None:
     define.advice._source = "~nobody-here/train.csv"
     define.advice._ask()
-    assert define.advice._asked is None
+    assert not define.advice._calls.busy("describe")
 
 
 def test_the_columns_of_labels_are_offered(

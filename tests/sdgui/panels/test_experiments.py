@@ -142,7 +142,7 @@ def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window:
     window.experiments.select_run(run.id)
     assert isinstance(define, DefinePanel)
     assert "Frozen" in define.bar.text
-    define.bar.action_triggered.emit()
+    define.bar.press_remedy()
     assert names(window)[0] == "second 2"
     assert window.selection.run_id is None
     assert len(window.services.store.runs()) == 1
@@ -157,7 +157,7 @@ def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptie
     window.experiments.select_run(run.id)
     window.acts.delete()
     assert window.services.store.runs() == []
-    window.bar.action_triggered.emit()
+    window.bar.press_remedy()
     assert [each.id for each in window.services.store.runs()] == [run.id]
     window.experiments.select_run(run.id)
     window.acts.delete()

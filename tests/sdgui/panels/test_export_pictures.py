@@ -166,7 +166,7 @@ def test_a_panel_exports_in_a_thread_and_says_what_came_of_it(
     panel = QWidget()
     qtbot.addWidget(panel)
     strip, bar = ProgressStrip(panel), MessageBar(panel)
-    menu = ExportMenu(strip, bar, panel, lambda: "a query")
+    menu = ExportMenu(strip, bar.show_message, panel, lambda: "a query")
     context = QMenu(panel)
     inner = menu.fill(context, items)
     assert [action.text().replace("&", "").split()[0] for action in inner.actions()] == [

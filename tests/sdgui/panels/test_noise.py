@@ -17,7 +17,7 @@ from core.rundir import RunDir
 from sdgui.__main__ import make_application, make_services
 from sdgui.panels.noise import NoisePanel
 from sdgui.panels.noise_pairs import RankedPairs
-from sdgui.panels.place import Selection
+from sdgui.panels.place import Selection, Services
 from tests.sdgui.conftest import program
 
 Open = Callable[..., NoisePanel]
@@ -31,20 +31,8 @@ def open_noise(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
 
     def open_it(data: str = "pairs.csv") -> NoisePanel:
         services = make_services(tmp_path / "home", worker=program("fake_noise_worker.py"))
-        run = RunDir(tmp_path / "run")
-        if not run.config.exists():
-            (tmp_path / data).write_text("filepath,title\n", encoding="utf-8")
-            run.create()
-            checkpoint = run.checkpoints / "step-00000003"
-            checkpoint.mkdir()
-            (checkpoint / "checkpoint.json").write_text(json.dumps({"step": 3}), encoding="utf-8")
-            for name in ("student", "teacher"):
-                (checkpoint / f"{name}.safetensors").touch()
-            for name in ("last", "best"):
-                (run.checkpoints / name).write_text("step-00000003", encoding="ascii")
-            config = override(preset_config("clip", "tiny"), [f"data.train={tmp_path / data}"])
-            run.config.write_text(config.to_json(), encoding="utf-8")
-            services.store.import_run(run.path)
+        if not (tmp_path / "run").exists():
+            make_run(services, tmp_path / "run", tmp_path / data)
         place = NoisePanel(services)
         qtbot.addWidget(place)
         opened.append(place)
@@ -57,6 +45,24 @@ def open_noise(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
     yield open_it
     for place in opened:
         close(place, qtbot)
+
+
+def make_run(services: Services, folder: Path, data: Path, name: str = "clip", checkpoint: bool = True) -> int:
+    """A run of these training data in the store; returns its number."""
+    run = RunDir(folder)
+    data.write_text("filepath,title\n", encoding="utf-8")
+    run.create()
+    if checkpoint:
+        place = run.checkpoints / "step-00000003"
+        place.mkdir()
+        (place / "checkpoint.json").write_text(json.dumps({"step": 3}), encoding="utf-8")
+        for network in ("student", "teacher"):
+            (place / f"{network}.safetensors").touch()
+        for which in ("last", "best"):
+            (run.checkpoints / which).write_text("step-00000003", encoding="ascii")
+    config = override(preset_config("clip", "tiny"), [f"data.train={data}"]).model_copy(update={"name": name})
+    run.config.write_text(config.to_json(), encoding="utf-8")
+    return services.store.import_run(run.path).id
 
 
 def close(place: NoisePanel, qtbot: QtBot) -> None:
@@ -207,6 +213,43 @@ def test_what_was_saved_becomes_a_new_experiment(qtbot: QtBot, open_noise: Open,
     config = asked.args[0]
     assert isinstance(config, RunConfig)
     assert config.data.train == str(tmp_path / "clean.csv")
+
+
+def test_a_ranking_that_failed_leaves_the_one_that_is_shown_and_what_was_saved_of_it(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path
+) -> None:
+    place = open_noise("long.csv")
+    shown = ranked(qtbot, place)
+    press(qtbot, place, Qt.Key.Key_X)
+    place.save(tmp_path / "clean.csv")
+    qtbot.waitUntil(lambda: place.use_button.isEnabled())
+    other = make_run(place._services, tmp_path / "other", tmp_path / "broken.csv", "other")
+    place.select(Selection(current_run=other))
+    assert place.source.run() == tmp_path / "other"
+    place.rank()
+    qtbot.waitUntil(lambda: "no column title" in place.bar.text)
+    assert place.ranked is shown
+    with qtbot.waitSignal(place.define_asked) as asked:
+        place.use_button.click()
+    assert asked.args[0].name == "clip cleaned", "of the run that ranked what was saved"
+    assert asked.args[0].data.train == str(tmp_path / "clean.csv")
+    place.below_too.setChecked(True)
+    place.save(tmp_path / "again.csv")
+    qtbot.waitUntil(lambda: "again.csv" in place.bar.text)
+    saved = json.loads((tmp_path / "again.asked.json").read_text())
+    assert saved["ranked"] == [str(tmp_path / "run")], "asked of the worker that knows this ranking"
+
+
+def test_a_run_without_a_checkpoint_leaves_the_data_as_they_are_chosen(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path
+) -> None:
+    place = open_noise()
+    place.source.data.set_source(str(tmp_path / "chosen.csv"))
+    before = place.source.request()
+    fresh = make_run(place._services, tmp_path / "fresh", tmp_path / "fresh.csv", checkpoint=False)
+    place.select(Selection(current_run=fresh))
+    assert place.source.data.source() == str(tmp_path / "chosen.csv")
+    assert place.source.request() == before
 
 
 def test_ranking_can_be_cancelled_and_data_that_cannot_be_read_say_why(qtbot: QtBot, open_noise: Open) -> None:

@@ -20,6 +20,7 @@ from sdgui.panels.search import SearchPanel
 from sdgui.panels.search_layout import EVALUATION, MAP, PICTURES_TAB
 from sdgui.panels.search_query import Part, Query
 from sdgui.panels.search_source import DATA, INDEX
+from sdgui.panels.worker_verbs import SEARCH_EVALUATE
 from sdgui.widgets.gallery_model import spoken
 from tests.sdgui.conftest import leave, program
 
@@ -202,7 +203,7 @@ def test_what_is_under_way_ends_when_another_model_is_opened(qtbot: QtBot, open_
     search = open_search()
     for side, session in enumerate(search.sessions):
         judged: list[object] = []
-        session.ask("evaluate", "search_evaluate", judged.append, lambda *_: None)
+        session.ask("evaluate", SEARCH_EVALUATE, judged.append, lambda *_: None)
         for purpose in ("query", "evaluate", "map"):
             search._working(side, purpose, "judging", 1, 10)
         with qtbot.waitSignal(session.opened):
@@ -312,7 +313,7 @@ def test_pictures_that_are_gone_are_grey_and_can_be_relocated(
     search.source.show_index(0, str(tmp_path / "moved"))
     qtbot.waitUntil(lambda: "not where they were" in search.bar.text, timeout=10000)
     assert all(item.missing for item in search.sides[0].gallery.items())
-    search.bar.action_triggered.emit()
+    search.bar.press_remedy()
     assert search.sheet.isVisible()
     assert search.sheet.old.text() == str(folder / "gone")
     search.sheet.new.setText(str(folder / "pictures"))
@@ -407,3 +408,93 @@ def test_everything_has_a_name_and_the_tabs_have_keys(qtbot: QtBot, open_search:
     assert Part("people", weight=-0.5).spoken == "without people, weight 0.5"
     search.query.chips.set_parts((Part("people", weight=-0.5),))
     assert search.query.chips.chips()[0].accessibleName() == "Part of the query: without people, weight 0.5"
+
+
+def test_what_one_side_has_to_say_stays_when_the_other_side_opens(
+    qtbot: QtBot, open_search: OpenSearch, tmp_path: Path
+) -> None:
+    search = open_search()
+    search.source.show_index(0, str(tmp_path / "damaged"))
+    qtbot.waitUntil(lambda: "damaged" in search.bar.text)
+    search.source.show_index(1, str(tmp_path / "other"))
+    qtbot.waitUntil(lambda: "made by open_clip:A" in search.bar.text)
+    assert "1 of 3 segments are damaged." in search.bar.text, "both are said"
+    search.source.show_index(1, str(tmp_path / "whole"))
+    qtbot.waitUntil(lambda: search.sessions[1].facts is not None and not search.sessions[1].opening)
+    assert search.bar.text == "1 of 3 segments are damaged."
+    assert search.bar._action.text() == "Refresh the index"
+    search.source.show_index(1, str(tmp_path / "other"))
+    qtbot.waitUntil(lambda: "made by open_clip:A" in search.bar.text)
+    with qtbot.waitSignal(search.sessions[0].opened):
+        search.source.show_index(0, str(tmp_path / "whole"))
+    assert search.bar.text.startswith("the index other was made by open_clip:A")
+    with qtbot.waitSignal(search.sessions[1].failed):
+        search.bar.press_remedy()
+    assert search.bar.text.startswith("the index other was made by open_clip:A"), "tried again"
+    search.source.compare.setChecked(False)
+    assert not search.bar.isVisible(), "the side that it was about is gone"
+
+
+def test_what_was_put_away_stays_away_when_the_other_side_opens(
+    qtbot: QtBot, open_search: OpenSearch, tmp_path: Path
+) -> None:
+    search = open_search()
+    search.source.show_index(0, str(tmp_path / "damaged"))
+    qtbot.waitUntil(lambda: "damaged" in search.bar.text)
+    search.bar._close.click()
+    with qtbot.waitSignal(search.sessions[1].opened):
+        search.source.show_index(1, str(tmp_path / "whole"))
+    assert not search.bar.isVisible()
+
+
+def test_an_answer_to_a_question_that_is_no_longer_asked_is_not_shown(
+    qtbot: QtBot, open_search: OpenSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = open_search()
+    shown: list[object] = []
+    answers: list[tuple[int, object]] = []
+    side = search.sides[0]
+    show = side.show_answer
+    monkeypatch.setattr(side, "show_answer", lambda answer, *rest: (shown.append(answer), show(answer, *rest)))
+    search.sessions[0].answered.connect(lambda number, answer: answers.append((number, answer)))
+    search.query.set_query(Query("slow"))
+    search.run()
+    overtaken = search.number
+    search.query.line.setText("star")
+    search.run()
+    answered(qtbot, search, "star")
+    qtbot.waitUntil(lambda: search.number in [number for number, _ in answers])
+    late = [answer for number, answer in answers if number <= overtaken]
+    assert late, "the worker did answer it"
+    assert shown
+    assert not any(one is two for one in shown for two in late)
+
+
+def test_a_filter_on_a_label_that_the_collection_lacks_is_seen_and_asked_with(
+    qtbot: QtBot, open_search: OpenSearch, folder: Path
+) -> None:
+    search = open_search()
+    search.filters.set_filters({"labels": {"group": ["animals"]}}, True)
+    search.open(0, anew=True)
+    qtbot.waitUntil(lambda: search.filters.label.findData("tone") > 0 and not search.sessions[0].opening)
+    type_words(qtbot, search, "moon")
+    assert requests(folder)[-1]["filters"] == {"labels": {"group": ["animals"]}} == search.filters.filters()
+    assert search.filters.label.currentText() == "group"
+    assert search.filter_button.text() == "Filters (1)"
+
+
+def test_a_worker_that_answers_garbage_is_said_so_and_asked_again(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    search.source.compare.setChecked(False)
+    search.source.where.setCurrentIndex(search.source.where.findData(DATA))
+    search.source.data.set_source("garbage")
+    qtbot.waitUntil(lambda: "answer cannot be used" in search.bar.text)
+    assert not search.strip.isVisible()
+    assert search.bar._action.text() == "Try again"
+    search.source.data.set_source("good")
+    qtbot.waitUntil(lambda: search.sessions[0].facts is not None)
+    assert not search.bar.isVisible()
+    search.query.set_query(Query("garbage"))
+    qtbot.waitUntil(lambda: "answer cannot be used" in search.bar.text)
+    search.query.set_query(Query("moon"))
+    qtbot.waitUntil(lambda: search.sides[0].query.words == "moon" and not search.bar.isVisible())

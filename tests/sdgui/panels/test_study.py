@@ -316,7 +316,7 @@ def test_the_bin_gives_a_study_back(qtbot: QtBot, open_study: Open) -> None:
     qtbot.waitUntil(lambda: window.services.store.studies() == [], timeout=5000)
     qtbot.waitUntil(lambda: "bin" in place.bar.text, timeout=5000)
     assert place.stack.currentWidget() is place.empty
-    place.bar.action_triggered.emit()
+    place.bar.press_remedy()
     qtbot.waitUntil(lambda: len(window.services.store.studies()) == 1, timeout=5000)
 
 

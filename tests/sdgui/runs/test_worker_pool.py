@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.runs.worker_client import WorkerClient
 from sdgui.runs.worker_pool import DATA, WorkerPool, short_title
+from sdgui.runs.worker_replies import Cancelled
 
 WORKER = textwrap.dedent(
     """
@@ -104,14 +105,14 @@ def test_where_all_are_busy_a_request_waits_and_may_be_given_up(pool: WorkerPool
     numbers = [client.request("sleep") for client in busy]  # never answered
     waiting, given_up = pool.client("c"), pool.client("d")
     heard: list[int] = []
-    failed: list[tuple[int, str]] = []
+    failed: list[tuple[int, object]] = []
     waiting.done.connect(lambda number, _result: heard.append(number))
-    given_up.failed.connect(lambda number, sentence, _details: failed.append((number, sentence)))
+    given_up.failed.connect(lambda number, failure: failed.append((number, failure)))
     number, other = waiting.request("pid"), given_up.request("pid")
     assert (waiting.state, given_up.state) == ("waiting", "waiting")
     given_up.cancel(other)
     assert failed == []  # not before the call returns
-    qtbot.waitUntil(lambda: failed == [(other, "cancelled")])
+    qtbot.waitUntil(lambda: failed == [(other, Cancelled())])
     assert given_up.state == "off"
     busy[0].cancel(numbers[0])
     qtbot.waitUntil(lambda: heard == [number], timeout=10000)
@@ -135,7 +136,7 @@ def test_a_crash_is_told_with_the_end_of_stderr_and_the_next_request_starts_anew
     pid = ask("/runs/clip-ab@2400")
     client = pool.client("/runs/clip-ab@2400")
     failed: list[tuple[str, str]] = []
-    client.failed.connect(lambda _number, sentence, details: failed.append((sentence, details)))
+    client.failed.connect(lambda _number, failure: failed.append((failure.text, failure.details)))
     client.request("crash")
     qtbot.waitUntil(lambda: len(failed) == 1, timeout=10000)
     assert "code 3" in failed[0][0]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdgui.store.captions import KeptCaption
 from sdgui.store.store import Store
+from sdgui.store.tables import CaptionedPictureRow, CaptionOriginRow
 
 PATHS = [f"/pictures/{name}" for name in ("a.png", "b\nc.png", "é 🦊.jpg", "bad-\udcff.png", "it's %d.png")]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -80,4 +83,16 @@ def test_thousands_are_kept_in_one_go(tmp_path: Path) -> None:
     store.keep_captions(entries, {})
     store.forget_captions([entry.path for entry in entries[:1500]])
     assert read_all(store, 500) == entries[1500:]
+    store.close()
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "{", "5", '{"a": ' + "9" * 5000 + "}"])
+def test_what_cannot_be_read_of_a_row_is_left_out(tmp_path: Path, text: str) -> None:
+    store = Store.open(tmp_path)
+    store.keep_captions([KeptCaption("/a.png", 0, text="typed", origin="hand")], {"k": {"model": "m"}})
+    with sqlite3.connect(store.database) as database:
+        database.execute(f"UPDATE {CaptionedPictureRow.__tablename__} SET made = ?", (text,))
+        database.execute(f"UPDATE {CaptionOriginRow.__tablename__} SET content = ?", (text,))
+    assert store.captions()[0] == [KeptCaption("/a.png", 0, text="typed", origin="hand")]
+    assert store.caption_origins() == {"k": {}}
     store.close()

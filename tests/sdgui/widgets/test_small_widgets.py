@@ -9,6 +9,7 @@ from PySide6.QtTest import QTest
 
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip, TimeLeft
 
@@ -88,7 +89,9 @@ def test_message_with_details_and_remedy(qtbot) -> None:
     bar = MessageBar()
     qtbot.addWidget(bar)
     assert not bar.isVisible()
-    bar.show_message("error", "Out of memory.", details="line 1\nline 2", action="Resume")
+    done: list[str] = []
+    resume = Remedy("Resume", lambda: done.append(f"resumed, and the bar says {bar.text!r}"))
+    bar.show_message(Message("error", "Out of memory.", "line 1\nline 2", resume))
     assert bar.isVisible()
     assert bar.accessibleName() == "error: Out of memory."
     assert not bar._details.isVisible()
@@ -96,9 +99,14 @@ def test_message_with_details_and_remedy(qtbot) -> None:
     assert bar._details.isVisible()
     bar._copy.click()
     assert QGuiApplication.clipboard().text() == "Out of memory.\n\nline 1\nline 2"
-    with qtbot.waitSignal(bar.action_triggered):
-        bar._action.click()
-    bar.show_message("info", "Saved.")
+    bar._action.click()
+    assert done == ["resumed, and the bar says ''"]
+    bar.press_remedy()
+    assert len(done) == 1, "once"
+    bar.show_message(Message("error", "Out of memory.", remedy=resume))
+    bar.show_message(Message("info", "Saved."))
+    bar.press_remedy()
+    assert len(done) == 1, "a remedy goes with its message"
     assert not bar._fold.isVisible()
     assert not bar._details.isVisible()
     assert not bar._action.isVisible()
@@ -110,7 +118,7 @@ def test_message_with_details_and_remedy(qtbot) -> None:
 def test_message_is_never_taken_for_markup(qtbot) -> None:
     bar = MessageBar()
     qtbot.addWidget(bar)
-    bar.show_message("error", "<b>no tags</b>")
+    bar.show_message(Message("error", "<b>no tags</b>"))
     assert bar._text.textFormat() == Qt.TextFormat.PlainText
 
 

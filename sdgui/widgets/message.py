@@ -1,0 +1,48 @@
+"""Messages for the user: what happened, details, and at most one remedy. Plain data; a ``MessageBar`` shows them.
+
+Flow: panel or background task -> ``Message`` -> ``show_message`` of whoever owns a message bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What the user can do about it: a button's label and what pressing it does."""
+
+    label: str
+    do: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One sentence; ``details`` (a traceback, the end of stderr) fold out."""
+
+    level: Level
+    text: str
+    details: str = ""
+    remedy: Remedy | None = None
+
+
+ShowMessage = Callable[[Message], None]
+
+
+def info(text: str, details: str = "", remedy: Remedy | None = None) -> Message:
+    """Something worth knowing."""
+    return Message("info", text, details, remedy)
+
+
+def warning(text: str, details: str = "", remedy: Remedy | None = None) -> Message:
+    """Something that the user should look into."""
+    return Message("warning", text, details, remedy)
+
+
+def error(text: str, details: str = "", remedy: Remedy | None = None) -> Message:
+    """Something that failed."""
+    return Message("error", text, details, remedy)
