@@ -100,6 +100,7 @@ class RowBuilder:
         self.roots = roots_of(root)
         self.rows: dict[str, Row] = {}
         self.bad: list[BadRow] = []
+        self._joined: dict[str, dict[str, None]] = {}  # captions of pictures that several rows name
         self._labels: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
 
     def where(self, line: int) -> str:
@@ -125,7 +126,7 @@ class RowBuilder:
         if known is None:
             self.rows[file] = Row(file, kept, self._shared(labels), self.origin, line)
         else:
-            known.captions = tuple(dict.fromkeys(known.captions + kept))
+            self._joined.setdefault(file, dict.fromkeys(known.captions)).update(dict.fromkeys(kept))
 
     def _shared(self, labels: Mapping[str, str]) -> Mapping[str, str]:
         """One mapping for all rows with the same labels, for memory's sake."""
@@ -139,6 +140,8 @@ class RowBuilder:
 
     def finish(self, format: str, label_names: Sequence[str] = ()) -> Source:
         """The source; rows whose file is missing have become bad rows."""
+        for file, captions in self._joined.items():
+            self.rows[file].captions = tuple(captions)
         missing = missing_files(list(self.rows))
         for file in missing:
             self.reject(self.rows[file].line, f"there is no file {excerpt(file, LONGEST_PATH)}")

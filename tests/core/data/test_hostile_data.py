@@ -135,6 +135,15 @@ def test_names_of_thousands_of_characters_are_cut(tmp_path: Path) -> None:
         assert len(str(caught.value)) < 4000
 
 
+def test_one_picture_with_fifty_thousand_captions(tmp_path: Path) -> None:
+    """Joined in one go: caption by caption it would take minutes."""
+    write_picture(tmp_path / "a.png", 1)
+    rows = "\n".join(f"a.png,dog {i}" for i in range(50_000))
+    (tmp_path / "a.csv").write_text(f"filepath,title\n{rows}\n", encoding="utf-8")
+    (row,) = open_source(tmp_path / "a.csv").rows
+    assert row.captions == tuple(f"dog {i}" for i in range(50_000))
+
+
 def test_demo_data_beside_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "demo.json")
     with pytest.raises(DataError, match=r"demo\.json is a named pipe, not a file"):
