@@ -145,7 +145,7 @@ class Launcher(QObject):
     def unqueue(self, run_id: int) -> None:
         """Take it out of the queue; a run that never began is removed with its folder."""
         run = self._store.unqueue(run_id)
-        if run.launched is None and run.offset == 0 and not run.dir.events.exists():
+        if self._never_began(run):
             self._discard(run)
         self._queue_moved()
 
@@ -222,6 +222,13 @@ class Launcher(QObject):
         shutil.rmtree(run.folder.parent if chain_file(run.folder) else run.folder, ignore_errors=True)
         self._store.delete_run(run.id, for_good=True)
 
+    def _never_began(self, run: Run) -> bool:
+        """Whether only ``enqueue`` has written to its folder: no trainer, and nobody who had it imported."""
+        if run.launched is not None or run.offset or run.ending or not self._store.owns(run):
+            return False
+        stages = run.folder.parent.glob("stage-*") if chain_file(run.folder) else [run.folder]
+        return not any(_trained(RunDir(stage)) for stage in stages)
+
     def _queue_moved(self) -> None:
         self.queue_changed.emit()
         self._ticks = 0
@@ -254,6 +261,11 @@ class Launcher(QObject):
             self._store.mark_failed(run.id, str(error))
             self.launch_failed.emit(run.id, str(error))
         self._queue_moved()
+
+
+def _trained(folder: RunDir) -> bool:
+    """Whether a trainer has left something in the folder."""
+    return folder.events.exists() or folder.status.exists() or any(folder.checkpoints.glob("*"))
 
 
 def _alive(run: Run) -> bool:

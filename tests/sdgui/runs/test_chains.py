@@ -15,6 +15,7 @@ from sdgui.panels.stages import FORMER, origin, with_former
 from sdgui.runs.chains import chain_file, chain_of, is_staged
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.tailer import Tailer
+from sdgui.store.records import Progress
 from sdgui.store.store import Store
 
 Command = Callable[..., list[str]]
@@ -99,6 +100,27 @@ def test_a_paused_stage_goes_on_as_the_chain(qtbot: QtBot, store: Store, command
         qtbot.waitUntil(lambda: [run.state for run in store.runs(experiment.id)] == [RunState.DONE] * 2, timeout=20_000)
     finally:
         tailer.close()
+        launcher.close()
+
+
+def test_a_stage_that_leaves_the_queue_takes_no_trained_stage_with_it(store: Store, command: Command) -> None:
+    experiment = store.add_experiment(preset_config("blip", "tiny"), "half trained")
+    launcher = Launcher(store, command())
+    try:
+        store.add_run(experiment.id)  # takes the only place
+        assert experiment.config is not None
+        chain = chain_of(experiment.config, "tiny")
+        first = launcher.enqueue(experiment.id, chain)
+        (first.dir.checkpoints / "step-00000009").mkdir()
+        second = ChainDir(first.folder.parent).stage(chain, 1)
+        second.create()
+        second.config.write_text(chain.stages[1].config.to_json(), encoding="utf-8")
+        run = store.import_run(second.path, experiment.id)
+        store.record(run.id, Progress(state=RunState.INTERRUPTED, offset=0))
+        launcher.enqueue_run(run.id)
+        launcher.unqueue(run.id)
+        assert (first.dir.checkpoints / "step-00000009").is_dir()
+    finally:
         launcher.close()
 
 
