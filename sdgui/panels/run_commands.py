@@ -153,6 +153,8 @@ def stop_text(stopping: Stopping | None) -> tuple[str, str]:
     """What the stop button says at this stage, and a sentence on what happens next."""
     if stopping is None or stopping.stage == StopStage.ENDED:
         return "Stop", ""
+    if stopping.host:
+        return "Stop", f"Asked to stop; it trains on {stopping.host}, where alone it can be ended if it does not."
     left = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
     if stopping.stage == StopStage.ASKED:
         return "End now", f"Asked to stop; it will be told to end{left}."
