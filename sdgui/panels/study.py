@@ -6,6 +6,7 @@ is looked at in a thread (``StudyLook``) and shown; its runs stand in the tree b
 
 from __future__ import annotations
 
+import time
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ _ABOUT = (
     "A study trains several recipes with the same seeds and tells whether they differ, with intervals. "
     "It works on when the window is closed."
 )
-_KILL_AFTER = 20_000  # ms after which Stop becomes Kill
+_KILL_AFTER = 20.0  # seconds that the runs have to save and end, after which Stop becomes Kill
 
 
 class StudyPanel(Place):
@@ -59,7 +60,7 @@ class StudyPanel(Place):
         self._ticked: set[int] = set()
         self._followed: int | None = None  # what was chosen in the tree
         self._grows: int | None = None  # the study that the editor adds to
-        self._ending: set[int] = set()
+        self._ending: dict[int, float] = {}  # study id -> when (monotonic) it was asked to pause or stop
         self._remedy: Any = None
         self._aside = Aside(self)
         self.box = QComboBox(self)
@@ -88,7 +89,7 @@ class StudyPanel(Place):
             self.open_button: "A study that is shipped, a study's file, or the folder of one",
             self.begin: "Begin, or go on where it stopped; failed runs are tried again",
             self.pause: "The runs at work save everything and end; Resume goes on from there",
-            self.stop: "As Pause; again ends it at once",
+            self.stop: "As Pause; if the study is still at work after a while, Kill ends it at once",
             self.export: "Results as Markdown, CSV or JSON, and the plot; Ctrl+C copies the table",
         }
         for button, tip in tips.items():
@@ -145,7 +146,7 @@ class StudyPanel(Place):
         self.empty.activated.connect(lambda: self.edit())
         self.begin.clicked.connect(self._start)
         self.pause.clicked.connect(lambda: self._end("pause"))
-        self.stop.clicked.connect(lambda: self._end("kill" if self._id() in self._ending else "stop"))
+        self.stop.clicked.connect(lambda: self._end("kill" if self._kills() else "stop"))
         self.more.clicked.connect(lambda: self.grow())
         self.folder.clicked.connect(self._show_folder)
         self.bin.clicked.connect(self._delete)
@@ -235,14 +236,15 @@ class StudyPanel(Place):
         ready = look is not None and look.study is not None and not self._editing
         alive = look is not None and look.alive
         if not alive:
-            self._ending.discard(self._id() or 0)
+            self._ending.pop(self._id() or 0, None)
         ending = (self._id() or 0) in self._ending
         self.box.setEnabled(not self._editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
         self.begin.setEnabled(ready and not alive and state != "done")
         self.pause.setEnabled(ready and alive and not ending)
-        self.stop.setEnabled(ready and alive)
-        self.stop.setText("&Kill" if ending else "Sto&p")
+        kills = self._kills()
+        self.stop.setEnabled(ready and alive and (kills or not ending))
+        self.stop.setText("&Kill" if kills else "Sto&p")
         self.export.setEnabled(ready and look is not None and look.results is not None)
         self.folder.setEnabled(self._study is not None and not self._editing)
         self.bin.setEnabled(self.folder.isEnabled() and not alive)
@@ -355,12 +357,25 @@ class StudyPanel(Place):
     def _end(self, what: str) -> None:
         if (study_id := self._id()) is None:
             return
-        self._ending.add(study_id)
-        self._enable(self._look())
         if what != "kill":
+            self._ending[study_id] = time.monotonic()
             self._say("info", "The runs at work save everything and end; that takes a moment.")
-            QTimer.singleShot(_KILL_AFTER, self, lambda: self._enable(self._look()))
-        self._aside.do(lambda: self._programs.ask_to_end(study_id, what), None, self._failed)
+            QTimer.singleShot(round(1000 * _KILL_AFTER) + 1, self, lambda: self._enable(self._look()))
+        self._enable(self._look())
+        self._aside.do(
+            lambda: self._programs.ask_to_end(study_id, what), None, lambda sentence: self._not_ended(study_id, sentence)
+        )
+
+    def _kills(self) -> bool:
+        """Whether the study that is shown was asked to end so long ago that it may be killed."""
+        asked = self._ending.get(self._id() or 0)
+        return asked is not None and time.monotonic() - asked >= _KILL_AFTER
+
+    def _not_ended(self, study_id: int, sentence: str) -> None:
+        self._ending.pop(study_id, None)
+        self._enable(self._look())
+        self.bar.clear()
+        self._failed(sentence)
 
     def _watch(self, folder: Path) -> None:
         try:

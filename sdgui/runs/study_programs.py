@@ -48,7 +48,7 @@ class StudyPrograms(QObject):
     def __init__(self, store: Store, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store, self._command = store, list(command or core_command())
-        self._looks: dict[int, StudyLook] = {}
+        self._looks: Mapping[int, StudyLook] = {}  # replaced whole by the thread, so that others may iterate over it
         self._listed: set[Path] = set()  # folders of runs that the store has, or had
         self._begun: set[Path] = set()  # those whose listing was begun here
         self._refused: dict[Path, str] = {}  # folder -> why it could not be listed, as was told
@@ -207,7 +207,7 @@ class StudyPrograms(QObject):
     def _one(self, study: StudyRecord) -> None:
         before = self._looks.get(study.id)
         now = look(study.folder, before)
-        self._looks[study.id] = now
+        self._looks = {**self._looks, study.id: now}
         fresh = [run for run in now.runs if self._try_to_list(study, run)]
         if fresh:
             self.listed.emit()

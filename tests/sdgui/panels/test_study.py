@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.presets import preset_config
@@ -19,9 +19,11 @@ from core.study.format import Study, StudyDir, read_study
 from sdgui.__main__ import make_application, make_services
 from sdgui.main_window import MainWindow
 from sdgui.panels.experiment_model import Role
+from sdgui.panels import study as study_panel
 from sdgui.panels.study import SHIPPED, StudyPanel
 from sdgui.panels.watch import WatchPanel
 from sdgui.runs.study_look import StudyRunLook, time_left
+from sdgui.runs.study_programs import StudyProgramError
 from tests.sdgui.conftest import leave, program
 
 Open = Callable[..., MainWindow]
@@ -263,6 +265,72 @@ def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, ope
     assert place.begin.text() == "Re&sume"
     place.begin.click()
     until(qtbot, place, "done")
+
+
+def test_stop_becomes_kill_only_after_a_while(
+    qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_study("--delay", "0.2")
+    place = with_study(qtbot, window, a_study(steps=100))
+    asked: list[str] = []
+    monkeypatch.setattr(window.services.studies, "ask_to_end", lambda _study, what: asked.append(what))
+    place.begin.click()
+    until(qtbot, place, "running")
+
+    def buttons() -> tuple[str, bool, bool]:
+        return place.stop.text(), place.stop.isEnabled(), place.pause.isEnabled()
+
+    monkeypatch.setattr(study_panel, "_KILL_AFTER", 1e6)
+    place.pause.click()
+    assert buttons() == ("Sto&p", False, False), "Pause gives the runs time to save"
+    place._ending.clear()
+    place._show()
+    qtbot.mouseDClick(place.stop, Qt.MouseButton.LeftButton)
+    place.stop.click()
+    qtbot.waitUntil(lambda: asked == ["pause", "stop"])
+    assert buttons() == ("Sto&p", False, False)
+    place._ending.clear()
+    place._show()
+    monkeypatch.setattr(study_panel, "_KILL_AFTER", 0.01)
+    place.stop.click()
+    qtbot.waitUntil(lambda: buttons() == ("&Kill", True, False))
+    place.stop.click()
+    qtbot.waitUntil(lambda: asked == ["pause", "stop", "stop", "kill"])
+    monkeypatch.undo()
+
+
+def test_a_study_that_cannot_be_asked_may_be_asked_again(
+    qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_study("--delay", "0.2")
+    place = with_study(qtbot, window, a_study(steps=100))
+    place.begin.click()
+    until(qtbot, place, "running")
+
+    def refuse(_study: int, _what: str) -> None:
+        raise StudyProgramError("The study is at work on far-away; end it there.")
+
+    monkeypatch.setattr(window.services.studies, "ask_to_end", refuse)
+    place.stop.click()
+    qtbot.waitUntil(lambda: "far-away" in place.bar.text)
+    assert (place.stop.text(), place.stop.isEnabled()) == ("Sto&p", True)
+    monkeypatch.undo()
+
+
+def test_an_export_needs_an_ending_that_is_known(
+    qtbot: QtBot, open_study: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_study()
+    place = with_study(qtbot, window, a_study())
+    place.begin.click()
+    until(qtbot, place, "done")
+    place.exports.export_to(tmp_path / "results")
+    assert place.bar.text == "results names no format; end it with .md, .csv, .json or .svg."
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "typed.v2"), ""))
+    place.exports._ask("md")
+    qtbot.waitUntil((tmp_path / "typed.v2.md").exists)
+    place.exports.export_to(tmp_path / "LOUD.CSV")
+    qtbot.waitUntil((tmp_path / "LOUD.CSV").exists)
 
 
 def test_a_failed_arm_and_a_single_seed_are_said(qtbot: QtBot, open_study: Open) -> None:
