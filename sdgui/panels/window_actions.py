@@ -105,6 +105,7 @@ class WindowActions:
 
     def __init__(self, window: Window, book: Actions, parent: QWidget) -> None:
         self._window, self._book, self._parent = window, book, parent
+        self._shortcuts: ShortcutsDialog | None = None
         self.palette_popup = CommandPalette(parent)
         self.sheet = DescribeSheet(parent)
         self.chooser = PresetChooser(parent, "Make an experiment of it")
@@ -186,12 +187,10 @@ class WindowActions:
         model = window.experiments.model
         name = model.experiment_name(chosen.experiment_id) if chosen.run_id is None else model.name(chosen.run_id)
         at = window.experiments.current_rect_bottom()
-        self.sheet.open(name, about.tags, about.note, store.tags(), at, on_note=False)
+        self.sheet.open((chosen.experiment_id, chosen.run_id), name, about.tags, about.note, store.tags(), at)
 
-    def _described(self, tags: list[str], note: str) -> None:
-        chosen = self._window.selection
-        if chosen.experiment_id is not None:
-            self._window.experiment_commands.describe(chosen.experiment_id, chosen.run_id, tags, note)
+    def _described(self, target: tuple[int, int | None], tags: list[str], note: str) -> None:
+        self._window.experiment_commands.describe(*target, tags, note)
 
     def delete(self) -> None:
         chosen = self._window.selection
@@ -240,8 +239,15 @@ class WindowActions:
 
     # Help
     def shortcuts(self) -> None:
-        dialog = ShortcutsDialog(self._book, self._parent)
-        dialog.show()
+        if self._shortcuts is None:
+            self._shortcuts = ShortcutsDialog(self._book, self._parent)
+            self._shortcuts.destroyed.connect(self._forget_shortcuts)
+        self._shortcuts.show()
+        self._shortcuts.raise_()
+        self._shortcuts.activateWindow()
+
+    def _forget_shortcuts(self) -> None:
+        self._shortcuts = None
 
     def about(self) -> None:
         services = self._window.services

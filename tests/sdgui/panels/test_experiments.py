@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
-from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox
+from PySide6.QtWidgets import QApplication, QCompleter, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from core.presets import preset_config
@@ -18,6 +18,7 @@ from sdgui.main_window import MainWindow
 from sdgui.panels.define import DefinePanel
 from sdgui.panels.experiment_model import Role
 from sdgui.panels.place import Selection
+from sdgui.panels.shortcuts import ShortcutsDialog
 from sdgui.panels.watch import WatchPanel
 from sdgui.store.records import Run
 
@@ -133,6 +134,38 @@ def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbo
     sheet.tags.setText("c")
     qtbot.keyClick(sheet, Qt.Key.Key_Escape)
     assert window.services.store.experiments()[-1].tags == ("a", "b")
+
+
+def test_tags_and_note_are_kept_for_what_they_were_typed_for(window: MainWindow) -> None:
+    first, second = (one.id for one in window.services.store.experiments())
+    sheet = window.acts.sheet
+    window.experiments.select_experiment(first)
+    window.acts.describe()
+    sheet.tags.setText("of the first")
+    window.experiments.select_experiment(second)  # as a run that was just launched is selected
+    window.acts.describe()  # the sheet is still open: what was typed is kept first
+    assert sheet.tags.text() == ""
+    sheet.note.setPlainText("of the second")
+    window.experiments.select_experiment(first)
+    sheet.hide()
+    found = [(one.tags, one.note) for one in window.services.store.experiments()]
+    assert found == [(("of the first",), ""), ((), "of the second")]
+
+
+def test_dialogs_and_completers_do_not_pile_up(qtbot: QtBot, window: MainWindow) -> None:
+    def dialogs() -> list[ShortcutsDialog]:
+        return window.findChildren(ShortcutsDialog)
+
+    for _ in range(3):
+        window.acts.shortcuts()
+        window.acts.describe()
+        window.acts.sheet.hide()
+    assert len(dialogs()) == 1
+    assert len(window.acts.sheet.findChildren(QCompleter)) == 1
+    dialogs()[0].close()
+    qtbot.waitUntil(lambda: dialogs() == [])
+    window.acts.shortcuts()
+    assert len(dialogs()) == 1
 
 
 def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window: MainWindow) -> None:
