@@ -30,6 +30,7 @@ from sdgui.panels.status import Status
 from sdgui.panels.welcome import Welcome
 from sdgui.panels.window_actions import ICONS, WindowActions
 from sdgui.runs.model_names import architectures, pretrained_tags
+from sdgui.store.changes import Changes
 from sdgui.store.records import Run
 from sdgui.widgets.message_bar import Level, MessageBar
 from sdgui.widgets.plain_text import make_plain
@@ -55,6 +56,10 @@ class MainWindow(QMainWindow):
         self._place = "define"
         self._remedy: Callable[[], object] | None = None
         self._decided = False  # what becomes of live runs when the window closes
+        self._closing: int | None = None  # writes that had failed when it waited for the last ones before it closes
+        self._changes = Changes()  # that places have not read yet
+        self._gather = QTimer(self, singleShot=True, interval=0)  # several changes of one moment are read at once
+        self._gather.timeout.connect(self.refresh)
         self.experiments = ExperimentsPanel(services, self)
         self.run_commands = RunCommands(services, self)
         self.experiment_commands = ExperimentCommands(services, self)
@@ -116,9 +121,9 @@ class MainWindow(QMainWindow):
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
         self.run_commands.said.connect(self.say)
         self.run_commands.started.connect(self._started)
-        self.run_commands.changed.connect(self.reload)
+        self.run_commands.changed.connect(self._changed)
         self.experiment_commands.said.connect(self._commands_said)
-        self.experiment_commands.changed.connect(self.reload)
+        self.experiment_commands.changed.connect(self._changed)
         self.experiment_commands.added.connect(self._added)
         self.bar.action_triggered.connect(self._do_remedy)
         self.strip.cancelled.connect(self._cancel_demo)
@@ -126,7 +131,9 @@ class MainWindow(QMainWindow):
         services.demo.ready.connect(self._demo_ready)
         services.demo.failed.connect(self._demo_failed)
         services.tailer.state_changed.connect(self._state_changed)
-        services.tailer.run_added.connect(lambda _run: self.reload())
+        services.tailer.run_added.connect(self._run_added)
+        services.writer.trouble.connect(lambda sentence: self.say("error", sentence))
+        services.writer.idle.connect(self._close_saved)
         services.tailer.trouble.connect(lambda _run, sentence: self.say("warning", sentence))
         services.studies.listed.connect(self._study_runs_listed)
         services.studies.trouble.connect(lambda sentence: self.say("warning", sentence))
@@ -156,9 +163,9 @@ class MainWindow(QMainWindow):
         place.said.connect(self.say)
         place.define_asked.connect(self._copy_run)
         place.watch_asked.connect(self._started)
-        place.changed.connect(self.reload)
+        place.changed.connect(self._changed)
         if isinstance(place, DefinePanel):
-            place.edited.connect(lambda _experiment: self.reload())
+            place.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
             place.copy_asked.connect(self._copy_run)
         self.places[name] = place
         self.stack.addWidget(place)
@@ -190,8 +197,30 @@ class MainWindow(QMainWindow):
         self.update_actions()
 
     def reload(self) -> None:
-        """The store changed: the tree and every place read it again."""
+        """The tree and every place read the whole store again, which no change of a few records is worth."""
         self.experiments.reload()
+        self._refresh_places()
+
+    def refresh(self) -> None:
+        """The tree reads what changed; every place, what it shows of it."""
+        self._gather.stop()
+        changes, self._changes = self._changes, Changes()
+        self.experiments.refresh(changes)
+        self._refresh_places()
+
+    def _changed(self, changes: Changes) -> None:
+        """Something was written: read at the next turn, once for all that comes until then."""
+        if changes:
+            self._changes |= changes
+            self._gather.start()
+        else:
+            self.update_actions()
+
+    def _run_added(self, run_id: int) -> None:
+        if self.experiments.model.run(run_id) is None:  # another window's
+            self._changed(Changes.of(run=run_id))
+
+    def _refresh_places(self) -> None:
         for place in self.places.values():
             place.refresh()
         self.status.show_runs()
@@ -247,12 +276,16 @@ class MainWindow(QMainWindow):
         self.say(level, text, details, action, self.experiment_commands.undo if action else None)
 
     def _added(self, experiment_id: int) -> None:
+        self.refresh()
         self.experiments.select_experiment(experiment_id)
         self.show_place("define")
 
     def _started(self, run_id: int) -> None:
         self.bar.clear()
-        self.reload()
+        if self.experiments.model.run(run_id) is None:
+            self._changes |= Changes.of(run=run_id)
+        if self._changes:
+            self.refresh()
         self.experiments.select_run(run_id)
         self.show_place("watch")
 
@@ -263,9 +296,9 @@ class MainWindow(QMainWindow):
             text = f"{self.experiments.model.name(run_id)} finished. {best_tip(run.best)}"
             self.say("info", text, "", "Search what it learnt", lambda: self._search(run_id))
 
-    def _study_runs_listed(self) -> None:
+    def _study_runs_listed(self, run_ids: frozenset[int]) -> None:
         self.services.tailer.follow(0)
-        self.reload()
+        self._changed(Changes(runs=run_ids))
 
     def _search(self, run_id: int) -> None:
         self.experiments.select_run(run_id)
@@ -274,9 +307,7 @@ class MainWindow(QMainWindow):
     # The demo
     def start_demo(self) -> None:
         """Make the demo's data and experiments where they are missing, and show the main one."""
-        shown = self.experiment_commands.add_demo()
-        if shown is not None:
-            self._added(shown)
+        self.experiment_commands.add_demo()
 
     def _demo_progress(self, done: int, total: int, what: str) -> None:
         if self.strip.isHidden():
@@ -335,12 +366,23 @@ class MainWindow(QMainWindow):
             self._ask_about(alive)
             return
         self._remember()
+        if self.services.writer.pending:
+            event.ignore()
+            self._closing = self.services.writer.failures
+            self.say("info", "The last changes are being saved; the window closes then.")
+            return
         self.services.demo.cancel()
         self.services.studies.close()
         self.services.tailer.close()
         self.services.launcher.close()
         self.services.pool.end()
         super().closeEvent(event)
+
+    def _close_saved(self) -> None:
+        """The last writes are done: close, unless one of them failed, which is said and can be tried again."""
+        failed, self._closing = self._closing, None
+        if failed is not None and failed == self.services.writer.failures:
+            QTimer.singleShot(0, self, self.close)
 
     def keep_training(self) -> None:
         """Close without a question; live runs train on."""

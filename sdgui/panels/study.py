@@ -33,6 +33,7 @@ from sdgui.panels.study_editor import StudyEditor
 from sdgui.panels.study_export import ExportMenu
 from sdgui.panels.study_view import StudyView
 from sdgui.runs.study_look import StudyLook
+from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, StoreError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.empty_state import EmptyState
@@ -312,7 +313,7 @@ class StudyPanel(Place):
         self.stack.setCurrentWidget(self.view)
         self._services.settings.setValue("study/shown", study.id)
         self.refresh()
-        self.changed.emit()
+        self.changed.emit(Changes(frozenset(study.arms), studies=frozenset((study.id,))))  # restored with it
         self._programs.poll()
 
     def open_study(self, path: Path, _checked: bool = False) -> None:
@@ -363,7 +364,9 @@ class StudyPanel(Place):
             QTimer.singleShot(round(1000 * _KILL_AFTER) + 1, self, lambda: self._enable(self._look()))
         self._enable(self._look())
         self._aside.do(
-            lambda: self._programs.ask_to_end(study_id, what), None, lambda sentence: self._not_ended(study_id, sentence)
+            lambda: self._programs.ask_to_end(study_id, what),
+            None,
+            lambda sentence: self._not_ended(study_id, sentence),
         )
 
     def _kills(self) -> bool:
@@ -379,12 +382,12 @@ class StudyPanel(Place):
 
     def _watch(self, folder: Path) -> None:
         try:
-            runs = {run.folder: run.id for run in self._services.store.runs()}
+            run = self._services.store.run_in(folder)
         except StoreError as error:
             self._failed(str(error))
             return
-        if folder in runs:
-            self.watch_asked.emit(runs[folder])
+        if run is not None:
+            self.watch_asked.emit(run.id)
         else:
             self._say("info", "This run has not begun yet; it can be watched as soon as it has.")
 
@@ -397,14 +400,24 @@ class StudyPanel(Place):
         if study is None:
             return
 
-        def gone(_: object) -> None:
+        def delete() -> StudyRecord:
+            store.delete_study(study.id)
+            return store.study(study.id)  # with the arms that it has by now
+
+        def restore() -> StudyRecord:
+            store.restore_study(study.id)
+            return store.study(study.id)
+
+        def gone(study: StudyRecord) -> None:
             self._study = None
             self.stack.setCurrentWidget(self.empty)
             self.refresh()
-            self.changed.emit()
+            self.changed.emit(
+                Changes(frozenset(study.arms), studies=frozenset((study.id,)))
+            )  # they are in the bin with it
             self._say("info", f"Put “{study.name}” in the bin; its folder stays.", "", "Undo", back)
 
         def back() -> None:
-            self._aside.do(lambda: store.restore_study(study.id), lambda _: self._added(study), self._failed)
+            self._aside.do(restore, self._added, self._failed)
 
-        self._aside.do(lambda: store.delete_study(study.id), gone, self._failed)
+        self._aside.do(delete, gone, self._failed)

@@ -12,6 +12,7 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from core.config import RunConfig
 from sdgui.panels.actions import Actions
 from sdgui.panels.command_palette import CommandPalette
 from sdgui.panels.define import DefinePanel
@@ -124,7 +125,7 @@ class WindowActions:
     def queue(self) -> None:
         self._begin(self._window.run_commands.queue)
 
-    def _begin(self, begin: Callable[[int], object]) -> None:
+    def _begin(self, begin: Callable[[int, RunConfig | None], object]) -> None:
         """What is in the form counts; when a field is wrong, the form says so instead."""
         window, experiment_id = self._window, self._window.selection.experiment_id
         define = window.places.get("define")
@@ -132,7 +133,7 @@ class WindowActions:
             window.show_place("define")
             return
         if experiment_id is not None:
-            begin(experiment_id)
+            begin(experiment_id, define.definition(experiment_id) if isinstance(define, DefinePanel) else None)
 
     def pause(self) -> None:
         if (run := self._window.current_run()) is not None:

@@ -13,8 +13,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from core.chain.format import Chain
 from core.errors import UserError
@@ -22,6 +23,7 @@ from core.rundir import RunDir, RunDirError, process_alive, write_whole
 from sdgui.runs.chains import ChainWatch, chain_file, write_chain
 from sdgui.runs.program import core_command, start_detached
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
+from sdgui.runs.store_writer import StoreWriter
 from sdgui.store.records import Run, StoreError
 from sdgui.store.sessions import slug
 from sdgui.store.store import Store
@@ -35,13 +37,18 @@ class LaunchError(UserError):
 
 
 class Launcher(QObject):
-    """Lives in the window's thread; nothing it does waits for a trainer."""
+    """Lives in the window's thread; nothing it does waits for a trainer.
+
+    ``launch``, ``resume``, ``enqueue``, ``enqueue_run`` and ``unqueue`` write to the store and the disk: they may be
+    called from any thread, and the window submits them to its ``StoreWriter``.
+    """
 
     launched = Signal(int)  # run id: a trainer was started (also from the queue)
     launch_failed = Signal(int, str)  # run id, sentence: a queued run could not be started
     stopping = Signal(int, object)  # run id, Stopping
     ended = Signal(int, int)  # run id, exit code of a trainer that this window started
     queue_changed = Signal()
+    _moved = Signal()
 
     def __init__(
         self,
@@ -55,6 +62,7 @@ class Launcher(QObject):
         super().__init__(parent)
         self._store = store
         self._command = list(command or core_command())
+        self._starter = StoreWriter(self)  # starts what is next in the queue, whoever holds the database
         self._limit = limit
         self._patience = (asked_seconds, terminated_seconds)
         self._stops: dict[int, StopPlan] = {}
@@ -64,6 +72,7 @@ class Launcher(QObject):
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
         self._timer.start()
+        self._moved.connect(self._look_at_queue, Qt.ConnectionType.QueuedConnection)
         self.chains = ChainWatch(store, self)
         self.chains.start()
 
@@ -158,6 +167,7 @@ class Launcher(QObject):
         """Let go of the trainers: they train on, and those asked to stop still do."""
         self._timer.stop()
         self.chains.stop()
+        self._starter.wait()
 
     def _add(self, experiment_id: int, queued: bool) -> Run:
         try:
@@ -230,9 +240,12 @@ class Launcher(QObject):
         return not any(_trained(RunDir(stage)) for stage in stages)
 
     def _queue_moved(self) -> None:
+        self._moved.emit()
+
+    def _look_at_queue(self) -> None:
         self.queue_changed.emit()
         self._ticks = 0
-        QTimer.singleShot(0, self, self._tick)
+        self._tick()
 
     def _tick(self) -> None:
         while not self._ended.empty():
@@ -243,8 +256,8 @@ class Launcher(QObject):
                 if plan.now.stage is StopStage.ENDED:
                     del self._stops[run_id]
                 self.stopping.emit(run_id, plan.now)
-        if self._ticks % _QUEUE_TICKS == 0:
-            self._start_next()
+        if self._ticks % _QUEUE_TICKS == 0 and not self._starter.pending:
+            self._starter.submit(self._start_next)
         self._ticks += 1
 
     def _start_next(self) -> None:
@@ -258,8 +271,9 @@ class Launcher(QObject):
             if not _alive(run):  # else it was resumed by another program while it waited
                 self._start(run)
         except LaunchError as error:
-            self._store.mark_failed(run.id, str(error))
             self.launch_failed.emit(run.id, str(error))
+            with suppress(StoreError):  # the tailer will call it interrupted
+                self._store.mark_failed(run.id, str(error))
         self._queue_moved()
 
 

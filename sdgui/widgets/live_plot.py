@@ -103,7 +103,7 @@ class LivePlot(QWidget):
         style: Qt.PenStyle = Qt.PenStyle.SolidLine,
         times: ArrayLike | None = None,
     ) -> None:
-        """Replace a curve. ``x`` steps, ``y`` values (nan and inf leave a gap), ``times`` seconds since the run started."""
+        """Replace a curve. ``x`` steps, ``y`` values (nan and inf leave a gap), ``times`` seconds since the start."""
         one = Series(key, name, color, style)
         one.set_weight(self._weight)
         one.replace(x, y, times)

@@ -21,6 +21,7 @@ from sdgui.panels.place import Selection
 from sdgui.panels.shortcuts import ShortcutsDialog
 from sdgui.panels.watch import WatchPanel
 from sdgui.store.records import Run
+from tests.sdgui.conftest import settle
 
 OpenWindow = Callable[..., MainWindow]
 
@@ -30,6 +31,7 @@ def window(open_window: OpenWindow) -> MainWindow:
     window = open_window("--steps", "2")
     for name in ("first", "second"):
         window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        settle(window)
     return window
 
 
@@ -68,6 +70,7 @@ def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWind
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: names(window) == ["third", "first"])
     window.save_definition()
+    settle(window)
     assert names(window) == ["third", "first"]
     stored = window.services.store.experiments()[-1].config
     assert stored is not None
@@ -79,6 +82,7 @@ def test_the_filter_finds_names_tags_and_states(qtbot: QtBot, window: MainWindow
     chosen = window.selection
     assert chosen.experiment_id is not None
     window.experiment_commands.describe(chosen.experiment_id, None, ["good", "old"], "a note on noise")
+    settle(window)
     box = window.experiments.filter_box
     for typed, left in (("first", ["first"]), ("#good", ["second"]), ("noise", ["second"]), ("done", ["second"])):
         box.setText(typed)
@@ -126,6 +130,7 @@ def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbo
     sheet.tags.setText("a, #b, a,")
     sheet.note.setPlainText("because")
     sheet.hide()
+    settle(window)
     experiment = window.services.store.experiments()[-1]
     assert (experiment.tags, experiment.note) == (("a", "b"), "because")
     assert window.experiments.tree.currentIndex().data(Role.TAGS) == "#a #b"
@@ -148,6 +153,7 @@ def test_tags_and_note_are_kept_for_what_they_were_typed_for(window: MainWindow)
     sheet.note.setPlainText("of the second")
     window.experiments.select_experiment(first)
     sheet.hide()
+    settle(window)
     found = [(one.tags, one.note) for one in window.services.store.experiments()]
     assert found == [(("of the first",), ""), ((), "of the second")]
 
@@ -176,6 +182,7 @@ def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window:
     assert isinstance(define, DefinePanel)
     assert "Frozen" in define.bar.text
     define.bar.action_triggered.emit()
+    settle(window)
     assert names(window)[0] == "second 2"
     assert window.selection.run_id is None
     assert len(window.services.store.runs()) == 1
@@ -189,11 +196,14 @@ def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptie
     run = window.services.store.runs()[0]
     window.experiments.select_run(run.id)
     window.acts.delete()
+    settle(window)
     assert window.services.store.runs() == []
     window.bar.action_triggered.emit()
+    settle(window)
     assert [each.id for each in window.services.store.runs()] == [run.id]
     window.experiments.select_run(run.id)
     window.acts.delete()
+    settle(window)
     answers = [QMessageBox.StandardButton.Cancel, QMessageBox.StandardButton.Yes]
     monkeypatch.setattr(QMessageBox, "question", lambda *_args: answers.pop(0))
     window.acts.empty_bin()
@@ -255,6 +265,7 @@ def test_the_bin_says_which_folders_stay(
     window.experiment_commands.import_run(far.path)
     qtbot.waitUntil(lambda: "Imported" in window.bar.text)
     window.acts.delete()
+    settle(window)
     window.acts.empty_bin()
     assert asked == ["Delete 1 experiment for good? Folders of studies and of imported runs stay where they are."]
     qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
@@ -265,9 +276,11 @@ def test_the_bin_says_which_folders_stay(
 def test_a_live_run_is_not_deleted(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "1000", "--delay", "0.02")
     window.experiment_commands.add(preset_config("clip", "tiny"), "x")
+    settle(window)
     window.acts.launch()
     qtbot.waitUntil(lambda: [r.state for r in window.services.store.runs()] == [RunState.RUNNING], timeout=15000)
     window.acts.delete()
+    settle(window)
     assert "Stop the run first" in window.bar.text
     assert len(window.services.store.runs()) == 1
 

@@ -18,13 +18,13 @@ from core.rundir import RunState
 from core.study.format import Study, StudyDir, read_study
 from sdgui.__main__ import make_application, make_services
 from sdgui.main_window import MainWindow
-from sdgui.panels.experiment_model import Role
 from sdgui.panels import study as study_panel
+from sdgui.panels.experiment_model import Role
 from sdgui.panels.study import SHIPPED, StudyPanel
 from sdgui.panels.watch import WatchPanel
 from sdgui.runs.study_look import StudyRunLook, time_left
 from sdgui.runs.study_programs import StudyProgramError
-from tests.sdgui.conftest import leave, program
+from tests.sdgui.conftest import leave, program, settle
 
 Open = Callable[..., MainWindow]
 
@@ -92,6 +92,7 @@ def cells(table: Any) -> list[list[str]]:
 def test_a_study_is_made_from_presets_and_ticked_experiments(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
+    settle(window)
     place = place_of(window)
     assert place.stack.currentWidget() is place.empty
     place._ticked = {window.services.store.experiments()[0].id}
@@ -198,6 +199,7 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
 def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
+    settle(window)
     place = with_study(qtbot, window, a_study(compare=[["sd-clip", "clip"]]))
     place.begin.click()
     until(qtbot, place, "done")
@@ -267,9 +269,7 @@ def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, ope
     until(qtbot, place, "done")
 
 
-def test_stop_becomes_kill_only_after_a_while(
-    qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stop_becomes_kill_only_after_a_while(qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     window = open_study("--delay", "0.2")
     place = with_study(qtbot, window, a_study(steps=100))
     asked: list[str] = []
