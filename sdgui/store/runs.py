@@ -61,10 +61,11 @@ class RunRecords(Sessions):
             row = session.scalar(query)
             return None if row is None else self._run_record(row)
 
-    def run_count(self, experiment_id: int) -> int:
-        """How many runs the experiment has, those in the bin left out."""
+    def run_count(self, experiment_id: int, up_to: int | None = None) -> int:
+        """How many runs the experiment has, or had when the run ``up_to`` was added; those in the bin left out."""
         with self._read() as session:
             query = select(func.count()).where(RunRow.experiment_id == experiment_id, RunRow.deleted.is_(None))
+            query = query if up_to is None else query.where(RunRow.id <= up_to)
             return session.scalar(query) or 0
 
     def run_labels(self, run_ids: Sequence[int]) -> dict[int, RunLabel]:
