@@ -12,11 +12,12 @@ from importlib import import_module
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QShowEvent
-from PySide6.QtWidgets import QMainWindow, QMessageBox, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.config import RunConfig
 from core.rundir import RunState
 from sdgui.panels.actions import Actions
+from sdgui.panels.closing import ask_about_training
 from sdgui.panels.define import DefinePanel
 from sdgui.panels.experiment_commands import ExperimentCommands
 from sdgui.panels.experiments import ExperimentsPanel
@@ -33,7 +34,6 @@ from sdgui.runs.model_names import architectures, pretrained_tags
 from sdgui.store.changes import Changes
 from sdgui.store.records import Run
 from sdgui.widgets.message_bar import Level, MessageBar
-from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE, theme
 
@@ -400,30 +400,13 @@ class MainWindow(QMainWindow):
         settings.sync()
 
     def _ask_about(self, alive: list[Run]) -> None:
-        box = QMessageBox(self)
-        box.setObjectName("closing")
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("Close")
-        names = ", ".join(self.experiments.model.name(run.id) for run in alive)
-        box.setText("A run is training." if len(alive) == 1 else f"{len(alive)} runs are training.")
-        box.setInformativeText(f"{names}\n\nKept training, you find it here when you open the window again.")
-        keep = box.addButton("&Keep training", QMessageBox.ButtonRole.AcceptRole)
-        stop = box.addButton("&Stop and close", QMessageBox.ButtonRole.DestructiveRole)
-        box.addButton(QMessageBox.StandardButton.Cancel)
-        box.setDefaultButton(keep)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        make_plain(box)
+        def stop() -> None:
+            self.services.studies.stop_all()
+            for run in alive:
+                self.run_commands.stop(run)
+            self.keep_training()
 
-        def answered(_result: int) -> None:
-            if box.clickedButton() is stop:
-                self.services.studies.stop_all()
-                for run in alive:
-                    self.run_commands.stop(run)
-            if box.clickedButton() in (keep, stop):
-                self.keep_training()
-
-        box.finished.connect(answered)
-        box.open()
+        ask_about_training([self.experiments.model.name(run.id) for run in alive], self.keep_training, stop, self)
 
 
 def _load_places() -> None:
