@@ -19,6 +19,7 @@ from core.rundir import RunState
 from sdgui.panels.actions import Actions
 from sdgui.panels.closing import ask_about_training
 from sdgui.panels.define import DefinePanel
+from sdgui.panels.demo_report import DemoReport
 from sdgui.panels.experiment_commands import ExperimentCommands
 from sdgui.panels.experiments import ExperimentsPanel
 from sdgui.panels.header import Header
@@ -67,6 +68,7 @@ class MainWindow(QMainWindow):
         self.acts = WindowActions(self, self.book, self)
         self.bar = MessageBar(self)
         self.strip = ProgressStrip(self)
+        self.demo_report = DemoReport(services.demo, self.strip, self)
         self.header = Header(self)
         self.rail = Rail(self)
         self.welcome = Welcome(self.book, self)
@@ -126,10 +128,7 @@ class MainWindow(QMainWindow):
         self.experiment_commands.changed.connect(self._changed)
         self.experiment_commands.added.connect(self._added)
         self.bar.action_triggered.connect(self._do_remedy)
-        self.strip.cancelled.connect(self._cancel_demo)
-        services.demo.progress.connect(self._demo_progress)
-        services.demo.ready.connect(self._demo_ready)
-        services.demo.failed.connect(self._demo_failed)
+        self.demo_report.said.connect(self.say)
         services.tailer.state_changed.connect(self._state_changed)
         services.tailer.run_added.connect(self._run_added)
         services.writer.trouble.connect(lambda sentence: self.say("error", sentence))
@@ -308,29 +307,6 @@ class MainWindow(QMainWindow):
     def start_demo(self) -> None:
         """Make the demo's data and experiments where they are missing, and show the main one."""
         self.experiment_commands.add_demo()
-
-    def _demo_progress(self, done: int, total: int, what: str) -> None:
-        if self.strip.isHidden():
-            self.strip.start(what, total, "pictures")
-        self.strip.advance(done, total, what)
-
-    def _demo_ready(self) -> None:
-        self.strip.finish()
-
-    def _demo_failed(self, sentence: str, details: str) -> None:
-        self.strip.finish()
-        self.say("error", sentence, details, "Try again", self.services.demo.make)
-
-    def _cancel_demo(self) -> None:
-        self.services.demo.cancel()
-        self.strip.finish()
-        self.say(
-            "info",
-            "The demo data is not made; its experiments cannot train yet.",
-            "",
-            "Make it",
-            self.services.demo.make,
-        )
 
     # Opening and closing
     def _restore(self) -> None:

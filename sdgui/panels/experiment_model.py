@@ -143,13 +143,14 @@ class ExperimentModel(QStandardItemModel):
             self._loading = False
 
     def refresh(self, changes: Changes) -> None:
-        """Read again what changed, and nothing else."""
+        """Read again what changed, here or in another window, and nothing else."""
         self._loading = True
         try:
-            runs = self._store.some_runs(changes.runs)
-            unknown = {run.experiment_id for run in runs.values()} - self._experiments.keys()
+            runs, times = self._store.some_runs(changes.runs), self._store.changed_times()
+            ours = {experiment_id: one.changed for experiment_id, one in self._definitions.items()}
+            others = {experiment_id for experiment_id, _ in times.items() ^ ours.items()}
             arms = self._put_studies()
-            for experiment_id in sorted(changes.experiments | unknown):
+            for experiment_id in sorted(changes.experiments | others):
                 self._refresh_experiment(experiment_id, arms)
             for run_id in sorted(changes.runs):
                 self._refresh_run(run_id, runs.get(run_id), arms)

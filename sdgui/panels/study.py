@@ -6,31 +6,30 @@ is looked at in a thread (``StudyLook``) and shown; its runs stand in the tree b
 
 from __future__ import annotations
 
-import time
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QTimer, QUrl
+from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLineEdit,
-    QMenu,
     QPushButton,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
 
-from core.resources import resource_folder
 from core.study.format import Study, StudyDir
 from sdgui.panels.aside import Aside
 from sdgui.panels.place import Place, Selection, Services
 from sdgui.panels.study_editor import StudyEditor
+from sdgui.panels.study_ending import EndRequest, StudyEnding
 from sdgui.panels.study_export import ExportMenu
+from sdgui.panels.study_open import OpenMenu
 from sdgui.panels.study_view import StudyView
 from sdgui.runs.study_look import StudyLook
 from sdgui.store.changes import Changes
@@ -43,12 +42,10 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
-SHIPPED = resource_folder("studies")
 _ABOUT = (
     "A study trains several recipes with the same seeds and tells whether they differ, with intervals. "
     "It works on when the window is closed."
 )
-_KILL_AFTER = 20.0  # seconds that the runs have to save and end, after which Stop becomes Kill
 
 
 class StudyPanel(Place):
@@ -61,7 +58,7 @@ class StudyPanel(Place):
         self._ticked: set[int] = set()
         self._followed: int | None = None  # what was chosen in the tree
         self._grows: int | None = None  # the study that the editor adds to
-        self._ending: dict[int, float] = {}  # study id -> when (monotonic) it was asked to pause or stop
+        self.ending = StudyEnding(self._programs, self)
         self._remedy: Any = None
         self._aside = Aside(self)
         self.box = QComboBox(self)
@@ -128,13 +125,8 @@ class StudyPanel(Place):
         return is_made(self, "editor") and self.stack.currentWidget() is self.editor
 
     def _fill_menus(self) -> None:
-        menu = QMenu(self)
-        menu.setToolTipsVisible(True)
-        for path in sorted(SHIPPED.glob("*.json")):
-            menu.addAction(f"Shipped: {path.stem}").triggered.connect(partial(self.open_study, path))
-        menu.addSeparator()
-        menu.addAction("A study's &file …").triggered.connect(self._ask_file)
-        menu.addAction("The f&older of a study …").triggered.connect(self._ask_folder)
+        menu = OpenMenu(self)
+        menu.chosen.connect(self.open_study)
         self.open_button.setMenu(menu)
         self.exports = ExportMenu(
             self.view, lambda: self._study.folder if self._study is not None else None, self._say, self._failed, self
@@ -147,7 +139,9 @@ class StudyPanel(Place):
         self.empty.activated.connect(lambda: self.edit())
         self.begin.clicked.connect(self._start)
         self.pause.clicked.connect(lambda: self._end("pause"))
-        self.stop.clicked.connect(lambda: self._end("kill" if self._kills() else "stop"))
+        self.stop.clicked.connect(lambda: self._end("kill" if self.ending.overdue(self._id()) else "stop"))
+        self.ending.refused.connect(self._not_ended)
+        self.ending.became_overdue.connect(lambda: self._enable(self._look()))
         self.more.clicked.connect(lambda: self.grow())
         self.folder.clicked.connect(self._show_folder)
         self.bin.clicked.connect(self._delete)
@@ -237,13 +231,12 @@ class StudyPanel(Place):
         ready = look is not None and look.study is not None and not self._editing
         alive = look is not None and look.alive
         if not alive:
-            self._ending.pop(self._id() or 0, None)
-        ending = (self._id() or 0) in self._ending
+            self.ending.forget(self._id())
+        ending, kills = self.ending.asked(self._id()), self.ending.overdue(self._id())
         self.box.setEnabled(not self._editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
         self.begin.setEnabled(ready and not alive and state != "done")
         self.pause.setEnabled(ready and alive and not ending)
-        kills = self._kills()
         self.stop.setEnabled(ready and alive and (kills or not ending))
         self.stop.setText("&Kill" if kills else "Sto&p")
         self.export.setEnabled(ready and look is not None and look.results is not None)
@@ -316,20 +309,10 @@ class StudyPanel(Place):
         self.changed.emit(Changes(frozenset(study.arms), studies=frozenset((study.id,))))  # restored with it
         self._programs.poll()
 
-    def open_study(self, path: Path, _checked: bool = False) -> None:
+    def open_study(self, path: Path) -> None:
         """Open a study's file or folder; what is wrong with it is said with its field."""
         self.bar.clear()
         self._aside.do(lambda: self._programs.open(path), self._added, self._failed)
-
-    def _ask_file(self) -> None:
-        found, _ = QFileDialog.getOpenFileName(self, "A study's file", "", "Studies (*.json)")
-        if found:
-            self.open_study(Path(found))
-
-    def _ask_folder(self) -> None:
-        found = QFileDialog.getExistingDirectory(self, "The folder of a study")
-        if found:
-            self.open_study(Path(found))
 
     def _find(self) -> None:
         found = QFileDialog.getExistingDirectory(self, "Where is the study's folder now?")
@@ -355,27 +338,15 @@ class StudyPanel(Place):
             self.begin.setEnabled(False)
             self._aside.do(lambda: self._programs.start(study_id), None, self._failed)
 
-    def _end(self, what: str) -> None:
+    def _end(self, what: EndRequest) -> None:
         if (study_id := self._id()) is None:
             return
         if what != "kill":
-            self._ending[study_id] = time.monotonic()
             self._say("info", "The runs at work save everything and end; that takes a moment.")
-            QTimer.singleShot(round(1000 * _KILL_AFTER) + 1, self, lambda: self._enable(self._look()))
+        self.ending.ask(study_id, what)
         self._enable(self._look())
-        self._aside.do(
-            lambda: self._programs.ask_to_end(study_id, what),
-            None,
-            lambda sentence: self._not_ended(study_id, sentence),
-        )
 
-    def _kills(self) -> bool:
-        """Whether the study that is shown was asked to end so long ago that it may be killed."""
-        asked = self._ending.get(self._id() or 0)
-        return asked is not None and time.monotonic() - asked >= _KILL_AFTER
-
-    def _not_ended(self, study_id: int, sentence: str) -> None:
-        self._ending.pop(study_id, None)
+    def _not_ended(self, sentence: str) -> None:
         self._enable(self._look())
         self.bar.clear()
         self._failed(sentence)

@@ -238,8 +238,8 @@ def test_closing_may_stop_the_run(qtbot: QtBot, open_window: OpenWindow) -> None
     qtbot.waitUntil(lambda: states(again) == [RunState.STOPPED], timeout=15000)
 
 
-def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "3", demo_options=("--delay", "0.5"))
+def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
+    window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
     window.start_demo()
     settle(window)
     press(qtbot, window, Qt.Key.Key_Return)
@@ -247,18 +247,23 @@ def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow)
     assert "still being made" in window.bar.text
     assert not window.book["launch"].isEnabled()
     assert window.services.store.runs() == []
+    (tmp_path / "go").touch()
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
     assert window.services.demo.complete
 
 
-def test_an_experiment_deleted_while_its_launch_waits_is_not_trained(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "3", demo_options=("--delay", "0.5"))
+def test_an_experiment_deleted_while_its_launch_waits_is_not_trained(
+    qtbot: QtBot, open_window: OpenWindow, tmp_path: Path
+) -> None:
+    window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
     window.start_demo()
     settle(window)
     press(qtbot, window, Qt.Key.Key_Return)
     settle(window)
     with qtbot.waitSignal(window.services.demo.ready):
         window.acts.delete()
+        settle(window)
+        (tmp_path / "go").touch()
     settle(window)
     assert window.services.store.runs() == []
 

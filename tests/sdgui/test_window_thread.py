@@ -339,6 +339,25 @@ def test_runs_come_and_go_as_in_a_tree_that_is_read_whole(open_window: OpenWindo
     assert sorted(map(str, rows(model))) == sorted(map(str, whole()))
 
 
+def test_what_another_window_did_to_experiments_is_seen_with_the_next_change(
+    open_window: OpenWindow, home: Path
+) -> None:
+    window = open_window()
+    for name in ("one", "two"):
+        window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        settle(window)
+    one, two = (each.id for each in window.services.store.experiments())
+    other = Store.open(home)
+    other.rename_experiment(one, "renamed elsewhere")
+    other.delete_experiment(two)
+    other.add_experiment(preset_config("clip", "tiny"), "added elsewhere")
+    other.close()
+    window.experiment_commands.describe(one, None, ["tag"], "")
+    settle(window)
+    tree = window.experiments.tree.model()
+    assert [tree.index(row, 0).data() for row in range(tree.rowCount())] == ["added elsewhere", "renamed elsewhere"]
+
+
 def test_every_run_is_named_by_its_place_in_its_experiment(tmp_path: Path) -> None:
     with_runs(tmp_path / "home", experiments=2, each=3)
     store = Store.open(tmp_path / "home")

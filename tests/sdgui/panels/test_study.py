@@ -18,9 +18,10 @@ from core.rundir import RunState
 from core.study.format import Study, StudyDir, read_study
 from sdgui.__main__ import make_application, make_services
 from sdgui.main_window import MainWindow
-from sdgui.panels import study as study_panel
+from sdgui.panels import study_ending
 from sdgui.panels.experiment_model import Role
-from sdgui.panels.study import SHIPPED, StudyPanel
+from sdgui.panels.study import StudyPanel
+from sdgui.panels.study_open import SHIPPED
 from sdgui.panels.watch import WatchPanel
 from sdgui.runs.study_look import StudyRunLook, time_left
 from sdgui.runs.study_programs import StudyProgramError
@@ -280,18 +281,18 @@ def test_stop_becomes_kill_only_after_a_while(qtbot: QtBot, open_study: Open, mo
     def buttons() -> tuple[str, bool, bool]:
         return place.stop.text(), place.stop.isEnabled(), place.pause.isEnabled()
 
-    monkeypatch.setattr(study_panel, "_KILL_AFTER", 1e6)
+    monkeypatch.setattr(study_ending, "KILL_AFTER", 1e6)
     place.pause.click()
     assert buttons() == ("Sto&p", False, False), "Pause gives the runs time to save"
-    place._ending.clear()
+    place.ending.forget(place._id())
     place._show()
     qtbot.mouseDClick(place.stop, Qt.MouseButton.LeftButton)
     place.stop.click()
     qtbot.waitUntil(lambda: asked == ["pause", "stop"])
     assert buttons() == ("Sto&p", False, False)
-    place._ending.clear()
+    place.ending.forget(place._id())
     place._show()
-    monkeypatch.setattr(study_panel, "_KILL_AFTER", 0.01)
+    monkeypatch.setattr(study_ending, "KILL_AFTER", 0.01)
     place.stop.click()
     qtbot.waitUntil(lambda: buttons() == ("&Kill", True, False))
     place.stop.click()
@@ -392,7 +393,8 @@ def test_the_shipped_studies_can_be_opened(qtbot: QtBot, open_study: Open) -> No
     window = open_study()
     place = place_of(window)
     arms = len(read_study(SHIPPED / "noisy.json").arms)
-    place.open_study(SHIPPED / "noisy.json")
+    shipped = next(one for one in place.open_button.menu().actions() if one.text() == "Shipped: noisy")
+    shipped.trigger()
     qtbot.waitUntil(lambda: place.view.arms.topLevelItemCount() == arms, timeout=10000)
     assert place.view.arms.topLevelItem(1).childCount() > 3
 
