@@ -1,6 +1,6 @@
-"""``demo-data`` in miniature: ``python fake_demo.py [--until FILE] [--fail] DIR`` writes
+"""``demo-data`` in miniature: writes three tables of one pair each.
 
-three tables of one pair each.
+``python fake_demo.py [--until FILE] [--fail] DIR``
 """
 
 from __future__ import annotations
