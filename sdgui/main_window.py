@@ -189,11 +189,9 @@ class MainWindow(QMainWindow):
     # Choice
     def _selected(self, selection: Selection) -> None:
         self.selection = selection
-        self.pages.setCurrentIndex(0 if self.experiments.model.rowCount() == 0 else 1)
         for place in self.places.values():
             place.select(selection)
-        self._show_header()
-        self.update_actions()
+        self._show_chosen()
 
     def reload(self) -> None:
         """The tree and every place read the whole store again, which no change of a few records is worth."""
@@ -222,7 +220,13 @@ class MainWindow(QMainWindow):
     def _refresh_places(self) -> None:
         for place in self.places.values():
             place.refresh()
+        self._show_chosen()
         self.status.show_runs()
+
+    def _show_chosen(self) -> None:
+        self.pages.setCurrentIndex(0 if self.experiments.model.rowCount() == 0 else 1)
+        self._show_header()
+        self.update_actions()
 
     def _show_header(self) -> None:
         if self.selection.experiment_id is None:

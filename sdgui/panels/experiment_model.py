@@ -1,8 +1,7 @@
 """The tree of experiments and their runs as a Qt model, fed by the store and kept live by the tailer.
 
 Flow: ``reload`` fills it once; ``refresh`` reads again what ``Changes`` names; ``update_run`` shows a run's progress.
-All of them change only what differs, so that selection, ticks and unfolded branches stay. Newest experiments and newest
-runs come first.
+Each changes only what differs, so that selection, ticks and unfolded branches stay. The newest come first.
 """
 
 from __future__ import annotations
@@ -54,6 +53,7 @@ class ExperimentModel(QStandardItemModel):
         self._records: dict[int, Run] = {}
         self._definitions: dict[int, Experiment] = {}
         self._best: dict[int, BestPoint | None] = {}
+        self._ticked: set[int] = set()
         self._loading = False
         self.itemChanged.connect(self._item_changed)
 
@@ -112,9 +112,7 @@ class ExperimentModel(QStandardItemModel):
 
     # Ticks
     def ticked(self) -> tuple[int, ...]:
-        return tuple(
-            run_id for run_id, item in sorted(self._runs.items()) if item.checkState() == Qt.CheckState.Checked
-        )
+        return tuple(sorted(self._ticked))
 
     def set_ticked(self, run_ids: set[int]) -> None:
         """Tick these runs and no others; told once, since every place follows the ticks."""
@@ -122,6 +120,7 @@ class ExperimentModel(QStandardItemModel):
         for run_id, item in self._runs.items():
             item.setCheckState(Qt.CheckState.Checked if run_id in run_ids else Qt.CheckState.Unchecked)
         self._loading = False
+        self._ticked = run_ids & self._runs.keys()
         self.ticks_changed.emit()
 
     # Feeding
@@ -212,19 +211,20 @@ class ExperimentModel(QStandardItemModel):
             self._drop_experiment(experiment_id)
 
     def _drop_run(self, run_id: int) -> None:
-        item = self._runs.pop(run_id)
-        self._records.pop(run_id, None)
-        self._best.pop(run_id, None)
+        item = self._runs[run_id]
+        self._forget_run(run_id)
         item.parent().removeRow(item.row())
+
+    def _forget_run(self, run_id: int) -> None:
+        for known in (self._runs, self._records, self._best):
+            known.pop(run_id, None)
+        self._ticked.discard(run_id)
 
     def _drop_experiment(self, experiment_id: int) -> None:
         item = self._experiments.pop(experiment_id)
         self._definitions.pop(experiment_id, None)
         for row in range(item.rowCount()):  # its runs went into the bin with it
-            run_id = int(item.child(row).data(Role.RUN))
-            self._runs.pop(run_id, None)
-            self._records.pop(run_id, None)
-            self._best.pop(run_id, None)
+            self._forget_run(int(item.child(row).data(Role.RUN)))
         (item.parent() or self.invisibleRootItem()).removeRow(item.row())
 
     def _put_studies(self) -> Arms:
@@ -382,6 +382,8 @@ class ExperimentModel(QStandardItemModel):
 
     def _item_changed(self, item: QStandardItem) -> None:
         if not self._loading and item.isCheckable():
+            run_id, checked = int(item.data(Role.RUN)), item.checkState() == Qt.CheckState.Checked
+            (self._ticked.add if checked else self._ticked.discard)(run_id)
             self.ticks_changed.emit()
 
 

@@ -39,6 +39,7 @@ class ExperimentsPanel(QWidget):
         super().__init__(parent)
         self._services = services
         self._actions: Actions | None = None
+        self._told: Selection | None = None  # the last one that ``selected`` said
         self.model = ExperimentModel(services.store, services.tailer, self)
         self._filter = ExperimentFilter(self)
         self._filter.setSourceModel(self.model)
@@ -168,7 +169,11 @@ class ExperimentsPanel(QWidget):
         self._changed()
 
     def _changed(self, *_: object) -> None:
-        self.selected.emit(self.selection())
+        """Say it once: every place follows a selection."""
+        selection = self.selection()
+        if selection != self._told:
+            self._told = selection
+            self.selected.emit(selection)
 
     def _filter_typed(self, text: str) -> None:
         chosen = self.tree.currentIndex()

@@ -320,9 +320,11 @@ def test_runs_come_and_go_as_in_a_tree_that_is_read_whole(open_window: OpenWindo
     assert rows(model) == whole()
     with store._write() as session:
         session.get(RunRow, runs[0]).state = "done"  # type: ignore[union-attr]
+    model.set_ticked(set(runs[:2]))
     store.delete_run(runs[0])
     model.refresh(Changes(runs=frozenset(runs[:1])))
     assert rows(model) == whole()
+    assert model.ticked() == (runs[1],)
     store.restore_run(runs[0])
     store.tag_run(runs[1], ["new"])
     model.refresh(Changes(runs=frozenset(runs[:2])))
