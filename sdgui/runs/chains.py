@@ -146,6 +146,9 @@ class ChainWatch(QObject):
         except ConfigError:  # damaged or being removed; its stages that are listed stay
             return False
         stages = [here.stage(chain, place) for place in range(len(chain.stages))]
+        # First: a program that ends after this look may have begun a stage during it.
+        statuses = [each.read_status() for each in stages if each.path in known]
+        alive = any(status is not None and process_alive(status) for status in statuses)
         missing = [stage for stage in stages if stage.path not in known]
         for stage in list(missing):
             if not stage.config.is_file():
@@ -159,8 +162,6 @@ class ChainWatch(QObject):
                 return False
             missing.remove(stage)
             self.found.emit(run.id)
-        statuses = [each.read_status() for each in stages if each.path in known]
-        alive = any(status is not None and process_alive(status) for status in statuses)
         return bool(missing) and alive
 
 

@@ -211,7 +211,6 @@ class Launcher(QObject):
         command = [*self._command, "train", *map(str, what)]
         if chain:
             run = self._store.mark_launched(run.id)
-            self.chains.start()
         try:
             process = start_detached(command, folder)
         except FileNotFoundError as error:
@@ -220,6 +219,8 @@ class Launcher(QObject):
             raise LaunchError(str(error)) from error
         except OSError as error:
             raise _unwritable(folder, error) from error
+        if chain:
+            self.chains.start()  # now that its status names a process that is alive
         threading.Thread(target=self._reap, args=(run.id, process), name="reaper", daemon=True).start()
         self.launched.emit(run.id)
 

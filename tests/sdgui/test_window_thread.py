@@ -149,9 +149,10 @@ def test_one_launch_reads_one_run(qtbot: QtBot, open_window: OpenWindow, reads: 
 
 
 def test_the_window_goes_on_while_another_holds_the_database(
-    qtbot: QtBot, open_window: OpenWindow, home: Path, reads: list[str], record_property: Callable[[str, Any], None]
+    qtbot: QtBot, open_window: OpenWindow, home: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """2,000 runs; what is typed and asked for meanwhile comes to the store once the other has let go."""
+    monkeypatch.setattr("sdgui.store.database.BUSY_SECONDS", 120.0)  # a busy machine may take longer than 10 s
     with_runs(home, experiments=40, each=50)
     window = open_window("--steps", "2")
     store, model = window.services.store, window.experiments.model
@@ -173,14 +174,13 @@ def test_the_window_goes_on_while_another_holds_the_database(
         lambda: window.experiment_commands.add(preset_config("clip", "tiny"), "added"),
     ]
     with held(store.database):
-        while time.perf_counter() - began < HELD_SECONDS:
+        while actions or time.perf_counter() - began < HELD_SECONDS:
             turn = time.thread_time()
             if actions:
                 actions.pop(0)()
             QApplication.processEvents()
             slowest = max(slowest, time.thread_time() - turn)
             time.sleep(0.005)
-        assert actions == []
         assert store.experiment(first).name != "renamed", "the other still holds the database"
         assert window.services.writer.pending > 0
     while window.services.writer.pending:
@@ -188,7 +188,6 @@ def test_the_window_goes_on_while_another_holds_the_database(
         QApplication.processEvents()
         slowest = max(slowest, time.thread_time() - turn)
         time.sleep(0.005)
-    record_property("slowest_turn_seconds", slowest)
     print(f"slowest turn: {1e3 * slowest:.0f} ms")
     settle(window)
     experiment = store.experiment(first)
