@@ -146,8 +146,7 @@ class ExperimentModel(QStandardItemModel):
         self._loading = True
         try:
             runs, times = self._store.some_runs(changes.runs), self._store.changed_times()
-            ours = {experiment_id: one.changed for experiment_id, one in self._definitions.items()}
-            others = {experiment_id for experiment_id, _ in times.items() ^ ours.items()}
+            others = {one for one, _ in times.items() ^ {(one.id, one.changed) for one in self._definitions.values()}}
             arms = self._put_studies()
             for experiment_id in sorted(changes.experiments | others):
                 self._refresh_experiment(experiment_id, arms)
