@@ -24,6 +24,7 @@ from sdgui.panels.failures import Failures
 from sdgui.panels.place import Services
 from sdgui.panels.window_actions import program_version
 from sdgui.runs.launcher import Launcher
+from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
 from sdgui.runs.worker_pool import WorkerPool
@@ -91,7 +92,7 @@ def make_services(
     data = DemoData(store.home / "demo-data", demo)
     pool = WorkerPool(worker)
     studies = StudyPrograms(store, study)
-    return Services(store, Launcher(store, trainer), Tailer(store), data, settings, pool, studies)
+    return Services(store, Launcher(store, trainer), Tailer(store), data, settings, pool, studies, StoreWriter())
 
 
 def open_window(home: Path, demo: bool) -> MainWindow:

@@ -11,12 +11,14 @@ from importlib import import_module
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QShowEvent
-from PySide6.QtWidgets import QMainWindow, QMessageBox, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.config import RunConfig
 from core.rundir import RunState
 from sdgui.panels.actions import Actions
+from sdgui.panels.closing import ask_about_training
 from sdgui.panels.define import DefinePanel
+from sdgui.panels.demo_report import DemoReport
 from sdgui.panels.experiment_commands import ExperimentCommands
 from sdgui.panels.experiments import ExperimentsPanel
 from sdgui.panels.header import Header
@@ -29,10 +31,10 @@ from sdgui.panels.status import Status
 from sdgui.panels.welcome import Welcome
 from sdgui.panels.window_actions import ICONS, WindowActions
 from sdgui.runs.model_names import architectures, pretrained_tags
+from sdgui.store.changes import Changes
 from sdgui.store.records import Run
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.theme import SPACE, theme
 
@@ -54,6 +56,10 @@ class MainWindow(QMainWindow):
         self.selection = Selection()
         self._place = "define"
         self._decided = False  # what becomes of live runs when the window closes
+        self._closing: int | None = None  # writes that had failed when it waited for the last ones before it closes
+        self._changes = Changes()  # that places have not read yet
+        self._gather = QTimer(self, singleShot=True, interval=0)  # several changes of one moment are read at once
+        self._gather.timeout.connect(self.refresh)
         self.experiments = ExperimentsPanel(services, self)
         self.run_commands = RunCommands(services, self)
         self.experiment_commands = ExperimentCommands(services, self)
@@ -61,6 +67,7 @@ class MainWindow(QMainWindow):
         self.acts = WindowActions(self, self.book, self)
         self.bar = MessageBar(self)
         self.strip = ProgressStrip(self)
+        self.demo_report = DemoReport(services.demo, self.strip, self)
         self.header = Header(self)
         self.rail = Rail(self)
         self.welcome = Welcome(self.book, self)
@@ -115,16 +122,16 @@ class MainWindow(QMainWindow):
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
         self.run_commands.message_requested.connect(self.show_message)
         self.run_commands.started.connect(self._started)
-        self.run_commands.changed.connect(self.reload)
+        self.run_commands.changed.connect(self._changed)
         self.experiment_commands.message_requested.connect(self.show_message)
-        self.experiment_commands.changed.connect(self.reload)
+        self.experiment_commands.changed.connect(self._changed)
+        self.experiment_commands.rebuilt.connect(self.reload)
         self.experiment_commands.added.connect(self._added)
-        self.strip.cancelled.connect(self._cancel_demo)
-        services.demo.progress.connect(self._demo_progress)
-        services.demo.ready.connect(self._demo_ready)
-        services.demo.failed.connect(self._demo_failed)
+        self.demo_report.message_requested.connect(self.show_message)
         services.tailer.state_changed.connect(self._state_changed)
-        services.tailer.run_added.connect(lambda _run: self.reload())
+        services.tailer.run_added.connect(self._run_added)
+        services.writer.trouble.connect(lambda sentence: self.show_message(Message("error", sentence)))
+        services.writer.idle.connect(self._close_saved)
         services.tailer.trouble.connect(lambda _run, sentence: self.show_message(Message("warning", sentence)))
         services.studies.listed.connect(self._study_runs_listed)
         services.studies.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
@@ -154,9 +161,9 @@ class MainWindow(QMainWindow):
         place.message_requested.connect(self.show_message)
         place.define_asked.connect(self._copy_run)
         place.watch_asked.connect(self._started)
-        place.changed.connect(self.reload)
+        place.changed.connect(self._changed)
         if isinstance(place, DefinePanel):
-            place.edited.connect(lambda _experiment: self.reload())
+            place.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
             place.copy_asked.connect(self._copy_run)
         self.places[name] = place
         self.stack.addWidget(place)
@@ -181,18 +188,44 @@ class MainWindow(QMainWindow):
     # Choice
     def _selected(self, selection: Selection) -> None:
         self.selection = selection
-        self.pages.setCurrentIndex(0 if self.experiments.model.rowCount() == 0 else 1)
         for place in self.places.values():
             place.select(selection)
-        self._show_header()
-        self.update_actions()
+        self._show_chosen()
 
     def reload(self) -> None:
-        """The store changed: the tree and every place read it again."""
+        """The tree and every place read the whole store again, which no change of a few records is worth."""
         self.experiments.reload()
+        self._refresh_places()
+
+    def refresh(self) -> None:
+        """The tree reads what changed; every place, what it shows of it."""
+        self._gather.stop()
+        changes, self._changes = self._changes, Changes()
+        self.experiments.refresh(changes)
+        self._refresh_places()
+
+    def _changed(self, changes: Changes) -> None:
+        """Something was written: read at the next turn, once for all that comes until then."""
+        if changes:
+            self._changes |= changes
+            self._gather.start()
+        else:
+            self.update_actions()
+
+    def _run_added(self, run_id: int) -> None:
+        if self.experiments.model.run(run_id) is None:  # another window's
+            self._changed(Changes.of(run=run_id))
+
+    def _refresh_places(self) -> None:
         for place in self.places.values():
             place.refresh()
+        self._show_chosen()
         self.status.show_runs()
+
+    def _show_chosen(self) -> None:
+        self.pages.setCurrentIndex(0 if self.experiments.model.rowCount() == 0 else 1)
+        self._show_header()
+        self.update_actions()
 
     def _show_header(self) -> None:
         if self.selection.experiment_id is None:
@@ -233,12 +266,16 @@ class MainWindow(QMainWindow):
         self.bar.show_message(message)
 
     def _added(self, experiment_id: int) -> None:
+        self.refresh()
         self.experiments.select_experiment(experiment_id)
         self.show_place("define")
 
     def _started(self, run_id: int) -> None:
         self.bar.clear()
-        self.reload()
+        if self.experiments.model.run(run_id) is None:
+            self._changes |= Changes.of(run=run_id)
+        if self._changes:
+            self.refresh()
         self.experiments.select_run(run_id)
         self.show_place("watch")
 
@@ -250,9 +287,9 @@ class MainWindow(QMainWindow):
             search = Remedy("Search what it learnt", lambda: self._search(run_id))
             self.show_message(Message("info", text, remedy=search))
 
-    def _study_runs_listed(self) -> None:
+    def _study_runs_listed(self, run_ids: frozenset[int]) -> None:
         self.services.tailer.follow(0)
-        self.reload()
+        self._changed(Changes(runs=run_ids))
 
     def _search(self, run_id: int) -> None:
         self.experiments.select_run(run_id)
@@ -261,27 +298,7 @@ class MainWindow(QMainWindow):
     # The demo
     def start_demo(self) -> None:
         """Make the demo's data and experiments where they are missing, and show the main one."""
-        shown = self.experiment_commands.add_demo()
-        if shown is not None:
-            self._added(shown)
-
-    def _demo_progress(self, done: int, total: int, what: str) -> None:
-        if self.strip.isHidden():
-            self.strip.start(what, total, "pictures")
-        self.strip.advance(done, total, what)
-
-    def _demo_ready(self) -> None:
-        self.strip.finish()
-
-    def _demo_failed(self, sentence: str, details: str) -> None:
-        self.strip.finish()
-        self.show_message(Message("error", sentence, details, Remedy("Try again", self.services.demo.make)))
-
-    def _cancel_demo(self) -> None:
-        self.services.demo.cancel()
-        self.strip.finish()
-        text = "The demo data is not made; its experiments cannot train yet."
-        self.show_message(Message("info", text, remedy=Remedy("Make it", self.services.demo.make)))
+        self.experiment_commands.add_demo()
 
     # Opening and closing
     def _restore(self) -> None:
@@ -317,12 +334,23 @@ class MainWindow(QMainWindow):
             self._ask_about(alive)
             return
         self._remember()
+        if self.services.writer.pending:
+            event.ignore()
+            self._closing = self.services.writer.failures
+            self.show_message(Message("info", "The last changes are being saved; the window closes then."))
+            return
         self.services.demo.cancel()
         self.services.studies.close()
         self.services.tailer.close()
         self.services.launcher.close()
         self.services.pool.end()
         super().closeEvent(event)
+
+    def _close_saved(self) -> None:
+        """The last writes are done: close, unless one of them failed, which is said and can be tried again."""
+        failed, self._closing = self._closing, None
+        if failed is not None and failed == self.services.writer.failures:
+            QTimer.singleShot(0, self, self.close)
 
     def keep_training(self) -> None:
         """Close without a question; live runs train on."""
@@ -340,30 +368,13 @@ class MainWindow(QMainWindow):
         settings.sync()
 
     def _ask_about(self, alive: list[Run]) -> None:
-        box = QMessageBox(self)
-        box.setObjectName("closing")
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("Close")
-        names = ", ".join(self.experiments.model.name(run.id) for run in alive)
-        box.setText("A run is training." if len(alive) == 1 else f"{len(alive)} runs are training.")
-        box.setInformativeText(f"{names}\n\nKept training, you find it here when you open the window again.")
-        keep = box.addButton("&Keep training", QMessageBox.ButtonRole.AcceptRole)
-        stop = box.addButton("&Stop and close", QMessageBox.ButtonRole.DestructiveRole)
-        box.addButton(QMessageBox.StandardButton.Cancel)
-        box.setDefaultButton(keep)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        make_plain(box)
+        def stop() -> None:
+            self.services.studies.stop_all()
+            for run in alive:
+                self.run_commands.stop(run)
+            self.keep_training()
 
-        def answered(_result: int) -> None:
-            if box.clickedButton() is stop:
-                self.services.studies.stop_all()
-                for run in alive:
-                    self.run_commands.stop(run)
-            if box.clickedButton() in (keep, stop):
-                self.keep_training()
-
-        box.finished.connect(answered)
-        box.open()
+        ask_about_training([self.experiments.model.name(run.id) for run in alive], self.keep_training, stop, self)
 
 
 def _load_places() -> None:

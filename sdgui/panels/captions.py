@@ -33,7 +33,7 @@ from sdgui.panels.captions_refusals import CaptionsRefusals
 from sdgui.panels.captions_replace import Finder, ReplaceBar
 from sdgui.panels.captions_settings import CaptionSettings, read_settings, settings_text
 from sdgui.panels.captions_work import CaptionsWork
-from sdgui.panels.model_entries import ModelChoice, run_entries
+from sdgui.panels.model_entries import ModelChoice
 from sdgui.panels.place import Place, Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import DropTarget
@@ -184,10 +184,7 @@ class CaptionsPanel(Place):
         for side, picker in self.tools.pickers.items():
             choice = read_choice(settings.value(f"captions/model_{side}"))
             if not (choice is not None and picker.set_choice(choice)) and side == "a" and not picker.restore():
-                usable = (one for one in run_entries(self._services.store, "caption") if not one.reason)
-                newest = next(usable, None)
-                if newest is not None and newest.run_id is not None:
-                    picker.show_run(newest.run_id)
+                picker.show_newest_run()
         self.bar.clear()
         self.tools.compare.setChecked(settings.value("captions/compare") in (True, "true"))
         self._show_empty()

@@ -7,12 +7,14 @@ Flow: the store's definition -> form -> (as one types, once it is valid) the sto
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from core.config import ConfigError, RunConfig, read_config
+from core.errors import UserError
 from core.presets import PRESETS, Size
 from sdgui.panels.advice import AdviceBar
 from sdgui.panels.differences import Differences, field_title
@@ -20,7 +22,7 @@ from sdgui.panels.place import Place, Selection, Services
 from sdgui.panels.preset_bar import PresetBar
 from sdgui.panels.stages import keep_wish, on_preset, origin, wants_stages, with_former
 from sdgui.runs.chains import FORMER, taken_from_former
-from sdgui.store.records import Experiment, StoreError
+from sdgui.store.records import Experiment
 from sdgui.widgets.config_form import ConfigForm
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
@@ -44,6 +46,8 @@ class DefinePanel(Place):
         self._frozen: RunConfig | None = None
         self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
         self._undoable: Message | None = None  # what was set by one press, and can be taken back
+        self._unwritten: Message | None = None  # says that the last save failed, and offers to try again
+        self._unsaved: dict[int, Experiment] = {}  # as they will be once the store has what was submitted
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
         self.hint = PlainLabel(self)
@@ -95,7 +99,16 @@ class DefinePanel(Place):
         elif selection.run_id is not None:
             self._show_run(selection.experiment_id, selection.run_id)
         else:
-            self._show_experiment(self._services.store.experiment(selection.experiment_id))
+            self._show_experiment(self._stored(selection.experiment_id))
+
+    def _stored(self, experiment_id: int) -> Experiment:
+        """The experiment as the store has it, or is about to have it."""
+        return self._unsaved.get(experiment_id) or self._services.store.experiment(experiment_id)
+
+    def definition(self, experiment_id: int) -> RunConfig | None:
+        """What the form says of this experiment; None when it shows another one, or a run's frozen definition."""
+        shown = self._experiment is not None and self._experiment.id == experiment_id and self._frozen is None
+        return self.form.config() if shown else None
 
     def refresh(self) -> None:
         """The experiment may have got its first run, another name, or another definition from another window.
@@ -103,7 +116,7 @@ class DefinePanel(Place):
         A form that is being edited keeps what was typed; only the name follows.
         """
         before = self._experiment
-        if before is None or self._run_id is not None:
+        if before is None or self._run_id is not None or before.id in self._unsaved:
             return
         self._experiment = experiment = self._services.store.experiment(before.id)
         edited = self.form.config() != self._loaded
@@ -172,12 +185,12 @@ class DefinePanel(Place):
 
     def _show_run(self, experiment_id: int, run_id: int) -> None:
         store = self._services.store
-        run, self._experiment = store.run(run_id), store.experiment(experiment_id)
+        run, self._experiment = store.run(run_id), self._stored(experiment_id)
         try:
             self._frozen = read_config(run.dir.config)
         except ConfigError as error:
             self._show_nothing()
-            self._experiment = store.experiment(experiment_id)
+            self._experiment = self._stored(experiment_id)
             self.bar.show_message(Message("error", f"This run's definition cannot be shown: {error}"))
             return
         self._load(self._frozen, read_only=True)
@@ -187,7 +200,7 @@ class DefinePanel(Place):
         self.bar.show_message(Message("info", "Frozen: what this run was launched with.", remedy=copy))
 
     def _say_state(self, experiment: Experiment) -> None:
-        runs = len(self._services.store.runs(experiment.id))
+        runs = self._services.store.run_count(experiment.id)
         if runs:
             what = "its run keeps its" if runs == 1 else f"its {runs} runs keep their"
             self.hint.setText(f"Changes are for the next run; {what} own definition.")
@@ -209,7 +222,7 @@ class DefinePanel(Place):
         self.advice.show_config(self.form.config(), self._frozen is not None)
 
     def save(self) -> bool:
-        """Write what is in the form: the definition when it is valid, else a draft; whether it was valid."""
+        """Submit what is in the form: the definition when it is valid, else a draft; whether it was valid."""
         self._timer.stop()
         experiment = self._experiment
         if experiment is None or self._frozen is not None or experiment.config is None:
@@ -218,17 +231,44 @@ class DefinePanel(Place):
         if config is None:
             self._services.settings.setValue(key, json.dumps(self.form.draft()))
             return False
-        self._services.settings.remove(key)
         if config not in (self._loaded, experiment.config):  # a form that nobody edited may be older than the store
-            try:
-                self._experiment = self._services.store.edit_experiment(experiment.id, config)
-            except StoreError as error:
-                self.bar.show_message(Message("error", str(error)))
-                return False
-            self._loaded = config
-            self.edited.emit(experiment.id)
+            self._write(experiment, config)
+        elif experiment.id not in self._unsaved:
+            self._services.settings.remove(key)
         self._loaded = config
         return True
+
+    def _write(self, experiment: Experiment, config: RunConfig) -> None:
+        """Submit a definition; until the store has it, a draft keeps it."""
+        store, draft = self._services.store, json.dumps(self.form.draft())
+        self._services.settings.setValue(f"drafts/{experiment.id}", draft)
+        coming = replace(experiment, config=config, config_json=config.to_json(), name=config.name)
+        self._experiment = self._unsaved[experiment.id] = coming
+        self._services.writer.submit(
+            lambda: store.edit_experiment(experiment.id, config),
+            lambda stored: self._written(coming, stored),
+            lambda error: self._not_written(experiment, coming, error),
+        )
+
+    def _written(self, coming: Experiment, stored: Experiment) -> None:
+        if self._unsaved.get(stored.id) is coming:  # else more was typed meanwhile
+            del self._unsaved[stored.id]
+            self._services.settings.remove(f"drafts/{stored.id}")
+            if self._experiment is coming:
+                self._experiment = stored
+        if self._unwritten is not None and self.bar.message is self._unwritten:
+            self.bar.clear()
+        self.edited.emit(stored.id)
+
+    def _not_written(self, before: Experiment, coming: Experiment, error: UserError) -> None:
+        """The form keeps what was typed, or the draft does; the next save submits it again."""
+        if self._unsaved.get(coming.id) is coming:
+            del self._unsaved[coming.id]
+        if self._experiment is coming:
+            self._experiment, self._loaded = before, before.config
+        again = Remedy("Try again", self.save) if self._experiment is before else None
+        self._unwritten = Message("error", str(error), remedy=again)
+        self.bar.show_message(self._unwritten)
 
     def ready_to_launch(self) -> bool:
         """Save; when a field is wrong, say so, go to the first one and return False."""

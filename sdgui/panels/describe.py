@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtCore import QPoint, QStringListModel, Qt, Signal
 from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QCompleter, QFrame, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
@@ -13,14 +13,18 @@ from sdgui.widgets.theme import SPACE, set_role
 
 
 class DescribeSheet(QFrame):
-    """``described``: tags and note were changed; the sheet closes on Ctrl+Enter, or a click elsewhere."""
+    """``described``: what ``open`` was given as ``target``, and its tags and note, which were changed.
 
-    described = Signal(list, str)
+    The sheet closes on Ctrl+Enter, or a click elsewhere; the selection may have moved by then.
+    """
+
+    described = Signal(object, list, str)
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setAccessibleName("Tags and note")
+        self._target: object = None
         self._before: tuple[list[str], str] = ([], "")
         self._given_up = False
         self.title = PlainLabel(self)
@@ -28,6 +32,10 @@ class DescribeSheet(QFrame):
         self.tags = QLineEdit(self)
         self.tags.setPlaceholderText("Tags, separated by commas")
         self.tags.setAccessibleName("Tags, separated by commas")
+        self._known = QStringListModel(self)
+        completer = QCompleter(self._known, self)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.tags.setCompleter(completer)
         self.note = QPlainTextEdit(self)
         self.note.setPlaceholderText("Note")
         self.note.setAccessibleName("Note")
@@ -43,15 +51,24 @@ class DescribeSheet(QFrame):
         for keys in ("Ctrl+Return", "Ctrl+Enter"):
             QShortcut(QKeySequence(keys), self).activated.connect(self.hide)
 
-    def open(self, what: str, tags: Sequence[str], note: str, known: Sequence[str], at: QPoint, on_note: bool) -> None:
+    def open(
+        self,
+        target: object,
+        what: str,
+        tags: Sequence[str],
+        note: str,
+        known: Sequence[str],
+        at: QPoint,
+        on_note: bool = False,
+    ) -> None:
         """Show over the screen's point ``at``; ``known``: tags to choose from."""
+        self.hide()  # what is typed for another target is kept first
+        self._target = target
         self._before, self._given_up = (list(tags), note), False
         self.title.setText(what)
         self.tags.setText(", ".join(tags))
         self.note.setPlainText(note)
-        completer = QCompleter(list(known), self)
-        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        self.tags.setCompleter(completer)
+        self._known.setStringList(list(known))
         self.resize(44 * SPACE, 28 * SPACE)
         self.move(at)
         self.show()
@@ -72,4 +89,4 @@ class DescribeSheet(QFrame):
         tags, note = self.values()
         if not self._given_up and (tags, note) != self._before:
             self._before = (tags, note)
-            self.described.emit(tags, note)
+            self.described.emit(self._target, tags, note)

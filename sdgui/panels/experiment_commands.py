@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QMessageBox, QWidget
 
-from core.config import ConfigError, RunConfig, read_config
+from core.config import RunConfig, read_config
+from core.errors import UserError
 from core.presets import Size, preset_config
 from sdgui.panels.aside import Aside
 from sdgui.panels.demo import SHOWN_FIRST, demo_configs
 from sdgui.panels.place import Services
-from sdgui.store.records import Run, StoreError
-from sdgui.widgets.message import Message, Remedy
+from sdgui.store.changes import Changes
+from sdgui.store.records import Experiment, Run, StoreUnavailableError
+from sdgui.widgets.message import Level, Message, Remedy
 
 
 class ExperimentCommands(QObject):
     """Actions on experiments. ``message_requested``: for the window's bar."""
 
     message_requested = Signal(object)  # Message
-    changed = Signal()
+    changed = Signal(object)  # Changes
+    rebuilt = Signal()  # the whole database may be another one
     added = Signal(int)  # experiment id: show it
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
@@ -48,15 +52,28 @@ class ExperimentCommands(QObject):
         self._add(lambda: config, name)
 
     def _add(self, make: Callable[[], RunConfig], name: str | None) -> None:
-        try:
+        store = self._services.store
+
+        def write() -> Experiment:
             config = make()
-            taken = {experiment.name for experiment in self._services.store.experiments()}
-            experiment = self._services.store.add_experiment(config, _free(name or config.name, taken))
-        except (StoreError, ConfigError) as error:
-            self.message_requested.emit(Message("error", str(error)))
-            return
-        self.changed.emit()
+            taken = {experiment.name for experiment in store.experiments()}
+            return store.add_experiment(config, _free(name or config.name, taken))
+
+        self._write(write, self._added)
+
+    def _added(self, experiment: Experiment) -> None:
+        self.changed.emit(Changes.of(experiment=experiment.id))
         self.added.emit(experiment.id)
+
+    def _write(self, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
+        """Submit ``write``; where the database could not be reached, the message's button submits it again."""
+        self._services.writer.submit(write, done, lambda error: self._refused(error, write, done))
+
+    def _refused(self, error: UserError, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
+        unreachable = isinstance(error, StoreUnavailableError)
+        again = Remedy("Try again", lambda: self._write(write, done)) if unreachable else None
+        level: Level = "warning" if isinstance(error, _TrainingError) else "error"
+        self.message_requested.emit(Message(level, str(error), remedy=again))
 
     def import_run(self, folder: Path) -> None:
         """A run folder from elsewhere becomes a run here; its events may take seconds to read."""
@@ -65,7 +82,7 @@ class ExperimentCommands(QObject):
 
     def _imported(self, run: Run) -> None:
         self._services.tailer.follow(run.id)
-        self.changed.emit()
+        self.changed.emit(Changes.of(experiment=run.experiment_id, run=run.id))
         self.added.emit(run.experiment_id)
         self.message_requested.emit(Message("info", f"Imported run {run.key}."))
 
@@ -83,7 +100,7 @@ class ExperimentCommands(QObject):
         problems, runs = found
         self._rebuilding = False
         self._services.tailer.follow(0)
-        self.changed.emit()
+        self.rebuilt.emit()
         if not problems:
             self.message_requested.emit(
                 Message("info", f"Read the run folders; the database lists {_counted(runs, 'run')}.")
@@ -100,29 +117,32 @@ class ExperimentCommands(QObject):
     def _failed(self, sentence: str) -> None:
         self.message_requested.emit(Message("error", sentence))
 
-    def add_demo(self) -> int | None:
-        """Add the demo's experiments where they are missing; the id of the one to show first."""
-        store = self._services.store
-        here = {experiment.name: experiment.id for experiment in store.experiments()}
-        for name, config in demo_configs(self._services.demo.folder).items():
-            if name not in here:
-                here[name] = store.add_experiment(config, name).id
+    def add_demo(self) -> None:
+        """Make the demo's data and experiments where they are missing, and show the main one."""
+        store, configs = self._services.store, demo_configs(self._services.demo.folder)
+
+        def write() -> dict[str, int]:
+            here = {experiment.name: experiment.id for experiment in store.experiments()}
+            for name, config in configs.items():
+                if name not in here:
+                    here[name] = store.add_experiment(config, name).id
+            return {name: here[name] for name in configs}
+
+        def done(demo: dict[str, int]) -> None:
+            self.changed.emit(Changes(frozenset(demo.values())))
+            self.added.emit(demo[SHOWN_FIRST])
+
         self._services.demo.make()
-        self.changed.emit()
-        return here.get(SHOWN_FIRST)
+        self._write(write, done)
 
     def duplicate(self, experiment_id: int) -> None:
         """A copy without runs, to be edited."""
-        try:
-            copy = self._services.store.duplicate_experiment(experiment_id)
-        except StoreError as error:
-            self.message_requested.emit(Message("error", str(error)))
-            return
-        self.changed.emit()
-        self.added.emit(copy.id)
+        store = self._services.store
+        self._write(lambda: store.duplicate_experiment(experiment_id), self._added)
 
     def rename(self, experiment_id: int, name: str) -> None:
-        self._do(lambda: self._services.store.rename_experiment(experiment_id, name))
+        store = self._services.store
+        self._do(lambda: store.rename_experiment(experiment_id, name), Changes.of(experiment=experiment_id))
 
     def describe(self, experiment_id: int, run_id: int | None, tags: list[str], note: str) -> None:
         """Replace tags and note of a run, or of an experiment."""
@@ -136,34 +156,35 @@ class ExperimentCommands(QObject):
                 store.tag_experiment(experiment_id, tags)
                 store.note_experiment(experiment_id, note)
 
-        self._do(write)
+        self._do(write, _about(experiment_id, run_id))
 
     def delete(self, experiment_id: int, run_id: int | None) -> None:
         """Into the bin, with a way back; not while it trains."""
         store = self._services.store
-        try:
+
+        def write() -> str:
             runs = [store.run(run_id)] if run_id is not None else store.runs(experiment_id)
             if any(run.state.alive for run in runs):
-                self.message_requested.emit(Message("warning", "It is training. Stop the run first, then delete."))
-                return
-            what = f"run {runs[0].key}" if run_id is not None else f"“{store.experiment(experiment_id).name}”"
+                raise _TrainingError("It is training. Stop the run first, then delete.")
             if run_id is not None:
                 store.delete_run(run_id)
-            else:
-                store.delete_experiment(experiment_id)
-        except StoreError as error:
-            self.message_requested.emit(Message("error", str(error)))
-            return
-        self.changed.emit()
-        undo = Remedy("Undo", lambda: self._restore(experiment_id, run_id))
-        self.message_requested.emit(Message("info", f"Put {what} in the bin.", remedy=undo))
+                return f"run {runs[0].key}"
+            store.delete_experiment(experiment_id)
+            return f"“{store.experiment(experiment_id).name}”"
+
+        def done(what: str) -> None:
+            self.changed.emit(_about(experiment_id, run_id))
+            undo = Remedy("Undo", lambda: self._restore(experiment_id, run_id))
+            self.message_requested.emit(Message("info", f"Put {what} in the bin.", remedy=undo))
+
+        self._write(write, done)
 
     def _restore(self, experiment_id: int, run_id: int | None) -> None:
         store = self._services.store
         if run_id is not None:
-            self._do(lambda: store.restore_run(run_id))
+            self._do(lambda: store.restore_run(run_id), _about(experiment_id, run_id))
         else:
-            self._do(lambda: store.restore_experiment(experiment_id))
+            self._do(lambda: store.restore_experiment(experiment_id), _about(experiment_id, run_id))
 
     def empty_bin(self, parent: QWidget) -> None:
         """Remove what is in the bin for good, with our run folders: this loses data, so it asks."""
@@ -208,17 +229,27 @@ class ExperimentCommands(QObject):
 
     def _emptied(self, message: Message) -> None:
         self._emptying = False
-        self.changed.emit()  # some may be gone even where one could not be removed
+        self.changed.emit(Changes())  # nothing in the bin is shown; what refers to it may be
         self.message_requested.emit(message)
 
-    def _do(self, work: Callable[[], object]) -> None:
-        """Do ``work`` and say what the store refuses."""
-        try:
-            work()
-        except StoreError as error:
-            self.message_requested.emit(Message("error", str(error)))
-            return
-        self.changed.emit()
+    def _do(self, write: Callable[[], object], changes: Changes) -> None:
+        """Submit ``write``, which makes these ``changes``; a refusal leaves what is shown as the store has it."""
+        store_writer = self._services.writer
+        store_writer.submit(
+            write, lambda _: self.changed.emit(changes), lambda error: self._undone(error, write, changes)
+        )
+
+    def _undone(self, error: UserError, write: Callable[[], object], changes: Changes) -> None:
+        self.changed.emit(changes)
+        self._refused(error, write, lambda _: self.changed.emit(changes))
+
+
+class _TrainingError(UserError):
+    """What trains is not deleted."""
+
+
+def _about(experiment_id: int, run_id: int | None) -> Changes:
+    return Changes.of(experiment=experiment_id) if run_id is None else Changes.of(run=run_id)
 
 
 def _counted(number: int, what: str) -> str:

@@ -6,7 +6,7 @@ from PySide6.QtCore import QAbstractItemModel, QEvent, QModelIndex, QPersistentM
 from PySide6.QtGui import QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from sdgui.panels.experiment_model import Role
+from sdgui.panels.experiment_filter import Role
 from sdgui.widgets.theme import SPACE, theme
 
 _TICK = 16

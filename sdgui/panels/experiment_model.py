@@ -1,18 +1,19 @@
 """The tree of experiments and their runs as a Qt model, fed by the store and kept live by the tailer.
 
-Flow: ``reload`` compares the store with what is shown and changes only what differs, so that selection, ticks and
-unfolded branches stay; ``update_run`` writes one run's progress. Newest experiments and newest runs come first.
+Flow: ``reload`` fills it once; ``refresh`` reads again what ``Changes`` names; ``update_run`` shows a run's progress.
+Each changes only what differs, so that selection, ticks and unfolded branches stay. The newest come first.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
+from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QStandardItem, QStandardItemModel
 
 from core.rundir import RunState
+from sdgui.panels.experiment_filter import Role
 from sdgui.panels.run_texts import (
     best_text,
     best_tip,
@@ -25,27 +26,16 @@ from sdgui.panels.run_texts import (
 )
 from sdgui.runs.live import RunProgress
 from sdgui.runs.tailer import Tailer
+from sdgui.store.changes import Changes
 from sdgui.store.records import BestPoint, Experiment, Run, StoreError, color_index
 from sdgui.store.store import Store
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import theme
 
+__all__ = ["ExperimentModel", "Role"]
 
-class Role(IntEnum):
-    """What the delegate paints, beside Qt's own roles."""
-
-    EXPERIMENT = Qt.ItemDataRole.UserRole + 1
-    RUN = Qt.ItemDataRole.UserRole + 2  # run id, None for an experiment
-    DETAIL = Qt.ItemDataRole.UserRole + 3
-    BEST = Qt.ItemDataRole.UserRole + 4
-    TIME = Qt.ItemDataRole.UserRole + 5
-    STATE = Qt.ItemDataRole.UserRole + 6  # "" for an experiment without a live run
-    TAGS = Qt.ItemDataRole.UserRole + 7
-    SEARCH = Qt.ItemDataRole.UserRole + 8
-    STUDY = Qt.ItemDataRole.UserRole + 10  # study id, set for a study only
-    SHARE = Qt.ItemDataRole.UserRole + 9  # of a live run's steps, 0 to 1; None otherwise
-    COLOR = Qt.ItemDataRole.UserRole + 11  # palette index of a run
+Arms = Mapping[int, tuple[QStandardItem, int]]  # experiment id -> its study's row, and which arm of it it is
 
 
 class ExperimentModel(QStandardItemModel):
@@ -61,7 +51,9 @@ class ExperimentModel(QStandardItemModel):
         self._runs: dict[int, QStandardItem] = {}
         self._studies: dict[int, QStandardItem] = {}
         self._records: dict[int, Run] = {}
+        self._definitions: dict[int, Experiment] = {}
         self._best: dict[int, BestPoint | None] = {}
+        self._ticked: set[int] = set()
         self._loading = False
         self.itemChanged.connect(self._item_changed)
 
@@ -120,9 +112,7 @@ class ExperimentModel(QStandardItemModel):
 
     # Ticks
     def ticked(self) -> tuple[int, ...]:
-        return tuple(
-            run_id for run_id, item in sorted(self._runs.items()) if item.checkState() == Qt.CheckState.Checked
-        )
+        return tuple(sorted(self._ticked))
 
     def set_ticked(self, run_ids: set[int]) -> None:
         """Tick these runs and no others; told once, since every place follows the ticks."""
@@ -130,25 +120,20 @@ class ExperimentModel(QStandardItemModel):
         for run_id, item in self._runs.items():
             item.setCheckState(Qt.CheckState.Checked if run_id in run_ids else Qt.CheckState.Unchecked)
         self._loading = False
+        self._ticked = run_ids & self._runs.keys()
         self.ticks_changed.emit()
 
     # Feeding
     def reload(self) -> None:
-        """Make the tree say what the store says."""
+        """Make the tree say what the store says. With thousands of runs this takes longer than a window may wait."""
         self._loading = True
         try:
             experiments = self._store.experiments()
             runs: dict[int, list[Run]] = {}
             for run in self._store.runs():
                 runs.setdefault(run.experiment_id, []).append(run)
-            studies = self._store.studies()
             self._drop({experiment.id for experiment in experiments}, {r.id for group in runs.values() for r in group})
-            for study_id in set(self._studies) - {study.id for study in studies}:
-                self.removeRow(self._studies.pop(study_id).row())
-            arms: dict[int, tuple[QStandardItem, int]] = {}
-            for study in studies:
-                item = self._put_study(study)
-                arms |= {experiment_id: (item, place) for place, experiment_id in enumerate(study.arms)}
+            arms = self._put_studies()
             for experiment in experiments:
                 self._put_experiment(experiment, runs.get(experiment.id, []), *arms.get(experiment.id, (None, None)))
             for item in self._studies.values():
@@ -156,18 +141,104 @@ class ExperimentModel(QStandardItemModel):
         finally:
             self._loading = False
 
+    def refresh(self, changes: Changes) -> None:
+        """Read again what changed, here or in another window, and nothing else."""
+        self._loading = True
+        try:
+            runs, times = self._store.some_runs(changes.runs), self._store.changed_times()
+            others = {one for one, _ in times.items() ^ {(one.id, one.changed) for one in self._definitions.values()}}
+            arms = self._put_studies()
+            for experiment_id in sorted(changes.experiments | others):
+                self._refresh_experiment(experiment_id, arms)
+            for run_id in sorted(changes.runs):
+                self._refresh_run(run_id, runs.get(run_id), arms)
+            for item in self._studies.values():
+                self._sum_up_study(item)
+        finally:
+            self._loading = False
+
+    def _refresh_experiment(self, experiment_id: int, arms: Arms) -> None:
+        try:
+            experiment = self._store.experiment(experiment_id)
+        except StoreError:  # removed for good
+            experiment = None
+        if experiment is None or experiment.deleted is not None:
+            if experiment_id in self._experiments:
+                self._drop_experiment(experiment_id)
+            return
+        study, arm = arms.get(experiment_id, (None, None))
+        if experiment_id in self._experiments:
+            item = self._put_label(experiment, self._experiments[experiment_id].rowCount(), study)
+            for row in range(item.rowCount()):
+                _set(item.child(row), Role.COLOR, color_index(int(item.child(row).data(Role.RUN)), arm))
+            self._sum_up(item)
+        else:
+            self._put_experiment(experiment, self._store.runs(experiment_id), study, arm)
+
+    def _refresh_run(self, run_id: int, run: Run | None, arms: Arms) -> None:
+        known = self._runs.get(run_id)
+        if run is None or run.deleted is not None:
+            if known is not None:
+                home = known.parent()
+                self._drop_run(run_id)
+                self._renumber(home)
+            return
+        parent = self._experiments.get(run.experiment_id)
+        if parent is None:  # its experiment is in the bin
+            return
+        self._put_run(parent, run, parent.rowCount() - known.row() if known is not None else 0)
+        if known is None:
+            _set(self._runs[run_id], Role.COLOR, color_index(run_id, arms.get(run.experiment_id, (None, None))[1]))
+            self._renumber(parent)
+        else:
+            self._sum_up(parent)
+
+    def _renumber(self, parent: QStandardItem) -> None:
+        """A run of the experiment came or went: the ordinals of the newer ones are other ones now."""
+        total = parent.rowCount()
+        for row in range(total):
+            item = parent.child(row)
+            _set(item, Qt.ItemDataRole.DisplayRole, run_title(self._records[int(item.data(Role.RUN))], total - row))
+        experiment = self._definitions[int(parent.data(Role.EXPERIMENT))]
+        _set(parent, Role.DETAIL, experiment_line(experiment, total))
+        self._sum_up(parent)
+
     def _drop(self, experiments: set[int], runs: set[int]) -> None:
         for run_id in set(self._runs) - runs:
-            item = self._runs.pop(run_id)
-            self._records.pop(run_id, None)
-            item.parent().removeRow(item.row())
+            self._drop_run(run_id)
         for experiment_id in set(self._experiments) - experiments:
-            item = self._experiments.pop(experiment_id)
-            for row in range(item.rowCount()):  # its runs went into the bin with it
-                run_id = int(item.child(row).data(Role.RUN))
-                self._runs.pop(run_id, None)
-                self._records.pop(run_id, None)
-            (item.parent() or self.invisibleRootItem()).removeRow(item.row())
+            self._drop_experiment(experiment_id)
+
+    def _drop_run(self, run_id: int) -> None:
+        item = self._runs[run_id]
+        self._forget_run(run_id)
+        item.parent().removeRow(item.row())
+
+    def _forget_run(self, run_id: int) -> None:
+        for known in (self._runs, self._records, self._best):
+            known.pop(run_id, None)
+        self._ticked.discard(run_id)
+
+    def _drop_experiment(self, experiment_id: int) -> None:
+        item = self._experiments.pop(experiment_id)
+        self._definitions.pop(experiment_id, None)
+        for row in range(item.rowCount()):  # its runs went into the bin with it
+            self._forget_run(int(item.child(row).data(Role.RUN)))
+        (item.parent() or self.invisibleRootItem()).removeRow(item.row())
+
+    def _put_studies(self) -> Arms:
+        """The studies as the store has them; where each of their experiments stands."""
+        studies = self._store.studies()
+        arms: dict[int, tuple[QStandardItem, int]] = {}
+        for study in studies:
+            item = self._put_study(study)
+            arms |= {experiment_id: (item, place) for place, experiment_id in enumerate(study.arms)}
+        for study_id in set(self._studies) - {study.id for study in studies}:
+            gone = self._studies.pop(study_id)
+            for _ in range(gone.rowCount()):  # its arms went into the bin with it
+                self._drop_experiment(int(gone.child(0).data(Role.EXPERIMENT)))
+            self.removeRow(gone.row())
+        return arms
 
     def _put_study(self, study: StudyRecord) -> QStandardItem:
         item = self._studies.get(study.id)
@@ -197,6 +268,15 @@ class ExperimentModel(QStandardItemModel):
         self, experiment: Experiment, runs: list[Run], study: QStandardItem | None, arm: int | None
     ) -> None:
         """``study`` and ``arm``: where it stands when its runs are those of a study's arm."""
+        item = self._put_label(experiment, len(runs), study)
+        for ordinal, run in enumerate(runs, start=1):
+            self._put_run(item, run, ordinal)
+            _set(self._runs[run.id], Role.COLOR, color_index(run.id, arm))
+        self._sum_up(item)
+
+    def _put_label(self, experiment: Experiment, runs: int, study: QStandardItem | None) -> QStandardItem:
+        """The experiment's own row; ``runs``: how many it has."""
+        self._definitions[experiment.id] = experiment
         item = self._experiments.get(experiment.id)
         home = study or self.invisibleRootItem()
         if item is not None and (item.parent() or self.invisibleRootItem()) is not home:
@@ -208,15 +288,12 @@ class ExperimentModel(QStandardItemModel):
             self._experiments[experiment.id] = item
             home.insertRow(home.rowCount() if study else 0, item)  # arms stand in the study's order
         _set(item, Qt.ItemDataRole.DisplayRole, experiment.name)
-        _set(item, Role.DETAIL, experiment_line(experiment, len(runs)))
+        _set(item, Role.DETAIL, experiment_line(experiment, runs))
         _set(item, Role.TAGS, tags_text(experiment.tags))
         _set(item, Role.SEARCH, f"{experiment.name} {' '.join(experiment.tags)} {experiment.note}")
         tip = experiment.problem or f"{experiment.name}\nMade {when(experiment.created)}"
         _set(item, Qt.ItemDataRole.ToolTipRole, plain_tip(f"{tip}\n\n{experiment.note}".strip()))
-        for ordinal, run in enumerate(runs, start=1):
-            self._put_run(item, run, ordinal)
-            _set(self._runs[run.id], Role.COLOR, color_index(run.id, arm))
-        self._sum_up(item)
+        return item
 
     def _taken(self, item: QStandardItem) -> list[QStandardItem]:
         """The item's row, taken from where it stands."""
@@ -232,7 +309,7 @@ class ExperimentModel(QStandardItemModel):
             item.setCheckable(True)
             item.setEditable(False)
             self._runs[run.id] = item
-            parent.insertRow(0, item)
+            parent.insertRow(_row_of(parent, run.id), item)
         _set(item, Qt.ItemDataRole.DisplayRole, run_title(run, ordinal))
         _set(item, Role.TAGS, tags_text(run.tags))
         _set(item, Role.SEARCH, f"{run.key} {' '.join(run.tags)} {run.note} {run.state}")
@@ -254,7 +331,7 @@ class ExperimentModel(QStandardItemModel):
         try:
             self._records[run_id] = self._store.run(run_id)
         except StoreError:  # removed for good meanwhile, perhaps by another window
-            self.reload()
+            self.refresh(Changes.of(run=run_id))
         else:
             self.update_run(run_id)
 
@@ -295,32 +372,26 @@ class ExperimentModel(QStandardItemModel):
         if role == Qt.ItemDataRole.EditRole and not self._loading:
             name = str(value).strip()
             if name and name != index.data():
+                self._loading = True
+                super().setData(index, name, role)  # shown at once; where the store refuses it, the old one comes back
+                self._loading = False
                 self.rename_asked.emit(int(index.data(Role.EXPERIMENT)), name)
             return bool(name)
         return super().setData(index, value, role)
 
     def _item_changed(self, item: QStandardItem) -> None:
         if not self._loading and item.isCheckable():
+            run_id, checked = int(item.data(Role.RUN)), item.checkState() == Qt.CheckState.Checked
+            (self._ticked.add if checked else self._ticked.discard)(run_id)
             self.ticks_changed.emit()
 
 
-class ExperimentFilter(QSortFilterProxyModel):
-    """Shows what holds every word typed: in a name, a tag, a note or a state; a fitting experiment keeps its runs."""
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._words: list[str] = []
-        self.setRecursiveFilteringEnabled(True)
-        self.setAutoAcceptChildRows(True)
-
-    def set_text(self, text: str) -> None:
-        self._words = text.casefold().split()
-        self.invalidate()
-
-    def filterAcceptsRow(self, row: int, parent: QModelIndex | QPersistentModelIndex) -> bool:
-        index = self.sourceModel().index(row, 0, parent)
-        text = f"{index.data(Role.SEARCH)} {index.data(Role.STATE)}".casefold()
-        return all(word in text or word.lstrip("#") in text for word in self._words)
+def _row_of(parent: QStandardItem, run_id: int) -> int:
+    """Where a run that is not there yet belongs: the newest come first."""
+    row = 0
+    while row < parent.rowCount() and int(parent.child(row).data(Role.RUN)) > run_id:
+        row += 1
+    return row
 
 
 def _set(item: QStandardItem, role: int, content: Any) -> None:

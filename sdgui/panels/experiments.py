@@ -7,6 +7,7 @@ change; the main window hands that ``Selection`` to the places.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
@@ -15,9 +16,11 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidge
 
 from core.rundir import RunState
 from sdgui.panels.actions import ActionButton, Actions
-from sdgui.panels.experiment_model import ExperimentFilter, ExperimentModel, Role
+from sdgui.panels.experiment_filter import ExperimentFilter, Role
+from sdgui.panels.experiment_model import ExperimentModel
 from sdgui.panels.experiment_tree import ExperimentTree
 from sdgui.panels.place import Selection, Services
+from sdgui.store.changes import Changes
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.theme import SPACE, set_role
 
@@ -36,6 +39,7 @@ class ExperimentsPanel(QWidget):
         super().__init__(parent)
         self._services = services
         self._actions: Actions | None = None
+        self._told: Selection | None = None  # the last one that ``selected`` said
         self.model = ExperimentModel(services.store, services.tailer, self)
         self._filter = ExperimentFilter(self)
         self._filter.setSourceModel(self.model)
@@ -146,10 +150,17 @@ class ExperimentsPanel(QWidget):
         return self.tree.viewport().mapToGlobal(rect.bottomLeft() if rect.isValid() else QPoint(SPACE, SPACE))
 
     def reload(self) -> None:
-        """Read the store again; the choice stays where it can."""
+        """Read the whole store again; the choice stays where it can."""
+        self._update(self.model.reload)
+
+    def refresh(self, changes: Changes) -> None:
+        """Read again what changed; the choice stays where it can."""
+        self._update(lambda: self.model.refresh(changes))
+
+    def _update(self, update: Callable[[], None]) -> None:
         chosen = self.selection()
         first = self.model.rowCount() == 0
-        self.model.reload()
+        update()
         if first:
             self.tree.expandAll()
         if chosen.run_id is not None and not self.model.run_index(chosen.run_id).isValid() and chosen.experiment_id:
@@ -158,7 +169,11 @@ class ExperimentsPanel(QWidget):
         self._changed()
 
     def _changed(self, *_: object) -> None:
-        self.selected.emit(self.selection())
+        """Say it once: every place follows a selection."""
+        selection = self.selection()
+        if selection != self._told:
+            self._told = selection
+            self.selected.emit(selection)
 
     def _filter_typed(self, text: str) -> None:
         chosen = self.tree.currentIndex()

@@ -60,23 +60,36 @@ class ModelEntry:
 
 
 def run_entries(store: Store, needs: Needs) -> list[ModelEntry]:
-    """The runs, newest first; [] when the store cannot be read."""
+    """The runs, newest first; [] when the store cannot be read.
+
+    Every run's folder is looked into: with many runs that takes longer than the window may wait.
+    """
     try:
         runs, experiments = store.runs(), {one.id: one.name for one in store.experiments()}
     except StoreError:
         return []
+    ordinals: dict[int, int] = {}  # experiment id -> of its last run so far
     entries = []
-    for run in sorted(runs, key=lambda run: -run.id):
+    for run in runs:  # oldest first
+        ordinal = ordinals[run.experiment_id] = ordinals.get(run.experiment_id, 0) + 1
         if run.experiment_id in experiments:
-            title = f"{experiments[run.experiment_id]} · {_name(run, runs)}"
-            entries.append(ModelEntry("run", str(run.folder), title, run_reason(run.dir, needs), run.id))
-    return entries
+            entries.append(_run_entry(run, experiments[run.experiment_id], ordinal, needs))
+    return entries[::-1]
 
 
-def _name(run: Run, runs: list[Run]) -> str:
-    """``run 2``, as the tree calls it."""
-    siblings = sorted(one.id for one in runs if one.experiment_id == run.experiment_id)
-    return run_title(run, siblings.index(run.id) + 1).lower()
+def run_entry(store: Store, run: Run | None, needs: Needs) -> ModelEntry | None:
+    """One run; None when it or its experiment is in the bin. Raises StoreError."""
+    if run is None or run.deleted is not None:
+        return None
+    experiment = store.experiment(run.experiment_id)
+    if experiment.deleted is not None:
+        return None
+    return _run_entry(run, experiment.name, store.run_count(run.experiment_id, run.id), needs)
+
+
+def _run_entry(run: Run, experiment: str, ordinal: int, needs: Needs) -> ModelEntry:
+    title = f"{experiment} · {run_title(run, ordinal).lower()}"  # as the tree calls it
+    return ModelEntry("run", str(run.folder), title, run_reason(run.dir, needs), run.id)
 
 
 def run_reason(run: RunDir, needs: Needs) -> str:

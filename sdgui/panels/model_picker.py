@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import QSortFilterProxyModel, Qt, QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
 from core.model_names import default_network
 from core.rundir import RunDir
+from sdgui.panels.aside import Aside
 from sdgui.panels.model_entries import (
     ModelChoice,
     ModelEntry,
@@ -25,19 +26,22 @@ from sdgui.panels.model_entries import (
     recent_choices,
     remember,
     run_entries,
+    run_entry,
 )
+from sdgui.panels.model_list import ENTRY, heading, only_possible
 from sdgui.panels.place import Services
 from sdgui.runs.model_names import OPEN_CLIP, RunFacts, architectures, pretrained_tags, run_facts
+from sdgui.store.records import StoreError
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.quiet_box import QuietBox
-from sdgui.widgets.theme import SPACE, theme
+from sdgui.widgets.theme import SPACE
 
 __all__ = ["ModelChoice", "ModelPicker"]
 
-_ENTRY = Qt.ItemDataRole.UserRole
+Groups = list[tuple[str, list[ModelEntry]]]  # heading, its lines
 _SETTLE = 500  # ms after the last news of a live run before its folder is looked at
 _RANDOM = "no weights (random)"
 
@@ -67,7 +71,10 @@ class ModelPicker(QWidget):
         self.weights = QuietBox(self)
         self._browse = IconButton("ph.folder-open", "Choose a folder that holds a model", parent=self)
         self._items = QStandardItemModel(self)
+        self._aside = Aside(self)
         self._stale = True  # the list does not say what is there now
+        self._filling = 0  # lists that are being read
+        self._typed_early = False  # what was typed waits for the list
         self._build()
         self._later = QTimer(self, singleShot=True, interval=_SETTLE)
         self._later.timeout.connect(self.refresh)
@@ -89,7 +96,7 @@ class ModelPicker(QWidget):
         box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         box.setAccessibleName("Model")
         self.line.setPlaceholderText("A run, an open_clip name, or drop a folder")
-        completer = QCompleter(_only_possible(self._items, self), self)
+        completer = QCompleter(only_possible(self._items, self), self)
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         completer.setMaxVisibleItems(12)
@@ -138,8 +145,23 @@ class ModelPicker(QWidget):
 
     def show_run(self, run_id: int) -> bool:
         """Choose a run of the store at its best checkpoint; False when there is none to use."""
-        entry = next((one for one in run_entries(self._services.store, self._needs) if one.run_id == run_id), None)
+        store = self._services.store
+        try:
+            entry = run_entry(store, store.some_runs([run_id]).get(run_id), self._needs)
+        except StoreError:  # out of reach, or removed for good meanwhile
+            return False
         return entry is not None and not entry.reason and self._take(entry)
+
+    def show_newest_run(self) -> None:
+        """Choose the newest run that can be used here, once it is found, unless a model is chosen by then."""
+        store, needs = self._services.store, self._needs
+
+        def found(entries: list[ModelEntry]) -> None:
+            usable = next((one for one in entries if not one.reason), None)
+            if usable is not None and self._entry is None:
+                self._take(usable)
+
+        self._aside.do(lambda: run_entries(store, needs), found)
 
     def restore(self) -> bool:
         """Choose the model used last that this place can use; False when there is none."""
@@ -153,8 +175,12 @@ class ModelPicker(QWidget):
         if entry is None:
             self.refused.emit(f"{folder} holds no model: neither a run nor a folder as open_clip saves one.")
             return False
-        known = {one.name: one for one in run_entries(self._services.store, self._needs)}
-        return self._take(known.get(entry.name, entry))
+        store = self._services.store
+        try:
+            known = run_entry(store, store.run_in(folder), self._needs)
+        except StoreError:
+            known = None
+        return self._take(known or entry)
 
     # The list
     def showEvent(self, event: QShowEvent) -> None:
@@ -166,14 +192,14 @@ class ModelPicker(QWidget):
         if self._stale:
             self._fill()
 
-    def refresh(self, runs: list[ModelEntry] | None = None) -> None:
-        """Look at runs and checkpoints again; a hidden list is filled when it is seen. ``runs``: read already."""
+    def refresh(self) -> None:
+        """Look at runs and checkpoints again; a hidden list is filled when it is seen."""
         if self.model.view().isVisible():  # not under the user's hand
             self._later.start()
             return
         self._stale = True
         if self.isVisible():
-            self._fill(runs)
+            self._fill()
         self._look_again()
 
     def _look_again(self) -> None:
@@ -185,26 +211,45 @@ class ModelPicker(QWidget):
             self._fill_which(entry, self.which.currentData(), str(self.weights.currentData() or ""))
             self._tell()
 
-    def _fill(self, runs: list[ModelEntry] | None = None) -> None:
-        self._stale = False
-        recent = [choice_entry(choice, self._needs) for choice in recent_choices(self._services.settings)]
-        groups = [
-            ("Recent", [entry for entry in recent if not entry.reason]),
-            ("Runs", run_entries(self._services.store, self._needs) if runs is None else runs),
-            ("open_clip", open_clip_entries(self._needs)),
-        ]
+    def _fill(self) -> None:
+        """Read in a thread what can be picked: every run's folder is looked into."""
+        self._stale, self._filling = False, self._filling + 1
+        store, needs, choices = self._services.store, self._needs, recent_choices(self._services.settings)
+
+        def read() -> Groups:
+            recent = [choice_entry(choice, needs) for choice in choices]
+            return [
+                ("Recent", [entry for entry in recent if not entry.reason]),
+                ("Runs", run_entries(store, needs)),
+                ("open_clip", open_clip_entries(needs)),
+            ]
+
+        self._aside.do(read, self._filled)
+
+    def _filled(self, groups: Groups) -> None:
+        self._filling -= 1
+        if self._filling:  # a newer list is on its way
+            return
+        if self.model.view().isVisible() and self._items.rowCount():  # not under the user's hand
+            self._stale = True
+            self._later.start()
+            return
         text = self.model.currentText()
         self.model.blockSignals(True)
         self._items.clear()
-        lines = [[_heading(title), *map(_item, entries)] for title, entries in groups if entries]
+        lines = [[heading(title), *map(_item, entries)] for title, entries in groups if entries]
         self._items.invisibleRootItem().appendRows([line for group in lines for line in group])  # told only once
         self.model.setCurrentIndex(-1)
-        self.model.setEditText(self._entry.title if self._entry is not None else text)
+        typing = self._typed_early or self.line.isModified()
+        self.model.setEditText(text if typing or self._entry is None else self._entry.title)
         self.model.blockSignals(False)
+        if self._typed_early:
+            self._typed_early = False
+            self._typed()
 
     def _activated(self, row: int) -> None:
         item = self._items.item(row)
-        entry = item.data(_ENTRY) if item is not None else None
+        entry = item.data(ENTRY) if item is not None else None
         if isinstance(entry, ModelEntry):
             self._take(entry)
 
@@ -216,7 +261,7 @@ class ModelPicker(QWidget):
             return
         self._fill_once()
         for row in range(self._items.rowCount()):
-            entry = self._items.item(row).data(_ENTRY)
+            entry = self._items.item(row).data(ENTRY)
             if isinstance(entry, ModelEntry) and text.casefold() in (entry.title.casefold(), entry.name.casefold()):
                 self._take(entry)
                 return
@@ -225,6 +270,8 @@ class ModelPicker(QWidget):
             self.set_choice(ModelChoice(f"{OPEN_CLIP}{name.strip()},{tag.strip()}", "", name.strip()))
         elif (folder := existing_path(text)) is not None and folder.is_dir():
             self.take_folder(folder)
+        elif self._filling:
+            self._typed_early = True
         else:
             self._show_wrong(f"There is no model {text!r}; choose one of the list, or give a run's folder.")
 
@@ -261,7 +308,7 @@ class ModelPicker(QWidget):
 
     def _known(self) -> list[ModelEntry]:
         self._fill_once()
-        items = (self._items.item(row).data(_ENTRY) for row in range(self._items.rowCount()))
+        items = (self._items.item(row).data(ENTRY) for row in range(self._items.rowCount()))
         return [entry for entry in items if isinstance(entry, ModelEntry) and entry.recent is None]
 
     def _fill_which(self, entry: ModelEntry, which: object, weights: str) -> None:
@@ -340,35 +387,10 @@ class ModelPicker(QWidget):
         self.take_folder(path if path.is_dir() else path.parent)
 
 
-def _heading(title: str) -> QStandardItem:
-    item = QStandardItem(title)
-    item.setFlags(Qt.ItemFlag.NoItemFlags)
-    font = theme().font("small")
-    font.setBold(True)
-    item.setFont(font)
-    return item
-
-
 def _item(entry: ModelEntry) -> QStandardItem:
     item = QStandardItem(entry.title)
-    item.setData(entry, _ENTRY)
+    item.setData(entry, ENTRY)
     item.setToolTip(plain_tip(entry.reason or entry.name))
     item.setEnabled(not entry.reason)
     item.setData(f"{entry.title}, {entry.reason}" if entry.reason else entry.title, Qt.ItemDataRole.AccessibleTextRole)
     return item
-
-
-class _Possible(QSortFilterProxyModel):
-    """What the completer offers: no headings, nothing grey, nothing twice."""
-
-    def filterAcceptsRow(self, row: int, parent: object) -> bool:
-        index = self.sourceModel().index(row, 0)
-        entry = index.data(_ENTRY)
-        possible = bool(index.flags() & Qt.ItemFlag.ItemIsEnabled)
-        return isinstance(entry, ModelEntry) and possible and entry.recent is None
-
-
-def _only_possible(items: QStandardItemModel, parent: QWidget) -> _Possible:
-    proxy = _Possible(parent)
-    proxy.setSourceModel(items)
-    return proxy

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QWidget
 from sdgui.panels.actions import Actions
 from sdgui.panels.demo import DemoData
 from sdgui.runs.launcher import Launcher
+from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
 from sdgui.runs.worker_pool import WorkerPool
@@ -32,6 +33,7 @@ class Services:
     settings: QSettings
     pool: WorkerPool  # a worker a model
     studies: StudyPrograms
+    writer: StoreWriter  # whatever a panel writes to the store goes through it
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Place(QWidget):
     message_requested = Signal(object)  # Message
     define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
     watch_asked = Signal(int)  # run id: choose it, and watch it
-    changed = Signal()  # the store was changed: the tree reads it anew
+    changed = Signal(object)  # Changes: what the place has written to the store
 
     def select(self, selection: Selection) -> None:
         """Another experiment, run or set of ticks; called for every place that is built."""

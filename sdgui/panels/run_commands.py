@@ -7,16 +7,19 @@ the message bar. A launch on demo data that is still being made waits for it and
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from core.config import ConfigError
+from core.config import ConfigError, RunConfig
+from core.errors import UserError
 from core.rundir import RunState, process_alive
 from sdgui.panels.place import Services
 from sdgui.panels.stages import staged_chain
 from sdgui.runs.launcher import LaunchError
 from sdgui.runs.stopping import Stopping, StopStage
-from sdgui.store.records import Run, StoreError
+from sdgui.store.changes import Changes
+from sdgui.store.records import Experiment, Run, StoreError
 from sdgui.widgets.formats import duration
 from sdgui.widgets.message import Message
 
@@ -29,56 +32,70 @@ class RunCommands(QObject):
 
     message_requested = Signal(object)  # Message
     started = Signal(int)
-    changed = Signal()  # the list of runs, or what can be done to one
+    changed = Signal(object)  # Changes: runs that are other ones now; empty where only what can be done to one is
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._services = services
+        self._writer = services.writer
         self._ending = False  # a resume waits for the former trainer to go
         self._waiting: list[tuple[int, bool]] = []  # (experiment, queue it) that wait for the demo data
         services.launcher.launched.connect(self._launched)
-        services.launcher.launch_failed.connect(
-            lambda _run, sentence: self.message_requested.emit(Message("error", sentence))
-        )
-        services.launcher.queue_changed.connect(self.changed)
-        services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit())
+        services.launcher.launch_failed.connect(self._launch_failed)
+        services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit(Changes()))
         services.demo.ready.connect(self._data_ready)
         services.demo.failed.connect(self._data_failed)
 
-    def launch(self, experiment_id: int) -> None:
-        """Start a run of the experiment now, or as soon as its demo data is there."""
-        self._begin(experiment_id, queue=False)
+    def launch(self, experiment_id: int, typed: RunConfig | None = None) -> None:
+        """Start a run of the experiment now, or as soon as its demo data is there.
 
-    def queue(self, experiment_id: int) -> None:
+        ``typed``: the definition in the form, which must have come to the store.
+        """
+        self._begin(experiment_id, False, typed)
+
+    def queue(self, experiment_id: int, typed: RunConfig | None = None) -> None:
         """Put a run of the experiment behind those that train."""
-        self._begin(experiment_id, queue=True)
+        self._begin(experiment_id, True, typed)
 
     def waits(self, experiment_id: int) -> bool:
         """Whether a launch of this experiment waits for the demo data."""
         return any(waiting == experiment_id for waiting, _ in self._waiting)
 
-    def _begin(self, experiment_id: int, queue: bool) -> None:
-        launcher, demo = self._services.launcher, self._services.demo
-        try:
-            experiment = self._services.store.experiment(experiment_id)
-            if experiment.deleted is not None:  # put in the bin while its launch waited
-                return
-            if experiment.config is None:
-                self.message_requested.emit(
-                    Message("error", f"“{experiment.name}” cannot be launched: {experiment.problem}")
-                )
-                return
-            if demo.covers(experiment.config) and not demo.complete:
-                self._wait(experiment_id, queue)
-                return
-            chain = staged_chain(experiment, self._services.settings)
-            run = launcher.enqueue(experiment_id, chain) if queue else launcher.launch(experiment_id, chain)
-        except (LaunchError, StoreError, ConfigError) as error:
-            self.message_requested.emit(Message("error", str(error)))
-            self.changed.emit()
+    def _begin(self, experiment_id: int, queue: bool, typed: RunConfig | None) -> None:
+        store = self._services.store
+        # Read after the writes before it: what was just typed in the form is among them.
+        self._writer.submit(
+            lambda: store.experiment(experiment_id),
+            lambda experiment: self._begin_as_stored(experiment, queue, typed),
+            self._refused,
+        )
+
+    def _begin_as_stored(self, experiment: Experiment, queue: bool, typed: RunConfig | None) -> None:
+        launcher, demo, config = self._services.launcher, self._services.demo, experiment.config
+        if experiment.deleted is not None:  # put in the bin while its launch waited
             return
+        if config is None:
+            text = f"“{experiment.name}” cannot be launched: {experiment.problem}"
+            self.message_requested.emit(Message("error", text))
+            return
+        if typed is not None and config != typed.model_copy(update={"name": config.name}):
+            text = "What is in the form could not be saved, so nothing was launched. Try again."
+            self.message_requested.emit(Message("error", text))
+            return
+        if demo.covers(config) and not demo.complete:
+            self._wait(experiment.id, queue)
+            return
+        try:
+            chain = staged_chain(experiment, self._services.settings)
+        except ConfigError as error:
+            self._refused(error)
+            return
+        begin = launcher.enqueue if queue else launcher.launch
+        self._writer.submit(lambda: begin(experiment.id, chain), partial(self._begun, queue), self._refused)
+
+    def _begun(self, queue: bool, run: Run) -> None:
         self._services.tailer.follow(run.id)
-        self.changed.emit()
+        self.changed.emit(Changes.of(run=run.id))
         if queue and run.queue_position is not None:
             self.message_requested.emit(Message("info", "Queued: it starts when no other run trains."))
         else:
@@ -91,22 +108,30 @@ class RunCommands(QObject):
         self.message_requested.emit(
             Message("info", "The demo data is still being made; the launch follows as soon as it is there.")
         )
-        self.changed.emit()
+        self.changed.emit(Changes())
 
     def _data_ready(self) -> None:
         waiting, self._waiting = self._waiting, []
         for experiment_id, queue in waiting:
-            self._begin(experiment_id, queue)
-        self.changed.emit()
+            self._begin(experiment_id, queue, None)
+        self.changed.emit(Changes())
 
     def _data_failed(self, sentence: str, details: str) -> None:
         self._waiting.clear()
         self.message_requested.emit(Message("error", sentence, details))
-        self.changed.emit()
+        self.changed.emit(Changes())
+
+    def _refused(self, error: UserError) -> None:
+        self.message_requested.emit(Message("error", str(error)))
+        self.changed.emit(Changes())
 
     def _launched(self, run_id: int) -> None:
         self._services.tailer.follow(run_id)
-        self.changed.emit()
+        self.changed.emit(Changes.of(run=run_id))
+
+    def _launch_failed(self, run_id: int, sentence: str) -> None:
+        self.message_requested.emit(Message("error", sentence))
+        self.changed.emit(Changes.of(run=run_id))
 
     # A run that is there
     def pause(self, run: Run) -> None:
@@ -115,18 +140,23 @@ class RunCommands(QObject):
             self._services.launcher.pause(run.id)
         except (LaunchError, StoreError, OSError) as error:
             self.message_requested.emit(Message("error", f"The run could not be paused: {error}"))
-        self.changed.emit()
+        self.changed.emit(Changes())
 
     def stop(self, run: Run) -> None:
         """Stop it, or go to the next stage of stopping; a waiting run leaves the queue."""
+        launcher = self._services.launcher
+        if run.queue_position is not None:
+            self._writer.submit(lambda: launcher.unqueue(run.id), lambda _: self._unqueued(run.id), self._refused)
+            return
         try:
-            if run.queue_position is not None:
-                self._services.launcher.unqueue(run.id)
-            else:
-                self._services.launcher.stop(run.id)
+            launcher.stop(run.id)
         except (LaunchError, StoreError, OSError) as error:
             self.message_requested.emit(Message("error", f"The run could not be stopped: {error}"))
-        self.changed.emit()
+        self.changed.emit(Changes())
+
+    def _unqueued(self, run_id: int) -> None:
+        self._services.tailer.follow(run_id)
+        self.changed.emit(Changes.of(run=run_id))
 
     def resume(self, run: Run, patience: int = 40) -> None:
         """Go on where it stopped, in the same folder.
@@ -143,25 +173,21 @@ class RunCommands(QObject):
             QTimer.singleShot(_ENDING, self, lambda: self.resume(run, patience - 1))
             return
         self._ending = False
-        try:
-            resumed = self._services.launcher.resume(run.id)
-        except (LaunchError, StoreError) as error:
-            self.message_requested.emit(Message("error", str(error)))
-            return
-        self._services.tailer.follow(resumed.id)
-        self.changed.emit()
-        self.started.emit(resumed.id)
+        launcher = self._services.launcher
+        self._writer.submit(lambda: launcher.resume(run.id), partial(self._begun, False), self._refused)
 
     def alive(self) -> list[Run]:
         """Runs whose trainer is alive as far as is known."""
         tailer = self._services.tailer
-        return [run for run in self._services.store.runs() if (tailer.state(run.id) or run.state).alive]
+        return [run for run in self._services.store.alive_runs() if (tailer.state(run.id) or run.state).alive]
 
 
 def stop_text(stopping: Stopping | None) -> tuple[str, str]:
     """What the stop button says at this stage, and a sentence on what happens next."""
     if stopping is None or stopping.stage == StopStage.ENDED:
         return "Stop", ""
+    if stopping.host:
+        return "Stop", f"Asked to stop; it trains on {stopping.host}, where alone it can be ended if it does not."
     left = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
     if stopping.stage == StopStage.ASKED:
         return "End now", f"Asked to stop; it will be told to end{left}."

@@ -13,7 +13,6 @@ from pathlib import Path
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
-from sdgui.panels.model_entries import run_entries
 from sdgui.panels.place import Selection, Services
 from sdgui.panels.search_following import RunFollowing
 from sdgui.panels.search_history import SearchHistory
@@ -114,9 +113,8 @@ class SearchPanel(SearchLayout):
 
     def refresh(self) -> None:
         """Runs or their names changed."""
-        runs = run_entries(self._services.store, "search") if self.isVisible() else None
         for picker in self.source.pickers:
-            picker.refresh(runs)
+            picker.refresh()
 
     def _restore(self) -> None:
         try:

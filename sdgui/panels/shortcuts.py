@@ -40,6 +40,7 @@ class ShortcutsDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Shortcuts")
         self.setModal(False)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)  # the next one says what the actions are called then
         self._rows: list[tuple[QTreeWidgetItem, list[QTreeWidgetItem]]] = []
         self.filter_box = QLineEdit(self)
         self.filter_box.setPlaceholderText("Filter")

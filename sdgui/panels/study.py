@@ -6,31 +6,32 @@ is looked at in a thread (``StudyLook``) and shown; its runs stand in the tree b
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
-from PySide6.QtCore import QTimer, QUrl
+from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLineEdit,
-    QMenu,
     QPushButton,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
 
-from core.resources import resource_folder
 from core.study.format import Study, StudyDir
 from sdgui.panels.aside import Aside
 from sdgui.panels.place import Place, Selection, Services
 from sdgui.panels.study_editor import StudyEditor
+from sdgui.panels.study_ending import EndRequest, StudyEnding
 from sdgui.panels.study_export import ExportMenu
+from sdgui.panels.study_open import OpenMenu
 from sdgui.panels.study_view import StudyView
 from sdgui.runs.study_look import StudyLook
+from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, StoreError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.empty_state import EmptyState
@@ -41,12 +42,10 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.theme import SPACE, set_role
 
-SHIPPED = resource_folder("studies")
 _ABOUT = (
     "A study trains several recipes with the same seeds and tells whether they differ, with intervals. "
     "It works on when the window is closed."
 )
-_KILL_AFTER = 20_000  # ms after which Stop becomes Kill
 
 
 class StudyPanel(Place):
@@ -59,7 +58,7 @@ class StudyPanel(Place):
         self._ticked: set[int] = set()
         self._followed: int | None = None  # what was chosen in the tree
         self._grows: int | None = None  # the study that the editor adds to
-        self._ending: set[int] = set()
+        self.ending = StudyEnding(self._programs, self)
         self._aside = Aside(self)
         self.box = QComboBox(self)
         self.box.setAccessibleName("Study")
@@ -87,7 +86,7 @@ class StudyPanel(Place):
             self.open_button: "A study that is shipped, a study's file, or the folder of one",
             self.begin: "Begin, or go on where it stopped; failed runs are tried again",
             self.pause: "The runs at work save everything and end; Resume goes on from there",
-            self.stop: "As Pause; again ends it at once",
+            self.stop: "As Pause; if the study is still at work after a while, Kill ends it at once",
             self.export: "Results as Markdown, CSV or JSON, and the plot; Ctrl+C copies the table",
         }
         for button, tip in tips.items():
@@ -125,13 +124,8 @@ class StudyPanel(Place):
         return is_made(self, "editor") and self.stack.currentWidget() is self.editor
 
     def _fill_menus(self) -> None:
-        menu = QMenu(self)
-        menu.setToolTipsVisible(True)
-        for path in sorted(SHIPPED.glob("*.json")):
-            menu.addAction(f"Shipped: {path.stem}").triggered.connect(partial(self.open_study, path))
-        menu.addSeparator()
-        menu.addAction("A study's &file …").triggered.connect(self._ask_file)
-        menu.addAction("The f&older of a study …").triggered.connect(self._ask_folder)
+        menu = OpenMenu(self)
+        menu.chosen.connect(self.open_study)
         self.open_button.setMenu(menu)
         self.exports = ExportMenu(
             self.view,
@@ -148,7 +142,9 @@ class StudyPanel(Place):
         self.empty.activated.connect(lambda: self.edit())
         self.begin.clicked.connect(self._start)
         self.pause.clicked.connect(lambda: self._end("pause"))
-        self.stop.clicked.connect(lambda: self._end("kill" if self._id() in self._ending else "stop"))
+        self.stop.clicked.connect(lambda: self._end("kill" if self.ending.overdue(self._id()) else "stop"))
+        self.ending.refused.connect(self._not_ended)
+        self.ending.became_overdue.connect(lambda: self._enable(self._look()))
         self.more.clicked.connect(lambda: self.grow())
         self.folder.clicked.connect(self._show_folder)
         self.bin.clicked.connect(self._delete)
@@ -238,14 +234,14 @@ class StudyPanel(Place):
         ready = look is not None and look.study is not None and not self._editing
         alive = look is not None and look.alive
         if not alive:
-            self._ending.discard(self._id() or 0)
-        ending = (self._id() or 0) in self._ending
+            self.ending.forget(self._id())
+        ending, kills = self.ending.asked(self._id()), self.ending.overdue(self._id())
         self.box.setEnabled(not self._editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
         self.begin.setEnabled(ready and not alive and state != "done")
         self.pause.setEnabled(ready and alive and not ending)
-        self.stop.setEnabled(ready and alive)
-        self.stop.setText("&Kill" if ending else "Sto&p")
+        self.stop.setEnabled(ready and alive and (kills or not ending))
+        self.stop.setText("&Kill" if kills else "Sto&p")
         self.export.setEnabled(ready and look is not None and look.results is not None)
         self.folder.setEnabled(self._study is not None and not self._editing)
         self.bin.setEnabled(self.folder.isEnabled() and not alive)
@@ -307,23 +303,13 @@ class StudyPanel(Place):
         self.stack.setCurrentWidget(self.view)
         self._services.settings.setValue("study/shown", study.id)
         self.refresh()
-        self.changed.emit()
+        self.changed.emit(Changes(frozenset(study.arms), studies=frozenset((study.id,))))  # restored with it
         self._programs.poll()
 
-    def open_study(self, path: Path, _checked: bool = False) -> None:
+    def open_study(self, path: Path) -> None:
         """Open a study's file or folder; what is wrong with it is said with its field."""
         self.bar.clear()
         self._aside.do(lambda: self._programs.open(path), self._added, self._failed)
-
-    def _ask_file(self) -> None:
-        found, _ = QFileDialog.getOpenFileName(self, "A study's file", "", "Studies (*.json)")
-        if found:
-            self.open_study(Path(found))
-
-    def _ask_folder(self) -> None:
-        found = QFileDialog.getExistingDirectory(self, "The folder of a study")
-        if found:
-            self.open_study(Path(found))
 
     def _find(self) -> None:
         found = QFileDialog.getExistingDirectory(self, "Where is the study's folder now?")
@@ -348,24 +334,27 @@ class StudyPanel(Place):
             self.begin.setEnabled(False)
             self._aside.do(lambda: self._programs.start(study_id), None, self._failed)
 
-    def _end(self, what: str) -> None:
+    def _end(self, what: EndRequest) -> None:
         if (study_id := self._id()) is None:
             return
-        self._ending.add(study_id)
-        self._enable(self._look())
         if what != "kill":
             self.show_message(Message("info", "The runs at work save everything and end; that takes a moment."))
-            QTimer.singleShot(_KILL_AFTER, self, lambda: self._enable(self._look()))
-        self._aside.do(lambda: self._programs.ask_to_end(study_id, what), None, self._failed)
+        self.ending.ask(study_id, what)
+        self._enable(self._look())
+
+    def _not_ended(self, sentence: str) -> None:
+        self._enable(self._look())
+        self.bar.clear()
+        self._failed(sentence)
 
     def _watch(self, folder: Path) -> None:
         try:
-            runs = {run.folder: run.id for run in self._services.store.runs()}
+            run = self._services.store.run_in(folder)
         except StoreError as error:
             self._failed(str(error))
             return
-        if folder in runs:
-            self.watch_asked.emit(runs[folder])
+        if run is not None:
+            self.watch_asked.emit(run.id)
         else:
             self.show_message(Message("info", "This run has not begun yet; it can be watched as soon as it has."))
 
@@ -378,15 +367,25 @@ class StudyPanel(Place):
         if study is None:
             return
 
-        def gone(_: object) -> None:
+        def delete() -> StudyRecord:
+            store.delete_study(study.id)
+            return store.study(study.id)  # with the arms that it has by now
+
+        def restore() -> StudyRecord:
+            store.restore_study(study.id)
+            return store.study(study.id)
+
+        def gone(study: StudyRecord) -> None:
             self._study = None
             self.stack.setCurrentWidget(self.empty)
             self.refresh()
-            self.changed.emit()
+            self.changed.emit(
+                Changes(frozenset(study.arms), studies=frozenset((study.id,)))
+            )  # they are in the bin with it
             text = f"Put “{study.name}” in the bin; its folder stays."
             self.show_message(Message("info", text, remedy=Remedy("Undo", back)))
 
         def back() -> None:
-            self._aside.do(lambda: store.restore_study(study.id), lambda _: self._added(study), self._failed)
+            self._aside.do(restore, self._added, self._failed)
 
-        self._aside.do(lambda: store.delete_study(study.id), gone, self._failed)
+        self._aside.do(delete, gone, self._failed)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
+from core.reading import excerpt
 from core.rundir import write_whole
 from core.study.format import StudyDir
 from sdgui.panels.aside import Aside
@@ -15,6 +16,7 @@ from sdgui.panels.study_results import to_csv
 from sdgui.panels.study_view import StudyView
 from sdgui.widgets.message import Message, ShowMessage
 
+_ENDINGS = (".md", ".csv", ".json", ".svg")
 _KINDS = (("&Markdown …", "md"), ("&CSV …", "csv"), ("&JSON …", "json"), ("Plot (&SVG) …", "svg"))
 
 
@@ -43,17 +45,21 @@ class ExportMenu(QMenu):
         view.copy()
 
     def export_to(self, path: Path) -> None:
-        """Write the results; the ending says as what."""
+        """Write the results; the ending of ``path``'s name selects the format."""
         if (folder := self._folder()) is None:
+            return
+        kind = path.suffix.lower()
+        if kind not in _ENDINGS:
+            self._failed(f"{excerpt(path.name)} names no format; end it with {', '.join(_ENDINGS[:-1])} or .svg.")
             return
         out, tables = StudyDir(folder), self._view.tables_now()
         sources = {".md": out.table, ".json": out.results, ".svg": out.plot}
 
         def write() -> None:
-            if path.suffix == ".csv":
+            if kind == ".csv":
                 write_whole(path, to_csv(tables).encode())
             else:
-                write_whole(path, sources[path.suffix].read_bytes())
+                write_whole(path, sources[kind].read_bytes())
 
         written = Message("info", f"The results are written to {path}.")
         self._aside.do(write, lambda _: self._show_message(written), self._failed)
@@ -64,4 +70,5 @@ class ExportMenu(QMenu):
         start = Path.home() / f"{folder.name}-results.{ending}"
         found, _ = QFileDialog.getSaveFileName(self.parentWidget(), "Export the results", str(start), f"*.{ending}")
         if found:
-            self.export_to(Path(found))
+            path = Path(found)
+            self.export_to(path if path.suffix.lower() in _ENDINGS else path.with_name(f"{path.name}.{ending}"))

@@ -12,6 +12,7 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from core.config import RunConfig
 from sdgui.panels.actions import Actions
 from sdgui.panels.command_palette import CommandPalette
 from sdgui.panels.define import DefinePanel
@@ -105,6 +106,7 @@ class WindowActions:
 
     def __init__(self, window: Window, book: Actions, parent: QWidget) -> None:
         self._window, self._book, self._parent = window, book, parent
+        self._shortcuts: ShortcutsDialog | None = None
         self.palette_popup = CommandPalette(parent)
         self.sheet = DescribeSheet(parent)
         self.chooser = PresetChooser(parent, "Make an experiment of it")
@@ -123,7 +125,7 @@ class WindowActions:
     def queue(self) -> None:
         self._begin(self._window.run_commands.queue)
 
-    def _begin(self, begin: Callable[[int], object]) -> None:
+    def _begin(self, begin: Callable[[int, RunConfig | None], object]) -> None:
         """What is in the form counts; when a field is wrong, the form says so instead."""
         window, experiment_id = self._window, self._window.selection.experiment_id
         define = window.places.get("define")
@@ -131,7 +133,7 @@ class WindowActions:
             window.show_place("define")
             return
         if experiment_id is not None:
-            begin(experiment_id)
+            begin(experiment_id, define.definition(experiment_id) if isinstance(define, DefinePanel) else None)
 
     def pause(self) -> None:
         if (run := self._window.current_run()) is not None:
@@ -186,12 +188,10 @@ class WindowActions:
         model = window.experiments.model
         name = model.experiment_name(chosen.experiment_id) if chosen.run_id is None else model.name(chosen.run_id)
         at = window.experiments.current_rect_bottom()
-        self.sheet.open(name, about.tags, about.note, store.tags(), at, on_note=False)
+        self.sheet.open((chosen.experiment_id, chosen.run_id), name, about.tags, about.note, store.tags(), at)
 
-    def _described(self, tags: list[str], note: str) -> None:
-        chosen = self._window.selection
-        if chosen.experiment_id is not None:
-            self._window.experiment_commands.describe(chosen.experiment_id, chosen.run_id, tags, note)
+    def _described(self, target: tuple[int, int | None], tags: list[str], note: str) -> None:
+        self._window.experiment_commands.describe(*target, tags, note)
 
     def delete(self) -> None:
         chosen = self._window.selection
@@ -240,8 +240,15 @@ class WindowActions:
 
     # Help
     def shortcuts(self) -> None:
-        dialog = ShortcutsDialog(self._book, self._parent)
-        dialog.show()
+        if self._shortcuts is None:
+            self._shortcuts = ShortcutsDialog(self._book, self._parent)
+            self._shortcuts.destroyed.connect(self._forget_shortcuts)
+        self._shortcuts.show()
+        self._shortcuts.raise_()
+        self._shortcuts.activateWindow()
+
+    def _forget_shortcuts(self) -> None:
+        self._shortcuts = None
 
     def about(self) -> None:
         services = self._window.services

@@ -8,10 +8,11 @@ chain: the trainer passes over what is done.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from core.chain.format import BORN_AGAIN, Chain, ChainDir, ChainStage, preset_chain, read_chain
 from core.config import ConfigError, RunConfig, problems, with_absolute_paths
@@ -22,7 +23,7 @@ from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
 FORMER = "the generation before"  # stands in teacher.checkpoint of a chain's definition; each stage names its own
-_LOOK_MS = 1000
+_LOOK_SECONDS = 1.0
 
 Raw = dict[str, Any]
 
@@ -83,36 +84,52 @@ def chain_file(run_folder: Path) -> Path | None:
 
 
 class ChainWatch(QObject):
-    """Looks for new stages of the chains that the store has a run of, every second while one may come."""
+    """Looks for new stages of the chains that the store has a run of, every second while one may come.
+
+    It looks in a thread of its own: a stage is listed with all that its events say, which may be many megabytes.
+    """
 
     found = Signal(int)  # run id: a further stage began and is listed now
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = store
-        self._timer = QTimer(self)
-        self._timer.setInterval(_LOOK_MS)
-        self._timer.timeout.connect(self.look)
+        self._wanted, self._ending = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Look from now on."""
-        self._timer.start()
+        """Look from now on; may be called from any thread."""
+        self._wanted.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="chains", daemon=True)
+            self._thread.start()
 
     @property
     def busy(self) -> bool:
         """Whether it looks: a chain is at work, as far as is known."""
-        return self._timer.isActive()
+        return self._wanted.is_set()
 
     def stop(self) -> None:
         """Look no more."""
-        self._timer.stop()
+        self._ending.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
 
-    def look(self) -> None:
-        """List stages that began; stops looking when no chain is at work."""
+    def _work(self) -> None:
+        while not self._ending.is_set():
+            self._wanted.wait()
+            self._wanted.clear()  # before the look: who calls ``start`` meanwhile is heard
+            if not self._ending.is_set() and self._look():
+                self._wanted.set()
+            self._ending.wait(_LOOK_SECONDS)
+
+    def _look(self) -> bool:
+        """List stages that began; whether there may be more, since a chain is at work."""
         try:
             runs = self._store.runs() + self._store.runs(deleted=True)
-        except StoreError:  # held by another window for now; the next look tries again
-            return
+        except StoreError:  # out of reach for now; the next look tries again
+            return True
         chains: dict[Path, int] = {}
         for run in runs:
             if chain_file(run.folder) is not None:
@@ -120,8 +137,7 @@ class ChainWatch(QObject):
         known, open_ = {run.folder for run in runs}, False
         for folder, experiment_id in chains.items():
             open_ = self._look_into(folder, experiment_id, known) or open_
-        if not open_:
-            self._timer.stop()
+        return open_
 
     def _look_into(self, folder: Path, experiment_id: int, known: set[Path]) -> bool:
         """List the new stages of one chain; whether there may be more: its program is alive."""
@@ -130,6 +146,9 @@ class ChainWatch(QObject):
         except ConfigError:  # damaged or being removed; its stages that are listed stay
             return False
         stages = [here.stage(chain, place) for place in range(len(chain.stages))]
+        # First: a program that ends after this look may have begun a stage during it.
+        statuses = [each.read_status() for each in stages if each.path in known]
+        alive = any(status is not None and process_alive(status) for status in statuses)
         missing = [stage for stage in stages if stage.path not in known]
         for stage in list(missing):
             if not stage.config.is_file():
@@ -137,12 +156,12 @@ class ChainWatch(QObject):
             try:
                 run = self._store.import_run(stage.path, experiment_id)
                 self._store.tag_run(run.id, [stage.path.name])
-            except StoreError:
+            except StoreError:  # tried again at the next look
                 continue
+            if self._ending.is_set():
+                return False
             missing.remove(stage)
             self.found.emit(run.id)
-        statuses = [each.read_status() for each in stages if each.path in known]
-        alive = any(status is not None and process_alive(status) for status in statuses)
         return bool(missing) and alive
 
 

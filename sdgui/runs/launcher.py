@@ -13,8 +13,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from core.chain.format import Chain
 from core.errors import UserError
@@ -22,6 +23,7 @@ from core.rundir import RunDir, RunDirError, process_alive, write_whole
 from sdgui.runs.chains import ChainWatch, chain_file, write_chain
 from sdgui.runs.program import core_command, start_detached
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
+from sdgui.runs.store_writer import StoreWriter
 from sdgui.store.records import Run, StoreError
 from sdgui.store.sessions import slug
 from sdgui.store.store import Store
@@ -35,13 +37,18 @@ class LaunchError(UserError):
 
 
 class Launcher(QObject):
-    """Lives in the window's thread; nothing it does waits for a trainer."""
+    """Lives in the window's thread; nothing it does waits for a trainer.
+
+    ``launch``, ``resume``, ``enqueue``, ``enqueue_run`` and ``unqueue`` write to the store and the disk: they may be
+    called from any thread, and the window submits them to its ``StoreWriter``.
+    """
 
     launched = Signal(int)  # run id: a trainer was started (also from the queue)
     launch_failed = Signal(int, str)  # run id, sentence: a queued run could not be started
     stopping = Signal(int, object)  # run id, Stopping
     ended = Signal(int, int)  # run id, exit code of a trainer that this window started
     queue_changed = Signal()
+    _moved = Signal()
 
     def __init__(
         self,
@@ -55,6 +62,7 @@ class Launcher(QObject):
         super().__init__(parent)
         self._store = store
         self._command = list(command or core_command())
+        self._starter = StoreWriter(self)  # starts what is next in the queue, whoever holds the database
         self._limit = limit
         self._patience = (asked_seconds, terminated_seconds)
         self._stops: dict[int, StopPlan] = {}
@@ -64,6 +72,7 @@ class Launcher(QObject):
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
         self._timer.start()
+        self._moved.connect(self._look_at_queue, Qt.ConnectionType.QueuedConnection)
         self.chains = ChainWatch(store, self)
         self.chains.start()
 
@@ -145,7 +154,7 @@ class Launcher(QObject):
     def unqueue(self, run_id: int) -> None:
         """Take it out of the queue; a run that never began is removed with its folder."""
         run = self._store.unqueue(run_id)
-        if run.launched is None and run.offset == 0 and not run.dir.events.exists():
+        if self._never_began(run):
             self._discard(run)
         self._queue_moved()
 
@@ -158,6 +167,7 @@ class Launcher(QObject):
         """Let go of the trainers: they train on, and those asked to stop still do."""
         self._timer.stop()
         self.chains.stop()
+        self._starter.wait()
 
     def _add(self, experiment_id: int, queued: bool) -> Run:
         try:
@@ -201,7 +211,6 @@ class Launcher(QObject):
         command = [*self._command, "train", *map(str, what)]
         if chain:
             run = self._store.mark_launched(run.id)
-            self.chains.start()
         try:
             process = start_detached(command, folder)
         except FileNotFoundError as error:
@@ -210,6 +219,8 @@ class Launcher(QObject):
             raise LaunchError(str(error)) from error
         except OSError as error:
             raise _unwritable(folder, error) from error
+        if chain:
+            self.chains.start()  # now that its status names a process that is alive
         threading.Thread(target=self._reap, args=(run.id, process), name="reaper", daemon=True).start()
         self.launched.emit(run.id)
 
@@ -222,10 +233,20 @@ class Launcher(QObject):
         shutil.rmtree(run.folder.parent if chain_file(run.folder) else run.folder, ignore_errors=True)
         self._store.delete_run(run.id, for_good=True)
 
+    def _never_began(self, run: Run) -> bool:
+        """Whether only ``enqueue`` has written to its folder: no trainer, and nobody who had it imported."""
+        if run.launched is not None or run.offset or run.ending or not self._store.owns(run):
+            return False
+        stages = run.folder.parent.glob("stage-*") if chain_file(run.folder) else [run.folder]
+        return not any(_trained(RunDir(stage)) for stage in stages)
+
     def _queue_moved(self) -> None:
+        self._moved.emit()
+
+    def _look_at_queue(self) -> None:
         self.queue_changed.emit()
         self._ticks = 0
-        QTimer.singleShot(0, self, self._tick)
+        self._tick()
 
     def _tick(self) -> None:
         while not self._ended.empty():
@@ -236,8 +257,8 @@ class Launcher(QObject):
                 if plan.now.stage is StopStage.ENDED:
                     del self._stops[run_id]
                 self.stopping.emit(run_id, plan.now)
-        if self._ticks % _QUEUE_TICKS == 0:
-            self._start_next()
+        if self._ticks % _QUEUE_TICKS == 0 and not self._starter.pending:
+            self._starter.submit(self._start_next)
         self._ticks += 1
 
     def _start_next(self) -> None:
@@ -251,9 +272,15 @@ class Launcher(QObject):
             if not _alive(run):  # else it was resumed by another program while it waited
                 self._start(run)
         except LaunchError as error:
-            self._store.mark_failed(run.id, str(error))
             self.launch_failed.emit(run.id, str(error))
+            with suppress(StoreError):  # the tailer will call it interrupted
+                self._store.mark_failed(run.id, str(error))
         self._queue_moved()
+
+
+def _trained(folder: RunDir) -> bool:
+    """Whether a trainer has left something in the folder."""
+    return folder.events.exists() or folder.status.exists() or any(folder.checkpoints.glob("*"))
 
 
 def _alive(run: Run) -> bool:

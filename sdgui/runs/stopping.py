@@ -28,11 +28,15 @@ class StopStage(StrEnum):
 
 @dataclass(frozen=True)
 class Stopping:
-    """A run being stopped; unless it ends before ``deadline`` (seconds since the epoch), the next stage follows."""
+    """A run being stopped; unless it ends before ``deadline`` (seconds since the epoch), the next stage follows.
+
+    A trainer on another ``host`` can be asked only: no signal reaches it from here.
+    """
 
     run_id: int
     stage: StopStage
     deadline: float | None
+    host: str = ""  # the other machine that it trains on; "" for this one
 
 
 class StopPlan:
@@ -53,6 +57,8 @@ class StopPlan:
             return now - self._begun > START_SECONDS and self._enter(StopStage.ENDED, None)
         if not process_alive(status):
             return self._enter(StopStage.ENDED, None)
+        if not status.here:
+            return self._only_ask(status.host, hurry)
         if self.now.deadline is None or (now < self.now.deadline and not hurry):
             return False
         saving = status.doing == "saving" and now - status.heartbeat < _SILENT_SECONDS
@@ -63,6 +69,12 @@ class StopPlan:
             return self._enter(StopStage.TERMINATED, now + self._terminated_seconds)
         end_process(status, kill=True)
         return self._enter(StopStage.KILLED, None)
+
+    def _only_ask(self, host: str, hurry: bool) -> bool:
+        if hurry:  # the trainer may have cleared what was asked before it resumed
+            self._folder.ask("stop")
+        before, self.now = self.now, Stopping(self.now.run_id, StopStage.ASKED, None, host)
+        return self.now != before
 
     def _enter(self, stage: StopStage, deadline: float | None) -> bool:
         self.now = Stopping(self.now.run_id, stage, deadline)

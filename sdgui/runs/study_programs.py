@@ -41,14 +41,14 @@ class StudyPrograms(QObject):
     """The studies of the store. ``look(study_id)`` is what is known of one."""
 
     changed = Signal(int)  # study id: its look is another one
-    listed = Signal()  # runs of a study were added to the store
+    listed = Signal(object)  # frozenset[int]: runs of a study that were added to the store
     trouble = Signal(str)
     _rung = Signal(int)
 
     def __init__(self, store: Store, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store, self._command = store, list(command or core_command())
-        self._looks: dict[int, StudyLook] = {}
+        self._looks: Mapping[int, StudyLook] = {}  # replaced whole by the thread, so that others may iterate over it
         self._listed: set[Path] = set()  # folders of runs that the store has, or had
         self._begun: set[Path] = set()  # those whose listing was begun here
         self._refused: dict[Path, str] = {}  # folder -> why it could not be listed, as was told
@@ -207,14 +207,14 @@ class StudyPrograms(QObject):
     def _one(self, study: StudyRecord) -> None:
         before = self._looks.get(study.id)
         now = look(study.folder, before)
-        self._looks[study.id] = now
-        fresh = [run for run in now.runs if self._try_to_list(study, run)]
-        if fresh:
-            self.listed.emit()
+        self._looks = {**self._looks, study.id: now}
+        fresh = [self._try_to_list(study, run) for run in now.runs]
+        if added := frozenset(run_id for run_id in fresh if run_id is not None):
+            self.listed.emit(added)
         if now != before and not self._ending.is_set():
             self._rung.emit(study.id)
 
-    def _try_to_list(self, study: StudyRecord, run: StudyRunLook) -> bool:
+    def _try_to_list(self, study: StudyRecord, run: StudyRunLook) -> int | None:
         """``_list``; a failure is told once, hinders no other run, and is tried again at the next look."""
         try:
             new = self._list(study, run.arm, run.seed, run.folder)
@@ -222,18 +222,18 @@ class StudyPrograms(QObject):
             if self._refused.get(run.folder) != str(error):
                 self._refused[run.folder] = str(error)
                 self.trouble.emit(str(error))
-            return False
+            return None
         self._refused.pop(run.folder, None)
         return new
 
-    def _list(self, study: StudyRecord, arm: str, seed: int, folder: Path) -> bool:
-        """Put a run that has begun into the store, under the experiment of its arm; whether that was new."""
+    def _list(self, study: StudyRecord, arm: str, seed: int, folder: Path) -> int | None:
+        """Put a run that has begun into the store, under the experiment of its arm; its id when it is new there."""
         if folder in self._listed or not (folder / "config.json").is_file():
-            return False
+            return None
         known = {run.folder for run in self._store.runs()} | {run.folder for run in self._store.runs(deleted=True)}
         if folder in known and folder not in self._begun:
             self._listed.add(folder)
-            return False
+            return None
         arms = {name: experiment for experiment, name in self._store.study(study.id).arms.items()}
         experiment = arms.get(arm)
         if experiment is None:
@@ -244,7 +244,7 @@ class StudyPrograms(QObject):
         self._store.tag_run(run.id, [f"seed {seed}"])
         self._begun.discard(folder)
         self._listed.add(folder)
-        return True
+        return run.id
 
     def _deliver(self, study_id: int) -> None:
         self.changed.emit(study_id)

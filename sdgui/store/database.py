@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from sdgui.store.records import StoreError
+from sdgui.store.records import StoreError, StoreUnavailableError
 from sdgui.store.tables import SCHEMA_VERSION
 
 BUSY_SECONDS = 10.0
@@ -135,9 +135,11 @@ def store_error(error: Exception, path: Path) -> StoreError:
         remedy = "Rebuild it from the run folders with --rebuild, or start with --home and another folder."
         return StoreError(f"The database {path} is damaged ({cause}). {remedy}")
     if "locked" in text:
-        return StoreError(f"The database {path} is held by another program. Close it and try again.")
+        return StoreUnavailableError(f"The database {path} is held by another program. Close it and try again.")
     if "full" in text or getattr(cause, "errno", None) == 28:
-        return StoreError(f"There is no room left on the disk of {path}. Free some and try again.")
+        return StoreUnavailableError(f"There is no room left on the disk of {path}. Free some and try again.")
     if "readonly" in text or "unable to open" in text or isinstance(cause, PermissionError):
-        return StoreError(f"The database {path} cannot be written ({cause}). Mend its permissions or use --home.")
-    return StoreError(f"The database {path} cannot be used: {cause}.")
+        return StoreUnavailableError(
+            f"The database {path} cannot be written ({cause}). Mend its permissions or use --home."
+        )
+    return StoreUnavailableError(f"The database {path} cannot be used: {cause}.")

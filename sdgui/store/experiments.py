@@ -28,6 +28,12 @@ class ExperimentRecords(Sessions):
                 for row in session.scalars(select(ExperimentRow).where(bin_is).order_by(ExperimentRow.id))
             ]
 
+    def changed_times(self) -> dict[int, float]:
+        """When each experiment that is not in the bin was last edited or renamed, in seconds since the epoch."""
+        with self._read() as session:
+            query = select(ExperimentRow.id, ExperimentRow.changed).where(ExperimentRow.deleted.is_(None))
+            return {row.id: row.changed for row in session.execute(query)}
+
     def experiment(self, experiment_id: int) -> Experiment:
         """One experiment, binned or not; StoreError when there is none."""
         with self._read() as session:

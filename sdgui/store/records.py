@@ -23,6 +23,10 @@ class StoreError(UserError):
     """The database cannot do what was asked; the message names the file or the record, and the remedy."""
 
 
+class StoreUnavailableError(StoreError):
+    """The database is held, full, damaged or may not be written: what was asked for can be tried again later."""
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A definition that runs are launched from. ``config`` is None when it no longer validates; see ``problem``."""

@@ -18,6 +18,7 @@ from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run,
 from sdgui.store.sessions import Sessions, slug, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, SummaryRow
 
+_AT_ONCE = 500  # values in one statement; SQLite has a limit
 _ALIVE = [state.value for state in RunState if state.alive]
 _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
 
@@ -37,6 +38,35 @@ class RunRecords(Sessions):
         """One run, binned or not; StoreError when there is none."""
         with self._read() as session:
             return self._run_record(run_row(session, run_id))
+
+    def some_runs(self, run_ids: Iterable[int]) -> dict[int, Run]:
+        """Those of these runs that exist, binned or not."""
+        wanted, found = sorted(run_ids), dict[int, Run]()
+        with self._read() as session:
+            for start in range(0, len(wanted), _AT_ONCE):
+                query = select(RunRow).where(RunRow.id.in_(wanted[start : start + _AT_ONCE]))
+                found |= {row.id: self._run_record(row) for row in session.scalars(query)}
+        return found
+
+    def alive_runs(self) -> list[Run]:
+        """Those that have a trainer, as far as the store knows."""
+        with self._read() as session:
+            query = select(RunRow).where(RunRow.state.in_(_ALIVE), RunRow.deleted.is_(None)).order_by(RunRow.id)
+            return [self._run_record(row) for row in session.scalars(query)]
+
+    def run_in(self, folder: Path) -> Run | None:
+        """The run that lies in ``folder``, unless it is in the bin."""
+        with self._read() as session:
+            query = select(RunRow).where(RunRow.folder == self._folder_text(folder), RunRow.deleted.is_(None))
+            row = session.scalar(query)
+            return None if row is None else self._run_record(row)
+
+    def run_count(self, experiment_id: int, up_to: int | None = None) -> int:
+        """How many runs the experiment has, or had when the run ``up_to`` was added; those in the bin left out."""
+        with self._read() as session:
+            query = select(func.count()).where(RunRow.experiment_id == experiment_id, RunRow.deleted.is_(None))
+            query = query if up_to is None else query.where(RunRow.id <= up_to)
+            return session.scalar(query) or 0
 
     def run_labels(self, run_ids: Sequence[int]) -> dict[int, RunLabel]:
         """What these runs are called, and their colours, in one query; what is not there any more is left out.

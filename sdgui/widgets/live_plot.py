@@ -104,7 +104,7 @@ class LivePlot(QWidget):
         style: Qt.PenStyle = Qt.PenStyle.SolidLine,
         times: ArrayLike | None = None,
     ) -> None:
-        """Replace a curve. ``x`` steps, ``y`` values (nan and inf leave a gap), ``times`` seconds since the epoch."""
+        """Replace a curve. ``x`` steps, ``y`` values (nan and inf leave a gap), ``times`` seconds since the start."""
         one = Series(key, name, color, style)
         one.set_weight(self._weight)
         one.replace(x, y, times)
@@ -153,7 +153,7 @@ class LivePlot(QWidget):
         self.toolbar.set_smoothing(weight)
 
     def set_x_mode(self, mode: XMode) -> None:
-        """x counts steps, or seconds since each curve's first point."""
+        """x counts steps, or seconds since the run started."""
         self.toolbar.set_x_mode(mode)
 
     def reset_view(self) -> None:

@@ -54,7 +54,7 @@ def save_svg(canvas: PlotCanvas, path: str) -> None:
 
 
 def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
-    """One row for each point: curve, metric, step, time (seconds since the epoch), value, smoothed value."""
+    """One row for each point: curve, metric, step, time (seconds since the run started), value, smoothed value."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["curve", "metric", "step", "time", "value", "smoothed"])

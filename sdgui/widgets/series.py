@@ -76,7 +76,7 @@ def column_peaks(x: Floats, y: Floats, low: float, high: float, columns: int) ->
 
 
 class Series:
-    """A curve: steps and values, wall times where known, and the smoothed values. Steps ascend; equal ones may be."""
+    """A curve: steps and values, times where known, and the smoothed values. Steps ascend; equal ones may be."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Series:
 
     @property
     def times(self) -> Floats:
-        """Seconds since the epoch; nan where unknown."""
+        """Seconds since the run started, the same origin for all curves of a run; nan where unknown."""
         return self._buffers["t"][: self._size]
 
     @property
@@ -152,11 +152,11 @@ class Series:
             self._derive(0)
 
     def x(self, mode: XMode) -> Floats:
-        """Steps, or seconds since the curve's first point; steps too where no time is known."""
+        """Steps, or seconds since the run started; steps too where no time is known."""
         if mode == "step" or self._size == 0 or not np.isfinite(self.times[0]):
             return self.steps
         # A clock that was set back must not make the curve run backwards.
-        ascending: Floats = np.fmax.accumulate(self.times) - self.times[0]
+        ascending: Floats = np.fmax.accumulate(self.times)
         return ascending
 
     def drawn(

@@ -77,11 +77,22 @@ def open_window(qtbot: QtBot, home: Path) -> Iterator[OpenWindow]:
         _end(RunDir(status.parent))
 
 
+def settle(window: MainWindow) -> None:
+    """Until everything that was submitted to the store is written and shown."""
+    writer = window.services.writer
+    while True:
+        writer.wait()
+        QApplication.processEvents()
+        if not writer.pending and not window._gather.isActive():
+            return
+
+
 def leave(window: MainWindow, qtbot: QtBot) -> None:
     """Close a window whose question about live runs is not the test's matter."""
     if not window.isVisible():
         return
     window.keep_training()
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
     qtbot.waitUntil(lambda: not window.services.pool.findChildren(QProcess), timeout=5000)
 
 

@@ -1,4 +1,7 @@
-"""``demo-data`` in miniature: ``python fake_demo.py [--delay S] [--fail] DIR`` writes three tables of one pair each."""
+"""``demo-data`` in miniature: writes three tables of one pair each.
+
+``python fake_demo.py [--until FILE] [--fail] DIR``
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from pathlib import Path
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--until", type=Path, help="wait until this file is there")
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
     print("pictures 1/2", file=sys.stderr, flush=True)
-    time.sleep(options.delay)
+    while options.until is not None and not options.until.exists():
+        time.sleep(0.02)
     if options.fail:
         print("error: the disk is full; free some space.", file=sys.stderr)
         return 1

@@ -34,6 +34,7 @@ from sdgui.panels.define import DefinePanel
 from sdgui.panels.experiment_model import Role
 from sdgui.panels.watch import WatchPanel
 from sdgui.store.store import Store
+from tests.sdgui.conftest import settle
 
 OpenWindow = Callable[..., MainWindow]
 CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
@@ -46,6 +47,7 @@ def press(qtbot: QtBot, window: MainWindow, key: Qt.Key, modifier: Qt.KeyboardMo
 
 def add(window: MainWindow, name: str = "clip") -> int:
     window.experiment_commands.add(preset_config("clip", "tiny"), name)
+    settle(window)
     assert window.selection.experiment_id is not None
     return window.selection.experiment_id
 
@@ -113,6 +115,7 @@ def test_the_first_start_says_what_the_window_is_for_and_offers_the_demo(qtbot: 
     assert window.header.title.text() == "sd-clip demo"
     assert [e.name for e in window.services.store.experiments()] == ["clip demo", "sd-clip demo"]
     window.start_demo()
+    settle(window)
     assert len(window.services.store.experiments()) == 2
 
 
@@ -174,6 +177,7 @@ def test_a_queued_run_starts_when_the_other_ends(qtbot: QtBot, open_window: Open
     add(window)
     press(qtbot, window, Qt.Key.Key_Return)
     press(qtbot, window, Qt.Key.Key_Return, CTRL | SHIFT)
+    settle(window)
     assert "Queued" in window.bar.text
     assert states(window)[1] == RunState.QUEUED
     assert "1 queued" in window.status.runs.text()
@@ -234,30 +238,42 @@ def test_closing_may_stop_the_run(qtbot: QtBot, open_window: OpenWindow) -> None
     qtbot.waitUntil(lambda: states(again) == [RunState.STOPPED], timeout=15000)
 
 
-def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "3", demo_options=("--delay", "0.5"))
+def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
+    window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
     window.start_demo()
+    settle(window)
     press(qtbot, window, Qt.Key.Key_Return)
+    settle(window)
     assert "still being made" in window.bar.text
     assert not window.book["launch"].isEnabled()
     assert window.services.store.runs() == []
+    (tmp_path / "go").touch()
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
     assert window.services.demo.complete
 
 
-def test_an_experiment_deleted_while_its_launch_waits_is_not_trained(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "3", demo_options=("--delay", "0.5"))
+def test_an_experiment_deleted_while_its_launch_waits_is_not_trained(
+    qtbot: QtBot, open_window: OpenWindow, tmp_path: Path
+) -> None:
+    window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
     window.start_demo()
+    settle(window)
     press(qtbot, window, Qt.Key.Key_Return)
+    settle(window)
     with qtbot.waitSignal(window.services.demo.ready):
         window.acts.delete()
+        settle(window)
+        (tmp_path / "go").touch()
+    settle(window)
     assert window.services.store.runs() == []
 
 
 def test_demo_data_that_cannot_be_made_says_why(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window(demo_options=("--fail",))
     window.start_demo()
+    settle(window)
     press(qtbot, window, Qt.Key.Key_Return)
+    settle(window)
     qtbot.waitUntil(lambda: "the disk is full; free some space." in window.bar.text, timeout=10000)
     assert window.services.store.runs() == []
     assert window.book["launch"].isEnabled()
@@ -275,6 +291,7 @@ def test_a_wrong_field_keeps_the_experiment_from_being_launched(qtbot: QtBot, op
     assert "Batch size" in define.bar.text
     define.form.set_draft(draft | {"optim.batch_size": "24"})
     assert define.save()
+    settle(window)
     stored = window.services.store.experiment(experiment).config
     assert stored is not None
     assert stored.optim.batch_size == 24
@@ -297,10 +314,12 @@ def test_deleting_can_be_undone(qtbot: QtBot, open_window: OpenWindow) -> None:
     experiment = add(window)
     window.experiments.tree.setFocus()
     press(qtbot, window, Qt.Key.Key_Delete, Qt.KeyboardModifier.NoModifier)
+    settle(window)
     assert window.services.store.experiments() == []
     assert window.welcome.isVisible()
     window.pages.setCurrentIndex(1)
     window.bar.press_remedy()
+    settle(window)
     assert [each.id for each in window.services.store.experiments()] == [experiment]
 
 
@@ -341,6 +360,7 @@ def test_the_palette_finds_actions_experiments_and_places(qtbot: QtBot, open_win
     press(qtbot, window, Qt.Key.Key_K)
     qtbot.keyClicks(palette.line, "duplicate")
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
+    settle(window)
     assert "first one copy" in [each.name for each in window.services.store.experiments()]
 
 

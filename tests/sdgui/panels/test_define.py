@@ -20,6 +20,7 @@ from sdgui.panels.preset_chooser import PresetChooser
 from sdgui.panels.preset_facts import FAMILIES, needs
 from sdgui.panels.stages import staged_chain, wants_stages
 from sdgui.runs.chains import FORMER
+from sdgui.store.records import Experiment
 from sdgui.widgets.field_editors import ColumnEditor
 
 WORKER = """
@@ -54,6 +55,12 @@ def define(qtbot: QtBot, services: Services) -> DefinePanel:
     panel.resize(1000, 700)
     panel.show()
     return panel
+
+
+def stored(services: Services, experiment: int) -> Experiment:
+    """The experiment, once the store has what was submitted."""
+    services.writer.wait()
+    return services.store.experiment(experiment)
 
 
 def show(define: DefinePanel, services: Services, preset: str, *settings: str) -> int:
@@ -107,12 +114,12 @@ def test_presets_are_found_by_words_and_taken_by_keyboard(qtbot: QtBot, define: 
 def test_choosing_fills_the_form_and_can_be_undone(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip", "data.val=/v.csv")
     define.preset_bar.chosen.emit("sd-clip", "tiny")
-    config = services.store.experiment(experiment).config
+    config = stored(services, experiment).config
     assert config is not None
     assert (config.preset, config.data.val, config.name) == ("sd-clip", "/v.csv", "clip")
     assert config.towers == preset_config("sd-clip", "tiny").towers
     define.bar.press_remedy()
-    config = services.store.experiment(experiment).config
+    config = stored(services, experiment).config
     assert config is not None
     assert config.preset == "clip"
 
@@ -129,7 +136,7 @@ def test_advice_comes_with_the_data_and_is_applied(
     assert "2\u2009555 pairs" in define.advice.text.text()
     assert "Prototypes 1024 (now 64). 2,555 pictures fill about 1,024 prototypes." in define.advice.text.text()
     define.advice.apply.click()
-    config = services.store.experiment(experiment).config
+    config = stored(services, experiment).config
     assert config is not None
     assert config.objectives.distill_prototypes.prototypes == 1024
     assert not define.advice.apply.isVisible()
@@ -171,7 +178,7 @@ def test_a_staged_preset_trains_in_stages_unless_told_otherwise(define: DefinePa
     assert define.form.errors() == {}
     assert define.form.draft()["teacher.checkpoint"] == FORMER
     assert define.save()
-    chain = staged_chain(services.store.experiment(experiment), services.settings)
+    chain = staged_chain(stored(services, experiment), services.settings)
     assert chain is not None
     assert len(chain.stages) == 3
     bar.in_stages.click()
@@ -181,42 +188,42 @@ def test_a_staged_preset_trains_in_stages_unless_told_otherwise(define: DefinePa
     config = define.form.config()
     assert config is not None
     assert not wants_stages(config, experiment, services.settings)
-    assert staged_chain(services.store.experiment(experiment), services.settings) is None
+    assert staged_chain(stored(services, experiment), services.settings) is None
 
 
 def test_other_presets_have_no_stages(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     assert not define.preset_bar.in_stages.isVisible()
-    assert staged_chain(services.store.experiment(experiment), services.settings) is None
+    assert staged_chain(stored(services, experiment), services.settings) is None
 
 
 def test_a_form_that_nobody_edited_follows_the_store_and_never_overwrites_it(
     define: DefinePanel, services: Services
 ) -> None:
     experiment = show(define, services, "clip")
-    config = services.store.experiment(experiment).config
+    config = stored(services, experiment).config
     assert config is not None
     services.store.edit_experiment(experiment, override(config, ["seed=777"]))  # as another window does
     define.refresh()
     assert define.form.draft()["seed"] == "777"
     services.store.edit_experiment(experiment, override(config, ["seed=778"]))
-    define._experiment = services.store.experiment(experiment)  # known, and not shown yet
+    define._experiment = stored(services, experiment)  # known, and not shown yet
     assert define.save()
-    config = services.store.experiment(experiment).config
+    config = stored(services, experiment).config
     assert config is not None
     assert config.seed == 778
 
 
 def test_a_form_that_is_being_edited_keeps_what_was_typed(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
-    config = services.store.experiment(experiment).config
+    config = stored(services, experiment).config
     assert config is not None
     define.form.set_value("seed", 5)
     services.store.edit_experiment(experiment, override(config, ["optim.batch_size=48"]))
     define.refresh()
     assert define.form.draft()["seed"] == "5"
     assert define.save()
-    config = services.store.experiment(experiment).config
+    config = stored(services, experiment).config
     assert config is not None
     assert config.seed == 5
 
@@ -229,4 +236,4 @@ def test_a_name_given_while_a_field_is_wrong_stays(define: DefinePanel, services
     define.refresh()
     define.form.set_value("seed", 5)
     assert define.save()
-    assert services.store.experiment(experiment).name == "renamed"
+    assert stored(services, experiment).name == "renamed"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
-from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox
+from PySide6.QtWidgets import QApplication, QCompleter, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from core.presets import preset_config
@@ -18,8 +18,10 @@ from sdgui.main_window import MainWindow
 from sdgui.panels.define import DefinePanel
 from sdgui.panels.experiment_model import Role
 from sdgui.panels.place import Selection
+from sdgui.panels.shortcuts import ShortcutsDialog
 from sdgui.panels.watch import WatchPanel
 from sdgui.store.records import Run
+from tests.sdgui.conftest import settle
 
 OpenWindow = Callable[..., MainWindow]
 
@@ -29,6 +31,7 @@ def window(open_window: OpenWindow) -> MainWindow:
     window = open_window("--steps", "2")
     for name in ("first", "second"):
         window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        settle(window)
     return window
 
 
@@ -67,6 +70,7 @@ def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWind
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: names(window) == ["third", "first"])
     window.save_definition()
+    settle(window)
     assert names(window) == ["third", "first"]
     stored = window.services.store.experiments()[-1].config
     assert stored is not None
@@ -78,6 +82,7 @@ def test_the_filter_finds_names_tags_and_states(qtbot: QtBot, window: MainWindow
     chosen = window.selection
     assert chosen.experiment_id is not None
     window.experiment_commands.describe(chosen.experiment_id, None, ["good", "old"], "a note on noise")
+    settle(window)
     box = window.experiments.filter_box
     for typed, left in (("first", ["first"]), ("#good", ["second"]), ("noise", ["second"]), ("done", ["second"])):
         box.setText(typed)
@@ -125,6 +130,7 @@ def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbo
     sheet.tags.setText("a, #b, a,")
     sheet.note.setPlainText("because")
     sheet.hide()
+    settle(window)
     experiment = window.services.store.experiments()[-1]
     assert (experiment.tags, experiment.note) == (("a", "b"), "because")
     assert window.experiments.tree.currentIndex().data(Role.TAGS) == "#a #b"
@@ -135,6 +141,39 @@ def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbo
     assert window.services.store.experiments()[-1].tags == ("a", "b")
 
 
+def test_tags_and_note_are_kept_for_what_they_were_typed_for(window: MainWindow) -> None:
+    first, second = (one.id for one in window.services.store.experiments())
+    sheet = window.acts.sheet
+    window.experiments.select_experiment(first)
+    window.acts.describe()
+    sheet.tags.setText("of the first")
+    window.experiments.select_experiment(second)  # as a run that was just launched is selected
+    window.acts.describe()  # the sheet is still open: what was typed is kept first
+    assert sheet.tags.text() == ""
+    sheet.note.setPlainText("of the second")
+    window.experiments.select_experiment(first)
+    sheet.hide()
+    settle(window)
+    found = [(one.tags, one.note) for one in window.services.store.experiments()]
+    assert found == [(("of the first",), ""), ((), "of the second")]
+
+
+def test_dialogs_and_completers_do_not_pile_up(qtbot: QtBot, window: MainWindow) -> None:
+    def dialogs() -> list[ShortcutsDialog]:
+        return window.findChildren(ShortcutsDialog)
+
+    for _ in range(3):
+        window.acts.shortcuts()
+        window.acts.describe()
+        window.acts.sheet.hide()
+    assert len(dialogs()) == 1
+    assert len(window.acts.sheet.findChildren(QCompleter)) == 1
+    dialogs()[0].close()
+    qtbot.waitUntil(lambda: dialogs() == [])
+    window.acts.shortcuts()
+    assert len(dialogs()) == 1
+
+
 def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window: MainWindow) -> None:
     trained(qtbot, window, 1)
     run = window.services.store.runs()[0]
@@ -143,6 +182,7 @@ def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window:
     assert isinstance(define, DefinePanel)
     assert "Frozen" in define.bar.text
     define.bar.press_remedy()
+    settle(window)
     assert names(window)[0] == "second 2"
     assert window.selection.run_id is None
     assert len(window.services.store.runs()) == 1
@@ -156,11 +196,14 @@ def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptie
     run = window.services.store.runs()[0]
     window.experiments.select_run(run.id)
     window.acts.delete()
+    settle(window)
     assert window.services.store.runs() == []
     window.bar.press_remedy()
+    settle(window)
     assert [each.id for each in window.services.store.runs()] == [run.id]
     window.experiments.select_run(run.id)
     window.acts.delete()
+    settle(window)
     answers = [QMessageBox.StandardButton.Cancel, QMessageBox.StandardButton.Yes]
     monkeypatch.setattr(QMessageBox, "question", lambda *_args: answers.pop(0))
     window.acts.empty_bin()
@@ -222,6 +265,7 @@ def test_the_bin_says_which_folders_stay(
     window.experiment_commands.import_run(far.path)
     qtbot.waitUntil(lambda: "Imported" in window.bar.text)
     window.acts.delete()
+    settle(window)
     window.acts.empty_bin()
     assert asked == ["Delete 1 experiment for good? Folders of studies and of imported runs stay where they are."]
     qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
@@ -232,9 +276,11 @@ def test_the_bin_says_which_folders_stay(
 def test_a_live_run_is_not_deleted(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "1000", "--delay", "0.02")
     window.experiment_commands.add(preset_config("clip", "tiny"), "x")
+    settle(window)
     window.acts.launch()
     qtbot.waitUntil(lambda: [r.state for r in window.services.store.runs()] == [RunState.RUNNING], timeout=15000)
     window.acts.delete()
+    settle(window)
     assert "Stop the run first" in window.bar.text
     assert len(window.services.store.runs()) == 1
 

@@ -171,6 +171,7 @@ def test_open_clip_names_are_typed_with_their_weights(picker: ModelPicker, qtbot
     assert heard.changed[-1].model == "open_clip:ViT-B-32"
     picker.line.setText("no such model")
     picker.line.editingFinished.emit()
+    qtbot.waitUntil(lambda: bool(heard.refused))  # once the list is there
     assert "no such model" in heard.refused[-1]
     assert picker.model.property("invalid") is True
     for text in ("~nobody-here/x", "x" * 300):
@@ -199,7 +200,6 @@ def test_a_hidden_list_is_read_when_it_is_seen(
     assert read == []
     picker.show()
     qtbot.waitUntil(lambda: picker.model.findText("late · run 1") >= 0)
-    picker.refresh(run_entries(services.store, "search"))
     assert read == ["runs"]
 
 
@@ -250,6 +250,7 @@ def test_recent_ones_come_first_and_those_that_are_gone_do_not(
 
 def test_an_arrow_key_opens_the_list_and_the_wheel_does_nothing(picker: ModelPicker, qtbot: QtBot) -> None:
     picker.setFocus()
+    lines(qtbot, picker)
     qtbot.keyClick(picker.model, Qt.Key.Key_Down)
     assert picker.model.view().isVisible()
     picker.model.hidePopup()

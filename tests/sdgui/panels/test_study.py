@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.presets import preset_config
@@ -18,11 +18,14 @@ from core.rundir import RunState
 from core.study.format import Study, StudyDir, read_study
 from sdgui.__main__ import make_application, make_services
 from sdgui.main_window import MainWindow
+from sdgui.panels import study_ending
 from sdgui.panels.experiment_model import Role
-from sdgui.panels.study import SHIPPED, StudyPanel
+from sdgui.panels.study import StudyPanel
+from sdgui.panels.study_open import SHIPPED
 from sdgui.panels.watch import WatchPanel
 from sdgui.runs.study_look import StudyRunLook, time_left
-from tests.sdgui.conftest import leave, program
+from sdgui.runs.study_programs import StudyProgramError
+from tests.sdgui.conftest import leave, program, settle
 
 Open = Callable[..., MainWindow]
 
@@ -90,6 +93,7 @@ def cells(table: Any) -> list[list[str]]:
 def test_a_study_is_made_from_presets_and_ticked_experiments(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
+    settle(window)
     place = place_of(window)
     assert place.stack.currentWidget() is place.empty
     place._ticked = {window.services.store.experiments()[0].id}
@@ -196,6 +200,7 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
 def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
+    settle(window)
     place = with_study(qtbot, window, a_study(compare=[["sd-clip", "clip"]]))
     place.begin.click()
     until(qtbot, place, "done")
@@ -265,6 +270,70 @@ def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, ope
     until(qtbot, place, "done")
 
 
+def test_stop_becomes_kill_only_after_a_while(qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = open_study("--delay", "0.2")
+    place = with_study(qtbot, window, a_study(steps=100))
+    asked: list[str] = []
+    monkeypatch.setattr(window.services.studies, "ask_to_end", lambda _study, what: asked.append(what))
+    place.begin.click()
+    until(qtbot, place, "running")
+
+    def buttons() -> tuple[str, bool, bool]:
+        return place.stop.text(), place.stop.isEnabled(), place.pause.isEnabled()
+
+    monkeypatch.setattr(study_ending, "KILL_AFTER", 1e6)
+    place.pause.click()
+    assert buttons() == ("Sto&p", False, False), "Pause gives the runs time to save"
+    place.ending.forget(place._id())
+    place._show()
+    qtbot.mouseDClick(place.stop, Qt.MouseButton.LeftButton)
+    place.stop.click()
+    qtbot.waitUntil(lambda: asked == ["pause", "stop"])
+    assert buttons() == ("Sto&p", False, False)
+    place.ending.forget(place._id())
+    place._show()
+    monkeypatch.setattr(study_ending, "KILL_AFTER", 0.01)
+    place.stop.click()
+    qtbot.waitUntil(lambda: buttons() == ("&Kill", True, False))
+    place.stop.click()
+    qtbot.waitUntil(lambda: asked == ["pause", "stop", "stop", "kill"])
+    monkeypatch.undo()
+
+
+def test_a_study_that_cannot_be_asked_may_be_asked_again(
+    qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_study("--delay", "0.2")
+    place = with_study(qtbot, window, a_study(steps=100))
+    place.begin.click()
+    until(qtbot, place, "running")
+
+    def refuse(_study: int, _what: str) -> None:
+        raise StudyProgramError("The study is at work on far-away; end it there.")
+
+    monkeypatch.setattr(window.services.studies, "ask_to_end", refuse)
+    place.stop.click()
+    qtbot.waitUntil(lambda: "far-away" in place.bar.text)
+    assert (place.stop.text(), place.stop.isEnabled()) == ("Sto&p", True)
+    monkeypatch.undo()
+
+
+def test_an_export_needs_an_ending_that_is_known(
+    qtbot: QtBot, open_study: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_study()
+    place = with_study(qtbot, window, a_study())
+    place.begin.click()
+    until(qtbot, place, "done")
+    place.exports.export_to(tmp_path / "results")
+    assert place.bar.text == "results names no format; end it with .md, .csv, .json or .svg."
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "typed.v2"), ""))
+    place.exports._ask("md")
+    qtbot.waitUntil((tmp_path / "typed.v2.md").exists)
+    place.exports.export_to(tmp_path / "LOUD.CSV")
+    qtbot.waitUntil((tmp_path / "LOUD.CSV").exists)
+
+
 def test_a_failed_arm_and_a_single_seed_are_said(qtbot: QtBot, open_study: Open) -> None:
     window = open_study("--fail", "sd-clip")
     place = with_study(qtbot, window, a_study(seeds=[0]))
@@ -324,7 +393,8 @@ def test_the_shipped_studies_can_be_opened(qtbot: QtBot, open_study: Open) -> No
     window = open_study()
     place = place_of(window)
     arms = len(read_study(SHIPPED / "noisy.json").arms)
-    place.open_study(SHIPPED / "noisy.json")
+    shipped = next(one for one in place.open_button.menu().actions() if one.text() == "Shipped: noisy")
+    shipped.trigger()
     qtbot.waitUntil(lambda: place.view.arms.topLevelItemCount() == arms, timeout=10000)
     assert place.view.arms.topLevelItem(1).childCount() > 3
 

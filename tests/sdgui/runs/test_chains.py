@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -10,11 +11,12 @@ from pytestqt.qtbot import QtBot
 from core.chain.format import ChainDir, read_chain
 from core.config import ConfigError, override
 from core.presets import preset_config, preset_names
-from core.rundir import RunState
+from core.rundir import RunState, own_status
 from sdgui.panels.stages import FORMER, origin, with_former
-from sdgui.runs.chains import chain_file, chain_of, is_staged
+from sdgui.runs.chains import ChainWatch, chain_file, chain_of, is_staged, write_chain
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.tailer import Tailer
+from sdgui.store.records import Progress
 from sdgui.store.store import Store
 
 Command = Callable[..., list[str]]
@@ -74,8 +76,8 @@ def test_a_chain_is_launched_as_one_and_its_stages_are_listed(qtbot: QtBot, stor
             return [run.state for run in store.runs(experiment.id)] == [RunState.DONE] * 3
 
         qtbot.waitUntil(all_done, timeout=20_000)
-        runs = store.runs(experiment.id)
-        assert [run.tags for run in runs] == [("stage-1-image",), ("stage-2-text",), ("stage-3-pairs",)]
+        tags = [("stage-1-image",), ("stage-2-text",), ("stage-3-pairs",)]
+        qtbot.waitUntil(lambda: [run.tags for run in store.runs(experiment.id)] == tags, timeout=5000)
         qtbot.waitUntil(lambda: not launcher.chains.busy, timeout=5000)
     finally:
         tailer.close()
@@ -102,6 +104,27 @@ def test_a_paused_stage_goes_on_as_the_chain(qtbot: QtBot, store: Store, command
         launcher.close()
 
 
+def test_a_stage_that_leaves_the_queue_takes_no_trained_stage_with_it(store: Store, command: Command) -> None:
+    experiment = store.add_experiment(preset_config("blip", "tiny"), "half trained")
+    launcher = Launcher(store, command())
+    try:
+        store.add_run(experiment.id)  # takes the only place
+        assert experiment.config is not None
+        chain = chain_of(experiment.config, "tiny")
+        first = launcher.enqueue(experiment.id, chain)
+        (first.dir.checkpoints / "step-00000009").mkdir()
+        second = ChainDir(first.folder.parent).stage(chain, 1)
+        second.create()
+        second.config.write_text(chain.stages[1].config.to_json(), encoding="utf-8")
+        run = store.import_run(second.path, experiment.id)
+        store.record(run.id, Progress(state=RunState.INTERRUPTED, offset=0))
+        launcher.enqueue_run(run.id)
+        launcher.unqueue(run.id)
+        assert (first.dir.checkpoints / "step-00000009").is_dir()
+    finally:
+        launcher.close()
+
+
 def test_a_chain_that_leaves_the_queue_leaves_nothing(store: Store, qtbot: QtBot, command: Command) -> None:
     experiment = store.add_experiment(preset_config("blip", "tiny"), "waits")
     launcher = Launcher(store, command())
@@ -117,3 +140,31 @@ def test_a_chain_that_leaves_the_queue_leaves_nothing(store: Store, qtbot: QtBot
         assert not folder.exists()
     finally:
         launcher.close()
+
+
+def test_a_stage_that_begins_during_the_last_look_is_listed(
+    store: Store, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program makes its next stage and ends between two lines of one look; there is another look."""
+    experiment = store.add_experiment(preset_config("blip", "tiny"), "two stages")
+    assert experiment.config is not None
+    chain = chain_of(experiment.config, "tiny")
+    folder = store.runs_folder / "a-chain"
+    first = store.import_run(write_chain(folder, chain), experiment.id)
+    first.dir.write_status(own_status())
+    second = ChainDir(folder).stage(chain, 1)
+    watch = ChainWatch(store)
+    is_file = Path.is_file
+
+    def begun_just_then(path: Path) -> bool:
+        there = is_file(path)
+        if path == second.config and not there:
+            second.create()
+            second.config.write_text(chain.stages[1].config.to_json(), encoding="utf-8")
+            first.dir.status.unlink()
+        return there
+
+    monkeypatch.setattr(Path, "is_file", begun_just_then)
+    assert watch._look(), "looked at again: the program was alive when the look began"
+    assert not watch._look()
+    assert [run.folder.name for run in store.runs()] == ["stage-1-" + chain.stages[0].name, second.path.name]

@@ -16,8 +16,8 @@ from pytestqt.qtbot import QtBot
 
 from core.children import environment
 from core.config import read_config
-from core.events import EventReader, Metrics, RunFinished, RunStarted
-from core.rundir import RunState, RunStatus, process_alive
+from core.events import EventReader, EventWriter, Metrics, RunFinished, RunStarted
+from core.rundir import RunDir, RunState, RunStatus, process_alive
 from sdgui.runs.launcher import Launcher, LaunchError
 from sdgui.runs.program import start_detached
 from sdgui.runs.stopping import StopStage
@@ -242,9 +242,55 @@ def test_a_run_taken_from_the_queue_is_gone(make_launcher: MakeLauncher, experim
     store.add_run(experiment.id)  # alive, as far as the store knows, so that the queue waits
     launcher = make_launcher()
     run = launcher.enqueue(experiment.id)
+    assert run.dir.config.is_file()
+    assert [item.id for item in store.queue()] == [run.id]
     launcher.unqueue(run.id)
     assert not run.folder.exists()
     assert run.id not in {item.id for item in store.runs()}
+    assert store.queue() == []
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_an_imported_run_taken_from_the_queue_keeps_its_folder(
+    make_launcher: MakeLauncher, experiment: Experiment, store: Store, tmp_path: Path, events: bool
+) -> None:
+    assert experiment.config is not None
+    store.add_run(experiment.id)  # alive, as far as the store knows, so that the queue waits
+    far = RunDir(tmp_path / "elsewhere")
+    far.create()
+    far.config.write_text(experiment.config.to_json(), encoding="utf-8")
+    (far.path / "notes.txt").write_text("mine")
+    if events:
+        writer = EventWriter(far.events)
+        writer.write(RunStarted(step=0, total_steps=5, config_digest=experiment.config.digest()))
+        writer.close()
+    run = store.import_run(far.path)
+    store.record(run.id, Progress(state=RunState.INTERRUPTED, offset=run.offset))
+    launcher = make_launcher()
+    launcher.enqueue_run(run.id)
+    launcher.unqueue(run.id)
+    assert (far.path / "notes.txt").read_text() == "mine"
+    assert far.config.is_file()
+    assert run.id in {item.id for item in store.runs()}, "it is listed as before"
+    assert store.queue() == []
+
+
+def test_a_run_of_our_own_that_has_trained_stays_when_it_leaves_the_queue(
+    make_launcher: MakeLauncher, experiment: Experiment, store: Store
+) -> None:
+    assert experiment.config is not None
+    store.add_run(experiment.id)
+    ours = RunDir(store.runs_folder / "clip-20260101-abc")
+    ours.create()
+    ours.config.write_text(experiment.config.to_json(), encoding="utf-8")
+    (ours.checkpoints / "step-00000001").mkdir()
+    run = store.import_run(ours.path)  # as after the database was rebuilt: nothing says that it was launched
+    store.record(run.id, Progress(state=RunState.INTERRUPTED, offset=0))
+    launcher = make_launcher()
+    launcher.enqueue_run(run.id)
+    launcher.unqueue(run.id)
+    assert (ours.checkpoints / "step-00000001").is_dir()
+    assert run.id in {item.id for item in store.runs()}
 
 
 def test_a_queued_run_that_cannot_start_says_so_and_the_next_one_starts(

@@ -63,6 +63,26 @@ def test_a_run_that_could_not_be_listed_is_tried_again_and_hinders_no_other(
     assert len(store.experiments()) == 1
 
 
+def test_a_study_that_is_listed_while_the_live_ones_are_counted_disturbs_nobody(
+    qapp: object, store: Store, tmp_path: Path
+) -> None:
+    programs = StudyPrograms(store)
+    records = [store.add_study(a_study(tmp_path / name, seeds=1).path, name) for name in ("one", "two", "three")]
+
+    class Look:
+        """What is asked of it lets the thread take its turn, as the interpreter may at any moment."""
+
+        @property
+        def alive(self) -> bool:
+            programs._one(records[1])
+            programs._one(records[2])
+            return True
+
+    programs._looks = {records[0].id: Look()}  # type: ignore[dict-item]
+    assert programs.alive() == [records[0].id]
+    assert programs.look(records[2].id) is not None
+
+
 def test_runs_of_a_study_that_is_opened_again_after_the_bin_was_emptied_are_listed(
     qapp: object, store: Store, tmp_path: Path
 ) -> None:

@@ -123,7 +123,7 @@ def test_hover_tells_every_curve(plot: LivePlot) -> None:
 
 
 def test_time_axis(plot: LivePlot) -> None:
-    plot.set_curve("a", [0, 10], [1, 2], times=[1000.0, 1120.0])
+    plot.set_curve("a", [0, 10], [1, 2], times=[0.0, 120.0])
     plot.set_x_mode("time")
     draw(plot)
     (low, high), _ = plot.canvas.view_range()

@@ -70,6 +70,15 @@ def test_hiding_and_removing_a_run(grid: PlotGrid, qtbot) -> None:
     assert all(one.group == "r2" for card in grid._cards.values() for one in card.series.values())
 
 
+def test_linked_plots_agree_on_the_time(grid: PlotGrid) -> None:
+    """A validation 300 s after the start of the run is drawn at 300 s, whatever its plot's first point."""
+    grid.set_points("r1", "train/loss", [1, 100], [2.0, 1.0], [1.0, 300.0])
+    grid.set_points("r1", "val/student/image_to_text_R@1", [100], [0.5], [300.0])
+    grid.set_points("r1", "val/teacher/image_to_text_R@1", [100], [0.5], [300.0])
+    curves = [one for card in grid._cards.values() for one in card.series.values() if one.group == "r1"]
+    assert [one.x("time").tolist() for one in curves] == [[1.0, 300.0], [300.0], [300.0]]
+
+
 def test_axes_are_linked(grid: PlotGrid, qtbot) -> None:
     loss, recall = (grid._cards[name].canvas for name in grid.metrics())
     assert loss is not None

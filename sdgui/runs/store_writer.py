@@ -1,0 +1,68 @@
+"""Writes to the store beside the window's thread, one after another, in the order in which they were submitted.
+
+Another window, or a backup, may hold the database for seconds, and a commit may wait for a slow disk: no write is done
+in the window's own thread. Reads are: they are short, and never wait for a writer.
+
+Flow: panel -> ``submit(write, done, failed)`` -> thread -> ``done(result)`` or ``failed(error)``, in the window's
+thread and in the order of submission. Who must read what was just written submits the read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from PySide6.QtCore import QObject, Qt, QThreadPool, Signal
+
+from core.errors import UserError
+
+Done = Callable[[Any], object]
+Failed = Callable[[UserError], object]
+
+
+class StoreWriter(QObject):
+    """Lives in the window's thread; ``submit`` is called there."""
+
+    idle = Signal()  # everything that was submitted is done, and its outcome was told
+    trouble = Signal(str)  # a write failed that nobody else reports
+    _ended = Signal(object, object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._pool = QThreadPool(self)
+        self._pool.setMaxThreadCount(1)
+        self._ended.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self.pending = 0  # submitted, and the outcome not told yet
+        self.failures = 0  # so far
+
+    def submit(self, write: Callable[[], Any], done: Done | None = None, failed: Failed | None = None) -> None:
+        """Do ``write`` after those before it. Without ``failed``, ``trouble`` says what went wrong."""
+        self.pending += 1
+        self._pool.start(lambda: self._work(write, done, failed))
+
+    def _work(self, write: Callable[[], Any], done: Done | None, failed: Failed | None) -> None:
+        try:
+            result = write()
+        except UserError as error:
+            self._ended.emit(failed or self._report, error)
+        except Exception as error:  # noqa: BLE001  what ends a job must be reported, whatever it is
+            self._ended.emit(failed or self._report, UserError(f"{type(error).__name__}: {error}"))
+        else:
+            self._ended.emit(done, result)
+
+    def _deliver(self, callback: Callable[[Any], object] | None, outcome: Any) -> None:
+        self.pending -= 1
+        self.failures += isinstance(outcome, UserError)
+        try:
+            if callback is not None:
+                callback(outcome)
+        finally:
+            if not self.pending:
+                self.idle.emit()
+
+    def _report(self, error: UserError) -> None:
+        self.trouble.emit(str(error))
+
+    def wait(self) -> None:
+        """Block until every write is done; outcomes are still to be told by the event loop."""
+        self._pool.waitForDone()

@@ -1,0 +1,28 @@
+"""Which records of the store are other ones now, so that a panel reads these again and no others.
+
+Flow: whoever writes emits ``Changes``; the main window gathers them; the tree and the panels refresh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Ids of what was added, edited, put in the bin or restored."""
+
+    experiments: frozenset[int] = frozenset()
+    runs: frozenset[int] = frozenset()
+    studies: frozenset[int] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.experiments or self.runs or self.studies)
+
+    @classmethod
+    def of(cls, *, experiment: int | None = None, run: int | None = None) -> Changes:
+        """One experiment, one run, or both."""
+        return cls(frozenset(() if experiment is None else (experiment,)), frozenset(() if run is None else (run,)))
+
+    def __or__(self, other: Changes) -> Changes:
+        return Changes(self.experiments | other.experiments, self.runs | other.runs, self.studies | other.studies)

@@ -1,0 +1,382 @@
+"""The window's own thread: nothing is written to the store in it, and what changed is all that it reads again."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+from sqlalchemy.orm import Session
+
+from core.presets import preset_config
+from core.rundir import RunDir, RunState, process_alive
+from sdgui.main_window import MainWindow
+from sdgui.panels.define import DefinePanel
+from sdgui.panels.experiment_model import ExperimentModel, Role
+from sdgui.panels.model_entries import run_entries
+from sdgui.store.changes import Changes
+from sdgui.store.records import StoreUnavailableError
+from sdgui.store.sessions import Sessions
+from sdgui.store.store import Store
+from sdgui.store.tables import RunRow
+from tests.sdgui.conftest import settle
+
+OpenWindow = Callable[..., MainWindow]
+HELD_SECONDS = 3.0
+
+
+@contextmanager
+def held(database: Path) -> Iterator[None]:
+    """Another program writes to the database and keeps it locked."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            other.execute("ROLLBACK")
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """In which threads the store was written to since the list was cleared."""
+    threads: list[threading.Thread] = []
+    begin = Sessions._write
+
+    @contextmanager
+    def noted(self: Sessions) -> Iterator[Session]:
+        threads.append(threading.current_thread())
+        with begin(self) as session:
+            yield session
+
+    monkeypatch.setattr(Sessions, "_write", noted)
+    return threads
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the window's thread read of all runs, and how often the tree was read whole."""
+    found: list[str] = []
+    for owner, name in ((Store, "runs"), (ExperimentModel, "reload"), (ExperimentModel, "refresh")):
+        real = getattr(owner, name)
+
+        def noted(self: Any, *what: Any, real: Any = real, name: str = name, **more: Any) -> Any:
+            if threading.current_thread() is threading.main_thread() and not (name == "runs" and what):
+                found.append(name)
+            return real(self, *what, **more)
+
+        monkeypatch.setattr(owner, name, noted)
+    return found
+
+
+def with_runs(home: Path, experiments: int, each: int) -> None:
+    """A home of runs that are done, with their folders."""
+    store = Store.open(home)
+    config = preset_config("clip", "tiny")
+    names = [store.add_experiment(config, f"experiment {number}").id for number in range(experiments)]
+    with store._write() as session:
+        for experiment in names:
+            for number in range(each):
+                key = f"{experiment:04d}{number:04d}"
+                folder = RunDir(store.runs_folder / f"run-{key}")
+                folder.create()
+                folder.config.write_text("{}")
+                session.add(
+                    RunRow(
+                        experiment_id=experiment, key=key, folder=folder.path.name, digest=config.digest(),
+                        created=time.time(), state=RunState.DONE.value, ending="done", failure="", note="",
+                        best_metric="",
+                    )
+                )  # fmt: skip
+    store.close()
+
+
+def test_nothing_is_written_in_the_windows_thread(
+    qtbot: QtBot, open_window: OpenWindow, writes: list[threading.Thread], tmp_path: Path
+) -> None:
+    window = open_window("--steps", "3")
+    commands, store = window.experiment_commands, window.services.store
+    settle(window)
+    commands.add(preset_config("clip", "tiny"), "one")
+    settle(window)
+    one = store.experiments()[0].id
+    commands.duplicate(one)
+    commands.rename(one, "another")
+    commands.describe(one, None, ["tag"], "note")
+    settle(window)
+    window.experiments.select_experiment(one)
+    define = window.places["define"]
+    assert isinstance(define, DefinePanel)
+    define.form.set_value("seed", 5)
+    define.save()
+    window.acts.launch()
+    settle(window)
+    qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE])
+    window.acts.queue()
+    settle(window)
+    qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE] * 2)
+    statuses = [run.dir.read_status() for run in store.runs()]
+    qtbot.waitUntil(lambda: not any(status and process_alive(status) for status in statuses))
+    commands.delete(one, store.runs()[1].id)
+    settle(window)
+    commands.undo()  # type: ignore[misc]
+    settle(window)
+    commands.delete(one, None)
+    settle(window)
+    assert len(writes) > 12
+    assert threading.main_thread() not in writes
+
+
+def test_one_launch_reads_one_run(qtbot: QtBot, open_window: OpenWindow, reads: list[str]) -> None:
+    window = open_window("--steps", "3")
+    window.experiment_commands.add(preset_config("clip", "tiny"), "one")
+    settle(window)
+    reads.clear()
+    window.acts.launch()
+    settle(window)
+    assert "runs" not in reads
+    assert "reload" not in reads
+    assert reads.count("refresh") <= 2
+    qtbot.waitUntil(lambda: [run.state for run in window.services.store.runs(1)] == [RunState.DONE])
+    assert "reload" not in reads
+    assert window.selection.run_id == 1
+
+
+def test_the_window_goes_on_while_another_holds_the_database(
+    qtbot: QtBot, open_window: OpenWindow, home: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,000 runs; what is typed and asked for meanwhile comes to the store once the other has let go."""
+    monkeypatch.setattr("sdgui.store.database.BUSY_SECONDS", 120.0)  # a busy machine may take longer than 10 s
+    with_runs(home, experiments=40, each=50)
+    window = open_window("--steps", "2")
+    store, model = window.services.store, window.experiments.model
+    assert len(model.runs()) == 2000
+    for place in ("watch", "search", "define"):
+        window.show_place(place)
+    qtbot.wait(500)  # the tailer meets 2,000 folders
+    settle(window)
+    reads.clear()
+    slowest, began = 0.0, time.perf_counter()  # work of a turn in seconds, waiting for a processor left out
+    first = model.experiment_ids()[-1]
+    actions: list[Callable[[], object]] = [
+        lambda: window.experiment_commands.rename(first, "renamed"),
+        lambda: window.experiment_commands.describe(first, None, ["tag"], "note"),
+        lambda: window.experiment_commands.describe(first, model.newest_run(first), ["best"], ""),
+        lambda: window.experiments.select_experiment(first),
+        lambda: window.acts.launch(),
+        lambda: window.acts.queue(),
+        lambda: window.experiment_commands.add(preset_config("clip", "tiny"), "added"),
+    ]
+    with held(store.database):
+        while actions or time.perf_counter() - began < HELD_SECONDS:
+            turn = time.thread_time()
+            if actions:
+                actions.pop(0)()
+            QApplication.processEvents()
+            slowest = max(slowest, time.thread_time() - turn)
+            time.sleep(0.005)
+        assert store.experiment(first).name != "renamed", "the other still holds the database"
+        assert window.services.writer.pending > 0
+    while window.services.writer.pending:
+        turn = time.thread_time()
+        QApplication.processEvents()
+        slowest = max(slowest, time.thread_time() - turn)
+        time.sleep(0.005)
+    print(f"slowest turn: {1e3 * slowest:.0f} ms")
+    settle(window)
+    experiment = store.experiment(first)
+    assert (experiment.name, experiment.tags, experiment.note) == ("renamed", ("tag",), "note")
+    assert [one.name for one in store.experiments()][-1] == "added"
+    assert len(store.runs(first)) == 52
+    assert model.rowCount() == 41
+    assert model.experiment_index(first).data() == "renamed"
+    assert "runs" not in reads
+    assert "reload" not in reads
+
+
+def test_a_write_that_fails_says_so_and_can_be_tried_again(
+    qtbot: QtBot, open_window: OpenWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_window()
+    window.experiment_commands.add(preset_config("clip", "tiny"), "one")
+    settle(window)
+    store = window.services.store
+    one = store.experiments()[0].id
+
+    def refuse(*_: Any) -> None:
+        raise StoreUnavailableError("The database is held by another program. Close it and try again.")
+
+    with monkeypatch.context() as patch:
+        for name in ("rename_experiment", "tag_experiment", "edit_experiment"):
+            patch.setattr(store, name, refuse)
+        window.experiments.model.setData(window.experiments.model.experiment_index(one), "typed name")
+        settle(window)
+        assert "held by another program" in window.bar.text
+        assert window.experiments.model.experiment_index(one).data() == "one"
+    window.bar.press_remedy()
+    settle(window)
+    assert store.experiment(one).name == "typed name"
+
+
+def test_a_definition_that_cannot_be_saved_stays_in_the_form_and_is_not_launched(
+    qtbot: QtBot, open_window: OpenWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_window()
+    window.experiment_commands.add(preset_config("clip", "tiny"), "one")
+    settle(window)
+    store, define = window.services.store, window.places["define"]
+    one = store.experiments()[0].id
+    assert isinstance(define, DefinePanel)
+
+    def refuse(*_: Any) -> None:
+        raise StoreUnavailableError("The database is held by another program. Close it and try again.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "edit_experiment", refuse)
+        define.form.set_value("seed", 77)
+        window.acts.launch()
+        settle(window)
+        assert store.runs() == [], "the definition in the store is not the one in the form"
+        assert "could not be saved" in window.bar.text
+        assert "held by another program" in define.bar.text
+        assert define.form.draft()["seed"] == "77"
+        draft = window.services.settings.value(f"drafts/{one}")
+        assert '"seed": "77"' in str(draft), "kept even if the window ends now"
+    define.bar.press_remedy()
+    settle(window)
+    config = store.experiment(one).config
+    assert config is not None
+    assert config.seed == 77
+    assert window.services.settings.value(f"drafts/{one}") is None
+
+
+def test_another_experiment_is_shown_as_it_was_typed_while_its_save_waits(
+    qtbot: QtBot, open_window: OpenWindow
+) -> None:
+    window = open_window()
+    for name in ("one", "two"):
+        window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        settle(window)
+    store, define = window.services.store, window.places["define"]
+    one, two = (each.id for each in store.experiments())
+    assert isinstance(define, DefinePanel)
+    window.experiments.select_experiment(one)
+    with held(store.database):
+        define.form.set_value("seed", 41)
+        window.experiments.select_experiment(two)
+        window.experiments.select_experiment(one)
+        assert define.form.draft()["seed"] == "41"
+        window.refresh()
+        assert define.form.draft()["seed"] == "41"
+    settle(window)
+    config = store.experiment(one).config
+    assert config is not None
+    assert config.seed == 41
+
+
+def test_the_window_closes_when_the_last_write_is_done(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
+    window = open_window()
+    window.experiment_commands.add(preset_config("clip", "tiny"), "one")
+    settle(window)
+    one = window.services.store.experiments()[0].id
+    with held(window.services.store.database):
+        window.experiment_commands.describe(one, None, ["last"], "words")
+        window.close()
+        assert window.isVisible()
+        assert "being saved" in window.bar.text
+    qtbot.waitUntil(lambda: not window.isVisible())
+    assert Store.open(home).experiment(one).note == "words"
+
+
+def test_runs_come_and_go_as_in_a_tree_that_is_read_whole(open_window: OpenWindow) -> None:
+    window = open_window()
+    for name in ("one", "two"):
+        window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        settle(window)
+    store, model = window.services.store, window.experiments.model
+    one, two = (each.id for each in store.experiments())
+    runs = [store.add_run(experiment).id for experiment in (one, one, two, one)]
+
+    def rows(tree: ExperimentModel) -> list[Any]:
+        roles = (0, int(Role.RUN), int(Role.DETAIL), int(Role.COLOR), int(Role.STATE), int(Role.TAGS))
+        tops = [tree.index(row, 0) for row in range(tree.rowCount())]
+        below = [tree.index(row, 0, top) for top in tops for row in range(tree.rowCount(top))]
+        return [[index.data(role) for role in roles] for index in (*tops, *below)]
+
+    def whole() -> list[Any]:
+        fresh = ExperimentModel(store, window.services.tailer)
+        fresh.reload()
+        return rows(fresh)
+
+    model.refresh(Changes(runs=frozenset(runs[2:])))
+    model.refresh(Changes(runs=frozenset(runs[:2])))
+    assert rows(model) == whole()
+    with store._write() as session:
+        session.get(RunRow, runs[0]).state = "done"  # type: ignore[union-attr]
+    model.set_ticked(set(runs[:2]))
+    store.delete_run(runs[0])
+    model.refresh(Changes(runs=frozenset(runs[:1])))
+    assert rows(model) == whole()
+    assert model.ticked() == (runs[1],)
+    store.restore_run(runs[0])
+    store.tag_run(runs[1], ["new"])
+    model.refresh(Changes(runs=frozenset(runs[:2])))
+    assert rows(model) == whole()
+    with store._write() as session:
+        for run in runs:
+            session.get(RunRow, run).state = "done"  # type: ignore[union-attr]
+    store.delete_experiment(one)
+    model.refresh(Changes.of(experiment=one))
+    assert model.experiment_ids() == [two]
+    store.restore_experiment(one)
+    store.rename_experiment(two, "zwei")
+    model.refresh(Changes(frozenset((one, two)), frozenset(runs)))
+    assert sorted(map(str, rows(model))) == sorted(map(str, whole()))
+
+
+def test_what_another_window_did_to_experiments_is_seen_with_the_next_change(
+    open_window: OpenWindow, home: Path
+) -> None:
+    window = open_window()
+    for name in ("one", "two"):
+        window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        settle(window)
+    one, two = (each.id for each in window.services.store.experiments())
+    other = Store.open(home)
+    other.rename_experiment(one, "renamed elsewhere")
+    other.delete_experiment(two)
+    other.add_experiment(preset_config("clip", "tiny"), "added elsewhere")
+    other.close()
+    window.experiment_commands.describe(one, None, ["tag"], "")
+    settle(window)
+    tree = window.experiments.tree.model()
+    assert [tree.index(row, 0).data() for row in range(tree.rowCount())] == ["added elsewhere", "renamed elsewhere"]
+
+
+def test_every_run_is_named_by_its_place_in_its_experiment(tmp_path: Path) -> None:
+    with_runs(tmp_path / "home", experiments=2, each=3)
+    store = Store.open(tmp_path / "home")
+    titles = [entry.title for entry in run_entries(store, "search")]
+    store.close()
+    assert titles == [f"experiment {number} · run {run}" for number in (1, 0) for run in (3, 2, 1)]
+
+
+def test_a_chain_is_looked_at_beside_the_windows_thread(
+    qtbot: QtBot, open_window: OpenWindow, writes: list[threading.Thread]
+) -> None:
+    window = open_window("--steps", "5")
+    window.experiment_commands.add(preset_config("blip", "tiny"), "two stages")
+    settle(window)
+    store = window.services.store
+    window.acts.launch()
+    settle(window)
+    qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE] * 2)
+    qtbot.waitUntil(lambda: len(window.experiments.model.runs()) == 2)
+    assert "chains" in {thread.name for thread in writes}
+    assert threading.main_thread() not in writes
