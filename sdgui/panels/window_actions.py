@@ -41,7 +41,7 @@ _TABLE: tuple[tuple[str, str, str, str | list[str], str], ...] = (
     ("new", "Experiment", "&New", "Ctrl+N", "New experiment from a preset"),
     ("new_from_file", "Experiment", "New from a &file…", "Ctrl+O", "New experiment from a definition in a JSON file"),
     ("import_run", "Experiment", "&Import a run folder…", "Ctrl+I", "List a run that was trained elsewhere"),
-    ("rebuild", "Experiment", "Reb&uild the database from run folders", [], "Read every run folder again"),
+    ("rebuild", "Experiment", "Reb&uild the database from run folders", "Ctrl+Shift+B", "Read every run folder again"),
     ("duplicate", "Experiment", "&Duplicate", "Ctrl+D", "Copy the experiment, to be edited"),
     ("rename", "Experiment", "&Rename", "F2", "Give the experiment another name"),
     ("describe", "Experiment", "&Tags and note…", "Ctrl+T", "Tag the experiment or run, and write a note"),

@@ -125,7 +125,7 @@ def test_nothing_is_written_in_the_windows_thread(
     qtbot.waitUntil(lambda: not any(status and process_alive(status) for status in statuses))
     commands.delete(one, store.runs()[1].id)
     settle(window)
-    commands.undo()  # type: ignore[misc]
+    window.bar.press_remedy()  # undo
     settle(window)
     commands.delete(one, None)
     settle(window)
