@@ -11,7 +11,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parent.parent  # the folder that holds the packages
+import core
+
+SOURCE = Path(core.__file__).resolve().parent.parent  # the folder that holds the packages
 
 
 def python_command(module: str) -> list[str]:
