@@ -1,4 +1,4 @@
-"""The verbs, for people and scripts without a window: ``python -m core VERB ...``; ``core.verbs`` holds them.
+"""The verbs, for people and scripts without a window: ``python -m core VERB ...``; ``core.cli`` holds them.
 
 Results go to stdout, progress and errors to stderr; the exit status is 0 only on success.
 """
@@ -9,8 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from core.failures import drop_output, say_error, sentence
-from core.verbs import captioning, evaluating, searching, studying, training
+from core.spec.failures import drop_output, say_error, sentence
+from core.cli import captioning, evaluating, searching, studying, training
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from core.errors import UserError
-from core.reading import excerpt
+from core.spec.errors import UserError
+from core.spec.reading import excerpt
 
 
 def check_inside(folder: Path, paths: Iterable[Path], error: type[UserError]) -> None:

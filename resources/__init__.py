@@ -1,1 +1,1 @@
-"""What comes with the program besides code; `core.resources` finds it."""
+"""What comes with the program besides code; `core.spec.resources` finds it."""

@@ -17,21 +17,21 @@ import platformdirs
 from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication, QMessageBox
 
-from core.config import expand_user
-from sdgui.main_window import MainWindow
-from sdgui.panels.demo import DemoData
-from sdgui.panels.failures import Failures
-from sdgui.panels.place import Services
-from sdgui.panels.window_actions import program_version
+from core.spec.config import expand_user
+from sdgui.app.main_window import MainWindow
+from sdgui.runs.demo import DemoData
+from sdgui.app.failures import Failures
+from sdgui.shared.place import Services
+from sdgui.actions.window_actions import program_version
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
-from sdgui.runs.worker_pool import WorkerPool
+from sdgui.worker.pool import WorkerPool
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.plain_text import make_plain
-from sdgui.widgets.theme import Scheme, apply_theme, theme
+from sdgui.widgets.style.theme import Scheme, apply_theme, theme
 
 _TURN = 0.001  # s that the window's thread waits for another one's Python; by default it is five times as long
 _SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}

@@ -16,7 +16,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from core.errors import UserError
+from core.spec.errors import UserError
 
 HANG_SECONDS = 1.0  # of processor time: a busy machine is no fault of the reader
 MOST_MEMORY = 300 << 20

@@ -27,14 +27,14 @@ from torch import Tensor, nn
 
 from core.bench.caption_peer import BEAMS, GROUPS, LENGTH, MIN_LENGTH, random_coca, random_pictures
 from core.bench.jpeg import jpeg_rows
-from core.bench.result import BenchResult, alternate, result
+from core.spec.bench import BenchResult, alternate, result
 from core.bench.uncached import UncachedDecoder
-from core.children import python_command
-from core.errors import UserError
-from core.generation.caption import SpecialTokens
-from core.generation.captions import generate
-from core.generation.coca import CocaDecoder
-from core.generation.settings import GenerationSettings
+from core.spec.children import python_command
+from core.spec.errors import UserError
+from core.inference.generation.caption import SpecialTokens
+from core.inference.generation.captions import generate
+from core.inference.generation.coca import CocaDecoder
+from core.spec.generation import GenerationSettings
 
 PICTURES = 4
 IDS = SpecialTokens()
@@ -221,7 +221,7 @@ class _OpenClip:
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join([str(folder.resolve()), str(root), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
-            python_command("core.bench.caption_peer"),
+            python_command("core.bench.run.caption_peer"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},

@@ -46,14 +46,14 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.semi_supervised import LabelSpreading
 
-from core.bench.result import BenchResult
-from core.config import RunConfig, override
+from core.spec.bench import BenchResult
+from core.spec.config import RunConfig, override
 from core.data.dataset import open_dataset
 from core.data.labelling import label_rows
-from core.events import Evaluated, EventReader
-from core.presets import preset_config
-from core.rundir import RunDir
-from core.train import train
+from core.spec.run.events import Evaluated, EventReader
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.training.train import train
 
 SEEDS = (0, 1, 2)
 ARMS = ("fixmatch", "mixmatch")

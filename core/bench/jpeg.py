@@ -1,6 +1,6 @@
 """A phone's 12 MP JPEG made ready for a model: how long it takes, and how near the plain path's pixels are.
 
-Flow: ``core.bench.caption`` prints these rows. Scaled decoding reads a JPEG at a fraction of its size; the plain path
+Flow: ``core.bench.run.caption`` prints these rows. Scaled decoding reads a JPEG at a fraction of its size; the plain path
 decodes all of it; what follows is the same.
 
 Legend: S side of the model's pictures.
@@ -19,11 +19,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from core.bench.result import BenchResult, result
-from core.captioning.pictures import Found, read_picture
-from core.config import DataConfig
+from core.spec.bench import BenchResult, result
+from core.inference.pictures import Found, read_picture
+from core.spec.config import DataConfig
 from core.data.preprocessing import decoding_for
-from core.data.views import centre_view
+from core.data.views.making import centre_view
 
 SIDE = 224  # S of the published CoCa models
 DATA = DataConfig(max_megapixels=200)  # how it is decoded

@@ -1,7 +1,7 @@
 """Decoding without any cache, as open_clip does it, behind the interface that our searches use.
 
 The image is encoded once for each beam and the whole prefix runs anew, through the module's own forward, for each
-token and every beam, finished or not. With it ``core.bench.caption`` has a peer that needs no transformers, and a
+token and every beam, finished or not. With it ``core.bench.run.caption`` has a peer that needs no transformers, and a
 reference for the tokens of every search.
 
 Legend: B pictures, R rows, K rows a picture, V vocabulary.
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class UncachedDecoder:
-    """An open_clip CoCa with a class token; ``context`` and ``vocabulary`` as ``core.generation.coca.CocaDecoder``."""
+    """An open_clip CoCa with a class token; ``context`` and ``vocabulary`` as ``core.inference.generation.coca.CocaDecoder``."""
 
     def __init__(self, model: Any) -> None:
         self.model = model

@@ -32,9 +32,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from core.data.errors import PictureError
 from core.data.pictures import Pixels, decode, decoded_size
-from core.errors import UserError
-from core.reading import open_regular
-from core.rundir import whole_file
+from core.spec.errors import UserError
+from core.spec.reading import open_regular
+from core.spec.run.folder import whole_file
 
 VERSION = 1
 MAGIC = b"sdgui-pictures-1"

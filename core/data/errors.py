@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.errors import UserError
-from core.reading import excerpt
+from core.spec.errors import UserError
+from core.spec.reading import excerpt
 
 LONGEST = 3000  # characters of the list
 SHOWN = 20  # bad rows listed in a message

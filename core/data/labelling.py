@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.config import DataConfig
+from core.spec.config import DataConfig
 from core.data.dataset import PairDataset
 from core.data.draws import seed_of
 from core.data.errors import DataError

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import IcoImagePlugin, Image, ImageFile
 
 from core.data.errors import PictureError
-from core.reading import UnreadableError, open_regular
+from core.spec.reading import UnreadableError, open_regular
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -1,6 +1,6 @@
 """Scaled dot-product attention, by whichever way is faster on the device.
 
-Flow: ``core.model.transformer`` and ``core.model.fusion`` hand over heads.
+Flow: ``core.model.towers.transformer`` and ``core.model.fusion`` hand over heads.
 
 Legend: B batch, H heads, Q queries, L keys, d width of a head.
 """

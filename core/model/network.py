@@ -1,6 +1,6 @@
 """The network: two towers and, where an objective asks for them, a fusion and prototypes.
 
-Flow: the trainer builds one as the student; ``core.model.teacher`` keeps a moving average of it. A step calls
+Flow: the trainer builds one as the student; ``core.teacher.teacher`` keeps a moving average of it. A step calls
 ``forward_student`` and ``forward_teacher``; evaluation calls ``encode_images``, ``encode_texts`` and ``fuse``.
 
 Legend: B batch, V distilled views, D embed, P patches, T tokens, F fused width, K prototypes.
@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.config import RunConfig
+from core.spec.config import RunConfig
 from core.data.batch import Batch, View
 from core.model.errors import ModelError
 from core.model.fusion import Fused, Fusion, build_fusion
 from core.model.heads import PrototypeHead
 from core.model.outputs import Output, ViewOutput
-from core.model.towers import ImageFeatures, TextFeatures, Towers, build_towers
+from core.model.towers.towers import ImageFeatures, TextFeatures, Towers, build_towers
 
 DistilOn = Literal["fused", "image", "text"]
 

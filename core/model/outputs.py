@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from core.data.batch import Mix
-from core.model.image_tower import ImageFeatures
-from core.model.text_tower import TextFeatures
+from core.model.towers.image import ImageFeatures
+from core.model.towers.text import TextFeatures
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core import checkpoint
-from core.checkpoint_files import check_claims
-from core.config import RunConfig
+from core.checkpoint import files as checkpoint
+from core.checkpoint.tensor_files import check_claims
+from core.spec.config import RunConfig
 from core.data.batch import Batch
 from core.model.network import Network, build_backbone
 from core.model.outputs import Output
@@ -22,17 +22,17 @@ from core.objectives.classification import NAME as CLASSIFICATION
 from core.objectives.classification import Classification
 from core.objectives.consistency import Consistency
 from core.objectives.contrastive import Contrastive
-from core.objectives.distillation import DistillSimilarity
-from core.objectives.features import DistillFeatures
+from core.objectives.distill_similarity import DistillSimilarity
+from core.objectives.distill_features import DistillFeatures
 from core.objectives.image_contrastive import ImageContrastive
-from core.objectives.logits import DistillLogits
+from core.objectives.distill_logits import DistillLogits
 from core.objectives.masked_patches import MaskedPatches
 from core.objectives.masked_words import MaskedWords
 from core.objectives.matching import Matching
 from core.objectives.objective import Objective
-from core.objectives.prototypes import DistillPrototypes
-from core.rundir import RunDir
-from core.schedules import ObjectiveValues
+from core.objectives.distill_prototypes import DistillPrototypes
+from core.spec.run.folder import RunDir
+from core.training.schedules import ObjectiveValues
 
 # Buffers that had another name in former checkpoints.
 RENAMED = {"distill_prototypes.centre": "distill_prototypes.targets.centre"}

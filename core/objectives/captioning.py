@@ -12,17 +12,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from core.config import CaptioningConfig, DistillCaptionsConfig
+from core.spec.config import CaptioningConfig, DistillCaptionsConfig
 from core.data.batch import Batch
 from core.model.errors import ModelError
 from core.model.heads import WordHead
-from core.model.image_tower import ImageFeatures
+from core.model.towers.image import ImageFeatures
 from core.model.network import Network
 from core.model.outputs import Output
-from core.model.text_tower import TextFeatures
-from core.objectives.belief import weighted_mean
+from core.model.towers.text import TextFeatures
+from core.objectives.weighting.belief import weighted_mean
 from core.objectives.objective import Objective, Report, require
-from core.objectives.vocabulary import hard_words, soft_words
+from core.objectives.parts.vocabulary import hard_words, soft_words
 
 Through = Literal["decoder", "fusion"]
 
@@ -81,7 +81,7 @@ class Captioning(Objective):
         loss = - 1/N sum_n log p(word_n | words before it, picture)
 
     The start token is given, the end token is predicted, padding is left out, as in open_clip's CoCaLoss. Where pairs
-    are doubted (``core.objectives.belief``) the mean is weighted by how much each word's pair is believed.
+    are doubted (``core.objectives.weighting.belief``) the mean is weighted by how much each word's pair is believed.
 
     Through the fusion, the causal mask makes the matching network a language model on shared weights (BLIP's decoder,
     which shares all but its self-attention; mPLUG's prefix language model, with the picture as the prefix; BLIP-2's

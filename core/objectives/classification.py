@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.config import ClassificationConfig
+from core.spec.config import ClassificationConfig
 from core.data.batch import Batch, Mix
 from core.data.labelling import NONE
 from core.model.errors import ModelError

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.config import ConsistencyConfig
+from core.spec.config import ConsistencyConfig
 from core.data.batch import Batch
 from core.data.draws import seed_of
 from core.data.labelling import NONE
@@ -24,7 +24,7 @@ from core.model.outputs import Output
 from core.objectives.classification import NAME as CLASSIFICATION
 from core.objectives.classification import ClassLogits, Interpolated
 from core.objectives.objective import Objective, Report, require
-from core.objectives.probabilities import cross_entropy, entropy
+from core.objectives.parts.probabilities import cross_entropy, entropy
 
 MIXMATCH = 1101  # what a draw is for
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.config import ImageContrastiveConfig
+from core.spec.config import ImageContrastiveConfig
 from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output

@@ -14,11 +14,11 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from core.chain.format import BORN_AGAIN, Chain, ChainDir, ChainStage, preset_chain, read_chain
-from core.config import ConfigError, RunConfig, problems, with_absolute_paths
-from core.presets import Size, preset_config
-from core.presets.stages import STAGES
-from core.rundir import process_alive, write_whole
+from core.spec.chain import BORN_AGAIN, Chain, ChainDir, ChainStage, preset_chain, read_chain
+from core.spec.config import ConfigError, RunConfig, problems, with_absolute_paths
+from core.spec.presets import Size, preset_config
+from core.spec.presets.stages import STAGES
+from core.spec.run.folder import process_alive, write_whole
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 

@@ -17,9 +17,9 @@ from contextlib import suppress
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
-from core.chain.format import Chain
-from core.errors import UserError
-from core.rundir import RunDir, RunDirError, process_alive, write_whole
+from core.spec.chain import Chain
+from core.spec.errors import UserError
+from core.spec.run.folder import RunDir, RunDirError, process_alive, write_whole
 from sdgui.runs.chains import ChainWatch, chain_file, write_chain
 from sdgui.runs.program import core_command, start_detached
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage

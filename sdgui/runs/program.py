@@ -1,7 +1,7 @@
 """How ``core`` is run as a program of its own, detached from the window.
 
 Flow: the launcher starts trainers, the worker client its worker, both by the command and environment of
-``core.children``.
+``core.spec.children``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import asdict
 
 import psutil
 
-from core.children import environment, python_command
-from core.rundir import RunDir, RunStatus
+from core.spec.children import environment, python_command
+from core.spec.run.folder import RunDir, RunStatus
 from sdgui.store.summary import STARTING
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QThreadPool, Signal
 
-from core.errors import UserError
+from core.spec.errors import UserError
 
 Done = Callable[[Any], object]
 Failed = Callable[[UserError], object]

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from core.config import ConfigError
-from core.errors import UserError
-from core.reading import KILOBYTE, UnreadableError, checked, read_json, read_text
-from core.rundir import RunDir, RunStatus, process_alive, write_whole
-from core.study.format import Study, StudyDir, StudyStatus, read_study
-from core.study.records import LARGEST_MEASURES, MeasuresFile, results_problem
+from core.spec.config import ConfigError
+from core.spec.errors import UserError
+from core.spec.reading import KILOBYTE, UnreadableError, checked, read_json, read_text
+from core.spec.run.folder import RunDir, RunStatus, process_alive, write_whole
+from core.spec.study import Study, StudyDir, StudyStatus, read_study
+from core.spec.study_records import LARGEST_MEASURES, MeasuresFile, results_problem
 
 RESULTS_VERSION = 1
 ASKED = "asked"  # file in which the window notes what it asked of the program: "pause" or "stop"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.config import ConfigError, RunConfig, parse_config
+from core.spec.config import ConfigError, RunConfig, parse_config
 from sdgui.store.records import Experiment, StoreError
 from sdgui.store.sessions import NAME_LENGTH, Sessions, clean_name, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, TagRow

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from core.config import RunConfig
-from core.errors import UserError
-from core.rundir import RunDir, RunState
+from core.spec.config import RunConfig
+from core.spec.errors import UserError
+from core.spec.run.folder import RunDir, RunState
 
 Ending = Literal["", "done", "stopped", "paused", "failed"]
 

@@ -17,11 +17,11 @@ from typing import Self
 import platformdirs
 from sqlalchemy import select
 
-from core.config import ConfigError, RunConfig, read_config
-from core.errors import UserError
-from core.events import EventError
-from core.reading import excerpt
-from core.rundir import RunDir, process_alive
+from core.spec.config import ConfigError, RunConfig, read_config
+from core.spec.errors import UserError
+from core.spec.run.events import EventError
+from core.spec.reading import excerpt
+from core.spec.run.folder import RunDir, process_alive
 from sdgui.store.captions import CaptionRecords
 from sdgui.store.database import open_database
 from sdgui.store.experiments import ExperimentRecords, experiment_row

@@ -31,7 +31,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.widgets.dropped_files import Refusal, expand
-from sdgui.widgets.theme import SPACE, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 _WEB = "it is an address on the web, and nothing is fetched from there; save the picture and drop the file"
 _LOOK = 0.1  # s between two looks whether the window ends

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 
 class EmptyState(QWidget):

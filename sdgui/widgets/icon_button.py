@@ -7,7 +7,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QToolButton, QWidget
 
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.theme import set_role, theme
+from sdgui.widgets.style.theme import set_role, theme
 
 
 class IconButton(QToolButton):

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Level, Message
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _ICONS = {"info": "ph.info-fill", "warning": "ph.warning-fill", "error": "ph.x-circle-fill"}
 _COLORS = {"info": "accent_text", "warning": "warning", "error": "error"}

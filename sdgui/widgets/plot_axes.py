@@ -14,7 +14,7 @@ from PySide6.QtGui import QPainter, QPicture
 from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets import formats
-from sdgui.widgets.theme import theme
+from sdgui.widgets.style.theme import theme
 
 AxisKind = Literal["value", "share", "step", "time"]
 

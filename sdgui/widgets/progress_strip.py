@@ -16,7 +16,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE, set_role
 
 _HALF_LIFE = 15.0  # s; the rate forgets half of what it saw this long ago
 _MIN_ELAPSED = 1.0  # s; no forecast from less

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from core.model.towers import build_towers
+from core.model.towers.towers import build_towers
 
 WORDS = 49408
 TEXT = {"context_length": 16, "vocab_size": WORDS, "width": 16, "heads": 2, "layers": 1}

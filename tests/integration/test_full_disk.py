@@ -19,30 +19,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import noise
+from core.evaluation import noise
 from core.__main__ import main
-from core.caption_files import Candidate, CaptionedPicture
-from core.config import override
-from core.errors import UserError
-from core.index import encoding
-from core.index.collection import open_index
-from core.noise import Judgement, judge_run, save_without
-from core.opening import open_model
-from core.presets import preset_config
-from core.rundir import RunDir
-from core.train import train
-from sdgui.panels.captions_export import (
-    export_coco,
-    export_json_lines,
-    export_sidecars,
-    export_table,
-    save_source,
-)
+from core.spec.caption_files import Candidate, CaptionedPicture
+from core.spec.config import override
+from core.spec.errors import UserError
+from core.search.index import encoding
+from core.search.collection import open_index
+from core.evaluation.noise import Judgement, judge_run, save_without
+from core.checkpoint.opening import open_model
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.training.train import train
+from sdgui.panels.caption.export import export_coco, export_json_lines, export_sidecars, export_table, save_source
 from sdgui.store.store import Store
-from sdgui.widgets.plot_export import save_csv
-from sdgui.widgets.series import Series
+from sdgui.panels.watch.plots.export import save_csv
+from sdgui.panels.watch.plots.series import Series
 from tests.core.caption_models import save_model
-from tests.core.index.samples import MODEL, alive, build, write_pictures
+from tests.core.search.samples import MODEL, alive, build, write_pictures
 from tests.core.pictures import write_pairs
 
 pytestmark = pytest.mark.slow
@@ -345,7 +339,7 @@ def test_train(size: int, things: Path, small: Small, capsys: Said, monkeypatch:
 
 def losses(run: Path) -> dict[int, float]:
     """The last that is said of each step."""
-    from core.events import EventReader, Metrics  # noqa: PLC0415
+    from core.spec.run.events import EventReader, Metrics  # noqa: PLC0415
 
     events = EventReader(RunDir(run).events).read_all()
     return {

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from core.config import RunConfig, override
-from core.events import EventReader, Metrics, RunFinished, RunStarted
-from core.presets import preset_config
-from core.rundir import RunDir
-from core.train import train
+from core.spec.config import RunConfig, override
+from core.spec.run.events import EventReader, Metrics, RunFinished, RunStarted
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.training.train import train
 from sdgui.runs.history import RunHistory
 from sdgui.runs.program import core_command, environment, start_detached
 from sdgui.store.records import Run

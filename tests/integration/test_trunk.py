@@ -9,14 +9,14 @@ from PySide6.QtCore import QProcess, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from core.config import override
-from core.presets import preset_config
-from core.rundir import RunState
+from core.spec.config import override
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunState
 from sdgui.__main__ import make_application, make_services
-from sdgui.main_window import MainWindow
-from sdgui.panels.search import SearchPanel
-from sdgui.panels.search_layout import EVALUATION
-from sdgui.panels.watch import WatchPanel
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.search.panel import SearchPanel
+from sdgui.panels.search.layout import EVALUATION
+from sdgui.panels.watch.panel import WatchPanel
 from tests.core.pictures import write_pairs
 
 

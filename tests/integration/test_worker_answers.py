@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from core.captioning.desk import Captioner
-from core.config import override
-from core.describing import describe_source
-from core.noise import NoiseDesk
-from core.presets import preset_config
-from core.rundir import RunDir
-from core.searching import Searcher
-from core.train import train
-from sdgui.panels.worker_verbs import (
+from core.worker.captioning import Captioner
+from core.spec.config import override
+from core.worker.describing import describe_source
+from core.evaluation.noise import NoiseDesk
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.worker.searching import Searcher
+from core.training.train import train
+from sdgui.worker.verbs import (
     CAPTION,
     CAPTION_OPEN,
     DESCRIBE_SOURCE,

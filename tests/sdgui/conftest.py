@@ -13,10 +13,10 @@ from PySide6.QtCore import QProcess
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from core.rundir import RunDir
+from core.spec.run.folder import RunDir
 from sdgui.__main__ import make_application, make_services
-from sdgui.main_window import MainWindow
-from sdgui.panels.demo import DemoData
+from sdgui.app.main_window import MainWindow
+from sdgui.runs.demo import DemoData
 
 HERE = Path(__file__).parent
 OpenWindow = Callable[..., MainWindow]

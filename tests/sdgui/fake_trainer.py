@@ -12,10 +12,19 @@ import sys
 import time
 from pathlib import Path
 
-from core.chain.format import ChainDir, is_chain, read_chain
-from core.config import read_config
-from core.events import CheckpointSaved, Evaluated, EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted
-from core.rundir import RunDir, own_status, write_whole
+from core.spec.chain import ChainDir, is_chain, read_chain
+from core.spec.config import read_config
+from core.spec.run.events import (
+    CheckpointSaved,
+    Evaluated,
+    EventWriter,
+    Log,
+    Metrics,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+)
+from core.spec.run.folder import RunDir, own_status, write_whole
 
 SAVE_EVERY = 10
 

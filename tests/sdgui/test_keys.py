@@ -9,11 +9,11 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QCheckBox, QMainWindow, QMenu, QPushButton, QStackedWidget, QTabWidget, QWidget
 from pytestqt.qtbot import QtBot
 
-from core.presets import preset_config
-from sdgui.main_window import MainWindow
-from sdgui.panels.classify_layout import PARTS, ClassifyLayout
-from sdgui.panels.place import PLACES
-from sdgui.panels.study import StudyPanel
+from core.spec.presets import preset_config
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.classify.layout import PARTS, ClassifyLayout
+from sdgui.shared.place import PLACES
+from sdgui.panels.study.panel import StudyPanel
 from tests.sdgui.conftest import OpenWindow
 from tests.sdgui.keys import collisions
 

@@ -15,12 +15,12 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from sqlalchemy.orm import Session
 
-from core.presets import preset_config
-from core.rundir import RunDir, RunState, process_alive
-from sdgui.main_window import MainWindow
-from sdgui.panels.define import DefinePanel
-from sdgui.panels.experiment_model import ExperimentModel, Role
-from sdgui.panels.model_entries import run_entries
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir, RunState, process_alive
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.experiments.tree_model import ExperimentModel, Role
+from sdgui.shared.pickers.entries import run_entries
 from sdgui.store.changes import Changes
 from sdgui.store.records import StoreUnavailableError
 from sdgui.store.sessions import Sessions

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from core.model.attention import attend
 from core.model.fusion.face import Fused, Fusion
-from core.model.text_tower import TextFeatures
+from core.model.towers.text import TextFeatures
 
 
 class CrossAttentionBlock(nn.Module):

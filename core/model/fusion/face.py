@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.model.text_tower import TextFeatures
+from core.model.towers.text import TextFeatures
 
 
 @dataclass(frozen=True)

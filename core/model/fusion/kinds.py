@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.config import FusionConfig
+from core.spec.config import FusionConfig
 from core.model.fusion.cross import CrossAttentionFusion
 from core.model.fusion.face import Fusion
 from core.model.fusion.merged import MergedFusion

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.model.fusion.blocks import FeedForward, SelfAttention
 from core.model.fusion.face import Fused, Fusion, row_of, word_reach
-from core.model.text_tower import TextFeatures
+from core.model.towers.text import TextFeatures
 
 Want = Literal["all", "words", "pooled"]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from core.model.fusion.blocks import CrossAttention, FeedForward, SelfAttention
 from core.model.fusion.face import Fused, Fusion, word_reach
-from core.model.text_tower import TextFeatures
+from core.model.towers.text import TextFeatures
 
 
 class QueryBlock(nn.Module):

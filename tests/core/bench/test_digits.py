@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from core.bench import digits
 from core.bench.digits import RECIPES, SEEDS, accuracy, definition, results, spreading, write_digits
-from core.config import RunConfig
+from core.spec.config import RunConfig
 
 
 @pytest.fixture(scope="module")

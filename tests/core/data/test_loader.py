@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.config import DataConfig, RunConfig
+from core.spec.config import DataConfig, RunConfig
 from core.data.batch import Batch
 from core.data.dataset import PairDataset, open_dataset
 from core.data.errors import DataError, PictureError

@@ -12,14 +12,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.config import RunConfig
+from core.spec.config import RunConfig
 from core.data.batch import Batch, Mix, View
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
-from core.model.towers import resolve_architecture
+from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
-from core.presets import preset_config
+from core.spec.presets import preset_config
 
 TINY = resolve_architecture("sd-tiny")
 CAPTIONS = ["a cat", "two dogs sleep on the mat", "tree", "woman firefighter"]

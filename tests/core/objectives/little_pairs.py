@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from core.data.batch import Batch, View
-from core.model.towers import resolve_architecture
+from core.model.towers.towers import resolve_architecture
 
 START, END, PAD = 98, 99, 0
 

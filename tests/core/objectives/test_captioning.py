@@ -11,18 +11,18 @@ import torch
 from open_clip.loss import CoCaLoss
 from torch import Tensor
 
-from core.config import CaptioningConfig, DistillCaptionsConfig, RunConfig, override
+from core.spec.config import CaptioningConfig, DistillCaptionsConfig, RunConfig, override
 from core.data.batch import Batch, View
-from core.generation.caption import SpecialTokens
-from core.generation.captions import generate
-from core.generation.settings import GenerationSettings
+from core.inference.generation.caption import SpecialTokens
+from core.inference.generation.captions import generate
+from core.spec.generation import GenerationSettings
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
-from core.model.towers import resolve_architecture
+from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.captioning import Captioning, DistillCaptions, NextWords, shifted
-from core.presets import preset_config
+from core.spec.presets import preset_config
 from tests.core.objectives.little_pairs import END, PAD, START, flat_pairs, little
 
 CAPTIONS = ["a cat", "two dogs sleep on the mat", "tree", "woman firefighter"]

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.config import MaskedWordsConfig, RunConfig, override
+from core.spec.config import MaskedWordsConfig, RunConfig, override
 from core.data.batch import Batch, View
-from core.model.frozen_teacher import FrozenTeacher
+from core.teacher.frozen import FrozenTeacher
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
-from core.model.towers import resolve_architecture
+from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.masked_words import MaskedWords, Restored, mask_words
-from core.presets import preset_config
-from core.schedules import build_schedules
+from core.spec.presets import preset_config
+from core.training.schedules import build_schedules
 from tests.core.objectives.little_pairs import flat_pairs, little
 
 CAPTIONS = ["a red circle", "two dogs sleep on the mat", "a tree", "woman firefighter"]

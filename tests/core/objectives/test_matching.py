@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.config import MatchingConfig, RunConfig, override
+from core.spec.config import MatchingConfig, RunConfig, override
 from core.data.batch import Batch, View
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
-from core.model.towers import resolve_architecture
+from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.matching import Judged, Matching, chances, draw, same_captions
-from core.presets import preset_config
+from core.spec.presets import preset_config
 from tests.core.objectives.little_pairs import flat_pairs, little
 
 CAPTIONS = ["a red circle", "two dogs sleep on the mat", "a red circle", "a tree", "woman firefighter"]

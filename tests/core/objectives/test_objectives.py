@@ -14,16 +14,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.config import ContrastiveConfig, DistillPrototypesConfig, DistillSimilarityConfig, ObjectiveConfig, override
+from core.spec.config import (
+    ContrastiveConfig,
+    DistillPrototypesConfig,
+    DistillSimilarityConfig,
+    ObjectiveConfig,
+    override,
+)
 from core.data.batch import Mix
 from core.model.outputs import Output, ViewOutput
 from core.objectives.build import build_objectives
 from core.objectives.contrastive import Contrastive
-from core.objectives.distillation import DistillSimilarity
+from core.objectives.distill_similarity import DistillSimilarity
 from core.objectives.objective import Objective
-from core.objectives.prototypes import DistillPrototypes
-from core.presets import preset_config
-from core.schedules import objective_schedule
+from core.objectives.distill_prototypes import DistillPrototypes
+from core.spec.presets import preset_config
+from core.training.schedules import objective_schedule
 
 Rows = list[list[float]]
 SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]

@@ -12,8 +12,8 @@ from types import ModuleType
 import psutil
 import pytest
 
-from core.presets import preset_config
-from core.rundir import RunDir
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
 from sdgui.store.records import Experiment
 from sdgui.store.store import Store
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from core.events import EventWriter, Metrics, RunFinished, RunStarted
-from core.rundir import RunDir, RunState, RunStatus
-from sdgui.panels.event_log import event_lines
+from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted
+from core.spec.run.folder import RunDir, RunState, RunStatus
+from sdgui.panels.watch.event_log import event_lines
 from sdgui.runs.live import LiveRun
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, Run
 from sdgui.store.store import Store
-from tests.core.hostile_events import HOSTILE_LINES
+from tests.core.spec.run.hostile_events import HOSTILE_LINES
 
 GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
 GARBAGE = b"\n".join([*HOSTILE_LINES, random.Random(0).randbytes(100_000), b""])

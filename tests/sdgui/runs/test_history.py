@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.events import (
+from core.spec.run.events import (
     CheckpointSaved,
     Evaluated,
     Event,
@@ -25,7 +25,7 @@ from core.events import (
     Sample,
     encode,
 )
-from core.rundir import RunState, own_status
+from core.spec.run.folder import RunState, own_status
 from sdgui.runs.history import RunHistory
 from sdgui.store.records import BestPoint
 from sdgui.store.summary import MOST_METRICS, RunSummary

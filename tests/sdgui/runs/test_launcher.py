@@ -14,10 +14,10 @@ import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
-from core.children import environment
-from core.config import read_config
-from core.events import EventReader, EventWriter, Metrics, RunFinished, RunStarted
-from core.rundir import RunDir, RunState, RunStatus, process_alive
+from core.spec.children import environment
+from core.spec.config import read_config
+from core.spec.run.events import EventReader, EventWriter, Metrics, RunFinished, RunStarted
+from core.spec.run.folder import RunDir, RunState, RunStatus, process_alive
 from sdgui.runs.launcher import Launcher, LaunchError
 from sdgui.runs.program import start_detached
 from sdgui.runs.stopping import StopStage
@@ -93,7 +93,7 @@ def test_the_first_status_names_the_process_and_never_overwrites(store: Store, e
     process.kill()
     process.wait()
     writer = (
-        "import sys; from core.rundir import *; run = RunDir(sys.argv[1]);"
+        "import sys; from core.spec.run.folder import *; run = RunDir(sys.argv[1]);"
         "run.write_status(own_status(step=77)); print('written', flush=True)"
     )
     for _ in range(5):  # whoever is first, in the end the trainer's own status stands
@@ -333,7 +333,7 @@ def test_the_trainer_outlives_the_window(store: Store, experiment: Experiment, c
 def test_a_core_package_in_the_current_folder_is_not_mistaken_for_ours(tmp_path: Path) -> None:
     (tmp_path / "core").mkdir()
     (tmp_path / "core" / "__init__.py").write_text("raise SystemExit('not ours')")
-    code = "import core.rundir; print('ours')"
+    code = "import core.spec.run.folder; print('ours')"
     for base in (dict(os.environ), {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}):
         found = subprocess.run(
             [sys.executable, "-c", code],

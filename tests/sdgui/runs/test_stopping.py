@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.rundir import RunDir, RunStatus
-from sdgui.panels.run_commands import stop_text
+from core.spec.run.folder import RunDir, RunStatus
+from sdgui.experiments.run_commands import stop_text
 from sdgui.runs import stopping
 from sdgui.runs.stopping import StopPlan, StopStage
 

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from core.presets import preset_config
-from core.study.format import Study, StudyDir, StudyStatus
+from core.spec.presets import preset_config
+from core.spec.study import Study, StudyDir, StudyStatus
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from pytestqt.qtbot import QtBot
 
-from core.children import environment
-from core.events import EventReader, EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted
-from core.rundir import RunDir, RunState, RunStatus, own_status
+from core.spec.children import environment
+from core.spec.run.events import EventReader, EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted
+from core.spec.run.folder import RunDir, RunState, RunStatus, own_status
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
 from sdgui.runs.program import start_detached
@@ -411,6 +411,6 @@ def test_a_killed_trainer_resumed_leaves_one_curve(
 def test_nothing_here_loads_torch(tmp_path: Path) -> None:
     code = (
         "import sys; import sdgui.store.store, sdgui.store.migration, sdgui.runs.launcher, sdgui.runs.tailer,"
-        " sdgui.runs.worker_client; sys.exit('torch' in sys.modules or 'open_clip' in sys.modules)"
+        " sdgui.worker.client; sys.exit('torch' in sys.modules or 'open_clip' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], env=environment(dict(os.environ)), check=False).returncode == 0

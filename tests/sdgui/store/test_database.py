@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from core.presets import preset_config
+from core.spec.presets import preset_config
 from sdgui.store.database import MIGRATIONS, make_engine, open_database, read_version
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.config import RunConfig, parse_config
-from core.events import EventWriter, Metrics, RunFinished, RunStarted, encode
-from core.presets import preset_config
-from core.rundir import RunDir, RunState, own_status
+from core.spec.config import RunConfig, parse_config
+from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted, encode
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir, RunState, own_status
 from sdgui.store import store as store_module
 from sdgui.store.records import BestPoint, MetricSummary, Progress, Run, RunLabel, StoreError
 from sdgui.store.store import DELETED, Store
-from tests.core.hostile_events import HOSTILE_LINES
+from tests.core.spec.run.hostile_events import HOSTILE_LINES
 
 
 @pytest.fixture

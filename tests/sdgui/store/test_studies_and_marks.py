@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.events import EventWriter, RunFinished, RunStarted
-from core.presets import preset_config
-from core.rundir import RunDir
+from core.spec.run.events import EventWriter, RunFinished, RunStarted
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 

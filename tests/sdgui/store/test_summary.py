@@ -10,8 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.events import Evaluated, Event, EventReader, EventWriter, Metrics, RunFailed, RunFinished, RunStarted, encode
-from core.rundir import RunState, RunStatus, own_status
+from core.spec.run.events import (
+    Evaluated,
+    Event,
+    EventReader,
+    EventWriter,
+    Metrics,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    encode,
+)
+from core.spec.run.folder import RunState, RunStatus, own_status
 from sdgui.store.records import BestPoint, higher_is_better, ranks_runs
 from sdgui.store.summary import START_SECONDS, STARTING, RunSummary, run_state, summarise, void_limits
 

@@ -7,7 +7,7 @@ import os
 import pytest
 from PySide6.QtWidgets import QApplication
 
-from sdgui.widgets.theme import Theme, apply_theme
+from sdgui.widgets.style.theme import Theme, apply_theme
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 

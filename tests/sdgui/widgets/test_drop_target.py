@@ -13,7 +13,7 @@ from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QGuiApplication, 
 from PySide6.QtWidgets import QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
-from core.data.folders import PICTURE_SUFFIXES as READ_BY_CORE
+from core.data.sources.folders import PICTURE_SUFFIXES as READ_BY_CORE
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.dropped_files import PART, PICTURE_SUFFIXES, existing_path, expand
 

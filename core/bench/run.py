@@ -1,0 +1,27 @@
+"""Benchmarks: ours against a peer in the same call, alternating, since machines are shared and noisy."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from pathlib import Path
+
+from core.spec.bench import to_json, to_table
+from core.spec.errors import UserError
+
+BENCHES = ("train", "caption", "search", "classify", "digits")
+SIZES = ("small", "full")  # of those in SIZED
+SIZED = ("search", "classify")
+
+
+def run(name: str, as_json: bool, peer: Path | None, size: str = SIZES[0]) -> int:
+    """Run benchmark ``name`` and print its rows; 0 when every figure holds, 1 otherwise."""
+    if name not in BENCHES:
+        close = difflib.get_close_matches(name, BENCHES, n=1, cutoff=0.3)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(BENCHES)}."
+        raise UserError(f"there is no benchmark {name!r}; {hint}")
+    module = importlib.import_module(f"core.bench.run.{name}")
+    results = module.run(peer, size) if name in SIZED else module.run(peer)
+    print(to_json(results) if as_json else to_table(results), file=sys.stdout)
+    return 0 if all(row.holds for row in results) else 1

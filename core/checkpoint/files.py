@@ -1,0 +1,297 @@
+"""Checkpoints: the whole state of a run on disk, written aside and renamed, so that a kill leaves the last good one.
+
+A checkpoint is a folder ``checkpoints/step-00000400`` with ``student.safetensors``, ``teacher.safetensors`` (when there
+is one), ``state.safetensors`` (optimiser moments, objectives' buffers, RNG states) and ``checkpoint.json``, readable,
+with the architecture, so that the weights can be loaded with nothing else at hand. The loader's position is the step.
+Nothing here is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from core.checkpoint.tensor_files import read_info_file, read_tensors, tensor_shapes
+from core.spec.config import RunConfig
+from core.spec.run.model_names import CHECKPOINT, pointer
+from core.spec.run.model_names import CheckpointError  # these are found here too
+from core.spec.run.model_names import default_network
+from core.spec.run.model_names import names
+from core.spec.run.model_names import resolve
+from core.spec.run.model_names import weights_in
+from core.spec.reading import checked_as, excerpt, first_problem
+from core.spec.run.folder import RunDir, write_whole
+
+CHECKPOINT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """``checkpoint.json``: what the weights are, in words."""
+
+    step: int
+    total_steps: int
+    config: Mapping[str, Any]
+    model: Mapping[str, Any]  # the open_clip model configuration
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    score: float | None = None  # what best is chosen by: the greatest mean recall of student and teacher
+    network: str = ""  # whose score it is, "student" or "teacher"; "" where that is not known
+    best_score: float | None = None  # the greatest score of the run up to here
+    classes: Sequence[str] = ()  # what the classification head tells apart, in the order of its outputs
+    version: int = CHECKPOINT_VERSION
+
+
+_INFO = TypeAdapter(CheckpointInfo)
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """The tensors of a checkpoint; ``teacher`` is empty when there is none."""
+
+    student: dict[str, Tensor]
+    teacher: dict[str, Tensor]
+    state: dict[str, Tensor]
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """What the state holds under ``prefix``, without it."""
+        return {name.removeprefix(prefix): value for name, value in self.state.items() if name.startswith(prefix)}
+
+
+def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int) -> tuple[str, bool]:
+    """Write a checkpoint whole, then forget those beyond the newest ``keep`` and the best.
+
+    Returns its name and whether it is the best so far. Raises CheckpointError when the disk refuses; what was there
+    stays untouched.
+    """
+    name = CHECKPOINT.format(info.step)
+    final, temporary = run.checkpoints / name, run.checkpoints / f".{name}.{os.getpid()}.tmp"
+    try:
+        _write_folder(temporary, info, tensors)
+        if final.exists():  # the same step again after a resume; out of the way at once, removed by _forget
+            final.replace(run.checkpoints / f".{name}.{os.getpid()}.former.tmp")
+        temporary.replace(final)
+        write_whole(run.checkpoints / "last", name.encode())
+        best = _leads(run, info, name)
+        if best:
+            write_whole(run.checkpoints / "best", name.encode())
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(_why_not_written(run.checkpoints, error)) from error
+    _forget(run, keep)
+    return name, best
+
+
+def _leads(run: RunDir, info: CheckpointInfo, name: str) -> bool:
+    """Whether ``name`` is the best so far; of equal ones the first stays the best."""
+    if info.score is None or info.score != info.best_score:
+        return False
+    held = pointer(run, "best")
+    if held == name or held not in names(run):
+        return True
+    try:
+        score = read_info(run, held).score
+    except CheckpointError:  # damaged: it leads nothing
+        return True
+    return score is None or score < info.score
+
+
+def _write_folder(folder: Path, info: CheckpointInfo, tensors: CheckpointState) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    parts = {"student": tensors.student, "teacher": tensors.teacher, "state": tensors.state}
+    for part, values in parts.items():
+        if values:
+            path = folder / f"{part}.safetensors"
+            save_file({key: value.detach().cpu().contiguous() for key, value in values.items()}, path)
+            _flush(path)
+    path = folder / "checkpoint.json"
+    path.write_text(json.dumps(asdict(info), indent=2), encoding="utf-8")
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _why_not_written(folder: Path, error: Exception) -> str:
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    if full:
+        free = shutil.disk_usage(folder).free / 2**20
+        return (
+            f"the disk is full ({free:.0f} MiB free) and the checkpoint in {folder} could not be written; the last "
+            "good one is kept. Free some space and resume the run."
+        )
+    return f"the checkpoint in {folder} could not be written: {error}; the last good one is kept. Mend it and resume."
+
+
+def _forget(run: RunDir, keep: int) -> None:
+    kept = {*names(run)[-keep:], pointer(run, "best"), pointer(run, "last")}
+    for name in names(run):
+        if name not in kept:
+            shutil.rmtree(run.checkpoints / name, ignore_errors=True)
+    for path in run.checkpoints.glob(".*.tmp"):  # left by a killed trainer
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def read_info(run: RunDir, name: str) -> CheckpointInfo:
+    """What ``checkpoint.json`` says; CheckpointError when it is damaged or from a later version."""
+    path = run.checkpoints / name / "checkpoint.json"
+    raw = read_info_file(path, run.path)
+    version = raw.get("version")
+    if version != CHECKPOINT_VERSION:
+        raise CheckpointError(f"{path} has version {excerpt(version)}, this program reads {CHECKPOINT_VERSION}.")
+    return checked_as(_INFO, raw, f"{path} is damaged", error=CheckpointError, remedy="Choose another checkpoint.")
+
+
+def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> dict[str, Tensor]:
+    """Tensors of one part ("student", "teacher" or "state"); CheckpointError when there is none or it is damaged."""
+    path = run.checkpoints / name / f"{weights}.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
+    return read_tensors(path, run.path, device)
+
+
+def shapes(run: RunDir, name: str, weights: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of one part's tensors; raises as `load_weights` does."""
+    path = run.checkpoints / name / f"{weights}.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
+    return tensor_shapes(path, run.path)
+
+
+def newest_whole(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:
+    """The newest checkpoint that can be read whole, or None when there is none; a damaged one is passed over."""
+    problem: CheckpointError | None = None
+    for name in reversed(names(run)):
+        try:
+            info = read_info(run, name)
+            student = load_weights(run, name, "student", device)
+            teacher = load_weights(run, name, "teacher", device) if "teacher" in weights_in(run, name) else {}
+            return info, CheckpointState(student, teacher, load_weights(run, name, "state", torch.device("cpu")))
+        except CheckpointError as error:
+            problem = error
+    if problem:
+        raise problem
+    return None
+
+
+def definition(info: CheckpointInfo, origin: str) -> RunConfig:
+    """The experiment that a checkpoint belongs to; CheckpointError naming ``origin`` when it cannot be understood."""
+    try:
+        return RunConfig.model_validate(info.config)
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{origin} has a definition that this program does not know ({first_problem(error)}) "
+            "It was written by another version: use that one, or choose another checkpoint."
+        ) from error
+
+
+def fill(load: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tensor], origin: str) -> None:
+    """``load`` a module's state; CheckpointError naming ``origin`` when it is that of another network."""
+    try:
+        load(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{origin} does not fit the network of its definition ({reason}). It was written by another version of "
+            "this program: use that one, or choose another checkpoint."
+        ) from error
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
+    """The optimiser's moments as named tensors: ``optimizer.<parameter>.<moment>``, parameters as in ``network``."""
+    names = [name for name, _ in _in_order(optimizer, network)]
+    return {
+        f"optimizer.{names[index]}.{key}": value
+        for index, moments in optimizer.state_dict()["state"].items()
+        for key, value in moments.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of ``optimizer_tensors``; also of checkpoints from before parameters were named, but numbered.
+
+    CheckpointError when the moments are those of other parameters.
+    """
+    parameters = _in_order(optimizer, network)
+    names = [name for name, _ in parameters]
+    for numbered in (names, _former_order(names)):
+        state = _moments(parameters, numbered, tensors)
+        if state is not None:
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            return
+    raise CheckpointError(
+        "the optimiser's state in the checkpoint is that of other parameters than this definition has; it was written "
+        "by another version of this program: resume with that one, or start anew."
+    )
+
+
+def _in_order(optimizer: torch.optim.Optimizer, network: nn.Module) -> list[tuple[str, Tensor]]:
+    """Every parameter with its name in ``network``, in the optimiser's order."""
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return [(names[id(parameter)], parameter) for parameter in every]
+
+
+def _former_order(names: list[str]) -> list[str]:
+    """``names`` as they were numbered when a fusion's final norm came after its blocks."""
+    norms = [name for name in names if name.startswith("fusion.norm.")]
+    others = [name for name in names if name not in norms]
+    blocks = [place for place, name in enumerate(others) if name.startswith("fusion.blocks.")]
+    after = blocks[-1] + 1 if blocks else len(others)
+    return [*others[:after], *norms, *others[after:]]
+
+
+def _moments(
+    parameters: Sequence[tuple[str, Tensor]], numbered: Sequence[str], tensors: Mapping[str, Tensor]
+) -> dict[int, dict[str, Tensor]] | None:
+    """Place of a parameter -> its moments; None when one of them has no parameter, or one of another shape."""
+    places = {name: place for place, (name, _) in enumerate(parameters)}
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        owner, _, rest = key.partition(".")
+        if owner != "optimizer":
+            continue
+        name, _, moment = rest.rpartition(".")
+        if name.isdecimal() and int(name) < len(numbered):
+            name = numbered[int(name)]
+        place = places.get(name)
+        if place is None or (value.ndim > 0 and value.shape != parameters[place][1].shape):
+            return None
+        state.setdefault(place, {})[moment] = value
+    return state
+
+
+def rng_tensors() -> dict[str, Tensor]:
+    """States of torch's generators: dropout and the like go on where they were."""
+    states = {"rng.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["rng.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_rng(tensors: Mapping[str, Tensor]) -> None:
+    """Go on with the random numbers where ``rng_tensors`` was taken; CheckpointError when they are no such states."""
+    try:
+        torch.set_rng_state(tensors["rng.cpu"])
+        if torch.cuda.is_available() and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            "the checkpoint's state of the random numbers is damaged, or another PyTorch's; remove that checkpoint and "
+            "resume from the one before, or start anew."
+        ) from error

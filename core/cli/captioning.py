@@ -1,0 +1,239 @@
+"""The verb ``caption``: pictures and folders in, captions out, as text, JSON lines, a CSV or ``.txt`` sidecars."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.spec.caption_files import (
+    Candidate,
+    CaptionedPicture,
+    CaptionFileError,
+    CaptionTable,
+    CaptionTableError,
+    Sidecars,
+    json_line,
+)
+from core.spec.errors import UserError
+from core.training.progress import TimeLeft, duration
+from core.cli.terminal import Verbs, say
+
+if TYPE_CHECKING:
+    from core.inference.pictures import Found
+    from core.inference.caption_stream import Captioned
+
+_SECONDS = 5.0  # between lines of progress where stderr is a file
+_STDOUT = Path("-")
+# option -> field of GenerationSettings
+_FIELDS = {
+    "beams": "beams", "groups": "beam_groups", "diversity_penalty": "diversity_penalty", "top_k": "top_k",
+    "top_p": "top_p", "temperature": "temperature", "min_length": "min_tokens", "max_length": "max_tokens",
+    "repetition_penalty": "repetition_penalty", "no_repeat_ngram": "no_repeat_ngram",
+    "length_penalty": "length_penalty", "prompt": "prompt", "seed": "seed",
+}  # fmt: skip
+_SAMPLING = ("top_k", "top_p", "temperature", "seed")
+_BEAM = ("beams", "groups", "diversity_penalty")
+
+
+def add(verbs: Verbs) -> None:
+    """Add this verb to the parser."""
+    caption = verbs.add_parser(
+        "caption",
+        help="caption pictures with a CoCa model",
+        description="Caption pictures and the pictures in folders. The exit status is 1 when one of them was refused.",
+    )
+    caption.add_argument("model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED] or a folder")
+    caption.add_argument("pictures", nargs="+", metavar="PICTURE-or-FOLDER")
+    caption.add_argument("--weights", default="", choices=("student", "teacher"), help="default: the better validated")
+    _add_settings(caption.add_argument_group("how captions are made (default: a beam search with 6 beams)"))
+    form = caption.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="an object a picture and line, with provenance")
+    form.add_argument("--csv", nargs="?", type=Path, const=_STDOUT, metavar="FILE", help="a table, training data too")
+    form.add_argument("--sidecars", action="store_true", help="NAME.txt beside each NAME.jpg")
+    caption.add_argument("--force", action="store_true", help="overwrite sidecars and FILE where there are any")
+    caption.set_defaults(verb=_caption)
+
+
+def _add_settings(group: Any) -> None:
+    group.add_argument("--greedy", action="store_true", help="the likeliest word each time: fastest")
+    group.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
+    group.add_argument("--groups", type=int, metavar="N", help="diverse beam search: the beams in N groups")
+    group.add_argument("--diversity-penalty", type=float, metavar="X", help="what groups pay for the same word")
+    group.add_argument("--top-k", type=int, metavar="K", help="drawn among the K likeliest words")
+    group.add_argument("--top-p", type=float, metavar="P", help="drawn among the likeliest with probability P together")
+    group.add_argument("--temperature", type=float, metavar="T", help="drawn; below 1 keeps to likely words")
+    group.add_argument("--seed", type=int, metavar="N", help="drawn; the same seed draws the same captions")
+    group.add_argument("--n", type=int, metavar="N", help="captions a picture, the best first (default: 1)")
+    group.add_argument("--min-length", type=int, metavar="N", help="tokens")
+    group.add_argument("--max-length", type=int, metavar="N", help="tokens")
+    group.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1 avoids words said before")
+    group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no run of N tokens comes twice")
+    group.add_argument("--length-penalty", type=float, metavar="X", help="above 0 favours long captions (default: 1)")
+    group.add_argument("--prompt", metavar="TEXT", help='how each caption begins, as "a picture of"')
+    group.add_argument("--batch", type=int, metavar="N", help="at most N pictures at once")
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of GenerationSettings that were given, with the search that they imply."""
+    given = {name for name in _FIELDS if getattr(arguments, name) is not None}
+    drawn, beam = sorted(given.intersection(_SAMPLING)), sorted(given.intersection(_BEAM))
+    searches = [bool(drawn), bool(beam), arguments.greedy]
+    if sum(searches) > 1:
+        names = [*drawn, *beam, *(["greedy"] if arguments.greedy else [])]
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        raise UserError(f"{options} belong to different searches: draw, or use beams, or be greedy.")
+    fields = {_FIELDS[name]: getattr(arguments, name) for name in given}
+    return {**fields, "search": "sample" if drawn else "greedy" if arguments.greedy else "beam"}
+
+
+def _caption(arguments: argparse.Namespace) -> int:
+    from core.inference.captioning import open_caption_model
+    from core.inference.pictures import gather
+    from core.inference.caption_stream import caption_pictures
+
+    fields = _settings(arguments)
+    if arguments.csv not in (None, _STDOUT) and arguments.csv.suffix.lower() != ".csv":
+        raise UserError(f"--csv {arguments.csv} is no name of a table; write --csv FILE.csv, or --csv at the end.")
+    if arguments.batch is not None and arguments.batch < 1:
+        raise UserError(f"--batch {arguments.batch} takes no picture at once; give 1 or more, or leave it out.")
+    show = _Progress()
+    show("loading the model", 0, 0)
+    model = open_caption_model(arguments.model, arguments.weights, show)
+    for note in model.notes:
+        show.say(f"note: {note}")
+    settings = model.settings(fields, arguments.n)
+    chosen = settings.model_dump(mode="json")
+    gathered = gather(arguments.pictures, show)
+    if arguments.csv not in (None, _STDOUT):
+        _say_outside(arguments.csv, gathered.found, show.say)
+    started = time.monotonic()
+    with ExitStack() as stack:
+        write = _writer(arguments, stack)
+        made = caption_pictures(model, gathered.found, settings, show, show.say, arguments.batch or 0)
+        captioned = refused = 0
+        for item in _in_order(stack.enter_context(closing(made))):
+            provenance = {**model.about(), "settings": chosen} if arguments.json or arguments.csv else {}
+            reason = item.refused or _write(write, item, provenance)
+            if reason:
+                show.say(f"{_line(item.path)}: {reason}")
+            captioned, refused = captioned + (not reason), refused + bool(reason)
+    others = f", {gathered.passed_over} other files passed over" if gathered.passed_over else ""
+    show.say(f"{captioned} captioned, {refused} refused{others}, {duration(time.monotonic() - started)}")
+    return 1 if refused else 0
+
+
+def _say_outside(table: Path, found: Sequence[Found], tell: Callable[[str], None]) -> None:
+    """A note where the table would be refused as training data, since pictures do not lie under its folder."""
+    from core.data.sources.rows import confine, roots_of
+
+    roots = roots_of(table.parent)
+    for item in found:
+        try:
+            confine(item.path, roots)
+        except ValueError:
+            tell(
+                f"note: {table} does not lie above {_line(item.path)}, so that it is no training data; "
+                "write it into a folder above the pictures."
+            )
+            return
+
+
+Writer = Callable[[CaptionedPicture], object]
+
+
+def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
+    """Write one picture's captions; the reason where that is refused."""
+    captions = [Candidate(made["text"], made["log_prob"], made["score"]) for made in item.captions]
+    try:
+        write(CaptionedPicture(item.path, captions, provenance))
+    except CaptionTableError:
+        raise
+    except CaptionFileError as error:
+        return str(error)
+    return ""
+
+
+def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
+    """What is done with each captioned picture."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that are no text
+    if arguments.sidecars:
+        return Sidecars(arguments.force).write
+    if arguments.csv == _STDOUT:
+        return CaptionTable(None, sys.stdout).write
+    if arguments.csv is not None:
+        table = CaptionTable(arguments.csv, force=arguments.force)
+        stack.callback(_say_kept, table)  # after the table is closed
+        return stack.enter_context(table).write
+    if arguments.json:
+        return lambda picture: print(json_line(picture), flush=True)
+    return _print
+
+
+def _say_kept(table: CaptionTable) -> None:
+    if table.kept is not None:
+        say(f"the table is as it was; {table.kept} holds what was captioned")
+
+
+def _print(picture: CaptionedPicture) -> None:
+    for caption in picture.captions:
+        print(f"{_line(picture.path)}\t{caption.text}", flush=True)
+
+
+def _line(path: str) -> str:
+    """A path on one line: control characters in names are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in path)
+
+
+def _in_order(items: Iterator[Captioned]) -> Iterator[Captioned]:
+    """By ``index``; no more than a few batches have to wait."""
+    waiting: dict[int, Captioned] = {}
+    following = 0
+    for item in items:
+        waiting[item.index] = item
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
+
+
+class _Progress:
+    """What is done and how long it still takes, on stderr: one line redrawn in a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._pace = TimeLeft(window=200)
+        self._doing, self._done, self._at, self._drawn = "", -1, 0.0, False
+
+    def __call__(self, doing: str, done: int, total: int, /) -> None:
+        now = time.monotonic()
+        left = None
+        if total and (doing != self._doing or done != self._done):
+            left = self._pace.seconds(done, total, now)
+        changed = doing != self._doing
+        self._doing, self._done = doing, done
+        if changed or now - self._at >= (0.5 if self._terminal else _SECONDS):
+            self._at = now
+            self._show(doing, done, total, left)
+
+    def say(self, text: str) -> None:
+        """A remark on a line of its own."""
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            self._drawn = False
+        say(text)
+
+    def _show(self, doing: str, done: int, total: int, left: float | None) -> None:
+        count = f" {done}/{total}" if total else f" {done}" if done else ""
+        text = f"{doing}{count}{'' if left is None else f', {duration(left)} left'}"
+        if self._terminal:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+            self._drawn = True
+        else:
+            say(text)

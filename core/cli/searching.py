@@ -1,0 +1,190 @@
+"""The verbs ``index`` and ``search``: pictures as vectors on disk, and the nearest to words, pictures, or both."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from core.spec.config import expand_user
+from core.spec.errors import UserError
+from core.cli.terminal import Verbs, now_and_then, say
+
+if TYPE_CHECKING:
+    from core.search.index.build import Report
+    from core.search.queries import Term
+
+_LISTED = 20  # unreadable and moved pictures named
+
+
+class _Terms(argparse.Action):
+    """Gathers --text, --image and --minus in order, so that --weight means the one before it."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option: str | None = None
+    ) -> None:
+        terms: list[dict[str, Any]] = [*(getattr(namespace, "terms", None) or [])]
+        if option == "--weight":
+            if not terms:
+                parser.error("--weight belongs behind the --text, --image or --minus that it weighs")
+            terms[-1] = {**terms[-1], "weight": value}
+        else:
+            terms.append({"what": (option or "").lstrip("-"), "value": value})
+        namespace.terms = terms
+
+
+def add(verbs: Verbs) -> None:
+    """Add these verbs to the parser."""
+    index = verbs.add_parser("index", help="encode pictures into an index; again, only what is new or changed")
+    index.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
+    index.add_argument("source", nargs="?", default="", help="a manifest, or any folder of pictures")
+    index.add_argument("index_dir", nargs="?", default="", metavar="INDEX_DIR")
+    index.add_argument("--weights", default="", choices=("student", "teacher"), help="default: the better validated")
+    index.add_argument("--drop-missing", action="store_true", help="forget pictures whose folder does not answer")
+    index.add_argument(
+        "--relocate", nargs=2, metavar=("OLD", "NEW"), help="the pictures moved: index INDEX_DIR --relocate"
+    )
+    index.add_argument("--json", action="store_true", help="the report as JSON")
+    index.set_defaults(verb=_index)
+
+    search = verbs.add_parser("search", help="the pictures of an index nearest to words, pictures, or both")
+    search.add_argument("index_dir", metavar="INDEX_DIR")
+    search.add_argument("--text", action=_Terms, metavar="WORDS", help="may be given several times")
+    search.add_argument("--image", action=_Terms, metavar="FILE", help="may be given several times")
+    search.add_argument("--minus", action=_Terms, metavar="WORDS_OR_FILE", help="what to keep away from")
+    search.add_argument("--weight", action=_Terms, type=float, metavar="W", help="of the part before it (default: 1)")
+    search.add_argument("-k", type=int, default=50, help="how many (default: 50)")
+    search.add_argument("--captions", action="store_true", help="find captions instead of pictures")
+    search.add_argument("--prompts", default="raw", metavar="NAME_OR_FILE", help="ensemble of prompts (default: raw)")
+    search.add_argument("--folder", action="append", default=[], metavar="DIR", help="only pictures in DIR")
+    search.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="only with this label")
+    search.add_argument("--min-size", default="0", metavar="SIZE", help="only files as large: bytes, 200KB, 1.5MB")
+    search.add_argument("--after", metavar="DATE", help="only files changed since, such as 2024-05-31")
+    search.add_argument("--before", metavar="DATE", help="only files changed before")
+    search.add_argument("--no-groups", action="store_true", help="do not fold near-identical pictures")
+    search.add_argument("--model", default="", help="where the model is now (default: where it was)")
+    search.add_argument("--weights", default="", choices=("student", "teacher"), help=argparse.SUPPRESS)
+    search.add_argument("--json", action="store_true", help="everything, as JSON")
+    search.set_defaults(verb=_search)
+
+
+def _index(arguments: argparse.Namespace) -> int:
+    show = now_and_then()
+    if arguments.relocate:
+        from core.search.index.build import relocate
+
+        given = [value for value in (arguments.model, arguments.source, arguments.index_dir) if value]
+        if len(given) != 1:
+            raise UserError("to relocate, give the index alone: index INDEX_DIR --relocate OLD NEW.")
+        old, new = arguments.relocate
+        count = relocate(given[0], old, new, show)
+        print(
+            json.dumps({"relocated": count}) if arguments.json else f"{count} pictures are found under their new path"
+        )
+        return 0
+    if not arguments.index_dir:
+        raise UserError("name the MODEL, the SOURCE of pictures and the INDEX_DIR to write.")
+    from core.search.index.build import build_index
+
+    report = build_index(
+        arguments.model,
+        arguments.source,
+        arguments.index_dir,
+        show,
+        say,
+        weights=arguments.weights,
+        drop_missing=arguments.drop_missing,
+    )
+    _tell(report, arguments.json)
+    return 0
+
+
+def _tell(report: Report, as_json: bool) -> None:
+    if as_json:
+        from dataclasses import asdict
+
+        print(json.dumps({**asdict(report), "bad": [str(row) for row in report.bad]}))
+        return
+    print(
+        f"{report.pictures} pictures and {report.captions} captions can be found: {report.added} added, "
+        f"{report.changed} changed, {report.removed} removed, {report.unchanged} unchanged ({report.seconds:.1f} s)"
+    )
+    print(f"searched by: {report.nearest}")
+    if report.away:
+        print(f"{report.away} are kept though their folder does not answer; --drop-missing forgets them")
+    for old, new in report.moved[:_LISTED]:
+        print(f"moved: {old} to {new}")
+    for row in report.bad[:_LISTED]:
+        print(f"cannot be used: {row}")
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    from core.search.collection import open_index
+    from core.search.queries import Query
+    from core.search.results import Options, Searching
+
+    def quiet(doing: str, done: int, total: int) -> None:
+        """Opening takes a moment; nothing is told of it."""
+
+    terms = tuple(_term(one) for one in getattr(arguments, "terms", None) or [])
+    options = Options(
+        arguments.k, "captions" if arguments.captions else "pictures", _filter(arguments), not arguments.no_groups
+    )
+    collection = open_index(arguments.index_dir, quiet, arguments.model, arguments.weights)
+    answer = Searching(collection).search(Query(terms, arguments.prompts), options)
+    for note in (*collection.notes, *answer["notes"]):
+        say(f"note: {note}")
+    if arguments.json:
+        print(json.dumps({**answer, "index": collection.title, "how": collection.how}))
+    else:
+        _print(answer)
+    return 0
+
+
+def _term(given: dict[str, Any]) -> Term:
+    from core.search.queries import Term
+
+    weight = float(given.get("weight", 1.0))
+    what, value = given["what"], given["value"]
+    if not math.isfinite(weight):
+        raise UserError(f"--weight {weight} is no number that weighs; give one such as 0.5.")
+    if what == "minus":
+        # Path's own is_file raises where many words would be too long a name.
+        weight, what = -weight, "image" if os.path.isfile(expand_user(value)) else "text"  # noqa: PTH113
+    return Term(text=value, weight=weight) if what == "text" else Term(image=str(expand_user(value)), weight=weight)
+
+
+def _filter(arguments: argparse.Namespace) -> Any:
+    from core.search.filters import Filter, read_date, read_size
+
+    labels: dict[str, tuple[str, ...]] = {}
+    for one in arguments.label:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise UserError(f"--label {one} has no value; write --label NAME=VALUE.")
+        labels[name] = (*labels.get(name, ()), value)
+    return Filter(
+        folders=tuple(arguments.folder),
+        labels=labels,
+        min_size=read_size(arguments.min_size),
+        after=None if arguments.after is None else read_date(arguments.after),
+        before=None if arguments.before is None else read_date(arguments.before),
+    )
+
+
+def _print(answer: dict[str, Any]) -> None:
+    """The results as a table; a line marks where scores are no longer above what chance gives."""
+    print(f"{'rank':>5} {'cosine':>7} {'softmax':>8}  picture")
+    marked = False
+    for row in answer["rows"]:
+        if not marked and not row["above_cutoff"]:
+            marked = True
+            print(f"{'':5} {answer['cutoff']['cosine']:7.3f} {'':8}  -- cut-off: {answer['cutoff']['meaning']}")
+        gone = "" if row.get("there", True) else "  (moved or deleted)"
+        alike = f"  (+{len(row['duplicates'])} near-identical)" if row["duplicates"] else ""
+        caption = f"  {row['caption']}" if row["caption"] else ""
+        print(f"{row['rank']:5} {row['cosine']:7.3f} {row['softmax']:8.1%}  {row['path']}{gone}{alike}{caption}")
+    if not answer["rows"]:
+        print("nothing passes the filters")

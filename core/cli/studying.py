@@ -1,0 +1,86 @@
+"""The verbs ``study`` and ``noise``: arms compared over seeds, and pairs that a model does not believe."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from core.spec.caption_files import refused, write_new
+from core.spec.errors import UserError
+from core.spec.resources import resource_folder
+from core.spec.run.folder import RunDir
+from core.cli.terminal import Verbs, now_and_then, say
+
+SHOWN = 20  # pairs printed
+SHIPPED = resource_folder("studies")
+
+
+def add(verbs: Verbs) -> None:
+    """Add these verbs to the parser."""
+    study = verbs.add_parser("study", help="train arms with several seeds, measure and compare them; again: go on")
+    study.add_argument("study", type=Path, metavar="STUDY.json", help="a file, or clean or noisy, which are shipped")
+    study.add_argument("out", type=Path, metavar="OUT", help="the study's folder")
+    study.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1, which times them fairly)")
+    study.add_argument(
+        "--openclipart", type=Path, metavar="DIR", help="category folders for clean (default: Debian's openclipart-png)"
+    )
+    study.add_argument("--results", action="store_true", help="only write the results of what is done")
+    study.set_defaults(verb=_study)
+
+    noise = verbs.add_parser("noise", help="rank the pairs of a data set by how little a run believes them")
+    noise.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    noise.add_argument("--data", default="", metavar="SOURCE", help="pairs to judge (default: the run's training data)")
+    noise.add_argument("--checkpoint", default="last", help="best, last, a step or a name (default: last)")
+    noise.add_argument("--weights", default="", choices=("student", "teacher"), help="default: both, and the memory")
+    noise.add_argument("--json", action="store_true", help="the figures, and every pair, as one JSON object")
+    noise.add_argument("--csv", type=Path, metavar="OUT", help="write every pair, the least believed first")
+    noise.add_argument("--force", action="store_true", help="write over the file that --csv names")
+    noise.set_defaults(verb=_noise)
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    from core.spec.study import StudyDir, read_study
+    from core.studies.study.queue import run_study, writing
+    from core.studies.study.results import write_results
+
+    path: Path = arguments.study
+    shipped = SHIPPED / f"{path}.json"
+    if not path.is_file() and shipped.is_file():
+        path = shipped
+    study, out = read_study(path), StudyDir(arguments.out)
+    if arguments.results:
+        with writing(out):
+            write_results(out, read_study(out.study))
+        say(f"{out.results}")
+        return 0
+    status = run_study(study, path.parent, out, arguments.jobs, say, arguments.openclipart)
+    print(out.table.read_text(encoding="utf-8"), end="")
+    failed = [run for run in status.runs if run.state == "failed"]
+    for run in failed:
+        say(f"failed: {run.arm}, seed {run.seed}: {run.message}")
+    return 1 if failed else 0
+
+
+def _noise(arguments: argparse.Namespace) -> int:
+    from core.evaluation.noise import judge_run, to_csv
+
+    if arguments.csv and arguments.csv.exists() and not arguments.force:
+        raise refused(arguments.csv)
+    run = RunDir(arguments.run_dir)
+    if not run.path.is_dir():
+        raise UserError(f"there is no run folder {run.path}; name one that was trained.")
+    found = judge_run(run, arguments.data, now_and_then(), arguments.checkpoint, arguments.weights)
+    if arguments.csv:
+        write_new(arguments.csv, to_csv(found.pairs), arguments.force)
+    if arguments.json:
+        print(json.dumps({**found.summary(), "list": [vars(pair) for pair in found.pairs]}, ensure_ascii=True))
+        return 0
+    print(f"{len(found.pairs)} pairs of {found.data}, {found.doubted} more probably wrong than right")
+    precision = found.precision()
+    if precision is not None:
+        print(f"shuffled captions found: {100 * precision:.1f} % of the {found.shuffled} least believed")
+    for pair in found.pairs[:SHOWN]:
+        mark = "" if pair.shuffled is None else " shuffled" if pair.shuffled else " own"
+        print(f"{pair.rank:5d}  {pair.belief:.3f}  {pair.caption}  {pair.path}{mark}")
+    return 0

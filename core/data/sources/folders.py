@@ -1,0 +1,148 @@
+"""Folders of pictures: class folders (ImageFolder), or pictures with ``.txt`` sidecars.
+
+Flow: ``open_source`` comes here for a folder. The tree is walked once; what lies in it says which of the two it is,
+and a mixture is refused with what was found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.data.errors import BadRow, DataError
+from core.data.sources.rows import Row, Source, clean_caption
+from core.spec.errors import UserError
+from core.spec.reading import read_text
+
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
+    | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
+)
+MANIFEST_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".json", ".ndjson"))
+LONGEST_SIDECAR = 1 << 20  # bytes; more is no caption
+
+
+@dataclass
+class _Folder:
+    """One folder of the tree: names of its pictures and of its text files (without the extension)."""
+
+    path: str
+    pictures: list[str] = field(default_factory=list)
+    texts: set[str] = field(default_factory=set)
+    manifests: list[str] = field(default_factory=list)
+
+    @property
+    def captioned(self) -> bool:
+        return any(_stem(name) in self.texts for name in self.pictures)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def read_folder(root: Path) -> Source:
+    """The rows of a folder. DataError for a mixture, and for pictures that have neither captions nor classes."""
+    top = str(root.absolute())
+    folders = [folder for folder in _walk(top, set()) if folder.pictures or folder.manifests]
+    with_pictures = [folder for folder in folders if folder.pictures]
+    if not with_pictures:
+        raise DataError(f"The folder {root} holds no pictures{_manifest_hint(folders)}.")
+    captioned = [folder for folder in with_pictures if folder.captioned]
+    plain = [folder for folder in with_pictures if not folder.captioned]
+    if captioned and plain:
+        raise DataError(
+            f"The folder {root} is a mixture: the pictures in {captioned[0].path} have .txt captions, those in "
+            f"{plain[0].path} have none; keep pictures with captions and class folders apart."
+        )
+    if captioned:
+        return _read_sidecars(root, captioned)
+    if all(folder.path == top for folder in plain):
+        raise DataError(
+            f"The pictures in {root} have neither .txt captions beside them nor class folders around them"
+            f"{_manifest_hint(folders)}; add one of these."
+        )
+    return _read_classes(root, top, plain)
+
+
+def _manifest_hint(folders: list[_Folder]) -> str:
+    names = [f"{folder.path}{os.sep}{name}" for folder in folders for name in folder.manifests]
+    return f"; name one of its manifests instead: {', '.join(names[:5])}" if names else ""
+
+
+def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Folder]:
+    """``path`` and the folders under it, sorted by name; hidden ones are left out, a cycle of links ends."""
+    status = Path(path).stat()
+    if status.st_ino and (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    folder, inner = _Folder(path), []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name.startswith((".", "__MACOSX")):
+                continue
+            stem, dot, extension = entry.name.rpartition(".")
+            suffix = dot + extension.lower()
+            if leads_to_folder(entry):
+                inner.append(entry.path)
+            elif suffix in PICTURE_SUFFIXES:
+                folder.pictures.append(entry.name)
+            elif suffix == ".txt":
+                folder.texts.add(stem)
+            elif suffix in MANIFEST_SUFFIXES:
+                folder.manifests.append(entry.name)
+    folder.pictures.sort()
+    yield folder
+    for path in sorted(inner):
+        yield from _walk(path, seen)
+
+
+def leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; a link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:
+    """The folder right under the top is the class; its name, in words, is the caption too."""
+    rows: list[Row] = []
+    bad: list[BadRow] = []
+    for folder in folders:
+        if folder.path == top:
+            reason = "it lies outside the class folders"
+            bad.extend(BadRow(f"{top}{os.sep}{name}", reason) for name in folder.pictures)
+            continue
+        name = folder.path[len(top) :].strip(os.sep).partition(os.sep)[0]
+        captions = (clean_caption(name.replace("_", " ").replace("-", " ")) or name,)
+        labels = {"class": name}
+        rows.extend(Row(f"{folder.path}{os.sep}{picture}", captions, labels) for picture in folder.pictures)
+    return Source(str(root), "class folders", rows, bad, ("class",))
+
+
+def _read_sidecars(root: Path, folders: list[_Folder]) -> Source:
+    """``NAME.txt`` beside ``NAME.jpg`` holds a caption a line."""
+    rows: list[Row] = []
+    bad: list[BadRow] = []
+    for folder in folders:
+        for name in folder.pictures:
+            file = f"{folder.path}{os.sep}{name}"
+            stem = _stem(name)
+            try:
+                captions = _sidecar(Path(folder.path, stem + ".txt")) if stem in folder.texts else ()
+            except (OSError, UserError) as error:
+                bad.append(BadRow(file, f"its caption cannot be read: {error}"))
+                continue
+            if captions:
+                rows.append(Row(file, captions))
+            else:
+                missing = "has no line" if stem in folder.texts else "is missing"
+                bad.append(BadRow(file, f"it has no caption: {stem}.txt {missing}"))
+    return Source(str(root), "pictures with .txt captions", rows, bad)
+
+
+def _sidecar(path: Path) -> tuple[str, ...]:
+    lines = read_text(path, LONGEST_SIDECAR, encoding="utf-8-sig").splitlines()
+    return tuple(dict.fromkeys(filter(None, map(clean_caption, lines))))

@@ -1,0 +1,78 @@
+"""Where pairs come from: one ``open_source`` for every format users have.
+
+Flow: ``data.train`` and its like name a file or folder; ``open_source`` turns it into rows (a picture's path and its
+captions) and bad rows (skipped, each with its reason); the data set goes on from there. Only names are looked at
+here, no picture is opened.
+
+Paths from a manifest stay inside its folder, or inside ``pictures_root``. What is confined is what a manifest says:
+a symbolic link *within* the folder is followed, because data folders are commonly made of links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from core.spec.config import expand_user
+from core.data.sources.coco import read_json
+from core.data.errors import BadRow, DataError, check_bad_share, listing
+from core.data.sources.folders import read_folder
+from core.data.sources.manifests import read_json_lines, read_table
+from core.data.sources.rows import Row, Source
+from core.spec.reading import excerpt
+
+__all__ = ["BadRow", "DataError", "Row", "Source", "check_bad_share", "listing", "open_source"]
+
+FORMATS = (
+    "a CSV or TSV file with columns filepath and title, a JSON lines file, a COCO captions JSON, "
+    "a folder of class folders, or a folder of pictures with .txt files"
+)
+READERS: dict[str, Callable[[Path, Path | None], Source]] = {
+    ".csv": read_table,
+    ".tsv": read_table,
+    ".tab": read_table,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".json": read_json,
+}
+
+
+def open_source(path: str | Path, *, pictures_root: str | Path | None = None) -> Source:
+    """The rows of the file or folder ``path``; its format is told from its name and content.
+
+    ``pictures_root``: the folder that a manifest's paths are relative to and must stay in, instead of its own.
+
+    Raises DataError, in one sentence with the remedy: nothing there, empty, wrong columns, unknown format,
+    a mixture of formats, every row bad.
+    """
+    if not str(path).strip():
+        raise DataError(f"No data is named; give {FORMATS}.")
+    place = expand_user(path)
+    root = expand_user(pictures_root) if pictures_root is not None else None
+    try:
+        source = _read(place, root)
+    except OSError as error:
+        raise DataError(
+            f"Cannot read the data {excerpt(str(error.filename or place))}: {error.strerror or error}."
+        ) from error
+    if not source.rows and not source.bad:
+        raise DataError(f"{source.origin} ({source.format}) is empty: it names no picture; give {FORMATS}.")
+    check_bad_share(source.origin, source.bad, len(source.rows) + len(source.bad), 1.0)
+    return source
+
+
+def _read(place: Path, root: Path | None) -> Source:
+    if root is not None and not root.is_dir():
+        raise DataError(f"The pictures' folder {root} does not exist; name the folder that holds the pictures.")
+    if place.is_dir():
+        return read_folder(place)
+    if not place.exists():
+        raise DataError(f"There is no data at {place}; check the path, or give {FORMATS}.")
+    if not place.is_file():
+        raise DataError(f"{place} is neither a file nor a folder; give {FORMATS}.")
+    reader = READERS.get(place.suffix.lower())
+    if reader is None:
+        raise DataError(f"{place} has the unknown format {place.suffix or 'without an extension'!r}; give {FORMATS}.")
+    if place.stat().st_size == 0:
+        raise DataError(f"{place} is empty; give {FORMATS}.")
+    return reader(place, root)

@@ -1,0 +1,193 @@
+"""Rows: what every format is turned into, and the rules that a row's path and captions must pass.
+
+Flow: the readers (manifests, coco, folders) feed a ``RowBuilder``; it joins captions of the same picture, looks that
+the files are there (a folder at a time) and yields the ``Source``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from core.data.errors import BadRow
+from core.spec.reading import excerpt
+
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+LONGEST_PATH = 400  # characters of a path in a message
+SCAN_FROM = 16  # so many rows in one folder, and listing it is cheaper than asking for each file
+_WEB = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+@dataclass(slots=True)
+class Row:
+    """A picture and its captions. ``line`` is 0 where the source has no lines."""
+
+    file: str
+    captions: tuple[str, ...]
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    origin: str = ""
+    line: int = 0
+
+    @property
+    def image(self) -> Path:
+        """The picture's path."""
+        return Path(self.file)
+
+    @property
+    def where(self) -> str:
+        """Where the row stands, for messages."""
+        return f"{self.origin}, line {self.line}" if self.line else self.file
+
+
+@dataclass
+class Source:
+    """All rows of one file or folder; ``bad`` ones are skipped and listed."""
+
+    origin: str
+    format: str
+    rows: list[Row]
+    bad: list[BadRow]
+    label_names: tuple[str, ...] = ()
+
+
+def clean_caption(text: str) -> str:
+    """A caption on one line, without surrounding space; "" when nothing is left."""
+    return " ".join(text.split())
+
+
+def confine(name: str, roots: Sequence[str]) -> str:
+    """The absolute path of ``name``, which a manifest gives, inside one of the absolute ``roots``.
+
+    Relative names start at the first root. Raises ValueError with the reason when there is no name, or when it leads
+    outside.
+    """
+    name = name.strip()
+    if not name:
+        raise ValueError("the path is empty")
+    if "\0" in name:
+        raise ValueError("the path holds a zero byte")
+    if _WEB.match(name):
+        raise ValueError(f"{excerpt(name)} is an address on the web; download the pictures and give their paths")
+    if os.sep == "/":
+        name = name.replace("\\", "/")  # written on Windows
+    path = os.path.normpath(os.path.join(roots[0], name))  # noqa: PTH118  (a million of them: Path is too slow)
+    for root in roots:
+        if path.startswith(root if root.endswith(os.sep) else root + os.sep):
+            return path
+    raise ValueError(
+        f"the path {excerpt(name)} leads out of {roots[0]}; put the manifest into a folder above the pictures, "
+        "or give that folder as pictures_root"
+    )
+
+
+def roots_of(folder: Path) -> tuple[str, ...]:
+    """``folder`` as an absolute path, and with its links followed where that differs."""
+    plain, real = os.path.normpath(folder.absolute()), str(folder.resolve())
+    return (plain,) if plain == real else (plain, real)
+
+
+class RowBuilder:
+    """Collects rows and bad rows in the order of the source."""
+
+    def __init__(self, origin: str, root: Path) -> None:
+        self.origin = origin
+        self.roots = roots_of(root)
+        self.rows: dict[str, Row] = {}
+        self.bad: list[BadRow] = []
+        self._joined: dict[str, dict[str, None]] = {}  # captions of pictures that several rows name
+        self._labels: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+
+    def where(self, line: int) -> str:
+        """``line`` of this source, for messages."""
+        return f"{self.origin}, line {line}" if line else self.origin
+
+    def reject(self, line: int, reason: str, where: str = "") -> None:
+        """Skip a row and say why."""
+        self.bad.append(BadRow(where or self.where(line), reason))
+
+    def add(self, name: str, captions: Sequence[str], labels: Mapping[str, str], line: int) -> None:
+        """One row of a manifest. Captions of a picture that came before are joined to it (its labels stay)."""
+        try:
+            file = confine(name, self.roots)
+        except ValueError as error:
+            self.reject(line, str(error))
+            return
+        kept = tuple(dict.fromkeys(filter(None, map(clean_caption, captions))))
+        if not kept:
+            self.reject(line, f"{excerpt(name)} has no caption")
+            return
+        known = self.rows.get(file)
+        if known is None:
+            self.rows[file] = Row(file, kept, self._shared(labels), self.origin, line)
+        else:
+            self._joined.setdefault(file, dict.fromkeys(known.captions)).update(dict.fromkeys(kept))
+
+    def _shared(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """One mapping for all rows with the same labels, for memory's sake."""
+        if not labels:
+            return NO_LABELS
+        key = tuple(labels.items())
+        shared = self._labels.get(key)
+        if shared is None:
+            shared = self._labels[key] = MappingProxyType(dict(labels))
+        return shared
+
+    def finish(self, format: str, label_names: Sequence[str] = ()) -> Source:
+        """The source; rows whose file is missing have become bad rows."""
+        for file, captions in self._joined.items():
+            self.rows[file].captions = tuple(captions)
+        missing = missing_files(list(self.rows))
+        for file in missing:
+            self.reject(self.rows[file].line, f"there is no file {excerpt(file, LONGEST_PATH)}")
+        rows = [row for file, row in self.rows.items() if file not in missing] if missing else [*self.rows.values()]
+        return Source(self.origin, format, rows, self.bad, tuple(label_names))
+
+
+def missing_files(files: Sequence[str]) -> dict[str, None]:
+    """Those of ``files`` that are not there, in their order."""
+    folders: dict[str, list[str]] = {}
+    for file in files:
+        folders.setdefault(file.rpartition(os.sep)[0], []).append(file)
+    missing: set[str] = set()
+    for folder, members in folders.items():
+        listed = _listed(folder or os.sep) if len(members) >= SCAN_FROM else None
+        doubtful = members if listed is None else [file for file in members if _name(file) not in listed]
+        # Where letters' case or composition does not matter, a name that is not listed may still be found.
+        alike = {_folded(name) for name in listed or ()} if doubtful else set()
+        for file in doubtful:
+            if (listed is not None and _folded(_name(file)) not in alike) or not is_file(file):
+                missing.add(file)
+    return {file: None for file in files if file in missing} if missing else {}
+
+
+def is_file(file: str) -> bool:
+    """Whether ``file`` is a regular file; an OSError where its folder does not answer."""
+    try:
+        return Path(file).is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
+def _name(file: str) -> str:
+    return file.rpartition(os.sep)[2]
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _listed(folder: str) -> frozenset[str] | None:
+    """Names of the files in ``folder``; None when it is not there or may not be listed: then each is asked for."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
+    except OSError:
+        return None

@@ -1,0 +1,1 @@
+"""What student and teacher are shown: crops, colours, RandAugment, masks, mixtures."""

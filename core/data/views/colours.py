@@ -1,0 +1,98 @@
+"""Colour jitter, greyscale, blur and solarisation of a batch, with draws that are given and not taken.
+
+The distortions of SimCLR (Chen et al. 2020, appendix A), in the order and with the chances of DINO (Caron et al. 2021):
+jitter, then greyscale, blur and solarisation, each with a probability of its own. Within the jitter the order is fixed
+(brightness, contrast, saturation, hue). Hues and blurs are drawn from even levels, so that pictures of one level
+are distorted together.
+
+Flow: ``views`` calls ``distort_colours`` after the crop.
+
+Legend: B batch, S side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from core.spec.config import ViewConfig
+from core.data.draws import Floats
+
+Rows = npt.NDArray[Any]
+
+DRAWS = 9  # a picture: four whether, four of the jitter, one of the blur
+LEVELS = 16
+SIGMA = (0.1, 2.0)  # of the blur, in pixels of a picture of SIDE
+SIDE = 224
+SOLARIZED = 128.0  # what is brighter is inverted
+GREYS = (0.2989, 0.587, 0.114)  # torchvision's weights of red, green and blue
+
+
+def is_distorted(config: ViewConfig) -> bool:
+    """Whether a view asks for any of it."""
+    return max(config.jitter, config.greyscale, config.blur, config.solarize) > 0
+
+
+def distort_colours(images: Tensor, config: ViewConfig, draws: Floats) -> Tensor:
+    """Distorted ``images`` (B, 3, S, S) uint8; ``draws`` (B, DRAWS) in [0, 1)."""
+    jitter, grey, blur, solarize, *strengths, softness = draws.T  # (B,) each
+    out = images.float()
+    _apply(out, jitter < config.jitter, lambda rows: _jitter(out[rows], config, np.stack(strengths, 1)[rows]))
+    _apply(out, grey < config.greyscale, lambda rows: _grey(out[rows]).expand(-1, 3, -1, -1))
+    _apply(out, blur < config.blur, lambda rows: _blur(out[rows], softness[rows]))
+    _apply(out, solarize < config.solarize, lambda rows: F.solarize(out[rows] / 255.0, SOLARIZED / 255.0) * 255.0)
+    return out.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _apply(images: Tensor, chosen: Rows, distort: Callable[[Rows], Tensor]) -> None:
+    rows = np.flatnonzero(chosen)
+    if len(rows):
+        images[rows] = distort(rows)
+
+
+def _jitter(images: Tensor, config: ViewConfig, draws: Floats) -> Tensor:
+    """``draws`` (b, 4): brightness, contrast, saturation, hue."""
+
+    def factors(column: int, strength: float) -> Tensor:
+        low, high = max(0.0, 1.0 - strength), 1.0 + strength
+        return torch.from_numpy(low + (high - low) * draws[:, column]).float().view(-1, 1, 1, 1)
+
+    bright = (images * factors(0, config.brightness)).clamp(0, 255)
+    middle = _grey(bright).mean(dim=(1, 2, 3), keepdim=True)
+    out = middle.lerp(bright, factors(1, config.contrast)).clamp(0, 255)
+    out = _grey(out).lerp(out, factors(2, config.saturation)).clamp(0, 255)
+    if config.hue == 0:
+        return out
+    for level, rows in _levels(draws[:, 3]):
+        out[rows] = F.adjust_hue(out[rows] / 255.0, config.hue * (2.0 * level - 1.0)) * 255.0
+    return out
+
+
+def _grey(images: Tensor) -> Tensor:
+    """(b, 1, S, S)"""
+    red, green, blue = images.split(1, dim=1)
+    grey: Tensor = GREYS[0] * red + GREYS[1] * green + GREYS[2] * blue
+    return grey
+
+
+def _blur(images: Tensor, draws: Floats) -> Tensor:
+    """As strong as on a picture of SIDE, whatever the side is."""
+    out = torch.empty_like(images)
+    for level, rows in _levels(draws):
+        sigma = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * level) * images.shape[-1] / SIDE
+        radius = max(1, math.ceil(3 * sigma))
+        out[rows] = F.gaussian_blur(images[rows], [2 * radius + 1] * 2, [sigma])
+    return out
+
+
+def _levels(draws: Floats) -> list[tuple[float, Rows]]:
+    """The middle of each level between 0 and 1 that was drawn, and the rows that drew it."""
+    which = np.minimum((draws * LEVELS).astype(int), LEVELS - 1)
+    return [((level + 0.5) / LEVELS, np.flatnonzero(which == level)) for level in np.unique(which).tolist()]

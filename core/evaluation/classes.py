@@ -1,0 +1,161 @@
+"""The tasks on labelled pictures: zero-shot, linear probe, fused probe (both also few-shot), kNN.
+
+Flow: `Work` -> labelled pictures as features -> an evaluator -> `Outcome` with notes on what was left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from core.inference.encoder import PROJECTED
+from core.evaluation.work import DATA_DIGEST, Splits, Work
+from core.metrics.classification.few_shot import few_shot, few_shot_outcome
+from core.metrics.inputs import Progress, part_of
+from core.metrics.classification.knn import knn
+from core.metrics.classification.linear_probe import ProbeResult, linear_probe
+from core.metrics.classification.logistic import ProbeData, ProbeSettings
+from core.metrics.outcome import Outcome, Queries
+from core.metrics.classification.prompts import load_templates
+from core.metrics.statistics import paired_difference
+from core.metrics.classification.zero_shot import zero_shot
+from core.inference.extraction import class_embedder
+from core.inference.fusing import TEXTS, Joining, can_caption, check_joining, joined_features, joining
+from core.inference.labelled import Labelled, unreadable
+
+IMAGE = "image"  # the image-only probe that a fused one is reported beside
+
+
+def zero_shot_task(work: Work) -> Outcome:
+    """Prompts of each class compared with the pictures."""
+    templates = load_templates(work.request.templates)
+    test = work.labelled(work.request.data, [PROJECTED])
+    embedder = class_embedder(work.model, templates)
+    classes = embedder.embed(test.labels.classes, progress=work.share)
+    scale = work.model.network.logit_scale.item()
+    result = zero_shot(test.features[PROJECTED], test.labels, classes, scale, work.share)
+    details = {"templates": list(templates), "label": test.label, DATA_DIGEST: test.digest()}
+    return result.outcome("zero-shot", (*unreadable(test.dataset), *work.size_notes(test)), details)
+
+
+def plain_probe(work: Work) -> Outcome:
+    """The image-only probe; with shots, the few-shot curve."""
+    layer = work.layer()
+    splits = work.splits([layer])
+    data = _data(splits, layer)
+    if work.request.shots:
+        return work.noted(_few_shot(work, data, work.settings(layer), work.share), splits, {"layer": layer})
+    return work.noted(_fit(data, work.settings(layer), work.share).outcome(), splits)
+
+
+def nearest_neighbours(work: Work) -> Outcome:
+    """kNN as DINO."""
+    layer = work.layer()
+    splits = work.splits([layer])
+    train, test = splits.train, splits.test
+    result = knn(
+        train.features[layer], train.labels, test.features[layer], test.labels, k=work.request.k, progress=work.share
+    )
+    return work.noted(result.outcome("knn", details={"layer": layer, "k": work.request.k}), splits)
+
+
+def fused_probe(work: Work) -> Outcome:
+    """Probes of the image joined with text, one for each way to do so, beside the image-only probe of the same data.
+
+    The first way's numbers go without a prefix, those of others with theirs, the image-only ones with ``image_``;
+    ``gain_acc1`` is what the first one adds to the image-only accuracy.
+    """
+    layer, model = work.layer(), work.model
+    texts = work.request.texts or (("predicted", "caption") if can_caption(model) else ("predicted",))
+    templates = load_templates(work.request.templates)
+    for text in texts:  # refused before any picture is encoded
+        check_joining(model, text)
+    splits = work.splits([layer])
+    classes = splits.train.labels.classes
+    embed = class_embedder(model, templates).embed
+    outcomes = {IMAGE: _one(work, _data(splits, layer), layer, 0, len(texts))}
+    for place, text in enumerate(texts, start=1):
+        how = joining(model, text, classes, templates, embed)
+        data = tuple(
+            None if split is None else _joined(work, how, split) for split in (splits.train, splits.test, splits.val)
+        )
+        outcomes[text] = _one(work, data, how.layer, place, len(texts))
+    return work.noted(_together(outcomes, texts), splits, {"templates": list(templates), "texts": list(texts)})
+
+
+_Data = tuple[ProbeData | None, ...]  # training, test, validation
+
+
+def _data(splits: Splits, layer: str) -> _Data:
+    return splits.train.data(layer), splits.test.data(layer), splits.val.data(layer) if splits.val else None
+
+
+def _joined(work: Work, how: Joining, split: Labelled) -> ProbeData:
+    """The split's pictures joined with text; the readable ones are the same as those that are encoded already."""
+    return ProbeData(joined_features(how, split.dataset, work.progress).values[how.layer], split.labels)
+
+
+def _one(work: Work, data: _Data, layer: str, place: int, others: int) -> Outcome:
+    watch = part_of(work.share, place / (others + 1), (place + 1) / (others + 1))
+    settings = work.settings(layer)
+    if work.request.shots:
+        return _few_shot(work, data, settings, watch)
+    return _fit(data, settings, watch).outcome()
+
+
+def _fit(data: _Data, settings: ProbeSettings, progress: Progress) -> ProbeResult:
+    train, test, val = data
+    assert train is not None
+    assert test is not None
+    return linear_probe(train, test, val, settings=settings, progress=progress)
+
+
+def _few_shot(work: Work, data: _Data, settings: ProbeSettings, progress: Progress) -> Outcome:
+    train, test, val = data
+    assert train is not None
+    assert test is not None
+    points = few_shot(train, test, val, work.request.shots, work.request.draws, settings, progress)
+    return few_shot_outcome(points, len(test.labels.rows))
+
+
+def _together(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcome:
+    """The first text's outcome, with the metrics and details of the others and of the image-only probe."""
+    main, image = outcomes[texts[0]], outcomes[IMAGE]
+    metrics = dict(main.metrics)
+    per_query: dict[str, Queries] = dict(main.per_query)
+    ends = dict(main.intervals)
+    for name in (IMAGE, *texts[1:]):
+        metrics |= {f"{name}_{metric}": value for metric, value in outcomes[name].metrics.items()}
+        per_query |= {f"{name}_{metric}": one for metric, one in outcomes[name].per_query.items()}
+        ends |= {f"{name}_{metric}": one for metric, one in outcomes[name].intervals.items()}
+    notes = list(main.notes)
+    notes.append(f"the picture is joined with: {', '.join(_MEANING[text] for text in texts)}.")
+    details: dict[str, Any] = {**main.details, "others": {name: dict(one.details) for name, one in outcomes.items()}}
+    if "acc1" in image.per_query:
+        gain = paired_difference(main.per_query["acc1"], image.per_query["acc1"])
+        metrics["gain_acc1"] = gain.value
+        per_query["gain_acc1"] = Queries(main.per_query["acc1"].values - image.per_query["acc1"].values)
+        details["gain"] = asdict(gain)
+    return replace(
+        main,
+        task="fused-probe",
+        metrics=metrics,
+        per_query=per_query,
+        intervals=ends,
+        notes=tuple(notes),
+        details=details,
+    )
+
+
+_MEANING = dict(
+    zip(
+        TEXTS,
+        (
+            "the prompt of the class that the model predicts zero-shot",
+            "the prompt of every class, averaged",
+            "the model's own caption",
+        ),
+        strict=True,
+    )
+)

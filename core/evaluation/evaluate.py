@@ -1,0 +1,59 @@
+"""Measure a model on labelled pictures or on pairs: what ``python -m core evaluate`` does.
+
+Flow: `core.checkpoint.opening` (a run's checkpoint, or open_clip's) -> features (`core.inference.extraction`, cached) -> an evaluator ->
+`Report` -> table or JSON. Two reports that were saved as JSON are compared by `compare_reports`.
+
+Zero-shot and retrieval compare pictures with texts and take the embeddings; probes and kNN judge the image tower alone
+and take, by default, its features before the projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from core.data.dataset import Log
+from core.inference.encoder import Progress
+from core.spec.errors import UserError
+from core.evaluation.classes import fused_probe, nearest_neighbours, plain_probe, zero_shot_task
+from core.evaluation.pairs import captioning, retrieval
+from core.evaluation.work import DATA_DIGEST, Request, Work
+from core.metrics.inputs import EvaluationError
+from core.metrics.outcome import Outcome
+from core.evaluation.report import Report
+from core.metrics.statistics import Difference, compare
+from core.checkpoint.opening import Model
+
+__all__ = ["Request", "compare_reports", "evaluate"]
+
+TASKS: dict[str, Callable[[Work], Outcome]] = {
+    "zero-shot": zero_shot_task,
+    "linear-probe": plain_probe,
+    "fused-probe": fused_probe,
+    "knn": nearest_neighbours,
+    "retrieval": retrieval,
+    "captioning": captioning,
+}
+
+
+def evaluate(model: Model, request: Request, progress: Progress, log: Log) -> Report:
+    """Measure ``model`` as ``request`` says; ``log`` is told of rows that are skipped.
+
+    Raises UserError for an unknown task or label column, data that cannot be read, and what the evaluators refuse.
+    """
+    if request.task not in TASKS:
+        raise UserError(f"there is no task {request.task!r} here; there are {', '.join(TASKS)}.")
+    outcome = TASKS[request.task](Work(model, request, progress, log))
+    outcome = replace(outcome, notes=model.notes + outcome.notes)
+    return Report(replace(model.subject, dataset=request.data), outcome)
+
+
+def compare_reports(a: Report, b: Report) -> dict[str, Difference]:
+    """A minus B for each metric; EvaluationError when they were not measured on the same queries."""
+    one, other = (report.outcome.details.get(DATA_DIGEST) for report in (a, b))
+    if one != other:
+        raise EvaluationError(
+            f"A was measured on {a.subject.dataset} and B on {b.subject.dataset}, whose pictures or labels differ; "
+            "evaluate both on the same data."
+        )
+    return compare(a.outcome, b.outcome)

@@ -1,0 +1,291 @@
+"""Which pairs of a data set are doubted: ranked by how little a trained model believes them.
+
+Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Noise panel, a study's measure.
+What is asked of the features is ``core.objectives.weighting.evidence``. A run that remembered its pairs while it learnt
+(``belief.action``) has more to say of its own training data than its last weights have: by then the wrong pairs are
+learnt by heart. Then the memory is what counts, with the last word of the weights added.
+
+Legend: P pairs (captions with their pictures), D embed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.checkpoint import files as checkpoint
+from core.spec.cells import marked_row
+from core.data.dataset import PairDataset, open_dataset
+from core.data.sources.opening import open_source
+from core.inference.encoder import Loaded, Progress, encode_dataset, finite, load_checkpoint
+from core.spec.errors import UserError, writing
+from core.objectives.weighting.belief import probability_right
+from core.objectives.weighting.evidence import evidence
+from core.spec.run.folder import RunDir, write_whole
+
+SHUFFLED = "shuffled"  # the label column that says which captions were dealt out, 1 or 0
+MOST = 0.5  # share of pairs that are doubted at most
+BINS = 1000  # into which the range of beliefs is parted
+
+
+@dataclass(frozen=True)
+class JudgedPair:
+    """One caption of one picture; ``rank`` 1 is the least believed."""
+
+    row: int
+    path: str
+    caption: str
+    belief: float  # 0 to 1
+    right: float  # probability, by a mixture of two components
+    rank: int
+    shuffled: bool | None  # where the data say so
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All pairs of a source, the least believed first."""
+
+    model: str
+    data: str
+    remembered: bool  # whether the memory of training was heard
+    pairs: tuple[JudgedPair, ...]
+    doubted: int  # pairs that are more probably wrong than right
+
+    @property
+    def shuffled(self) -> int | None:
+        """How many captions were shuffled; None where the data do not say."""
+        known = [pair.shuffled for pair in self.pairs if pair.shuffled is not None]
+        return sum(known) if known else None
+
+    def precision(self) -> float | None:
+        """Share of the shuffled among as many of the least believed as there are shuffled ones; None without any."""
+        count = self.shuffled
+        if not count:
+            return None
+        return sum(bool(pair.shuffled) for pair in self.pairs[:count]) / count
+
+    def summary(self) -> dict[str, Any]:
+        """Plain figures."""
+        return {
+            "model": self.model,
+            "data": self.data,
+            "pairs": len(self.pairs),
+            "remembered": self.remembered,
+            "doubted": self.doubted,
+            "shuffled": self.shuffled,
+            "precision": self.precision(),
+        }
+
+
+def judge_run(run: RunDir, data: str, progress: Progress, which: str = "last", weights: str = "") -> Judgement:
+    """Rank the pairs of ``data`` (by default the run's training data) by checkpoint ``which``.
+
+    ``weights``: "student" or "teacher" alone; by default both are heard. Raises UserError when there is no such
+    checkpoint, network or data.
+    """
+    progress("loading the model", 0, 0)
+    loaded = load_checkpoint(run, which)
+    source = data or loaded.config.data.train
+    if not source:
+        raise UserError(f"{run.path} names no training data; give --data SOURCE.")
+    if weights and weights not in loaded.networks:
+        raise UserError(f"{run.path} has no {weights}; there is {', '.join(loaded.networks)}.")
+    networks = {name: network for name, network in loaded.networks.items() if weights in ("", name)}
+    dataset = _opened(loaded, source, progress)
+    heard = []
+    for network in networks.values():
+        batch = loaded.config.validation.batch_size
+        features = encode_dataset(network, dataset, loaded.runtime, batch, progress)
+        for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
+            finite(vectors, f"{run.path}@{loaded.name}")
+        images = features.images[features.text_to_image]  # (P, D)
+        heard.append(evidence(images, features.texts, float(network.logit_scale.detach())))
+        rows = features.rows[features.text_to_image]
+    belief = torch.stack(heard).mean(dim=0)
+    single = len(rows) == len(rows.unique())  # what is remembered is of pictures, and tells several captions not apart
+    memory = _memory(loaded, source, dataset) if single and not weights else None
+    if memory is not None:
+        remembered, judged = memory
+        belief = remembered[rows].lerp(belief, 2.0 / (judged + 2.0))
+    return _judgement(f"{run.path}@{loaded.name}", source, dataset, rows, belief, memory is not None)
+
+
+def _opened(loaded: Loaded, source: str, progress: Progress) -> PairDataset:
+    network = next(iter(loaded.networks.values()))
+    towers = network.towers
+    data = loaded.config.data
+    dataset = open_dataset(
+        source, data, network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=None
+    )
+    if len(dataset.captions) < 3:
+        raise UserError(f"{source} has {len(dataset.captions)} pairs; at least 3 are needed to doubt any.")
+    return dataset
+
+
+def _memory(loaded: Loaded, source: str, dataset: PairDataset) -> tuple[Tensor, float] | None:
+    """Evidence remembered from training (N,) and how often it was asked; None for other data or without one."""
+    trained = loaded.config.data.train
+    if not trained or Path(trained).resolve() != Path(source).resolve():
+        return None
+    state = checkpoint.load_weights(loaded.run, loaded.name, "state", torch.device("cpu"))
+    memory, judged = state.get("belief.memory"), state.get("belief.judged")
+    if memory is None or judged is None or len(memory) != len(dataset) or not int(judged):
+        return None
+    return memory, float(judged)
+
+
+def _judgement(
+    model: str, source: str, dataset: PairDataset, rows: Tensor, belief: Tensor, remembered: bool
+) -> Judgement:
+    right = probability_right(belief, 0.0, MOST)
+    captions = [dataset.captions[i] for row in rows.unique().tolist() for i in dataset.caption_span(row)]
+    pairs = []
+    for rank, place in enumerate(belief.argsort(stable=True).tolist(), 1):
+        row = int(rows[place])
+        flag = dataset.labels(row).get(SHUFFLED, "")
+        pairs.append(
+            JudgedPair(
+                row=row,
+                path=str(dataset.path(row)),
+                caption=captions[place],
+                belief=float(belief[place]),
+                right=float(right[place]),
+                rank=rank,
+                shuffled=flag == "1" if flag in ("0", "1") else None,
+            )
+        )
+    return Judgement(model, source, remembered, tuple(pairs), int((right < 0.5).sum()))
+
+
+def to_csv(pairs: Sequence[JudgedPair]) -> str:
+    """The pairs as a table: rank, belief, right, filepath, title, shuffled."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["rank", "belief", "right", "filepath", "title", "shuffled"])
+    for pair in pairs:
+        flag = "" if pair.shuffled is None else int(pair.shuffled)
+        numbers = (pair.rank, f"{pair.belief:.6f}", f"{pair.right:.6f}")
+        writer.writerow([*numbers, *marked_row((pair.path, pair.caption)), flag])
+    return text.getvalue()
+
+
+class NoiseDesk:
+    """The worker's verbs for the Noise panel: rank the pairs of a source, save it without those excluded."""
+
+    def __init__(self) -> None:
+        self._found: Judgement | None = None  # what was ranked last
+
+    def open(
+        self,
+        run: str,
+        progress: Progress,
+        data: str = "",
+        checkpoint: str = "last",
+        most: int = 2000,
+        weights: str = "",
+    ) -> dict[str, Any]:
+        """The summary, the ``most`` least believed pairs, and how all are spread.
+
+        ``list``: path, caption, belief, right, rank, row, shuffled of each; ``bins``: how many pairs of every
+        thousandth of belief; ``shuffled_bins``: the shuffled among them, None where the data do not say.
+        """
+        found = self._found = judge_run(RunDir(Path(run)), data, progress, checkpoint, weights)
+        pairs = [vars(pair) for pair in found.pairs[:most]]
+        bins, shuffled = [0] * BINS, [0] * BINS
+        for pair in found.pairs:
+            bins[bin_of(pair.belief)] += 1
+            shuffled[bin_of(pair.belief)] += bool(pair.shuffled)
+        known = found.shuffled is not None
+        spread = {"bins": bins, "shuffled_bins": shuffled if known else None}
+        return {**found.summary(), "listed": len(pairs), "list": pairs, **spread}
+
+    def save(
+        self,
+        data: str,
+        excluded: Sequence[str],
+        to: str,
+        progress: Progress,
+        pairs: Sequence[Sequence[str]] = (),
+        below: int = 0,
+        kept: Sequence[Sequence[str]] = (),
+        replace: bool = False,
+    ) -> dict[str, Any]:
+        """Write ``data`` without the pictures ``excluded`` (paths) as the new manifest ``to``.
+
+        ``pairs`` ([path, caption]) are left out too, their pictures' other captions stay; ``below``: and all that the
+        last ranking believes less than so many thousandths, but for those ``kept``. Nothing is overwritten unless
+        ``replace``, the data themselves never. A manifest's pictures lie below its folder, so ``to`` must lie in a
+        folder above them. Raises UserError when it does not, when the file is there already, or cannot be written.
+        """
+        progress("reading the data", 0, 0)
+        left_out = {(path, caption) for path, caption in pairs}
+        if below:
+            if self._found is None or Path(self._found.data).resolve() != Path(data).resolve():
+                raise UserError(f"{data} is not ranked any more; rank its pairs again, then save.")
+            spared = {(path, caption) for path, caption in kept}
+            doubted = {(pair.path, pair.caption) for pair in self._found.pairs if bin_of(pair.belief) < below}
+            left_out |= doubted - spared
+        return save_without(data, excluded, Path(to), left_out, replace)
+
+
+def bin_of(belief: float) -> int:
+    """The thousandth that a belief lies in."""
+    return min(BINS - 1, max(0, int(belief * BINS)))
+
+
+def save_without(
+    data: str,
+    excluded: Sequence[str],
+    to: Path,
+    pairs: Collection[tuple[str, str]] = (),
+    replace: bool = False,
+) -> dict[str, Any]:
+    """Write the rows of ``data`` without the pictures ``excluded`` and the ``pairs`` (path, caption) as a CSV.
+
+    Returns {"path", "kept": pictures, "excluded": pictures, "captions": written}. Raises UserError as `NoiseDesk.save`
+    says.
+    """
+    source = open_source(data)
+    left_out = set(excluded)
+    unknown = left_out - {row.file for row in source.rows}
+    if unknown:
+        raise UserError(f"{data} has no picture {min(unknown)}, which was to be left out.")
+    _refuse(to, data, replace)
+    folder = to.parent.absolute()
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["filepath", "title", *marked_row(source.label_names)])
+    kept = captions = 0
+    for row in source.rows:
+        rest = [one for one in row.captions if row.file not in left_out and (row.file, one) not in pairs]
+        if not rest:
+            continue
+        if not row.image.is_relative_to(folder):
+            raise UserError(
+                f"{row.image} does not lie below {folder}; save the manifest in a folder above its pictures."
+            )
+        kept, captions = kept + 1, captions + len(rest)
+        name = row.image.relative_to(folder).as_posix()
+        for caption in rest:
+            writer.writerow(marked_row([name, caption, *(row.labels.get(label, "") for label in source.label_names)]))
+    if not kept:
+        raise UserError(f"nothing of {data} would be left; leave out fewer pairs.")
+    with writing(to):
+        write_whole(to, text.getvalue().encode("utf-8", "surrogateescape"))
+    return {"path": str(to), "kept": kept, "excluded": len(source.rows) - kept, "captions": captions}
+
+
+def _refuse(to: Path, data: str, replace: bool) -> None:
+    if to.suffix.lower() != ".csv":
+        raise UserError(f"{to} must end with .csv.")
+    if to.exists() and not replace:
+        raise UserError(f"{to} is there already and is not overwritten; choose another name.")
+    if to.exists() and to.resolve() == Path(data).resolve():
+        raise UserError(f"{to} is the data themselves and is not overwritten; choose another name.")

@@ -1,0 +1,137 @@
+"""The tasks on pictures with captions: retrieval, also re-ranked by a matching head, and captioning.
+
+Flow: `Work` -> pairs as features, or captions made by the model -> an evaluator -> `Outcome`.
+
+Legend: N pictures, M captions, P pairs, F fused width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.data.dataset import PairDataset
+from core.data.loader import evaluation_texts
+from core.data.views.making import centre_view
+from core.inference.encoder import PROJECTED, Features
+from core.evaluation.work import DATA_DIGEST, Work
+from core.metrics.captions.scores import caption_scores
+from core.metrics.inputs import EvaluationError, part_of
+from core.metrics.captions.java import java_metrics
+from core.metrics.outcome import Outcome
+from core.metrics.rerank import ScorePairs, reranked_metrics
+from core.metrics.retrieval import ranks, retrieval_outcome
+from core.inference.extraction import extract_layers, extract_texts
+from core.inference.fusing import own_captions
+from core.inference.labelled import open_pictures, queries_digest, unreadable
+from core.model.eval_mode import evaluating
+from core.checkpoint.opening import Model
+
+MATCHING = "matching"
+_SAMPLES = 20  # captions shown in a report
+
+
+def retrieval(work: Work) -> Outcome:
+    """Captions by pictures and pictures by captions."""
+    model = work.model
+    score_head = matching_head(model) if work.request.rerank else None  # refused before anything is encoded
+    dataset = open_pictures(model, work.request.data, work.progress, work.log)
+    features = _pairs(work, dataset)
+    dataset.check(model.data.max_bad_share)
+    half = part_of(work.share, 0, 0.5) if score_head is not None else work.share
+    by_image, by_text = ranks(features.images, features.texts, features.text_to_image, progress=half)
+    extra = {}
+    if score_head is not None:
+        score = _pair_scores(model, score_head, dataset, features)
+        again = part_of(work.share, 0.5, 1)
+        found = (features.images, features.texts, features.text_to_image)
+        with evaluating(model.network):
+            extra = reranked_metrics(*found, score, work.request.rerank, again)
+    outcome = retrieval_outcome(by_image, by_text, features.text_to_image, extra)
+    queries = [[dataset.path(row).name, *dataset.captions_of(row)] for row in features.rows.tolist()]
+    details = {**outcome.details, DATA_DIGEST: queries_digest(queries)}
+    notes = list(unreadable(dataset)) + list(outcome.notes)
+    if extra:
+        notes.append(
+            f"reranked_... are of a second look: the matching head reordered the first {work.request.rerank} of each "
+            "query; the other numbers are of the embeddings alone."
+        )
+    return replace(outcome, notes=tuple(notes), details=details)
+
+
+def _pairs(work: Work, dataset: PairDataset) -> Features:
+    """Pictures and captions as unit vectors, both from the cache where they are there."""
+    found = extract_layers(work.model, dataset, [PROJECTED], work.progress)
+    tokens, owner = evaluation_texts(dataset, found.rows)
+    captions = [caption for row in found.rows.tolist() for caption in dataset.captions_of(row)]
+    texts = extract_texts(work.model, tokens, captions, work.progress)
+    return Features(found.values[PROJECTED], texts, owner, found.rows)
+
+
+def matching_head(model: Model) -> nn.Module:
+    """What tells matching pairs from others by the fused representation (P, F): logits (P,), (P, 1) or (P, 2).
+
+    Of two logits the second is that of a match, as ALBEF has it. EvaluationError when the model has none.
+    """
+    network = model.network
+    if network.fusion is None or MATCHING not in network.heads:
+        raise EvaluationError(
+            f"{model.subject.title} has no matching head to re-rank with; measure without --rerank, "
+            "or train with objectives.matching.weight above 0."
+        )
+    return network.heads[MATCHING]
+
+
+def match_scores(head: nn.Module, fused: Tensor) -> Tensor:
+    """Logit of a match of each pair (P, F): (P,) float32; EvaluationError for a head of another kind."""
+    logits: Tensor = head(fused).float()
+    if logits.ndim == 2 and logits.shape[1] == 2:
+        return logits[:, 1] - logits[:, 0]
+    if logits.shape not in ((len(fused),), (len(fused), 1)):
+        raise EvaluationError(f"the matching head gives {tuple(logits.shape)} for {len(fused)} pairs; it needs (P, 2).")
+    return logits.reshape(-1)
+
+
+def _pair_scores(model: Model, head: nn.Module, dataset: PairDataset, features: Features) -> ScorePairs:
+    """Scores of pairs, named by their rows among the pictures and the captions that were encoded."""
+    tokens, _ = evaluation_texts(dataset, features.rows)
+    network, runtime = model.network, model.runtime
+
+    @torch.no_grad()
+    def score(pictures: Tensor, captions: Tensor) -> Tensor:
+        scores = []
+        for some, texts in zip(pictures.cpu().split(model.batch), captions.cpu().split(model.batch), strict=True):
+            own, place = some.unique(return_inverse=True)
+            views = [centre_view(dataset.picture(int(features.rows[i])), network.image_size) for i in own.tolist()]
+            images = torch.stack(views)[place].to(runtime.device)  # (P, 3, S, S)
+            with runtime.autocast():
+                fused = network.fuse(images, tokens[texts].to(runtime.device))  # (P, F)
+                scores.append(match_scores(head, fused).cpu())
+        return torch.cat(scores)
+
+    return score
+
+
+def captioning(work: Work) -> Outcome:
+    """Captions of a CoCa against those of the data; METEOR and SPICE too where Java is there."""
+    model = work.model
+    dataset = open_pictures(model, work.request.data, work.progress, work.log)
+    made = own_captions(model, dataset, work.progress)
+    dataset.check(model.data.max_bad_share)
+    rows = sorted(made)
+    captions = [made[row] for row in rows]
+    references = [list(dataset.captions_of(row)) for row in rows]
+    scores = caption_scores(captions, references, progress=work.share)
+    work.progress("METEOR and SPICE", 0, 0)
+    java = java_metrics([captions[i] for i in scores.rows], [references[i] for i in scores.rows])
+    outcome = scores.outcome(java)
+    shown: list[dict[str, Any]] = [
+        {"image": str(dataset.path(rows[i])), "caption": captions[i], "references": references[i]}
+        for i in scores.rows[:_SAMPLES]
+    ]
+    queries = [[dataset.path(rows[i]).name, *references[i]] for i in scores.rows]
+    details = {**outcome.details, "samples": shown, DATA_DIGEST: queries_digest(queries)}
+    return replace(outcome, notes=(*unreadable(dataset), *outcome.notes), details=details)

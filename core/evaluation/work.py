@@ -1,0 +1,117 @@
+"""What is asked for, and what every task does with it: open data, extract features, tell how far it is.
+
+Flow: ``core.evaluation.evaluate`` makes a `Work` of model and request and hands it to the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.data.dataset import Log
+from core.inference.encoder import UNPROJECTED, Progress, check_layer
+from core.spec.errors import UserError
+from core.metrics.classification.few_shot import DRAWS
+from core.metrics.classification.knn import NEIGHBOURS
+from core.metrics.classification.logistic import ProbeSettings
+from core.metrics.outcome import Outcome
+from core.metrics.classification.prompts import DEFAULT_TEMPLATES
+from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
+from core.checkpoint.opening import Model
+
+DATA_DIGEST = "data_digest"
+_PER_MILLE = 1000  # what the evaluators' shares are told in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to measure. Empty fields stand for the only label column, and for the run's own training data.
+
+    ``shots`` asks for few-shot probes; ``texts`` what pictures are joined with (`core.inference.fusing.TEXTS`), by default all
+    that cost little; ``rerank`` for so many candidates of each query, looked at again by a matching head.
+    """
+
+    data: str
+    task: str
+    label: str = ""
+    train: str = ""
+    val: str = ""
+    templates: str = DEFAULT_TEMPLATES
+    layer: str = UNPROJECTED
+    k: int = NEIGHBOURS
+    shots: tuple[int, ...] = ()
+    draws: int = DRAWS
+    texts: tuple[str, ...] = ()
+    rerank: int = 0
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Labelled pictures to train, to test and, where given, to choose C on; indexed by the training data's classes."""
+
+    train: Labelled
+    test: Labelled
+    val: Labelled | None = None
+
+    def all(self) -> list[Labelled]:
+        """Those there are."""
+        return [self.train, self.test, *([self.val] if self.val else [])]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A model and a request, and who is told how it goes."""
+
+    model: Model
+    request: Request
+    progress: Progress
+    log: Log
+
+    def share(self, share: float, doing: str) -> None:
+        """An evaluator's progress in the encoder's terms."""
+        self.progress(doing, round(share * _PER_MILLE), _PER_MILLE)
+
+    def layer(self) -> str:
+        """The layer that was asked for, by its full name."""
+        return check_layer(self.model.network, self.request.layer)
+
+    def labelled(self, source: str, layers: Sequence[str], classes: tuple[str, ...] | None = None) -> Labelled:
+        """The pictures of ``source``, with labels among ``classes`` (by default all that there are)."""
+        return open_labelled(self.model, source, self.request.label, layers, self.progress, self.log, classes)
+
+    def splits(self, layers: Sequence[str]) -> Splits:
+        """Training, test and validation pictures."""
+        request = self.request
+        source = request.train or self.model.data.train
+        if not source:
+            raise UserError(f"{request.task} needs labelled training data; name them with --train SOURCE.")
+        train = self.labelled(source, layers)
+        classes = train.labels.classes
+        test = self.labelled(request.data, layers, classes)
+        return Splits(train, test, self.labelled(request.val, layers, classes) if request.val else None)
+
+    def settings(self, layer: str) -> ProbeSettings:
+        """How a probe is fitted, and what is kept with it."""
+        return ProbeSettings(layer=layer, model_digest=self.model.digest)
+
+    def noted(self, outcome: Outcome, splits: Splits, details: dict[str, Any] | None = None) -> Outcome:
+        """The outcome with what it was trained on, and what was left out of the data sets."""
+        train, test, val = splits.train, splits.test, splits.val
+        notes = [f"trained on {len(train.labels.rows)} pictures of {train.dataset.origin}."]
+        if train.dataset.origin == test.dataset.origin:
+            notes.append("these are the test data themselves, so the numbers say nothing about unseen pictures.")
+        if val is not None:
+            notes.append(f"C was chosen on {len(val.labels.rows)} pictures of {val.dataset.origin}.")
+            notes += [f"validation data: {note}" for note in (*unreadable(val.dataset), *val.labels.notes)]
+        notes += [f"training data: {note}" for note in (*unreadable(train.dataset), *train.labels.notes)]
+        about = {"train": train.dataset.origin, "val": val.dataset.origin if val else "", "label": test.label}
+        return replace(
+            outcome,
+            notes=(*notes, *unreadable(test.dataset), *self.size_notes(test), *outcome.notes),
+            details={**outcome.details, **(details or {}), **about, DATA_DIGEST: test.digest()},
+        )
+
+    def size_notes(self, data: Labelled) -> tuple[str, ...]:
+        """Whether the pictures are much smaller than the model takes them."""
+        return size_notes(data.dataset, self.model.network.image_size)

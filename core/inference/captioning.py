@@ -1,0 +1,214 @@
+"""A model that captions: a network with a caption decoder, its words, and what is known about it.
+
+Flow: a model's name -> ``open_caption_model`` -> ``CaptionModel.captions`` -> ``core.inference.caption_stream``.
+
+Legend: B batch, S side of the pictures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from core.spec.config import DataConfig, expand_user, field_errors, split_run
+from core.spec.errors import UserError
+from core.inference.generation.caption import Caption, SpecialTokens
+from core.inference.generation.captions import caption_steps
+from core.inference.generation.fusion import caption_decoder
+from core.spec.generation import GenerationError, GenerationSettings
+from core.model.network import Network
+from core.model.towers.towers import Towers
+from core.checkpoint.opening import Model, model_digest, open_model
+from core.model.runtime import Runtime, has_bf16
+
+_BEFORE_MARKS = re.compile(r" (?=[.,!?;:](?: |$)|'(?:s|t|re|ve|m|ll|d)\b)")
+# CLIP's tokenizer forgets which blanks there were: what holds words and numbers together is put back.
+_AROUND_MARKS = re.compile(
+    r"""
+      (?<=\w)\ (?=[-/]\ \w) | (?<=\w\ [-/])\ (?=\w)   # t-shirt, and/or
+    | (?<=\d)\ ?(?=[.:]\ \d) | (?<=\d\ [.:])\ (?=\d) | (?<=\d[.:])\ (?=\d)   # 3.5, 10:30
+    | (?<=\d)\ (?=\d|(?:st|nd|rd|th)\b)            # 2024, 1st
+    | (?<=\b\w)\ (?='\ \w) | (?<=\b\w\ ')\ (?=\w)   # o'clock
+    | (?<=[(\[])\  | \ (?=[)\]])                     # (brackets)
+    """,
+    re.VERBOSE,
+)
+
+
+class CaptionModel:
+    """Captions pictures in bfloat16 on a GPU that computes it, else in float32."""
+
+    def __init__(self, name: str, model: Model) -> None:
+        """GenerationError when the model has no caption decoder, or one that cannot say token after token."""
+        self.name = name
+        self.most: int | None = None  # pictures that fit into memory at once, where more did not
+        try:
+            self._move(model, model.runtime.device)
+        except GenerationError as error:
+            raise GenerationError(f"{name} cannot caption: {error}") from error
+        self._ids, self._encode = _tokens_of(model.network.towers)
+
+    def _move(self, model: Model, device: torch.device) -> None:
+        precision = "bf16" if device.type != "cpu" and has_bf16(device) else "fp32"
+        network = model.network.to(device).eval()
+        self._model = replace(model, network=network, runtime=Runtime(device, precision))
+        self._decoder = caption_decoder(network, torch.bfloat16 if precision == "bf16" else None)
+        self._digest = ""
+
+    @property
+    def network(self) -> Network:
+        """What captions."""
+        return self._model.network
+
+    @property
+    def on_cpu(self) -> bool:
+        return self._model.runtime.device.type == "cpu"
+
+    def move_to_cpu(self) -> None:
+        """For want of memory on the GPU; free what the GPU holds."""
+        self._move(self._model, torch.device("cpu"))
+        self.most = None
+        free_memory()
+
+    @property
+    def side(self) -> int:
+        """Of the square pictures it takes, in pixels."""
+        return self._model.network.image_size
+
+    @property
+    def data(self) -> DataConfig:
+        """How its pictures are decoded."""
+        return self._model.data
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of a caption that the context holds."""
+        return self._decoder.context - 2
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know before trusting it."""
+        return self._model.notes
+
+    def about(self) -> dict[str, Any]:
+        """Which weights these are, for provenance: ``model, pretrained, weights, step, digest, precision``."""
+        subject = self._model.subject
+        step = re.search(r"@step-(\d+)$", subject.model)
+        self._digest = self._digest or model_digest(self._model)
+        return {
+            "model": subject.model,
+            "pretrained": subject.pretrained,
+            "weights": subject.weights,
+            "step": int(step[1]) if step else None,
+            "digest": self._digest,
+            "precision": self._model.runtime.precision,
+        }
+
+    def describe(self) -> str:
+        """Where it computes: "cpu, 2 threads"."""
+        return self._model.runtime.describe()
+
+    def settings(self, fields: Mapping[str, Any], captions: int | None = None) -> GenerationSettings:
+        """Settings from plain data; what is not given is fitted to the model's context and to ``captions``.
+
+        UserError lists every wrong field.
+        """
+        chosen = dict(fields)
+        if captions is not None:
+            chosen["captions"] = captions
+        if "max_tokens" not in chosen:
+            default = GenerationSettings.model_fields["max_tokens"].default
+            chosen["max_tokens"] = max(min(default, self.longest), _whole(chosen.get("min_tokens")), 1)
+        if "min_tokens" not in chosen:
+            chosen["min_tokens"] = min(
+                GenerationSettings.model_fields["min_tokens"].default, _whole(chosen["max_tokens"])
+            )
+        if chosen.get("search", "beam") == "beam" and "beams" not in chosen:
+            groups = max(_whole(chosen.get("beam_groups")), 1)
+            beams = max(GenerationSettings.model_fields["beams"].default, _whole(chosen.get("captions")))
+            chosen["beams"] = -(-beams // groups) * groups
+        try:
+            return GenerationSettings.model_validate(chosen)
+        except ValidationError as error:
+            lines = [f"{field or 'settings'}: {text}" for field, text in field_errors(error).items()]
+            raise UserError("the caption settings cannot be used: " + " ".join(lines)) from error
+
+    def captions(
+        self, pictures: Tensor, settings: GenerationSettings, step: Callable[[int, int], None]
+    ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Captions of ``pictures`` (B, 3, S, S) uint8, each picture's as soon as they are final, with its place.
+
+        A caption is ``text, log_prob, score, tokens, ended``, the best first. ``step`` is told after each token how
+        many there are at most; it may raise to break off.
+        """
+        runtime = self._model.runtime
+        towers = self._model.network.towers
+        images = towers.normalise(pictures.to(runtime.device))
+        steps = caption_steps(self._decoder, images, settings, encode=self._encode, ids=self._ids)
+        while True:
+            with runtime.autocast():  # not around what the caller does in between
+                made = next(steps, None)
+            if made is None:
+                return
+            step(made.done, made.total)
+            for place, captions in made.captions.items():
+                yield place, [_plain(caption, towers) for caption in captions]
+
+
+def open_caption_model(
+    name: str, weights: str = "", progress: Callable[[str, int, int], None] | None = None
+) -> CaptionModel:
+    """The model that ``name`` stands for (see ``core.checkpoint.opening.open_model``), ready to caption.
+
+    Raises UserError when there is none, or it cannot caption.
+    """
+    return CaptionModel(name, open_model(_whole_path(name), weights, progress))
+
+
+def _whole_path(name: str) -> str:
+    """A folder's name from the root, since provenance is read elsewhere; other names as they are."""
+    return str(expand_user(name).absolute()) if split_run(name) else name
+
+
+def free_memory() -> None:
+    """Give back what torch keeps of a GPU's memory."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _plain(caption: Caption, towers: Towers) -> dict[str, Any]:
+    return {
+        "text": words(towers, caption.tokens),
+        "log_prob": caption.log_probability,
+        "score": caption.score,
+        "tokens": len(caption.tokens),
+        "ended": caption.ended,
+    }
+
+
+def words(towers: Towers, tokens: tuple[int, ...]) -> str:
+    """Tokens as one line of text, with the blanks around marks and within numbers as they are mostly written."""
+    text = _BEFORE_MARKS.sub("", " ".join(towers.detokenize(tokens).split()))
+    return _AROUND_MARKS.sub("", text) if towers.forgets_blanks else text
+
+
+def _tokens_of(towers: Towers) -> tuple[SpecialTokens, Callable[[str], list[int]]]:
+    """The ids that the model's tokenizer puts around a text, and what gives a text's own."""
+
+    def encode(text: str) -> list[int]:
+        row: list[int] = towers.tokenize([text])[0].tolist()
+        return row[1 : row.index(end)] if end in row[1:] else row[1:]
+
+    row = towers.tokenize([""])[0].tolist()
+    start, end = row[0], row[1]
+    return SpecialTokens(start, end, towers.pad_id), encode

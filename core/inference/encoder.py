@@ -1,0 +1,181 @@
+"""From a checkpoint, or a network in training, to vectors: pictures and captions of a data set, or one query.
+
+Flow: checkpoint -> **encoder** -> index -> panel. The trainer's validation and the worker encode through here alike, so
+that a number in the window is the number in the log.
+
+Legend: B batch, N pictures, M captions, D embed, S side of the pictures, Wi width of the image tower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.checkpoint import files as checkpoint
+from core.spec.config import RunConfig
+from core.data.dataset import PairDataset
+from core.data.loader import evaluation_batches, evaluation_texts
+from core.spec.errors import UserError
+from core.model.towers.block_states import block_state, blocks_of
+from core.model.eval_mode import evaluating
+from core.model.network import Network
+from core.objectives.build import trained_network
+from core.spec.run.folder import RunDir
+from core.model.runtime import Runtime, RuntimeUnavailable, set_up
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done and of how many; may raise to end the work."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """A data set as unit vectors in one model's space."""
+
+    images: Tensor  # (N, D) float32
+    texts: Tensor  # (M, D) float32
+    text_to_image: Tensor  # (M,) int64, position among ``images`` of the picture that each caption belongs to
+    rows: Tensor  # (N,) int64, the data set's row of each picture
+
+
+def encode_dataset(
+    network: Network, dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress
+) -> Features:
+    """Every readable picture (resized and centre-cropped) and its captions, on the CPU."""
+    rows, images = encode_pictures(network, dataset, runtime, batch, progress)
+    tokens, owner = evaluation_texts(dataset, rows)
+    texts = []
+    with evaluating(network):
+        for start in range(0, len(tokens), batch):
+            texts.append(encode_tokens(network, tokens[start : start + batch], runtime))
+            progress("encoding captions", min(start + batch, len(tokens)), len(tokens))
+    return Features(images, torch.cat(texts), owner, rows)
+
+
+def encode_pictures(
+    network: Network,
+    dataset: PairDataset,
+    runtime: Runtime,
+    batch: int,
+    progress: Progress,
+) -> tuple[Tensor, Tensor]:
+    """The row of every readable picture (N,) int64, and its unit vector (N, D) in the same order, on the CPU.
+
+    DataError when none is readable. `core.inference.extraction` does the same for any layer, and keeps what was encoded.
+    """
+    rows, images, done = [], [], 0
+    with evaluating(network):
+        for chunk, pictures in evaluation_batches(dataset, network.image_size, batch):
+            rows.append(chunk)
+            images.append(encode_images(network, pictures, runtime))
+            done += len(chunk)
+            progress("encoding pictures", done, len(dataset))
+    dataset.check(1.0)
+    return torch.cat(rows), torch.cat(images)
+
+
+@torch.no_grad()
+def encode_images(network: Network, pictures: Tensor, runtime: Runtime) -> Tensor:
+    """(B, 3, S, S) uint8 -> (B, D) float32 unit vectors on the CPU."""
+    with runtime.autocast():
+        vectors = network.encode_images(pictures.to(runtime.device))
+    return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu()
+
+
+PROJECTED, UNPROJECTED, BLOCK = "embedding", "before the projection", "block"
+
+
+def check_layer(network: Network, layer: str) -> str:
+    """``layer`` as it is named here: "embedding", "before the projection", or "block 7" (also just "7").
+
+    UserError for anything else, and for a block that the image tower does not have.
+    """
+    if layer in (PROJECTED, UNPROJECTED):
+        return layer
+    blocks = len(blocks_of(network.towers.clip.visual))
+    number = layer.removeprefix(BLOCK).strip()
+    if number.isdecimal() and 1 <= int(number) <= blocks:
+        return f"{BLOCK} {int(number)}"
+    there = f"or a block, 1 to {blocks}" if blocks else "and its image tower has no blocks"
+    raise UserError(
+        f"there is no layer {layer!r} to take features from; choose {UNPROJECTED!r}, {PROJECTED!r}, {there}."
+    )
+
+
+@torch.no_grad()
+def encode_layers(network: Network, pictures: Tensor, runtime: Runtime, layers: Sequence[str]) -> dict[str, Tensor]:
+    """(B, 3, S, S) uint8 -> features (B, width) float32 on the CPU of each of ``layers``, as `check_layer` names them.
+
+    The embedding is of unit length, the others are as they come; a linear probe takes those before the projection.
+    """
+    made: dict[str, Tensor] = {}
+    with runtime.autocast():
+        towers = network.towers
+        images = towers.normalise(pictures.to(runtime.device))
+        if any(not layer.startswith(BLOCK) for layer in layers):
+            features = towers.encode_image(images)
+            made = {PROJECTED: features.pooled, UNPROJECTED: features.before_projection}
+        for layer in layers:
+            if layer.startswith(BLOCK):
+                made[layer] = block_state(towers.clip.visual, images, int(layer.removeprefix(BLOCK)))
+    found = {layer: made[layer].float() for layer in layers}
+    if PROJECTED in found:
+        found[PROJECTED] = torch.nn.functional.normalize(found[PROJECTED], dim=-1)
+    return {layer: values.cpu() for layer, values in found.items()}
+
+
+@torch.no_grad()
+def encode_tokens(network: Network, tokens: Tensor, runtime: Runtime) -> Tensor:
+    """(B, T) token ids -> (B, D) float32 unit vectors on the CPU."""
+    with runtime.autocast():
+        vectors = network.encode_texts(tokens.long().to(runtime.device))
+    return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu()
+
+
+def encode_texts(network: Network, texts: Sequence[str], runtime: Runtime) -> Tensor:
+    """Sentences -> (B, D) float32 unit vectors on the CPU."""
+    return encode_tokens(network, network.towers.tokenize(list(texts)), runtime)
+
+
+def finite(vectors: Tensor, model: str) -> Tensor:
+    """``vectors``; UserError naming the ``model`` where one has a value that is not a number."""
+    if not bool(torch.isfinite(vectors).all()):
+        raise UserError(
+            f"{model} encodes into values that are not numbers: its weights are damaged, or its training diverged; "
+            "choose another checkpoint."
+        )
+    return vectors
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint's networks, ready to encode: "student" and, where there is one, "teacher"."""
+
+    run: RunDir
+    name: str
+    step: int
+    config: RunConfig
+    runtime: Runtime
+    networks: dict[str, Network]
+
+
+def load_checkpoint(run: RunDir, which: str) -> Loaded:
+    """Student and teacher of checkpoint ``which`` ("best", "last", a step or a name) in eval mode.
+
+    They compute in the precision they were trained with, on the run's device or, elsewhere, on what is here.
+    Raises CheckpointError when there is none, or it is damaged.
+    """
+    name = checkpoint.resolve(run, which)
+    info = checkpoint.read_info(run, name)
+    config = checkpoint.definition(info, f"the checkpoint {run.checkpoints / name}")
+    try:
+        runtime = set_up(config.runtime)
+    except RuntimeUnavailable:
+        runtime = set_up(config.runtime.model_copy(update={"device": "auto"}))
+    networks = {
+        weights: trained_network(run, name, weights, runtime.device).eval()
+        for weights in checkpoint.weights_in(run, name)
+    }
+    return Loaded(run, name, info.step, config, runtime, networks)

@@ -1,0 +1,197 @@
+"""CocaDecoder: an open_clip CoCa that says one token after another, on cached keys and values.
+
+Flow: ``start`` encodes the pictures, computes their keys and values for every cross-attention once and runs the prompt;
+each
+``Decoding.step`` runs one token a row; ``Decoding.keep`` says which rows live on, doubled or moved. Only the last
+position's logits are computed. What comes out is what the module's own forward gives for the whole prefix.
+
+CoCa (Yu et al. 2022, arXiv 2205.01917): a causal text tower whose appended class token no other token sees (so it is
+left out here), then a decoder of alternating self- and cross-attention blocks and a projection onto the vocabulary.
+
+Legend: B pictures, R rows, L prompt positions, D width, S picture tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.inference.generation.blocks import Block, Norm, Span, cast
+from core.inference.generation.cache import KeyValueCache
+from core.inference.generation.decoding import Decoding
+from core.inference.generation.linear import project
+from core.spec.generation import GenerationError
+
+_AT_ONCE = 16  # pictures encoded in one pass
+
+
+class CocaDecoder:
+    """Reads the weights of an open_clip ``CoCa`` in place; they may go on training between two captions.
+
+    ``model`` needs what open_clip's has: ``visual`` (pictures to a latent and tokens), ``text`` (a causal
+    ``TextTransformer``), ``text_decoder`` (a ``MultimodalTransformer``). With ``dtype`` the text side's weights are
+    kept a second time in that precision; without it nothing is copied. Raises GenerationError for a text tower
+    that cannot be cached.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype | None = None) -> None:
+        self._model = model
+        text, decoder = _towers(model)
+        self._embedding = text.get_submodule("token_embedding").get_parameter("weight").detach()
+        self._positions = text.get_parameter("positional_embedding").detach()
+        self._class_token = getattr(text, "cls_emb", None) is not None
+        self._shifted_mask = not getattr(text, "correct_cls_mask", False)
+        pad = getattr(text, "pad_id", 0)
+        self._pad_id = pad if isinstance(pad, int) else 0
+        self._text = [Block(block, dtype) for block in text.get_submodule("transformer.resblocks").children()]
+        self._text_norm = None if self._class_token else Norm(text.get_submodule("ln_final"))
+        self._decoder = [Block(block, dtype) for block in decoder.get_submodule("resblocks").children()]
+        self._cross = [Block(block, dtype) for block in decoder.get_submodule("cross_attn").children()]
+        self._norm = Norm(decoder.get_submodule("ln_final"))
+        projection = cast(decoder.get_parameter("text_projection"), dtype)
+        assert projection is not None
+        self._projection = projection  # (D, V)
+        self.dtype = projection.dtype
+        self.vocabulary = min(projection.shape[1], self._embedding.shape[0])
+        room = self._positions.shape[0] - self._class_token
+        limit = getattr(decoder, "context_length", room)
+        self.context = min(room, limit) if isinstance(limit, int) else room
+
+    @property
+    def device(self) -> torch.device:
+        return self._projection.device
+
+    @torch.inference_mode()
+    def start(
+        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
+    ) -> tuple[Decoding, Tensor]:
+        """Begin with one row a picture.
+
+        ``images`` (B, 3, height, width) normalised; ``prefixes`` start with the start token, one a picture, of any
+        lengths; room is kept for ``rows_per_picture`` rows of ``length`` tokens. Returns the state and logits (B, V).
+        """
+        memory = self._remember(images)
+        text, decoder = (
+            self._cache(blocks, len(images) * rows_per_picture, length) for blocks in (self._text, self._decoder)
+        )
+        state = Decoding(text, decoder, memory, [len(prefix) for prefix in prefixes], self._step)
+        longest = max(state.lengths)
+        filler = prefixes[0][0]
+        tokens = torch.tensor([[*p, *[filler] * (longest - len(p))] for p in prefixes], device=self.device)  # (B, L)
+        state.hidden = self._hidden(tokens, state.lengths, state.text.store.shape[4])
+        span = Span(len(prefixes), longest, longest, causal=longest > 1)
+        x = F.embedding(tokens, self._embedding) + self._positions[:longest]  # (B, L, D)
+        x = self._run(x.to(self.dtype).flatten(0, 1), state, span).view(len(prefixes), longest, -1)
+        last = torch.tensor(state.lengths, device=self.device) - 1
+        return state, self._logits(x[torch.arange(len(prefixes), device=self.device), last])
+
+    @torch.inference_mode()
+    def _step(self, state: Decoding, tokens: Sequence[int]) -> Tensor:
+        """Append ``tokens``, one a row: logits (R, V) of the next ones."""
+        places = None
+        longest = max(state.lengths)
+        if min(state.lengths) < longest:
+            places = torch.tensor(state.lengths, device=self.device)
+        positions = self._positions[longest] if places is None else self._positions[places]
+        x = F.embedding(torch.tensor(tokens, device=self.device), self._embedding) + positions  # (R, D)
+        mask = None
+        if places is not None:
+            mask = (torch.arange(longest + 1, device=self.device) <= places[:, None])[:, None, None]  # (R, 1, 1, end)
+        x = self._run(x.to(self.dtype), state, Span(len(tokens), 1, longest + 1, places, mask))
+        state.lengths = [length + 1 for length in state.lengths]
+        return self._logits(x)
+
+    def _encode(self, images: Tensor) -> Tensor:
+        """Picture tokens (B, S, D), each picture once."""
+        visual = self._model.get_submodule("visual")
+        training = [module for module in visual.modules() if module.training]
+        visual.eval()  # a patch dropout would leave out parts of the picture
+        try:
+            encoded = visual(images.to(self.device))
+        finally:
+            for module in training:
+                module.training = True
+        if not isinstance(encoded, tuple):
+            raise GenerationError(
+                "the image tower gives no tokens to caption from; set output_tokens in its vision_cfg."
+            )
+        tokens: Tensor = encoded[1]
+        return tokens.to(self.dtype)
+
+    def _remember(self, images: Tensor) -> KeyValueCache:
+        """The pictures' keys and values for every cross-attention, some pictures at a time to bound the memory."""
+        memory: KeyValueCache | None = None
+        for first in range(0, len(images), _AT_ONCE):
+            tokens = self._encode(images[first : first + _AT_ONCE])  # (b, S, D)
+            if memory is None:
+                memory = self._cache(self._cross, len(images), tokens.shape[1])
+            part = slice(first, first + len(tokens))
+            with torch.autocast(self.device.type, enabled=False):
+                for block, (keys, values) in zip(self._cross, memory.layers, strict=True):
+                    block.write_picture(tokens, (keys[part], values[part]))
+        assert memory is not None
+        return memory
+
+    def _cache(self, blocks: list[Block], entries: int, positions: int) -> KeyValueCache:
+        heads, width = blocks[0].heads, blocks[0].head_width
+        return KeyValueCache(len(blocks), entries, heads, positions, width, self.dtype, self.device)
+
+    def _hidden(self, tokens: Tensor, lengths: list[int], room: int) -> Tensor | None:
+        """Keys of the text tower that padding in a prompt hides, (B, room); None when there is none.
+
+        A tower with a class token hides padding from its queries. open_clip's published weights were trained with that
+        mask shifted by one (the token after the padding is hidden); ``correct_cls_mask`` says which.
+        """
+        inside = torch.arange(tokens.shape[1], device=self.device) < torch.tensor(lengths, device=self.device)[:, None]
+        padding = (tokens == self._pad_id) & inside
+        if not self._class_token or not bool(padding.any()):
+            return None
+        shift = int(self._shifted_mask)
+        return F.pad(padding, (shift, room - padding.shape[1]), value=False)[:, :room]
+
+    def _run(self, x: Tensor, state: Decoding, span: Span) -> Tensor:
+        """Through the text tower and the decoder: (R * L, D)."""
+        text_span = self._text_span(span, state.hidden)
+        with torch.autocast(self.device.type, enabled=False):
+            for block, kept in zip(self._text, state.text.layers, strict=True):
+                x = block.forward(x, text_span, kept)
+            if self._text_norm is not None:
+                x = self._text_norm(x)
+            pairs = zip(self._decoder, state.decoder.layers, self._cross, state.pictures.layers, strict=True)
+            for block, kept, cross, seen in pairs:
+                x = block.forward(x, span, kept)
+                x = cross.forward_picture(x, state.layout, span.length, seen)
+        return x
+
+    def _text_span(self, span: Span, hidden: Tensor | None) -> Span:
+        if hidden is None:
+            return span
+        mask = ~hidden[:, None, None, : span.end]  # (R, 1, 1, end)
+        if span.mask is not None:
+            mask = mask & span.mask
+        if span.causal:
+            mask = mask & torch.ones(span.length, span.end, dtype=torch.bool, device=mask.device).tril()
+        return Span(span.rows, span.length, span.end, span.places, mask)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """(R, D) to (R, V), in float32."""
+        with torch.autocast(self.device.type, enabled=False):
+            return project(self._norm(x), self._projection)[:, : self.vocabulary].float()
+
+
+def _towers(model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """The text tower and the multimodal decoder, if they can be cached."""
+    text, decoder = getattr(model, "text", None), getattr(model, "text_decoder", None)
+    if not isinstance(text, nn.Module) or not isinstance(decoder, nn.Module):
+        raise GenerationError(f"{type(model).__name__} has no caption decoder; choose a CoCa architecture.")
+    if getattr(text, "token_embedding", None) is None:
+        raise GenerationError(
+            f"the text tower {type(text).__name__} looks both ways, so nothing can be cached between tokens; "
+            f"choose a CoCa with open_clip's own text tower, such as coca_ViT-B-32 or coca_ViT-L-14."
+        )
+    if getattr(text, "attn_mask", None) is None:
+        raise GenerationError("the text tower has no causal mask; captions need no_causal_mask to be false.")
+    return text, decoder

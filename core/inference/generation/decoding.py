@@ -1,0 +1,106 @@
+"""The rows of one batch under way, and what a search asks of them.
+
+Flow: a ``TokenDecoder`` starts a batch; the search then calls, in turn, ``step`` with each row's token and ``keep``
+with the rows that live on.
+
+Legend: B pictures, R rows, T positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from core.inference.generation.cache import KeyValueCache, RowLayout, settle
+from core.spec.generation import GenerationError
+
+
+def check_finite(whole: Tensor) -> None:
+    """GenerationError unless the logits' sums ``whole`` are numbers: a model that diverged has nothing to say."""
+    if not bool(whole.isfinite().all()):
+        raise GenerationError("the model's scores are not finite numbers; it diverged: choose an earlier checkpoint.")
+
+
+class Rows(Protocol):
+    """Rows under way in a decoder."""
+
+    def step(self, tokens: Sequence[int]) -> Tensor:
+        """Append one token to each row: the logits (R, V) of the next ones."""
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Row i becomes what row ``rows[i]`` is now; rows may be left out, moved and repeated."""
+
+
+class TokenDecoder(Protocol):
+    """What the searches need of a model; ``core.inference.generation.coca.CocaDecoder`` is CoCa's."""
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a caption, start and end included."""
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+
+    def start(
+        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
+    ) -> tuple[Rows, Tensor]:
+        """Begin with one row a picture, after ``prefixes``: the rows, and the next tokens' logits (B, V).
+
+        ``images`` (B, 3, height, width); room is kept for ``rows_per_picture`` rows of ``length`` tokens.
+        """
+
+
+class Decoding:
+    """The rows of one batch under way: their caches, their lengths and their pictures' keys and values."""
+
+    def __init__(
+        self,
+        text: KeyValueCache,
+        decoder: KeyValueCache,
+        pictures: KeyValueCache,
+        lengths: list[int],
+        step: Callable[[Decoding, Sequence[int]], Tensor],
+    ) -> None:
+        self._step = step
+        self.text, self.decoder, self.pictures = text, decoder, pictures
+        self.lengths = lengths  # tokens cached, row by row
+        self.hidden: Tensor | None = None  # (R, T) True where the text tower may not look: padding in a prompt
+        self.layout = RowLayout(range(len(lengths)), len(lengths), text.store.device)
+        for cache in (text, decoder):
+            cache.resize(len(lengths))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all cached keys and values."""
+        return self.text.nbytes + self.decoder.nbytes + self.pictures.nbytes
+
+    def step(self, tokens: Sequence[int]) -> Tensor:
+        """Append one token to each row: the logits (R, V) of the next ones."""
+        return self._step(self, tokens)
+
+    @torch.inference_mode()
+    def keep(self, rows: Sequence[int]) -> None:
+        """Row i becomes what row ``rows[i]`` is now; a picture left without rows is forgotten."""
+        owners = [self.layout.owners[row] for row in rows]
+        used = max(self.lengths)
+        self.lengths = [self.lengths[row] for row in rows]
+        self.text.move(rows, used)
+        self.decoder.move(rows, used)
+        if self.hidden is not None:
+            self.hidden = self.hidden[torch.tensor(list(rows), device=self.hidden.device)]
+        self._arrange(owners)
+
+    def _arrange(self, owners: list[int]) -> None:
+        alive = sorted(set(owners))
+        count = len(alive)
+        if count < self.layout.pictures:  # the last ones move into the gaps
+            sources = [alive[index] for index in settle(alive)]
+            self.pictures.move(sources, self.pictures.store.shape[4])
+            place_of = {picture: place for place, picture in enumerate(sources)}
+            owners = [place_of[owner] for owner in owners]
+        if owners != self.layout.owners or count != self.layout.pictures:
+            self.layout = RowLayout(owners, count, self.text.store.device)

@@ -1,0 +1,158 @@
+"""Greedy search and sampling: rows that do not know of each other, dropped as they end.
+
+Each picture draws the same series of uniform numbers, from the seed alone: its captions do not depend on the batch it
+came in, and one picture made anew gives what it gave before.
+
+Legend: B pictures, R rows, V vocabulary, C tokens that may be drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from core.inference.generation.cache import settle
+from core.inference.generation.caption import Caption, Progress, SpecialTokens, score_of
+from core.inference.generation.decoding import TokenDecoder, check_finite
+from core.inference.generation.processors import Processors
+from core.spec.generation import GenerationSettings
+
+_PROBE = 1024  # tokens looked at first for top-p; the whole vocabulary is sorted only when they are not enough
+
+
+@dataclass
+class _Row:
+    """A caption under way."""
+
+    picture: int
+    candidate: int
+    prefix: list[int]
+    prompt: int  # length of the prefix it began with
+    log_probability: float = 0.0
+    ended: bool = False
+
+    def caption(self, length_penalty: float) -> Caption:
+        length = len(self.prefix) - self.prompt + self.ended
+        score = score_of(self.log_probability, length, length_penalty)
+        return Caption(tuple(self.prefix[1:]), self.log_probability, score, self.ended)
+
+
+@dataclass
+class _Picture:
+    """Captions of one picture that are final."""
+
+    wanted: int
+    captions: dict[int, Caption] = field(default_factory=dict)  # by candidate
+
+    def best_first(self) -> list[Caption]:
+        drawn = [self.captions[candidate] for candidate in sorted(self.captions)]
+        return sorted(drawn, key=lambda caption: -caption.score)
+
+
+@torch.inference_mode()
+def search(
+    decoder: TokenDecoder,
+    images: Tensor,
+    prefixes: Sequence[Sequence[int]],
+    settings: GenerationSettings,
+    ids: SpecialTokens,
+) -> Iterator[Progress]:
+    """Greedy or sampled captions of ``images`` (B, 3, height, width), after their prefixes; yields after each token."""
+    total = settings.max_tokens
+    count = settings.captions if settings.search == "sample" else 1
+    state, logits = decoder.start(images, prefixes, count, total)
+    rows = [
+        _Row(picture, candidate, list(prefix), len(prefix))
+        for picture, prefix in enumerate(prefixes)
+        for candidate in range(count)
+    ]
+    if count > 1:
+        state.keep([row.picture for row in rows])
+        logits = logits.repeat_interleave(count, dim=0)
+    pictures = [_Picture(count) for _ in prefixes]
+    processors = Processors.of(settings, ids.enders)
+    noise = uniform(settings.seed, count, decoder.context) if settings.search == "sample" else None
+    while True:
+        whole = logits.logsumexp(dim=-1)  # (R,)
+        check_finite(whole)
+        tokens = _choose(logits, rows, settings, processors, noise)
+        chosen = logits.gather(1, tokens[:, None])[:, 0] - whole
+        for row, token, log_probability in zip(rows, tokens.tolist(), chosen.tolist(), strict=True):
+            row.log_probability += log_probability
+            row.ended = token in ids.enders
+            if not row.ended:
+                row.prefix.append(token)
+        done = max(len(row.prefix) for row in rows) - 1
+        alive = [i for i, row in enumerate(rows) if not row.ended and len(row.prefix) <= total]
+        yield Progress(done, total, _finish(rows, alive, pictures, settings.length_penalty))
+        if not alive:
+            return
+        if len(alive) < len(rows):
+            alive = [alive[index] for index in settle(alive)]
+            state.keep(alive)
+            rows = [rows[index] for index in alive]
+        logits = state.step([row.prefix[-1] for row in rows])
+
+
+def _finish(
+    rows: list[_Row], alive: list[int], pictures: list[_Picture], length_penalty: float
+) -> dict[int, list[Caption]]:
+    """Store what ended; the captions of pictures of which that was the last."""
+    final = {}
+    living = set(alive)
+    for index, row in enumerate(rows):
+        if index not in living:
+            picture = pictures[row.picture]
+            picture.captions[row.candidate] = row.caption(length_penalty)
+            if len(picture.captions) == picture.wanted:
+                final[row.picture] = picture.best_first()
+    return final
+
+
+def _choose(
+    logits: Tensor, rows: list[_Row], settings: GenerationSettings, processors: Processors, noise: Tensor | None
+) -> Tensor:
+    """The next token of each row, (R,)."""
+    scores = processors(logits, [row.prefix for row in rows])
+    if noise is None:
+        return scores.argmax(dim=-1)
+    candidate = torch.tensor([row.candidate for row in rows])
+    place = torch.tensor([len(row.prefix) - row.prompt for row in rows])
+    return draw(
+        scores / settings.temperature, noise[candidate, place].to(scores.device), settings.top_k, settings.top_p
+    )
+
+
+def uniform(seed: int, candidates: int, places: int) -> Tensor:
+    """Numbers in [0, 1), (candidates, places): the first ones are the same however many are asked for."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(candidates, places, dtype=torch.float64, generator=generator)
+
+
+def draw(scores: Tensor, noise: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+    """A token for each row by inverting the distribution function at ``noise`` (R,) in [0, 1); scores (R, V)."""
+    whole = scores.logsumexp(dim=-1, keepdim=True)  # (R, 1)
+    values, tokens = scores, None
+    if 0 < top_k < scores.shape[1]:
+        values, tokens = scores.topk(top_k, dim=-1)  # (R, C), likeliest first
+        whole = values.logsumexp(dim=-1, keepdim=True)
+    elif top_p < 1.0:
+        values, tokens = _likeliest(scores, whole, top_p)
+    probabilities = (values - whole).double().exp()
+    if top_p < 1.0:  # the nucleus of Holtzman et al. 2020 (arXiv 1904.09751): the fewest tokens that reach top_p
+        before = probabilities.cumsum(dim=-1) - probabilities
+        probabilities = probabilities.masked_fill(before >= top_p, 0.0)
+    reached = probabilities.cumsum(dim=-1)
+    index = torch.searchsorted(reached, noise[:, None] * reached[:, -1:], right=True).clamp_(max=reached.shape[1] - 1)
+    return (index if tokens is None else tokens.gather(1, index))[:, 0]
+
+
+def _likeliest(scores: Tensor, whole: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """Scores and tokens, likeliest first, as many as surely hold a nucleus of ``top_p``."""
+    values, tokens = scores.topk(min(_PROBE, scores.shape[1]), dim=-1)
+    if bool(((values - whole).exp().sum(dim=-1) > top_p).all()):
+        return values, tokens
+    return scores.sort(dim=-1, descending=True)

@@ -1,0 +1,1 @@
+"""Captions against references: BLEU, ROUGE, CIDEr, METEOR, SPICE, and signs of degeneration."""

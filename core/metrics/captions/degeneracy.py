@@ -1,0 +1,89 @@
+"""Captions that are no captions: empty, the same for every picture, or caught in a loop.
+
+Scores hide them (one generic sentence reaches a respectable BLEU), so they are counted and said aloud.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.metrics.inputs import EvaluationError
+
+LOOP_TIMES = 3  # "a dog a dog a dog"
+LOOP_WORDS = 4
+SAME_SHARE = 0.2  # of all captions, from which on one and the same is called out
+FEW = 10  # captions below which sameness says nothing, unless all are equal
+
+
+@dataclass(frozen=True)
+class Degeneracy:
+    """Rows of degenerate captions among those scored."""
+
+    captions: int
+    empty: tuple[int, ...]
+    looping: tuple[int, ...]
+    same: tuple[int, ...]  # rows of the caption that is given too often; none where it is rare
+    same_caption: str
+    distinct: int  # different captions
+
+    @property
+    def share(self) -> float:
+        """Share of captions that are degenerate in any way."""
+        return len({*self.empty, *self.looping, *self.same}) / self.captions
+
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each sort that occurs."""
+        said = []
+        if self.empty:
+            said.append(f"{len(self.empty)} of {self.captions} captions are empty.")
+        if len(self.same) == self.captions:
+            said.append(
+                f"all {self.captions} captions are the same: {self.same_caption!r}; the model ignores the picture."
+            )
+        elif self.same:
+            said.append(f"{len(self.same)} of {self.captions} captions are the same: {self.same_caption!r}.")
+        if self.looping:
+            said.append(f"{len(self.looping)} of {self.captions} captions repeat themselves in a loop.")
+        return tuple(said)
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data, for reports."""
+        return {
+            "empty": list(self.empty),
+            "looping": list(self.looping),
+            "same": list(self.same),
+            "same_caption": self.same_caption,
+            "distinct": self.distinct,
+        }
+
+
+def degeneracy(captions: Sequence[Sequence[str]]) -> Degeneracy:
+    """Finds the degenerate ones among ``captions``, each a list of words."""
+    if not captions:
+        raise EvaluationError("there are no captions to look at.")
+    texts = [" ".join(words) for words in captions]
+    counted = Counter(text for text in texts if text)
+    common, times = counted.most_common(1)[0] if counted else ("", 0)
+    suspect = times == len(texts) > 1 or (len(texts) >= FEW and times >= SAME_SHARE * len(texts))
+    return Degeneracy(
+        captions=len(texts),
+        empty=tuple(row for row, text in enumerate(texts) if not text),
+        looping=tuple(row for row, words in enumerate(captions) if loops(words)),
+        same=tuple(row for row, text in enumerate(texts) if text == common) if suspect else (),
+        same_caption=common if suspect else "",
+        distinct=len(set(texts)),
+    )
+
+
+def loops(words: Sequence[str]) -> bool:
+    """Whether a run of one to four words comes at least three times in succession."""
+    for length in range(1, LOOP_WORDS + 1):
+        same = 0  # words in a row that equal the one ``length`` before them
+        for place in range(length, len(words)):
+            same = same + 1 if words[place] == words[place - length] else 0
+            if same >= length * (LOOP_TIMES - 1):
+                return True
+    return False

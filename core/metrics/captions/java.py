@@ -1,0 +1,93 @@
+"""METEOR and SPICE, which exist as Java programs: run where Java and pycocoevalcap are installed, else told why not.
+
+Nothing is downloaded: SPICE needs Stanford's language models beside it, which pycocoevalcap would fetch by itself on
+first use; they are looked for before, and SPICE is left out without them.
+
+Flow: `core.metrics.captions.scores` and the captioning task ask `java_metrics` after their own scores.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.metrics.captions.text import tokens
+from core.metrics.outcome import Floats
+
+PACKAGE = "pycocoevalcap"
+_SPICE_MODELS = "stanford-corenlp-3.6.0-models.jar"
+
+
+@dataclass(frozen=True)
+class JavaScores:
+    """The corpus figure of each metric that could run, its scores per caption, and why others could not."""
+
+    values: dict[str, float]
+    per_caption: dict[str, Floats]
+    notes: tuple[str, ...]
+
+
+def available() -> dict[str, str]:
+    """METEOR and SPICE, each with the reason why it cannot run here; empty where it can."""
+    if shutil.which("java") is None:
+        reason = "Java is not installed"
+        return {"METEOR": reason, "SPICE": reason}
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        reason = f"the package {PACKAGE} is not installed"
+        return {"METEOR": reason, "SPICE": reason}
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    meteor = (folder / "meteor" / "meteor-1.5.jar").exists()
+    spice = (folder / "spice" / "lib" / _SPICE_MODELS).exists()
+    return {
+        "METEOR": "" if meteor else f"{PACKAGE} came without its METEOR program",
+        "SPICE": ""
+        if spice
+        else f"{PACKAGE} lacks Stanford's language models; run its SPICE once by hand to fetch them",
+    }
+
+
+def java_metrics(captions: Sequence[str], references: Sequence[Sequence[str]]) -> JavaScores:
+    """METEOR and SPICE of ``captions``, each against its own ``references`` (at least one each)."""
+    made = {row: [" ".join(tokens(caption))] for row, caption in enumerate(captions)}
+    own = {row: [" ".join(tokens(text)) for text in texts] for row, texts in enumerate(references)}
+    values: dict[str, float] = {}
+    per_caption: dict[str, Floats] = {}
+    notes = []
+    for name, reason in available().items():
+        if not reason:
+            try:
+                values[name], per_caption[name] = _score(name, own, made)
+                continue
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                reason = f"its Java program failed ({error})"
+        notes.append(f"{name} was not measured: {reason}.")
+    return JavaScores(values, per_caption, tuple(notes))
+
+
+def _score(name: str, references: dict[int, list[str]], captions: dict[int, list[str]]) -> tuple[float, Floats]:
+    module = importlib.import_module(f"{PACKAGE}.{name.lower()}.{name.lower()}")
+    scorer: Any = getattr(module, name.capitalize())()
+    value, scores = scorer.compute_score(references, captions)
+    if name == "SPICE":
+        scores = [one["All"]["f"] for one in scores]
+    else:
+        _close(scorer.meteor_p)
+    return float(value), np.array(scores, dtype=np.float64)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """End the METEOR program and its pipes now, rather than whenever the scorer is collected."""
+    process.kill()
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()

@@ -1,0 +1,199 @@
+"""Captions against references: BLEU 1-4, ROUGE-L and CIDEr as the COCO evaluation scores them, in Python.
+
+Names and values are pycocoevalcap's (``Bleu_4``, ``ROUGE_L``, ``CIDEr``), so that results line up with published ones;
+METEOR and SPICE, which are Java programs, come from `core.metrics.captions.java` where they can run.
+
+Sources: Papineni et al., "BLEU" (2002); Lin, "ROUGE" (2004); Vedantam et al., "CIDEr" (2015; the D variant with
+clipping and a Gaussian penalty of length).
+
+Flow: generated captions and references -> `caption_scores` -> `CaptionScores` -> panel, report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.metrics.captions.degeneracy import Degeneracy, degeneracy
+from core.metrics.captions.text import tokens
+from core.metrics.inputs import EvaluationError, Progress, no_progress, part_of
+from core.metrics.captions.java import JavaScores
+from core.metrics.outcome import Floats, Outcome, Queries
+
+ORDERS = 4  # n-grams of 1 to 4 words
+ROUGE_BETA = 1.2
+CIDER_SIGMA = 6.0
+
+Words = list[str]
+Grams = Counter[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class CaptionScores:
+    """How captions compare with their references, over all and for each caption (Q,)."""
+
+    bleu: tuple[float, float, float, float]
+    rouge: Floats
+    cider: Floats
+    exact: Floats  # 1 where a caption is, word for word, one of its references
+    degenerate: Degeneracy
+    rows: tuple[int, ...]  # captions that have a reference
+    notes: tuple[str, ...] = ()
+
+    def metrics(self) -> dict[str, float]:
+        """0 to 1, CIDEr from 0 to 10."""
+        values = {f"Bleu_{order + 1}": value for order, value in enumerate(self.bleu)}
+        means = {name: float(scores.mean()) for name, scores in self._each().items()}
+        return values | means | {"degenerate_share": self.degenerate.share}
+
+    def outcome(self, java: JavaScores | None = None) -> Outcome:
+        """The result in the form that all evaluators share; BLEU is of the whole corpus, without values per caption.
+
+        ``java`` adds METEOR and SPICE of the same captions (those of ``rows``), or the notes why they are missing.
+        """
+        each = self._each() | (java.per_caption if java else {})
+        return Outcome(
+            task="captioning",
+            samples=len(self.rows),
+            metrics=self.metrics() | (java.values if java else {}),
+            per_query={name: Queries(scores) for name, scores in each.items()},
+            notes=self.notes + self.degenerate.notes() + (java.notes if java else ()),
+            details={"degenerate": self.degenerate.plain()},
+        )
+
+    def _each(self) -> dict[str, Floats]:
+        return {"ROUGE_L": self.rouge, "CIDEr": self.cider, "exact_match": self.exact}
+
+
+def caption_scores(
+    captions: Sequence[str], references: Sequence[Sequence[str]], progress: Progress = no_progress
+) -> CaptionScores:
+    """Scores each of ``captions`` against its own list of ``references`` (one picture each, in the same order).
+
+    Pictures without a usable reference are skipped and noted. Raises EvaluationError when the two do not fit, or
+    nothing is left.
+    """
+    if len(captions) != len(references):
+        raise EvaluationError(f"there are {len(captions)} captions but references for {len(references)} pictures.")
+    split = [[words for reference in own if (words := tokens(reference))] for own in references]
+    rows = tuple(row for row, own in enumerate(split) if own)
+    if not rows:
+        raise EvaluationError(f"none of the {len(references)} pictures has a reference caption; check the data source.")
+    notes = []
+    if len(rows) < len(references):
+        notes.append(
+            f"{len(references) - len(rows)} of {len(references)} pictures have no reference and were left out."
+        )
+    if len(rows) == 1:
+        notes.append("CIDEr weighs words by how few pictures have them, and is 0 for a single picture.")
+    made = [tokens(captions[row]) for row in rows]
+    kept = [split[row] for row in rows]
+    return CaptionScores(
+        bleu=bleu(made, kept),
+        rouge=rouge_l(made, kept, part_of(progress, 0, 0.5)),
+        cider=cider(made, kept, part_of(progress, 0.5, 1)),
+        exact=np.array([float(words in own) for words, own in zip(made, kept, strict=True)]),
+        degenerate=degeneracy(made),
+        rows=rows,
+        notes=tuple(notes),
+    )
+
+
+def grams(words: Words, order: int) -> Grams:
+    """How often each run of ``order`` words occurs."""
+    return Counter(tuple(words[start : start + order]) for start in range(len(words) - order + 1))
+
+
+def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tuple[float, float, float, float]:
+    """BLEU-1 to BLEU-4 of the corpus, with clipped counts and the closest reference length."""
+    right, made = [0] * ORDERS, [0] * ORDERS
+    length, closest = 0, 0
+    for words, own in zip(captions, references, strict=True):
+        length += len(words)
+        closest += min((abs(len(reference) - len(words)), len(reference)) for reference in own)[1]
+        for order in range(1, ORDERS + 1):
+            most: Grams = Counter()
+            for reference in own:
+                most |= grams(reference, order)
+            right[order - 1] += (grams(words, order) & most).total()
+            made[order - 1] += max(0, len(words) - order + 1)
+    # The constants are pycocoevalcap's: they keep empty captions from dividing by zero.
+    ratio = (length + 1e-15) / (closest + 1e-9)
+    brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
+    product, values = 1.0, []
+    for order in range(ORDERS):
+        product *= (right[order] + 1e-15) / (made[order] + 1e-9)
+        values.append(product ** (1 / (order + 1)) * brevity)
+    return values[0], values[1], values[2], values[3]
+
+
+def rouge_l(
+    captions: Sequence[Words], references: Sequence[Sequence[Words]], progress: Progress = no_progress
+) -> Floats:
+    """ROUGE-L of each caption: F-measure (beta 1.2) of the best precision and best recall among its references."""
+    scores = np.zeros(len(captions))
+    for row, (words, own) in enumerate(zip(captions, references, strict=True)):
+        if row % 256 == 0:
+            progress(row / len(captions), "ROUGE-L")
+        if not words:
+            continue
+        common = [longest_common(words, reference) for reference in own]
+        precision = max(common) / len(words)
+        recall = max(length / len(reference) for length, reference in zip(common, own, strict=True))
+        if precision and recall:
+            scores[row] = (1 + ROUGE_BETA**2) * precision * recall / (recall + ROUGE_BETA**2 * precision)
+    return scores
+
+
+def longest_common(a: Words, b: Words) -> int:
+    """Length of the longest common subsequence of two lists of words."""
+    before = [0] * (len(b) + 1)
+    for word in a:
+        row = [0]
+        for place, other in enumerate(b):
+            row.append(before[place] + 1 if word == other else max(row[place], before[place + 1]))
+        before = row
+    return before[-1]
+
+
+def cider(captions: Sequence[Words], references: Sequence[Sequence[Words]], progress: Progress = no_progress) -> Floats:
+    """CIDEr of each caption, 0 to 10; how rare an n-gram is comes from the references given here."""
+    pictures: Counter[tuple[str, ...]] = Counter()
+    for own in references:
+        pictures.update(
+            {gram for reference in own for order in range(1, ORDERS + 1) for gram in grams(reference, order)}
+        )
+    rarest = math.log(len(captions))
+    scores = np.zeros(len(captions))
+    for row, (words, own) in enumerate(zip(captions, references, strict=True)):
+        if row % 256 == 0:
+            progress(row / len(captions), "CIDEr")
+        vectors = [_weigh(words, order, pictures, rarest) for order in range(1, ORDERS + 1)]
+        total = 0.0
+        for reference in own:
+            # pycocoevalcap measures length in pairs of words, and so must we.
+            delta = max(0, len(words) - 1) - max(0, len(reference) - 1)
+            penalty = math.exp(-(delta**2) / (2 * CIDER_SIGMA**2))
+            for order, vector in enumerate(vectors, start=1):
+                total += penalty * _cosine(vector, _weigh(reference, order, pictures, rarest))
+        scores[row] = 10 * total / (ORDERS * len(own))
+    return scores
+
+
+Vector = dict[tuple[str, ...], float]
+
+
+def _weigh(words: Words, order: int, pictures: Counter[tuple[str, ...]], rarest: float) -> Vector:
+    """TF-IDF of each n-gram; one that no reference has counts as if one picture had it."""
+    return {gram: count * (rarest - math.log(max(1, pictures[gram]))) for gram, count in grams(words, order).items()}
+
+
+def _cosine(made: Vector, reference: Vector) -> float:
+    """Cosine, with each of the caption's weights clipped to the reference's."""
+    product = sum(min(weight, other) * other for gram, weight in made.items() if (other := reference.get(gram)))
+    norm = math.sqrt(sum(w * w for w in made.values())) * math.sqrt(sum(w * w for w in reference.values()))
+    return product / norm if norm else 0.0

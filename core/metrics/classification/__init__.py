@@ -1,0 +1,1 @@
+"""Classification from features: zero-shot, linear probe, k-nearest neighbours, few-shot."""

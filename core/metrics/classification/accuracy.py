@@ -1,0 +1,165 @@
+"""What zero-shot, probes and kNN have in common once each class has a score: accuracies, confusion, mistakes.
+
+Flow: an evaluator yields scores in blocks of rows; `classify` keeps of each block what the numbers and the Classify
+panel need, so that a million rows by a thousand classes never stand in memory at once.
+
+acc1, acc5 and the mean per-class recall are CLIP_benchmark's (the mean over the classes that occur).
+
+Legend: N rows, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.metrics.inputs import EvaluationError
+from core.metrics.classification.labels import Labels
+from core.metrics.outcome import Outcome, Queries, Task
+from core.metrics.statistics import wilson
+
+FIRST = 5  # acc5, and how many candidates a mistake shows
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A row that was taken for another class, with the probability that the model gave to it."""
+
+    row: int  # in the data source
+    true: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Predictions for labelled rows."""
+
+    labels: Labels
+    predictions: Tensor  # (N,) int64
+    probabilities: Tensor  # (N,) float32, of the predicted class
+    in_first: Tensor  # (N,) bool, the true class is among the first five
+
+    @property
+    def hits(self) -> Tensor:
+        """Whether each row was classified right: (N,) bool."""
+        return self.predictions == self.labels.targets
+
+    def metrics(self) -> dict[str, float]:
+        """``acc1``, ``mean_per_class_recall``, and ``acc5`` where there are five classes or more."""
+        present = self.labels.counts() > 0
+        values = {"acc1": self.hits.double().mean().item()}
+        if len(self.labels.classes) >= FIRST:
+            values["acc5"] = self.in_first.double().mean().item()
+        values["mean_per_class_recall"] = self.recall_per_class()[present].mean().item()
+        return values
+
+    def recall_per_class(self) -> Tensor:
+        """Share of each class's rows that were classified right: (K,) float64, NaN for a class without rows."""
+        right = torch.bincount(self.labels.targets[self.hits], minlength=len(self.labels.classes))
+        return right.double() / self.labels.counts().double()
+
+    def confusion(self) -> Tensor:
+        """Rows of true class i taken for class j: (K, K) int64."""
+        count = len(self.labels.classes)
+        cells = torch.bincount(self.labels.targets * count + self.predictions, minlength=count * count)
+        return cells.view(count, count)
+
+    def cell(self, true: int, predicted: int) -> Tensor:
+        """Rows, in the data source, that stand in one cell of the confusion matrix; surest first."""
+        here = ((self.labels.targets == true) & (self.predictions == predicted)).nonzero().flatten()
+        return self.labels.rows[here[self.probabilities[here].argsort(descending=True, stable=True)]]
+
+    def mistakes(self, most: int = 100) -> list[Mistake]:
+        """The most confident mistakes, surest first."""
+        wrong = (~self.hits).nonzero().flatten()
+        wrong = wrong[self.probabilities[wrong].argsort(descending=True, stable=True)[:most]]
+        classes = self.labels.classes
+        return [
+            Mistake(
+                row=int(self.labels.rows[i]),
+                true=classes[int(self.labels.targets[i])],
+                predicted=classes[int(self.predictions[i])],
+                probability=float(self.probabilities[i]),
+            )
+            for i in wrong.tolist()
+        ]
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Name, rows, accuracy and its Wilson interval of each class that occurs, as plain data."""
+        counts, right = self.labels.counts(), self.confusion().diagonal()
+        table = []
+        for name, total, correct in zip(self.labels.classes, counts.tolist(), right.tolist(), strict=True):
+            if total:
+                ends = wilson(correct, total)
+                table.append(
+                    {"class": name, "rows": total, "accuracy": correct / total, "low": ends.low, "high": ends.high}
+                )
+        return table
+
+    def outcome(self, task: Task, notes: tuple[str, ...] = (), details: dict[str, Any] | None = None) -> Outcome:
+        """The result in the form that all evaluators share."""
+        metrics = self.metrics()
+        per_query = {"acc1": Queries(self.hits.double().numpy())}
+        if "acc5" in metrics:
+            per_query["acc5"] = Queries(self.in_first.double().numpy())
+        counts = self.labels.counts()
+        # Each hit weighs by its class, so that the mean over queries is the mean over classes.
+        weight = len(self.hits) / (int((counts > 0).sum()) * counts[self.labels.targets].double())
+        per_query["mean_per_class_recall"] = Queries(
+            (self.hits.double() * weight).numpy(), strata=self.labels.targets.numpy()
+        )
+        return Outcome(
+            task=task,
+            samples=len(self.hits),
+            metrics=metrics,
+            per_query=per_query,
+            notes=self.labels.notes + notes,
+            details={
+                "classes": list(self.labels.classes),
+                "per_class": self.per_class(),
+                "confusion": self.confusion().tolist(),
+                **(details or {}),
+            },
+        )
+
+
+def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
+    """Predictions from ``blocks`` of logits (n, K), in the order of ``labels.rows``.
+
+    The probability of a prediction is the softmax of its row; probabilities are given as their logarithm. A class
+    with a logit of -inf (no votes, never trained) is no candidate.
+    Raises EvaluationError when the blocks do not fit the labels.
+    """
+    count = len(labels.classes)
+    predictions, probabilities, in_first, start = [], [], [], 0
+    for logits in blocks:
+        if logits.ndim != 2 or logits.shape[1] != count or start + len(logits) > len(labels.targets):
+            raise EvaluationError(
+                f"scores of shape {tuple(logits.shape)} do not fit {len(labels.targets)} rows of {count} classes."
+            )
+        logits = logits.float().cpu()
+        targets = labels.targets[start : start + len(logits)]
+        scores, first = logits.topk(min(FIRST, count), dim=1)  # (n, 5)
+        predictions.append(first[:, 0])
+        probabilities.append(logits.softmax(dim=1).gather(1, first[:, :1]).squeeze(1))
+        in_first.append(((first == targets[:, None]) & torch.isfinite(scores)).any(dim=1))
+        start += len(logits)
+    if start != len(labels.targets):
+        raise EvaluationError(f"there are scores for {start} rows but labels for {len(labels.targets)}.")
+    return Classification(labels, torch.cat(predictions), torch.cat(probabilities), torch.cat(in_first))
+
+
+def check_rows(features: Tensor, labels: Labels, what: str) -> Tensor:
+    """Rows of ``features`` that have a label: (n, D). Raises EvaluationError when the labels are of other data."""
+    last = int(labels.rows.max())
+    if last >= len(features):
+        raise EvaluationError(f"the labels reach to row {last}, but there are only {len(features)} {what}.")
+    if len(labels.rows) == len(features) and np.array_equal(labels.rows.numpy(), np.arange(len(features))):
+        return features
+    return features[labels.rows.to(features.device)]

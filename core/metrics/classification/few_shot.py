@@ -1,0 +1,145 @@
+"""Few-shot probes: what a handful of labelled pictures a class is worth on a model's features.
+
+For each number of shots, several random draws of the training data are probed; the curve shows the mean test accuracy
+and Student's interval over the draws. C is searched for each draw on the validation data, which are not trained on:
+that would be more data than the number of shots says (as CLIP_benchmark does).
+
+Flow: the same `ProbeData` as `core.metrics.classification.linear_probe` -> `few_shot` -> `FewShotPoint`s -> panel, report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.metrics.inputs import EvaluationError, Progress, no_progress, part_of
+from core.metrics.classification.linear_probe import HELD_OUT, check_splits, classify_with, search_C, stratified_split
+from core.metrics.classification.logistic import (
+    DEFAULT_SETTINGS,
+    ProbeData,
+    ProbeSettings,
+    Scaling,
+    fit_logistic,
+    to_probe,
+)
+from core.metrics.outcome import Floats, Integers, Outcome
+from core.metrics.statistics import Interval, student_interval
+
+SHOTS = (1, 2, 4, 8, 16)
+DRAWS = 3
+
+
+@dataclass(frozen=True)
+class FewShotPoint:
+    """Test accuracy with ``shots`` training pictures of each class."""
+
+    shots: int
+    accuracies: Floats  # (R,) one for each draw
+    C: tuple[float, ...]  # likewise
+    short_classes: int  # classes that have fewer pictures than that, and gave all
+
+    @property
+    def mean(self) -> float:
+        """Mean over the draws."""
+        return float(self.accuracies.mean())
+
+    @property
+    def interval(self) -> Interval | None:
+        """Student's 95 % interval of the mean, within 0 and 1; None for a single draw."""
+        if len(self.accuracies) < 2:
+            return None
+        ends = student_interval(self.accuracies)
+        return Interval(max(0.0, ends.low), min(1.0, ends.high), ends.level)
+
+
+def few_shot(
+    train: ProbeData,
+    test: ProbeData,
+    val: ProbeData | None = None,
+    shots: Sequence[int] = SHOTS,
+    draws: int = DRAWS,
+    settings: ProbeSettings = DEFAULT_SETTINGS,
+    progress: Progress = no_progress,
+) -> list[FewShotPoint]:
+    """A point of the curve for each number of ``shots``, ascending.
+
+    Without ``val``, a fifth of the training data is held out once for the search of C. Draws depend on
+    ``settings.seed`` alone. Raises EvaluationError as `linear_probe` does, and for numbers below 1.
+    """
+    if draws < 1 or not shots or min(shots) < 1:
+        raise EvaluationError(
+            f"few-shot needs at least one draw and one picture a class, not {draws} and {list(shots)}."
+        )
+    check_splits(train, test, val)
+    x, y = train.arrays("training")
+    if val is None:
+        kept, held = stratified_split(y, HELD_OUT, settings.seed)
+        val_x, val_y, x, y = x[held], y[held], x[kept], y[kept]
+    else:
+        val_x, val_y = val.arrays("validation")
+    points = []
+    numbers = sorted(set(shots))
+    for place, number in enumerate(numbers):
+        accuracies, Cs = [], []
+        for draw in range(draws):
+            step = place * draws + draw
+            watch = part_of(
+                progress,
+                step / (len(numbers) * draws),
+                (step + 1) / (len(numbers) * draws),
+                f"{number} a class, draw {draw + 1} of {draws}",
+            )
+            rows = draw_shots(y, number, settings.seed + draw)
+            C, _ = search_C(x[rows], y[rows], val_x, val_y, settings, watch)
+            scaling = Scaling.of(x[rows], settings.standardise)
+            model = fit_logistic(scaling.apply(x[rows]), y[rows], C, settings)
+            probe = to_probe(model, scaling, train.labels.classes, settings)
+            accuracies.append(classify_with(probe, test).metrics()["acc1"])
+            Cs.append(C)
+        _, counts = np.unique(y, return_counts=True)
+        points.append(FewShotPoint(number, np.array(accuracies), tuple(Cs), int((counts < number).sum())))
+    progress(1.0, "few-shot")
+    return points
+
+
+def draw_shots(y: Integers, shots: int, seed: int) -> Integers:
+    """Rows of ``shots`` random pictures of each class, or all of a class that has fewer.
+
+    One seed draws nested sets: the pictures of fewer shots are among those of more.
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(y))
+    chosen = [order[y[order] == target][:shots] for target in np.unique(y)]
+    rows: Integers = np.sort(np.concatenate(chosen))
+    return rows
+
+
+def few_shot_outcome(points: Sequence[FewShotPoint], samples: int) -> Outcome:
+    """The curve in the form that all evaluators share: ``acc1@16`` is the mean accuracy with 16 a class."""
+    curve: list[dict[str, Any]] = []
+    notes = []
+    for point in points:
+        ends = point.interval
+        curve.append(
+            {
+                "shots": point.shots,
+                "accuracy": point.mean,
+                "low": ends.low if ends else None,
+                "high": ends.high if ends else None,
+                "draws": point.accuracies.tolist(),
+                "C": list(point.C),
+            }
+        )
+        if point.short_classes:
+            notes.append(f"{point.short_classes} classes have fewer than {point.shots} training pictures and gave all.")
+    return Outcome(
+        task="linear-probe",
+        samples=samples,
+        metrics={f"acc1@{point.shots}": point.mean for point in points},
+        intervals={f"acc1@{point.shots}": (ends.low, ends.high) for point in points if (ends := point.interval)},
+        notes=tuple(notes),
+        details={"few_shot": curve},
+    )

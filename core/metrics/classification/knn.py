@@ -1,0 +1,67 @@
+"""Weighted nearest neighbours, as DINO evaluates features: no training, nothing to tune.
+
+Each of the k nearest training pictures votes for its class with exp(cosine / temperature) (Caron et al., "Emerging
+Properties in Self-Supervised Vision Transformers", 2021, section 4.1; Wu et al., "Unsupervised Feature Learning via
+Non-Parametric Instance Discrimination", 2018).
+
+Legend: N test rows, M training rows, D features, K classes, k neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from core.metrics.classification.accuracy import Classification, check_rows, classify
+from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
+from core.metrics.classification.labels import Labels
+
+NEIGHBOURS = 20
+TEMPERATURE = 0.07
+PAIRS_AT_ONCE = 1 << 24
+
+
+def knn(
+    train_features: Tensor,
+    train_labels: Labels,
+    test_features: Tensor,
+    test_labels: Labels,
+    k: int = NEIGHBOURS,
+    temperature: float = TEMPERATURE,
+    progress: Progress = no_progress,
+) -> Classification:
+    """Classifies the labelled test rows (N, D) by their ``k`` nearest labelled training rows (M, D).
+
+    Both labels must name the same classes in the same order (`index_labels` with ``classes``). With fewer training rows
+    than ``k`` all of them vote. Raises EvaluationError for features that are not finite or of unequal width.
+    """
+    if k < 1 or temperature <= 0:
+        raise EvaluationError(f"kNN needs at least one neighbour and a temperature above 0, not {k} and {temperature}.")
+    if train_labels.classes != test_labels.classes:
+        raise EvaluationError("training and test data must be indexed by the same classes.")
+    train = check_features(check_rows(train_features, train_labels, "training features"), "training features")
+    test = check_features(check_rows(test_features, test_labels, "test features"), "test features")
+    if train.shape[1] != test.shape[1]:
+        raise EvaluationError(f"training features have {train.shape[1]} dimensions and test features {test.shape[1]}.")
+    return classify(test_labels, _votes(train, train_labels, test, min(k, len(train)), temperature, progress))
+
+
+def _votes(
+    train: Tensor, labels: Labels, test: Tensor, k: int, temperature: float, progress: Progress
+) -> Iterator[Tensor]:
+    """Logarithm of each class's share of the votes, in blocks of test rows: (n, K)."""
+    with full_precision(test.device):
+        train = unit_rows(train)
+    rows = max(1, PAIRS_AT_ONCE // len(train))
+    for start in range(0, len(test), rows):
+        progress(start / len(test), "finding neighbours")
+        with full_precision(test.device):
+            cosine, nearest = (unit_rows(test[start : start + rows]) @ train.T).topk(k, dim=1)  # (n, k)
+        # Softmax instead of exp: the same shares, and no overflow at a low temperature.
+        weight = (cosine.cpu().double() / temperature).softmax(dim=1)
+        votes = torch.zeros(len(weight), len(labels.classes), dtype=torch.float64)
+        votes.scatter_add_(1, labels.targets[nearest.cpu()], weight)
+        yield votes.log()
+    progress(1.0, "finding neighbours")

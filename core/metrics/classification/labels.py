@@ -1,0 +1,131 @@
+"""Class names as users write them, and rows with their labels: what is usable, what is skipped, and why.
+
+Flow: data source -> labels as text -> `index_labels` -> zero-shot, probe or kNN. A name is shown in reports just as the
+user wrote it; only prompts and the matching of names between two sources use a tidied form.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.metrics.inputs import EvaluationError
+
+# CUB and others number their folders: "001.Black_footed_Albatross".
+_FOLDER_NUMBER = re.compile(r"^\d{2,4}\.(?=[^\W\d])")
+_SPACES = re.compile(r"[\s_]+")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Rows that have a usable label.
+
+    ``targets[i]`` is the class of row ``rows[i]``; ``notes`` say what was skipped.
+    """
+
+    classes: tuple[str, ...]
+    rows: Tensor  # (n,) int64, positions in the source
+    targets: Tensor  # (n,) int64
+    notes: tuple[str, ...] = ()
+
+    def counts(self) -> Tensor:
+        """Pictures of each class: (K,) int64."""
+        return torch.bincount(self.targets, minlength=len(self.classes))
+
+
+def prompt_name(name: str) -> str:
+    """A class name as it reads in a sentence: ``001.black_footed_albatross`` -> ``black footed albatross``.
+
+    Underscores and runs of space become one space, a folder number goes, Unicode is composed; case, hyphens, umlauts
+    and emoji stay.
+    """
+    composed = unicodedata.normalize("NFC", name).strip()
+    return _SPACES.sub(" ", _FOLDER_NUMBER.sub("", composed)).strip()
+
+
+def matching_key(name: str) -> str:
+    """What two spellings of one class have in common: ``Golden_Retriever`` and ``golden retriever`` match."""
+    return prompt_name(name).casefold().replace("\ufe0f", "")
+
+
+def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes; EvaluationError when there are fewer than two, one is empty, or one is named twice."""
+    if len(classes) < 2:
+        only = f" (there is only {classes[0]!r})" if classes else ""
+        raise EvaluationError(f"classification needs at least two classes{only}; check the label column.")
+    empty = sum(not prompt_name(name) for name in classes)
+    if empty:
+        raise EvaluationError(f"{empty} of {len(classes)} class names are empty; give each class a name.")
+    twice = [name for name, count in Counter(classes).items() if count > 1]
+    if twice:
+        raise EvaluationError(f"the class {twice[0]!r} is listed twice; remove the second.")
+    return tuple(classes)
+
+
+def index_labels(labels: Sequence[str | None], classes: Sequence[str] | None = None) -> Labels:
+    """Rows of ``labels`` with a label, as numbers into ``classes`` (by default the sorted labels themselves).
+
+    A label finds its class by its exact name, or else by the same name in another spelling (case, underscores).
+    Rows without a label, or with one that is no class, are skipped and noted.
+
+    Raises EvaluationError when nothing is left, or no label is among the classes.
+    """
+    written = [(row, label) for row, label in enumerate(labels) if label is not None and label.strip()]
+    if not written:
+        raise EvaluationError(f"none of the {len(labels)} rows has a label; name the column that holds the labels.")
+    names = check_classes(sorted({label for _, label in written}) if classes is None else classes)
+    find = _finder(names)
+    found = [(row, place) for row, label in written if (place := find(label)) is not None]
+    if not found:
+        raise EvaluationError(_no_overlap({label for _, label in written}, names))
+    notes = _notes(labels, written, names, find)
+    rows, targets = zip(*found, strict=True)
+    return Labels(names, torch.tensor(rows), torch.tensor(targets), notes)
+
+
+def _finder(names: Sequence[str]) -> Callable[[str], int | None]:
+    """Looks up the number of a label's class; another spelling counts only where it fits one class alone."""
+    exact = {name: place for place, name in enumerate(names)}
+    shared = Counter(matching_key(name) for name in names)
+    loose = {key: place for place, name in enumerate(names) if shared[key := matching_key(name)] == 1}
+    return lambda label: exact.get(label, loose.get(matching_key(label)))
+
+
+def _no_overlap(labels: set[str], names: Sequence[str]) -> str:
+    label = min(labels)
+    near = difflib.get_close_matches(label, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "the two sources must name the same classes."
+    return (
+        f"none of the {len(labels)} labels (such as {label!r}) is among the {len(names)} classes "
+        f"(such as {names[0]!r}); {hint}"
+    )
+
+
+def _notes(
+    labels: Sequence[str | None],
+    written: Sequence[tuple[int, str]],
+    names: Sequence[str],
+    find: Callable[[str], int | None],
+) -> tuple[str, ...]:
+    notes = []
+    if len(written) < len(labels):
+        notes.append(f"{len(labels) - len(written)} of {len(labels)} rows have no label and were left out.")
+    unknown = Counter(label for _, label in written if find(label) is None)
+    if unknown:
+        shown = ", ".join(repr(name) for name, _ in unknown.most_common(3)) + (", ..." if len(unknown) > 3 else "")
+        notes.append(
+            f"{unknown.total()} rows have one of {len(unknown)} labels that are no class here ({shown}) "
+            "and were left out."
+        )
+    alike = [key for key, count in Counter(matching_key(name) for name in names).items() if count > 1]
+    if alike:
+        pair = [name for name in names if matching_key(name) == alike[0]]
+        notes.append(f"classes that differ only in spelling are kept apart: {', '.join(map(repr, pair))}.")
+    return tuple(notes)

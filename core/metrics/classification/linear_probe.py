@@ -1,0 +1,207 @@
+"""The linear probe of CLIP: logistic regression on frozen features, its L2 strength searched on validation data.
+
+Protocol (Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021, appendix A.3):
+scikit-learn's L-BFGS, at most 1,000 iterations, on features before the projection and not standardised; C over
+96 steps of equal ratio between 1e-6 and 1e6, by a parametric binary search that begins with 1e-6, 1e-4 ... 1e6 and
+halves the interval around the peak down to 8 steps a decade; then a last fit on training and validation data together.
+
+So 15 fits at most, and one more, stand for a sweep of 97; each is exactly scikit-learn's own.
+
+Flow: features and labels -> `linear_probe` -> `ProbeResult` (probe, C curve, test predictions) -> panel, report.
+
+Legend: N rows, D features, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.metrics.classification.accuracy import Classification, check_rows, classify
+from core.metrics.inputs import EvaluationError, Progress, no_progress, part_of
+from core.metrics.classification.labels import Labels
+from core.metrics.classification.logistic import (
+    DEFAULT_SETTINGS,
+    ProbeData,
+    ProbeSettings,
+    Scaling,
+    check_trainable,
+    converged,
+    fit_logistic,
+    to_probe,
+)
+from core.metrics.outcome import Floats, Integers, Outcome, Task
+from core.metrics.classification.probe import Probe
+
+STEPS_PER_DECADE = 8
+C_GRID: Floats = 10.0 ** (np.arange(12 * STEPS_PER_DECADE + 1) / STEPS_PER_DECADE - 6)
+FIRST_STRIDE = 2 * STEPS_PER_DECADE  # seven values from 1e-6 to 1e6
+HELD_OUT = 0.2
+ROWS_AT_ONCE = 8192
+
+Curve = tuple[tuple[float, float], ...]
+"""(C, validation accuracy) of each C tried, ascending."""
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """A fitted probe, the curve that its C was chosen from, and its predictions for the test data."""
+
+    probe: Probe
+    curve: Curve
+    test: Classification
+    notes: tuple[str, ...] = ()
+
+    def outcome(self, task: Task = "linear-probe") -> Outcome:
+        """The result in the form that all evaluators share."""
+        details = {
+            "C": self.probe.C,
+            "C_curve": [list(point) for point in self.curve],
+            "layer": self.probe.layer,
+            "standardised": self.probe.standardised,
+        }
+        return self.test.outcome(task, self.notes, details)
+
+
+def linear_probe(
+    train: ProbeData,
+    test: ProbeData,
+    val: ProbeData | None = None,
+    settings: ProbeSettings = DEFAULT_SETTINGS,
+    progress: Progress = no_progress,
+) -> ProbeResult:
+    """Searches C, fits on training and validation data, and classifies the test data.
+
+    All labels must name the same classes in the same order. Without ``val``, a fifth of the training data (stratified)
+    is held out for the search. ``progress`` is called at each iteration of the solver where scikit-learn can (1.9),
+    otherwise between fits.
+
+    Raises EvaluationError for features that are not finite or of unequal width, and when there is only one class.
+    """
+    notes = check_splits(train, test, val)
+    x, y = train.arrays("training")
+    if val is None:
+        kept, held = stratified_split(y, HELD_OUT, settings.seed)
+        notes.append(f"no validation data: C was searched on {len(held)} of the {len(y)} training rows, held out.")
+        C, curve = search_C(x[kept], y[kept], x[held], y[held], settings, part_of(progress, 0, 0.85))
+    else:
+        val_x, val_y = val.arrays("validation")
+        C, curve = search_C(x, y, val_x, val_y, settings, part_of(progress, 0, 0.85))
+        x, y = np.concatenate([x, val_x]), np.concatenate([y, val_y])
+    scaling = Scaling.of(x, settings.standardise)
+    model = fit_logistic(scaling.apply(x), y, C, settings, part_of(progress, 0.85, 1))
+    if not converged(model):
+        notes.append(f"the last fit (C = {C:.3g}) stopped at {settings.max_iterations} iterations, not yet converged.")
+    if C in (C_GRID[0], C_GRID[-1]):
+        notes.append(f"the best C, {C:.0e}, is at the end of its range.")
+    probe = to_probe(model, scaling, train.labels.classes, settings)
+    progress(1.0, "classifying")
+    return ProbeResult(probe, curve, classify_with(probe, test), tuple(notes))
+
+
+def search_C(
+    x: Floats, y: Integers, val_x: Floats, val_y: Integers, settings: ProbeSettings, progress: Progress = no_progress
+) -> tuple[float, Curve]:
+    """The C with the best validation accuracy (the smallest of equals), and the accuracies of those tried."""
+    scaling = Scaling.of(x, settings.standardise)
+    x, val_x = scaling.apply(x), scaling.apply(val_x)
+    accuracy: dict[int, float] = {}
+    fits = len(C_GRID[::FIRST_STRIDE]) + 2 * (FIRST_STRIDE.bit_length() - 1)
+
+    def try_place(place: int) -> None:
+        if place in accuracy or not 0 <= place < len(C_GRID):
+            return
+        share = len(accuracy) / fits
+        watch = part_of(progress, share, share + 1 / fits, f"searching C: {C_GRID[place]:.1e}")
+        model = fit_logistic(x, y, float(C_GRID[place]), settings, watch)
+        accuracy[place] = float((model.predict(val_x) == val_y).mean())
+
+    for place in range(0, len(C_GRID), FIRST_STRIDE):
+        try_place(place)
+    stride = FIRST_STRIDE // 2
+    while stride:
+        peak = _peak(accuracy)
+        try_place(peak - stride)
+        try_place(peak + stride)
+        stride //= 2
+    return float(C_GRID[_peak(accuracy)]), tuple((float(C_GRID[i]), accuracy[i]) for i in sorted(accuracy))
+
+
+def _peak(accuracy: dict[int, float]) -> int:
+    return min(accuracy, key=lambda place: (-accuracy[place], place))
+
+
+def classify_with(probe: Probe, data: ProbeData) -> Classification:
+    """Predictions of ``probe`` for the labelled rows of ``data``; a class that it never saw is never predicted.
+
+    Raises EvaluationError when the probe knows a class that the data do not name.
+    """
+    classes = data.labels.classes
+    strange = [name for name in probe.classes if name not in classes]
+    if strange:
+        raise EvaluationError(f"the probe knows the class {strange[0]!r}, which the data do not; index them alike.")
+    features = check_rows(data.features, data.labels, "features")
+    columns = torch.tensor([classes.index(name) for name in probe.classes])
+    return classify(data.labels, _blocks(probe, features, columns, len(classes)))
+
+
+def _blocks(probe: Probe, features: Tensor, columns: Tensor, classes: int) -> Iterator[Tensor]:
+    for part in features.split(ROWS_AT_ONCE):
+        logits = torch.full((len(part), classes), -torch.inf)
+        logits[:, columns] = probe.logits(part).cpu()
+        yield logits
+
+
+def stratified_split(y: Integers, share: float, seed: int) -> tuple[Integers, Integers]:
+    """Rows kept and rows held out: ``share`` of each class, rounded, so that each class keeps at least one.
+
+    Raises EvaluationError when no class has a row to spare.
+    """
+    random = np.random.default_rng(seed)
+    held: list[int] = []
+    for target in np.unique(y):
+        rows = random.permutation(np.flatnonzero(y == target))
+        held.extend(rows[: min(len(rows) - 1, max(1, round(share * len(rows))))])
+    if not held:
+        raise EvaluationError("every class has one picture only; give validation data, or more pictures of a class.")
+    chosen = np.zeros(len(y), dtype=bool)
+    chosen[held] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def check_splits(train: ProbeData, test: ProbeData, val: ProbeData | None) -> list[str]:
+    """Notes on thin or missing classes; EvaluationError when the splits do not fit each other."""
+    check_trainable(train.labels.targets.numpy(), train.labels.classes)
+    for other, what in ((test, "test"), (val, "validation")):
+        if other is None:
+            continue
+        if other.labels.classes != train.labels.classes:
+            raise EvaluationError(f"training and {what} data must be indexed by the same classes.")
+        if other.features.shape[1:] != train.features.shape[1:]:
+            raise EvaluationError(
+                f"training features are of width {tuple(train.features.shape[1:])} and {what} features "
+                f"of {tuple(other.features.shape[1:])}; encode both with the same model and layer."
+            )
+    return [*_thin_classes(train.labels), *_untrained(train.labels, test.labels)]
+
+
+def _thin_classes(labels: Labels) -> list[str]:
+    single = [name for name, count in zip(labels.classes, labels.counts().tolist(), strict=True) if count == 1]
+    if not single:
+        return []
+    return [f"{len(single)} classes have one training picture only, such as {single[0]!r}; they are hardly learnt."]
+
+
+def _untrained(train: Labels, test: Labels) -> list[str]:
+    gone = ((train.counts() == 0) & (test.counts() > 0)).nonzero().flatten().tolist()
+    if not gone:
+        return []
+    rows = int(test.counts()[gone].sum())
+    return [
+        f"{len(gone)} classes of the test data have no training picture, such as {train.classes[gone[0]]!r}; "
+        f"their {rows} test rows count as wrong."
+    ]

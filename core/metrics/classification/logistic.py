@@ -1,0 +1,162 @@
+"""Softmax regression as the linear probe fits it: scikit-learn's L-BFGS in double precision.
+
+Double, because in single precision the line search finds no progress at strong regularisation and spends minutes there.
+
+Flow: `core.metrics.classification.linear_probe` and `core.metrics.classification.few_shot` prepare arrays, search C and fit with what is here.
+
+Legend: N rows, D features, K classes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from core.metrics.classification.accuracy import check_rows
+from core.metrics.inputs import EvaluationError, Progress, check_features, no_progress
+from core.metrics.classification.labels import Labels
+from core.metrics.outcome import Floats, Integers
+from core.metrics.classification.probe import Probe
+
+SMALL = 1 << 24  # products an iteration, below which threads only wait for each other
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How to fit. ``standardise`` (zero mean, unit variance of each feature) is off, as published for CLIP."""
+
+    standardise: bool = False
+    max_iterations: int = 1000
+    tolerance: float = 1e-4  # scikit-learn's own
+    threads: int | None = None  # None: one for small problems, else what the BLAS library takes
+    seed: int = 0  # of the split, where no validation data are given
+    layer: str = ""  # kept with the probe: which features these are
+    model_digest: str = ""  # likewise: of which model
+
+
+DEFAULT_SETTINGS = ProbeSettings()
+
+
+@dataclass(frozen=True)
+class ProbeData:
+    """Features (N, D) and the labels of their rows."""
+
+    features: torch.Tensor
+    labels: Labels
+
+    def arrays(self, what: str) -> tuple[Floats, Integers]:
+        """Labelled rows (n, D) in double precision and their targets (n,); EvaluationError when they do not fit."""
+        features = check_features(check_rows(self.features, self.labels, f"{what} features"), f"{what} features")
+        return features.cpu().double().numpy(), self.labels.targets.numpy()
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation (D,) of the training features; 0 and 1 where they are not standardised."""
+
+    mean: Floats
+    deviation: Floats
+
+    @classmethod
+    def of(cls, x: Floats, standardise: bool) -> Scaling:
+        """As scikit-learn's StandardScaler: a feature that never varies is only centred."""
+        if not standardise:
+            return cls(np.zeros(x.shape[1]), np.ones(x.shape[1]))
+        deviation = x.std(axis=0)
+        return cls(x.mean(axis=0), np.where(deviation < 1e-12, 1.0, deviation))
+
+    def apply(self, x: Floats) -> Floats:
+        """(x - mean) / deviation, without a copy where nothing changes."""
+        if not self.mean.any() and (self.deviation == 1).all():
+            return x
+        scaled: Floats = (x - self.mean) / self.deviation
+        return scaled
+
+
+class IterationWatch:
+    """scikit-learn calls this at each L-BFGS iteration (from 1.9 on), so that a long fit can be cancelled."""
+
+    def __init__(self, progress: Progress, most: int) -> None:
+        self.progress, self.most, self.iterations = progress, most, 0
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        """Called once before fitting."""
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        """Called once after fitting."""
+
+    def on_fit_task_begin(self, estimator: Any, context: Any, **known: Any) -> None:
+        """Called before each iteration."""
+
+    def on_fit_task_end(self, estimator: Any, context: Any, **known: Any) -> bool:
+        """Called after each iteration; a cancelled evaluation raises here, through the solver."""
+        self.iterations += 1
+        self.progress(min(1.0, self.iterations / self.most), "fitting")
+        return False
+
+
+def fit_logistic(
+    x: Floats,
+    y: Integers,
+    C: float,
+    settings: ProbeSettings = DEFAULT_SETTINGS,
+    progress: Progress = no_progress,
+) -> LogisticRegression:
+    """Logistic regression on ``x`` (N, D) as it is. Not converging in time is no error; `converged` tells.
+
+    Always from zero, never from the solution of another C: scikit-learn's tolerance is for the gradient averaged over
+    rows, which is so wide with many rows that a fit begun near by ends at once, and would only repeat its neighbour.
+    """
+    model = LogisticRegression(C=C, max_iter=settings.max_iterations, tol=settings.tolerance)
+    if hasattr(model, "set_callbacks"):
+        model.set_callbacks(IterationWatch(progress, settings.max_iterations))
+    progress(0.0, "fitting")
+    small = x.size * len(np.unique(y)) < SMALL
+    with threadpool_limits(settings.threads or (1 if small else None)), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x, y)
+    if hasattr(model, "set_callbacks"):
+        model.set_callbacks()  # what they hold need not live on with the model
+    return model
+
+
+def converged(model: LogisticRegression) -> bool:
+    """Whether the fit ended before its last allowed iteration."""
+    return int(model.n_iter_.max()) < int(model.max_iter)
+
+
+def to_probe(model: LogisticRegression, scaling: Scaling, classes: Sequence[str], settings: ProbeSettings) -> Probe:
+    """The fitted model as a `Probe` on raw features; it names only the classes that it was trained on."""
+    weight, bias = model.coef_, model.intercept_
+    if len(model.classes_) == 2:  # one logit for two classes: the same as a softmax over (0, logit)
+        weight = np.concatenate([np.zeros_like(weight), weight])
+        bias = np.concatenate([np.zeros_like(bias), bias])
+    weight = weight / scaling.deviation
+    bias = bias - weight @ scaling.mean
+    return Probe(
+        weight=torch.from_numpy(weight).float(),
+        bias=torch.from_numpy(bias).float(),
+        classes=tuple(classes[place] for place in model.classes_),
+        C=float(model.C),
+        layer=settings.layer,
+        model_digest=settings.model_digest,
+        standardised=settings.standardise,
+    )
+
+
+def check_trainable(y: Integers, classes: Sequence[str]) -> None:
+    """EvaluationError when the training rows are all of one class."""
+    present = np.unique(y)
+    if len(present) < 2:
+        raise EvaluationError(
+            f"all {len(y)} training rows are of the class {classes[int(present[0])]!r}; "
+            "a probe needs at least two classes."
+        )

@@ -1,0 +1,183 @@
+"""A linear probe as a thing: applied to features, saved, loaded, and applied again.
+
+Flow: `core.metrics.classification.linear_probe` fits one; the Classify panel saves it as ``NAME.safetensors`` with ``NAME.json``
+beside it, and applies it to folders.
+
+Legend: N rows, D features, K classes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from safetensors.torch import save
+from torch import Tensor
+
+from core.metrics.inputs import EvaluationError, check_features, full_precision
+from core.metrics.classification.labels import check_classes
+from core.metrics.classification.tensor_file import TensorHeader, read_tensors
+from core.spec.reading import MEGABYTE, checked, excerpt, read_json
+from core.spec.run.folder import write_whole
+
+PROBE_VERSION = 1
+_FACTS_LIMIT = 8 * MEGABYTE
+_TENSORS_LIMIT = 2048 * MEGABYTE  # 100,000 classes of 4,096 features take 1.6 GB
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Softmax regression on one model's features. Standardisation, if any, is already within weight and bias."""
+
+    weight: Tensor  # (K, D) float32
+    bias: Tensor  # (K,) float32
+    classes: tuple[str, ...]
+    C: float  # inverse strength of L2, as in scikit-learn
+    layer: str = ""  # which features: before the projection, embedding, fused
+    model_digest: str = ""
+    standardised: bool = False
+    text: str = ""  # what the pictures are joined with, for fused features
+    candidates: tuple[str, ...] = ()  # classes whose prompts they are joined with
+    templates: tuple[str, ...] = ()
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(N, K) of ``features`` (N, D); EvaluationError when they are of another width or not finite."""
+        features = check_features(features, "features")
+        if features.shape[1] != self.weight.shape[1]:
+            raise EvaluationError(
+                f"the probe was trained on {self.weight.shape[1]} features{f' ({self.layer})' if self.layer else ''}, "
+                f"but these have {features.shape[1]}; encode with the same model and layer."
+            )
+        with full_precision(features.device):
+            return features @ self.weight.to(features.device).T + self.bias.to(features.device)
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """(N, K), rows sum to one."""
+        return self.logits(features).softmax(dim=1)
+
+    def check_model(self, model_digest: str, layer: str) -> None:
+        """EvaluationError when features of ``model_digest`` and ``layer`` are not what the probe was trained on."""
+        if self.model_digest and model_digest != self.model_digest:
+            raise EvaluationError(
+                f"the probe belongs to model {self.model_digest}, not to {model_digest}; "
+                "choose that model, or train a new probe."
+            )
+        if self.layer and layer != self.layer:
+            raise EvaluationError(f"the probe was trained on the features {self.layer!r}, not on {layer!r}.")
+
+
+def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
+    """Writes ``path`` (its suffix is made .safetensors) and the JSON beside it; gives the first.
+
+    Raises EvaluationError when one of them is there already and not to be replaced, or the folder cannot be written.
+    """
+    path = _tensors_of(path)
+    there = [file for file in (path, path.with_suffix(".json")) if file.exists()]
+    if there and not replace:
+        raise EvaluationError(f"{there[0]} is there already and is not overwritten; choose another name.")
+    facts = {
+        "version": PROBE_VERSION,
+        "classes": list(probe.classes),
+        "C": probe.C,
+        "layer": probe.layer,
+        "model_digest": probe.model_digest,
+        "standardised": probe.standardised,
+        "features": probe.weight.shape[1],
+        "text": probe.text,
+        "candidates": list(probe.candidates),
+        "templates": list(probe.templates),
+    }
+    tensors = {"weight": probe.weight.contiguous(), "bias": probe.bias.contiguous()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, save(tensors))
+        write_whole(path.with_suffix(".json"), json.dumps(facts, ensure_ascii=False, indent=2).encode())
+    except OSError as error:
+        raise EvaluationError(f"cannot write the probe {path}: {error.strerror}; choose another folder.") from error
+    return path
+
+
+class _Facts(BaseModel):
+    """The JSON beside the tensors, as `save_probe` writes it; later fields may be missing."""
+
+    model_config = ConfigDict(strict=True)
+
+    version: int = Field(ge=1)
+    classes: list[str]
+    C: float = Field(gt=0)
+    layer: str
+    model_digest: str
+    standardised: bool
+    features: int | None = Field(default=None, ge=1)
+    text: str = ""
+    candidates: list[str] = []
+    templates: list[str] = []
+
+    @field_validator("classes")
+    @classmethod
+    def _usable(cls, classes: list[str]) -> list[str]:
+        try:
+            return list(check_classes(classes))
+        except EvaluationError as error:
+            raise ValueError(excerpt(str(error))) from error
+
+
+def load_probe(path: Path) -> Probe:
+    """The probe saved at ``path`` (either of its two files).
+
+    Raises EvaluationError when a file is missing, damaged, of a later version, or the two do not fit each other.
+    """
+    file = _tensors_of(path)
+    where = excerpt(str(file))
+    try:
+        facts = _read_facts(file.with_suffix(".json"))
+        tensors, _ = read_tensors(
+            file, _TENSORS_LIMIT, lambda header: _check_shapes(header, facts, where), EvaluationError
+        )
+    except FileNotFoundError as error:
+        missing = excerpt(str(error.filename))
+        raise EvaluationError(
+            f"cannot read the probe {where} and the JSON beside it: there is no {missing}; choose another probe."
+        ) from error
+    weight, bias = tensors["weight"].float(), tensors["bias"].float()
+    if not (weight.isfinite().all() and bias.isfinite().all()):
+        raise EvaluationError(f"the probe {where} has weights that are NaN or infinite; train a new probe.")
+    return Probe(
+        weight=weight,
+        bias=bias,
+        classes=tuple(facts.classes),
+        C=facts.C,
+        layer=facts.layer,
+        model_digest=facts.model_digest,
+        standardised=facts.standardised,
+        text=facts.text,
+        candidates=tuple(facts.candidates),
+        templates=tuple(facts.templates),
+    )
+
+
+def _tensors_of(path: Path) -> Path:
+    """The file with the tensors, for either file of a probe; EvaluationError for what is no file's name."""
+    if not path.name or "\0" in str(path):
+        raise EvaluationError(f"{excerpt(str(path))!r} is not the name of a file; give a probe's file.")
+    return path.with_suffix(".safetensors")
+
+
+def _read_facts(file: Path) -> _Facts:
+    raw = read_json(file, _FACTS_LIMIT, error=EvaluationError)
+    version = raw.get("version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > PROBE_VERSION:
+        raise EvaluationError(
+            f"the probe {excerpt(str(file))} was saved by a later version of this program; update it."
+        )
+    return checked(_Facts, raw, excerpt(str(file)), error=EvaluationError, remedy="Save the probe again.")
+
+
+def _check_shapes(header: TensorHeader, facts: _Facts, where: str) -> None:
+    """EvaluationError unless weight (K, D) and bias (K,) are as the JSON says; before they are read."""
+    weight, bias = header.shapes.get("weight", ()), header.shapes.get("bias", ())
+    classes, widths = len(facts.classes), {weight[-1:], (facts.features or (weight or (0,))[-1],)}
+    if len(weight) != 2 or weight[0] != classes or bias != (classes,) or len(widths) != 1 or weight[1] < 1:
+        raise EvaluationError(f"the probe {where} and its JSON do not belong together; save it again.")

@@ -1,0 +1,165 @@
+"""Zero-shot classification: a picture belongs to the class whose prompts lie nearest.
+
+Flow: class names and templates -> `ClassEmbedder` (encodes only what it has not seen) -> `zero_shot` with the pictures'
+features. The Classify panel keeps one embedder, so that a class typed by hand costs one small batch.
+
+A class's embedding is the mean of its prompts' unit embeddings, scaled to unit length (Radford et al., "Learning
+Transferable Visual Models From Natural Language Supervision", 2021, section 3.1.4).
+
+Legend: N pictures, K classes, P templates, D embed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import save
+from torch import Tensor
+
+from core.spec.errors import UserError
+from core.metrics.classification.accuracy import Classification, check_rows, classify
+from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
+from core.metrics.classification.labels import Labels, prompt_name
+from core.metrics.classification.prompts import prompts
+from core.metrics.classification.tensor_file import TensorHeader, read_tensors
+from core.spec.reading import MEGABYTE, checked_as, parse_json
+from core.spec.run.folder import write_whole
+
+EncodeTexts = Callable[[list[str]], Tensor]
+"""Prompts to features (n, D), projected; of any length."""
+
+LOGIT_SCALE = 100.0  # CLIP's own, used where the model brings none
+CACHE_VERSION = 1
+ROWS_AT_ONCE = 8192
+_CACHE_LIMIT = 512 * MEGABYTE
+_NAMES: TypeAdapter[list[str]] = TypeAdapter(list[str])
+
+
+class ClassEmbedder:
+    """Embeddings of classes for one model and one set of templates, each encoded once.
+
+    With a ``cache`` folder they are kept there as safetensors, in a file named after ``model_digest`` and the
+    templates; a file that cannot be read is made anew.
+    """
+
+    def __init__(
+        self,
+        encode_texts: EncodeTexts,
+        templates: Sequence[str],
+        model_digest: str,
+        cache: Path | None = None,
+        batch: int = 256,
+    ) -> None:
+        if not templates:
+            raise EvaluationError("zero-shot classification needs at least one prompt template.")
+        self.templates = tuple(templates)
+        self.encoded = 0  # prompts that had to be encoded so far
+        self._encode, self._batch = encode_texts, batch
+        key = json.dumps([CACHE_VERSION, model_digest, self.templates], ensure_ascii=False)
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        self._file = cache / f"classes-{digest}.safetensors" if cache else None
+        self._known: dict[str, Tensor] = self._load()
+
+    def embed(self, classes: Sequence[str], keep: bool = True, progress: Progress = no_progress) -> Tensor:
+        """Unit embeddings of ``classes``: (K, D). ``keep`` writes new ones to the cache (not for half-typed names)."""
+        names = [prompt_name(name) for name in classes]
+        if not all(names):
+            raise EvaluationError("a class name is empty; give each class a name.")
+        missing = [name for name in dict.fromkeys(names) if name not in self._known]
+        if missing:
+            self._known.update(zip(missing, self._encode_classes(missing, progress), strict=True))
+            if keep:
+                self._save()
+        return torch.stack([self._known[name] for name in names])
+
+    def _encode_classes(self, names: Sequence[str], progress: Progress) -> Tensor:
+        """(K, D) of the classes, in batches across class borders."""
+        texts = [text for name in names for text in prompts(name, self.templates)]
+        sums: Tensor | None = None
+        for start in range(0, len(texts), self._batch):
+            progress(start / len(texts), "encoding classes")
+            part = texts[start : start + self._batch]
+            with torch.no_grad():
+                features = unit_rows(check_features(self._encode(part), "prompt features").cpu())  # (b, D)
+            if len(features) != len(part):
+                raise EvaluationError(f"the model made {len(features)} features of {len(part)} prompts.")
+            sums = torch.zeros(len(names), features.shape[1]) if sums is None else sums
+            sums.index_add_(0, torch.arange(start, start + len(part)) // len(self.templates), features)
+            self.encoded += len(part)
+        progress(1.0, "encoding classes")
+        assert sums is not None  # there is at least one name and one template
+        return unit_rows(sums)
+
+    def _load(self) -> dict[str, Tensor]:
+        if self._file is None:
+            return {}
+        names: list[str] = []
+
+        def check(header: TensorHeader) -> None:
+            text = header.metadata.get("classes", "")
+            found = checked_as(_NAMES, parse_json(text, "class names"), "class names")
+            names.extend(found)
+            shape = header.shapes.get("embeddings", ())
+            if len(shape) != 2 or len(names) != shape[0]:
+                raise EvaluationError("the embeddings do not fit the class names.")
+
+        try:
+            tensors, _ = read_tensors(self._file, _CACHE_LIMIT, check, EvaluationError)
+        except (FileNotFoundError, UserError):
+            return {}  # half written, or of another program: it is only a cache
+        embeddings = tensors["embeddings"].float()
+        return dict(zip(names, embeddings, strict=True)) if embeddings.isfinite().all() else {}
+
+    def _save(self) -> None:
+        if self._file is None:
+            return
+        content = save(
+            {"embeddings": torch.stack(list(self._known.values()))},
+            {"classes": json.dumps(list(self._known)), "templates": json.dumps(self.templates)},
+        )
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._file, content)
+        except OSError as error:
+            raise EvaluationError(
+                f"cannot write the cache {self._file}: {error.strerror}; choose another folder."
+            ) from error
+
+
+def zero_shot(
+    image_features: Tensor,
+    labels: Labels,
+    class_embeddings: Tensor,
+    logit_scale: float = LOGIT_SCALE,
+    progress: Progress = no_progress,
+) -> Classification:
+    """Classifies the labelled rows of ``image_features`` (N, D) by ``class_embeddings`` (K, D).
+
+    ``logit_scale`` only shapes the probabilities. Raises EvaluationError for features that are not finite or do not
+    fit the classes.
+    """
+    images = check_features(check_rows(image_features, labels, "image features"), "image features")
+    return classify(labels, class_logits(images, class_embeddings, logit_scale, progress))
+
+
+def class_logits(
+    images: Tensor, class_embeddings: Tensor, logit_scale: float = LOGIT_SCALE, progress: Progress = no_progress
+) -> Iterator[Tensor]:
+    """Scaled cosines of ``images`` (N, D) with each class, in blocks of rows: (n, K)."""
+    classes = unit_rows(check_features(class_embeddings, "class embeddings")).to(images.device)
+    if images.shape[1] != classes.shape[1]:
+        raise EvaluationError(
+            f"image features have {images.shape[1]} dimensions and class embeddings {classes.shape[1]}; "
+            "both must come from the same model, after the projection."
+        )
+    for start in range(0, len(images), ROWS_AT_ONCE):
+        progress(start / len(images), "classifying")
+        with full_precision(images.device):
+            logits = logit_scale * unit_rows(images[start : start + ROWS_AT_ONCE]) @ classes.T  # (n, K)
+        yield logits
+    progress(1.0, "classifying")

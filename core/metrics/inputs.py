@@ -1,0 +1,76 @@
+"""What every evaluator shares: its error, how it reports progress and is cancelled, and the checks on its input.
+
+An evaluator is pure: features or tokens in, numbers out. Encoding pictures and texts, and caching what was encoded,
+happens before; showing the numbers happens after (`core.evaluation.report`).
+
+Legend: N rows, D feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from core.spec.errors import UserError
+
+Progress = Callable[[float, str], None]
+"""Called with the share done (0 to 1) and what is being done; to cancel, it raises `EvaluationCancelledError`."""
+
+
+class EvaluationError(UserError):
+    """Something that cannot be measured; the message names the value and the remedy."""
+
+
+class EvaluationCancelledError(Exception):
+    """Raised by a progress callback to stop an evaluator; it passes through to the caller."""
+
+
+def no_progress(share: float, doing: str) -> None:
+    """The default `Progress`: nobody watches."""
+
+
+def check_features(features: Tensor, what: str) -> Tensor:
+    """``features`` (N, D) as float32 on its own device, without gradient.
+
+    Raises EvaluationError when they are empty, not a matrix, or hold a value that is no finite number.
+    """
+    if features.ndim != 2:
+        raise EvaluationError(f"{what} must be a matrix of one row each, not of shape {tuple(features.shape)}.")
+    if features.numel() == 0:
+        raise EvaluationError(
+            f"there are no {what} to evaluate (shape {tuple(features.shape)}); check the data source."
+        )
+    features = features.detach().float()
+    bad = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
+    if len(bad):
+        shown = ", ".join(str(row) for row in bad[:5].tolist()) + (", ..." if len(bad) > 5 else "")
+        raise EvaluationError(
+            f"{len(bad)} of {len(features)} {what} hold NaN or infinity (rows {shown}); "
+            "the model diverged or ran in too low a precision: evaluate an earlier checkpoint, or in fp32."
+        )
+    return features
+
+
+def unit_rows(features: Tensor) -> Tensor:
+    """Rows of ``features`` (N, D) scaled to unit length; a row of zeros stays so, and then resembles nothing."""
+    return torch.nn.functional.normalize(features, dim=1, eps=1e-12)
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Matrix products in true float32, whatever the trainer has set: scores decide ranks by their last digits."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def part_of(progress: Progress, start: float, end: float, doing: str = "") -> Progress:
+    """A `Progress` for one step of a longer work, which takes it from share ``start`` to share ``end``."""
+    return lambda share, what: progress(start + (end - start) * share, doing or what)

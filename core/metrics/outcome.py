@@ -1,0 +1,51 @@
+"""What every evaluator hands back: its numbers, what they were averaged from, and what was left out.
+
+Flow: an evaluator makes an `Outcome`; `core.evaluation.report` adds whom it is about and writes it as a table or JSON;
+`core.metrics.statistics` gives intervals and paired differences from ``per_query``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+Task = Literal["zero-shot", "linear-probe", "fused-probe", "knn", "retrieval", "captioning"]
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """One value for each query; their mean is the metric.
+
+    ``groups`` says which queries are not independent of each other (five captions of one picture, say): an interval is
+    then made by drawing whole groups. ``strata`` says which queries are drawn among themselves, as those of each class
+    for a mean over classes. None where every query stands alone.
+    """
+
+    values: Floats  # (Q,)
+    groups: Integers | None = None  # (Q,)
+    strata: Integers | None = None  # (Q,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The result of one evaluator on one set of features.
+
+    ``metrics`` are shares from 0 to 1 unless the name says otherwise (ranks, counts, CIDEr). ``details`` is plain data
+    for panels and the JSON report: classes, the confusion matrix, the C curve. ``notes`` are sentences for the user.
+    """
+
+    task: Task
+    samples: int
+    metrics: Mapping[str, float]
+    per_query: Mapping[str, Queries] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of metrics without queries: 95 %
+    notes: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)

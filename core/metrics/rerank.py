@@ -1,0 +1,115 @@
+"""Retrieval in two stages: cosine picks candidates, a matching head looks at each pair and reorders them.
+
+As ALBEF evaluates (Li et al., "Align before Fuse", 2021, section 5): the first ``top`` candidates by cosine are scored
+by the head; all others stay behind them in their old order. Its numbers are named ``reranked_...``, so that they are
+never taken for those of the embeddings alone.
+
+Legend: N pictures, M captions, D embed, Q queries, k candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from core.metrics.inputs import EvaluationError, Progress, full_precision, no_progress, part_of, unit_rows
+from core.metrics.retrieval import BLOCK_PAIRS, Ranks, check_retrieval, ranks, summarise
+
+ScorePairs = Callable[[Tensor, Tensor], Tensor]
+"""Rows of pictures (p,) and of captions (p,) to matching scores (p,), higher is better."""
+
+TOP = 128
+PAIRS_AT_ONCE = 4096
+
+
+def reranked_metrics(
+    image_features: Tensor,
+    text_features: Tensor,
+    text_to_image: Tensor,
+    score_pairs: ScorePairs,
+    top: int = TOP,
+    progress: Progress = no_progress,
+) -> dict[str, float]:
+    """`retrieval_metrics` of the two-stage search, each name with ``reranked_`` before it."""
+    of_images, of_texts = reranked(image_features, text_features, text_to_image, score_pairs, top, progress)
+    return {f"reranked_{name}": value for name, value in summarise(of_images, of_texts).items()}
+
+
+def reranked(
+    image_features: Tensor,
+    text_features: Tensor,
+    text_to_image: Tensor,
+    score_pairs: ScorePairs,
+    top: int = TOP,
+    progress: Progress = no_progress,
+) -> tuple[Ranks, Ranks]:
+    """Ranks after reordering the first ``top`` candidates of each query by ``score_pairs``; raises as `ranks` does."""
+    if top < 1:
+        raise EvaluationError(f"re-ranking needs at least one candidate, not {top}.")
+    images, texts, owner = check_retrieval(image_features, text_features, text_to_image)
+    plain = ranks(images, texts, owner, progress=part_of(progress, 0, 0.1))
+    images, texts = unit_rows(images), unit_rows(texts)
+
+    captioned = plain[0].queries.to(images.device)
+    return (
+        _reorder(
+            plain[0],
+            _candidates(images[captioned], texts, top),
+            lambda rows, found: owner[found] == captioned[rows],
+            lambda rows, found: score_pairs(captioned[rows], found),
+            part_of(progress, 0.1, 0.55, "re-ranking captions"),
+        ),
+        _reorder(
+            plain[1],
+            _candidates(texts, images, top),
+            lambda rows, found: found == owner[rows],
+            lambda rows, found: score_pairs(found, rows),
+            part_of(progress, 0.55, 1, "re-ranking pictures"),
+        ),
+    )
+
+
+def _candidates(queries: Tensor, items: Tensor, top: int) -> Tensor:
+    """Rows of the ``top`` items nearest to each query: (Q, k)."""
+    step = max(1, BLOCK_PAIRS // len(items))
+    with full_precision(queries.device):
+        found = [(part @ items.T).topk(min(top, len(items)), dim=1).indices for part in queries.split(step)]
+    return torch.cat(found)
+
+
+def _reorder(
+    plain: Ranks,
+    candidates: Tensor,
+    is_own: Callable[[Tensor, Tensor], Tensor],
+    score: Callable[[Tensor, Tensor], Tensor],
+    progress: Progress,
+) -> Ranks:
+    """New ranks of the queries whose own is among the candidates; the others keep theirs."""
+    better, tied, own_tied = plain.better.clone(), plain.tied.clone(), plain.own.clone()
+    k = candidates.shape[1]
+    step = max(1, PAIRS_AT_ONCE // k)
+    for start in range(0, len(candidates), step):
+        progress(start / len(candidates), "re-ranking")
+        found = candidates[start : start + step]  # (q, k)
+        rows = torch.arange(start, start + len(found), device=found.device).repeat_interleave(k)
+        own = is_own(rows, found.flatten()).view_as(found)
+        scores = _checked(score(rows, found.flatten()), len(rows)).to(found.device).view_as(found)
+        best = scores.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)  # (q, 1)
+        here = own.any(dim=1).cpu()
+        part = slice(start, start + len(found))
+        rivals = ~own
+        better[part] = torch.where(here, ((scores > best) & rivals).sum(dim=1).cpu(), better[part])
+        tied[part] = torch.where(here, ((scores == best) & rivals).sum(dim=1).cpu(), tied[part])
+        own_tied[part] = torch.where(here, ((scores == best) & own).sum(dim=1).cpu(), own_tied[part])
+    progress(1.0, "re-ranking")
+    return Ranks(plain.queries, better, tied, own_tied)
+
+
+def _checked(scores: Tensor, pairs: int) -> Tensor:
+    if scores.shape != (pairs,):
+        raise EvaluationError(f"the matching head gave scores of shape {tuple(scores.shape)} for {pairs} pairs.")
+    if not torch.isfinite(scores).all():
+        raise EvaluationError("the matching head gave NaN or infinity; evaluate an earlier checkpoint, or in fp32.")
+    return scores.detach().float()

@@ -1,0 +1,293 @@
+"""Retrieval: pictures searched by their captions, and captions by their pictures.
+
+Flow: the training loop validates with `retrieval_metrics` (open_clip's names, so that curves line up); the Search
+place and the bootstrap take the per-query `ranks`; `core.metrics.rerank` reorders the best candidates.
+
+A picture may have any number of captions. Text to image asks for each caption's one picture; image to text counts a
+picture as found where the *best* of its captions stands. Pictures without a caption are distractors only.
+
+Ties: candidates whose scores are equal are taken to stand in random order, and every number is the expectation over
+it. So constant features score as chance does, never 100 %, and the order of rows never matters. Scores are compared in
+float32, and the few that come closer than its rounding again in float64, so that ranks equal those of a plain loop in
+double precision; where very many come so close (a collapsed model), all of these count as equal.
+
+Legend: N pictures, M captions, D embed, Q queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
+from core.metrics.outcome import Outcome, Queries
+
+NEAR = 2e-6  # cosine; float32 products of unit vectors differ by less than this with the order of their sums
+EQUAL = 2e-8  # likewise, in float64, of features that were kept in float32
+NEAR_AT_MOST = 8192  # pairs of a block that are compared again
+BLOCK_PAIRS = 1 << 24  # scores held at once: 64 MiB
+RECALL_AT = (1, 5, 10)
+DIRECTIONS = ("image_to_text", "text_to_image")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where each query's right candidate stands among the wrong ones; on the CPU."""
+
+    queries: Tensor  # (Q,) int64, row of each query among pictures or captions
+    better: Tensor  # (Q,) int64, wrong candidates that score strictly higher
+    tied: Tensor  # (Q,) int64, wrong candidates that score the same
+    own: Tensor  # (Q,) int64, right candidates that score the same: 1, or more where the best captions of a picture tie
+
+    def expected(self) -> Tensor:
+        """Expected rank of each query, the first is 1: (Q,) float64; whole numbers where nothing ties."""
+        tied, own = self.tied.double(), self.own.double()
+        return self.better.double() + (tied + own + 1) / (own + 1)
+
+    def hits(self, k: int) -> Tensor:
+        """Probability that each query finds one of its own among the first ``k``: (Q,) float64, 0 or 1 without ties.
+
+        Of ``tied`` + ``own`` in random order, d come before the cut: C(tied, d) / C(tied + own, d) is that none is own.
+        """
+        tied, own = self.tied.double(), self.own.double()
+        drawn = (k - self.better.double()).clamp_min(0).minimum(tied + own)
+        single = (drawn / (tied + 1)).clamp(0, 1)
+        left = (tied - drawn).clamp_min(0)
+        logarithm = (
+            _log_factorial(tied) - _log_factorial(left) + _log_factorial(left + own) - _log_factorial(tied + own)
+        )
+        several = torch.where(drawn > tied, 1.0, -torch.expm1(logarithm))
+        return torch.where((self.own == 1) | (drawn == 0), single, several)
+
+    def reciprocal(self) -> Tensor:
+        """Expected 1/rank of each query: (Q,) float64.
+
+        With one right candidate the rank is uniform over better+1 .. better+tied+1, so this is a difference of harmonic
+        numbers.
+        """
+        first, last = self.better.double() + 1, self.better.double() + self.tied.double() + 1
+        harmonic = (torch.digamma(last + 1) - torch.digamma(first)) / (last - first + 1)
+        found = torch.where(self.tied > 0, harmonic, 1 / first)
+        several = (self.own > 1) & (self.tied > 0)
+        kinds, place = torch.stack([self.better, self.tied, self.own])[:, several].unique(dim=1, return_inverse=True)
+        values = [_reciprocal_of_first(*kind) for kind in kinds.T.tolist()]
+        found[several] = torch.tensor(values, dtype=torch.float64)[place]
+        return found
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """open_clip's numbers under its names (recalls 0 to 1; the median rank is floored, as there), and MRR."""
+        expected = self.expected()
+        return {
+            **{f"{name}_R@{k}": self.hits(k).mean().item() for k in RECALL_AT},
+            f"{name}_mean_rank": expected.mean().item(),
+            f"{name}_median_rank": float(np.floor(np.median(expected.numpy()))),
+            f"{name}_MRR": self.reciprocal().mean().item(),
+        }
+
+
+def _log_factorial(count: Tensor) -> Tensor:
+    return torch.lgamma(count + 1)
+
+
+def _reciprocal_of_first(better: int, tied: int, own: int) -> float:
+    """Expected 1/rank of the first of ``own`` in random order among ``tied``, behind ``better``."""
+    place = torch.arange(1, tied + 2, dtype=torch.float64)
+    # The chance of each place from the one before: a wrong one of those that were left came first.
+    steps = (tied - place[:-1] + 1) / (tied + own - place[:-1])
+    chances = own / (tied + own) * torch.cat([torch.ones(1, dtype=torch.float64), steps]).cumprod(0)
+    return float((chances / (better + place)).sum())
+
+
+def retrieval_metrics(
+    image_features: Tensor,
+    text_features: Tensor,
+    text_to_image: Tensor,
+    block: int | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, float]:
+    """R@1/5/10, mean and median rank and MRR in both directions, and ``mean_recall``, the mean of the six recalls.
+
+    ``image_features`` (N, D), ``text_features`` (M, D); ``text_to_image`` (M,) is the row of each caption's picture.
+    The rest, and what is raised, as in `ranks`.
+    """
+    image_to_text, of_texts = ranks(image_features, text_features, text_to_image, block, progress)
+    return summarise(image_to_text, of_texts)
+
+
+def summarise(image_to_text: Ranks, text_to_image: Ranks) -> dict[str, float]:
+    """The metrics of `retrieval_metrics` from the ranks of both directions."""
+    values = image_to_text.metrics("image_to_text") | text_to_image.metrics("text_to_image")
+    recalls = [values[f"{direction}_R@{k}"] for direction in DIRECTIONS for k in RECALL_AT]
+    return values | {"mean_recall": sum(recalls) / len(recalls)}
+
+
+def retrieval_outcome(
+    image_to_text: Ranks, text_to_image: Ranks, owner: Tensor, extra: Mapping[str, float] | None = None
+) -> Outcome:
+    """The result in the form that all evaluators share.
+
+    ``owner`` (M,) is the ``text_to_image`` that was ranked: the bootstrap draws captions of one picture together.
+    ``extra`` holds further metrics, such as re-ranked ones.
+    """
+    groups = owner.cpu().numpy().astype(np.int64)
+    per_query: dict[str, Queries] = {}
+    for direction, found, group in (("image_to_text", image_to_text, None), ("text_to_image", text_to_image, groups)):
+        for k in RECALL_AT:
+            per_query[f"{direction}_R@{k}"] = Queries(found.hits(k).numpy(), group)
+        per_query[f"{direction}_MRR"] = Queries(found.reciprocal().numpy(), group)
+    notes = []
+    pictures, captions = len(image_to_text.queries), len(text_to_image.queries)
+    tied = int((image_to_text.tied > 0).sum() + (text_to_image.tied > 0).sum())
+    if tied:
+        notes.append(f"{tied} of {pictures + captions} queries tie with wrong candidates; they count as chance would.")
+    return Outcome(
+        task="retrieval",
+        samples=captions,
+        metrics=summarise(image_to_text, text_to_image) | dict(extra or {}),
+        per_query=per_query,
+        notes=tuple(notes),
+        details={"pictures": pictures, "captions": captions},
+    )
+
+
+def ranks(
+    image_features: Tensor,
+    text_features: Tensor,
+    text_to_image: Tensor,
+    block: int | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Ranks, Ranks]:
+    """Per-query ranks by cosine similarity: of the pictures that have captions, and of all captions.
+
+    Features need not be of unit length. Scores are made ``block`` captions at a time (by default so many that they
+    take 64 MiB), once for both directions, on the device where the pictures' features are.
+
+    Raises EvaluationError for features that are empty, not finite or of unequal width, and for a ``text_to_image``
+    that does not name one picture for each caption.
+    """
+    images, texts, owner = check_retrieval(image_features, text_features, text_to_image)
+    pairs = _Pairs(images, texts)
+    own = pairs.own_scores(owner)  # (M,)
+    best = torch.full((len(images),), -torch.inf, dtype=torch.float64)  # (N,)
+    best.scatter_reduce_(0, owner.cpu(), own, "amax")
+    rows = block or max(1, BLOCK_PAIRS // len(images))
+    with full_precision(images.device):
+        of_texts, of_images = _count_rivals(pairs, owner, own, best, rows, progress)
+    captioned = torch.isfinite(best).nonzero().flatten()
+    return (
+        Ranks(captioned, *of_images[:, captioned]),
+        Ranks(torch.arange(len(texts)), *of_texts),
+    )
+
+
+def check_retrieval(
+    image_features: Tensor, text_features: Tensor, text_to_image: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both features in float32 and the owners of the captions, on one device; raises as `ranks` does."""
+    images = check_features(image_features, "image features")
+    texts = check_features(text_features, "text features").to(images.device)
+    if images.shape[1] != texts.shape[1]:
+        raise EvaluationError(
+            f"image features have {images.shape[1]} dimensions and text features {texts.shape[1]}; "
+            "both must come from the same model, after the projection."
+        )
+    if text_to_image.shape != texts.shape[:1] or text_to_image.is_floating_point():
+        raise EvaluationError(
+            f"text_to_image must hold one row number for each of the {len(texts)} captions, "
+            f"not {text_to_image.dtype} of shape {tuple(text_to_image.shape)}."
+        )
+    owner = text_to_image.to(images.device, torch.int64)
+    outside = ((owner < 0) | (owner >= len(images))).nonzero().flatten()
+    if len(outside):
+        row = int(outside[0])
+        raise EvaluationError(
+            f"caption {row} belongs to picture {int(owner[row])}, but the pictures are 0 to {len(images) - 1} "
+            f"({len(outside)} such captions); leave out captions whose picture could not be read."
+        )
+    return images, texts, owner
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Features as they came, for cosines of single pairs in float64, on the CPU (not every device has float64)."""
+
+    images: Tensor  # (N, D) float32
+    texts: Tensor  # (M, D) float32
+
+    def cosine(self, image_rows: Tensor, text_rows: Tensor) -> Tensor:
+        """Of pairs given by their rows (p,): (p,) float64; 0 where either is all zeros."""
+        image = self.images[image_rows.to(self.images.device)].cpu().double()  # (p, D)
+        text = self.texts[text_rows.to(self.texts.device)].cpu().double()  # (p, D)
+        lengths: Tensor = torch.linalg.vector_norm(image, dim=1) * torch.linalg.vector_norm(text, dim=1)
+        products: Tensor = torch.linalg.vecdot(image, text)
+        return products / lengths.clamp_min(1e-24)
+
+    def own_scores(self, owner: Tensor) -> Tensor:
+        """Of each caption with its own picture: (M,) float64."""
+        step = max(1, BLOCK_PAIRS // self.images.shape[1] // 8)
+        every = torch.arange(len(owner), device=owner.device)
+        return torch.cat([self.cosine(owner[part], part) for part in every.split(step)])
+
+
+def _count_rivals(
+    pairs: _Pairs, owner: Tensor, own: Tensor, best: Tensor, rows: int, progress: Progress
+) -> tuple[Tensor, Tensor]:
+    """Wrong candidates that are better and tied, and right ones that tie, int64 on the CPU.
+
+    (3, M) of the captions, then (3, N) of the pictures.
+    """
+    images, texts = unit_rows(pairs.images), unit_rows(pairs.texts)
+    pictures, captions = len(images), len(texts)
+    of_texts = torch.ones(3, captions, dtype=torch.int64)
+    of_images = torch.zeros(3, pictures, dtype=torch.int64)
+    owners = owner.cpu()
+    buffer = torch.empty(min(rows, captions), pictures, device=images.device)
+    marks = torch.empty_like(buffer)
+    for start in range(0, captions, rows):
+        progress(start / captions, "ranking")
+        part = slice(start, min(start + rows, captions))
+        scores = buffer[: part.stop - start]
+        torch.mm(texts[part], images.T, out=scores)  # (rows, N)
+        # A caption and its own picture are no rivals, in either direction.
+        scores.scatter_(1, owner[part, None], -torch.inf)
+
+        def of_text(text: Tensor, image: Tensor, start: int = start) -> Tensor:
+            return pairs.cosine(image, text + start)
+
+        def of_image(image: Tensor, text: Tensor, start: int = start) -> Tensor:
+            return pairs.cosine(image, text + start)
+
+        of_texts[:2, part], _ = _rivals(scores, own[part], marks[: len(scores)], of_text)
+        counts, equal = _rivals(scores.T, best, marks[: len(scores)].T, of_image)
+        of_images[:2] += counts
+        of_images[2].index_add_(0, owners[part], (own[part] >= best[owners[part]] - equal).long())
+    progress(1.0, "ranking")
+    return of_texts, of_images
+
+
+def _rivals(
+    scores: Tensor, threshold: Tensor, marks: Tensor, cosine: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, float]:
+    """How many of ``scores`` (Q, C) are above, and how many equal to, each query's float64 ``threshold``: (2, Q).
+
+    Also how far apart scores may be that counted as equal.
+    """
+    low = (threshold - NEAR).float().to(scores.device)[:, None]
+    high = (threshold + NEAR).float().to(scores.device)[:, None]
+    # 0 and 1 as floats: their sums are exact here, and fast.
+    better = torch.gt(scores, high, out=marks).sum(dim=1).long().cpu()
+    near = torch.ge(scores, low, out=marks).sum(dim=1).long().cpu() - better
+    many = int(near.sum()) > NEAR_AT_MOST
+    if not many and near.any():
+        rows = near.nonzero().flatten()
+        at = rows.to(scores.device)
+        close = (scores[at] >= low[at]) & (scores[at] <= high[at])
+        place, column = (index.cpu() for index in close.nonzero(as_tuple=True))
+        gap = cosine(rows[place], column) - threshold[rows[place]]
+        better.index_add_(0, rows[place], (gap > EQUAL).long())
+        near = torch.zeros_like(near).index_add_(0, rows[place], (gap.abs() <= EQUAL).long())
+    return torch.stack([better, near]), NEAR if many else EQUAL

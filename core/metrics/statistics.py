@@ -1,0 +1,191 @@
+"""How sure a number is: intervals for shares and means, and for the difference of two models on the same queries.
+
+Flow: `core.evaluation.report` asks `interval` for each metric of an outcome; ``evaluate --compare A B`` and the panels
+ask `paired_difference`.
+
+Sources: Wilson, "Probable inference" (1927); Efron and Tibshirani, "An Introduction to the Bootstrap" (1993),
+percentile intervals; Koehn, "Statistical Significance Tests for Machine Translation Evaluation" (2004), for pairs;
+Rao and Wu, "Resampling Inference with Complex Survey Data" (1988), for strata; Wolter, "Introduction to Variance
+Estimation" (2007), chapter 2, for collapsed strata.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from core.metrics.inputs import EvaluationError
+from core.metrics.outcome import Floats, Integers, Outcome, Queries
+
+LEVEL = 0.95
+DRAWS = 2000
+SEED = 0  # the same report for the same numbers
+_FEW = 512  # so many different values are drawn as counts, which is exact and fast
+_DRAWN_AT_ONCE = 1 << 22
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Both ends of a confidence interval."""
+
+    low: float
+    high: float
+    level: float = LEVEL
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of A minus mean of B over the queries that both answered.
+
+    ``p`` is the two-sided bootstrap p-value of no difference; ``better``, ``worse`` and ``equal`` count queries.
+    """
+
+    value: float
+    interval: Interval
+    p: float
+    better: int
+    worse: int
+    equal: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.interval.low > 0 or self.interval.high < 0
+
+
+def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
+    """Wilson's score interval of a share: sound for small counts and near 0 and 1, unlike the normal one."""
+    if trials <= 0 or not 0 <= successes <= trials:
+        raise EvaluationError(f"no interval for {successes} successes of {trials} trials.")
+    z = float(stats.norm.ppf((1 + level) / 2))
+    share = successes / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
+    # The ends are exactly 0 and 1 there; rounding would leave 1e-17.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return Interval(low, high, level)
+
+
+def student_interval(values: Floats, level: float = LEVEL) -> Interval:
+    """Student's t interval of the mean of a few independent draws (few-shot runs): (R,), R of at least 2."""
+    if len(values) < 2:
+        raise EvaluationError("an interval over draws needs at least two of them; raise the number of draws.")
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return Interval(float(values.mean()) - half, float(values.mean()) + half, level)
+
+
+def interval(queries: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Interval:
+    """Interval of the mean: Wilson's where each query independently hits or misses, the bootstrap's otherwise."""
+    values = _checked(queries.values)
+    if queries.groups is None and queries.strata is None and bool(np.isin(values, (0.0, 1.0)).all()):
+        return wilson(int(values.sum()), len(values), level)
+    return _percentiles(_bootstrap_means(queries, draws, seed), level)
+
+
+def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Difference:
+    """How much A's mean exceeds B's on the same queries, in the same order, by the paired bootstrap.
+
+    Raises EvaluationError when the two were not measured on the same queries.
+    """
+    if len(a.values) != len(b.values):
+        raise EvaluationError(
+            f"A answered {len(a.values)} queries and B {len(b.values)}; "
+            "a paired comparison needs the same data for both."
+        )
+    gain = _checked(a.values) - _checked(b.values)
+    means = _bootstrap_means(Queries(gain, a.groups, a.strata), draws, seed)
+    # One is added to both counts, so that a p-value from draws is never zero.
+    tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    return Difference(
+        value=float(gain.mean()),
+        interval=_percentiles(means, level),
+        p=min(1.0, 2 * (tail + 1) / (draws + 1)),
+        better=int((gain > 0).sum()),
+        worse=int((gain < 0).sum()),
+        equal=int((gain == 0).sum()),
+    )
+
+
+def compare(a: Outcome, b: Outcome, level: float = LEVEL, draws: int = DRAWS) -> dict[str, Difference]:
+    """`paired_difference` of each metric that both outcomes have for each query."""
+    shared = [name for name in a.per_query if name in b.per_query]
+    if a.task != b.task or not shared:
+        raise EvaluationError(
+            f"cannot compare {a.task} with {b.task}: they share no metric that is measured per query."
+        )
+    return {name: paired_difference(a.per_query[name], b.per_query[name], level, draws) for name in shared}
+
+
+def intervals(per_query: Mapping[str, Queries], level: float = LEVEL) -> dict[str, Interval]:
+    """`interval` of each metric."""
+    return {name: interval(queries, level) for name, queries in per_query.items()}
+
+
+def _checked(values: Floats) -> Floats:
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise EvaluationError("an interval needs at least one query, and a finite value for each.")
+    return values
+
+
+def _percentiles(means: Floats, level: float) -> Interval:
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), level)
+
+
+def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
+    """Means of ``draws`` samples with replacement, of queries or of whole groups of them: (draws,)."""
+    random = np.random.default_rng(seed)
+    values = _checked(queries.values)
+    if queries.groups is not None:
+        _, place = np.unique(queries.groups, return_inverse=True)
+        sums, counts = np.bincount(place, values), np.bincount(place)
+        return _ratio_means(sums.astype(np.float64), counts.astype(np.float64), draws, random)
+    if queries.strata is not None:
+        total = np.zeros(draws)
+        for own in _drawn_apart(values, queries.strata):
+            # n draws of n would vary by (n - 1) / n of the variance, half of it for two rows; n - 1 draws by all of it.
+            total += len(own) * _plain_means(own, draws, random, max(1, len(own) - 1))
+        return total / len(values)
+    return _plain_means(values, draws, random)
+
+
+def _drawn_apart(values: Floats, strata: Integers) -> list[Floats]:
+    """The values of each stratum. Strata of one row, which show no variance alone, are collapsed into one.
+
+    Where there is but one of them, it and the smallest other stratum are, as two totals.
+    """
+    _, place, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    alone = sizes == 1
+    if alone.sum() == 1 and len(sizes) > 1:
+        alone[np.where(alone, len(values), sizes).argmin()] = True
+    apart = [values[place == stratum] for stratum in np.flatnonzero(~alone)]
+    return [*apart, np.bincount(place, values)[alone]] if alone.any() else apart
+
+
+def _plain_means(values: Floats, draws: int, random: np.random.Generator, size: int | None = None) -> Floats:
+    """Means of ``draws`` samples of ``values`` with replacement, of as many values as there are or of ``size``."""
+    size = size or len(values)
+    kinds, often = np.unique(values, return_counts=True)
+    if len(kinds) <= _FEW:  # how often each value is drawn is multinomial
+        drawn: Floats = random.multinomial(size, often / len(values), size=draws) @ kinds / size
+        return drawn
+    return _ratio_means(values, np.ones(len(values)), draws, random, size)
+
+
+def _ratio_means(
+    sums: Floats, counts: Floats, draws: int, random: np.random.Generator, size: int | None = None
+) -> Floats:
+    """Sum over count of ``draws`` resamples, of ``size`` if given, of units that each bring a sum and a count."""
+    means = np.empty(draws)
+    size = size or len(sums)
+    step = max(1, _DRAWN_AT_ONCE // size)
+    for start in range(0, draws, step):
+        rows = min(step, draws - start)
+        chosen = random.integers(len(sums), size=(rows, size))
+        means[start : start + rows] = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
+    return means

@@ -1,0 +1,109 @@
+"""Where tensors live and in which precision they are computed: what ``runtime`` in a RunConfig comes to here."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from core.spec.config import RuntimeConfig
+from core.spec.errors import UserError
+
+
+class RuntimeUnavailable(UserError):
+    """A device or precision that this machine does not have."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A device and a precision."""
+
+    device: torch.device
+    precision: str  # "fp32" or "bf16"
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """bfloat16 for the matrix products, when that is the precision."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def describe(self) -> str:
+        """The device as people name it: "cpu, 2 threads", "NVIDIA H100"."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        if self.device.type == "cpu":
+            return f"cpu, {torch.get_num_threads()} threads"
+        return self.device.type
+
+
+def set_up(config: RuntimeConfig) -> Runtime:
+    """Choose device and precision, and set the number of threads.
+
+    Raises RuntimeUnavailable when a device was asked for by name and is not here.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = _device(config.device)
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16" if has_bf16(device) else "fp32"
+    return Runtime(device, precision)
+
+
+def _device(name: str) -> torch.device:
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, available in here.items() if available)
+    elif not here[name]:
+        raise RuntimeUnavailable(f"runtime.device is {name}, and this machine has none; set it to auto or cpu.")
+    return torch.device(name)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes bfloat16 products in hardware, so that they are worth their lower precision."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return False
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep large blocks that are freed, for the next step to use; whether it can.
+
+    glibc hands each back to the system, which fills it with zeros anew, page by page, in every step: a quarter of the
+    time of a captioning step on a CPU. What the process holds stays at its peak in return. For programs that only
+    train; see mallopt(3). Other C libraries are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return False
+    maps, trim, more = -4, -1, -2  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+    return bool(mallopt(maps, 0) and mallopt(trim, 2**31 - 1) and mallopt(more, 2**26))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a failure was for want of memory, on a GPU or in the machine."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def largest_fitting(attempt: Callable[[int], None], batch_size: int) -> int:
+    """The largest half, quarter, ... of ``batch_size`` for which ``attempt`` does not run out of memory; 0 for none."""
+    size = batch_size // 2
+    while size >= 1:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        try:
+            attempt(size)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return size
+        size //= 2
+    return 0

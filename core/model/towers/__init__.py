@@ -1,0 +1,1 @@
+"""The image and text towers. Only this package knows open_clip."""

@@ -1,0 +1,70 @@
+"""Architectures by name: open_clip's, ours (``resources/architectures``), or a JSON file of the same shape.
+
+Flow: ``RunConfig.towers.architecture`` -> ``resolve_architecture`` -> ``core.model.towers.towers.build_towers``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import open_clip
+
+from core.spec.config import expand_user
+from core.model.errors import ModelError
+from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, read_json
+from core.spec.resources import resource_folder
+
+OURS = resource_folder("architectures")
+REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
+
+
+def list_architectures() -> list[str]:
+    """Every name that can be resolved, ours first."""
+    ours = sorted(path.stem for path in OURS.glob("*.json"))
+    return [*ours, *(name for name in open_clip.list_models() if name not in ours)]
+
+
+def resolve_architecture(name_or_path: str) -> dict[str, Any]:
+    """The model configuration of a name or a JSON file, as open_clip takes it.
+
+    Raises ModelError for an unknown name (with the nearest ones) and for a file of another shape.
+    """
+    ours = OURS / f"{name_or_path}.json"
+    # os.path's, since Path's raise for a name too long
+    if ours.parent == OURS and os.path.isfile(ours):  # noqa: PTH113
+        return _read(ours)
+    path = expand_user(name_or_path)
+    if path.suffix == ".json" or os.path.isfile(path):  # noqa: PTH113
+        return _read(path)
+    if os.path.isdir(path):  # noqa: PTH112
+        return _read(path / "open_clip_config.json")
+    if name_or_path in open_clip.list_models():
+        config: dict[str, Any] = open_clip.get_model_config(name_or_path)
+        return config
+    names = list_architectures()
+    folded = {name.lower(): name for name in names}
+    wanted = name_or_path[:LONGEST_SHOWN].lower()
+    close = [folded[name] for name in difflib.get_close_matches(wanted, folded, n=3, cutoff=0.4)]
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:8])} and more."
+    raise ModelError(f"there is no architecture '{excerpt(name_or_path)}'; {hint}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The configuration in ``path``, bare or under ``model_cfg`` as open_clip saves it to a folder."""
+    try:
+        raw = read_json(path, 4 * MEGABYTE, error=ModelError)
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"cannot read the architecture {excerpt(str(path))}: {error.strerror}; give a name or a file."
+        ) from error
+    config = raw.get("model_cfg", raw) if isinstance(raw, dict) else raw
+    missing = [key for key in REQUIRED if not isinstance(config, dict) or key not in config]
+    if missing:
+        lacks = f"lacks {', '.join(missing)}; see {OURS / 'sd-tiny.json'}."
+        raise ModelError(f"the architecture {excerpt(str(path))} {lacks}")
+    if isinstance(raw.get("preprocess_cfg"), dict):
+        config["preprocess_cfg"] = raw["preprocess_cfg"]
+    return dict(config)

@@ -1,0 +1,152 @@
+"""Published weights fetched to this machine, with progress, taken up where a broken download stopped.
+
+Flow: ``core.model.towers.pretrained`` asks for the file of an open_clip tag. From a hub by huggingface_hub, which keeps what
+it has and goes on; from a plain address here, checked against the sum in the address, as open_clip checks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import io
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+from tqdm import tqdm
+
+Progress = Callable[[str, int, int], None]
+
+_DOING = "downloading the weights (MB)"
+_MEGABYTE = 1_000_000
+_PIECE = 1 << 20  # bytes read at once
+_TIMEOUT = 30.0  # seconds without an answer
+
+
+class DownloadError(Exception):
+    """The weights could not be fetched; the message is the reason."""
+
+
+def download(tag: dict[str, Any], progress: Progress | None = None) -> Path:
+    """The weights of open_clip's tag (``hf_hub`` or ``url``), which may lie here already.
+
+    ``progress`` hears megabytes and may raise to end the work; the next call goes on from there. Raises DownloadError.
+    """
+    told = _Told(progress or (lambda *_: None))
+    try:
+        if tag.get("hf_hub"):
+            return _from_hub(str(tag["hf_hub"]), told)
+        return _from_address(str(tag["url"]), _cache_folder(), told)
+    # A failed download surfaces as any error of the hub's and the network's libraries.
+    except Exception as error:
+        if told.raised is not None:
+            raise told.raised from None
+        raise DownloadError(next(iter(str(error).splitlines()), type(error).__name__)[:200]) from error
+
+
+class _Told:
+    """Passes progress on, and remembers what it raised: libraries in between may take it for a failure."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.raised: BaseException | None = None
+
+    def __call__(self, done: float, total: float) -> None:
+        try:
+            self._progress(_DOING, round(done / _MEGABYTE), round(total / _MEGABYTE))
+        except BaseException as error:
+            self.raised = error
+            raise
+
+
+def _from_hub(name: str, told: _Told) -> Path:
+    """``name`` is ``owner/repository/`` or ``owner/repository/file``."""
+
+    class Bar(tqdm):  # type: ignore[misc]  # what the hub's library draws its progress with
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})
+
+        def display(self, *_: Any, **__: Any) -> bool:
+            told(self.n, self.total or 0)
+            return True
+
+    repository, file = os.path.split(name)
+    file = file or HF_WEIGHTS_NAME
+    safe = HF_SAFE_WEIGHTS_NAME if file == HF_WEIGHTS_NAME else f"{Path(file).stem}.safetensors"
+    try:
+        return Path(hf_hub_download(repository, safe, tqdm_class=Bar))
+    except EntryNotFoundError as error:
+        if isinstance(error, LocalEntryNotFoundError) and _cached(repository, file) is None:
+            raise  # no network
+        return Path(hf_hub_download(repository, file, tqdm_class=Bar))
+
+
+def _cached(repository: str, file: str) -> Path | None:
+    try:
+        return Path(hf_hub_download(repository, file, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _cache_folder() -> Path:
+    """Where open_clip keeps what it fetches from plain addresses."""
+    return Path("~/.cache/clip").expanduser()
+
+
+def _from_address(url: str, folder: Path, told: _Told) -> Path:
+    """A file of ``url``; a part of it in ``NAME.part`` is gone on with where the server can."""
+    name = url.rpartition("/")[2]
+    target, part = folder / name, folder / f"{name}.part"
+    expected = _expected_sum(url)
+    if target.is_file() and (not expected or _sum(target).startswith(expected)):
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    _fetch(url, part, told)
+    if expected and not _sum(part).startswith(expected):
+        part.unlink()
+        raise DownloadError("what arrived has another checksum than its address says; try again")
+    part.replace(target)
+    return target
+
+
+def _fetch(url: str, part: Path, told: _Told) -> None:
+    done = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        return  # all of it is here
+    with answer, part.open("ab") as file:
+        if done and answer.status != http.client.PARTIAL_CONTENT:  # this server begins anew
+            file.truncate(0)
+            done = 0
+        total = done + int(answer.headers.get("Content-Length") or 0)
+        while piece := answer.read(_PIECE):
+            file.write(piece)
+            done += len(piece)
+            told(done, total)
+    if done < total:
+        raise DownloadError(f"the connection ended after {done} of {total} bytes; the next try goes on from there")
+
+
+def _expected_sum(url: str) -> str:
+    """The beginning of the file's SHA-256, where the address holds it."""
+    if "openaipublic" in url:
+        return url.split("/")[-2]
+    if "mlfoundations" in url:
+        return Path(url).stem.rpartition("-")[2]
+    return ""
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

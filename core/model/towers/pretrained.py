@@ -1,0 +1,165 @@
+"""Weights to start from: an open_clip tag, a local folder or file, or a former run.
+
+Flow: ``RunConfig.towers.pretrained`` -> ``find_weights`` -> ``read_weights`` -> ``core.model.towers.towers.load_pretrained``.
+A tag's weights are looked for in ``weights_folder`` first: what a user puts there needs no network.
+Nothing is ever unpickled: ``.bin``, ``.pt`` and ``.pth`` files are read for their tensors alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import platformdirs
+import torch
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
+from open_clip.pretrained import get_pretrained_cfg
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from core.checkpoint import files as checkpoint
+from core.spec.config import expand_user
+from core.model.towers.downloading import DownloadError, Progress, download
+from core.model.errors import ModelError
+from core.spec.reading import excerpt, open_regular
+from core.spec.run.folder import RunDir
+
+PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
+SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
+RUN_PREFIX = "towers.clip."  # how a Network's state dict names what open_clip names
+_COCO_COCA = "was fine-tuned on COCO for captions: {}"
+# (architecture, tag) -> what such a model is bad at; figures are from open_clip's own published results.
+KNOWN_PROBLEMS = {
+    ("coca_ViT-B-32", "mscoco_finetuned_laion2b_s13b_b90k"): _COCO_COCA.format(
+        "it captions, but cannot search or classify (0.8 % zero-shot on ImageNet); for that choose laion2b_s13b_b90k."
+    ),
+}
+
+
+def known_problem(architecture: str, pretrained: str) -> str:
+    """What a user should know before choosing these weights; nothing for most."""
+    problem = KNOWN_PROBLEMS.get((architecture, _as_tag(pretrained)))
+    return f"{architecture}, {pretrained}, {problem}" if problem else ""
+
+
+def weights_folder(architecture: str, tag: str) -> Path:
+    """The folder that a user without a network may fill with a tag's weights."""
+    return platformdirs.user_data_path("sdgui", appauthor=False) / "weights" / f"{architecture}-{tag}"
+
+
+def _as_tag(pretrained: str) -> str:
+    return pretrained.lower().replace("-", "_")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+
+
+def find_weights(architecture: str, pretrained: str, progress: Progress | None = None) -> Path:
+    """The weights file that ``pretrained`` stands for, downloaded when it is a tag.
+
+    A folder may be a former run (its best checkpoint, the network that was validated better), one of its checkpoints
+    (the teacher where there is one), or hold a weights file. Raises ModelError naming the tags there are, or the folder
+    to fill when there is no network.
+    """
+    path = expand_user(pretrained)
+    # os.path's, since Path's raise for a name too long
+    if os.path.isfile(path):  # noqa: PTH113
+        return path
+    if os.path.isdir(path):  # noqa: PTH112
+        return _in_folder(path)
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
+    tag = _as_tag(pretrained)
+    if tag not in tags:
+        close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4) or tags
+        known = f"its tags are {', '.join(close)}" if close else "it has no tags"
+        raise ModelError(
+            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a "
+            "path."
+        )
+    filled = weights_folder(architecture, tag)
+    if filled.is_dir():
+        return _in_folder(filled)
+    try:
+        return download(get_pretrained_cfg(architecture, tag), progress)
+    except DownloadError as error:
+        raise ModelError(
+            f"the weights {tag} of {architecture} could not be downloaded ({error}). Without a network, put "
+            f"open_clip_model.safetensors into the folder {filled}."
+        ) from error
+
+
+def _in_folder(folder: Path) -> Path:
+    run = RunDir(folder)
+    if run.checkpoints.is_dir():
+        name = checkpoint.resolve(run, "best")
+        return run.checkpoints / name / f"{checkpoint.default_network(run, 'best')}.safetensors"
+    if (folder / "checkpoint.json").is_file():
+        return next(
+            (path for path in (folder / "teacher.safetensors",) if path.is_file()), folder / "student.safetensors"
+        )
+    found = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
+    if not found:
+        raise ModelError(f"the folder {folder} holds no weights; put open_clip_model.safetensors there.")
+    order = {stem: rank for rank, stem in enumerate(PREFERRED)}
+    return min(found, key=lambda p: (order.get(p.stem, len(order)), SUFFIXES.index(p.suffix), p.name))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in ``path`` under open_clip's names; ModelError when it is damaged or holds more than tensors."""
+    try:
+        open_regular(path, error=ModelError).close()
+        loaded: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"{path} holds more than tensors and is not opened; convert it to .safetensors.") from error
+    except ModelError:
+        raise
+    # Bytes that are no pickle at all end the restricted unpickler in an IndexError, KeyError, TypeError or any other.
+    except Exception as error:
+        raise ModelError(
+            f"the weights {excerpt(str(path))} cannot be read: {_first_line(error)}; give a file of weights, a run, or "
+            "a tag."
+        ) from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{path} is not a state dict of tensors; give open_clip weights or a former run.")
+    ours = {key.removeprefix(RUN_PREFIX): value for key, value in state.items() if key.startswith(RUN_PREFIX)}
+    return ours or {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def fit_weights(clip: nn.Module, state: dict[str, Tensor], origin: Path) -> None:
+    """Load ``state`` into ``clip``; grids of positions are resized, older layouts are renamed, as open_clip does.
+
+    Raises ModelError naming what is missing or has another shape.
+    """
+    state = convert_state_dict(clip, dict(state))
+    if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    own = clip.state_dict()
+    for name in ("logit_scale", "logit_bias"):
+        if name in own:
+            state[name] = state[name].reshape(own[name].shape) if name in state else own[name]
+    state.pop("text.transformer.embeddings.position_ids", None)  # buffer of older transformers releases
+    try:
+        resize_pos_embed(state, clip)
+        resize_text_pos_embed(state, clip)
+    except (AssertionError, RuntimeError) as error:
+        raise ModelError(f"the weights {origin} are of another architecture: {error}.") from error
+    missing = sorted(own.keys() - state.keys())
+    wrong = [key for key, value in own.items() if key in state and state[key].shape != value.shape]
+    if missing or wrong:
+        what = f"{wrong[0]} has shape {tuple(state[wrong[0]].shape)}" if wrong else f"it lacks {missing[0]}"
+        raise ModelError(
+            f"the weights {origin} do not fit the architecture: {what}"
+            f" ({len(missing)} missing, {len(wrong)} of another shape); choose the architecture they were trained as."
+        )
+    clip.load_state_dict({key: state[key] for key in own})

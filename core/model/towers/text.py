@@ -1,0 +1,180 @@
+"""Features of captions at each level of open_clip's text towers.
+
+Flow: ``core.model.towers.towers.Towers.encode_text`` calls this. Captions come trimmed to the longest of the batch; what is
+computed is what open_clip computes on captions padded to the full context.
+
+Legend: B batch, D embed, T tokens, L sequence (T, or T + 1 with a class token), Wt width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from open_clip.hf_model import ClsPooler, HFTextEncoder
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.model.towers.transformer import Reach, is_plain, run_blocks, run_last_block
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """Captions through the text tower."""
+
+    pooled: Tensor  # (B, D) projected, not normalised
+    before_projection: Tensor  # (B, Wt) the pooled token after the final norm
+    last: Tensor  # (B,) int64, where the pooled token stands
+    padding: Tensor  # (B, L) bool, True where a token is padding
+    tokens: Tensor | None = None  # (B, L, Wt) after the final norm, where asked for
+    words: Tensor | None = None  # (B, T, Wt) of each token id as CoCa's decoder reads it, where asked for
+
+    def rows(self, index: Tensor) -> TextFeatures:
+        """The captions at ``index`` (N,)."""
+        return TextFeatures(
+            self.pooled[index],
+            self.before_projection[index],
+            self.last[index],
+            self.padding[index],
+            None if self.tokens is None else self.tokens[index],
+            None if self.words is None else self.words[index],
+        )
+
+
+class TextTower:
+    """How to walk through the text tower of ``clip``, whose parts lie in it (CLIP) or in its ``text`` (others)."""
+
+    def __init__(self, clip: Any, text_cfg: dict[str, Any]) -> None:
+        self._tower: Any = getattr(clip, "text", clip)
+        self._hugging_face = isinstance(self._tower, HFTextEncoder)
+        self.context_length = int(text_cfg.get("context_length", 77))
+        if self._hugging_face:
+            config = self._tower.config
+            self.pad_id, self.width = int(config.pad_token_id or 0), int(config.hidden_size)
+            self.vocabulary = int(config.vocab_size)
+            return
+        tower = self._tower
+        self.pad_id = int(getattr(tower, "pad_id", text_cfg.get("pad_id", 0)))
+        self.width = int(tower.transformer.width)
+        self.vocabulary = int(tower.token_embedding.num_embeddings)
+        self._pool: str = getattr(tower, "pool_type", None) or tower.text_pool_type
+        self._eos_id: int = tower.eos_id if hasattr(tower, "eos_id") else tower.text_eos_id
+        self._class_token = getattr(tower, "cls_emb", None) is not None
+        self._causal = tower.attn_mask is not None
+        self._mask_padding = self._class_token or getattr(tower, "use_pad_mask", False)
+        # A caption's padding is looked at by these towers; it cannot be cut off.
+        self._needs_padding = self._pool == "last" or not (self._causal or self._mask_padding)
+
+    @property
+    def causal(self) -> bool:
+        """Whether a word sees only the words before it."""
+        return not self._hugging_face and self._causal
+
+    def encode(
+        self, tokens: Tensor, all_tokens: bool, hidden: Tensor | None = None, stand_in: Tensor | None = None
+    ) -> TextFeatures:
+        """Features of ``tokens`` (B, T); where ``hidden`` (B, T) the word's embedding is ``stand_in`` (1, 1, Wt)."""
+        if self._hugging_face:
+            return self._encode_hugging_face(tokens, hidden, stand_in)
+        given = tokens.shape[1]
+        tokens = self._pad(tokens)
+        last = self._last(tokens)
+        reach, padding = self._reach(tokens, last)
+        blocks = self._tower.transformer.resblocks
+        embedded = self._embed(tokens, hidden, stand_in)
+        states: Tensor | None = None
+        words: Tensor | None = None
+        if all_tokens or not is_plain(blocks[-1]):
+            x = run_blocks(blocks, embedded, reach)
+            states = self._tower.ln_final(x)
+            words = x[:, :-1] if self._class_token else states  # open_clip norms the class token alone
+            pooled = states[torch.arange(len(last), device=last.device), last]
+        else:
+            x = run_blocks(blocks[:-1], embedded, reach)
+            pooled = self._tower.ln_final(run_last_block(blocks[-1], x, last, reach)[0])
+        if not all_tokens or words is None:
+            return TextFeatures(self._project(pooled), pooled, last, padding)
+        return TextFeatures(self._project(pooled), pooled, last, padding, states, words[:, :given])
+
+    def _pad(self, tokens: Tensor) -> Tensor:
+        """Put back as much padding as the result depends on.
+
+        CoCa's published mask is shifted by one: its class token sees the first padding, and not itself unless the
+        caption fills the context. One padding column keeps that as it was trained.
+        """
+        short = self.context_length - tokens.shape[1]
+        shifted = self._class_token and not self._tower.correct_cls_mask
+        columns = short if self._needs_padding else min(short, 1) if shifted else 0
+        return F.pad(tokens, (0, columns), value=self.pad_id) if columns > 0 else tokens
+
+    def _last(self, tokens: Tensor) -> Tensor:
+        """Where the pooled token stands in the sequence. (B,)"""
+        batch, length = tokens.shape
+        if self._class_token:
+            return torch.full((batch,), length, device=tokens.device)
+        if self._pool == "argmax":  # the end of text has the highest id
+            return tokens.argmax(dim=-1)
+        if self._pool == "eos":
+            return (tokens == self._eos_id).int().argmax(dim=-1)
+        return torch.full((batch,), 0 if self._pool == "first" else length - 1, device=tokens.device)
+
+    def _reach(self, tokens: Tensor, last: Tensor) -> tuple[Reach, Tensor]:
+        """Who attends to whom, and what is padding (B, L)."""
+        padding = tokens == self.pad_id
+        if self._class_token:
+            padding = F.pad(padding, (0, 1), value=False)
+        elif self._pool in ("argmax", "eos"):  # the padding's id may also be a word's
+            padding = torch.arange(tokens.shape[1], device=tokens.device) > last[:, None]
+        if not self._mask_padding:
+            return Reach(causal=self._causal), padding
+        valid = tokens != self.pad_id
+        if self._class_token:
+            valid = F.pad(valid, (0, 1) if self._tower.correct_cls_mask else (1, 0), value=True)
+        length = valid.shape[1]
+        allowed = valid[:, None, :].expand(-1, length, -1)  # (B, L, L)
+        if self._causal:
+            allowed = allowed & torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
+        return Reach(allowed=allowed), padding
+
+    def _embed(self, tokens: Tensor, hidden: Tensor | None, stand_in: Tensor | None) -> Tensor:
+        """Words and positions. (B, L, Wt)"""
+        tower = self._tower
+        x = _hide(tower.token_embedding(tokens), hidden, stand_in)
+        positions = tower.positional_embedding[: tokens.shape[1]]
+        if self._class_token:  # its position is the last of the full context
+            x = torch.cat([x, tower.cls_emb.expand(len(x), 1, -1)], dim=1)
+            positions = torch.cat([positions, tower.positional_embedding[-1:]])
+        embedded: Tensor = x + positions
+        return embedded
+
+    def _project(self, pooled: Tensor) -> Tensor:
+        projection = self._tower.text_projection
+        if projection is None:
+            return pooled
+        projected: Tensor = projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection
+        return projected
+
+    def _encode_hugging_face(self, tokens: Tensor, hidden: Tensor | None, stand_in: Tensor | None) -> TextFeatures:
+        tower = self._tower
+        padding = tokens == self.pad_id
+        mask = (~padding).long()
+        if hidden is None:
+            out = tower.transformer(input_ids=tokens, attention_mask=mask)
+        else:
+            embedded = _hide(tower.transformer.get_input_embeddings()(tokens), hidden, stand_in)
+            out = tower.transformer(inputs_embeds=embedded, attention_mask=mask)
+        state = tower.pooler(out, mask)
+        last = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
+        states: Tensor = out.last_hidden_state
+        skip = int(tower.pooler.cls_token_position) if isinstance(tower.pooler, ClsPooler) else None
+        words = states if skip is None else torch.cat([states[:, :skip], states[:, skip + 1 :]], dim=1)
+        return TextFeatures(tower.proj(state), state, last, padding, states, words)
+
+
+def _hide(embedded: Tensor, hidden: Tensor | None, stand_in: Tensor | None) -> Tensor:
+    """``embedded`` (B, L, Wt) with ``stand_in`` (1, 1, Wt) where ``hidden`` (B, T), T at most L."""
+    if hidden is None or stand_in is None:
+        return embedded
+    hidden = F.pad(hidden, (0, embedded.shape[1] - hidden.shape[1]), value=False)
+    return torch.where(hidden[..., None], stand_in.to(embedded.dtype), embedded)

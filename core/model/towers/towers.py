@@ -1,0 +1,287 @@
+"""The two streams: open_clip's image and text towers behind one face. Only this package knows open_clip.
+
+Flow: ``resolve_architecture`` -> ``build_towers`` -> (``load_pretrained``) -> ``core.model.network``, which feeds
+pictures and captions and compares what comes out.
+
+Legend: B batch, D embed, H W picture height and width, P patches, T tokens, Wi Wt widths of the towers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.coca_model import CoCa
+from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.pretrained import get_pretrained_cfg
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from torch import Tensor, nn
+
+from core.spec.config import expand_user
+from core.model.towers.architectures import list_architectures, resolve_architecture
+from core.model.towers.decoder import decode, decoder_of
+from core.model.errors import ModelError
+from core.model.towers.freezing import frozen_modules
+from core.model.towers.image import ImageFeatures, image_features, image_widths, patch_side, takes_any_size
+from core.model.towers.pretrained import find_weights, fit_weights, read_weights
+from core.model.towers.text import TextFeatures, TextTower
+
+__all__ = [
+    "ImageFeatures",
+    "ModelError",
+    "TextFeatures",
+    "Towers",
+    "build_towers",
+    "list_architectures",
+    "load_pretrained",
+    "resolve_architecture",
+]
+
+MAX_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
+
+
+class Towers(nn.Module):
+    """An open_clip CLIP or CoCa module (``clip``, whose state dict keeps its names), with features at each level."""
+
+    pixel_mean: Tensor  # (3,) of pictures in 0 to 1
+    pixel_std: Tensor  # (3,)
+
+    def __init__(self, clip: Any, model_cfg: dict[str, Any]) -> None:
+        super().__init__()
+        self.clip: Any = clip
+        self.mask_token: nn.Parameter | None = None
+        self._frozen: list[nn.Module | nn.Parameter] = []
+        self.embed_dim = int(model_cfg["embed_dim"])
+        self.quick_gelu = bool(model_cfg.get("quick_gelu", False))
+        self.image_size = _square(self.clip.visual.image_size)
+        self.patch_side = patch_side(self.clip.visual)
+        self.any_size = takes_any_size(self.clip.visual)
+        # of before_projection, and of the patches (None: it keeps none for a fusion)
+        self.image_width, self.image_token_width = image_widths(clip.visual, self.image_size)
+        self._text = TextTower(self.clip, model_cfg["text_cfg"])
+        self.text_width = self._text.width
+        self.context_length = self._text.context_length
+        self.pad_id = self._text.pad_id
+        self._text_cfg: dict[str, Any] = dict(model_cfg["text_cfg"])
+        self._tokenizer: SimpleTokenizer | HFTokenizer | None = None
+        preprocess = model_cfg.get("preprocess_cfg", {})
+        self.register_buffer("pixel_mean", torch.tensor(preprocess.get("mean", OPENAI_DATASET_MEAN)))
+        self.register_buffer("pixel_std", torch.tensor(preprocess.get("std", OPENAI_DATASET_STD)))
+
+    @property
+    def image_mean(self) -> tuple[float, ...]:
+        """Mean of each colour over the pictures it was trained on, of 0 to 1."""
+        return tuple(self.pixel_mean.tolist())
+
+    @property
+    def image_std(self) -> tuple[float, ...]:
+        """Standard deviation of each colour, of 0 to 1."""
+        return tuple(self.pixel_std.tolist())
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """What similarities are multiplied by; scalar, already exponentiated."""
+        scale: Tensor = self.clip.logit_scale
+        return scale.exp().reshape(())
+
+    @property
+    def logit_bias(self) -> Tensor | None:
+        """What is added to similarities (SigLIP); scalar."""
+        bias: Tensor | None = self.clip.logit_bias
+        return None if bias is None else bias.reshape(())
+
+    @property
+    def words_digest(self) -> str:
+        """The same for towers that split captions into the same words."""
+        names = ("hf_tokenizer_name", "tokenizer_kwargs", "vocab_size")
+        return repr([self._text_cfg.get(name) or None for name in names])
+
+    def clamp_logit_scale(self) -> None:
+        """Keep the logit scale within 1 and 100; called after each optimiser step."""
+        with torch.no_grad():
+            self.clip.logit_scale.clamp_(0.0, math.log(MAX_LOGIT_SCALE))
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Captions as token ids, cut and padded to the context length: (N, context) int64."""
+        tokens: Tensor = self._words()(list(texts))
+        return tokens.long()
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text that token ids without start, end and padding stand for."""
+        tokenizer: Any = self._words()
+        plain = tokenizer.tokenizer if isinstance(tokenizer, HFTokenizer) else tokenizer
+        return str(plain.decode(list(tokens)))
+
+    @property
+    def forgets_blanks(self) -> bool:
+        """Whether ``detokenize`` has a blank between any two words or marks, whatever the text had (CLIP's own)."""
+        return isinstance(self._words(), SimpleTokenizer)
+
+    def _words(self) -> SimpleTokenizer | HFTokenizer:
+        if self._tokenizer is None:
+            self._tokenizer = _build_tokenizer(self._text_cfg, self.context_length)
+        return self._tokenizer
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 to float of mean 0 and deviation 1 per colour."""
+        scale = 1.0 / (255.0 * self.pixel_std)
+        shift = -self.pixel_mean / self.pixel_std
+        return torch.addcmul(shift[:, None, None], images.to(scale.dtype), scale[:, None, None])
+
+    def encode_image(self, images: Tensor, mask: Tensor | None = None, patches: bool = False) -> ImageFeatures:
+        """Features of normalised ``images`` (B, 3, H, W), whose sides are multiples of ``patch_side``.
+
+        ``mask`` (B, P) bool hides patches; with ``patches`` every patch's state after the last block is given too.
+        """
+        return image_features(self.clip.visual, images, mask, self.mask_token, patches)
+
+    def add_mask_token(self) -> None:
+        """Give a ViT the learnt token that stands where a patch is hidden (BEiT, Bao et al. 2022)."""
+        if self.any_size:
+            self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(self.patch_width), std=0.02))
+
+    @property
+    def patches_across(self) -> int:
+        """Patches along a side of its picture."""
+        return self.image_size // self.patch_side
+
+    @property
+    def patch_dropout(self) -> float:
+        """Share of the patches that its image tower leaves out while it trains."""
+        return float(getattr(getattr(self.clip.visual, "patch_dropout", None), "prob", 0.0))
+
+    @property
+    def patch_width(self) -> int:
+        """Width of the states of an open_clip ViT's patches."""
+        return int(self.clip.visual.conv1.weight.shape[0])
+
+    def freeze(self, which: str, image_blocks: int = 0) -> None:
+        """Keep the weights of the "image" tower, the "text" tower, "both" or "none" as they are.
+
+        With ``image_blocks`` the patch embedding and so many first blocks of the image tower are kept besides. Batch
+        norm's statistics in frozen parts stand still too. ModelError when there are no such blocks.
+        """
+        self._frozen = frozen_modules(self.clip, which, image_blocks)
+        for part in self._frozen:
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Towers:
+        """As every module's, but frozen parts stay in eval mode."""
+        super().train(mode)
+        for part in self._frozen:
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self
+
+    def encode_text(
+        self, tokens: Tensor, all_tokens: bool = False, hidden: Tensor | None = None, stand_in: Tensor | None = None
+    ) -> TextFeatures:
+        """Features of ``tokens`` (B, T), which may be trimmed to the longest caption: the result is the same.
+
+        With ``all_tokens`` the state of each token is given too; else only the pooled one is computed to the end.
+        Words that are ``hidden`` (B, T) bool are read as the embedding ``stand_in`` (1, 1, Wt).
+        """
+        return self._text.encode(tokens, all_tokens, hidden, stand_in)
+
+    @property
+    def causal_text(self) -> bool:
+        """Whether a word's state knows only the words before it."""
+        return self._text.causal
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Token ids that are no words: start, end, padding."""
+        tokenizer: Any = self._words()
+        if isinstance(tokenizer, HFTokenizer):
+            return tuple(sorted({self.pad_id, *tokenizer.tokenizer.all_special_ids}))
+        return tuple(sorted({self.pad_id, *tokenizer.all_special_ids}))
+
+    @property
+    def vocabulary(self) -> int:
+        """How many word ids the text tower knows."""
+        return self._text.vocabulary
+
+    def check_decoder(self) -> None:
+        """Raise ModelError when the architecture has no caption decoder."""
+        decoder_of(self.clip)
+
+    def decode(self, picture: Tensor, words: Tensor, keep: Tensor | None = None) -> Tensor:
+        """CoCa's logits of the word after each of ``words`` (B, T, Wt), which are ``TextFeatures.words``.
+
+        ``picture`` (B, P, Wi) is ``ImageFeatures.tokens``. Gives (B, T, V); with ``keep`` (B, T) bool those of the kept
+        words alone, (N, V). Raises ModelError when the architecture has no caption decoder.
+        """
+        return decode(self.clip, picture, words, keep)
+
+
+def _square(size: int | Sequence[int]) -> int:
+    height, width = (size, size) if isinstance(size, int) else tuple(size)
+    if height != width:
+        raise ModelError(f"image_size {height} x {width} is not square; pictures are cropped to squares.")
+    return height
+
+
+def _build_tokenizer(text_cfg: dict[str, Any], context_length: int) -> SimpleTokenizer | HFTokenizer:
+    name = text_cfg.get("hf_tokenizer_name")
+    options = text_cfg.get("tokenizer_kwargs") or {}
+    if not name:
+        return SimpleTokenizer(context_length=context_length, **options)
+    try:
+        return HFTokenizer(
+            name, context_length=context_length, tokenizer_mode=text_cfg.get("tokenizer_mode"), **options
+        )
+    except ImportError as error:
+        raise ModelError(f"the tokenizer {name} needs the package transformers; pip install transformers.") from error
+    except OSError as error:
+        raise ModelError(
+            f"the tokenizer {name} could not be downloaded; give hf_tokenizer_name in the architecture's JSON a local "
+            "folder that holds it."
+        ) from error
+
+
+def build_towers(model_cfg: dict[str, Any]) -> Towers:
+    """Towers of open_clip's configuration with random weights, from torch's generator.
+
+    Raises ModelError when a package that the architecture needs is missing, or the configuration is not open_clip's.
+    """
+    options = {key: value for key, value in model_cfg.items() if key not in ("custom_text", "preprocess_cfg")}
+    options["vision_cfg"] = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}
+    options["text_cfg"] = {**model_cfg["text_cfg"], "hf_model_pretrained": False}
+    custom = model_cfg.get("custom_text", False) or "hf_model_name" in model_cfg["text_cfg"]
+    kind = CLIP if not custom else CoCa if "multimodal_cfg" in model_cfg else CustomTextCLIP
+    if kind is CoCa:  # its own forward expects them; ours does without
+        options["vision_cfg"]["output_tokens"] = options["text_cfg"]["output_tokens"] = True
+    try:
+        clip = kind(**options)
+    except (TypeError, KeyError, AssertionError, ValueError, RuntimeError, OSError) as error:
+        raise ModelError(f"the architecture cannot be built by open_clip: {error}.") from error
+    if isinstance(clip, CoCa):  # open_clip leaves this one as the memory happened to be
+        nn.init.normal_(clip.text_decoder.text_projection, std=clip.text_decoder.width**-0.5)
+    return Towers(clip, model_cfg)
+
+
+def load_pretrained(
+    towers: Towers, architecture: str, pretrained: str, progress: Callable[[str, int, int], None] | None = None
+) -> None:
+    """Fill ``towers`` with the weights ``pretrained``: an open_clip tag of ``architecture``, a local folder or file,
+    or a former run. ``progress`` hears of a download, in megabytes.
+
+    Raises ModelError naming the tags there are, the folder to fill without a network, or what does not fit.
+    """
+    tag = get_pretrained_cfg(architecture, pretrained) if not expand_user(pretrained).exists() else {}
+    if tag and bool(tag.get("quick_gelu", False)) != towers.quick_gelu:
+        plain = architecture.removesuffix("-quickgelu")
+        other = plain if towers.quick_gelu else f"{plain}-quickgelu"
+        raise ModelError(
+            f"the weights {pretrained} were trained with another activation than {architecture} has; choose {other}."
+        )
+    path = find_weights(architecture, pretrained, progress)
+    fit_weights(towers.clip, read_weights(path), path)
+    with torch.no_grad():
+        for buffer, name in ((towers.pixel_mean, "mean"), (towers.pixel_std, "std")):
+            if name in tag:
+                buffer.copy_(torch.tensor(tag[name]))

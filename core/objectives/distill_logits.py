@@ -1,0 +1,66 @@
+"""Distillation of softened logits, from an averaged, a frozen or a former teacher.
+
+Legend: B batch, C classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from core.spec.config import DistillLogitsConfig
+from core.model.outputs import Output
+from core.objectives.classification import ClassLogits
+from core.objectives.distill_similarity import pair_logits
+from core.objectives.objective import Objective, Report, require
+from core.objectives.parts.probabilities import cross_entropy, entropy
+
+
+class DistillLogits(Objective):
+    """Match the teacher's softened answer (Hinton et al. 2015, section 2).
+
+    With t the teacher's logits, s the student's and T the temperature,
+
+        loss = T^2 KL(softmax(t / T) || softmax(s / T))
+
+    since the gradient of the divergence falls as 1 / T^2. Over similarities: the mean of image-to-text and
+    text-to-image. Over classes: all rows, labelled or not. Averaged over the distilled views; where a view is
+    interpolated, so is the teacher's softmax.
+    """
+
+    name = "distill_logits"
+
+    def __init__(self, config: DistillLogitsConfig) -> None:
+        super().__init__(config)
+        self.on, self.temperature = config.on, config.temperature
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        teacher = require(teacher, self.name)
+        with torch.autocast(student.text.device.type, enabled=False):
+            losses = [self._of_view(student, teacher, view) for view in range(len(student.distilled))]
+            loss = torch.stack(losses).mean()
+        return loss, {"diag/logits_kl": loss.detach() / self.temperature**2}
+
+    def _of_view(self, student: Output, teacher: Output, view: int) -> Tensor:
+        mix = student.distilled[view].mix
+        if self.on == "classes":
+            target = self._softened(_answers(teacher).views[0].float())
+            return self._divergence(
+                target if mix is None else mix.blend(target), _answers(student).distilled[view].float()
+            )
+        to_text, to_image = (self._softened(logits) for logits in pair_logits(teacher, 0))
+        if mix is not None:  # columns of text-to-image are pictures, see DistillSimilarity
+            to_text, to_image = mix.blend(to_text), mix.blend(to_image.T).T
+        parts = zip((to_text, to_image), pair_logits(student, view), strict=True)
+        return torch.stack([self._divergence(target, logits) for target, logits in parts]).mean()
+
+    def _softened(self, logits: Tensor) -> Tensor:
+        return (logits / self.temperature).softmax(dim=-1)
+
+    def _divergence(self, target: Tensor, logits: Tensor) -> Tensor:
+        return self.temperature**2 * (cross_entropy(target, logits / self.temperature) - entropy(target))
+
+
+def _answers(output: Output) -> ClassLogits:
+    answers: ClassLogits = output.extra["classification"]
+    return answers

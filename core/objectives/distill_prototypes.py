@@ -1,0 +1,157 @@
+"""Self-distillation of prototypes: the student matches the teacher's softmax over learnt prototypes.
+
+Legend: B batch, K prototypes, D width of a representation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.spec.config import DistillPrototypesConfig
+from core.data.batch import Batch
+from core.model.heads import PrototypeHead
+from core.model.network import Network
+from core.model.outputs import Output
+from core.objectives.parts.centring import Sharpener
+from core.objectives.objective import Objective, Report, require
+from core.objectives.parts.probabilities import cross_entropy, entropy
+from core.training.schedules import ObjectiveValues
+
+_TINY = 1e-8
+
+
+class DistillPrototypes(Objective):
+    """Match the teacher's softmax over learnt prototypes (DINO, Caron et al. 2021, section 3.1).
+
+    With the teacher's logits t, the student's s, temperatures u and v and the centre c,
+
+        q = softmax((t - c) / u),  p = softmax(s / v),  loss = H(q, p) = - sum_k q_k log p_k
+
+    averaged over all pairs of a teacher's view and a student's other view: a view is not distilled from itself, unless
+    there is no other. Where the student's view is interpolated, so is q. Centring and sharpening hold each other back:
+    the centre alone would drive q to uniform, a small u alone to one prototype. Or q comes from Sinkhorn's algorithm.
+
+    On fused+image the loss is the sum over both, each with a head, prototypes and a centre of its own.
+
+    KoLeo (Sablayrolles et al. 2019) adds ``- mean_i log min_j |x_i - x_j|`` over the unit vectors x of the student's
+    whole views that the head reads; on fused+image that of the picture.
+    """
+
+    name = "distill_prototypes"
+    needs_prototypes = True
+
+    def __init__(self, config: DistillPrototypesConfig) -> None:
+        super().__init__(config)
+        self.on, self.koleo = config.on, config.koleo
+        self.student_temperature = config.student_temperature
+        self.prototypes = config.prototypes
+        self.targets = Sharpener(config, config.prototypes)
+        self.image_targets = Sharpener(config, config.prototypes) if config.on == "fused+image" else None
+
+    @property
+    def centre(self) -> Tensor:
+        """(K,) the moving mean of the teacher's logits."""
+        return self.targets.centre
+
+    def build_head(self, network: Network) -> nn.Module | None:
+        """The picture's head where the network's own one is that of the fused representation."""
+        return None if self.image_targets is None else PrototypeHead(network.towers.image_width, self.prototypes)
+
+    def begin_step(self, network: Network, now: ObjectiveValues) -> None:
+        super().begin_step(network, now)
+        heads = [network.head] if self.image_targets is None else [network.head, network.heads[self.name]]
+        for head in heads:
+            if isinstance(head, PrototypeHead):
+                head.frozen = now.frozen
+
+    def look(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
+        """The picture's logits over its prototypes, (B, K) of each distilled view, on fused+image."""
+        if self.image_targets is None:
+            return None
+        pictures = torch.cat([features.before_projection for features in output.distilled_features])
+        return tuple(network.heads[self.name](pictures).chunk(len(output.distilled)))
+
+    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
+        return self.look(network, batch, output)
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        teacher = require(teacher, self.name)
+        with torch.autocast(student.text.device.type, enabled=False):
+            loss, report = self._compare(student, teacher, _prototypes(student), _prototypes(teacher), self.targets)
+            if self.image_targets is not None:
+                said, taught = student.extra[self.name], teacher.extra[self.name]
+                of_image, facts = self._compare(student, teacher, said, taught, self.image_targets)
+                loss = loss + of_image
+                report |= {name.replace("diag/", "diag/image_"): value for name, value in facts.items()}
+            if self.koleo > 0:
+                spread = self._koleo(student)
+                loss = loss + self.koleo * spread
+                report["diag/koleo"] = spread.detach()
+        return loss, report
+
+    def _compare(
+        self, student: Output, teacher: Output, said: Sequence[Tensor], taught: Sequence[Tensor], sharpen: Sharpener
+    ) -> tuple[Tensor, Report]:
+        """The loss between what the student ``said`` and the teacher ``taught``: logits (B, K) of each view."""
+        logits = torch.cat(list(taught))  # (views B, K)
+        targets = sharpen(logits, self.now.teacher_temperature).chunk(len(taught))
+        losses, entropies = [], []
+        for ours, theirs in view_pairs(student, teacher):
+            mix = None if self.on == "text" else student.distilled[ours].mix  # captions are never interpolated
+            wanted = targets[theirs] if mix is None else mix.blend(targets[theirs])
+            losses.append(cross_entropy(wanted, said[ours] / self.student_temperature))
+            entropies.append(entropy(wanted))
+        loss = torch.stack(losses).mean()
+        whole = torch.cat(list(targets))
+        report = {
+            "diag/teacher_entropy_over_ln_prototypes": entropy(whole) / math.log(whole.shape[1]),
+            "diag/batch_entropy_over_ln_prototypes": entropy(whole.mean(dim=0)[None]) / math.log(whole.shape[1]),
+            "diag/prototype_kl": loss.detach() - torch.stack(entropies).mean(),
+            "diag/centre_norm": torch.linalg.vector_norm(sharpen.centre),
+            "diag/teacher_temperature": torch.tensor(self.now.teacher_temperature),
+        }
+        if self.training:
+            sharpen.follow(logits)
+        return loss, report
+
+    def _koleo(self, student: Output) -> Tensor:
+        """The mean of KoLeo over the student's whole views, or of its captions."""
+        if self.on == "text":
+            assert student.text_features is not None
+            return koleo(student.text_features.before_projection)
+        views = zip(student.distilled, student.distilled_features, strict=True)
+        whole = [view.fused if self.on == "fused" else features.before_projection for view, features in views
+                 if not view.local]  # fmt: skip
+        read = [one for one in whole if one is not None]
+        return torch.stack([koleo(one) for one in read]).mean() if read else student.text.sum() * 0.0
+
+
+def koleo(x: Tensor) -> Tensor:
+    """How unevenly the rows of ``x`` (B, D) lie on the sphere: ``- mean_i log min_j |x_i - x_j|``."""
+    x = F.normalize(x.float(), dim=-1)
+    with torch.no_grad():
+        products = x @ x.T
+        nearest = products.fill_diagonal_(-torch.inf).argmax(dim=1)
+    distance = torch.linalg.vector_norm(x - x[nearest], dim=-1)
+    spread: Tensor = (distance + _TINY).log().mean()
+    return -spread
+
+
+def view_pairs(student: Output, teacher: Output) -> list[tuple[int, int]]:
+    """Positions of each student's view and each teacher's view of another crop; of all where there is no other crop."""
+    every = [(i, j) for i in range(len(student.distilled)) for j in range(len(teacher.distilled))]
+    other = [(i, j) for i, j in every if student.distilled[i].number != teacher.distilled[j].number]
+    return other or every
+
+
+def _prototypes(output: Output) -> list[Tensor]:
+    """Each distilled view's logits over prototypes, (B, K) float32."""
+    found = [view.prototypes.float() for view in output.distilled if view.prototypes is not None]
+    if len(found) < len(output.distilled):
+        raise ValueError("distill_prototypes compares prototypes, and the network was built without them")
+    return found

@@ -1,0 +1,104 @@
+"""Self-distillation of similarities: the student matches the teacher's softmax over the batch.
+
+Legend: B batch, D embed, Q queued pairs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from core.spec.config import DistillSimilarityConfig
+from core.model.network import Network
+from core.model.outputs import Output
+from core.objectives.objective import Objective, Report, require
+from core.objectives.parts.probabilities import cross_entropy, entropy
+from core.objectives.parts.queue import FeatureQueue, similarities
+
+Both = tuple[Tensor, Tensor]  # of image-to-text and of text-to-image
+
+
+class DistillSimilarity(Objective):
+    """Match the teacher's similarities between the batch's images and texts (ALBEF, Li et al. 2021, section 3.2).
+
+    Each network softmaxes by its own logit scale. With q the teacher's distributions and p the student's,
+
+        loss = (KL(q_image_to_text || p_image_to_text) + KL(q_text_to_image || p_text_to_image)) / 2
+
+    averaged over the distilled views. With alpha a below 1, q is a times that of the teacher and 1 - a of the true
+    pair; a rises linearly from 0 over its ramp.
+
+    Where the student's view is interpolated with share a and partner r (a permutation of the batch), picture i' is a of
+    picture i and 1 - a of r(i), and the targets are blended alike:
+
+        q'(text j | i')  = a q(j | i) + (1 - a) q(j | r(i))      rows of image-to-text
+        q'(picture i' | j) = a q(i | j) + (1 - a) q(r(i) | j)    columns of text-to-image
+
+    Both remain distributions. The first is a convex combination of two. The second sums over i' to
+    a sum_i q(i | j) + (1 - a) sum_i q(r(i) | j) = a + (1 - a) = 1, since r visits each picture once.
+
+    With a queue both networks compare their own features with the teacher's, of this batch and of former ones, which
+    are never interpolated: then only the rows of image-to-text are blended.
+    """
+
+    name = "distill_similarity"
+    queue: FeatureQueue | None
+
+    def __init__(self, config: DistillSimilarityConfig) -> None:
+        super().__init__(config)
+        self.queue_size = config.queue
+        self.queue = None
+
+    def build_buffers(self, network: Network) -> None:
+        if self.queue_size > 0:
+            self.queue = FeatureQueue(self.queue_size, network.towers.embed_dim)
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        teacher = require(teacher, self.name)
+        with torch.autocast(student.text.device.type, enabled=False):
+            taught = [logits.softmax(dim=-1) for logits in self._logits(teacher, 0, teacher)]
+            targets = self._with_true_pairs(taught[0]), self._with_true_pairs(taught[1])
+            losses = [self._of_view(student, view, teacher, targets) for view in range(len(student.distilled))]
+            loss = torch.stack(losses).mean()
+            sharpness = (entropy(taught[0]) + entropy(taught[1])) / 2 / math.log(max(2, taught[0].shape[1]))
+            if self.queue is not None and self.training:
+                self.queue.push(teacher.distilled[0].image, teacher.text)
+        return loss, {
+            "diag/similarity_kl": loss.detach(),
+            "diag/teacher_similarity_entropy_over_ln_batch": sharpness,
+        }
+
+    def _with_true_pairs(self, taught: Tensor) -> Tensor:
+        """``taught`` (B, B or B + Q) mixed with the true pair's column by alpha."""
+        alpha = self.now.alpha
+        if alpha == 1.0:
+            return taught
+        return alpha * taught + (1.0 - alpha) * torch.eye(*taught.shape, device=taught.device)
+
+    def _of_view(self, student: Output, view: int, teacher: Output, targets: Both) -> Tensor:
+        to_text, to_image = targets
+        mix = student.distilled[view].mix
+        if mix is not None:
+            to_text = mix.blend(to_text)
+            to_image = to_image if self.queue is not None else mix.blend(to_image.T).T
+        parts = zip((to_text, to_image), self._logits(student, view, teacher), strict=True)
+        return torch.stack([cross_entropy(target, logits) - entropy(target) for target, logits in parts]).mean()
+
+    def _logits(self, output: Output, view: int, teacher: Output) -> Both:
+        """Image-to-text and text-to-image logits of a distilled view, (B, B) or with a queue (B, B + Q)."""
+        scale, image, text = output.logit_scale.float(), output.distilled[view].image.float(), output.text.float()
+        if self.queue is None:
+            return pair_logits(output, view)
+        filled = self.queue.filled()
+        return (
+            similarities(image, teacher.text.float(), self.queue.text, filled, scale),
+            similarities(text, teacher.distilled[0].image.float(), self.queue.image, filled, scale),
+        )
+
+
+def pair_logits(output: Output, view: int) -> Both:
+    """Image-to-text (B, B) and text-to-image (B, B) logits of a distilled view."""
+    logits = output.logit_scale.float() * output.distilled[view].image.float() @ output.text.float().T
+    return logits, logits.T

@@ -1,0 +1,1 @@
+"""What several objectives share: centring, probabilities, queues, losses over a vocabulary."""

@@ -1,0 +1,61 @@
+"""How a teacher's logits over prototypes become targets that do not collapse: centring, or Sinkhorn's algorithm.
+
+Flow: ``DistillPrototypes`` and ``MaskedPatches`` each own a ``Sharpener``; its centre is kept in checkpoints.
+
+Legend: B rows (pictures or patches), K prototypes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from core.spec.config.distillation import SharpenedConfig
+
+SINKHORN_ROUNDS = 3  # SwAV, DINOv2
+
+
+class Sharpener(nn.Module):
+    """Targets from the teacher's logits t (B, K) at temperature u.
+
+    center (DINO, Caron et al. 2021): ``softmax((t - c) / u)``, and after use in training c <- m c + (1 - m) mean_B t.
+    sinkhorn (SwAV, Caron et al. 2020): exp(t / u) with its columns and rows scaled in turn, three times, so that every
+    prototype gets the same share of the batch; each row is a distribution.
+    """
+
+    centre: Tensor  # (K,)
+
+    def __init__(self, config: SharpenedConfig, prototypes: int) -> None:
+        super().__init__()
+        self.kind, self.center_momentum = config.centering, config.center_momentum
+        self.register_buffer("centre", torch.zeros(prototypes))
+
+    def forward(self, logits: Tensor, temperature: float) -> Tensor:
+        """(B, K) float32 logits to (B, K) distributions."""
+        if self.kind == "sinkhorn":
+            return sinkhorn(logits / temperature)
+        return ((logits - self.centre) / temperature).softmax(dim=-1)
+
+    @torch.no_grad()
+    def follow(self, logits: Tensor) -> None:
+        """Move the centre towards the mean of ``logits`` (B, K); nothing without rows, or where it is not finite."""
+        if self.kind == "center" and len(logits):
+            mean = logits.mean(dim=0)
+            self.centre.lerp_(torch.where(mean.isfinite(), mean, self.centre), 1.0 - self.center_momentum)
+
+
+def sinkhorn(scores: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:
+    """Rows of exp(``scores``) (B, K) as distributions, of which each column has an equal share (Cuturi 2013).
+
+    In logarithms, so that no score is too large.
+    """
+    if len(scores) == 0:
+        return scores
+    log_q = scores - torch.logsumexp(scores.flatten(), dim=0)
+    B, K = scores.shape
+    for _ in range(rounds):
+        log_q = log_q - torch.logsumexp(log_q, dim=0, keepdim=True) - math.log(K)
+        log_q = log_q - torch.logsumexp(log_q, dim=1, keepdim=True) - math.log(B)
+    return (log_q + math.log(B)).exp()

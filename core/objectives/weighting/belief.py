@@ -1,0 +1,126 @@
+"""Whom to believe: a memory of how well each training pair fits the others, and a weight for each.
+
+Flow: in every step the loop gives ``weigh`` what student and teacher made of the batch; their features are kept, a row
+a pair, at no further cost. Once an epoch ``refresh`` asks ``core.objectives.weighting.evidence`` of all pairs, remembers it, fits
+two components and sets the weights, which objectives find in ``output.belief``.
+
+What a network learns first is what pairs have in common; wrong pairs are learnt late, one by one (Arpit et al. 2017).
+So early evidence is remembered (as in Self-adaptive training and ELR), the two kinds of pairs are told apart by a
+mixture (DivideMix, Li et al. 2020), and a pair that is doubted is no longer learnt, though it is still judged.
+
+Everything is a buffer, so that a resumed run goes on bit for bit. Memory: 8 bytes a pair and embedding channel.
+
+Legend: N training pairs, B batch, D embed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from core.spec.config.belief import BeliefConfig
+from core.model.outputs import Output
+from core.objectives.weighting.evidence import evidence
+
+_ROUNDS = 200  # of the mixture's fit, at most
+
+
+class Belief(nn.Module):
+    """What is remembered of each training pair."""
+
+    student_image: Tensor  # (N, D) float16, as last seen
+    student_text: Tensor
+    teacher_image: Tensor
+    teacher_text: Tensor
+    seen: Tensor  # (N,) bool
+    memory: Tensor  # (N,) float32, remembered evidence, 0 to 1
+    weight: Tensor  # (N,) float32, how much each pair counts
+    judged: Tensor  # scalar int64, how often all pairs were judged
+
+    def __init__(self, config: BeliefConfig, pairs: int, embed_dim: int, taught: bool) -> None:
+        super().__init__()
+        self.config, self.taught = config, taught
+        for name in ("student_image", "student_text", *(("teacher_image", "teacher_text") if taught else ())):
+            self.register_buffer(name, torch.zeros(pairs, embed_dim, dtype=torch.float16))
+        self.register_buffer("seen", torch.zeros(pairs, dtype=torch.bool))
+        self.register_buffer("memory", torch.full((pairs,), 0.5))
+        self.register_buffer("weight", torch.ones(pairs))
+        self.register_buffer("judged", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def weigh(self, rows: Tensor, student: Output, teacher: Output | None) -> Output:
+        """Note what was made of the pairs ``rows`` (B,); the student's output with how much each is believed."""
+        self.student_image[rows] = _kept(student.clean.image)
+        self.student_text[rows] = _kept(student.text)
+        if self.taught:  # before it begins, and where its features are of another width, the student stands in
+            fits = teacher is not None and teacher.text.shape == student.text.shape
+            judge = teacher if teacher is not None and fits else student
+            self.teacher_image[rows] = _kept(judge.clean.image)
+            self.teacher_text[rows] = _kept(judge.text)
+        self.seen[rows] = True
+        return replace(student, belief=self.weight[rows])
+
+    @torch.no_grad()
+    def refresh(self, scale: float, progress: float) -> dict[str, Tensor]:
+        """Judge every pair anew; ``scale`` is the logit scale, ``progress`` (0 to 1) how much of training is done."""
+        found = evidence(self.student_image, self.student_text, scale)
+        if self.taught:
+            found = (found + evidence(self.teacher_image, self.teacher_text, scale)) / 2
+        self.judged += 1
+        # Later evidence counts more (as 1, 2, 3, ...), and none is forgotten.
+        self.memory.lerp_(found.to(self.memory.device), 2.0 / (1.0 + float(self.judged)))
+        right = probability_right(self.memory, self.config.share, self.config.most)
+        right = torch.where(self.seen, right, 1.0)
+        if progress >= self.config.begin and self.config.action in ("drop", "weigh"):
+            self.weight.copy_((right >= 0.5).float() if self.config.action == "drop" else right)
+        return {"diag/doubted": (right < 0.5).float().mean(), "diag/belief": self.weight.mean()}
+
+
+def _kept(features: Tensor) -> Tensor:
+    """Features (B, D) as they are remembered: those of a step that is not finite, and is skipped, say nothing."""
+    return features.detach().half().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def probability_right(values: Tensor, share: float, most: float) -> Tensor:
+    """How probable it is that each pair is right, from what is remembered of it (N,).
+
+    Two normal components are fitted by expectation and maximisation; the probability is that of the upper one, made
+    to fall with ``values`` on both sides. With ``share`` above 0 just that share is below one half; ``most`` bounds it.
+    """
+    x = values.double()
+    low, high = x.quantile(0.25), x.quantile(0.75)
+    mean = torch.stack([low, high])
+    spread = x.std().clamp_min(1e-6).repeat(2)
+    part = torch.tensor([0.5, 0.5], dtype=x.dtype, device=x.device)
+    chance = torch.ones(len(x), dtype=x.dtype, device=x.device)
+    for _ in range(_ROUNDS):
+        density = part.log() - spread.log() - 0.5 * ((x[:, None] - mean) / spread) ** 2  # (N, 2)
+        member = density.softmax(dim=1)
+        total = member.sum(dim=0).clamp_min(1e-9)
+        before = mean
+        mean = (member * x[:, None]).sum(dim=0) / total
+        spread = ((member * (x[:, None] - mean) ** 2).sum(dim=0) / total).sqrt().clamp_min(1e-3)
+        part = total / len(x)
+        chance = member[:, 1]
+        if float((mean - before).abs().max()) < 1e-6:
+            break
+    order = x.argsort(stable=True)
+    doubted = int((chance < 0.5).sum()) if share == 0 else round(share * len(x))
+    doubted = min(doubted, math.floor(most * len(x)))
+    rising = chance[order].cummax(dim=0).values  # a wide lower component would otherwise claim the highest too
+    shifted = torch.empty_like(rising)
+    shifted[:doubted] = rising[:doubted].clamp(max=0.499)
+    shifted[doubted:] = rising[doubted:].clamp(min=0.5)
+    right = torch.empty_like(shifted)
+    right[order] = shifted
+    return right.to(values.dtype)
+
+
+def weighted_mean(losses: Tensor, belief: Tensor | None) -> Tensor:
+    """Mean of a loss for each pair (B,), each counting as much as it is believed."""
+    if belief is None:
+        return losses.mean()
+    return (losses * belief).sum() / belief.sum().clamp_min(1e-6)

@@ -1,0 +1,78 @@
+"""How well a pair fits what a network has learnt from the other pairs: evidence that its caption is its own.
+
+Flow: features of all pairs -> **evidence** -> ``core.objectives.weighting.belief`` in training, ``core.evaluation.noise`` afterwards.
+
+Four witnesses are heard, and each gives a rank, so that none shouts louder than another:
+
+- *pair*: log-probability of the caption given the picture among all captions, and the reverse;
+- *neighbours*: whether the pictures most alike have captions alike, and the reverse. The pair itself is left out, so
+  that what was learnt by heart does not count;
+- *overlap*: the probability that a picture and a caption, each asked for a similar pair, name the same one;
+- *agreement*: the cosine of these two distributions.
+
+Legend: N pairs, R pairs that they are compared with, D embed, K neighbours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+NEIGHBOURS = 20
+SHARPNESS = 40.0  # of the distributions over similar pairs
+REFERENCE = 16384  # pairs that each is compared with, at most
+BLOCK = 4096
+
+
+@torch.no_grad()
+def evidence(images: Tensor, texts: Tensor, scale: float) -> Tensor:
+    """From 0 (of all pairs the least likely to match) to 1, for unit vectors ``images`` and ``texts`` (N, D). (N,)
+
+    ``scale`` is the network's logit scale. Beyond REFERENCE pairs, each is compared with an even sample of the others.
+    """
+    N = len(images)
+    if N < 3:
+        return torch.ones(N)
+    images, texts = images.float(), texts.float()
+    reference = torch.arange(N) if N <= REFERENCE else torch.linspace(0, N - 1, REFERENCE).long()
+    reference = reference.to(images.device)
+    parts = []
+    for start in range(0, N, BLOCK):
+        rows = torch.arange(start, min(start + BLOCK, N), device=images.device)
+        parts.append(torch.stack(_witnesses(images, texts, rows, reference, scale)))
+    pair, by_image, by_text, overlap, agreement = torch.cat(parts, dim=1)  # (N,) each
+    witnesses = torch.stack([pair, _standard(by_image) + _standard(by_text), overlap, agreement])  # (4, N)
+    return ranks(witnesses).mean(dim=0).cpu()
+
+
+def ranks(values: Tensor) -> Tensor:
+    """Place of each value within its row, evenly from 0 for the least to 1: (..., N)."""
+    return values.argsort(dim=-1, stable=True).argsort(dim=-1).float() / max(1, values.shape[-1] - 1)
+
+
+def _witnesses(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, scale: float) -> list[Tensor]:
+    """What each witness says of ``rows``, more is better, neighbours by either modality; (len(rows),) each."""
+    image, text = images[rows], texts[rows]
+    others = (rows[:, None] == reference[None]).to(image.dtype) * -1e4  # a pair does not speak for itself
+    own = scale * (image * text).sum(dim=1)
+    to_text, to_image = scale * image @ texts[reference].T, scale * text @ images[reference].T
+    pair = 2 * own - torch.logaddexp(own, (to_text + others).logsumexp(1))
+    pair = pair - torch.logaddexp(own, (to_image + others).logsumexp(1))
+    like_image = image @ images[reference].T + others
+    like_text = text @ texts[reference].T + others
+    neighbours = _neighbours(like_image, like_text), _neighbours(like_text, like_image)
+    by_image, by_text = (SHARPNESS * like_image).softmax(1), (SHARPNESS * like_text).softmax(1)
+    product = (by_image * by_text).sum(dim=1)
+    agreement = torch.nn.functional.cosine_similarity(by_image, by_text)
+    return [pair, *neighbours, product, agreement]
+
+
+def _neighbours(nearest: Tensor, judged: Tensor) -> Tensor:
+    """How alike the nearest by one modality are in the other. (n,)"""
+    alike, which = nearest.topk(min(NEIGHBOURS, nearest.shape[1] - 1), dim=1)
+    return (judged.gather(1, which).clamp_min(-1) * (20 * alike).softmax(dim=1)).sum(dim=1)
+
+
+def _standard(values: Tensor) -> Tensor:
+    """``values`` (N,) of all pairs in standard deviations from their mean."""
+    return (values - values.mean()) / values.std().clamp_min(1e-6)

@@ -1,0 +1,43 @@
+"""How much the teacher trusts each pair of a batch: what a step's losses weigh it by.
+
+Flow: the loop asks ``trust`` of the teacher's output in each step; objectives find it in ``output.belief``, where the
+longer memory of ``core.objectives.weighting.belief`` counts too.
+
+Legend: B batch, D embed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from core.model.outputs import Output
+
+
+@torch.no_grad()
+def trust(teacher: Output, power: float) -> Tensor:
+    """A weight for each pair, of mean 1 over the batch. (B,)
+
+    With p the teacher's probability of the caption among the batch's for a picture, and of the picture for a caption,
+
+        w = (p_image_to_text * p_text_to_image) ^ (power / 2) / mean_B
+
+    A pair's own probability in this place is the gradient of the generalised cross-entropy, which is robust to wrong
+    labels (Zhang and Sabuncu 2018; of pairs: RINCE, Chuang et al. 2022). The teacher's is steadier: it averages over
+    steps, and does not know this step's views.
+    """
+    with torch.autocast(teacher.text.device.type, enabled=False):
+        logits = teacher.logit_scale.float() * teacher.clean.image.float() @ teacher.text.float().T  # (B, B)
+        chance = logits.log_softmax(dim=1).diagonal() + logits.log_softmax(dim=0).diagonal()  # (B,)
+        weight = (chance * power / 2).exp()
+        return weight / weight.mean().clamp_min(1e-12)
+
+
+def trusted(student: Output, teacher: Output | None, power: float) -> Output:
+    """The student's output with each pair's belief weighed by the teacher's trust; unchanged without either."""
+    if teacher is None or power == 0:
+        return student
+    weight = trust(teacher, power)
+    return replace(student, belief=weight if student.belief is None else student.belief * weight)

@@ -1,0 +1,1 @@
+"""Asking an index: queries, filters, results, calibration, evaluation, the map."""

@@ -1,0 +1,210 @@
+"""Pictures that can be searched with one model: an index on disk, or a data set encoded in memory.
+
+Flow: ``open_index`` or ``encode_source`` -> ``Collection`` -> results, evaluation, projection. Both sorts answer alike.
+
+Legend: N pictures, M captions, D embed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from core.spec.config import expand_user
+from core.data.dataset import open_dataset
+from core.inference.encoder import encode_dataset, finite
+from core.search.index.build import check_identity
+from core.search.index.encoding import Encoder, open_encoder
+from core.search.errors import IndexFolderError
+from core.search.index.nearest import Exact, Nearest, Rows, Scanned
+from core.search.index.parts import Part, describe, layout
+from core.search.index.storage import IndexReader, Mask, Record, give_back
+from core.spec.run.model_names import exact_name
+from core.checkpoint.opening import Model
+
+Progress = Callable[[str, int, int], None]
+
+CHECKED = 256 << 20  # bytes of vectors up to which checksums are verified when an index is opened
+
+
+@dataclass
+class Collection:
+    """Vectors of pictures and captions, and what is known of them in words."""
+
+    title: str
+    encoder: Encoder
+    pictures: Nearest
+    alive: Mask  # (N,) rows that can be found
+    texts: Nearest | None  # of the captions; None where there are none
+    owner: Rows  # (M,) the picture of each caption
+    records: Callable[[Iterable[int]], list[Record]]
+    sizes: npt.NDArray[np.int64]  # (N,) bytes of the files
+    times: npt.NDArray[np.int64]  # (N,) of their last change, nanoseconds
+    how: str  # it is searched
+    notes: tuple[str, ...] = ()  # what the user should know
+    _captions: list[str] | None = field(default=None, repr=False)
+
+    @cached_property
+    def text_alive(self) -> Mask:
+        """(M,) captions whose picture can be found."""
+        alive: Mask = (self.owner >= 0) & self.alive[np.maximum(self.owner, 0)]
+        return alive
+
+    @cached_property
+    def known(self) -> Columns:
+        """Folders and labels of all pictures; reads every record once."""
+        return read_columns(self.records(range(len(self.alive))), self.alive)
+
+    def captions(self, texts: Sequence[int]) -> list[str]:
+        """The captions numbered ``texts``."""
+        rows = [int(self.owner[text]) for text in texts]
+        found = []
+        for text, row, record in zip(texts, rows, self.records(rows), strict=True):
+            found.append(record.captions[text - self._first_text(row)])
+        return found
+
+    def _first_text(self, row: int) -> int:
+        return int(self._first_texts[row])
+
+    @cached_property
+    def _first_texts(self) -> Rows:
+        first = np.zeros(len(self.alive), dtype=np.int64)
+        there = np.flatnonzero(self.owner >= 0)[::-1]
+        first[self.owner[there]] = there  # the lowest number is written last
+        return first
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Folders and labels as numbers into their values; -1 where a picture has none."""
+
+    folders: list[str]
+    folder: npt.NDArray[np.int32]  # (N,)
+    labels: dict[str, tuple[list[str], npt.NDArray[np.int32]]]
+
+
+def read_columns(records: Iterable[Record], alive: Mask) -> Columns:
+    """The columns of ``records``, one for each of ``alive`` (N,)."""
+    folders: dict[str, int] = {}
+    folder = np.full(len(alive), -1, np.int32)
+    values: dict[str, dict[str, int]] = {}
+    codes: dict[str, npt.NDArray[np.int32]] = {}
+    for row, record in enumerate(records):
+        if not alive[row]:
+            continue
+        folder[row] = folders.setdefault(str(Path(record.path).parent), len(folders))
+        for name, value in record.labels.items():
+            if name not in codes:
+                values[name], codes[name] = {}, np.full(len(alive), -1, np.int32)
+            codes[name][row] = values[name].setdefault(value, len(values[name]))
+    return Columns(list(folders), folder, {name: (list(values[name]), codes[name]) for name in codes})
+
+
+def open_index(folder: Path | str, progress: Progress, model: str = "", weights: str = "") -> Collection:
+    """The index in ``folder`` with the model that made it, or with ``model`` when that is the same.
+
+    Raises IndexFolderError when there is no index, it is empty, or another model made it (both are named).
+    """
+    place = expand_user(folder)
+    progress("opening the index", 0, 0)
+    reader = IndexReader(place)
+    identity = reader.manifest.identity
+    notes = []
+    if reader.pictures.nbytes + reader.texts.nbytes <= CHECKED:
+        reader.check()
+    if reader.damaged or reader.lost:
+        notes.append(
+            f"{len(reader.damaged) + reader.lost} of {len(reader.manifest.segments) + reader.lost} segments of {place} "
+            "are damaged and left out; "
+            "run `index` again to rebuild them."
+        )
+    if not reader.manifest.complete:
+        notes.append(f"the index {place} is being built, or its build was interrupted; what is there is searched.")
+    alive = reader.alive()
+    if not alive.any():
+        raise IndexFolderError(f"the index {place} is empty: none of its pictures can be found; index some first.")
+    name, chosen = exact_name(model, weights) if model else (identity.model, identity.weights)
+    progress("loading the model", 0, 0)
+    encoder = open_encoder(name, chosen)
+    check_identity(identity, encoder.identity, place)
+    opened = Collection(
+        title=str(place),
+        encoder=encoder,
+        pictures=_bank(reader, "pictures"),
+        alive=alive,
+        texts=_bank(reader, "texts") if reader.manifest.texts else None,
+        owner=reader.text_rows(),
+        records=reader.records,
+        sizes=reader.facts["size"].astype(np.int64),
+        times=reader.facts["time"].astype(np.int64),
+        how=describe(reader.manifest),
+        notes=tuple(notes),
+    )
+    give_back(reader.facts)
+    return opened
+
+
+def _bank(reader: IndexReader, bank: str) -> Nearest:
+    """Vectors of one sort, searched as the manifest says; in memory as long as nothing was made for them."""
+    vectors = getattr(reader, bank)
+    manifest = reader.manifest
+    files = manifest.nearest.get("files", {})
+    parts = layout(len(vectors), manifest.identity.dim)
+    if not parts:
+        return Exact(vectors)
+    ready: list[Part] = []
+    for part in parts:  # of an index that grows, what has no file yet is searched in memory
+        if part.name(manifest.generation, bank) not in files:
+            break
+        ready.append(part)
+    covered = ready[-1].stop if ready else 0
+    memory = [Part("memory", covered, len(vectors))] if covered < len(vectors) else []
+    names = [reader.folder / part.name(manifest.generation, bank) for part in ready]
+    return Scanned(vectors, [*ready, *memory], [*names, *(None for _ in memory)])
+
+
+def encode_source(model: Model, name: str, source: str, progress: Progress) -> Collection:
+    """The pairs of ``source`` encoded in memory, in float32: what a run's held-out data are searched in.
+
+    Raises DataError when they cannot be read.
+    """
+    encoder = Encoder(model, name)
+    towers = model.network.towers
+    dataset = open_dataset(
+        source, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress
+    )
+    features = encode_dataset(model.network, dataset, model.runtime, model.batch, progress)
+    for vectors in (features.images, features.texts):
+        finite(vectors, name)
+    records = []
+    for row in features.rows.tolist():
+        one = dataset.rows[row]
+        records.append(Record(one.file, one.captions, one.labels))
+    facts = [_facts(record.path) for record in records]
+    bad = dataset.all_bad()
+    return Collection(
+        title=source,
+        encoder=encoder,
+        pictures=Exact(features.images.numpy()),
+        alive=np.ones(len(records), np.bool_),
+        texts=Exact(features.texts.numpy()) if len(features.texts) else None,
+        owner=features.text_to_image.numpy(),
+        records=lambda rows: [records[row] for row in rows],
+        sizes=np.array([size for size, _ in facts], np.int64),
+        times=np.array([time for _, time in facts], np.int64),
+        how="exact, in memory",
+        notes=(f"{len(bad)} rows cannot be used and are left out, such as {bad[0]}.",) if bad else (),
+    )
+
+
+def _facts(path: str) -> tuple[int, int]:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns

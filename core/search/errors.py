@@ -1,0 +1,13 @@
+"""What goes wrong with an index, said to the user in one sentence."""
+
+from __future__ import annotations
+
+from core.spec.errors import UserError
+
+
+class IndexFolderError(UserError):
+    """An index that cannot be used or written; the message names it and the remedy."""
+
+
+class QueryError(UserError):
+    """A query that cannot be answered; the message says what is wrong with it."""

@@ -1,0 +1,186 @@
+"""How well a model finds what belongs together: every query's rank both ways, and where two models differ.
+
+Flow: collection with captions -> `evaluate` -> panel; two of them over the same pairs -> `compare`. Ranks are those of
+`core.metrics.retrieval`, so that they agree with ``python -m core evaluate --task retrieval``.
+
+Legend: N pictures, M captions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.spec.errors import UserError
+from core.metrics.retrieval import Ranks, ranks, summarise
+from core.search.collection import Collection
+from core.search.index.nearest import Floats, Rows
+
+Progress = Callable[[str, int, int], None]
+
+CURVE = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
+MOST_PAIRS = 4_000_000_000  # compared in one evaluation; of more, captions are left out evenly
+LISTED = 2000  # queries of each direction in an answer, the hardest first
+_PER_MILLE = 1000
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Ranks of a collection's captions and pictures."""
+
+    texts: Rows  # (m,) numbers of the captions that were asked
+    pictures: Rows  # (n,) rows of the pictures that can be found
+    by_text: Ranks  # of each of ``texts``
+    by_image: Ranks  # of the pictures that have captions; its queries are positions in ``pictures``
+    skipped: int  # captions left out
+
+
+def judge(collection: Collection, progress: Progress) -> Judged:
+    """Rank every caption's picture and every picture's captions. UserError where there are no captions."""
+    if collection.texts is None or not collection.text_alive.any():
+        raise UserError(f"{collection.title} has no captions; give data with captions to see what is found by them.")
+    pictures = np.flatnonzero(collection.alive).astype(np.int64)
+    texts = np.flatnonzero(collection.text_alive).astype(np.int64)
+    every = len(texts)
+    if len(texts) * len(pictures) > MOST_PAIRS:
+        texts = texts[np.linspace(0, len(texts) - 1, MOST_PAIRS // len(pictures)).astype(np.int64)]
+    position = np.full(len(collection.alive), -1, np.int64)
+    position[pictures] = np.arange(len(pictures))
+    owner = torch.from_numpy(position[collection.owner[texts]])
+
+    def share(done: float, doing: str) -> None:
+        progress(doing, round(done * _PER_MILLE), _PER_MILLE)
+
+    by_image, by_text = ranks(
+        _tensor(collection.pictures.vectors(pictures)), _tensor(collection.texts.vectors(texts)), owner, progress=share
+    )
+    return Judged(texts, pictures, by_text, by_image, every - len(texts))
+
+
+def _tensor(vectors: Floats) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(vectors))
+
+
+def evaluate(collection: Collection, judged: Judged, listed: int = LISTED) -> dict[str, Any]:
+    """As JSON: ``recall`` (as the trainer logs it), ``curve`` of both directions, and queries, the hardest first.
+
+    ``text_to_image``: text, caption, row, path, rank. ``image_to_text``: row, path, captions, rank. ``queries`` says
+    how many there are of each; no more than ``listed`` are in the answer.
+    """
+    return {
+        "recall": summarise(judged.by_image, judged.by_text),
+        "curve": {
+            "k": [k for k in CURVE if k <= max(10, len(judged.pictures))],
+            "text_to_image": _curve(judged.by_text, len(judged.pictures)),
+            "image_to_text": _curve(judged.by_image, len(judged.pictures)),
+        },
+        "text_to_image": _texts(collection, judged, _hardest(judged.by_text, listed)),
+        "image_to_text": _images(collection, judged, _hardest(judged.by_image, listed)),
+        "queries": {"text_to_image": len(judged.by_text.queries), "image_to_text": len(judged.by_image.queries)},
+        "notes": [f"{judged.skipped} captions were left out, evenly, to save time."] if judged.skipped else [],
+    }
+
+
+def true_rank(judged: Judged, text: int) -> float | None:
+    """The rank of a caption's own picture, 1 is first; None when it was not asked."""
+    at = int(np.searchsorted(judged.texts, text))
+    if at == len(judged.texts) or judged.texts[at] != text:
+        return None
+    return float(judged.by_text.expected()[at])
+
+
+def listed_captions(collection: Collection, judged: Judged, contains: str, count: int) -> list[dict[str, Any]]:
+    """The first ``count`` captions that hold the words ``contains``, as in `evaluate`'s ``text_to_image``."""
+    words = contains.casefold().split()
+    if not words:
+        return _texts(collection, judged, list(range(min(count, len(judged.texts)))))
+    texts = judged.texts.tolist()
+    folded = [caption.casefold() for caption in collection.captions(texts)]
+    chosen = [i for i, caption in enumerate(folded) if all(word in caption for word in words)]
+    return _texts(collection, judged, chosen[:count])
+
+
+def _curve(found: Ranks, candidates: int) -> list[float]:
+    """Recall at each k of CURVE, 0 to 1."""
+    return [float(found.hits(k).mean()) for k in CURVE if k <= max(10, candidates)]
+
+
+def _hardest(found: Ranks, listed: int) -> list[int]:
+    order = torch.argsort(found.expected(), descending=True, stable=True)
+    chosen: list[int] = order[:listed].tolist()
+    return chosen
+
+
+def _texts(collection: Collection, judged: Judged, chosen: list[int]) -> list[dict[str, Any]]:
+    texts = judged.texts[chosen].tolist()
+    rows = [int(collection.owner[text]) for text in texts]
+    expected = judged.by_text.expected()[chosen].tolist()
+    records = collection.records(rows)
+    captions = collection.captions(texts)
+    return [
+        {"text": text, "caption": caption, "row": row, "path": record.path, "rank": rank}
+        for text, caption, row, record, rank in zip(texts, captions, rows, records, expected, strict=True)
+    ]
+
+
+def _images(collection: Collection, judged: Judged, chosen: list[int]) -> list[dict[str, Any]]:
+    rows = judged.pictures[judged.by_image.queries.numpy()[chosen]].tolist()
+    expected = judged.by_image.expected()[chosen].tolist()
+    return [
+        {"row": row, "path": record.path, "captions": list(record.captions), "rank": rank}
+        for row, record, rank in zip(rows, collection.records(rows), expected, strict=True)
+    ]
+
+
+def compare(
+    a: Collection, judged_a: Judged, b: Collection, judged_b: Judged, at: int = 1, listed: int = LISTED
+) -> dict[str, Any]:
+    """The captions that one model finds among its first ``at`` and the other misses, as JSON.
+
+    ``only_a`` and ``only_b``: caption, path, rank_a, rank_b, the greatest difference first; ``both`` and ``neither``
+    count the rest. Pairs are matched by path and caption. UserError when the two have none in common.
+    """
+    first, second = (_by_pair(one, judged) for one, judged in ((a, judged_a), (b, judged_b)))
+    common = [pair for pair in first if pair in second]
+    if not common:
+        raise UserError(f"{a.title} and {b.title} have no pair in common; open both over the same data.")
+    only: dict[str, list[dict[str, Any]]] = {"only_a": [], "only_b": []}
+    both = neither = 0
+    for path, caption in common:
+        (rank_a, text_a), (rank_b, text_b) = first[path, caption], second[path, caption]
+        found = rank_a <= at, rank_b <= at
+        both, neither = both + all(found), neither + (not any(found))
+        if found[0] != found[1]:
+            only["only_a" if found[0] else "only_b"].append(
+                {
+                    "caption": caption,
+                    "path": path,
+                    "rank_a": rank_a,
+                    "rank_b": rank_b,
+                    "text_a": text_a,
+                    "text_b": text_b,
+                }
+            )
+    for rows in only.values():
+        rows.sort(key=lambda row: -abs(row["rank_a"] - row["rank_b"]))
+    counts = {name: len(rows) for name, rows in only.items()} | {"both": both, "neither": neither}
+    return {
+        "at": at,
+        "pairs": len(common),
+        "counts": counts,
+        **{name: rows[:listed] for name, rows in only.items()},
+    }
+
+
+def _by_pair(collection: Collection, judged: Judged) -> dict[tuple[str, str], tuple[float, int]]:
+    """(path, caption) -> rank and number of the caption."""
+    texts = judged.texts.tolist()
+    rows = [int(collection.owner[text]) for text in texts]
+    expected = judged.by_text.expected().tolist()
+    keys = zip((record.path for record in collection.records(rows)), collection.captions(texts), strict=True)
+    return {key: (rank, text) for key, rank, text in zip(keys, expected, texts, strict=True)}

@@ -1,0 +1,106 @@
+"""Which pictures may be found: by folder, label, size of the file, and date of its last change.
+
+Flow: terminal or panel -> ``Filter`` -> mask -> results.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from core.spec.config import expand_user
+from core.search.collection import Collection, Columns
+from core.search.errors import QueryError
+from core.search.index.storage import Mask
+from core.spec.reading import excerpt
+
+_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(k|m|g)?i?b?\s*$", re.IGNORECASE)
+_MOST = float(1 << 62)  # bytes
+_MOST_SECONDS = 9e9  # since the epoch; nanoseconds of it fit in 64 bits
+_TIMES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Empty fields let everything pass. A picture passes when it is in one of ``folders``, or below it."""
+
+    folders: tuple[str, ...] = ()
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> one of these values
+    min_size: int = 0  # bytes
+    max_size: int = 0
+    after: float | None = None  # seconds since the epoch, of the last change
+    before: float | None = None
+
+    def mask(self, collection: Collection) -> Mask:
+        """(N,) whether each picture may be found. QueryError for a label or folder that there is not."""
+        mask = collection.alive.copy()
+        if self.min_size:
+            mask &= collection.sizes >= self.min_size
+        if self.max_size:
+            mask &= collection.sizes <= self.max_size
+        if self.after is not None:
+            mask &= collection.times >= int(self.after * 1e9)
+        if self.before is not None:
+            mask &= collection.times < int(self.before * 1e9)
+        if self.folders:
+            mask &= _in_folders(collection.known, self.folders)
+        for name, values in self.labels.items():
+            mask &= _labelled(collection.known, name, values)
+        return mask
+
+
+def _in_folders(known: Columns, folders: tuple[str, ...]) -> Mask:
+    wanted = [str(expand_user(folder).absolute()).rstrip(os.sep) for folder in folders]
+    inside = np.array([any(one == top or one.startswith(top + os.sep) for top in wanted) for one in known.folders])
+    if not inside.any():
+        raise QueryError(f"no picture is in {', '.join(wanted)}; there are folders such as {known.folders[0]}.")
+    mask: Mask = (known.folder >= 0) & inside[np.maximum(known.folder, 0)]
+    return mask
+
+
+def _labelled(known: Columns, name: str, values: tuple[str, ...]) -> Mask:
+    if name not in known.labels:
+        there = ", ".join(known.labels) or "none"
+        raise QueryError(f"there is no label {name!r}; there are: {there}.")
+    spelled, codes = known.labels[name]
+    unknown = [value for value in values if value not in spelled]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], spelled, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"such as {', '.join(map(repr, spelled[:5]))}."
+        raise QueryError(f"no picture has the label {name} = {unknown[0]!r}; {hint}")
+    mask: Mask = np.isin(codes, [spelled.index(value) for value in values])
+    return mask
+
+
+def read_size(text: str | int) -> int:
+    """Bytes from a number, or from a text such as "200 KB" or "1.5MiB". QueryError for anything else."""
+    match = _SIZE.match(str(text))
+    if match is None:
+        raise QueryError(f"{excerpt(text, 40)!r} is no size; write bytes, or something like 200KB or 1.5MB.")
+    size = float(match[1]) * _TIMES[(match[2] or "").lower()]
+    if size > _MOST:
+        raise QueryError(
+            f"the size {excerpt(str(text), 40)} is larger than any file; write something like 200KB or 1.5MB."
+        )
+    return round(size)
+
+
+def read_date(text: str | float) -> float:
+    """Seconds since the epoch from such a number, or from a date such as "2024-05-31" (local time).
+
+    Raises QueryError for anything else.
+    """
+    if isinstance(text, (int, float)):
+        if not abs(text) < _MOST_SECONDS:
+            raise QueryError(f"{excerpt(text, 40)} is no time; write seconds since 1970, or a date like 2024-05-31.")
+        return float(text)
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise QueryError(f"{excerpt(text, 40)!r} is no date; write it like 2024-05-31 or 2024-05-31T18:00.") from error

@@ -1,0 +1,119 @@
+"""The data files of an index on disk: where each segment lies in them, and how much of a manifest they bear out.
+
+Flow: manifest and folder -> ``data_file``, ``sizes_of`` -> ``borne_out`` -> ``core.search.index.storage``. A manifest is a
+claim; nothing is allocated, truncated or extended for rows that the files do not hold.
+
+Legend: N rows, M captions, D embed.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from core.search.errors import IndexFolderError
+from core.search.index.manifest import KINDS, Manifest, Segment
+from core.spec.reading import open_regular
+
+FACTS = np.dtype(
+    [
+        ("offset", "<u8"),  # of the record
+        ("size", "<u8"),  # bytes of the picture's file
+        ("time", "<i8"),  # of its last change, nanoseconds since the epoch
+        ("first_text", "<u8"),
+        ("length", "<u4"),  # of the record, bytes
+        ("texts", "<u4"),  # captions
+        ("state", "<u4"),
+        ("reserved", "<u4"),
+    ]
+)
+_AT_ONCE = 1 << 22  # bytes read at a time
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a segment lies: first row, first caption, first byte of its records."""
+
+    row: int
+    text: int
+    byte: int
+    segment: Segment
+
+    def extents(self, dim: int) -> dict[str, tuple[int, int]]:
+        """First and last byte of the segment in each file."""
+        width, segment = 2 * dim, self.segment
+        return {
+            "pictures": (self.row * width, (self.row + segment.rows) * width),
+            "facts": (self.row * FACTS.itemsize, (self.row + segment.rows) * FACTS.itemsize),
+            "records": (self.byte, self.byte + segment.record_bytes),
+            "texts": (self.text * width, (self.text + segment.texts) * width),
+        }
+
+
+def spans(manifest: Manifest) -> Iterator[Span]:
+    """Every segment and where it begins."""
+    row = text = byte = 0
+    for segment in manifest.segments:
+        yield Span(row, text, byte, segment)
+        row, text, byte = row + segment.rows, text + segment.texts, byte + segment.record_bytes
+
+
+def ends(manifest: Manifest) -> dict[str, int]:
+    """Bytes of each file that ``manifest`` counts."""
+    last = dict.fromkeys(KINDS, 0)
+    for span in spans(manifest):
+        last = {kind: end for kind, (_, end) in span.extents(manifest.identity.dim).items()}
+    return last
+
+
+def data_file(folder: Path, manifest: Manifest, kind: str) -> BinaryIO:
+    """One of the data files, opened for reading: a regular file that lies in ``folder``.
+
+    Raises IndexFolderError for anything else, FileNotFoundError when there is none.
+    """
+    return open_regular(manifest.file(folder, kind), root=folder, error=IndexFolderError)
+
+
+def sizes_of(folder: Path, manifest: Manifest) -> dict[str, int]:
+    """Bytes of each data file, 0 of one that is not there; raises as `data_file` does."""
+    sizes = {}
+    for kind in KINDS:
+        try:
+            with data_file(folder, manifest, kind) as file:
+                sizes[kind] = os.fstat(file.fileno()).st_size
+        except FileNotFoundError:
+            sizes[kind] = 0
+    return sizes
+
+
+def borne_out(manifest: Manifest, sizes: Mapping[str, int]) -> Manifest:
+    """``manifest`` up to the first segment that lies beyond the end of a file of these ``sizes``; itself if none does.
+
+    What was made to search the rest goes with it.
+    """
+    whole = 0
+    for span in spans(manifest):
+        if any(end > sizes[kind] for kind, (_, end) in span.extents(manifest.identity.dim).items()):
+            break
+        whole += 1
+    if whole == len(manifest.segments):
+        return manifest
+    kept = replace(manifest, segments=manifest.segments[:whole], nearest={}, complete=False)
+    rows = kept.rows
+    removed = tuple((first, min(count, rows - first)) for first, count in manifest.removed if first < rows)
+    return replace(kept, removed=removed)
+
+
+def checksum_of(file: BinaryIO, start: int, end: int) -> int:
+    """CRC-32 of the bytes from ``start`` to ``end``."""
+    file.seek(start)
+    checksum = 0
+    while start < end and (block := file.read(min(_AT_ONCE, end - start))):
+        checksum, start = zlib.crc32(block, checksum), start + len(block)
+    return checksum

@@ -1,0 +1,186 @@
+"""``manifest.json``: what an index holds, by which model, and the checksums by which damage is seen.
+
+Flow: the writer appends to the data files, then writes the manifest whole and renames it; a reader knows of nothing
+that the manifest does not name, so that it may read while the index grows. A second copy, ``manifest.copy.json``,
+serves when the first is damaged. No time of day is in it: the same pictures give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, Field, TypeAdapter
+
+from core.search.errors import IndexFolderError
+from core.spec.reading import MEGABYTE, checked_as, parse_json, read_bytes
+from core.spec.run.folder import write_whole
+
+VERSION = 1
+LARGEST = 64 * MEGABYTE  # bytes of a manifest: about a quarter of a million segments
+NAME, COPY = "manifest.json", "manifest.copy.json"
+_KEY, _HEAD = b'"checksum"', 64  # what a manifest of ours has among its first bytes
+BLOCK = 1024  # pictures of a segment, the last one of a build may have fewer
+KINDS = ("pictures", "facts", "records", "texts")  # the data files, and the order of a segment's checksums
+
+
+Count = Annotated[int, Field(strict=True, ge=0, le=1 << 40)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=1 << 40)]
+Checksum = Annotated[int, Field(strict=True, ge=0, lt=1 << 32)]
+
+
+_FILES = TypeAdapter(dict[str, Annotated[list[Count], Field(min_length=2, max_length=2)]])
+
+
+def _nearest(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Refuses what `core.search.index.parts` cannot have said: words for each bank, size and CRC-32 for each file."""
+    _FILES.validate_python(value.get("files", {}))
+    if not all(isinstance(words, str) for name, words in value.items() if name != "files"):
+        raise ValueError("how an index is searched is said in words")
+    return value
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which model made the vectors, and how it was shown the pictures."""
+
+    model: str  # as `core.checkpoint.opening.open_model` takes it
+    weights: str  # "student", "teacher" or ""
+    digest: str  # of the weights and the precision
+    preprocessing: Mapping[str, Any]
+    dim: Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
+    normalisation: str = "unit length"
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"{self.model} ({self.weights})" if self.weights else self.model
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of pictures that were committed together."""
+
+    rows: Count
+    texts: Count  # captions
+    record_bytes: Count
+    checksums: tuple[Checksum, Checksum, Checksum, Checksum]  # CRC-32, in the order of KINDS
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that a reader needs to know before it opens a data file."""
+
+    identity: Identity
+    source: str
+    generation: Positive = 1  # of the data files; a rewrite begins a new one
+    complete: bool = False  # whether the last update came to its end
+    segments: tuple[Segment, ...] = ()
+    removed: tuple[tuple[Count, Positive], ...] = ()  # runs of rows that are no more: first row, count
+    nearest: Annotated[Mapping[str, Any], AfterValidator(_nearest)] = field(default_factory=dict)  # see `scan`
+    version: Count = VERSION
+
+    @property
+    def rows(self) -> int:
+        """Rows of the data files, the removed ones too."""
+        return sum(segment.rows for segment in self.segments)
+
+    @property
+    def texts(self) -> int:
+        """Captions of all rows."""
+        return sum(segment.texts for segment in self.segments)
+
+    def file(self, folder: Path, kind: str) -> Path:
+        """One of the data files."""
+        return folder / f"{kind}-{self.generation:04d}.bin"
+
+    def removed_rows(self) -> npt.NDArray[np.bool_]:
+        """(rows,) whether each row is no more."""
+        gone = np.zeros(self.rows, dtype=np.bool_)
+        for first, count in self.removed:
+            gone[first : first + count] = True
+        return gone
+
+    def with_removed(self, gone: npt.NDArray[np.bool_]) -> Manifest:
+        """The same with the rows where ``gone`` (rows,) is true removed."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], gone.astype(np.int8), [0]])))
+        runs = edges.reshape(-1, 2)
+        return replace(self, removed=tuple((int(first), int(end - first)) for first, end in runs))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest and its copy, each whole."""
+    content = asdict(manifest)
+    text = json.dumps({"checksum": _checksum(content), **content}, indent=1, ensure_ascii=True)
+    write_whole(folder / NAME, text.encode())
+    write_whole(folder / COPY, text.encode())
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest, or its copy when it is damaged; None where there is no index.
+
+    Raises IndexFolderError when both are damaged or cannot be read, a later version of the program wrote them, or
+    ``manifest.json`` is something else's. What it claims of the data files is checked where those are opened.
+    """
+    found: list[bytes] = []
+    unreadable: IndexFolderError | None = None
+    for path in (folder / NAME, folder / COPY):
+        try:
+            found.append(read_bytes(path, LARGEST, root=folder, error=IndexFolderError))
+        except FileNotFoundError:
+            continue
+        except IndexFolderError as error:
+            unreadable = unreadable or error
+            continue
+        try:
+            return _parse(found[-1], str(path))
+        except _DamagedError:
+            continue
+    if unreadable is not None:
+        raise unreadable
+    if not found:
+        return None
+    if any(_KEY in content[:_HEAD] for content in found) or any(folder.glob("facts-[0-9]*.bin")):
+        raise IndexFolderError(f"{folder / NAME} is damaged, and so is its copy; index into another folder.")
+    raise IndexFolderError(f"{folder} holds a {NAME} that is not an index's; choose an empty folder.")
+
+
+class _DamagedError(IndexFolderError):
+    """Content that is no manifest of this version; the copy may be one."""
+
+
+_ADAPTER = TypeAdapter(Manifest)
+
+
+def _parse(content: bytes, where: str) -> Manifest:
+    raw = parse_json(content, where, error=_DamagedError)
+    if not isinstance(raw, dict) or "checksum" not in raw:
+        raise _DamagedError(f"{where} is no manifest.")
+    version = raw.get("version", 0)
+    if isinstance(version, int) and version > VERSION:
+        raise IndexFolderError(f"{where} was written by a later version of this program; update it, or index again.")
+    if raw.pop("checksum") != _checksum(raw):
+        raise _DamagedError(f"{where} has another checksum.")
+    manifest = checked_as(_ADAPTER, raw, where, error=_DamagedError)
+    end = 0
+    for first, count in manifest.removed:
+        if first < end or first + count > manifest.rows:
+            raise _DamagedError(f"{where}: removed rows are out of order, or beyond the end.")
+        end = first + count
+    return manifest
+
+
+def four(numbers: Iterable[int]) -> tuple[int, int, int, int]:
+    """Checksums in the order of KINDS. ValueError when they are not four."""
+    pictures, facts, records, texts = numbers
+    return pictures, facts, records, texts
+
+
+def _checksum(content: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())

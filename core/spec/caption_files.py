@@ -1,0 +1,269 @@
+"""Captions written to files with where they come from, and never over a user's file unless told to. No torch.
+
+Flow: the verb ``caption``, and the window's export, give pictures with their captions; out come ``.txt`` sidecars, a
+CSV that ``data.train`` takes, JSON lines, or COCO's JSON. Provenance is plain data: which model, step, weights' digest,
+settings and seed; sidecars have no room for it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, TextIO
+
+from core.spec.cells import marked_row
+from core.spec.errors import UserError, is_full
+from core.spec.run.folder import write_whole
+
+Provenance = Mapping[str, Any]  # model, pretrained, weights, step, digest, precision, settings
+COLUMNS = ("filepath", "title", "rank", "log_prob", "score", "model", "pretrained", "weights", "step", "digest")
+_SETTINGS = ("seed", "settings")
+
+
+class CaptionFileError(UserError):
+    """Captions that cannot be written; the message names the file and the remedy."""
+
+
+class CaptionTableError(CaptionFileError):
+    """A table that cannot be written any further; it ends with the last line that is whole."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One caption of a picture; the numbers are None where a person wrote it."""
+
+    text: str
+    log_prob: float | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class CaptionedPicture:
+    """A picture and its captions, the best first."""
+
+    path: str
+    captions: Sequence[Candidate] = field(default_factory=tuple)
+    provenance: Provenance = field(default_factory=dict)
+
+
+class Sidecars:
+    """Writes ``NAME.txt`` beside ``NAME.jpg``, a caption a line, as data sources read it."""
+
+    def __init__(self, force: bool = False) -> None:
+        self._force = force
+        self._written: dict[str, str] = {}
+
+    def write(self, picture: CaptionedPicture) -> Path:
+        """Raises CaptionFileError where there is a file already (unless forced), or the folder refuses."""
+        path = sidecar_of(picture.path)
+        other = self._written.get(str(path))
+        if other is not None and other != picture.path:
+            raise CaptionFileError(f"{path} holds the caption of {other} already; rename one of the two pictures.")
+        text = "".join(f"{' '.join(caption.text.split())}\n" for caption in picture.captions)
+        write_new(path, text, self._force or other is not None)
+        self._written[str(path)] = picture.path
+        return path
+
+
+def sidecar_of(picture: str) -> Path:
+    """The text file that belongs to a picture."""
+    return Path(picture).with_suffix(".txt")
+
+
+def write_new(path: Path, text: str, force: bool = False) -> None:
+    """A whole text file; with ``force`` it takes the place of what was there at once, never half.
+
+    Raises CaptionFileError when there is a file and no ``force``, or the folder refuses.
+    """
+    try:
+        if force:
+            write_whole(path, text.encode("utf-8", "surrogateescape"))
+        else:
+            _write_once(path, text.encode("utf-8", "surrogateescape"))
+    except FileExistsError as error:
+        raise refused(path) from error
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """A file that was not there before; none where the disk has no room for all of it."""
+    with path.open("xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def refused(path: Path) -> CaptionFileError:
+    """What is said of a file that is there already."""
+    return CaptionFileError(f"{path} is there already and is left alone; overwrite it with --force, or move it away.")
+
+
+def _not_written(path: Path, error: OSError) -> CaptionFileError:
+    reason = error.strerror or str(error)
+    remedy = "free some space and try again" if is_full(error) else "choose a folder that you may write to"
+    return CaptionFileError(f"{path} cannot be written: {reason}; {remedy}.")
+
+
+class CaptionTable:
+    """A CSV with a line for each caption, ``filepath,title`` first, written as captions come.
+
+    A table that was there before is replaced when the new one is whole. Where an error or an interrupt comes between,
+    it stays, and ``kept`` is the file beside it with what was captioned until then.
+    """
+
+    def __init__(
+        self, path: Path | None, stream: TextIO | None = None, force: bool = False, root: Path | None = None
+    ) -> None:
+        """Into ``path``, or ``stream``, whose text will lie in ``root``. Raises CaptionFileError like ``write_new``."""
+        self._root = root if path is None else path.absolute().parent
+        self._path, self._written = path, path
+        self._own: BinaryIO | None = None
+        self._rows = 0
+        self.kept: Path | None = None
+        if path is not None:
+            try:
+                self._own = _opened(path, "xb")
+            except FileExistsError as error:
+                if not force:
+                    raise refused(path) from error
+                if not path.is_file():
+                    raise CaptionFileError(f"{path} is no file to write over; choose another name.") from error
+                self._written = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
+                try:
+                    self._own = _opened(self._written, "wb")
+                except OSError as denied:
+                    raise _not_written(path, denied) from denied
+            except OSError as error:
+                raise _not_written(path, error) from error
+        self._stream = stream
+        self._whole = 0  # bytes of the lines that are whole
+        try:
+            self._add([(*COLUMNS, *_SETTINGS)])
+        except OSError as error:
+            assert path is not None
+            self._abandon()
+            raise _not_written(path, error) from error
+
+    def __enter__(self) -> CaptionTable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._own is None or self._path is None or self._written is None:
+            return
+        self._own.close()
+        if kind is not None and not self._rows:
+            self._written.unlink(missing_ok=True)  # nothing was captioned
+        elif self._written != self._path:
+            self.kept = self._written
+            if kind is None:
+                try:
+                    self._written.replace(self._path)
+                except OSError as denied:
+                    raise _not_written(self._path, denied) from denied
+                self.kept = None
+
+    def _abandon(self) -> None:
+        """Remove the file that was begun."""
+        if self._own is not None and self._written is not None:
+            self._own.close()
+            self._own = None
+            self._written.unlink(missing_ok=True)
+
+    def _add(self, rows: Iterable[Iterable[Any]]) -> None:
+        """Append ``rows`` whole; where that fails the file ends as it did before, and the OSError goes on."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        if self._own is None:
+            assert self._stream is not None
+            self._stream.write(text.getvalue())
+            return
+        content = memoryview(text.getvalue().encode("utf-8", "surrogateescape"))
+        try:
+            while content:  # a nearly full disk takes a part
+                content = content[self._own.write(content) :]
+        except OSError:
+            with suppress(OSError):
+                self._own.truncate(self._whole)
+            raise
+        self._whole = self._own.tell()
+
+    def write(self, picture: CaptionedPicture) -> None:
+        """A line for each caption; paths are relative where the picture lies under the table's folder.
+
+        Raises CaptionTableError where the disk is full; what was written before is whole.
+        """
+        about = picture.provenance
+        settings = about.get("settings", {})
+        model = [about.get(name) for name in COLUMNS[5:]]
+        rows = []
+        for rank, caption in enumerate(picture.captions, start=1):
+            numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
+            made = [settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
+            rows.append(marked_row([self._relative(picture.path), caption.text, *numbers, *model, *made]))
+        try:
+            self._add(rows)
+        except OSError as error:
+            if self._path is None:
+                raise  # the stream's reader may have seen enough
+            raise CaptionTableError(str(_not_written(self._path, error))) from error
+        self._rows += len(rows)
+
+    def _relative(self, path: str) -> str:
+        if self._root is not None and Path(path).is_relative_to(self._root):
+            return str(Path(path).relative_to(self._root))
+        return path
+
+
+def _opened(path: Path, mode: Literal["wb", "xb"]) -> BinaryIO:
+    return path.open(mode, buffering=0)  # so that each line is in the file, or refused, at once
+
+
+def json_line(picture: CaptionedPicture) -> str:
+    """One object: ``path, captions: [{text, log_prob, score}], provenance``."""
+    captions = [{"text": c.text, "log_prob": c.log_prob, "score": c.score} for c in picture.captions]
+    return json.dumps(
+        {"path": picture.path, "captions": captions, "provenance": dict(picture.provenance)}, ensure_ascii=False
+    )
+
+
+def coco_json(pictures: Iterable[CaptionedPicture], root: Path) -> str:
+    """COCO's captions format; ``file_name`` is relative to ``root`` where the picture lies under it.
+
+    Each annotation names its ``provenance`` in ``info.provenance`` by its place there.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    origins: list[dict[str, Any]] = []
+    top = root.absolute()
+    for number, picture in enumerate(pictures, start=1):
+        path = Path(picture.path)
+        name = path.relative_to(top).as_posix() if path.is_relative_to(top) else picture.path
+        images.append({"id": number, "file_name": name})
+        origin = dict(picture.provenance)
+        if origin not in origins:
+            origins.append(origin)
+        annotations += [
+            {
+                "id": len(annotations) + place,
+                "image_id": number,
+                "caption": caption.text,
+                "provenance": origins.index(origin),
+            }
+            for place, caption in enumerate(picture.captions, start=1)
+        ]
+    return json.dumps(
+        {"info": {"provenance": origins}, "images": images, "annotations": annotations}, ensure_ascii=False
+    )

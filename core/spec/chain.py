@@ -1,0 +1,212 @@
+"""What a chain is on disk: its definition and how far it is. No torch, the window may read it.
+
+A chain folder:
+
+    chain.json            the definition, as it was begun
+    status.json           which stage is at work; written whole and renamed
+    data/                 manifests that a stage made for a later one
+    stage-1-NAME/ ...     a run folder each, like any other
+    ensemble.json         what the stages together score, where the chain asks for it
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from core.spec.config import ConfigError, RunConfig, Section, field_lines, field_names, override
+from core.spec.errors import UserError
+from core.spec.presets import PRESETS, SIZES, Size, preset_config
+from core.spec.presets.stages import STAGES
+from core.spec.reading import KILOBYTE, MEGABYTE, checked, excerpt, read_json
+from core.spec.run.folder import RunDir, write_whole
+
+CHAIN_VERSION: Literal[1] = 1
+GENERATIONS = 3  # of a born-again chain
+MOST_STAGES = 100
+BORN_AGAIN = "born-again"
+LARGEST_FILE = 4 * MEGABYTE  # of a definition; a stage takes 10 kB
+LARGEST_STATUS = 64 * KILOBYTE
+
+
+class ChainStage(Section):
+    """One run of a chain."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
+    about: str = ""
+    config: RunConfig
+    takes: dict[str, str] = Field({}, description="Field of the definition -> the former stage whose run it names.")
+    before: Literal["", "caption-filter"] = Field("", description="What is done with the stage before and the data.")
+
+
+class Chain(Section):
+    """A chain, whole."""
+
+    version: Literal[1] = CHAIN_VERSION
+    name: str = Field(min_length=1, max_length=60)
+    stages: list[ChainStage] = Field(min_length=1, max_length=MOST_STAGES)
+    ensemble: bool = Field(False, description="Judge the stages together at the end, on the validation data.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Chain:
+        seen: list[str] = []
+        fields = set(field_names())
+        for stage in self.stages:
+            for field, former in stage.takes.items():
+                if field not in fields:
+                    raise ValueError(f"stage {stage.name} takes '{excerpt(field)}', and there is no such field")
+                if former not in seen:
+                    raise ValueError(f"stage {stage.name} takes from '{excerpt(former)}', which is no stage before it")
+            if stage.before and not seen:
+                raise ValueError(f"stage {stage.name} needs a stage before it for {stage.before}")
+            if stage.name.casefold() in (name.casefold() for name in seen):
+                raise ValueError(f"two stages are called {stage.name!r}")
+            seen.append(stage.name)
+        return self
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+    def changed(self, settings: list[str]) -> Chain:
+        """The chain with ``a.b=value`` settings applied to every stage; ConfigError as for a definition."""
+        if not settings:
+            return self
+        return self.model_copy(
+            update={"stages": [s.model_copy(update={"config": _loosely(s.config, settings)}) for s in self.stages]}
+        )
+
+
+def _loosely(config: RunConfig, settings: list[str]) -> RunConfig:
+    """``override`` for a stage, whose definition is whole only when the former stages' runs are named in it."""
+    if config.teacher.kind not in ("frozen", "previous") or config.teacher.checkpoint:
+        return override(config, settings)
+    stand_in = override(config, ["teacher.checkpoint=former", *settings])
+    teacher = stand_in.teacher.model_copy(update={"checkpoint": config.teacher.checkpoint})
+    return stand_in.model_copy(update={"teacher": teacher})
+
+
+class ChainDir:
+    """Paths in a chain folder."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.chain = self.path / "chain.json"
+        self.status = self.path / "status.json"
+        self.data = self.path / "data"
+        self.ensemble = self.path / "ensemble.json"
+        self.lock = self.path / ".lock"
+
+    def stage(self, chain: Chain, place: int) -> RunDir:
+        """The run folder of stage ``place`` (the first is 0)."""
+        return RunDir(self.path / f"stage-{place + 1}-{chain.stages[place].name}")
+
+    def write_status(self, chain: Chain, at: int, doing: str) -> None:
+        """Say that stage ``at`` is at work: {"stages": [{"name", "folder", "state"}], "at", "doing"}."""
+        stages = []
+        for place, stage in enumerate(chain.stages):
+            state = "done" if place < at else doing if place == at else "waiting"
+            stages.append({"name": stage.name, "folder": self.stage(chain, place).path.name, "state": state})
+        write_whole(self.status, json.dumps({"version": 1, "stages": stages, "at": at, "doing": doing}).encode())
+
+    def read_status(self) -> dict[str, Any] | None:
+        """The last status; None when there is none that can be read."""
+        try:
+            raw = read_json(self.status, LARGEST_STATUS)
+            return checked(ChainStatus, raw, str(self.status)).model_dump()
+        except (FileNotFoundError, UserError):
+            return None
+
+    def written(self, chain: Chain) -> list[Path]:
+        """The folders and files in which, or through which, a chain writes."""
+        stages = [self.stage(chain, place) for place in range(len(chain.stages))]
+        return [self.data, self.lock, *(path for run in stages for path in (run.path, run.checkpoints, run.exports))]
+
+
+class StageStatus(BaseModel):
+    """One stage in ``status.json``."""
+
+    model_config = ConfigDict(strict=True)
+    name: str
+    folder: str
+    state: str
+
+
+class ChainStatus(BaseModel):
+    """``status.json``: how far the chain is."""
+
+    model_config = ConfigDict(strict=True)
+    version: int
+    stages: list[StageStatus]
+    at: int = Field(ge=0, le=MOST_STAGES)
+    doing: str
+
+
+def is_chain(path: Path) -> bool:
+    """Whether the file holds a chain rather than a single definition; what cannot be read is none."""
+    try:
+        raw = read_json(path, LARGEST_FILE)
+    except (FileNotFoundError, UserError):
+        return False
+    return isinstance(raw, dict) and "stages" in raw
+
+
+def read_chain(path: Path) -> Chain:
+    """The chain in a file; ConfigError when it is missing or wrong."""
+    where = f"the chain {excerpt(str(path))}"
+    try:
+        return Chain.model_validate(read_json(path, LARGEST_FILE, error=ConfigError))
+    except FileNotFoundError as error:
+        raise ConfigError(f"cannot read {where}: {error.strerror}; check the path.") from error
+    except ValidationError as error:
+        raise ConfigError(f"{where} cannot be used:\n{field_lines(error, 'chain')}") from error
+
+
+def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS) -> Chain:
+    """The chain of a staged preset; ConfigError naming those there are."""
+    staged = [BORN_AGAIN, *STAGES]
+    if name not in staged or name not in PRESETS:
+        raise ConfigError(f"the preset '{excerpt(name)}' is not trained in stages; these are: {', '.join(staged)}.")
+    if size not in SIZES:
+        raise ConfigError(f"there is no size '{excerpt(size)}'; choose {', '.join(SIZES)}.")
+    if not 1 <= generations <= MOST_STAGES:
+        raise ConfigError(
+            f"--generations {excerpt(generations)} is no number of stages; give 1 to {MOST_STAGES}, such as "
+            f"{GENERATIONS}."
+        )
+    if name == BORN_AGAIN:
+        return _born_again(size, generations)
+    stages: list[ChainStage] = []
+    for one in STAGES[name]:
+        raw = _merged(preset_config(name, size).model_dump(mode="json"), one.settings(size))
+        raw["name"] = f"{name} {one.name}"
+        # A bootstrapped model is trained anew on the better captions; other stages go on from the one before.
+        takes = {"towers.pretrained": stages[-1].name} if stages and not one.before else {}
+        config = RunConfig.model_validate(raw)
+        stages.append(ChainStage(name=one.name, about=one.description, config=config, takes=takes, before=one.before))
+    return Chain(name=name, stages=stages)
+
+
+def _born_again(size: Size, generations: int) -> Chain:
+    """Generation 1 learns the labels, each further one the answers of the one before it too (Furlanello 2018)."""
+    later = preset_config(BORN_AGAIN, size)
+    first = _merged(
+        later.model_dump(mode="json"), {"teacher": {"kind": "none"}, "objectives": {"distill_logits": {"weight": 0.0}}}
+    )
+    stages = []
+    for number in range(1, generations + 1):
+        name, former = f"generation-{number}", f"generation-{number - 1}"
+        raw = first if number == 1 else later.model_dump(mode="json")
+        config = RunConfig.model_validate({**raw, "name": f"born-again {name}", "seed": number - 1})
+        stages.append(ChainStage(name=name, config=config, takes={"teacher.checkpoint": former} if number > 1 else {}))
+    return Chain(name=BORN_AGAIN, stages=stages, ensemble=True)
+
+
+def _merged(raw: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``raw`` with nested ``changes``."""
+    merged = dict(raw)
+    for key, value in changes.items():
+        merged[key] = _merged(raw[key], value) if isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,80 @@
+"""RunConfig: the only description of an experiment. No torch, so that the window can build its form from it."""
+
+from core.spec.config.axes import FusionConfig, TeacherConfig, TowersConfig, ViewConfig, ViewsConfig
+from core.spec.config.base import ConfigError, Section
+from core.spec.config.belief import BeliefConfig
+from core.spec.config.contradictions import problems
+from core.spec.config.distillation import (
+    DistillCaptionsConfig,
+    DistillFeaturesConfig,
+    DistillLogitsConfig,
+    DistillPrototypesConfig,
+    DistillSimilarityConfig,
+    ImageContrastiveConfig,
+    MaskedPatchesConfig,
+)
+from core.spec.config.experiment import CONFIG_VERSION, RunConfig
+from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
+from core.spec.paths import expand_user, split_run
+from core.spec.config.objective import ObjectiveConfig
+from core.spec.config.objectives import ObjectivesConfig
+from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
+from core.spec.config.run import (
+    differences,
+    field_errors,
+    field_lines,
+    field_names,
+    get_field,
+    override,
+    parse_config,
+    read_config,
+    validate,
+    with_absolute_paths,
+)
+from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
+
+__all__ = [
+    "CONFIG_VERSION",
+    "BeliefConfig",
+    "CaptioningConfig",
+    "CheckpointConfig",
+    "ClassificationConfig",
+    "ConfigError",
+    "ConsistencyConfig",
+    "ContrastiveConfig",
+    "DataConfig",
+    "DistillCaptionsConfig",
+    "DistillFeaturesConfig",
+    "DistillLogitsConfig",
+    "DistillPrototypesConfig",
+    "DistillSimilarityConfig",
+    "FusionConfig",
+    "ImageContrastiveConfig",
+    "MaskedPatchesConfig",
+    "MaskedWordsConfig",
+    "MatchingConfig",
+    "ObjectiveConfig",
+    "ObjectivesConfig",
+    "OptimConfig",
+    "RunConfig",
+    "RuntimeConfig",
+    "Section",
+    "TeacherConfig",
+    "TowersConfig",
+    "ValidationConfig",
+    "ViewConfig",
+    "ViewsConfig",
+    "differences",
+    "expand_user",
+    "field_errors",
+    "field_lines",
+    "field_names",
+    "get_field",
+    "override",
+    "parse_config",
+    "problems",
+    "read_config",
+    "split_run",
+    "validate",
+    "with_absolute_paths",
+]

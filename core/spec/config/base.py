@@ -1,0 +1,46 @@
+"""What every section of a definition is made of: frozen fields that carry what the form shows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from core.spec.errors import UserError
+
+LONGEST_TEXT = 10_000  # characters of any one field
+
+
+class ConfigError(UserError):
+    """A definition that cannot be used; the message names the field, the value and the remedy."""
+
+
+class Section(BaseModel):
+    """A frozen group of fields; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _sane_text(cls, value: Any) -> Any:
+        """Neither a path nor a name may hold a null character, and none is as long as a file."""
+        if isinstance(value, str) and len(value) > LONGEST_TEXT:
+            raise ValueError(f"it has {len(value)} characters, at most {LONGEST_TEXT} are allowed")
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("it holds a null character")
+        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+            raise ValueError("it holds bytes that are no text in UTF-8; rename the file")
+        return value
+
+
+def shown(unit: str, advanced: bool = False, widget: str = "") -> dict[str, Any]:
+    """Extra facts for the form: the unit shown after the value, whether it hides under *More*, the editor."""
+    extra: dict[str, Any] = {"unit": unit}
+    if advanced:
+        extra["advanced"] = True
+    if widget:
+        extra["widget"] = widget
+    return extra
+
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -1,0 +1,211 @@
+"""Settings of the objectives that learn from a teacher or from further views."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from core.spec.config.base import Share, shown
+from core.spec.config.objective import ObjectiveConfig
+
+
+class DistillSimilarityConfig(ObjectiveConfig):
+    """Match the teacher's image-to-text and text-to-image softmax over the batch (ALBEF, Li et al. 2021)."""
+
+    alpha: Share = Field(
+        1.0,
+        title="Alpha",
+        description="Share of the teacher's softmax in the target; the rest is the true pair (ALBEF: 0.4). 1 leaves "
+        "the true pair to the contrastive loss.",
+        json_schema_extra=shown("share"),
+    )
+    alpha_ramp: Share = Field(
+        0.0,
+        title="Alpha ramp",
+        description="Alpha rises linearly from 0 over this share of training (ALBEF: the first epoch).",
+        json_schema_extra=shown("share of steps", advanced=True),
+    )
+    queue: int = Field(
+        0,
+        ge=0,
+        le=1048576,
+        title="Queue",
+        description="So many of the teacher's features of former batches are compared with too (ALBEF: 65536). "
+        "0 for none.",
+        json_schema_extra=shown("pairs", advanced=True),
+    )
+
+
+class SharpenedConfig(ObjectiveConfig):
+    """Match a teacher's softmax over learnt prototypes, kept from collapsing (DINO, Caron et al. 2021)."""
+
+    centering: Literal["center", "sinkhorn"] = Field(
+        "center",
+        title="Against collapse",
+        description="center: a moving mean of the teacher's logits is subtracted (DINO); sinkhorn: each batch is "
+        "spread evenly over the prototypes (SwAV, DINOv2).",
+        json_schema_extra=shown("", advanced=True),
+    )
+    student_temperature: float = Field(
+        0.1, gt=0.0, le=10.0, title="Student temperature", description="Divides the student's logits.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
+    teacher_temperature: float = Field(
+        0.04,
+        gt=0.0,
+        le=10.0,
+        title="Teacher temperature",
+        description="Divides the teacher's logits; sharper than the student's, against collapse to uniform.",
+        json_schema_extra=shown("", advanced=True),
+    )
+    teacher_temperature_first: float = Field(
+        0.04,
+        gt=0.0,
+        le=10.0,
+        title="First teacher temperature",
+        description="Where the teacher's temperature begins.",
+        json_schema_extra=shown("", advanced=True),
+    )
+    teacher_temperature_ramp: Share = Field(
+        0.0,
+        title="Teacher temperature warm-up",
+        description="Over this share of training the teacher's temperature moves from the first one (DINO: 0.04 to "
+        "0.07 in 30 of 100 epochs); 0: it is the same throughout.",
+        json_schema_extra=shown("share of steps", advanced=True),
+    )
+    center_momentum: float = Field(
+        0.9,
+        ge=0.0,
+        lt=1.0,
+        title="Centre momentum",
+        description="Moving average of the teacher's logits that is subtracted, against collapse to one prototype.",
+        json_schema_extra=shown("per step", advanced=True),
+    )
+    freeze_last: Share = Field(
+        0.0,
+        title="Prototypes frozen",
+        description="The prototypes themselves stay as they are for this share of training (DINO: the first epoch).",
+        json_schema_extra=shown("share of steps", advanced=True),
+    )
+
+
+class DistillPrototypesConfig(SharpenedConfig):
+    """Match the teacher's softmax over learnt prototypes (DINO, Caron et al. 2021)."""
+
+    on: Literal["fused", "image", "text", "fused+image"] = Field(
+        "fused",
+        title="On",
+        description="Which representation is distilled; fused needs a fusion. fused+image: both, with prototypes of "
+        "their own.",
+        json_schema_extra=shown(""),
+    )
+    prototypes: int = Field(
+        1024,
+        ge=2,
+        le=262144,
+        title="Prototypes",
+        description="About 1024 up to 20,000 pictures, 4096 at 100,000, 65536 for web data.",
+        json_schema_extra=shown(""),
+    )
+    koleo: float = Field(
+        0.0,
+        ge=0.0,
+        le=10.0,
+        title="KoLeo",
+        description="Weight of a term that spreads the batch's representations evenly (DINOv2: 0.1).",
+        json_schema_extra=shown("", advanced=True),
+    )
+
+
+class DistillCaptionsConfig(ObjectiveConfig):
+    """Match the teacher's distribution over each next word (word-level distillation, Kim and Rush 2016)."""
+
+    temperature: float = Field(
+        1.0, gt=0.0, le=100.0, title="Temperature", description="Divides both networks' logits; above 1 is softer.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
+
+
+class DistillFeaturesConfig(ObjectiveConfig):
+    """Find the teacher's feature of the same pair among the batch's (InfoNCE; COSMOS, Kim et al. 2025)."""
+
+    on: Literal["image", "text", "both", "fused"] = Field(
+        "image",
+        title="On",
+        description="The student's representation; both takes image and text in turn, fused needs a fusion.",
+        json_schema_extra=shown(""),
+    )
+    cross: bool = Field(
+        False,
+        title="Cross-modal",
+        description="Compare with the teacher's feature of the other modality; fused with its image and its text.",
+        json_schema_extra=shown(""),
+    )
+    temperature: float = Field(
+        0.07, gt=0.0, le=10.0, title="Temperature", description="Divides the similarities; it is learnt from there.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
+
+
+class DistillLogitsConfig(ObjectiveConfig):
+    """Match the teacher's softened logits, times temperature squared (Hinton et al. 2015)."""
+
+    on: Literal["similarities", "classes"] = Field(
+        "similarities",
+        title="On",
+        description="The logits over the batch's pairs, or over the classes that classification learns.",
+        json_schema_extra=shown(""),
+    )
+    temperature: float = Field(
+        4.0, gt=0.0, le=100.0, title="Temperature", description="Divides both networks' logits (Hinton: 2 to 20).",
+        json_schema_extra=shown(""),
+    )  # fmt: skip
+
+
+class MaskedPatchesConfig(SharpenedConfig):
+    """Match the teacher's prototypes of patches that the student does not see (iBOT, Zhou et al. 2022).
+
+    What is hidden is said by ``views.student``: mask, mask_min, mask_max and mask_kind.
+    """
+
+    shared_head: bool = Field(
+        False,
+        title="Shared head",
+        description="Patches and whole pictures have one head and its prototypes (iBOT); else patches have their own "
+        "(DINOv2). Needs prototypes distilled on image.",
+        json_schema_extra=shown("", advanced=True),
+    )
+    prototypes: int = Field(
+        1024,
+        ge=2,
+        le=262144,
+        title="Prototypes",
+        description="Of patches, where they have their own head; about as many as for whole pictures.",
+        json_schema_extra=shown(""),
+    )
+
+
+class ImageContrastiveConfig(ObjectiveConfig):
+    """Pull two views of a picture together, other pictures apart (SimCLR in SLIP, Mu et al. 2022)."""
+
+    temperature: float = Field(
+        0.1, gt=0.0, le=10.0, title="Temperature", description="Divides the similarities.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
+    width: int = Field(
+        256,
+        ge=2,
+        le=65536,
+        title="Width",
+        description="Of the projection in which views are compared (SLIP: 256).",
+        json_schema_extra=shown("channels", advanced=True),
+    )
+    hidden: int = Field(
+        4096,
+        ge=2,
+        le=65536,
+        title="Hidden width",
+        description="Of the projection's two hidden layers (SLIP: 4096).",
+        json_schema_extra=shown("channels", advanced=True),
+    )

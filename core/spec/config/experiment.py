@@ -1,0 +1,54 @@
+"""RunConfig: an experiment, whole. Every field carries a title, a description, a unit and a range.
+
+Derived values (steps in all, image size of an architecture) are never stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field
+
+from core.spec.config.axes import FusionConfig, TeacherConfig, TowersConfig, ViewsConfig
+from core.spec.config.base import Section, shown
+from core.spec.config.belief import BeliefConfig
+from core.spec.config.objectives import ObjectivesConfig
+from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
+
+CONFIG_VERSION: Literal[1] = 1
+
+
+class RunConfig(Section):
+    """An experiment, whole."""
+
+    version: Literal[1] = Field(CONFIG_VERSION, title="Version", json_schema_extra=shown("", advanced=True))
+    name: str = Field(
+        "untitled", min_length=1, max_length=120, title="Name", description="What you call it.",
+        json_schema_extra=shown(""),
+    )  # fmt: skip
+    preset: str = Field("", title="Preset", description="What it started from.", json_schema_extra=shown(""))
+    seed: int = Field(
+        0, ge=0, lt=2**31, title="Seed", description="Of weights, order and augmentation.", json_schema_extra=shown("")
+    )
+    data: DataConfig = Field(DataConfig(), title="Data")
+    views: ViewsConfig = Field(ViewsConfig(), title="Views")
+    towers: TowersConfig = Field(TowersConfig(), title="Towers")
+    fusion: FusionConfig = Field(FusionConfig(), title="Fusion")
+    teacher: TeacherConfig = Field(TeacherConfig(), title="Teacher")
+    objectives: ObjectivesConfig = Field(ObjectivesConfig(), title="Objectives")
+    belief: BeliefConfig = Field(BeliefConfig(), title="Belief")
+    optim: OptimConfig = Field(OptimConfig(), title="Optimiser")
+    validation: ValidationConfig = Field(ValidationConfig(), title="Validation")
+    checkpoint: CheckpointConfig = Field(CheckpointConfig(), title="Checkpoints")
+    runtime: RuntimeConfig = Field(RuntimeConfig(), title="Runtime")
+
+    def to_json(self) -> str:
+        """The definition as readable JSON, the same bytes for the same definition."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+    def digest(self) -> str:
+        """First 12 hex digits of the SHA-256 over the canonical JSON; names a definition."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]

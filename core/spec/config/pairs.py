@@ -1,0 +1,96 @@
+"""Settings of the objectives that learn from pairs: contrast, captions, matching, masked words."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from core.spec.config.base import Share, shown
+from core.spec.config.objective import ObjectiveConfig
+
+
+class ContrastiveConfig(ObjectiveConfig):
+    """Pull matching pairs together, others apart: InfoNCE over the batch (CLIP), or a sigmoid a pair (SigLIP)."""
+
+    weight: float = Field(
+        1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
+        json_schema_extra=shown(""),
+    )  # fmt: skip
+    kind: Literal["softmax", "sigmoid"] = Field(
+        "softmax",
+        title="Kind",
+        description="softmax: which of the batch is the partner (CLIP); sigmoid: is this a pair, yes or no, with a "
+        "learnt bias (SigLIP, Zhai et al. 2023).",
+        json_schema_extra=shown(""),
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        title="Label smoothing",
+        description="Share of the target spread evenly over all pairs of the batch, the true one too (ALIGN: 0.1).",
+        json_schema_extra=shown("share", advanced=True),
+    )
+    queue: int = Field(
+        0,
+        ge=0,
+        le=1048576,
+        title="Queue",
+        description="So many of the teacher's features of former batches are contrasted with too (MoCo; ALBEF: 65536). "
+        "0 for none. Needs a teacher.",
+        json_schema_extra=shown("pairs", advanced=True),
+    )
+
+
+class CaptioningConfig(ObjectiveConfig):
+    """Predict each next word of the caption from the picture and the words before (CoCa, Yu et al. 2022)."""
+
+    through: Literal["decoder", "fusion"] = Field(
+        "decoder",
+        title="Through",
+        description="decoder: CoCa's, which can write captions afterwards. fusion: the fusion, each word seeing those "
+        "before it (BLIP, mPLUG, BLIP-2); it trains the representation only.",
+        json_schema_extra=shown(""),
+    )
+
+    label_smoothing: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        title="Label smoothing",
+        description="Share of the target spread over the other words (BLIP: 0.1).",
+        json_schema_extra=shown("share", advanced=True),
+    )
+
+
+class MatchingConfig(ObjectiveConfig):
+    """Tell matching pairs from hard negatives by the fused representation (ALBEF, Li et al. 2021)."""
+
+    negatives: Literal["hard", "random"] = Field(
+        "hard",
+        title="Negatives",
+        description="hard: drawn by the softmax of the similarities (ALBEF). random: drawn evenly (UNITER).",
+        json_schema_extra=shown("", advanced=True),
+    )
+
+
+class MaskedWordsConfig(ObjectiveConfig):
+    """Restore masked words from the picture and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
+
+    rate: float = Field(
+        0.15, gt=0.0, lt=1.0, title="Masked share", description="Probability that a word is masked.",
+        json_schema_extra=shown("probability"),
+    )  # fmt: skip
+    alpha: Share = Field(
+        0.0,
+        title="Alpha",
+        description="Share of the teacher's softmax over words in the target (ALBEF: 0.4). Above 0 needs a teacher.",
+        json_schema_extra=shown("share"),
+    )
+    alpha_ramp: Share = Field(
+        0.0,
+        title="Alpha ramp",
+        description="Alpha rises linearly from 0 over this share of training (ALBEF: the first epoch).",
+        json_schema_extra=shown("share of steps", advanced=True),
+    )

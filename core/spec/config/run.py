@@ -1,0 +1,188 @@
+"""How a definition is read, checked, changed and compared.
+
+Flow: the form (or a preset, or a file) builds a frozen ``RunConfig``; the launcher writes it to the run
+folder; the trainer reads nothing else. Every field carries a title, a description, a unit and a range,
+because the form is generated from them and an error lands on the field it names.
+
+Derived values (steps in all, image size of an architecture) are never stored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from core.spec.config.base import ConfigError
+from core.spec.config.contradictions import problems
+from core.spec.config.experiment import CONFIG_VERSION, RunConfig
+from core.spec.paths import split_run
+from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, parse_json, read_text
+
+LARGEST_FILE = MEGABYTE  # of a definition; one with every field takes 10 kB
+MOST_LISTED = 20  # wrong fields in a message
+_LONGEST_NAME = 100  # of a field that is compared with those there are
+
+
+def parse_config(text: str, origin: str) -> RunConfig:
+    """A definition from JSON text.
+
+    Raises ConfigError naming ``origin``, each wrong field, its value and, for unknown keys, the nearest one.
+    """
+    raw = parse_json(text, origin, error=ConfigError)
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{origin} holds {type(raw).__name__}, not an experiment; see `sdgui-core presets clip`.")
+    version = raw.get("version", CONFIG_VERSION)
+    if version != CONFIG_VERSION:
+        raise ConfigError(
+            f"{origin} has version {excerpt(version)}, this program reads {CONFIG_VERSION}; use the release that wrote "
+            "it."
+        )
+    return validate(raw, origin)
+
+
+def read_config(path: Path) -> RunConfig:
+    """The definition in a file; ConfigError when it is missing or wrong."""
+    try:
+        text = read_text(path, LARGEST_FILE, error=ConfigError)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"cannot read the experiment {excerpt(str(path))}: {error.strerror}; check the path."
+        ) from error
+    return parse_config(text, excerpt(str(path)))
+
+
+def validate(raw: dict[str, Any], origin: str) -> RunConfig:
+    """A definition from plain data; ConfigError lists every wrong field in one message."""
+    try:
+        config = RunConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{origin} cannot be used:\n{field_lines(error, 'experiment')}") from error
+    found = problems(config)
+    if found:
+        lines = [f"  {field}: {text}" for field, text in found.items()]
+        raise ConfigError(f"{origin} contradicts itself:\n" + "\n".join(lines))
+    return config
+
+
+def field_errors(error: ValidationError) -> dict[str, str]:
+    """pydantic's errors as dotted field -> sentence; the form shows each at its field. The first `MOST_LISTED`."""
+    found: dict[str, str] = {}
+    for item in islice(error.errors(include_url=False, include_context=False), MOST_LISTED):
+        said = excerpt(item["msg"], 2 * LONGEST_SHOWN)
+        field = excerpt(".".join(str(part) for part in item["loc"]))
+        if item["type"] == "extra_forbidden":
+            found[field] = f"there is no such field{_nearest(field)}."
+        elif item["type"] == "value_error" and not isinstance(item["input"], (str, int, float)):
+            found[field] = said.removeprefix("Value error, ")  # of several fields together, which it names
+        else:
+            value = item["input"]
+            found[field] = f"{said}, got {excerpt(value if not isinstance(value, str) else repr(value[:400]))}."
+    return found
+
+
+def field_lines(error: ValidationError, whole: str = "") -> str:
+    """`field_errors`, a line each, with how many more there are; ``whole`` names what has no field."""
+    lines = [f"  {field or whole}: {text}" for field, text in field_errors(error).items()]
+    more = error.error_count() - MOST_LISTED
+    return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)
+
+
+def field_names() -> list[str]:
+    """Every settable field, dotted, in the order of the form."""
+    names: list[str] = []
+
+    def walk(model: type[BaseModel], prefix: str) -> None:
+        for name, field in model.model_fields.items():
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                walk(kind, f"{prefix}{name}.")
+            else:
+                names.append(prefix + name)
+
+    walk(RunConfig, "")
+    return names
+
+
+def _nearest(field: str) -> str:
+    if len(field) > _LONGEST_NAME:
+        return ""
+    close = difflib.get_close_matches(field, field_names(), n=3, cutoff=0.5)
+    if not close:
+        leaf = field.rsplit(".", 1)[-1]
+        close = [name for name in field_names() if name.rsplit(".", 1)[-1] == leaf][:3]
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def override(config: RunConfig, settings: list[str]) -> RunConfig:
+    """``config`` with ``a.b=value`` settings applied in order; values are JSON, else taken as text.
+
+    Raises ConfigError for a malformed setting, an unknown field (naming the nearest) or a bad value.
+    """
+    raw = config.model_dump(mode="json")
+    known = set(field_names())
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name = name.strip()
+        if not equals:
+            raise ConfigError(f"--set '{excerpt(setting)}' has no '='; write --set optim.epochs=3.")
+        if name not in known:
+            near = _nearest(name) or "; `sdgui-core presets clip` shows all."
+            raise ConfigError(f"--set '{excerpt(setting)}': there is no field '{excerpt(name)}'{near}")
+        _assign(raw, name.split("."), _value(text), text)
+    return validate(raw, "the experiment with --set")
+
+
+def _value(text: str) -> Any:
+    try:
+        return parse_json(text, "--set", error=ConfigError)
+    except ConfigError:  # the field says what is wrong with such text
+        return text
+
+
+def _assign(raw: dict[str, Any], path: list[str], value: Any, typed: str = "") -> None:
+    for part in path[:-1]:
+        raw = raw[part]
+    # A path such as "2024.10" is text where the field is text, as it was typed.
+    raw[path[-1]] = typed if isinstance(raw[path[-1]], str) and not isinstance(value, str) else value
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The same definition with its relative paths made absolute, so that it means the same from any folder."""
+    raw = config.model_dump(mode="json")
+    for name in ("data.train", "data.val", "data.test", "towers.architecture", "towers.pretrained"):
+        _assign(raw, name.split("."), _absolute(get_field(config, name)))
+    teachers = config.teacher.checkpoint.split(";")
+    _assign(raw, ["teacher", "checkpoint"], ";".join(_absolute(one.strip()) for one in teachers))
+    return RunConfig.model_validate(raw)
+
+
+def _absolute(name: str) -> str:
+    """A relative path that exists, or a RUN@STEP whose run exists, made absolute; anything else as it is."""
+    path, which = split_run(name) or (Path(name), "")
+    # os.path.exists, since Path's raises for a name too long or with a null character
+    if path.is_absolute() or not (path.name and os.path.exists(path)):  # noqa: PTH110
+        return name
+    return f"{path.absolute()}@{which}" if which else str(path.absolute())
+
+
+def differences(ours: RunConfig, theirs: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Fields in which two definitions differ: dotted field -> (ours, theirs)."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in field_names():
+        left, right = get_field(ours, name), get_field(theirs, name)
+        if left != right:
+            found[name] = (left, right)
+    return found
+
+
+def get_field(config: RunConfig, name: str) -> Any:
+    """The value of a dotted field."""
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value

@@ -1,0 +1,55 @@
+"""What a program says when it cannot go on: a sentence for what the user can mend, where Python can still say one.
+
+Flow: ``core.__main__`` or a study's job catches what was raised -> `sentence` -> `say_error`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from core.spec.errors import UserError, is_full, not_written
+from core.spec.reading import excerpt
+
+_NO_MEMORY = "there is not enough memory; end other programs, raise the limit (ulimit -v), or take less at once"
+# What libraries say in a RuntimeError or ImportError of theirs when memory is refused.
+_REFUSED = ("allocate memory", "out of memory", "start new thread", "failed to map segment", "bad_alloc")
+
+
+def sentence(error: Exception) -> str | None:
+    """What is to be said of ``error``; None for a fault of this program, which its traceback tells."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return f"{_NO_MEMORY}."
+    if isinstance(error, SystemError):  # Python itself found no memory for what it had to say
+        return f"{_NO_MEMORY}."
+    if isinstance(error, (RuntimeError, ImportError)) and any(words in str(error).lower() for words in _REFUSED):
+        return f"{_NO_MEMORY} ({excerpt(' '.join(str(error).split()))})."
+    if isinstance(error, ImportError):
+        return f"a part of this program cannot be loaded ({excerpt(' '.join(str(error).split()))}); install it anew."
+    if isinstance(error, OSError) and is_full(error):
+        return not_written(error.filename or "the output", error)
+    if isinstance(error, OSError):
+        what = f"cannot use {excerpt(str(error.filename))}" if error.filename else "the output cannot be written"
+        return f"{what}: {error.strerror or excerpt(str(error))}; mend that, and start again."
+    return None
+
+
+def say_error(text: str) -> None:
+    """``text`` on stderr; nowhere when that is full or closed."""
+    try:
+        print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
+    except OSError:
+        return
+
+
+def drop_output() -> None:
+    """What is not written yet goes nowhere: at its end Python would try again and complain."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

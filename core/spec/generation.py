@@ -1,0 +1,174 @@
+"""GenerationSettings: how captions are searched for. Torch-free, so that the window builds its form from it.
+
+Lengths count the caption's own tokens, the prompt included, the start and the end token not: open_clip's
+``seq_len=30, min_seq_len=5`` is ``max_tokens=28, min_tokens=4`` here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from core.spec.config import Section
+from core.spec.errors import UserError
+
+Search = Literal["greedy", "beam", "sample"]
+BeamStop = Literal["enough", "likely", "certain"]
+
+
+class GenerationError(UserError):
+    """Captions cannot be made so; the message names the value and the remedy."""
+
+
+def _unit(unit: str, advanced: bool = False) -> dict[str, Any]:
+    """Extra facts for the form: the unit shown after the value, whether it hides under *More*."""
+    return {"unit": unit, "advanced": True} if advanced else {"unit": unit}
+
+
+class GenerationSettings(Section):
+    """One way to make captions; the same settings, model and picture give the same captions, in any batch."""
+
+    search: Search = Field(
+        "beam",
+        title="Search",
+        description="greedy: the likeliest token each time. beam: the likeliest captions. sample: drawn at random.",
+        json_schema_extra=_unit(""),
+    )
+    captions: int = Field(
+        1,
+        ge=1,
+        le=64,
+        title="Captions",
+        description="How many candidates to give for each picture, the best first.",
+        json_schema_extra=_unit("captions"),
+    )
+    prompt: str = Field(
+        "",
+        title="Prompt",
+        description='How each caption begins, as "a picture of"; leave empty to let the model begin.',
+        json_schema_extra=_unit(""),
+    )
+    max_tokens: int = Field(
+        28,
+        ge=1,
+        le=1024,
+        title="Longest caption",
+        description="A caption is cut at this many tokens, the prompt included; the model's context is a limit too.",
+        json_schema_extra=_unit("tokens"),
+    )
+    min_tokens: int = Field(
+        4,
+        ge=0,
+        le=1024,
+        title="Shortest caption",
+        description="A caption does not end before it has this many tokens, the prompt included.",
+        json_schema_extra=_unit("tokens"),
+    )
+    beams: int = Field(
+        6,
+        ge=1,
+        le=64,
+        title="Beams",
+        description="How many beginnings a beam search keeps for each picture.",
+        json_schema_extra=_unit("beams"),
+    )
+    beam_groups: int = Field(
+        1,
+        ge=1,
+        le=64,
+        title="Beam groups",
+        description="Diverse beam search: the beams are split into groups, each avoiding the words of those before.",
+        json_schema_extra=_unit("groups"),
+    )
+    diversity_penalty: float = Field(
+        0.5,
+        ge=0.0,
+        le=100.0,
+        title="Diversity penalty",
+        description="What a token costs for each beam of an earlier group that chose it at the same place.",
+        json_schema_extra=_unit("nats"),
+    )
+    beam_stop: BeamStop = Field(
+        "likely",
+        title="Beam search ends",
+        description="enough: with as many captions as beams. likely: once those under way score lower. "
+        "certain: once those under way cannot win any more.",
+        json_schema_extra=_unit("", advanced=True),
+    )
+    length_penalty: float = Field(
+        1.0,
+        ge=-4.0,
+        le=4.0,
+        title="Length penalty",
+        description="A caption's score is its log-probability over its length to this power; above 0 favours long.",
+        json_schema_extra=_unit("", advanced=True),
+    )
+    temperature: float = Field(
+        1.0,
+        gt=0.0,
+        le=100.0,
+        title="Temperature",
+        description="Sampling: below 1 keeps to likely words, above 1 is bolder.",
+        json_schema_extra=_unit(""),
+    )
+    top_k: int = Field(
+        0,
+        ge=0,
+        title="Top k",
+        description="Sampling: only among this many likeliest tokens; 0 for all.",
+        json_schema_extra=_unit("tokens"),
+    )
+    top_p: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        title="Top p",
+        description="Sampling: only among the likeliest tokens that together have this probability.",
+        json_schema_extra=_unit("probability"),
+    )
+    repetition_penalty: float = Field(
+        1.0,
+        ge=0.1,
+        le=100.0,
+        title="Repetition penalty",
+        description="Above 1 makes tokens that the caption already has less likely; 1 changes nothing.",
+        json_schema_extra=_unit("x"),
+    )
+    no_repeat_ngram: int = Field(
+        0,
+        ge=0,
+        le=64,
+        title="No repeated phrase of",
+        description="No run of this many tokens comes twice in a caption; 0 allows it.",
+        json_schema_extra=_unit("tokens"),
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        title="Seed",
+        description="Sampling: the same seed draws the same captions for the same picture.",
+        json_schema_extra=_unit("", advanced=True),
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.min_tokens > self.max_tokens:
+            raise ValueError(
+                f"min_tokens {self.min_tokens} is above max_tokens {self.max_tokens}; lower it, or raise the other."
+            )
+        if self.search == "greedy" and self.captions > 1:
+            raise ValueError(
+                f"a greedy search gives 1 caption, not {self.captions}; choose the search beam or sample for more."
+            )
+        if self.search == "beam" and self.captions > self.beams:
+            raise ValueError(
+                f"{self.beams} beams cannot give {self.captions} captions; raise beams to {self.captions}."
+            )
+        if self.search == "beam" and self.beams % self.beam_groups:
+            raise ValueError(
+                f"{self.beams} beams cannot be split into {self.beam_groups} equal groups; "
+                f"choose beams as a multiple of beam_groups."
+            )
+        return self

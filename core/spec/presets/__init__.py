@@ -1,0 +1,69 @@
+"""Named definitions: the method, its baselines and the systems that it builds on. No torch.
+
+Flow: the form's list of presets, or ``python -m core presets NAME`` -> a ``RunConfig`` -> changed by the user -> run.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from core.spec.config import ConfigError, RunConfig
+from core.spec.presets.baselines import BASELINES
+from core.spec.presets.beyond import BEYOND
+from core.spec.presets.images import IMAGES
+from core.spec.presets.labels import LABELS
+from core.spec.presets.method import METHOD
+from core.spec.presets.pairs import PAIRS
+from core.spec.presets.preset import SIZES, Preset, Size
+from core.spec.reading import LONGEST_SHOWN, excerpt
+
+__all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset for preset in (*BASELINES, *PAIRS, *LABELS, *IMAGES, *METHOD, *BEYOND)
+}
+
+
+def _size_settings(size: Size) -> dict[str, Any]:
+    """What a size fixes for every preset: architecture, batch and length of training."""
+    if size == "tiny":
+        return {
+            "towers": {"architecture": "sd-tiny"},
+            "optim": {"epochs": 2, "batch_size": 16, "learning_rate": 2e-3, "warmup": 0.1},
+            "runtime": {"device": "cpu", "precision": "fp32"},
+        }
+    if size == "demo":
+        return {
+            "towers": {"architecture": "sd-demo"},
+            "optim": {"epochs": 6, "batch_size": 64, "learning_rate": 1e-3, "warmup": 0.1, "weight_decay": 0.1},
+            "checkpoint": {"every_steps": 100},
+        }
+    return {
+        "towers": {"architecture": "ViT-B-32"},
+        "optim": {"epochs": 32, "batch_size": 256, "learning_rate": 5e-4, "warmup": 0.05, "weight_decay": 0.2},
+        "data": {"workers": 4},
+    }
+
+
+def preset_names() -> list[str]:
+    """Every preset, in the order it is listed."""
+    return list(PRESETS)
+
+
+def preset_config(name: str, size: Size = "base") -> RunConfig:
+    """The definition of preset ``name``; ConfigError with the nearest names when there is none."""
+    if name not in PRESETS:
+        close = difflib.get_close_matches(name[:LONGEST_SHOWN], PRESETS, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PRESETS)}."
+        raise ConfigError(f"there is no preset '{excerpt(name)}'; {hint}")
+    if size not in SIZES:
+        raise ConfigError(f"there is no size '{excerpt(size)}'; choose {', '.join(SIZES)}.")
+    settings = _merged(_size_settings(size), PRESETS[name].settings(size))
+    return RunConfig.model_validate({"name": name, "preset": name, **settings})
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``, section by section."""
+    both = {key: _merged(below[key], above[key]) for key in below.keys() & above.keys() if isinstance(above[key], dict)}
+    return below | above | both

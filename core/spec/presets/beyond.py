@@ -1,0 +1,108 @@
+"""Other ways to contrast images and texts, with and without a teacher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.spec.presets.preset import Preset, Size
+
+
+def _align(size: Size) -> dict[str, Any]:
+    return {
+        "objectives": {"contrastive": {"weight": 1.0, "label_smoothing": 0.1}},
+        "optim": {"weight_decay": 1e-5, **({"learning_rate": 1e-3, "batch_size": 16384} if size == "base" else {})},
+    }
+
+
+def _siglip(size: Size) -> dict[str, Any]:
+    return {
+        "objectives": {"contrastive": {"weight": 1.0, "kind": "sigmoid"}},
+        "optim": {"beta2": 0.95, "weight_decay": 1e-4, **({"learning_rate": 1e-3} if size == "base" else {})},
+    }
+
+
+def _slip(size: Size) -> dict[str, Any]:
+    return {
+        "views": {
+            "clean": {"crop_min": 0.5},
+            "student": {
+                "count": 2,
+                "crop_min": 0.08,
+                "flip": True,
+                "jitter": 0.8,
+                "saturation": 0.4,
+                "greyscale": 0.2,
+                "blur": 0.5,
+            },
+        },
+        "objectives": {
+            "contrastive": {"weight": 1.0},
+            "image_contrastive": {
+                "weight": 1.0,
+                "temperature": 0.1,
+                "width": {"tiny": 32, "demo": 128, "base": 256}[size],
+                "hidden": {"tiny": 64, "demo": 512, "base": 4096}[size],
+            },
+        },
+        "optim": {"weight_decay": 0.1, "eps": 1e-8, **({"learning_rate": 3e-3} if size == "base" else {})},
+    }
+
+
+def _cosmos(size: Size) -> dict[str, Any]:
+    return {
+        "views": {
+            "clean": {"crop_min": 0.4},
+            "student": {"count": {"tiny": 2, "demo": 2, "base": 6}[size], "crop_min": 0.05, "crop_max": 0.4},
+            "teacher": {"count": 1, "crop_min": 0.4},
+        },
+        "fusion": {
+            "kind": "cross-attention",
+            "layers": 1,
+            "heads": {"tiny": 2, "demo": 4, "base": 8}[size],
+            "width": {"tiny": 32, "demo": 128, "base": 512}[size],
+        },
+        # Published: 0.99 with batches of 4096, 0.999 with 1024; never scheduled.
+        "teacher": {"kind": "ema", "momentum": {"tiny": 0.9, "demo": 0.98, "base": 0.999}[size]},
+        "objectives": {
+            "contrastive": {"weight": 1.0},
+            "distill_features": {"weight": 1.0, "on": "fused", "cross": True, "temperature": 0.07},
+        },
+        "optim": {"weight_decay": 0.5 if size == "base" else 0.1},
+    }
+
+
+BEYOND = (
+    Preset(
+        "align",
+        "ALIGN",
+        "CLIP's loss on captions as they are found, noise and all: a tenth of each target is spread over the batch, so "
+        "that a wrong caption pulls less. The temperature is learnt.",
+        "Jia et al. 2021, Scaling up visual and vision-language representation learning with noisy text supervision",
+        _align,
+    ),
+    Preset(
+        "siglip",
+        "SigLIP",
+        "Each picture with each text is a question of its own, a pair or not, answered by a sigmoid with a learnt bias "
+        "that starts at -10. No softmax over the batch, so that small batches learn as well.",
+        "Zhai et al. 2023, Sigmoid loss for language image pre-training",
+        _siglip,
+    ),
+    Preset(
+        "slip",
+        "SLIP",
+        "CLIP's loss on one view, and SimCLR's between two strong views of the same picture, behind a projection that "
+        "is thrown away. No teacher.",
+        "Mu et al. 2022, SLIP: Self-supervision meets language-image pre-training",
+        _slip,
+    ),
+    Preset(
+        "cosmos",
+        "COSMOS",
+        "Small crops of the picture, joined with the text by cross-attention, must find the teacher's picture and the "
+        "teacher's text among the batch's. The teacher is a moving average that sees a large crop. Both losses count "
+        "the same.",
+        "Kim et al. 2025, COSMOS: Cross-modality self-distillation for vision language pre-training",
+        _cosmos,
+    ),
+)

@@ -1,0 +1,135 @@
+"""Systems that teach the image tower by itself, alone or beside the captions: DINO, MaskCLIP, SILC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.spec.presets.preset import Preset, Size
+
+COLOURS = {"flip": True, "jitter": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1,
+           "greyscale": 0.2}  # fmt: skip
+# DINO always blurs its first large crop and a tenth of the second, and solarises a fifth of that: here both are alike.
+GLOBAL = {"crop_min": 0.4, "crop_max": 1.0, **COLOURS, "blur": 0.55, "solarize": 0.1}
+LOCAL = {"crop_min": 0.05, "crop_max": 0.4, "size": 0.43, **COLOURS, "blur": 0.5}
+
+
+def _prototypes(size: Size) -> int:
+    return {"tiny": 64, "demo": 1024, "base": 65536}[size]
+
+
+def _local(size: Size) -> dict[str, Any]:
+    return {**LOCAL, "count": {"tiny": 2, "demo": 4, "base": 8}[size]}
+
+
+def _follower(size: Size) -> dict[str, Any]:
+    """DINO's momentum; a short run averages over fewer steps."""
+    momentum = {"tiny": 0.9, "demo": 0.98, "base": 0.996}[size]
+    return {"kind": "ema", "momentum": momentum, "momentum_schedule": "cosine", "momentum_warmup": size != "base"}
+
+
+def _patches(size: Size) -> dict[str, str]:
+    """Towers with patches small enough to cut and to hide."""
+    return {"architecture": {"tiny": "sd-tiny", "demo": "sd-demo", "base": "ViT-B-16"}[size]}
+
+
+def _dino(size: Size) -> dict[str, Any]:
+    optim = {
+        "tiny": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "warmup": 0.1},
+        "demo": {"epochs": 6, "batch_size": 64, "learning_rate": 5e-4, "warmup": 0.1},
+        "base": {"epochs": 100, "batch_size": 1024, "learning_rate": 2e-3, "warmup": 0.1},
+    }[size]
+    return {
+        "towers": _patches(size),
+        "views": {
+            "student": {**GLOBAL, "count": 2},
+            "local": _local(size),
+            "teacher": {"count": 0},
+            "shared": True,
+        },
+        "teacher": _follower(size),
+        "objectives": {
+            "contrastive": {"weight": 0.0},
+            "distill_prototypes": {
+                "weight": 1.0,
+                "on": "image",
+                "prototypes": _prototypes(size),
+                "teacher_temperature_first": 0.04,
+                "teacher_temperature": 0.07 if size == "base" else 0.04,
+                "teacher_temperature_ramp": 0.3 if size == "base" else 0.0,
+                "freeze_last": {"tiny": 0.1, "demo": 0.1, "base": 0.01}[size],
+            },
+        },
+        "optim": {**optim, "weight_decay": 0.04, "beta2": 0.999, "clip_norm": 3.0},
+    }
+
+
+def _maskclip(size: Size) -> dict[str, Any]:
+    momentum = {"tiny": 0.9, "demo": 0.98, "base": 0.999}[size]
+    return {
+        "towers": _patches(size),
+        "views": {
+            "clean": {"crop_min": 0.6},
+            "student": {"count": 1, "crop_min": 0.6, "mask": 1.0, "mask_min": 0.75, "mask_max": 0.75,
+                        "mask_kind": "random"},
+            "teacher": {"count": 0},
+            "shared": True,
+        },
+        "teacher": {
+            "kind": "ema", "momentum": momentum, "momentum_schedule": "linear",
+            "momentum_end": {"tiny": 0.95, "demo": 0.99, "base": 0.9999}[size],
+        },
+        "objectives": {
+            "contrastive": {"weight": 1.0},
+            "masked_patches": {"weight": 0.05, "prototypes": {"tiny": 64, "demo": 1024, "base": 16384}[size]},
+        },
+    }  # fmt: skip
+
+
+def _silc(size: Size) -> dict[str, Any]:
+    return {
+        "towers": _patches(size),
+        "views": {
+            "clean": {"crop_min": 0.4},
+            "student": {"count": 0},
+            "local": _local(size),
+            "teacher": {"count": 0},
+        },
+        "teacher": _follower(size),
+        "objectives": {
+            "contrastive": {"weight": 1.0},
+            "distill_prototypes": {"weight": 1.0, "on": "image", "prototypes": _prototypes(size)},
+        },
+    }
+
+
+IMAGES = (
+    Preset(
+        "dino",
+        "DINO",
+        "Pictures alone, without their captions. The student sees two large crops and several small ones, the teacher, "
+        "its moving average, the large ones; each of the student's crops is to give the teacher's softmax over "
+        "prototypes of every other crop. Centring and a low temperature keep the teacher from collapse, and the "
+        "prototypes rest at first.",
+        "Caron et al. 2021, Emerging properties in self-supervised vision transformers",
+        _dino,
+    ),
+    Preset(
+        "maskclip",
+        "MaskCLIP",
+        "CLIP, and a masked copy of the picture: three quarters of its patches are hidden from the student, which is "
+        "to say what its moving average sees in them, as a softmax over prototypes. The contrastive loss stays on the "
+        "whole picture, and the weight of the masked part is small: at 1 the gain is lost. This is the image part; "
+        "hidden patches are replaced by a learnt token, not dropped.",
+        "Dong et al. 2023, MaskCLIP: Masked self-distillation advances contrastive language-image pretraining",
+        _maskclip,
+    ),
+    Preset(
+        "silc",
+        "SILC",
+        "CLIP, and small crops: the student sees parts of the picture, and is to give the prototypes that its moving "
+        "average gives of the whole, which sharpens what single places mean. The contrastive loss is on the whole "
+        "picture, both weigh the same.",
+        "Naeem et al. 2024, SILC: Improving vision language pretraining with self-distillation",
+        _silc,
+    ),
+)

@@ -1,0 +1,198 @@
+"""Systems that learn classes, from few labels or from a trained teacher.
+
+They train the image tower and a linear head on the column ``data.label``; captions take no part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.spec.presets.preset import Preset, Size
+
+LABEL = "group"  # of the demo's pictograms
+NO_PAIRS = {"contrastive": {"weight": 0.0}}
+
+
+def _few_labels(size: Size, ratio: int) -> dict[str, Any]:
+    """Few labels a class, and ``ratio`` unlabelled rows for each labelled one at full size."""
+    return {
+        "label": LABEL,
+        "labels_per_class": {"tiny": 2, "demo": 10, "base": 25}[size],
+        "unlabelled_ratio": min(ratio, 2) if size == "tiny" else ratio,
+    }
+
+
+def _batch(size: Size, base: int) -> dict[str, int]:
+    """Labelled rows a step: the published number at full size."""
+    return {"batch_size": {"tiny": 4, "demo": 16, "base": base}[size]}
+
+
+def _teacher(size: Size, kind: str = "ema") -> dict[str, Any]:
+    """Published with 0.999; a short run averages over fewer steps."""
+    return {"kind": kind, "momentum": {"tiny": 0.9, "demo": 0.99, "base": 0.999}[size]}
+
+
+WEAK = {"count": 1, "crop_min": 0.7, "flip": True}
+STRONG = {"count": 1, "crop_min": 0.5, "flip": True, "randaugment_ops": 2, "randaugment_magnitude": 10, "erase": 0.5}
+
+
+def _mean_teacher(size: Size) -> dict[str, Any]:
+    return {
+        "data": _few_labels(size, 3),
+        "views": {"clean": WEAK, "student": {"count": 0}, "teacher": WEAK},
+        "teacher": _teacher(size),
+        "objectives": {
+            **NO_PAIRS,
+            "classification": {"weight": 1.0},
+            "consistency": {
+                "weight": 100.0, "ramp": 0.27, "ramp_shape": "sigmoid", "kind": "mean-teacher", "distance": "mse",
+            },
+        },
+        "optim": {**_batch(size, 25), "beta2": 0.999, "weight_decay": 2e-4},
+    }  # fmt: skip
+
+
+def _fixmatch(size: Size) -> dict[str, Any]:
+    return {
+        "data": _few_labels(size, 7),
+        "views": {"clean": WEAK, "student": STRONG, "teacher": {"count": 0}},
+        "teacher": _teacher(size),
+        "objectives": {
+            **NO_PAIRS,
+            "classification": {"weight": 1.0},
+            "consistency": {"weight": 1.0, "kind": "fixmatch", "threshold": 0.95},
+        },
+        "optim": {**_batch(size, 64), "beta2": 0.999, "weight_decay": 5e-4},
+    }
+
+
+def _eman(size: Size) -> dict[str, Any]:
+    architecture = {"tiny": "sd-tiny-resnet", "demo": "sd-demo-resnet", "base": "RN50"}[size]
+    return {
+        "towers": {"architecture": architecture},
+        "data": _few_labels(size, 5),
+        "views": {"clean": WEAK, "student": STRONG, "teacher": {"count": 0}},
+        "teacher": _teacher(size, "ema-state"),
+        "objectives": {
+            **NO_PAIRS,
+            "classification": {"weight": 1.0},
+            "consistency": {"weight": 10.0, "kind": "fixmatch", "guess": "teacher", "threshold": 0.7},
+        },
+        "optim": {**_batch(size, 64), "weight_decay": 1e-4},
+    }
+
+
+def _mixmatch(size: Size) -> dict[str, Any]:
+    return {
+        "data": _few_labels(size, 1),
+        "views": {"clean": WEAK, "student": WEAK, "teacher": {"count": 0}},
+        "teacher": _teacher(size),
+        "objectives": {
+            **NO_PAIRS,
+            "classification": {"weight": 1.0},
+            "consistency": {
+                "weight": 75.0, "ramp": 1 / 64 if size == "base" else 0.25, "kind": "mixmatch", "sharpen": 0.5,
+                "mix_alpha": 0.75,
+            },
+        },
+        "optim": {**_batch(size, 64), "learning_rate": 2e-3, "beta2": 0.999, "weight_decay": 0.02},
+    }  # fmt: skip
+
+
+def _mixup(size: Size) -> dict[str, Any]:
+    return {
+        "data": {"label": LABEL},
+        "views": {"clean": WEAK, "student": {**WEAK, "crop_min": 0.4, "mix": "mixup", "mix_alpha": 0.2}},
+        "objectives": {**NO_PAIRS, "classification": {"weight": 1.0, "view": "further"}},
+        "optim": {"weight_decay": 1e-4},
+    }
+
+
+def _kd(size: Size) -> dict[str, Any]:
+    return {
+        "data": {"label": LABEL},
+        "views": {"clean": WEAK, "student": {"count": 0}, "teacher": {"count": 0}},
+        "teacher": {"kind": "frozen"},
+        "objectives": {
+            **NO_PAIRS,
+            "classification": {"weight": 0.1},
+            "distill_logits": {"weight": 0.9, "on": "classes", "temperature": 4.0},
+        },
+    }
+
+
+def _born_again(size: Size) -> dict[str, Any]:
+    return {
+        "data": {"label": LABEL},
+        "views": {"clean": WEAK, "student": {"count": 0}, "teacher": {"count": 0}},
+        "teacher": {"kind": "previous"},
+        "objectives": {
+            **NO_PAIRS,
+            "classification": {"weight": 1.0},
+            "distill_logits": {"weight": 1.0, "on": "classes", "temperature": 1.0},
+        },
+    }
+
+
+LABELS = (
+    Preset(
+        "mean-teacher",
+        "Mean Teacher",
+        "Few rows are labelled. The student classifies them, and on all rows its answer is drawn to that of a moving "
+        "average of itself, which sees another crop: squared difference of probabilities, whose weight rises along a "
+        "sigmoid.",
+        "Tarvainen and Valpola 2017, Mean teachers are better role models",
+        _mean_teacher,
+    ),
+    Preset(
+        "eman",
+        "EMAN",
+        "FixMatch in which the teacher guesses the labels: a moving average of the whole state, batch norm's "
+        "statistics too, so that the teacher's normalisation fits its weights. Its guesses are better, and a threshold "
+        "of 0.7 is enough.",
+        "Cai et al. 2021, Exponential moving average normalization for self-supervised and semi-supervised learning",
+        _eman,
+    ),
+    Preset(
+        "mixmatch",
+        "MixMatch",
+        "The answers to two weak views of an unlabelled picture are averaged and sharpened to a guess. Labelled and "
+        "guessed pictures are interpolated with each other, and so are their labels. The moving average is only "
+        "judged, it makes no targets.",
+        "Berthelot et al. 2019, MixMatch: A holistic approach to semi-supervised learning",
+        _mixmatch,
+    ),
+    Preset(
+        "mixup",
+        "mixup",
+        "Supervised classification of pictures that are blended in pairs, with labels blended alike: the answer is "
+        "drawn to be linear between examples, which calms it between classes and on wrong labels.",
+        "Zhang et al. 2018, mixup: Beyond empirical risk minimization",
+        _mixup,
+    ),
+    Preset(
+        "fixmatch",
+        "FixMatch",
+        "What the student is sure of on a weak view of an unlabelled picture (0.95 and more) is the label that it must "
+        "give to a strong view of it. Seven unlabelled pictures for each labelled one. The moving average is only "
+        "judged, it makes no targets.",
+        "Sohn et al. 2020, FixMatch: Simplifying semi-supervised learning with consistency and confidence",
+        _fixmatch,
+    ),
+    Preset(
+        "kd",
+        "Knowledge distillation",
+        "A trained classifier teaches: its softmax, softened by a temperature, is the target, beside the true labels "
+        "with a small weight. Give the teacher's run under teacher.checkpoint; it must tell the same classes apart.",
+        "Hinton et al. 2015, Distilling the knowledge in a neural network",
+        _kd,
+    ),
+    Preset(
+        "born-again",
+        "Born-Again",
+        "The same network trained anew, generation after generation: each learns the labels and the answers of the one "
+        "before it, and the generations together are an ensemble. Give the former runs under teacher.checkpoint.",
+        "Furlanello et al. 2018, Born-again neural networks",
+        _born_again,
+    ),
+)

@@ -1,0 +1,157 @@
+"""The method itself and its ablations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from core.spec.presets.pairs import coca_towers
+from core.spec.presets.preset import Preset, Size
+
+PAPER = "Tiwawongrut and Silpasuwanchai, Self-Distillation using image-language representation for image classification"
+Settings = Callable[[Size], dict[str, Any]]
+
+
+def _sd_clip(size: Size) -> dict[str, Any]:
+    small = size != "base"
+    return {
+        "views": {
+            "clean": {"count": 1, "crop_min": 0.8},
+            "student": {"count": 2, "crop_min": 0.4, "randaugment_ops": 2, "mix": "either"},
+            "teacher": {"count": 1, "crop_min": 0.8},
+        },
+        "fusion": {
+            "kind": "cross-attention",
+            "layers": 1 if small else 3,
+            "heads": {"tiny": 2, "demo": 4, "base": 8}[size],
+            "width": {"tiny": 32, "demo": 128, "base": 512}[size],
+        },
+        # A short run averages over fewer steps: the window 1 / (1 - momentum) is a small part of all steps.
+        "teacher": {"kind": "ema", "momentum": {"tiny": 0.9, "demo": 0.95, "base": 0.999}[size]},
+        # Web captions are often wrong; what the teacher thinks unlikely is hardly learnt. How far each pair was
+        # believed before wrong ones were learnt by heart is remembered for Noise: 8 bytes a pair and channel.
+        "belief": {"trust": 0.5, "action": "watch" if small else "none"},
+        "objectives": {
+            "contrastive": {"weight": 1.0},
+            "distill_similarity": {"weight": 0.5, "ramp": 0.2},
+            "distill_prototypes": {
+                "weight": 0.3,
+                "ramp": 0.2,
+                "on": "fused+image",
+                "prototypes": {"tiny": 64, "demo": 1024, "base": 16384}[size],
+            },
+        },
+    }
+
+
+def _sd_coca(size: Size) -> dict[str, Any]:
+    settings = _sd_clip(size)
+    objectives = settings["objectives"] | {
+        "captioning": {"weight": 2.0},
+        "distill_captions": {"weight": 1.0, "ramp": 0.2},
+    }
+    return settings | {"towers": coca_towers(size), "objectives": objectives}
+
+
+def _ema_only(whole: Settings) -> Settings:
+    """The same average of the student, which teaches nothing."""
+
+    def settings(size: Size) -> dict[str, Any]:
+        made = whole(size)
+        kept = ("contrastive", "captioning")
+        return made | {
+            "views": made["views"] | {"student": {"count": 0}, "teacher": {"count": 0}},
+            "fusion": {"kind": "none"},
+            "belief": {"trust": 0.0},
+            "objectives": {name: value for name, value in made["objectives"].items() if name in kept},
+        }
+
+    return settings
+
+
+def _no_mix(whole: Settings) -> Settings:
+    def settings(size: Size) -> dict[str, Any]:
+        made = whole(size)
+        return made | {"views": made["views"] | {"student": made["views"]["student"] | {"mix": "none"}}}
+
+    return settings
+
+
+def _no_fusion(whole: Settings) -> Settings:
+    def settings(size: Size) -> dict[str, Any]:
+        made = whole(size)
+        objectives = made["objectives"] | {
+            "distill_prototypes": made["objectives"]["distill_prototypes"] | {"on": "image"}
+        }
+        return made | {"fusion": {"kind": "none"}, "objectives": objectives}
+
+    return settings
+
+
+def _image_only(whole: Settings) -> Settings:
+    def settings(size: Size) -> dict[str, Any]:
+        made = whole(size)
+        objectives = {name: value for name, value in made["objectives"].items() if not name.startswith("distill")}
+        objectives["distill_prototypes"] = made["objectives"]["distill_prototypes"] | {"on": "image"}
+        return made | {"fusion": {"kind": "none"}, "objectives": objectives}
+
+    return settings
+
+
+def _ablations(name: str, title: str, whole: Settings) -> tuple[Preset, ...]:
+    """What is left when a part of the method is taken away."""
+    parts = (
+        (
+            "ema-only",
+            "average only",
+            f"Ablation of {name}: the moving average is kept and judged, but teaches nothing: no further view, no "
+            "fusion, no distillation. It tells what averaging alone brings.",
+            _ema_only,
+        ),
+        (
+            "no-mix",
+            "not interpolated",
+            f"Ablation of {name}: the student's further views are strongly augmented, but not interpolated.",
+            _no_mix,
+        ),
+        (
+            "no-fusion",
+            "without fusion",
+            f"Ablation of {name}: image and text are not joined; the prototypes of their joint representation fall "
+            "away, those of the picture and what else is distilled stay.",
+            _no_fusion,
+        ),
+        (
+            "image-only",
+            "image only",
+            f"Ablation of {name}: only the image is distilled, by prototypes of its own representation (DINO); no text "
+            "takes part in it.",
+            _image_only,
+        ),
+    )
+    return tuple(Preset(f"{name}-{end}", f"{title}, {what}", why, PAPER, make(whole)) for end, what, why, make in parts)
+
+
+METHOD = (
+    Preset(
+        "sd-clip",
+        "Self-distilling CLIP",
+        "CLIP with a moving-average teacher. The student sees two strongly augmented, interpolated views besides, and "
+        "matches the teacher's similarities and its softmax over prototypes, of the image-text representation that "
+        "cross-attention makes and of the picture alone. The contrastive loss stays on the clean view, and each pair "
+        "counts as much as the teacher trusts it.",
+        PAPER,
+        _sd_clip,
+    ),
+    Preset(
+        "sd-coca",
+        "Self-distilling CoCa",
+        "CoCa with a moving-average teacher. As in sd-clip the student matches the teacher's similarities and "
+        "prototypes on strong, interpolated views; and its choice of each next word is drawn to the teacher's, whose "
+        "soft words are steadier than the caption's single ones. Captions and contrast stay on the clean view.",
+        PAPER,
+        _sd_coca,
+    ),
+    *_ablations("sd-clip", "Self-distilling CLIP", _sd_clip),
+    *_ablations("sd-coca", "Self-distilling CoCa", _sd_coca),
+)

@@ -1,0 +1,248 @@
+"""Systems that join image and text: they write captions, match pairs or restore hidden words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.spec.presets.preset import Preset, Size
+
+# Words that are restored, pairs that are matched, and nothing else, unless a system says otherwise.
+NO_CONTRAST = {"contrastive": {"weight": 0.0}}
+
+
+def coca_towers(size: Size) -> dict[str, Any]:
+    """The CoCa architecture of a size."""
+    return {"architecture": {"tiny": "sd-coca-tiny", "demo": "sd-coca-demo", "base": "coca_ViT-B-32"}[size]}
+
+
+def _fusion(size: Size, kind: str, layers: int, **settings: Any) -> dict[str, Any]:
+    """A fusion of the published ``layers`` at full size, of two or three below."""
+    return {
+        "kind": kind,
+        "layers": {"tiny": min(2, layers), "demo": min(3, layers), "base": layers}[size],
+        "heads": {"tiny": 2, "demo": 4, "base": 12}[size],
+        "width": {"tiny": 32, "demo": 128, "base": 768}[size],
+        **settings,
+    }
+
+
+def _optim(size: Size, learning_rate: float, weight_decay: float, batch_size: int, epochs: int = 0) -> dict[str, Any]:
+    """The published numbers at full size; below, the size's own but for the weight decay."""
+    if size != "base":
+        return {"weight_decay": weight_decay}
+    length = {"epochs": epochs} if epochs else {}
+    return {"learning_rate": learning_rate, "weight_decay": weight_decay, "batch_size": batch_size, **length}
+
+
+def _momentum_teacher(size: Size) -> dict[str, Any]:
+    """ALBEF's 0.995, and less in a short run."""
+    return {"kind": "ema", "momentum": {"tiny": 0.9, "demo": 0.98, "base": 0.995}[size]}
+
+
+def _soft_contrast(size: Size, epochs: int, queue: int = 65536) -> dict[str, Any]:
+    """ALBEF's contrast: 0.4 of the target is the teacher's, which rises over the first epoch, and there is a queue."""
+    return {
+        **NO_CONTRAST,
+        "distill_similarity": {
+            "weight": 1.0,
+            "alpha": 0.4,
+            "alpha_ramp": 1 / epochs,
+            "queue": {"tiny": 32, "demo": 1024, "base": queue}[size],
+        },
+    }
+
+
+def _coca(size: Size) -> dict[str, Any]:
+    return {
+        "towers": coca_towers(size),
+        "objectives": {"contrastive": {"weight": 1.0}, "captioning": {"weight": 2.0}},
+    }
+
+
+def _uniter(size: Size) -> dict[str, Any]:
+    return {
+        "fusion": _fusion(size, "merged", 12, feed_forward="shared"),
+        "objectives": {
+            **NO_CONTRAST,
+            "matching": {"weight": 1.0, "negatives": "random"},
+            "masked_words": {"weight": 1.0, "rate": 0.15},
+        },
+        "optim": _optim(size, 5e-5, 0.01, 256),
+    }
+
+
+def _albef(size: Size) -> dict[str, Any]:
+    epochs = 30
+    return {
+        "views": {
+            "clean": {"crop_min": 0.5, "randaugment_ops": 2, "randaugment_magnitude": 7},
+            "teacher": {"count": 0},
+        },
+        "fusion": _fusion(size, "cross-attention", 6, text_attention=True),
+        "teacher": _momentum_teacher(size),
+        "objectives": {
+            **_soft_contrast(size, epochs),
+            "matching": {"weight": 1.0},
+            "masked_words": {"weight": 1.0, "rate": 0.15, "alpha": 0.4, "alpha_ramp": 1 / epochs},
+        },
+        "optim": _optim(size, 1e-4, 0.02, 512, epochs),
+    }
+
+
+def _mplug(size: Size) -> dict[str, Any]:
+    epochs = 30
+    return {
+        "views": {
+            "clean": {"crop_min": 0.5, "randaugment_ops": 2, "randaugment_magnitude": 7},
+            "teacher": {"count": 0},
+        },
+        "fusion": _fusion(size, "skip", 6, merge_every=2 if size == "tiny" else 3),
+        "teacher": _momentum_teacher(size),
+        "objectives": {
+            **_soft_contrast(size, epochs),
+            "matching": {"weight": 1.0},
+            "masked_words": {"weight": 1.0, "rate": 0.15},
+            "captioning": {"weight": 1.0, "through": "fusion"},
+        },
+        "optim": _optim(size, 1e-4, 0.02, 1024, epochs),
+    }
+
+
+def _vlmo(size: Size) -> dict[str, Any]:
+    return {
+        "fusion": _fusion(size, "merged", 12, feed_forward="per-modality", joint_layers=1 if size == "tiny" else 2),
+        "objectives": {
+            "contrastive": {"weight": 1.0},
+            "matching": {"weight": 1.0},
+            "masked_words": {"weight": 1.0, "rate": 0.15},
+        },
+        "optim": _optim(size, 2e-4, 0.01, 1024),
+    }
+
+
+def _blip(size: Size) -> dict[str, Any]:
+    epochs = 20
+    return {
+        "views": {
+            "clean": {"crop_min": 0.5, "randaugment_ops": 2, "randaugment_magnitude": 5},
+            "teacher": {"count": 0},
+        },
+        "fusion": _fusion(size, "cross-attention", 12, text_attention=True),
+        "teacher": _momentum_teacher(size),
+        "objectives": {
+            **_soft_contrast(size, epochs, queue=57600),
+            "matching": {"weight": 1.0},
+            "captioning": {"weight": 1.0, "through": "fusion", "label_smoothing": 0.1},
+        },
+        "optim": _optim(size, 3e-4, 0.05, 2880, epochs),
+    }
+
+
+def _blip2(size: Size) -> dict[str, Any]:
+    towers: dict[str, Any] = {"freeze": "image"}
+    if size == "base":
+        towers |= {"architecture": "ViT-L-14-quickgelu", "pretrained": "openai"}
+    return {
+        "towers": towers,
+        "fusion": _fusion(size, "queries", 12, queries={"tiny": 4, "demo": 16, "base": 32}[size]),
+        "objectives": {
+            "contrastive": {"weight": 1.0},
+            "matching": {"weight": 1.0},
+            "captioning": {"weight": 1.0, "through": "fusion"},
+        },
+        "optim": _optim(size, 1e-4, 0.05, 2320),
+    }
+
+
+def _beit3(size: Size) -> dict[str, Any]:
+    return {
+        "views": {
+            "student": {"count": 1, "crop_min": 0.5, "mask": 1.0, "mask_min": 0.4, "mask_max": 0.4},
+            "shared": True,
+        },
+        "fusion": _fusion(size, "merged", 12, feed_forward="per-modality", joint_layers=1 if size == "tiny" else 3),
+        "teacher": {"kind": "ema", "momentum": {"tiny": 0.9, "demo": 0.98, "base": 0.999}[size]},
+        "objectives": {
+            **NO_CONTRAST,
+            "masked_words": {"weight": 1.0, "rate": 0.5},
+            "masked_patches": {"weight": 1.0, "prototypes": {"tiny": 64, "demo": 1024, "base": 8192}[size]},
+        },
+        "optim": _optim(size, 1e-3, 0.05, 6144),
+    }
+
+
+PAIRS = (
+    Preset(
+        "coca",
+        "CoCa",
+        "Two towers and a decoder that writes the caption word by word, looking at the picture through attentional "
+        "pooling. It is trained by the contrastive loss and, with twice its weight, by next-word cross-entropy, in one "
+        "pass. The baseline of everything that captions here.",
+        "Yu et al. 2022, CoCa: Contrastive captioners are image-text foundation models",
+        _coca,
+    ),
+    Preset(
+        "uniter",
+        "UNITER",
+        "Patches and words attend to each other as one sequence. It learns to restore 15 % of the words, and to tell "
+        "true pairs from random ones. Here the sequence starts from two towers instead of detected regions, and the "
+        "objectives on regions are left out. The towers are not contrasted: it ranks by its matching head.",
+        "Chen et al. 2020, UNITER: Universal image-text representation learning",
+        _uniter,
+    ),
+    Preset(
+        "albef",
+        "ALBEF",
+        "Align before fuse: contrast of the towers first, with soft targets of a moving-average teacher (0.4, momentum "
+        "0.995) and a queue; then words look at patches, to tell true pairs from the hardest false ones and to restore "
+        "15 % of the words, softly too.",
+        "Li et al. 2021, Align before fuse: Vision and language representation learning with momentum distillation",
+        _albef,
+    ),
+    Preset(
+        "mplug",
+        "mPLUG",
+        "Words look at patches while these skip ahead, and every third layer merges both, so that the long visual "
+        "sequence costs little. Contrast and matching as in ALBEF, masked words, and a language model whose prefix is "
+        "the picture (published: the picture and the caption's beginning).",
+        "Li et al. 2022, mPLUG: Effective and efficient vision-language learning by cross-modal skip-connections",
+        _mplug,
+    ),
+    Preset(
+        "vlmo",
+        "VLMo",
+        "One self-attention for both modalities, and a feed-forward for each, shared in the last layers. Contrast, "
+        "matching with hard negatives and 15 % masked words. Published in stages: pictures first, then text, then "
+        "pairs.",
+        "Bao et al. 2022, VLMo: Unified vision-language pre-training with mixture-of-modality-experts",
+        _vlmo,
+    ),
+    Preset(
+        "blip",
+        "BLIP",
+        "Contrast with soft targets, matching with hard negatives, and a language model on the same weights with a "
+        "causal mask. Trained so, it captions its own pictures, filters captions by its matching head, and is trained "
+        "again on what is left. Here the language model shares its self-attention too.",
+        "Li et al. 2022, BLIP: Bootstrapping language-image pre-training for unified understanding and generation",
+        _blip,
+    ),
+    Preset(
+        "blip2",
+        "BLIP-2",
+        "The image tower is frozen; 32 learnt queries ask it in every second layer and meet the words in "
+        "self-attention. Contrast, matching and generation: the first of its two stages. It needs a trained image "
+        "tower: name one in towers.pretrained. Here the contrast is between the towers, not of the queries.",
+        "Li et al. 2023, BLIP-2: Bootstrapping language-image pre-training with frozen image encoders and large "
+        "language models",
+        _blip2,
+    ),
+    Preset(
+        "beit3",
+        "BEiT-3",
+        "Masked data modelling alone: 40 % of the patches and 50 % of a pair's words are hidden and restored by one "
+        "multiway network, a feed-forward for each modality. Patches are restored as a moving-average teacher's "
+        "prototypes, where the published one has a frozen tokenizer.",
+        "Wang et al. 2023, Image as a foreign language: BEiT pretraining for vision and vision-language tasks",
+        _beit3,
+    ),
+)

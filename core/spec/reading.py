@@ -1,0 +1,203 @@
+"""The one reader of files that a user can be handed: run folders, definitions, studies, indexes, prompts.
+
+Such a file may be anything: a pipe that never answers, a link to a device, three gigabytes of nothing, a number of
+5,000 digits. What is read here is a regular file of bounded size, nesting and range, or it is refused in a sentence
+that names the file, the value and the remedy.
+
+Flow: ``read_json`` (or ``read_text``, ``open_regular``) -> ``checked`` against a pydantic model -> typed values. A
+caller hands in its own ``UserError`` class; a file that is not there stays a FileNotFoundError, since that is often an
+answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from core.spec.errors import UserError
+
+KILOBYTE, MEGABYTE = 1 << 10, 1 << 20
+LONGEST_SHOWN = 200  # characters of a foreign name or value in a message
+DEEPEST = 64  # levels of nesting
+_LARGEST_INT = 1 << 63
+
+Model = TypeVar("Model", bound=BaseModel)
+Value = TypeVar("Value")
+
+
+class UnreadableError(UserError):
+    """A file that cannot be used; the message names it, what is wrong, and the remedy."""
+
+
+def excerpt(value: object, longest: int = LONGEST_SHOWN) -> str:
+    """A foreign ``value`` for a message: one line of printable characters, cut at ``longest`` with an ellipsis."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LARGEST_INT:
+        return "a number beyond 64 bits"  # str() of thousands of digits is slow or refused
+    text = value if isinstance(value, str) else repr(value)[: 4 * longest]
+    text = "".join(c if c.isprintable() else "\ufffd" for c in text[: longest + 1])
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def open_regular(
+    path: Path | str, *, root: Path | None = None, error: type[UserError] = UnreadableError, limit: int | None = None
+) -> BinaryIO:
+    """``path`` opened for reading, never waiting for a pipe or a device.
+
+    ``root``: a folder that the file must lie in once links are followed. ``limit``: its most bytes.
+    Raises ``error`` naming the file, what is wrong and the remedy; FileNotFoundError when nothing is there.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode  # before opening: a device may act on being opened
+        if not stat.S_ISREG(mode):
+            raise error(f"{excerpt(str(path))} is {_sort(mode)}, not a file; give a regular file.")
+        if root is not None and not path.resolve().is_relative_to(root.resolve()):
+            raise error(f"{excerpt(str(path))} is a link out of {excerpt(str(root))}; replace it by the file itself.")
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):  # exchanged in between
+                raise error(f"{excerpt(str(path))} is {_sort(found.st_mode)}, not a file; give a regular file.")
+            if limit is not None and found.st_size > limit:
+                raise error(_too_large(path, limit))
+            return os.fdopen(file, "rb")
+        except BaseException:
+            os.close(file)
+            raise
+    except (FileNotFoundError, NotADirectoryError) as problem:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from problem
+    except ValueError as problem:  # a null character in its name
+        raise error(f"{excerpt(str(path))} cannot be the name of a file; give another.") from problem
+    except OSError as problem:
+        reason = problem.strerror or type(problem).__name__
+        raise error(f"{excerpt(str(path))} cannot be read: {reason}; mend that or give another file.") from problem
+
+
+def read_bytes(
+    path: Path | str, limit: int, *, root: Path | None = None, error: type[UserError] = UnreadableError
+) -> bytes:
+    """The whole of a regular file of at most ``limit`` bytes; raises as `open_regular` does."""
+    with open_regular(path, root=root, error=error, limit=limit) as file:
+        try:
+            content = file.read(limit + 1)  # it may grow while it is read
+        except OSError as problem:
+            reason = problem.strerror or type(problem).__name__
+            raise error(f"{excerpt(str(path))} cannot be read: {reason}; mend that or give another file.") from problem
+    if len(content) > limit:
+        raise error(_too_large(Path(path), limit))
+    return content
+
+
+def read_text(
+    path: Path | str,
+    limit: int,
+    *,
+    root: Path | None = None,
+    error: type[UserError] = UnreadableError,
+    encoding: str = "utf-8",
+) -> str:
+    """The text of a regular file of at most ``limit`` bytes; raises as `open_regular` does."""
+    content = read_bytes(path, limit, root=root, error=error)
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as problem:
+        raise error(f"{excerpt(str(path))} is not text in UTF-8 (byte {problem.start}); save it as UTF-8.") from problem
+
+
+def read_json(
+    path: Path | str, limit: int, *, root: Path | None = None, error: type[UserError] = UnreadableError
+) -> Any:
+    """The JSON in a regular file of at most ``limit`` bytes; raises as `open_regular` and `parse_json` do."""
+    return parse_json(read_bytes(path, limit, root=root, error=error), excerpt(str(path)), error=error)
+
+
+def parse_json(content: bytes | str, where: str, *, error: type[UserError] = UnreadableError) -> Any:
+    """``content`` as plain data: nested at most `DEEPEST` levels, integers of 64 bits, finite numbers.
+
+    ``where`` says in the message what was read. Raises ``error`` naming the line where that is known.
+    """
+    try:
+        value = json.loads(content)
+    except json.JSONDecodeError as problem:
+        raise error(f"{where}, line {problem.lineno}: not JSON ({problem.msg}); mend it or use a copy.") from problem
+    except UnicodeDecodeError as problem:
+        raise error(f"{where} is not text in UTF-8 (byte {problem.start}); save it as UTF-8.") from problem
+    except RecursionError as problem:
+        raise error(
+            f"{where} is nested more than {DEEPEST} levels deep; it was not written by this program."
+        ) from problem
+    except ValueError as problem:  # an integer of thousands of digits
+        raise error(f"{where} has a number beyond 64 bits; it was not written by this program.") from problem
+    if wrong := _out_of_bounds(value):
+        raise error(f"{where} {wrong}; it was not written by this program.")
+    return value
+
+
+def checked(
+    model: type[Model], value: Any, where: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
+) -> Model:
+    """``value`` as a ``model``; ``error`` naming ``where``, the first wrong field, its value and the ``remedy``."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as problem:
+        raise error(f"{where}: {first_problem(problem)}{remedy and f' {remedy}'}") from problem
+
+
+def checked_as(
+    adapter: TypeAdapter[Value], value: Any, where: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
+) -> Value:
+    """As `checked`, for what is not a model: a list, a mapping, a union."""
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as problem:
+        raise error(f"{where}: {first_problem(problem)}{remedy and f' {remedy}'}") from problem
+
+
+def first_problem(problem: ValidationError) -> str:
+    """The first complaint of pydantic's as a sentence: the field, what is wrong and the value found."""
+    first = problem.errors(include_url=False, include_context=False)[0]
+    field = excerpt(".".join(str(part) for part in first["loc"])) or "the whole"
+    found = "" if first["type"] == "missing" else f", not {excerpt(first['input'])}"
+    return f"{field}: {first['msg']}{found}."
+
+
+def _out_of_bounds(value: Any) -> str:
+    """What is wrong with plain data: too deep, or a number beyond its range; "" when nothing is."""
+    waiting: list[tuple[Any, int]] = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if isinstance(item, (dict, list)):
+            if depth > DEEPEST:
+                return f"is nested more than {DEEPEST} levels deep"
+            inner = item.values() if isinstance(item, Mapping) else item
+            waiting.extend((one, depth + 1) for one in inner if isinstance(one, (dict, list, int, float)))
+        elif isinstance(item, float):
+            if not math.isfinite(item):
+                return "has a number that is not finite"
+        elif isinstance(item, int) and not -_LARGEST_INT <= item < _LARGEST_INT:
+            return "has a number beyond 64 bits"
+    return ""
+
+
+def _sort(mode: int) -> str:
+    sorts = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    return next((name for is_sort, name in sorts if is_sort(mode)), "something special")
+
+
+def _too_large(path: Path, limit: int) -> str:
+    size = f"{limit // MEGABYTE} MB" if limit >= MEGABYTE else f"{limit // KILOBYTE} kB"
+    return f"{excerpt(str(path))} is larger than {size}, the most that such a file may have; give another file."

@@ -1,0 +1,1 @@
+"""The run folder: paths, status, events, and what a model's name stands for."""

@@ -1,0 +1,101 @@
+"""What each field of an event may hold: a check returns the value found in a foreign line, or refuses it in words.
+
+Flow: a line of ``events.jsonl`` -> ``core.spec.run.events.decode`` -> a check per field -> an event of reliable types.
+Steps are whole numbers that a float holds exactly, times can be shown as local time, and the database takes both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from core.spec.errors import UserError
+from core.spec.reading import excerpt, parse_json
+
+LARGEST_STEP = 1 << 53  # curves hold steps as float64
+LATEST = 2.5e11  # seconds since the epoch, in the year 9892: local time can be computed of it anywhere
+MOST_VALUES = 2000  # metrics of one event
+LONGEST_NAME = 200  # characters of a metric's name
+_NOT_FINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+
+Check = Callable[[Any], Any]
+
+
+class EventError(UserError):
+    """A line that is no event, or a file that cannot hold any; the message says what is wrong."""
+
+
+def shown(value: object) -> str:
+    """A foreign value for a message."""
+    return "null" if value is None else excerpt(value)
+
+
+def step(value: Any) -> int:
+    """A whole number from 0 to 2^53."""
+    if type(value) is int and 0 <= value <= LARGEST_STEP:
+        return value
+    raise EventError(f"{shown(value)} is no whole number from 0 to 2^53")
+
+
+def moment(value: Any) -> float:
+    """Seconds since the epoch that can be shown as a date."""
+    if type(value) in (int, float) and 0 <= value <= LATEST:
+        return float(value)
+    raise EventError(f"{shown(value)} is no time in seconds since 1970")
+
+
+def text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise EventError(f"{shown(value)} is no text")
+
+
+def flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise EventError(f"{shown(value)} is neither true nor false")
+
+
+def one_of(known: Collection[str]) -> Check:
+    """A check that takes the ``known`` words only."""
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and value in known:
+            return value
+        raise EventError(f"{shown(value)} is none of {', '.join(known)}")
+
+    return check
+
+
+def numbers(values: Any) -> Mapping[str, float]:
+    """Metrics by name: at most `MOST_VALUES`, each a number of 64 bits or one of "nan", "inf", "-inf"."""
+    if not isinstance(values, dict):
+        raise EventError(f"{shown(values)} is no object")
+    if len(values) > MOST_VALUES:
+        raise EventError(f"{len(values)} metrics in one event; at most {MOST_VALUES} are read")
+    if values and max(map(len, values)) > LONGEST_NAME:
+        raise EventError(f"a metric's name is longer than {LONGEST_NAME} characters")
+    if {float}.issuperset(map(type, values.values())):  # nearly always; this is read by the million
+        return values
+    return {name: _number(name, value) for name, value in values.items()}
+
+
+def _number(name: str, value: Any) -> float:
+    if type(value) is float:
+        return value
+    if type(value) is int and abs(value) < 1 << 63:
+        return float(value)
+    if isinstance(value, str) and value in _NOT_FINITE:
+        return _NOT_FINITE[value]
+    raise EventError(f"{excerpt(name)}: {shown(value)} is no number")
+
+
+def check_nesting(line: bytes) -> None:
+    """Refuse a line whose plain data goes too deep or beyond 64 bits; for events that carry any."""
+    parse_json(line, "content", error=EventError)
+
+
+def content(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise EventError(f"{shown(value)} is no object")

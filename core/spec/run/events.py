@@ -1,0 +1,354 @@
+"""What a run reports: one line of JSON per event, only ever appended.
+
+Flow: the trainer's ``EventWriter`` appends to ``events.jsonl``; the window's tailer and the tests read it
+through ``EventReader``, from any offset. Everything about a run's past is in this file and nowhere else.
+
+The format: an object with ``v`` (version), ``kind``, ``time`` (seconds since the epoch) and the kind's own fields.
+A torn last line waits for its end; an unknown kind is skipped and counted; numbers that JSON cannot hold are
+the strings "nan", "inf" and "-inf". The file may come from anywhere: what a reader is given has the types that its
+class says, a line that has not is skipped, counted and remembered in words, and no line is held that is longer than
+`LONGEST_LINE`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, Literal, get_args
+
+from core.spec.run import event_fields
+from core.spec.run.event_fields import EventError  # it is found here too
+from core.spec.reading import MEGABYTE, excerpt, open_regular
+
+EVENTS_VERSION = 1
+LONGEST_LINE = 4 * MEGABYTE  # a sample of many captions has a few hundred kB
+Outcome = Literal["done", "stopped", "paused"]
+Level = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What every event has: when it was written, in seconds since the epoch."""
+
+    kind: ClassVar[str] = ""
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """Training begins, or goes on: points after ``step`` from an earlier start are void and will come again."""
+
+    kind: ClassVar[str] = "run_started"
+    step: int
+    total_steps: int
+    config_digest: str
+    device: str = ""
+    precision: str = ""
+    pairs: int = 0
+    parameters: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics(Event):
+    """Training values after optimiser step ``step`` (the first is 1): ``train/...`` and ``diag/...``."""
+
+    kind: ClassVar[str] = "metrics"
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated(Event):
+    """Validation values of the weights after ``step``: ``val/student/...``, ``val/teacher/...``; recalls are 0 to 1."""
+
+    kind: ClassVar[str] = "evaluated"
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSaved(Event):
+    """``name`` is the checkpoint's folder under ``checkpoints/``; ``best`` when it leads by validation so far.
+
+    ``network``: which of its networks was validated better, "student" or "teacher"; "" where that is not known.
+    """
+
+    kind: ClassVar[str] = "checkpoint_saved"
+    step: int
+    name: str
+    best: bool = False
+    network: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Event):
+    """Something to look at: ``what`` names the sort, ``content`` is plain data with pictures by path."""
+
+    kind: ClassVar[str] = "sample"
+    step: int
+    what: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log(Event):
+    """A sentence for the person who watches: bad rows, a skipped step, a lower precision."""
+
+    kind: ClassVar[str] = "log"
+    level: Level
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """The trainer ended of its own will; ``stopped`` and ``paused`` runs saved their state and can go on."""
+
+    kind: ClassVar[str] = "run_finished"
+    step: int
+    outcome: Outcome = "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFailed(Event):
+    """The trainer ended on an error: ``message`` is for the user, ``traceback`` for a bug report."""
+
+    kind: ClassVar[str] = "run_failed"
+    step: int
+    error: str
+    message: str
+    traceback: str = ""
+
+
+KINDS: dict[str, type[Event]] = {
+    cls.kind: cls
+    for cls in (RunStarted, Metrics, Evaluated, CheckpointSaved, Sample, Log, RunFinished, RunFailed)
+}  # fmt: skip
+
+_TYPES: dict[str, event_fields.Check] = {
+    "int": event_fields.step,
+    "float": event_fields.moment,
+    "str": event_fields.text,
+    "bool": event_fields.flag,
+    "Mapping[str, float]": event_fields.numbers,
+    "Mapping[str, Any]": event_fields.content,
+    "Outcome": event_fields.one_of(get_args(Outcome)),
+    "Level": event_fields.one_of(get_args(Level)),
+}
+_CHECKS = {kind: {f.name: _TYPES[str(f.type)] for f in fields(cls)} for kind, cls in KINDS.items()}
+_REQUIRED = {
+    kind: tuple(f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING)
+    for kind, cls in KINDS.items()
+}
+
+
+def encode(event: Event) -> bytes:
+    """One line of JSON, its newline included."""
+    record = {"v": EVENTS_VERSION, "kind": event.kind, **asdict(event)}
+    try:
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:  # a non-finite number somewhere
+        text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # A lone surrogate (from an undecodable file name) cannot be UTF-8; show it escaped instead of failing.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def decode(line: bytes) -> Event | None:
+    """The event in a whole line, its fields of the types that its class says; None for an unknown kind or a later
+    version's.
+
+    Raises EventError for a line that is not an event at all.
+    """
+    record = _record(line)
+    kind = record["kind"]
+    cls = KINDS.get(kind)
+    if cls is None or record.get("v") != EVENTS_VERSION:
+        return None
+    if cls is Sample:
+        event_fields.check_nesting(line)
+    checks = _CHECKS[kind]
+    try:
+        return cls(**{name: check(record[name]) for name, check in checks.items() if name in record})
+    except (EventError, TypeError) as error:
+        raise EventError(f"{kind}: {_wrong(record, checks, _REQUIRED[kind])}") from error
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    if len(line) > LONGEST_LINE:
+        raise EventError(_TOO_LONG)
+    try:
+        record = json.loads(line)
+    except RecursionError as error:
+        raise EventError("nested too deep") from error
+    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
+        raise EventError(f"not JSON, or torn: {excerpt(line[:200].decode('utf-8', 'replace'), 60)}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        raise EventError(f"an event is an object with a kind, not {excerpt(line[:200].decode('utf-8', 'replace'), 60)}")
+    return record
+
+
+def _wrong(record: Mapping[str, Any], checks: Mapping[str, event_fields.Check], required: tuple[str, ...]) -> str:
+    """What is wrong with the first field that is."""
+    for name, check in checks.items():
+        if name not in record and name in required:
+            return f"{name} is missing"
+        try:
+            if name in record:
+                check(record[name])
+        except EventError as error:
+            return f"{name}: {error}"
+    return "it cannot be read"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+class EventWriter:
+    """Appends whole lines; a line is one write, so a reader never sees two mixed."""
+
+    def __init__(self, path: Path) -> None:
+        """EventError when ``path`` is no regular file, or a link out of its folder; OSError when it is unwritable."""
+        torn = _last_byte(path) not in (b"", b"\n")
+        self._file: BinaryIO = path.open("ab", buffering=0)
+        if torn:  # a killed trainer's half line becomes a line of its own, which readers skip
+            self._file.write(b"\n")
+
+    def write(self, event: Event) -> None:
+        """Append ``event``; OSError when the disk is full or gone."""
+        line = memoryview(encode(event))
+        while line:
+            line = line[self._file.write(line) :]
+
+    def sync(self) -> None:
+        """Make what was written survive a power cut."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _last_byte(path: Path) -> bytes:
+    """b"" of an empty file and of one that is not there yet."""
+    try:
+        with open_regular(path, root=path.parent, error=EventError) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            return file.read(1)
+    except FileNotFoundError:
+        return b""
+
+
+_TOO_LONG = f"a line longer than {LONGEST_LINE // MEGABYTE} MB"
+
+
+class EventReader:
+    """Reads what was appended since last time.
+
+    ``offset`` (bytes) may be saved and given back; ``skipped`` counts unknown kinds and lines that are no events, and
+    ``broken`` the latter alone, of which ``problem`` has the first in words.
+    """
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path = path
+        self.offset = offset
+        self.skipped = 0
+        self.broken = 0
+        self.problem = ""
+
+    def read(self, limit: int = 8 << 20) -> list[Event]:
+        """Events of the whole lines among the next ``limit`` bytes; [] when there is nothing new or no file yet.
+
+        Raises EventError when the file is a pipe, a folder, a device or a link out of its folder, or may not be read.
+        """
+        try:
+            with open_regular(self.path, root=self.path.parent, error=EventError) as file:
+                lines = self._next_lines(file, limit)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise EventError(f"{excerpt(str(self.path))} cannot be read: {error.strerror or error}.") from error
+        events, at = [], self.offset
+        self.offset += len(lines)
+        for line in lines.split(b"\n"):
+            if line.strip() and (event := self._event(line, at)) is not None:
+                events.append(event)
+            at += len(line) + 1
+        return events
+
+    def _event(self, line: bytes, at: int) -> Event | None:
+        try:
+            event = decode(line)
+        except EventError as error:
+            self._break(at, str(error))
+            return None
+        self.skipped += event is None
+        return event
+
+    def _break(self, at: int, why: str) -> None:
+        self.skipped += 1
+        self.broken += 1
+        self.problem = self.problem or f"{excerpt(str(self.path))}, at byte {at}: {why}"
+
+    def _next_lines(self, file: BinaryIO, limit: int) -> bytes:
+        """The whole lines from ``offset`` on; what is left of a line that was given up is passed over first."""
+        file.seek(max(0, self.offset - 1))
+        inside = self.offset > 0 and file.read(1) != b"\n"
+        chunk = file.read(limit)
+        if inside:
+            end = chunk.find(b"\n") + 1
+            if not end:
+                self._pass_over(file, len(chunk))
+                return b""
+            self.offset += end
+            chunk = chunk[end:]
+        while chunk and b"\n" not in chunk and len(chunk) <= LONGEST_LINE and (more := file.read(limit)):
+            chunk += more
+        whole = chunk.rfind(b"\n") + 1
+        if not whole and len(chunk) > LONGEST_LINE:
+            self._break(self.offset, _TOO_LONG)
+            self._pass_over(file, len(chunk))
+        return chunk[:whole]
+
+    def _pass_over(self, file: BinaryIO, count: int) -> None:
+        """Forget ``count`` bytes, and a hole of a sparse file behind them, which holds no end of a line."""
+        self.offset += count
+        if not hasattr(os, "SEEK_DATA"):
+            return
+        size = os.fstat(file.fileno()).st_size
+        try:
+            self.offset = max(self.offset, os.lseek(file.fileno(), self.offset, os.SEEK_DATA))
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # no data up to the end
+                self.offset = max(self.offset, size)
+
+    def read_all(self) -> list[Event]:
+        """Every event up to the end of the file as it is now."""
+        events: list[Event] = []
+        before = -1
+        while self.offset != before:
+            before = self.offset
+            events.extend(self.read())
+        return events
+
+
+def lifecycle(path: Path) -> RunStarted | RunFinished | RunFailed | None:
+    """The last start or ending in an events file, however long it is; None when there is none. Raises EventError."""
+    reader, last, before = EventReader(path), None, -1
+    while reader.offset != before:
+        before = reader.offset
+        for event in reader.read():
+            if isinstance(event, (RunStarted, RunFinished, RunFailed)):
+                last = event
+    return last

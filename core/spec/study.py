@@ -1,0 +1,341 @@
+"""What a study is on disk: its definition, how far it is, and what it found. No torch, the window reads all of it.
+
+A study folder:
+
+    study.json       the definition, as it was begun
+    status.json      who works on it, and the state of each run; written whole and renamed
+    data/            rendered demo data, noisy copies and small clip art, where the study asks for them
+    runs/ARM-s0/     a run folder like any other, and ``exports/measures.json`` when it has been measured
+    results.json     means, intervals, paired differences; results.md and plot.svg are made from it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import psutil
+from pydantic import Field, ValidationError, model_validator
+
+from core.spec.config import (
+    ConfigError,
+    RunConfig,
+    Section,
+    expand_user,
+    field_errors,
+    field_lines,
+    override,
+    read_config,
+)
+from core.spec.errors import UserError
+from core.spec.presets import PRESETS, SIZES, Size, preset_config
+from core.spec.reading import MEGABYTE, UnreadableError, checked, excerpt, read_json
+from core.spec.run.folder import RunDir, write_whole
+from core.spec.study_records import (
+    LARGEST_MEASURES,
+    LARGEST_RESULTS,
+    LARGEST_STATUS,
+    MeasuresFile,
+    RunState,
+    StudyStatusRecord,
+)
+
+STUDY_VERSION: Literal[1] = 1
+Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "noise"]
+DEMO = "demo:"  # before a file of the rendered demo data
+RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
+OPENCLIPART = "openclipart:"  # before train.csv and test.csv of Debian's clip art, by category
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # of what becomes a file or folder; the whole of it
+LARGEST_FILE = MEGABYTE  # of a definition
+MOST = 500  # arms, seeds, measures: more are no study but an accident
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class NoiseSpec(Section):
+    """A copy of one of the data with some captions dealt out among their rows."""
+
+    of: str = Field("train", description="The data that it is a copy of.")
+    share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of the rows whose caption is another's.")
+    seed: int = Field(0, ge=0, description="Of the choice.")
+    name: str = Field("noisy", description="What the copy is called; a file's name.")
+    kept: str = Field("kept", description="What the untouched rows alone are called; a file's name.")
+
+    @model_validator(mode="after")
+    def _files_of_their_own(self) -> NoiseSpec:
+        for name in (self.name, self.kept):
+            if not NAME.fullmatch(name):
+                raise ValueError(f"the noisy copy is called '{excerpt(name)}'; letters, digits, . _ - only")
+        if self.name.casefold() == self.kept.casefold():
+            raise ValueError(f"the noisy copy and the untouched rows are both called '{self.name}'; rename one")
+        return self
+
+
+class Arm(Section):
+    """One recipe, trained with each seed."""
+
+    name: str = Field(description="What it is called; a folder's name.")
+    preset: str = Field("", description="The preset it starts from.")
+    config: str = Field("", description="Or a definition's file.")
+    set: list[str] = Field([], description="FIELD=VALUE, as with --set.")
+    train: str = Field("", description="Its training data; the study's by default.")
+    as_long_as: str = Field("", description="Trained for as long by the clock as this arm, not for equal steps.")
+
+
+class Measure(Section):
+    """What is measured of each run, once it is trained."""
+
+    name: str = Field(description="What the numbers are called.")
+    task: Task
+    data: str = Field(description="Which of the study's data.")
+    label: str = Field("", description="Label column.")
+    train: str = Field("", description="For probes and knn: labelled training data.")
+    templates: str = Field("photo", description="For zero-shot: prompts.")
+    shots: list[int] = Field([], description="For probes: so many pictures a class instead of all.")
+    draws: int = Field(3, ge=1, le=1000, description="For shots: random draws of each, over which the mean is taken.")
+    keep: list[str] = Field([], description="Metrics to keep; all by default.")
+    arms: list[str] = Field([], description="Only for these arms; all by default.")
+
+    def written(self) -> dict[str, Any]:
+        """How it is noted with the values that it gave."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class Study(Section):
+    """A study, whole."""
+
+    version: Literal[1] = STUDY_VERSION
+    name: str = Field(min_length=1, max_length=60)
+    about: str = ""
+    size: Size = "demo"
+    steps: int = Field(ge=1, le=10**9, description="Optimiser steps of every arm.")
+    seeds: list[Seed] = Field([0, 1, 2], min_length=1, max_length=MOST)
+    data: dict[str, str] = Field(
+        description=f"Name to path, relative to the study's file; {DEMO}train.csv is rendered, {OPENCLIPART}train.csv "
+        "made of Debian's clip art."
+    )
+    noise: NoiseSpec | None = None
+    train: str = "train"
+    val: str = "val"
+    set: list[str] = Field([], description="FIELD=VALUE for every arm, before its own.")
+    arms: list[Arm] = Field(min_length=1, max_length=MOST)
+    compare: list[tuple[str, str]] = Field(
+        [], max_length=10 * MOST, description="Pairs of arms, the second the baseline."
+    )
+    measures: list[Measure] = Field(min_length=1, max_length=MOST)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        names = [arm.name for arm in self.arms]
+        copies = (self.noise.name, self.noise.kept) if self.noise else ()
+        known = {*self.data, *copies}
+        arms, seeds = Counter(names), Counter(self.seeds)
+        _each(names, lambda name: bool(NAME.fullmatch(name)), "an arm is called {!r}; letters, digits, . _ - only")
+        _each(names, lambda name: arms[name] == 1, "two arms are called {!r}")
+        _each(list(self.seeds), lambda seed: seeds[seed] == 1, "the seed {} is there twice")
+        _each(list(copies), lambda name: name not in self.data, "noise: there are data called {!r} already; rename it")
+        rendered = [where.partition(":")[2] for where in self.data.values() if where.startswith((DEMO, OPENCLIPART))]
+        _each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is no file of the rendered data")
+        made = {file.casefold() for file in (*rendered, *RENDERED_FILES)}
+        _each(list(copies), lambda name: f"{name}.csv".casefold() not in made, "noise: {!r} is a file of the demo data")
+        for arm in self.arms:
+            if bool(arm.preset) == bool(arm.config):
+                raise ValueError(f"the arm {arm.name} needs a preset or a config, and not both")
+            if arm.preset and arm.preset not in PRESETS:
+                raise ValueError(f"the arm {arm.name} has no known preset: '{excerpt(arm.preset)}'")
+            if arm.as_long_as and arm.as_long_as not in arms:
+                raise ValueError(f"the arm {arm.name} is as long as '{excerpt(arm.as_long_as)}', which is no arm")
+            if arm.as_long_as and self.arm(arm.as_long_as).as_long_as:
+                raise ValueError(f"the arm {arm.name} is as long as {arm.as_long_as!r}, which has no steps of its own")
+            if arm.as_long_as and self.timed(arm) is None:
+                raise ValueError(
+                    f"the arm {arm.name} is as long as {arm.as_long_as!r}, and no arm tells how long a step of its own "
+                    "takes; add one with the same preset or config and set, and without as_long_as"
+                )
+        wanted = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
+        wanted += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
+        _each([w for w in wanted if w], lambda name: name in known, "there are no data called {!r}")
+        _each([a for pair in self.compare for a in pair], lambda name: name in arms, "compare: {!r} is no arm")
+        _each([a for m in self.measures for a in m.arms], lambda name: name in arms, "measures: {!r} is no arm")
+        return self
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The arms to compare; each with the first one by default."""
+        first = self.arms[0].name
+        return self.compare or [(arm.name, first) for arm in self.arms[1:]]
+
+    def arm(self, name: str) -> Arm:
+        """The arm called ``name``."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def measures_of(self, arm: str) -> list[Measure]:
+        """What is measured of the arm called ``arm``."""
+        return [one for one in self.measures if not one.arms or arm in one.arms]
+
+    def goes_on_from(self, other: Study) -> bool:
+        """Whether what ``other`` trained is this study's too: it may add arms, seeds and data, and measure others."""
+        free = {"about": "", "compare": [], "measures": [], "data": {}, "arms": self.arms, "seeds": self.seeds}
+        same = self.model_copy(update=free) == other.model_copy(update=free)
+        grown = all(arm in self.arms for arm in other.arms) and set(other.seeds) <= set(self.seeds)
+        return same and grown and self.data | other.data == self.data
+
+    def timed(self, arm: Arm) -> Arm | None:
+        """The arm with the recipe of ``arm`` and the study's steps, whose steps are as long; None without one."""
+        same = (
+            other
+            for other in self.arms
+            if not other.as_long_as and (other.preset, other.config, other.set) == (arm.preset, arm.config, arm.set)
+        )
+        return next(same, None)
+
+    def recipe(self, arm: Arm) -> RunConfig:
+        """The definition of ``arm`` before data and seed; ConfigError when its file or a setting cannot be used."""
+        base = preset_config(arm.preset, self.size) if arm.preset else read_config(Path(arm.config))
+        return override(base, [*self.set, *arm.set])
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def absolute(study: Study, folder: Path) -> Study:
+    """The study with its files' paths made absolute, relative to ``folder``."""
+
+    def settled(where: str) -> str:
+        path = expand_user(where)
+        return where if where.startswith((DEMO, OPENCLIPART)) or path.is_absolute() else str((folder / path).absolute())
+
+    data = {name: settled(where) for name, where in study.data.items()}
+    arms = [arm.model_copy(update={"config": settled(arm.config)}) if arm.config else arm for arm in study.arms]
+    return study.model_copy(update={"data": data, "arms": arms})
+
+
+def _each(values: list[Any], holds: Any, complaint: str) -> None:
+    for value in values:
+        if not holds(value):
+            raise ValueError(excerpt(complaint.format(value)))
+
+
+def read_study(path: Path) -> Study:
+    """The study in a file; ConfigError when it is missing or wrong. Sizes are any of the presets'."""
+    where = f"the study {excerpt(str(path))}"
+    try:
+        return Study.model_validate(read_json(path, LARGEST_FILE, error=ConfigError))
+    except FileNotFoundError as error:
+        raise ConfigError(f"cannot read {where}: {error.strerror}; check the path.") from error
+    except ValidationError as error:
+        sizes = f" (sizes: {', '.join(SIZES)})" if "size" in field_errors(error) else ""
+        raise ConfigError(f"{where} cannot be used{sizes}:\n{field_lines(error, 'study')}") from error
+
+
+@dataclass
+class StudyRun:
+    """One arm with one seed, as ``status.json`` tells of it."""
+
+    arm: str
+    seed: int
+    folder: str  # relative to the study folder
+    state: RunState = "waiting"
+    message: str = ""  # why it failed
+
+
+@dataclass
+class StudyStatus:
+    """Who works on the study, and how far it is."""
+
+    pid: int = 0
+    started: float = 0.0  # the process's own start time
+    heartbeat: float = 0.0
+    host: str = ""
+    finished: bool = False
+    runs: list[StudyRun] = field(default_factory=list)
+
+    def now(self) -> StudyStatus:
+        """The same with this process as the one that works, now."""
+        self.pid, self.started = os.getpid(), psutil.Process().create_time()
+        self.heartbeat, self.host = time.time(), platform.node()
+        return self
+
+    @property
+    def done(self) -> int:
+        """Runs that are trained and measured."""
+        return sum(run.state == "done" for run in self.runs)
+
+
+class StudyDir:
+    """Paths in a study folder, and the files that are written whole."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.study = self.path / "study.json"
+        self.status = self.path / "status.json"
+        self.data = self.path / "data"
+        self.runs = self.path / "runs"
+        self.results = self.path / "results.json"
+        self.table = self.path / "results.md"
+        self.plot = self.path / "plot.svg"
+        self.lock = self.path / ".lock"
+
+    def run(self, arm: str, seed: int) -> RunDir:
+        """The run folder of one arm with one seed."""
+        return RunDir(self.runs / f"{arm}-s{seed}")
+
+    def measures(self, arm: str, seed: int) -> Path:
+        """Where the numbers of a run are kept."""
+        return self.run(arm, seed).exports / "measures.json"
+
+    def written(self) -> list[Path]:
+        """The folders and files in which, or through which, a study writes beside its runs."""
+        folders = [self.data, *(self.data / name for name in ("openmoji", "openclipart")), self.runs]
+        return [*folders, self.lock, self.path / "stdout.log", self.path / "stderr.log"]
+
+    def written_of(self, arm: str, seed: int) -> list[Path]:
+        """The same of one run."""
+        run = self.run(arm, seed)
+        return [run.path, run.exports, run.checkpoints, run.stdout, run.stderr]
+
+    def read_measures(self, arm: str, seed: int) -> dict[str, Any] | None:
+        """What was measured of a run (see `MeasuresFile`); None when nothing was. Raises UserError for a wrong file."""
+        path = self.measures(arm, seed)
+        try:
+            raw: Any = read_json(path, LARGEST_MEASURES)
+        except FileNotFoundError:
+            return None
+        checked(MeasuresFile, raw, excerpt(str(path)), remedy="Remove it, and the study measures this run anew.")
+        return {"networks": {}, **raw}
+
+    def missing(self, study: Study, arm: str, seed: int) -> list[Measure]:
+        """What is still to be measured of a run: new measures, changed ones, and those that failed."""
+        wanted, found = study.measures_of(arm), self.read_measures(arm, seed)
+        if found is None:
+            return wanted
+        if found.get("measured") is not None:
+            return [one for one in wanted if one.written() not in found["measured"]]
+        networks = found["networks"].values()  # from before it was noted, and then the names have to do
+        return [one for one in wanted if not all(any(key.startswith(f"{one.name}/") for key in n) for n in networks)]
+
+    def write_status(self, status: StudyStatus) -> None:
+        write_whole(self.status, json.dumps(asdict(status), indent=1).encode())
+
+    def read_status(self) -> StudyStatus | None:
+        """The last status; None when there is none that can be read."""
+        try:
+            raw = read_json(self.status, LARGEST_STATUS)
+            found = checked(StudyStatusRecord, raw, str(self.status))
+        except (FileNotFoundError, UserError):
+            return None
+        return StudyStatus(**found.model_dump(exclude={"runs"}), runs=[StudyRun(**dict(run)) for run in found.runs])
+
+    def read_results(self) -> dict[str, Any] | None:
+        """``results.json``; None when there is none yet that can be read. What is in it, `results_problem` tells."""
+        try:
+            raw = read_json(self.results, LARGEST_RESULTS)
+        except (FileNotFoundError, UnreadableError):
+            return None
+        return raw if isinstance(raw, dict) else None

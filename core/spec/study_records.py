@@ -1,0 +1,164 @@
+"""What a study's own files must be before anything is made of them: numbers within range, texts, nothing else.
+
+Flow: ``core.spec.study`` reads ``measures.json`` and ``status.json``, the window ``results.json`` -> **records**.
+They may come from anywhere: a study folder is handed from one person to another. No torch, the window reads them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from core.spec.reading import MEGABYTE, first_problem
+
+LARGEST_STATUS = 4 * MEGABYTE
+LARGEST_MEASURES = 16 * MEGABYTE
+LARGEST_RESULTS = 16 * MEGABYTE
+SHORTEST_STEP = 1e-9  # seconds; less is no time that a step could take
+RunState = Literal["waiting", "training", "measuring", "done", "failed"]
+
+
+def _measurable(seconds: float) -> float:
+    if 0 < seconds < SHORTEST_STEP:
+        raise ValueError(f"no step is as short as {seconds} s")
+    return seconds
+
+
+Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), AfterValidator(_measurable)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Pid = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class _Record(BaseModel):
+    """Types as they are written, not as they might be meant: what is checked is then used as it stands."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class CurvePoint(_Record):
+    """One validation of a run."""
+
+    step: Count = 0
+    seconds: Seconds
+    values: dict[str, Number]
+
+
+class MeasuresFile(_Record):
+    """``exports/measures.json``: what `core.studies.study.job` measured of one run."""
+
+    step_seconds: Seconds = 0.0
+    train_seconds: Seconds = 0.0
+    networks: dict[str, dict[str, Number]] = Field({}, max_length=100)
+    measured: list[dict[str, Any]] | None = None
+    curve: list[CurvePoint] = []
+    notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _of_a_network(self) -> MeasuresFile:
+        if self.networks and not self.networks.keys() & {"student", "teacher"}:
+            raise ValueError("networks has neither a student nor a teacher")
+        return self
+
+
+class StudyRunRecord(_Record):
+    """One run in ``status.json``."""
+
+    arm: str
+    seed: Count
+    folder: str
+    state: RunState = "waiting"
+    message: str = ""
+
+
+class StudyStatusRecord(_Record):
+    """``status.json``."""
+
+    pid: Pid = 0
+    started: Number = 0.0
+    heartbeat: Number = 0.0
+    host: str = ""
+    finished: bool = False
+    runs: list[StudyRunRecord]
+
+
+class MeanRecord(_Record):
+    """A mean over seeds with its interval."""
+
+    mean: Number
+    low: Number | None
+    high: Number | None
+    values: list[Number]
+
+
+class PairedRecord(_Record):
+    """A paired difference."""
+
+    difference: MeanRecord
+    p_t: Number | None
+    p_exact: Number | None
+    significant: bool
+
+
+class CostRecord(_Record):
+    """What an arm's training took."""
+
+    step_seconds: MeanRecord
+    train_seconds: MeanRecord
+    ratio: MeanRecord | None = None
+
+
+class NothingRecord(_Record):
+    """``{}``: no run of the arm is done."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ArmRecord(_Record):
+    """One arm's results."""
+
+    seeds: list[Count]
+    failed: dict[str, str] = {}
+    notes: dict[str, list[str]] = {}
+    cost: CostRecord | NothingRecord | None = None
+    networks: dict[str, dict[str, MeanRecord]]
+
+
+class ComparisonRecord(_Record):
+    """One arm against another."""
+
+    arm: str
+    baseline: str
+    seeds: list[Count] = []
+    cost_ratio: MeanRecord | None = None
+    metrics: dict[str, dict[str, PairedRecord]]
+    equal_clock: dict[str, PairedRecord] | None = None
+
+
+class ResultsFile(_Record):
+    """``results.json``."""
+
+    name: str = ""
+    about: str = ""
+    steps: Count = 0
+    seeds: list[Count]
+    metrics: list[str]
+    arms: dict[str, ArmRecord]
+    compare: list[ComparisonRecord]
+
+    @model_validator(mode="after")
+    def _of_these_arms(self) -> ResultsFile:
+        for one in self.compare:
+            if not {one.arm, one.baseline} <= self.arms.keys():
+                raise ValueError(f"compare: there is no arm {one.arm!r} or {one.baseline!r}")
+        return self
+
+
+def results_problem(raw: Any) -> str:
+    """What is wrong with the content of a ``results.json``, as a sentence; "" when nothing is."""
+    try:
+        ResultsFile.model_validate(raw)
+    except ValidationError as error:
+        return first_problem(error)
+    return ""

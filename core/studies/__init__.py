@@ -1,0 +1,1 @@
+"""Many runs: studies (arms over seeds) and chains (stages that build on each other)."""

@@ -1,0 +1,99 @@
+"""The stages of a chain trained in order; broken off anywhere, it goes on there.
+
+Flow: ``python -m core train CHAIN.json DIR`` -> **run** -> ``core.training.train`` for each stage. A finished stage is passed
+over, an unfinished one goes on from its last checkpoint, and what was made between two stages is made once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import filelock
+
+from core.studies.chain.bootstrap import caption_and_filter
+from core.studies.chain.ensemble import judge_together
+from core.spec.chain import Chain, ChainDir, read_chain
+from core.spec.config import RunConfig, override, with_absolute_paths
+from core.confined import check_inside
+from core.spec.errors import UserError
+from core.spec.run.events import Outcome
+from core.spec.run.folder import write_whole
+from core.training.train import train
+
+Progress = Callable[[str, int, int], None]
+
+
+class ChainError(UserError):
+    """A chain that cannot go on."""
+
+
+def run_chain(chain: Chain, folder: ChainDir, progress: Progress, quiet: bool = False) -> Outcome:
+    """Train the stages of ``chain`` in ``folder``, from where it stopped; returns how it ended.
+
+    Raises ChainError when the folder holds another chain or is in use; UserError as ``train`` does.
+    """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ChainError(f"cannot write {folder.path}: {error.strerror}; choose another folder.") from error
+    check_inside(folder.path, folder.written(chain), ChainError)
+    lock = filelock.FileLock(folder.lock, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise ChainError(f"the chain folder {folder.path} is in use by another process; wait for it.") from error
+    except OSError as error:
+        raise ChainError(f"cannot write {folder.path}: {error.strerror}; choose another folder.") from error
+    try:
+        _settle(chain, folder)
+        for place in range(len(chain.stages)):
+            outcome = _stage(chain, folder, place, progress, quiet)
+            if outcome != "done":
+                folder.write_status(chain, place, outcome)
+                return outcome
+        _together(chain, folder, progress)
+        folder.write_status(chain, len(chain.stages), "done")
+        return "done"
+    finally:
+        lock.release()
+
+
+def _settle(chain: Chain, folder: ChainDir) -> None:
+    """Write ``chain.json``, or make sure that the folder holds the same chain."""
+    if not folder.chain.exists():
+        write_whole(folder.chain, chain.to_json().encode())
+    elif read_chain(folder.chain) != chain:
+        raise ChainError(f"{folder.path} holds another chain, or another version of it; choose a new folder.")
+
+
+def _stage(chain: Chain, folder: ChainDir, place: int, progress: Progress, quiet: bool) -> Outcome:
+    stage = chain.stages[place]
+    config = stage.config
+    made: dict[str, str] = {}
+    if stage.before == "caption-filter":
+        manifest = folder.data / f"{stage.name}.csv"
+        if not manifest.exists():
+            folder.write_status(chain, place, "captioning")
+            former = folder.stage(chain, place - 1)
+            caption_and_filter(former, config.data.train, manifest, progress)
+        made = {"data.train": str(manifest)}
+    names = [one.name for one in chain.stages]
+    config = _with(config, made | {f: str(folder.stage(chain, names.index(s)).path) for f, s in stage.takes.items()})
+    folder.write_status(chain, place, "training")
+    return train(with_absolute_paths(config), folder.stage(chain, place), quiet)
+
+
+def _with(config: RunConfig, fields: dict[str, str]) -> RunConfig:
+    return override(config, [f"{field}={json.dumps(value)}" for field, value in fields.items()]) if fields else config
+
+
+def _together(chain: Chain, folder: ChainDir, progress: Progress) -> None:
+    """Judge the stages as an ensemble, once."""
+    data = chain.stages[-1].config.data
+    if not chain.ensemble or not data.val or folder.ensemble.exists():
+        return
+    folder.write_status(chain, len(chain.stages) - 1, "judging the ensemble")
+    runs = [folder.stage(chain, place) for place in range(len(chain.stages))]
+    found = judge_together(runs, data.test or data.val, data.label, progress)
+    write_whole(folder.ensemble, (json.dumps(found, indent=1) + "\n").encode())

@@ -1,0 +1,229 @@
+"""One run of a study, a process of its own: trained (or gone on with), then measured.
+
+Flow: ``core.studies.study.queue`` starts ``python -m core.studies.study.job OUT ARM SEED STEPS`` -> ``core.training.train`` -> measures of the
+last checkpoint, student and teacher, as ``exports/measures.json``. It can be killed at any moment and started again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.spec.config import RunConfig, override, read_config, with_absolute_paths
+from core.data.sources.rows import Row
+from core.data.sources.opening import open_source
+from core.spec.errors import UserError
+from core.evaluation.evaluate import Request, evaluate
+from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
+from core.spec.failures import sentence
+from core.evaluation.noise import judge_run
+from core.checkpoint.opening import open_model
+from core.spec.run.folder import RunDir, write_whole
+from core.model.runtime import keep_freed_memory
+from core.studies.study.data import data_path
+from core.spec.study import Arm, Measure, Study, StudyDir, read_study
+from core.training.train import train
+
+MEASURES_VERSION = 1
+
+
+def run_config(out: StudyDir, study: Study, arm: Arm, seed: int, steps: int) -> RunConfig:
+    """The definition of ``arm`` with ``seed``: epochs are such that it does ``steps`` steps on its own data."""
+    train_data = data_path(out, study, arm.train or study.train)
+    paths = [f"data.train={train_data}", f"data.val={data_path(out, study, study.val) if study.val else ''}"]
+    config = override(study.recipe(arm), [*paths, f"seed={seed}", f"name={study.name} {arm.name} s{seed}"])
+    rows = open_source(train_data).rows
+    if len(rows) < config.optim.batch_size:
+        raise UserError(f"{train_data} has {len(rows)} pairs, fewer than a batch of {config.optim.batch_size}.")
+    epochs = steps / steps_per_epoch(config, rows)
+    return with_absolute_paths(override(config, [f"optim.epochs={epochs!r}"]))
+
+
+def steps_per_epoch(config: RunConfig, rows: Sequence[Row]) -> int:
+    """Steps of a pass through ``rows`` as the loader counts them: of the unlabelled ones where those are apart."""
+    size, data = config.optim.batch_size, config.data
+    if not (data.label and data.unlabelled_ratio):
+        return len(rows) // size
+    classes = Counter(value for row in rows if (value := row.labels.get(data.label)))
+    labelled = sum(min(count, data.labels_per_class or count) for count in classes.values())
+    return max(1, (len(rows) - labelled) // (size * data.unlabelled_ratio))
+
+
+def main(arguments: list[str]) -> int:
+    """Train and measure; exit status 0 when both are done, 3 when it was stopped, 1 on an error."""
+    folder, name, seed, steps = arguments
+    keep_freed_memory()
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
+    out = StudyDir(Path(folder))
+    try:
+        return _work(out, name, int(seed), int(steps))
+    except (
+        Exception
+    ) as error:  # told apart by `sentence`; the last line of stderr.log is what the study tells of this run
+        told = sentence(error)
+        if told is None:
+            raise
+        _say(f"error: {told}")
+    return 1
+
+
+def _end_with_parent(parent: int) -> None:
+    """Stop, with the state saved, when the study's own process is gone; else two might work on one run."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _work(out: StudyDir, name: str, seed: int, steps: int) -> int:
+    study = read_study(out.study)
+    arm, run = study.arm(name), out.run(name, seed)
+    if out.read_measures(name, seed) is None:  # else it is trained, and has only to be measured further
+        outcome = train(run_config(out, study, arm, seed, steps), run)
+        if outcome != "done":
+            _say(f"{outcome}: {run.path}")
+            return 3
+    found = measure(out, study, arm, seed)
+    write_whole(out.measures(name, seed), (json.dumps(found, indent=1) + "\n").encode())
+    return 0
+
+
+def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
+    """Everything that ``study`` measures of one finished run, as plain data; what was measured before is taken over.
+
+    ``{"version", "arm", "seed", "steps", "step_seconds", "train_seconds", "pairs", "parameters", "networks":
+    {"student": {"test/R@1": 0.4, ...}, "teacher": ...}, "measured": [MEASURE, ...], "curve": [{"step", "seconds",
+    "values"}], "notes": [...]}``
+    """
+    run = out.run(arm.name, seed)
+    before = out.read_measures(arm.name, seed) or {"networks": {}}
+    missing = out.missing(study, arm.name, seed)
+    had = tuple(f"{one.name}/" for one in study.measures_of(arm.name) if one not in missing)
+    networks: dict[str, dict[str, float]] = {}
+    notes: list[str] = []
+    failed: list[Measure] = []
+    for weights in ("student", "teacher"):
+        if not (run.checkpoints / _last(run) / f"{weights}.safetensors").exists():
+            continue
+        earlier = before["networks"].get(weights, {})
+        networks[weights] = {key: value for key, value in earlier.items() if key.startswith(had)}
+        for one in missing:
+            _say(f"measuring {one.name} of the {weights}")
+            try:
+                networks[weights] |= _measured(out, study, run, weights, one)
+            except UserError as error:
+                notes.append(f"{one.name} of the {weights} could not be measured: {error}")
+                failed.append(one)
+    measured = [one for one in study.measures_of(arm.name) if one not in failed]
+    return {
+        "version": MEASURES_VERSION,
+        "arm": arm.name,
+        "seed": seed,
+        **timing(run),
+        "networks": networks,
+        "measured": [one.written() for one in measured],
+        "notes": notes,
+    }
+
+
+def _last(run: RunDir) -> str:
+    return (run.checkpoints / "last").read_text(encoding="ascii").strip()
+
+
+def _say(text: str) -> None:
+    """A remark for ``stderr.log``."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _quiet(doing: str, done: int, total: int) -> None:
+    """Nobody watches the measuring."""
+
+
+def _measured(out: StudyDir, study: Study, run: RunDir, weights: str, one: Measure) -> dict[str, float]:
+    data = str(data_path(out, study, one.data))
+    if one.task == "noise":
+        alone, together = judge_run(run, data, _quiet, weights=weights), judge_run(run, data, _quiet)
+        precisions = {"precision": alone.precision(), "precision with memory": together.precision()}
+        return {f"{one.name}/{key}": value for key, value in precisions.items() if value is not None}
+    request = Request(
+        data=data,
+        task=one.task,
+        label=one.label,
+        train=str(data_path(out, study, one.train)) if one.train else "",
+        templates=one.templates,
+        shots=tuple(one.shots),
+        draws=one.draws,
+    )
+    report = evaluate(open_model(f"{run.path}@last", weights), request, _quiet, _say)
+    values = both_ways(dict(report.outcome.metrics))
+    kept = {key: value for key, value in values.items() if not one.keep or key in one.keep}
+    return {f"{one.name}/{key}": float(value) for key, value in kept.items()}
+
+
+def both_ways(metrics: dict[str, float]) -> dict[str, float]:
+    """``R@k`` added to a retrieval's metrics: the mean of image-to-text and text-to-image."""
+    for key in [key for key in metrics if key.startswith("image_to_text_R@")]:
+        name = key.removeprefix("image_to_text_")
+        metrics[name] = (metrics[key] + metrics[f"text_to_image_{name}"]) / 2
+    return metrics
+
+
+def timing(run: RunDir) -> dict[str, Any]:
+    """Steps, seconds and the validation curve of a run, from its events.
+
+    ``step_seconds`` is the median over steps, with what the loader made it wait; ``train_seconds`` is their sum.
+    Validation and saving are not counted. Where ``runtime.log_every`` left steps out, they are taken to have lasted as
+    long as those told before and after, linearly between.
+    """
+    seconds: dict[int, float] = {}
+    curve: dict[int, dict[str, float]] = {}
+    facts = {"pairs": 0, "parameters": 0}
+    config = read_config(run.config)
+    batch = config.optim.batch_size * (1 + config.data.unlabelled_ratio)
+    for event in EventReader(run.events).read_all():
+        if isinstance(event, RunStarted):
+            facts = {"pairs": event.pairs, "parameters": event.parameters}
+        elif isinstance(event, Metrics) and event.values.get("train/pairs_per_s"):
+            seconds[event.step] = batch / event.values["train/pairs_per_s"]
+        elif isinstance(event, Evaluated):
+            curve[event.step] = curve.get(event.step, {}) | _curve_values(dict(event.values))
+    steps = max(seconds, default=0)
+    told = sorted(seconds)
+    lasted = np.interp(range(1, steps + 1), told, [seconds[step] for step in told]) if told else np.zeros(0)  # (steps,)
+    points = [
+        {"step": step, "seconds": float(lasted[:step].sum()), "values": values}
+        for step, values in sorted(curve.items())
+        if values
+    ]
+    return {
+        "steps": steps,
+        "step_seconds": statistics.median(seconds.values()) if seconds else 0.0,
+        "train_seconds": float(lasted.sum()),
+        **facts,
+        "curve": points,
+    }
+
+
+def _curve_values(values: dict[str, float]) -> dict[str, float]:
+    """``student/R@1`` and so on of a validation, both ways together."""
+    found: dict[str, float] = {}
+    for weights in ("student", "teacher"):
+        for k in (1, 10):
+            pair = [values.get(f"val/{weights}/{way}_R@{k}") for way in ("image_to_text", "text_to_image")]
+            if None not in pair:
+                found[f"{weights}/R@{k}"] = sum(value for value in pair if value is not None) / 2
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""``plot.svg``: a study's means with their intervals, a panel a metric.
+
+A plotting library would weigh more than the trainer's other parts together for one picture of bars and whiskers, and
+an SVG opens in a browser, in the window and in a paper; so it is written here.
+
+Flow: ``core.studies.study.results`` -> **plot**.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.sax.saxutils import escape
+
+from core.studies.study.table import shown
+
+COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#bab0ac")
+PANEL, ROW, LEFT, TOP, GAP = 360, 22, 150, 34, 26  # pixels
+MOST = 12  # metrics drawn
+
+
+def draw(results: Mapping[str, Any]) -> str:
+    """The whole picture as SVG text; dots are seeds, bars are means, whiskers 95 % intervals."""
+    arms = [name for name, arm in results["arms"].items() if arm["networks"]]
+    metrics = list(results["metrics"])[:MOST]
+    height_of = TOP + ROW * max(1, len(arms)) + GAP
+    columns = min(2, max(1, len(metrics)))
+    width = columns * (LEFT + PANEL + 30)
+    height = 40 + height_of * -(-len(metrics) // columns) if metrics else 60
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        _text(10, 20, f"{results['name']}: means over seeds with 95 % intervals", size=14),
+    ]
+    for place, metric in enumerate(metrics):
+        x = (place % columns) * (LEFT + PANEL + 30)
+        y = 40 + (place // columns) * height_of
+        parts += _panel(results, arms, metric, x, y)
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: float, y: float) -> list[str]:
+    """One metric: a row an arm, from 0 to the largest value."""
+    found = {arm: results["arms"][arm]["networks"]["final"].get(metric) for arm in arms}
+    reach = [value for mean in found.values() if mean for value in (mean["high"], mean["mean"]) if value is not None]
+    top = max([*reach, 1e-9])
+    left = x + LEFT
+
+    def at(value: float) -> float:
+        return float(left + PANEL * max(0.0, min(value, top)) / top)
+
+    parts = [_text(left, y + 14, metric, size=13)]
+    for place, (arm, mean) in enumerate(found.items()):
+        middle = y + TOP + ROW * place
+        parts.append(_text(left - 8, middle + 4, arm, anchor="end"))
+        if mean is None:
+            continue
+        colour = COLOURS[place % len(COLOURS)]
+        end = at(mean["mean"])
+        parts.append(
+            f'<rect x="{left:.1f}" y="{middle - 7:.1f}" width="{max(0.5, end - left):.1f}" height="14" '
+            f'fill="{colour}" fill-opacity="0.75"/>'
+        )
+        parts += [
+            f'<circle cx="{at(value):.1f}" cy="{middle:.1f}" r="2.5" fill="black" fill-opacity="0.5"/>'
+            for value in mean["values"]
+        ]
+        if mean["low"] is not None:
+            low, high = at(mean["low"]), at(mean["high"])
+            parts += [_line(low, middle, high, middle), _line(low, middle - 4, low, middle + 4)]
+            parts.append(_line(high, middle - 4, high, middle + 4))
+        parts.append(_text(left + PANEL + 4, middle + 4, shown(metric, mean["mean"]), size=11))
+    parts.append(_line(left, y + TOP - ROW / 2, left, y + TOP + ROW * (len(arms) - 0.5)))
+    return parts
+
+
+def _line(x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="black" stroke-width="1.2"/>'
+
+
+def _text(x: float, y: float, text: str, size: int = 12, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -1,0 +1,244 @@
+"""The runs of a study, one after another (or a few at a time), each a process; broken off and gone on with at will.
+
+Flow: ``python -m core study STUDY.json OUT`` -> **queue** -> ``core.studies.study.job`` for each run that is not done yet ->
+``core.studies.study.results``. Seeds are the outer loop: after the first seed of all arms there is a first table.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import filelock
+
+from core.spec.children import environment, python_command
+from core.spec.config import ConfigError
+from core.confined import check_inside
+from core.spec.errors import UserError
+from core.spec.run.folder import process_alive
+from core.studies.study.claiming import StudyError, check_folders, claim
+from core.studies.study.data import prepare
+from core.spec.study import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
+from core.studies.study.results import write_results
+
+LOOK_SECONDS = 1.0
+MOST_STEPS = 10**9  # of an arm that is as long as another
+JOB = tuple(python_command("core.studies.study.job"))
+
+Log = Callable[[str], None]
+
+
+def run_study(
+    study: Study, origin: Path, out: StudyDir, jobs: int, log: Log, openclipart: Path | None = None
+) -> StudyStatus:
+    """Train and measure every run of ``study`` in ``out`` that is not done yet, and write the results.
+
+    A run that fails is listed and the others go on; starting the study again tries it again, trains arms and seeds that
+    are new in it, and measures what was not measured before. ``openclipart``: see ``prepare``. Raises StudyError when
+    the folder holds another study or runs of another recipe, is in use or cannot be written; whatever ``prepare``
+    raises.
+    """
+    study = absolute(study, origin)
+    _check_recipes(study)
+    with writing(out):
+        out.path.mkdir(parents=True, exist_ok=True)
+        check_folders(out, study)
+        out.runs.mkdir(exist_ok=True)
+        lock = filelock.FileLock(out.lock, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise StudyError(
+                f"the study folder {out.path} is in use by another process; wait for it or end it."
+            ) from error
+        try:
+            claim(out, study)
+            prepare(out, study, log, openclipart)
+            return _Queue(study, out, jobs, log).work()
+        finally:
+            lock.release()
+
+
+@contextmanager
+def writing(out: StudyDir) -> Iterator[None]:
+    """A full disk, or a folder that refuses, as a StudyError that names the file and says what helps."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or out.path
+        raise StudyError(
+            f"cannot write {where}: {error.strerror or error}; free some space or allow writing there, then start the "
+            "study again: it goes on where it was."
+        ) from error
+
+
+def _check_recipes(study: Study) -> None:
+    """StudyError for an arm whose file or settings cannot be used, before anything is trained."""
+    for arm in study.arms:
+        try:
+            study.recipe(arm)
+        except ConfigError as error:
+            raise StudyError(f"the arm {arm.name} cannot be trained: {error}") from error
+
+
+class _Queue:
+    """Which runs wait, which are at work, and how each ended."""
+
+    def __init__(self, study: Study, out: StudyDir, jobs: int, log: Log) -> None:
+        self.study, self.out, self.jobs, self.log = study, out, max(1, jobs), log
+        order = sorted(study.arms, key=lambda arm: bool(arm.as_long_as))  # these need another arm's time
+        runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in order]
+        for run in runs:
+            try:
+                run.state = "waiting" if out.missing(study, run.arm, run.seed) else "done"
+            except UserError as error:  # its measures were damaged; the others go on
+                run.state, run.message = "failed", str(error)
+        self.status = StudyStatus(runs=runs)
+        self.at_work: dict[int, subprocess.Popen[bytes]] = {}
+
+    def work(self) -> StudyStatus:
+        with _asked_to_end() as ended:
+            try:
+                while not ended.is_set():
+                    self._collect()
+                    self._start()
+                    self._tell()
+                    if not self.at_work and all(run.state in ("done", "failed") for run in self.status.runs):
+                        break
+                    ended.wait(LOOK_SECONDS)
+            finally:
+                self._end_all()
+        self.status.finished = not ended.is_set()
+        self._tell()
+        write_results(self.out, self.study)
+        if ended.is_set():
+            raise KeyboardInterrupt
+        return self.status
+
+    def _start(self) -> None:
+        for place, run in enumerate(self.status.runs):
+            if len(self.at_work) >= self.jobs:
+                return
+            if run.state != "waiting" or self._taken(run):
+                continue
+            try:
+                steps = steps_of(self.out, self.study, self.study.arm(run.arm), run.seed)
+            except StudyError as error:
+                if not self._still_coming(run):
+                    run.state, run.message = "failed", str(error)
+                continue
+            self.at_work[place] = self._process(run, steps)
+            trained = self.out.measures(run.arm, run.seed).exists()
+            run.state, run.message = "measuring" if trained else "training", ""
+            doing = "measuring what is new" if trained else f"{steps} steps"
+            self.log(f"{self.status.done}/{len(self.status.runs)} done; {run.arm}, seed {run.seed}, {doing}")
+
+    def _taken(self, run: StudyRun) -> bool:
+        """Whether a trainer of a study that was killed is still ending there."""
+        status = self.out.run(run.arm, run.seed).read_status()
+        return status is not None and status.here and process_alive(status)
+
+    def _still_coming(self, run: StudyRun) -> bool:
+        """Whether the arm whose time ``run`` needs may yet be done."""
+        wanted = self.study.arm(run.arm).as_long_as
+        return any(
+            other.seed == run.seed and other.state in ("waiting", "training", "measuring")
+            for other in self.status.runs
+            if other.arm == wanted or not self.study.arm(other.arm).as_long_as
+        )
+
+    def _process(self, run: StudyRun, steps: int) -> subprocess.Popen[bytes]:
+        folder = self.out.run(run.arm, run.seed)
+        check_inside(self.out.path, self.out.written_of(run.arm, run.seed), StudyError)
+        folder.create()
+        command = [*JOB, str(self.out.path), run.arm, str(run.seed), str(steps)]
+        with folder.stdout.open("ab") as output, folder.stderr.open("wb") as errors:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment())
+
+    def _collect(self) -> None:
+        for place, process in list(self.at_work.items()):
+            run = self.status.runs[place]
+            status = process.poll()
+            if status is None:
+                if run.state == "training" and self._trained(run):
+                    run.state = "measuring"
+                continue
+            del self.at_work[place]
+            if status == 0 and self.out.measures(run.arm, run.seed).exists():
+                run.state = "done"
+                write_results(self.out, self.study)
+                continue
+            run.state = "failed"
+            said = self.out.run(run.arm, run.seed).stderr_end().splitlines()
+            run.message = said[-1] if said else f"the trainer ended with exit status {status}"
+            self.log(f"failed: {run.arm}, seed {run.seed}: {run.message}")
+
+    def _trained(self, run: StudyRun) -> bool:
+        status = self.out.run(run.arm, run.seed).read_status()
+        return status is not None and 0 < status.total_steps <= status.step and status.doing.startswith("saving")
+
+    def _tell(self) -> None:
+        self.out.write_status(self.status.now())
+
+    def _end_all(self) -> None:
+        """Ask those at work to stop, which saves their state; the next time they go on."""
+        for process in self.at_work.values():
+            process.terminate()
+        for place, process in self.at_work.items():
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            self.status.runs[place].state = "waiting"
+
+
+def steps_of(out: StudyDir, study: Study, arm: Arm, seed: int) -> int:
+    """Steps of a run: the study's, or as many as take the time of the arm that it is to be as long as.
+
+    For that, a step's median seconds of both are compared: those of the other arm, and of the arm that has the same
+    recipe and the plain number of steps. Raises StudyError while they are not measured.
+    """
+    if not arm.as_long_as:
+        return study.steps
+    timed = study.timed(arm)
+    assert timed is not None  # a study is not read without it
+    theirs, own = (_step_seconds(out, name, seed) for name in (arm.as_long_as, timed.name))
+    return max(1, min(MOST_STEPS, round(study.steps * theirs / own)))
+
+
+def _step_seconds(out: StudyDir, arm: str, seed: int) -> float:
+    try:
+        found = out.read_measures(arm, seed)
+    except UserError as error:
+        raise StudyError(f"the time of {arm} with seed {seed} is not known: {error}") from error
+    if found is None:
+        raise StudyError(f"{arm} with seed {seed} is not measured, so its time is not known.")
+    seconds = float(found.get("step_seconds", 0.0))
+    if seconds <= 0:
+        raise StudyError(f"{arm} with seed {seed} did not report its time.")
+    return seconds
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[threading.Event]:
+    """Set by Ctrl+C or SIGTERM, so that the runs at work save before the study ends."""
+    ended = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield ended
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,200 @@
+"""What a study found: means with their intervals, paired differences, cost; as JSON, a table and a plot.
+
+Flow: ``exports/measures.json`` of the runs that are done -> ``results.json`` -> ``core.studies.study.table``,
+``core.studies.study.plot``, the window. It is written anew after every run, so that an unfinished study can be read.
+
+An arm's *final* network is its teacher where it has one, else its student: what is used afterwards by default.
+
+results.json::
+
+    {"version", "name", "about", "steps", "seeds", "arms": {NAME: {"seeds": [...],
+        "failed": {SEED: why}, "notes": {SEED: [...]},
+        "cost": {"step_seconds": MEAN, "train_seconds": MEAN, "ratio": MEAN to the first arm},
+        "networks": {"student": {METRIC: MEAN}, "teacher": ..., "final": ...}}},
+     "compare": [{"arm", "baseline", "metrics": {METRIC: {"final": PAIRED, "student": PAIRED, "teacher": PAIRED}},
+        "cost_ratio": MEAN, "equal_clock": {METRIC: PAIRED} }], "metrics": [...]}
+
+MEAN is {"mean", "low", "high", "values"}; PAIRED is {"difference": MEAN, "p_t", "p_exact", "significant", "seeds"}.
+
+Equal steps are the plain differences. *Equal clock* compares on the validation curve at the time by which the faster
+arm is done: the slower one is cut short there, between two validations linearly. Its learning rate has not decayed by
+then, so this understates it; an arm with ``as_long_as`` is the fair comparison, and costs a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from core.spec.errors import UserError
+from core.spec.run.folder import write_whole
+from core.spec.study import Study, StudyDir
+from core.studies.study.plot import draw
+from core.studies.study.statistics import Mean, Paired, mean_of, paired
+from core.studies.study.table import markdown
+
+RESULTS_VERSION = 1
+FINAL = "final"
+Found = dict[int, dict[str, Any]]  # seed -> measures.json
+
+
+def write_results(out: StudyDir, study: Study) -> dict[str, Any]:
+    """Write ``results.json``, ``results.md`` and ``plot.svg`` from the runs that are done; returns the first."""
+    results = collect(out, study)
+    write_whole(out.results, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(out.table, markdown(results).encode())
+    write_whole(out.plot, draw(results).encode())
+    return results
+
+
+def collect(out: StudyDir, study: Study) -> dict[str, Any]:
+    """The results as plain data."""
+    read = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.arms}
+    found = {name: measured for name, (measured, _) in read.items()}
+    status = out.read_status()
+    failed = {(run.arm, run.seed): run.message for run in (status.runs if status else []) if run.state == "failed"}
+    failed |= {(name, seed): why for name, (_, damaged) in read.items() for seed, why in damaged.items()}
+    first = study.arms[0].name
+    arms: dict[str, dict[str, Any]] = {}
+    for arm in study.arms:
+        arms[arm.name] = {
+            "seeds": sorted(found[arm.name]),
+            "notes": {str(seed): one["notes"] for seed, one in found[arm.name].items() if one.get("notes")},
+            "failed": {str(seed): why for (name, seed), why in failed.items() if name == arm.name},
+            "cost": _cost(found[arm.name], found[first]),
+            "networks": _networks(found[arm.name]),
+        }
+    metrics: dict[str, None] = {}
+    for arm_found in arms.values():
+        metrics.update(dict.fromkeys(arm_found["networks"].get(FINAL, {})))
+    compare = [_comparison(name, base, found[name], found[base]) for name, base in study.pairs]
+    return {
+        "version": RESULTS_VERSION,
+        "name": study.name,
+        "about": study.about,
+        "steps": study.steps,
+        "seeds": study.seeds,
+        "metrics": list(metrics),
+        "arms": arms,
+        "compare": compare,
+    }
+
+
+def _measures(out: StudyDir, arm: str, seeds: Sequence[int]) -> tuple[Found, dict[int, str]]:
+    """What was measured of an arm, and the seeds whose file cannot be used with the reason."""
+    found: Found = {}
+    damaged: dict[int, str] = {}
+    for seed in seeds:
+        try:
+            raw = out.read_measures(arm, seed)
+        except UserError as error:
+            damaged[seed] = str(error)
+            continue
+        if raw is None or not raw["networks"]:
+            continue
+        raw = {"step_seconds": 0.0, "train_seconds": 0.0, "curve": [], **raw}
+        networks = raw["networks"]
+        networks[FINAL] = networks["teacher"] if "teacher" in networks else networks["student"]
+        found[seed] = raw
+    return found, damaged
+
+
+def _networks(found: Found) -> dict[str, dict[str, Any]]:
+    """The mean of every metric of every network over the seeds that have it."""
+    networks: dict[str, dict[str, Any]] = {}
+    for weights in ("student", "teacher", FINAL):
+        values: dict[str, list[float]] = {}
+        for one in found.values():
+            for metric, value in one["networks"].get(weights, {}).items():
+                values.setdefault(metric, []).append(value)
+        if values:
+            networks[weights] = {metric: asdict(mean_of(some)) for metric, some in values.items()}
+    return networks
+
+
+def _cost(found: Found, first: Found) -> dict[str, Any]:
+    if not found:
+        return {}
+    shared = [seed for seed in found if seed in first and first[seed]["step_seconds"] > 0]
+    ratios = [found[seed]["step_seconds"] / first[seed]["step_seconds"] for seed in shared]
+    return {
+        "step_seconds": asdict(mean_of([one["step_seconds"] for one in found.values()])),
+        "train_seconds": asdict(mean_of([one["train_seconds"] for one in found.values()])),
+        "ratio": asdict(mean_of(ratios)) if ratios else None,
+    }
+
+
+def _comparison(name: str, base: str, found: Found, baseline: Found) -> dict[str, Any]:
+    """``name`` minus ``base`` over the seeds of both; a student too is compared with the baseline's final network."""
+    seeds = sorted(found.keys() & baseline.keys())
+    metrics: dict[str, dict[str, Any]] = {}
+    for weights in (FINAL, "student", "teacher"):
+        pairs: dict[str, list[tuple[float, float]]] = {}
+        for seed in seeds:
+            theirs = baseline[seed]["networks"][FINAL]
+            for metric, value in found[seed]["networks"].get(weights, {}).items():
+                if metric in theirs:
+                    pairs.setdefault(metric, []).append((value, theirs[metric]))
+        for metric, values in pairs.items():
+            metrics.setdefault(metric, {})[weights] = _plain([a for a, _ in values], [b for _, b in values])
+    ratios = [
+        found[seed]["step_seconds"] / baseline[seed]["step_seconds"]
+        for seed in seeds
+        if baseline[seed]["step_seconds"] > 0
+    ]
+    return {
+        "arm": name,
+        "baseline": base,
+        "seeds": seeds,
+        "cost_ratio": asdict(mean_of(ratios)) if ratios else None,
+        "metrics": metrics,
+        "equal_clock": _equal_clock(found, baseline, seeds),
+    }
+
+
+def _plain(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
+    result: Paired = paired(a, b)
+    return {**asdict(result), "significant": result.significant, "seeds": len(a)}
+
+
+def _equal_clock(found: Found, baseline: Found, seeds: Sequence[int]) -> dict[str, Any]:
+    """``val/R@1`` and ``val/R@10`` of both at the time by which the faster of the two is done."""
+    result = {}
+    for k in (1, 10):
+        pairs = []
+        for seed in seeds:
+            ours, theirs = found[seed], baseline[seed]
+            end = min(ours["train_seconds"], theirs["train_seconds"])
+            a, b = (value_at(one["curve"], end, f"R@{k}") for one in (ours, theirs))
+            if a is not None and b is not None:
+                pairs.append((a, b))
+        if pairs:
+            result[f"val/R@{k}"] = _plain([a for a, _ in pairs], [b for _, b in pairs])
+    return result
+
+
+def value_at(curve: Sequence[dict[str, Any]], seconds: float, metric: str) -> float | None:
+    """The final network's ``metric`` after so many seconds of training, between two validations linearly.
+
+    0 before the first validation's share; None without any.
+    """
+    before_time, before = 0.0, 0.0
+    last: float | None = None
+    for point in curve:
+        values = point["values"]
+        value = values.get(f"teacher/{metric}", values.get(f"student/{metric}"))
+        if value is None:
+            continue
+        if point["seconds"] >= seconds:
+            span = point["seconds"] - before_time
+            share = (seconds - before_time) / span if span > 0 else 1.0
+            return float(before + (value - before) * share)
+        before_time, before, last = point["seconds"], value, value
+    return last
+
+
+def mean_from(plain: dict[str, Any]) -> Mean:
+    """A ``Mean`` from its JSON."""
+    return Mean(plain["mean"], plain["low"], plain["high"], tuple(plain["values"]))

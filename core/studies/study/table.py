@@ -1,0 +1,113 @@
+"""``results.md``: a study's results as people read them, negative ones too. Shares are in per cent.
+
+Flow: ``core.studies.study.results`` -> **table**.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PLAIN = ("CIDEr", "rank", "MRR")  # metrics that are no shares
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The whole report."""
+    parts = [f"# Study: {results['name']}", results["about"], _facts(results), _means(results), _cost(results)]
+    parts += [_comparison(one) for one in results["compare"]]
+    parts.append(_failures(results))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def shown(metric: str, value: float) -> str:
+    """A value as people read it."""
+    return f"{value:.3f}" if any(word in metric for word in PLAIN) else f"{100 * value:.1f}"
+
+
+def _with_ends(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
+    sign = "+" if signed and mean["mean"] > 0 else ""
+    text = f"{sign}{shown(metric, mean['mean'])}"
+    if mean["low"] is None:
+        return text
+    return f"{text} ({shown(metric, mean['low'])} to {shown(metric, mean['high'])})"
+
+
+def _facts(results: Mapping[str, Any]) -> str:
+    seeds = ", ".join(map(str, results["seeds"]))
+    return (
+        f"{results['steps']} steps an arm, seeds {seeds}. Means over seeds with 95 % intervals (Student's t); shares "
+        "in per cent. *Final* is the teacher where an arm has one, else the student. Each p is of its own comparison: "
+        "they are not corrected for there being many. Where every seed gains the same, no spread is known, and there "
+        "is no interval and no p (t)."
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _means(results: Mapping[str, Any]) -> str:
+    rows = []
+    for name, arm in results["arms"].items():
+        for weights in ("student", "teacher"):
+            values = arm["networks"].get(weights)
+            if values:
+                cells = [_with_ends(m, values[m]) if m in values else "" for m in results["metrics"]]
+                rows.append([f"{name}, {weights}", str(len(arm["seeds"])), *cells])
+    return "## Means\n\n" + _table(["arm", "seeds", *results["metrics"]], rows) if rows else "No run is done yet."
+
+
+def _cost(results: Mapping[str, Any]) -> str:
+    rows = []
+    for name, arm in results["arms"].items():
+        cost = arm["cost"]
+        if cost:
+            ratio = f"{cost['ratio']['mean']:.2f}" if cost["ratio"] else ""
+            step = 1000 * cost["step_seconds"]["mean"]
+            rows.append([name, f"{step:.0f} ms", f"{cost['train_seconds']['mean']:.0f} s", ratio])
+    return "## Cost\n\n" + _table(["arm", "a step", "training", "of the first arm's step"], rows) if rows else ""
+
+
+def _comparison(one: Mapping[str, Any]) -> str:
+    rows = []
+    for metric, networks in one["metrics"].items():
+        for weights, found in networks.items():
+            rows.append([metric, weights, *_difference(metric, found)])
+    if not rows:
+        return ""
+    head = ["metric", "network", "difference", "by seed", "p (t)", "p (exact)", "interval excludes 0"]
+    text = f"## {one['arm']} - {one['baseline']}\n\nAt equal steps:\n\n{_table(head, rows)}"
+    clock = [[metric, *_difference(metric, found)] for metric, found in one["equal_clock"].items()]
+    if clock and one["cost_ratio"]:
+        text += (
+            f"\n\nAt equal wall-clock time (a step costs {one['cost_ratio']['mean']:.2f} times the baseline's; the "
+            "slower arm is cut short on its validation curve, before its learning rate has decayed, which understates "
+            f"it):\n\n{_table([head[0], *head[2:]], clock)}"
+        )
+    return text
+
+
+def _difference(metric: str, found: Mapping[str, Any]) -> list[str]:
+    by_seed = ", ".join(f"{shown(metric, value)}" for value in found["difference"]["values"])
+    chances = ["" if found[p] is None else f"{found[p]:.3f}" for p in ("p_t", "p_exact")]
+    return [
+        _with_ends(metric, found["difference"], signed=True),
+        by_seed,
+        *chances,
+        "" if found["difference"]["low"] is None else "yes" if found["significant"] else "no",
+    ]
+
+
+def _failures(results: Mapping[str, Any]) -> str:
+    lines = [
+        f"- {name}, seed {seed}: {why}" for name, arm in results["arms"].items() for seed, why in arm["failed"].items()
+    ]
+    text = "## Failed runs\n\n" + "\n".join(lines) if lines else ""
+    notes = [
+        f"- {name}, seed {seed}: {note}"
+        for name, arm in results["arms"].items()
+        for seed, some in arm["notes"].items()
+        for note in some
+    ]
+    return text + ("\n\n## Not measured\n\n" + "\n".join(notes) if notes else "")

@@ -1,0 +1,1 @@
+"""The teachers: moving averages of the student, and frozen networks."""

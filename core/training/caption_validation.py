@@ -1,0 +1,115 @@
+"""How well a network in training captions: the loss on held-out captions, and a few captions to look at.
+
+Flow: the loop asks after each validation, where captioning has a weight; numbers go into ``evaluated`` events, captions
+into ``sample`` events.
+
+Legend: B pictures of a batch, C captions of a batch, N words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.data.dataset import PairDataset
+from core.data.loader import evaluation_batches, evaluation_texts
+from core.inference.encoder import Progress
+from core.inference.generation.captions import generate
+from core.inference.generation.fusion import caption_decoder
+from core.spec.generation import GenerationSettings
+from core.model.eval_mode import evaluating
+from core.model.network import Network
+from core.objectives.captioning import next_words
+from core.model.runtime import Runtime
+
+SAMPLES = 8
+_AT_ONCE = 64  # captions whose logits over the vocabulary are held at once
+
+
+def caption_losses(
+    networks: Mapping[str, Network],
+    dataset: PairDataset,
+    runtime: Runtime,
+    split: str,
+    batch: int,
+    progress: Progress,
+    through: Literal["decoder", "fusion"] = "decoder",
+) -> dict[str, float]:
+    """``<split>/<student|teacher>/caption_loss``: mean over all held-out words, each after the true words before it."""
+    totals = {weights: torch.zeros(2, dtype=torch.float64) for weights in networks}
+    done = 0
+    for rows, pictures in evaluation_batches(dataset, next(iter(networks.values())).image_size, batch):
+        tokens, owner = evaluation_texts(dataset, rows)
+        for weights, network in networks.items():
+            totals[weights] += _losses(network, pictures, tokens, owner, runtime, through)
+        done += len(rows)
+        progress("validating captions", done, len(dataset))
+    return {
+        f"{split}/{weights}/caption_loss": float(total / max(1.0, float(n))) for weights, (total, n) in totals.items()
+    }
+
+
+@torch.no_grad()
+def _losses(
+    network: Network, pictures: Tensor, tokens: Tensor, owner: Tensor, runtime: Runtime, through: Any
+) -> Tensor:
+    """Sum of the losses of the words of ``tokens`` (C, T), and their number. (2,) float64"""
+    total = torch.zeros(2, dtype=torch.float64)
+    device = runtime.device
+    with evaluating(network), runtime.autocast():
+        towers = network.towers
+        image = towers.encode_image(towers.normalise(pictures.to(device)))
+        for start in range(0, len(tokens), _AT_ONCE):
+            part = tokens[start : start + _AT_ONCE].to(device)
+            text = towers.encode_text(part, all_tokens=True)
+            said = next_words(network, part, image.rows(owner[start : start + _AT_ONCE].to(device)), text, through)
+            loss = F.cross_entropy(said.logits.float(), said.labels, reduction="sum")
+            total += torch.tensor([float(loss), len(said.labels)], dtype=torch.float64)
+    return total
+
+
+def caption_sample(networks: Mapping[str, Network], dataset: PairDataset, runtime: Runtime) -> dict[str, Any]:
+    """A few pictures, evenly spread, with their captions and what each network writes (greedily), as plain data.
+
+    ``{"student": [{"image", "caption", "truth"}, ...], "teacher": ...}``
+    """
+    rows, pictures = _some_pictures(dataset, next(iter(networks.values())).image_size)
+    return {
+        weights: [
+            {"image": str(dataset.path(row)), "caption": caption, "truth": (dataset.captions_of(row) or [""])[0]}
+            for row, caption in zip(rows, _write(network, pictures, runtime), strict=True)
+        ]
+        for weights, network in networks.items()
+    }
+
+
+def _some_pictures(dataset: PairDataset, size: int) -> tuple[list[int], Tensor]:
+    """Evenly spread readable pictures, and their rows."""
+    count = min(SAMPLES, len(dataset))
+    rows, pictures = [], []
+    for place in range(count):
+        first = place * len(dataset) // count
+        for found, images in evaluation_batches(dataset, size, 1, first):
+            if int(found[0]) not in rows:
+                rows.append(int(found[0]))
+                pictures.append(images)
+            break
+    return rows, torch.cat(pictures)
+
+
+@torch.no_grad()
+def _write(network: Network, pictures: Tensor, runtime: Runtime) -> Sequence[str]:
+    """The greedy caption of each of ``pictures`` (B, 3, S, S) uint8."""
+    with evaluating(network), runtime.autocast():
+        towers = network.towers
+        dtype = None if runtime.device.type == "cpu" else torch.get_autocast_dtype(runtime.device.type)
+        decoder = caption_decoder(network, dtype if torch.is_autocast_enabled(runtime.device.type) else None)
+        longest = min(28, decoder.context - 2)
+        settings = GenerationSettings(search="greedy", max_tokens=longest, min_tokens=0)
+        images = towers.normalise(pictures.to(runtime.device))
+        captions = generate(decoder, images, settings)
+    return [towers.detokenize(one[0].tokens).strip() for one in captions]

@@ -1,0 +1,131 @@
+"""How far a long piece of work is: for the window through ``status.json``, for a terminal through stderr.
+
+Flow: the trainer tells a ``Heartbeat`` what it does and how far it is; a thread of its own renews ``status.json``, so
+that a long step, a slow disk or a validation never looks like lost contact.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from types import TracebackType
+
+from core.spec.run.folder import HEARTBEAT_SECONDS, RunDir, own_status
+
+_LINE_SECONDS = 10.0  # between lines when stderr is a file
+_REDRAW_SECONDS = 0.5  # between redraws of the one line when it is a terminal
+
+
+class TimeLeft:
+    """Seconds to the end, from the pace of the last steps, so that a slow start or a pause does not mislead."""
+
+    def __init__(self, window: int = 50) -> None:
+        self._marks: deque[tuple[int, float]] = deque(maxlen=window)
+
+    def seconds(self, done: int, total: int, now: float | None = None) -> float | None:
+        """Estimate after ``done`` of ``total``; None until there is a pace to judge by."""
+        now = time.monotonic() if now is None else now
+        if self._marks and done < self._marks[-1][0]:
+            self._marks.clear()
+        self._marks.append((done, now))
+        first_done, first_time = self._marks[0]
+        if done <= first_done:
+            return None
+        return (now - first_time) / (done - first_done) * max(0, total - done)
+
+
+class Pace:
+    """Pairs a second over the steps since the last report; what is done between two steps is left out."""
+
+    def __init__(self) -> None:
+        self._pairs, self._seconds = 0, 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """The next step begins."""
+        self._began = time.perf_counter()
+
+    def step(self, pairs: int) -> None:
+        """A step of so many pairs is done, or on its way on the device."""
+        self._pairs += pairs
+        self._seconds += time.perf_counter() - self._began
+
+    def report(self, pairs: int) -> dict[str, float]:
+        """As `step`, once the step is done whole; the pace, and the count begins anew."""
+        self.step(pairs)
+        pace = self._pairs / max(self._seconds, 1e-9)
+        self._pairs, self._seconds = 0, 0.0
+        return {"train/pairs_per_s": pace}
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "45 s", "1 min 10 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Heartbeat:
+    """Renews ``status.json`` while entered; ``update`` may be called as often as one likes."""
+
+    def __init__(self, run: RunDir, quiet: bool = False) -> None:
+        self._run = run
+        self._quiet = quiet
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._step, self._total, self._doing = 0, 0, "starting"
+        self._left: float | None = None
+        self._pace = TimeLeft()
+        self._printed = 0.0
+
+    def __enter__(self) -> Heartbeat:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._write()
+
+    def update(self, doing: str, step: int, total_steps: int, note: str = "") -> None:
+        """Say what is being done after ``step`` of ``total_steps``; ``note`` is shown in a terminal only."""
+        if doing == "training":
+            self._left = self._pace.seconds(step, total_steps)
+        self._doing, self._step, self._total = doing, step, total_steps
+        self._show(note)
+
+    def part(self, doing: str, done: int, total: int) -> None:
+        """Say how far a piece of work inside a step is: reading pictures, validating."""
+        self._doing = f"{doing} {done}/{total}" if total else doing
+        self._show("")
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS / 2):
+            self._write()
+
+    def _write(self) -> None:
+        try:
+            self._run.write_status(own_status(self._step, self._total, self._doing, self._left))
+        except OSError as error:  # a full disk must not end the run; the next checkpoint will say so
+            print(f"cannot write {self._run.status}: {error}", file=sys.stderr)
+
+    def _show(self, note: str) -> None:
+        if self._quiet:
+            return
+        terminal = sys.stderr.isatty()
+        now = time.monotonic()
+        last = self._doing == "training" and self._step == self._total
+        if now - self._printed < (_REDRAW_SECONDS if terminal else _LINE_SECONDS) and not last:
+            return
+        self._printed = now
+        left = f", {duration(self._left)} left" if self._left is not None else ""
+        text = f"{self._doing}: step {self._step}/{self._total}{left}{f', {note}' if note else ''}"
+        print(f"\r\x1b[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)

@@ -1,0 +1,224 @@
+"""What changes over a run by formula, computed once and read by step; and the optimiser that follows it.
+
+Flow: the loop calls ``build_schedules`` once; each step reads its learning rate, weight decay, momentum and what each
+objective counts by the number of the step. One object holds them all, as DINOv3's ``build_schedulers`` makes them, so
+that a teacher who begins late moves the start of everything that depends on it.
+
+Every array has an entry for each step, numbered from 1, and one before the first: N steps, N + 1 entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from core.spec.config import (
+    DistillSimilarityConfig,
+    MaskedWordsConfig,
+    ObjectiveConfig,
+    OptimConfig,
+    RunConfig,
+    TeacherConfig,
+)
+from core.spec.config.contradictions import TAUGHT
+from core.spec.config.distillation import SharpenedConfig
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ObjectiveValues:
+    """What an objective goes by in one step."""
+
+    weight: float
+    alpha: float = 1.0  # the teacher's share of the target
+    teacher_temperature: float = 1.0
+    frozen: bool = False  # whether its prototypes keep their weights
+
+
+@dataclass(frozen=True)
+class ObjectiveSchedule:
+    """The same over a run. (N + 1,) each."""
+
+    weight: Values
+    alpha: Values
+    teacher_temperature: Values
+    frozen: npt.NDArray[np.bool_]
+
+    def at(self, step: int) -> ObjectiveValues:
+        """What counts in ``step`` (the first is 1)."""
+        return ObjectiveValues(
+            float(self.weight[step]),
+            float(self.alpha[step]),
+            float(self.teacher_temperature[step]),
+            bool(self.frozen[step]),
+        )
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """All that changes by formula. (N + 1,) each."""
+
+    total_steps: int
+    teacher_start: int  # so many steps are done without the teacher
+    learning_rate: Values
+    weight_decay: Values
+    momentum: Values  # the share of the teacher that survives a step
+    objectives: Mapping[str, ObjectiveSchedule]
+
+    @property
+    def rates(self) -> tuple[Values, Values, Values]:
+        """Learning rate, weight decay and the teacher's momentum."""
+        return self.learning_rate, self.weight_decay, self.momentum
+
+    def progress(self, step: int) -> float:
+        """How much of training is done after ``step``, 0 to 1."""
+        return step / self.total_steps
+
+    def teacher_begun(self, step: int) -> bool:
+        """Whether a teacher teaches in ``step`` (the first is 1)."""
+        return step > self.teacher_start
+
+    def at(self, step: int) -> dict[str, ObjectiveValues]:
+        """What each objective goes by in ``step`` (the first is 1)."""
+        return {name: schedule.at(step) for name, schedule in self.objectives.items()}
+
+
+def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
+    """The schedules of ``config`` over ``total_steps`` optimiser steps.
+
+    What learns from a teacher that begins late counts its steps from where the teacher begins; its shares of training
+    remain shares of the whole.
+    """
+    start = round(config.teacher.start * total_steps) if config.teacher.kind != "none" else 0
+    return Schedules(
+        total_steps=total_steps,
+        teacher_start=start,
+        learning_rate=learning_rates(config.optim, total_steps),
+        weight_decay=_constant(config.optim.weight_decay, total_steps),
+        momentum=momenta(config.teacher, total_steps),
+        objectives={
+            name: objective_schedule(objective, total_steps, start if name in TAUGHT else 0)
+            for name, objective in config.objectives
+        },
+    )
+
+
+def learning_rates(config: OptimConfig, total_steps: int) -> Values:
+    """A linear warm-up to the peak, then a cosine towards 0 (Loshchilov and Hutter 2017, SGDR, with one cycle).
+
+    As in open_clip's ``cosine_lr``: with w steps of warm-up, step t <= w has t / w of the peak, and a later one
+    (1 + cos(pi (t - 1 - w) / (total - w))) / 2. The cosine counts the steps that are done before this one, so that the
+    last step still learns.
+    """
+    steps, warmup = _steps(total_steps), round(config.warmup * total_steps)
+    rising = ramp(steps / max(1, warmup), 1.0, 0.0, 1.0) if warmup else np.ones(total_steps + 1)
+    falling = cosine((steps - 1 - warmup) / max(1, total_steps - warmup), 1.0, 0.0)
+    return config.learning_rate * np.where(steps <= warmup, rising, falling)
+
+
+def momenta(config: TeacherConfig, total_steps: int) -> Values:
+    """The share of the teacher that survives each step; all of it where the teacher is trained already.
+
+    constant: m(t) = m. From m to the last momentum n, cosine: m(t) = n - (n - m) (cos(pi t / total) + 1) / 2 (DINO,
+    Caron et al. 2021, with n = 1), linear: m(t) = m + (n - m) t / total. With warm-up, min(1 - 1 / (t + 1), m(t)):
+    the plain mean of the first steps (Mean Teacher). Steps count from where the teacher begins; before, it is 0.
+    """
+    if config.kind in ("frozen", "previous"):
+        return _constant(1.0, total_steps)
+    start = round(config.start * total_steps)
+    t = _steps(total_steps) - start
+    done = t / max(1, total_steps - start)
+    if config.momentum_schedule == "cosine":
+        values = cosine(done, config.momentum, config.momentum_end)
+    elif config.momentum_schedule == "linear":
+        values = ramp(done, 1.0, config.momentum, config.momentum_end)
+    else:
+        values = _constant(config.momentum, total_steps)
+    if config.momentum_warmup:
+        values = np.minimum(1.0 - 1.0 / np.maximum(1.0, t + 1), values)
+    return np.where((t <= 0) & (start > 0), 0.0, values)
+
+
+def objective_schedule(config: ObjectiveConfig, total_steps: int, start: int = 0) -> ObjectiveSchedule:
+    """The ramps of one objective, counted from step ``start``; its shares are of ``total_steps``.
+
+    With t the share of its ramp that is done, a weight is multiplied by t (linear), or by exp(-5 (1 - t)^2) (sigmoid;
+    Laine and Aila 2017). Alpha rises linearly from 0, the teacher's temperature moves linearly from its first value.
+    """
+    progress = np.maximum(0.0, _steps(total_steps) - start) / total_steps
+    done = ramp(progress, config.ramp, 0.0, 1.0)
+    alpha = temperature = _constant(1.0, total_steps)
+    frozen = np.zeros(total_steps + 1, dtype=np.bool_)
+    if isinstance(config, (DistillSimilarityConfig, MaskedWordsConfig)):
+        alpha = ramp(progress, config.alpha_ramp, 0.0, config.alpha)
+    if isinstance(config, SharpenedConfig):
+        first, last = config.teacher_temperature_first, config.teacher_temperature
+        temperature = ramp(progress, config.teacher_temperature_ramp, first, last)
+        frozen = (progress <= config.freeze_last) & (config.freeze_last > 0)
+    weight = config.weight * (done if config.ramp_shape == "linear" else np.exp(-5.0 * (1.0 - done) ** 2))
+    return ObjectiveSchedule(weight, alpha, temperature, frozen)
+
+
+def ramp(progress: Values, share: float, first: float, last: float) -> Values:
+    """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; ``last`` throughout without one."""
+    if share <= 0:
+        return np.broadcast_to(np.float64(last), progress.shape)
+    return first + (last - first) * np.clip(progress, 0.0, share) / share
+
+
+def cosine(progress: Values, first: float, last: float) -> Values:
+    """Half a cosine from ``first`` at progress 0 to ``last`` at 1."""
+    return last + (first - last) * (1.0 + np.cos(np.pi * np.clip(progress, 0.0, 1.0))) / 2.0
+
+
+def _steps(total_steps: int) -> Values:
+    return np.arange(total_steps + 1, dtype=np.float64)
+
+
+def _constant(value: float, total_steps: int) -> Values:
+    return np.broadcast_to(np.float64(value), (total_steps + 1,))
+
+
+def build_optimizer(
+    config: OptimConfig, network: nn.Module, depths: Mapping[str, tuple[int, int]] | None = None
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019) that decays matrices only.
+
+    Gains, biases and the logit scale have fewer than two dimensions and are left alone, as open_clip leaves them. With
+    ``depths`` (parameter -> its depth and the greatest one of its tower) the rate of a parameter is multiplied by
+    ``layer_decay ** (greatest - depth)`` (Clark et al. 2020, ELECTRA; Bao et al. 2022, BEiT).
+    """
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            depth, greatest = depths[name] if depths is not None and config.layer_decay < 1.0 else (0, 0)
+            key = (config.layer_decay ** (greatest - depth), parameter.ndim < 2)
+            groups.setdefault(key, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": groups[scale, kept],
+                "weight_decay": 0.0 if kept else config.weight_decay,
+                "scale": scale,
+                "decays": not kept,
+            }
+            for scale, kept in sorted(groups, key=lambda key: (-key[0], key[1]))
+        ],
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        eps=config.eps,
+        fused=all(parameter.device.type in ("cpu", "cuda", "mps") for parameter in network.parameters()),
+    )
+
+
+def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
+    """``learning_rate``, times the scale of each group of parameters, and ``weight_decay`` of those that decay."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group.get("scale", 1.0)
+        group["weight_decay"] = weight_decay if group["decays"] else 0.0

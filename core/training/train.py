@@ -1,0 +1,158 @@
+"""Training: a definition and a run folder in, events and checkpoints out.
+
+Flow: ``python -m core train`` calls ``train``; the window never does. The run folder is claimed, ``core.training.loop`` trains,
+and the ending is put on record whatever it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import psutil
+
+from core.spec.config import RunConfig, differences, read_config
+from core.spec.errors import UserError, writing
+from core.spec.run.events import EventWriter, Outcome, RunFailed, RunFinished, lifecycle
+from core.training.loop import Interrupt, Loop, TrainingError
+from core.training.progress import Heartbeat
+from core.spec.run.folder import RunDir, RunDirError, write_whole
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# A resumed run may differ in these: they change speed and bookkeeping, not what is learnt.
+_FREE_ON_RESUME = ("name", "runtime.", "checkpoint.", "data.cache_mib", "data.workers")
+
+
+def train(config: RunConfig, run: RunDir, quiet: bool = False) -> Outcome:
+    """Train ``config`` in ``run``, from its newest checkpoint if it has one; returns how it ended.
+
+    Raises UserError, after the failure is on record in ``events.jsonl``; RunDirError without a trace when the folder
+    is in use, belongs to another definition or cannot be written.
+    """
+    run.create()
+    lock = run.claim()
+    try:
+        if finished := _prepared(config, run):
+            return finished
+        with Heartbeat(run, quiet) as heartbeat:
+            return _recorded(config, run, heartbeat, _events(run))
+    finally:
+        lock.release()
+
+
+def _prepared(config: RunConfig, run: RunDir) -> Outcome | None:
+    """The folder ready to be trained in, or how its run ended when there is nothing left to do."""
+    try:
+        _settle_config(config, run)
+        if finished := _finished_before(run):
+            return finished
+        # A killed trainer may have left it; what was asked since this one was started counts.
+        run.clear_control(older_than=psutil.Process().create_time())
+    except OSError as error:
+        raise _full(run) if error.errno in _FULL else run.unwritable(error) from error
+    return None
+
+
+def _events(run: RunDir) -> EventWriter:
+    try:
+        return EventWriter(run.events)
+    except OSError as error:
+        raise _full(run) if error.errno in _FULL else run.unwritable(error) from error
+
+
+def _full(run: RunDir) -> TrainingError:
+    return TrainingError(
+        f"the disk that holds {run.path} is full; the last good checkpoint is kept. Free some space and resume."
+    )
+
+
+def _settle_config(config: RunConfig, run: RunDir) -> None:
+    """Write ``config.json``, or make sure that the folder holds the same definition."""
+    if run.config.exists():
+        there = read_config(run.config)
+        changed = {
+            name: values for name, values in differences(there, config).items() if not name.startswith(_FREE_ON_RESUME)
+        }
+        if changed:
+            name, (old, new) = next(iter(changed.items()))
+            more = f" and {len(changed) - 1} more fields" if len(changed) > 1 else ""
+            raise RunDirError(
+                f"the run folder {run.path} belongs to another definition: {name} is {old!r} there and {new!r} here"
+                f"{more}; choose another folder, or train the definition in its config.json."
+            )
+    else:
+        with writing(run.config, RunDirError):
+            write_whole(run.config, config.to_json().encode())
+
+
+def _finished_before(run: RunDir) -> Outcome | None:
+    last = lifecycle(run.events)
+    return "done" if isinstance(last, RunFinished) and last.outcome == "done" else None
+
+
+def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat, events: EventWriter) -> Outcome:
+    """Train, and put the ending on record whatever it is."""
+    loop: Loop | None = None
+    try:
+        with _signals_as_stop() as asked:
+            try:
+                loop = Loop(config, run, events, heartbeat, asked)
+                loop.run()
+                outcome: Outcome = "done"
+            except Interrupt as interrupt:
+                outcome = interrupt.outcome
+                if loop is not None:
+                    loop.save()
+        events.write(RunFinished(step=loop.step if loop else 0, outcome=outcome))
+        events.sync()
+        return outcome
+    except OSError as error:
+        if error.errno not in _FULL:
+            _record_failure(events, loop, error)
+            raise
+        full = _full(run)
+        _record_failure(events, loop, full)
+        raise full from error
+    except Exception as error:
+        _record_failure(events, loop, error)
+        raise
+    finally:
+        run.clear_control()
+        events.close()
+
+
+def _record_failure(events: EventWriter, loop: Loop | None, error: Exception) -> None:
+    """Put a failure on record; a disk that refuses even that must not hide what failed."""
+    message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    step = loop.step if loop else 0
+    kind = type(error).__name__
+    try:
+        events.write(RunFailed(step=step, error=kind, message=message, traceback=traceback.format_exc()))
+    except OSError as refused:
+        print(f"the failure could not be written to the event log: {refused.strerror}", file=sys.stderr)
+
+
+@contextmanager
+def _signals_as_stop() -> Iterator[threading.Event]:
+    """The first SIGTERM or Ctrl+C asks to stop after this step, the second one ends the process."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

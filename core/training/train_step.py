@@ -1,0 +1,74 @@
+"""The losses of a step: the teacher makes targets, the student answers, the objectives compare.
+
+Flow: the loop hands over each batch with the number of its step, and moves the student by the gradient of what comes
+back. Nothing is moved here but what objectives remember from step to step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from torch import Tensor
+
+from core.training.accumulation import in_chunks
+from core.training.assembly import Assembly
+from core.spec.config import RunConfig
+from core.data.batch import Batch
+from core.model.outputs import Output
+from core.teacher.teacher import Teacher
+from core.objectives.weighting.belief import Belief
+from core.objectives.build import Objectives
+from core.objectives.weighting.trust import trusted
+from core.training.schedules import Schedules
+
+Losses = dict[str, Tensor]
+"""The weighted loss of each objective, by name."""
+Report = dict[str, Tensor]
+"""Bare losses and diagnostics by name, on the device still."""
+
+
+class TrainStep:
+    """A batch and the number of its step in, losses and a report out."""
+
+    def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules, belief: Belief | None) -> None:
+        self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
+        self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
+        self._schedules, self._belief, self._trust = schedules, belief, config.belief.trust
+
+    def __call__(self, batch: Batch, step: int) -> tuple[Losses, Report]:
+        """The losses of ``batch`` in ``step`` (the first is 1), and what to report: the bare ones and diagnostics."""
+        teacher = self._teacher if self._schedules.teacher_begun(step) else None
+        objectives = self._objectives.active(taught=teacher is not None or self._teacher is None)
+        objectives.begin_step(self._network, self._schedules.at(step))
+        with in_chunks(self._network, self._micro), self._teacher_in_chunks():
+            target = self._target(teacher, objectives, batch)
+            with self._autocast():
+                seen = self._network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
+                output = objectives.look(self._network, batch, seen)
+        if self._belief is not None:
+            output = self._belief.weigh(batch.rows, output, target)
+        output = trusted(output, target, self._trust)
+        losses: Losses = {}
+        report: Report = {}
+        for objective in objectives:
+            loss, facts = objective(output, target)
+            losses[objective.name] = objective.now.weight * loss
+            report[f"train/{objective.name}"] = loss.detach()
+            report.update(facts)
+        return losses, report
+
+    def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
+        """What the teacher makes of ``batch``; None where nobody asks."""
+        if teacher is None or not (objectives.ask_teacher or self._belief is not None or self._trust > 0):
+            return None
+        with self._autocast():  # apart: weights cast without a gradient would serve a student who shares them
+            return teacher.targets(batch, objectives.look_as_teacher)
+
+    @contextmanager
+    def _teacher_in_chunks(self) -> Iterator[None]:
+        with ExitStack() as entered:
+            for network in self._teacher.networks if self._teacher is not None else ():
+                if network.towers is not self._network.towers:
+                    entered.enter_context(in_chunks(network, self._micro))
+            yield

@@ -1,0 +1,119 @@
+"""Retrieval on held-out pairs, student and teacher apart: the numbers and samples of ``evaluated`` events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from core.spec.config import ObjectivesConfig
+from core.data.dataset import PairDataset
+from core.data.labelling import label_numbers
+from core.data.loader import evaluation_batches
+from core.inference.encoder import Features, Progress, encode_dataset
+from core.metrics.retrieval import retrieval_metrics
+from core.model.eval_mode import evaluating
+from core.model.network import Network
+from core.objectives.classification import class_logits
+from core.model.runtime import Runtime
+
+_SAMPLE_CAPTIONS = 4
+_SAMPLE_HITS = 5
+
+
+def validate(
+    networks: Mapping[str, Network],
+    dataset: PairDataset,
+    runtime: Runtime,
+    split: str,
+    batch: int,
+    progress: Progress,
+    label: str = "",
+) -> tuple[dict[str, float], dict[str, Features]]:
+    """Metrics named ``<split>/<student|teacher>/image_to_text_R@1`` and so on, and the features they come from.
+
+    A network that classifies is judged on the rows of ``dataset`` that have a ``label`` too: ``.../top1``.
+    """
+    values: dict[str, float] = {}
+    features: dict[str, Features] = {}
+    for weights, network in networks.items():
+        encoded = encode_dataset(
+            network, dataset, runtime, batch, lambda what, done, of: progress("validating", done, of)
+        )
+        metrics = retrieval_metrics(encoded.images, encoded.texts, encoded.text_to_image)
+        values.update({f"{split}/{weights}/{name}": value for name, value in metrics.items()})
+        features[weights] = encoded
+        if network.classes and label in dataset.label_names:
+            values[f"{split}/{weights}/top1"] = top1(network, dataset, runtime, batch, progress, label)
+    return values, features
+
+
+@torch.no_grad()
+def top1(network: Network, dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress, label: str) -> float:
+    """Share of the labelled pictures of ``dataset`` that the network's classification head gets right.
+
+    Classes that it was not trained on count as wrong; rows without a label are left out.
+    """
+    wanted = label_numbers(dataset, label, network.classes)
+    labelled = torch.tensor([bool(dataset.labels(row).get(label)) for row in range(len(dataset))])
+    right = count = done = 0
+    with evaluating(network):
+        for rows, pictures in evaluation_batches(dataset, network.image_size, batch):
+            with runtime.autocast():
+                logits = class_logits(network, pictures.to(runtime.device))
+            right += int((logits.argmax(dim=-1).cpu() == wanted[rows])[labelled[rows]].sum())
+            count += int(labelled[rows].sum())
+            done += len(rows)
+            progress("validating", done, len(dataset))
+    return right / max(1, count)
+
+
+def best_score(values: Mapping[str, float], objectives: ObjectivesConfig, progress: float) -> tuple[float, str]:
+    """What the best checkpoint is chosen by, and the network that it is of: "student" or "teacher".
+
+    It is the greater of their mean recalls; where retrieval is not trained, of their shares of right classes. Equal
+    ones are the teacher's. Where neither is measured it is ``progress`` (0 to 1) of no network (""): recall is chance
+    then, and the last checkpoint the best.
+    """
+    metric = "/mean_recall" if trains_retrieval(objectives) else "/top1"
+    judged = [(value, name.split("/")[-2]) for name, value in values.items() if name.endswith(metric)]
+    return max(judged, default=(progress, ""))  # of equal scores the name decides: student < teacher
+
+
+def trains_retrieval(objectives: ObjectivesConfig) -> bool:
+    """Whether anything draws a picture's vector and its caption's together."""
+    features, logits = objectives.distill_features, objectives.distill_logits
+    return (
+        max(objectives.contrastive.weight, objectives.distill_similarity.weight) > 0
+        or (features.weight > 0 and features.cross and features.on != "fused")
+        or (logits.weight > 0 and logits.on == "similarities")
+    )
+
+
+def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> dict[str, Any]:
+    """A few captions, evenly spread, with the pictures that each network finds first, as plain data.
+
+    ``{"student": [{"caption", "image", "hits": [{"image", "score", "true"}, ...]}, ...], "teacher": ...}``
+    """
+    sample: dict[str, Any] = {}
+    for weights, encoded in features.items():
+        M = len(encoded.texts)
+        rows, owner = encoded.rows.tolist(), encoded.text_to_image.tolist()
+        paths = [str(dataset.path(row)) for row in rows]
+        captions = [caption for row in rows for caption in dataset.captions_of(row)]
+        chosen = sorted({round(i * (M - 1) / max(1, _SAMPLE_CAPTIONS - 1)) for i in range(min(M, _SAMPLE_CAPTIONS))})
+        scores = encoded.texts[chosen] @ encoded.images.T  # (captions, N)
+        best = scores.topk(min(_SAMPLE_HITS, scores.shape[1]), dim=1)
+        sample[weights] = [
+            {
+                "caption": captions[caption],
+                "image": paths[owner[caption]],
+                "hits": [
+                    {"image": paths[picture], "score": score, "true": picture == owner[caption]}
+                    for picture, score in zip(best.indices[i].tolist(), best.values[i].tolist(), strict=True)
+                ],
+            }
+            for i, caption in enumerate(chosen)
+        ]
+    return sample

@@ -1,0 +1,140 @@
+"""What the worker can do about captions: ``caption_open`` and ``caption``, for the panel.
+
+Flow: panel -> worker -> **desk** -> ``stream`` -> partial answers, one a picture -> panel. Models used last are kept,
+so that two can be compared; the one unused for longest is dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+from core.inference.captioning import CaptionModel, free_memory, open_caption_model
+from core.inference.pictures import gather
+from core.inference.caption_stream import caption_pictures
+from core.spec.config import split_run
+from core.spec.errors import UserError
+from core.spec.reporter import Reporter
+
+KEPT = 2  # models in memory
+
+_Key = tuple[str, str, tuple[tuple[str, int], ...]]
+
+
+class Captioner:
+    """Answers requests about captions; remembers the models it used last."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._models: OrderedDict[_Key, CaptionModel] = OrderedDict()
+
+    @property
+    def verbs(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        """What the worker calls, by name."""
+        return {"caption_open": self.caption_open, "caption": self.caption, "caption_close": self.caption_close}
+
+    def caption_open(self, progress: Reporter, model: str, weights: str = "") -> dict[str, Any]:
+        """Load a model (see ``core.checkpoint.opening.open_model`` for names) or find it loaded.
+
+        The answer has ``model, pretrained, weights, step, digest, precision`` (provenance), ``device``, ``max_tokens``
+        (the longest caption its context holds), ``image_size`` and ``notes``. Raises UserError when there is no such
+        model, or it has no caption decoder.
+        """
+        opened = self._model(model, weights, progress)
+        progress("fingerprinting the model", 0, 0)
+        return {
+            **opened.about(),
+            "device": opened.describe(),
+            "max_tokens": opened.longest,
+            "image_size": opened.side,
+            "notes": list(opened.notes),
+        }
+
+    def caption(
+        self,
+        progress: Reporter,
+        model: str,
+        paths: list[str],
+        weights: str = "",
+        settings: dict[str, Any] | None = None,
+        n: int | None = None,
+        batch: int = 0,
+    ) -> dict[str, Any]:
+        """Caption files and the pictures in folders; ``settings`` are GenerationSettings' fields, ``n`` the candidates.
+
+        First a partial answer ``{"gathered": number, "passed_over": number}``; then for each picture, as soon as it is
+        captioned, ``{"index", "path", "captions": [{"text", "log_prob", "score", "tokens", "ended"}]}`` or ``{"index",
+        "path", "error"}``; where memory ran out also ``{"note"}``. The answer has ``captioned, refused, passed_over,
+        seconds, notes, settings`` and ``provenance``. Raises UserError for models and settings that cannot be used.
+        """
+        opened = self._model(model, weights, progress)
+        chosen = opened.settings(settings or {}, n)
+        started = time.monotonic()
+        gathered = gather(_texts(paths), progress)
+        progress.partial({"gathered": len(gathered.found), "passed_over": gathered.passed_over})
+        notes = list(opened.notes)
+
+        def tell(note: str) -> None:
+            notes.append(note)
+            progress.partial({"note": note})
+
+        captioned = refused = 0
+        with closing(caption_pictures(opened, gathered.found, chosen, progress, tell, batch)) as stream:
+            for made in stream:
+                outcome: dict[str, Any] = {"error": made.refused} if made.refused else {"captions": made.captions}
+                captioned, refused = captioned + (not made.refused), refused + bool(made.refused)
+                progress.partial({"index": made.index, "path": made.path, **outcome})
+        return {
+            "captioned": captioned,
+            "refused": refused,
+            "passed_over": gathered.passed_over,
+            "seconds": time.monotonic() - started,
+            "notes": notes,
+            "settings": chosen.model_dump(mode="json"),
+            "provenance": opened.about(),
+        }
+
+    def caption_close(self, progress: Reporter) -> dict[str, Any]:
+        """Forget all models and free their memory; ``closed`` says how many."""
+        closed = len(self._models)
+        self._models.clear()
+        free_memory()
+        return {"closed": closed}
+
+    def _model(self, name: str, weights: str, progress: Reporter) -> CaptionModel:
+        key = (name, weights, _stamp(name))
+        if key not in self._models:
+            progress("loading the model", 0, 0)
+            for stale in [other for other in self._models if other[:2] == key[:2]]:
+                del self._models[stale]
+            while len(self._models) >= self._kept:  # before another one needs the memory
+                self._models.popitem(last=False)
+            free_memory()
+            self._models[key] = open_caption_model(name, weights, progress)
+        self._models.move_to_end(key)
+        return self._models[key]
+
+
+def _texts(paths: Any) -> list[str]:
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise UserError("paths must be a list of files and folders.")
+    return paths
+
+
+def _stamp(name: str) -> tuple[tuple[str, int], ...]:
+    """Changes when the run behind ``name`` writes another checkpoint, or a folder's weights are replaced."""
+    found = split_run(name)
+    if found is None:
+        return ()
+    folder, _ = found
+    saved = folder / "checkpoints"  # of a run, whose own folder changes with each heartbeat
+    marks = []
+    for path in (saved, saved / "best", saved / "last") if saved.is_dir() else (folder,):
+        try:
+            marks.append((path.name, path.stat().st_mtime_ns))
+        except (OSError, ValueError):
+            continue
+    return tuple(marks)

@@ -1,0 +1,124 @@
+"""A probe applied to a folder: every picture with its class and probabilities, as CSV.
+
+Flow: ``desk`` -> **applying** -> features (`core.inference.extraction`, kept as all are) -> the file. Pictures that cannot be
+read stand in it too, with the reason.
+
+Legend: N pictures, K classes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.inference.pictures import gather
+from core.spec.cells import marked_row
+from core.spec.config import DataConfig
+from core.data.dataset import PairDataset
+from core.data.errors import BadRow
+from core.data.preprocessing import decoding_for
+from core.data.sources.rows import Row, Source
+from core.inference.encoder import Progress
+from core.spec.errors import UserError
+from core.metrics.classification.probe import Probe
+from core.inference.extraction import extract_layers
+from core.inference.fusing import Joining, joined_features
+from core.checkpoint.opening import Model
+from core.spec.run.folder import write_whole
+
+EVERY_CLASS = 200  # classes up to which each has a column of its own
+BEST = 5  # otherwise so many of the likeliest
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Probabilities (N, K) of the readable pictures, and the others with their reasons."""
+
+    paths: list[str]
+    probabilities: Tensor  # (N, K) float32
+    unreadable: list[BadRow]
+
+
+def picture_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDataset:
+    """The pictures of files and folders, without captions or labels. UserError when there is none."""
+    found = gather(paths, progress).found
+    rows = [Row(item.path, ("",)) for item in found if not item.refused]
+    bad = [BadRow(item.path, item.refused) for item in found if item.refused]
+    if not rows:
+        reason = f" ({bad[0]})" if bad else ""
+        raise UserError(f"there are no pictures in {', '.join(paths)}{reason}; choose a folder that holds some.")
+    size = model.network.image_size
+    config: DataConfig = model.data
+    decoding = decoding_for(size, config)
+    source = Source(", ".join(paths), "pictures", rows, bad)
+    return PairDataset(source, torch.zeros(len(rows), 1, dtype=torch.int32), decoding, None)
+
+
+def apply_probe(
+    probe: Probe, model: Model, layer: str, joining: Joining | None, paths: Sequence[str], progress: Progress
+) -> Applied:
+    """Probabilities of every picture in ``paths``; UserError when there is none, or none can be read."""
+    dataset = picture_set(paths, model, progress)
+    if joining is not None:
+        found = joined_features(joining, dataset, progress)
+        features = found.values[joining.layer]
+    else:
+        found = extract_layers(model, dataset, [layer], progress)
+        features = found.values[layer]
+    progress("classifying", 0, 0)
+    return Applied(
+        [str(dataset.path(row)) for row in found.rows.tolist()], probe.probabilities(features), dataset.all_bad()
+    )
+
+
+def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
+    """``filepath, class, probability``, then every class's probability (the best ones of very many), then ``error``.
+
+    UserError when the file cannot be written.
+    """
+    every = len(probe.classes) <= EVERY_CLASS
+    places = range(1, min(BEST, len(probe.classes)) + 1)
+    columns = (
+        [f"p({name})" for name in probe.classes]
+        if every
+        else [text for place in places for text in (f"class {place}", f"probability {place}")]
+    )
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(marked_row(["filepath", "class", "probability", *columns, "error"]))
+    for path, row in zip(applied.paths, applied.probabilities, strict=True):
+        first = int(row.argmax())
+        if every:
+            rest: list[Any] = [f"{value:.6f}" for value in row.tolist()]
+        else:
+            values, best = row.topk(len(places))
+            pairs = zip(best.tolist(), values.tolist(), strict=True)
+            rest = [item for place, value in pairs for item in (probe.classes[place], f"{value:.6f}")]
+        writer.writerow(marked_row([path, probe.classes[first], f"{float(row[first]):.6f}", *rest, ""]))
+    for bad in applied.unreadable:
+        writer.writerow(marked_row([bad.where, "", "", *[""] * len(columns), bad.reason]))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, text.getvalue().encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror}; choose another place.") from error
+
+
+def summary(applied: Applied, probe: Probe, file: Path, shown: int) -> dict[str, Any]:
+    """What was done, as plain data."""
+    classes = Counter(probe.classes[place] for place in applied.probabilities.argmax(dim=1).tolist())
+    return {
+        "path": str(file),
+        "pictures": len(applied.paths),
+        "classes": [{"class": name, "pictures": count} for name, count in classes.most_common()],
+        "unreadable": [{"where": bad.where, "reason": bad.reason} for bad in applied.unreadable[:shown]],
+        "unreadable_count": len(applied.unreadable),
+    }

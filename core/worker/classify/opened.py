@@ -1,0 +1,240 @@
+"""A model with labelled data in its space, and what is remembered about it between two requests.
+
+Flow: ``desk`` opens -> **opened** -> zero-shot, probes. Features come from `core.inference.extraction`, so that what was encoded
+once is there at once, also after the worker was started anew.
+
+Legend: N pictures, D width of the features.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.worker.classify.trying import Tried
+from core.spec.config import expand_user
+from core.inference.encoder import PROJECTED, Progress, check_layer
+from core.spec.errors import UserError
+from core.evaluation.work import Splits
+from core.metrics.classification.linear_probe import HELD_OUT, stratified_split
+from core.metrics.classification.logistic import ProbeData
+from core.metrics.classification.prompts import load_templates
+from core.metrics.classification.zero_shot import ClassEmbedder
+from core.inference.extraction import class_embedder
+from core.inference.fusing import TEXTS, Joining, can_caption, can_join, joined_features, joining
+from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
+from core.model.towers.block_states import blocks_of
+from core.checkpoint.opening import Model
+
+SPLIT = "split"  # in place of training data: a part of the data themselves
+SHOWN = 100  # rows that cannot be used, told with their reasons
+
+
+@dataclass
+class Desked:
+    """A model in use, the class names and pictures that it has embedded; shared by all data that are open with it."""
+
+    model: Model
+    embedders: dict[tuple[str, ...], ClassEmbedder] = field(default_factory=dict)
+    tried: Tried = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tried = Tried(self.model)
+
+    def embedder(self, templates: tuple[str, ...]) -> ClassEmbedder:
+        """The one embedder for ``templates``."""
+        if templates not in self.embedders:
+            self.embedders[templates] = class_embedder(self.model, templates)
+        return self.embedders[templates]
+
+    def about(self) -> dict[str, Any]:
+        """What a panel shows of it, and what it can do."""
+        model, network = self.model, self.model.network
+        layers = ["before the projection", PROJECTED]
+        layers += [f"block {number + 1}" for number in range(len(blocks_of(network.towers.clip.visual)))]
+        texts = [text for text in TEXTS if text != "caption" or can_caption(model)] if can_join(network) else []
+        return {
+            "name": model.subject.model,
+            "title": model.subject.title,
+            "weights": model.subject.weights,
+            "pretrained": model.subject.pretrained,
+            "digest": model.digest,
+            "image_size": network.image_size,
+            "layers": layers,
+            "texts": texts,
+            "notes": list(model.notes),
+        }
+
+
+@dataclass
+class Opened:
+    """Labelled data as features of one model."""
+
+    number: str
+    desked: Desked
+    layer: str
+    splits: Splits | None  # None: there is nothing to train on
+    test: Labelled
+    notes: tuple[str, ...]
+    _joined: dict[tuple[str, tuple[str, ...]], list[Tensor]] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Model:
+        """The model in use."""
+        return self.desked.model
+
+    @property
+    def title(self) -> str:
+        """The model's, for headings."""
+        return self.model.subject.title
+
+    def trainable(self) -> Splits:
+        """What a probe is trained and tested on; UserError where there is nothing to train on."""
+        if self.splits is None:
+            raise UserError(self.notes[-1] if self.notes else "there are no training data; name labelled ones.")
+        return self.splits
+
+    def image(self) -> tuple[ProbeData, ProbeData, ProbeData | None]:
+        """Training, test and validation data of the image alone."""
+        splits = self.trainable()
+        val = splits.val.data(self.layer) if splits.val else None
+        return splits.train.data(self.layer), splits.test.data(self.layer), val
+
+    def joining(self, text: str, templates: str) -> Joining:
+        """How pictures are joined with text here; UserError when the model cannot."""
+        chosen = load_templates(templates)
+        embed = self.desked.embedder(chosen).embed
+        return joining(self.model, text, self.test.labels.classes, chosen, embed)
+
+    def fused(self, how: Joining, progress: Progress) -> tuple[ProbeData, ProbeData, ProbeData | None]:
+        """The same, of pictures joined with text."""
+        splits = self.trainable()
+        key = (how.text, how.templates)
+        if key not in self._joined:
+            known: dict[int, Tensor] = {}
+            for split in splits.all():
+                if id(split.dataset) not in known:  # a split of one data set is joined once
+                    known[id(split.dataset)] = joined_features(how, split.dataset, progress).values[how.layer]
+            self._joined[key] = [known[id(split.dataset)] for split in splits.all()]
+        data = [ProbeData(own, split.labels) for own, split in zip(self._joined[key], splits.all(), strict=True)]
+        return data[0], data[1], data[2] if len(data) > 2 else None
+
+    def answer(self) -> dict[str, Any]:
+        """As plain data."""
+        splits = self.splits
+        return {
+            "opened": self.number,
+            "model": self.desked.about(),
+            "layer": self.layer,
+            "classes": list(self.test.labels.classes),
+            "data": about_split(self.test),
+            "train": about_split(splits.train) if splits else None,
+            "val": about_split(splits.val) if splits and splits.val else None,
+            "notes": list(self.notes),
+        }
+
+
+def about_split(split: Labelled) -> dict[str, Any]:
+    """A split's figures and what was skipped, as plain data."""
+    bad = split.dataset.all_bad()
+    return {
+        "source": split.dataset.origin,
+        "label": split.label,
+        "labels": list(split.dataset.label_names),
+        "pictures": len(split.rows),
+        "labelled": len(split.labels.rows),
+        "counts": split.labels.counts().tolist(),
+        "skipped": [{"where": row.where, "reason": row.reason} for row in bad[:SHOWN]],
+        "skipped_count": len(bad),
+        "notes": [*unreadable(split.dataset), *split.labels.notes],
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What to open; empty fields stand for the only label column and for the run's own training data."""
+
+    data: str
+    label: str = ""
+    train: str = ""
+    train_label: str = ""
+    val: str = ""
+    layer: str = "before the projection"
+
+
+def open_data(number: str, desked: Desked, wanted: Wanted, progress: Progress) -> Opened:
+    """Extract what is wanted. Without training data named, the run's own are taken where they have such labels, else
+    a fifth of the data is kept for testing and the rest trained on.
+
+    Raises UserError for data, labels and layers that cannot be used.
+    """
+    # All that can be read is measured; what cannot is listed.
+    model = replace(desked.model, data=desked.model.data.model_copy(update={"max_bad_share": 1.0}))
+    layer = check_layer(model.network, wanted.layer)
+    layers = list(dict.fromkeys([layer, PROJECTED]))
+
+    def labelled(source: str, label: str, classes: tuple[str, ...] | None = None) -> Labelled:
+        return open_labelled(model, source, label, layers, progress, _unheard, classes)
+
+    splits, why = _given(wanted, model, labelled)
+    notes = list(why)
+    if splits is None:
+        test = labelled(wanted.data, wanted.label)
+        splits, more = _split(test)
+        notes += more
+        test = splits.test if splits else test
+    else:
+        test = splits.test
+        train = splits.train
+        notes += [f"training data: {note}" for note in (*unreadable(train.dataset), *train.labels.notes)]
+        if train.dataset.origin == test.dataset.origin:
+            notes.append("the training data are the test data, so the numbers say nothing about unseen pictures.")
+    if splits and wanted.val:
+        splits = replace(splits, val=labelled(wanted.val, wanted.label, test.labels.classes))
+    sized = size_notes(test.dataset, model.network.image_size)
+    return Opened(number, desked, layer, splits, test, (*sized, *unreadable(test.dataset), *test.labels.notes, *notes))
+
+
+def _unheard(message: str) -> None:
+    """Rows that are skipped are listed in the answer."""
+
+
+def _given(wanted: Wanted, model: Model, labelled: Callable[..., Labelled]) -> tuple[Splits | None, list[str]]:
+    """Training data and data to test on; None where the data themselves are to be split, and why."""
+    own = model.data.train
+    if wanted.train == SPLIT or (not wanted.train and not (own and expand_user(own).exists())):
+        return None, []
+    if wanted.train:
+        train = labelled(wanted.train, wanted.train_label or wanted.label)
+        return Splits(train, labelled(wanted.data, wanted.label, train.labels.classes)), []
+    if expand_user(own).resolve() == expand_user(wanted.data).resolve():
+        return None, []
+    try:
+        train = labelled(own, wanted.train_label or wanted.label)
+        return Splits(train, labelled(wanted.data, wanted.label, train.labels.classes)), []
+    except UserError as error:
+        return None, [f"the model's own training data cannot be used for a probe: {error}"]
+
+
+def _split(test: Labelled) -> tuple[Splits | None, list[str]]:
+    """A fifth of each class to test and the rest to train on."""
+    labels = test.labels
+    single = [name for name, count in Counter(labels.targets.tolist()).items() if count == 1]
+    if len(single) == int((labels.counts() > 0).sum()):
+        return None, [
+            "every class has one picture only, so nothing is left to test a probe on; "
+            "give training data, or more pictures of a class."
+        ]
+    kept, held = stratified_split(labels.targets.numpy(), HELD_OUT, 0)
+    notes = [f"no training data: of {len(labels.rows)} pictures {len(kept)} are trained on and {len(held)} tested."]
+    if single:
+        notes.append(
+            f"{len(single)} classes have one picture only, such as {labels.classes[single[0]]!r}; it is trained on and "
+            "never tested."
+        )
+    return Splits(test.split(torch.from_numpy(kept)), test.split(torch.from_numpy(held))), notes

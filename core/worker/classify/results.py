@@ -1,0 +1,180 @@
+"""What was measured, kept so that questions about it are answered at once: cells, mistakes, differences.
+
+Flow: ``desk`` makes a `Result` of an evaluator's `Classification`; its plain form goes to the panel.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from core.spec.errors import UserError
+from core.metrics.classification.accuracy import Classification
+from core.metrics.classification.linear_probe import Curve
+from core.metrics.outcome import Task
+from core.metrics.classification.probe import Probe
+from core.metrics.statistics import compare, intervals, wilson
+from core.inference.fusing import Joining
+from core.inference.labelled import Labelled
+
+MISTAKES = 60  # the first ones, that go with a result
+
+
+@dataclass(frozen=True)
+class Result:
+    """Predictions for the test pictures of an opened data set, and the probe that made them, if any."""
+
+    number: str
+    opened: str  # number of what it was measured on
+    kind: Task
+    title: str
+    test: Labelled
+    found: Classification
+    layer: str = ""
+    probe: Probe | None = None
+    joining: Joining | None = None
+    curve: Curve = ()
+    notes: tuple[str, ...] = ()
+
+    def plain(self, packed: bool = False) -> dict[str, Any]:
+        """For the panel. ``packed``: the cells as `pack` writes them, which takes the window no time to read."""
+        outcome = self.found.outcome(self.kind, self.notes)
+        ends = intervals(outcome.per_query)
+        metrics = {
+            name: {"value": value, "low": ends[name].low, "high": ends[name].high}
+            for name, value in outcome.metrics.items()
+        }
+        return {
+            "result": self.number,
+            "opened": self.opened,
+            "kind": self.kind,
+            "title": self.title,
+            "layer": self.layer,
+            "text": self.joining.text if self.joining else "",
+            "samples": outcome.samples,
+            "accuracy": metrics["acc1"],
+            "metrics": metrics,
+            "classes": list(self.found.labels.classes),
+            "per_class": self.per_class(),
+            "confusion": pack(self.confusion()) if packed else self.confusion(),
+            "C": self.probe.C if self.probe else None,
+            "curve": [list(point) for point in self.curve],
+            "mistakes": self.mistakes(0, MISTAKES)["pictures"],
+            "mistake_count": int((~self.found.hits).sum()),
+            "can_save": self.probe is not None,
+            "notes": list(outcome.notes),
+        }
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Accuracy of each class that occurs, with the place of the class among ``classes``."""
+        counts, right = self.found.labels.counts().tolist(), self.found.recall_per_class().tolist()
+        table = []
+        for place, (name, total) in enumerate(zip(self.found.labels.classes, counts, strict=True)):
+            if total:
+                ends = wilson(round(right[place] * total), total)
+                table.append(
+                    {
+                        "class": name,
+                        "index": place,
+                        "rows": total,
+                        "accuracy": right[place],
+                        "low": ends.low,
+                        "high": ends.high,
+                    }
+                )
+        return table
+
+    def confusion(self) -> dict[str, list[int]]:
+        """The cells that are not empty, as three flat lists."""
+        cells = self.found.confusion()
+        true, predicted = cells.nonzero(as_tuple=True)
+        return {"true": true.tolist(), "predicted": predicted.tolist(), "count": cells[true, predicted].tolist()}
+
+    def mistakes(self, offset: int, limit: int) -> dict[str, Any]:
+        """The most confident mistakes from number ``offset`` on."""
+        wrong = self.found.mistakes(offset + limit)
+        pictures = [
+            {
+                "image": self.test.path(one.row),
+                "true": one.true,
+                "predicted": one.predicted,
+                "probability": one.probability,
+            }
+            for one in wrong[offset:]
+        ]
+        return {"total": int((~self.found.hits).sum()), "pictures": pictures}
+
+    def cell(self, true: int, predicted: int, offset: int, limit: int) -> dict[str, Any]:
+        """Pictures of class ``true`` that were taken for class ``predicted``, surest first."""
+        classes = self.found.labels.classes
+        for place in (true, predicted):
+            if not 0 <= place < len(classes):
+                raise UserError(f"there is no class {place}; there are {len(classes)}, counted from 0.")
+        rows = self.found.cell(true, predicted).tolist()
+        chance = dict(zip(self.found.labels.rows.tolist(), self.found.probabilities.tolist(), strict=True))
+        return {
+            "true": classes[true],
+            "predicted": classes[predicted],
+            "total": len(rows),
+            "pictures": [
+                {"image": self.test.path(row), "probability": chance[row]} for row in rows[offset : offset + limit]
+            ],
+        }
+
+
+def pack(lists: dict[str, list[int]]) -> dict[str, str]:
+    """Whole numbers as base64 of int32, little-endian."""
+    return {
+        name: base64.b64encode(np.asarray(values, dtype="<i4").tobytes()).decode() for name, values in lists.items()
+    }
+
+
+def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
+    """A minus B on the same pictures: metrics with intervals, classes, and pictures that only one of them gets right.
+
+    UserError when the two were not measured on the same pictures and labels.
+    """
+    if a.test.digest() != b.test.digest() or a.found.labels.classes != b.found.labels.classes:
+        raise UserError(
+            f"{a.title} was measured on {a.test.dataset.origin} and {b.title} on {b.test.dataset.origin}, whose "
+            "pictures, labels or classes differ; measure both on the same data."
+        )
+    # A probe and zero-shot answer the same question here.
+    found = compare(a.found.outcome("zero-shot"), b.found.outcome("zero-shot"))
+    right_a, right_b = a.found.hits, b.found.hits
+    per_class = [
+        {
+            "class": one["class"],
+            "index": one["index"],
+            "rows": one["rows"],
+            "a": one["accuracy"],
+            "b": other["accuracy"],
+        }
+        for one, other in zip(a.per_class(), b.per_class(), strict=True)
+    ]
+
+    def pictures(which: Any) -> list[dict[str, Any]]:
+        classes, labels = a.found.labels.classes, a.found.labels
+        return [
+            {
+                "image": a.test.path(int(labels.rows[i])),
+                "true": classes[int(labels.targets[i])],
+                "a": classes[int(a.found.predictions[i])],
+                "b": classes[int(b.found.predictions[i])],
+            }
+            for i in which.nonzero().flatten().tolist()[:shown]
+        ]
+
+    return {
+        "a": a.number,
+        "b": b.number,
+        "differences": {name: {**asdict(one), "significant": one.significant} for name, one in found.items()},
+        "per_class": per_class,
+        "only_a": pictures(right_a & ~right_b),
+        "only_b": pictures(right_b & ~right_a),
+        "both_right": int((right_a & right_b).sum()),
+        "both_wrong": int((~right_a & ~right_b).sum()),
+    }

@@ -1,0 +1,108 @@
+"""Single pictures tried: the classes that a probe and typed names give them.
+
+Flow: pictures dropped on the panel, names typed there -> ``desk`` -> **trying**. A picture is encoded once, a name too,
+so that typing is answered at once.
+
+Legend: B pictures, D width of the features, K classes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from core.inference.captioning import CaptionModel
+from core.inference.pictures import Found, gather, read_picture
+from core.inference.encoder import Progress, encode_layers
+from core.metrics.inputs import full_precision, unit_rows
+from core.metrics.classification.labels import prompt_name
+from core.metrics.classification.probe import Probe
+from core.inference.fusing import Joining, caption_batch
+from core.model.eval_mode import evaluating
+from core.checkpoint.opening import Model
+
+KEPT = 512  # pictures whose features are kept
+_Key = tuple[str, int, str]  # path, time of change, features' name
+
+
+class Tried:
+    """Features of the pictures tried last with one model."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._kept: OrderedDict[_Key, Tensor] = OrderedDict()
+
+    def gather(self, paths: Sequence[str], progress: Progress) -> list[Found]:
+        """The pictures that ``paths``, files and folders, stand for; what is none has its reason."""
+        return gather(paths, progress).found
+
+    def features(
+        self, found: Sequence[Found], layer: str, joining: Joining | None, progress: Progress
+    ) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Features (D,) of each readable picture by its path, and why others cannot be read."""
+        values: dict[str, Tensor] = {}
+        refused: dict[str, str] = {}
+        with evaluating(self.model.network):
+            for done, item in enumerate(found, start=1):
+                key = (item.path, _changed(item.path), layer if joining is None else joining.facts)
+                if key not in self._kept:
+                    read = read_picture(item, self.model.network.image_size, self.model.data)
+                    if read.picture is None:
+                        refused[item.path] = read.refused
+                        continue
+                    self._kept[key] = self._encode(read.picture[None], layer, joining)
+                    progress("looking at pictures", done, len(found))
+                self._kept.move_to_end(key)
+                values[item.path] = self._kept[key]
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return values, refused
+
+    def _encode(self, picture: Tensor, layer: str, joining: Joining | None) -> Tensor:
+        if joining is None:
+            return encode_layers(self.model.network, picture, self.model.runtime, [layer])[layer][0]
+        captions = (
+            caption_batch(CaptionModel(self.model.subject.title, self.model), picture)
+            if joining.text == "caption"
+            else []
+        )
+        return joining(picture, captions)[0]
+
+
+def best_by_probe(probe: Probe, features: Tensor, top: int) -> list[dict[str, Any]]:
+    """The likeliest classes of one picture's ``features`` (D,)."""
+    return best(probe.probabilities(features[None])[0], probe.classes, top)
+
+
+def best_by_names(
+    embedding: Tensor, names: Sequence[str], classes: Tensor, scale: float, top: int
+) -> list[dict[str, Any]]:
+    """The likeliest of ``names``, embedded as ``classes`` (K, D), for one picture's ``embedding`` (D,)."""
+    with full_precision(embedding.device):
+        logits = scale * unit_rows(embedding[None]) @ classes.T  # (1, K)
+    return best(logits[0].softmax(dim=0), names, top)
+
+
+def best(probabilities: Tensor, names: Sequence[str], top: int) -> list[dict[str, Any]]:
+    """The ``top`` classes by their probabilities (K,)."""
+    values, places = probabilities.topk(min(max(1, top), len(names)))
+    return [
+        {"class": names[place], "probability": value}
+        for value, place in zip(values.tolist(), places.tolist(), strict=True)
+    ]
+
+
+def typed(classes: Sequence[str]) -> list[str]:
+    """The names that say something, each once, as they were typed."""
+    return list(dict.fromkeys(name.strip() for name in classes if prompt_name(name)))
+
+
+def _changed(path: str) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,80 @@
+"""What a file or folder of pairs holds, in figures: what the window's data picker asks before anything is trained.
+
+Flow: data picker -> worker ``describe_source`` -> **describing** -> ``open_source``. Names are read,
+no picture is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from core.spec.config import expand_user
+from core.data.sources.folders import PICTURE_SUFFIXES
+from core.data.sources.opening import DataError, Source, open_source
+from core.spec.reporter import Reporter
+
+REASONS = 20  # bad rows told with their reason
+PLAIN = "pictures without captions"
+_EVERY = 1000  # folders between two words of progress
+
+
+def describe_source(source: str, progress: Reporter, pictures_only: bool = False) -> dict[str, Any]:
+    """Figures of ``source``: pairs, pictures, labels (name -> number of classes), bad, reasons, format.
+
+    ``pictures_only`` takes a folder of bare pictures too, which has no pairs. Raises DataError as ``open_source`` does.
+    """
+    progress("reading the data", 0, 0)
+    try:
+        found = open_source(source)
+    except DataError:
+        folder = expand_user(source)
+        pictures = _count_pictures(folder, progress) if pictures_only and folder.is_dir() else 0
+        if not pictures:
+            raise
+        return _answer(source, PLAIN, pictures=pictures)
+    pairs = sum(len(row.captions) for row in found.rows)
+    bad = [str(row) for row in found.bad[:REASONS]]
+    return _answer(source, found.format, pairs, len(found.rows), _classes(found), len(found.bad), bad)
+
+
+def _answer(
+    source: str,
+    format: str,
+    pairs: int = 0,
+    pictures: int = 0,
+    labels: dict[str, int] | None = None,
+    bad: int = 0,
+    reasons: list[str] | None = None,
+) -> dict[str, Any]:
+    return {
+        "source": source,
+        "format": format,
+        "pairs": pairs,
+        "pictures": pictures,
+        "labels": labels or {},
+        "bad": bad,
+        "reasons": reasons or [],
+    }
+
+
+def _classes(source: Source) -> dict[str, int]:
+    """How many different values each label has; an empty cell is none."""
+    values: dict[str, set[str]] = {name: set() for name in source.label_names}
+    for labels in {id(row.labels): row.labels for row in source.rows}.values():  # rows share their mappings
+        for name, value in labels.items():
+            if value:
+                values[name].add(value)
+    return {name: len(found) for name, found in values.items()}
+
+
+def _count_pictures(folder: Path, progress: Reporter) -> int:
+    """Pictures in the tree, hidden folders left out."""
+    count = 0
+    for number, (_, inner, names) in enumerate(os.walk(folder)):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        count += sum(not name.startswith(".") and name[name.rfind(".") :].lower() in PICTURE_SUFFIXES for name in names)
+        if number % _EVERY == 0:
+            progress("counting pictures", count, 0)
+    return count

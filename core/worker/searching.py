@@ -1,0 +1,292 @@
+"""What the window's Search place asks of a worker: open, search, judge, compare, map, and build an index.
+
+Flow: worker -> **Searcher** -> core.search.index -> panel. A request names what it means by the ``key`` that ``search_open``
+gave; the collections used last stay in memory, others are opened again when they are asked for.
+
+Every verb takes ``progress`` and JSON, answers JSON, and raises UserError with a sentence for the user.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from core.spec.config import expand_user, split_run
+from core.spec.errors import UserError
+from core.search import evaluation, projection
+from core.search.index.build import build_index, relocate
+from core.search.collection import Collection, encode_source, open_index
+from core.search.errors import IndexFolderError, QueryError
+from core.search.filters import Filter, read_date, read_size
+from core.search.index.manifest import Manifest, read_manifest
+from core.search.queries import RAW, Query, read_terms
+from core.search.results import Options, Searching
+from core.spec.run.model_names import exact_name
+from core.checkpoint.opening import open_model
+from core.spec.reading import MEGABYTE, read_json
+from core.spec.reporter import Reporter
+from core.spec.run.folder import RunDir
+
+KEPT = 4  # collections in memory
+FACETS = 200  # values of a label that are listed
+
+
+@dataclass
+class _Open:
+    """A collection that is searched, and its ranks once they are known."""
+
+    searching: Searching
+    judged: evaluation.Judged | None = None
+    asked: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def collection(self) -> Collection:
+        return self.searching.collection
+
+
+class Searcher:
+    """Remembers what was opened last."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+
+    @property
+    def verbs(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        """By the name that a request gives."""
+        return {
+            "search_open": self.open,
+            "search_query": self.query,
+            "search_facets": self.facets,
+            "search_captions": self.captions,
+            "search_evaluate": self.evaluate,
+            "search_compare": self.compare,
+            "search_map": self.map,
+            "search_index": self.index,
+            "search_relocate": self.relocate,
+        }
+
+    def open(
+        self, progress: Reporter, index: str = "", model: str = "", weights: str = "", data: str = ""
+    ) -> dict[str, Any]:
+        """An ``index`` folder; or ``model`` over ``data`` (by default a run's held-out data), encoded in memory.
+
+        ``model`` is as ``core.checkpoint.opening`` takes it, so RUN@last is the newest checkpoint of a run in training. The
+        answer: key, title, source (the pictures of), model, weights, dim, pictures, captions, how (it is searched),
+        notes.
+        """
+        asked = {"index": index, "model": model, "weights": weights, "data": data}
+        if not index:
+            if not model:
+                raise UserError("choose an index, or a model, to search with.")
+            asked["model"], asked["weights"] = exact_name(model, weights)
+        key = json.dumps(asked, sort_keys=True)
+        if index:
+            self._open.pop(key, None)  # it may have grown
+        opened = self._get(key, progress)
+        collection, identity = opened.collection, opened.collection.encoder.identity
+        return {
+            "key": key,
+            "title": collection.title,
+            "source": _manifest(index).source if index else collection.title,
+            "model": identity.model,
+            "weights": identity.weights,
+            "dim": identity.dim,
+            "pictures": int(collection.alive.sum()),
+            "captions": int(collection.text_alive.sum()),
+            "how": collection.how,
+            "notes": list(collection.notes),
+        }
+
+    def _get(self, key: str, progress: Reporter) -> _Open:
+        """The collection of ``key``, opened when it is not in memory."""
+        if key not in self._open:
+            try:
+                asked = json.loads(key)
+                names = {name: str(asked[name]) for name in ("index", "model", "weights", "data")}
+            except (ValueError, TypeError, KeyError) as error:
+                raise UserError("nothing is opened yet; choose an index or a run first.") from error
+            self._open[key] = _Open(Searching(_opened(names, progress)), asked=names)
+        self._open.move_to_end(key)
+        while len(self._open) > KEPT:
+            self._open.popitem(last=False)
+        return self._open[key]
+
+    def query(
+        self,
+        progress: Reporter,
+        key: str = "",
+        texts: Any = None,
+        images: Any = None,
+        rows: Any = None,
+        minus: Any = None,
+        caption: int | None = None,
+        k: int = 50,
+        prompts: str = RAW,
+        find: str = "pictures",
+        group: bool = True,
+        filters: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What is nearest to ``texts``, ``images`` (paths) and ``rows`` of the collection, and far from ``minus``.
+
+        Each is a list of plain values or of objects with ``weight`` (``{"text": "at night", "weight": 0.5}``); in
+        ``minus`` they say what they are (text, image or row). ``caption``: the number of a known one instead, whose
+        picture's rank is then ``true_rank``. ``find``: "pictures" or "captions". ``filters``: folders, labels (name ->
+        values), min_size, max_size, after, before.
+
+        The answer: rows of row, path, there, caption, captions, labels, size, time, cosine, softmax, rank,
+        above_cutoff, duplicates (for captions: text, caption, row, path); cutoff, above, searched, true_rank, true_row,
+        notes.
+        """
+        opened = self._get(key, progress)
+        collection = opened.collection
+        options = Options(int(k), find, _filter(filters or {}), group)
+        if caption is not None:
+            return self._known_caption(opened, int(caption), options, progress)
+        terms = [
+            *read_terms(texts),
+            *read_terms(_as("image", images)),
+            *read_terms(_as("row", rows)),
+            *read_terms(minus, sign=-1.0),
+        ]
+        answer = opened.searching.search(Query(tuple(terms), prompts), options)
+        answer["notes"] = [*collection.notes, *answer["notes"]]
+        return {**answer, "true_rank": None, "true_row": None}
+
+    def _known_caption(self, opened: _Open, caption: int, options: Options, progress: Reporter) -> dict[str, Any]:
+        collection = opened.collection
+        if collection.texts is None or not 0 <= caption < len(collection.text_alive):
+            raise QueryError(f"there is no caption {caption}; there are {len(collection.text_alive)}.")
+        vector = collection.texts.vectors(np.array([caption]))[0]
+        answer = opened.searching.search_vector(vector, "text", options)
+        rank = evaluation.true_rank(self._judged(opened, progress), caption)
+        true_row = int(collection.owner[caption])
+        return {**answer, "notes": list(collection.notes), "true_rank": rank, "true_row": true_row}
+
+    def facets(self, progress: Reporter, key: str = "") -> dict[str, Any]:
+        """What can be filtered by: ``folders``, and ``labels`` (name -> values), the first of each."""
+        known = self._get(key, progress).collection.known
+        labels = {name: sorted(values)[:FACETS] for name, (values, _) in known.labels.items()}
+        return {"folders": sorted(known.folders)[:FACETS], "labels": labels}
+
+    def captions(self, progress: Reporter, key: str = "", contains: str = "", k: int = 200) -> dict[str, Any]:
+        """Known captions, the first ``k`` that hold the words ``contains``: text (number), caption, row, path, rank."""
+        opened = self._get(key, progress)
+        judged = self._judged(opened, progress)
+        rows = evaluation.listed_captions(opened.collection, judged, contains, int(k))
+        return {"captions": rows, "total": len(judged.texts)}
+
+    def evaluate(self, progress: Reporter, key: str = "", listed: int = evaluation.LISTED) -> dict[str, Any]:
+        """Each query's rank both ways, hardest first, recall and its curve; see `core.search.evaluation.evaluate`."""
+        opened = self._get(key, progress)
+        return evaluation.evaluate(opened.collection, self._judged(opened, progress), int(listed))
+
+    def compare(self, progress: Reporter, a: str = "", b: str = "", at: int = 1) -> dict[str, Any]:
+        """The pairs that one model finds and the other misses; ``a`` and ``b`` are keys."""
+        first = self._get(a, progress)
+        second = self._get(b, progress)
+        judged = self._judged(first, progress), self._judged(second, progress)
+        return evaluation.compare(first.collection, judged[0], second.collection, judged[1], int(at))
+
+    def map(
+        self, progress: Reporter, key: str = "", shown: int = projection.SHOWN, captions: bool = True
+    ) -> dict[str, Any]:
+        """Pictures and captions in two dimensions: at once as a partial answer (PCA), then as t-SNE lays them out."""
+        collection = self._get(key, progress).collection
+        points = projection.choose(collection, int(shown), captions)
+        progress.partial(projection.answer(collection, points, projection.axes(points), "PCA"))
+        layout = projection.neighbourhoods(points, progress)
+        return projection.answer(collection, points, layout, "t-SNE")
+
+    def index(
+        self,
+        progress: Reporter,
+        model: str = "",
+        source: str = "",
+        folder: str = "",
+        weights: str = "",
+        drop_missing: bool = False,
+    ) -> dict[str, Any]:
+        """Make the index ``folder`` of ``source``, or bring it up to date; remarks are the answer's ``log``.
+
+        Without ``model`` or ``source`` those that an index in ``folder`` was made by and of.
+        """
+        if not folder:
+            raise UserError("name the folder that the index is written into.")
+        if not model or not source:
+            made = _manifest(folder)
+            source = source or made.source
+            if not model:
+                model, weights = made.identity.model, made.identity.weights
+        log: list[str] = []
+        report = build_index(model, source, folder, progress, log.append, weights=weights, drop_missing=drop_missing)
+        return {**asdict(report), "bad": [str(row) for row in report.bad], "log": log}
+
+    def relocate(self, progress: Reporter, folder: str, old: str, new: str) -> dict[str, Any]:
+        """The pictures of an index that were under ``old`` are under ``new`` now."""
+        return {"relocated": relocate(folder, old, new, progress)}
+
+    def _judged(self, opened: _Open, progress: Reporter) -> evaluation.Judged:
+        if opened.judged is None:
+            opened.judged = evaluation.judge(opened.collection, progress)
+        return opened.judged
+
+
+def _manifest(folder: str) -> Manifest:
+    manifest = read_manifest(expand_user(folder))
+    if manifest is None:
+        raise IndexFolderError(f"{folder} holds no index; name a model and pictures to make one there.")
+    return manifest
+
+
+def _opened(asked: dict[str, str], progress: Reporter) -> Collection:
+    if asked["index"]:
+        return open_index(asked["index"], progress, asked["model"], asked["weights"])
+    progress("loading the model", 0, 0)
+    model = open_model(asked["model"], asked["weights"])
+    source = asked["data"] or _held_out(asked["model"])
+    return encode_source(model, asked["model"], source, progress)
+
+
+def _held_out(model: str) -> str:
+    """The validation data of the run that ``model`` names."""
+    found = split_run(model)
+    try:
+        source = read_json(RunDir(found[0]).config, MEGABYTE)["data"]["val"] if found else ""
+    except (OSError, UserError, KeyError, TypeError):
+        source = ""
+    if not source:
+        raise UserError(f"{model} has no validation data (data.val is empty); choose pairs to search in.")
+    return str(source)
+
+
+def _as(name: str, given: Any) -> Any:
+    """Plain values as what they stand for: paths of images, numbers of rows."""
+    if given is None or isinstance(given, dict):
+        return given
+    if not isinstance(given, (list, tuple)):
+        given = [given]
+    return [one if isinstance(one, dict) else {name: one} for one in given]
+
+
+def _filter(given: dict[str, Any]) -> Filter:
+    unknown = set(given) - {"folders", "labels", "min_size", "max_size", "after", "before"}
+    if unknown:
+        raise QueryError(f"there is no filter {sorted(unknown)[0]!r}.")
+    labels = {
+        name: (values,) if isinstance(values, str) else tuple(values)
+        for name, values in (given.get("labels") or {}).items()
+    }
+    after, before = given.get("after"), given.get("before")
+    return Filter(
+        folders=tuple(given.get("folders") or ()),
+        labels=labels,
+        min_size=read_size(given.get("min_size") or 0),
+        max_size=read_size(given.get("max_size") or 0),
+        after=None if after in (None, "") else read_date(after),
+        before=None if before in (None, "") else read_date(before),
+    )

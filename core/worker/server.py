@@ -1,0 +1,133 @@
+"""A long-lived process that answers the panels: one JSON object a line, requests on stdin, replies on stdout.
+
+Flow: panel -> worker client -> **worker** -> encoder -> panel. The window never loads torch; pictures travel by path.
+
+Requests: ``{"id": 1, "do": "search_open", "model": DIR}``, ``{"id": 2, "do": "search_query", "key": "...", "texts":
+["a red circle"]}``; ``{"do": "cancel", "id": 1}``; ``{"do": "shutdown"}``. Replies: ``{"event": "ready"}`` once; then,
+with the request's id, ``progress`` (doing, done, total), ``partial`` (result) as parts of a long answer are there, and
+at last ``done`` (result) or ``failed`` (message, details).
+
+A verb is a function with a ``progress`` argument, a ``core.spec.reporter.Reporter``, and what the request holds besides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from core.worker.captioning import Captioner
+from core.worker.classify.desk import Classify
+from core.worker.describing import describe_source
+from core.spec.errors import UserError
+from core.evaluation.noise import NoiseDesk
+from core.worker.searching import Searcher
+
+Request = dict[str, Any]
+
+
+class Cancelled(Exception):
+    """The request was taken back."""
+
+
+class _Answer:
+    """The ``Reporter`` of one request: what it is told goes out with the request's number."""
+
+    def __init__(self, number: object, reply: Callable[[dict[str, Any]], None], ended: Callable[[], bool]) -> None:
+        self._number, self._reply, self._ended = number, reply, ended
+
+    def __call__(self, doing: str, done: int, total: int, /) -> None:
+        self._tell({"event": "progress", "doing": doing, "done": done, "total": total})
+
+    def partial(self, result: dict[str, Any]) -> None:
+        self._tell({"event": "partial", "result": result})
+
+    def _tell(self, reply: dict[str, Any]) -> None:
+        if self._ended():
+            raise Cancelled
+        self._reply({"id": self._number, **reply})
+
+
+class Worker:
+    """Answers one request after another; ``cancel`` and ``shutdown`` are heard in between and within."""
+
+    def __init__(self, requests: TextIO, replies: TextIO) -> None:
+        self._requests, self._replies = requests, replies
+        self._line = threading.Lock()  # what is wrong with a request is told by the thread that listens
+        self._waiting: queue.Queue[Request | None] = queue.Queue()
+        self._cancelled: set[object] = set()
+        self._ended = threading.Event()
+        self._noise = NoiseDesk()
+        self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
+            "describe_source": describe_source,
+            "noise_open": self._noise.open,
+            "noise_save": self._noise.save,
+            **Captioner().verbs,
+            **Searcher().verbs,
+            **Classify().verbs,
+        }
+
+    def serve(self) -> None:
+        """Until ``shutdown`` or the end of the requests."""
+        threading.Thread(target=self._listen, name="requests", daemon=True).start()
+        self._reply({"event": "ready"})
+        while (request := self._waiting.get()) is not None:
+            self._answer(request)
+
+    def _listen(self) -> None:
+        for line in self._requests:
+            try:
+                request = json.loads(line)
+                do = request["do"]
+            except (ValueError, KeyError, TypeError):
+                self._reply({"event": "failed", "id": None, "message": f"not a request: {line[:200]!r}", "details": ""})
+                continue
+            if do == "cancel":
+                self._cancelled.add(request.get("id"))
+            elif do == "shutdown":
+                break
+            else:
+                self._waiting.put(request)
+        self._ended.set()
+        self._waiting.put(None)
+
+    def _answer(self, request: Request) -> None:
+        number, do = request.get("id"), request["do"]
+        arguments = {key: value for key, value in request.items() if key not in ("id", "do")}
+        progress = _Answer(number, self._reply, lambda: number in self._cancelled or self._ended.is_set())
+
+        try:
+            progress("starting", 0, 0)
+            if do not in self._verbs:
+                raise UserError(f"the worker does not know {do!r}; it knows {', '.join(self._verbs)}.")
+            self._reply({"id": number, "event": "done", "result": self._verbs[do](progress=progress, **arguments)})
+        except Cancelled:
+            self._reply({"id": number, "event": "failed", "message": "cancelled", "details": ""})
+        except UserError as error:
+            self._reply({"id": number, "event": "failed", "message": str(error), "details": ""})
+        except Exception as error:  # noqa: BLE001  a bug must reach the window as a reply, and the worker live on
+            message = f"{type(error).__name__}: {error}"
+            self._reply({"id": number, "event": "failed", "message": message, "details": traceback.format_exc()})
+        finally:
+            self._cancelled.discard(number)
+
+    def _reply(self, reply: dict[str, Any]) -> None:
+        line = json.dumps(reply, ensure_ascii=False) + "\n"
+        with self._line:
+            self._replies.write(line)
+            self._replies.flush()
+
+
+def serve() -> int:
+    """Answer on this process's stdin and stdout until it is told to end."""
+    # File names that are no text have lone surrogates; as \udcff they are JSON all the same.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not stand between replies
+    requests = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8", errors="replace")
+    Worker(requests, replies).serve()
+    return 0

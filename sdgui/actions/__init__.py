@@ -1,0 +1,1 @@
+"""What menus, shortcuts and the command palette do."""

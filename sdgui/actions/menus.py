@@ -1,0 +1,52 @@
+"""The menu bar, made from the list of actions; and what Ctrl+K offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QMenuBar
+
+from core.spec.presets import PRESETS, SIZES, Size
+from sdgui.widgets.actions import Actions
+from sdgui.actions.palette import Entry
+from sdgui.experiments.tree_model import ExperimentModel
+
+_MENUS = {"Experiment": "&Experiment", "Run": "&Run", "View": "V&iew", "Help": "&Help"}  # group -> title
+
+
+def fill_menu_bar(bar: QMenuBar, actions: Actions) -> None:
+    """One menu a group of actions."""
+    groups = actions.groups()
+    for group, title in _MENUS.items():
+        menu = bar.addMenu(title)
+        menu.setToolTipsVisible(True)
+        menu.addActions(groups[group])
+
+
+def palette_entries(
+    actions: Actions,
+    model: ExperimentModel,
+    new: Callable[[str, Size], object],
+    select_experiment: Callable[[int], object],
+    select_run: Callable[[int], object],
+) -> list[Entry]:
+    """Every action that can be done now, each preset, each experiment and each run."""
+    entries = []
+    for action in actions:
+        if action.isEnabled():
+            keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+            hint = " · ".join(part for part in (actions.group(action), keys) if part)
+            entries.append(Entry(action.text().replace("&", ""), hint, action.trigger))
+    for preset in PRESETS.values():
+        for size in SIZES:
+            title = f"New experiment: {preset.title}, {size}"
+            entries.append(Entry(title, "Preset", partial(new, preset.name, size)))
+    for experiment_id in model.experiment_ids():
+        name = model.experiment_name(experiment_id)
+        entries.append(Entry(name, "Experiment", partial(select_experiment, experiment_id)))
+    for run in reversed(model.runs()):
+        hint = f"Run · {run.state}"
+        entries.append(Entry(model.name(run.id), hint, partial(select_run, run.id)))
+    return entries

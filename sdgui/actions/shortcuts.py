@@ -1,0 +1,87 @@
+"""F1: every action with its shortcut, in a window that does not block."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+
+from sdgui.widgets.actions import Actions
+from sdgui.widgets.style.theme import SPACE
+
+_FURTHER = {
+    "Define": (("F8", "Go to the next problem"),),
+    "Plots": (
+        ("Ctrl+wheel", "Zoom the steps of all plots"),
+        ("L", "Logarithmic scale"),
+        ("R", "Show everything again"),
+        ("Esc", "Leave a plot that fills the place"),
+    ),
+    "Pictures": (("Space", "Show the picture large"), ("Ctrl+wheel", "Larger or smaller thumbnails")),
+    "Search": (
+        ("Up, Down", "Earlier searches, in the box; Down behind the last one goes to the results"),
+        ("Alt+Enter, Shift+Enter", "Keep the words as a part of the query; avoid them"),
+        ("M, T", "More like this picture; its nearest captions"),
+        ("Ctrl+Alt++, Ctrl+Alt+-", "Add the picture to the query; avoid what is like it"),
+        ("Alt+P, Alt+V, Alt+M", "Pictures, evaluation, map"),
+        ("Ctrl+B", "A second model beside the first"),
+        ("Ctrl+S, Ctrl+H", "Save the search; earlier and saved ones"),
+        ("Ctrl+Shift+F, Ctrl+Shift+I", "Filters; a picture from a file"),
+        ("R, A, plus, minus, arrows", "On the map: show all, take all in view, zoom, pan"),
+    ),
+    "Tree": (("Space", "Tick the run"), ("Enter", "Watch the run")),
+}
+
+
+class ShortcutsDialog(QDialog):
+    """A list by group with a box to filter it."""
+
+    def __init__(self, actions: Actions, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Shortcuts")
+        self.setModal(False)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)  # the next one says what the actions are called then
+        self._rows: list[tuple[QTreeWidgetItem, list[QTreeWidgetItem]]] = []
+        self.filter_box = QLineEdit(self)
+        self.filter_box.setPlaceholderText("Filter")
+        self.filter_box.setAccessibleName("Filter shortcuts")
+        self.list = QTreeWidget(self)
+        self.list.setAccessibleName("Shortcuts")
+        self.list.setHeaderLabels(["Action", "Keys", "What it does"])
+        self.list.setRootIsDecorated(False)
+        for group, members in actions.groups().items():
+            rows = [
+                (
+                    action.text().replace("&", ""),
+                    action.shortcut().toString(QKeySequence.SequenceFormat.NativeText),
+                    action.statusTip(),
+                )
+                for action in members
+            ]
+            self._add(group, rows)
+        for group, further in _FURTHER.items():
+            self._add(group, [("", keys, text) for keys, text in further])
+        self.list.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
+        layout.addWidget(self.filter_box)
+        layout.addWidget(self.list, 1)
+        self.filter_box.textChanged.connect(self._filter)
+        self.resize(720, 560)
+
+    def _add(self, group: str, rows: list[tuple[str, str, str]]) -> None:
+        head = QTreeWidgetItem(self.list, [group])
+        font = head.font(0)
+        font.setBold(True)
+        head.setFont(0, font)
+        head.setFlags(Qt.ItemFlag.ItemIsEnabled)
+        head.setExpanded(True)
+        self._rows.append((head, [QTreeWidgetItem(head, list(row)) for row in rows]))
+
+    def _filter(self, text: str) -> None:
+        words = text.casefold().split()
+        for group, items in self._rows:
+            for item in items:
+                content = " ".join(item.text(column) for column in range(3)).casefold()
+                item.setHidden(not all(word in content for word in words))
+            group.setHidden(all(item.isHidden() for item in items))

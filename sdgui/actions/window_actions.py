@@ -1,0 +1,259 @@
+"""The window's actions: the table of names, texts, keys and sentences, and what each one does to the window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from core.spec.config import RunConfig
+from sdgui.widgets.actions import Actions
+from sdgui.actions.palette import CommandPalette
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.experiments.describe import DescribeSheet
+from sdgui.experiments.commands import ExperimentCommands
+from sdgui.experiments.panel import ExperimentsPanel
+from sdgui.app.failures import FailureDialog
+from sdgui.actions.menus import palette_entries
+from sdgui.shared.place import PLACES, Place, Selection, Services
+from sdgui.shared.pickers.presets import PresetChooser
+from sdgui.experiments.run_commands import RunCommands
+from sdgui.actions.shortcuts import ShortcutsDialog
+from sdgui.app.status import Status
+from sdgui.store.records import Run
+from sdgui.widgets.style.theme import Scheme, theme
+
+# name, group, text, keys, what it does
+_TABLE: tuple[tuple[str, str, str, str | list[str], str], ...] = (
+    ("launch", "Run", "&Launch", ["Ctrl+Return", "Ctrl+Enter"], "Train the experiment that is shown"),
+    ("queue", "Run", "&Queue", ["Ctrl+Shift+Return", "Ctrl+Shift+Enter"], "Train it when no other run trains"),
+    ("pause", "Run", "&Pause", "Ctrl+P", "Save the whole state and end the trainer; Resume goes on from there"),
+    ("resume", "Run", "&Resume", "Ctrl+R", "Go on with the run where it stopped"),
+    ("stop", "Run", "&Stop", "Ctrl+.", "Ask the trainer to save and stop; again to end it at once"),
+    ("tick", "Run", "&Tick or untick", "Ctrl+Shift+T", "Overlay the run's curves in Watch, or no longer"),
+    ("open_folder", "Run", "Open the run's &folder", "Ctrl+Shift+O", "Show the run's files in the file manager"),
+    ("new", "Experiment", "&New", "Ctrl+N", "New experiment from a preset"),
+    ("new_from_file", "Experiment", "New from a &file…", "Ctrl+O", "New experiment from a definition in a JSON file"),
+    ("import_run", "Experiment", "&Import a run folder…", "Ctrl+I", "List a run that was trained elsewhere"),
+    ("rebuild", "Experiment", "Reb&uild the database from run folders", "Ctrl+Shift+B", "Read every run folder again"),
+    ("duplicate", "Experiment", "&Duplicate", "Ctrl+D", "Copy the experiment, to be edited"),
+    ("rename", "Experiment", "&Rename", "F2", "Give the experiment another name"),
+    ("describe", "Experiment", "&Tags and note…", "Ctrl+T", "Tag the experiment or run, and write a note"),
+    ("delete", "Experiment", "D&elete", "Del", "Put the experiment or run in the bin; it can be undone"),
+    ("empty_bin", "Experiment", "Empty the &bin…", "Ctrl+Shift+Del", "Remove for good what was deleted"),
+    ("demo", "Experiment", "Try the de&mo", "Ctrl+Shift+D", "Make the demo data and its two experiments"),
+    ("quit", "Experiment", "&Quit", "Ctrl+Q", "Close the window; runs may train on"),
+    ("find", "View", "&Find", "Ctrl+F", "Search in the place that is shown: a field, a plot, a picture"),
+    ("filter", "View", "F&ilter experiments", "Ctrl+L", "Filter experiments and runs by name, tag, note or state"),
+    ("tree", "View", "&Go to the experiments", "Ctrl+E", "Put the focus on the tree of experiments"),
+    ("palette", "View", "G&o to…", "Ctrl+K", "Find any action, run or place"),
+    ("appearance", "View", "Switch a&ppearance", "Ctrl+Shift+L", "Follow the system, light, dark, and round again"),
+    ("shortcuts", "Help", "&Shortcuts", "F1", "List every shortcut"),
+    ("about", "Help", "&About sdgui", "Shift+F1", "Version, and where data and log are kept"),
+)
+_IN_TREE = frozenset({"rename", "delete"})
+_SCHEMES: tuple[Scheme, ...] = ("system", "light", "dark")
+
+ICONS = {
+    "queue": "ph.clock",
+    "pause": "ph.pause",
+    "resume": "ph.play",
+    "stop": "ph.stop",
+    "new": "ph.plus",
+    "duplicate": "ph.copy",
+    "delete": "ph.trash",
+    "describe": "ph.tag",
+    "open_folder": "ph.folder-open",
+}
+
+
+def program_version() -> str:
+    """The installed version; a checkout that is not installed says so."""
+    try:
+        return version("sdgui")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+class Window(Protocol):
+    """What the actions need of the main window."""
+
+    services: Services
+    places: dict[str, Place]
+    selection: Selection
+    experiments: ExperimentsPanel
+    run_commands: RunCommands
+    experiment_commands: ExperimentCommands
+    status: Status
+
+    @property
+    def place(self) -> str: ...
+    def show_place(self, name: str) -> Place: ...
+    def current_run(self) -> Run | None: ...
+    def save_definition(self) -> None: ...
+    def start_demo(self) -> None: ...
+    def close(self) -> bool: ...
+
+
+class WindowActions:
+    """Adds every action to ``book``; the methods are what they do. A bare F2 or Delete holds in the tree only."""
+
+    def __init__(self, window: Window, book: Actions, parent: QWidget) -> None:
+        self._window, self._book, self._parent = window, book, parent
+        self._shortcuts: ShortcutsDialog | None = None
+        self.palette_popup = CommandPalette(parent)
+        self.sheet = DescribeSheet(parent)
+        self.chooser = PresetChooser(parent, "Make an experiment of it")
+        self.chooser.chosen.connect(window.experiment_commands.new)
+        self.sheet.described.connect(self._described)
+        for name, group, text, keys, tip in _TABLE:
+            slot: Callable[[], object] = getattr(self, name)
+            book.add(name, group, text, keys, tip, slot, scope=window.experiments if name in _IN_TREE else None)
+        for spec in PLACES:
+            book.add(spec.name, "View", spec.title, spec.shortcut, spec.tip, partial(window.show_place, spec.name))
+
+    # Runs
+    def launch(self) -> None:
+        self._begin(self._window.run_commands.launch)
+
+    def queue(self) -> None:
+        self._begin(self._window.run_commands.queue)
+
+    def _begin(self, begin: Callable[[int, RunConfig | None], object]) -> None:
+        """What is in the form counts; when a field is wrong, the form says so instead."""
+        window, experiment_id = self._window, self._window.selection.experiment_id
+        define = window.places.get("define")
+        if isinstance(define, DefinePanel) and not define.ready_to_launch():
+            window.show_place("define")
+            return
+        if experiment_id is not None:
+            begin(experiment_id, define.definition(experiment_id) if isinstance(define, DefinePanel) else None)
+
+    def pause(self) -> None:
+        if (run := self._window.current_run()) is not None:
+            self._window.run_commands.pause(run)
+
+    def resume(self) -> None:
+        if (run := self._window.current_run()) is not None:
+            self._window.run_commands.resume(run)
+
+    def stop(self) -> None:
+        if (run := self._window.current_run()) is not None:
+            self._window.run_commands.stop(run)
+
+    def tick(self) -> None:
+        self._window.experiments.toggle_tick()
+
+    def open_folder(self) -> None:
+        if (run := self._window.current_run()) is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder)))
+
+    # Experiments
+    def new(self) -> None:
+        self.chooser.open()
+
+    def new_from_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self._parent, "Definition", "", "Experiments (*.json)")
+        if path:
+            self._window.experiment_commands.new_from_file(Path(path))
+
+    def import_run(self) -> None:
+        path = QFileDialog.getExistingDirectory(self._parent, "Run folder")
+        if path:
+            self._window.experiment_commands.import_run(Path(path))
+
+    def rebuild(self) -> None:
+        self._window.experiment_commands.rebuild()
+
+    def duplicate(self) -> None:
+        if (experiment_id := self._window.selection.experiment_id) is not None:
+            self._window.save_definition()
+            self._window.experiment_commands.duplicate(experiment_id)
+
+    def rename(self) -> None:
+        self._window.experiments.rename()
+
+    def describe(self) -> None:
+        window, chosen = self._window, self._window.selection
+        if chosen.experiment_id is None:
+            return
+        store = window.services.store
+        about = store.experiment(chosen.experiment_id) if chosen.run_id is None else store.run(chosen.run_id)
+        model = window.experiments.model
+        name = model.experiment_name(chosen.experiment_id) if chosen.run_id is None else model.name(chosen.run_id)
+        at = window.experiments.current_rect_bottom()
+        self.sheet.open((chosen.experiment_id, chosen.run_id), name, about.tags, about.note, store.tags(), at)
+
+    def _described(self, target: tuple[int, int | None], tags: list[str], note: str) -> None:
+        self._window.experiment_commands.describe(*target, tags, note)
+
+    def delete(self) -> None:
+        chosen = self._window.selection
+        if chosen.experiment_id is not None:
+            self._window.experiment_commands.delete(chosen.experiment_id, chosen.run_id)
+
+    def empty_bin(self) -> None:
+        self._window.experiment_commands.empty_bin(self._parent)
+
+    def demo(self) -> None:
+        self._window.start_demo()
+
+    def quit(self) -> None:
+        self._window.close()
+
+    # View
+    def find(self) -> None:
+        place = self._window.places.get(self._window.place)
+        if place is not None:
+            place.focus_search()
+
+    def filter(self) -> None:
+        self._window.experiments.filter_box.setFocus()
+        self._window.experiments.filter_box.selectAll()
+
+    def tree(self) -> None:
+        self._window.experiments.tree.setFocus()
+
+    def palette(self) -> None:
+        window = self._window
+        entries = palette_entries(
+            self._book,
+            window.experiments.model,
+            window.experiment_commands.new,
+            window.experiments.select_experiment,
+            window.experiments.select_run,
+        )
+        self.palette_popup.open(entries)
+
+    def appearance(self) -> None:
+        following = _SCHEMES[(_SCHEMES.index(theme().scheme) + 1) % len(_SCHEMES)]
+        theme().set_scheme(following)
+        self._window.services.settings.setValue("window/scheme", following)
+        texts = {"system": "as the system's", "light": "light", "dark": "dark"}
+        self._window.status.showMessage(f"Appearance: {texts[following]}", 3000)
+
+    # Help
+    def shortcuts(self) -> None:
+        if self._shortcuts is None:
+            self._shortcuts = ShortcutsDialog(self._book, self._parent)
+            self._shortcuts.destroyed.connect(self._forget_shortcuts)
+        self._shortcuts.show()
+        self._shortcuts.raise_()
+        self._shortcuts.activateWindow()
+
+    def _forget_shortcuts(self) -> None:
+        self._shortcuts = None
+
+    def about(self) -> None:
+        services = self._window.services
+        text = (
+            f"sdgui {program_version()}\n\nExperiments and runs: {services.store.home}\n"
+            f"Log of unexpected errors: {services.store.home / 'sdgui.log'}"
+        )
+        FailureDialog(text, "", self._parent).show()

@@ -1,0 +1,1 @@
+"""Starting the program, and the main window around the panels."""

@@ -1,0 +1,110 @@
+"""What the user sees when something goes wrong that no panel expected.
+
+Flow: ``__main__`` installs ``Failures.hook`` as the excepthook; an error is logged to ``sdgui.log`` under the home
+folder and shown once in a window that does not block, with the details folded and ready to be copied.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtWidgets import QApplication, QDialog, QDialogButtonBox, QPlainTextEdit, QVBoxLayout, QWidget
+
+from core.spec.errors import UserError
+from sdgui.widgets.plain_text import PlainLabel
+
+_LOG_LIMIT = 2 << 20  # bytes; an older log is kept once beside it
+
+
+class FailureDialog(QDialog):
+    """A sentence, and the details to be copied into a report."""
+
+    def __init__(self, sentence: str, details: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("sdgui")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setModal(False)
+        label = PlainLabel(sentence, self)
+        label.setWordWrap(True)
+        label.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self.details = QPlainTextEdit(details, self)
+        self.details.setReadOnly(True)
+        self.details.setAccessibleName("Details")
+        self.details.setVisible(bool(details))
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
+        copy = buttons.addButton("&Copy details", QDialogButtonBox.ButtonRole.ActionRole)
+        copy.clicked.connect(lambda: QApplication.clipboard().setText(f"{sentence}\n\n{details}"))
+        buttons.rejected.connect(self.reject)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 16, 16, 16)
+        layout.setSpacing(16)
+        layout.addWidget(label)
+        layout.addWidget(self.details, 1)
+        layout.addWidget(buttons)
+        self.resize(640, 360 if details else 160)
+
+
+class Failures(QObject):
+    """Catches what escapes, from any thread: logs it, and shows it on the window's thread."""
+
+    _happened = Signal(str, str)
+
+    def __init__(self, log: Path, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.log = log
+        self.dialog: FailureDialog | None = None
+        self._happened.connect(self._show)
+
+    def install(self) -> None:
+        """Become the program's excepthook, threads included."""
+        sys.excepthook = self.hook
+        threading.excepthook = lambda args: self.hook(
+            args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
+        )
+
+    def hook(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """Log and show one error; an interrupt from the keyboard ends the program as usual."""
+        if issubclass(kind, KeyboardInterrupt):
+            QApplication.quit()
+            return
+        details = "".join(traceback.format_exception(kind, error, trace))
+        written = self._write(details)
+        print(details, file=sys.stderr, end="")
+        if isinstance(error, UserError):
+            self._happened.emit(str(error), "")
+            return
+        where = f" It is logged in {self.log}." if written else ""
+        self._happened.emit(
+            f"Something unexpected went wrong: {error or kind.__name__}. Running trainings are not affected.{where}",
+            details,
+        )
+
+    def _write(self, details: str) -> bool:
+        try:
+            if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
+                self.log.replace(self.log.with_suffix(".log.1"))
+            with self.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{details}\n")
+        except OSError as problem:  # the log is a convenience; the dialog still shows everything
+            print(f"cannot write {self.log}: {problem}", file=sys.stderr)
+            return False
+        return True
+
+    def _show(self, sentence: str, details: str) -> None:
+        if self.dialog is not None and self.dialog.isVisible():
+            return  # one is enough; the rest is in the log
+        parent = QApplication.activeWindow()
+        self.dialog = FailureDialog(sentence, details, parent)
+        self.dialog.destroyed.connect(self._forget)
+        self.dialog.show()
+
+    def _forget(self) -> None:
+        self.dialog = None

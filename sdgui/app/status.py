@@ -1,0 +1,99 @@
+"""The status bar: who trains and how far, what the worker does, and the memory of both."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QStatusBar, QWidget
+
+from core.spec.run.folder import RunState
+from sdgui.experiments.tree_model import ExperimentModel
+from sdgui.shared.place import Services
+from sdgui.shared.run_texts import share
+from sdgui.widgets.formats import duration
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_EVERY = 2000  # ms between looks at memory
+
+
+class Status(QStatusBar):
+    """Three labels; messages of actions under the mouse cover them for a moment."""
+
+    def __init__(self, services: Services, model: ExperimentModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services, self._model = services, model
+        self.runs = PlainLabel(self)
+        self.worker = PlainLabel(self)
+        self.memory = PlainLabel(self)
+        self.setSizeGripEnabled(False)
+        self.setContentsMargins(SPACE, 0, SPACE, 0)
+        self.addWidget(self.runs, 1)
+        for label in (self.worker, self.memory):
+            set_role(label, "small")
+            self.addPermanentWidget(label)
+        services.tailer.progress_changed.connect(lambda _run, _progress: self._soon())
+        services.tailer.state_changed.connect(lambda _run, _state: self._soon())
+        services.launcher.queue_changed.connect(self._soon)
+        services.pool.state_changed.connect(self._show_workers)
+        self._gather = QTimer(self, singleShot=True, interval=100)
+        self._gather.timeout.connect(self.show_runs)
+        self._clock = QTimer(self, interval=_EVERY)
+        self._clock.timeout.connect(self._show_memory)
+        self._clock.start()
+        self._show_workers()
+        self.show_runs()
+
+    def _soon(self) -> None:
+        if not self._gather.isActive():
+            self._gather.start()
+
+    def show_runs(self) -> None:
+        """``1 running · sd-clip demo 62 % · 1 min 10 s left``; several are listed one after another."""
+        parts, queued = [], 0
+        for run in self._model.runs():
+            progress = self._services.tailer.progress(run.id)
+            state = progress.state if progress is not None else run.state
+            queued += state == RunState.QUEUED
+            if not state.alive or progress is None:
+                continue
+            left = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
+            far = f" {share(progress.step, progress.total_steps)} %" if progress.total_steps else f" {state}"
+            parts.append(f"{self._model.name(run.id)}{far}{left}")
+        waiting = f" · {queued} queued" if queued else ""
+        self.runs.setText((f"{len(parts)} running · {' · '.join(parts)}" if parts else "Nothing is training") + waiting)
+
+    def _show_workers(self) -> None:
+        """``worker: teacher @2400 ready · student @9 busy``; the tooltip has the end of stderr of one that crashed."""
+        states = self._services.pool.states()
+        texts = [state.text for state in states]
+        self.worker.setText(f"worker: {' · '.join(texts)}" if texts else "worker: not started")
+        self.worker.setToolTip(
+            plain_tip("\n\n".join(f"{one.title}: {one.trouble}\n{one.details}" for one in states if one.trouble))
+        )
+
+    def _show_memory(self) -> None:
+        pids = [
+            status.pid
+            for run in self._model.runs()
+            if run.state.alive and (status := run.dir.read_status()) is not None
+        ]
+        trainers = [size for pid in pids if (size := _resident(pid)) is not None]
+        texts = [f"trainer {_gib(sum(trainers))}"] if trainers else []
+        own = _resident(os.getpid())
+        if own is not None:
+            texts.append(f"window {_gib(own)}")
+        self.memory.setText("memory: " + ", ".join(texts))
+
+
+def _resident(pid: int) -> int | None:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:  # it has just ended, or is another user's
+        return None
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

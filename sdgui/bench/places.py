@@ -1,0 +1,53 @@
+"""The places' figures: the longest turn of the event loop while each is shown for the first time.
+
+Flow: ``sdgui.bench.__main__`` -> here -> the real window with an experiment, its places' code loaded as it is a moment after
+the start. A turn is ``show_place`` itself, or one turn of the event loop after it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from PySide6.QtWidgets import QApplication
+
+from core.spec.presets import preset_config
+from sdgui.__main__ import open_window, spare_collections
+from sdgui.shared.place import PLACES
+
+TURN_LIMIT = 0.05  # seconds
+_TURNS = 60
+
+
+def measure(app: QApplication, home: Path) -> dict[str, float]:
+    """Title of each place -> seconds of its longest turn."""
+    window = open_window(home, demo=False)
+    try:
+        spare_collections(window)
+        slowest = {"Define": _longest(app)}
+        for thread in threading.enumerate():
+            if thread.name == "places":
+                thread.join()
+        window.experiment_commands.add(preset_config("sd-clip", "demo"))
+        slowest["Define"] = max(slowest["Define"], _longest(app))
+        for spec in PLACES[1:]:
+            began = time.perf_counter()
+            window.show_place(spec.name)
+            slowest[spec.title] = max(time.perf_counter() - began, _longest(app))
+        return slowest
+    finally:
+        window.services.tailer.close()
+        window.services.pool.close()
+        window.services.store.close()
+        window.hide()
+
+
+def _longest(app: QApplication) -> float:
+    longest = 0.0
+    for _ in range(_TURNS):
+        began = time.perf_counter()
+        app.processEvents()
+        longest = max(longest, time.perf_counter() - began)
+        time.sleep(0.002)
+    return longest

@@ -1,0 +1,100 @@
+"""The Search place's figures: from a key press to the repainted results, on the demo's held-out pictures.
+
+Flow: ``sdgui.bench.__main__`` -> here -> the real window and a real worker over the demo's architecture; its weights are random,
+since time does not depend on them. The longest turn of the event loop meanwhile is measured too.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+
+from core.spec.children import environment
+from sdgui.__main__ import open_window, spare_collections
+from sdgui.shared.pickers.models import ModelChoice
+from sdgui.panels.search.panel import SearchPanel
+from sdgui.panels.search.source import DATA
+from sdgui.runs.program import core_command
+
+KEY_LIMIT, TURN_LIMIT = 0.15, 0.05  # seconds
+_MODEL = "open_clip:sd-demo,"
+_WORDS = "woman with red hair and a heart"
+_WAIT = 600.0
+
+
+@dataclass(frozen=True)
+class SearchTimes:
+    """Seconds."""
+
+    one: float  # median, one model
+    two: float  # median, until both of two models have answered
+    slowest_turn: float  # of the event loop
+
+
+def measure(app: QApplication, folder: Path) -> SearchTimes:
+    """Type a query letter by letter, with one model and with two."""
+    home = folder / "home"
+    data = home / "demo-data"
+    home.mkdir(parents=True)
+    subprocess.run([*core_command(), "demo-data", str(data)], check=True, capture_output=True, env=environment())
+    window = open_window(home, demo=False)
+    spare_collections(window)
+    try:
+        window.start_demo()  # finds its data made
+        place = window.show_place("search")
+        assert isinstance(place, SearchPanel)
+        one, turns = _type(app, place, data / "val.csv", compare=False)
+        two, more = _type(app, place, data / "val.csv", compare=True)
+    finally:
+        window.services.demo.cancel()
+        window.services.tailer.close()
+        window.services.pool.close()
+        window.services.store.close()
+        window.hide()
+    return SearchTimes(statistics.median(one), statistics.median(two), max(turns + more))
+
+
+def _type(app: QApplication, place: SearchPanel, source: Path, compare: bool) -> tuple[list[float], list[float]]:
+    """Seconds from each key to the painted results of all models, and of each turn of the event loop."""
+    bar = place.source
+    bar.compare.setChecked(compare)
+    for side in range(2 if compare else 1):
+        bar.pickers[side].set_choice(ModelChoice(_MODEL, "", "sd-demo"))
+    bar.where.setCurrentIndex(bar.where.findData(DATA))
+    bar.data.set_source(str(source))
+    place.open(-1)
+    sessions = place.sessions[: 2 if compare else 1]
+    _until(app, lambda: all(session.facts is not None and not session.opening for session in sessions), [])
+    place.query.line.clear()
+    place.query.line.setFocus(Qt.FocusReason.OtherFocusReason)
+    times: list[float] = []
+    turns: list[float] = []
+    for letter in _WORDS:
+        before = place.number
+        began = time.perf_counter()
+        QTest.keyClicks(place.query.line, letter)
+        _until(app, lambda before=before: place.number > before and place.answered, turns)
+        for found in place.sides:
+            found.gallery.view.viewport().repaint()
+        times.append(time.perf_counter() - began)
+        _until(app, lambda: not place.sides[0].gallery.thumbnails.pending(), turns)
+    return times[3:], turns  # the first keys warm caches up
+
+
+def _until(app: QApplication, holds: Callable[..., bool], turns: list[float]) -> None:
+    deadline = time.monotonic() + _WAIT
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the Search place did not answer")
+        began = time.perf_counter()
+        app.processEvents()
+        turns.append(time.perf_counter() - began)
+        time.sleep(0.001)

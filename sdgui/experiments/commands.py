@@ -1,0 +1,265 @@
+"""What can be done to experiments (and to a run's tags, note and place in the bin).
+
+Flow: an action names the experiment or run; the store does it; ``changed`` makes the tree read the store again.
+Deleting puts things into the bin and offers to undo it; only emptying the bin loses data, and asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QMessageBox, QWidget
+
+from core.spec.config import RunConfig, read_config
+from core.spec.errors import UserError
+from core.spec.presets import Size, preset_config
+from sdgui.shared.aside import Aside
+from sdgui.runs.demo import SHOWN_FIRST, demo_configs
+from sdgui.shared.place import Services
+from sdgui.store.changes import Changes
+from sdgui.store.records import Experiment, Run, StoreUnavailableError
+from sdgui.widgets.message import Level, Message, Remedy
+
+
+class ExperimentCommands(QObject):
+    """Actions on experiments. ``message_requested``: for the window's bar."""
+
+    message_requested = Signal(object)  # Message
+    changed = Signal(object)  # Changes
+    rebuilt = Signal()  # the whole database may be another one
+    added = Signal(int)  # experiment id: show it
+
+    def __init__(self, services: Services, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self._aside = Aside(self)
+        self._emptying = False
+        self._rebuilding = False
+
+    def new(self, preset: str, size: Size) -> None:
+        """An experiment from a preset."""
+        self._add(lambda: preset_config(preset, size), None)
+
+    def new_from_file(self, path: Path) -> None:
+        """An experiment from a definition in a file."""
+        self._add(lambda: read_config(path), None)
+
+    def add(self, config: RunConfig, name: str | None = None) -> None:
+        """An experiment from a definition that is at hand."""
+        self._add(lambda: config, name)
+
+    def _add(self, make: Callable[[], RunConfig], name: str | None) -> None:
+        store = self._services.store
+
+        def write() -> Experiment:
+            config = make()
+            taken = {experiment.name for experiment in store.experiments()}
+            return store.add_experiment(config, _free(name or config.name, taken))
+
+        self._write(write, self._added)
+
+    def _added(self, experiment: Experiment) -> None:
+        self.changed.emit(Changes.of(experiment=experiment.id))
+        self.added.emit(experiment.id)
+
+    def _write(self, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
+        """Submit ``write``; where the database could not be reached, the message's button submits it again."""
+        self._services.writer.submit(write, done, lambda error: self._refused(error, write, done))
+
+    def _refused(self, error: UserError, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
+        unreachable = isinstance(error, StoreUnavailableError)
+        again = Remedy("Try again", lambda: self._write(write, done)) if unreachable else None
+        level: Level = "warning" if isinstance(error, _TrainingError) else "error"
+        self.message_requested.emit(Message(level, str(error), remedy=again))
+
+    def import_run(self, folder: Path) -> None:
+        """A run folder from elsewhere becomes a run here; its events may take seconds to read."""
+        self.message_requested.emit(Message("info", f"Reading the run in {folder} …"))
+        self._aside.do(lambda: self._services.store.import_run(folder), self._imported, self._failed)
+
+    def _imported(self, run: Run) -> None:
+        self._services.tailer.follow(run.id)
+        self.changed.emit(Changes.of(experiment=run.experiment_id, run=run.id))
+        self.added.emit(run.experiment_id)
+        self.message_requested.emit(Message("info", f"Imported run {run.key}."))
+
+    def rebuild(self) -> None:
+        """Read every run folder of ours anew: what is missing in the database is listed, the rest is put right."""
+        if self._rebuilding:
+            self.message_requested.emit(Message("info", "The run folders are being read."))
+            return
+        self._rebuilding = True
+        self.message_requested.emit(Message("info", "Reading every run folder …"))
+        store = self._services.store
+        self._aside.do(lambda: (store.import_folders(), len(store.runs())), self._rebuilt, self._not_rebuilt)
+
+    def _rebuilt(self, found: tuple[list[str], int]) -> None:
+        problems, runs = found
+        self._rebuilding = False
+        self._services.tailer.follow(0)
+        self.rebuilt.emit()
+        if not problems:
+            self.message_requested.emit(
+                Message("info", f"Read the run folders; the database lists {_counted(runs, 'run')}.")
+            )
+            return
+        count = _counted(len(problems), "run folder")
+        sentence = f"The database lists {_counted(runs, 'run')}; {count} could not be read: {problems[0]}"
+        self.message_requested.emit(Message("warning", sentence, "\n\n".join(problems)))
+
+    def _not_rebuilt(self, sentence: str) -> None:
+        self._rebuilding = False
+        self._failed(sentence)
+
+    def _failed(self, sentence: str) -> None:
+        self.message_requested.emit(Message("error", sentence))
+
+    def add_demo(self) -> None:
+        """Make the demo's data and experiments where they are missing, and show the main one."""
+        store, configs = self._services.store, demo_configs(self._services.demo.folder)
+
+        def write() -> dict[str, int]:
+            here = {experiment.name: experiment.id for experiment in store.experiments()}
+            for name, config in configs.items():
+                if name not in here:
+                    here[name] = store.add_experiment(config, name).id
+            return {name: here[name] for name in configs}
+
+        def done(demo: dict[str, int]) -> None:
+            self.changed.emit(Changes(frozenset(demo.values())))
+            self.added.emit(demo[SHOWN_FIRST])
+
+        self._services.demo.make()
+        self._write(write, done)
+
+    def duplicate(self, experiment_id: int) -> None:
+        """A copy without runs, to be edited."""
+        store = self._services.store
+        self._write(lambda: store.duplicate_experiment(experiment_id), self._added)
+
+    def rename(self, experiment_id: int, name: str) -> None:
+        store = self._services.store
+        self._do(lambda: store.rename_experiment(experiment_id, name), Changes.of(experiment=experiment_id))
+
+    def describe(self, experiment_id: int, run_id: int | None, tags: list[str], note: str) -> None:
+        """Replace tags and note of a run, or of an experiment."""
+        store = self._services.store
+
+        def write() -> None:
+            if run_id is not None:
+                store.tag_run(run_id, tags)
+                store.note_run(run_id, note)
+            else:
+                store.tag_experiment(experiment_id, tags)
+                store.note_experiment(experiment_id, note)
+
+        self._do(write, _about(experiment_id, run_id))
+
+    def delete(self, experiment_id: int, run_id: int | None) -> None:
+        """Into the bin, with a way back; not while it trains."""
+        store = self._services.store
+
+        def write() -> str:
+            runs = [store.run(run_id)] if run_id is not None else store.runs(experiment_id)
+            if any(run.state.alive for run in runs):
+                raise _TrainingError("It is training. Stop the run first, then delete.")
+            if run_id is not None:
+                store.delete_run(run_id)
+                return f"run {runs[0].key}"
+            store.delete_experiment(experiment_id)
+            return f"“{store.experiment(experiment_id).name}”"
+
+        def done(what: str) -> None:
+            self.changed.emit(_about(experiment_id, run_id))
+            undo = Remedy("Undo", lambda: self._restore(experiment_id, run_id))
+            self.message_requested.emit(Message("info", f"Put {what} in the bin.", remedy=undo))
+
+        self._write(write, done)
+
+    def _restore(self, experiment_id: int, run_id: int | None) -> None:
+        store = self._services.store
+        if run_id is not None:
+            self._do(lambda: store.restore_run(run_id), _about(experiment_id, run_id))
+        else:
+            self._do(lambda: store.restore_experiment(experiment_id), _about(experiment_id, run_id))
+
+    def empty_bin(self, parent: QWidget) -> None:
+        """Remove what is in the bin for good, with our run folders: this loses data, so it asks."""
+        store = self._services.store
+        if self._emptying:
+            self.message_requested.emit(Message("info", "The bin is being emptied."))
+            return
+        experiments, runs = store.experiments(deleted=True), store.runs(deleted=True)
+        if not experiments and not runs:
+            self.message_requested.emit(Message("info", "The bin is empty."))
+            return
+        groups = ((len(experiments), "experiment"), (len(runs), "run"))
+        parts = [f"{number} {name}" + "s" * (number > 1) for number, name in groups if number]
+        every = [*runs, *(run for experiment in experiments for run in store.runs(experiment.id))]
+        kept = [run for run in every if not store.owns(run)]
+        lost = ", with their run folders and checkpoints" if len(kept) < len(every) else ""
+        stay = " Folders of studies and of imported runs stay where they are." if kept else ""
+        answer = QMessageBox.question(
+            parent,
+            "Empty the bin",
+            f"Delete {' and '.join(parts)} for good{lost}?{stay}",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
+            QMessageBox.StandardButton.Cancel,
+        )
+        if answer != QMessageBox.StandardButton.Yes:
+            return
+
+        def remove() -> None:
+            for run in runs:
+                store.delete_run(run.id, for_good=True, folder=True)
+            for experiment in experiments:
+                store.delete_experiment(experiment.id, for_good=True, folders=True)
+
+        self._emptying = True
+        # The message replaces the one that offers to take a removal back.
+        self.message_requested.emit(Message("info", "Emptying the bin …"))
+        self._aside.do(
+            remove,
+            lambda _: self._emptied(Message("info", "The bin is empty.")),
+            lambda why: self._emptied(Message("error", why)),
+        )
+
+    def _emptied(self, message: Message) -> None:
+        self._emptying = False
+        self.changed.emit(Changes())  # nothing in the bin is shown; what refers to it may be
+        self.message_requested.emit(message)
+
+    def _do(self, write: Callable[[], object], changes: Changes) -> None:
+        """Submit ``write``, which makes these ``changes``; a refusal leaves what is shown as the store has it."""
+        store_writer = self._services.writer
+        store_writer.submit(
+            write, lambda _: self.changed.emit(changes), lambda error: self._undone(error, write, changes)
+        )
+
+    def _undone(self, error: UserError, write: Callable[[], object], changes: Changes) -> None:
+        self.changed.emit(changes)
+        self._refused(error, write, lambda _: self.changed.emit(changes))
+
+
+class _TrainingError(UserError):
+    """What trains is not deleted."""
+
+
+def _about(experiment_id: int, run_id: int | None) -> Changes:
+    return Changes.of(experiment=experiment_id) if run_id is None else Changes.of(run=run_id)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """``name``, numbered when it is taken."""
+    number, free = 2, name
+    while free in taken:
+        free = f"{name} {number}"
+        number += 1
+    return free

@@ -1,0 +1,92 @@
+"""Tags and note of an experiment or a run, in a small sheet over the tree; it saves when it closes, Escape gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QPoint, QStringListModel, Qt, Signal
+from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import QCompleter, QFrame, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+
+class DescribeSheet(QFrame):
+    """``described``: what ``open`` was given as ``target``, and its tags and note, which were changed.
+
+    The sheet closes on Ctrl+Enter, or a click elsewhere; the selection may have moved by then.
+    """
+
+    described = Signal(object, list, str)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.setAccessibleName("Tags and note")
+        self._target: object = None
+        self._before: tuple[list[str], str] = ([], "")
+        self._given_up = False
+        self.title = PlainLabel(self)
+        set_role(self.title, "title")
+        self.tags = QLineEdit(self)
+        self.tags.setPlaceholderText("Tags, separated by commas")
+        self.tags.setAccessibleName("Tags, separated by commas")
+        self._known = QStringListModel(self)
+        completer = QCompleter(self._known, self)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.tags.setCompleter(completer)
+        self.note = QPlainTextEdit(self)
+        self.note.setPlaceholderText("Note")
+        self.note.setAccessibleName("Note")
+        self.note.setTabChangesFocus(True)
+        hint = PlainLabel("Ctrl+Enter saves, Esc gives up", self)
+        set_role(hint, "small")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        for widget in (self.title, self.tags, self.note, hint):
+            layout.addWidget(widget)
+        self.tags.returnPressed.connect(self.hide)
+        for keys in ("Ctrl+Return", "Ctrl+Enter"):
+            QShortcut(QKeySequence(keys), self).activated.connect(self.hide)
+
+    def open(
+        self,
+        target: object,
+        what: str,
+        tags: Sequence[str],
+        note: str,
+        known: Sequence[str],
+        at: QPoint,
+        on_note: bool = False,
+    ) -> None:
+        """Show over the screen's point ``at``; ``known``: tags to choose from."""
+        self.hide()  # what is typed for another target is kept first
+        self._target = target
+        self._before, self._given_up = (list(tags), note), False
+        self.title.setText(what)
+        self.tags.setText(", ".join(tags))
+        self.note.setPlainText(note)
+        self._known.setStringList(list(known))
+        self.resize(44 * SPACE, 28 * SPACE)
+        self.move(at)
+        self.show()
+        (self.note if on_note else self.tags).setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def values(self) -> tuple[list[str], str]:
+        """Tags (trimmed, each once) and note as typed."""
+        typed = (tag.strip().lstrip("#") for tag in self.tags.text().split(","))
+        return list(dict.fromkeys(tag for tag in typed if tag)), self.note.toPlainText()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self._given_up = True
+        super().keyPressEvent(event)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        tags, note = self.values()
+        if not self._given_up and (tags, note) != self._before:
+            self._before = (tags, note)
+            self.described.emit(self._target, tags, note)

@@ -1,0 +1,247 @@
+"""The left of the window: experiments and their runs, filtered, ticked and chosen.
+
+Flow: the panel owns the tree's model and its selection and says ``selected`` when either the choice or the ticks
+change; the main window hands that ``Selection`` to the places.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
+
+from core.spec.run.folder import RunState
+from sdgui.widgets.actions import ActionButton, Actions
+from sdgui.experiments.filter import ExperimentFilter, Role
+from sdgui.experiments.tree_model import ExperimentModel
+from sdgui.experiments.tree import ExperimentTree
+from sdgui.shared.place import Selection, Services
+from sdgui.store.changes import Changes
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+EXPERIMENT_MENU = ("launch", "queue", "", "rename", "duplicate", "describe", "", "delete")
+STUDY_MENU = ("study",)
+RUN_MENU = ("watch", "search", "tick", "", "pause", "resume", "stop", "", "describe", "open_folder", "", "delete")
+
+
+class ExperimentsPanel(QWidget):
+    """Tree, filter box and buttons. What is done to experiments and runs is the actions'."""
+
+    selected = Signal(object)  # Selection
+    opened = Signal(int)  # run id: Enter or a double click on a run
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self._actions: Actions | None = None
+        self._told: Selection | None = None  # the last one that ``selected`` said
+        self.model = ExperimentModel(services.store, services.tailer, self)
+        self._filter = ExperimentFilter(self)
+        self._filter.setSourceModel(self.model)
+        self.tree = ExperimentTree(self)
+        self.tree.setModel(self._filter)
+        self.tree.customContextMenuRequested.connect(self._menu)
+        self.tree.activated.connect(self._activated)
+        self.tree.selectionModel().currentChanged.connect(self._changed)
+        self.model.ticks_changed.connect(self._changed)
+        self.filter_box = QLineEdit(self)
+        self.filter_box.setPlaceholderText("Filter by name, tag, note or state")
+        self.filter_box.setAccessibleName("Filter experiments and runs")
+        self.filter_box.setClearButtonEnabled(True)
+        self.filter_box.textChanged.connect(self._filter_typed)
+        self._title = PlainLabel("Experiments", self)
+        set_role(self._title, "heading")
+        self._top = QHBoxLayout()
+        self._top.addWidget(self._title, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        layout.addLayout(self._top)
+        layout.addWidget(self.filter_box)
+        layout.addWidget(self.tree, 1)
+        tailer = services.tailer
+        tailer.progress_changed.connect(self.model.update_run)
+        tailer.state_changed.connect(lambda run_id, _state: self.model.refresh_run(run_id))
+
+    def set_actions(self, actions: Actions) -> None:
+        """The actions of the context menus, and the one behind the New button."""
+        self._actions = actions
+        self._top.addWidget(ActionButton(actions["new"], self))
+
+    # Choice
+    def selection(self) -> Selection:
+        """What is chosen and ticked now."""
+        index = self.tree.currentIndex()
+        ticked = self.model.ticked()
+        records = [self.model.run(run) for run in ticked]
+        ticks = Selection(
+            ticked=ticked, ticked_experiments=frozenset(run.experiment_id for run in records if run is not None)
+        )
+        if not index.isValid():
+            return ticks
+        study_id = self.model.study_of(self._filter.mapToSource(index))
+        if index.data(Role.EXPERIMENT) is None:
+            runs = () if study_id is None else self.model.runs_of_study(study_id)
+            return replace(ticks, study_id=study_id, study_runs=runs)
+        experiment_id, run_id = int(index.data(Role.EXPERIMENT)), index.data(Role.RUN)
+        current = int(run_id) if run_id is not None else self.model.newest_run(experiment_id)
+        run_id = None if run_id is None else int(run_id)
+        return replace(ticks, experiment_id=experiment_id, run_id=run_id, current_run=current, study_id=study_id)
+
+    def select_experiment(self, experiment_id: int) -> None:
+        self._select(self.model.experiment_index(experiment_id))
+
+    def select_run(self, run_id: int) -> None:
+        """Choose a run, unfolding its experiment."""
+        self._select(self.model.run_index(run_id))
+
+    def select_study(self, study_id: int) -> None:
+        self._select(self.model.study_index(study_id))
+
+    def _select(self, source: QModelIndex) -> None:
+        if source.isValid() and not self._filter.mapFromSource(source).isValid():
+            self.filter_box.clear()
+        index = self._filter.mapFromSource(source)
+        if index.isValid():
+            above = index.parent()
+            while above.isValid():
+                self.tree.expand(above)
+                above = above.parent()
+            self.tree.setCurrentIndex(index)
+            self.tree.scrollTo(index)
+
+    def select_any(self) -> None:
+        """Choose the first experiment, when nothing is chosen."""
+        if not self.tree.currentIndex().isValid() and self._filter.rowCount() > 0:
+            self.tree.setCurrentIndex(self._filter.index(0, 0))
+
+    def toggle_tick(self) -> None:
+        """Tick or untick the chosen run; for an experiment, all of its runs."""
+        index = self._filter.mapToSource(self.tree.currentIndex())
+        if not index.isValid():
+            return
+        chosen, ticked = {int(each.data(Role.RUN)) for each in self._runs_of(index)}, set(self.model.ticked())
+        self.model.set_ticked(ticked - chosen if chosen <= ticked else ticked | chosen)
+
+    def _runs_of(self, index: QModelIndex) -> list[QModelIndex]:
+        """A run itself; the runs below an experiment or a study."""
+        if index.data(Role.RUN) is not None:
+            return [index]
+        below = [self.model.index(row, 0, index) for row in range(self.model.rowCount(index))]
+        return [run for one in below for run in self._runs_of(one)]
+
+    def rename(self) -> None:
+        """Edit the chosen experiment's name in place; a run is called by its number."""
+        index = self.tree.currentIndex()
+        if index.isValid() and index.data(Role.RUN) is not None:
+            index = index.parent()
+        if index.isValid() and index.data(Role.EXPERIMENT) is not None:
+            self.tree.setCurrentIndex(index)
+            self.tree.edit(index)
+
+    def current_rect_bottom(self) -> QPoint:
+        """Where something about the chosen row may pop up, on the screen."""
+        rect = self.tree.visualRect(self.tree.currentIndex())
+        return self.tree.viewport().mapToGlobal(rect.bottomLeft() if rect.isValid() else QPoint(SPACE, SPACE))
+
+    def reload(self) -> None:
+        """Read the whole store again; the choice stays where it can."""
+        self._update(self.model.reload)
+
+    def refresh(self, changes: Changes) -> None:
+        """Read again what changed; the choice stays where it can."""
+        self._update(lambda: self.model.refresh(changes))
+
+    def _update(self, update: Callable[[], None]) -> None:
+        chosen = self.selection()
+        first = self.model.rowCount() == 0
+        update()
+        if first:
+            self.tree.expandAll()
+        if chosen.run_id is not None and not self.model.run_index(chosen.run_id).isValid() and chosen.experiment_id:
+            self.select_experiment(chosen.experiment_id)
+        self.select_any()
+        self._changed()
+
+    def _changed(self, *_: object) -> None:
+        """Say it once: every place follows a selection."""
+        selection = self.selection()
+        if selection != self._told:
+            self._told = selection
+            self.selected.emit(selection)
+
+    def _filter_typed(self, text: str) -> None:
+        chosen = self.tree.currentIndex()
+        self._filter.set_text(text)
+        if text:
+            self.tree.expandAll()
+        if not chosen.isValid():
+            self.select_any()
+
+    def _activated(self, index: QModelIndex) -> None:
+        run_id = index.data(Role.RUN)
+        if run_id is not None:
+            self.opened.emit(int(run_id))
+        else:
+            self.tree.setExpanded(index, not self.tree.isExpanded(index))
+
+    def _menu(self, point: QPoint) -> None:
+        index = self.tree.indexAt(point)
+        if not index.isValid() or self._actions is None:
+            return
+        self.tree.setCurrentIndex(index)
+        names: tuple[str, ...] = EXPERIMENT_MENU if index.data(Role.RUN) is None else RUN_MENU
+        if index.data(Role.STUDY) is not None:
+            names = STUDY_MENU
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        entries: list[QAction] = []
+        for name in names:
+            action = menu.addSeparator() if not name else self._actions[name]
+            entries.append(action)
+        menu.addActions(entries)
+        menu.popup(self.tree.viewport().mapToGlobal(point))
+
+    # Remembered over a restart
+    def save(self) -> None:
+        """Choice, ticks and folded experiments to the settings."""
+        settings, chosen = self._services.settings, self.selection()
+        settings.setValue("tree/experiment", chosen.experiment_id or 0)
+        settings.setValue("tree/run", chosen.run_id or 0)
+        settings.setValue("tree/ticked", json.dumps(chosen.ticked))
+        model, shown = self.model, self._filter.mapFromSource
+        folded = [one for one in model.experiment_ids() if not self.tree.isExpanded(shown(model.experiment_index(one)))]
+        settings.setValue("tree/folded", json.dumps(folded))
+
+    def restore(self) -> None:
+        """What ``save`` kept; live runs are unfolded, so that reattaching is seen."""
+        settings = self._services.settings
+        self.model.set_ticked(set(_numbers(settings.value("tree/ticked", "[]"))))
+        alive = {run.experiment_id for run in self.model.runs() if RunState(run.state).alive}
+        for experiment_id in _numbers(settings.value("tree/folded", "[]")):
+            if experiment_id not in alive:
+                self.tree.collapse(self._filter.mapFromSource(self.model.experiment_index(experiment_id)))
+        run, experiment = (int(str(settings.value(f"tree/{kind}", 0)) or 0) for kind in ("run", "experiment"))
+        if self.model.run_index(run).isValid():
+            self.select_run(run)
+        elif self.model.experiment_index(experiment).isValid():
+            self.select_experiment(experiment)
+        else:
+            self.select_any()
+
+    def clear_choice(self) -> None:
+        self.tree.selectionModel().setCurrentIndex(QModelIndex(), QItemSelectionModel.SelectionFlag.Clear)
+
+
+def _numbers(text: object) -> list[int]:
+    """A list of numbers from the settings; an unreadable entry counts as empty."""
+    try:
+        found = json.loads(str(text))
+    except json.JSONDecodeError:
+        return []
+    return [int(number) for number in found if isinstance(number, int)] if isinstance(found, list) else []

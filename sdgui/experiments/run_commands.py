@@ -1,0 +1,196 @@
+"""What can be done to runs: launch, queue, pause, stop, resume.
+
+Flow: an action names an experiment or a run; the launcher does it; the tailer is told to look; a refusal is said in
+the message bar. A launch on demo data that is still being made waits for it and says so.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from core.spec.config import ConfigError, RunConfig
+from core.spec.errors import UserError
+from core.spec.run.folder import RunState, process_alive
+from sdgui.shared.place import Services
+from sdgui.runs.stages import staged_chain
+from sdgui.runs.launcher import LaunchError
+from sdgui.runs.stopping import Stopping, StopStage
+from sdgui.store.changes import Changes
+from sdgui.store.records import Experiment, Run, StoreError
+from sdgui.widgets.formats import duration
+from sdgui.widgets.message import Message
+
+_ENDING = 250  # ms between looks at a trainer that is ending
+RESUMABLE = (RunState.PAUSED, RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
+
+
+class RunCommands(QObject):
+    """Actions on runs. ``message_requested``: for the bar. ``started``: a run that the user wants to see now."""
+
+    message_requested = Signal(object)  # Message
+    started = Signal(int)
+    changed = Signal(object)  # Changes: runs that are other ones now; empty where only what can be done to one is
+
+    def __init__(self, services: Services, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self._writer = services.writer
+        self._ending = False  # a resume waits for the former trainer to go
+        self._waiting: list[tuple[int, bool]] = []  # (experiment, queue it) that wait for the demo data
+        services.launcher.launched.connect(self._launched)
+        services.launcher.launch_failed.connect(self._launch_failed)
+        services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit(Changes()))
+        services.demo.ready.connect(self._data_ready)
+        services.demo.failed.connect(self._data_failed)
+
+    def launch(self, experiment_id: int, typed: RunConfig | None = None) -> None:
+        """Start a run of the experiment now, or as soon as its demo data is there.
+
+        ``typed``: the definition in the form, which must have come to the store.
+        """
+        self._begin(experiment_id, False, typed)
+
+    def queue(self, experiment_id: int, typed: RunConfig | None = None) -> None:
+        """Put a run of the experiment behind those that train."""
+        self._begin(experiment_id, True, typed)
+
+    def waits(self, experiment_id: int) -> bool:
+        """Whether a launch of this experiment waits for the demo data."""
+        return any(waiting == experiment_id for waiting, _ in self._waiting)
+
+    def _begin(self, experiment_id: int, queue: bool, typed: RunConfig | None) -> None:
+        store = self._services.store
+        # Read after the writes before it: what was just typed in the form is among them.
+        self._writer.submit(
+            lambda: store.experiment(experiment_id),
+            lambda experiment: self._begin_as_stored(experiment, queue, typed),
+            self._refused,
+        )
+
+    def _begin_as_stored(self, experiment: Experiment, queue: bool, typed: RunConfig | None) -> None:
+        launcher, demo, config = self._services.launcher, self._services.demo, experiment.config
+        if experiment.deleted is not None:  # put in the bin while its launch waited
+            return
+        if config is None:
+            text = f"“{experiment.name}” cannot be launched: {experiment.problem}"
+            self.message_requested.emit(Message("error", text))
+            return
+        if typed is not None and config != typed.model_copy(update={"name": config.name}):
+            text = "What is in the form could not be saved, so nothing was launched. Try again."
+            self.message_requested.emit(Message("error", text))
+            return
+        if demo.covers(config) and not demo.complete:
+            self._wait(experiment.id, queue)
+            return
+        try:
+            chain = staged_chain(experiment, self._services.settings)
+        except ConfigError as error:
+            self._refused(error)
+            return
+        begin = launcher.enqueue if queue else launcher.launch
+        self._writer.submit(lambda: begin(experiment.id, chain), partial(self._begun, queue), self._refused)
+
+    def _begun(self, queue: bool, run: Run) -> None:
+        self._services.tailer.follow(run.id)
+        self.changed.emit(Changes.of(run=run.id))
+        if queue and run.queue_position is not None:
+            self.message_requested.emit(Message("info", "Queued: it starts when no other run trains."))
+        else:
+            self.started.emit(run.id)
+
+    def _wait(self, experiment_id: int, queue: bool) -> None:
+        if not self.waits(experiment_id):
+            self._waiting.append((experiment_id, queue))
+        self._services.demo.make()
+        self.message_requested.emit(
+            Message("info", "The demo data is still being made; the launch follows as soon as it is there.")
+        )
+        self.changed.emit(Changes())
+
+    def _data_ready(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for experiment_id, queue in waiting:
+            self._begin(experiment_id, queue, None)
+        self.changed.emit(Changes())
+
+    def _data_failed(self, sentence: str, details: str) -> None:
+        self._waiting.clear()
+        self.message_requested.emit(Message("error", sentence, details))
+        self.changed.emit(Changes())
+
+    def _refused(self, error: UserError) -> None:
+        self.message_requested.emit(Message("error", str(error)))
+        self.changed.emit(Changes())
+
+    def _launched(self, run_id: int) -> None:
+        self._services.tailer.follow(run_id)
+        self.changed.emit(Changes.of(run=run_id))
+
+    def _launch_failed(self, run_id: int, sentence: str) -> None:
+        self.message_requested.emit(Message("error", sentence))
+        self.changed.emit(Changes.of(run=run_id))
+
+    # A run that is there
+    def pause(self, run: Run) -> None:
+        """Ask the trainer to save everything and end; its memory is free then."""
+        try:
+            self._services.launcher.pause(run.id)
+        except (LaunchError, StoreError, OSError) as error:
+            self.message_requested.emit(Message("error", f"The run could not be paused: {error}"))
+        self.changed.emit(Changes())
+
+    def stop(self, run: Run) -> None:
+        """Stop it, or go to the next stage of stopping; a waiting run leaves the queue."""
+        launcher = self._services.launcher
+        if run.queue_position is not None:
+            self._writer.submit(lambda: launcher.unqueue(run.id), lambda _: self._unqueued(run.id), self._refused)
+            return
+        try:
+            launcher.stop(run.id)
+        except (LaunchError, StoreError, OSError) as error:
+            self.message_requested.emit(Message("error", f"The run could not be stopped: {error}"))
+        self.changed.emit(Changes())
+
+    def _unqueued(self, run_id: int) -> None:
+        self._services.tailer.follow(run_id)
+        self.changed.emit(Changes.of(run=run_id))
+
+    def resume(self, run: Run, patience: int = 40) -> None:
+        """Go on where it stopped, in the same folder.
+
+        A trainer takes a moment to go after it said that it paused; that long, the resume waits for it.
+        """
+        status = run.dir.read_status()
+        if patience and not run.state.alive and status is not None and process_alive(status):
+            if not self._ending:
+                self.message_requested.emit(
+                    Message("info", "The former trainer is still ending; the run goes on in a moment.")
+                )
+            self._ending = True
+            QTimer.singleShot(_ENDING, self, lambda: self.resume(run, patience - 1))
+            return
+        self._ending = False
+        launcher = self._services.launcher
+        self._writer.submit(lambda: launcher.resume(run.id), partial(self._begun, False), self._refused)
+
+    def alive(self) -> list[Run]:
+        """Runs whose trainer is alive as far as is known."""
+        tailer = self._services.tailer
+        return [run for run in self._services.store.alive_runs() if (tailer.state(run.id) or run.state).alive]
+
+
+def stop_text(stopping: Stopping | None) -> tuple[str, str]:
+    """What the stop button says at this stage, and a sentence on what happens next."""
+    if stopping is None or stopping.stage == StopStage.ENDED:
+        return "Stop", ""
+    if stopping.host:
+        return "Stop", f"Asked to stop; it trains on {stopping.host}, where alone it can be ended if it does not."
+    left = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
+    if stopping.stage == StopStage.ASKED:
+        return "End now", f"Asked to stop; it will be told to end{left}."
+    if stopping.stage == StopStage.TERMINATED:
+        return "Kill", f"Told to end; it will be killed{left}."
+    return "Kill", "Killed; waiting for the system to confirm."

@@ -1,0 +1,1 @@
+"""The Caption panel: pictures dropped, captioned, edited and exported."""

@@ -1,0 +1,107 @@
+"""The two rows over the list of captions: which models, how captions are made, what is shown, what can be done.
+
+Flow: clicks -> the place's actions; the filter -> ``filter_changed`` with what an entry must be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QToolButton, QVBoxLayout, QWidget
+
+from sdgui.panels.caption.model import SIDES, Entry, Side
+from sdgui.shared.pickers.models import ModelPicker
+from sdgui.shared.place import Services
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.style.theme import SPACE
+
+_TYPING = 120  # ms
+_BESIDE = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
+Passes = Callable[[Entry], bool]
+STATES: tuple[tuple[str, Passes | None], ...] = (
+    ("All pictures", None),
+    ("Without a caption", lambda entry: entry.state == "waiting"),
+    ("Captioned", lambda entry: bool(entry.text)),
+    ("Edited by hand", lambda entry: entry.state == "edited"),
+    ("Refused", lambda entry: bool(entry.refused)),
+    ("Where models differ", lambda entry: entry.differs()),
+)
+
+
+class CaptionsBar(QWidget):
+    """Pickers and buttons; what the buttons do is connected by the place."""
+
+    filter_changed = Signal(object)  # Passes, or None for all
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.pickers: dict[Side, ModelPicker] = {side: ModelPicker(services, "caption", self) for side in SIDES}
+        self.pickers["b"].setAccessibleName("Second model")
+        self.compare = IconButton("ph.columns", "Compare with a second model", "", "Compare", True, self)
+        self.how = IconButton("ph.sliders-horizontal", "How captions are made", text="beam", parent=self)
+        self.add = IconButton("ph.plus", "Add pictures to the list", text="Add", parent=self)
+        self.again = IconButton("ph.arrows-clockwise", "Make captions", text="Caption", parent=self)
+        self.undo = IconButton("ph.arrow-counter-clockwise", "Undo", parent=self)
+        self.redo = IconButton("ph.arrow-clockwise", "Redo", parent=self)
+        self.words = QLineEdit(self)
+        self.words.setPlaceholderText("Filter captions and names")
+        self.words.setAccessibleName("Filter captions and names")
+        self.words.setClearButtonEnabled(True)
+        self.state = QComboBox(self)
+        self.state.setAccessibleName("Which pictures are shown")
+        self.state.addItems([title for title, _ in STATES])
+        self.replace = IconButton("ph.swap", "Find and replace in captions", parent=self)
+        tip = "Export captions, or save them as training data"
+        self.export = IconButton("ph.export", tip, text="Export", parent=self)
+        for button in (self.add, self.again, self.export):
+            button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+            button.setMenu(QMenu(button))
+        self._arrange()
+        self._typing = QTimer(self, singleShot=True, interval=_TYPING)
+        self._typing.timeout.connect(self._tell)
+        self.words.textChanged.connect(lambda _text: self._typing.start())
+        self.state.activated.connect(lambda _row: self._tell())
+        self.compare.toggled.connect(self.pickers["b"].setVisible)
+        self.pickers["b"].hide()
+
+    def _arrange(self) -> None:
+        top, tools = QHBoxLayout(), QHBoxLayout()
+        for button in (self.compare, self.how, self.add, self.again, self.export):
+            button.setToolButtonStyle(_BESIDE)
+            button.setProperty("hasText", True)
+        top.addWidget(self.pickers["a"], 1)
+        top.addWidget(self.compare)
+        top.addWidget(self.how)
+        for part in (self.add, self.again, self.undo, self.redo, self.words, self.state, self.replace, self.export):
+            tools.addWidget(part, 1 if part is self.words else 0)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        for row in (top, tools):
+            row.setSpacing(SPACE // 2)
+        column.addLayout(top)
+        column.addWidget(self.pickers["b"])
+        column.addLayout(tools)
+
+    def passes(self) -> Passes | None:
+        """What an entry must be to be shown; None when all are."""
+        words = self.words.text().casefold().split()
+        fits = STATES[max(0, self.state.currentIndex())][1]
+        if not words:
+            return fits
+
+        def both(entry: Entry) -> bool:
+            text = f"{entry.text}\n{entry.name}".casefold()
+            return all(word in text for word in words) and (fits is None or fits(entry))
+
+        return both
+
+    def _tell(self) -> None:
+        self._typing.stop()
+        self.filter_changed.emit(self.passes())
+
+    def show_state(self, title: str) -> None:
+        """Choose what is shown by its title."""
+        self.state.setCurrentIndex(self.state.findText(title))
+        self._tell()

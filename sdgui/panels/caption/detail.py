@@ -1,0 +1,211 @@
+"""The chosen picture of the Caption place: large, with every candidate of both models, scores, and where they are from.
+
+Flow: the list's current entry -> ``show_entry`` -> candidates; Enter, a double click or Alt+number -> ``taken``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QIcon, QPixmap
+from PySide6.QtWidgets import (
+    QListView,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.caption_files import Candidate
+from sdgui.panels.caption.model import SIDES, STATE_TEXTS, Entry, Side
+from sdgui.widgets.gallery.thumbnail import Thumbnail
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.formats import count, value
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+_PICTURE = 26 * SPACE
+_PLACE = Qt.ItemDataRole.UserRole
+_AROUND = 6 * SPACE  # px of a candidate's row that are not its text: padding and icon
+
+
+class CaptionsDetail(QWidget):
+    """``taken(path, text, side)``: this candidate is to be the caption."""
+
+    taken = Signal(str, str, str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._entry: Entry | None = None
+        self._titles: dict[Side, str] = {"a": "Model", "b": "Second model"}
+        self._origins: Mapping[str, Mapping[str, Any]] = {}
+        blank = QPixmap(16, 16)
+        blank.fill(Qt.GlobalColor.transparent)
+        self._blank = QIcon(blank)
+        self.picture = Thumbnail(_PICTURE, self)
+        self.name = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
+        set_role(self.name, "title")
+        self.state = PlainLabel(self, wordWrap=True)
+        set_role(self.state, "small")
+        self.candidates = QListWidget(self)
+        self.candidates.setAccessibleName("Candidates")
+        self.candidates.setToolTip("Enter or a double click takes a candidate as the caption; Alt+1 to 9 from the list")
+        self.candidates.setWordWrap(True)
+        self.candidates.setItemDelegate(_Wrapped(self.candidates))
+        self.candidates.setIconSize(QSize(16, 16))
+        self.candidates.setResizeMode(QListView.ResizeMode.Adjust)
+        self.candidates.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.origin = PlainLabel(self, wordWrap=True)
+        self.origin.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self.origin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        set_role(self.origin, "small")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(SPACE, 0, 0, 0)
+        layout.setSpacing(SPACE // 2)
+        layout.addWidget(self.picture, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addWidget(self.name)
+        layout.addWidget(self.state)
+        layout.addWidget(self.candidates, 1)
+        layout.addWidget(self.origin)
+        self.candidates.itemActivated.connect(self._take)
+        self.candidates.setMinimumHeight(12 * SPACE)
+        self.setMinimumWidth(_PICTURE + 2 * SPACE)
+        theme().changed.connect(self._restyle)  # a method, so that it ends with this widget
+        self.show_entry(None)
+
+    def _restyle(self) -> None:
+        self.show_entry(self._entry)
+
+    def set_titles(self, titles: Mapping[Side, str]) -> None:
+        """What the two models are called."""
+        self._titles = dict(titles)
+        self.show_entry(self._entry)
+
+    def set_origins(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
+        """Key -> model, weights and settings."""
+        self._origins = origins
+
+    def show_entry(self, entry: Entry | None) -> None:
+        """All about one picture; nothing for None."""
+        before, self._entry = self._entry, entry
+        if entry is None or before is None or entry.path != before.path:
+            self.picture.show_picture(Path(entry.path) if entry is not None else None)
+        self.name.setText(" ".join(entry.name.split()) if entry is not None else "")
+        self.name.setToolTip(plain_tip(entry.path if entry is not None else ""))
+        self.state.setText(self._state(entry))
+        self.origin.setText(self._about(entry))
+        self._fill(entry)
+
+    def take(self, number: int) -> None:
+        """Take the candidate with this number, from 0, counted over both models."""
+        items = [item for item in self._items() if item.data(_PLACE) is not None]
+        if number < len(items):
+            self._take(items[number])
+
+    def _items(self) -> list[QListWidgetItem]:
+        return [self.candidates.item(row) for row in range(self.candidates.count())]
+
+    def _state(self, entry: Entry | None) -> str:
+        if entry is None:
+            return "Choose a picture in the list."
+        text = STATE_TEXTS[entry.state]
+        if entry.refused:
+            text = (
+                f"refused: {entry.refused}" if entry.state == "refused" else f"{text}; at the last try: {entry.refused}"
+            )
+        return text[:1].upper() + text[1:]
+
+    def _fill(self, entry: Entry | None) -> None:
+        self.candidates.clear()
+        number = 0
+        for side in SIDES:
+            made = entry.made.get(side) if entry is not None else None
+            if entry is None or made is None:
+                continue
+            if len(entry.made) > 1:
+                said_by = self._origins.get(made.origin)  # not always the model that is chosen now
+                self._heading(model_text(said_by) if said_by else self._titles[side])
+            for one in made.candidates:
+                number += 1
+                item = QListWidgetItem(_two_lines(one), self.candidates)
+                item.setData(_PLACE, (one.text, side))
+                keys = f"\nAlt+{number} takes it" if number < 10 else ""
+                item.setToolTip(plain_tip(f"{one.text}{keys}\nlog p: the log-probability of exactly this caption"))
+                chosen = one.text == entry.text
+                item.setIcon(theme().icon("ph.check", "good") if chosen else self._blank)
+                item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{one.text}, the caption" if chosen else one.text)
+
+    def _heading(self, title: str) -> None:
+        item = QListWidgetItem(title, self.candidates)
+        item.setFlags(Qt.ItemFlag.ItemIsEnabled)
+        item.setForeground(theme().color("muted"))
+        item.setFont(theme().font("small"))
+
+    def _take(self, item: QListWidgetItem) -> None:
+        place = item.data(_PLACE)
+        if place is not None and self._entry is not None:
+            self.taken.emit(self._entry.path, *place)
+
+    def _about(self, entry: Entry | None) -> str:
+        """``sd-coca-demo @234 teacher · 3f2a… · beam, 6 beams``, a line for each model."""
+        if entry is None:
+            return ""
+        lines = [about_text(self._origins[m.origin]) for m in entry.made.values() if m.origin in self._origins]
+        return "\n".join(dict.fromkeys(lines))
+
+
+class _Wrapped(QStyledItemDelegate):
+    """Rows as high as their text needs: Qt forgets the style sheet's padding, and would cut the figures off."""
+
+    def __init__(self, view: QListWidget) -> None:
+        super().__init__(view)
+        self._view = view
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        self.initStyleOption(option, index)
+        room = max(self._view.viewport().width() - _AROUND, _AROUND)
+        flags = Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextWrapAnywhere
+        text = option.fontMetrics.boundingRect(QRect(0, 0, room, 1 << 16), int(flags), option.text)
+        return QSize(room, text.height() + SPACE)
+
+
+def _two_lines(one: Candidate) -> str:
+    """The caption, and its figures below it."""
+    score = f"score {value(one.score)}" if one.score is not None else ""
+    share = f"log p {value(one.log_prob)}" if one.log_prob is not None else ""
+    return f"{one.text or '(empty)'}\n{' · '.join(part for part in (score, share) if part)}"
+
+
+def about_text(content: Mapping[str, Any]) -> str:
+    """Provenance in a line: model, step, the beginning of the weights' digest, search and seed."""
+    settings = content.get("settings") or {}
+    search = str(settings.get("search", ""))
+    how = {"beam": f"beam {settings.get('beams')}", "sample": f"sample, seed {settings.get('seed')}"}.get(
+        search, search
+    )
+    parts = [
+        model_text(content),
+        f"weights {str(content.get('digest', ''))[:12]}" if content.get("digest") else "",
+        how,
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def model_text(content: Mapping[str, Any]) -> str:
+    """``sd-coca-demo · step 234 · teacher``."""
+    step = content.get("step")
+    parts = [
+        Path(str(content.get("model", ""))).name.partition("@")[0],
+        str(content.get("pretrained") or ""),
+        f"step {count(int(step))}" if isinstance(step, int) else "",
+        str(content.get("weights") or ""),
+    ]
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,218 @@
+"""Captions written to files, for a thread: sidecars, CSV, JSON lines, COCO's JSON, or a training data source. No Qt.
+
+Flow: entries -> ``CaptionedPicture`` -> here -> files; nothing of the user's is overwritten unless ``force`` says so.
+Each has its provenance: in the file, or for sidecars and data sources in a JSON file beside them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.spec.caption_files import (
+    CaptionedPicture,
+    CaptionFileError,
+    CaptionTable,
+    Sidecars,
+    coco_json,
+    json_line,
+    sidecar_of,
+    write_new,
+)
+from core.spec.cells import marked_row
+from core.spec.errors import UserError
+from core.spec.reading import MEGABYTE, read_json
+
+SIDECAR_PROVENANCE = "captions.provenance.json"
+TABLE, PROVENANCE, PICTURES = "train.csv", "provenance.json", "pictures"
+_WRITER = "sdgui captions"
+_LISTED = 50  # reasons
+_LARGEST = 256 * MEGABYTE  # of a file of provenance: a kilobyte for each of 250,000 pictures
+
+Progress = Callable[[int, int], None]  # may raise to end the work
+
+
+@dataclass
+class Written:
+    """What came of it. ``skipped``: what was left out and why."""
+
+    written: int
+    where: Path
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def existing_sidecars(pictures: Sequence[CaptionedPicture]) -> int:
+    """How many ``.txt`` files are there already."""
+    return sum(sidecar_of(picture.path).exists() for picture in pictures)
+
+
+def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, force: bool = False) -> Written:
+    """``NAME.txt`` beside each picture; files that are there stay, unless ``force``."""
+    sidecars, done, skipped = Sidecars(force), list[CaptionedPicture](), list[tuple[str, str]]()
+    for number, picture in enumerate(pictures):
+        progress(number, len(pictures))
+        try:
+            sidecars.write(picture)
+            done.append(picture)
+        except CaptionFileError as error:
+            skipped.append((picture.path, _plain(error)))
+    folders: dict[Path, list[CaptionedPicture]] = {}
+    for picture in done:
+        folders.setdefault(Path(picture.path).parent, []).append(picture)
+    for folder, inside in folders.items():
+        try:
+            _tell_origin(folder, inside)
+        except (CaptionFileError, OSError) as error:
+            skipped.append((str(folder / SIDECAR_PROVENANCE), _plain(error)))
+    where = Path(os.path.commonpath([str(folder) for folder in folders])) if folders else Path()
+    return Written(len(done), where, skipped)
+
+
+def _tell_origin(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
+    """Add these to the folder's provenance; another program's file of this name is left alone."""
+    path, known = folder / SIDECAR_PROVENANCE, dict[str, Any]()
+    number = 2
+    while path.exists():
+        raw = _read(path)
+        if raw.get("written_by") == _WRITER and isinstance(raw.get("captions"), dict):
+            known = dict(raw["captions"])
+            break
+        path = folder / f"captions-{number}.provenance.json"
+        number += 1
+    known.update((Path(picture.path).name, dict(picture.provenance)) for picture in pictures)
+    text = json.dumps({"written_by": _WRITER, "captions": known})
+    write_new(path, text + "\n", force=bool(path.exists()))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file of provenance; {} for what is none."""
+    try:
+        raw = read_json(path, _LARGEST)
+    except (OSError, UserError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Written:
+    """A CSV, a line a caption, with its provenance in further columns; whole, or not at all."""
+    text = io.StringIO(newline="")
+    table = CaptionTable(None, text, root=path.absolute().parent)
+    for number, picture in enumerate(pictures):
+        progress(number, len(pictures))
+        table.write(picture)
+    write_new(path, text.getvalue(), force)
+    return Written(len(pictures), path)
+
+
+def export_json_lines(
+    pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False
+) -> Written:
+    """A line of JSON a picture."""
+    lines = []
+    for number, picture in enumerate(pictures):
+        progress(number, len(pictures))
+        lines.append(json_line(picture) + "\n")
+    write_new(path, "".join(lines), force)
+    return Written(len(pictures), path)
+
+
+def export_coco(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Written:
+    """COCO's captions format."""
+    progress(0, len(pictures))
+    write_new(path, coco_json(pictures, path.parent) + "\n", force)
+    return Written(len(pictures), path)
+
+
+def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Progress, copy: bool = False) -> Written:
+    """A folder that ``data.train`` takes: ``train.csv``, the pictures as links (or copies), ``provenance.json``.
+
+    The manifest's paths lie inside the folder, as data sources must. What ends before its end leaves no folder. Raises
+    CaptionFileError when the folder is not empty or refuses.
+    """
+    try:
+        inside = folder / PICTURES
+        if folder.exists() and any(folder.iterdir()):
+            raise CaptionFileError(f"{folder} is not empty and is left alone; choose a new folder.")
+        inside.mkdir(parents=True)
+    except OSError as error:
+        raise CaptionFileError(f"{folder} cannot be made: {error.strerror or error}; choose another folder.") from error
+    try:
+        return _fill(folder, pictures, progress, copy)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress, copy: bool) -> Written:
+    """The source's files, in a folder that is there. Raises CaptionFileError when no picture is left."""
+    rows, told, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
+    origins = list[Mapping[str, Any]]()
+    for number, picture in enumerate(pictures):
+        progress(number, len(pictures))
+        source = Path(picture.path)
+        name = f"{PICTURES}/{number:06}-{_safe(source.name)}"
+        try:
+            if not source.is_file():
+                raise FileNotFoundError(2, "there is no such file any more")
+            _bring(source, folder / name, copy)
+        except OSError as error:
+            skipped.append((picture.path, error.strerror or str(error)))
+            continue
+        rows.append((name, " ".join(picture.captions[0].text.split())))
+        if picture.provenance not in origins:
+            origins.append(picture.provenance)
+        told.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
+    if not rows:
+        raise CaptionFileError("None of the pictures is there any more; nothing was saved.")
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
+    about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": told}
+    write_new(folder / PROVENANCE, json.dumps(about) + "\n")
+    write_new(folder / TABLE, text.getvalue())
+    return Written(len(rows), folder / TABLE, skipped)
+
+
+def _bring(source: Path, target: Path, copy: bool) -> None:
+    """A link where the system allows it, else a copy."""
+    if not copy:
+        try:
+            target.symlink_to(source.resolve())
+            return
+        except (OSError, NotImplementedError):
+            pass  # Windows without the right to make links
+    shutil.copyfile(source, target)
+
+
+def _safe(name: str) -> str:
+    """A file's name that every table and system takes; the extension stays."""
+    stem, dot, ending = name.rpartition(".")
+    kept = "".join(char if char.isalnum() or char in "-_." else "_" for char in (stem if dot else name))
+    ending = "".join(char for char in ending if char.isalnum())
+    plain = kept.encode("ascii", "ignore").decode().strip("._")[:60] or "picture"
+    return f"{plain}.{ending.lower()}" if dot and ending else plain
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """``parent/name``, numbered where it is taken."""
+    path, number = parent / name, 2
+    while path.exists():
+        path, number = parent / f"{name}-{number}", number + 1
+    return path
+
+
+def _plain(error: Exception) -> str:
+    return str(error).replace("; overwrite it with --force, or move it away", "")
+
+
+def reasons(written: Written) -> str:
+    """What was left out, a line each."""
+    more = len(written.skipped) - _LISTED
+    lines = [f"{what}: {why}" for what, why in written.skipped[:_LISTED]]
+    return "\n".join([*lines, f"and {more} more"] if more > 0 else lines)

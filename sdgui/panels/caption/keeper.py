@@ -1,0 +1,122 @@
+"""Keeps the list of captions in the store from a thread of its own, so that the window never waits for the disk.
+
+Flow: list's changes -> gathered for a moment -> thread -> store; at the start the list comes back in parts. Changes
+are written in the order in which they were made; a window that is killed loses at most the last moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication, QObject, QThreadPool, QTimer, Signal, SignalInstance
+
+from sdgui.panels.caption.model import Entry, entry_of, kept
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
+
+_GATHERED_MS = 150
+_AGAIN_MS = 2000  # until what could not be written is tried again
+_PART = 500  # read in one part
+_WRITTEN = 120  # entries in one transaction: between two, others get their turn
+
+
+Changed = dict[str, Entry | None]  # None: forgotten
+Origins = dict[str, Mapping[str, Any]]
+
+
+class CaptionsKeeper(QObject):
+    """``keep`` and ``forget`` return at once. ``restored`` brings what was kept, ``ready`` ends it."""
+
+    restored = Signal(list)  # of Entry
+    ready = Signal(object)  # origins: key -> content
+    failed = Signal(str)  # writing failed; it is tried again
+    unreadable = Signal(str)  # reading failed; it is tried again
+
+    def __init__(self, store: Store, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._changed: Changed = {}
+        self._origins: Origins = {}
+        self._unwritten: Changed = {}  # the thread's: what a failure left
+        self._unwritten_origins: Origins = {}
+        self._read_to = (-1, -1)  # the thread's: how far the list has been read
+        self._pool = QThreadPool(self)
+        self._pool.setMaxThreadCount(1)
+        self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
+        self._timer.timeout.connect(self.flush)
+        self._read_again = QTimer(self, singleShot=True)
+        self._read_again.timeout.connect(self.restore)
+        self.failed.connect(lambda _sentence: self._begin(_AGAIN_MS))
+        self.unreadable.connect(lambda _sentence: self._read_again.start(_AGAIN_MS))
+        if (app := QCoreApplication.instance()) is not None:
+            app.aboutToQuit.connect(self.close)
+
+    def restore(self) -> None:
+        """Read the list back, in parts; after a failure from where it stopped, so that edits made since stay."""
+        self._read_again.stop()
+        self._pool.start(lambda: self._try(self._read, self.unreadable))
+
+    def keep(self, entries: Iterable[Entry]) -> None:
+        """Write these as they are now."""
+        self._changed.update((entry.path, entry) for entry in entries)
+        self._begin()
+
+    def keep_origin(self, key: str, content: Mapping[str, Any]) -> None:
+        """Write what a key stands for."""
+        self._origins[key] = content
+        self._begin()
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """These are no longer in the list."""
+        self._changed.update((path, None) for path in paths)
+        self._begin()
+
+    def _begin(self, after: int = _GATHERED_MS) -> None:
+        if not self._timer.isActive():
+            self._timer.start(after)
+
+    def flush(self) -> None:
+        """Hand over what has gathered."""
+        self._timer.stop()
+        changed, self._changed = self._changed, {}
+        origins, self._origins = self._origins, {}
+        if changed or origins or self._unwritten or self._unwritten_origins:
+            self._pool.start(lambda: self._try(lambda: self._write(changed, origins), self.failed))
+
+    def close(self) -> None:
+        """Write what is left, and wait until it is written."""
+        self.flush()
+        self._pool.waitForDone()
+
+    # In the thread
+    def _try(self, work: Callable[[], None], failed: SignalInstance) -> None:
+        try:
+            work()
+        except StoreError as error:
+            failed.emit(str(error))
+        except Exception as error:  # noqa: BLE001  a thread that ends in silence would leave the list waiting for ever
+            failed.emit(f"The list of captions: {type(error).__name__}: {error}.")
+
+    def _read(self) -> None:
+        origins = self._store.caption_origins()
+        while True:
+            records, read_to = self._store.captions(self._read_to, _PART)
+            if not records:
+                break
+            self.restored.emit([entry_of(record) for record in records])
+            self._read_to = read_to
+        self.ready.emit(origins)
+
+    def _write(self, changed: Changed, origins: Origins) -> None:
+        """Also what an earlier failure left, unless there is something newer of it."""
+        self._unwritten = changed = self._unwritten | changed
+        self._unwritten_origins = origins = self._unwritten_origins | origins
+        gone = [path for path, entry in changed.items() if entry is None]
+        if gone:
+            self._store.forget_captions(gone)
+        self._store.keep_captions([], origins)
+        entries = [entry for entry in changed.values() if entry is not None]
+        for start in range(0, len(entries), _WRITTEN):
+            self._store.keep_captions([kept(entry) for entry in entries[start : start + _WRITTEN]], {})
+        self._unwritten, self._unwritten_origins = {}, {}

@@ -1,0 +1,1 @@
+"""The list of pictures with their captions, and edits with undo."""

@@ -1,0 +1,102 @@
+"""What can be undone in the list of captions: one step for an edit, a replacement everywhere, a removal, a new try.
+
+Flow: place -> ``QUndoStack.push`` -> ``CaptionsModel``. A command keeps entries as they were and as they became.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from PySide6.QtGui import QUndoCommand
+
+from sdgui.panels.caption.model import HAND, SIDES, Entry
+from sdgui.panels.caption.list.rows import CaptionsModel
+
+Text = tuple[str, str]  # a caption and who wrote it
+
+
+class WriteTexts(QUndoCommand):
+    """Other captions for some pictures."""
+
+    def __init__(self, model: CaptionsModel, texts: Mapping[str, Text], what: str) -> None:
+        super().__init__(what)
+        self._model = model
+        self._after = dict(texts)
+        self._before = {e.path: (e.text, e.origin) for path in texts if (e := model.entry(path)) is not None}
+        if len(texts) == 1:
+            self.setText(f"{what}: {next(iter(self._before), '').rpartition('/')[2]}")
+
+    def redo(self) -> None:
+        self._write(self._after)
+
+    def undo(self) -> None:
+        self._write(self._before)
+
+    def _write(self, texts: Mapping[str, Text]) -> None:
+        entries = [(self._model.entry(path), text) for path, text in texts.items()]
+        self._model.update([entry.with_text(*text) for entry, text in entries if entry is not None])
+
+
+class RemovePictures(QUndoCommand):
+    """Pictures taken out of the list; undone, they are where they were.
+
+    One that was added again in the meantime stays as it is, unless only the removed one's caption was written by hand.
+    """
+
+    def __init__(self, model: CaptionsModel, paths: Sequence[str]) -> None:
+        super().__init__("Remove 1 picture" if len(paths) == 1 else f"Remove {len(paths)} pictures")
+        self._model = model
+        self._paths = list(paths)
+        self._entries: list[Entry] = []
+
+    def redo(self) -> None:
+        self._entries = [entry for path in self._paths if (entry := self._model.entry(path)) is not None]
+        self._model.remove(self._paths)
+
+    def undo(self) -> None:
+        self._model.add([_restored(entry, self._model.entry(entry.path)) for entry in self._entries])
+
+
+def _restored(removed: Entry, now: Entry | None) -> Entry:
+    """A removed entry for the list, where ``now`` may be of the same picture: no text of a person's is lost."""
+    if now is None:
+        return removed
+    return now.with_text(removed.text, HAND) if removed.origin == HAND and now.origin != HAND else now
+
+
+class CaptionedAgain(QUndoCommand):
+    """New candidates in place of older ones. They are in the list already when this is pushed."""
+
+    def __init__(self, model: CaptionsModel, before: Sequence[Entry]) -> None:
+        count = len(before)
+        super().__init__("Caption 1 picture again" if count == 1 else f"Caption {count} pictures again")
+        self._model = model
+        self._before = list(before)
+        self._after = [entry for one in before if (entry := model.entry(one.path)) is not None]
+        self._first = True
+
+    def redo(self) -> None:
+        if not self._first:
+            self._put(self._after)
+        self._first = False
+
+    def undo(self) -> None:
+        self._put(self._before)
+
+    def _put(self, entries: Sequence[Entry]) -> None:
+        """Candidates as they were; what a person has written in the meantime stays."""
+        put = []
+        for entry in entries:
+            now = self._model.entry(entry.path)
+            if now is not None:
+                put.append(replace(entry, text=now.text, origin=HAND) if now.origin == HAND else entry)
+        self._model.update(put)
+
+
+def typed(entry: Entry, text: str) -> Text:
+    """A typed text and who wrote it: typing what a model said gives its caption back."""
+    for side in SIDES:
+        if side in entry.made and any(one.text == text for one in entry.made[side].candidates):
+            return text, side
+    return (text, HAND) if text else ("", "")

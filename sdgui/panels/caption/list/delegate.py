@@ -1,0 +1,195 @@
+"""Paints the list of captions: thumbnail, state, caption on up to three lines; opens an editor in place.
+
+Flow: table asks for a cell -> here -> ``CaptionsModel`` and ``Thumbnails``. Scaled pictures and broken lines are kept,
+so that scrolling paints and computes nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QPoint, QRect, QSize, Qt
+from PySide6.QtGui import QFontMetrics, QImage, QKeyEvent, QPainter, QPen, QPixmap
+from PySide6.QtWidgets import QPlainTextEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+
+from sdgui.panels.caption.model import Entry, State
+from sdgui.panels.caption.list.rows import CAPTION, ENTRY_ROLE, PICTURE, SCORE
+from sdgui.widgets.gallery.broken_text import broken_at_words
+from sdgui.widgets.style.theme import SPACE, theme
+from sdgui.widgets.gallery.thumbnails import Thumbnails
+
+LINES = 3
+_KEPT = 3000  # scaled pictures, and broken texts
+_Index = QModelIndex | QPersistentModelIndex
+_ICONS: dict[State, tuple[str, str]] = {
+    "waiting": ("ph.circle-dashed", "muted"),
+    "made": ("ph.check-circle", "good"),
+    "edited": ("ph.pencil-simple-fill", "accent_text"),
+    "refused": ("ph.x-circle-fill", "error"),
+}
+
+
+class CaptionsDelegate(QStyledItemDelegate):
+    """All rows are alike in height."""
+
+    def __init__(self, thumbnails: Thumbnails, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._thumbnails = thumbnails
+        self._scaled: OrderedDict[tuple[int, int, float], QPixmap] = OrderedDict()
+        self._lines: OrderedDict[tuple[str, int], list[str]] = OrderedDict()
+        self.restyle()
+
+    def restyle(self) -> None:
+        """The look changed: take colours, fonts and icons anew."""
+        look = theme()
+        self._font, self._small = look.font(), look.font("small")
+        self._metrics, self._small_metrics = QFontMetrics(self._font), QFontMetrics(self._small)
+        names = ("text", "muted", "error", "raised", "selection", "accent_text", "border", "warning")
+        self._colors = {name: look.color(name) for name in names}
+        self._icons = {state: look.icon(*icon).pixmap(16, 16) for state, icon in _ICONS.items()}
+        self._broken = look.icon("ph.warning", "muted").pixmap(24, 24)
+        self._lines.clear()
+
+    def row_height(self) -> int:
+        """Three lines of text, or a picture of that height, and room around."""
+        return max(LINES * self._metrics.lineSpacing(), 6 * SPACE) + SPACE
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
+        return QSize(10 * SPACE, self.row_height())
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+        entry: Entry = index.data(ENTRY_ROLE)
+        painter.save()
+        box = option.rect
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(box, self._colors["selection"])
+        elif option.state & QStyle.StateFlag.State_MouseOver:
+            painter.fillRect(box, self._colors["raised"])
+        painter.setPen(self._colors["border"])
+        painter.drawLine(box.bottomLeft(), box.bottomRight())
+        if option.state & QStyle.StateFlag.State_HasFocus:
+            painter.setPen(QPen(self._colors["accent_text"], 1))
+            painter.drawRect(box.adjusted(0, 0, -1, -2))
+        if index.column() == PICTURE:
+            self._picture_cell(painter, box, entry)
+        elif index.column() == SCORE:
+            self._score(painter, box, str(index.data() or ""))
+        else:
+            self._words(painter, box, entry, str(index.data() or ""), index.column() == CAPTION)
+        painter.restore()
+
+    def _picture_cell(self, painter: QPainter, box: QRect, entry: Entry) -> None:
+        side = box.height() - SPACE
+        place = QRect(box.left() + SPACE // 2, box.top() + SPACE // 2, side, side)
+        thumbnail = self._thumbnails.get(Path(entry.path))
+        if thumbnail is None:
+            painter.fillRect(place, self._colors["raised"])
+        elif thumbnail.image is None:
+            painter.setPen(QPen(self._colors["muted"], 1, Qt.PenStyle.DashLine))
+            painter.drawRect(place.adjusted(1, 1, -1, -1))
+            painter.drawPixmap(place.center() - QPoint(12, 12), self._broken)
+        else:
+            self._picture(painter, place, thumbnail.image)
+        left = place.right() + SPACE
+        painter.drawPixmap(QPoint(left, box.center().y() - 18), self._icons[entry.state])
+        painter.setFont(self._small)
+        painter.setPen(self._colors["muted"])
+        line = QRect(left, box.center().y() + 2, max(0, box.right() - left - SPACE // 2), self._small_metrics.height())
+        name = " ".join(entry.name.split())
+        painter.drawText(
+            line,
+            int(Qt.AlignmentFlag.AlignLeft),
+            self._small_metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, line.width()),
+        )
+
+    def _picture(self, painter: QPainter, place: QRect, image: QImage) -> None:
+        ratio = painter.device().devicePixelRatioF()
+        pixmap = self._fitting(image, place.width(), ratio)
+        size = pixmap.deviceIndependentSize().toSize()
+        corner = place.center() - QPoint(size.width() // 2, size.height() // 2)
+        if image.hasAlphaChannel():
+            painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as the model sees it
+        painter.drawPixmap(corner, pixmap)
+
+    def _fitting(self, image: QImage, side: int, ratio: float) -> QPixmap:
+        key = (image.cacheKey(), side, ratio)
+        known = self._scaled.get(key)
+        if known is None:
+            room = QSize(round(side * ratio), round(side * ratio))
+            ways = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+            known = QPixmap.fromImage(image.scaled(room, *ways))
+            known.setDevicePixelRatio(ratio)
+            self._scaled[key] = known
+            if len(self._scaled) > _KEPT:
+                self._scaled.popitem(last=False)
+        return known
+
+    def _score(self, painter: QPainter, box: QRect, text: str) -> None:
+        painter.setFont(self._font)
+        painter.setPen(self._colors["muted"])
+        where = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(box.adjusted(0, 0, -SPACE, 0), int(where), text)
+
+    def _words(self, painter: QPainter, box: QRect, entry: Entry, text: str, own: bool) -> None:
+        role = "text"
+        if not text and own:
+            text, role = (entry.refused, "error") if entry.refused else ("no caption yet", "muted")
+        elif not own:
+            role = "warning" if entry.differs() else "muted"
+        room = box.adjusted(SPACE, 0, -SPACE, 0)
+        lines = self._broken_text(text, max(room.width(), 40))
+        height = self._metrics.lineSpacing()
+        top = box.center().y() - len(lines) * height // 2
+        painter.setFont(self._font)
+        painter.setPen(self._colors[role])
+        for number, line in enumerate(lines):
+            # From its base line: a text in a box is laid out anew each time, which takes five times as long.
+            painter.drawText(room.left(), top + number * height + self._metrics.ascent(), line)
+
+    def _broken_text(self, text: str, width: int) -> list[str]:
+        key = (text, width)
+        lines = self._lines.get(key)
+        if lines is None:
+            lines = self._lines[key] = broken_at_words(text, self._font, self._metrics, width, LINES)
+            if len(self._lines) > _KEPT:
+                self._lines.popitem(last=False)
+        return lines
+
+    # --- editing
+
+    def createEditor(self, parent: QWidget, option: QStyleOptionViewItem, index: _Index) -> QWidget:
+        editor = QPlainTextEdit(parent)
+        editor.setTabChangesFocus(True)
+        editor.setAccessibleName("Caption")
+        editor.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        return editor
+
+    def setEditorData(self, editor: QWidget, index: _Index) -> None:
+        """Qt asks whenever a row near it changes: what is being typed, and where, is left alone."""
+        if not isinstance(editor, QPlainTextEdit):
+            return
+        text = str(index.data(Qt.ItemDataRole.EditRole) or "")
+        if not editor.document().isModified() and editor.toPlainText() != text:
+            editor.setPlainText(text)
+            editor.selectAll()
+
+    def setModelData(self, editor: QWidget, model: object, index: _Index) -> None:
+        if isinstance(editor, QPlainTextEdit):
+            index.model().setData(index, editor.toPlainText(), Qt.ItemDataRole.EditRole)
+
+    def updateEditorGeometry(self, editor: QWidget, option: QStyleOptionViewItem, index: _Index) -> None:
+        editor.setGeometry(option.rect)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Enter ends editing: a caption is one line."""
+        if (
+            event.type() == QEvent.Type.KeyPress
+            and isinstance(event, QKeyEvent)
+            and isinstance(watched, QPlainTextEdit)
+            and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        ):
+            self.commitData.emit(watched)
+            self.closeEditor.emit(watched, QStyledItemDelegate.EndEditHint.NoHint)
+            return True
+        return super().eventFilter(watched, event)

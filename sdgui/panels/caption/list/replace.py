@@ -1,0 +1,140 @@
+"""Find and replace over captions: how many there are is said as one types; replacing all is one step of undo.
+
+Flow: words -> ``Finder`` (a compiled pattern) -> count -> ``replace_asked(Finder)`` -> place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
+
+from sdgui.widgets.formats import count
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_TYPING = 120  # ms
+
+
+@dataclass(frozen=True)
+class Finder:
+    """What is looked for and what is put in its place."""
+
+    pattern: re.Pattern[str]
+    replacement: str
+    plain: bool  # the replacement is taken as it is, without groups
+
+    def replaced(self, text: str) -> tuple[str, int]:
+        """The text afterwards, and how many places were changed. Raises re.error for a group that is not there."""
+        return self.pattern.subn((lambda _match: self.replacement) if self.plain else self.replacement, text)
+
+
+def finder(words: str, replacement: str, case: bool, whole: bool, regular: bool) -> Finder:
+    """Raises re.error where a regular expression is none."""
+    text = words if regular else re.escape(words)
+    if whole:
+        text = rf"(?<!\w)(?:{text})(?!\w)"
+    return Finder(re.compile(text, 0 if case else re.IGNORECASE), replacement, not regular)
+
+
+def occurrences(found: Finder, texts: Iterable[str]) -> tuple[int, int]:
+    """Places, and texts that have some."""
+    numbers = [sum(1 for _ in found.pattern.finditer(text)) for text in texts]
+    return sum(numbers), sum(number > 0 for number in numbers)
+
+
+class ReplaceBar(QWidget):
+    """Hidden until it is asked for; Escape puts it away."""
+
+    replace_asked = Signal(object)  # Finder
+
+    def __init__(self, texts: Callable[[], Iterable[str]], parent: QWidget | None = None) -> None:
+        """``texts``: the captions that would be changed now."""
+        super().__init__(parent)
+        self._texts = texts
+        self.words, self.replacement = QLineEdit(self), QLineEdit(self)
+        for line, name in ((self.words, "Find in captions"), (self.replacement, "Replace with")):
+            line.setPlaceholderText(name)
+            line.setAccessibleName(name)
+        self.case = QCheckBox("&Case", self)
+        self.case.setToolTip("Capitals count")
+        self.whole = QCheckBox("&Words", self)
+        self.whole.setToolTip("Only whole words")
+        self.regular = QCheckBox("&Pattern", self)
+        self.regular.setToolTip(r"A regular expression; \1 stands for its first group")
+        self.found = PlainLabel(self)
+        set_role(self.found, "muted")
+        self.button = QPushButton("Replace &all", self)
+        self.button.setToolTip("In the chosen captions if several are chosen, else in all that are shown (Enter)")
+        close = IconButton("ph.x", "Put find and replace away", parent=self)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(SPACE)
+        row.addWidget(self.words, 2)
+        row.addWidget(self.replacement, 2)
+        for part in (self.case, self.whole, self.regular, self.found, self.button, close):
+            row.addWidget(part)
+        self._typing = QTimer(self, singleShot=True, interval=_TYPING)
+        self._typing.timeout.connect(self.recount)
+        self.words.textChanged.connect(lambda _text: self._typing.start())
+        self.replacement.textChanged.connect(lambda _text: self._typing.start())
+        for box in (self.case, self.whole, self.regular):
+            box.toggled.connect(lambda _on: self.recount())
+        self.words.returnPressed.connect(self._ask)
+        self.replacement.returnPressed.connect(self._ask)
+        self.button.clicked.connect(self._ask)
+        close.clicked.connect(self.hide)
+        self.hide()
+        self.recount()
+
+    def open(self) -> None:
+        """Show, with the cursor in the box."""
+        self.show()
+        self.words.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.words.selectAll()
+        self.recount()
+
+    def finder(self) -> Finder | None:
+        """What is typed; None while it is nothing that can be looked for."""
+        words = self.words.text()
+        if not words:
+            return None
+        marks = (self.case.isChecked(), self.whole.isChecked(), self.regular.isChecked())
+        try:
+            found = finder(words, self.replacement.text(), *marks)
+            found.replaced("")  # a group that is not there shows at once
+        except (re.error, IndexError):
+            return None
+        return found
+
+    def recount(self) -> None:
+        """Say how many there are now."""
+        found = self.finder()
+        if found is None:
+            self.found.setText("no valid pattern" if self.words.text() else "")
+            self.button.setEnabled(False)
+            return
+        places, texts = occurrences(found, self._texts())
+        self.found.setText(f"{count(places)} in {count(texts)} captions" if places else "none")
+        self.button.setEnabled(places > 0)
+
+    def _ask(self) -> None:
+        self._typing.stop()
+        self.recount()
+        found = self.finder()
+        if found is not None and self.button.isEnabled():
+            self.replace_asked.emit(found)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.hide()
+            parent = self.parentWidget()
+            if parent is not None:
+                parent.setFocus()
+        else:
+            super().keyPressEvent(event)

@@ -1,0 +1,236 @@
+"""The Caption place's list as a Qt model: pictures, their captions, scores, a second model's captions; filtered here.
+
+Flow: drops, the worker's answers and edits -> ``add``, ``update`` and ``remove`` -> rows; ``changed`` and ``removed``
+tell the keeper. Rows that a filter hides stay in ``entries``; what is shown stays in place while it is edited.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QMimeData, QModelIndex, QObject, QPersistentModelIndex, Qt, QUrl, Signal
+
+from sdgui.panels.caption.model import HAND, STATE_TEXTS, Entry, State
+from sdgui.widgets.formats import value
+from sdgui.widgets.plain_text import plain_tip
+
+PICTURE, CAPTION, SCORE, SECOND = range(4)
+ENTRY_ROLE = Qt.ItemDataRole.UserRole
+_TITLES = ("Picture", "Caption", "Score", "Second model")
+_TIPS = (
+    "The picture; Space shows it large",
+    "What will be exported; F2 or typing edits it",
+    "The model's score of this caption: its log-probability by its length",
+    "What the second model says; Ctrl+U takes it",
+)
+_Index = QModelIndex | QPersistentModelIndex
+_FLAGS = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
+_EDITABLE = _FLAGS | Qt.ItemFlag.ItemIsEditable
+
+
+class CaptionsModel(QAbstractTableModel):
+    """Rows are the entries that pass the filter, in the order of their positions."""
+
+    changed = Signal(list)  # of Entry: new or different
+    removed = Signal(list)  # of str: paths
+    edit_asked = Signal(str, str)  # path, text: typed into a cell
+    counted = Signal()  # how many there are, or are shown, is another number
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.compares = False
+        self._entries: dict[str, Entry] = {}
+        self._shown: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._filter: Callable[[Entry], bool] | None = None
+        self._last = -1  # position
+
+    # --- entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entries(self) -> list[Entry]:
+        """All, hidden ones included, in order."""
+        return sorted(self._entries.values(), key=lambda entry: entry.position)
+
+    def states(self) -> Counter[State]:
+        """How many are in each state, hidden ones included."""
+        return Counter(entry.state for entry in self._entries.values())
+
+    def shown(self) -> list[Entry]:
+        """Those that pass the filter, in order."""
+        return [self._entries[path] for path in self._shown]
+
+    def entry(self, path: str) -> Entry | None:
+        return self._entries.get(path)
+
+    def at(self, row: int) -> Entry:
+        """The entry in a row; IndexError when there is none."""
+        return self._entries[self._shown[row]]
+
+    def row(self, path: str) -> int:
+        """Where it is shown, -1 when it is not."""
+        return self._rows.get(path, -1)
+
+    def add_paths(self, paths: Iterable[str]) -> list[str]:
+        """Append pictures; those that are in the list already are left out. Returns what is new."""
+        fresh = [path for path in dict.fromkeys(paths) if path not in self._entries]
+        self.add([Entry(path, self._last + 1 + number) for number, path in enumerate(fresh)])
+        return fresh
+
+    def add(self, entries: Sequence[Entry], told: bool = True) -> None:
+        """Put entries where their positions say; known ones are replaced. ``told``: emit ``changed``."""
+        known = [entry for entry in entries if entry.path in self._entries]
+        fresh = [entry for entry in entries if entry.path not in self._entries]
+        if known:
+            self.update(known, told)
+        if not fresh:
+            return
+        at_end = min(entry.position for entry in fresh) > self._last
+        self._last = max(self._last, *(entry.position for entry in fresh))
+        visible = [entry.path for entry in fresh if self._filter is None or self._filter(entry)]
+        if at_end and visible:
+            first = len(self._shown)
+            self.beginInsertRows(QModelIndex(), first, first + len(visible) - 1)
+            self._take(fresh)
+            self._shown += visible
+            self._rows.update((path, first + number) for number, path in enumerate(visible))
+            self.endInsertRows()
+        elif at_end:
+            self._take(fresh)
+        else:
+            self.beginResetModel()
+            self._take(fresh)
+            order: list[tuple[int, str]] = [(self._entries[path].position, path) for path in self._shown]
+            for path in visible:
+                insort(order, (self._entries[path].position, path))
+            self._set_shown([path for _, path in order])
+            self.endResetModel()
+        if told:
+            self.changed.emit(fresh)
+        self.counted.emit()
+
+    def _take(self, entries: Sequence[Entry]) -> None:
+        self._entries.update((entry.path, entry) for entry in entries)
+
+    def update(self, entries: Sequence[Entry], told: bool = True) -> None:
+        """Replace what is known of pictures in the list; of others nothing is taken."""
+        fresh = [entry for entry in entries if self._entries.get(entry.path, entry) != entry]
+        if not fresh:
+            return
+        self._take(fresh)
+        rows = [self._rows[entry.path] for entry in fresh if entry.path in self._rows]
+        if rows:
+            self.dataChanged.emit(self.index(min(rows), 0), self.index(max(rows), self.columnCount() - 1))
+        if told:
+            self.changed.emit(fresh)
+        self.counted.emit()
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Take pictures out of the list."""
+        gone = {path for path in paths if path in self._entries}
+        if not gone:
+            return
+        self.beginResetModel()
+        for path in gone:
+            del self._entries[path]
+        self._set_shown([path for path in self._shown if path not in gone])
+        self.endResetModel()
+        self.removed.emit(sorted(gone))
+        self.counted.emit()
+
+    def _set_shown(self, paths: list[str]) -> None:
+        self._shown = paths
+        self._rows = {path: row for row, path in enumerate(paths)}
+
+    def set_filter(self, passes: Callable[[Entry], bool] | None) -> None:
+        """Show only what ``passes``; None shows everything."""
+        self.beginResetModel()
+        self._filter = passes
+        self._set_shown([entry.path for entry in self.entries() if passes is None or passes(entry)])
+        self.endResetModel()
+        self.counted.emit()
+
+    def set_compares(self, compares: bool) -> None:
+        """Show the second model's column, or not."""
+        if compares != self.compares:
+            self.beginResetModel()
+            self.compares = compares
+            self.endResetModel()
+
+    # --- Qt's own
+
+    def rowCount(self, parent: _Index | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self._shown)
+
+    def columnCount(self, parent: _Index | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else (4 if self.compares else 3)
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
+    ) -> object:
+        if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(_TITLES):
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return _TITLES[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return _TIPS[section]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if section == SCORE else Qt.AlignmentFlag.AlignLeft
+            return side | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+    def data(self, index: _Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
+        entry = self._entries[self._shown[index.row()]]
+        if role == ENTRY_ROLE:
+            return entry
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
+            return self._text(entry, index.column())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            text = entry.path if index.column() == PICTURE else self._text(entry, index.column()) or entry.refused
+            return plain_tip(text)
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return self._spoken(entry, index.column())
+        return None
+
+    def _text(self, entry: Entry, column: int) -> str:
+        if column == PICTURE:
+            return entry.name
+        if column == CAPTION:
+            return entry.text
+        if column == SCORE:
+            found = entry.candidate() if entry.origin != HAND else None
+            return value(found.score) if found is not None and found.score is not None else ""
+        best = entry.made["b"].best if "b" in entry.made else None
+        return best.text if best is not None else ""
+
+    def _spoken(self, entry: Entry, column: int) -> str:
+        if column != CAPTION:
+            return self._text(entry, column)
+        words = f"{entry.name}: {STATE_TEXTS[entry.state]}"
+        return f"{words}. {entry.text or entry.refused}" if entry.text or entry.refused else words
+
+    def setData(self, index: _Index, value: Any, role: int = int(Qt.ItemDataRole.EditRole)) -> bool:
+        """What was typed becomes one step of undo."""
+        if role != Qt.ItemDataRole.EditRole or index.column() != CAPTION:
+            return False
+        self.edit_asked.emit(self._shown[index.row()], " ".join(str(value).split()))
+        return True
+
+    def flags(self, index: _Index) -> Qt.ItemFlag:
+        return _EDITABLE if index.isValid() and index.column() == CAPTION else _FLAGS
+
+    def mimeTypes(self) -> list[str]:
+        return ["text/uri-list", "text/plain"]
+
+    def mimeData(self, indexes: Sequence[QModelIndex]) -> QMimeData:
+        """The files, to be dragged out."""
+        rows = sorted({index.row() for index in indexes})
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(self._shown[row]) for row in rows])
+        data.setText("\n".join(self.at(row).text for row in rows))
+        return data

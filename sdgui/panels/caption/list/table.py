@@ -1,0 +1,204 @@
+"""The table of the Caption place: uniform rows, thumbnails read for what is in view, keys for everything.
+
+Flow: ``CaptionsModel`` -> **table** -> signals to the place. Space shows the picture large, F2 or typing edits, Enter
+edits too, Ctrl+C copies captions with the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QItemSelectionModel, QMimeData, QModelIndex, QPoint, Qt, QTimer, QUrl, Signal
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from sdgui.panels.caption.list.delegate import CaptionsDelegate
+from sdgui.panels.caption.model import Entry
+from sdgui.panels.caption.list.rows import CAPTION, PICTURE, SCORE, SECOND, CaptionsModel
+from sdgui.widgets.gallery.preview import PicturePreview
+from sdgui.widgets.style.theme import SPACE, theme
+from sdgui.widgets.gallery.thumbnails import Thumbnails
+
+_GATHER_MS = 16  # thumbnails that come within a frame are painted together
+_PICTURE_WIDTH = 26 * SPACE
+
+
+class CaptionsList(QTableView):
+    """``current_changed(path)``, "" for none; ``selected`` are the chosen entries, in order."""
+
+    current_changed = Signal(str)
+    menu_asked = Signal(QPoint)  # of the screen
+    selection_told = Signal()
+
+    def __init__(self, model: CaptionsModel, cache: Path, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.captions = model
+        self.thumbnails = Thumbnails(cache, parent=self)
+        self.delegate = CaptionsDelegate(self.thumbnails, self)
+        self._preview: PicturePreview | None = None
+        self.setItemDelegate(self.delegate)
+        self.setModel(model)
+        # Of its own, and empty: to paint, it would ask whether each of 100,000 rows of a column is chosen.
+        self.horizontalHeader().setSelectionModel(QItemSelectionModel(model, self))
+        self.setAccessibleName("Captions")
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setMouseTracking(True)
+        self.setTabKeyNavigation(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setDragEnabled(True)
+        self.setDragDropMode(QAbstractItemView.DragDropMode.DragOnly)
+        triggers = QAbstractItemView.EditTrigger
+        self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed | triggers.AnyKeyPressed)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.customContextMenuRequested.connect(lambda at: self.menu_asked.emit(self.viewport().mapToGlobal(at)))
+        head = self.verticalHeader()
+        head.hide()
+        head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self.horizontalHeader().setHighlightSections(False)
+        self._came: set[str] = set()
+        self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
+        self._gather.timeout.connect(self._paint_came)
+        self._tidy = QTimer(self, singleShot=True, interval=100)
+        self._tidy.timeout.connect(self._drop_stale)
+        self.thumbnails.ready.connect(self._thumbnail_came)
+        self.verticalScrollBar().valueChanged.connect(lambda _value: self._tidy.start())
+        self.selectionModel().currentChanged.connect(self._current_changed)
+        self.selectionModel().selectionChanged.connect(lambda *_: self.selection_told.emit())
+        model.modelReset.connect(self._reset)
+        theme().changed.connect(self.restyle)
+        self._fit_rows()
+        self._reset()
+
+    def restyle(self) -> None:
+        """The look changed."""
+        self.delegate.restyle()
+        self._fit_rows()
+
+    def _fit_rows(self) -> None:
+        """Rows have the height that the font asks for."""
+        self.verticalHeader().setDefaultSectionSize(self.delegate.row_height())
+        self.thumbnails.set_side(self.delegate.row_height() * self.devicePixelRatioF())
+        self.viewport().update()
+
+    def _reset(self) -> None:
+        self._widths()
+        self.selection_told.emit()
+        self.current_changed.emit(self.current_path())
+
+    def _widths(self) -> None:
+        """Captions share what the picture and the score leave."""
+        head = self.horizontalHeader()
+        head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        narrow = self.viewport().width() < 80 * SPACE
+        head.resizeSection(PICTURE, _PICTURE_WIDTH - (8 * SPACE if narrow else 0))
+        head.resizeSection(SCORE, 8 * SPACE)
+        head.setSectionResizeMode(CAPTION, QHeaderView.ResizeMode.Stretch)
+        if self.captions.compares:
+            head.setSectionResizeMode(SECOND, QHeaderView.ResizeMode.Stretch)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._widths()
+
+    # --- what is chosen
+
+    def current_path(self) -> str:
+        """The picture that has the focus, "" for none."""
+        index = self.currentIndex()
+        return self.captions.at(index.row()).path if index.isValid() else ""
+
+    def selected(self) -> list[Entry]:
+        """The chosen entries, in order; by ranges, since an index for each of 10,000 takes long."""
+        ranges = list(self.selectionModel().selection())  # type: ignore[call-overload]  # a list, unknown to the stub
+        rows = sorted({row for one in ranges for row in range(one.top(), one.bottom() + 1)})
+        return [self.captions.at(row) for row in rows]
+
+    def selected_count(self) -> int:
+        """How many are chosen."""
+        ranges = list(self.selectionModel().selection())  # type: ignore[call-overload]  # a list, unknown to the stub
+        return sum(one.height() for one in ranges if one.left() == 0)
+
+    def choose(self, path: str) -> None:
+        """Focus and select one picture; nothing when it is not shown."""
+        row = self.captions.row(path)
+        if row >= 0:
+            flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+            self.selectionModel().setCurrentIndex(self.captions.index(row, CAPTION), flags)
+            self.scrollTo(self.captions.index(row, CAPTION))
+
+    def edit_current(self) -> None:
+        """Open the editor of the caption that has the focus."""
+        index = self.currentIndex()
+        if index.isValid():
+            self.edit(self.captions.index(index.row(), CAPTION))
+
+    def preview_current(self) -> None:
+        """The picture, large."""
+        entry = self.captions.entry(self.current_path())
+        if entry is None:
+            return
+        if self._preview is None:
+            self._preview = PicturePreview(self)
+            self._preview.stepped.connect(self._step)
+            self._preview.closed.connect(self.setFocus)
+        known = self.thumbnails.get(Path(entry.path))
+        self._preview.show_picture(Path(entry.path), entry.text, known.image if known is not None else None)
+
+    def _step(self, step: int) -> None:
+        row = min(max(self.currentIndex().row() + step, 0), self.captions.rowCount() - 1)
+        self.choose(self.captions.at(row).path)
+        self.preview_current()
+
+    def copy(self) -> None:
+        """Captions as text, a line each, and the files with them."""
+        entries = self.selected()
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(entry.path) for entry in entries])
+        data.setText("\n".join(entry.text for entry in entries))
+        if entries:
+            QGuiApplication.clipboard().setMimeData(data)
+
+    def _current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
+        self.current_changed.emit(self.captions.at(current.row()).path if current.isValid() else "")
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = event.key()
+        if key == Qt.Key.Key_Space and not event.modifiers():
+            self.preview_current()
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not event.modifiers():
+            self.edit_current()
+        elif key == Qt.Key.Key_Menu:
+            self.menu_asked.emit(self.viewport().mapToGlobal(self.visualRect(self.currentIndex()).center()))
+        elif event.text().isprintable() and event.text() and not event.modifiers() & Qt.KeyboardModifier.AltModifier:
+            index = self.currentIndex()  # typing goes into the caption, whichever cell has the focus
+            if index.isValid() and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+                self.setCurrentIndex(self.captions.index(index.row(), CAPTION))
+            super().keyPressEvent(event)
+        else:
+            super().keyPressEvent(event)
+
+    # --- thumbnails
+
+    def _thumbnail_came(self, path: str) -> None:
+        self._came.add(path)
+        if not self._gather.isActive():
+            self._gather.start()
+
+    def _paint_came(self) -> None:
+        came, self._came = self._came, set()
+        for path in came:
+            row = self.captions.row(path)
+            if row >= 0:
+                self.update(self.captions.index(row, PICTURE))
+
+    def _drop_stale(self) -> None:
+        first, last = self.rowAt(0), self.rowAt(self.viewport().height() - 1)
+        last = self.captions.rowCount() - 1 if last < 0 else last
+        self.thumbnails.keep_only(Path(self.captions.at(row).path) for row in range(max(0, first), last + 1))
+
+    def close_threads(self) -> None:
+        """Wait for pictures being read; call it before the application ends."""
+        self.thumbnails.close()

@@ -1,0 +1,235 @@
+"""Asks a worker for captions, some pictures at a time, and hands them over as they come.
+
+Flow: place -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``made`` with one
+picture after another, gathered for a moment -> place. One maker a side, so that two models work beside each other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from core.spec.generation import GenerationSettings
+from sdgui.panels.caption.model import Made, made_of, origin_key
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, Captioner, CaptionPart
+from sdgui.worker.pool import WorkerPool
+from sdgui.worker.replies import Cancelled, Failure
+
+_AT_ONCE = 1000  # pictures in one request
+_GATHERED_MS = 40
+_ABOUT = ("model", "pretrained", "weights", "step", "digest", "precision")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one picture: captions or a reason."""
+
+    path: str
+    made: Made | None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class _Job:
+    choice: ModelChoice
+    paths: tuple[str, ...]
+    settings: GenerationSettings
+
+
+class CaptionMaker(QObject):
+    """One model at work. ``facts`` is what ``caption_open`` said of the model opened last."""
+
+    opened = Signal(object)  # facts
+    origin = Signal(str, object)  # key, content: told before any caption that names it
+    made = Signal(list)  # of Answer
+    progress = Signal(str, int, int)  # what is being done, pictures done, of how many in all
+    finished = Signal(int, int)  # captioned, refused: nothing is left to do
+    failed = Signal(object)  # Failure: what was asked is given up
+    noted = Signal(str)
+
+    def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._pool = pool
+        self._calls: WorkerCalls | None = None
+        self._key = ""
+        self._jobs: deque[_Job] = deque()
+        self._waiting: set[str] = set()  # their pictures, and those of the job that is under way
+        self._now: _Job | None = None
+        self._gathered: list[Answer] = []
+        self._answered: set[str] = set()  # of the job
+        self._given_up: list[str] = []  # by cancelling, until the worker has stopped
+        self.left: list[str] = []  # pictures that were given up at the last failure
+        self._first = True  # of the job: it is told at once
+        self._said = self._captioned = self._refused = self._total = 0
+        self.facts: Captioner | None = None
+        self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
+        self._timer.timeout.connect(self._tell)
+
+    @property
+    def busy(self) -> bool:
+        return self._now is not None
+
+    def waits(self, path: str) -> bool:
+        """Whether a picture is still to be captioned, or was a moment ago."""
+        return path in self._waiting
+
+    def open(self, choice: ModelChoice) -> None:
+        """Load the model, so that it is there when pictures come."""
+        if not self.busy:
+            self._connect(choice).ask(
+                "open", CAPTION_OPEN, self._opened, self._open_failed, model=choice.model, weights=choice.weights
+            )
+
+    def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
+        """Caption these after what is being captioned."""
+        if not self.busy and not self._jobs:
+            self._said = self._captioned = self._refused = self._total = 0
+        self._total += len(paths)
+        self._waiting.update(paths)
+        for start in range(0, len(paths), _AT_ONCE):
+            self._jobs.append(_Job(choice, tuple(paths[start : start + _AT_ONCE]), settings))
+        if not self.busy:
+            self._next()
+
+    def cancel(self) -> None:
+        """Give up what is left; ``failed`` gets ``Cancelled`` when the worker has stopped."""
+        if self._now is not None:
+            self._given_up += [path for job in self._jobs for path in job.paths]
+            self._waiting = set(self._now.paths)
+        self._jobs.clear()
+        if self._calls is not None and self._now is not None:
+            self._calls.cancel("open")
+            self._calls.cancel("caption")
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._jobs.clear()
+        self._waiting.clear()
+        self._now = None
+        if self._calls is not None:
+            self._calls.close()
+        self._calls, self._key = None, ""
+
+    # --- one request after another
+
+    def _connect(self, choice: ModelChoice) -> WorkerCalls:
+        if self._calls is None or self._key != choice.model:
+            if self._calls is not None:
+                self._calls.close()
+            self._calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
+            self._calls.progress.connect(self._progress)
+            self._key = choice.model
+        return self._calls
+
+    def _next(self) -> None:
+        if self._given_up:  # the worker was done before it heard of it
+            self._failed(Cancelled())
+            return
+        if not self._jobs:
+            self.finished.emit(self._captioned, self._refused)
+            return
+        job = self._now = self._jobs.popleft()
+        self._answered.clear()
+        self._first, self._said = True, self._captioned + self._refused
+        self.progress.emit("Opening the model", self._said, self._total)
+        self._connect(job.choice).ask(
+            "open", CAPTION_OPEN, self._start, self._failed, model=job.choice.model, weights=job.choice.weights
+        )
+
+    def _opened(self, facts: Captioner) -> None:
+        self.facts = facts
+        self.opened.emit(facts)
+
+    def _open_failed(self, failure: Failure) -> None:
+        self.facts = None
+        self.failed.emit(failure)
+
+    def _start(self, facts: Captioner) -> None:
+        """The model is loaded: fit the settings to it and send the pictures."""
+        self._opened(facts)
+        job = self._now
+        if job is None or self._calls is None:
+            return
+        settings = fitted(job.settings, facts["max_tokens"])
+        fields = settings.model_dump(mode="json")
+        content = {**{name: facts.get(name) for name in _ABOUT}, "settings": fields}
+        key = origin_key(content)
+        self.origin.emit(key, content)
+
+        def partial(result: CaptionPart) -> None:
+            self._take(result, key, job)
+
+        self._calls.ask(
+            "caption",
+            CAPTION,
+            self._done,
+            self._failed,
+            partial,
+            model=job.choice.model,
+            weights=job.choice.weights,
+            paths=list(job.paths),
+            settings=fields,
+        )
+
+    def _take(self, result: CaptionPart, key: str, job: _Job) -> None:
+        if "note" in result:
+            self.noted.emit(str(result["note"]))
+        if "index" not in result:
+            return
+        index = result["index"]
+        path = job.paths[index] if 0 <= index < len(job.paths) else result.get("path", "")
+        self._answered.add(path)
+        if "captions" in result:
+            self._captioned += 1
+            self._gathered.append(Answer(path, made_of(key, result["captions"])))
+        else:
+            self._refused += 1
+            self._gathered.append(Answer(path, None, str(result.get("error", ""))))
+        if self._first:
+            self._first = False
+            self._tell()
+        elif not self._timer.isActive():
+            self._timer.start()
+
+    def _tell(self) -> None:
+        self._timer.stop()
+        answers, self._gathered = self._gathered, []
+        if answers:
+            self.made.emit(answers)
+            self.progress.emit("Captioning", self._captioned + self._refused, self._total)
+
+    def _progress(self, purpose: str, doing: str, done: int, _total: int) -> None:
+        if self._now is None or purpose == "open":
+            self.progress.emit(doing[:1].upper() + doing[1:], self._said, self._total)
+        else:
+            self.progress.emit("Captioning", self._said + done, self._total)
+
+    def _done(self, _result: Mapping[str, Any]) -> None:
+        self._tell()
+        if self._now is not None:
+            self._waiting.difference_update(self._now.paths)
+        self._now = None
+        self._next()
+
+    def _failed(self, failure: Failure) -> None:
+        self._tell()
+        now = self._now.paths if self._now is not None else ()
+        rest = [path for job in self._jobs for path in job.paths]
+        self.left = [*(path for path in now if path not in self._answered), *self._given_up, *rest]
+        self._given_up = []
+        self._jobs.clear()
+        self._waiting.clear()
+        self._now = None
+        self.failed.emit(failure)
+
+
+def fitted(settings: GenerationSettings, longest: int) -> GenerationSettings:
+    """The settings within the model's context: no caption longer than it holds."""
+    most = min(settings.max_tokens, longest)
+    return settings.model_copy(update={"max_tokens": most, "min_tokens": min(settings.min_tokens, most)})

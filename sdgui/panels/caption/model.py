@@ -1,0 +1,145 @@
+"""One picture of the Caption place's list, and what two models said of it. No Qt; frozen, so that undo can keep it.
+
+Flow: worker's answers -> ``Made`` -> ``Entry`` -> table, detail, export; ``kept`` and ``entry_of`` are the way into the
+store and back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from core.spec.caption_files import Candidate, CaptionedPicture
+from sdgui.worker.verbs import CaptionText
+from sdgui.store.captions import KeptCaption
+
+Side = Literal["a", "b"]
+SIDES: tuple[Side, Side] = ("a", "b")
+_LARGEST = 1e300  # of a number that a float can hold and a table can show
+HAND = "hand"  # origin of a text that a person wrote
+State = Literal["waiting", "made", "edited", "refused"]
+STATE_TEXTS: dict[State, str] = {
+    "waiting": "without a caption",
+    "made": "captioned",
+    "edited": "edited by hand",
+    "refused": "refused",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """What one model said: candidates, the best first, and the key of their origin (model, weights, settings)."""
+
+    origin: str
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def best(self) -> Candidate | None:
+        return self.candidates[0] if self.candidates else None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``text`` is the caption that will be exported; ``origin`` says who wrote it: a side, ``HAND`` or nobody yet."""
+
+    path: str
+    position: int
+    text: str = ""
+    origin: str = ""
+    refused: str = ""
+    made: Mapping[Side, Made] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(os.sep)[2]  # not by a Path: it is asked of 100,000 at a time
+
+    @property
+    def state(self) -> State:
+        if self.origin == HAND:
+            return "edited"
+        if self.refused and not self.text:
+            return "refused"
+        return "made" if self.text else "waiting"
+
+    def candidate(self) -> Candidate | None:
+        """The candidate that ``text`` is, with its numbers; None where a person wrote it."""
+        for side in (self.origin, *SIDES):
+            for one in self.made[side].candidates if side in SIDES and side in self.made else ():
+                if one.text == self.text:
+                    return one
+        return None
+
+    def with_text(self, text: str, origin: str) -> Entry:
+        return replace(self, text=text, origin=origin)
+
+    def with_made(self, side: Side, made: Made) -> Entry:
+        """A model has spoken. What a person wrote stays; the first model's best is the caption, else the second's."""
+        entry = replace(self, made={**self.made, side: made}, refused="")
+        free = entry.origin in ("", side) or (side == "a" and entry.origin == "b" and "a" not in self.made)
+        return entry.with_text(made.best.text, side) if free and made.best is not None else entry
+
+    def with_refusal(self, reason: str) -> Entry:
+        """It could not be captioned; what is written already stays."""
+        return replace(self, refused=reason)
+
+    def differs(self) -> bool:
+        """Whether the two models' best captions are different ones."""
+        one, two = (self.made[side].best if side in self.made else None for side in SIDES)
+        return one is not None and two is not None and one.text != two.text
+
+
+def made_of(origin: str, captions: Sequence[CaptionText]) -> Made:
+    """The worker's answer for one picture."""
+    said = [(str(one["text"]), one.get("log_prob"), one.get("score")) for one in captions]
+    return Made(origin, tuple(Candidate(text, number(log_prob), number(score)) for text, log_prob, score in said))
+
+
+def number(raw: object) -> float | None:
+    """A finite number, None for anything else."""
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+        return None
+    return raw if -_LARGEST < raw < _LARGEST else None
+
+
+def origin_key(content: Mapping[str, Any]) -> str:
+    """A short name for a model with its weights and settings."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def provenance(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Where an entry's caption comes from; ``edited`` where a person wrote it, over what a model had said."""
+    side = entry.origin if entry.origin in SIDES else next((one for one in SIDES if one in entry.made), "")
+    about = dict(origins.get(entry.made[side].origin, {})) if side in SIDES and side in entry.made else {}
+    return {**about, "edited": True} if entry.origin == HAND else about
+
+
+def captioned(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> CaptionedPicture:
+    """The entry as the exporters take it."""
+    known = entry.candidate() if entry.origin != HAND else None
+    return CaptionedPicture(entry.path, (known or Candidate(entry.text),), provenance(entry, origins))
+
+
+def kept(entry: Entry) -> KeptCaption:
+    """As the store keeps it."""
+    made: dict[str, Any] = {
+        side: {"origin": one.origin, "captions": [[c.text, c.log_prob, c.score] for c in one.candidates]}
+        for side, one in entry.made.items()
+    }
+    return KeptCaption(entry.path, entry.position, entry.text, entry.origin, entry.refused, made)
+
+
+def entry_of(record: KeptCaption) -> Entry:
+    """As the store gave it back; what cannot be read of it is left out."""
+    made: dict[Side, Made] = {}
+    for side in SIDES:
+        raw = record.made.get(side)
+        if isinstance(raw, dict):
+            listed = raw.get("captions")
+            captions = [c for c in listed if isinstance(c, list) and len(c) == 3] if isinstance(listed, list) else []
+            candidates = tuple(Candidate(str(text), number(p), number(score)) for text, p, score in captions)
+            made[side] = Made(str(raw.get("origin", "")), candidates)
+    return Entry(record.path, record.position, record.text, record.origin, record.refused, made)

@@ -1,0 +1,64 @@
+"""After captions an experiment that trains on them; before there is a model, the demo that makes one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from core.spec.config import ConfigError, RunConfig, override, read_config
+from core.spec.presets import preset_config
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.shared.place import Services
+from sdgui.store.store import Store
+
+DEMO = "sd-coca demo"
+_TITLE = "Caption your pictures"
+ADD = (  # title, text, button, shortcut
+    _TITLE,
+    "Drop pictures or folders anywhere here, from the file manager or a browser, or paste them (Ctrl+V). Captions "
+    "appear as they are made; edit, compare and export them, or train on them.",
+    "Choose pictures …",
+    "Ctrl+Shift+A",
+)
+TRAIN = (
+    _TITLE,
+    "A model that has learnt to caption describes your pictures here. Choose one above, or train the demo: sd-coca "
+    "learns to name emoji in some minutes.",
+    "Train the sd-coca demo",
+)
+_MANY = 20_000  # pictures from which a large architecture is worth its time
+
+
+def training_config(store: Store, choice: ModelChoice | None, manifest: Path, pictures: int) -> RunConfig:
+    """A definition that trains on a saved set: as the captioning run was defined, else the preset sd-coca.
+
+    Raises StoreError when the run is gone from the store.
+    """
+    base: RunConfig | None = None
+    if choice is not None and choice.run_id is not None:
+        try:
+            base = read_config(store.run(choice.run_id).dir.config)
+        except ConfigError:
+            base = None  # it was changed by hand; the preset will do
+    if base is None:
+        base = preset_config("sd-coca", "base" if pictures >= _MANY else "demo")
+    data = base.data.model_copy(update={"train": str(manifest)})
+    return base.model_copy(update={"data": data, "name": f"{base.name} on edited captions"})
+
+
+def demo_config(services: Services) -> RunConfig | None:
+    """The demo's captioning experiment; None when it is in the store already."""
+    if any(one.name == DEMO for one in services.store.experiments()):
+        return None
+    folder = services.demo.folder
+    data = [f"data.{split}={folder / split}.csv" for split in ("train", "val", "test")]
+    return override(preset_config("sd-coca", "demo"), [*data, f"name={DEMO}"])
+
+
+def read_choice(text: object) -> ModelChoice | None:
+    """A model as it was remembered; None where that cannot be read."""
+    try:
+        raw = json.loads(str(text or "null"))
+        return ModelChoice(**raw) if isinstance(raw, dict) else None
+    except (ValueError, TypeError):
+        return None

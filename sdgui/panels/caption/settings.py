@@ -1,0 +1,168 @@
+"""How captions are searched for, in a sheet over the list: the form is generated from ``GenerationSettings``.
+
+Flow: kept settings -> sheet -> ``changed(GenerationSettings)`` as soon as what is typed can be used. Fields that the
+chosen search does not read are put away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from core.spec.config import field_errors
+from core.spec.generation import GenerationSettings
+from sdgui.shared.form.fields import groups_of, parse, text_of
+from sdgui.shared.form.row import FormRow
+from sdgui.widgets.style.theme import SPACE, set_role
+
+DEFAULTS = GenerationSettings(captions=3)
+_ONLY = {  # fields that one kind of search reads
+    **dict.fromkeys(("beams", "beam_groups", "diversity_penalty", "beam_stop", "length_penalty"), "beam"),
+    **dict.fromkeys(("temperature", "top_k", "top_p", "seed"), "sample"),
+}
+
+
+def _reads(search: str, field: str) -> bool:
+    return _ONLY.get(field, search) == search and not (search == "greedy" and field == "captions")
+
+
+class CaptionSettings(QFrame):
+    """``settings`` is what was last valid; a wrong field says why, and changes nothing."""
+
+    changed = Signal(object)  # GenerationSettings
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.setAccessibleName("How captions are made")
+        self.settings = DEFAULTS
+        self._rows: dict[str, FormRow] = {}
+
+    @property
+    def rows(self) -> dict[str, FormRow]:
+        """The form's, by field. Made when they are first asked for: the place is on screen before."""
+        if not self._rows:
+            self._make()
+        return self._rows
+
+    def _make(self) -> None:
+        area = QScrollArea(self)
+        page = QWidget(area.viewport())
+        page.setProperty("role", "page")
+        specs = groups_of(GenerationSettings, "")[0].fields
+        self._rows = {spec.path: FormRow(spec, page) for spec in specs}
+        self._more = QPushButton("&More", page)
+        self._more.setCheckable(True)
+        self._more.setToolTip("Show what is seldom changed")
+        self._more.toggled.connect(lambda _on: self._put_away())
+        set_role(self._more, "flat")
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, SPACE, 0)
+        column.setSpacing(SPACE // 2)
+        for spec in sorted(specs, key=lambda spec: spec.advanced):
+            column.addWidget(self._rows[spec.path])
+        column.addWidget(self._more, 0, Qt.AlignmentFlag.AlignLeft)
+        column.addStretch(1)
+        area.setWidget(page)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        reset = QPushButton("&Reset all", self)
+        set_role(reset, "flat")
+        reset.clicked.connect(lambda: self.set_settings(DEFAULTS, tell=True))
+        close = QPushButton("&Close", self)
+        close.clicked.connect(self.hide)
+        foot = QHBoxLayout()
+        foot.addWidget(reset)
+        foot.addStretch(1)
+        foot.addWidget(close)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        layout.addWidget(area, 1)
+        layout.addLayout(foot)
+        for row in self._rows.values():
+            row.edited.connect(lambda _path: self._edited())
+        self.set_settings(self.settings)
+
+    def set_settings(self, settings: GenerationSettings, tell: bool = False) -> None:
+        """Show these."""
+        if not self._rows:
+            self.settings = settings
+            return
+        base = DEFAULTS.model_dump()
+        for name, value in settings.model_dump().items():
+            self.rows[name].set_base(text_of(base[name]))
+            self.rows[name].set_text(text_of(value))
+        self._edited(tell)
+
+    def open_at(self, corner: QPoint, room: int) -> None:
+        """Show with the top right corner at a point of the screen, at most ``room`` px high."""
+        first = self.rows["search"]
+        self.resize(74 * SPACE, min(room, 64 * SPACE))
+        self.move(corner - QPoint(self.width(), 0))
+        self.show()
+        first.editor.setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def errors(self) -> dict[str, str]:
+        """Field -> what is wrong with it."""
+        return {name: row.error for name, row in self.rows.items() if row.error}
+
+    def _edited(self, tell: bool = True) -> None:
+        values: dict[str, Any] = {}
+        errors: dict[str, str] = {}
+        for name, row in self.rows.items():
+            try:
+                values[name] = parse(row.spec, row.text())
+            except ValueError as error:
+                errors[name] = str(error)
+        search = self.rows["search"].text()
+        for name in self.rows:  # what is not read need not be right
+            if not _reads(search, name):
+                values[name] = 1 if name == "captions" else getattr(DEFAULTS, name)
+                errors.pop(name, None)
+        if not errors:
+            errors = self._judge(values, tell)
+        base = DEFAULTS.model_dump()
+        for name, row in self.rows.items():
+            row.set_error(errors.get(name, ""))
+            row.set_differs(name in errors or (_reads(search, name) and values.get(name) != base[name]))
+        self._put_away()
+
+    def _put_away(self) -> None:
+        """Only what the chosen search reads; what is seldom changed when it is asked for, changed or wrong."""
+        search = self.rows["search"].text()
+        for name, row in self.rows.items():
+            seldom = row.spec.advanced and name != "seed"  # which alone makes drawn captions others
+            needed = not seldom or self._more.isChecked() or row.differs or bool(row.error)
+            row.setVisible(needed and _reads(search, name))
+
+    def _judge(self, values: Mapping[str, Any], tell: bool) -> dict[str, str]:
+        try:
+            settings = GenerationSettings.model_validate(values)
+        except ValidationError as error:
+            return {name or "captions": text for name, text in field_errors(error).items()}
+        changed, self.settings = settings != self.settings, settings
+        if changed and tell:
+            self.changed.emit(settings)
+        return {}
+
+
+def settings_text(settings: GenerationSettings) -> str:
+    """``beam 6 · 3 captions``, for a button."""
+    how = {"beam": f"beam {settings.beams}", "greedy": "greedy", "sample": f"sample, seed {settings.seed}"}
+    count = "1 caption" if settings.captions == 1 else f"{settings.captions} captions"
+    return f"{how[settings.search]} · {count}"
+
+
+def read_settings(text: object) -> GenerationSettings:
+    """What was kept; the defaults where it cannot be used."""
+    try:
+        raw = json.loads(str(text or "{}"))
+        return GenerationSettings.model_validate({**DEFAULTS.model_dump(), **raw} if isinstance(raw, dict) else {})
+    except (ValueError, ValidationError):
+        return DEFAULTS

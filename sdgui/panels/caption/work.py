@@ -1,0 +1,157 @@
+"""The Caption place's two makers at work on its list: what is asked of them, what they answer, how far they are.
+
+Flow: place -> ``caption`` -> ``CaptionMaker`` a side -> entries of ``CaptionsModel``; candidates that took the place of
+others become one step of undo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QUndoStack
+
+from core.spec.generation import GenerationSettings
+from sdgui.panels.caption.list.commands import CaptionedAgain
+from sdgui.panels.caption.model import SIDES, Entry, Side
+from sdgui.panels.caption.maker import Answer, CaptionMaker
+from sdgui.panels.caption.list.rows import CaptionsModel
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.worker.pool import WorkerPool
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
+from sdgui.widgets.progress_strip import ProgressStrip
+
+
+class CaptionsWork(QObject):
+    """``choices`` and ``settings`` are asked when captions are."""
+
+    refused = Signal(int)  # some could not be captioned: show them
+    origin = Signal(str, object)  # key, content
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        model: CaptionsModel,
+        undo: QUndoStack,
+        choice: Callable[[Side], ModelChoice | None],
+        settings: Callable[[], GenerationSettings],
+        strip: ProgressStrip,
+        show_message: ShowMessage,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._model, self._undo, self._choice, self._settings = model, undo, choice, settings
+        self._strip, self._show_message = strip, show_message
+        self._again: dict[Side, dict[str, Entry]] = {"a": {}, "b": {}}  # as they were before they are captioned again
+        self._left: dict[Side, list[str]] = {"a": [], "b": []}  # given up when captioning failed or was stopped
+        self._noted: set[str] = set()
+        self.compares = False
+        self.makers: dict[Side, CaptionMaker] = {side: CaptionMaker(pool, self) for side in SIDES}
+        for side, maker in self.makers.items():
+            maker.opened.connect(self._opened)
+            maker.origin.connect(self.origin)
+            maker.made.connect(partial(self._made, side))
+            maker.progress.connect(partial(self._progress, side))
+            maker.finished.connect(partial(self._finished, side))
+            maker.failed.connect(partial(self._failed, side))
+            maker.noted.connect(lambda note: show_message(info(note)))
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Who captions: both while models are compared."""
+        return SIDES if self.compares else ("a",)
+
+    @property
+    def busy(self) -> bool:
+        return any(maker.busy for maker in self.makers.values())
+
+    def caption(self, paths: Sequence[str], sides: Sequence[Side] | None = None) -> None:
+        """Caption these, new or again; what is being captioned is not asked for twice."""
+        for side in self.sides if sides is None else sides:
+            self._make(side, paths)
+
+    def caption_missing(self, side: Side) -> None:
+        """Caption what this side has not captioned yet."""
+        self._make(side, [entry.path for entry in self._model.entries() if side not in entry.made])
+
+    def waiting(self) -> None:
+        """Caption what has no caption, or with the second model what it has not captioned yet."""
+        for side in self.sides:
+            entries = self._model.entries()
+            self._make(side, [e.path for e in entries if side not in e.made or (side == "a" and e.state == "waiting")])
+
+    def go_on(self) -> None:
+        """Caption what was given up, new or again."""
+        left, self._left = self._left, {"a": [], "b": []}
+        for side in self.sides:
+            self._make(side, [path for path in left[side] if self._model.entry(path) is not None])
+
+    def open(self, side: Side) -> None:
+        """Load the side's model."""
+        choice = self._choice(side)
+        if choice is not None:
+            self.makers[side].open(choice)
+
+    def cancel(self) -> None:
+        """Stop; what is made stays."""
+        for maker in self.makers.values():
+            maker.cancel()
+
+    def _make(self, side: Side, paths: Iterable[str]) -> None:
+        choice, maker = self._choice(side), self.makers[side]
+        paths = [path for path in paths if not maker.waits(path)]
+        if choice is None or not paths:
+            return
+        for path in paths:
+            entry = self._model.entry(path)
+            if entry is not None and side in entry.made:
+                self._again[side].setdefault(path, entry)
+        if not self.busy:
+            self._strip.start("Opening the model", len(paths), "pictures")
+        maker.make(choice, paths, self._settings())
+
+    # --- answers
+
+    def _opened(self, facts: Mapping[str, Any]) -> None:
+        notes = [str(note) for note in facts.get("notes", []) if str(note) not in self._noted]
+        self._noted.update(notes)
+        if notes:
+            self._show_message(warning(notes[0], "\n".join(notes[1:])))
+
+    def _made(self, side: Side, answers: Sequence[Answer]) -> None:
+        entries = []
+        for answer in answers:
+            entry, made = self._model.entry(answer.path), answer.made
+            if entry is not None:
+                refused = answer.refused or "it could not be captioned"
+                entries.append(entry.with_made(side, made) if made is not None else entry.with_refusal(refused))
+        self._model.update(entries)
+
+    def _progress(self, side: Side, what: str, done: int, total: int) -> None:
+        if side == "a" or not self.makers["a"].busy:
+            self._strip.advance(done, total, what)
+
+    def _finished(self, side: Side, made: int, refused: int) -> None:
+        self._end(side)
+        if refused:
+            self.refused.emit(refused)
+
+    def _failed(self, side: Side, failure: Failure) -> None:
+        self._end(side)
+        self._left[side] = self.makers[side].left
+        if isinstance(failure, Cancelled):
+            remedy = Remedy("Go on", self.go_on)
+            self._show_message(info("Captioning was stopped; what is made stays.", remedy=remedy))
+        else:
+            self._show_message(error(failure.text, failure.details, Remedy("Try again", self.go_on)))
+
+    def _end(self, side: Side) -> None:
+        again, self._again[side] = self._again[side], {}
+        changed = [entry for path, entry in again.items() if self._model.entry(path) not in (None, entry)]
+        if changed:
+            self._undo.push(CaptionedAgain(self._model, changed))
+        if not self.busy:
+            self._strip.finish()

@@ -1,0 +1,151 @@
+"""What the Classify place asks for and what it got, as plain values: no Qt, no worker.
+
+Flow: the bar of choices makes a `Target` and a `Measure` -> ``ClassifySession`` -> a worker's answer -> `Measured` ->
+the tabs.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int32]
+Method = Literal["zero-shot", "image", "fused", "knn", "saved"]
+
+SPLIT = "split"  # as the worker calls training data that are a part of the data themselves
+LAYER = "before the projection"
+METHODS: dict[Method, str] = {
+    "image": "Linear probe",
+    "zero-shot": "Zero-shot",
+    "fused": "Fused probe",
+    "knn": "Nearest neighbours",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A model on labelled data; empty fields are the worker's to choose."""
+
+    model: str
+    weights: str
+    title: str  # of the model
+    data: str
+    label: str = ""
+    train: str = ""  # "": the model's own training data; SPLIT; or a source
+    train_label: str = ""
+    layer: str = LAYER
+
+    def request(self) -> dict[str, Any]:
+        """As the verb ``classify_open`` takes it."""
+        names = ("model", "weights", "data", "label", "train", "train_label", "layer")
+        return {name: getattr(self, name) for name in names} | {"packed": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How it is measured."""
+
+    templates: str = "photo"
+    text: str = "predicted"  # what a fused probe joins the picture with
+    k: int = 20
+    standardise: bool = False
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One way of classifying on one target. ``path``: the file of a saved probe."""
+
+    target: Target
+    method: Method
+    settings: Settings = field(default_factory=Settings)
+    path: str = ""
+
+    def request(self) -> tuple[str, dict[str, Any]]:
+        """The verb and its arguments, without the number of the opened data."""
+        by = self.settings
+        if self.method == "zero-shot":
+            return "classify_zero_shot", {"templates": by.templates}
+        if self.method == "knn":
+            return "classify_knn", {"k": by.k}
+        if self.method == "saved":
+            return "classify_load_probe", {"path": self.path}
+        asked: dict[str, Any] = {"kind": self.method, "standardise": by.standardise}
+        if self.method == "fused":
+            asked |= {"text": by.text, "templates": by.templates}
+        return "classify_probe", asked
+
+    def other(self, **changes: Any) -> Measure:
+        """The same way on another target: another model, other weights."""
+        return replace(self, target=replace(self.target, **changes))
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """The cells that are not empty: class that is true, class that was predicted, pictures."""
+
+    true: Integers
+    predicted: Integers
+    count: Integers
+
+    def wrong(self) -> Confusion:
+        """The cells off the diagonal, most pictures first."""
+        off = np.flatnonzero(self.true != self.predicted)
+        off = off[np.argsort(-self.count[off], kind="stable")]
+        return Confusion(self.true[off], self.predicted[off], self.count[off])
+
+
+def read_confusion(cells: Mapping[str, Any]) -> Confusion:
+    """From base64 (as the worker packs them) or plain lists."""
+    return Confusion(*(_numbers(cells[name]) for name in ("true", "predicted", "count")))
+
+
+def _numbers(values: Any) -> Integers:
+    if isinstance(values, str):
+        return np.frombuffer(base64.b64decode(values), dtype="<i4").astype(np.int32, copy=False)
+    return np.asarray(values, dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measure with what came of it. ``answer`` is `core.worker.classify.results.Result.plain`."""
+
+    measure: Measure
+    answer: dict[str, Any]
+    confusion: Confusion
+
+    @property
+    def title(self) -> str:
+        return str(self.answer["title"])
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.answer["classes"])
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.answer["accuracy"]["value"])
+
+    @property
+    def has_probe(self) -> bool:
+        return bool(self.answer["can_save"])
+
+
+def measured(measure: Measure, answer: dict[str, Any]) -> Measured:
+    """Read an answer of the worker."""
+    return Measured(measure, answer, read_confusion(answer["confusion"]))
+
+
+def percent(share: float) -> str:
+    """``87.3 %``."""
+    return f"{100 * share:.1f} %"
+
+
+def between(interval: Mapping[str, Any]) -> str:
+    """``85.1 to 89.2 %`` of ``low`` and ``high``; "" where there is none."""
+    low, high = interval.get("low"), interval.get("high")
+    return f"{100 * float(low):.1f} to {100 * float(high):.1f} %" if low is not None and high is not None else ""

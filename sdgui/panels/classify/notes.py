@@ -1,0 +1,70 @@
+"""Notes that fold out: what was skipped and why, what was chosen on one's behalf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+
+from sdgui.widgets.formats import count
+from sdgui.widgets.style.theme import SPACE, set_role
+
+
+class NotesFold(QWidget):
+    """One line to press; hidden while there is nothing to say."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.button = QPushButton(self)
+        self.button.setCheckable(True)
+        self.button.setToolTip("What was skipped and why, and what was chosen for you")
+        self.button.setStyleSheet("text-align: left;")
+        set_role(self.button, "flat")
+        self.list = QPlainTextEdit(self)
+        self.list.setReadOnly(True)
+        self.list.setAccessibleName("Notes")
+        self.list.setMaximumHeight(16 * SPACE)
+        self.list.hide()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.button)
+        column.addWidget(self.list)
+        self.button.toggled.connect(self._unfold)
+        self.hide()
+
+    def show_notes(self, notes: Sequence[str], skipped: Sequence[str] = (), more: int = 0) -> None:
+        """``skipped``: rows with their reasons, ``more`` of which are not listed."""
+        left_out = len(skipped) + more
+        parts = [f"{count(len(notes))} {'note' if len(notes) == 1 else 'notes'}"] if notes else []
+        if left_out:
+            parts.append(f"{count(left_out)} {'row' if left_out == 1 else 'rows'} skipped")
+        first = f": {notes[0]}" if notes else ""
+        text = f"{', '.join(parts)}{first}"
+        self.button.setText(text if len(text) <= 110 else text[:109] + "…")
+        self.button.setAccessibleName(", ".join(parts))
+        tail = [f"and {count(more)} more"] if more else []
+        self.list.setPlainText("\n".join([*notes, *(["", "Skipped:"] if left_out else []), *skipped, *tail]))
+        self.setVisible(bool(parts))
+
+    def text(self) -> str:
+        """All of it."""
+        return self.list.toPlainText()
+
+    def _unfold(self, shown: bool) -> None:
+        self.list.setVisible(shown)
+
+
+def skipped_rows(opened: Mapping[str, Any]) -> tuple[list[str], int]:
+    """Rows that could not be used, of test and training data, and how many are not told. ``opened``: the answer of
+    ``classify_open``."""
+    told: list[str] = []
+    whole, known = 0, set[str]()
+    for part in ("data", "train", "val"):
+        split = opened.get(part)
+        if split and str(split["source"]) not in known:
+            known.add(str(split["source"]))
+            told += [f"{one['where']}: {one['reason']}" for one in split["skipped"]]
+            whole += int(split["skipped_count"])
+    return told, max(0, whole - len(told))

@@ -1,0 +1,116 @@
+"""Further choices of the Classify place: layer, prompts, what a fused probe joins with, neighbours, standardising."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSpinBox, QWidget
+
+from core.spec.resources import resource_folder
+from sdgui.panels.classify.model import LAYER, Settings
+from sdgui.widgets.flow_layout import FlowLayout
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.quiet_box import QuietBox
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_PROMPTS = resource_folder("prompts")
+_FILE = "file …"
+_TEXTS = {"predicted": "the class predicted first", "classes": "every class", "caption": "its own caption"}
+
+
+class OptionsRow(QWidget):
+    """One row; what is chosen goes with the next measure."""
+
+    def __init__(self, settings: QSettings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._kept = settings
+        self._layer, self._prompts = QuietBox(self), QuietBox(self)
+        self._text = QuietBox(self)
+        self._k = QSpinBox(self)
+        self._k.setRange(1, 1000)
+        self._standardise = QCheckBox("&standardise", self)
+        self._build()
+        self._restore()
+
+    def _build(self) -> None:
+        self._layer.addItem(LAYER, LAYER)
+        self._layer.addItem("embedding", "embedding")
+        for file in sorted(_PROMPTS.glob("*.txt"), key=lambda file: (file.stem != "photo", file.stem)):
+            self._prompts.addItem(file.stem, file.stem)
+        self._prompts.addItem(_FILE, _FILE)
+        for key, text in _TEXTS.items():
+            self._text.addItem(text, key)
+        row = FlowLayout(self)  # a window may be narrow
+        for text, box, tip in (
+            ("Features", self._layer, "Which features of the picture the probe and the neighbours take"),
+            ("Prompts", self._prompts, "How class names are put into words for zero-shot and fused probes"),
+            ("Fuse with", self._text, "The text that a fused probe joins the picture with"),
+            ("Neighbours", self._k, "How many nearest training pictures vote"),
+        ):
+            label = PlainLabel(text, self)
+            label.setBuddy(box)
+            set_role(label, "muted")
+            box.setAccessibleName(text)
+            box.setToolTip(plain_tip(tip))
+            pair = QWidget(self)
+            inner = QHBoxLayout(pair)
+            inner.setContentsMargins(0, 0, SPACE, 0)
+            inner.setSpacing(SPACE // 2)
+            inner.addWidget(label)
+            inner.addWidget(box)
+            row.addWidget(pair)
+        self._standardise.setToolTip("Bring every feature to mean 0 and variance 1 before the probe")
+        row.addWidget(self._standardise)
+        self._prompts.activated.connect(self._prompts_chosen)
+
+    # What is chosen
+    def layer(self) -> str:
+        """Name of the features."""
+        return str(self._layer.currentData())
+
+    def settings(self) -> Settings:
+        """How to measure."""
+        return Settings(
+            templates=str(self._prompts.currentData()),
+            text=str(self._text.currentData()),
+            k=self._k.value(),
+            standardise=self._standardise.isChecked(),
+        )
+
+    def set_layers(self, layers: Sequence[str]) -> None:
+        """The layers of the model that is open; the chosen one stays where the model has it."""
+        chosen = self.layer()
+        self._layer.clear()
+        for layer in layers:
+            self._layer.addItem(layer, layer)
+        self._layer.setCurrentIndex(max(0, self._layer.findData(chosen)))
+
+    def set_prompts(self, source: str) -> None:
+        """A bundled set by name, or a file."""
+        if self._prompts.findData(source) < 0:
+            self._prompts.insertItem(0, Path(source).name, source)
+        self._prompts.setCurrentIndex(self._prompts.findData(source))
+
+    def _prompts_chosen(self, _row: int) -> None:
+        if self._prompts.currentData() != _FILE:
+            return
+        found, _ = QFileDialog.getOpenFileName(self, "Prompts, one a line, with {} for the class", "", "Text (*.txt)")
+        self.set_prompts(found or "photo")
+
+    def _restore(self) -> None:
+        value = self._kept.value
+        prompts = str(value("classify/prompts") or "photo")
+        self.set_prompts(prompts if self._prompts.findData(prompts) >= 0 or Path(prompts).is_file() else "photo")
+        self._text.setCurrentIndex(max(0, self._text.findData(str(value("classify/text") or ""))))
+        k = str(value("classify/k") or "")
+        self._k.setValue(int(k) if k.isdecimal() else 20)
+        self._standardise.setChecked(str(value("classify/standardise")) == "true")
+
+    def save(self) -> None:
+        """Remember what is chosen; the layer is each model's own."""
+        chosen = self.settings()
+        for name, value in (("prompts", chosen.templates), ("text", chosen.text), ("k", str(chosen.k))):
+            self._kept.setValue(f"classify/{name}", value)
+        self._kept.setValue("classify/standardise", "true" if chosen.standardise else "false")

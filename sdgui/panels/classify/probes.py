@@ -1,0 +1,144 @@
+"""What is done with a probe: saved, loaded, applied to a folder; questions before anything is replaced.
+
+Flow: a button of the place -> dialog -> ``ClassifySession`` -> a sentence in the place's message bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+from sdgui.panels.classify.work import ClassifySession
+from sdgui.panels.classify.model import Measure
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.widgets.formats import count
+from sdgui.widgets.message import Level, Message, Remedy, ShowMessage
+from sdgui.widgets.plain_text import make_plain
+
+_SUFFIX = ".safetensors"
+_PROBES = "Probes (*.safetensors *.json);;All files (*)"
+_NO_PROBE = "There is no probe yet. Fit a linear or fused probe, or load one."
+
+
+class Probes(QObject):
+    """The dialogs and the requests behind them."""
+
+    def __init__(
+        self,
+        session: ClassifySession,
+        show_message: ShowMessage,
+        busy: Callable[[str], None],
+        rest: Callable[[], None],
+        over: QWidget,
+    ) -> None:
+        """``busy`` starts the progress strip with a word, ``rest`` ends it; dialogs stand over ``over``."""
+        super().__init__(over)
+        self._session, self._show_message = session, show_message
+        self._busy, self._rest, self._over = busy, rest, over
+
+    # Saving
+    def ask_save(self, probe: Measure | None) -> None:
+        """Ask where to, and before a file is replaced."""
+        if probe is None:
+            self._show_message(Message("info", _NO_PROBE))
+            return
+        name = f"probe-{Path(probe.target.model.partition('@')[0]).name}{_SUFFIX}"
+        option = QFileDialog.Option.DontConfirmOverwrite  # asked below, once the suffix is known
+        found, _ = QFileDialog.getSaveFileName(self._over, "Save the probe", name, f"*{_SUFFIX}", options=option)
+        if found:
+            path = Path(found) if Path(found).suffix == _SUFFIX else Path(f"{found}{_SUFFIX}")
+            there = [one for one in (path, path.with_suffix(".json")) if one.exists()]
+            self.unless_there(there, lambda: self.save(probe, path))
+
+    def save(self, probe: Measure, path: Path) -> None:
+        """Write it."""
+        self._session.save(probe, str(path), self._saved, self._failed)
+
+    def _saved(self, answer: dict[str, Any]) -> None:
+        path = Path(str(answer["path"]))
+        text = f"The probe is saved as {path}, what it is as {Path(answer['json']).name} beside it."
+        self._show_message(Message("info", text, remedy=Remedy("Open folder", lambda: _open(path.parent))))
+
+    # Loading
+    def ask_load(self, taken: Callable[[Path], None]) -> None:
+        """Ask which file; ``taken`` gets it."""
+        found, _ = QFileDialog.getOpenFileName(self._over, "A probe that was saved", "", _PROBES)
+        if found:
+            taken(Path(found).with_suffix(_SUFFIX))
+
+    # Applying
+    def ask_apply(self, probe: Measure | None) -> None:
+        """Ask for the folder and the file, and before a file is replaced."""
+        if probe is None:
+            self._show_message(Message("info", _NO_PROBE))
+            return
+        folder = QFileDialog.getExistingDirectory(self._over, "A folder of pictures to classify")
+        if not folder:
+            return
+        start = str(Path(folder).parent / f"{Path(folder).name}-classes.csv")
+        option = QFileDialog.Option.DontConfirmOverwrite
+        found, _ = QFileDialog.getSaveFileName(self._over, "Write the classes to", start, "*.csv", options=option)
+        if found:
+            out = Path(found) if Path(found).suffix else Path(f"{found}.csv")
+            self.unless_there([out] if out.exists() else [], lambda: self.apply(probe, Path(folder), out))
+
+    def apply(self, probe: Measure, folder: Path, out: Path) -> None:
+        """Classify every picture under ``folder`` into ``out``."""
+        self._busy(f"Classifying {folder.name}")
+        self._session.apply(probe, [str(folder)], str(out), self._applied, self._failed)
+
+    def _applied(self, answer: Mapping[str, Any]) -> None:
+        self._rest()
+        out, bad = Path(str(answer["path"])), int(answer["unreadable_count"])
+        text = f"{count(answer['pictures'])} pictures are classified, in {out}."
+        level: Level = "info"
+        if bad:
+            level = "warning"
+            text += f" {count(bad)} could not be read; they stand in it too, with the reason."
+        lines = [f"{one['class']}: {count(one['pictures'])}" for one in answer["classes"]]
+        lines += [f"{one['where']}: {one['reason']}" for one in answer["unreadable"]]
+        open_folder = Remedy("Open folder", lambda: _open(out.parent))
+        self._show_message(Message(level, text, "\n".join(lines), open_folder))
+
+    def _failed(self, failure: Failure) -> None:
+        self._rest()
+        if isinstance(failure, Cancelled):
+            text = "Cancelled. What was encoded is kept, so that it goes on from there next time."
+            self._show_message(Message("info", text))
+        else:
+            self._show_message(Message("error", failure.text, failure.details))
+
+    # Asking
+    def unless_there(self, there: list[Path], go: Callable[[], object]) -> None:
+        """Do it at once when nothing is there, else ask first."""
+        if not there:
+            go()
+            return
+        box = QMessageBox(self._over)
+        box.setObjectName("replace")
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle("Replace")
+        box.setText(f"{' and '.join(path.name for path in there)} {'is' if len(there) == 1 else 'are'} there already.")
+        box.setInformativeText(f"In {there[0].parent}")
+        replace = box.addButton("&Replace", QMessageBox.ButtonRole.DestructiveRole)
+        cancel = box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(cancel)
+        make_plain(box)
+
+        def answered(_result: int) -> None:
+            if box.clickedButton() is replace:
+                go()
+
+        box.finished.connect(answered)
+        # Closing deletes it only after its answer was read.
+        box.finished.connect(lambda _result: box.deleteLater())
+        box.open()
+
+
+def _open(folder: Path) -> None:
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))

@@ -1,0 +1,111 @@
+"""The results that were measured, as a list beside the tabs, and what can be done with a probe.
+
+Flow: the place adds a `Measured` -> ``chosen`` when another one is to be shown -> the tabs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+
+from sdgui.panels.classify.tabs.compare import method_title
+from sdgui.panels.classify.model import Measure, Measured, between, percent
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+MOST = 40  # the worker remembers few more
+
+
+class ResultList(QWidget):
+    """Newest first; Delete takes one out."""
+
+    chosen = Signal(object)  # Measured, None when there is none
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._results: list[Measured] = []
+        self.list = QListWidget(self)
+        self.list.setAccessibleName("Results")
+        self.list.setToolTip("What was measured, newest first; Delete takes one out")
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.save_probe = QPushButton("Sa&ve probe …", self)
+        self.load_probe = QPushButton("Loa&d probe …", self)
+        self.apply = QPushButton("Appl&y to a folder …", self)
+        title = PlainLabel("Results", self)
+        set_role(title, "title")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, SPACE, SPACE, 0)
+        column.setSpacing(SPACE // 2)
+        column.addWidget(title)
+        column.addWidget(self.list, 1)
+        for button, tip in (
+            (self.save_probe, "Write the probe to a file, with what it is beside it as JSON"),
+            (self.load_probe, "Read a probe that was saved: measure, try and apply it"),
+            (self.apply, "Classify every picture of a folder with the probe, into a CSV file"),
+        ):
+            button.setToolTip(plain_tip(tip))
+            column.addWidget(button)
+        self.list.currentRowChanged.connect(lambda _row: self._tell())
+        remove = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.list)
+        remove.setContext(Qt.ShortcutContext.WidgetShortcut)
+        remove.activated.connect(self.remove_current)
+        self._tell()
+
+    def results(self) -> list[Measured]:
+        """All, newest first."""
+        return list(self._results)
+
+    def current(self) -> Measured | None:
+        """The one that is shown."""
+        row = self.list.currentRow()
+        return self._results[row] if 0 <= row < len(self._results) else None
+
+    def of(self, measure: Measure) -> Measured | None:
+        """The result of a measure."""
+        return next((found for found in self._results if found.measure == measure), None)
+
+    def add(self, found: Measured, show: bool = True) -> None:
+        """Put it first, in place of a former one of the same measure, and show it."""
+        kept = self.current()
+        rest = [one for one in self._results if one.measure != found.measure]
+        self._fill([found, *rest][:MOST], found if show or kept is None else kept)
+
+    def choose(self, measure: Measure) -> None:
+        """Show a result that is in the list."""
+        found = self.of(measure)
+        if found is not None:
+            self.list.setCurrentRow(self._results.index(found))
+
+    def remove_current(self) -> None:
+        """Take the shown one out."""
+        row = self.list.currentRow()
+        if row >= 0:
+            rest = self._results[:row] + self._results[row + 1 :]
+            self._fill(rest, rest[min(row, len(rest) - 1)] if rest else None)
+
+    def _fill(self, results: Sequence[Measured], shown: Measured | None) -> None:
+        self.list.blockSignals(True)
+        self._results = list(results)
+        self.list.clear()
+        for found in self._results:
+            target = found.measure.target
+            model = " · ".join(part for part in (target.weights, target.title) if part)  # what tells them apart first
+            text = f"{percent(found.accuracy)}  {method_title(found.measure)}\n{model}"
+            item = QListWidgetItem(text)
+            told = [
+                text,
+                f"95 %: {between(found.answer['accuracy'])}",
+                f"{target.data}, label {target.label or 'the only one'}",
+            ]
+            item.setToolTip(plain_tip("\n".join(told)))
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, ", ".join(told).replace("\n", ", "))
+            self.list.addItem(item)
+        self.list.setCurrentRow(next((row for row, one in enumerate(self._results) if one is shown), -1))
+        self.list.blockSignals(False)
+        self._tell()
+
+    def _tell(self) -> None:
+        self.chosen.emit(self.current())

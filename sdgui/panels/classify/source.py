@@ -1,0 +1,265 @@
+"""What is to be classified with what: the choices above the results of the Classify place.
+
+Flow: model, data, label, training data and method are chosen -> the button -> ``run_asked`` -> the place takes
+``measures()``. Choices are kept in the settings; ``problem()`` says in words what is still missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from sdgui.panels.classify.options import OptionsRow
+from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
+from sdgui.shared.pickers.data import DataPicker
+from sdgui.shared.pickers.models import ModelChoice, ModelPicker
+from sdgui.shared.place import Services
+from sdgui.widgets.formats import count
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.quiet_box import QuietBox
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_OWN, _OTHER, _ALL = "", "other", "all"
+
+
+class ClassifySource(QWidget):
+    """Two pickers, and a row of boxes with the button."""
+
+    run_asked = Signal()
+    model_changed = Signal()
+    refused = Signal(str)
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._settings = services.settings
+        self.model = ModelPicker(services, parent=self)
+        self.data = DataPicker(services, parent=self)
+        self.label = QuietBox(self)
+        self.train = QuietBox(self)
+        self.train_data = DataPicker(services, parent=self)
+        self.train_label = QuietBox(self)
+        self.method = QuietBox(self)
+        self.more = IconButton("ph.sliders-horizontal", "Further choices", checkable=True, parent=self)
+        self.button = QPushButton("Classify", self)
+        self.options = OptionsRow(services.settings, self)
+        self._wanted_label = str(services.settings.value("classify/label") or "")
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        for box, name, tip in (
+            (self.label, "Label", "Which column of the data is to be told from the picture"),
+            (self.train, "Train on", "What probes and nearest neighbours learn from"),
+            (self.train_label, "Label of the training data", "The column of the training data with the same classes"),
+            (self.method, "Method", "How the pictures are classified"),
+        ):
+            box.setAccessibleName(name)
+            box.setToolTip(plain_tip(tip))
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+            box.setMinimumWidth(10 * SPACE)
+        self.label.setPlaceholderText("no labels")
+        for text, key in (
+            ("the model's own training data", _OWN),
+            ("four fifths of these data", SPLIT),
+            ("other data", _OTHER),
+        ):
+            self.train.addItem(text, key)
+        for method, text in METHODS.items():
+            self.method.addItem(text, method)
+        self.method.addItem("All four", _ALL)
+        self.button.setToolTip("Encode the pictures and classify them (F5)")
+        self.button.setShortcut("F5")
+        set_role(self.button, "primary")
+        self.train_row = QWidget(self)
+        self.train_row.hide()
+        self.options.hide()
+        top = _row(self, [(self.model, 3), (self.data, 2)])
+        top.setAlignment(self.model, Qt.AlignmentFlag.AlignTop)
+        inner = _row(self.train_row, [(_named("Training data", self.train_data.box, self), 0), (self.train_data, 1)])
+        inner.addWidget(_named("its label", self.train_label, self))
+        inner.addWidget(self.train_label)
+        self.train_row.setLayout(inner)
+        below = _row(
+            self,
+            [
+                (_named("&Label", self.label, self), 0),
+                (self.label, 0),
+                (_named("Trai&n on", self.train, self), 0),
+                (self.train, 0),
+                (_named("&By", self.method, self), 0),
+                (self.method, 0),
+                (self.more, 0),
+            ],
+        )
+        below.addStretch(1)
+        below.addWidget(self.button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        column.addLayout(top)
+        column.addLayout(below)
+        column.addWidget(self.train_row)
+        column.addWidget(self.options)
+
+    def _connect(self) -> None:
+        self.button.clicked.connect(self.run_asked)
+        self.more.toggled.connect(self.options.setVisible)
+        self.model.changed.connect(lambda _choice: self.model_changed.emit())
+        self.data.described.connect(self._described)
+        self.data.changed.connect(lambda _source: self.label.clear())
+        self.train_data.described.connect(lambda facts: _fill_labels(self.train_label, facts, self.chosen_label()))
+        self.train.currentIndexChanged.connect(lambda _row: self._train_chosen())
+        self.label.activated.connect(lambda _row: self._label_chosen())
+        for picker in (self.model, self.data, self.train_data):
+            picker.refused.connect(self.refused)
+
+    # Keeping
+    def restore(self) -> None:
+        """Choose what was chosen last."""
+        value = self._settings.value
+        self._restore_model()
+        data = str(value("classify/data") or "")
+        if data and Path(data).exists():
+            self.data.set_source(data)
+        for box, name in ((self.train, "train"), (self.method, "method")):
+            box.setCurrentIndex(max(0, box.findData(str(value(f"classify/{name}") or ""))))
+        other = str(value("classify/train_data") or "")
+        if other and Path(other).exists():
+            self.train_data.set_source(other)
+        self.more.setChecked(str(value("classify/more")) == "true")
+
+    def _restore_model(self) -> None:
+        """The place's own last model, else the one used last anywhere."""
+        try:
+            raw = json.loads(str(self._settings.value("classify/model") or "{}"))
+            choice = ModelChoice(str(raw["model"]), str(raw["weights"]), str(raw["title"]), raw["run_id"])
+        except (ValueError, TypeError, KeyError):
+            self.model.restore()
+            return
+        if not self.model.set_choice(choice):
+            self.model.restore()
+
+    def save(self) -> None:
+        """Remember what is chosen."""
+        keep = self._settings.setValue
+        choice = self.model.choice()
+        if choice is not None:
+            keep("classify/model", json.dumps(asdict(choice)))
+        keep("classify/data", self.data.source())
+        keep("classify/label", self.chosen_label() or self._wanted_label)
+        keep("classify/train", self.train.currentData())
+        keep("classify/train_data", self.train_data.source())
+        keep("classify/method", self.method.currentData())
+        keep("classify/more", "true" if self.more.isChecked() else "false")
+        self.options.save()
+
+    # What is chosen
+    def chosen_label(self) -> str:
+        """The label column; "" while there is none."""
+        return str(self.label.currentData() or "")
+
+    def set_label(self, name: str) -> None:
+        """Choose a label column, at once or when the data are read."""
+        self._wanted_label = name
+        if self.label.findData(name) >= 0:
+            self.label.setCurrentIndex(self.label.findData(name))
+
+    def set_method(self, method: str) -> None:
+        """Choose a method, or "all"."""
+        self.method.setCurrentIndex(max(0, self.method.findData(method)))
+
+    def set_training(self, train: str) -> None:
+        """ "" for the model's own training data, SPLIT, or a source."""
+        if train in (_OWN, SPLIT):
+            self.train.setCurrentIndex(self.train.findData(train))
+        else:
+            self.train.setCurrentIndex(self.train.findData(_OTHER))
+            self.train_data.set_source(train)
+
+    def problem(self) -> str:
+        """Why nothing can be classified yet; "" when it can."""
+        if self.model.choice() is None:
+            return "Choose a model first: a run with a checkpoint, an open_clip name, or a folder."
+        if not self.data.source():
+            return "Choose labelled pictures: a table with a label column, or a folder of class folders."
+        facts = self.data.facts()
+        if facts is not None and not facts["labels"]:
+            return (
+                f"{Path(self.data.source()).name} holds no labels. Choose a table with a label column, "
+                "or a folder with one folder for each class."
+            )
+        if self.train.currentData() == _OTHER and not self.train_data.source():
+            return "Choose the training data, or train on the model's own."
+        return ""
+
+    def target(self) -> Target | None:
+        """The model on the data; None while ``problem`` has something to say."""
+        choice = self.model.choice()
+        if choice is None or self.problem():
+            return None
+        train = str(self.train.currentData())
+        other = train == _OTHER
+        return Target(
+            model=choice.model,
+            weights=choice.weights,
+            title=choice.title,
+            data=self.data.source(),
+            label=self.chosen_label() or self._wanted_label,
+            train=self.train_data.source() if other else train,
+            train_label=str(self.train_label.currentData() or "") if other else "",
+            layer=self.options.layer(),
+        )
+
+    def measures(self) -> list[Measure]:
+        """What the button asks for."""
+        target, chosen = self.target(), str(self.method.currentData())
+        if target is None:
+            return []
+        methods = list(METHODS) if chosen == _ALL else [cast(Method, chosen)]
+        return [Measure(target, method, self.options.settings()) for method in methods]
+
+    # Following
+    def _described(self, facts: Mapping[str, Any]) -> None:
+        _fill_labels(self.label, facts, self._wanted_label)
+        if not facts["labels"]:
+            self.refused.emit(self.problem() if self.model.choice() else f"{facts['source']} holds no labels.")
+
+    def _label_chosen(self) -> None:
+        self._wanted_label = self.chosen_label()
+        same = self.train_label.findData(self.chosen_label())
+        if same >= 0:
+            self.train_label.setCurrentIndex(same)
+
+    def _train_chosen(self) -> None:
+        self.train_row.setVisible(self.train.currentData() == _OTHER)
+
+
+def _fill_labels(box: QComboBox, facts: Mapping[str, Any], wanted: str) -> None:
+    """The label columns with how many classes each has."""
+    box.clear()
+    for name, classes in facts["labels"].items():
+        box.addItem(f"{name} ({count(classes)} classes)", name)
+    box.setCurrentIndex(max(0, box.findData(wanted)) if box.count() else -1)
+
+
+def _named(text: str, buddy: QWidget, parent: QWidget) -> QLabel:
+    label = PlainLabel(text, parent)
+    label.setBuddy(buddy)
+    set_role(label, "muted")
+    return label
+
+
+def _row(parent: QWidget, parts: list[tuple[QWidget, int]]) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(SPACE)
+    for widget, stretch in parts:
+        row.addWidget(widget, stretch)
+    return row

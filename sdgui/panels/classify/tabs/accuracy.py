@@ -1,0 +1,92 @@
+"""The Accuracy tab: the figure with its interval, large; the further ones; every class with a bar, to be sorted.
+
+Flow: the place shows a `Measured`; ``class_chosen`` when a class is to be seen in the confusion matrix.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from sdgui.panels.classify.tabs.table import ClassTable, Column
+from sdgui.panels.classify.model import Measured, between, percent
+from sdgui.widgets.formats import count, value
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.panels.classify.tabs.share_bar import Share
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+_NAMES = {"acc1": "accuracy", "acc5": "right among the first 5", "mean_per_class_recall": "mean over classes"}
+
+
+def class_columns() -> list[Column]:
+    """Class, pictures, accuracy with its interval."""
+    return [
+        Column("Class", lambda row: str(row["class"])),
+        Column("Pictures", lambda row: count(row["rows"]), lambda row: row["rows"], tip="Test pictures of the class"),
+        Column(
+            "Accuracy",
+            lambda row: percent(row["accuracy"]),
+            lambda row: row["accuracy"],
+            lambda row: Share(row["accuracy"], row["low"], row["high"]),
+            "Share of the class's pictures that are right, with Wilson's 95 % interval",
+        ),
+    ]
+
+
+class AccuracyTab(QWidget):
+    """Figures above, classes below."""
+
+    class_chosen = Signal(int)  # place of the class among all classes
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.figure = PlainLabel(self)
+        self.interval = PlainLabel(self)
+        self.further = PlainLabel(self, wordWrap=True)
+        set_role(self.interval, "muted")
+        set_role(self.further, "muted")
+        for label in (self.figure, self.interval, self.further):
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.table = ClassTable("Accuracy of each class", class_columns(), "Filter classes", self)
+        self.table.setToolTip("Enter shows the class in the confusion matrix")
+        large = QHBoxLayout()
+        large.setSpacing(2 * SPACE)
+        large.addWidget(self.figure)
+        large.addWidget(self.interval, 0, Qt.AlignmentFlag.AlignVCenter)
+        large.addWidget(self.further, 1, Qt.AlignmentFlag.AlignVCenter)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(SPACE, SPACE, 0, 0)
+        column.setSpacing(SPACE)
+        column.addLayout(large)
+        column.addWidget(self.table, 1)
+        self.table.chosen.connect(lambda row: self.class_chosen.emit(int(self.table.rows()[row]["index"])))
+        self.table.sort_by(2)
+        theme().changed.connect(self._restyle)
+        self._restyle()
+
+    def show_result(self, found: Measured) -> None:
+        """Show a result."""
+        answer = found.answer
+        accuracy: dict[str, Any] = answer["accuracy"]
+        self.figure.setText(percent(found.accuracy))
+        self.figure.setAccessibleName(f"Accuracy {percent(found.accuracy)}")
+        self.interval.setText(f"95 % interval\n{between(accuracy)}")
+        parts = [
+            f"{_NAMES.get(name, name)} {percent(one['value'])}"
+            for name, one in answer["metrics"].items()
+            if name != "acc1"
+        ]
+        parts.append(f"{count(answer['samples'])} test pictures, {count(len(answer['per_class']))} classes")
+        if answer["C"] is not None:
+            parts.append(f"C {value(float(answer['C']))}")
+        self.further.setText(" · ".join(parts))
+        self.table.set_rows(answer["per_class"])
+
+    def _restyle(self) -> None:
+        font = theme().font("heading")
+        font.setPointSizeF(font.pointSizeF() * 1.9)
+        self.figure.setFont(font)
+        self.figure.setStyleSheet(f"font-size: {font.pointSizeF():.1f}pt; font-weight: 600;")

@@ -1,0 +1,286 @@
+"""The Compare tab: one result minus another on the same pictures: in words with an interval, by class, by picture.
+
+Flow: two results are chosen, or one is measured to stand beside the first (``measure_asked``) -> ``compare_asked`` ->
+the place asks the worker -> ``show_difference``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
+
+from sdgui.panels.classify.tabs.table import ClassTable, Column
+from sdgui.panels.classify.model import Measure, Measured, percent
+from sdgui.shared.pickers.models import ModelChoice, ModelPicker
+from sdgui.shared.place import Services
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.quiet_box import QuietBox
+from sdgui.panels.classify.tabs.share_bar import Share
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_NAMES = {"acc1": "accuracy", "acc5": "right among the first 5", "mean_per_class_recall": "mean over classes"}
+_OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
+
+
+class CompareTab(QWidget):
+    """Two boxes, a sentence, a table of classes, and the pictures that only one gets right."""
+
+    compare_asked = Signal(object, object)  # Measure, Measure
+    measure_asked = Signal(object)  # a Measure to stand beside the first one
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._settings: QSettings = services.settings
+        self._results: list[Measured] = []
+        self.a, self.b = QuietBox(self), QuietBox(self)
+        self.sentence = PlainLabel(self, wordWrap=True)
+        self.further = PlainLabel(self, wordWrap=True)
+        self.probe, self.network = QPushButton(self), QPushButton(self)
+        self.other_model = ModelPicker(services, parent=self)
+        self.measure_other = QPushButton("Measure", self)
+        self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
+        self.only_a = Gallery(services.store.home / "thumbnails", "There are none.", self)
+        self.only_b = Gallery(services.store.home / "thumbnails", "There are none.", self)
+        self.titles = PlainLabel(self), PlainLabel(self)
+        self._arrange()
+        self._connect()
+        self._offer()
+
+    def _arrange(self) -> None:
+        for box, name in ((self.a, "First result"), (self.b, "Second result")):
+            box.setAccessibleName(name)
+            box.setToolTip(plain_tip(f"{name}: the first minus the second is shown"))
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(12)
+        set_role(self.sentence, "title")
+        set_role(self.further, "muted")
+        chosen, more = QHBoxLayout(), QHBoxLayout()
+        for row in (chosen, more):
+            row.setSpacing(SPACE)
+        chosen.addWidget(self.a, 1)
+        chosen.addWidget(PlainLabel("minus", self))
+        chosen.addWidget(self.b, 1)
+        more.addWidget(self.probe)
+        more.addWidget(self.network)
+        more.addWidget(PlainLabel("or", self))
+        more.addWidget(self.other_model, 1)
+        more.addWidget(self.measure_other)
+        self.measure_other.setToolTip("Measure the other model in the same way, and compare")
+        pictures = QSplitter(Qt.Orientation.Horizontal, self)
+        for title, gallery in zip(self.titles, (self.only_a, self.only_b), strict=True):
+            side = QWidget(self)
+            column = QVBoxLayout(side)
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(SPACE // 2)
+            set_role(title, "muted")
+            title.setWordWrap(True)
+            gallery.set_thumbnail_size(72)
+            column.addWidget(title)
+            column.addWidget(gallery, 1)
+            pictures.addWidget(side)
+        self.split = QSplitter(Qt.Orientation.Vertical, self)
+        self.split.addWidget(self.table)
+        self.split.addWidget(pictures)
+        self.split.setChildrenCollapsible(False)
+        state = self._settings.value("classify/compare")
+        if state is not None:
+            self.split.restoreState(state)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(SPACE, SPACE, 0, 0)
+        outer.setSpacing(SPACE)
+        outer.addLayout(chosen)
+        outer.addLayout(more)
+        outer.addWidget(self.sentence)
+        outer.addWidget(self.further)
+        outer.addWidget(self.split, 1)
+        self.table.sort_by(4)
+
+    def _connect(self) -> None:
+        self.a.activated.connect(lambda _row: self._chosen())
+        self.b.activated.connect(lambda _row: self._chosen())
+        self.probe.clicked.connect(lambda: self._measure(self._other_probe()))
+        self.network.clicked.connect(lambda: self._measure(self._other_network()))
+        self.measure_other.clicked.connect(lambda: self._measure(self._of_model(self.other_model.choice())))
+
+    def save(self) -> None:
+        """Remember the sizes."""
+        self._settings.setValue("classify/compare", self.split.saveState())
+
+    # What can be compared
+    def set_results(self, results: Sequence[Measured], current: Measured | None) -> None:
+        """The results there are; the first box follows the current one."""
+        other = self.b.currentData()
+        self._results = list(results)
+        for box in (self.a, self.b):
+            box.clear()
+            for found in self._results:
+                box.addItem(f"{result_title(found.measure)} · {percent(found.accuracy)}", found.measure)
+        if current is not None:
+            self.a.setCurrentIndex(self._row(current.measure))
+        self.b.setCurrentIndex(self._row(other))
+        self._offer()
+
+    def choose(self, a: Measure, b: Measure) -> None:
+        """Compare these two, which are among the results."""
+        self.a.setCurrentIndex(self._row(a))
+        self.b.setCurrentIndex(self._row(b))
+        self._chosen()
+
+    def _row(self, measure: object) -> int:
+        return next((row for row, found in enumerate(self._results) if found.measure == measure), -1)
+
+    def first(self) -> Measure | None:
+        """What is chosen on the left."""
+        measure = self.a.currentData()
+        return measure if isinstance(measure, Measure) else None
+
+    def _chosen(self) -> None:
+        a, b = self.a.currentData(), self.b.currentData()
+        self._offer()
+        if isinstance(a, Measure) and isinstance(b, Measure) and a != b:
+            self.sentence.setText("Comparing …")
+            self.compare_asked.emit(a, b)
+
+    def _other_probe(self) -> Measure | None:
+        first = self.first()
+        if first is None:
+            return None
+        return Measure(first.target, "image" if first.method == "fused" else "fused", first.settings)
+
+    def _other_network(self) -> Measure | None:
+        first = self.first()
+        other = _OTHER_NETWORK.get(first.target.weights) if first is not None else None
+        if first is None or not other:
+            return None
+        return first.other(weights=other, title=first.target.title.replace(first.target.weights, other))
+
+    def _of_model(self, choice: ModelChoice | None) -> Measure | None:
+        first = self.first()
+        if first is None or choice is None:
+            return None
+        return first.other(model=choice.model, weights=choice.weights, title=choice.title)
+
+    def _measure(self, measure: Measure | None) -> None:
+        first = self.first()
+        if measure is None or first is None:
+            return
+        if self._row(measure) >= 0:
+            self.choose(first, measure)
+        else:
+            self.measure_asked.emit(measure)
+
+    def _offer(self) -> None:
+        """The buttons name what they would measure."""
+        first = self.first()
+        fused = first is not None and first.method == "fused"
+        self.probe.setText("With image-only" if fused else "With fused")
+        self.probe.setToolTip("Measure it on the same data, and compare")
+        self.probe.setEnabled(first is not None)
+        other = self._other_network()
+        self.network.setText(f"With the {other.target.weights}" if other is not None else "With the other network")
+        self.network.setEnabled(other is not None)
+        self.network.setToolTip(
+            "Measure the run's other network in the same way, and compare"
+            if other is not None
+            else "The model has one network only"
+        )
+        self.measure_other.setEnabled(first is not None)
+        if first is None:
+            self.sentence.setText("Classify first; then two results can be compared here.")
+        elif self.b.currentIndex() < 0:
+            self.sentence.setText("Choose a second result, or measure one to stand beside the first.")
+
+    # The answer
+    def show_difference(self, a: Measure, b: Measure, answer: Mapping[str, Any]) -> None:
+        """Answer of ``classify_compare``."""
+        main = answer["differences"]["acc1"]
+        self.sentence.setText(difference_sentence(main, result_title(a), result_title(b)))
+        others = [
+            f"{_NAMES.get(name, name)} {points(one['value'])} ({_ends(one)})"
+            for name, one in answer["differences"].items()
+            if name != "acc1"
+        ]
+        only_a, only_b = answer["only_a"], answer["only_b"]
+        others.append(f"both right {count(answer['both_right'])}, both wrong {count(answer['both_wrong'])}")
+        self.further.setText(" · ".join(others))
+        self.table.set_rows(answer["per_class"])
+        for label, name in zip(self.titles, (a, b), strict=True):
+            label.setText(f"Only {result_title(name)} is right")
+        self.only_a.set_items(_items(only_a, "b"))
+        self.only_b.set_items(_items(only_b, "a"))
+
+    def show_failure(self) -> None:
+        """It could not be compared; the bar says why."""
+        self.sentence.setText("These two could not be compared.")
+
+
+def _items(pictures: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryItem]:
+    return [
+        GalleryItem(
+            Path(one["image"]),
+            f"{one['true']} (the other: {one[wrong]})",
+            detail=f"it is {one['true']}; the other result takes it for {one[wrong]}",
+        )
+        for one in pictures
+    ]
+
+
+def result_title(measure: Measure) -> str:
+    """``Linear probe · sd-clip demo · run 1 · best, step 234 · teacher``."""
+    return f"{method_title(measure)} · {measure.target.title}"
+
+
+def method_title(measure: Measure) -> str:
+    """How it was classified, in words."""
+    by = measure.settings
+    return {
+        "zero-shot": f"Zero-shot ({Path(by.templates).stem} prompts)",
+        "image": "Linear probe" + (", standardised" if by.standardise else ""),
+        "fused": f"Fused probe ({by.text})" + (", standardised" if by.standardise else ""),
+        "knn": f"{by.k} nearest",
+        "saved": f"Probe {Path(measure.path).stem}",
+    }[measure.method]
+
+
+def points(difference: float) -> str:
+    """``+3.2 points``."""
+    return f"{100 * difference:+.1f} points".replace("-", "−")
+
+
+def _ends(one: Mapping[str, Any]) -> str:
+    low, high = one["interval"]["low"], one["interval"]["high"]
+    return f"95 %: {100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−")
+
+
+def difference_sentence(one: Mapping[str, Any], a: str, b: str) -> str:
+    """The difference of two accuracies with its paired interval, in words."""
+    gap = one["value"]
+    if not one["significant"]:
+        return (
+            f"No difference beyond chance: {a} minus {b} is {points(gap)} ({_ends(one)}), "
+            "and the interval of the paired bootstrap holds 0."
+        )
+    better, worse = (a, b) if gap > 0 else (b, a)
+    return f"{better} is better than {worse}: the first minus the second is {points(gap)} ({_ends(one)}, paired)."
+
+
+def _columns() -> list[Column]:
+    return [
+        Column("Class", lambda row: str(row["class"])),
+        Column("Pictures", lambda row: count(row["rows"]), lambda row: row["rows"]),
+        Column("First", lambda row: percent(row["a"]), lambda row: row["a"]),
+        Column("Second", lambda row: percent(row["b"]), lambda row: row["b"]),
+        Column(
+            "Difference",
+            lambda row: f"{100 * (row['a'] - row['b']):+.1f}".replace("-", "−"),
+            lambda row: row["a"] - row["b"],
+            lambda row: Share(row["a"] - row["b"], signed=True),
+            "First minus second, in points",
+        ),
+    ]

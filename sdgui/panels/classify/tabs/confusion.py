@@ -1,0 +1,253 @@
+"""The Confusion tab: the matrix, the most confused pairs as a list beside it, and the pictures of the chosen cell.
+
+Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_asked`` -> the place asks the
+worker -> ``show_cell``. More pictures are asked for as one scrolls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QSplitter, QVBoxLayout, QWidget
+
+from sdgui.panels.classify.tabs.table import ClassTable, Column
+from sdgui.panels.classify.model import Measured, percent
+from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+PAGE = 200  # pictures of a cell asked for at a time
+_PAIRS = 500  # listed; the matrix holds all
+_ORDERS = (("as given", "given"), ("worst first", "worst"), ("most pictures first", "most"))
+
+
+class MatrixTab(QWidget):
+    """Matrix on the left, pairs and pictures on the right."""
+
+    cell_asked = Signal(int, int, int)  # classes: true, predicted; from which picture on
+
+    def __init__(self, cache: Path, settings: QSettings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._settings = settings
+        self._found: Measured | None = None
+        self._cell: tuple[int, int] | None = None
+        self._total = 0
+        self._asked = 0  # pictures asked for so far
+        self.matrix = ConfusionMatrix(self)
+        self.readout = ElidedLabel("", self)
+        self.find_box = QLineEdit(self)
+        self.order = QComboBox(self)
+        self.mistakes_only = QCheckBox("Mista&kes only", self)
+        self.pairs = ClassTable("Most confused pairs", _pair_columns(), "", self)
+        self.title = PlainLabel(self, wordWrap=True)
+        self.gallery = Gallery(cache, "Choose a cell, or a pair, to see its pictures.", self)
+        self._tools()
+        self._arrange()
+        self._connect()
+
+    def _tools(self) -> None:
+        self.find_box.setPlaceholderText("Find a class")
+        self.find_box.setAccessibleName("Find a class")
+        self.find_box.setToolTip("Enter goes to the next class with this in its name")
+        self.find_box.setClearButtonEnabled(True)
+        self.order.setAccessibleName("Order of the classes")
+        self.order.setToolTip("Order of the classes")
+        self.order.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.order.setMinimumContentsLength(9)
+        self.find_box.setMinimumWidth(10 * SPACE)
+        for text, key in _ORDERS:
+            self.order.addItem(text, key)
+        self.mistakes_only.setToolTip("Leave out what is right, so that mistakes stand alone")
+        self.larger = IconButton("ph.magnifying-glass-plus", "Zoom in", parent=self)
+        self.smaller = IconButton("ph.magnifying-glass-minus", "Zoom out", parent=self)
+        self.whole = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
+        self.following = IconButton("ph.caret-right", "Next mistake", parent=self)
+        for button, key in ((self.larger, "+"), (self.smaller, "−"), (self.whole, "0"), (self.following, "N")):
+            button.setToolTip(plain_tip(f"{button.accessibleName()} ({key} in the matrix)"))
+        set_role(self.readout, "small")
+
+    def _arrange(self) -> None:
+        tools = QHBoxLayout()
+        tools.setSpacing(SPACE // 2)
+        tools.addWidget(self.find_box, 1)
+        for tool in (self.order, self.mistakes_only, self.following, self.smaller, self.larger, self.whole):
+            tools.addWidget(tool)
+        left, right = QWidget(self), QWidget(self)
+        first, second = QVBoxLayout(left), QVBoxLayout(right)
+        for column in (first, second):
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(SPACE // 2)
+        first.addLayout(tools)
+        first.addWidget(self.matrix, 1)
+        first.addWidget(self.readout)
+        second.addWidget(self.title)
+        second.addWidget(self.gallery, 1)
+        self.gallery.set_thumbnail_size(72)
+        self.beside = QSplitter(Qt.Orientation.Vertical, self)
+        self.beside.addWidget(self.pairs)
+        self.beside.addWidget(right)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self)
+        self.split.addWidget(left)
+        self.split.addWidget(self.beside)
+        self.split.setStretchFactor(0, 1)
+        self.split.setSizes([430, 290])
+        self.beside.setMinimumWidth(36 * SPACE)
+        self.split.setChildrenCollapsible(False)
+        for name, split in (("classify/matrix", self.split), ("classify/beside", self.beside)):
+            state = self._settings.value(name)
+            if state is not None:
+                split.restoreState(state)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(SPACE, SPACE, 0, 0)
+        outer.addWidget(self.split)
+
+    def _connect(self) -> None:
+        self.matrix.cell_chosen.connect(self.ask_cell)
+        self.matrix.current_changed.connect(lambda *_: self.readout.setText(self.matrix.sentence()))
+        self.pairs.chosen.connect(self._pair)
+        self.pairs.current_changed.connect(self._pair)
+        self.larger.clicked.connect(lambda: self.matrix.zoom(1.5))
+        self.smaller.clicked.connect(lambda: self.matrix.zoom(1 / 1.5))
+        self.whole.clicked.connect(self.matrix.fit)
+        self.following.clicked.connect(lambda: self.matrix.next_mistake())
+        self.mistakes_only.toggled.connect(self.matrix.set_mistakes_only)
+        self.order.activated.connect(lambda _row: self._order())
+        self.find_box.returnPressed.connect(self._find)
+        self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._more())
+
+    def save(self) -> None:
+        """Remember the sizes."""
+        self._settings.setValue("classify/matrix", self.split.saveState())
+        self._settings.setValue("classify/beside", self.beside.saveState())
+
+    # What is shown
+    def show_result(self, found: Measured) -> None:
+        """Show a result; the chosen cell stays where the classes are the same."""
+        same = self._found is not None and self._found.classes == found.classes
+        kept = self.matrix.current() if same else None
+        self._found, self._cell = found, None
+        cells = found.confusion
+        self.matrix.set_matrix(found.classes, cells.true, cells.predicted, cells.count)
+        self._order()
+        totals, wrong = self.matrix.cells.totals, cells.wrong()
+        pairs = zip(wrong.true[:_PAIRS].tolist(), wrong.predicted[:_PAIRS].tolist(), strict=True)
+        numbers = wrong.count[:_PAIRS].tolist()
+        names = found.classes
+        self.pairs.set_rows(
+            [
+                {"true": t, "predicted": p, "count": n, "of": int(totals[t]), "names": (names[t], names[p])}
+                for (t, p), n in zip(pairs, numbers, strict=True)
+            ]
+        )
+        self.gallery.set_items([])
+        self.title.clear()
+        if kept is not None:
+            self.matrix.set_current(*kept)
+        self.readout.setText(self.matrix.sentence())
+
+    def show_class(self, index: int) -> None:
+        """Go to a class on the diagonal."""
+        self.matrix.set_current(index, index)
+        self.matrix.setFocus()
+
+    def _order(self) -> None:
+        cells, kind = self.matrix.cells, self.order.currentData()
+        order = np.arange(cells.size)
+        if kind == "worst":
+            right = np.zeros(cells.size)
+            on = cells.true == cells.predicted
+            right[cells.true[on]] = cells.share[on]
+            order = np.lexsort((right, cells.totals == 0))
+        elif kind == "most":
+            order = np.argsort(-cells.totals, kind="stable")
+        self.matrix.set_order(order.tolist())
+
+    def _find(self) -> None:
+        """The next class of the display with the words in its name."""
+        words, size = self.find_box.text().casefold().strip(), len(self.matrix.classes)
+        if not words or not size:
+            return
+        start = (self.matrix.current_place() or (0, 0))[0]
+        for step in range(1, size + 1):
+            index = int(self.matrix.cells.order[(start + step) % size])
+            if words in self.matrix.classes[index].casefold():
+                self.matrix.set_current(index, index)
+                return
+        self.readout.setText(f"No class has “{self.find_box.text().strip()}” in its name.")
+
+    # Cells
+    def _pair(self, row: int) -> None:
+        if row >= 0:
+            pair = self.pairs.rows()[row]
+            self.matrix.set_current(pair["true"], pair["predicted"])
+            self.ask_cell(pair["true"], pair["predicted"])
+
+    def ask_cell(self, true: int, predicted: int) -> None:
+        """Show a cell's pictures, by its classes."""
+        if self._cell == (true, predicted):
+            return
+        self._cell = true, predicted
+        self._total, self._asked = self.matrix.cells.count_at(true, predicted), PAGE
+        self.title.setText(self.matrix.sentence((true, predicted)))
+        self.gallery.set_items([])
+        if self._total:
+            self.cell_asked.emit(true, predicted, 0)
+
+    def show_cell(self, answer: Mapping[str, Any]) -> None:
+        """What the worker found; ``answer`` of ``classify_cell``."""
+        true, predicted = answer["true"], answer["predicted"]
+        if self._cell is None or [true, predicted] != [self.matrix.classes[i] for i in self._cell]:
+            return  # another cell was chosen meanwhile
+        self.gallery.model.append(
+            [
+                GalleryItem(
+                    Path(one["image"]),
+                    str(predicted),
+                    float(one["probability"]),
+                    correct=true == predicted,
+                    detail=f"it is {true}, taken for {predicted} with {percent(one['probability'])}",
+                )
+                for one in answer["pictures"]
+            ]
+        )
+
+    def cell_failed(self) -> None:
+        """Nothing came: choosing the cell, or scrolling on, asks again."""
+        self._asked = self.gallery.model.rowCount()
+        if not self._asked:
+            self._cell = None
+
+    def _more(self) -> None:
+        bar = self.gallery.view.verticalScrollBar()
+        there = self.gallery.model.rowCount()
+        near = bar.value() >= bar.maximum() - bar.pageStep()
+        if self._cell is not None and near and there == self._asked and there < self._total:
+            self._asked += PAGE
+            self.cell_asked.emit(*self._cell, there)
+
+
+def _pair_columns() -> list[Column]:
+    return [
+        Column("It is", lambda row: str(row["names"][0])),
+        Column("Taken for", lambda row: str(row["names"][1])),
+        Column(
+            "Pictures",
+            lambda row: count(row["count"]),
+            lambda row: row["count"],
+            tip="How many test pictures are mistaken so",
+        ),
+        Column(
+            "Of",
+            lambda row: percent(row["count"] / max(1, row["of"])),
+            lambda row: row["count"] / max(1, row["of"]),
+            tip="Share of the true class's pictures",
+        ),
+    ]

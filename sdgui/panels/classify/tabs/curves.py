@@ -1,0 +1,114 @@
+"""The Curves tab: validation accuracy by C, and what a few pictures a class are worth, point by point as they come.
+
+Flow: a `Measured` brings the C curve; the button -> ``few_shot_asked`` -> the place asks the worker ->
+``show_few_shot`` for each part of the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QSplitter, QVBoxLayout, QWidget
+
+from sdgui.panels.classify.model import Measured, Target
+from sdgui.widgets.formats import count, value
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_SHOTS = (1, 2, 4, 8, 16, 32)
+_KINDS = {"image": ("image-only probe", 0), "fused": ("fused probe", 1)}
+_NO_CURVE = "Only a linear or fused probe has a C to choose; measure one to see its curve."
+_NO_SHOTS = "How good is a probe with 1, 2, 4, 8 or 16 labelled pictures a class? Several draws are measured for each."
+
+
+class CurvesTab(QWidget):
+    """C curve above, few-shot curve below."""
+
+    few_shot_asked = Signal(str, int)  # "image" or "fused", draws
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._target: Target | None = None
+        self._lines: dict[tuple[Target, str], dict[str, Any]] = {}  # few-shot curves, by what they are of
+        self._zero_shot: dict[Target, float] = {}
+        self.c_curve = PointPlot("Accuracy by regularisation", "C", parent=self)
+        self.shots = PointPlot("Few-shot accuracy", "pictures a class", count, _SHOTS, self)
+        self.draws = QSpinBox(self)
+        self.draws.setRange(1, 20)
+        self.draws.setValue(3)
+        self.draws.setAccessibleName("Draws")
+        self.draws.setToolTip("How many times the few pictures are drawn anew; the interval needs two at least")
+        self.image = QPushButton("Measure the ima&ge-only probe", self)
+        self.fused = QPushButton("Measure the fused &probe", self)
+        self.notes = PlainLabel(self, wordWrap=True)
+        set_role(self.notes, "small")
+        label = PlainLabel("Dra&ws", self)
+        label.setBuddy(self.draws)
+        set_role(label, "muted")
+        row = QHBoxLayout()
+        row.setSpacing(SPACE)
+        for widget in (self.image, self.fused, label, self.draws):
+            row.addWidget(widget)
+        row.addStretch(1)
+        below = QWidget(self)
+        inner = QVBoxLayout(below)
+        inner.setContentsMargins(0, SPACE, 0, 0)
+        inner.setSpacing(SPACE // 2)
+        inner.addWidget(self.shots, 1)
+        inner.addLayout(row)
+        inner.addWidget(self.notes)
+        split = QSplitter(Qt.Orientation.Vertical, self)
+        split.addWidget(self.c_curve)
+        split.addWidget(below)
+        split.setSizes([200, 260])
+        column = QVBoxLayout(self)
+        column.setContentsMargins(SPACE, SPACE, 0, 0)
+        column.addWidget(split)
+        for kind, button in (("image", self.image), ("fused", self.fused)):
+            button.setToolTip("Train and test probes on a few pictures a class; the curve grows as they are done")
+            button.clicked.connect(lambda _checked=False, kind=kind: self.few_shot_asked.emit(kind, self.draws.value()))
+
+    def show_result(self, found: Measured) -> None:
+        """Show a result's C curve, and the few-shot curves of its model and data."""
+        self._target = found.measure.target
+        curve = sorted(found.answer["curve"])
+        chosen = float(found.answer["C"]) if curve else None
+        line = PointLine(found.title, [c for c, _ in curve], [share for _, share in curve], marked=chosen)
+        if found.measure.method == "zero-shot":
+            self._zero_shot[self._target] = found.accuracy
+        self.c_curve.set_lines([line] if curve else [], _NO_CURVE)
+        if chosen is not None:
+            self.c_curve.readout.setText(
+                f"C = {value(chosen)} was chosen on validation rows (dashed); {len(curve)} values were tried."
+            )
+        self._show_shots()
+
+    def show_few_shot(self, target: Target, kind: str, answer: Mapping[str, Any]) -> None:
+        """A curve, whole or the part that is known."""
+        self._lines[target, kind] = dict(answer)
+        if target == self._target:
+            self._show_shots()
+
+    def set_busy(self, busy: bool) -> None:
+        """One at a time."""
+        for button in (self.image, self.fused):
+            button.setEnabled(not busy)
+
+    def _show_shots(self) -> None:
+        lines, notes = [], []
+        for kind, (name, color) in _KINDS.items():
+            found = self._lines.get((self._target, kind)) if self._target is not None else None
+            if found is not None and found["curve"]:
+                points = found["curve"]
+                x, y, low, high = ([one[part] for one in points] for part in ("shots", "accuracy", "low", "high"))
+                lines.append(PointLine(name, x, y, low, high, color))
+                notes += [note for note in found.get("notes", ()) if note not in notes]
+        known = self._zero_shot.get(self._target) if self._target is not None else None
+        if known is not None and lines:
+            lines.append(PointLine("zero-shot", [1.0], [known], color=2, level=True))
+        self.shots.set_lines(lines, _NO_SHOTS)
+        self.notes.setText(" ".join(notes))
+        self.notes.setVisible(bool(notes))

@@ -1,0 +1,1 @@
+"""The confusion matrix: its cells, its painting, its widget."""

@@ -1,0 +1,355 @@
+"""A confusion matrix that can be read at ten classes and at thousands: zoom, pan, labels when there is room.
+
+Flow: ``set_matrix`` -> ``ConfusionCells`` makes the levels of what is in view -> colours -> one image, kept until the
+view changes; labels, counts and the chosen cell are painted over it. A click or Enter on a cell -> ``cell_chosen``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, Qt, Signal
+from PySide6.QtGui import (
+    QAccessible,
+    QAccessibleEvent,
+    QFontMetrics,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QToolTip, QWidget
+
+from sdgui.panels.classify.tabs.matrix.cells import ConfusionCells
+from sdgui.panels.classify.tabs.matrix.paint import Colours, MatrixPainter
+from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE, theme
+
+_LARGEST = 64.0  # px a cell, zoomed in
+_STEP = 1.25  # of zooming, a notch of the wheel or a key
+_DRAG = 4  # px from which a press is a drag, not a click
+
+
+class ConfusionMatrix(QWidget):
+    """Rows are the true classes, columns the predicted ones; the colour is the share of the true class.
+
+    Keys: arrows move (with Ctrl: the view), Page up and down by a screen, Home and End along the row, + and - zoom,
+    0 shows everything, N and P go to the next and the former mistake, Enter chooses. The mouse: wheel zooms, drag pans.
+    """
+
+    cell_chosen = Signal(int, int)  # classes: true, predicted
+    current_changed = Signal(int, int)
+    view_changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.classes: list[str] = []
+        self.cells = ConfusionCells(0, [], [], [])
+        self.scale = 1.0  # px a cell
+        self.left = self.top = 0.0  # the cell at the corner, with fractions
+        self._fitting = True
+        self._mistakes_only = False
+        self._current: tuple[int, int] | None = None  # row and column of the display
+        self._hovered: tuple[int, int] | None = None
+        self._pressed: QPointF | None = None
+        self._dragged = False
+        self._image: QImage | None = None
+        self._paint = MatrixPainter(self)
+        self._colours = Colours()
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(30 * SPACE, 25 * SPACE)
+        self.setAccessibleName("Confusion matrix")
+        theme().changed.connect(self._restyle)
+        self._describe()
+
+    # What is shown
+    def set_matrix(self, classes: Sequence[str], true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
+        """Show other counts: three lists of the cells that are not empty. The whole of it is in view."""
+        self.classes = list(classes)
+        self.cells = ConfusionCells(len(self.classes), true, predicted, count)
+        self._current = (0, 0) if self.classes else None
+        self._hovered = None
+        self._paint.measure(self.classes)
+        self.fit()
+        self._describe()
+
+    def set_order(self, order: Sequence[int]) -> None:
+        """Show the classes in this order."""
+        chosen = self.current()
+        self.cells.set_order(order)
+        if chosen is not None:
+            self._current = self.cells.place(chosen[0]), self.cells.place(chosen[1])
+        self._renew()
+
+    def set_mistakes_only(self, only: bool) -> None:
+        """Leave the diagonal out."""
+        self._mistakes_only = only
+        self._renew()
+
+    @property
+    def mistakes_only(self) -> bool:
+        return self._mistakes_only
+
+    def current(self) -> tuple[int, int] | None:
+        """The chosen cell's classes: true, predicted."""
+        return self._classes(self._current)
+
+    def current_place(self) -> tuple[int, int] | None:
+        """Row and column of the display."""
+        return self._current
+
+    def hovered_place(self) -> tuple[int, int] | None:
+        """Row and column under the mouse."""
+        return self._hovered
+
+    def set_current(self, true: int, predicted: int) -> None:
+        """Go to a cell, by its classes, and bring it into view."""
+        self._go(self.cells.place(true), self.cells.place(predicted))
+
+    def sentence(self, cell: tuple[int, int] | None = None) -> str:
+        """A cell in words, by classes; without one, the current cell."""
+        at = cell or self.current()
+        if at is None:
+            return "There is nothing in the matrix yet."
+        true, predicted = at
+        total, number = int(self.cells.totals[true]), self.cells.count_at(true, predicted)
+        share = f" ({100 * number / total:.1f} %)" if total else ""
+        if true == predicted:
+            return f"{self.classes[true]}: {count(number)} of {count(total)} right{share}"
+        return f"{self.classes[true]} taken for {self.classes[predicted]}: {count(number)} of {count(total)}{share}"
+
+    # The view
+    def plot(self) -> QRect:
+        """Where the cells are, right of and under the labels."""
+        return self._paint.plot(self.rect())
+
+    def fit(self) -> None:
+        """Show everything, and go on doing so when the size changes."""
+        self._fitting = True
+        area, size = self.plot(), max(1, len(self.classes))
+        self.scale = min(_LARGEST, max(1, area.width()) / size, max(1, area.height()) / size)
+        self.left = self.top = 0.0
+        self._renew()
+
+    def zoom(self, factor: float, anchor: QPointF | None = None) -> None:
+        """Larger or smaller around ``anchor``, the current cell or the middle."""
+        area = self.plot()
+        point = anchor or self._anchor(area)
+        x, y = self._cell_at(point)
+        smallest = min(area.width(), area.height()) / max(1, len(self.classes))
+        self.scale = min(max(self.scale * factor, min(smallest, _LARGEST)), _LARGEST)
+        self._fitting = self.scale <= smallest
+        self.left, self.top = x - (point.x() - area.x()) / self.scale, y - (point.y() - area.y()) / self.scale
+        self._keep_inside()
+
+    def _anchor(self, area: QRect) -> QPointF:
+        if self._current is not None:
+            middle = self.cell_rect(*self._current).center()
+            if QRectF(area).contains(middle):
+                return middle
+        return QPointF(area.center())
+
+    def pan(self, cells_x: float, cells_y: float) -> None:
+        """Move the view."""
+        self.left, self.top, self._fitting = self.left + cells_x, self.top + cells_y, False
+        self._keep_inside()
+
+    def _keep_inside(self) -> None:
+        area, size = self.plot(), len(self.classes)
+        self.left = min(max(0.0, self.left), max(0.0, size - area.width() / self.scale))
+        self.top = min(max(0.0, self.top), max(0.0, size - area.height() / self.scale))
+        self._renew()
+
+    def cell_rect(self, row: int, column: int) -> QRectF:
+        """Where a cell of the display is drawn."""
+        area = self.plot()
+        corner = QPointF(area.x() + (column - self.left) * self.scale, area.y() + (row - self.top) * self.scale)
+        return QRectF(corner.x(), corner.y(), self.scale, self.scale)
+
+    def in_view(self) -> tuple[range, range]:
+        """Rows and columns of the display that are in view."""
+        area, size = self.plot(), len(self.classes)
+        last_row = min(size, math.ceil(self.top + area.height() / self.scale))
+        last_column = min(size, math.ceil(self.left + area.width() / self.scale))
+        return range(int(self.top), last_row), range(int(self.left), last_column)
+
+    def _cell_at(self, point: QPointF) -> tuple[float, float]:
+        area = self.plot()
+        return self.left + (point.x() - area.x()) / self.scale, self.top + (point.y() - area.y()) / self.scale
+
+    def place_at(self, point: QPointF) -> tuple[int, int] | None:
+        """Row and column of the display under ``point``; None beside the matrix."""
+        if not self.plot().contains(point.toPoint()):
+            return None
+        x, y = self._cell_at(point)
+        inside = 0 <= x < len(self.classes) and 0 <= y < len(self.classes)
+        return (int(y), int(x)) if inside else None
+
+    def _classes(self, place: tuple[int, int] | None) -> tuple[int, int] | None:
+        return (int(self.cells.order[place[0]]), int(self.cells.order[place[1]])) if place is not None else None
+
+    # Drawing
+    def picture(self) -> QImage:
+        """The cells in view, one pixel of the screen each."""
+        if self._image is None:
+            ratio = self.devicePixelRatioF()
+            area = self.plot()
+            width, height = max(1, round(area.width() * ratio)), max(1, round(area.height() * ratio))
+            scale = self.scale * ratio
+            levels = self.cells.levels(self.left, self.top, scale, width, height, self._mistakes_only)
+            pixels = np.ascontiguousarray(self._colours.table[levels])  # (H, W) uint32
+            image = QImage(pixels.data, width, height, 4 * width, QImage.Format.Format_RGB32).copy()
+            image.setDevicePixelRatio(ratio)
+            self._image = image
+        return self._image
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        self._paint.draw(painter, self.picture())
+        painter.end()
+
+    def _renew(self) -> None:
+        self._image = None
+        self.update()
+        self.view_changed.emit()
+
+    def _restyle(self) -> None:
+        self._colours = Colours()
+        self._paint.measure(self.classes)
+        self._renew()
+
+    # The user's hand
+    def _go(self, row: int, column: int) -> None:
+        """Make a place of the display the current one, in view."""
+        size = len(self.classes)
+        if not size:
+            return
+        self._current = min(max(row, 0), size - 1), min(max(column, 0), size - 1)
+        rows, columns = self.plot().height() / self.scale, self.plot().width() / self.scale
+        row, column = self._current
+        if not self.top <= row <= self.top + rows - 1 or not self.left <= column <= self.left + columns - 1:
+            self.left = min(max(self.left, column + 1.5 - columns), column - 0.5)
+            self.top = min(max(self.top, row + 1.5 - rows), row - 0.5)
+            self._keep_inside()
+        self._describe()
+        self.update()
+        self.current_changed.emit(*(self.current() or (-1, -1)))
+
+    def next_mistake(self, step: int = 1) -> None:
+        """Go to the next (or with -1 the former) mistake, by rows."""
+        off = self.cells.true != self.cells.predicted
+        if self._current is None or not off.any():
+            return
+        size = len(self.classes)
+        place = np.empty(size, dtype=np.int64)
+        place[self.cells.order] = np.arange(size)
+        keys = np.sort(place[self.cells.true[off]] * size + place[self.cells.predicted[off]])
+        here = self._current[0] * size + self._current[1]
+        at = np.searchsorted(keys, here, "right") if step > 0 else np.searchsorted(keys, here, "left") - 1
+        key = int(keys[int(at) % len(keys)])
+        self._go(key // size, key % size)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key, control = event.key(), bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
+        row, column = self._current or (0, 0)
+        screen = max(1, int(self.plot().height() / self.scale) - 1)
+        moves = {
+            Qt.Key.Key_Left: (0, -1),
+            Qt.Key.Key_Right: (0, 1),
+            Qt.Key.Key_Up: (-1, 0),
+            Qt.Key.Key_Down: (1, 0),
+            Qt.Key.Key_PageUp: (-screen, 0),
+            Qt.Key.Key_PageDown: (screen, 0),
+            Qt.Key.Key_Home: (0, -column),
+            Qt.Key.Key_End: (0, len(self.classes)),
+        }
+        if key in moves:
+            down, right = moves[Qt.Key(key)]
+            if control:
+                pace = max(1.0, 3 * SPACE / self.scale)
+                self.pan(right * pace, down * pace)
+            else:
+                self._go(row + down, column + right)
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self.zoom(_STEP)
+        elif key == Qt.Key.Key_Minus:
+            self.zoom(1 / _STEP)
+        elif key == Qt.Key.Key_0:
+            self.fit()
+        elif key in (Qt.Key.Key_N, Qt.Key.Key_P):
+            self.next_mistake(1 if key == Qt.Key.Key_N else -1)
+        elif (
+            key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space) and self._current is not None and not control
+        ):
+            self.cell_chosen.emit(*(self.current() or (-1, -1)))
+        else:
+            super().keyPressEvent(event)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        turns = event.angleDelta().y() / 120
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            self.pan(-(turns or event.angleDelta().x() / 120) * 6 * SPACE / self.scale, 0)
+        else:
+            self.zoom(_STEP**turns, event.position())
+        event.accept()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() in (Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton):
+            self._pressed, self._dragged = event.position(), False
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        point = event.position()
+        if self._pressed is not None:
+            moved = point - self._pressed
+            if self._dragged or moved.manhattanLength() >= _DRAG:
+                self._dragged, self._pressed = True, point
+                self.setCursor(Qt.CursorShape.ClosedHandCursor)
+                self.pan(-moved.x() / self.scale, -moved.y() / self.scale)
+            return
+        self._hover(self.place_at(point), event.globalPosition().toPoint())
+
+    def _hover(self, place: tuple[int, int] | None, point: QPoint) -> None:
+        if place != self._hovered:
+            self._hovered = place
+            self.update()
+        at = self._classes(place)
+        QToolTip.showText(point, plain_tip(self.sentence(at) if at is not None else ""), self)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        pressed, self._pressed = self._pressed, None
+        self.unsetCursor()
+        if pressed is None or self._dragged or event.button() != Qt.MouseButton.LeftButton:
+            return
+        place = self.place_at(event.position())
+        if place is not None:
+            self._go(*place)
+            self.cell_chosen.emit(*(self.current() or (-1, -1)))
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self._pressed = None
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._hovered = None
+        self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        if self._fitting:
+            self.fit()
+        else:
+            self._keep_inside()
+
+    def _describe(self) -> None:
+        self.setAccessibleDescription(self.sentence())
+        QAccessible.updateAccessibility(QAccessibleEvent(self, QAccessible.Event.DescriptionChanged))
+
+    def label_metrics(self) -> QFontMetrics:
+        """Of the labels' font."""
+        return QFontMetrics(theme().font("small"))

@@ -1,0 +1,169 @@
+"""A small plot of measured points over a logarithmic axis: lines with markers, intervals as whiskers, levels as dashes.
+
+Flow: a panel gives ``PointLine``s -> drawn; hovering tells the nearest point, a screen reader gets all of them as the
+plot's description.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from sdgui.widgets.formats import tick, value
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+_SYMBOLS = ("o", "s", "t", "d")  # shapes too: colour alone tells nothing apart
+
+
+@dataclass(frozen=True)
+class PointLine:
+    """``x`` positive, ``y`` shares of 0 to 1; ``low`` and ``high`` where there are intervals (None: none)."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
+    color: int = 0
+    level: bool = False  # a dashed line across, at the height of the first point
+    marked: float | None = None  # this x is set out: the one that was chosen
+
+
+class PointPlot(QWidget):
+    """``x_text`` writes a value of x; ``ticks`` at which x there are figures, else decades."""
+
+    def __init__(
+        self,
+        name: str,
+        x_title: str,
+        x_text: Callable[[float], str] = value,
+        ticks: Sequence[float] = (),
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._name, self._x_title, self._x_text, self._ticks = name, x_title, x_text, ticks
+        self._lines: list[PointLine] = []
+        self._left, self._bottom = PlotAxis("left", "share"), PlotAxis("bottom", "value")
+        self._plot = still_plot(self, self._left, self._bottom)
+        self.readout = PlainLabel(self, wordWrap=True)
+        self.readout.setTextFormat(Qt.TextFormat.PlainText)
+        set_role(self.readout, "small")
+        title = PlainLabel(name, self)
+        set_role(title, "title")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        for widget in (title, self.readout, self._plot):
+            column.addWidget(widget, 1 if widget is self._plot else 0)
+        column.addStretch(0)
+        self.setAccessibleName(name)
+        self._plot.scene().sigMouseMoved.connect(self._hovered)
+        theme().changed.connect(self._draw)
+        self._draw()
+
+    def set_lines(self, lines: Sequence[PointLine], empty: str = "") -> None:
+        """Show these; ``empty`` is said while there is none."""
+        self._lines = list(lines)
+        self.readout.setText(self._legend() if self._lines else empty)
+        told = "; ".join(self.sentence(line) for line in self._lines)
+        self.setAccessibleDescription(told or empty)
+        self._plot.setVisible(bool(self._lines))
+        self._draw()
+
+    def lines(self) -> list[PointLine]:
+        """What is shown."""
+        return list(self._lines)
+
+    def sentence(self, line: PointLine) -> str:
+        """All points of a line in words."""
+        if line.level:
+            return f"{line.name}: {value(line.y[0], '%')}"
+        points = (self._point(line, i) for i in range(len(line.x)))
+        return f"{line.name}: " + ", ".join(points)
+
+    def _point(self, line: PointLine, i: int) -> str:
+        text = f"{self._x_title} {self._x_text(line.x[i])}: {value(line.y[i], '%')}"
+        low, high = (ends[i] if i < len(ends) else None for ends in (line.low, line.high))
+        return f"{text} ({100 * low:.1f} to {100 * high:.1f})" if low is not None and high is not None else text
+
+    def _legend(self) -> str:
+        return "   ".join(
+            f"{_SIGNS[i % len(_SIGNS)] if not one.level else '╌'} {one.name}" for i, one in enumerate(self._lines)
+        )
+
+    def _draw(self) -> None:
+        look = theme()
+        self._plot.setBackground(look.color("surface"))
+        self._plot.clear()
+        dress(self._left, self._bottom)
+        for axis in (self._left, self._bottom):
+            axis.setGrid(40 if look.dark else 60)
+        self._left.setWidth(6 * SPACE)
+        points = [line for line in self._lines if not line.level and len(line.x)]
+        xs = [math.log10(x) for line in points for x in line.x]
+        ys = [y for line in self._lines for ends in (line.y, line.low, line.high) for y in ends if y is not None]
+        low, high = (min(xs), max(xs)) if xs else (0.0, 1.0)
+        bottom, top = (min(ys), max(ys)) if ys else (0.0, 1.0)
+        pad_x, pad_y = 0.04 * (high - low) or 0.3, 0.08 * (top - bottom) or 0.05
+        self._plot.setXRange(low - pad_x, high + pad_x, padding=0)
+        self._plot.setYRange(max(-0.02, bottom - pad_y), min(1.02, top + pad_y), padding=0)
+        marks = self._ticks or [10.0**d for d in range(math.ceil(low), math.floor(high) + 1)]
+        self._bottom.setTicks([[(math.log10(x), tick(x)) for x in marks]])
+        self._bottom.setLabel(self._x_title, color=look.colors.muted)
+        for number, line in enumerate(self._lines):
+            self._draw_line(line, number)
+
+    def _draw_line(self, line: PointLine, number: int) -> None:
+        look = theme()
+        color = look.run_color(line.color)
+        if line.level:
+            pen = pg.mkPen(color, width=2, style=Qt.PenStyle.DashLine)
+            self._plot.addItem(pg.InfiniteLine(pos=line.y[0], angle=0, pen=pen))
+            return
+        x, y = np.log10(np.asarray(line.x, dtype=float)), np.asarray(line.y, dtype=float)
+        ends = [i for i in range(min(len(line.low), len(line.high))) if line.low[i] is not None]
+        if ends:
+            low = np.array([float(line.low[i] or 0) for i in ends])
+            high = np.array([float(line.high[i] or 0) for i in ends])
+            whiskers = pg.ErrorBarItem(
+                x=x[ends],
+                y=y[ends],
+                top=high - y[ends],
+                bottom=y[ends] - low,
+                beam=0.012 * (float(np.ptp(x)) or 1),
+                pen=pg.mkPen(color, width=1),
+            )
+            self._plot.addItem(whiskers)
+        self._plot.plot(
+            x, y, pen=pg.mkPen(color, width=2), symbol=_SYMBOLS[number % len(_SYMBOLS)], symbolSize=8,
+            symbolBrush=color, symbolPen=pg.mkPen(look.color("surface"), width=1),
+        )  # fmt: skip
+        if line.marked is not None:
+            pen = pg.mkPen(look.color("strong_border"), style=Qt.PenStyle.DashLine)
+            self._plot.addItem(pg.InfiniteLine(pos=math.log10(line.marked), angle=90, pen=pen))
+
+    def _hovered(self, position: QPointF) -> None:
+        box = self._plot.getViewBox()
+        points = [line for line in self._lines if not line.level and len(line.x)]
+        if not points:
+            return
+        if not box.sceneBoundingRect().contains(position):
+            self.readout.setText(self._legend())
+            return
+        x = float(box.mapSceneToView(position).x())
+        parts = []
+        for line in points:
+            nearest = int(np.argmin(np.abs(np.log10(np.asarray(line.x, dtype=float)) - x)))
+            parts.append(f"{line.name}, {self._point(line, nearest)}")
+        self.readout.setText("   ".join(parts))
+
+
+_SIGNS = ("●", "■", "▼", "◆")

@@ -1,0 +1,87 @@
+"""A table cell that shows a share as a bar with its figure, its interval as a whisker; a difference from the middle.
+
+Flow: a model answers ``SHARE_ROLE`` with a `Share` -> ``ShareDelegate`` paints it. The text is the model's display
+text, so that screen readers and copying get the figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QRectF, QSize, Qt
+from PySide6.QtGui import QPainter, QPen
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
+
+from sdgui.widgets.style.theme import SPACE, theme
+
+SHARE_ROLE = Qt.ItemDataRole.UserRole + 7
+_FIGURE = "−100.0 %"
+
+
+@dataclass(frozen=True)
+class Share:
+    """0 to 1, or with ``signed`` -1 to 1 drawn from the middle; ``low`` and ``high`` end its interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    signed: bool = False
+    strong: bool = True  # else in a quiet colour
+
+
+class ShareDelegate(QStyledItemDelegate):
+    """Bar on the left, figure on the right."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        metrics = option.fontMetrics
+        return QSize(metrics.horizontalAdvance(_FIGURE) + 12 * SPACE, metrics.height() + SPACE)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        share = index.data(SHARE_ROLE)
+        look = theme()
+        painter.save()
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(option.rect, look.color("selection"))
+        inner = QRectF(option.rect).adjusted(SPACE / 2, 0, -SPACE / 2, 0)
+        figure = min(option.fontMetrics.horizontalAdvance(_FIGURE) + SPACE, inner.width() * 0.6)
+        if isinstance(share, Share):
+            room = QRectF(inner.x(), inner.center().y() - SPACE / 2, inner.width() - figure - SPACE / 2, SPACE)
+            _bar(painter, room, share)
+        painter.setPen(look.color("text"))
+        painter.setFont(look.font("text"))
+        text = str(index.data() or "")
+        painter.drawText(inner, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
+        painter.restore()
+
+
+def _bar(painter: QPainter, room: QRectF, share: Share) -> None:
+    look = theme()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(look.color("border"))
+    painter.drawRoundedRect(room, 3, 3)
+    zero = room.center().x() if share.signed else room.x()
+    whole = room.width() / 2 if share.signed else room.width()
+
+    def at(value: float) -> float:
+        return zero + whole * min(max(value, -1.0 if share.signed else 0.0), 1.0)
+
+    end = at(share.value)
+    painter.setBrush(look.color("accent" if share.strong else "strong_border"))
+    painter.drawRoundedRect(QRectF(min(zero, end), room.y(), abs(end - zero), room.height()), 3, 3)
+    painter.setPen(QPen(look.color("text"), 1))
+    if share.low is not None and share.high is not None:
+        middle = room.center().y()
+        painter.drawLine(QRectF(at(share.low), middle, 0, 0).topLeft(), QRectF(at(share.high), middle, 0, 0).topLeft())
+        for value in (share.low, share.high):
+            painter.drawLine(
+                QRectF(at(value), middle - 3, 0, 0).topLeft(), QRectF(at(value), middle + 3, 0, 0).topLeft()
+            )
+    if share.signed:
+        painter.setPen(QPen(look.color("strong_border"), 1))
+        painter.drawLine(QRectF(zero, room.y() - 2, 0, 0).topLeft(), QRectF(zero, room.bottom() + 2, 0, 0).topLeft())

@@ -1,0 +1,247 @@
+"""A table of the Classify place: rows of plain values, sorted by any column, filtered by words, bars for shares.
+
+Flow: a tab makes `Column`s and rows -> ``ClassTable`` -> ``chosen`` (Enter, double click) and ``current_changed`` with
+the row's number as it was given. Ctrl+C copies the selected rows, with the head, as text that spreadsheets take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableView, QVBoxLayout, QWidget
+
+from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share, ShareDelegate
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_Index = QModelIndex | QPersistentModelIndex
+Row = Any
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column says of a row. ``share`` draws a bar; ``sort`` orders (else the text does)."""
+
+    title: str
+    text: Callable[[Row], str]
+    sort: Callable[[Row], Any] | None = None
+    share: Callable[[Row], Share] | None = None
+    tip: str = ""
+
+
+class RowsModel(QAbstractTableModel):
+    """The rows under the columns, in the order and by the filter asked for; ten thousand are sorted in one go."""
+
+    def __init__(self, columns: Sequence[Column], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.columns = list(columns)
+        self.rows: list[Row] = []
+        self.shown: list[int] = []  # numbers of the rows as given, from the top
+        self._sorted: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
+        self._words: list[str] = []
+
+    def set_rows(self, rows: Sequence[Row]) -> None:
+        """Replace everything."""
+        self.rows = list(rows)
+        self._arrange()
+
+    def set_filter(self, text: str) -> None:
+        """Show the rows whose first column has every word of ``text``."""
+        self._words = text.casefold().split()
+        self._arrange()
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by ``column``; rows that are equal stay in the order given."""
+        self._sorted = column, order
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.beginResetModel()
+        first, (number, order) = self.columns[0].text, self._sorted
+        names = (first(row).casefold() for row in self.rows) if self._words else iter(())
+        kept = [i for i, name in enumerate(names) if all(word in name for word in self._words)]
+        self.shown = kept if self._words else list(range(len(self.rows)))
+        if 0 <= number < len(self.columns):
+            column = self.columns[number]
+            key = column.sort or (lambda row: column.text(row).casefold())
+            self.shown.sort(key=lambda i: key(self.rows[i]), reverse=order == Qt.SortOrder.DescendingOrder)
+        self.endResetModel()
+
+    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
+        return 0 if parent.isValid() else len(self.shown)
+
+    def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.isValid() else len(self.columns)
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
+    ) -> object:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        column = self.columns[section]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return column.title
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return column.tip or None
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return self._alignment(column)
+        return None
+
+    def data(self, index: _Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
+        row, column = self.rows[self.shown[index.row()]], self.columns[index.column()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return " ".join(column.text(row).split())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(column.text(row))
+        if role == SHARE_ROLE and column.share is not None:
+            return column.share(row)
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return self._alignment(column)
+        return None
+
+    @staticmethod
+    def _alignment(column: Column) -> Qt.AlignmentFlag:
+        side = Qt.AlignmentFlag.AlignRight if column.sort is not None else Qt.AlignmentFlag.AlignLeft
+        return side | Qt.AlignmentFlag.AlignVCenter
+
+
+class ClassTable(QWidget):
+    """Filter box (when asked for), table, count."""
+
+    chosen = Signal(int)  # the row's number as given: Enter or double click
+    current_changed = Signal(int)  # -1 for none
+
+    def __init__(self, name: str, columns: Sequence[Column], filter_hint: str = "", parent: QWidget | None = None):
+        super().__init__(parent)
+        self.model = RowsModel(columns, self)
+        self.filter_box = QLineEdit(self)
+        self.filter_box.setPlaceholderText(filter_hint)
+        self.filter_box.setAccessibleName(filter_hint)
+        self.filter_box.setClearButtonEnabled(True)
+        self.filter_box.setVisible(bool(filter_hint))
+        self.view = QTableView(self)
+        self.found = PlainLabel(self)
+        set_role(self.found, "small")
+        self._build(name)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        for widget in (self.filter_box, self.view, self.found):
+            column.addWidget(widget, 1 if widget is self.view else 0)
+        self.filter_box.textChanged.connect(self._filter)
+        self.filter_box.returnPressed.connect(self.view.setFocus)
+        self.view.selectionModel().currentRowChanged.connect(lambda *_: self.current_changed.emit(self.current()))
+        self.view.doubleClicked.connect(lambda _index: self.chosen.emit(self.current()))
+        self.model.modelAboutToBeReset.connect(self._keep_current)
+        self.model.modelReset.connect(self._sorted_anew)
+        self._kept = -1
+        self.setFocusProxy(self.view)
+
+    def _keep_current(self) -> None:
+        self._kept = self.current() if self.current() < len(self.model.rows) else -1
+
+    def _build(self, name: str) -> None:
+        view = self.view
+        view.setAccessibleName(name)
+        view.setModel(self.model)
+        view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # as given, until one asks
+        view.setSortingEnabled(True)
+        view.setShowGrid(False)
+        view.setWordWrap(False)
+        view.setTabKeyNavigation(False)
+        view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        view.verticalHeader().hide()
+        view.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
+        head = view.horizontalHeader()
+        head.setHighlightSections(False)
+        head.setStyleSheet("QHeaderView::section { padding-right: 14px; }")  # room for the arrow of the order
+        for number, column in enumerate(self.model.columns):
+            stretch = column.sort is None or column.share is not None
+            head.setSectionResizeMode(
+                number, QHeaderView.ResizeMode.Stretch if stretch else QHeaderView.ResizeMode.Interactive
+            )
+            if column.share is not None:
+                view.setItemDelegateForColumn(number, ShareDelegate(view))
+            elif not stretch:
+                text = max(column.title, "100.0 %", key=len)
+                view.setColumnWidth(number, self.fontMetrics().horizontalAdvance(text) + 3 * SPACE)
+        for key, slot in ((Qt.Key.Key_Return, self._choose), (Qt.Key.Key_Enter, self._choose)):
+            self._shortcut(QKeySequence(key), slot)
+        self._shortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.copy)
+
+    def _shortcut(self, keys: QKeySequence, slot: Callable[[], None]) -> None:
+        made = QShortcut(keys, self.view)
+        made.setContext(Qt.ShortcutContext.WidgetShortcut)
+        made.activated.connect(slot)
+
+    # Rows
+    def set_rows(self, rows: Sequence[Row]) -> None:
+        """Show these, none chosen; the order and the filter stay."""
+        self.view.setCurrentIndex(QModelIndex())
+        self.model.set_rows(rows)
+        self._tell()
+
+    def rows(self) -> list[Row]:
+        """All rows, as given."""
+        return list(self.model.rows)
+
+    def sort_by(self, column: int, descending: bool = False) -> None:
+        """Sort as a click on the head does."""
+        order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
+        self.view.sortByColumn(column, order)
+
+    def current(self) -> int:
+        """The current row's number as given; -1 for none."""
+        index = self.view.currentIndex()
+        return self.model.shown[index.row()] if index.isValid() else -1
+
+    def set_current(self, row: int) -> None:
+        """Choose a row by its number as given; nothing where the filter hides it."""
+        if row in self.model.shown:
+            index = self.model.index(self.model.shown.index(row), 0)
+            self.view.setCurrentIndex(index)
+            self.view.scrollTo(index)
+
+    def shown(self) -> list[int]:
+        """Numbers of the rows as they stand there, from the top."""
+        return list(self.model.shown)
+
+    def copy(self) -> None:
+        """The selected rows as text, columns apart by tabs."""
+        rows = sorted({index.row() for index in self.view.selectionModel().selectedRows()})
+        lines = ["\t".join(column.title for column in self.model.columns)]
+        for row in rows:
+            cells = (self.model.index(row, column).data() for column in range(self.model.columnCount()))
+            lines.append("\t".join(str(cell) for cell in cells))
+        QGuiApplication.clipboard().setText("\n".join(lines))
+
+    def _choose(self) -> None:
+        if self.current() >= 0:
+            self.chosen.emit(self.current())
+
+    def _sorted_anew(self) -> None:
+        """What was current stays so."""
+        if self._kept >= 0:
+            self.set_current(self._kept)
+
+    def _filter(self, text: str) -> None:
+        self.model.set_filter(text)
+        self._tell()
+
+    def _tell(self) -> None:
+        shown, there = self.model.rowCount(), len(self.model.rows)
+        self.found.setText(f"{count(shown)} of {count(there)}")
+        self.found.setVisible(shown != there)

@@ -1,0 +1,284 @@
+"""The Try it tab: pictures dropped or pasted, their likeliest classes by the probe and among typed names.
+
+Flow: ``DropTarget`` -> gallery; the current picture -> ``asked`` (pictures, names) -> the place asks the worker ->
+``show_answer``. Typing asks anew for the current picture after a breath; the others follow when nothing else is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QSettings, Qt, QTimer, Signal
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from sdgui.panels.classify.tabs.table import ClassTable, Column
+from sdgui.panels.classify.model import percent
+from sdgui.widgets.drop_target import DropTarget
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.panels.classify.tabs.share_bar import Share
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_TYPING = 60  # ms without a key before typed names are asked for
+_CHUNK = 16  # pictures asked for at a time, beside the current one
+_NAMES_OFFERED = 200
+_NAMES = "classify/names"
+_FILES = "Pictures (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
+
+
+def _columns() -> list[Column]:
+    return [
+        Column("Class", lambda row: str(row["class"])),
+        Column(
+            "Probability",
+            lambda row: percent(row["probability"]),
+            lambda row: row["probability"],
+            lambda row: Share(row["probability"]),
+        ),
+    ]
+
+
+class TryTab(QWidget):
+    """Pictures on the left; names, and the classes by both ways, on the right."""
+
+    asked = Signal(
+        list, list, bool
+    )  # pictures, typed names, whether they are the current one (else: those that follow)
+    refused = Signal(list)  # (what, why)
+
+    def __init__(self, home: Path, settings: QSettings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._settings = settings
+        self._trier: object = None  # the probe or model that answers
+        self._names: list[str] | None = None  # typed names that were asked for last
+        self._known: dict[str, Mapping[str, Any]] = {}  # picture -> its answer to ``question``
+        self._shown = ""  # the picture whose classes are shown
+        self._waiting: list[str] = []
+        self._class_names: list[str] = []
+        self.drop = DropTarget(home / "pasted", "Drop pictures to classify", self)
+        self.gallery = Gallery(home / "thumbnails", "Drop or paste pictures here (Ctrl+V), or choose some.", self)
+        self.names = QPlainTextEdit(self)
+        self.by_probe = ClassTable("Classes by the probe", _columns(), "", self)
+        self.by_names = ClassTable("Typed classes", _columns(), "", self)
+        self.probe_title = PlainLabel(self, wordWrap=True)
+        self.line = PlainLabel(self, wordWrap=True)
+        self.choose = QPushButton("Choose &pictures …", self)
+        self.clear = QPushButton("Remove all", self)
+        self._build()
+        self._typing = QTimer(self, singleShot=True, interval=_TYPING)
+        self._typing.timeout.connect(self.ask)
+        self._connect()
+
+    def _build(self) -> None:
+        self.names.setPlaceholderText("Class names, one a line or with commas: a cat, a dog, ein Apfel")
+        self.names.setAccessibleName("Class names to choose among, typed")
+        self.names.setToolTip("The picture is classified among these names as you type, without any training")
+        self.names.setTabChangesFocus(True)
+        self.names.setFixedHeight(9 * SPACE)
+        self.names.setPlainText(str(self._settings.value(_NAMES) or ""))
+        set_role(self.line, "error")
+        self.line.hide()
+        left = QWidget(self)
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        column.addWidget(self.gallery, 1)
+        row = QHBoxLayout()
+        for button, tip in ((self.choose, "Choose picture files"), (self.clear, "Take all pictures out")):
+            button.setToolTip(plain_tip(tip))
+            row.addWidget(button)
+        row.addStretch(1)
+        column.addLayout(row)
+        self.drop.set_content(left)
+        right = QWidget(self)
+        inner = QVBoxLayout(right)
+        inner.setContentsMargins(SPACE, 0, 0, 0)
+        inner.setSpacing(SPACE // 2)
+        for widget, stretch in (
+            (self.line, 0),
+            (self._titled(self.probe_title), 0),
+            (self.by_probe, 1),
+            (self._names_head(), 0),
+            (self.names, 0),
+            (self.by_names, 1),
+        ):
+            inner.addWidget(widget, stretch)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self)
+        self.split.addWidget(self.drop)
+        self.split.addWidget(right)
+        self.split.setSizes([380, 380])
+        self.split.setChildrenCollapsible(False)
+        state = self._settings.value("classify/try")
+        if state is not None:
+            self.split.restoreState(state)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(SPACE, SPACE, 0, 0)
+        outer.addWidget(self.split)
+        for table in (self.by_probe, self.by_names):
+            table.sort_by(1, descending=True)
+        self.show_probe("")
+
+    def _names_head(self) -> QWidget:
+        head = QWidget(self)
+        row = QHBoxLayout(head)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._titled(PlainLabel("Among the names you type (zero-shot)", head)), 1)
+        self.data_names = QPushButton("The data's", head)
+        self.data_names.setToolTip("Put the class names of the shown result here")
+        self.data_names.setEnabled(False)
+        set_role(self.data_names, "flat")
+        row.addWidget(self.data_names)
+        self.data_names.clicked.connect(lambda: self.names.setPlainText("\n".join(self._class_names)))
+        return head
+
+    def set_class_names(self, names: Sequence[str]) -> None:
+        """The classes of the shown result, to be typed by a button; thousands would only be slow to read."""
+        self._class_names = list(names)[:_NAMES_OFFERED]
+        self.data_names.setEnabled(bool(names))
+
+    def _titled(self, label: QLabel) -> QLabel:
+        set_role(label, "title")
+        return label
+
+    def _connect(self) -> None:
+        self.drop.dropped.connect(self.add)
+        self.drop.refused.connect(self.refused)
+        self.choose.clicked.connect(self._choose)
+        self.clear.clicked.connect(lambda: self._remove(list(range(self.gallery.model.rowCount()))))
+        self.gallery.current_changed.connect(lambda _row: self._show_current())
+        self.gallery.remove_asked.connect(self._remove)
+        self.names.textChanged.connect(self._typing.start)
+
+    def save(self) -> None:
+        """Remember names and sizes."""
+        self._settings.setValue(_NAMES, self.names.toPlainText())
+        self._settings.setValue("classify/try", self.split.saveState())
+
+    # Pictures and names
+    def add(self, paths: Sequence[str]) -> None:
+        """Add pictures that are not there yet; the first new one becomes the current one."""
+        known = {str(item.path) for item in self.gallery.model.items()}
+        new = [path for path in dict.fromkeys(paths) if path not in known]
+        first = self.gallery.model.rowCount()
+        self.gallery.model.append([GalleryItem(Path(path), "") for path in new])
+        if new:
+            self.gallery.set_current(first)
+            self._waiting += new
+            self._show_current()
+            self.ask()
+
+    def typed(self) -> list[str]:
+        """The names as they were typed, one a line; in a single line, apart by commas."""
+        text = self.names.toPlainText()
+        parts = text.split("\n") if "\n" in text.strip() else text.split(",")  # names may hold commas, one a line
+        return [name.strip() for name in parts if name.strip()]
+
+    def current(self) -> str:
+        """The current picture; "" for none."""
+        row = self.gallery.current()
+        return str(self.gallery.model.item(row).path) if row >= 0 else ""
+
+    @property
+    def question(self) -> tuple[object, tuple[str, ...]]:
+        """What answers are known for: who answers, and the typed names."""
+        return self._trier, tuple(self._names or ())
+
+    def show_probe(self, title: str, trier: object = None) -> None:
+        """Whose classes stand on the right; "" for no probe. Answers of another ``trier`` no longer hold."""
+        text = f"By the probe: {title}" if title else "By a probe: fit a linear or fused probe, or load one"
+        self.probe_title.setText(text)
+        if trier != self._trier:
+            self._trier = trier
+            self._forget()
+            self._show_classes("", None)
+
+    def _forget(self) -> None:
+        """The question is another: every picture is to be asked for again."""
+        self._known = {}
+        self._waiting = [str(item.path) for item in self.gallery.model.items()]
+
+    def ask(self) -> None:
+        """Ask for the current picture, unless its answer is known; the others follow by ``ask_more``."""
+        self._typing.stop()
+        names = self.typed()
+        if names != self._names:
+            self._names = names
+            self._forget()
+        current = self.current()
+        if current and current not in self._known:
+            self.asked.emit([current], names, True)
+
+    def ask_more(self) -> None:
+        """Ask for a few of the pictures that have no answer yet."""
+        self._waiting = [path for path in self._waiting if path not in self._known]
+        if self._waiting:
+            self.asked.emit(self._waiting[:_CHUNK], self.typed(), False)
+
+    # Answers
+    def show_answer(self, answer: Mapping[str, Any]) -> None:
+        """Some pictures' classes; ``answer`` of ``classify_try``."""
+        rows = {str(item.path): row for row, item in enumerate(self.gallery.model.items())}
+        for one in answer["pictures"]:
+            path = str(one["image"])
+            self._known[path] = one
+            if path in rows:
+                self.gallery.model.replace(rows[path], _item(one))
+        self._show_current()
+
+    def _show_current(self) -> None:
+        current = self.current()
+        answer = self._known.get(current)
+        if answer is not None or current != self._shown:  # while one types, the classes stay until the new ones come
+            self._show_classes(current, answer)
+        if current and answer is None:
+            self._typing.start()
+
+    def _show_classes(self, picture: str, answer: Mapping[str, Any] | None) -> None:
+        """The classes of ``picture``; none while there is no answer."""
+        self._shown = picture
+        for table, key in ((self.by_probe, "probe"), (self.by_names, "zero_shot")):
+            table.set_rows((answer[key] if answer is not None else None) or [])
+        error = str(answer["error"]) if answer is not None else ""
+        self.line.setText(error)
+        self.line.setVisible(bool(error))
+
+    # The user's hand
+    def _remove(self, rows: list[int]) -> None:
+        for row in rows:
+            self._known.pop(str(self.gallery.model.item(row).path), None)
+        self.gallery.model.remove(rows)
+        if not self.gallery.model.rowCount():
+            self._show_classes("", None)
+
+    def _choose(self) -> None:
+        found, _ = QFileDialog.getOpenFileNames(self, "Pictures to classify", "", _FILES)
+        if found:
+            self.drop.take_paths(found)
+
+
+def _item(answer: Mapping[str, Any]) -> GalleryItem:
+    """A picture with its likeliest class, by the probe if there is one."""
+    best = (answer["probe"] or answer["zero_shot"] or [None])[0]
+    if best is None:
+        return GalleryItem(Path(answer["image"]), detail=str(answer["error"]))
+    told = [f"{one['class']} {percent(one['probability'])}" for one in (answer["probe"] or answer["zero_shot"])]
+    return GalleryItem(Path(answer["image"]), str(best["class"]), float(best["probability"]), detail="\n".join(told))
+
+
+def refused_text(refused: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """A sentence and the details of what could not be taken."""
+    first, why = refused[0]
+    more = f" {count(len(refused) - 1)} more were left out too." if len(refused) > 1 else ""
+    return f"{Path(first).name}: {why}.{more}", "\n".join(f"{what}: {reason}" for what, reason in refused)

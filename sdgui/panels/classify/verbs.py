@@ -1,0 +1,253 @@
+"""What Classify asks a worker, and what the answers must be like; only what the panel reads is declared.
+
+Flow: ``ClassifySession`` -> ``CLASSIFY[name]`` -> ``WorkerCalls``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from sdgui.worker.verbs import Verb
+
+_STRICT = with_config(ConfigDict(strict=True))
+
+
+def _packed(text: str) -> str:
+    """Whole numbers as base64 of int32; raises ValueError for what is none."""
+    try:
+        whole = len(base64.b64decode(text, validate=True)) % 4 == 0
+    except binascii.Error as problem:
+        raise ValueError("not base64") from problem
+    if not whole:
+        raise ValueError("not whole numbers of 32 bits")
+    return text
+
+
+Packed = Annotated[str, AfterValidator(_packed)] | list[int]
+
+
+@_STRICT
+class Share(TypedDict):
+    value: float
+    low: float | None
+    high: float | None
+
+
+ClassRow = TypedDict("ClassRow", {"class": str, "index": int, "rows": int, "accuracy": float})
+ComparedRow = TypedDict("ComparedRow", {"class": str, "index": int, "rows": int, "a": float, "b": float})
+ClassCount = TypedDict("ClassCount", {"class": str, "pictures": int})
+Guess = TypedDict("Guess", {"class": str, "probability": float})
+
+
+@_STRICT
+class Skipped(TypedDict):
+    """A row or file that cannot be used."""
+
+    where: str
+    reason: str
+
+
+@_STRICT
+class Split(TypedDict):
+    """What was left out of a split."""
+
+    skipped: list[Skipped]
+    skipped_count: int
+
+
+@_STRICT
+class Layers(TypedDict):
+    """What a model offers to classify by."""
+
+    layers: list[str]
+
+
+@_STRICT
+class Opened(TypedDict):
+    """Data encoded by a model, under the number ``opened`` of one process."""
+
+    opened: str
+    model: Layers
+    classes: list[str]
+    data: Split
+    train: Split | None
+    val: Split | None
+    notes: list[str]
+
+
+@_STRICT
+class Mistake(TypedDict):
+    """A picture whose class was not found."""
+
+    image: str
+    true: str
+    predicted: str
+    probability: float
+
+
+@_STRICT
+class Cells(TypedDict):
+    """The cells of a confusion matrix that are not empty."""
+
+    true: Packed
+    predicted: Packed
+    count: Packed
+
+
+@_STRICT
+class Result(TypedDict):
+    """How well one way of classifying does."""
+
+    result: str
+    title: str
+    samples: int
+    accuracy: Share
+    metrics: dict[str, Share]
+    classes: list[str]
+    per_class: list[ClassRow]
+    confusion: Cells
+    C: float | None
+    curve: list[list[float]]
+    mistakes: list[Mistake]
+    mistake_count: int
+    can_save: bool
+    notes: list[str]
+
+
+@_STRICT
+class Loaded(TypedDict):
+    """A saved probe; ``result`` where it was measured too."""
+
+    probe: str
+    result: Result | None
+
+
+@_STRICT
+class Shots(TypedDict):
+    """One point of the few-shot curve."""
+
+    shots: int
+    accuracy: float
+    low: float | None
+    high: float | None
+
+
+@_STRICT
+class FewShot(TypedDict):
+    """The few-shot curve, as far as it is known."""
+
+    curve: list[Shots]
+
+
+@_STRICT
+class Pictured(TypedDict):
+    """A picture and how sure its class is."""
+
+    image: str
+    probability: float
+
+
+@_STRICT
+class Cell(TypedDict):
+    """Pictures of one cell of the confusion matrix."""
+
+    true: str
+    predicted: str
+    total: int
+    pictures: list[Pictured]
+
+
+@_STRICT
+class Mistakes(TypedDict):
+    """More mistakes."""
+
+    pictures: list[Mistake]
+
+
+@_STRICT
+class Difference(TypedDict):
+    """By how much two results differ."""
+
+    value: float
+    interval: dict[str, float]
+    significant: bool
+
+
+@_STRICT
+class OnlyOne(TypedDict):
+    """A picture that one of two results gets right."""
+
+    image: str
+    true: str
+    a: str
+    b: str
+
+
+@_STRICT
+class Compared(TypedDict):
+    """Two results on the same pictures."""
+
+    differences: dict[str, Difference]
+    per_class: list[ComparedRow]
+    only_a: list[OnlyOne]
+    only_b: list[OnlyOne]
+    both_right: int
+    both_wrong: int
+
+
+@_STRICT
+class Tried(TypedDict):
+    """One picture's classes, by a probe and by names."""
+
+    image: str
+    probe: list[Guess] | None
+    zero_shot: list[Guess] | None
+    error: str
+
+
+@_STRICT
+class TriedAll(TypedDict):
+    """The classes of pictures that were tried."""
+
+    pictures: list[Tried]
+
+
+@_STRICT
+class SavedProbe(TypedDict):
+    """Two files that were written."""
+
+    path: str
+    json: str
+
+
+@_STRICT
+class Applied(TypedDict):
+    """Pictures that were classified into a table."""
+
+    path: str
+    pictures: int
+    classes: list[ClassCount]
+    unreadable: list[Skipped]
+    unreadable_count: int
+
+
+_ANSWERS: dict[str, type[Any]] = {
+    "classify_open": Opened,
+    "classify_zero_shot": Result,
+    "classify_probe": Result,
+    "classify_knn": Result,
+    "classify_load_probe": Loaded,
+    "classify_few_shot": FewShot,
+    "classify_cell": Cell,
+    "classify_mistakes": Mistakes,
+    "classify_compare": Compared,
+    "classify_try": TriedAll,
+    "classify_save_probe": SavedProbe,
+    "classify_apply": Applied,
+}
+CLASSIFY: dict[str, Verb[dict[str, Any]]] = {name: Verb(name, answer, answer) for name, answer in _ANSWERS.items()}

@@ -1,0 +1,1 @@
+"""The Define panel: an experiment as a form, with its preset, differences and advice."""

@@ -1,0 +1,141 @@
+"""What suits the training data: how many pairs they hold, and which settings fit so many.
+
+Flow: the form's ``data.train`` -> (a moment after it was typed) the pool's worker ``describe_source`` -> figures,
+columns of labels for the form, and ``recommended`` beside the form with its reasons; *Apply* puts it into the form.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
+
+from core.spec.config import RunConfig, get_field
+from core.spec.presets.recommended import Advice, recommended
+from sdgui.shared.pickers.data import figures_text
+from sdgui.panels.define.differences import field_title, value_text
+from sdgui.shared.place import Services
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
+from sdgui.worker.pool import DATA
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.widgets.dropped_files import existing_path
+from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, Role, set_role
+
+_ASK_AFTER = 700  # ms of not typing
+
+
+class AdviceBar(QFrame):
+    """A line or two over the form; hidden while nothing is known of the data."""
+
+    applied = Signal(object)  # dict: dotted field -> value
+    described = Signal(object)  # dict: figures of data.train, as the worker gives them
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        set_role(self, "card")
+        self._calls = WorkerCalls(services.pool.client(DATA, "define"), self)
+        self._source = ""
+        self._facts: SourceFacts | None = None
+        self._known: dict[tuple[str, int], SourceFacts] = {}  # by path and time of change
+        self._config: RunConfig | None = None
+        self._advice: list[Advice] = []
+        self._read_only = False
+        self.text = PlainLabel(self, wordWrap=True)
+        self.text.setTextFormat(Qt.TextFormat.PlainText)
+        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.apply = QPushButton("&Apply", self)
+        self.apply.setToolTip("Put the recommended values into the form")
+        self.apply.setAccessibleName("Apply what is recommended for this data")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(SPACE * 3 // 2, SPACE // 2, SPACE, SPACE // 2)
+        row.addWidget(self.text, 1)
+        row.addWidget(self.apply, 0, Qt.AlignmentFlag.AlignTop)
+        self._timer = QTimer(self, singleShot=True, interval=_ASK_AFTER)
+        self._timer.timeout.connect(self._ask)
+        self.apply.clicked.connect(self._apply)
+        self.hide()
+
+    def show_config(self, config: RunConfig | None, read_only: bool) -> None:
+        """Advise on ``config``; None while the form has errors: the last advice stays, but cannot be applied."""
+        self._read_only = read_only
+        self.apply.setEnabled(config is not None)
+        if config is None:
+            return
+        self._config = config
+        if config.data.train != self._source:
+            self._source, self._facts = config.data.train, None
+            self._calls.drop("describe")
+            self.hide()
+            self._timer.start()
+        elif self._facts is not None:
+            self._tell()
+
+    def facts(self) -> SourceFacts | None:
+        """What is known of the training data."""
+        return self._facts
+
+    def _ask(self) -> None:
+        key = self._key()
+        if key is None:
+            return
+        if key in self._known:
+            self._learn(self._known[key])
+        else:
+            arguments = {"source": self._source, "pictures_only": False}
+            self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
+
+    def _key(self) -> tuple[str, int] | None:
+        """The source and when it changed; None for one that is not there, of which the trainer will speak."""
+        path = existing_path(self._source)
+        try:
+            return (self._source, path.stat().st_mtime_ns) if path is not None else None
+        except OSError:  # gone since
+            return None
+
+    def _done(self, result: SourceFacts) -> None:
+        if (key := self._key()) is not None:
+            self._known[key] = result
+        self._learn(result)
+
+    def _failed(self, failure: Failure) -> None:
+        if not isinstance(failure, Cancelled):
+            self._say("error", f"Training data: {failure.text}")
+
+    def _learn(self, facts: SourceFacts) -> None:
+        self._facts = facts
+        self.described.emit(facts)
+        self._tell()
+
+    def _tell(self) -> None:
+        config, facts = self._config, self._facts
+        if config is None or facts is None:
+            return
+        self._advice = recommended(config, int(facts["pairs"]))
+        lines = []
+        label = config.data.label
+        if label and label not in facts["labels"]:
+            there = ", ".join(facts["labels"]) or "none"
+            lines.append(f"The training data has no column “{label}” for data.label; its columns of labels: {there}.")
+        lines += [_line(config, each) for each in self._advice]
+        if self._advice:
+            lines.insert(0, f"For {count(int(facts['pairs']))} pairs:")
+        else:
+            lines.insert(0, figures_text(facts))
+        self._say("muted" if len(lines) == 1 else "", "\n".join(lines))
+
+    def _say(self, role: Role, text: str) -> None:
+        self.text.setText(text)
+        set_role(self.text, role)
+        self.apply.setVisible(bool(self._advice) and not self._read_only and role != "error")
+        self.setAccessibleName(text)
+        self.show()
+
+    def _apply(self) -> None:
+        self.applied.emit({advice.field: advice.value for advice in self._advice})
+
+
+def _line(config: RunConfig, advice: Advice) -> str:
+    now = value_text(get_field(config, advice.field))
+    return f"• {field_title(advice.field)} {value_text(advice.value)} (now {now}). {advice.reason}"

@@ -1,0 +1,330 @@
+"""Define: the definition of the chosen experiment as a form, or a launched run's, frozen.
+
+Flow: the store's definition -> form -> (as one types, once it is valid) the store again. Runs keep their own frozen
+``config.json``; editing an experiment is for its next run. What does not validate yet is kept as a draft.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+
+from core.spec.config import ConfigError, RunConfig, read_config
+from core.spec.errors import UserError
+from core.spec.presets import PRESETS, Size
+from sdgui.panels.define.advice import AdviceBar
+from sdgui.panels.define.differences import Differences, field_title
+from sdgui.shared.place import Place, Selection, Services
+from sdgui.panels.define.preset_bar import PresetBar
+from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_former
+from sdgui.runs.chains import FORMER, taken_from_former
+from sdgui.store.records import Experiment
+from sdgui.shared.form.form import ConfigForm
+from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_SAVE_AFTER = 400  # ms of not typing
+
+
+class DefinePanel(Place):
+    """The form with its preset and differences. ``edited``: the definition in the store changed."""
+
+    edited = Signal(int)
+    copy_asked = Signal(object)  # RunConfig of a launched run, to make an experiment of
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self._experiment: Experiment | None = None
+        self._run_id: int | None = None
+        self._frozen: RunConfig | None = None
+        self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
+        self._undoable: Message | None = None  # what was set by one press, and can be taken back
+        self._unwritten: Message | None = None  # says that the last save failed, and offers to try again
+        self._unsaved: dict[int, Experiment] = {}  # as they will be once the store has what was submitted
+        self.preset_bar = PresetBar(self)
+        self.bar = MessageBar(self)
+        self.hint = PlainLabel(self)
+        set_role(self.hint, "small")
+        self.advice = AdviceBar(services, self)
+        self.form = ConfigForm(self)
+        self.differences = Differences(self)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self)
+        self.split.addWidget(self.form)
+        self.split.addWidget(self.differences)
+        self.split.setStretchFactor(0, 3)
+        self.split.setStretchFactor(1, 1)
+        self.split.setSizes([640, 264])
+        self.split.setChildrenCollapsible(True)
+        self._empty = PlainLabel("Choose an experiment on the left, or make a new one.", self)
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.preset_bar)
+        layout.addWidget(self.hint)
+        layout.addWidget(self.advice)
+        layout.addWidget(self.split, 1)
+        layout.addWidget(self._empty, 1)
+        self._timer = QTimer(self, singleShot=True, interval=_SAVE_AFTER)
+        self._timer.timeout.connect(self.save)
+        self.form.changed.connect(self._form_changed)
+        self.preset_bar.chosen.connect(self._start_from)
+        self.preset_bar.staged.connect(self._set_staged)
+        self.advice.applied.connect(self._follow_advice)
+        self.advice.described.connect(self._offer_labels)
+        self.differences.field_chosen.connect(self.form.focus_field)
+        state = services.settings.value("define/split")
+        if state is not None:
+            self.split.restoreState(state)
+        self._show_nothing()
+
+    # What is shown
+    def select(self, selection: Selection) -> None:
+        """Show the chosen run's frozen definition, else the experiment's."""
+        same = self._experiment is not None and self._experiment.id == selection.experiment_id
+        if same and self._run_id == selection.run_id:
+            return
+        self.save()
+        self._run_id = selection.run_id
+        if selection.experiment_id is None:
+            self._show_nothing()
+        elif selection.run_id is not None:
+            self._show_run(selection.experiment_id, selection.run_id)
+        else:
+            self._show_experiment(self._stored(selection.experiment_id))
+
+    def _stored(self, experiment_id: int) -> Experiment:
+        """The experiment as the store has it, or is about to have it."""
+        return self._unsaved.get(experiment_id) or self._services.store.experiment(experiment_id)
+
+    def definition(self, experiment_id: int) -> RunConfig | None:
+        """What the form says of this experiment; None when it shows another one, or a run's frozen definition."""
+        shown = self._experiment is not None and self._experiment.id == experiment_id and self._frozen is None
+        return self.form.config() if shown else None
+
+    def refresh(self) -> None:
+        """The experiment may have got its first run, another name, or another definition from another window.
+
+        A form that is being edited keeps what was typed; only the name follows.
+        """
+        before = self._experiment
+        if before is None or self._run_id is not None or before.id in self._unsaved:
+            return
+        self._experiment = experiment = self._services.store.experiment(before.id)
+        edited = self.form.config() != self._loaded
+        if before.config is None or experiment.config is None:
+            if experiment.config != before.config:
+                self._show_experiment(experiment)
+        elif not edited and experiment.config != before.config:
+            self._load(experiment.config, read_only=False)
+        elif experiment.name != before.name:
+            self.form.set_value("name", experiment.name)
+        self._say_state(experiment)
+
+    def focus_search(self) -> None:
+        self.form.focus_search()
+
+    def left(self) -> None:
+        self.save()
+        self._services.settings.setValue("define/split", self.split.saveState())
+
+    def _show_nothing(self) -> None:
+        self._experiment = self._frozen = None
+        self._loaded = self.form.config()  # what the hidden form holds is nobody's
+        self.bar.clear()
+        for widget in (self.preset_bar, self.hint, self.advice, self.split):
+            widget.hide()
+        self._empty.show()
+
+    def _load(self, config: RunConfig, read_only: bool) -> None:
+        self._show_form(config, read_only)
+        self._loaded = self.form.config()
+
+    def _show_form(self, config: RunConfig, read_only: bool) -> None:
+        staged = self._staged(config)
+        if staged and not read_only:
+            config = with_former(config)
+        base = origin(config)
+        self.form.set_config(config, base[0] if base else None)
+        self.form.set_read_only(read_only)
+        self.preset_bar.show_origin(config.preset, base[1] if base else "", read_only, staged)
+        self._empty.hide()
+        self.preset_bar.show()
+        self.split.show()
+        self._show_differences()
+
+    def _show_experiment(self, experiment: Experiment) -> None:
+        self._experiment, self._frozen = experiment, None
+        if experiment.config is None:
+            self._show_nothing()
+            self._experiment = experiment
+            self.bar.show_message(Message("error", experiment.problem, experiment.config_json))
+            return
+        self.bar.clear()
+        self._load(experiment.config, read_only=False)
+        draft = self._services.settings.value(f"drafts/{experiment.id}")
+        if draft:
+            self._put_draft(str(draft))
+        self._say_state(experiment)
+
+    def _put_draft(self, text: str) -> None:
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError:
+            return
+        if isinstance(fields, dict):
+            self.form.set_draft({str(name): str(typed) for name, typed in fields.items()})
+
+    def _show_run(self, experiment_id: int, run_id: int) -> None:
+        store = self._services.store
+        run, self._experiment = store.run(run_id), self._stored(experiment_id)
+        try:
+            self._frozen = read_config(run.dir.config)
+        except ConfigError as error:
+            self._show_nothing()
+            self._experiment = self._stored(experiment_id)
+            self.bar.show_message(Message("error", f"This run's definition cannot be shown: {error}"))
+            return
+        self._load(self._frozen, read_only=True)
+        self.hint.hide()
+        frozen = self._frozen
+        copy = Remedy("Edit as a new experiment", lambda: self.copy_asked.emit(frozen))
+        self.bar.show_message(Message("info", "Frozen: what this run was launched with.", remedy=copy))
+
+    def _say_state(self, experiment: Experiment) -> None:
+        runs = self._services.store.run_count(experiment.id)
+        if runs:
+            what = "its run keeps its" if runs == 1 else f"its {runs} runs keep their"
+            self.hint.setText(f"Changes are for the next run; {what} own definition.")
+        self.hint.setVisible(bool(runs))
+
+    # Editing
+    def _form_changed(self) -> None:
+        if self._undoable is not None and self.bar.message is self._undoable:
+            self.bar.clear()  # what is edited now would be lost by it
+        self._timer.start()
+        self._show_differences()
+
+    def _show_differences(self) -> None:
+        config = self._frozen or (self._experiment.config if self._experiment else None)
+        preset = PRESETS.get(config.preset) if config else None
+        changes = {name: pair for name, pair in self.form.changes().items() if name not in ("name", "preset")}
+        self.preset_bar.show_differences(len(changes))
+        self.differences.show_changes(changes, preset.title if preset else "the defaults")
+        self.advice.show_config(self.form.config(), self._frozen is not None)
+
+    def save(self) -> bool:
+        """Submit what is in the form: the definition when it is valid, else a draft; whether it was valid."""
+        self._timer.stop()
+        experiment = self._experiment
+        if experiment is None or self._frozen is not None or experiment.config is None:
+            return False
+        config, key = self.form.config(), f"drafts/{experiment.id}"
+        if config is None:
+            self._services.settings.setValue(key, json.dumps(self.form.draft()))
+            return False
+        if config not in (self._loaded, experiment.config):  # a form that nobody edited may be older than the store
+            self._write(experiment, config)
+        elif experiment.id not in self._unsaved:
+            self._services.settings.remove(key)
+        self._loaded = config
+        return True
+
+    def _write(self, experiment: Experiment, config: RunConfig) -> None:
+        """Submit a definition; until the store has it, a draft keeps it."""
+        store, draft = self._services.store, json.dumps(self.form.draft())
+        self._services.settings.setValue(f"drafts/{experiment.id}", draft)
+        coming = replace(experiment, config=config, config_json=config.to_json(), name=config.name)
+        self._experiment = self._unsaved[experiment.id] = coming
+        self._services.writer.submit(
+            lambda: store.edit_experiment(experiment.id, config),
+            lambda stored: self._written(coming, stored),
+            lambda error: self._not_written(experiment, coming, error),
+        )
+
+    def _written(self, coming: Experiment, stored: Experiment) -> None:
+        if self._unsaved.get(stored.id) is coming:  # else more was typed meanwhile
+            del self._unsaved[stored.id]
+            self._services.settings.remove(f"drafts/{stored.id}")
+            if self._experiment is coming:
+                self._experiment = stored
+        if self._unwritten is not None and self.bar.message is self._unwritten:
+            self.bar.clear()
+        self.edited.emit(stored.id)
+
+    def _not_written(self, before: Experiment, coming: Experiment, error: UserError) -> None:
+        """The form keeps what was typed, or the draft does; the next save submits it again."""
+        if self._unsaved.get(coming.id) is coming:
+            del self._unsaved[coming.id]
+        if self._experiment is coming:
+            self._experiment, self._loaded = before, before.config
+        again = Remedy("Try again", self.save) if self._experiment is before else None
+        self._unwritten = Message("error", str(error), remedy=again)
+        self.bar.show_message(self._unwritten)
+
+    def ready_to_launch(self) -> bool:
+        """Save; when a field is wrong, say so, go to the first one and return False."""
+        if self._frozen is not None or self.save():
+            return True
+        errors = self.form.errors()
+        if errors:
+            field, sentence = next(iter(errors.items()))
+            more = f" And {len(errors) - 1} more." if len(errors) > 1 else ""
+            go = Remedy("Go to the field", lambda: self.form.focus_field(field))
+            self.bar.show_message(Message("error", f"{field_title(field)}: {sentence}{more}", remedy=go))
+            self.form.focus_field(field)
+        return False
+
+    def _start_from(self, preset: str, size: Size) -> None:
+        if self._experiment is None or self._experiment.config is None:
+            return
+        before = self.form.config() or self._experiment.config
+        after = on_preset(before, preset, size).model_copy(update={"preset": preset})
+        self._show_form(after, read_only=False)
+        self.save()
+        self._offer_undo(f"All settings are {PRESETS[preset].title}'s now ({size}).", before)
+
+    # Stages, advice
+    def _staged(self, config: RunConfig) -> bool:
+        experiment = self._experiment
+        return experiment is not None and wants_stages(config, experiment.id, self._services.settings)
+
+    def _set_staged(self, staged: bool) -> None:
+        if self._experiment is None:
+            return
+        keep_wish(staged, self._experiment.id, self._services.settings)
+        checkpoint = self.form.draft()["teacher.checkpoint"]
+        if staged and self._experiment.config is not None and taken_from_former(self._experiment.config):
+            self.form.set_value("teacher.checkpoint", FORMER)
+        elif not staged and checkpoint == FORMER:
+            self.form.set_value("teacher.checkpoint", "")
+
+    def _follow_advice(self, values: dict[str, object]) -> None:
+        before = self.form.config()
+        self.form.set_values(values)
+        self.save()
+        titles = ", ".join(field_title(field) for field in values)
+        self._offer_undo(f"Set for this data: {titles}.", before)
+
+    def _offer_labels(self, facts: dict[str, Any]) -> None:
+        labels = facts["labels"]
+        self.form.set_choices("data.label", list(labels), [f"{classes} classes" for classes in labels.values()])
+
+    def _offer_undo(self, text: str, before: RunConfig | None) -> None:
+        """Say what was set by one press, with a way back until something else is edited."""
+
+        def undo() -> None:
+            if before is not None:
+                self._show_form(before, read_only=False)
+                self.save()
+
+        self._undoable = Message("info", text, remedy=Remedy("Undo", undo) if before is not None else None)
+        self.bar.show_message(self._undoable)

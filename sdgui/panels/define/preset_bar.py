@@ -1,0 +1,98 @@
+"""The preset an experiment starts from: what it is, where it was published, what it needs, and whether in stages."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from core.spec.presets import PRESETS, SIZES
+from sdgui.shared.pickers.presets import PresetChooser
+from sdgui.shared.pickers.preset_facts import needs, stage_count, stages
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+
+class PresetBar(QFrame):
+    """Preset and size on a button that opens the chooser; ``chosen`` when the user asks to start from one anew."""
+
+    chosen = Signal(str, str)  # preset, size
+    staged = Signal(bool)  # the user wants it trained in stages, or in one run
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        set_role(self, "card")
+        self.chooser: PresetChooser | None = None  # made when it is first opened
+        self.preset = QPushButton(self)
+        self.preset.setToolTip("Choose another preset to start from")
+        self.apply = QPushButton("Back to the preset", self)
+        self.apply.setToolTip("Take all settings from the preset; name, data and seed stay")
+        self.in_stages = QCheckBox(self)
+        self.about = IconButton("ph.info", "What this preset is", checkable=True, parent=self)
+        self.about.setChecked(True)
+        self._description = PlainLabel(self, wordWrap=True)
+        self._paper = PlainLabel(self, wordWrap=True)
+        set_role(self._paper, "small")
+        for text in (self._description, self._paper):
+            text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        label = PlainLabel("&Preset", self)
+        label.setBuddy(self.preset)
+        set_role(label, "muted")
+        row = QHBoxLayout()
+        row.setSpacing(SPACE)
+        for widget in (label, self.preset, self.apply, self.in_stages):
+            row.addWidget(widget)
+        row.addStretch(1)
+        row.addWidget(self.about)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(SPACE * 3 // 2, SPACE, SPACE * 3 // 2, SPACE)
+        layout.setSpacing(SPACE // 2)
+        layout.addLayout(row)
+        layout.addWidget(self._description)
+        layout.addWidget(self._paper)
+        self._shown = ("", "")
+        self._differences = 0
+        self._read_only = False
+        self.preset.clicked.connect(self.open_chooser)
+        self.about.toggled.connect(self._describe)
+        self.apply.clicked.connect(lambda: self.chosen.emit(*self._shown))
+        self.in_stages.clicked.connect(self.staged)
+        self._describe()
+
+    def open_chooser(self) -> None:
+        """Show the presets to choose from, at the one that is shown."""
+        if self.chooser is None:
+            self.chooser = PresetChooser(self, "Start from this preset")
+            self.chooser.chosen.connect(self.chosen)
+        self.chooser.open(*self._shown)
+
+    def show_origin(self, preset: str, size: str, read_only: bool, staged: bool = False) -> None:
+        """Say what the definition started from; ``read_only``: a launched run's; ``staged``: it is trained so."""
+        self._shown = (preset, size)
+        self._read_only = read_only
+        self.in_stages.setChecked(staged)
+        self._describe()
+
+    def show_differences(self, number: int) -> None:
+        """How many settings are not the preset's; without any there is nothing to go back from."""
+        self._differences = number
+        self._describe()
+
+    def _describe(self, *_: object) -> None:
+        name, size = self._shown
+        preset = PRESETS.get(name)
+        title = f"{preset.title} · {size}" if preset else "None: choose one"
+        self.preset.setText(f"{title}  ▾")
+        self.preset.setAccessibleName(f"Preset: {title}")
+        self.preset.setEnabled(not self._read_only)
+        self.apply.setVisible(preset is not None and not self._read_only and self._differences > 0)
+        count = stage_count(name)
+        self.in_stages.setVisible(count > 0 and not self._read_only)
+        self.in_stages.setText(f"Train in {count} stages")
+        self.in_stages.setToolTip(plain_tip(stages(name) if count else ""))
+        for text in (self._description, self._paper):
+            text.setVisible(preset is not None and self.about.isChecked())
+        if preset is not None:
+            self._description.setText(preset.description)
+            wanted = [need.sentence for need in needs(name, size if size in SIZES else "demo")]
+            self._paper.setText("\n".join([preset.paper, *wanted]))

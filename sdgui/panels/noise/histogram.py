@@ -1,0 +1,140 @@
+"""A histogram of beliefs from 0 to 1 with a cut that is dragged, or moved by a box beside it.
+
+Flow: a panel calls ``set_bins``; ``cut_moved`` tells the cut in thousandths while it is dragged.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from sdgui.widgets.formats import count
+from sdgui.widgets.late_parts import MadeLate, is_made
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role, theme
+
+BINS = 1000
+BARS = 50
+
+
+class BeliefHistogram(MadeLate):
+    """Bars of all pairs, those known to be shuffled in another colour; faint beyond the cut."""
+
+    late = ("_plot",)
+
+    cut_moved = Signal(int)  # thousandths
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bins: NDArray[np.int64] = np.zeros(BINS, dtype=np.int64)
+        self._shuffled: NDArray[np.int64] | None = None
+        self._line = pg.InfiniteLine(pos=0.0, angle=90, movable=True, bounds=(0.0, 1.0))
+        self._line.sigPositionChanged.connect(self._dragged)
+        self.box = QDoubleSpinBox(self)
+        self.box.setRange(0.0, 1.0)
+        self.box.setDecimals(3)
+        self.box.setSingleStep(0.01)
+        self.box.setFixedWidth(12 * SPACE)
+        hide_steps(self.box)
+        self.box.setAccessibleName("Cut: pairs believed less than this")
+        self.box.setToolTip("Pairs believed less than this are below the cut; drag the line, or type here")
+        self.box.valueChanged.connect(self._typed)
+        self.legend = QLabel(self)
+        set_role(self.legend, "small")
+        label = PlainLabel("Cu&t", self)
+        label.setBuddy(self.box)
+        set_role(label, "muted")
+        foot = QHBoxLayout()
+        foot.setSpacing(SPACE)
+        foot.addWidget(self.legend, 1)
+        foot.addWidget(label)
+        foot.addWidget(self.box)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(SPACE // 2)
+        self._column.addStretch(1)
+        self._column.addLayout(foot)
+        self.setMinimumHeight(18 * SPACE)
+        self.setAccessibleName("Histogram of beliefs")
+        theme().changed.connect(self._draw)
+        self._draw()
+
+    @cached_property
+    def _plot(self) -> pg.PlotWidget:
+        """Made after the widget is on screen: it takes as long as a place's other parts together."""
+        self._left, self._bottom = PlotAxis("left", "value"), PlotAxis("bottom", "value")
+        plot = still_plot(self, self._left, self._bottom)
+        plot.setXRange(0, 1, padding=0.01)
+        self._column.takeAt(0)
+        self._column.insertWidget(0, plot, 1)
+        self._draw_bars(plot)
+        return plot
+
+    def set_bins(self, bins: NDArray[np.int64], shuffled: NDArray[np.int64] | None) -> None:
+        """Show how many pairs there are in each thousandth, and how many of them are known to be shuffled."""
+        self._bins, self._shuffled = bins, shuffled
+        self._draw()
+
+    def set_cut(self, cut: int) -> None:
+        """Put the cut there, in thousandths, without telling."""
+        self.box.blockSignals(True)
+        self.box.setValue(cut / BINS)
+        self.box.blockSignals(False)
+        self._line.blockSignals(True)
+        self._line.setValue(cut / BINS)
+        self._line.blockSignals(False)
+        self._describe()
+
+    def cut(self) -> int:
+        """In thousandths."""
+        return round(self.box.value() * BINS)
+
+    def _dragged(self) -> None:
+        cut = round(float(self._line.value()) * BINS)
+        if cut != self.cut():
+            self.box.blockSignals(True)
+            self.box.setValue(cut / BINS)
+            self.box.blockSignals(False)
+            self._describe()
+            self.cut_moved.emit(cut)
+
+    def _typed(self, value: float) -> None:
+        self.set_cut(round(value * BINS))
+        self.cut_moved.emit(self.cut())
+
+    def _draw(self) -> None:
+        if is_made(self, "_plot"):
+            self._draw_bars(self._plot)
+        look = theme()
+        accent, warning = look.colors.accent_text, look.colors.warning
+        known = f' <span style="color:{warning}">■</span> known to be shuffled' if self._shuffled is not None else ""
+        self.legend.setText(f'<span style="color:{accent}">■</span> pairs{known}')
+        self._describe()
+
+    def _draw_bars(self, plot: pg.PlotWidget) -> None:
+        look = theme()
+        plot.setBackground(look.color("surface"))
+        dress(self._left, self._bottom)
+        self._left.setWidth(6 * SPACE)
+        plot.clear()
+        bars = self._bins.reshape(BARS, -1).sum(axis=1)
+        wrong = None if self._shuffled is None else self._shuffled.reshape(BARS, -1).sum(axis=1)
+        x = (np.arange(BARS) + 0.5) / BARS
+        for heights, color in ((bars, "accent"), (wrong, "warning")):
+            if heights is not None:
+                brush, pen = look.color(color), pg.mkPen(look.color("surface"))
+                plot.addItem(pg.BarGraphItem(x=x, height=heights, width=1 / BARS, brush=brush, pen=pen))
+        plot.setYRange(0, max(1, int(bars.max())), padding=0.05)
+        self._line.setPen(pg.mkPen(look.color("error"), width=2))
+        self._line.setHoverPen(pg.mkPen(look.color("text"), width=3))
+        plot.addItem(self._line)
+
+    def _describe(self) -> None:
+        below, total = int(self._bins[: self.cut()].sum()), int(self._bins.sum())
+        self.setAccessibleDescription(f"{count(below)} of {count(total)} pairs are below {self.cut() / BINS:.3f}")

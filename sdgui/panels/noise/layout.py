@@ -1,0 +1,275 @@
+"""How the Noise place is laid out, and what its labels and pictures say; ``NoisePanel`` acts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from sdgui.panels.noise.model import RankedPairs, Shown, Sorting
+from sdgui.panels.noise.source import NoiseSource
+from sdgui.panels.noise.table import PairsTable
+from sdgui.shared.place import Place, Services
+from sdgui.panels.noise.histogram import BINS, BeliefHistogram
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_FILTERS: tuple[tuple[str, Shown], ...] = (
+    ("All, most doubted first", "all"),
+    ("Below the cut", "below"),
+    ("Not marked yet", "unmarked"),
+    ("Marked wrong", "wrong"),
+    ("Marked right", "right"),
+)
+_KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
+_HINT = "X wrong · Space right · U neither · Enter shows it large · Ctrl+Z undoes"
+_EMPTY = "Choose a run and pairs. The pairs that it believes least come first, as pictures with their captions."
+
+
+class NoiseLayout(Place):
+    """Source on top; gallery on the left, histogram and table on the right; what is left out at the foot."""
+
+    marked = Signal(object)  # True wrong, False right, None neither
+    undo_asked = Signal()
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self._line_row = -1
+        self._made: dict[tuple[int, bool | None, bool], GalleryItem] = {}  # by place, mark, whether left out
+        self.source = NoiseSource(services, self)
+        self.strip = ProgressStrip(self)
+        self.bar = MessageBar(self)
+        self.stack = QStackedWidget(self)
+        self.empty = EmptyState("ph.question", "Which pairs are doubted?", _EMPTY, parent=self.stack)
+        self.body = self._body()
+        self.stack.addWidget(self.empty)
+        self.stack.addWidget(self.body)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        column.setSpacing(SPACE)
+        for part in (self.source, self.strip, self.bar):
+            column.addWidget(part)
+        column.addWidget(self.stack, 1)
+        for view in (self.gallery.view, self.table):
+            view.installEventFilter(self)
+        self._restore_layout()
+
+    def _body(self) -> QWidget:
+        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        body = QWidget(self.stack)
+        self.split = QSplitter(Qt.Orientation.Horizontal, body)
+        self._pictures()
+        self._figures()
+        self.split.setSizes([450, 440])
+        self.split.setChildrenCollapsible(False)
+        column = QVBoxLayout(body)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE)
+        column.addWidget(self.split, 1)
+        column.addLayout(self._foot(body))
+        return body
+
+    def _pictures(self) -> None:
+        left = QWidget(self.split)
+        self.filters = QComboBox(left)
+        self.filters.setAccessibleName("Which pairs are shown")
+        self.filters.setToolTip("Which pairs are shown")
+        for text, which in _FILTERS:
+            self.filters.addItem(text, which)
+        self.words = QLineEdit(left)
+        self.words.setPlaceholderText("Filter captions")
+        self.words.setAccessibleName("Filter captions")
+        self.words.setClearButtonEnabled(True)
+        self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair passes the filter.", left)
+        self.gallery.view.setAccessibleName("Ranked pairs as pictures")
+        self.gallery.view.setToolTip(plain_tip(_HINT))
+        self.hint = ElidedLabel(_HINT, left)
+        set_role(self.hint, "small")
+        top = QHBoxLayout()
+        top.setSpacing(SPACE)
+        top.addWidget(self.filters)
+        top.addWidget(self.words, 1)
+        pictures = QVBoxLayout(left)
+        pictures.setContentsMargins(0, 0, SPACE, 0)
+        pictures.setSpacing(SPACE // 2)
+        pictures.addLayout(top)
+        pictures.addWidget(self.gallery, 1)
+        pictures.addWidget(self.hint)
+
+    def _figures(self) -> None:
+        right = QWidget(self.split)
+        self.facts, self.cut_text = PlainLabel(right, wordWrap=True), PlainLabel(right, wordWrap=True)
+        set_role(self.facts, "small")
+        self.sides = QSplitter(Qt.Orientation.Vertical, right)
+        self.histogram = BeliefHistogram(self.sides)
+        self.table = PairsTable(self.sides)
+        self.sides.setSizes([200, 320])
+        figures = QVBoxLayout(right)
+        figures.setContentsMargins(SPACE, 0, 0, 0)
+        figures.setSpacing(SPACE // 2)
+        figures.addWidget(self.facts)
+        figures.addWidget(self.cut_text)
+        figures.addWidget(self.sides, 1)
+
+    def _foot(self, body: QWidget) -> QHBoxLayout:
+        self.counts = ElidedLabel("", body)
+        self.below_too = QCheckBox("Leave out all be&low the cut", body)
+        self.below_too.setToolTip("All pairs below the cut are left out, but for those marked right")
+        self.save_button = QPushButton("&Save as new data …", body)
+        self.save_button.setToolTip("Write the pairs that are not left out as a new table (Ctrl+S)")
+        self.save_button.setShortcut(QKeySequence("Ctrl+S"))
+        self.use_button = QPushButton("&Use in a new experiment", body)
+        self.use_button.setToolTip("A copy of the run's experiment that trains on what was saved")
+        foot = QHBoxLayout()
+        foot.setSpacing(SPACE)
+        foot.addWidget(self.counts, 1)
+        for widget in (self.below_too, self.save_button, self.use_button):
+            foot.addWidget(widget)
+        return foot
+
+    # Choices
+    def which(self) -> Shown:
+        """The filter."""
+        which: Shown = self.filters.currentData()
+        return which
+
+    def sorting(self) -> tuple[Sorting, bool]:
+        """By what the pairs are sorted, and whether descending."""
+        return self.table.sorting()
+
+    def offer_shuffled(self, known: bool) -> None:
+        """Where the data tell the shuffled pairs, one can see them alone."""
+        row = self.filters.findData("shuffled")
+        if known and row < 0:
+            self.filters.addItem("Known to be shuffled", "shuffled")
+        elif not known and row >= 0:
+            self.filters.removeItem(row)
+
+    # Pictures
+    def item(self, ranked: RankedPairs, place: int) -> GalleryItem:
+        """A pair as the gallery shows it, made once for each way that it can look."""
+        pair = ranked.pairs[place]
+        mark, faint = ranked.marks.get(pair.key), ranked.left_out(pair)
+        made = self._made.get((place, mark, faint))
+        if made is None:
+            known = {None: "", True: "known to be shuffled", False: "known to be its own"}[pair.shuffled]
+            made = self._made[place, mark, faint] = GalleryItem(
+                Path(pair.path),
+                pair.caption,
+                pair.belief,
+                pair.rank,
+                None if mark is None else not mark,
+                detail="\n".join(part for part in (f"right with probability {pair.right:.3f}", known) if part),
+                badge={None: "", True: "wrong", False: "right"}[mark],
+                badge_spoken={None: "", True: "marked wrong", False: "marked right"}[mark],
+                faint=faint,
+            )
+        return made
+
+    @staticmethod
+    def with_line(item: GalleryItem, line: bool) -> GalleryItem:
+        """The picture with the line of the cut before it, or without."""
+        return item if item.line == line else replace(item, line=line)
+
+    @staticmethod
+    def line_row(ranked: RankedPairs | None, shown: list[int]) -> int:
+        """The first row that is not below the cut; -1 when there is none."""
+        if ranked is None:
+            return -1
+        return next((row for row, place in enumerate(shown) if ranked.pairs[place].bin >= ranked.cut), -1)
+
+    # Words
+    def tell_counts(self, ranked: RankedPairs | None, shown: int) -> None:
+        """What is ranked, below the cut, marked and left out."""
+        out = 0 if ranked is None else ranked.left_out_count()
+        self.save_button.setEnabled(out > 0)
+        if ranked is None:
+            return
+        memory = ", with the memory of training" if ranked.remembered else ""
+        facts = f"{count(ranked.total)} pairs ranked{memory}; {count(ranked.doubted)} more probably wrong than right."
+        if len(ranked.pairs) < ranked.total:
+            facts += f" The {count(len(ranked.pairs))} least believed are listed."
+        if ranked.shuffled and ranked.precision is not None:
+            facts += (
+                f" The data mark {count(ranked.shuffled)} as shuffled: "
+                f"of as many least believed, {ranked.precision:.1%} are."
+            )
+        self.facts.setText(facts)
+        below, found = ranked.below(), ranked.shuffled_below()
+        text = f"{count(below)} below {ranked.cut / BINS:.3f}"
+        if found is not None and below and ranked.shuffled:
+            text += f": {found / below:.1%} of them shuffled, {found / ranked.shuffled:.1%} of all shuffled"
+        self.cut_text.setText(text)
+        wrong, right = ranked.marked(wrong=True), ranked.marked(wrong=False)
+        self.counts.setText(
+            f"{count(out)} of {count(ranked.total)} left out · {count(wrong)} marked wrong, {count(right)} right · "
+            f"{count(shown)} shown"
+        )
+
+    def show_empty(self, ready: bool, ranking: bool) -> None:
+        """What the place is for, and the next step."""
+        if ranking:
+            self.empty.set_content("Ranking the pairs", "The run looks at every picture and caption once.")
+        elif ready:
+            text = "The pairs that the run believes least come first, as pictures with their captions."
+            self.empty.set_content("Which pairs are doubted?", text, "Rank the pairs", "Ctrl+Shift+R")
+        else:
+            self.empty.set_content("Which pairs are doubted?", _EMPTY)
+        self.stack.setCurrentWidget(self.empty)
+
+    # Keys
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """X, Space and U mark, in the pictures and in the table, before the views take them for their own."""
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier)
+            key = Qt.Key(event.key())
+            if plain and key in _KEYS:
+                self.marked.emit(_KEYS[key])
+                return True
+            if event.matches(QKeySequence.StandardKey.Undo):
+                self.undo_asked.emit()
+                return True
+            if watched is self.table and key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+                self.gallery.preview(self.table.currentIndex().row())
+                return True
+        return super().eventFilter(watched, event)
+
+    # Sizes
+    def keep_layout(self) -> None:
+        """Sizes and filters to the settings."""
+        settings = self._services.settings
+        settings.setValue("noise/split", self.split.saveState())
+        settings.setValue("noise/sides", self.sides.saveState())
+        settings.setValue("noise/pictures", self.gallery.thumbnail_size())
+        settings.setValue("noise/filter", self.filters.currentData())
+        settings.setValue("noise/below", self.below_too.isChecked())
+
+    def _restore_layout(self) -> None:
+        settings = self._services.settings
+        for name, split in (("split", self.split), ("sides", self.sides)):
+            if (state := settings.value(f"noise/{name}")) is not None:
+                split.restoreState(state)
+        size = str(settings.value("noise/pictures") or "")
+        self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 112)
+        self.filters.setCurrentIndex(max(0, self.filters.findData(settings.value("noise/filter"))))
+        self.below_too.setChecked(str(settings.value("noise/below")).lower() == "true")

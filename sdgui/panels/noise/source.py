@@ -1,0 +1,129 @@
+"""The head of the Noise place: which run judges which data, and the button that ranks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from core.spec.config import ConfigError, read_config
+from core.spec.run.folder import RunDir
+from sdgui.shared.pickers.data import DataPicker
+from sdgui.shared.pickers.models import ModelChoice, ModelPicker
+from sdgui.shared.place import Services
+from sdgui.runs.models import OPEN_CLIP
+from sdgui.widgets.style.theme import SPACE, set_role
+
+NO_RUN = "Pairs are judged by a run that was trained; choose a run."
+_BOTH = "Both networks, and the memory of training"
+_ONE = "The chosen network alone"
+
+
+class NoiseSource(QWidget):
+    """``rank_asked`` when the user wants the ranking; ``changed`` when model or data are others."""
+
+    changed = Signal()
+    rank_asked = Signal()
+    refused = Signal(str)
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.model = ModelPicker(services, "search", self)
+        self.data = DataPicker(services, parent=self)
+        self.heard = QComboBox(self)
+        self.heard.addItem(_BOTH, True)
+        self.heard.addItem(_ONE, False)
+        self.heard.setAccessibleName("Who judges")
+        self.heard.setToolTip(
+            "A run that remembered its pairs (belief.action) knows more of its own training data than its last weights"
+        )
+        self.rank = QPushButton("Rank the pairs", self)
+        self.rank.setToolTip("Rank all pairs by how little the run believes them (Ctrl+Shift+R)")
+        self.rank.setShortcut("Ctrl+Shift+R")
+        set_role(self.rank, "primary")
+        first, second = QHBoxLayout(), QHBoxLayout()
+        for row in (first, second):
+            row.setSpacing(SPACE)
+        first.addWidget(self.model, 3)
+        first.addWidget(self.heard, 2)
+        second.addWidget(self.data, 1)
+        second.addWidget(self.rank, 0, Qt.AlignmentFlag.AlignTop)  # the data have a line of figures below
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        column.addLayout(first)
+        column.addLayout(second)
+        self.model.changed.connect(self._model_changed)
+        self.model.refused.connect(self.refused)
+        self.data.changed.connect(lambda _source: self._tell())
+        self.data.refused.connect(self.refused)
+        self.heard.activated.connect(lambda _row: self._tell())
+        self.rank.clicked.connect(self.rank_asked)
+        self._tell()
+
+    def _model_changed(self, choice: ModelChoice) -> None:
+        if not self.data.source() and (data := training_data(self.run())):
+            self.data.set_source(data)
+        if choice.model.startswith(OPEN_CLIP) or self.run() is None:
+            self.refused.emit(NO_RUN)
+        self._tell()
+
+    def _tell(self) -> None:
+        ready = self.run() is not None and bool(self.data.source())
+        self.rank.setEnabled(ready)
+        self.changed.emit()
+
+    def run(self) -> Path | None:
+        """The run's folder; None while no run is chosen."""
+        choice = self.model.choice()
+        if choice is None or choice.model.startswith(OPEN_CLIP):
+            return None
+        folder = Path(choice.model.rpartition("@")[0])
+        return folder if RunDir(folder).config.is_file() else None
+
+    def request(self) -> dict[str, str] | None:
+        """Arguments of ``noise_open``; None while something is missing."""
+        choice, run, data = self.model.choice(), self.run(), self.data.source()
+        if choice is None or run is None or not data:
+            return None
+        weights = "" if self.heard.currentData() else choice.weights
+        which = choice.model.rpartition("@")[2]
+        return {"run": str(run), "checkpoint": which, "data": data, "weights": weights}
+
+    def show_run(self, run_id: int, folder: Path) -> bool:
+        """Choose this run and its training data; False when it has no checkpoint yet, and all stays as it is."""
+        if not self.model.show_run(run_id):
+            return False
+        if data := training_data(folder):
+            self.data.set_source(data)
+        return True
+
+    # Remembered
+    def state(self) -> str:
+        choice = self.model.choice()
+        model = None if choice is None else asdict(choice)
+        return json.dumps({"model": model, "data": self.data.source(), "both": bool(self.heard.currentData())})
+
+    def restore(self, text: str) -> None:
+        """What ``state`` gave; what is no longer there is passed over."""
+        try:
+            raw = json.loads(text or "{}")
+            self.heard.setCurrentIndex(0 if raw.get("both", True) else 1)
+            data = str(raw.get("data") or "")
+            if data and Path(data).exists():
+                self.data.set_source(data)
+            if raw.get("model"):
+                self.model.set_choice(ModelChoice(**raw["model"]))
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return
+
+
+def training_data(run: Path | None) -> str:
+    """What the run was trained on; "" when that cannot be told."""
+    try:
+        return read_config(RunDir(run).config).data.train if run is not None else ""
+    except ConfigError:
+        return ""

@@ -1,0 +1,180 @@
+"""Makes an index on disk, brings one up to date, and tells one where its pictures are now; with progress and cancel.
+
+Flow: sheet -> the pool's worker ``search_index`` or ``search_relocate`` -> progress -> ``ended(folder)``. A build that
+is cancelled or fails keeps what it has: the same button goes on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QFrame, QGridLayout, QLineEdit, QPushButton, QWidget
+
+from sdgui.shared.pickers.data import DataPicker
+from sdgui.shared.pickers.models import ModelChoice
+from sdgui.shared.place import Services
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.verbs import SEARCH_INDEX, SEARCH_RELOCATE, Verb
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.widgets.formats import count
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.message import Message, error, info, warning
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_WORKER = "indexing"  # of its own, so that one can search meanwhile
+_LISTED = 20
+
+
+class IndexSheet(QFrame):
+    """Three lines: make, refresh, relocate. ``message_requested`` asks for one to be shown."""
+
+    working = Signal(str, str, int, int)  # purpose, what is being done, done, total
+    ended = Signal(str)  # this index can be opened (again)
+    finished = Signal()  # the work is over, well or not
+    message_requested = Signal(object)  # Message
+
+    def __init__(
+        self, services: Services, chosen: Callable[[], ModelChoice | None], parent: QWidget | None = None
+    ) -> None:
+        """``chosen``: the model that is to make the index."""
+        super().__init__(parent)
+        self._chosen = chosen
+        self._calls = WorkerCalls(services.pool.client(_WORKER, "indexing"), self)
+        self._calls.progress.connect(self.working)
+        set_role(self, "card")
+        self.setAccessibleName("Indexes on disk")
+        self.source = DataPicker(services, pictures_only=True, parent=self)
+        self.folder = self._line("Folder of the index", "The folder that the index is written into")
+        self.old = self._line("Where the pictures were", "The folder that the index knows")
+        self.new = self._line("Where the pictures are now", "The folder that they were moved to")
+        self.drop = QCheckBox("forget what does not answer", self)
+        self.drop.setToolTip("Also take out pictures whose whole folder does not answer, such as an unplugged disk's")
+        self.build = QPushButton("&Build", self)
+        self.build.setToolTip("Encode the pictures into the index; of one that is there only what is new or changed")
+        self.refresh = QPushButton("Re&fresh", self)
+        self.refresh.setToolTip("Bring the index up to date with its pictures: new, changed and removed ones")
+        self.move_pictures = QPushButton("Re&locate", self)
+        self.move_pictures.setToolTip("The pictures were moved, unchanged: say where they are now")
+        self._arrange()
+        self.build.clicked.connect(self.start)
+        self.refresh.clicked.connect(self.start_refresh)
+        self.move_pictures.clicked.connect(self.start_relocating)
+
+    def _line(self, name: str, tip: str) -> QLineEdit:
+        line = QLineEdit(self)
+        line.setPlaceholderText(name)
+        line.setAccessibleName(name)
+        line.setToolTip(plain_tip(tip))
+        return line
+
+    def _arrange(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        grid.setSpacing(SPACE)
+        texts = ("Pictures", "Index", "Moved pictures")
+        for row, text in enumerate(texts):
+            grid.addWidget(PlainLabel(text, self), row, 0)
+        grid.addWidget(self.source, 0, 1, 1, 3)
+        grid.addWidget(self.build, 0, 4)
+        grid.addWidget(self.folder, 1, 1)
+        grid.addWidget(self._browse(self.folder, "Choose the index's folder"), 1, 2)
+        grid.addWidget(self.drop, 1, 3)
+        grid.addWidget(self.refresh, 1, 4)
+        grid.addWidget(self.old, 2, 1)
+        grid.addWidget(self._browse(self.new, "Choose where the pictures are now"), 2, 2)
+        grid.addWidget(self.new, 2, 3)
+        grid.addWidget(self.move_pictures, 2, 4)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(3, 1)
+
+    def _browse(self, line: QLineEdit, tip: str) -> IconButton:
+        button = IconButton("ph.folder-open", tip, parent=self)
+        button.clicked.connect(lambda: self._ask(line, tip))
+        return button
+
+    def _ask(self, line: QLineEdit, title: str) -> None:
+        folder = QFileDialog.getExistingDirectory(self, title, line.text())
+        if folder:
+            line.setText(folder)
+
+    @property
+    def busy(self) -> bool:
+        return self._calls.busy("index")
+
+    def cancel(self) -> None:
+        """End the work; what is committed stays."""
+        self._calls.cancel("index")
+
+    # The work
+    def start(self) -> None:
+        """Make the index, or go on with it, by the model that is chosen above."""
+        chosen = self._chosen()
+        if chosen is None:
+            self.message_requested.emit(warning("Choose the model above that is to make the index."))
+        elif not self.source.source():
+            self.message_requested.emit(warning("Choose the pictures to be indexed."))
+        elif self._named():
+            model = {"model": chosen.model, "weights": chosen.weights}
+            self._start(SEARCH_INDEX, source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
+
+    def start_refresh(self) -> None:
+        """Bring the index up to date, with the model and the pictures that it was made by and of."""
+        if self._named():
+            self._start(SEARCH_INDEX, drop_missing=self.drop.isChecked())
+
+    def start_relocating(self) -> None:
+        """Tell the index where its pictures are."""
+        if not self.old.text().strip() or not self.new.text().strip():
+            self.message_requested.emit(warning("Say where the pictures were, and where they are now."))
+        elif self._named():
+            self._start(SEARCH_RELOCATE, old=self.old.text().strip(), new=self.new.text().strip())
+
+    def _named(self) -> bool:
+        if not self.folder.text().strip():
+            self.message_requested.emit(warning("Name the folder of the index."))
+        return bool(self.folder.text().strip())
+
+    def _start(self, verb: Verb[Any], **arguments: Any) -> None:
+        folder = self.folder.text().strip()
+        self._enable(False)
+        self.working.emit("index", "starting", 0, 0)
+
+        def done(result: dict[str, Any]) -> None:
+            self._enable(True)
+            self.finished.emit()
+            self.message_requested.emit(_report(folder, result))
+            self.ended.emit(folder)
+
+        def failed(failure: Failure) -> None:
+            self._enable(True)
+            self.finished.emit()
+            if isinstance(failure, Cancelled):
+                sentence = f"Stopped; what was encoded is safe in {folder}, and the same button goes on with it."
+                self.message_requested.emit(info(sentence))
+            else:
+                self.message_requested.emit(error(failure.text, failure.details))
+
+        self._calls.ask("index", verb, done, failed, None, folder=folder, **arguments)
+
+    def _enable(self, enabled: bool) -> None:
+        for button in (self.build, self.refresh, self.move_pictures):
+            button.setEnabled(enabled)
+
+
+def _report(folder: str, result: dict[str, Any]) -> Message:
+    """What was done, in words."""
+    if "relocated" in result:
+        return info(f"{count(result['relocated'])} pictures of {folder} are found at their new place.")
+    parts = [f"{count(result[name])} {name}" for name in ("added", "changed", "removed", "unchanged") if result[name]]
+    text = f"{Path(folder).name}: {count(result['pictures'])} pictures can be found; {', '.join(parts) or 'no change'}."
+    bad = list(result["bad"])
+    if bad:
+        text += f" {count(len(bad))} cannot be used."
+    if result.get("away"):
+        text += f" {count(result['away'])} do not answer now and are kept."
+    lines = [*result["log"], *bad[:_LISTED], *([f"and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else [])]
+    return (warning if bad or result.get("away") else info)(text, "\n".join(lines))

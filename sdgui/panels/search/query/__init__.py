@@ -1,0 +1,1 @@
+"""The query: words, pictures, filters and history."""

@@ -1,0 +1,258 @@
+"""The box that is typed into, its chips and buttons: together they are the query.
+
+Flow: typing, dropping, choosing -> ``changed(Query)``; Up and Down in the box walk through what was searched before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
+
+from core.spec.resources import resource_folder
+from sdgui.panels.search.query.chips import ChipRow
+from sdgui.panels.search.query.history import SearchHistory
+from sdgui.panels.search.model import RAW, Part, Query
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.quiet_box import QuietBox
+from sdgui.widgets.style.theme import SPACE
+
+_PICTURES = "Pictures (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
+_PROMPTS = resource_folder("prompts")
+_LISTED = 15  # queries in the menu
+
+
+class SearchBar(QWidget):
+    """``query`` is all of it but the filters; ``changed`` when it became another one, whoever did it.
+
+    ``wanted`` and ``prompts`` are laid out by whoever has the room for them.
+    """
+
+    changed = Signal()
+    past_chosen = Signal(object)  # Query with filters, out of the history or the saved ones
+    paste_asked = Signal()  # a picture or files, not words, are in the clipboard
+    left_downwards = Signal()  # Down where there is no newer query: the focus may go to the results
+
+    def __init__(self, history: SearchHistory, tools: QWidget, parent: QWidget | None = None) -> None:
+        """``tools``: where the boxes ``wanted`` and ``prompts`` are put."""
+        super().__init__(parent)
+        self._history = history
+        self._at = -1  # in the history, -1 is what is being typed
+        self._typed = ""
+        self._filters: dict[str, Any] = {}
+        self._known = Query()  # of a caption or picture that is looked up
+        self.line = QLineEdit(self)
+        self.line.setPlaceholderText("Type what you look for; drop or paste pictures")
+        self.line.setAccessibleName("Search pictures by words")
+        self.line.setClearButtonEnabled(True)
+        self.line.setMaxLength(20_000)
+        self.chips = ChipRow(self)
+        self.picture = IconButton("ph.image", "Search with a picture from a file", "Ctrl+Shift+I", parent=self)
+        self.plus = IconButton("ph.plus", "Keep these words as a part, and add others (Alt+Enter)", parent=self)
+        self.minus = IconButton("ph.minus", "Avoid these words (Shift+Enter)", parent=self)
+        self.star = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
+        self.past = IconButton("ph.clock-counter-clockwise", "Earlier and saved searches", "Ctrl+H", parent=self)
+        self.wanted = QuietBox(tools)
+        self.prompts = QuietBox(tools)
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        self.wanted.addItem("Find pictures", "pictures")
+        self.wanted.addItem("Find captions", "captions")
+        self.wanted.setAccessibleName("What is found")
+        self.wanted.setToolTip("Find pictures; or captions, for instance those of a picture that you drop here")
+        self.prompts.addItem("Words as typed", RAW)
+        for file in sorted(_PROMPTS.glob("*.txt")):
+            self.prompts.addItem(f"Prompts: {file.stem}", file.stem)
+        self.prompts.setAccessibleName("Prompts around the words")
+        self.prompts.setToolTip("Put the words into each of a set of prompts and average them, as for zero-shot")
+        for box in (self.wanted, self.prompts):
+            box.setSizeAdjustPolicy(QuietBox.SizeAdjustPolicy.AdjustToContents)
+        row = QHBoxLayout()
+        row.setSpacing(SPACE // 2)
+        row.addWidget(self.line, 1)
+        for widget in (self.picture, self.plus, self.minus, self.star, self.past):
+            row.addWidget(widget)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        column.addLayout(row)
+        column.addWidget(self.chips)
+
+    def _connect(self) -> None:
+        self.line.textEdited.connect(self._edited)
+        self.line.textChanged.connect(self._cleared)
+        self.line.returnPressed.connect(self.remember)
+        self.line.installEventFilter(self)
+        self.chips.changed.connect(self._parts_changed)
+        self.picture.clicked.connect(self._choose)
+        self.plus.clicked.connect(lambda: self._keep(1.0))
+        self.minus.clicked.connect(lambda: self._keep(-1.0))
+        self.star.clicked.connect(self._save)
+        self.past.clicked.connect(self.show_past)
+        self.wanted.activated.connect(lambda _row: self._tell())
+        self.prompts.activated.connect(lambda _row: self._tell())
+
+    # The query
+    def query(self) -> Query:
+        """What is asked for now."""
+        known = self._known
+        return Query(
+            self.line.text() if known.caption < 0 else known.words,
+            self.chips.parts(),
+            str(self.prompts.currentData()),
+            "captions" if self.wanted.currentData() == "captions" else "pictures",
+            caption=known.caption,
+            true_path=known.true_path,
+            true_row=known.true_row,
+        )
+
+    def set_query(self, query: Query, tell: bool = True) -> None:
+        """Ask for something else."""
+        self._known = query if query.true_path or query.caption >= 0 else Query()
+        self.line.setText(query.words)
+        self.line.setCursorPosition(len(query.words))
+        self.chips.set_parts(query.parts)
+        self.wanted.setCurrentIndex(max(0, self.wanted.findData(query.find)))
+        if self.prompts.findData(query.prompts) < 0:
+            self.prompts.addItem(f"Prompts: {Path(query.prompts).name}", query.prompts)
+        self.prompts.setCurrentIndex(self.prompts.findData(query.prompts))
+        if tell:
+            self._tell()
+
+    def add_picture(self, path: str, weight: float = 1.0, row: int = -1) -> None:
+        """One more picture, beside what is typed."""
+        self._known = Query()
+        self.chips.add(Part(image=path, weight=weight, row=row))
+
+    def _edited(self, text: str) -> None:
+        self._at, self._typed = -1, text
+        self._known = Query()
+        self._tell()
+
+    def _cleared(self, text: str) -> None:
+        if not text and self._known.caption >= 0:  # by its button
+            self._known = Query()
+            self._tell()
+
+    def _parts_changed(self) -> None:
+        self._known = Query()
+        self._tell()
+
+    def _tell(self) -> None:
+        self.show_saved()
+        self.changed.emit()
+
+    def _keep(self, weight: float) -> bool:
+        """The words become a chip, and the box is free for others."""
+        words = self.line.text().strip()
+        self._known = Query()
+        if words:
+            self.line.clear()
+            self.chips.add(Part(words, weight=weight))
+        self.line.setFocus()
+        return True
+
+    def _choose(self) -> None:
+        found, _ = QFileDialog.getOpenFileNames(self, "Pictures to search with", "", _PICTURES)
+        for path in found:
+            self.add_picture(path)
+
+    # What was searched before
+    def set_filters(self, filters: dict[str, Any]) -> None:
+        """What the filters are, for what is remembered and saved."""
+        self._filters = filters
+        self.show_saved()
+
+    def whole(self) -> Query:
+        """The query with its filters."""
+        return replace(self.query(), filters=self._filters)
+
+    def remember(self) -> None:
+        """Put what is asked into the history."""
+        self._at = -1
+        self._history.remember(self.whole())
+
+    def show_saved(self) -> None:
+        """The star says whether this search is saved."""
+        saved = self._history.is_saved(self.whole())
+        self.star.setChecked(saved)
+        self.star.setEnabled(not self.query().empty and self.query().caption < 0)
+        self.star.set_icon("ph.star-fill" if saved else "ph.star")
+        self.star.set_tip("No longer save this search" if saved else "Save this search", "Ctrl+S")
+
+    def _save(self) -> None:
+        query = self.whole()
+        if self._history.is_saved(query):
+            self._history.forget(query)
+        else:
+            self._history.save(query)
+        self.show_saved()
+
+    def past_menu(self) -> QMenu:
+        """Saved searches, then recent ones."""
+        menu = QMenu(self)
+        for title, queries in (("Saved", self._history.saved), ("Recent", self._history.recent[:_LISTED])):
+            head = menu.addAction(title)
+            head.setEnabled(False)
+            for query in queries:
+                text = query.title if len(query.title) < 60 else f"{query.title[:59]}…"
+                filtered = "  (filtered)" if query.filters else ""
+                action = menu.addAction(text.replace("&", "&&") + filtered)
+                action.triggered.connect(partial(self._chosen, query))
+            if not queries:
+                menu.addAction("    none yet").setEnabled(False)
+        menu.addSeparator()
+        forget = menu.addAction("Forget recent searches")
+        forget.setEnabled(bool(self._history.recent))
+        forget.triggered.connect(self._history.clear_recent)
+        return menu
+
+    def _chosen(self, query: Query, _checked: bool = False) -> None:
+        self.past_chosen.emit(query)
+
+    def show_past(self) -> None:
+        """Open the menu."""
+        menu = self.past_menu()
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.past.mapToGlobal(self.past.rect().bottomLeft()))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Up, Down, Alt+Enter and Shift+Enter in the box."""
+        if watched is self.line and event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
+            enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+            if enter and event.modifiers() & Qt.KeyboardModifier.AltModifier:
+                return self._keep(1.0)
+            if enter and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+                return self._keep(-1.0)
+            if event.matches(QKeySequence.StandardKey.Paste) and _holds_pictures():
+                self.paste_asked.emit()
+                return True
+            if event.key() == Qt.Key.Key_Up:
+                return self._walk(1)
+            if event.key() == Qt.Key.Key_Down:
+                return self._walk(-1)
+        return super().eventFilter(watched, event)
+
+    def _walk(self, step: int) -> bool:
+        at = self._at + step
+        if at < -1:
+            self.left_downwards.emit()
+        elif at < len(self._history.recent):
+            self._at = at
+            if at < 0:
+                self.set_query(Query(self._typed))
+            else:
+                self.past_chosen.emit(self._history.recent[at])
+        return True
+
+
+def _holds_pictures() -> bool:
+    data = QGuiApplication.clipboard().mimeData()
+    return data.hasImage() or any(url.isLocalFile() for url in data.urls())

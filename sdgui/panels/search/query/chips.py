@@ -1,0 +1,167 @@
+"""The parts of a query as chips: words and pictures, each wanted or to be avoided, with a weight, and removable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeyEvent, QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QSizePolicy, QWidget
+
+from sdgui.panels.search.model import Part
+from sdgui.widgets.gallery.thumbnail import Thumbnail
+from sdgui.widgets.flow_layout import FlowLayout
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_PICTURE = 3 * SPACE
+_LONGEST = 28  # characters of a title that are shown
+
+
+class Chip(QFrame):
+    """One part. Keys: minus and plus turn its sign, Delete removes it."""
+
+    changed = Signal(object)  # Part
+    removed = Signal()
+
+    def __init__(self, part: Part, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._part = part
+        set_role(self, "card")
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self._sign = IconButton("ph.plus", "", parent=self)
+        self._sign.clicked.connect(self._turn)
+        title = part.title if len(part.title) <= _LONGEST else f"{part.title[: _LONGEST - 1]}…"
+        self._title = PlainLabel(title, self)
+        self._title.setTextFormat(Qt.TextFormat.PlainText)
+        self._title.setToolTip(plain_tip(part.image or part.words))
+        self._weight = _Weight(self)
+        self._weight.setRange(0.1, 9.9)
+        self._weight.setSingleStep(0.1)
+        self._weight.setDecimals(1)
+        self._weight.setPrefix("×")
+        self._weight.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        self._weight.setFixedWidth(7 * SPACE)
+        self._weight.setToolTip("Weight of this part; the arrow keys change it")
+        self._weight.setAccessibleName(f"Weight of {part.title}")
+        self._weight.setValue(abs(part.weight))
+        self._weight.valueChanged.connect(self._weigh)
+        remove = IconButton("ph.x", f"Remove {part.title} from the query", parent=self)
+        remove.clicked.connect(self.removed)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(SPACE // 2, 2, SPACE // 2, 2)
+        row.setSpacing(SPACE // 2)
+        row.addWidget(self._sign)
+        if part.image:
+            picture = Thumbnail(_PICTURE, self)
+            picture.show_picture(Path(part.image))
+            row.addWidget(picture)
+        row.addWidget(self._title)
+        row.addWidget(self._weight)
+        row.addWidget(remove)
+        self._show()
+
+    @property
+    def part(self) -> Part:
+        return self._part
+
+    def _turn(self) -> None:
+        self._set(replace(self._part, weight=-self._part.weight))
+
+    def _weigh(self, weight: float) -> None:
+        self._set(replace(self._part, weight=weight if self._part.weight > 0 else -weight))
+
+    def _set(self, part: Part) -> None:
+        if part != self._part:
+            self._part = part
+            self._show()
+            self.changed.emit(part)
+
+    def _show(self) -> None:
+        wanted = self._part.weight >= 0
+        tip = "Wanted; press to avoid it instead" if wanted else "To be avoided; press to want it instead"
+        self._sign.set_icon("ph.plus" if wanted else "ph.minus", tip)
+        self._sign.setAccessibleName(f"{self._part.title}: {tip}")
+        self.setAccessibleName(f"Part of the query: {self._part.spoken}")
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            self.removed.emit()
+        elif event.key() == (Qt.Key.Key_Minus if self._part.weight > 0 else Qt.Key.Key_Plus):
+            self._turn()
+        else:
+            super().keyPressEvent(event)
+
+
+class _Weight(QDoubleSpinBox):
+    """Without buttons; the stylesheet would leave their room, and none for the text."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._widen()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._widen()
+
+    def _widen(self) -> None:
+        line = self.lineEdit()
+        line.setStyleSheet("padding: 0 4px; border: none; min-height: 0; background: transparent;")
+        line.setGeometry(self.rect().adjusted(2, 1, -2, -1))
+
+
+class ChipRow(QWidget):
+    """The chips in order; hidden while there are none. ``changed`` when one is turned, weighed or removed."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._flow = FlowLayout(self)
+        self._chips: list[Chip] = []
+        policy = self.sizePolicy()
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.setAccessibleName("Parts of the query")
+        self.hide()
+
+    def parts(self) -> tuple[Part, ...]:
+        return tuple(chip.part for chip in self._chips)
+
+    def set_parts(self, parts: tuple[Part, ...]) -> None:
+        """Show these, without ``changed``."""
+        for chip in self._chips:
+            self._flow.removeWidget(chip)
+            chip.hide()
+            chip.deleteLater()
+        self._chips = []
+        for part in parts:
+            self._put(part)
+        self.setVisible(bool(self._chips))
+
+    def add(self, part: Part) -> None:
+        """One more."""
+        self._put(part)
+        self.show()
+        self.changed.emit()
+
+    def chips(self) -> list[Chip]:
+        return list(self._chips)
+
+    def _put(self, part: Part) -> None:
+        chip = Chip(part, self)
+        chip.changed.connect(lambda _part: self.changed.emit())
+        chip.removed.connect(lambda: self._remove(chip))
+        self._chips.append(chip)
+        self._flow.addWidget(chip)
+        chip.show()
+
+    def _remove(self, chip: Chip) -> None:
+        place = self._chips.index(chip)
+        self.set_parts(tuple(one.part for one in self._chips if one is not chip))
+        if self._chips:
+            self._chips[min(place, len(self._chips) - 1)].setFocus()
+        self.changed.emit()

@@ -1,0 +1,161 @@
+"""Which pictures may be found: folder, label, size, date of the last change; near-identical ones grouped or not.
+
+Flow: worker ``search_facets`` -> ``set_facets``; the user's choice -> ``changed`` -> ``filters()`` for the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPushButton, QWidget
+
+from sdgui.widgets.flow_layout import FlowLayout
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.quiet_box import QuietBox
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_FIELDS = {
+    "min_size": ("at least", "Files of this size or larger: 200 KB, 1.5 MB"),
+    "max_size": ("at most", "Files of this size or smaller: 200 KB, 1.5 MB"),
+    "after": ("from", "Changed on this day or later: 2024-05-31"),
+    "before": ("before", "Changed before this day: 2024-06-30"),
+}
+
+
+class FilterRow(QWidget):
+    """Boxes in a line that wraps. ``changed`` when the filters are others, by the user's hand."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._labels: Mapping[str, Sequence[str]] = {}
+        self.folder = self._box("Folder", "Only pictures in this folder, or below it")
+        self.label = self._box("Label", "Only pictures with a label: which one")
+        self.value = self._box("Value of the label", "Only pictures whose label has this value")
+        self.fields = {name: self._field(*texts) for name, texts in _FIELDS.items()}
+        self.group = QCheckBox("group near-identical", self)
+        self.group.setToolTip("Fold pictures that are almost the same into the best of them; it shows +1, +2, …")
+        self.group.setChecked(True)
+        self.clear_button = QPushButton("Clear", self)
+        self.clear_button.setToolTip("Let every picture be found")
+        set_role(self.clear_button, "flat")
+        flow = FlowLayout(self)
+        flow.setSpacing(SPACE)
+        for widget in (self.folder, self.label, self.value, *self.fields.values(), self.group, self.clear_button):
+            flow.addWidget(widget)
+        policy = self.sizePolicy()
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.folder.activated.connect(lambda _row: self.changed.emit())
+        self.label.activated.connect(self._label_chosen)
+        self.value.activated.connect(lambda _row: self.changed.emit())
+        self.group.toggled.connect(lambda _on: self.changed.emit())
+        self.clear_button.clicked.connect(self._clear)
+        self.set_facets({"folders": [], "labels": {}})
+
+    def _box(self, name: str, tip: str) -> QuietBox:
+        box = QuietBox(self)
+        box.setAccessibleName(name)
+        box.setToolTip(plain_tip(tip))
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        box.setMinimumContentsLength(12)
+        return box
+
+    def _field(self, hint: str, tip: str) -> QLineEdit:
+        line = QLineEdit(self)
+        line.setPlaceholderText(hint)
+        line.setAccessibleName(tip.partition(":")[0])
+        line.setToolTip(plain_tip(tip))
+        line.setFixedWidth(11 * SPACE)
+        line.editingFinished.connect(self._edited)
+        return line
+
+    # What there is
+    def set_facets(self, facets: Mapping[str, Any]) -> None:
+        """Offer these folders and labels. What is chosen stays chosen and in view, also where it is not among them."""
+        chosen = self.filters()
+        self.folder.clear()
+        self.folder.addItem("any folder", "")
+        for folder in facets["folders"]:
+            self.folder.addItem(Path(folder).name or folder, folder)
+            self.folder.setItemData(self.folder.count() - 1, plain_tip(folder), Qt.ItemDataRole.ToolTipRole)
+        self._labels = facets["labels"]
+        self.label.clear()
+        self.label.addItem("any label", "")
+        for name in self._labels:
+            self.label.addItem(name, name)
+        self._show(chosen)
+
+    # What is chosen
+    def filters(self) -> dict[str, Any]:
+        """As the worker takes them; {} when everything passes."""
+        found: dict[str, Any] = {}
+        if folder := self.folder.currentData():
+            found["folders"] = [folder]
+        if (name := self.label.currentData()) and (value := self.value.currentData()):
+            found["labels"] = {name: [value]}
+        found |= {name: line.text().strip() for name, line in self.fields.items() if line.text().strip()}
+        return found
+
+    def set_filters(self, filters: Mapping[str, Any], group: bool) -> None:
+        """Choose these, without ``changed``."""
+        self.group.blockSignals(True)
+        self.group.setChecked(group)
+        self.group.blockSignals(False)
+        self._show(filters)
+
+    def _show(self, filters: Mapping[str, Any]) -> None:
+        folders = filters.get("folders")
+        self._choose(self.folder, _first(folders), Path(_first(folders)).name)
+        labels = filters.get("labels")
+        name, values = next(iter(labels.items()), ("", ())) if isinstance(labels, Mapping) else ("", ())
+        value = _first(values)
+        self._choose(self.label, str(name) if value else "")
+        self.label.setEnabled(self.label.count() > 1)
+        self._fill_values()
+        self._choose(self.value, value)
+        self.value.setEnabled(self.value.count() > 1)
+        for field, line in self.fields.items():
+            line.setText(str(filters.get(field, "")))
+            line.setModified(False)
+
+    def _choose(self, box: QuietBox, data: str, text: str = "") -> None:
+        """A filter that these pictures do not have is in force all the same, so it is offered."""
+        if data and box.findData(data) < 0:
+            box.addItem(text or data, data)
+            text = f"{data}: none of these pictures has it"
+            box.setItemData(box.count() - 1, plain_tip(text), Qt.ItemDataRole.ToolTipRole)
+        box.setCurrentIndex(max(0, box.findData(data)))
+
+    def _fill_values(self) -> None:
+        self.value.clear()
+        self.value.addItem("any value", "")
+        for value in self._labels.get(str(self.label.currentData()), ()):
+            if value:
+                self.value.addItem(value, value)
+        self.value.setEnabled(self.value.count() > 1)
+
+    def _label_chosen(self, _row: int) -> None:
+        before = bool(self.value.currentData())
+        self._fill_values()
+        if before:
+            self.changed.emit()
+
+    def _edited(self) -> None:
+        if any(line.isModified() for line in self.fields.values()):
+            for line in self.fields.values():
+                line.setModified(False)
+            self.changed.emit()
+
+    def _clear(self) -> None:
+        self.set_filters({}, True)
+        self.changed.emit()
+
+
+def _first(values: object) -> str:
+    """The first of the folders or values that a filter names; "" where it names none."""
+    return values[0] if isinstance(values, (list, tuple)) and values and isinstance(values[0], str) else ""

@@ -1,0 +1,169 @@
+"""Answers of the worker as pictures of a gallery: scores in the wanted measure, the cut-off, what moved between models.
+
+Flow: worker ``search_query`` -> ``items`` -> gallery; with a second model's answer -> badges with how far each moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from sdgui.panels.search.model import Query
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.items import GalleryItem
+
+Score = Literal["cosine", "softmax", "rank"]
+SCORES: dict[Score, tuple[str, str]] = {
+    "cosine": (
+        "Cosine",
+        "The cosine between query and picture: 1 is the same direction, 0 unrelated. Compare it with the cut-off, "
+        "not with another model's.",
+    ),
+    "softmax": (
+        "Share",
+        "The share of the softmax over everything that is searched, at the model's own temperature: how sure the model "
+        "is that this one is meant, if exactly one is.",
+    ),
+    "rank": ("Rank", "The place in the list: 1 is nearest. The only figure that two models can be compared by."),
+}
+Row = Mapping[str, Any]
+
+
+def ranks_of(answer: Mapping[str, Any]) -> dict[str, int]:
+    """What was found -> its rank; duplicates that are folded away have theirs too."""
+    found: dict[str, int] = {}
+    for row in answer["rows"]:
+        found.setdefault(identity(row), int(row["rank"]))
+        for other in row["duplicates"]:
+            found.setdefault(str(other["path"]), int(other["rank"]))
+    return found
+
+
+def identity(row: Row) -> str:
+    """What is the same thing for two models: a picture's path, a caption with its picture."""
+    return f"{row['path']}\n{row['caption']}" if "text" in row else str(row["path"])
+
+
+def items(
+    answer: Mapping[str, Any],
+    query: Query,
+    score: Score = "cosine",
+    other: Mapping[str, int] | None = None,
+    other_name: str = "",
+) -> list[GalleryItem]:
+    """The gallery's items; ``other``: `ranks_of` the other model's answer, ``other_name`` what that model is called."""
+    found = []
+    before = True  # is what came before above the cut-off?
+    for place, row in enumerate(answer["rows"]):
+        above = bool(row["above_cutoff"])
+        badge, spoken = _badges(row, other, other_name)
+        value = None if score == "rank" else float(row[score])
+        found.append(
+            GalleryItem(
+                Path(str(row["path"])),
+                str(row["caption"]),
+                value,
+                int(row["rank"]),
+                True if _is_true(row, answer, query) else None,
+                details(row, answer),
+                badge,
+                not row.get("there", True),
+                spoken if above else f"{spoken}, below the cut-off".lstrip(", "),
+                not above,
+                before and not above and place > 0,
+            )
+        )
+        before = above
+    return found
+
+
+def _is_true(row: Row, answer: Mapping[str, Any], query: Query) -> bool:
+    if answer.get("true_row") is not None:
+        return int(row["row"]) == int(answer["true_row"])
+    return bool(query.true_path) and str(row["path"]) == query.true_path
+
+
+def true_place(answer: Mapping[str, Any], query: Query) -> float | None:
+    """The rank of the picture that belongs to the query; None where none is known, or it is not among the results."""
+    if answer.get("true_rank") is not None:
+        return float(answer["true_rank"])
+    return next((float(row["rank"]) for row in answer["rows"] if _is_true(row, answer, query)), None)
+
+
+def _badges(row: Row, other: Mapping[str, int] | None, name: str) -> tuple[str, str]:
+    """What stands on the picture, and the same in words."""
+    signs, words = [], []
+    if other is not None:
+        before, rank = other.get(identity(row)), int(row["rank"])
+        if before is None:
+            signs.append("new")
+            words.append(f"not found by {name}")
+        elif before != rank:
+            signs.append(f"{'▲' if rank < before else '▼'} {abs(before - rank)}")
+            direction = "higher" if rank < before else "lower"
+            places = "place" if abs(before - rank) == 1 else "places"
+            words.append(f"{abs(before - rank)} {places} {direction} than with {name}")
+    if duplicates := len(row["duplicates"]):
+        signs.append(f"+{duplicates}")
+        words.append(f"{duplicates} near-identical")
+    return " · ".join(signs), ", ".join(words)
+
+
+def details(row: Row, answer: Mapping[str, Any]) -> str:
+    """Lines for the tooltip: all scores, size and date, labels, further captions, near-identical ones."""
+    cutoff = "above" if row["above_cutoff"] else "below"
+    lines = [f"cosine {row['cosine']:.3f} ({cutoff} the cut-off {answer['cutoff']['cosine']:.3f})"]
+    lines[0] += f" · share {row['softmax']:.1%} · rank {row['rank']}"
+    if "size" in row:
+        lines.append(" · ".join([file_size(int(row["size"])), file_time(float(row["time"])), *_labels(row)]))
+    lines += [f"also: {caption}" for caption in list(row.get("captions", ()))[1:4]]
+    lines += [f"near-identical: {one['path']} ({one['cosine']:.3f})" for one in row["duplicates"][:5]]
+    return "\n".join(lines)
+
+
+def _labels(row: Row) -> list[str]:
+    return [f"{name}: {value}" for name, value in row.get("labels", {}).items() if value]
+
+
+def file_size(size: int) -> str:
+    """``31 KB``."""
+    if size < 1 << 20:
+        return f"{max(1, round(size / 1024))} KB" if size else "no file"
+    return f"{size / (1 << 20):.1f} MB"
+
+
+def file_time(seconds: float) -> str:
+    """``2024-05-31``; "" where it is not known."""
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d") if seconds > 0 else ""
+    except (OverflowError, OSError, ValueError):
+        return ""
+
+
+def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
+    """A line over the results, and what it means: ``12 of 50 above the cut-off 0.243 · 790 searched``."""
+    rows, cutoff = answer["rows"], answer["cutoff"]
+    if not rows:
+        return "nothing passes the filters", "Change or clear the filters."
+    what = "captions" if query.find == "captions" else "pictures"
+    text = f"{count(answer['above'])} above the cut-off {cutoff['cosine']:.3f} · {count(answer['searched'])} {what}"
+    meaning = str(cutoff["meaning"])
+    return text, f"{meaning[:1].upper()}{meaning[1:]}. What is below the cut-off is pale, behind a dashed line."
+
+
+def true_line(place: float | None, answer: Mapping[str, Any], query: Query) -> str:
+    """Where the true one stands: ``True picture: rank 3 of 790``; "" where none is known."""
+    if query.caption < 0 and not query.true_path:
+        return ""
+    of = f" of {count(answer['searched'])}"
+    if place is None:
+        return f"True picture: not among the first {count(len(answer['rows']))}{of}"
+    shown = count(place) if place == int(place) else f"{place:.1f}"
+    beyond = "" if place <= _last(answer["rows"]) else ", not among these"
+    return f"True picture: rank {shown}{of}{' ✓' if place == 1 else beyond}"
+
+
+def _last(rows: Sequence[Row]) -> int:
+    return int(rows[-1]["rank"]) if rows else 0

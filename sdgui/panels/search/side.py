@@ -1,0 +1,168 @@
+"""What one model finds: its name, where the true picture stands, the cut-off, the pictures, and what one can do with
+them.
+
+Flow: panel -> ``show_answer`` -> gallery; the user's wishes about a picture -> signals -> panel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
+
+from sdgui.shared.export.menu import ExportMenu
+from sdgui.panels.search.model import Query
+from sdgui.panels.search.results import Score, cutoff_line, identity, items, ranks_of, true_line, true_place
+from sdgui.worker.verbs import Results
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_MORE_AT = 0.9  # share of the way down at which more results are fetched
+
+
+class SearchSide(QWidget):
+    """``answer`` is what is shown, None while nothing is. Keys on a picture: M more like it, + and - with Ctrl+Alt."""
+
+    like_asked = Signal(str, int)  # path, row: search for pictures like this one
+    part_asked = Signal(str, int, float)  # path, row, weight: put it into the query
+    captions_asked = Signal(str, int)  # path, row: captions of this picture
+    current_changed = Signal(str)  # identity of what has the focus, "" for none
+    more_wanted = Signal()  # the user is near the end of the results
+
+    def __init__(self, cache_dir: Path | None, export: ExportMenu, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._export = export
+        self.answer: Results | None = None
+        self.query = Query()
+        self.title = ElidedLabel("", self)
+        set_role(self.title, "title")
+        self.true = PlainLabel(self)
+        self.line = ElidedLabel("", self)
+        set_role(self.line, "small")
+        self.gallery = Gallery(cache_dir, "", self)
+        self.gallery.set_thumbnail_size(100)
+        self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
+        set_role(self.detail, "small")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(SPACE // 2, 0, SPACE // 2, 0)
+        column.setSpacing(SPACE // 2)
+        for widget in (self.title, self.true, self.line):
+            column.addWidget(widget)
+        column.addWidget(self.gallery, 1)
+        column.addWidget(self.detail)
+        self.true.hide()
+        self._connect()
+
+    def _connect(self) -> None:
+        gallery = self.gallery
+        gallery.current_changed.connect(self._moved)
+        gallery.menu_opening.connect(self._fill_menu)
+        gallery.activated.connect(gallery.preview)
+        gallery.scrolled.connect(lambda share: self.more_wanted.emit() if share > _MORE_AT else None)
+        keys = {"M": self._like, "Ctrl+Alt++": partial(self._part, 1.0), "Ctrl+Alt+-": partial(self._part, -1.0)}
+        for key, slot in {**keys, "T": self._captions}.items():
+            shortcut = QShortcut(QKeySequence(key), gallery)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(slot)
+
+    def set_name(self, name: str, facts: str = "") -> None:
+        """What the model is called; ``facts`` stand in the tooltip."""
+        self.title.setText(name)
+        self.title.setToolTip(plain_tip("\n".join(filter(None, (name, facts)))))
+        self.gallery.setAccessibleName(f"What {name} finds")
+        self.gallery.view.setAccessibleName(f"What {name} finds")
+
+    # Results
+    def show_answer(
+        self, answer: Results, query: Query, score: Score, other: Mapping[str, Any] | None, other_name: str
+    ) -> None:
+        """The results; ``other``: the other model's answer to the same question, for what moved."""
+        shown = items(answer, query, score, ranks_of(other) if other is not None else None, other_name)
+        before = self.gallery.items()
+        same = [(one.path, one.caption) for one in before] == [(one.path, one.caption) for one in shown[: len(before)]]
+        if before and same and self.query == query:
+            for place, (old, new) in enumerate(zip(before, shown, strict=False)):
+                if old != new:
+                    self.gallery.replace(place, new)
+            self.gallery.append(shown[len(before) :])  # the user scrolled to the end
+        else:
+            self.gallery.set_items(shown)
+        self.answer, self.query = answer, query
+        text, meaning = cutoff_line(answer, query)
+        self.line.setText(text)
+        self.line.setToolTip(plain_tip(meaning))
+        self.line.setAccessibleDescription(meaning)
+        true = true_line(true_place(answer, query), answer, query)
+        self.true.setText(true)
+        self.true.setVisible(bool(true))
+        self.gallery.set_empty_text("" if shown else "Nothing passes the filters.")
+        self._moved(self.gallery.current())
+
+    def clear(self, text: str = "") -> None:
+        """Nothing is asked; ``text`` stands in the middle."""
+        self.answer, self.query = None, Query()
+        self.gallery.set_items([])
+        self.gallery.set_empty_text(text)
+        self.line.setText("")
+        self.true.hide()
+
+    def missing(self) -> list[str]:
+        """Paths of results whose files are gone."""
+        return [str(item.path) for item in self.gallery.items() if item.missing]
+
+    def choose(self, what: str) -> None:
+        """Focus the same thing as the other side does, quietly, where it is among the results."""
+        rows = self.answer["rows"] if self.answer is not None else []
+        place = next((i for i, row in enumerate(rows) if identity(row) == what), -1)
+        self.gallery.set_current(place)
+        self._tell(place)
+
+    def _moved(self, place: int) -> None:
+        self._tell(place)
+        rows = self.answer["rows"] if self.answer is not None else []
+        self.current_changed.emit(identity(rows[place]) if 0 <= place < len(rows) else "")
+
+    def _tell(self, place: int) -> None:
+        shown = self.gallery.items()
+        if 0 <= place < len(shown):
+            item = shown[place]
+            self.detail.setText(" · ".join([*item.detail.splitlines()[:2], str(item.path)]))
+        else:
+            self.detail.setText("")
+
+    # What is done with a picture
+    def _chosen(self) -> tuple[str, int] | None:
+        rows = self.answer["rows"] if self.answer is not None else []
+        place = self.gallery.current()
+        return (str(rows[place]["path"]), int(rows[place]["row"])) if 0 <= place < len(rows) else None
+
+    def _like(self) -> None:
+        if (chosen := self._chosen()) is not None:
+            self.like_asked.emit(*chosen)
+
+    def _part(self, weight: float) -> None:
+        if (chosen := self._chosen()) is not None:
+            self.part_asked.emit(*chosen, weight)
+
+    def _captions(self) -> None:
+        if (chosen := self._chosen()) is not None:
+            self.captions_asked.emit(*chosen)
+
+    def _fill_menu(self, menu: QMenu, chosen: list[int]) -> None:
+        menu.addSeparator()
+        for text, slot in (
+            ("More like this\tM", self._like),
+            ("Add to the query\tCtrl+Alt++", partial(self._part, 1.0)),
+            ("Avoid what is like this\tCtrl+Alt+-", partial(self._part, -1.0)),
+            ("Its nearest captions\tT", self._captions),
+        ):
+            menu.addAction(text).triggered.connect(lambda _checked=False, slot=slot: slot())
+        menu.addSeparator()
+        self._export.fill(menu, [self.gallery.items()[place] for place in chosen])

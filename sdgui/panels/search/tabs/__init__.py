@@ -1,0 +1,1 @@
+"""What Search shows beside results: evaluation, the map, queries with known answers."""

@@ -1,0 +1,210 @@
+"""The evaluation: every known query with its rank, hardest first, both ways; what only one of two models finds; recall.
+
+Flow: worker ``search_evaluate``, ``search_compare`` -> table and curve; a query chosen -> ``chosen`` -> the galleries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QSplitter,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from sdgui.panels.search.tabs.known_queries import Known, KnownModel, known_pairs, known_pictures, known_texts
+from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.quiet_box import QuietBox
+from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
+from sdgui.widgets.style.theme import SPACE, set_role
+
+TEXTS, PICTURES, PAIRS = "text_to_image", "image_to_text", "pairs"
+
+
+class EvaluationPane(QWidget):
+    """``chosen``: a ``Known``; ``activated``: it was entered. ``compare_asked``: for pairs, among the first k."""
+
+    chosen = Signal(object)
+    activated = Signal(object)
+    compare_asked = Signal(int)
+    way_changed = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._sides: list[Mapping[str, Any]] = []
+        self._names: list[str] = []
+        self._pairs: Mapping[str, Any] | None = None
+        self.model = KnownModel(self)
+        self.way = QuietBox(self)
+        self.at = QuietBox(self)
+        self.filter_box = QLineEdit(self)
+        self.table = QTableView(self)
+        self.found = PlainLabel(self, wordWrap=True)
+        self.curve = RecallCurve(self)
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        self.way.addItem("Captions find their picture", TEXTS)
+        self.way.addItem("Pictures find their caption", PICTURES)
+        self.way.addItem("Found by one model only", PAIRS)
+        self.way.setAccessibleName("What looks for what")
+        self.at.setAccessibleName("Found means: among the first")
+        self.at.setToolTip("Found means: among the first so many")
+        for k in (1, 5, 10):
+            self.at.addItem(f"in the first {k}", k)
+        self.filter_box.setPlaceholderText("Filter")
+        self.filter_box.setAccessibleName("Filter the queries")
+        self.filter_box.setClearButtonEnabled(True)
+        table = self.table
+        table.setAccessibleName("Known queries and their ranks")
+        table.setModel(self.model)
+        table.setSortingEnabled(True)
+        table.setShowGrid(False)
+        table.setWordWrap(False)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
+        table.horizontalHeader().setHighlightSections(False)
+        # Room for the arrow that shows the order, which would lie on right-aligned titles.
+        table.horizontalHeader().setStyleSheet("QHeaderView::section { padding-right: 14px; }")
+        set_role(self.found, "small")
+        ways = QHBoxLayout()
+        ways.setSpacing(SPACE // 2)
+        ways.addWidget(self.way, 1)
+        ways.addWidget(self.at)
+        upper = QWidget(self)
+        column = QVBoxLayout(upper)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        column.addLayout(ways)
+        column.addWidget(self.filter_box)
+        column.addWidget(table, 1)
+        column.addWidget(self.found)
+        self.split = QSplitter(Qt.Orientation.Vertical, self)
+        self.split.addWidget(upper)
+        self.split.addWidget(self.curve)
+        self.split.setStretchFactor(0, 1)
+        self.split.setSizes([400, 160])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, SPACE, 0)
+        layout.addWidget(self.split)
+        self.at.hide()
+
+    def _connect(self) -> None:
+        self.way.activated.connect(lambda _row: self._way_changed())
+        self.at.activated.connect(lambda _row: self.compare_asked.emit(int(self.at.currentData())))
+        self.filter_box.textChanged.connect(self._filter)
+        self.table.selectionModel().currentRowChanged.connect(self._current_changed)
+        self.table.activated.connect(self._activated)
+
+    @property
+    def current_way(self) -> str:
+        """TEXTS, PICTURES or PAIRS."""
+        return str(self.way.currentData())
+
+    # What is shown
+    def show_sides(self, sides: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+        """Answers of ``search_evaluate``, of one model or of two, and what the models are called."""
+        self._sides, self._names, self._pairs = list(sides), list(names), None
+        lines = []
+        for color, (side, name) in enumerate(zip(sides, names, strict=True)):
+            curve = side["curve"]
+            lines.append(RecallLine(f"{name} text→image", curve["k"], curve[TEXTS], color))
+            lines.append(RecallLine(f"{name} image→text", curve["k"], curve[PICTURES], color, dashed=True))
+        self.curve.set_lines(lines)
+        place = self.way.findData(PAIRS)
+        if len(sides) < 2 and place >= 0:
+            self.way.removeItem(place)
+        elif len(sides) == 2 and place < 0:
+            self.way.addItem("Found by one model only", PAIRS)
+        self._way_changed()
+
+    def show_pairs(self, answer: Mapping[str, Any]) -> None:
+        """The answer of ``search_compare``."""
+        self._pairs = answer
+        self._fill()
+
+    def _way_changed(self) -> None:
+        self.at.setVisible(self.current_way == PAIRS)
+        if self.current_way == PAIRS and self._pairs is None:
+            self.compare_asked.emit(int(self.at.currentData()))
+        self._fill()
+        self.way_changed.emit(self.current_way)
+
+    def _fill(self) -> None:
+        chosen = self.current()
+        way = self.current_way
+        if way == PAIRS:
+            known = known_pairs(self._pairs) if self._pairs is not None else []
+        else:
+            known = known_texts(self._sides) if way == TEXTS else known_pictures(self._sides)
+        what = "Picture with the caption" if way == PICTURES else "Caption"
+        self.model.set_known(known, what, self._names)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        for column in range(1, self.model.columnCount()):
+            header.resizeSection(column, header.fontMetrics().horizontalAdvance("Teacher") + 3 * SPACE)
+        if self.model.columnCount():
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        if known:
+            self.table.sortByColumn(self.model.columnCount() - 1 if way == PAIRS else 1, Qt.SortOrder.DescendingOrder)
+        self._count()
+        if chosen is not None:  # over the same data the chosen one stays, so that models can be compared by it
+            self.choose(chosen.title, chosen.path)
+
+    def _count(self) -> None:
+        shown, listed = len(self.model.known), len(self.model.all)
+        if self.current_way == PAIRS and self._pairs is not None and len(self._names) == 2:
+            counts, (a, b) = self._pairs["counts"], self._names
+            text = f"only {a} {count(counts['only_a'])} · only {b} {count(counts['only_b'])} · "
+            self.found.setText(f"{text}both {count(counts['both'])} · neither {count(counts['neither'])}")
+            return
+        way = self.current_way
+        total = max(listed, int(self._sides[0]["queries"].get(way, listed)) if self._sides and way != PAIRS else listed)
+        hardest = f" (the {count(listed)} hardest are listed)" if listed < total else ""
+        of = f"{count(shown)} of {count(total)}" if shown != total else count(total)
+        self.found.setText(f"{of} queries{hardest}")
+
+    # Choosing
+    def current(self) -> Known | None:
+        """The query that is chosen."""
+        index = self.table.currentIndex()
+        return self.model.known[index.row()] if index.isValid() else None
+
+    def choose(self, title: str, path: str) -> bool:
+        """Choose a query; False when it is not listed."""
+        for row, one in enumerate(self.model.known):
+            if (one.title, one.path) == (title, path):
+                index = self.model.index(row, 0)
+                flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+                self.table.selectionModel().setCurrentIndex(index, flags)
+                self.table.scrollTo(index)
+                return True
+        return False
+
+    def choose_first(self) -> None:
+        """Choose the top row."""
+        if self.model.known:
+            self.table.selectRow(0)
+
+    def _filter(self, text: str) -> None:
+        self.model.set_filter(text)
+        self._count()
+
+    def _current_changed(self, current: QModelIndex, _previous: QModelIndex) -> None:
+        if current.isValid():
+            self.chosen.emit(self.model.known[current.row()])
+
+    def _activated(self, index: QModelIndex) -> None:
+        self.activated.emit(self.model.known[index.row()])

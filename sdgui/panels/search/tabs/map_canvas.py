@@ -1,0 +1,219 @@
+"""Points in two dimensions to pan, zoom, hover and lasso: pictures as discs, captions as triangles, coloured by group.
+
+Flow: map page -> ``set_points`` -> the user's hand -> ``hovered(index)``, ``lassoed(indices)``. Left drag draws the
+lasso; middle or right drag, or Shift and left, pans; the wheel zooms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, Signal
+from PySide6.QtGui import QColor, QKeyEvent, QPainterPath, QPolygonF
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from sdgui.widgets.style.theme import theme
+
+Floats = npt.NDArray[np.float64]
+_NEAR = 12.0  # px from the mouse to a point that is meant
+_SIZE = 8
+OTHER = -1  # group of points without a colour of their own
+
+
+class _LassoBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
+    """A view box whose left drag draws."""
+
+    drawn = Signal(object, bool)  # points of the lasso in view coordinates, whether it is finished
+    reset_asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__(enableMenu=False, lockAspect=True)
+        self._path: list[QPointF] = []
+
+    def mouseDragEvent(self, ev: Any, axis: int | None = None) -> None:
+        if ev.button() != Qt.MouseButton.LeftButton or ev.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            self.setMouseMode(pg.ViewBox.PanMode)
+            delta = self.mapToView(ev.pos()) - self.mapToView(ev.lastPos())
+            ev.accept()
+            self.translateBy(x=-delta.x(), y=-delta.y())
+            return
+        ev.accept()
+        if ev.isStart():
+            self._path = [self.mapToView(ev.buttonDownPos())]
+        self._path.append(self.mapToView(ev.pos()))
+        self.drawn.emit(self._path, ev.isFinish())
+
+    def mouseClickEvent(self, ev: Any) -> None:
+        if ev.double() and ev.button() == Qt.MouseButton.LeftButton:
+            ev.accept()
+            self.reset_asked.emit()
+
+
+class MapCanvas(QWidget):
+    """Keys: plus and minus zoom, arrows pan, R shows everything, A takes all that is in view."""
+
+    hovered = Signal(int, QPoint)  # index of the point under the mouse and where on the screen; -1 for none
+    clicked = Signal(int)
+    lassoed = Signal(object)  # indices, ascending
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._places: Floats = np.zeros((0, 2))
+        self._groups: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._pictures = 0
+        self._marked: list[int] = []
+        self._under = -1
+        self._box = _LassoBox()
+        self._view = pg.PlotWidget(viewBox=self._box)
+        self._view.hideButtons()
+        self._view.hideAxis("left")
+        self._view.hideAxis("bottom")
+        self._view.setFrameShape(pg.PlotWidget.Shape.NoFrame)
+        self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._dots, self._marks, self._chosen = (pg.ScatterPlotItem(pxMode=True) for _ in range(3))
+        self._lasso = pg.PlotCurveItem()
+        for item in (self._marks, self._dots, self._chosen, self._lasso):
+            self._box.addItem(item, ignoreBounds=True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAccessibleName("Map of pictures and captions")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._view)
+        self._box.drawn.connect(self._drawn)
+        self._box.reset_asked.connect(self.show_all)
+        self._view.scene().sigMouseMoved.connect(self._mouse_moved)
+        self._view.scene().sigMouseClicked.connect(self._mouse_clicked)
+        theme().changed.connect(self._restyle)
+        self._restyle()
+
+    def set_points(self, places: Floats, groups: Sequence[int], pictures: int) -> None:
+        """``places`` (N, 2); the first ``pictures`` are pictures, the others captions. ``groups``: colours, or OTHER.
+
+        Points that were there and only moved keep the view.
+        """
+        fresh = len(places) != len(self._places)
+        self._places, self._groups = places, np.asarray(groups, np.int64)
+        self._pictures, self._marked = pictures, self._marked if not fresh else []
+        self._draw()
+        self.setAccessibleDescription(f"{pictures} pictures and {len(places) - pictures} captions")
+        self.show_all()
+
+    def set_groups(self, groups: Sequence[int]) -> None:
+        """Other colours."""
+        self._groups = np.asarray(groups, np.int64)
+        self._draw()
+
+    def mark(self, indices: Sequence[int]) -> None:
+        """Ring these points."""
+        self._marked = list(indices)
+        where = self._places[self._marked] if self._marked else np.zeros((0, 2))
+        pen = pg.mkPen(theme().color("text"), width=1.5)
+        self._chosen.setData(pos=where, size=_SIZE + 5, symbol="o", brush=None, pen=pen)
+
+    def show_all(self) -> None:
+        """Everything in view."""
+        if len(self._places):
+            low, high = self._places.min(0), self._places.max(0)
+            self._box.setRange(xRange=(low[0], high[0]), yRange=(low[1], high[1]), padding=0.04)
+
+    def in_view(self) -> list[int]:
+        """Points that can be seen."""
+        (x0, x1), (y0, y1) = self._box.viewRange()
+        x, y = self._places[:, 0], self._places[:, 1]
+        found: list[int] = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)).tolist()
+        return found
+
+    def nearest(self, point: QPointF) -> int:
+        """The point within reach of ``point`` (of this widget's scene), -1 for none."""
+        if not len(self._places):
+            return -1
+        at = self._box.mapSceneToView(point)
+        size = self._box.viewPixelSize()
+        away = (self._places - (at.x(), at.y())) / (max(size[0], 1e-12), max(size[1], 1e-12))
+        squares = (away**2).sum(1)
+        best = int(squares.argmin())
+        return best if squares[best] <= _NEAR**2 else -1
+
+    def inside(self, path: Sequence[QPointF]) -> list[int]:
+        """Points within the closed line ``path``."""
+        if len(path) < 3:
+            return []
+        shape = QPainterPath()
+        shape.addPolygon(QPolygonF(list(path)))
+        shape.closeSubpath()
+        corner = np.array([(p.x(), p.y()) for p in path])
+        low, high = corner.min(0), corner.max(0)
+        near = np.flatnonzero(((self._places >= low) & (self._places <= high)).all(1))
+        return [int(i) for i in near if shape.contains(QPointF(*self._places[i]))]
+
+    # Inside
+    def _restyle(self) -> None:
+        self._view.setBackground(theme().color("surface"))
+        self._lasso.setPen(pg.mkPen(theme().color("accent_text"), width=2))
+        self._draw()
+
+    def _draw(self) -> None:
+        look = theme()
+        other = QColor(look.color("strong_border"))
+        other.setAlpha(110)
+        brushes = [pg.mkBrush(look.run_color(i)) for i in range(len(look.colors.runs))] + [pg.mkBrush(other)]
+        chosen = [brushes[group] for group in self._groups.tolist()]  # OTHER is the last one
+        count = self._pictures
+        ground = pg.mkPen(look.color("surface"), width=0.5)
+        self._dots.setData(pos=self._places[:count], brush=chosen[:count], size=_SIZE, symbol="o", pen=ground)
+        self._marks.setData(pos=self._places[count:], brush=chosen[count:], size=_SIZE, symbol="t1", pen=ground)
+        self.mark(self._marked)
+
+    def _drawn(self, path: list[QPointF], finished: bool) -> None:
+        line = np.array([(p.x(), p.y()) for p in [*path, path[0]]])
+        self._lasso.setData(line[:, 0], line[:, 1])
+        if finished:
+            self._lasso.setData([], [])
+            found = self.inside(path)
+            self.mark(found)
+            self.lassoed.emit(found)
+
+    def _mouse_moved(self, point: QPointF) -> None:
+        under = self.nearest(point)
+        if under != self._under:
+            self._under = under
+            place = self._view.mapToGlobal(self._view.mapFromScene(point))
+            self.hovered.emit(under, place)
+
+    def _mouse_clicked(self, event: Any) -> None:
+        under = self.nearest(event.scenePos())
+        if under >= 0 and not event.double():
+            self.clicked.emit(under)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self._under = -1
+        self.hovered.emit(-1, QPoint())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        (x0, x1), (y0, y1) = self._box.viewRange()
+        steps = {
+            Qt.Key.Key_Left: (-0.1, 0.0),
+            Qt.Key.Key_Right: (0.1, 0.0),
+            Qt.Key.Key_Up: (0.0, 0.1),
+            Qt.Key.Key_Down: (0.0, -0.1),
+        }
+        if event.key() in steps:
+            dx, dy = steps[Qt.Key(event.key())]
+            self._box.translateBy(x=dx * (x1 - x0), y=dy * (y1 - y0))
+        elif event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self._box.scaleBy((0.8, 0.8))
+        elif event.key() == Qt.Key.Key_Minus:
+            self._box.scaleBy((1.25, 1.25))
+        elif event.key() == Qt.Key.Key_R:
+            self.show_all()
+        elif event.key() == Qt.Key.Key_A:
+            found = self.in_view()
+            self.mark(found)
+            self.lassoed.emit(found)
+        else:
+            super().keyPressEvent(event)

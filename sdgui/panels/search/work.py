@@ -1,0 +1,154 @@
+"""One model over one collection: opened once, asked as one types; the newest question waits for the one before.
+
+Flow: ``open(Target)`` -> worker ``search_open`` -> ``opened``; ``search`` -> worker ``search_query`` -> ``answered``.
+A question that is overtaken while another is being answered is never sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from sdgui.worker.calls import Failed, WorkerCalls
+from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_QUERY, Answer, Results, SearchOpened, Verb
+from sdgui.worker.pool import WorkerPool
+from sdgui.worker.replies import Failure
+
+ABOUT_TARGET = ("query", "facets", "evaluate", "compare", "map")  # what is asked of what is open; void with another
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is searched with which model. ``index`` or ``data``; both empty: the run's held-out data."""
+
+    model: str
+    weights: str
+    title: str  # of the model
+    data: str = ""
+    index: str = ""
+
+    @property
+    def collection(self) -> tuple[str, str]:
+        """Where rows are numbered alike, whatever the model."""
+        return self.data, self.index
+
+
+class SearchSession(QObject):
+    """``facts`` is what ``search_open`` answered, None while nothing is open."""
+
+    working = Signal(str, str, int, int)  # purpose, what is being done, done, total
+    opened = Signal(object)  # facts
+    failed = Signal(object)  # opening failed: Failure
+    answered = Signal(int, object)  # the question's number, the answer
+    refused = Signal(int, object)  # the question's number, Failure
+
+    def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._pool = pool
+        self._calls: WorkerCalls | None = None
+        self._client_key = ""
+        self._next: tuple[int, dict[str, Any]] | None = None
+        self.target: Target | None = None
+        self.facts: SearchOpened | None = None
+
+    @property
+    def key(self) -> str:
+        """What the worker calls the collection, "" while none is open."""
+        return str(self.facts["key"]) if self.facts is not None else ""
+
+    @property
+    def opening(self) -> bool:
+        return self._calls is not None and self._calls.busy("open")
+
+    def open(self, target: Target) -> None:
+        """Open it, instead of what is open; what was found before stays on the screen until then."""
+        calls = self._calls_of(target.model or target.index, target.title)
+        for purpose in ABOUT_TARGET:
+            calls.drop(purpose)
+        self._next = None
+        self.target = target
+
+        def opened(facts: SearchOpened) -> None:
+            self.facts = facts
+            self.opened.emit(facts)
+
+        def failed(failure: Failure) -> None:
+            self.facts = None
+            self.failed.emit(failure)
+
+        calls.ask(
+            "open",
+            SEARCH_OPEN,
+            opened,
+            failed,
+            model=target.model,
+            weights=target.weights,
+            data=target.data,
+            index=target.index,
+        )
+
+    def close(self) -> None:
+        """Nothing is open any more."""
+        if self._calls is not None:
+            self._calls.close()
+        self._calls, self._client_key, self.target, self.facts, self._next = None, "", None, None, None
+
+    def search(self, number: int, request: dict[str, Any]) -> None:
+        """Ask; of several questions that come while one is answered only the last is sent."""
+        if self._calls is None or self.facts is None or self.opening:
+            return
+        self._next = (number, request)
+        if not self._calls.busy("query"):
+            self._send()
+
+    def _send(self) -> None:
+        if self._next is None or self._calls is None:
+            return
+        (number, request), self._next = self._next, None
+
+        def done(answer: Results) -> None:
+            self._send()  # before the answer is shown, so that the worker need not wait for the window
+            self.answered.emit(number, answer)
+
+        def failed(failure: Failure) -> None:
+            self._send()
+            self.refused.emit(number, failure)
+
+        self._calls.ask("query", SEARCH_QUERY, done, failed, key=self.key, **request)
+
+    def ask(
+        self,
+        purpose: str,
+        verb: Verb[Answer],
+        done: Callable[[Answer], None],
+        failed: Failed,
+        partial: Callable[[Any], None] | None = None,
+        **arguments: Any,
+    ) -> None:
+        """Any other verb of the worker; ``key`` is put in where no other is given. Nothing until something is open."""
+        if self._calls is not None and self.facts is not None and not self.opening:
+            self._calls.ask(purpose, verb, done, failed, partial, **{"key": self.key, **arguments})
+
+    def ask_plain(
+        self, purpose: str, verb: Verb[Answer], done: Callable[[Answer], None], failed: Failed, **arguments: Any
+    ) -> None:
+        """A verb that is not about this session's collection alone: no ``key`` is put in."""
+        if self._calls is not None:
+            self._calls.ask(purpose, verb, done, failed, None, **arguments)
+
+    def cancel(self, purpose: str) -> None:
+        """As the user does."""
+        if self._calls is not None:
+            self._calls.cancel(purpose)
+
+    def _calls_of(self, key: str, title: str) -> WorkerCalls:
+        if self._calls is None or key != self._client_key:
+            if self._calls is not None:
+                self._calls.close()
+            client = self._pool.client(key)
+            self._calls, self._client_key = WorkerCalls(client, self), key
+            self._calls.progress.connect(self.working)
+        return self._calls

@@ -1,0 +1,1 @@
+"""The Study panel: arms over seeds, defined, run and compared."""

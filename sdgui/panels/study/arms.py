@@ -1,0 +1,99 @@
+"""The list of what may be an arm of a study: presets and the store's experiments, with a tick each.
+
+Flow: ``begin`` (a new study) or ``begin_beside`` (one that grows) -> ticks -> ``ticked`` -> ``StudyEditor``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
+
+from core.spec.presets import PRESETS
+from core.spec.study import NAME, Arm
+from sdgui.store.records import Experiment
+from sdgui.widgets.plain_text import plain_tip
+
+_START = ("clip", "sd-clip")
+_WHAT = Qt.ItemDataRole.UserRole  # a preset's name, an experiment's number, None for an arm that is there
+
+
+class ArmsList(QListWidget):
+    """Ticked ones are arms; those of a study that grows are ticked and stay so."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._experiments: dict[int, Experiment] = {}
+        self._there: list[Arm] = []
+        self.setAccessibleName("Presets and experiments that are arms")
+        self._fill((), set(), _START)
+
+    def begin(self, experiments: Sequence[Experiment], ticked: set[int]) -> None:
+        """For a new study: the experiments ``ticked`` are its arms, and without any the method and its baseline."""
+        self._there = []
+        self._fill(experiments, ticked, () if ticked else _START)
+
+    def begin_beside(self, arms: Sequence[Arm], experiments: Sequence[Experiment]) -> None:
+        """For a study that grows beyond ``arms``."""
+        self._there = list(arms)
+        self._fill(experiments, set(), ())
+
+    def ticked(self) -> list[tuple[Arm, Experiment | None]]:
+        """The arms that are new, in the list's order; experiments' definitions are written when the study is made."""
+        found: list[tuple[Arm, Experiment | None]] = []
+        names = {arm.name for arm in self._there}
+        for row in range(self.count()):
+            item = self.item(row)
+            what = item.data(_WHAT)
+            if what is None or item.checkState() != Qt.CheckState.Checked:
+                continue
+            if isinstance(what, str):
+                name = _free(what, names)
+                found.append((Arm(name=name, preset=what), None))
+            else:
+                experiment = self._experiments[what]
+                name = _free(arm_name(experiment.name), names)
+                found.append((Arm(name=name, config=f"arms/{name}.json"), experiment))
+            names.add(name)
+        return found
+
+    def _fill(self, experiments: Sequence[Experiment], ticked: set[int], presets: Sequence[str]) -> None:
+        usable = [one for one in experiments if one.config is not None]
+        self._experiments = {one.id: one for one in usable}
+        there = {arm.preset for arm in self._there if arm.preset and arm == Arm(name=arm.preset, preset=arm.preset)}
+        self.blockSignals(True)
+        self.clear()
+        for arm in self._there:
+            title = PRESETS[arm.preset].title if arm.name in there else arm.name
+            item = self._add(f"{title} (in the study)", None, True)
+            item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
+        for experiment in usable:
+            self._add(f"{experiment.name} (experiment)", experiment.id, experiment.id in ticked)
+        for preset in PRESETS.values():
+            if preset.name not in there:
+                item = self._add(preset.title, preset.name, preset.name in presets)
+                item.setToolTip(plain_tip(preset.description))
+        self.blockSignals(False)
+
+    def _add(self, title: str, what: str | int | None, ticked: bool) -> QListWidgetItem:
+        item = QListWidgetItem(title)
+        item.setData(_WHAT, what)
+        item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+        item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+        self.addItem(item)
+        return item
+
+
+def arm_name(text: str) -> str:
+    """A name that may be a folder's."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:50] or "arm"
+    return name if NAME.match(name) else "arm"
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free

@@ -1,0 +1,261 @@
+"""A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, measures; or more of one.
+
+Flow: fields -> ``study()`` (checked by the same rules as a study's file) -> ``made(Study, experiments' definitions)``.
+What is wrong is said below the fields as one types. A study that grows has only seeds and arms to add.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QSpinBox,
+    QTreeWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.presets import SIZES
+from core.spec.study import Arm, Measure, NoiseSpec, Study
+from sdgui.panels.study.arms import ArmsList
+from sdgui.panels.study.view import fill_arms
+from sdgui.store.records import Experiment
+from sdgui.widgets.dropped_files import existing_path
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+
+DEMO_DATA = {"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"}
+_MEASURES = (
+    ("Retrieval on the test data", Measure(name="test", task="retrieval", data="test", keep=["R@1", "R@10"])),
+    ("Zero-shot by a label", Measure(name="zero-shot", task="zero-shot", data="test", label="concept", keep=["acc1"])),
+    ("Shuffled captions found", Measure(name="noise", task="noise", data="noisy")),
+)
+
+
+class StudyEditor(QWidget):
+    """``made`` with the study and the experiments that some of its new arms are; ``cancelled``."""
+
+    made = Signal(object, object)  # Study, dict: arm -> Experiment
+    cancelled = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._there: Study | None = None  # the study that grows
+        self.name, self.about, self.seeds = QLineEdit(self), QLineEdit(self), QLineEdit("0, 1, 2", self)
+        self.label = QLineEdit("concept", self)
+        self.size_box, self.steps, self.noise = QComboBox(self), QSpinBox(self), QDoubleSpinBox(self)
+        self.size_box.addItems(list(SIZES))
+        self.size_box.setCurrentText("demo")
+        self.steps.setRange(1, 10_000_000)
+        self.steps.setValue(468)
+        self.noise.setRange(0, 90)
+        self.noise.setDecimals(0)
+        self.noise.setSuffix(" %")
+        for number in (self.steps, self.noise):
+            hide_steps(number)
+        self.data = {name: QLineEdit(where, self) for name, where in DEMO_DATA.items()}
+        self.presets = ArmsList(self)
+        self.arms = QTreeWidget(self)
+        self.measures = [QCheckBox(text, self) for text, _ in _MEASURES]
+        self.what, self.wrong = PlainLabel(self), PlainLabel(self, wordWrap=True)
+        set_role(self.what, "title")
+        set_role(self.wrong, "error")
+        self.make = QPushButton("&Make the study", self)
+        set_role(self.make, "primary")
+        self.back = QPushButton("&Cancel", self)
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        scroll = QScrollArea(self, widgetResizable=True)
+        left = QWidget(scroll.viewport())
+        form = self.form = QFormLayout(left)
+        form.setHorizontalSpacing(2 * SPACE)
+        rows: list[tuple[str, QWidget, str]] = [
+            ("&Name", self.name, "What the study is called; a folder's name is made of it"),
+            ("A&bout", self.about, "A sentence for those who read the results"),
+            ("Si&ze", self.size_box, "Of the presets"),
+            ("S&teps", self.steps, "Optimiser steps of every arm"),
+            ("See&ds", self.seeds, "Each arm is trained once with each; three or more give intervals"),
+            ("Training data", self.data["train"], "A table or folder of pairs; demo:train.csv is the demo's"),
+            ("Validation data", self.data["val"], "A table or folder of pairs"),
+            ("Test data", self.data["test"], "What the measures are taken on"),
+            ("Shuffled captions", self.noise, "Share of the training captions that are dealt out among their rows"),
+            ("Label", self.label, "Column of the test data, for zero-shot"),
+        ]
+        for text, widget, tip in rows:
+            widget.setToolTip(plain_tip(tip))
+            widget.setAccessibleName(text.replace("&", ""))
+            form.addRow(text, widget)
+        self._seeds_row = next(row for row, (_, widget, _) in enumerate(rows) if widget is self.seeds)
+        boxes = QVBoxLayout()
+        for place, box in enumerate(self.measures):
+            box.setChecked(place < 2)
+            boxes.addWidget(box)
+        form.addRow("Measures", boxes)
+        self.arms.setHeaderLabels(["Arm and what differs from the first", "First arm", "Here"])
+        self.arms.setAccessibleName("Arms and their differences")
+        right = QVBoxLayout()
+        scroll.setWidget(left)
+        scroll.setMinimumWidth(44 * SPACE)
+        for text, widget in (("Arms: tick presets and experiments", self.presets), ("They differ in", self.arms)):
+            head = PlainLabel(text, self)
+            set_role(head, "title")
+            right.addWidget(head)
+            right.addWidget(widget, 1)
+        body = QHBoxLayout()
+        body.setSpacing(2 * SPACE)
+        body.addWidget(scroll, 1)
+        body.addLayout(right, 1)
+        foot = QHBoxLayout()
+        foot.addWidget(self.wrong, 1)
+        foot.addWidget(self.back)
+        foot.addWidget(self.make)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.what)
+        column.addLayout(body, 1)
+        column.addLayout(foot)
+
+    def _connect(self) -> None:
+        for line in (self.name, self.about, self.seeds, self.label, *self.data.values()):
+            line.textChanged.connect(lambda _text: self.check())
+        self.size_box.currentIndexChanged.connect(lambda _row: self.check())
+        self.steps.valueChanged.connect(lambda _value: self.check())
+        self.noise.valueChanged.connect(lambda _value: self.check())
+        self.presets.itemChanged.connect(lambda _item: self.check())
+        for box in self.measures:
+            box.toggled.connect(lambda _on: self.check())
+        self.back.clicked.connect(self.cancelled)
+        self.make.clicked.connect(self._make)
+
+    def begin(self, experiments: Sequence[Experiment], ticked: set[int], taken: set[str]) -> None:
+        """A fresh form: the store's experiments may be arms, those ``ticked`` are."""
+        self._for(None)
+        self.presets.begin(experiments, ticked)
+        number, name = 2, "study"
+        while name in taken:
+            name, number = f"study {number}", number + 1
+        self.name.setText(name)
+        self.seeds.setText("0, 1, 2")
+        self.check()
+
+    def grow(self, study: Study, experiments: Sequence[Experiment]) -> None:
+        """More seeds and arms for ``study``; all else stays as it is."""
+        self._for(study)
+        self.presets.begin_beside(study.arms, experiments)
+        self.seeds.setText(", ".join(map(str, study.seeds)))
+        self.check()
+
+    def _for(self, study: Study | None) -> None:
+        self._there = study
+        self.what.setText("" if study is None else f"More seeds or arms for “{study.name}”")
+        self.what.setVisible(study is not None)
+        for row in range(self.form.rowCount()):
+            self.form.setRowVisible(row, study is None or row == self._seeds_row)
+        self.make.setText("&Make the study" if study is None else "&Add to the study")
+        self.make.setToolTip(
+            "Write the study; it starts when you press Start"
+            if study is None
+            else "What is trained stays; Start goes on"
+        )
+
+    # The study
+    def ticked(self) -> list[tuple[Arm, Experiment | None]]:
+        """The new arms, in the list's order, with the experiment that one is."""
+        return self.presets.ticked()
+
+    def study(self) -> Study:
+        """What is typed; ValueError with a sentence that names the field."""
+        arms = [arm for arm, _ in self.ticked()]
+        try:
+            seeds = [int(part) for part in re.split(r"[,\s]+", self.seeds.text().strip()) if part]
+        except ValueError:
+            raise ValueError(f"Seeds: {self.seeds.text()!r} are no whole numbers; write 0, 1, 2.") from None
+        if self._there is not None:
+            return _grown(self._there, arms, seeds)
+        if not arms:
+            raise ValueError("Arms: tick at least one preset or experiment.")
+        data = {name: line.text().strip() for name, line in self.data.items()}
+        for name, where in data.items():
+            if not where:
+                raise ValueError(f"{self.data[name].accessibleName()}: give a table or folder.")
+            if not where.startswith("demo:") and existing_path(where) is None:
+                raise ValueError(f"{self.data[name].accessibleName()}: there is no {where}.")
+        noise = NoiseSpec(of="train", share=self.noise.value() / 100) if self.noise.value() else None
+        measures = [one for box, (_, one) in zip(self.measures, _MEASURES, strict=True) if box.isChecked()]
+        measures = [
+            one.model_copy(update={"label": self.label.text().strip()}) if one.label else one for one in measures
+        ]
+        if noise is None and any(one.task == "noise" for one in measures):
+            raise ValueError("Measures: without shuffled captions there are none to be found.")
+        if not measures:
+            raise ValueError("Measures: tick at least one.")
+        fields = {
+            "name": self.name.text().strip(),
+            "about": self.about.text().strip(),
+            "size": self.size_box.currentText(),
+            "steps": self.steps.value(),
+            "seeds": seeds,
+            "data": data,
+            "noise": noise,
+            "train": "noisy" if noise else "train",
+            "arms": arms,
+            "measures": measures,
+        }
+        return _checked(fields)
+
+    def check(self) -> bool:
+        """Show what is wrong, and the differences of the arms; whether the study can be made."""
+        try:
+            study, said = self.study(), ""
+        except ValueError as error:
+            study, said = None, str(error)
+        if study is not None and len(study.seeds) == 1:
+            said = "One seed gives no interval and no test; three or more do."
+        set_role(self.wrong, "error" if study is None else "muted")
+        self.wrong.setText(said)
+        self.make.setEnabled(study is not None)
+        if study is not None:
+            written = {arm.name for arm, experiment in self.ticked() if experiment is not None}
+            presets = [arm for arm in study.arms if arm.name not in written]
+            self.arms.setVisible(bool(presets))
+            if presets:
+                fill_arms(self.arms, study.model_copy(update={"arms": presets}))
+        return study is not None
+
+    def _make(self) -> None:
+        if self.check():
+            self.made.emit(self.study(), {arm.name: one for arm, one in self.ticked() if one is not None})
+
+
+def _grown(there: Study, arms: list[Arm], seeds: list[int]) -> Study:
+    """``there`` with new arms, each compared with the first, and with ``seeds``."""
+    if not set(there.seeds) <= set(seeds):
+        gone = next(seed for seed in there.seeds if seed not in seeds)
+        raise ValueError(f"Seeds: {gone} is in the study and stays; write others after it.")
+    if not arms and set(seeds) == set(there.seeds):
+        raise ValueError("Add a seed, or tick another arm.")
+    pairs = [*there.compare, *((arm.name, there.arms[0].name) for arm in arms)] if there.compare else []
+    return _checked(dict(there) | {"seeds": seeds, "arms": [*there.arms, *arms], "compare": pairs})
+
+
+def _checked(fields: dict[str, Any]) -> Study:
+    try:
+        return Study.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "study"
+        raise ValueError(f"{field}: {first['msg'].removeprefix('Value error, ')}.") from error

@@ -1,0 +1,57 @@
+"""Studies that were asked to pause or stop, and how long ago: only one that is still at work a while later is killed.
+
+Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.ask_to_end``; the buttons say what can be done next.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Literal
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from sdgui.shared.aside import Aside
+from sdgui.runs.study_programs import StudyPrograms
+
+EndRequest = Literal["pause", "stop", "kill"]
+
+KILL_AFTER = 20.0  # seconds that the runs have to save and end
+
+
+class StudyEnding(QObject):
+    """Asks, and remembers when."""
+
+    refused = Signal(str)  # a study could not be asked, with the reason; it may be asked again
+    became_overdue = Signal()  # a study that was asked may be killed now, if it is still at work
+
+    def __init__(self, programs: StudyPrograms, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._programs = programs
+        self._aside = Aside(self)
+        self._asked: dict[int, float] = {}  # study id -> when, by the monotonic clock
+
+    def ask(self, study_id: int, what: EndRequest) -> None:
+        """Pause, stop or kill the study's program."""
+        if what != "kill":
+            self._asked[study_id] = time.monotonic()
+            QTimer.singleShot(round(1000 * KILL_AFTER) + 1, self, self.became_overdue.emit)
+        programs = self._programs
+        self._aside.do(lambda: programs.ask_to_end(study_id, what), None, partial(self._refused, study_id))
+
+    def asked(self, study_id: int | None) -> bool:
+        """Whether the study was asked to end, and not ``forget`` since."""
+        return study_id in self._asked
+
+    def overdue(self, study_id: int | None) -> bool:
+        """Whether it was asked so long ago that it may be killed."""
+        asked = self._asked.get(study_id or 0)
+        return asked is not None and time.monotonic() - asked >= KILL_AFTER
+
+    def forget(self, study_id: int | None) -> None:
+        """The study is not at work any more, or not to end after all."""
+        self._asked.pop(study_id or 0, None)
+
+    def _refused(self, study_id: int, sentence: str) -> None:
+        self.forget(study_id)
+        self.refused.emit(sentence)

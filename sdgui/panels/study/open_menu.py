@@ -1,0 +1,41 @@
+"""What Study can open: a study that is shipped, a study's file, the folder of one."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+
+from core.spec.resources import resource_folder
+
+SHIPPED = resource_folder("studies")
+
+
+class OpenMenu(QMenu):
+    """The menu of the Open button."""
+
+    chosen = Signal(Path)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setToolTipsVisible(True)
+        for path in sorted(SHIPPED.glob("*.json")):
+            self.addAction(f"Shipped: {path.stem}").triggered.connect(partial(self._choose, path))
+        self.addSeparator()
+        self.addAction("A study's &file …").triggered.connect(self._ask_file)
+        self.addAction("The f&older of a study …").triggered.connect(self._ask_folder)
+
+    def _choose(self, path: Path, _checked: bool = False) -> None:
+        self.chosen.emit(path)
+
+    def _ask_file(self) -> None:
+        found, _ = QFileDialog.getOpenFileName(self.parentWidget(), "A study's file", "", "Studies (*.json)")
+        if found:
+            self.chosen.emit(Path(found))
+
+    def _ask_folder(self) -> None:
+        found = QFileDialog.getExistingDirectory(self.parentWidget(), "The folder of a study")
+        if found:
+            self.chosen.emit(Path(found))

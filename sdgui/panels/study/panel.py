@@ -1,0 +1,391 @@
+"""Study: recipes trained with several seeds, queued, measured alike, and compared with their spread.
+
+Flow: a file, a folder or the form -> ``StudyPrograms.add`` -> Start -> a program that outlives the window; its folder
+is looked at in a thread (``StudyLook``) and shown; its runs stand in the tree below the study.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.study import Study, StudyDir
+from sdgui.shared.aside import Aside
+from sdgui.shared.place import Place, Selection, Services
+from sdgui.panels.study.editor import StudyEditor
+from sdgui.panels.study.ending import EndRequest, StudyEnding
+from sdgui.panels.study.export import ExportMenu
+from sdgui.panels.study.open_menu import OpenMenu
+from sdgui.panels.study.view import StudyView
+from sdgui.runs.study_look import StudyLook
+from sdgui.store.changes import Changes
+from sdgui.store.records import Experiment, StoreError
+from sdgui.store.studies import StudyRecord
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.late_parts import is_made, make_in_turns
+from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_ABOUT = (
+    "A study trains several recipes with the same seeds and tells whether they differ, with intervals. "
+    "It works on when the window is closed."
+)
+
+
+class StudyPanel(Place):
+    """Which study, what can be done with it, and what it found."""
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services, self._programs = services, services.studies
+        self._study: StudyRecord | None = None
+        self._ticked: set[int] = set()
+        self._followed: int | None = None  # what was chosen in the tree
+        self._grows: int | None = None  # the study that the editor adds to
+        self.ending = StudyEnding(self._programs, self)
+        self._aside = Aside(self)
+        self.box = QComboBox(self)
+        self.box.setAccessibleName("Study")
+        self.box.setToolTip("Which study is shown")
+        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.box.setMinimumContentsLength(12)
+        self.new, self.open_button = QPushButton("New …", self), QPushButton("&Open …", self)
+        self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
+        self.export = QPushButton("E&xport", self)
+        self.more = IconButton("ph.plus", "More seeds or arms for this study; what is trained stays", parent=self)
+        self.folder = IconButton("ph.folder-open", "Show the study's folder", parent=self)
+        self.bin = IconButton("ph.trash", "Put the study in the bin; its folder stays", parent=self)
+        self.bar = MessageBar(self)
+        self.stack = QStackedWidget(self)
+        self.empty = EmptyState("ph.flask", "No study yet", _ABOUT, "Make a study", parent=self.stack)
+        self.view = StudyView(self.stack)
+        self._build()
+        self._connect()
+        self.refresh()
+
+    def _build(self) -> None:
+        set_role(self.begin, "primary")
+        tips = {
+            self.new: "A study from presets and ticked experiments (Ctrl+Shift+N)",
+            self.open_button: "A study that is shipped, a study's file, or the folder of one",
+            self.begin: "Begin, or go on where it stopped; failed runs are tried again",
+            self.pause: "The runs at work save everything and end; Resume goes on from there",
+            self.stop: "As Pause; if the study is still at work after a while, Kill ends it at once",
+            self.export: "Results as Markdown, CSV or JSON, and the plot; Ctrl+C copies the table",
+        }
+        for button, tip in tips.items():
+            button.setToolTip(plain_tip(tip))
+        self.new.setShortcut("Ctrl+Shift+N")
+        row = QHBoxLayout()
+        row.setSpacing(SPACE)
+        row.addWidget(self.box, 1)
+        small = (self.more, self.folder, self.bin)
+        for widget in (self.begin, self.pause, self.stop, self.export, *small, self.new, self.open_button):
+            row.addWidget(widget)
+        for page in (self.empty, self.view):
+            self.stack.addWidget(page)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        column.setSpacing(SPACE)
+        column.addLayout(row)
+        column.addWidget(self.bar)
+        column.addWidget(self.stack, 1)
+        if (state := self._services.settings.value("study/split")) is not None:
+            self.view.split.restoreState(state)
+        self._fill_menus()
+
+    @cached_property
+    def editor(self) -> StudyEditor:
+        """The form of a new study, made after the place is on screen, or when it is asked for."""
+        editor = StudyEditor(self.stack)
+        self.stack.addWidget(editor)
+        editor.made.connect(self._made)
+        editor.cancelled.connect(self._show)
+        return editor
+
+    @property
+    def _editing(self) -> bool:
+        return is_made(self, "editor") and self.stack.currentWidget() is self.editor
+
+    def _fill_menus(self) -> None:
+        menu = OpenMenu(self)
+        menu.chosen.connect(self.open_study)
+        self.open_button.setMenu(menu)
+        self.exports = ExportMenu(
+            self.view,
+            lambda: self._study.folder if self._study is not None else None,
+            self.show_message,
+            self._failed,
+            self,
+        )
+        self.export.setMenu(self.exports)
+
+    def _connect(self) -> None:
+        self.box.activated.connect(lambda row: self.show_study(self.box.itemData(row)))
+        self.new.clicked.connect(lambda: self.edit())
+        self.empty.activated.connect(lambda: self.edit())
+        self.begin.clicked.connect(self._start)
+        self.pause.clicked.connect(lambda: self._end("pause"))
+        self.stop.clicked.connect(lambda: self._end("kill" if self.ending.overdue(self._id()) else "stop"))
+        self.ending.refused.connect(self._not_ended)
+        self.ending.became_overdue.connect(lambda: self._enable(self._look()))
+        self.more.clicked.connect(lambda: self.grow())
+        self.folder.clicked.connect(self._show_folder)
+        self.bin.clicked.connect(self._delete)
+        self.view.watch_asked.connect(self._watch)
+        self._programs.changed.connect(self._changed)
+
+    # The place
+    def select(self, selection: Selection) -> None:
+        """Show the chosen study, or the one that the chosen experiment is an arm of."""
+        if selection.study_id not in (None, self._followed, self._id()):  # not again when the tree is read anew
+            self.show_study(selection.study_id)
+        self._followed = selection.study_id
+        self._ticked = set(selection.ticked_experiments)
+
+    def entered(self) -> None:
+        self.refresh()
+        self._programs.poll()
+        make_in_turns(self, ("editor",))
+
+    def left(self) -> None:
+        settings = self._services.settings
+        settings.setValue("study/split", self.view.split.saveState())
+        settings.setValue("study/shown", self._id() or 0)
+
+    def refresh(self) -> None:
+        """The list of studies may be another one."""
+        try:
+            studies = self._services.store.studies()
+        except StoreError as error:
+            self.show_message(Message("error", str(error)))
+            return
+        self.box.clear()
+        for study in reversed(studies):
+            self.box.addItem(study.name, study.id)
+            self.box.setItemData(self.box.count() - 1, str(study.folder), 3)  # tooltip
+        kept = str(self._services.settings.value("study/shown") or "")
+        wanted = self._id() or (int(kept) if kept.isdecimal() else 0)
+        self._study = next((study for study in studies if study.id == wanted), studies[-1] if studies else None)
+        self.box.setCurrentIndex(self.box.findData(self._id()))
+        if not self._editing:
+            self._show()
+
+    def show_study(self, study_id: int) -> None:
+        """Show this study; while a form is being filled in, when that is left."""
+        try:
+            self._study = self._services.store.study(int(study_id))
+        except StoreError as error:
+            self.show_message(Message("error", str(error)))
+            return
+        self.box.setCurrentIndex(self.box.findData(study_id))
+        if not self._editing:
+            self.bar.clear()
+            self._show()
+
+    def _id(self) -> int | None:
+        return self._study.id if self._study is not None else None
+
+    def _look(self) -> StudyLook | None:
+        return self._programs.look(self._study.id) if self._study is not None else None
+
+    def _changed(self, study_id: int) -> None:
+        if study_id == self._id() and not self._editing:
+            self._show()
+
+    def _show(self) -> None:
+        look = self._look()
+        if self._study is None:
+            self.stack.setCurrentWidget(self.empty)
+        elif look is not None:
+            arms = self._services.store.study(self._study.id).arms.values()
+            self.view.show_look(look, {arm: color for color, arm in enumerate(arms)})
+            self.stack.setCurrentWidget(self.view)
+            self._show_problem(look)
+        self._enable(look)
+
+    def _show_problem(self, look: StudyLook) -> None:
+        if look.state == "gone":
+            self.show_message(Message("error", look.problem, remedy=Remedy("Find it …", self._find)))
+        elif look.problem:
+            self.show_message(Message("error", look.problem.splitlines()[0], look.problem))
+        elif look.state == "interrupted" and look.said:
+            text = f"The study ended before its time: {look.said.splitlines()[-1]}"
+            self.show_message(Message("error", text, look.said))
+
+    def _enable(self, look: StudyLook | None) -> None:
+        state = look.state if look is not None else "gone"
+        ready = look is not None and look.study is not None and not self._editing
+        alive = look is not None and look.alive
+        if not alive:
+            self.ending.forget(self._id())
+        ending, kills = self.ending.asked(self._id()), self.ending.overdue(self._id())
+        self.box.setEnabled(not self._editing)
+        self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
+        self.begin.setEnabled(ready and not alive and state != "done")
+        self.pause.setEnabled(ready and alive and not ending)
+        self.stop.setEnabled(ready and alive and (kills or not ending))
+        self.stop.setText("&Kill" if kills else "Sto&p")
+        self.export.setEnabled(ready and look is not None and look.results is not None)
+        self.folder.setEnabled(self._study is not None and not self._editing)
+        self.bin.setEnabled(self.folder.isEnabled() and not alive)
+        self.more.setEnabled(ready and not alive)
+
+    def show_message(self, message: Message) -> None:
+        """Show ``message``; the same one again leaves its details as they are folded."""
+        if self.bar.message != message:
+            self.bar.show_message(message)
+
+    def _failed(self, sentence: str) -> None:
+        first, _, rest = sentence.partition("\n")
+        self.show_message(Message("error", first, rest))
+
+    # Making and opening
+    def edit(self) -> None:
+        """The form of a new study; ticked experiments are its arms."""
+        store = self._services.store
+        try:
+            self.editor.begin(store.experiments(), self._ticked, {study.name for study in store.studies()})
+        except StoreError as error:
+            self._failed(str(error))
+            return
+        self._grows = None
+        self._show_editor(self.editor.name)
+
+    def grow(self) -> None:
+        """The form for more seeds and arms of the study that is shown."""
+        look, store = self._look(), self._services.store
+        if self._study is None or look is None or look.study is None:
+            return
+        try:
+            own = store.study(self._study.id).arms
+            self.editor.grow(look.study, [one for one in store.experiments() if one.id not in own])
+        except StoreError as error:
+            self._failed(str(error))
+            return
+        self._grows = self._id()
+        self._show_editor(self.editor.seeds)
+
+    def _show_editor(self, first: QLineEdit) -> None:
+        self.bar.clear()
+        self.stack.setCurrentWidget(self.editor)
+        first.setFocus()
+        first.selectAll()
+        self._enable(None)
+
+    def _made(self, study: Study, experiments: dict[str, Experiment]) -> None:
+        definitions = {name: one.config.to_json() for name, one in experiments.items() if one.config is not None}
+        grows, programs = self._grows, self._programs
+
+        def write() -> StudyRecord:
+            return programs.add(study, definitions) if grows is None else programs.grow(grows, study, definitions)
+
+        self._aside.do(write, self._added, self._failed)
+
+    def _added(self, study: StudyRecord) -> None:
+        self._study = study
+        self.stack.setCurrentWidget(self.view)
+        self._services.settings.setValue("study/shown", study.id)
+        self.refresh()
+        self.changed.emit(Changes(frozenset(study.arms), studies=frozenset((study.id,))))  # restored with it
+        self._programs.poll()
+
+    def open_study(self, path: Path) -> None:
+        """Open a study's file or folder; what is wrong with it is said with its field."""
+        self.bar.clear()
+        self._aside.do(lambda: self._programs.open(path), self._added, self._failed)
+
+    def _find(self) -> None:
+        found = QFileDialog.getExistingDirectory(self, "Where is the study's folder now?")
+        if found:
+            self.move_to(Path(found))
+
+    def move_to(self, folder: Path) -> None:
+        """The study's folder is there now."""
+        study_id, store = self._id(), self._services.store
+        if study_id is None:
+            return
+        if not StudyDir(folder).study.is_file():
+            text = f"{folder} holds no study.json; choose the study's own folder."
+            self.show_message(Message("error", text, remedy=Remedy("Find it …", self._find)))
+            return
+        self._aside.do(lambda: store.move_study(study_id, folder), self._added, self._failed)
+
+    # The program
+    def _start(self) -> None:
+        if (study_id := self._id()) is not None:
+            self.bar.clear()
+            self.begin.setEnabled(False)
+            self._aside.do(lambda: self._programs.start(study_id), None, self._failed)
+
+    def _end(self, what: EndRequest) -> None:
+        if (study_id := self._id()) is None:
+            return
+        if what != "kill":
+            self.show_message(Message("info", "The runs at work save everything and end; that takes a moment."))
+        self.ending.ask(study_id, what)
+        self._enable(self._look())
+
+    def _not_ended(self, sentence: str) -> None:
+        self._enable(self._look())
+        self.bar.clear()
+        self._failed(sentence)
+
+    def _watch(self, folder: Path) -> None:
+        try:
+            run = self._services.store.run_in(folder)
+        except StoreError as error:
+            self._failed(str(error))
+            return
+        if run is not None:
+            self.watch_asked.emit(run.id)
+        else:
+            self.show_message(Message("info", "This run has not begun yet; it can be watched as soon as it has."))
+
+    def _show_folder(self) -> None:
+        if self._study is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._study.folder)))
+
+    def _delete(self) -> None:
+        study, store = self._study, self._services.store
+        if study is None:
+            return
+
+        def delete() -> StudyRecord:
+            store.delete_study(study.id)
+            return store.study(study.id)  # with the arms that it has by now
+
+        def restore() -> StudyRecord:
+            store.restore_study(study.id)
+            return store.study(study.id)
+
+        def gone(study: StudyRecord) -> None:
+            self._study = None
+            self.stack.setCurrentWidget(self.empty)
+            self.refresh()
+            self.changed.emit(
+                Changes(frozenset(study.arms), studies=frozenset((study.id,)))
+            )  # they are in the bin with it
+            text = f"Put “{study.name}” in the bin; its folder stays."
+            self.show_message(Message("info", text, remedy=Remedy("Undo", back)))
+
+        def back() -> None:
+            self._aside.do(restore, self._added, self._failed)
+
+        self._aside.do(delete, gone, self._failed)

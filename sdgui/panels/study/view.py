@@ -1,0 +1,293 @@
+"""One study as the Study place shows it: how far it is, its results with a plot, its queue, its arms.
+
+Flow: ``StudyLook`` -> ``show_look``; the place's buttons act. What is unchanged is not drawn anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QModelIndex, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QHeaderView,
+    QProgressBar,
+    QSplitter,
+    QTabWidget,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.config import ConfigError, RunConfig, override, read_config
+from core.spec.presets import PRESETS, preset_config
+from core.spec.study import Arm, Study
+from sdgui.panels.define.differences import field_title, value_text
+from sdgui.panels.study.results import (
+    METRIC,
+    SORT,
+    ResultsModel,
+    ResultsView,
+    Table,
+    bars_of,
+    differences_table,
+    is_share,
+    means_table,
+)
+from sdgui.runs.study_look import StudyLook, StudyRunLook
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.panels.study.error_bars import ErrorBars
+from sdgui.widgets.formats import count, duration
+from sdgui.widgets.late_parts import home_of
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+NETWORKS = (("final network (teacher where there is one)", "final"), ("student", "student"), ("teacher", "teacher"))
+_ICONS = {
+    "waiting": ("queued", "waits for its turn"),
+    "training": ("running", "training"),
+    "measuring": ("running", "measuring"),
+    "done": ("done", "done"),
+    "failed": ("failed", "failed"),
+}
+_STATES = {
+    "not started": "Not started yet.",
+    "starting": "Starting; data are made ready.",
+    "running": "Running.",
+    "paused": "Paused; everything is saved.",
+    "stopped": "Stopped; it can be gone on with.",
+    "interrupted": "Interrupted: its program is gone. Resume goes on from what is saved.",
+    "grown": "Grown since: Start trains what is new.",
+    "done": "Done.",
+    "failed": "Ended; some runs failed. Resume tries them again.",
+    "gone": "Its folder is not there.",
+}
+
+
+class StudyView(QWidget):
+    """``watch_asked``: the folder of a run that the user wants to watch."""
+
+    watch_asked = Signal(object)  # Path
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._look: StudyLook | None = None
+        self._colors: Mapping[str, int] = {}
+        self._metric = ""
+        self.about, self.state = ElidedLabel("", self), ElidedLabel("", self)
+        set_role(self.about, "muted")
+        self.progress = QProgressBar(self)
+        self.progress.setTextVisible(False)
+        self.progress.setAccessibleName("Runs that are done")
+        self.tabs = QTabWidget(self)
+        results = self._results(home_of(self.tabs))
+        self.runs, self.arms = QTreeWidget(home_of(self.tabs)), QTreeWidget(home_of(self.tabs))
+        for widget, title in ((results, "Resu&lts"), (self.runs, "Ru&ns"), (self.arms, "&Arms")):
+            self.tabs.addTab(widget, title)
+        self._models = [self._fill(view) for view in (self.means, self.differences)]
+        self._build()
+
+    def _fill(self, view: ResultsView) -> ResultsModel:
+        model, proxy = ResultsModel(self), QSortFilterProxyModel(self)
+        proxy.setSourceModel(model)
+        proxy.setSortRole(int(SORT))
+        view.setModel(proxy)
+        view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # as the study has them
+        view.selectionModel().currentChanged.connect(self._cell_chosen)
+        return model
+
+    def _results(self, parent: QWidget) -> QWidget:
+        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        results = QWidget(parent)
+        self.note = PlainLabel(results, wordWrap=True)
+        set_role(self.note, "small")
+        self.split = QSplitter(Qt.Orientation.Vertical, results)
+        self.tables = QTabWidget(self.split)
+        self.tables.setDocumentMode(True)
+        self.network = QComboBox(self.tables)
+        self.network.setAccessibleName("Which network's results")
+        self.network.setToolTip("Which network's results")
+        for text, name in NETWORKS:
+            self.network.addItem(text, name)
+        self.means = ResultsView("Means of the arms", home_of(self.tables))
+        self.differences = ResultsView("Differences of arms", home_of(self.tables))
+        self.tables.addTab(self.means, "&Means")
+        self.tables.addTab(self.differences, "&Differences")
+        self.tables.setCornerWidget(self.network)
+        self.bars = ErrorBars(self.split)
+        self.split.setSizes([280, 220])
+        inner = QVBoxLayout(results)
+        inner.setContentsMargins(0, SPACE, 0, 0)
+        inner.addWidget(self.note)
+        inner.addWidget(self.split, 1)
+        return results
+
+    def _build(self) -> None:
+        self.runs.setHeaderLabels(["Arm", "Seed", "State", "How far", "Time", "Why"])
+        self.runs.setAccessibleName("Runs of the study, in order")
+        self.runs.setToolTip("Enter watches the run")
+        self.arms.setHeaderLabels(["Arm and what differs from the first", "First arm", "Here"])
+        self.arms.setAccessibleName("Arms of the study and their differences")
+        for tree in (self.runs, self.arms):
+            tree.setUniformRowHeights(True)
+        self.runs.setRootIsDecorated(False)
+        self.runs.itemActivated.connect(lambda item, _c: self.watch_asked.emit(item.data(0, Qt.ItemDataRole.UserRole)))
+        self.tabs.setDocumentMode(True)
+        top = QHBoxLayout()
+        top.setSpacing(SPACE)
+        top.addWidget(self.state, 2)
+        top.addWidget(self.progress, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        column.addWidget(self.about)
+        column.addLayout(top)
+        column.addWidget(self.tabs, 1)
+        self.network.activated.connect(lambda _row: self._show_results())
+
+    # What is shown
+    def show_look(self, look: StudyLook, colors: Mapping[str, int]) -> None:
+        """Show the study as it is now; ``colors``: arm -> palette index of its runs, wherever they are drawn."""
+        before, self._look = self._look, look
+        self._colors = colors
+        study = look.study
+        self.about.setText("" if study is None else study.about or f"{len(study.arms)} arms, seeds {_seeds(study)}")
+        self.state.setText(state_text(look))
+        self.progress.setMaximum(max(1, len(look.runs)))
+        self.progress.setValue(look.done)
+        self.progress.setVisible(bool(look.runs))
+        if before is None or before.runs != look.runs or before.folder != look.folder:
+            self._show_runs(look.runs)
+        if study is not None and (before is None or before.study != study):
+            self._show_arms(study)
+        if before is None or before.folder != look.folder or before.results_stamp != look.results_stamp:
+            self._show_results()
+        self._show_note()
+
+    def tables_now(self) -> list[Table]:
+        """Both tables, as they are written to a file."""
+        return [model.table for model in self._models]
+
+    def _show_note(self) -> None:
+        look = self._look
+        if look is None:
+            return
+        notes = [look.results_problem] if look.results_problem else []
+        if look.study is not None and len(look.study.seeds) == 1:
+            notes.append("One seed only: there is no interval and no test; add seeds for both.")
+        if look.results is None and not look.results_problem:
+            notes.append("No run is done yet; the tables fill as runs end.")
+        notes += [f"{run.arm}, seed {run.seed}, failed: {run.message}" for run in look.failures[:3]]
+        self.note.setText("\n".join(notes))
+        self.note.setVisible(bool(notes))
+
+    def _show_results(self) -> None:
+        results = self._look.results if self._look is not None else None
+        network = str(self.network.currentData())
+        for model, view, make in zip(
+            self._models, (self.means, self.differences), (means_table, differences_table), strict=True
+        ):
+            model.show_table(Table((), (), (), ()) if results is None else make(results, network))
+            view.resizeColumnsToContents()
+        metrics = [] if results is None else list(results["metrics"])
+        if self._metric not in metrics:
+            self._metric = metrics[0] if metrics else ""
+        self._show_bars()
+
+    def _show_bars(self) -> None:
+        results = self._look.results if self._look is not None else None
+        self.bars.setVisible(results is not None and bool(self._metric))
+        if results is not None and self._metric:
+            unit = ", %" if is_share(self._metric) else ""
+            title = f"{self._metric}{unit}: means of seeds with 95 % intervals"
+            network = str(self.network.currentData())
+            self.bars.set_bars(title, bars_of(results, self._metric, network, self._colors))
+
+    def _cell_chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
+        metric = index.data(METRIC) if index.isValid() else ""
+        known = self._look is not None and self._look.results is not None and metric in self._look.results["metrics"]
+        if known and metric != self._metric:
+            self._metric = metric
+            self._show_bars()
+
+    def _show_runs(self, runs: tuple[StudyRunLook, ...]) -> None:
+        chosen = self.runs.currentIndex().row()
+        self.runs.clear()
+        for run in runs:
+            icon, text = _ICONS.get(run.state, ("queued", run.state))
+            far = f"{count(run.step)}/{count(run.total)}" if run.total and run.state == "training" else ""
+            time = f"{duration(run.seconds_left)} left" if run.seconds_left is not None else ""
+            time = duration(run.seconds) if run.seconds is not None else time
+            item = QTreeWidgetItem([run.arm, str(run.seed), text, far, time, run.message])
+            item.setIcon(2, theme().state_icon(icon))
+            item.setToolTip(5, plain_tip(run.message))
+            item.setData(0, Qt.ItemDataRole.UserRole, Path(run.folder))
+            for column in (1, 3, 4):
+                item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            self.runs.addTopLevelItem(item)
+        if 0 <= chosen < self.runs.topLevelItemCount():
+            self.runs.setCurrentIndex(self.runs.model().index(chosen, 0))
+        self.runs.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+
+    def _show_arms(self, study: Study) -> None:
+        fill_arms(self.arms, study)
+
+
+def state_text(look: StudyLook) -> str:
+    """``Running. 5 of 12 runs are done, about 8 min left.``"""
+    parts = [look.problem.splitlines()[0] if look.problem else _STATES[look.state]]
+    if look.runs:
+        left = f", about {duration(look.seconds_left)} left" if look.seconds_left is not None else ""
+        failed = f", {len(look.failures)} failed" if look.failures else ""
+        parts.append(f"{look.done} of {len(look.runs)} runs are done{failed}{left}.")
+    return " ".join(parts)
+
+
+def _seeds(study: Study) -> str:
+    return ", ".join(map(str, study.seeds))
+
+
+def arm_config(study: Study, arm: Arm) -> RunConfig:
+    """The arm's recipe, without data. Raises ConfigError when a setting is wrong."""
+    base = preset_config(arm.preset, study.size) if arm.preset else read_config(Path(arm.config))
+    return override(base, [*study.set, *arm.set])
+
+
+def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted field -> value."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _settings(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+def fill_arms(tree: QTreeWidget, study: Study) -> None:
+    """Arms with their preset, and below each what differs from the first arm."""
+    tree.clear()
+    first: dict[str, object] | None = None
+    for arm in study.arms:
+        made = PRESETS[arm.preset].title if arm.preset else arm.config
+        data = f", trained on {arm.train}" if arm.train else ""
+        long = f", as long as {arm.as_long_as}" if arm.as_long_as else ""
+        item = QTreeWidgetItem([arm.name, "", f"{made}{data}{long}"])
+        tree.addTopLevelItem(item)
+        try:
+            own = _settings(arm_config(study, arm).model_dump(mode="json"))
+        except ConfigError as error:
+            item.setText(2, str(error))
+            item.setForeground(2, theme().color("error"))
+            continue
+        if first is None:
+            first = own
+            continue
+        for name, value in own.items():
+            if first.get(name) != value and name not in ("name", "preset"):
+                row = QTreeWidgetItem([field_title(name), value_text(first.get(name)), value_text(value)])
+                row.setToolTip(0, plain_tip(name))
+                item.addChild(row)
+        item.setText(1, f"{item.childCount()} differences")
+    tree.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

@@ -1,0 +1,1 @@
+"""The Watch panel: live curves, samples and the event log of runs."""

@@ -1,0 +1,97 @@
+"""The head of Watch: which run it is, how far, and what can be done to it now, with stopping's escalation in view."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from core.spec.run.events import RunStarted
+from core.spec.run.folder import RunState
+from sdgui.widgets.actions import ActionButton, Actions
+from sdgui.experiments.run_commands import stop_text
+from sdgui.shared.run_texts import best_tip, state_line, time_text
+from sdgui.runs.live import RunProgress
+from sdgui.runs.stopping import Stopping
+from sdgui.store.records import Run
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+_ICON = 20
+
+
+class RunHeader(QWidget):
+    """Plain data in, labels out; the buttons are the window's actions."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.icon = PlainLabel(self)
+        self.title = ElidedLabel("", self)
+        set_role(self.title, "title")
+        self.line = ElidedLabel("", self)
+        set_role(self.line, "muted")
+        self.stopping = PlainLabel(self)
+        set_role(self.stopping, "muted")
+        self._state = ""
+        texts = QVBoxLayout()
+        texts.setSpacing(0)
+        texts.addWidget(self.title)
+        texts.addWidget(self.line)
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.setSpacing(SPACE)
+        self._row.addWidget(self.icon)
+        self._row.addLayout(texts, 1)
+        self._row.addWidget(self.stopping)
+        theme().changed.connect(self._restyle)
+
+    def set_actions(self, actions: Actions) -> None:
+        """Buttons for what can be done to a run; those that cannot be done now are hidden."""
+        for name in ("pause", "resume", "stop", "search"):
+            made = ActionButton(actions[name], self)
+            action = actions[name]
+            made.setVisible(action.isEnabled())
+            action.enabledChanged.connect(made.setVisible)
+            self._row.addWidget(made)
+
+    def show_run(
+        self,
+        name: str,
+        run: Run,
+        progress: RunProgress | None,
+        start: RunStarted | None,
+        stopping: Stopping | None,
+        worked: float | None = None,
+    ) -> None:
+        """Say everything anew; ``worked``: seconds in all its sittings, where they are known."""
+        state = progress.state if progress else run.state
+        if str(state) != self._state:
+            self._state = str(state)
+            self._restyle()
+        self.title.setText(name)
+        self.line.setText(" · ".join(part for part in self._parts(run, progress, start, worked) if part))
+        self.line.setToolTip(
+            plain_tip(f"{self.line.text()}\n{best_tip(progress.best if progress else run.best)}\n{run.folder}")
+        )
+        sentence = stop_text(stopping)[1] if state.alive else ""
+        self.stopping.setText(sentence)
+        self.stopping.setVisible(bool(sentence))
+        self.setAccessibleName(f"{name}: {self.line.text()}")
+
+    @staticmethod
+    def _parts(run: Run, progress: RunProgress | None, start: RunStarted | None, worked: float | None) -> list[str]:
+        state = progress.state if progress else run.state
+        parts = [state_line(run, progress), time_text(run, progress, worked)]
+        if state == RunState.QUEUED and run.queue_position is not None:
+            parts.append("waits for other runs")
+        if start is not None:
+            parts += [start.device, start.precision]
+            parts.append(f"{count(start.parameters)} parameters" if start.parameters else "")
+            parts.append(f"{count(start.pairs)} pairs" if start.pairs else "")
+        return parts
+
+    def _restyle(self) -> None:
+        if self._state:
+            self.icon.setPixmap(theme().state_icon(self._state).pixmap(QSize(_ICON, _ICON)))
+            self.icon.setToolTip(plain_tip(theme().state_text(self._state)))

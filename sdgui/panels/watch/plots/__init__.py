@@ -1,0 +1,1 @@
+"""Plots of curves: cards in a grid, legend, readout, toolbar, export."""

@@ -1,0 +1,70 @@
+"""Writes plots: pictures of a canvas as PNG or SVG, and all points as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from PySide6.QtCore import QBuffer, QByteArray, QRectF
+from PySide6.QtGui import QImage, QImageWriter, QPainter
+from PySide6.QtSvg import QSvgGenerator
+from PySide6.QtWidgets import QWidget
+
+from core.spec.cells import marked_row
+from core.spec.run.folder import write_whole
+from sdgui.panels.watch.plots.canvas import PlotCanvas
+from sdgui.panels.watch.plots.series import Series
+from sdgui.widgets.style.theme import theme
+
+
+def save_png(widget: QWidget, path: str, ratio: float = 2.0) -> None:
+    """What ``widget`` shows, at ``ratio`` pixels each; OSError when the file cannot be written."""
+    image = QImage(widget.size() * ratio, QImage.Format.Format_ARGB32_Premultiplied)
+    image.setDevicePixelRatio(ratio)
+    image.fill(theme().color("surface"))
+    widget.render(image)
+    buffer = QBuffer()
+    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+    writer = QImageWriter(buffer, QByteArray(b"png"))
+    if not writer.write(image):
+        raise OSError(f"cannot write the picture {path}: {writer.errorString()}")
+    write_whole(Path(path), bytes(buffer.data().data()))
+
+
+def save_svg(canvas: PlotCanvas, path: str) -> None:
+    """The plot as vectors; OSError when the file cannot be written."""
+    scene = canvas.scene()
+    area = QRectF(scene.views()[0].viewport().rect())
+    buffer = QBuffer()
+    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+    generator = QSvgGenerator()
+    generator.setOutputDevice(buffer)
+    generator.setSize(area.size().toSize())
+    generator.setViewBox(area)
+    generator.setTitle("Plot")
+    painter = QPainter()
+    if not painter.begin(generator):
+        raise OSError(f"cannot write the drawing {path}: is the folder there, and may you write to it?")
+    painter.fillRect(area, theme().color("surface"))
+    scene.render(painter, area, area)
+    painter.end()
+    write_whole(Path(path), bytes(buffer.data().data()))
+
+
+def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
+    """One row for each point: curve, metric, step, time (seconds since the run started), value, smoothed value."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["curve", "metric", "step", "time", "value", "smoothed"])
+    for metric, one in series:
+        columns = (one.steps.tolist(), one.times.tolist(), one.values.tolist(), one.smoothed.tolist())
+        for step, when, value, smooth in zip(*columns, strict=True):
+            numbers = (_number(step), "" if when != when else when, value, smooth)
+            writer.writerow(marked_row([one.name, metric, *numbers]))
+    write_whole(Path(path), text.getvalue().encode())
+
+
+def _number(step: float) -> int | float:
+    return int(step) if step == int(step) else step

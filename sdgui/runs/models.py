@@ -1,0 +1,162 @@
+"""Which models there are and what each can do, without torch: architectures, pretrained tags, checkpoints of runs.
+
+Flow: model picker -> **names** -> files: open_clip's own model configurations and list of weights are read as text, a
+run's ``checkpoint.json`` says which networks it holds and whether it captions.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.spec.resources import resource_folder
+from core.spec.run.folder import RunDir
+
+OPEN_CLIP = "open_clip:"
+_OURS = resource_folder("architectures")
+_CAPTIONS = "multimodal_cfg"  # the part of a model configuration that only CoCa has
+_STEP = "step-"
+# Python 3.11 counts the depth of syntax trees for all threads together, and fails when two are made at once.
+_READING = threading.Lock()
+
+
+def _package() -> Path | None:
+    found = importlib.util.find_spec("open_clip")  # finds the folder, loads nothing
+    places = list(found.submodule_search_locations or ()) if found else []
+    return Path(places[0]) if places else None
+
+
+@functools.cache
+def architectures() -> Mapping[str, bool]:
+    """Name -> whether it can caption; ours first, then open_clip's."""
+    package = _package()
+    folders = [_OURS, *([package / "model_configs"] if package else [])]
+    found: dict[str, bool] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.json"), key=lambda path: path.stem.lower()):
+            found.setdefault(path.stem, _CAPTIONS in read_json(path))
+    return found
+
+
+def pretrained_tags() -> Mapping[str, tuple[str, ...]]:
+    """Architecture -> names of its pretrained weights; empty when open_clip's list cannot be read."""
+    with _READING:
+        return _read_tags()
+
+
+@functools.cache
+def _read_tags() -> Mapping[str, tuple[str, ...]]:
+    package = _package()
+    try:
+        tree = ast.parse((package / "pretrained.py").read_text(encoding="utf-8")) if package else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    tables: dict[str, dict[str, ast.expr]] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            tables[statement.targets[0].id] = _entries(statement.value)
+    tags: dict[str, tuple[str, ...]] = {}
+    for name, value in tables.get("_PRETRAINED", {}).items():
+        entries = tables.get(value.id, {}) if isinstance(value, ast.Name) else _entries(value)
+        tags[name] = tuple(entries)
+        quick = tuple(tag for tag, entry in entries.items() if _quick(entry))
+        if quick:  # open_clip offers these under a second name, as it does at import
+            tags.setdefault(f"{name}-quickgelu", quick)
+    return tags
+
+
+def _entries(value: ast.expr) -> dict[str, ast.expr]:
+    """``dict(a=...)`` or ``{"a": ...}`` as name -> expression."""
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "dict":
+        return {word.arg: word.value for word in value.keywords if word.arg}
+    if isinstance(value, ast.Dict):
+        pairs = zip(value.keys, value.values, strict=True)
+        return {str(key.value): entry for key, entry in pairs if isinstance(key, ast.Constant)}
+    return {}
+
+
+def _quick(entry: ast.expr) -> bool:
+    words = entry.keywords if isinstance(entry, ast.Call) else []
+    return any(w.arg == "quick_gelu" and isinstance(w.value, ast.Constant) and w.value.value is True for w in words)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in ``path``; {} when there is none that can be read."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+# Runs and folders
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run's folder offers. ``steps``: whole checkpoints, newest first."""
+
+    steps: tuple[int, ...]
+    best: int | None  # what "best" and "last" stand for now
+    last: int | None
+    networks: tuple[str, ...]  # "teacher" before "student"
+    captions: bool
+
+
+def run_facts(run: RunDir) -> RunFacts:
+    """Look at the folder now; nothing there is an empty answer."""
+    try:
+        names = [path.parent.name for path in run.checkpoints.glob(f"{_STEP}*/checkpoint.json")]
+    except OSError:
+        names = []
+    steps = sorted((int(name.removeprefix(_STEP)) for name in names if name[len(_STEP) :].isdecimal()), reverse=True)
+    if not steps:
+        return RunFacts((), None, None, (), _architecture_captions(run))
+    newest = run.checkpoints / f"{_STEP}{steps[0]:08d}"
+    networks = tuple(name for name in ("teacher", "student") if (newest / f"{name}.safetensors").exists())
+    captions = _checkpoint_captions(newest / "checkpoint.json")
+    pointed = {which: _pointed(run, which, steps) for which in ("best", "last")}
+    return RunFacts(tuple(steps), pointed["best"], pointed["last"], networks, captions)
+
+
+def _pointed(run: RunDir, which: str, steps: list[int]) -> int:
+    try:
+        text = (run.checkpoints / which).read_text(encoding="ascii").strip().removeprefix(_STEP)
+    except (OSError, UnicodeDecodeError):
+        return steps[0]
+    return int(text) if text.isdecimal() and int(text) in steps else steps[0]
+
+
+def _architecture_captions(run: RunDir) -> bool:
+    """By the definition, before there is a checkpoint."""
+    towers = read_json(run.config).get("towers")
+    name = str(towers.get("architecture", "")) if isinstance(towers, dict) else ""
+    return architectures().get(name, False) or _CAPTIONS in read_json(Path(name))
+
+
+def _checkpoint_captions(path: Path) -> bool:
+    try:
+        return _says_captions(str(path), path.stat().st_mtime_ns)
+    except OSError:
+        return False
+
+
+@functools.lru_cache(maxsize=512)
+def _says_captions(path: str, _stamp: int) -> bool:
+    return _CAPTIONS in (read_json(Path(path)).get("model") or {})
+
+
+def is_saved_model(folder: Path) -> bool:
+    """Whether ``folder`` is one as open_clip saves it."""
+    return (folder / "open_clip_config.json").is_file()
+
+
+def folder_captions(folder: Path) -> bool:
+    """Whether a model in a folder as open_clip saves one captions."""
+    raw = read_json(folder / "open_clip_config.json")
+    return _CAPTIONS in (raw.get("model_cfg") or raw)

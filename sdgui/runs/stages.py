@@ -1,0 +1,87 @@
+"""Where a definition comes from: its preset and size, and whether it is trained in stages.
+
+Flow: Define shows ``origin``'s differences and keeps the wish for stages; a launch asks ``staged_chain`` for the chain.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QSettings
+
+from core.spec.chain import Chain
+from core.spec.config import RunConfig
+from core.spec.presets import PRESETS, SIZES, Size, preset_config
+from sdgui.runs.chains import FORMER, chain_of, is_staged, taken_from_former
+from sdgui.store.records import Experiment
+
+_OWN = frozenset({"name", "preset", "data", "seed"})  # the experiment's own, whatever the preset
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """Dotted field -> value."""
+    found: dict[str, Any] = {}
+
+    def walk(values: dict[str, Any], prefix: str) -> None:
+        for name, value in values.items():
+            if isinstance(value, dict):
+                walk(value, f"{prefix}{name}.")
+            else:
+                found[prefix + name] = value
+
+    walk(config.model_dump(mode="json"), "")
+    return found
+
+
+def origin(config: RunConfig) -> tuple[RunConfig, str] | None:
+    """The preset's definition that ``config`` started from, and its size: the size with the fewest differences.
+
+    Name, data and seed are the experiment's own and are taken over, so that they do not count as differences.
+    None for an unknown preset.
+    """
+    if config.preset not in PRESETS:
+        return None
+    ours = flat(config)
+
+    def distance(size: Size) -> int:
+        theirs = flat(on_preset(config, config.preset, size))
+        return sum(ours[name] != value for name, value in theirs.items())
+
+    size = min(SIZES, key=distance)
+    return on_preset(config, config.preset, size), size
+
+
+def on_preset(config: RunConfig, preset: str, size: Size) -> RunConfig:
+    """The preset's settings under the name, data and seed of ``config``."""
+    kept = {name: getattr(config, name) for name in _OWN - {"preset"}}
+    made = preset_config(preset, size).model_copy(update=kept)
+    return with_former(made) if preset == config.preset and config.teacher.checkpoint == FORMER else made
+
+
+def with_former(config: RunConfig) -> RunConfig:
+    """The definition of a generation whose teacher the chain names, where it is one."""
+    if not taken_from_former(config):
+        return config
+    return config.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": FORMER})})
+
+
+def wants_stages(config: RunConfig, experiment_id: int, settings: QSettings) -> bool:
+    """Whether a launch trains the stages of its preset, which it does unless the user said otherwise."""
+    if not is_staged(config.preset) or (config.teacher.kind == "previous" and not taken_from_former(config)):
+        return False
+    return str(settings.value(f"stages/{experiment_id}", "true")).lower() == "true"
+
+
+def keep_wish(staged: bool, experiment_id: int, settings: QSettings) -> None:
+    """Remember whether this experiment is trained in stages."""
+    settings.setValue(f"stages/{experiment_id}", "true" if staged else "false")
+
+
+def staged_chain(experiment: Experiment, settings: QSettings) -> Chain | None:
+    """The chain that a launch of the experiment trains; None for a single run. Raises ConfigError."""
+    config = experiment.config
+    found = origin(config) if config is not None else None
+    if config is None or found is None or not wants_stages(config, experiment.id, settings):
+        return None
+    size: Size = next(size for size in SIZES if size == found[1])
+    return chain_of(config, size)

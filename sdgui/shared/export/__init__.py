@@ -1,0 +1,1 @@
+"""Exporting pictures and tables from any panel."""

@@ -1,0 +1,1 @@
+"""The form generated from RunConfig."""

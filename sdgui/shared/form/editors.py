@@ -1,0 +1,309 @@
+"""Editors of single values for the form. Each holds text, whatever was typed, and never clamps or drops it.
+
+All of them ignore the mouse wheel, so that scrolling the form changes nothing.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent, QWheelEvent
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QCompleter,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QWidget,
+)
+
+from sdgui.widgets.dropped_files import existing_path
+from sdgui.shared.form.fields import FieldSpec
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+
+class FieldEditor(QWidget):
+    """One value as text. ``edited`` fires when the user changed it, never on ``set_text``."""
+
+    edited = Signal()
+
+    def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.spec = spec
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(0, 0, 0, 0)
+        self.row.setSpacing(SPACE)
+
+    def own(self, control: QWidget, stretch: int = 0) -> None:
+        """Take the control that has the focus and tells screen readers what this is."""
+        self.control = control
+        control.setAccessibleName(f"{self.spec.title} ({self.spec.unit})" if self.spec.unit else self.spec.title)
+        control.setAccessibleDescription(self.spec.help)
+        control.setToolTip(plain_tip(self.spec.help))
+        self.row.addWidget(control, stretch)
+        self.setFocusProxy(control)
+
+    def tell_unit(self) -> None:
+        """Put the unit beside the control."""
+        if self.spec.unit:
+            unit = PlainLabel(self.spec.unit, self)
+            set_role(unit, "muted")
+            self.row.addWidget(unit)
+
+    def text(self) -> str:
+        """What was typed or chosen."""
+        raise NotImplementedError
+
+    def set_text(self, text: str) -> None:
+        """Show ``text``, right or wrong."""
+        raise NotImplementedError
+
+    def set_read_only(self, read_only: bool) -> None:
+        """Show without editing."""
+        self.control.setEnabled(not read_only)
+
+    def set_choices(self, choices: list[str], notes: list[str] | None = None) -> None:
+        """Suggestions, with a word on each where there are ``notes``; editors without a free text have none."""
+
+    def set_invalid(self, invalid: bool) -> None:
+        """Mark the control; the sentence is the row's."""
+        if bool(self.control.property("invalid")) != invalid:
+            self.control.setProperty("invalid", invalid)
+            self.control.style().unpolish(self.control)
+            self.control.style().polish(self.control)
+
+
+class FlagEditor(FieldEditor):
+    """A check box."""
+
+    def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
+        super().__init__(spec, parent)
+        self._box = QCheckBox(self)
+        self._box.clicked.connect(self.edited)
+        self.own(self._box)
+        self.row.addStretch(1)
+
+    def text(self) -> str:
+        return "true" if self._box.isChecked() else "false"
+
+    def set_text(self, text: str) -> None:
+        self._box.setChecked(text == "true")
+
+
+class _StillCombo(QComboBox):
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        event.ignore()
+
+
+class ChoiceEditor(FieldEditor):
+    """A list of choices. A text that is none of them is kept, as one more entry, with its error."""
+
+    def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
+        super().__init__(spec, parent)
+        self._box = _StillCombo(self)
+        self._box.addItems(list(spec.choices))
+        self._box.setMinimumWidth(20 * SPACE)
+        self._box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._box.activated.connect(lambda _: self.edited.emit())
+        self.own(self._box)
+        self.row.addStretch(1)
+
+    def text(self) -> str:
+        return self._box.currentText()
+
+    def set_text(self, text: str) -> None:
+        if self._box.findText(text) < 0:
+            self._box.addItem(text)
+        self._box.setCurrentText(text)
+
+
+class TextEditor(FieldEditor):
+    """A line of free text, with suggestions if there are any."""
+
+    line_class: type[QLineEdit] = QLineEdit
+
+    def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
+        super().__init__(spec, parent)
+        self.line = self.line_class(self)
+        self.line.textEdited.connect(lambda _: self.edited.emit())
+        self.own(self.line, 1)
+        self.tell_unit()
+
+    def text(self) -> str:
+        return self.line.text()
+
+    def set_text(self, text: str) -> None:
+        if text != self.line.text():
+            self.line.setText(text)
+            self.line.setCursorPosition(0)
+
+    def set_read_only(self, read_only: bool) -> None:
+        self.line.setReadOnly(read_only)  # still selectable, for copying
+
+    def set_choices(self, choices: list[str], notes: list[str] | None = None) -> None:
+        completer = QCompleter(choices, self.line)
+        completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        completer.setMaxVisibleItems(12)
+        completer.activated.connect(lambda _: self.edited.emit())
+        self.line.setCompleter(completer)
+
+
+class _NumberLine(QLineEdit):
+    """Up and Down step the last digit that was typed: 5e-4 becomes 6e-4, 0.98 becomes 0.99."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = {Qt.Key.Key_Up: 1, Qt.Key.Key_Down: -1}.get(Qt.Key(event.key()), 0)
+        stepped = stepped_number(self.text(), step) if step and not self.isReadOnly() else None
+        if stepped is None:
+            super().keyPressEvent(event)
+        else:
+            self.setText(stepped)
+            self.textEdited.emit(stepped)
+
+
+def stepped_number(text: str, step: int) -> str | None:
+    """``text`` with ``step`` added to its last digit, written as it was; None when it is no finite number."""
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        return None
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int):  # nan, inf
+        return None
+    mantissa, e, power = text.strip().lower().partition("e")
+    if e:
+        number = Decimal(mantissa)
+        places = number.as_tuple().exponent
+        stepped = number + step * Decimal(1).scaleb(places if isinstance(places, int) else 0)
+        # Below the last digit the next smaller one begins: 1e-4 goes to 9e-5, not to 0.
+        return f"9e{int(power) - 1}" if stepped == 0 and number == 1 else f"{stepped}e{power}"
+    return str(number + step * Decimal(1).scaleb(exponent))
+
+
+class NumberEditor(TextEditor):
+    """A number, typed freely; scientific notation is fine."""
+
+    line_class = _NumberLine
+
+    def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
+        super().__init__(spec, parent)
+        self.line.setFixedWidth(14 * SPACE)
+        self.line.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.row.addStretch(1)
+
+
+class _DropLine(QLineEdit):
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls() and not self.isReadOnly():
+            event.acceptProposedAction()
+        else:
+            super().dragEnterEvent(event)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+        if paths and not self.isReadOnly():
+            self.setText(paths[0])
+            self.textEdited.emit(paths[0])
+            event.acceptProposedAction()
+        else:
+            super().dropEvent(event)
+
+
+class PathEditor(TextEditor):
+    """A path or a name, with a button to browse; a file or folder may be dropped on it."""
+
+    line_class = _DropLine
+
+    def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
+        super().__init__(spec, parent)
+        self._browse = IconButton("ph.folder-open", f"Browse for {spec.title.lower()}", parent=self)
+        self._browse.clicked.connect(self._ask)
+        self.row.addWidget(self._browse)
+
+    def set_read_only(self, read_only: bool) -> None:
+        super().set_read_only(read_only)
+        self._browse.setVisible(not read_only)
+
+    def _ask(self) -> None:
+        menu = QMenu(self)
+        menu.addAction("A file …").triggered.connect(lambda: self._browse_for(folder=False))
+        menu.addAction("A folder …").triggered.connect(lambda: self._browse_for(folder=True))
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
+
+    def _browse_for(self, folder: bool) -> None:
+        here = existing_path(self.text()) or existing_path(str(Path(self.text()).parent))
+        start = str(here if here.is_dir() else here.parent) if self.text() and here is not None else ""
+        if folder:
+            found = QFileDialog.getExistingDirectory(self, self.spec.title, start)
+        else:
+            found, _ = QFileDialog.getOpenFileName(self, self.spec.title, start)
+        if found:
+            self.set_text(found)
+            self.edited.emit()
+
+
+class ColumnEditor(TextEditor):
+    """The name of a column, with a button that lists those of the data when they are known."""
+
+    def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
+        super().__init__(spec, parent)
+        self._columns: list[tuple[str, str]] = []
+        self._read_only = False
+        self.list_button = IconButton("ph.caret-down", f"Choose the {spec.title.lower()} from the data", parent=self)
+        self.list_button.clicked.connect(self._open)
+        self.list_button.hide()
+        self.row.addWidget(self.list_button)
+
+    def set_read_only(self, read_only: bool) -> None:
+        super().set_read_only(read_only)
+        self._read_only = read_only
+        self._show_button()
+
+    def set_choices(self, choices: list[str], notes: list[str] | None = None) -> None:
+        super().set_choices(choices)
+        self._columns = list(zip(choices, notes or [""] * len(choices), strict=True))
+        self._show_button()
+
+    def _show_button(self) -> None:
+        self.list_button.setVisible(bool(self._columns) and not self._read_only)
+
+    def menu(self) -> QMenu:
+        """The columns, the one that is named ticked, and none of them."""
+        menu = QMenu(self)
+        for name, note in [("", "none"), *self._columns]:
+            action = menu.addAction(" · ".join(part for part in (name.replace("&", "&&"), note) if part))
+            action.setCheckable(True)
+            action.setChecked(name == self.text())
+            action.triggered.connect(lambda _checked=False, name=name: self._take(name))
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        return menu
+
+    def _open(self) -> None:
+        self.menu().popup(self.list_button.mapToGlobal(self.list_button.rect().bottomLeft()))
+
+    def _take(self, name: str) -> None:
+        if name != self.text():
+            self.set_text(name)
+            self.edited.emit()
+
+
+def editor_for(spec: FieldSpec, parent: QWidget) -> FieldEditor:
+    """The editor that fits a field."""
+    if spec.kind == "flag":
+        return FlagEditor(spec, parent)
+    if spec.kind == "choice":
+        return ChoiceEditor(spec, parent)
+    if spec.kind in ("whole", "number"):
+        return NumberEditor(spec, parent)
+    if spec.widget == "column":
+        return ColumnEditor(spec, parent)
+    has_path = spec.widget in ("source", "folder", "architecture")
+    return PathEditor(spec, parent) if has_path else TextEditor(spec, parent)

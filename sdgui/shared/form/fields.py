@@ -1,0 +1,238 @@
+"""What the form of a pydantic model shows: its fields in groups, and the way between typed text and values. No Qt.
+
+Flow: ``ConfigForm`` walks ``groups_of(RunConfig)`` once, keeps each field as the text that was typed, and asks
+``read`` for the definition or for what is wrong, a sentence per field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from core.spec.config import RunConfig, field_errors, problems
+
+Kind = Literal["flag", "choice", "whole", "number", "text"]
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One field: ``path`` is dotted; ``bounds`` is what a value may be, in words."""
+
+    path: str
+    title: str
+    description: str
+    unit: str
+    kind: Kind
+    choices: tuple[str, ...]
+    bounds: str
+    advanced: bool
+    widget: str
+
+    @property
+    def help(self) -> str:
+        """Description and bounds, one text for tooltips and screen readers."""
+        return " ".join(part for part in (self.description, f"{self.bounds}." if self.bounds else "") if part)
+
+
+@dataclass(frozen=True)
+class FieldGroup:
+    """A titled group of fields, with groups inside."""
+
+    path: str
+    title: str
+    description: str
+    fields: list[FieldSpec] = field(default_factory=list)
+    groups: list[FieldGroup] = field(default_factory=list)
+
+    def all_fields(self) -> list[FieldSpec]:
+        """Its own fields and those of the groups inside."""
+        return [*self.fields, *(one for group in self.groups for one in group.all_fields())]
+
+
+def groups_of(model: type[BaseModel], own_title: str, hidden: frozenset[str] = frozenset()) -> list[FieldGroup]:
+    """Top groups of ``model``: its own plain fields first, under ``own_title``, then each nested model."""
+    whole = _group(model, "", own_title, "", hidden)
+    own = FieldGroup("", own_title, "", whole.fields)
+    return [own, *whole.groups] if own.fields else whole.groups
+
+
+def _group(model: type[BaseModel], path: str, title: str, description: str, hidden: frozenset[str]) -> FieldGroup:
+    about = description or (model.__doc__ or "").strip().split("\n")[0]
+    group = FieldGroup(path, title, about)
+    for name, info in model.model_fields.items():
+        inner = f"{path}.{name}" if path else name
+        if inner in hidden:
+            continue
+        words = info.title or name.replace("_", " ").capitalize()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            group.groups.append(_group(info.annotation, inner, words, info.description or "", hidden))
+        else:
+            group.fields.append(_spec(inner, words, info))
+    return group
+
+
+def _spec(path: str, title: str, info: FieldInfo) -> FieldSpec:
+    extra: Mapping[str, Any] = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    kind, choices = _kind(path, info.annotation)
+    return FieldSpec(
+        path=path,
+        title=title,
+        description=info.description or "",
+        unit=str(extra.get("unit", "")),
+        kind=kind,
+        choices=choices,
+        bounds=_bounds(info),
+        advanced=bool(extra.get("advanced", False)),
+        widget=str(extra.get("widget", "")),
+    )
+
+
+def _kind(path: str, annotation: Any) -> tuple[Kind, tuple[str, ...]]:
+    if get_origin(annotation) is Literal:
+        return "choice", tuple(str(choice) for choice in get_args(annotation))
+    kinds: dict[Any, Kind] = {bool: "flag", int: "whole", float: "number", str: "text"}
+    if annotation not in kinds:
+        raise TypeError(f"the form has no editor for {path}: {annotation}")
+    return kinds[annotation], ()
+
+
+def _bounds(info: FieldInfo) -> str:
+    low = high = ""
+    for rule in info.metadata:
+        match rule:
+            case Ge(ge=bound):
+                low = f"at least {text_of(bound)}"
+            case Gt(gt=bound):
+                low = f"above {text_of(bound)}"
+            case Le(le=bound):
+                high = f"at most {text_of(bound)}"
+            case Lt(lt=bound):
+                high = f"below {text_of(bound)}"
+    both = " and ".join(part for part in (low, high) if part)
+    return both[:1].upper() + both[1:]
+
+
+# --- between text and values
+
+
+def text_of(value: Any) -> str:
+    """A value as a person would type it; ``parse`` gives the same value back."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        text = repr(value)
+        return text[:-2] if text.endswith(".0") else text.replace("e-0", "e-").replace("e+", "e")
+    return str(value)
+
+
+def parse(spec: FieldSpec, text: str) -> Any:
+    """The value of typed text; ValueError with a sentence when it is none. Bounds are pydantic's."""
+    if spec.kind == "flag":
+        return text == "true"
+    if spec.kind in ("text", "choice"):
+        return text
+    typed = text.strip().replace("_", "").replace("\u2009", "")
+    if not typed:
+        raise ValueError("Enter a number.")
+    if "," in typed:
+        raise ValueError(f"{text.strip()!r} is not a number; write it with a point and without separators.")
+    try:
+        return _whole(typed) if spec.kind == "whole" else float(typed)
+    except (ValueError, OverflowError):
+        wanted = "a whole number" if spec.kind == "whole" else "a number such as 0.5 or 5e-4"
+        raise ValueError(f"{text.strip()!r} is not {wanted}.") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)  # 1e3 is a whole number too
+        if not number.is_integer():
+            raise
+        return int(number)
+
+
+def values_of(config: BaseModel) -> dict[str, Any]:
+    """Dotted field -> value."""
+    flat: dict[str, Any] = {}
+
+    def walk(raw: Mapping[str, Any], prefix: str) -> None:
+        for name, value in raw.items():
+            if isinstance(value, dict):
+                walk(value, f"{prefix}{name}.")
+            else:
+                flat[prefix + name] = value
+
+    walk(config.model_dump(), "")
+    return flat
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The opposite of ``values_of``: what ``model_validate`` takes."""
+    raw: dict[str, Any] = {}
+    for path, value in flat.items():
+        *groups, name = path.split(".")
+        place = raw
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[name] = value
+    return raw
+
+
+def read(
+    specs: Mapping[str, FieldSpec], texts: Mapping[str, str], base: Mapping[str, Any]
+) -> tuple[RunConfig | None, dict[str, str]]:
+    """The definition that the texts spell, and dotted field -> sentence of all that is wrong.
+
+    A field that spells no value is judged no further and stands in with the base's, so that the rest is still judged.
+    """
+    values, errors = dict(base), {}
+    for path, text in texts.items():
+        try:
+            values[path] = parse(specs[path], text)
+        except ValueError as error:
+            errors[path] = str(error)
+    try:
+        config = RunConfig.model_validate(nested(values))
+    except ValidationError as error:
+        return None, errors | _sentences(error)
+    errors = problems(config) | errors
+    return (None if errors else config), errors
+
+
+_WORDS = {
+    "greater_than_equal": ("ge", "Must be at least {}."),
+    "greater_than": ("gt", "Must be above {}."),
+    "less_than_equal": ("le", "Must be at most {}."),
+    "less_than": ("lt", "Must be below {}."),
+}
+
+
+def _sentences(error: ValidationError) -> dict[str, str]:
+    plain = field_errors(error)
+    return {path: _sentence(item, plain[path]) for item in error.errors() if (path := _path(item)) in plain}
+
+
+def _path(item: ErrorDetails) -> str:
+    return ".".join(str(part) for part in item["loc"])
+
+
+def _sentence(item: ErrorDetails, fallback: str) -> str:
+    context = item.get("ctx", {})
+    if item["type"] in _WORDS:
+        key, words = _WORDS[item["type"]]
+        return words.format(text_of(context[key]))
+    if item["type"] == "string_too_short":
+        return "Must not be empty."
+    if item["type"] == "string_too_long":
+        return f"Must have at most {context['max_length']} characters."
+    if item["type"] == "finite_number":
+        return "Must be a finite number."
+    return fallback

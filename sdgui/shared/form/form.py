@@ -1,0 +1,314 @@
+"""The form of an experiment, generated from ``RunConfig``: sections by axis, every value kept as it was typed.
+
+Flow: a panel calls ``set_config`` with a preset's or a former run's definition; the user edits; ``config()`` is the
+new definition, or None while ``errors()`` says why not. What is typed is in a ``FormState``; rows are made when
+they are first to be seen, a few at a time between other events, so that the window never waits for its form.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QIcon, QKeySequence, QPixmap, QResizeEvent, QShortcut
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.config import RunConfig
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.shared.form.fields import groups_of, text_of
+from sdgui.shared.form.page import FormPage
+from sdgui.shared.form.row import FormRow
+from sdgui.shared.form.section import FormSection
+from sdgui.shared.form.state import FormState
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+_HIDDEN = frozenset({"version", "preset"})
+_NARROW = 76 * SPACE  # below this width the list of sections gives way
+_SLICE, _PAUSE = 0.008, 4  # s of making rows, ms between two slices for what else there is to do
+
+
+class ConfigForm(QWidget):
+    """The form and its search box. F8 goes to the next error; Ctrl+F, which searches, is the window's."""
+
+    changed = Signal()  # a field was edited by the user
+    validity_changed = Signal(bool)  # ``config()`` became available or not
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        groups = groups_of(RunConfig, "Experiment", _HIDDEN)
+        self._state = FormState(groups)
+        self._choices: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
+        self._area = QScrollArea(self)
+        # Each widget is born in its place: moving it later would style it and all inside once more.
+        self._page = FormPage(self._area.viewport())
+        self._sections = [FormSection(group, self._state, self._row_made, self._page) for group in groups]
+        self._homes: dict[str, FormSection] = {
+            spec.path: one for part in self._sections for one in part.all_sections() for spec in one.group.fields
+        }
+        self._search = QLineEdit(self)
+        self._problems = QPushButton(self)
+        self._differences = QPushButton(self)
+        self._list = QListWidget(self)
+        self._nothing = PlainLabel("No setting matches.", self._page)
+        self._help = ElidedLabel("", self)
+        self._making = QTimer(self, singleShot=True, interval=_PAUSE)
+        self._build()
+        self._connect()
+        self.set_config(RunConfig())
+        self._list.setCurrentRow(0)
+
+    def _build(self) -> None:
+        self._search.setPlaceholderText("Search settings")
+        self._search.setAccessibleName("Search settings")
+        self._search.setClearButtonEnabled(True)
+        set_role(self._problems, "danger")
+        self._problems.setToolTip("Go to the next problem (F8)")
+        self._differences.setCheckable(True)
+        self._differences.setToolTip("Show only what differs from the preset")
+        top = QHBoxLayout()
+        top.setSpacing(SPACE)
+        top.addWidget(self._search, 1)
+        top.addWidget(self._differences)
+        top.addWidget(self._problems)
+        self._list.setProperty("role", "plain")
+        self._list.setAccessibleName("Sections")
+        self._list.setFixedWidth(18 * SPACE)
+        for section in self._sections:
+            self._list.addItem(QListWidgetItem(section.group.title))
+        set_role(self._nothing, "muted")
+        set_role(self._help, "small")
+        self._list.setIconSize(QSize(12, 12))
+        self._nothing.hide()
+        self._nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._page.setProperty("role", "page")
+        column = QVBoxLayout(self._page)
+        column.setContentsMargins(SPACE, 0, SPACE, 0)
+        column.addWidget(self._nothing)
+        for section in self._sections:
+            column.addWidget(section)
+        column.addStretch(1)
+        self._area.setWidget(self._page)
+        self._area.setWidgetResizable(True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        body = QHBoxLayout()
+        body.addWidget(self._list)
+        body.addWidget(self._area, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACE)
+        layout.addLayout(top)
+        layout.addLayout(body, 1)
+        layout.addWidget(self._help)
+
+    def _connect(self) -> None:
+        self._making.timeout.connect(self._make_some)
+        self._search.textChanged.connect(self._filter)
+        self._differences.toggled.connect(self._filter)
+        self._problems.clicked.connect(self.focus_next_error)
+        self._list.itemClicked.connect(lambda item: self._scroll_to(self._list.row(item)))
+        self._area.verticalScrollBar().valueChanged.connect(self._follow_scroll)
+        theme().changed.connect(self._tell)
+        shortcut = QShortcut(QKeySequence("F8"), self)
+        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        shortcut.activated.connect(self.focus_next_error)
+
+    # --- the definition
+
+    def config(self) -> RunConfig | None:
+        """The definition in the form; None while any field is wrong or two contradict."""
+        return self._state.config
+
+    def set_config(self, config: RunConfig, base: RunConfig | None = None) -> None:
+        """Show ``config``; fields that differ from ``base`` (the preset; default: ``config`` itself) are marked."""
+        was_valid = self._state.config is not None
+        self._state.put(config, base or config)
+        for section in self._sections:
+            section.start_anew()
+        self._show(was_valid)
+
+    def errors(self) -> dict[str, str]:
+        """Dotted field -> sentence, what keeps ``config()`` from being there, in the form's order."""
+        return {path: self._state.errors[path] for path in self._homes if path in self._state.errors}
+
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """Dotted field -> (value of the base, value in the form), of readable fields that differ."""
+        return self._state.changes()
+
+    def draft(self) -> dict[str, str]:
+        """Every field's text as typed, right or wrong, to be kept over a restart."""
+        return dict(self._state.texts)
+
+    def set_draft(self, draft: Mapping[str, str]) -> None:
+        """Put back what ``draft`` returned; fields that there are no more are left out."""
+        self._put({path: text for path, text in draft.items() if path in self._homes})
+
+    def set_value(self, field: str, value: Any) -> None:
+        """Set one field, as if typed; KeyError for an unknown one."""
+        self.set_values({field: value})
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Set fields, as if typed; KeyError for an unknown one."""
+        for field in values:
+            self._homes[field]
+        self._put({field: text_of(value) for field, value in values.items()})
+        self.changed.emit()
+
+    def set_read_only(self, read_only: bool) -> None:
+        """Show without editing (a launched run's definition)."""
+        self._state.read_only = read_only
+        for section in self._all():
+            for row in section.rows.values():
+                row.set_read_only(read_only)
+
+    def set_choices(self, field: str, choices: Sequence[str], notes: Sequence[str] = ()) -> None:
+        """Suggestions for a text field, e.g. ``towers.architecture``; ``notes`` says a word on each."""
+        self._choices[field] = (choices, notes)
+        row = self._homes[field].rows.get(field)
+        if row is not None:
+            row.editor.set_choices(list(choices), list(notes))
+
+    # --- finding things
+
+    def row(self, field: str) -> FormRow:
+        """The row of a field, made if it has not been seen yet; KeyError for an unknown one."""
+        return self._homes[field].row(field)
+
+    def finish(self) -> None:
+        """Make at once what is to be seen and not made yet."""
+        for make in self._pending():
+            make()
+
+    def focus_field(self, field: str) -> None:
+        """Scroll to a field, unfold what hides it, and focus it; KeyError for an unknown one."""
+        home = self._homes[field]
+        self._search.clear()
+        self._differences.setChecked(False)
+        home.unfold(field)
+        self._update()
+        self.finish()
+        row = home.row(field)
+        row.editor.setFocus(Qt.FocusReason.OtherFocusReason)
+        # The page is laid out anew first; only then is the row's place known.
+        QTimer.singleShot(0, row, lambda: self._area.ensureWidgetVisible(row, 0, 10 * SPACE))
+
+    def focus_next_error(self) -> None:
+        """Go to the first wrong field after the one that has the focus, around the end."""
+        order, wrong = list(self._homes), list(self.errors())
+        if not wrong:
+            return
+        rows = {path: row for section in self._all() for path, row in section.rows.items()}
+        focused = (path for path, row in rows.items() if row.editor.control.hasFocus())
+        here = next((order.index(path) for path in focused), -1)
+        later = [path for path in wrong if order.index(path) > here]
+        self.focus_field((later or wrong)[0])
+
+    def focus_search(self) -> None:
+        """Put the cursor in the search box."""
+        self._search.setFocus()
+        self._search.selectAll()
+
+    # --- inside
+
+    def _all(self) -> list[FormSection]:
+        return [one for section in self._sections for one in section.all_sections()]
+
+    def _row_made(self, row: FormRow) -> None:
+        row.edited.connect(self._edited)
+        row.focused.connect(self._explain)
+        if row.spec.path in self._choices:
+            choices, notes = self._choices[row.spec.path]
+            row.editor.set_choices(list(choices), list(notes))
+
+    def _edited(self, path: str) -> None:
+        self._put({path: self._homes[path].rows[path].text()})
+        self.changed.emit()
+
+    def _put(self, texts: Mapping[str, str]) -> None:
+        was_valid = self._state.config is not None
+        self._state.texts.update(texts)
+        self._state.judge()
+        self._show(was_valid)
+
+    def _show(self, was_valid: bool) -> None:
+        self._update()
+        self._tell()
+        if (self._state.config is not None) != was_valid:
+            self.validity_changed.emit(self._state.config is not None)
+
+    def _update(self) -> None:
+        """Show what is to be seen now; what is not made yet follows between other events."""
+        left = []
+        for place, section in enumerate(self._sections):
+            left.append(section.update_rows())
+            self._list.setRowHidden(place, not left[-1])
+        self._nothing.setVisible(not any(left))
+        self._making.start()
+
+    def _pending(self) -> list[Any]:
+        return [make for section in self._sections for make in section.pending()]
+
+    def _make_some(self) -> None:
+        end = time.perf_counter() + _SLICE
+        for make in self._pending():
+            make()
+            if time.perf_counter() > end:
+                self._making.start()
+                return
+
+    def _tell(self) -> None:
+        state = self._state
+        count, differing = len(state.errors), len(state.differing)
+        self._problems.setVisible(bool(count))
+        self._problems.setText("1 problem" if count == 1 else f"{count} problems")
+        self._differences.setText("1 change" if differing == 1 else f"{differing} changes")
+        self._differences.setEnabled(bool(differing) or self._differences.isChecked())
+        blank = QPixmap(12, 12)
+        blank.fill(Qt.GlobalColor.transparent)
+        for i, section in enumerate(self._sections):
+            paths = {spec.path for spec in section.group.all_fields()}
+            wrong, changed = len(paths & state.errors.keys()), len(paths & state.differing)
+            item = self._list.item(i)
+            icon = ("ph.warning-circle-fill", "error") if wrong else ("mdi6.circle-medium", "accent_text")
+            item.setIcon(theme().icon(*icon) if wrong or changed else QIcon(blank))
+            item.setToolTip(plain_tip(f"{wrong} problems, {changed} changes" if wrong or changed else ""))
+
+    def _explain(self, path: str) -> None:
+        spec = self._state.specs[path]
+        self._help.setText(f"{spec.title}: {spec.help}" if spec.help else spec.title)
+
+    def _filter(self) -> None:
+        words = self._search.text().lower().split()
+        for section in self._sections:
+            section.filter(words, self._differences.isChecked())
+        self._update()
+
+    def _scroll_to(self, index: int) -> None:
+        self.finish()  # what is above has its height only then
+        self._page.adjustSize()
+        bar = self._area.verticalScrollBar()
+        bar.setValue(min(bar.maximum(), self._sections[index].y()))
+        self._list.setCurrentRow(index)
+
+    def _follow_scroll(self, position: int) -> None:
+        shown = [i for i, section in enumerate(self._sections) if section.isVisibleTo(self)]
+        above = [i for i in shown if self._sections[i].y() <= position + 4 * SPACE]
+        if shown:
+            self._list.setCurrentRow(above[-1] if above else shown[0])
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._list.setVisible(self.width() >= _NARROW)

@@ -1,0 +1,229 @@
+"""A titled part of the form: rows, groups inside, and what does not matter or is advanced folded under *More*.
+
+Rows are made when they are first to be seen: ``pending`` says what is missing, the form makes it between other events.
+A group that a number switches on (an objective's weight) is one line while that number is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from sdgui.shared.form.fields import FieldGroup, FieldSpec
+from sdgui.shared.form.relevance import at_once, switch_of
+from sdgui.shared.form.row import FoldRow, FormRow
+from sdgui.shared.form.state import FormState
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_INDENT = 3 * SPACE  # of what belongs to a line that folds
+
+
+class FormSection(QWidget):
+    """Shows a row when it matters, was asked for, was found, or needs to be seen (wrong, changed)."""
+
+    def __init__(
+        self, group: FieldGroup, state: FormState, made: Callable[[FormRow], None], parent: QWidget, top: bool = True
+    ) -> None:
+        """``made`` is told of each new row."""
+        super().__init__(parent)
+        self.group = group
+        self.rows: dict[str, FormRow] = {}
+        self._state, self._made, self._top = state, made, top
+        self._switch = switch_of(group.path)
+        self._switched = False  # whether the switch was on when last looked at
+        self._folded = False
+        self._unfolded = False  # what is under More
+        self._words: list[str] = []
+        self._only_changed = False
+        self._whole = False  # its title was found: all of it is shown
+        self._shown: set[str] = set()
+        self._framed = False
+        self._more: QPushButton | None = None
+        self._order = {spec.path: place for place, spec in enumerate(group.fields)}
+        self.inner = [FormSection(inner, state, made, self, top=False) for inner in group.groups]
+        self._lines = QVBoxLayout()
+        self._lines.setSpacing(SPACE // 2)
+        self._column = QVBoxLayout(self)
+        top_margin = 0 if self._switch else SPACE if top else SPACE // 2
+        self._column.setContentsMargins(0, top_margin, 0, 0 if self._switch else SPACE)
+        self._column.setSpacing(SPACE // 2)
+        self._column.addLayout(self._lines)
+        for section in self.inner:
+            self._column.addWidget(section)
+
+    # What is to be seen
+    def all_sections(self) -> Iterator[FormSection]:
+        """Itself and the groups inside."""
+        yield self
+        for section in self.inner:
+            yield from section.all_sections()
+
+    def start_anew(self) -> None:
+        """Another definition: what is switched off is folded again."""
+        if self._switch:
+            self._switched = not self._state.off(self._switch)
+            self._folded = not self._switched
+        for section in self.inner:
+            section.start_anew()
+
+    def filter(self, words: list[str], only_changed: bool, whole: bool = False) -> None:
+        """Show what matches all words (all of a group whose title does), from the next ``update_rows`` on."""
+        title = f"{self.group.title} {self.group.path}".lower()
+        self._words, self._only_changed = words, only_changed
+        self._whole = whole or (bool(words) and all(word in title for word in words))
+        for section in self.inner:
+            section.filter(words, only_changed, self._whole)
+
+    def update_rows(self) -> bool:
+        """Decide what is shown now and put it into the rows there are; returns whether any is shown."""
+        self._follow_switch()
+        self._shown = {spec.path for spec in self.group.fields if self._is_shown(spec)}
+        if self._switch and self._shown:
+            self._shown.add(self._switch)
+        for path, row in self.rows.items():
+            self._refresh(path, row)
+        inner = [section.update_rows() for section in self.inner]
+        shown = bool(self._shown) or any(inner)
+        self.setVisible(shown)
+        if self._framed:
+            self._show_frame()
+        return shown
+
+    def _follow_switch(self) -> None:
+        if not self._switch:
+            return
+        on = not self._state.off(self._switch)
+        if (on and not self._switched) or any(
+            path in self._state.errors for path in self._order if path != self._switch
+        ):
+            self._folded = False  # never folded under the typing: a 0 on the way to 0.5 would take the row away
+        self._switched = on
+
+    @property
+    def _filtering(self) -> bool:
+        return bool(self._words) or self._only_changed
+
+    def _is_shown(self, spec: FieldSpec) -> bool:
+        state, path = self._state, spec.path
+        needed = path in state.differing or path in state.errors
+        if self._only_changed and not needed:
+            return False
+        if self._filtering:
+            return self._whole or _matches(spec, self._words)
+        if path == self._switch:
+            return True
+        if self._folded:
+            return False
+        return needed or self._unfolded or at_once(path, spec.advanced, state.values)
+
+    # Making it
+    def pending(self) -> Iterator[Callable[[], object]]:
+        """What is still to be made, top first; each a moment's work."""
+        if not self._framed and (self._shown or any(one._shown for one in self.inner)):
+            yield self._frame
+        for path in self._order:
+            if path in self._shown and path not in self.rows:
+                yield partial(self.row, path)
+        for section in self.inner:
+            yield from section.pending()
+
+    def row(self, path: str) -> FormRow:
+        """The row of a field of this very section, made if need be."""
+        if path in self.rows:
+            return self.rows[path]
+        spec = self.group.fields[self._order[path]]
+        if path == self._switch:
+            row: FormRow = FoldRow(spec, self.group, self)
+            row.fold_asked.connect(self._fold)  # type: ignore[attr-defined]
+        else:
+            row = FormRow(spec, self, indent=_INDENT if self._switch else 0)
+        # The line that switches comes first, whatever the order of the fields.
+        order = {path: -1 if path == self._switch else place for path, place in self._order.items()}
+        before = sum(order[other] < order[path] for other in self.rows)
+        self.rows[path] = row
+        self._lines.insertWidget(before, row)
+        self._made(row)
+        self._refresh(path, row)
+        return row
+
+    def _refresh(self, path: str, row: FormRow) -> None:
+        state = self._state
+        row.set_base(state.base_texts[path])
+        row.set_text(state.texts[path])
+        row.set_error(state.errors.get(path, ""))
+        row.set_differs(path in state.differing)
+        row.set_read_only(state.read_only)
+        if isinstance(row, FoldRow):
+            row.set_folded(self._folded and not self._filtering)
+        row.setVisible(path in self._shown)
+
+    def _frame(self) -> None:
+        """The titles and the button for the rest; a switched group has its title in its line."""
+        self._framed = True
+        if not self._switch:
+            title, about = PlainLabel(self.group.title, self), PlainLabel(self.group.description, self)
+            set_role(title, "heading" if self._top else "title")
+            set_role(about, "small")
+            about.setWordWrap(True)
+            self._column.insertWidget(0, title)
+            self._column.insertWidget(1, about)
+            about.setVisible(bool(self.group.description))
+        self._more = QPushButton(self)
+        set_role(self._more, "flat")
+        self._more.clicked.connect(self._show_more)
+        line = QHBoxLayout()
+        line.addSpacing(_INDENT + (SPACE if self._switch else -SPACE))
+        line.addWidget(self._more)
+        line.addStretch(1)
+        self._column.insertLayout(self._column.indexOf(self._lines) + 1, line)
+        self._show_frame()
+
+    def _show_frame(self) -> None:
+        if self._more is None:
+            return
+        open_ = not (self._switch and self._folded) and not self._filtering
+        rest = [s for s in self.group.fields if s.path != self._switch and not self._at_once(s)]
+        self._more.setVisible(bool(rest) and open_)
+        self._more.setText("Less" if self._unfolded else f"More ({len(rest)})")
+        self._more.setToolTip(plain_tip(", ".join(spec.title for spec in rest)))
+        self._more.setAccessibleName(f"{'Fewer' if self._unfolded else 'More'} settings of {self.group.title}")
+
+    def _at_once(self, spec: FieldSpec) -> bool:
+        return at_once(spec.path, spec.advanced, self._state.values)
+
+    # Folding
+    def unfold(self, path: str) -> None:
+        """Make sure that a field of this very section can be seen."""
+        if path != self._switch:
+            self._folded = False
+        spec = self.group.fields[self._order[path]]
+        if path != self._switch and not self._at_once(spec):
+            self._unfolded = True
+
+    def fold_all(self) -> None:
+        """As it is when new."""
+        self._unfolded = False
+        for section in self.inner:
+            section.fold_all()
+
+    def _fold(self) -> None:
+        self._folded = not self._folded
+        self._changed()
+
+    def _show_more(self) -> None:
+        self._unfolded = not self._unfolded
+        self._changed()
+
+    def _changed(self) -> None:
+        self.update_rows()
+        for make in list(self.pending()):
+            make()
+
+
+def _matches(spec: FieldSpec, words: list[str]) -> bool:
+    """Whether every word is in the title, description or dotted name."""
+    text = f"{spec.title} {spec.description} {spec.path}".lower()
+    return all(word in text for word in words)

@@ -1,0 +1,70 @@
+"""What a form of ``RunConfig`` holds: every field's text as typed, what it comes from, what is wrong with it. No Qt.
+
+Flow: ``ConfigForm`` writes texts here and asks; sections show what is here in rows, which are made when first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from core.spec.config import RunConfig
+from sdgui.shared.form.fields import FieldGroup, FieldSpec, parse, read, text_of, values_of
+
+
+class FormState:
+    """Texts of the fields of ``groups`` and their verdicts; ``judge`` after every change."""
+
+    def __init__(self, groups: Iterable[FieldGroup]) -> None:
+        self.specs: dict[str, FieldSpec] = {spec.path: spec for group in groups for spec in group.all_fields()}
+        self.texts: dict[str, str] = {}
+        self.base_texts: dict[str, str] = {}
+        self.values: dict[str, Any] = {}  # of every field of the definition; the base's where a text spells none
+        self.errors: dict[str, str] = {}
+        self.differing: frozenset[str] = frozenset()
+        self.config: RunConfig | None = None
+        self.read_only = False
+        self._base: dict[str, Any] = {}
+        self._kept: dict[str, Any] = {}  # values of fields that the form does not show
+        self.put(RunConfig(), RunConfig())
+
+    def put(self, config: RunConfig, base: RunConfig) -> None:
+        """Hold ``config``; differences are to ``base``."""
+        values, self._base = values_of(config), values_of(base)
+        self._kept = {path: value for path, value in values.items() if path not in self.specs}
+        self.texts = {path: text_of(values[path]) for path in self.specs}
+        self.base_texts = {path: text_of(self._base[path]) for path in self.specs}
+        self.judge()
+
+    def judge(self) -> None:
+        """Read the texts anew: the definition or the errors, and what differs."""
+        self.config, self.errors = read(self.specs, self.texts, self._base | self._kept)
+        self.values = self._base | self._kept
+        differing = set()
+        for path, spec in self.specs.items():
+            if self.texts[path] == self.base_texts[path]:
+                continue
+            try:
+                value = parse(spec, self.texts[path])
+            except ValueError:
+                differing.add(path)
+                continue
+            self.values[path] = value
+            if value != self._base[path]:
+                differing.add(path)
+        self.differing = frozenset(differing)
+
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """Dotted field -> (value of the base, value typed), of readable fields that differ."""
+        found = {}
+        for path, spec in self.specs.items():
+            if path in self.differing:
+                try:
+                    found[path] = (self._base[path], parse(spec, self.texts[path]))
+                except ValueError:
+                    continue  # it has its error on its field
+        return found
+
+    def off(self, switch: str) -> bool:
+        """Whether the number in a group's switch is 0; what is no number is not off."""
+        return switch not in self.errors and not self.values[switch]

@@ -1,0 +1,1 @@
+"""Choosing data, a model or a preset."""

@@ -1,0 +1,101 @@
+"""What one should know of a preset before choosing it: its family and what it needs. No Qt.
+
+Flow: the chooser lists ``FAMILIES`` and shows the ``needs`` of each preset beside its description.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Literal
+
+from core.spec.chain import BORN_AGAIN, GENERATIONS
+from core.spec.presets import PRESETS, Preset, Size, preset_config
+from core.spec.presets.baselines import BASELINES
+from core.spec.presets.beyond import BEYOND
+from core.spec.presets.images import IMAGES
+from core.spec.presets.labels import LABELS
+from core.spec.presets.method import METHOD
+from core.spec.presets.pairs import PAIRS
+from core.spec.presets.stages import STAGES
+
+Kind = Literal["captions", "labels", "run", "chain", "pictures"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Presets that belong together."""
+
+    title: str
+    presets: tuple[Preset, ...]
+
+
+@dataclass(frozen=True)
+class Need:
+    """A mark on a preset: a word, and the sentence behind it."""
+
+    kind: Kind
+    word: str
+    sentence: str
+
+
+FAMILIES = (
+    Family("Baseline", BASELINES),
+    Family("The method and its ablations", METHOD),
+    Family("Pairs: captions, fusion, matching", PAIRS),
+    Family("Contrast, varied", BEYOND),
+    Family("Pictures taught by themselves", IMAGES),
+    Family("Classes: few labels, former models", LABELS),
+)
+ICONS: dict[Kind, str] = {
+    "captions": "ph.closed-captioning",
+    "labels": "ph.tag",
+    "run": "ph.graduation-cap",
+    "chain": "ph.stack",
+    "pictures": "ph.image",
+}
+
+
+@functools.lru_cache(maxsize=256)
+def needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
+    """What preset ``name`` needs beside pairs of pictures and captions, and what is special in how it is trained."""
+    config = preset_config(name, size)
+    found: list[Need] = []
+    objectives = config.objectives
+    if objectives.captioning.weight and objectives.captioning.through == "decoder":
+        found.append(Need("captions", "CoCa", "A CoCa architecture, which the preset sets; afterwards it can caption."))
+    if objectives.classification.weight:
+        few = " Few rows with a label will do." if objectives.consistency.weight else ""
+        found.append(Need("labels", "labels", f"Data with a column of classes, named under data.label.{few}"))
+    paired = ("contrastive", "captioning", "matching", "masked_words", "distill_similarity")
+    if not objectives.classification.weight and not any(getattr(objectives, key).weight for key in paired):
+        found.append(Need("pictures", "pictures only", "Captions take no part: the text tower learns nothing."))
+    if stage_count(name):
+        words = f"Trained in stages, one after another: {stages(name)}"
+        found.append(Need("chain", f"{stage_count(name)} stages", words))
+    elif config.teacher.kind in ("frozen", "previous") and not config.teacher.checkpoint:
+        found.append(Need("run", "a trained model", "The run or model that teaches, named under teacher.checkpoint."))
+    if config.towers.freeze != "none" and not config.towers.pretrained:
+        found.append(Need("run", "trained towers", "A trained model to start from, named under towers.pretrained."))
+    return tuple(found)
+
+
+def stage_count(name: str) -> int:
+    """How many runs the chain of a staged preset has; 0 for others."""
+    return GENERATIONS if name == BORN_AGAIN else len(STAGES.get(name, ()))
+
+
+def stages(name: str) -> str:
+    """The stages of a staged preset in words."""
+    if name == BORN_AGAIN:
+        return f"{GENERATIONS} generations, each taught by the one before it."
+    return " ".join(f"{place}. {stage.description}" for place, stage in enumerate(STAGES[name], start=1))
+
+
+def matches(name: str, words: list[str]) -> bool:
+    """Whether every word is in what there is to read of the preset."""
+    preset = PRESETS[name]
+    family = next((family.title for family in FAMILIES if preset in family.presets), "")
+    marks = " ".join(need.word for need in needs(name))
+    text = f"{preset.name} {preset.title} {preset.description} {preset.paper} {family} {marks}".casefold()
+    return all(word in text for word in words)

@@ -1,0 +1,230 @@
+"""The presets to choose from: by family, searched as one types, each with its description, paper and what it needs.
+
+Flow: a button opens it over the window; ``chosen`` gets preset and size. Enter chooses, arrows move while one types,
+Alt+1 to Alt+3 take the size, Escape closes.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, QPoint, QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QFrame,
+    QHBoxLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QRadioButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.presets import PRESETS, SIZES, Size
+from sdgui.shared.pickers.preset_facts import FAMILIES, ICONS, matches, needs
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+SIZE_TEXTS: dict[Size, str] = {
+    "tiny": "tiny: seconds, for trying out",
+    "demo": "demo: minutes on a CPU",
+    "base": "base: a GPU",
+}
+_NAME = Qt.ItemDataRole.UserRole
+
+
+class PresetChooser(QFrame):
+    """A popup: the list on the left, what is under the cursor on the right."""
+
+    chosen = Signal(str, str)  # preset, size
+
+    def __init__(self, parent: QWidget, button: str = "Choose") -> None:
+        """``button`` says what choosing does."""
+        super().__init__(parent, Qt.WindowType.Popup)
+        self._over = parent
+        self.setObjectName("preset_chooser")
+        self.setAccessibleName("Choose a preset")
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.line = QLineEdit(self)
+        self.list = QListWidget(self)
+        self.title = PlainLabel(self, wordWrap=True)
+        self.about = PlainLabel(self, wordWrap=True)
+        self.paper = PlainLabel(self, wordWrap=True)
+        self.marks = PlainLabel(self, wordWrap=True)
+        self.sizes = QButtonGroup(self)
+        self.button = QPushButton(button, self)
+        self._filled = False
+        self._build()
+        self.line.textChanged.connect(self._filter)
+        self.line.installEventFilter(self)
+        self.list.currentItemChanged.connect(self._describe)
+        self.list.itemDoubleClicked.connect(self._choose)
+        self.button.clicked.connect(self._choose)
+        self.sizes.idClicked.connect(self._describe)
+        theme().changed.connect(self._restyle)
+
+    def _build(self) -> None:
+        self.line.setPlaceholderText("Search presets: a name, what it does, its paper, what it needs")
+        self.line.setAccessibleName("Search presets")
+        self.line.setClearButtonEnabled(True)
+        self.list.setAccessibleName("Presets")
+        self.list.setFixedWidth(38 * SPACE)
+        self.list.setIconSize(QSize(16, 16))
+        set_role(self.title, "heading")
+        set_role(self.paper, "small")
+        set_role(self.button, "primary")
+        self.button.setToolTip("Take the preset's settings (Enter)")
+        text = QWidget(self)
+        text.setProperty("role", "page")
+        column = QVBoxLayout(text)
+        column.setContentsMargins(SPACE, 0, SPACE, 0)
+        column.setSpacing(SPACE)
+        for label in (self.title, self.about, self.paper, self.marks):
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            column.addWidget(label)
+        column.addStretch(1)
+        area = QScrollArea(self)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidget(text)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        side = QVBoxLayout()
+        side.addWidget(area, 1)
+        for place, size in enumerate(SIZES):
+            choice = QRadioButton(SIZE_TEXTS[size], self)
+            choice.setToolTip(plain_tip(f"Alt+{place + 1}"))
+            self.sizes.addButton(choice, place)
+            side.addWidget(choice)
+            QShortcut(QKeySequence(f"Alt+{place + 1}"), self).activated.connect(choice.click)
+        side.addWidget(self.button)
+        body = QHBoxLayout()
+        body.setSpacing(2 * SPACE)
+        body.addWidget(self.list)
+        body.addLayout(side, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        layout.addWidget(self.line)
+        layout.addLayout(body, 1)
+
+    def size_chosen(self) -> Size:
+        """The size that is ticked."""
+        return SIZES[max(0, self.sizes.checkedId())]
+
+    def preset_chosen(self) -> str:
+        """The preset under the cursor, "" for none."""
+        item = self.list.currentItem()
+        return str(item.data(_NAME)) if item is not None and item.data(_NAME) else ""
+
+    def open(self, preset: str = "", size: str = "demo") -> None:
+        """Show over the parent's window, at ``preset`` and ``size``."""
+        if not self._filled:
+            self._fill()
+        self.line.clear()
+        self._filter()
+        button = self.sizes.button(SIZES.index(size) if size in SIZES else 1)
+        button.setChecked(True)
+        for row in range(self.list.count()):
+            if self.list.item(row).data(_NAME) == preset:
+                self.list.setCurrentRow(row)
+        self._describe()
+        over = self._over.window()
+        self.resize(min(96 * SPACE, over.width() - 4 * SPACE), min(72 * SPACE, over.height() - 8 * SPACE))
+        self.move(over.mapToGlobal(QPoint((over.width() - self.width()) // 2, 5 * SPACE)))
+        self.show()
+        self.list.scrollToItem(self.list.currentItem(), QListWidget.ScrollHint.PositionAtCenter)
+        self.line.setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def _fill(self) -> None:
+        self._filled = True
+        for family in FAMILIES:
+            heading = QListWidgetItem(family.title)
+            heading.setFlags(Qt.ItemFlag.NoItemFlags)
+            heading.setFont(theme().font("small"))
+            self.list.addItem(heading)
+            for preset in family.presets:
+                item = QListWidgetItem(preset.title)
+                item.setData(_NAME, preset.name)
+                marks = ", ".join(need.word for need in needs(preset.name))
+                item.setToolTip(plain_tip(f"{preset.name}: needs {marks}" if marks else preset.name))
+                spoken = f"{preset.title}, {family.title}{', ' + marks if marks else ''}"
+                item.setData(Qt.ItemDataRole.AccessibleTextRole, spoken)
+                self.list.addItem(item)
+        self._restyle()
+
+    def _restyle(self) -> None:
+        """Icons in the colours of the theme."""
+        for row in range(self.list.count()):
+            item = self.list.item(row)
+            marks = needs(str(item.data(_NAME))) if item.data(_NAME) else ()
+            if item.data(_NAME):
+                item.setIcon(theme().icon(ICONS[marks[0].kind] if marks else "mdi6.circle-small", "muted"))
+
+    def _filter(self) -> None:
+        words, first, heading, any_in_family = self.line.text().casefold().split(), None, None, False
+        for row in range(self.list.count()):
+            item = self.list.item(row)
+            name = item.data(_NAME)
+            if not name:
+                if heading is not None:
+                    heading.setHidden(not any_in_family)
+                heading, any_in_family = item, False
+                continue
+            found = matches(str(name), words)
+            item.setHidden(not found)
+            any_in_family = any_in_family or found
+            first = first or (item if found else None)
+        if heading is not None:
+            heading.setHidden(not any_in_family)
+        current = self.list.currentItem()
+        if current is None or current.isHidden():
+            self.list.setCurrentRow(self.list.row(first) if first is not None else -1)
+        self._describe()
+
+    def _describe(self, *_: object) -> None:
+        name = self.preset_chosen()
+        self.button.setEnabled(bool(name))
+        if not name:
+            self.title.setText("No preset fits")
+            for label in (self.about, self.paper, self.marks):
+                label.clear()
+            return
+        preset = PRESETS[name]
+        self.title.setText(preset.title)
+        self.about.setText(preset.description)
+        self.paper.setText(preset.paper)
+        self.marks.setText("\n".join(f"• {need.sentence}" for need in needs(name, self.size_chosen())))
+
+    def _choose(self, *_: object) -> None:
+        name = self.preset_chosen()
+        if name:
+            self.hide()
+            self.chosen.emit(name, self.size_chosen())
+
+    def _step(self, step: int) -> None:
+        """Move the cursor by ``step`` presets, past headings and what is hidden."""
+        rows = [
+            row
+            for row in range(self.list.count())
+            if self.list.item(row).data(_NAME) and not self.list.item(row).isHidden()
+        ]
+        if rows:
+            here = rows.index(self.list.currentRow()) if self.list.currentRow() in rows else 0
+            self.list.setCurrentRow(rows[min(max(here + step, 0), len(rows) - 1)])
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Arrows move through the list while the typing goes on."""
+        if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            steps = {Qt.Key.Key_Down: 1, Qt.Key.Key_Up: -1, Qt.Key.Key_PageDown: 8, Qt.Key.Key_PageUp: -8}
+            if Qt.Key(event.key()) in steps:
+                self._step(steps[Qt.Key(event.key())])
+                return True
+        return super().eventFilter(watched, event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self._choose()
+        else:
+            super().keyPressEvent(event)

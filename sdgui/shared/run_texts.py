@@ -1,0 +1,103 @@
+"""What is said of experiments and runs in lists, headers and the status bar: short, with units."""
+
+from __future__ import annotations
+
+import time
+
+from core.spec.presets import PRESETS
+from core.spec.run.folder import RunState
+from sdgui.runs.live import RunProgress
+from sdgui.store.records import BestPoint, Experiment, Run
+from sdgui.widgets.formats import count, duration, value
+
+
+def run_title(run: Run, ordinal: int | None = None) -> str:
+    """The name of a run within its experiment."""
+    return f"Run {ordinal}" if ordinal is not None else f"Run {run.key}"
+
+
+def short_line(run: Run, progress: RunProgress | None) -> str:
+    """``state_line`` for the narrow tree: ``Running · 240/600 · 40 %``."""
+    if progress is None or not progress.state.alive or not progress.total_steps:
+        return state_line(run, progress)
+    state = state_line(run, progress).split(" · ", 1)[0]
+    return _join(state, f"{count(progress.step)}/{count(progress.total_steps)}")
+
+
+def share(step: int, total: int) -> int:
+    """How far, in per cent."""
+    return min(100, 100 * step // total) if total > 0 else 0
+
+
+def step_text(step: int, total: int) -> str:
+    """``step 240 of 600 · 40 %``, as much of it as is known."""
+    if total <= 0:
+        return f"step {count(step)}" if step else ""
+    if step >= total:
+        return f"{count(total)} steps"
+    return f"step {count(step)} of {count(total)} · {share(step, total)} %"
+
+
+def state_line(run: Run, progress: RunProgress | None) -> str:
+    """What the second line of a run says: its state, what it does, how far it is."""
+    if progress is None:
+        return _join(str(run.state).capitalize(), step_text(run.step, run.total_steps))
+    state = str(progress.state).capitalize()
+    if progress.state == RunState.RUNNING and progress.doing and progress.doing != "training":
+        state = progress.doing.capitalize()
+    return _join(state, step_text(progress.step, progress.total_steps))
+
+
+def short_time(run: Run, progress: RunProgress | None) -> str:
+    """``time_text`` in its largest unit: ``15 min left``."""
+    text = time_text(run, progress)
+    parts = text.removesuffix(" left").split(" ")
+    return " ".join(parts[:2]) + (" left" if text.endswith(" left") else "")
+
+
+def time_text(run: Run, progress: RunProgress | None, worked: float | None = None) -> str:
+    """Time left of a live run; else how long it took: the seconds ``worked``, else by its record.
+
+    A record with a launch after the first start has several sittings, and how long the pauses were it does not say.
+    """
+    if progress is not None and progress.state.alive:
+        return f"{duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
+    if worked is not None:
+        return duration(worked)
+    if run.launched is None or run.started is None or run.finished is None:
+        return ""
+    return duration(run.finished - run.started) if run.launched <= run.started <= run.finished else ""
+
+
+def best_text(best: BestPoint | None) -> str:
+    return value(best.value, "%") if best is not None else ""
+
+
+def best_tip(best: BestPoint | None) -> str:
+    """The best point in words."""
+    if best is None:
+        return "Not validated yet."
+    who = "teacher" if "/teacher/" in best.metric else "student"
+    return f"Best mean recall: {value(best.value, '%')} by the {who} at step {count(best.step)}."
+
+
+def experiment_line(experiment: Experiment, runs: int) -> str:
+    """What the second line of an experiment says."""
+    if experiment.config is None:
+        return "Definition cannot be used"
+    preset = PRESETS.get(experiment.config.preset)
+    runs_text = {0: "no run yet", 1: "1 run"}.get(runs, f"{runs} runs")
+    return _join(preset.title if preset else experiment.config.preset, runs_text)
+
+
+def tags_text(tags: tuple[str, ...]) -> str:
+    return " ".join(f"#{tag}" for tag in tags)
+
+
+def when(seconds: float) -> str:
+    """A moment as local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _join(*parts: str) -> str:
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,1 @@
+"""Pictures in a grid, with thumbnails and a large view."""

@@ -1,0 +1,251 @@
+"""Paints a cell of the gallery: thumbnail on its ground, badge, rank and score, mark of the true one, caption.
+
+Pictures are scaled once a size and captions broken into lines once a width; a frame of a scroll only paints.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QPoint, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter, QPainterPath, QPen, QPixmap
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
+
+from sdgui.widgets.gallery.broken_text import broken_at_words
+from sdgui.widgets.gallery.items import ITEM_ROLE, GalleryItem, GalleryModel
+from sdgui.widgets.style.theme import SPACE, theme
+
+_Index = QModelIndex | QPersistentModelIndex
+_MARK = 20  # px
+_SCALED_BYTES = 96 << 20  # of pictures at their size on the screen
+_LINES_KEPT = 4000
+_FAINT = 0.5  # opacity
+
+
+class GalleryDelegate(QStyledItemDelegate):
+    """``side`` is the thumbnail's size in px; all cells are alike, so that the view need not ask each."""
+
+    def __init__(self, model: GalleryModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._model = model
+        self.side = 128
+        self._scaled: OrderedDict[tuple[int, int, float], QPixmap] = OrderedDict()
+        self._scaled_bytes = 0
+        self._lines: OrderedDict[tuple[str, int], list[str]] = OrderedDict()
+        self.restyle()
+
+    def restyle(self) -> None:
+        """The look changed: take colours and fonts anew."""
+        look = theme()
+        self._font = look.font("small")
+        self._metrics = QFontMetrics(self._font)
+        names = (
+            "selection",
+            "accent_text",
+            "raised",
+            "strong_border",
+            "muted",
+            "text",
+            "good",
+            "surface",
+            "window",
+            "warning",
+        )
+        self._colors = {name: look.color(name) for name in names}
+        self._broken_icon = look.icon("ph.warning", "muted")
+        self._missing_icon = look.icon("ph.file-dotted", "muted")
+        self._lines.clear()
+        self._marks: dict[tuple[bool, float], QPixmap] = {}
+        self._plates: dict[tuple[int, float], QPixmap] = {}
+
+    def cell(self) -> QSize:
+        """Size of a cell: thumbnail, a line of figures, two lines of caption, and room around."""
+        return QSize(self.side + 2 * SPACE, self.side + 2 * SPACE + 3 * self._metrics.height() + SPACE // 2)
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
+        return self.cell()
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+        item: GalleryItem = index.data(ITEM_ROLE)
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._ground(painter, option)
+        place = QRect(option.rect.x() + SPACE, option.rect.y() + SPACE, self.side, self.side)
+        thumbnail = self._model.thumbnail(index.row())
+        gone = thumbnail is not None and thumbnail.missing
+        if item.line:
+            self._line(painter, option.rect)
+        painter.setOpacity(_FAINT if item.faint else 1.0)
+        if thumbnail is None:
+            painter.drawPixmap(place.topLeft(), self._waiting(painter.device().devicePixelRatioF()))
+        elif thumbnail.image is None:
+            self._broken(painter, place, gone)
+        else:
+            self._picture(painter, place, thumbnail.image)
+        painter.setOpacity(1.0)
+        if item.badge:
+            self._badge(painter, place, item.badge)
+        if item.correct is not None:
+            self._mark(painter, place, item.correct)
+        self._words(painter, item, place, gone)
+        painter.restore()
+
+    def _ground(self, painter: QPainter, option: QStyleOptionViewItem) -> None:
+        box = QRectF(option.rect).adjusted(2, 2, -2, -2)
+        selected = bool(option.state & QStyle.StateFlag.State_Selected)
+        if selected or option.state & QStyle.StateFlag.State_MouseOver:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(self._colors["selection" if selected else "raised"])
+            painter.drawRoundedRect(box, 6, 6)
+        if option.state & QStyle.StateFlag.State_HasFocus:
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(self._colors["accent_text"], 1))
+            painter.drawRoundedRect(box, 6, 6)
+
+    def _line(self, painter: QPainter, cell: QRect) -> None:
+        """A dashed line along the left edge of the cell."""
+        painter.setPen(QPen(self._colors["warning"], 2, Qt.PenStyle.DashLine))
+        painter.drawLine(cell.left() + 1, cell.top() + SPACE, cell.left() + 1, cell.bottom() - SPACE)
+
+    def _picture(self, painter: QPainter, place: QRect, image: QImage) -> None:
+        pixmap = self._fitting(image, painter.device().devicePixelRatioF())
+        size = pixmap.deviceIndependentSize().toSize()
+        corner = QPoint(place.center().x() - size.width() // 2, place.center().y() - size.height() // 2)
+        if image.hasAlphaChannel():
+            painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as the trainer lays it
+        painter.drawPixmap(corner, pixmap)
+
+    def _fitting(self, image: QImage, ratio: float) -> QPixmap:
+        """The thumbnail at its size on the screen."""
+        key = (image.cacheKey(), self.side, ratio)
+        known = self._scaled.get(key)
+        if known is not None:
+            self._scaled.move_to_end(key)
+            return known
+        room = QSize(round(self.side * ratio), round(self.side * ratio))
+        size = image.size().scaled(room, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1))
+        ways = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
+        pixmap = QPixmap.fromImage(image if size == image.size() else image.scaled(size, *ways))
+        pixmap.setDevicePixelRatio(ratio)
+        self._scaled[key] = pixmap
+        self._scaled_bytes += 4 * size.width() * size.height()
+        while self._scaled_bytes > _SCALED_BYTES and len(self._scaled) > 1:
+            oldest = self._scaled.popitem(last=False)[1]
+            self._scaled_bytes -= 4 * oldest.width() * oldest.height()
+        return pixmap
+
+    def _waiting(self, ratio: float) -> QPixmap:
+        """The plate of a picture that is being read, drawn once: after a leap every cell shows it."""
+        plate = self._plates.get((self.side, ratio))
+        if plate is None:
+            plate = self._plates[self.side, ratio] = _clear(self.side, ratio)
+            painter = QPainter(plate)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(self._colors["raised"])
+            painter.drawRoundedRect(0, 0, self.side, self.side, 4, 4)
+            painter.end()
+        return plate
+
+    def _broken(self, painter: QPainter, place: QRect, gone: bool) -> None:
+        painter.setBrush(self._colors["window" if gone else "raised"])
+        painter.setPen(QPen(self._colors["strong_border"], 1, Qt.PenStyle.DashLine))
+        painter.drawRoundedRect(place.adjusted(1, 1, -1, -1), 4, 4)
+        icon = QRect(0, 0, 4 * SPACE, 4 * SPACE)
+        icon.moveCenter(place.center())
+        (self._missing_icon if gone else self._broken_icon).paint(painter, icon)
+
+    def _badge(self, painter: QPainter, place: QRect, text: str) -> None:
+        """A small plate in the lower left corner of the picture."""
+        width = place.width() - SPACE
+        text = self._metrics.elidedText(text, Qt.TextElideMode.ElideRight, width - SPACE)
+        plate = QRect(0, 0, self._metrics.horizontalAdvance(text) + SPACE, self._metrics.height() + 2)
+        plate.moveBottomLeft(place.bottomLeft() + QPoint(4, -4))
+        ground = QColor(self._colors["surface"])
+        ground.setAlphaF(0.9)
+        painter.setPen(QPen(self._colors["strong_border"], 1))
+        painter.setBrush(ground)
+        painter.drawRoundedRect(QRectF(plate).adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
+        painter.setPen(self._colors["text"])
+        painter.setFont(self._font)
+        painter.drawText(plate, int(Qt.AlignmentFlag.AlignCenter), text)
+
+    def _mark(self, painter: QPainter, place: QRect, correct: bool) -> None:
+        """The true one: a disc with a check and a frame; a wrong one: a small square with a cross."""
+        if correct:
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(self._colors["good"], 3))
+            painter.drawRoundedRect(QRectF(place).adjusted(-1, -1, 1, 1), 4, 4)
+        ratio = painter.device().devicePixelRatioF()
+        mark = self._marks.get((correct, ratio))
+        if mark is None:
+            mark = self._marks[correct, ratio] = self._draw_mark(correct, ratio)
+        painter.drawPixmap(QPoint(place.right() - _MARK + 4, place.top() - 4), mark)
+
+    def _draw_mark(self, correct: bool, ratio: float) -> QPixmap:
+        color, ground = self._colors["good" if correct else "muted"], self._colors["surface"]
+        pixmap = _clear(_MARK, ratio)
+        painter = QPainter(pixmap)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(1, 1, _MARK - 2, _MARK - 2)
+        painter.setPen(QPen(ground, 2))
+        painter.setBrush(color)
+        path = QPainterPath()
+        center, arm = box.center(), _MARK * 0.22
+        if correct:
+            painter.drawEllipse(box)
+            path.moveTo(center + QPointF(-arm, 0))
+            path.lineTo(center + QPointF(-arm * 0.2, arm * 0.8))
+            path.lineTo(center + QPointF(arm * 1.1, -arm * 0.8))
+        else:
+            painter.drawRoundedRect(box.adjusted(2, 2, -2, -2), 3, 3)
+            arm *= 0.75
+            for dx in (-arm, arm):
+                path.moveTo(center + QPointF(dx, -arm))
+                path.lineTo(center + QPointF(-dx, arm))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(ground, 2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
+        painter.drawPath(path)
+        painter.end()
+        return pixmap
+
+    def _words(self, painter: QPainter, item: GalleryItem, place: QRect, gone: bool) -> None:
+        """Drawn from their base lines: a text in a box is laid out anew each time, which takes five times as long."""
+        down = QPoint(0, self._metrics.height())
+        base = QPoint(place.left(), place.bottom() + SPACE // 2 + self._metrics.ascent())
+        painter.setFont(self._font)
+        painter.setPen(self._colors["muted"])
+        if item.rank is not None:
+            painter.drawText(base, f"#{item.rank}")
+        figure = "missing" if gone else f"{item.score:.3f}" if item.score is not None else ""
+        if figure:
+            painter.drawText(base + QPoint(place.width() - self._metrics.horizontalAdvance(figure), 0), figure)
+        if item.rank is not None or figure:
+            base += down
+        if not gone:
+            painter.setPen(self._colors["text"])
+        for text in self._caption(item.caption, place.width()):
+            painter.drawText(base, text)
+            base += down
+
+    def _caption(self, text: str, width: int) -> list[str]:
+        key = (text, width)
+        lines = self._lines.get(key)
+        if lines is None:
+            lines = self._lines[key] = two_lines(text, self._font, self._metrics, width)
+            if len(self._lines) > _LINES_KEPT:
+                self._lines.popitem(last=False)
+        return lines
+
+
+def _clear(side: int, ratio: float) -> QPixmap:
+    """A square of nothing, ``side`` px wide on a screen of that density."""
+    pixmap = QPixmap(QSize(side, side) * ratio)
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    return pixmap
+
+
+def two_lines(text: str, font: QFont, metrics: QFontMetrics, width: int) -> list[str]:
+    """``text`` on at most two lines of ``width`` px, broken at words, the second elided."""
+    return broken_at_words(text, font, metrics, width, 2) if text.strip() else []

@@ -1,0 +1,362 @@
+"""Virtual grid of pictures with caption, score, rank and mark: zoom, preview, select, copy, drag out, open in folder.
+
+Flow: a panel calls ``set_items``; only cells in view are laid out and read. Two galleries may be ``link``-ed, so that
+student and teacher scroll, zoom and select together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import (
+    QEvent,
+    QItemSelection,
+    QItemSelectionModel,
+    QItemSelectionRange,
+    QModelIndex,
+    QObject,
+    QPoint,
+    Qt,
+    QTimer,
+    Signal,
+)
+from PySide6.QtGui import QKeyEvent, QKeySequence, QRegion, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QSlider, QVBoxLayout, QWidget
+
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.delegate import GalleryDelegate
+from sdgui.widgets.gallery.menu import copy_captions, copy_paths, gallery_menu
+from sdgui.widgets.gallery.items import GalleryItem, GalleryModel, runs_of
+from sdgui.widgets.gallery.preview import PicturePreview
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.gallery.thumbnails import Thumbnails
+
+__all__ = ["Gallery", "GalleryItem"]
+
+_SMALLEST, _LARGEST = 64, 512
+_MEASURED = 200  # newly selected items that are still repainted one by one
+
+
+class _Grid(QListView):
+    """Repaints what is in view when much is selected at once; the list itself would measure every item."""
+
+    def visualRegionForSelection(self, selection: QItemSelection) -> QRegion:
+        ranges: Any = selection  # a list to PySide6, unknown to its stub
+        if sum(one.height() for one in ranges) > _MEASURED:
+            return QRegion(self.viewport().rect())
+        return super().visualRegionForSelection(selection)
+
+
+class Gallery(QWidget):
+    """Thumbnails; loads what is visible first, off the window's thread.
+
+    Keys: Space previews, Enter activates, Ctrl+A selects all, Ctrl+C copies files and paths, Ctrl+Shift+C captions,
+    Ctrl+plus, Ctrl+minus and Ctrl+wheel zoom, the menu key or Shift+F10 opens the menu, Delete asks to remove.
+    """
+
+    current_changed = Signal(int)  # index, -1 for none
+    selection_changed = Signal(object)  # list of indices, ascending
+    activated = Signal(int)  # Enter or double click
+    scrolled = Signal(float)  # share of the way down, 0 to 1, by the user's hand
+    thumbnail_size_changed = Signal(int)
+    menu_opening = Signal(object, list)  # QMenu and the selected indices: a panel adds what it can do with them
+    remove_asked = Signal(list)  # indices; Delete was pressed
+
+    def __init__(self, cache_dir: Path | None = None, empty_text: str = "", parent: QWidget | None = None) -> None:
+        """``cache_dir``: where thumbnails are kept on disk; None keeps them in memory only."""
+        super().__init__(parent)
+        self._quiet = False
+        self._preview: PicturePreview | None = None
+        self.thumbnails = Thumbnails(cache_dir, parent=self)
+        self.model = GalleryModel(self.thumbnails, self)
+        self.view = _Grid(self)
+        self._delegate = GalleryDelegate(self.model, self)
+        self._slider = QSlider(Qt.Orientation.Horizontal, self)
+        self._count = PlainLabel(self)
+        self._empty = PlainLabel(empty_text, self.view)
+        self._tidy = QTimer(self)
+        self._tidy.setSingleShot(True)
+        self._tidy.setInterval(100)
+        self._tidy.timeout.connect(self._drop_stale)
+        self._build()
+        self._connect()
+        self.set_thumbnail_size(128)
+        self._tell()
+
+    def _build(self) -> None:
+        view = self.view
+        view.setViewMode(QListView.ViewMode.IconMode)
+        view.setUniformItemSizes(True)
+        view.setLayoutMode(QListView.LayoutMode.Batched)
+        view.setBatchSize(200)  # items laid out in a turn of the event loop
+        view.setResizeMode(QListView.ResizeMode.Adjust)
+        view.setMovement(QListView.Movement.Static)
+        view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        view.setDragEnabled(True)
+        view.setDragDropMode(QAbstractItemView.DragDropMode.DragOnly)
+        view.setMouseTracking(True)
+        view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        view.setItemDelegate(self._delegate)
+        view.setModel(self.model)
+        view.setAccessibleName("Pictures")
+        set_role(self._empty, "muted")
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty.setWordWrap(True)
+        self._empty.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        set_role(self._count, "small")
+        self._slider.setRange(_SMALLEST, _LARGEST)
+        self._slider.setSingleStep(16)
+        self._slider.setFixedWidth(14 * SPACE)
+        self._slider.setToolTip("Size of the pictures (Ctrl+wheel)")
+        self._slider.setAccessibleName("Size of the pictures")
+        foot = QHBoxLayout()
+        foot.addWidget(self._count, 1)
+        foot.addWidget(self._slider)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACE // 2)
+        layout.addWidget(view, 1)
+        layout.addLayout(foot)
+
+    def _connect(self) -> None:
+        selection = self.view.selectionModel()
+        selection.currentChanged.connect(self._current_changed)
+        selection.selectionChanged.connect(self._selection_changed)
+        self.view.doubleClicked.connect(lambda index: self.activated.emit(index.row()))
+        self.view.customContextMenuRequested.connect(self.open_menu)
+        self.view.verticalScrollBar().valueChanged.connect(self._scrolled)
+        self.view.installEventFilter(self)
+        self.view.viewport().installEventFilter(self)
+        self._slider.valueChanged.connect(self._slid)
+        theme().changed.connect(self._restyle)
+        self.model.rowsInserted.connect(self._tell)
+        self.model.rowsRemoved.connect(self._tell)
+
+    # --- items
+
+    def set_items(self, items: list[GalleryItem]) -> None:
+        """Replace everything; the selection is gone, the place at the top."""
+        self.model.set_items(items)
+        self.view.scrollToTop()
+        self._tidy.start()
+        self._tell()
+        self.current_changed.emit(-1)
+        self.selection_changed.emit([])
+
+    def append(self, items: Sequence[GalleryItem]) -> None:
+        """Add at the end; selection and place stay."""
+        self.model.append(items)
+
+    def replace(self, index: int, item: GalleryItem) -> None:
+        """Another item in this place."""
+        self.model.replace(index, item)
+
+    def remove(self, indices: Iterable[int]) -> None:
+        """Take these out; the rest stays selected as it was."""
+        self.model.remove(indices)
+
+    def items(self) -> list[GalleryItem]:
+        """All items, in order."""
+        return self.model.items()
+
+    def set_empty_text(self, text: str) -> None:
+        """What stands in the middle while there are no items."""
+        self._empty.setText(text)
+
+    def current(self) -> int:
+        """Index that has the focus, -1 for none."""
+        return self.view.currentIndex().row()
+
+    def set_current(self, index: int) -> None:
+        """Focus and select one item, without signals; -1 for none."""
+        self._quiet = True
+        if 0 <= index < self.model.rowCount():
+            # Not the view's own way, which a held Ctrl or Shift would change.
+            chosen = QItemSelectionModel.SelectionFlag.ClearAndSelect
+            self.view.selectionModel().setCurrentIndex(self.model.index(index), chosen)
+        else:
+            self.view.clearSelection()
+            self.view.setCurrentIndex(QModelIndex())
+        self._quiet = False
+
+    def selected(self) -> list[int]:
+        """Indices of the selected items, ascending."""
+        return sorted(row for one in self._ranges() for row in range(one.top(), one.bottom() + 1))
+
+    def _ranges(self) -> list[QItemSelectionRange]:
+        """The selection as ranges of rows: an index for each of 100,000 would take a second."""
+        selection: Any = self.view.selectionModel().selection()  # a list to PySide6, unknown to its stub
+        return list(selection)
+
+    def set_selected(self, indices: list[int]) -> None:
+        """Select these items, without signals; indices that there are none of are left out."""
+        selection = QItemSelection()
+        for first, last in runs_of(i for i in indices if 0 <= i < self.model.rowCount()):
+            selection.select(self.model.index(first), self.model.index(last))
+        self._quiet = True
+        self.view.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
+        self._quiet = False
+        self._tell()
+
+    def select_all(self) -> None:
+        """Select everything, in one range: the view's own way asks for each item."""
+        everything = QItemSelection()
+        if last := self.model.rowCount():
+            everything.select(self.model.index(0), self.model.index(last - 1))
+        self.view.selectionModel().select(everything, QItemSelectionModel.SelectionFlag.ClearAndSelect)
+
+    def selected_items(self) -> list[GalleryItem]:
+        """The selected items, in order."""
+        return [self.model.item(i) for i in self.selected()]
+
+    # --- view
+
+    def scroll_to_share(self, share: float) -> None:
+        """Slot for another gallery's ``scrolled``; does not echo."""
+        bar = self.view.verticalScrollBar()
+        self._quiet = True
+        bar.setValue(round(share * bar.maximum()))
+        self._quiet = False
+
+    def set_thumbnail_size(self, size: int) -> None:
+        """64 to 512 px; does not echo."""
+        self._quiet = True
+        self._slider.setValue(size)
+        self._slid(self._slider.value())
+        self._quiet = False
+
+    def thumbnail_size(self) -> int:
+        """Size of the pictures, in px."""
+        return self._slider.value()
+
+    def link(self, other: Gallery) -> None:
+        """Scroll, zoom and select together with ``other``, both ways."""
+        for one, two in ((self, other), (other, self)):
+            one.scrolled.connect(two.scroll_to_share)
+            one.thumbnail_size_changed.connect(two.set_thumbnail_size)
+            one.current_changed.connect(two.set_current)
+            one.selection_changed.connect(two.set_selected)
+
+    def preview(self, index: int) -> None:
+        """Show the picture large, as Space does."""
+        if not 0 <= index < self.model.rowCount():
+            return
+        if self._preview is None:
+            self._preview = PicturePreview(self)
+            self._preview.stepped.connect(lambda step: self._step(step))
+            self._preview.closed.connect(self.view.setFocus)
+        item = self.model.item(index)
+        thumbnail = self.model.thumbnail(index)
+        self._preview.show_picture(item.path, item.caption, thumbnail.image if thumbnail else None)
+
+    def close_threads(self) -> None:
+        """Wait for pictures being read; call it before the application ends."""
+        self.thumbnails.close()
+
+    # --- inside
+
+    def _step(self, step: int) -> None:
+        index = min(max(self.current() + step, 0), self.model.rowCount() - 1)
+        self.view.setCurrentIndex(self.model.index(index))
+        self.preview(index)
+
+    def _current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
+        if not self._quiet:
+            self.current_changed.emit(current.row())
+
+    def _selection_changed(self, *_: object) -> None:
+        self._tell()
+        if not self._quiet:
+            self.selection_changed.emit(self.selected())
+
+    def _scrolled(self, value: int) -> None:
+        self._tidy.start()
+        maximum = self.view.verticalScrollBar().maximum()
+        if not self._quiet and maximum > 0:
+            self.scrolled.emit(value / maximum)
+
+    def _slid(self, size: int) -> None:
+        self._delegate.side = size
+        self.thumbnails.set_side(size * self.devicePixelRatioF())
+        self.view.setGridSize(self._delegate.cell())
+        current = self.view.currentIndex()
+        if current.isValid():
+            self.view.scrollTo(current)
+        if not self._quiet:
+            self.thumbnail_size_changed.emit(size)
+
+    def _tell(self) -> None:
+        there, chosen = self.model.rowCount(), sum(one.height() for one in self._ranges())
+        pictures = "1 picture" if there == 1 else f"{count(there)} pictures"
+        self._count.setText(pictures + (f", {count(chosen)} selected" if chosen > 1 else "") if there else "")
+        self._empty.setVisible(there == 0)
+
+    def visible_rows(self) -> range:
+        """Rows in view, with a row of cells of margin on both sides."""
+        area = self.view.viewport().rect()
+        grid = self.view.gridSize()
+        columns = max(1, area.width() // max(1, grid.width()))
+        top = self.view.verticalScrollBar().value()
+        first = max(0, top // max(1, grid.height()) - 1) * columns
+        last = ((top + area.height()) // max(1, grid.height()) + 2) * columns
+        return range(first, min(last, self.model.rowCount()))
+
+    def _drop_stale(self) -> None:
+        self.thumbnails.keep_only(self.model.item(row).path for row in self.visible_rows())
+
+    def open_menu(self, point: QPoint) -> None:
+        """The menu of the selected pictures, at ``point`` of the view."""
+        index = self.view.indexAt(point)
+        if index.isValid():
+            if not self.view.selectionModel().isSelected(index):
+                self.view.setCurrentIndex(index)
+            menu = gallery_menu(self, self.selected_items(), lambda: self.preview(index.row()))
+            self.menu_opening.emit(menu, self.selected())
+            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            menu.popup(self.view.viewport().mapToGlobal(point))
+
+    def _restyle(self) -> None:
+        self._delegate.restyle()
+        self.view.setGridSize(self._delegate.cell())
+        self.view.viewport().update()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Space, Enter, copying and zooming, before the list takes them for its own."""
+        if isinstance(event, QWheelEvent) and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self._slider.setValue(self._slider.value() + (16 if event.angleDelta().y() > 0 else -16))
+            return True
+        if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent) and watched is self.view:
+            return self._key(event)
+        return super().eventFilter(watched, event)
+
+    def _key(self, event: QKeyEvent) -> bool:
+        control, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+        if event.key() == Qt.Key.Key_Space and not event.modifiers() & control:  # with Ctrl it selects
+            self.preview(self.current())
+        elif event.key() == Qt.Key.Key_Menu or (event.key() == Qt.Key.Key_F10 and event.modifiers() & shift):
+            self.open_menu(self.view.visualRect(self.view.currentIndex()).center())
+        elif event.key() == Qt.Key.Key_Delete and self.selected():
+            self.remove_asked.emit(self.selected())
+        elif event.key() == Qt.Key.Key_C and event.modifiers() == control | shift:
+            copy_captions(self.selected_items())
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.current() >= 0:
+            self.activated.emit(self.current())
+        elif event.matches(QKeySequence.StandardKey.SelectAll):
+            self.select_all()
+        elif event.matches(QKeySequence.StandardKey.Copy):
+            copy_paths(self.selected_items())
+        elif event.matches(QKeySequence.StandardKey.ZoomIn):
+            self._slider.setValue(self._slider.value() + 16)
+        elif event.matches(QKeySequence.StandardKey.ZoomOut):
+            self._slider.setValue(self._slider.value() - 16)
+        else:
+            return False
+        return True
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._empty.setGeometry(self.view.rect().adjusted(4 * SPACE, SPACE, -4 * SPACE, -SPACE))

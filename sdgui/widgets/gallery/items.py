@@ -1,0 +1,184 @@
+"""The gallery's items as a Qt model: pictures by path with caption, score, rank and mark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QMimeData,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    Qt,
+    QTimer,
+    QUrl,
+)
+
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.gallery.thumbnail_files import Thumbnail
+from sdgui.widgets.gallery.thumbnails import Thumbnails
+
+ITEM_ROLE = Qt.ItemDataRole.UserRole
+_GATHER_MS = 16  # thumbnails that come within a frame are painted together
+_Index = QModelIndex | QPersistentModelIndex
+
+
+_MISSING = Thumbnail(None, "The file is no longer there.", missing=True)
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """One picture. ``score`` and ``rank`` (from 1) where there are any; ``correct``: whether it is the true one."""
+
+    path: Path
+    caption: str = ""
+    score: float | None = None
+    rank: int | None = None
+    correct: bool | None = None  # None where nothing is right or wrong
+    detail: str = ""  # further lines of the tooltip
+    badge: str = ""  # a short word on the picture: a label, "new", "+3"
+    missing: bool = False  # known to be gone: grey, and not looked for
+    badge_spoken: str = ""  # the badge in words, where it is signs
+    faint: bool = False  # less sure than the others
+    line: bool = False  # a dashed line stands before it: from here on things are different
+
+
+class GalleryModel(QAbstractListModel):
+    """Items as they are; their thumbnails come from ``Thumbnails`` when the delegate asks."""
+
+    def __init__(self, thumbnails: Thumbnails, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._thumbnails = thumbnails
+        self._items: list[GalleryItem] = []
+        self._waiting: dict[str, set[int]] = {}  # path -> rows that asked for its thumbnail
+        self._came: set[int] = set()
+        self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
+        self._gather.timeout.connect(self._tell_came)
+        thumbnails.ready.connect(self._ready)
+
+    def set_items(self, items: list[GalleryItem]) -> None:
+        """Replace everything."""
+        self.beginResetModel()
+        self._items = list(items)
+        self._waiting, self._came = {}, set()
+        self.endResetModel()
+
+    def append(self, items: Sequence[GalleryItem]) -> None:
+        """Add at the end; what is selected stays."""
+        if items:
+            count = len(self._items)
+            self.beginInsertRows(QModelIndex(), count, count + len(items) - 1)
+            self._items.extend(items)
+            self.endInsertRows()
+
+    def replace(self, row: int, item: GalleryItem) -> None:
+        """Another item in the place of ``row``; IndexError when there is none."""
+        self._items[row] = item
+        self.dataChanged.emit(self.index(row), self.index(row))
+
+    def remove(self, rows: Iterable[int]) -> None:
+        """Take these out; rows that there are none of are left out."""
+        self._waiting, self._came = {}, set()  # by row, and the rows move; cells in view ask again
+        for first, last in reversed(runs_of(row for row in rows if 0 <= row < len(self._items))):
+            self.beginRemoveRows(QModelIndex(), first, last)
+            del self._items[first : last + 1]
+            self.endRemoveRows()
+
+    def items(self) -> list[GalleryItem]:
+        """All items, in order."""
+        return list(self._items)
+
+    def item(self, row: int) -> GalleryItem:
+        """One item; IndexError when there is none."""
+        return self._items[row]
+
+    def thumbnail(self, row: int) -> Thumbnail | None:
+        """The thumbnail of a row; None while it is being read."""
+        if self._items[row].missing:
+            return _MISSING
+        path = self._items[row].path
+        thumbnail = self._thumbnails.get(path)
+        if not self._thumbnails.is_sharp(thumbnail):
+            self._waiting.setdefault(str(path), set()).add(row)
+        return thumbnail
+
+    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
+        return 0 if parent.isValid() else len(self._items)
+
+    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if not index.isValid() or index.row() >= len(self._items):
+            return None
+        item = self._items[index.row()]
+        if role == ITEM_ROLE:
+            return item
+        if role == Qt.ItemDataRole.DisplayRole:
+            return item.caption
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(self._tooltip(index.row()))
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return spoken(item)
+        return None
+
+    def flags(self, index: _Index) -> Qt.ItemFlag:
+        usual = super().flags(index)
+        return usual | Qt.ItemFlag.ItemIsDragEnabled if index.isValid() else usual
+
+    def mimeTypes(self) -> list[str]:
+        return ["text/uri-list", "text/plain"]
+
+    def mimeData(self, indexes: Any) -> QMimeData:
+        return files_mime([self._items[row].path for row in sorted({index.row() for index in indexes})])
+
+    def _tooltip(self, row: int) -> str:
+        item = self._items[row]
+        thumbnail = self.thumbnail(row)
+        reason = f"Cannot be shown. {thumbnail.reason}" if thumbnail is not None and thumbnail.image is None else ""
+        return "\n".join(part for part in (item.caption, facts(item), item.detail, reason, str(item.path)) if part)
+
+    def _ready(self, path: str) -> None:
+        self._came |= self._waiting.pop(path, set())
+        if self._came and not self._gather.isActive():
+            self._gather.start()
+
+    def _tell_came(self) -> None:
+        came, self._came = self._came, set()
+        for first, last in runs_of(row for row in came if row < len(self._items)):
+            self.dataChanged.emit(self.index(first), self.index(last), [Qt.ItemDataRole.DecorationRole])
+
+
+def runs_of(rows: Iterable[int]) -> list[tuple[int, int]]:
+    """``[1, 2, 3, 7]`` as ``[(1, 3), (7, 7)]``."""
+    found: list[tuple[int, int]] = []
+    for row in sorted(set(rows)):
+        if found and row == found[-1][1] + 1:
+            found[-1] = (found[-1][0], row)
+        else:
+            found.append((row, row))
+    return found
+
+
+def files_mime(paths: Sequence[Path]) -> QMimeData:
+    """Files for file managers, their paths as text for everything else."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    data.setText("\n".join(map(str, paths)))
+    return data
+
+
+def facts(item: GalleryItem) -> str:
+    """``rank 3 · 0.284``, what of it there is."""
+    rank = f"rank {item.rank}" if item.rank is not None else ""
+    score = f"{item.score:.3f}" if item.score is not None else ""
+    return " · ".join(part for part in (rank, score) if part)
+
+
+def spoken(item: GalleryItem) -> str:
+    """An item in words, for screen readers."""
+    mark = {True: "the true one", False: "not the true one", None: ""}[item.correct]
+    missing = "the file is missing" if item.missing else ""
+    parts = (item.caption or item.path.name, item.badge_spoken or item.badge, mark, facts(item), missing)
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,183 @@
+"""A picture, large: wheel, plus and minus zoom, 0 fits, 1 shows its own pixels; dragging or Shift+arrows pans; arrows
+go to the neighbours; Space or Esc closes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, QThreadPool, Signal
+from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+from PySide6.QtWidgets import QWidget
+from shiboken6 import isValid
+
+from sdgui.widgets.style.theme import SPACE, theme
+from sdgui.widgets.gallery.thumbnail_files import read_picture
+
+_ROOM = QSize(4096, 4096)  # decoded at most at this size
+_FOR_A_WHILE = (  # ways in which the focus goes and comes back
+    Qt.FocusReason.ActiveWindowFocusReason,
+    Qt.FocusReason.PopupFocusReason,
+    Qt.FocusReason.MenuBarFocusReason,
+)
+_PANS = {  # Shift and an arrow: the picture goes the other way
+    Qt.Key.Key_Left: (1, 0),
+    Qt.Key.Key_Right: (-1, 0),
+    Qt.Key.Key_Up: (0, 1),
+    Qt.Key.Key_Down: (0, -1),
+}
+
+
+class PicturePreview(QWidget):
+    """Covers its owner's window, and goes when the owner is hidden. ``stepped(-1 | 1)`` asks for a neighbour;
+    ``closed`` when it is put away."""
+
+    stepped = Signal(int)
+    closed = Signal()
+    _read = Signal(str, object, str)
+
+    def __init__(self, owner: QWidget) -> None:
+        super().__init__(owner.window())
+        self._covered = owner.window()
+        self._path = Path()
+        self._caption = ""
+        self._image: QImage | None = None
+        self._whole = False  # it is the picture, not the thumbnail that stands in
+        self._reason = ""
+        self._zoom = 1.0  # times the fitting size
+        self._offset = QPointF()
+        self._grabbed: QPointF | None = None
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._read.connect(self._arrived, Qt.ConnectionType.QueuedConnection)
+        owner.installEventFilter(self)
+        self.hide()
+
+    def show_picture(self, path: Path, caption: str, thumbnail: QImage | None) -> None:
+        """Show ``path``; the ``thumbnail`` stands in until the picture is read."""
+        self._path, self._caption, self._image, self._reason = path, caption, thumbnail, ""
+        self._whole = False
+        self._zoom, self._offset = 1.0, QPointF()
+        self.setAccessibleName(f"Preview: {caption or path.name}")
+        self.setGeometry(self._covered.rect())
+        self.show()
+        self.raise_()
+        self.setFocus()
+        self.update()
+        QThreadPool.globalInstance().start(lambda: self._read_it(path))
+
+    def _read_it(self, path: Path) -> None:
+        """In a thread."""
+        image, reason = read_picture(path, _ROOM)
+        if isValid(self):  # the window may have been closed meanwhile
+            self._read.emit(str(path), image, reason)
+
+    def fit(self) -> QRectF:
+        """Where the picture is drawn now."""
+        if self._image is None:
+            return QRectF()
+        room = QRectF(self.rect()).adjusted(4 * SPACE, 4 * SPACE, -4 * SPACE, -8 * SPACE)
+        size = self._image.size().scaled(room.size().toSize(), Qt.AspectRatioMode.KeepAspectRatio) * self._zoom
+        box = QRectF(0, 0, size.width(), size.height())
+        box.moveCenter(room.center() + self._offset)
+        return box
+
+    def _arrived(self, path: str, image: QImage | None, reason: str) -> None:
+        if path == str(self._path):
+            self._image, self._reason = (image, "") if image is not None else (None, reason)
+            self._whole = image is not None
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        ground = theme().color("window")
+        ground.setAlphaF(0.94)
+        painter.fillRect(self.rect(), ground)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self._zoom < 8)
+        box = self.fit()
+        if self._image is not None:
+            if self._image.hasAlphaChannel():
+                painter.fillRect(box, Qt.GlobalColor.white)
+            painter.drawImage(box, self._image)
+        foot = self.rect().adjusted(4 * SPACE, self.height() - 6 * SPACE, -4 * SPACE, -SPACE)
+        text = self._reason or " · ".join(filter(None, (self._caption, self._path.name, self._facts())))
+        painter.setPen(theme().color("error" if self._reason else "text"))
+        painter.drawText(foot, int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), text)
+        painter.end()
+
+    def _facts(self) -> str:
+        """``1600 × 1200 px · 130 %``, once the picture itself is read."""
+        if self._image is None or not self._whole:
+            return ""
+        percent = 100 * self.fit().width() * self.devicePixelRatioF() / self._image.width()
+        return f"{self._image.width()} × {self._image.height()} px · {percent:.0f} %"
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Hide and not event.spontaneous() and self.isVisible():
+            self.close_it()  # another place is shown: there is nothing to step through
+        return super().eventFilter(watched, event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        if event.reason() not in _FOR_A_WHILE:
+            self.hide()  # a key went elsewhere, such as to the tree: what has the focus must be seen
+
+    def focusNextPrevChild(self, following: bool) -> bool:
+        """Tab stays here: what is covered must not be worked by keys."""
+        return False
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = event.key()
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier and key in _PANS:
+            dx, dy = _PANS[Qt.Key(key)]
+            self._offset += QPointF(dx * 8 * SPACE, dy * 8 * SPACE)
+            self.update()
+        elif key == Qt.Key.Key_0:
+            self._zoom, self._offset = 1.0, QPointF()
+            self.update()
+        elif key == Qt.Key.Key_1 and self._image is not None:
+            own = self._image.width() / self.devicePixelRatioF()
+            self._zoom_at(QPointF(self.rect().center()), own / max(1.0, self.fit().width()))
+        elif key in (Qt.Key.Key_Escape, Qt.Key.Key_Space):
+            self.close_it()
+        elif key in (Qt.Key.Key_Left, Qt.Key.Key_Up):
+            self.stepped.emit(-1)
+        elif key in (Qt.Key.Key_Right, Qt.Key.Key_Down):
+            self.stepped.emit(1)
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self._zoom_at(QPointF(self.rect().center()), 1.25)
+        elif key == Qt.Key.Key_Minus:
+            self._zoom_at(QPointF(self.rect().center()), 0.8)
+        elif key not in (Qt.Key.Key_Tab, Qt.Key.Key_Backtab):  # nor may the window beneath take Tab
+            super().keyPressEvent(event)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        self._zoom_at(event.position(), 1.2 ** (event.angleDelta().y() / 120))
+        event.accept()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if self.fit().contains(event.position()):
+            self._grabbed = event.position() - self._offset
+        else:
+            self.close_it()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._grabbed is not None:
+            self._offset = event.position() - self._grabbed
+            self.update()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self._grabbed = None
+
+    def close_it(self) -> None:
+        """Put it away."""
+        self.hide()
+        self._image = None
+        self.closed.emit()
+
+    def _zoom_at(self, point: QPointF, factor: float) -> None:
+        zoom = min(40.0, max(1.0, self._zoom * factor))
+        center = self.fit().center()
+        self._offset += (point - center) * (1 - zoom / self._zoom)
+        self._zoom = zoom
+        if zoom == 1.0:
+            self._offset = QPointF()
+        self.update()

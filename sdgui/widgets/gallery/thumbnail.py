@@ -1,0 +1,56 @@
+"""One small picture, decoded off the window's thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QImage, QPixmap
+from PySide6.QtWidgets import QWidget
+
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.gallery.thumbnails import Thumbnails
+
+
+class Thumbnail(PlainLabel):
+    """Shows the picture last asked for; an unreadable one leaves a dash."""
+
+    def __init__(self, size: int, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFixedSize(size, size)
+        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._path: Path | None = None
+        self.thumbnails = Thumbnails(parent=self)
+        self.thumbnails.ready.connect(self._ready)
+
+    def show_picture(self, path: Path | None) -> None:
+        """Load and show ``path``; None shows nothing."""
+        self._path = path
+        self.setToolTip(plain_tip(str(path) if path is not None else ""))
+        self.thumbnails.keep_only([])
+        if path is None:
+            self.clear()
+        else:
+            self.thumbnails.set_side(max(self.width(), self.height()) * self.devicePixelRatioF())
+            self._show(path)
+
+    def _ready(self, path: str) -> None:
+        if self._path is not None and path == str(self._path):  # else another was asked for meanwhile
+            self._show(self._path)
+
+    def _show(self, path: Path) -> None:
+        thumbnail = self.thumbnails.get(path)
+        if thumbnail is None:
+            return  # it is being read
+        if thumbnail.image is None:
+            self.setText("–")
+        else:
+            self.setPixmap(self._fitting(thumbnail.image))
+
+    def _fitting(self, image: QImage) -> QPixmap:
+        ratio = self.devicePixelRatioF()
+        room = QSize(int(self.width() * ratio), int(self.height() * ratio))
+        ways = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+        pixmap = QPixmap.fromImage(image.scaled(room, *ways))
+        pixmap.setDevicePixelRatio(ratio)
+        return pixmap

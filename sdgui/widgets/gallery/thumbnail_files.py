@@ -1,0 +1,162 @@
+"""Thumbnails read from pictures and kept on disk; called by threads, not by the window's own.
+
+Flow: `sdgui.widgets.gallery.thumbnail_service` asks for a picture -> ``load_thumbnail`` -> the disk cache, else the picture.
+The cache is keyed by path, size and modification time, so a changed picture is read again; once a day what was used
+least lately is removed beyond a limit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from PySide6.QtCore import QFile, QIODevice, QSaveFile, QSize, Qt
+from PySide6.QtGui import QImage, QImageReader
+
+from core.spec.errors import UserError
+from core.spec.reading import open_regular
+
+SIDE = 256  # px; thumbnails are made at this size and scaled when painted
+SIDES = (SIDE, 512, 1024)  # larger ones for large cells and dense screens
+_CACHE_BYTES = 1 << 30  # on disk
+_DAY = 86400.0
+_JPEG_QUALITY = 90
+_PIXELS_AT_MOST = 400_000_000
+_ALLOCATION_MIB = 2048
+
+
+Stamp = tuple[int, int] | None
+"""Size and time of change of a file; None where there is no file that can be read."""
+
+
+class Thumbnail:
+    """A picture, or the reason why there is none."""
+
+    def __init__(
+        self, image: QImage | None, reason: str = "", side: int = SIDE, missing: bool = False, stamp: Stamp = None
+    ) -> None:
+        self.image = image
+        self.reason = reason
+        self.side = side  # px that it was made for
+        self.missing = missing  # there is no such file
+        self.stamp = stamp  # of the file when it was read
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return self.image.sizeInBytes() if self.image is not None else 256
+
+
+def file_stamp(path: Path) -> Stamp:
+    """Tells a changed file from the one that was read."""
+    try:
+        facts = path.stat()
+    except (OSError, ValueError):
+        return None
+    return facts.st_size, facts.st_mtime_ns
+
+
+def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thumbnail:
+    """From the disk cache, else from the picture; never raises, an unreadable picture gives its reason."""
+    try:
+        open_regular(path).close()
+    except FileNotFoundError as error:
+        return Thumbnail(None, f"{path}: {error.strerror}", side, True)
+    except UserError as error:
+        return Thumbnail(None, str(error), side)
+    stamp = file_stamp(path) or (0, 0)
+    name = hashlib.sha256(f"{path}\0{stamp[0]}\0{stamp[1]}\0{side}".encode("utf-8", "replace")).hexdigest()
+    cached = cache_dir / name[:2] / name if cache_dir else None
+    if cached and cached.is_file():
+        kept, _ = read_picture(cached)
+        if kept is not None:
+            return Thumbnail(kept, "", side, stamp=stamp)
+    image, reason = read_picture(path, QSize(side, side))
+    if image is None:
+        return Thumbnail(None, reason, side)
+    if cached:
+        _save(image, cached)
+    return Thumbnail(image, "", side, stamp=stamp)
+
+
+def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, str]:
+    """The picture turned by its EXIF orientation, scaled while decoding to fit ``room``; or None and why.
+
+    Only regular files are read: Qt would wait for ever at a named pipe, and read a device without end.
+    """
+    file = QFile()
+    try:
+        with open_regular(path) as opened:
+            number = os.dup(opened.fileno())
+    except FileNotFoundError as error:
+        return None, f"{path.name}: {error.strerror}"
+    except UserError as error:
+        return None, str(error)
+    if not file.open(number, QIODevice.OpenModeFlag.ReadOnly, QFile.FileHandleFlag.AutoCloseHandle):
+        os.close(number)
+        return None, f"{path.name}: {file.errorString()}"
+    image, reason = _decode(file, room)
+    file.close()
+    return image, f"{path.name}{reason}" if image is None else ""
+
+
+def _decode(file: QFile, room: QSize | None) -> tuple[QImage | None, str]:
+    reader = QImageReader(file)
+    reader.setAutoTransform(True)
+    reader.setDecideFormatFromContent(True)
+    reader.setAllocationLimit(_ALLOCATION_MIB)
+    size = reader.size()
+    if size.isValid() and size.width() * size.height() > _PIXELS_AT_MOST:
+        return None, f" has {size.width()} x {size.height()} pixels, more than is opened here"
+    if room is not None and size.isValid() and (size.width() > room.width() or size.height() > room.height()):
+        reader.setScaledSize(size.scaled(room, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
+    image = reader.read()
+    if image.isNull():
+        return None, f": {reader.errorString()}"
+    if room is not None and (image.width() > room.width() or image.height() > room.height()):
+        image = image.scaled(room, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
+    return _paintable(image), ""
+
+
+def _paintable(image: QImage) -> QImage:
+    """In the format that is painted fastest."""
+    alpha = image.hasAlphaChannel()
+    return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied if alpha else QImage.Format.Format_RGB32)
+
+
+def _save(image: QImage, path: Path) -> None:
+    """Whole or not at all; a cache that cannot be written only costs time."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    file = QSaveFile(str(path))
+    if file.open(QSaveFile.OpenModeFlag.WriteOnly):
+        kind, quality = ("PNG", -1) if image.hasAlphaChannel() else ("JPG", _JPEG_QUALITY)
+        if image.save(file, kind, quality):  # type: ignore[call-overload]  # the stub asks for bytes, which it refuses
+            file.commit()
+        else:
+            file.cancelWriting()
+
+
+def prune(cache_dir: Path, limit: int = _CACHE_BYTES) -> None:
+    """Once a day: remove the thumbnails made longest ago until nine tenths of ``limit`` bytes are left."""
+    stamp = cache_dir / "pruned"
+    try:
+        if stamp.exists() and time.time() - stamp.stat().st_mtime < _DAY:
+            return
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+        facts = [(file.stat().st_mtime, file.stat().st_size, file) for file in cache_dir.glob("??/*")]
+        left = sum(size for _, size, _ in facts)
+        if left <= limit:
+            return
+        for _, size, file in sorted(facts):
+            file.unlink(missing_ok=True)
+            left -= size
+            if left <= 0.9 * limit:
+                return
+    except OSError:
+        return  # another window prunes it, or it may not be written: the cache only saves time

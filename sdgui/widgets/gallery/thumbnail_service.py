@@ -1,0 +1,188 @@
+"""The one service that reads thumbnails for the whole window: its threads and its memory are bounded in all.
+
+Flow: a panel's `Thumbnails` asks ``get`` when a cell is painted; a miss is queued, the latest request first, and
+``arrived`` names those who wait for it. What several panels show is read once. A picture that another panel has read
+before is compared with its file when a panel first asks for it, so that a changed one is read again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from PySide6.QtCore import QCoreApplication, QObject, Qt, QThreadPool, Signal
+from shiboken6 import isValid
+
+from sdgui.widgets.gallery.thumbnail_files import Thumbnail, file_stamp, load_thumbnail, prune
+
+KEPT_BYTES = 256 << 20  # of images in memory
+THREADS = 2
+_NICE = 4
+
+
+@dataclass
+class _Request:
+    """A picture that clients wait for. ``known``: what is in memory and only has to be compared with the file."""
+
+    clients: set[int]
+    side: int
+    cache_dir: Path | None
+    known: Thumbnail | None
+
+    def load(self, path: Path) -> Thumbnail:
+        known = self.known
+        sharp = known is not None and known.side >= self.side and known.stamp is not None
+        if known is not None and sharp and known.stamp == file_stamp(path):
+            return known
+        return load_thumbnail(path, self.cache_dir, self.side)
+
+
+class ThumbnailService(QObject):
+    """Requests of many clients, each known by the number that ``join`` gives."""
+
+    arrived = Signal(str, object)  # path, the numbers of the clients that asked
+    _loaded = Signal(str, object)
+
+    def __init__(self, threads: int = THREADS, kept_bytes: int = KEPT_BYTES, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._numbers = itertools.count(1)
+        self._limit = kept_bytes
+        self._kept: OrderedDict[str, Thumbnail] = OrderedDict()
+        self._kept_bytes = 0
+        self._seen: dict[int, set[str]] = {}  # what each client has asked for
+        self._wanted: OrderedDict[str, _Request] = OrderedDict()  # the last is the most urgent
+        self._loading: dict[str, _Request] = {}
+        self._pruned: set[Path] = set()
+        self._lock = Lock()
+        self.closed = False
+        self.pool = QThreadPool(self)
+        self.pool.setMaxThreadCount(threads)
+        self._loaded.connect(self._keep, Qt.ConnectionType.QueuedConnection)
+        if (app := QCoreApplication.instance()) is not None:
+            app.aboutToQuit.connect(self.close)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of images in memory."""
+        return self._kept_bytes
+
+    def join(self, cache_dir: Path | None) -> int:
+        """The number of a new client."""
+        if cache_dir is not None and cache_dir not in self._pruned:
+            self._pruned.add(cache_dir)
+            self.pool.start(lambda: prune(cache_dir), -1)  # after all that is wanted
+        number = next(self._numbers)
+        self._seen[number] = set()
+        return number
+
+    def get(self, client: int, path: Path, side: int, cache_dir: Path | None) -> Thumbnail | None:
+        """What is in memory, or None; a better one is queued where there may be one."""
+        key = str(path)
+        kept, seen = self._kept.get(key), self._seen[client]
+        first = key not in seen
+        seen.add(key)
+        if kept is not None:
+            self._kept.move_to_end(key)
+            if not first and (kept.image is None or kept.side >= side):
+                return kept
+        with self._lock:
+            if key in self._loading:
+                self._loading[key].clients.add(client)
+            elif not self.closed:
+                self._queue(key, client, side, cache_dir, kept)
+        return kept
+
+    def _queue(self, key: str, client: int, side: int, cache_dir: Path | None, kept: Thumbnail | None) -> None:
+        request = self._wanted.get(key)
+        if request is None:
+            self._wanted[key] = _Request({client}, side, cache_dir, kept)
+            self.pool.start(self._work)
+        else:
+            request.clients.add(client)
+            request.side = max(side, request.side)
+            self._wanted.move_to_end(key)
+
+    def cancel(self, client: int, but: Collection[str] = ()) -> None:
+        """Drop the queued requests of ``client``, except those for the paths ``but``; others' stay."""
+        with self._lock:
+            for key in [key for key in self._wanted if key not in but]:
+                clients = self._wanted[key].clients
+                if client in clients:
+                    clients.discard(client)
+                    self._seen.get(client, set()).discard(key)
+                if not clients:
+                    del self._wanted[key]
+
+    def leave(self, client: int) -> None:
+        """The client is gone."""
+        self.cancel(client)
+        self._seen.pop(client, None)
+
+    def forget(self, path: Path) -> None:
+        """Read this picture again next time."""
+        old = self._kept.pop(str(path), None)
+        self._kept_bytes -= old.size if old is not None else 0
+
+    def pending(self, client: int) -> int:
+        """How many requests of ``client`` are queued or being read."""
+        with self._lock:
+            return sum(client in one.clients for one in (*self._wanted.values(), *self._loading.values()))
+
+    def close(self) -> None:
+        """Drop what is queued and wait for what is being read."""
+        self.closed = True
+        with self._lock:
+            self._wanted.clear()
+        self.pool.clear()
+        self.pool.waitForDone()
+
+    def _work(self) -> None:
+        """In a thread of the pool: the most urgent request."""
+        _step_back()
+        with self._lock:
+            if self.closed or not self._wanted:
+                return  # it was dropped meanwhile
+            key, request = self._wanted.popitem(last=True)
+            self._loading[key] = request
+        thumbnail = request.load(Path(key))
+        if not self.closed:
+            self._loaded.emit(key, thumbnail)
+
+    def _keep(self, key: str, thumbnail: Thumbnail) -> None:
+        with self._lock:
+            request = self._loading.pop(key)
+        if thumbnail is request.known and self._kept.get(key) is thumbnail:
+            return  # the file is as it was
+        self.forget(Path(key))
+        self._kept[key] = thumbnail
+        self._kept_bytes += thumbnail.size
+        while self._kept_bytes > self._limit and len(self._kept) > 1:
+            self._kept_bytes -= self._kept.popitem(last=False)[1].size
+        self.arrived.emit(key, frozenset(request.clients))
+
+
+def _step_back() -> None:
+    """Let the window's thread go before the calling one, where threads have priorities of their own.
+
+    A little only: a thread that is put aside for long while it holds Python's lock keeps the window waiting.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+_service: ThumbnailService | None = None
+
+
+def thumbnail_service() -> ThumbnailService:
+    """The window's service; made when it is first needed."""
+    global _service
+    if _service is None or _service.closed or not isValid(_service):
+        _service = ThumbnailService()
+    return _service

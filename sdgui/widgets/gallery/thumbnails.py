@@ -1,0 +1,71 @@
+"""A panel's access to the window's thumbnails: its own size and requests, the service's memory and threads.
+
+Flow: the gallery's model asks ``get(path)`` when a cell is painted; a miss is queued in `ThumbnailService`, and
+``ready`` follows when it came. ``keep_only`` drops requests for what has scrolled away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from sdgui.widgets.gallery.thumbnail_files import SIDE, SIDES, Thumbnail
+from sdgui.widgets.gallery.thumbnail_service import ThumbnailService, thumbnail_service
+
+
+class Thumbnails(QObject):
+    """``get`` answers at once with what is there; ``ready(path)`` follows for what was not."""
+
+    ready = Signal(str)
+
+    def __init__(
+        self, cache_dir: Path | None = None, parent: QObject | None = None, service: ThumbnailService | None = None
+    ) -> None:
+        """``service``: the window's own unless another is given. Requests are dropped when this object is deleted."""
+        super().__init__(parent)
+        self.service = service or thumbnail_service()
+        self._cache_dir = cache_dir
+        self._side = SIDE
+        self._closed = False
+        self._client = self.service.join(cache_dir)
+        self.service.arrived.connect(self._arrived)
+        self.destroyed.connect(partial(self.service.leave, self._client))
+
+    def get(self, path: Path) -> Thumbnail | None:
+        """The thumbnail, or None while it is being read; asking again makes it more urgent.
+
+        After ``set_side`` it may be a smaller one, until ``ready`` brings the sharper one.
+        """
+        return None if self._closed else self.service.get(self._client, path, self._side, self._cache_dir)
+
+    def set_side(self, pixels: float) -> None:
+        """Make thumbnails large enough to fill ``pixels`` of the screen."""
+        self._side = next((side for side in SIDES if side >= pixels), SIDES[-1])
+
+    def is_sharp(self, thumbnail: Thumbnail | None) -> bool:
+        """Whether no better one is on its way."""
+        return thumbnail is not None and (thumbnail.image is None or thumbnail.side >= self._side)
+
+    def keep_only(self, paths: Iterable[Path]) -> None:
+        """Drop queued requests for anything else."""
+        self.service.cancel(self._client, but={str(path) for path in paths})
+
+    def forget(self, path: Path) -> None:
+        """Read this picture again next time."""
+        self.service.forget(path)
+
+    def pending(self) -> int:
+        """How many are queued or being read."""
+        return self.service.pending(self._client)
+
+    def close(self) -> None:
+        """Drop what is queued, and ask for nothing more."""
+        self._closed = True
+        self.service.cancel(self._client)
+
+    def _arrived(self, path: str, clients: frozenset[int]) -> None:
+        if self._client in clients and not self._closed:
+            self.ready.emit(path)

@@ -1,0 +1,218 @@
+"""One look for the whole window: spacing, text sizes, colours, icons of run states; dark and light follow the system.
+
+Flow: ``sdgui.__main__`` calls ``apply_theme(app)`` once; every widget asks ``theme()`` for colours and icons and
+connects to ``theme().changed`` to repaint what it draws itself. Widgets styled by palette and stylesheet follow alone.
+
+Roles of labels are dynamic properties that the stylesheet knows: ``set_role(label, "heading" | "title" | "muted" |
+"small" | "error" | "accent")``; of buttons: ``"primary"`` (one per place), ``"flat"``, ``"danger"``; of
+frames: ``"card"``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import qtawesome
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QColor, QFont, QIcon, QPalette
+from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QStyleFactory, QWidget
+
+from sdgui.widgets.style.colors import DARK, LIGHT, Colors
+from sdgui.widgets.style.stylesheet import stylesheet
+
+SPACE = 8  # px, device independent; every margin and gap is a multiple of it or its half
+
+Scheme = Literal["system", "light", "dark"]
+Role = Literal["", "heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card"]
+
+# state -> icon, colour field of Colors, what a screen reader says. Shapes differ, so colour is never needed.
+_STATES: dict[str, tuple[str, str, str]] = {
+    "queued": ("ph.clock", "muted", "queued, waits for its turn"),
+    "starting": ("ph.hourglass", "accent_text", "starting"),
+    "running": ("ph.play-circle-fill", "accent_text", "running"),
+    "lost contact": ("ph.wifi-slash-fill", "warning", "lost contact, no sign of life"),
+    "paused": ("ph.pause-circle-fill", "warning", "paused"),
+    "stopped": ("ph.stop-circle-fill", "muted", "stopped by you"),
+    "done": ("ph.check-circle-fill", "good", "done"),
+    "failed": ("ph.x-circle-fill", "error", "failed"),
+    "interrupted": ("ph.lightning-slash-fill", "error", "interrupted, the process is gone"),
+}
+
+
+class Theme(QObject):
+    """The look in force. ``changed`` fires after palette, stylesheet and ``colors`` have switched."""
+
+    changed = Signal()
+
+    def __init__(self, app: QApplication) -> None:
+        super().__init__(app)
+        self._app = app
+        self._scheme: Scheme = "system"
+        self._text_points = max(app.font().pointSizeF(), 9.0)
+        self.colors: Colors = LIGHT
+        self._icons: dict[tuple[str, str], QIcon] = {}  # made once for each scheme
+        app.styleHints().colorSchemeChanged.connect(self._system_changed)
+        self._apply()
+
+    @property
+    def dark(self) -> bool:
+        return self.colors is DARK
+
+    @property
+    def scheme(self) -> Scheme:
+        """What was asked for: the system's, light or dark."""
+        return self._scheme
+
+    def set_scheme(self, scheme: Scheme) -> None:
+        """Follow the system, or stay light or dark whatever the system says."""
+        self._scheme = scheme
+        wanted = {
+            "system": Qt.ColorScheme.Unknown,
+            "light": Qt.ColorScheme.Light,
+            "dark": Qt.ColorScheme.Dark,
+        }[scheme]
+        self._app.styleHints().setColorScheme(wanted)  # title bars and native dialogs follow too
+        self._apply()
+
+    def color(self, role: str) -> QColor:
+        """A field of ``Colors`` as QColor; AttributeError for an unknown one."""
+        return QColor(getattr(self.colors, role))
+
+    def run_color(self, index: int) -> QColor:
+        """Colour of the run with this palette index; they repeat after 8."""
+        return QColor(self.colors.runs[index % len(self.colors.runs)])
+
+    def state_color(self, state: str) -> QColor:
+        """Colour of a run state (``core.spec.run.folder.RunState`` or its text)."""
+        return self.color(_state(state)[1])
+
+    def state_icon(self, state: str) -> QIcon:
+        """Icon of a run state: shape and colour both tell it."""
+        name, role, _ = _state(state)
+        return self.icon(name, role)
+
+    def state_text(self, state: str) -> str:
+        """What a run state is called, for accessible names and tooltips."""
+        return _state(state)[2]
+
+    def icon(self, name: str, role: str = "text") -> QIcon:
+        """A qtawesome icon in a colour of the theme, grey when disabled; ask again after ``changed``."""
+        if (name, role) not in self._icons:
+            colors = {"color": self.color(role), "color_disabled": self.color("strong_border")}
+            self._icons[name, role] = qtawesome.icon(name, **colors)
+        return self._icons[name, role]
+
+    def font(self, role: Literal["text", "small", "title", "heading"] = "text") -> QFont:
+        """The font of a text role; small for captions, title for sections, heading for places. Figures are tabular."""
+        font = QFont(self._app.font())
+        scale, weight = {
+            "text": (1.0, QFont.Weight.Normal),
+            "small": (0.9, QFont.Weight.Normal),
+            "title": (1.0, QFont.Weight.DemiBold),
+            "heading": (1.45, QFont.Weight.DemiBold),
+        }[role]
+        font.setPointSizeF(self._text_points * scale)
+        font.setWeight(weight)
+        font.setFeature(QFont.Tag("tnum"), 1)
+        return font
+
+    def _system_changed(self, _scheme: Qt.ColorScheme) -> None:
+        if self._scheme == "system":
+            self._apply()
+
+    def _apply(self) -> None:
+        system_dark = self._app.styleHints().colorScheme() == Qt.ColorScheme.Dark
+        dark = self._scheme == "dark" or (self._scheme == "system" and system_dark)
+        self.colors = DARK if dark else LIGHT
+        self._icons.clear()
+        # A sheet in place of another styles each widget once for every widget that it is in; one taken off and one
+        # put on, once each. For a window with all its places that is a fifth of the time.
+        self._app.setStyleSheet("")
+        self._app.setPalette(_palette(self.colors))
+        self._app.setStyleSheet(stylesheet(self.colors, dark, self._text_points, SPACE))
+        self.changed.emit()
+
+
+_current: Theme | None = None
+
+
+def apply_theme(app: QApplication) -> Theme:
+    """Give ``app`` the Fusion style, our palette and stylesheet, now and whenever the system's scheme changes."""
+    global _current
+    if _current is None or _current.parent() is not app:
+        app.setStyle(QStyleFactory.create("Fusion"))
+        _current = Theme(app)
+        font = _current.font()
+        app.setFont(font)
+    return _current
+
+
+def theme() -> Theme:
+    """The theme in force, applied first when nobody has; RuntimeError without a QApplication."""
+    app = QApplication.instance()
+    if not isinstance(app, QApplication):
+        raise RuntimeError("theme() needs a QApplication")
+    return apply_theme(app)
+
+
+def run_color(index: int) -> QColor:
+    """``theme().run_color``."""
+    return theme().run_color(index)
+
+
+def state_icon(state: str) -> QIcon:
+    """``theme().state_icon``."""
+    return theme().state_icon(state)
+
+
+def set_role(widget: QWidget, role: Role) -> None:
+    """Give a label, button or frame a role of the stylesheet, "" for none; may be changed while shown."""
+    widget.setProperty("role", role)
+    if widget.testAttribute(Qt.WidgetAttribute.WA_WState_Polished):  # else it is styled when first shown
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
+
+
+def hide_steps(box: QAbstractSpinBox) -> None:
+    """No buttons in a box of numbers, where they would cover the figures: arrow keys and the wheel step it."""
+    box.setStyleSheet("QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; border: none; }")
+    box.lineEdit().setTextMargins(SPACE, 0, 0, 0)  # as other boxes have; the sheet's padding does not reach it
+
+
+def _state(state: str) -> tuple[str, str, str]:
+    try:
+        return _STATES[str(state)]
+    except KeyError:
+        raise ValueError(f"there is no run state {state!r}; there are {', '.join(_STATES)}") from None
+
+
+def _palette(colors: Colors) -> QPalette:
+    role, group = QPalette.ColorRole, QPalette.ColorGroup
+    palette = QPalette()
+    for place, value in {
+        role.Window: colors.window,
+        role.WindowText: colors.text,
+        role.Base: colors.surface,
+        role.AlternateBase: colors.window,
+        role.Text: colors.text,
+        role.Button: colors.surface,
+        role.ButtonText: colors.text,
+        role.BrightText: colors.error,
+        role.ToolTipBase: colors.raised,
+        role.ToolTipText: colors.text,
+        role.PlaceholderText: colors.muted,
+        role.Highlight: colors.selection,
+        role.HighlightedText: colors.text,
+        role.Accent: colors.accent,
+        role.Link: colors.accent_text,
+        role.LinkVisited: colors.accent_text,
+        role.Light: colors.surface,
+        role.Midlight: colors.raised,
+        role.Mid: colors.border,
+        role.Dark: colors.border,
+        role.Shadow: colors.border,
+    }.items():
+        palette.setColor(place, QColor(value))
+    for place in (role.Text, role.WindowText, role.ButtonText, role.HighlightedText):
+        palette.setColor(group.Disabled, place, QColor(colors.strong_border))
+    return palette

@@ -1,0 +1,1 @@
+"""Talking to a worker process: a client, a pool of them, typed calls."""

@@ -1,0 +1,114 @@
+"""Requests to one worker by what they are for: an answer finds who asked, and a newer question takes the former back.
+
+Flow: panel -> ``WorkerCalls.ask`` -> ``WorkerClient`` -> one callback, ``done`` or ``failed``. What was taken back
+calls nobody; an answer of another type than its ``Verb`` declares is a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from sdgui.worker.verbs import Answer, Verb
+from sdgui.worker.client import WorkerClient
+from sdgui.worker.replies import Failure, unusable
+
+Done = Callable[[dict[str, Any]], None]
+Failed = Callable[[Failure], None]  # ``Cancelled`` when the user took it back
+
+
+@dataclass(frozen=True)
+class _Call:
+    purpose: str
+    verb: Verb[Any]
+    done: Callable[[Any], None]
+    failed: Failed
+    partial: Callable[[Any], None] | None
+
+
+class WorkerCalls(QObject):
+    """At most one open request for each purpose."""
+
+    progress = Signal(str, str, int, int)  # purpose, what is being done, done, total
+
+    def __init__(self, client: WorkerClient, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._client = client
+        self._calls: dict[int, _Call] = {}
+        client.progress.connect(self._progress)
+        client.partial.connect(self._partial)
+        client.done.connect(self._done)
+        client.failed.connect(self._failed)
+
+    def ask(
+        self,
+        purpose: str,
+        verb: Verb[Answer],
+        done: Callable[[Answer], None],
+        failed: Failed,
+        partial: Callable[[Any], None] | None = None,
+        **arguments: Any,
+    ) -> None:
+        """Send ``verb`` with its ``arguments``; an open request for the same purpose is taken back."""
+        self.drop(purpose)
+        number = self._client.request(verb.name, **arguments)
+        self._calls[number] = _Call(purpose, verb, done, failed, partial)
+
+    def busy(self, purpose: str) -> bool:
+        """Whether its answer is still to come."""
+        return any(call.purpose == purpose for call in self._calls.values())
+
+    def drop(self, purpose: str) -> None:
+        """Take the request back; nobody is told."""
+        for number in [number for number, call in self._calls.items() if call.purpose == purpose]:
+            del self._calls[number]
+            self._client.cancel(number)
+
+    def cancel(self, purpose: str) -> None:
+        """Take it back as the user does: ``failed`` gets ``Cancelled`` when the worker has stopped."""
+        for number, call in self._calls.items():
+            if call.purpose == purpose:
+                self._client.cancel(number)
+
+    def close(self) -> None:
+        """Take everything back and listen no more."""
+        for purpose in {call.purpose for call in self._calls.values()}:
+            self.drop(purpose)
+        self._client.progress.disconnect(self._progress)
+        self._client.partial.disconnect(self._partial)
+        self._client.done.disconnect(self._done)
+        self._client.failed.disconnect(self._failed)
+        self.deleteLater()
+
+    def _progress(self, number: int, doing: str, done: int, total: int) -> None:
+        call = self._calls.get(number)
+        if call is not None:
+            self.progress.emit(call.purpose, doing, done, total)
+
+    def _partial(self, number: int, result: dict[str, Any]) -> None:
+        call = self._calls.get(number)
+        if call is None or call.partial is None:
+            return
+        if problem := call.verb.problem(result, partial=True):
+            del self._calls[number]
+            self._client.cancel(number)
+            call.failed(unusable(problem))
+        else:
+            call.partial(result)
+
+    def _done(self, number: int, result: dict[str, Any]) -> None:
+        call = self._calls.pop(number, None)
+        if call is None:
+            return
+        if problem := call.verb.problem(result):
+            call.failed(unusable(problem))
+        else:
+            call.done(result)
+
+    def _failed(self, number: int, failure: Failure) -> None:
+        call = self._calls.pop(number, None)
+        if call is not None:
+            call.failed(failure)

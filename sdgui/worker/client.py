@@ -1,0 +1,256 @@
+"""WorkerClient: asks a long-lived ``python -m core worker`` over its pipes; the window never waits for it.
+
+Flow: a panel's request -> one line of JSON -> worker -> lines of progress and one answer -> signals. The worker is
+started by the first request and, after a crash, by the next one. A ``WorkerPool`` may make a client wait with its
+start until another worker has gone; requests are kept until then. Every request ends: with an answer, with a failure
+when the process ends or writes what cannot be read, or when it does not heed a cancellation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, QTimer, Signal
+from shiboken6 import isValid
+
+from core.spec.children import environment
+from core.spec.reading import excerpt
+from sdgui.runs.program import core_command
+from sdgui.worker.replies import Cancelled, Done, Failure, Partial, Progress, Ready, read_reply
+
+_STDERR_KEPT = 64 << 10
+_STDERR_LINES = 30
+_ENDING_MS = 3000
+_HEED_MS = 10_000  # until a worker that does not answer a cancellation is ended
+_LONGEST_LINE = 256 << 20  # bytes; far above any answer
+_MOST_UNREADABLE = 1000  # lines in a row, while answers are awaited
+
+
+class WorkerClient(QObject):
+    """One worker process."""
+
+    progress = Signal(int, str, int, int)  # request, what is being done, done, total
+    partial = Signal(int, object)  # request, a part of the result (dict)
+    done = Signal(int, object)  # request, result (dict)
+    failed = Signal(int, object)  # request, Failure
+    state_changed = Signal(str)  # "off", "waiting", "starting", "ready", "busy"
+    lost = Signal(str, str)  # the process ended without being asked: sentence, end of its stderr
+
+    def __init__(
+        self,
+        command: Sequence[str] | None = None,
+        parent: QObject | None = None,
+        may_start: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``may_start`` is asked before a process is started; after a refusal ``start_waiting`` asks again."""
+        super().__init__(parent)
+        self._may_start = may_start
+        self._held: dict[int, bytes] = {}  # requests that wait for a process
+        self.starts = 0  # how many processes there were; a new one has opened nothing yet
+        self._command = list(command or [*core_command(), "worker"])
+        self._process: QProcess | None = None
+        self._open: dict[int, str] = {}  # request -> what it does
+        self._last = 0
+        self._line = bytearray()  # the part of a line that has arrived
+        self._stderr = bytearray()
+        self._leaving: list[QProcess] = []  # asked to end, not gone yet
+        self._ready = False
+        self._unreadable = 0  # lines since the last reply
+        self._state = "off"
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.close)
+
+    @property
+    def state(self) -> str:
+        """ "off", "waiting", "starting", "ready" or "busy"."""
+        return self._state
+
+    def request(self, do: str, **arguments: Any) -> int:
+        """Send a request and return its number; the answer comes as ``done`` or ``failed``, not before it returns."""
+        self._last += 1
+        number = self._last
+        self._open[number] = do
+        line = _line({"id": number, "do": do, **arguments})
+        if self._process is not None:
+            self._process.write(line)
+        else:
+            self._held[number] = line
+            self.start_waiting()
+        self._tell_state()
+        return number
+
+    def start_waiting(self) -> None:
+        """Start a process for the requests that wait for one, if it may start now."""
+        if not self._held or self._process is not None or not self._may_start():
+            return
+        process = self._start()
+        held, self._held = self._held, {}
+        for line in held.values():
+            process.write(line)
+        self._tell_state()
+
+    def cancel(self, number: int) -> None:
+        """Give a request up; the worker answers it as ``failed``, unless it was done already."""
+        if number in self._held:
+            del self._held[number]
+            QTimer.singleShot(0, self, lambda: self._give_up(number))
+        elif number in self._open and self._process is not None:
+            self._process.write(_line({"do": "cancel", "id": number}))
+            QTimer.singleShot(_HEED_MS, self, lambda: self._unheeded(number))
+
+    def _give_up(self, number: int) -> None:
+        if self._open.pop(number, None) is not None:
+            self._tell_state()
+            self.failed.emit(number, Cancelled())
+
+    def _unheeded(self, number: int) -> None:
+        """The worker did not answer a cancellation: it is at something that it cannot leave, or it hangs."""
+        if number not in self._open:
+            return
+        self._give_up(number)
+        if not self._open:
+            self.shutdown()  # the next request starts another
+
+    def shutdown(self) -> None:
+        """Ask the worker to end; it is killed if it has not within a moment. A later request starts another."""
+        process = self._process
+        if process is None:
+            if self._open:
+                self._gone("The worker was closed.")
+            return
+        self._let_go(process)
+        process.write(_line({"do": "shutdown"}))
+        process.closeWriteChannel()
+        QTimer.singleShot(_ENDING_MS, process, process.kill)
+        self._gone("The worker was closed.")
+
+    def _let_go(self, process: QProcess) -> None:
+        """Hear no more of it; it is on its way out."""
+        self._leaving = [other for other in self._leaving if isValid(other)]
+        self._leaving.append(process)
+        process.readyReadStandardOutput.disconnect(self._read)
+        process.readyReadStandardError.disconnect(self._read_stderr)
+        process.finished.disconnect(self._finished)
+        process.errorOccurred.disconnect(self._error)
+        process.finished.connect(process.deleteLater)  # nothing of ours is called: it may outlive this object
+        self._process = None
+
+    def _start(self) -> QProcess:
+        process = QProcess(self)
+        variables = QProcessEnvironment()
+        for name, value in environment().items():
+            variables.insert(name, value)
+        process.setProcessEnvironment(variables)
+        process.readyReadStandardOutput.connect(self._read)
+        process.readyReadStandardError.connect(self._read_stderr)
+        process.finished.connect(self._finished)
+        process.errorOccurred.connect(self._error)
+        self._process, self._ready, self._unreadable = process, False, 0
+        self.starts += 1
+        self._line.clear()
+        self._stderr.clear()
+        process.start(self._command[0], self._command[1:])
+        return process
+
+    def _read(self) -> None:
+        if self._process is None:
+            return
+        arrived = self._process.readAllStandardOutput().data()
+        self._line += arrived
+        if b"\n" in arrived:
+            *lines, rest = bytes(self._line).split(b"\n")
+            self._line = bytearray(rest)
+            for line in lines:
+                self._reply(line)
+        self._check_readable(bytes(arrived))
+        self._tell_state()
+
+    def _reply(self, line: bytes) -> None:
+        """Act on one line; what is no reply (a library's print) is left aside."""
+        reply = read_reply(line)
+        if reply is None:
+            self._unreadable += 1
+            return
+        self._unreadable = 0
+        if isinstance(reply, Ready):
+            self._ready = True
+        elif reply.number not in self._open:
+            return
+        elif isinstance(reply, Progress):
+            self.progress.emit(reply.number, reply.doing, reply.done, reply.total)
+        elif isinstance(reply, Partial):
+            self.partial.emit(reply.number, reply.result)
+        elif isinstance(reply, Done):
+            del self._open[reply.number]
+            self.done.emit(reply.number, reply.result)
+        else:
+            del self._open[reply.number]
+            self.failed.emit(reply.number, reply.failure)
+
+    def _check_readable(self, last: bytes) -> None:
+        """End a process that only writes what is no reply: nobody would ever be answered."""
+        if len(self._line) <= _LONGEST_LINE and (self._unreadable <= _MOST_UNREADABLE or not self._open):
+            return
+        if (process := self._process) is not None:
+            self._let_go(process)
+            process.kill()
+        self._stderr += b"\n" + excerpt(last[:_STDERR_KEPT].decode("utf-8", "replace")).encode()
+        self._line.clear()
+        self._gone("The worker writes what is no answer, and was ended.", True)
+
+    def _read_stderr(self) -> None:
+        if self._process is not None:
+            self._stderr += self._process.readAllStandardError().data()
+            del self._stderr[:-_STDERR_KEPT]
+
+    def _error(self, error: QProcess.ProcessError) -> None:
+        if error is QProcess.ProcessError.FailedToStart and self._process is not None:
+            reason = self._process.errorString()
+            # Later, so that ``request`` has returned the number before its failure is told.
+            QTimer.singleShot(0, self, lambda: self._gone(f"The worker could not be started: {reason}.", True))
+
+    def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
+        self._read()
+        self._read_stderr()
+        crashed = status is QProcess.ExitStatus.CrashExit
+        self._gone("The worker crashed." if crashed else f"The worker ended with code {code}.", True)
+
+    def _gone(self, message: str, unasked: bool = False) -> None:
+        """The process is no more: every open request fails, and the next one starts another."""
+        process, self._process, self._ready = self._process, None, False
+        if process is not None and unasked:
+            process.deleteLater()
+        details = "\n".join(self._stderr.decode("utf-8", "replace").splitlines()[-_STDERR_LINES:])
+        lost, self._open, self._held = list(self._open), {}, {}
+        self._tell_state()
+        if unasked:
+            self.lost.emit(message, details)
+        for number in lost:
+            self.failed.emit(number, Failure(f"{message} Try again; a new one is started.", details))
+
+    def close(self) -> None:
+        """The window ends: leave no process behind. A killed process is gone within milliseconds."""
+        processes = [*self._leaving, *([self._process] if self._process is not None else [])]
+        self._process, self._leaving, self._open, self._held = None, [], {}, {}
+        for process in filter(isValid, processes):
+            process.blockSignals(True)
+            process.kill()
+            process.waitForFinished(500)
+
+    def _tell_state(self) -> None:
+        if self._process is None:
+            state = "waiting" if self._held else "off"
+        elif not self._ready:
+            state = "starting"
+        else:
+            state = "busy" if self._open else "ready"
+        if state != self._state:
+            self._state = state
+            self.state_changed.emit(state)
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"

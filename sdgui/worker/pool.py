@@ -1,0 +1,182 @@
+"""WorkerPool: one worker process a model, few at a time, idle ones freed.
+
+Flow: panel -> ``client(key)`` -> ``WorkerClient`` -> process. A client is kept for good, so that panels connect once;
+its process comes with the first request and goes when another model needs the room, or after some minutes of rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from sdgui.worker.client import WorkerClient
+
+MOST = 2  # models in memory at a time
+IDLE_MINUTES = 10.0
+DATA = "data"  # key of the worker that reads tables and folders; it loads no model and takes no model's place
+_LOOK_MS = 15_000
+_STATES = {
+    "off": "not started",
+    "waiting": "waits for another to finish",
+    "starting": "starting",
+    "ready": "ready",
+    "busy": "busy",
+}
+
+
+@dataclass
+class _Member:
+    client: WorkerClient
+    title: str
+    used: float  # on the pool's clock
+    trouble: str = ""  # why its last process ended, until it is used again
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """One worker, for the status bar. ``details`` is the end of stderr after a crash."""
+
+    key: str
+    title: str
+    state: str  # as of ``WorkerClient.state``
+    trouble: str = ""
+    details: str = ""
+
+    @property
+    def text(self) -> str:
+        """``teacher @2400 ready``."""
+        return f"{self.title} {'crashed' if self.trouble else _STATES.get(self.state, self.state)}"
+
+
+class WorkerPool(QObject):
+    """At most ``most`` processes; where all are busy, a further model waits for one to finish."""
+
+    state_changed = Signal()
+
+    def __init__(
+        self,
+        command: Sequence[str] | None = None,
+        parent: QObject | None = None,
+        most: int = MOST,
+        idle_minutes: float = IDLE_MINUTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(parent)
+        self._command = command
+        self._most, self._idle_seconds, self._clock = most, 60 * idle_minutes, clock
+        self._members: dict[str, _Member] = {}
+        self._ended = False
+        self._timer = QTimer(self, interval=_LOOK_MS)
+        self._timer.timeout.connect(self.free_idle)
+
+    def client(self, key: str, title: str = "") -> WorkerClient:
+        """The worker of the model ``key`` (as ``core.checkpoint.opening`` names models), not started yet when it is new.
+
+        After a state of "off" its process has opened nothing; ``starts`` counts them.
+        """
+        member = self._members.get(key)
+        if member is None:
+            client = WorkerClient(self._command, self, partial(self._may_start, key))
+            member = self._members[key] = _Member(client, title or short_title(key), self._clock())
+            client.state_changed.connect(partial(self._changed, key))
+            client.lost.connect(partial(self._lost, key))
+        elif title:
+            member.title = title
+        return member.client
+
+    def states(self) -> list[WorkerState]:
+        """Those that have a process, wait for one, or lost theirs; the one used last comes first."""
+        members = sorted(self._members.items(), key=lambda item: -item[1].used)
+        return [
+            WorkerState(key, member.title, member.client.state, member.trouble, member.details)
+            for key, member in members
+            if member.client.state != "off" or member.trouble
+        ]
+
+    def free(self, key: str) -> None:
+        """End this model's process and give its memory back; what is asked of it fails."""
+        if key in self._members:
+            self._members[key].client.shutdown()
+
+    def free_idle(self) -> None:
+        """End those that have rested for long enough."""
+        now = self._clock()
+        for member in self._members.values():
+            if member.client.state == "ready" and now - member.used >= self._idle_seconds:
+                member.client.shutdown()
+
+    def shutdown(self) -> None:
+        """Ask all to end; a later request starts one again."""
+        for member in self._members.values():
+            member.client.shutdown()
+
+    def end(self) -> None:
+        """The window closes: ask all to end, and start none again, whatever a place still asks for."""
+        self._ended = True
+        self.shutdown()
+
+    def close(self) -> None:
+        """The window ends: leave no process behind."""
+        for member in self._members.values():
+            member.client.close()
+
+    # Room for a process
+    def _alive(self) -> dict[str, _Member]:
+        return {
+            key: member
+            for key, member in self._members.items()
+            if key != DATA and member.client.state in ("starting", "ready", "busy")
+        }
+
+    def _may_start(self, key: str) -> bool:
+        if self._ended:
+            return False
+        if key == DATA:
+            return True
+        alive = self._alive()
+        if len(alive) < self._most:
+            return True
+        resting = [member for member in alive.values() if member.client.state == "ready"]
+        if not resting:
+            return False
+        min(resting, key=lambda member: member.used).client.shutdown()
+        return True
+
+    def _changed(self, key: str, state: str) -> None:
+        member = self._members[key]
+        if state != "off":
+            member.used = self._clock()
+            member.trouble = member.details = ""
+        if state in ("off", "ready"):
+            QTimer.singleShot(0, self, self._admit)
+        resting = any(member.client.state == "ready" for member in self._members.values())
+        if resting and not self._timer.isActive():
+            self._timer.start()
+        elif not resting:
+            self._timer.stop()
+        self.state_changed.emit()
+
+    def _admit(self) -> None:
+        """Give the room that there is to the one that waited longest."""
+        waiting = [member for member in self._members.values() if member.client.state == "waiting"]
+        for member in sorted(waiting, key=lambda member: member.used):
+            member.client.start_waiting()
+
+    def _lost(self, key: str, sentence: str, details: str) -> None:
+        self._members[key].trouble, self._members[key].details = sentence, details
+        self.state_changed.emit()
+
+
+def short_title(key: str) -> str:
+    """A model's name without its folder: ``sd-clip-demo-ab12 @2400``, ``ViT-B-32,openai``."""
+    name = key.removeprefix("open_clip:")
+    if name != key:
+        return name
+    folder, at, which = key.rpartition("@")
+    return f"{Path(folder).name} @{which}" if at and folder and "/" not in which else Path(key).name or key

@@ -1,0 +1,123 @@
+"""What a worker says, line by line, checked: nothing that it writes may harm or hang the window.
+
+Flow: a line of its stdout -> ``read_reply`` -> ``WorkerClient``. A line that is no reply (a library's print) is None.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from core.spec.reading import excerpt
+
+_MOST = (1 << 31) - 1  # Qt's signals carry 32 bits
+_LONGEST = 4000  # characters of a sentence
+_LONGEST_DETAILS = 64_000  # characters; the end is kept, as of a traceback
+_CANCELLED = "cancelled"  # what the worker says of a request that was taken back
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a request has no answer: a sentence with its remedy, and details (a traceback, the end of stderr)."""
+
+    text: str
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class Cancelled(Failure):
+    """The user took the request back."""
+
+    text: str = "It was cancelled."
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The process is there."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a request is."""
+
+    number: int
+    doing: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A part of a long answer."""
+
+    number: int
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Done:
+    """The answer."""
+
+    number: int
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """No answer, and why."""
+
+    number: int
+    failure: Failure
+
+
+Reply = Ready | Progress | Partial | Done | Failed
+
+
+def read_reply(line: bytes) -> Reply | None:
+    """The reply in ``line``; None where it holds none. Never raises."""
+    try:
+        raw = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(raw, dict):
+        return None
+    event, number, result = raw.get("event"), raw.get("id"), raw.get("result")
+    if event == "ready":
+        return Ready()
+    if type(number) is not int:
+        return None
+    if event == "progress":
+        return Progress(number, excerpt(raw.get("doing", "")), _count(raw.get("done")), _count(raw.get("total")))
+    if event == "failed":
+        return Failed(number, _failure(raw))
+    if event not in ("partial", "done"):
+        return None
+    if not isinstance(result, dict):
+        return Failed(number, unusable(f"it is {excerpt(result)}, not an object"))
+    return Partial(number, result) if event == "partial" else Done(number, result)
+
+
+def unusable(why: str) -> Failure:
+    """An answer that is not as it must be."""
+    return Failure("The worker's answer cannot be used; try again, and restart the window if it stays so.", why)
+
+
+def _failure(raw: dict[str, Any]) -> Failure:
+    message, details = raw.get("message"), raw.get("details")
+    if message == _CANCELLED:
+        return Cancelled()
+    text = message[:_LONGEST] if isinstance(message, str) and message else "The worker failed without a reason."
+    return Failure(text, details[-_LONGEST_DETAILS:] if isinstance(details, str) else "")
+
+
+def _count(raw: object) -> int:
+    """A number of things, 0 for what is none."""
+    if (
+        isinstance(raw, bool)
+        or not isinstance(raw, (int, float))
+        or (isinstance(raw, float) and not math.isfinite(raw))
+    ):
+        return 0
+    return int(min(max(raw, 0), _MOST))

@@ -1,0 +1,340 @@
+"""What a worker can be asked, and what its answers must be like: the window takes no answer of another type.
+
+Flow: ``WorkerCalls.ask(purpose, VERB, ...)`` -> worker -> ``VERB.problem(answer)`` -> the panel, or a failure in words.
+Only what the window reads is declared; an answer may hold more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, NotRequired, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from core.spec.reading import first_problem
+
+Answer = TypeVar("Answer")
+_STRICT = with_config(ConfigDict(strict=True))
+
+
+@dataclass(frozen=True)
+class Verb(Generic[Answer]):
+    """One thing to ask. ``answer`` is its answer's type, ``part`` that of each part of a long one."""
+
+    name: str
+    answer: type[Answer]
+    part: type[Any] | None = None
+
+    def problem(self, raw: Mapping[str, Any], partial: bool = False) -> str:
+        """Why ``raw`` is no answer to it, nor (``partial``) a part of one; "" where it is."""
+        try:
+            shape: Any = (self.part or self.answer) if partial else self.answer
+            _adapter(shape).validate_python(raw)
+        except ValidationError as problem:
+            return f"{self.name}: {first_problem(problem)}"
+        return ""
+
+
+@cache
+def _adapter(shape: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)
+
+
+@_STRICT
+class SourceFacts(TypedDict):
+    """What a data source holds. ``labels``: name -> number of classes; ``reasons``: of the first bad rows."""
+
+    source: str
+    format: str
+    pairs: int
+    pictures: int
+    labels: dict[str, int]
+    bad: int
+    reasons: list[str]
+
+
+DESCRIBE_SOURCE = Verb("describe_source", SourceFacts)
+
+
+# Search
+@_STRICT
+class SearchOpened(TypedDict):
+    """A collection that can be searched. ``key`` describes it, so that any process can open it again."""
+
+    key: str
+    title: str
+    source: str
+    model: str
+    weights: str
+    dim: int
+    pictures: int
+    captions: int
+    how: str
+    notes: list[str]
+
+
+@_STRICT
+class Facets(TypedDict):
+    """What can be filtered by: label -> values."""
+
+    folders: list[str]
+    labels: dict[str, list[str]]
+
+
+@_STRICT
+class Duplicate(TypedDict):
+    """A picture almost the same as a result."""
+
+    path: str
+    rank: int
+    cosine: float
+
+
+@_STRICT
+class ResultRow(TypedDict):
+    """A picture that was found, or a caption with its picture."""
+
+    row: int
+    path: str
+    caption: str
+    cosine: float
+    softmax: float
+    rank: int
+    above_cutoff: bool
+    duplicates: list[Duplicate]
+    size: NotRequired[int]
+    time: NotRequired[float]
+    labels: NotRequired[dict[str, str]]
+    captions: NotRequired[list[str]]
+    there: NotRequired[bool]
+
+
+@_STRICT
+class Cutoff(TypedDict):
+    """From which score on a result is likely to be right."""
+
+    cosine: float
+    rate: float
+    meaning: str
+
+
+@_STRICT
+class Results(TypedDict):
+    """What a query found."""
+
+    rows: list[ResultRow]
+    cutoff: Cutoff
+    above: int
+    searched: int
+    notes: list[str]
+    true_rank: float | None
+    true_row: int | None
+
+
+@_STRICT
+class KnownText(TypedDict):
+    """A caption of the collection, and the rank of its own picture."""
+
+    text: int
+    caption: str
+    row: int
+    path: str
+    rank: float
+
+
+@_STRICT
+class KnownPicture(TypedDict):
+    """A picture of the collection, and the rank of its own caption."""
+
+    row: int
+    path: str
+    captions: list[str]
+    rank: float
+
+
+@_STRICT
+class Curve(TypedDict):
+    """Recall at each k, both ways."""
+
+    k: list[int]
+    text_to_image: list[float]
+    image_to_text: list[float]
+
+
+@_STRICT
+class Evaluation(TypedDict):
+    """The hardest queries each way, how many there are, and the curve of recall."""
+
+    text_to_image: list[KnownText]
+    image_to_text: list[KnownPicture]
+    queries: dict[str, int]
+    curve: Curve
+
+
+@_STRICT
+class ComparedPair(TypedDict):
+    """A pair that one model finds and the other misses."""
+
+    caption: str
+    path: str
+    rank_a: float
+    rank_b: float
+    text_a: int
+
+
+@_STRICT
+class Comparison(TypedDict):
+    """What two models find among their first results."""
+
+    counts: dict[str, int]
+    only_a: list[ComparedPair]
+    only_b: list[ComparedPair]
+
+
+@_STRICT
+class MapPicture(TypedDict):
+    """A picture's place on the map."""
+
+    x: float
+    y: float
+    row: int
+    path: str
+    labels: dict[str, str]
+
+
+@_STRICT
+class MapCaption(TypedDict):
+    """A caption's place on the map."""
+
+    x: float
+    y: float
+    row: int
+    caption: str
+
+
+@_STRICT
+class Map(TypedDict):
+    """Pictures and captions in two dimensions."""
+
+    method: str
+    pictures: list[MapPicture]
+    captions: list[MapCaption]
+
+
+@_STRICT
+class Indexed(TypedDict):
+    """What making an index, or bringing one up to date, did."""
+
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+    away: int
+    pictures: int
+    bad: list[str]
+    log: list[str]
+
+
+@_STRICT
+class Relocated(TypedDict):
+    """How many pictures of an index were found at their new place."""
+
+    relocated: int
+
+
+SEARCH_OPEN = Verb("search_open", SearchOpened)
+SEARCH_FACETS = Verb("search_facets", Facets)
+SEARCH_QUERY = Verb("search_query", Results)
+SEARCH_EVALUATE = Verb("search_evaluate", Evaluation)
+SEARCH_COMPARE = Verb("search_compare", Comparison)
+SEARCH_MAP = Verb("search_map", Map, Map)
+SEARCH_INDEX = Verb("search_index", Indexed)
+SEARCH_RELOCATE = Verb("search_relocate", Relocated)
+
+
+# Captions
+@_STRICT
+class Captioner(TypedDict):
+    """The model that captions."""
+
+    model: str
+    pretrained: str
+    weights: str
+    step: int | None
+    digest: str
+    precision: str
+    max_tokens: int
+    notes: list[str]
+
+
+@_STRICT
+class CaptionText(TypedDict):
+    """One candidate."""
+
+    text: str
+    log_prob: float | None
+    score: float | None
+
+
+@_STRICT
+class CaptionPart(TypedDict, total=False):
+    """A picture's captions, or why it has none; or a note; or how many pictures there are."""
+
+    index: int
+    path: str
+    captions: list[CaptionText]
+    error: str
+    note: str
+
+
+CAPTION_OPEN = Verb("caption_open", Captioner)
+CAPTION = Verb("caption", dict[str, Any], CaptionPart)
+
+
+# Noise
+@_STRICT
+class NoisyPair(TypedDict):
+    """A pair and how much the run believes it."""
+
+    path: str
+    caption: str
+    belief: float
+    right: float
+    rank: int
+    shuffled: bool | None
+
+
+Pairs = list[NoisyPair]
+Numbers = list[int]
+
+
+@_STRICT
+class Ranking(TypedDict):
+    """The least believed pairs, and how all are spread over a thousand bins of belief."""
+
+    model: str
+    data: str
+    pairs: int
+    remembered: bool
+    doubted: int
+    shuffled: int | None
+    precision: float | None
+    list: Pairs
+    bins: Numbers
+    shuffled_bins: Numbers | None
+
+
+@_STRICT
+class SavedPairs(TypedDict):
+    """A manifest that was written."""
+
+    path: str
+    kept: int
+    captions: int
+
+
+NOISE_OPEN = Verb("noise_open", Ranking)
+NOISE_SAVE = Verb("noise_save", SavedPairs)

@@ -1,0 +1,130 @@
+"""The best checkpoint: the first of the greatest score, and the network that reached it is the one that is used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.checkpoint import files as checkpoint
+from core.spec.config import override
+from core.data.dataset import PairDataset
+from core.inference.encoder import Features
+from core.spec.run.events import CheckpointSaved, EventReader
+from core.checkpoint.former import open_teachers, start_weights
+from core.training.loop import Interrupt, Loop
+from core.model.towers.pretrained import find_weights
+from core.spec.run.model_names import default_network, exact_name
+from core.checkpoint.opening import model_key, open_model
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.training.train import train
+from tests.core.pictures import write_pairs
+
+# Mean recall of student and teacher at each validation.
+SCORES = {3: (0.5, 0.6), 6: (0.76, 0.36), 9: (0.7, 0.76), 12: (0.5, 0.4)}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A run whose best checkpoint is step 6, for its student; step 9 comes up to it, and step 12 has another winner."""
+    folder = tmp_path_factory.mktemp("best")
+    data, val = write_pairs(folder)
+
+    def judge(loop: Loop, dataset: PairDataset, split: str) -> tuple[dict[str, float], dict[str, Features]]:
+        student, teacher = SCORES[loop.step]
+        return {f"{split}/student/mean_recall": student, f"{split}/teacher/mean_recall": teacher}, {}
+
+    settings = [f"data.train={data}", f"data.val={val}", "optim.epochs=4", "optim.batch_size=12", "checkpoint.keep=9"]
+    run = RunDir(folder / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
+        patch.setattr(Loop, "_judge", judge)
+        train(override(preset_config("sd-clip", "tiny"), [*settings, "runtime.threads=1"]), run, quiet=True)
+    return run
+
+
+def test_the_record_and_the_event_name_the_winner_and_a_tie_moves_nothing(run: RunDir) -> None:
+    saved = [event for event in EventReader(run.events).read_all() if isinstance(event, CheckpointSaved)]
+    assert [(one.step, one.best, one.network) for one in saved] == [
+        (3, True, "teacher"), (6, True, "student"), (9, False, "teacher"), (12, False, "student"),
+    ]  # fmt: skip
+    assert checkpoint.resolve(run, "best") == "step-00000006"
+    info = checkpoint.read_info(run, "step-00000006")
+    assert (info.score, info.network) == (0.76, "student")
+
+
+def weights(run: RunDir, name: str, network: str) -> torch.Tensor:
+    found = checkpoint.load_weights(run, name, network, torch.device("cpu"))
+    return found["towers.clip.text_projection"]
+
+
+def test_whoever_opens_the_best_gets_the_winner(run: RunDir) -> None:
+    best, folder = "step-00000006", str(run.path)
+    student = weights(run, best, "student")
+    assert not torch.equal(student, weights(run, best, "teacher"))
+    for name in (folder, f"{folder}@best"):
+        opened = open_model(name)
+        assert opened.subject.weights == "student"
+        assert torch.equal(opened.network.towers.clip.text_projection, student)
+        assert exact_name(name) == (f"{folder}@{best}", "student")
+        assert start_weights(name, "auto").endswith(f"{best}/student.safetensors")
+        assert torch.equal(open_teachers(name, "auto", torch.device("cpu"))[0].towers.clip.text_projection, student)
+    assert find_weights("sd-tiny", folder) == run.checkpoints / best / "student.safetensors"
+    assert model_key(folder)[-1] == "student"
+
+
+def test_another_checkpoint_and_a_named_network_are_what_they_were(run: RunDir) -> None:
+    folder = str(run.path)
+    assert open_model(f"{folder}@last").subject.weights == "teacher"
+    assert open_model(f"{folder}@6").subject.weights == "teacher"
+    assert open_model(folder, "teacher").subject.weights == "teacher"
+    assert exact_name(folder, "teacher") == (f"{folder}@step-00000006", "teacher")
+    assert start_weights(folder, "teacher").endswith("step-00000006/teacher.safetensors")
+
+
+@pytest.mark.parametrize("record", ["without", "damaged", "of nobody"])
+def test_a_record_without_a_winner_means_the_teacher(run: RunDir, record: str) -> None:
+    path = run.checkpoints / "step-00000006" / "checkpoint.json"
+    whole = path.read_text()
+    raw = json.loads(whole)
+    raw.pop("network")
+    path.write_text(
+        {"without": json.dumps(raw), "damaged": "{", "of nobody": json.dumps(raw | {"network": [5]})}[record]
+    )
+    try:
+        assert default_network(run, "best") == "teacher"
+        if record == "without":
+            assert open_model(str(run.path)).subject.weights == "teacher"
+    finally:
+        path.write_text(whole)
+
+
+def test_a_run_that_is_paused_after_a_resume_keeps_its_best(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saving the same step again says again whose its score is, and a tie of then stays one."""
+    info = checkpoint.read_info(run, "step-00000009")
+    assert (info.score, info.best_score, info.network) == (0.76, 0.76, "teacher")
+    config = checkpoint.definition(info, "here")
+    copy = RunDir(tmp_path / "run")
+    copy.create()
+    for name in ("step-00000006", "step-00000009"):
+        folder = copy.checkpoints / name
+        folder.mkdir()
+        for file in (run.checkpoints / name).iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+    (copy.checkpoints / "best").write_text("step-00000006")
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
+
+    def pause(loop: Loop) -> None:
+        raise Interrupt("paused")
+
+    monkeypatch.setattr(Loop, "look_at_control", pause)
+    monkeypatch.setattr(Loop, "_part", lambda *_: None)
+    assert train(config, copy, quiet=True) == "paused"
+    assert checkpoint.resolve(copy, "best") == "step-00000006"
+    again = checkpoint.read_info(copy, "step-00000009")
+    assert (again.score, again.network) == (0.76, "teacher")

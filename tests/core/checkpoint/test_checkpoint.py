@@ -1,0 +1,121 @@
+"""What a checkpoint keeps is found again by its name, also where former checkpoints called it otherwise."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from core.checkpoint import files as checkpoint
+from core.checkpoint.files import CheckpointError, CheckpointInfo, optimizer_tensors, restore_optimizer
+from core.spec.config import override
+from core.model.network import Network
+from core.model.towers.towers import resolve_architecture
+from core.objectives.build import build_network, build_objectives
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.training.schedules import build_optimizer
+
+CONFIG = preset_config("sd-clip", "tiny")
+
+
+def network() -> Network:
+    model: dict[str, Any] = copy.deepcopy(resolve_architecture("sd-tiny"))
+    model["text_cfg"]["vocab_size"] = 100  # so that the vocabulary costs nothing
+    torch.manual_seed(0)
+    return build_network(CONFIG, model)
+
+
+def moved(student: Network) -> torch.optim.Optimizer:
+    """An optimiser after a step in which every parameter had a gradient of its own."""
+    optimizer = build_optimizer(CONFIG.optim, student)
+    for parameter in student.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    return optimizer
+
+
+def moments(optimizer: torch.optim.Optimizer, student: Network) -> dict[str, Tensor]:
+    """First moments by the parameter's name, straight from the optimiser."""
+    return {name: optimizer.state[parameter]["exp_avg"] for name, parameter in student.named_parameters()}
+
+
+def numbered(optimizer: torch.optim.Optimizer, student: Network) -> dict[str, Tensor]:
+    """As former checkpoints had it: numbers for names, and a fusion's final norm after its blocks."""
+    matrices = [(name, value) for name, value in student.named_parameters() if value.ndim >= 2]
+    vectors = [(name, value) for name, value in student.named_parameters() if value.ndim < 2]
+    norms = [one for one in vectors if one[0].startswith("fusion.norm.")]
+    last = max(place for place, (name, _) in enumerate(vectors) if name.startswith("fusion.blocks."))
+    before, after = ([one for one in part if one not in norms] for part in (vectors[: last + 1], vectors[last + 1 :]))
+    assert len(norms) == 2
+    order = [*matrices, *before, *norms, *after]
+    return {
+        f"optimizer.{number}.{key}": value
+        for number, (_, parameter) in enumerate(order)
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+@pytest.mark.parametrize("kept", [optimizer_tensors, numbered])
+def test_moments_find_their_parameters(kept: Any) -> None:
+    student = network()
+    optimizer = moved(student)
+    other = network()
+    restored = build_optimizer(CONFIG.optim, other)
+    restore_optimizer(restored, other, kept(optimizer, student))
+    wanted, found = moments(optimizer, student), moments(restored, other)
+    assert wanted.keys() == found.keys()
+    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
+
+
+def test_moments_of_other_parameters_are_refused() -> None:
+    student = network()
+    tensors = optimizer_tensors(moved(student), student)
+    tensors["optimizer.towers.gone.exp_avg"] = torch.zeros(3)
+    with pytest.raises(CheckpointError, match="that of other parameters"):
+        restore_optimizer(build_optimizer(CONFIG.optim, student), student, tensors)
+
+
+def test_the_centre_is_found_under_its_former_name() -> None:
+    objectives = build_objectives(override(CONFIG, ["objectives.distill_prototypes.on=fused"]))
+    centre = torch.arange(64.0)
+    objectives.load_buffers({"distill_prototypes.centre": centre})
+    assert torch.equal(objectives.state_dict()["distill_prototypes.targets.centre"], centre)
+
+
+def test_another_network_and_another_definition_are_refused_in_words() -> None:
+    student = network()
+    state = dict(student.state_dict())
+    del state["fusion.norm.weight"]
+    with pytest.raises(CheckpointError, match=r"run does not fit the network .*fusion.norm.weight.*another version"):
+        checkpoint.fill(student.load_state_dict, state, "run")
+    info = CheckpointInfo(1, 2, CONFIG.model_dump(mode="json"), {})
+    assert checkpoint.definition(info, "run") == CONFIG
+    later = replace(info, config={**info.config, "dreams": {}})
+    with pytest.raises(CheckpointError, match=r"run has a definition .*dreams.*another version"):
+        checkpoint.definition(later, "run")
+
+
+def test_the_same_step_is_replaced_without_a_moment_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDir(tmp_path)
+    run.create()
+    whole: list[int] = []
+    rename = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp") and target.name.startswith("step-"):
+            whole.append(len(list(run.checkpoints.glob("*/student.safetensors"))))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    for value in (1.0, 2.0):
+        tensors = checkpoint.CheckpointState({"x": torch.tensor([value])}, {}, {"y": torch.tensor([value])})
+        checkpoint.save(run, CheckpointInfo(3, 9, {}, {}), tensors, keep=1)
+    assert whole == [1, 2]  # the former one is still there, whole, when the new one takes its name
+    assert checkpoint.load_weights(run, "step-00000003", "student", torch.device("cpu"))["x"].item() == 2.0
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last", "step-00000003"]

@@ -1,0 +1,199 @@
+"""Checkpoints that came from anywhere: refused in a sentence before they take time or memory; the best is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.checkpoint import files as checkpoint
+from core.checkpoint.files import CheckpointError, CheckpointInfo, CheckpointState
+from core.spec.config import override
+from core.inference.encoder import load_checkpoint
+from core.model.towers.towers import resolve_architecture
+from core.objectives.build import build_network, trained_network
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from tests.mutations import survives
+
+CPU = torch.device("cpu")
+CONFIG = override(preset_config("sd-clip", "tiny"), ["runtime.threads=1"])
+
+
+def small_model() -> dict[str, Any]:
+    model = resolve_architecture("sd-tiny")
+    return {**model, "text_cfg": {**model["text_cfg"], "vocab_size": 100}}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """A run with one whole checkpoint, best and last."""
+    run = RunDir(tmp_path / "run")
+    run.create()
+    torch.manual_seed(0)
+    student = build_network(CONFIG, small_model()).state_dict()
+    info = CheckpointInfo(1, 9, CONFIG.model_dump(mode="json"), small_model(), score=0.5, best_score=0.5)
+    checkpoint.save(run, info, CheckpointState(student, {}, {"rng.cpu": torch.get_rng_state()}), keep=1)
+    return run
+
+
+def files(run: RunDir) -> Path:
+    return run.checkpoints / "step-00000001"
+
+
+def rewrite(run: RunDir, change: Callable[[dict[str, Any]], object]) -> None:
+    path = files(run) / "checkpoint.json"
+    raw = json.loads(path.read_text())
+    change(raw)
+    path.write_text(json.dumps(raw))
+
+
+def tiny(step: int, score: float | None, best: float | None) -> tuple[CheckpointInfo, CheckpointState]:
+    tensors = CheckpointState({"x": torch.tensor([float(step)])}, {}, {})
+    return CheckpointInfo(step, 9, {}, {}, score=score, best_score=best), tensors
+
+
+def test_the_best_is_kept_beside_the_newest(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.create()
+    scores = (0.5, 0.9, 0.6, None, 0.7)
+    led = [checkpoint.save(run, *tiny(step, score, max(0.9 if step > 1 else 0.5, 0.5)), keep=1)[1]
+           for step, score in enumerate(scores, start=1)]  # fmt: skip
+    assert led == [True, True, False, False, False]
+    assert checkpoint.names(run) == ["step-00000002", "step-00000005"]
+    assert checkpoint.pointer(run, "best") == checkpoint.resolve(run, "best") == "step-00000002"
+    assert checkpoint.resolve(run, "last") == "step-00000005"
+    assert checkpoint.load_weights(run, "step-00000002", "student", CPU)["x"].item() == 2.0
+
+
+def test_as_many_of_the_newest_are_kept_as_were_asked_for(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.create()
+    for step in range(1, 6):
+        checkpoint.save(run, *tiny(step, None, None), keep=3)
+    assert checkpoint.names(run) == ["step-00000003", "step-00000004", "step-00000005"]
+
+
+@pytest.mark.parametrize("part", ["checkpoint.json", "student.safetensors"])
+@pytest.mark.parametrize("what", ["pipe", "device", "folder", "link"])
+def test_what_is_no_file_of_the_run_folder_is_refused(run: RunDir, tmp_path: Path, part: str, what: str) -> None:
+    path = files(run) / part
+    if what == "link":
+        path.rename(tmp_path / part)
+        path.symlink_to(tmp_path / part)
+    else:
+        path.unlink()
+        put = {"pipe": os.mkfifo, "device": lambda p: p.symlink_to("/dev/urandom"), "folder": Path.mkdir}
+        put[what](path)
+    said = {"pipe": "a named pipe", "device": "a device", "folder": "a folder", "link": "a link out of"}[what]
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(run, "last")
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "link", "long"])
+def test_a_pointer_that_is_no_small_file_points_nowhere(run: RunDir, tmp_path: Path, what: str) -> None:
+    best = run.checkpoints / "best"
+    best.unlink()
+    match what:
+        case "pipe":
+            os.mkfifo(best)
+        case "device":
+            best.symlink_to("/dev/urandom")
+        case "link":
+            (tmp_path / "name").write_text("step-00000001")
+            best.symlink_to(tmp_path / "name")
+        case "long":
+            best.write_bytes(b"step-00000001" + b" " * 5000)
+    assert checkpoint.pointer(run, "best") == ""
+    assert checkpoint.resolve(run, "best") == "step-00000001"
+
+
+def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
+    def change(raw: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            raw = raw[key]
+        raw[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put_in("model", value=[]), r"model: Input should be a valid dictionary, not \[\]"),
+        (put_in("classes", value=5), "classes: .*, not 5"),
+        (put_in("config", value="x"), "config: .*, not x"),
+        (put_in("step", value="many"), "step: .*, not many"),
+        (put_in("version", value=2), "has version 2, this program reads 1"),
+        (put_in("model", value={}), "vision_cfg is no object"),
+        (put_in("model", "vision_cfg", "layers", value=10**6), "vision_cfg has 1000000 layers, and there are"),
+        (put_in("model", "vision_cfg", "layers", value=[10**6, 1, 1, 1]), "layers, and there are"),
+        (put_in("model", "vision_cfg", "layers", value="two"), "vision_cfg has two layers"),
+        (put_in("model", "text_cfg", "width", value=2**40), "cannot be built|does not fit"),
+        (put_in("model", "text_cfg", "vocab_size", value=10**9), "which has .* parameters and its weights"),
+        (put_in("model", "text_cfg", "context_length", value=10**6), "context_length is 1000000, and at most 4096"),
+        (put_in("model", "vision_cfg", "image_size", value=10**6), "image_size is 1000000, and at most 4096"),
+        (put_in("model", "vision_cfg", "patch_size", value=0), "patch_size is 0, which is no number above 0"),
+        (put_in("model", "vision_cfg", "width", value=0), "width is 0, which is no number above 0"),
+        (put_in("model", "embed_dim", value="wide"), "cannot be built"),
+        (put_in("config", "fusion", value=CONFIG.fusion.model_dump() | {"layers": 24, "width": 8192}), "parameters"),
+        (put_in("config", "seed", value="y" * 10_000), "config|seed"),
+    ],
+    ids=range(18),
+)  # fmt: skip
+def test_what_a_checkpoint_claims_is_checked_first(
+    run: RunDir, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    rewrite(run, change)
+
+    def read() -> None:
+        with pytest.raises(CheckpointError, match=said) as caught:
+            trained_network(run, "step-00000001", "student", CPU)
+        raise caught.value
+
+    survives(read)
+
+
+def test_a_description_beyond_all_size_is_refused(run: RunDir) -> None:
+    with (files(run) / "checkpoint.json").open("ab") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(CheckpointError, match=r"damaged: .* is larger than 4 MB"):
+        checkpoint.read_info(run, "step-00000001")
+
+
+def test_a_network_that_fits_is_built_as_before(run: RunDir) -> None:
+    """The check draws no random numbers, which a run would miss."""
+    before = torch.get_rng_state()
+    torch.manual_seed(3)
+    build_network(CONFIG, small_model())
+    wanted = torch.get_rng_state()
+    torch.manual_seed(3)
+    network = trained_network(run, "step-00000001", "student", CPU)
+    assert torch.equal(torch.get_rng_state(), wanted)
+    torch.set_rng_state(before)
+    assert {value.device.type for value in network.state_dict().values()} == {"cpu"}
+
+
+@pytest.mark.parametrize("state", [torch.zeros(7, dtype=torch.uint8), torch.zeros(5056), None])
+def test_random_states_of_another_kind_are_refused(state: torch.Tensor | None) -> None:
+    before = torch.get_rng_state()
+    with pytest.raises(CheckpointError, match=r"state of the random numbers is damaged.*resume from the one before"):
+        checkpoint.restore_rng({} if state is None else {"rng.cpu": state})
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_step_of_thousands_of_digits_is_none(run: RunDir) -> None:
+    with pytest.raises(CheckpointError, match="has no checkpoint '9999") as caught:
+        checkpoint.resolve(run, "9" * 5000)
+    assert len(str(caught.value)) < 1000
+
+
+def test_further_fields_of_a_later_version_are_no_damage(run: RunDir) -> None:
+    rewrite(run, put_in("winner", value="student"))
+    assert replace(checkpoint.read_info(run, "step-00000001"), config={}).step == 1

@@ -1,0 +1,306 @@
+"""``python -m core caption`` as a person runs it, and the files that it and the window write."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.__main__ import main
+from core.spec.caption_files import (
+    Candidate,
+    CaptionedPicture,
+    CaptionFileError,
+    CaptionTable,
+    Sidecars,
+    coco_json,
+    json_line,
+    sidecar_of,
+    write_new,
+)
+from core.data.errors import DataError
+from core.data.sources.opening import open_source
+from tests.core.caption_models import CLIP, save_model
+from tests.core.pictures import draw
+
+
+@pytest.fixture(scope="module")
+def coca(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_model(tmp_path_factory.mktemp("models") / "coca"))
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    folder = tmp_path / "shapes"
+    folder.mkdir()
+    for name, colour in (("a.png", "red"), ("b.jpg", "blue"), ("c\nd \N{CAT}.png", "green")):
+        draw(colour, "circle", 24).save(folder / name)
+    (folder / "notes.md").write_text("mine", encoding="utf-8")
+    return folder
+
+
+Printed = pytest.CaptureFixture[str]
+
+
+def test_text(coca: str, shapes: Path, capsys: Printed) -> None:
+    assert main(["caption", coca, str(shapes), "--greedy"]) == 0
+    out, err = capsys.readouterr()
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [path for path, _ in lines] == [
+        f"{shapes}/a.png", f"{shapes}/b.jpg", f"{shapes}/c\\nd \N{CAT}.png",
+    ]  # fmt: skip
+    assert all(caption for _, caption in lines)
+    assert "3 captioned, 0 refused, 1 other files passed over" in err
+
+
+def test_json_lines_say_where_they_come_from(coca: str, shapes: Path, capsys: Printed) -> None:
+    (shapes / "b.jpg").write_bytes(b"")
+    command = ["caption", coca, str(shapes), "--json", "--top-k", "5", "--seed", "7", "--n", "3", "--max-length", "6"]
+    assert main(command) == 1  # one was refused
+    out, err = capsys.readouterr()
+    assert "b.jpg: the file is empty" in err
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [Path(line["path"]).name for line in lines] == ["a.png", "c\nd \N{CAT}.png"]
+    for line in lines:
+        assert len(line["captions"]) == 3
+        origin = line["provenance"]
+        assert (origin["model"], origin["step"], len(origin["digest"])) == (coca, None, 16)
+        settings = origin["settings"]
+        assert (settings["search"], settings["seed"], settings["top_k"], settings["max_tokens"]) == ("sample", 7, 5, 6)
+    assert main(command) == 1
+    assert capsys.readouterr().out == out  # the same seed draws the same
+
+
+def test_a_table_is_training_data(coca: str, shapes: Path, capsys: Printed) -> None:
+    table = shapes / "captions.csv"
+    command = ["caption", coca, str(shapes), "--beams", "4", "--groups", "2", "--n", "2", "--csv", str(table)]
+    assert main(command) == 0
+    assert "note:" not in capsys.readouterr().err
+    source = open_source(str(table))
+    assert not source.bad
+    assert [len(row.captions) for row in source.rows] == [2, 2, 2]
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows] == ["1", "2"] * 3
+    assert {row["filepath"] for row in rows} == {"a.png", "b.jpg", "c\nd \N{CAT}.png"}
+    assert json.loads(rows[0]["settings"])["beam_groups"] == 2
+    assert len(rows[0]["digest"]) == 16
+    before = table.read_bytes()
+    assert main(command) == 1
+    assert f"error: {table} is there already and is left alone" in capsys.readouterr().err
+    assert table.read_bytes() == before
+    assert main([*command, "--force"]) == 0
+    assert table.read_bytes() == before
+
+
+def test_a_table_that_is_no_training_data_is_noted(
+    coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shapes.parent / "tables").mkdir()
+    monkeypatch.chdir(shapes.parent / "tables")
+    command = ["caption", coca, str(shapes), "--greedy", "--csv"]
+    assert main([*command, "captions.csv"]) == 0
+    said = capsys.readouterr().err
+    assert said.count(f"note: captions.csv does not lie above {shapes}/a.png, so that it is no training data") == 1
+    with pytest.raises(DataError, match="leads out of"):
+        open_source("captions.csv")
+    assert main([*command, "../captions.csv"]) == 0
+    assert "note:" not in capsys.readouterr().err
+    assert len(open_source("../captions.csv").rows) == 3
+
+
+def test_a_table_is_not_lost_to_settings_that_do_not_fit(coca: str, shapes: Path, capsys: Printed) -> None:
+    table = shapes / "captions.csv"
+    command = ["caption", coca, str(shapes), "--max-length", "99", "--csv", str(table)]
+    assert main(command) == 1
+    assert not table.exists()  # or the next run would refuse it
+    table.write_text("mine", encoding="utf-8")
+    before = sorted(shapes.iterdir())
+    assert main([*command, "--force"]) == 1
+    assert "max_tokens 99" in capsys.readouterr().err
+    assert table.read_text(encoding="utf-8") == "mine"
+    assert sorted(shapes.iterdir()) == before
+
+
+def test_an_interrupt_keeps_the_table_and_what_was_captioned(
+    coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = CaptionTable.write
+
+    def once(table: CaptionTable, made: CaptionedPicture) -> None:
+        if not made.path.endswith("a.png"):
+            raise KeyboardInterrupt
+        write(table, made)
+
+    monkeypatch.setattr(CaptionTable, "write", once)
+    table = shapes / "captions.csv"
+    command = ["caption", coca, str(shapes), "--greedy", "--csv", str(table)]
+    assert main(command) == 130
+    first = table.read_text(encoding="utf-8")
+    assert first.count("a.png") == 1  # there was none before: it holds them itself
+    table.write_text("mine", encoding="utf-8")
+    assert main([*command, "--force"]) == 130
+    assert table.read_text(encoding="utf-8") == "mine"
+    (kept,) = shapes.glob("captions.partial-*.csv")
+    assert kept.read_text(encoding="utf-8") == first
+    assert f"the table is as it was; {kept} holds what was captioned" in capsys.readouterr().err
+
+
+def test_a_table_on_stdout(coca: str, shapes: Path, capsys: Printed) -> None:
+    assert main(["caption", coca, str(shapes), "--greedy", "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert rows[0]["filepath"] == f"{shapes}/a.png"
+    assert len(rows) == 3
+
+
+def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: Printed) -> None:
+    (shapes / "a.txt").write_text("mine\n", encoding="utf-8")
+    draw("black", "bar", 24).save(shapes / "b.webp")  # would have the same sidecar as b.jpg
+    assert main(["caption", coca, str(shapes), "--greedy", "--sidecars"]) == 1
+    err = capsys.readouterr().err
+    assert "a.txt is there already and is left alone; overwrite it with --force" in err
+    assert "b.txt holds the caption of" in err
+    assert (shapes / "a.txt").read_text(encoding="utf-8") == "mine\n"
+    assert (shapes / "c\nd \N{CAT}.txt").is_file()
+    first = (shapes / "b.txt").read_text(encoding="utf-8")
+    assert main(["caption", coca, str(shapes / "a.png"), str(shapes / "b.jpg"), "--sidecars", "--force"]) == 0
+    assert (shapes / "a.txt").read_text(encoding="utf-8") != "mine\n"
+    assert first
+    assert not list(shapes.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--beams", "3", "--top-k", "2"], "--top-k, --beams belong to different searches"),
+        (["--greedy", "--temperature", "2"], "--temperature, --greedy belong to different searches"),
+        (["--beams", "0"], "beams: Input should be greater than or equal to 1"),
+        (["--max-length", "99"], "max_tokens 99 is more than the model's context holds; set it to 14 or less"),
+        (["--batch", "0"], "--batch 0 takes no picture at once; give 1 or more"),
+        (["--batch", "-1"], "--batch -1 takes no picture at once"),
+        (["--csv", "picture.png"], "--csv picture.png is no name of a table"),
+        (["--weights", "teacher"], "has one network, no student and teacher"),
+    ],
+)
+def test_what_does_not_fit_is_said(coca: str, shapes: Path, options: list[str], message: str, capsys: Printed) -> None:
+    assert main(["caption", coca, str(shapes), *options]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_caption(shapes: Path, tmp_path: Path, capsys: Printed) -> None:
+    clip = str(save_model(tmp_path / "clip", CLIP))
+    assert main(["caption", clip, str(shapes)]) == 1
+    assert "clip cannot caption: CLIP has no caption decoder; choose a CoCa architecture." in capsys.readouterr().err
+
+
+def test_time_left_is_told(coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: next(ticks) * 1e-6)  # however long the machine takes
+    monkeypatch.setattr("core.cli.captioning.time", clock)
+    monkeypatch.setattr("core.cli.captioning._SECONDS", 0.0)
+    assert main(["caption", coca, str(shapes), "--greedy", "--batch", "1"]) == 0
+    err = capsys.readouterr().err
+    assert "captioning 1/3, 0 s left" in err
+    assert "captioning 3/3" in err
+
+
+ABOUT: dict[str, Any] = {"model": "m", "step": 4, "digest": "d", "settings": {"seed": 1}}
+
+
+def picture(path: Path, *captions: str) -> CaptionedPicture:
+    return CaptionedPicture(str(path), [Candidate(text, -1.5, -0.5) for text in captions], ABOUT)
+
+
+def test_a_folder_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(CaptionFileError, match=r"gone/a.txt cannot be written: No such file .*; choose a folder that"):
+        Sidecars().write(picture(gone / "a.png", "x"))
+    with pytest.raises(CaptionFileError, match="cannot be written"):
+        CaptionTable(gone / "a.csv")
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(CaptionFileError, match=r"a.txt cannot be written: Permission denied; choose a folder"):
+        Sidecars().write(picture(tmp_path / "a.png", "x"))
+    assert not (tmp_path / "a.txt").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden here")
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(CaptionFileError, match="Permission denied"):
+            Sidecars(force=True).write(picture(tmp_path / "a.png", "x"))
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_replacing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("before", encoding="utf-8")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(CaptionFileError, match="No space left"):
+            write_new(path, "after", force=True)
+    assert path.read_text(encoding="utf-8") == "before"
+    assert list(tmp_path.iterdir()) == [path]
+    write_new(path, "after", force=True)
+    assert path.read_text(encoding="utf-8") == "after"
+    plain = tmp_path / "plain.txt"
+    plain.write_text("", encoding="utf-8")
+    assert path.stat().st_mode == plain.stat().st_mode  # not the temporary file's own
+
+
+def test_sidecars_are_read_as_captions(tmp_path: Path) -> None:
+    draw("red", "bar", 24).save(tmp_path / "x.y.png")
+    Sidecars().write(picture(tmp_path / "x.y.png", "one\nline", "two"))
+    assert sidecar_of("x.y.png") == Path("x.y.txt")
+    source = open_source(str(tmp_path))
+    assert [row.captions for row in source.rows] == [("one line", "two")]
+
+
+def test_a_table_has_whole_paths_of_pictures_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    with CaptionTable(tmp_path / "t" / "a.csv") as table:
+        table.write(picture(tmp_path / "t" / "in" / "a.png", "x"))
+        table.write(CaptionedPicture(str(tmp_path / "out.png"), [Candidate("by hand")], {}))
+    with (tmp_path / "t" / "a.csv").open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert first["filepath"] == str(Path("in") / "a.png")
+    assert (second["filepath"], second["log_prob"], second["step"]) == (str(tmp_path / "out.png"), "", "")
+
+
+def test_json_and_coco(tmp_path: Path) -> None:
+    pictures = [picture(tmp_path / "a.png", "one", "two"), picture(tmp_path / "b.png", "three")]
+    assert json.loads(json_line(pictures[0]))["captions"][1] == {"text": "two", "log_prob": -1.5, "score": -0.5}
+    coco = json.loads(coco_json(pictures, tmp_path))
+    assert coco["images"] == [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    assert [(a["id"], a["image_id"], a["caption"]) for a in coco["annotations"]] == [
+        (1, 1, "one"), (2, 1, "two"), (3, 2, "three"),
+    ]  # fmt: skip
+    assert coco["info"]["provenance"] == [ABOUT]
+    for name in ("a.png", "b.png"):
+        draw("red", "bar", 24).save(tmp_path / name)
+    (tmp_path / "captions.json").write_text(json.dumps(coco), encoding="utf-8")
+    source = open_source(str(tmp_path / "captions.json"))
+    assert [row.captions for row in source.rows] == [("one", "two"), ("three",)]
+
+
+def test_the_files_module_loads_no_torch() -> None:
+    code = "import sys, core.spec.caption_files; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,136 @@
+"""A full disk in the default suite: a write that is refused half-way. tests/integration has the real ones."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.spec import caption_files
+from core.training import train
+from core.spec.caption_files import (
+    Candidate,
+    CaptionedPicture,
+    CaptionFileError,
+    CaptionTable,
+    CaptionTableError,
+    write_new,
+)
+from core.spec.errors import UserError, writing
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir, RunDirError
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+PICTURE = CaptionedPicture("/a.png", [Candidate("a dog"), Candidate("a cat")], {"model": "m"})
+
+
+class Nearly(io.FileIO):
+    """A file on a disk that has room for so many bytes."""
+
+    room = 0
+
+    def write(self, content: Any) -> int:
+        taken = bytes(content)[: self.room]
+        if not taken:
+            raise FULL
+        Nearly.room -= len(taken)
+        return super().write(taken)
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> type[Nearly]:
+    """Tables are written to a disk like that."""
+    monkeypatch.setattr(caption_files, "_opened", lambda path, mode: Nearly(path, mode))
+    return Nearly
+
+
+@pytest.mark.parametrize("more", [0, 1, 30, 50])
+def test_a_table_ends_with_its_last_whole_line(tmp_path: Path, room: type[Nearly], more: int) -> None:
+    room.room = 10_000
+    with CaptionTable(tmp_path / "whole.csv") as table:
+        table.write(PICTURE)
+    whole = (tmp_path / "whole.csv").read_bytes()
+    room.room = len(whole) + more
+    with CaptionTable(tmp_path / "a.csv") as table:
+        table.write(PICTURE)
+        with pytest.raises(CaptionTableError, match=r"a\.csv cannot be written: No space left .*; free some space and"):
+            table.write(PICTURE)
+    assert (tmp_path / "a.csv").read_bytes() == whole
+
+
+def test_no_table_is_left_where_not_even_the_header_fits(tmp_path: Path, room: type[Nearly]) -> None:
+    room.room = 20
+    with pytest.raises(CaptionFileError, match="free some space"):
+        CaptionTable(tmp_path / "a.csv")
+    (tmp_path / "old.csv").write_text("a user's", encoding="utf-8")
+    room.room = 20
+    with pytest.raises(CaptionFileError, match="free some space"):
+        CaptionTable(tmp_path / "old.csv", force=True)
+    assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {"old.csv": "a user's"}
+
+
+def test_a_new_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Path.open
+
+    def opened(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        Nearly.room = 3
+        return io.BufferedWriter(Nearly(path, "x")) if mode.startswith("x") else plain(path, mode, *rest, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(CaptionFileError, match=r"a\.txt cannot be written: No space left on device; free some space"):
+        write_new(tmp_path / "a.txt", "a dog on a bench")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sort", ["pipe", "folder"])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, sort: str) -> None:
+    path = tmp_path / "a.csv"
+    if sort == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(CaptionFileError, match=r"a\.csv (is there already|cannot be written)"):
+        write_new(path, "rank", force=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["a.csv"]
+    assert not path.is_file()
+
+
+def test_training_that_cannot_write_its_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise FULL
+
+    monkeypatch.setattr(train, "write_whole", refuse)
+    with pytest.raises(RunDirError, match=r"cannot write .*config\.json: No space left on device; free some space and"):
+        train.train(preset_config("sd-clip", "tiny"), RunDir(tmp_path / "run"), quiet=True)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_results_for_which_there_is_no_room() -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "core", "presets", "sd-clip"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        b"error: cannot write the output: No space left on device; free some space and try again." + os.linesep.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free some space and try again"),
+        (errno.EDQUOT, "free some space and try again"),
+        (errno.EACCES, "choose a folder that you may write to"),
+    ],
+)
+def test_what_cannot_be_written_is_named_with_the_remedy(number: int, remedy: str) -> None:
+    with pytest.raises(UserError) as caught, writing("/a/b.bin", UserError, "what was there is kept"):
+        raise OSError(number, os.strerror(number))
+    assert str(caught.value) == f"cannot write /a/b.bin: {os.strerror(number)}; what was there is kept; {remedy}."

@@ -1,0 +1,357 @@
+"""Every format of pairs, and everything that is wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.data.errors import BadRow, DataError, check_bad_share
+from core.data.sources.rows import clean_caption
+from core.data.sources.opening import open_source
+from core.spec.errors import UserError
+from tests.core.data.samples import write_picture
+
+SAME_FOLDER = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+captions = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1).filter(
+    clean_caption
+)
+labels = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=8)
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    for i, name in enumerate(names):
+        write_picture(folder / name, i)
+    return folder
+
+
+def reasons(path: Path) -> list[str]:
+    return [str(row) for row in open_source(path).bad]
+
+
+# Tables
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.tsv", "\t"), ("a.csv", ";"), ("a.csv", "\t")])
+@given(rows=st.lists(st.tuples(captions, labels), min_size=1, max_size=5))
+@SAME_FOLDER
+def test_a_table_comes_back_as_written(tmp_path: Path, name: str, delimiter: str, rows: list[tuple[str, str]]) -> None:
+    files = [f"p{i}.png" for i in range(len(rows))]
+    for i, file in enumerate(files):
+        if not (tmp_path / file).exists():
+            write_picture(tmp_path / file, i)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter)
+    writer.writerow(("filepath", "title", "kind"))
+    writer.writerows((file, title, kind) for file, (title, kind) in zip(files, rows, strict=True))
+    (tmp_path / name).write_bytes(text.getvalue().encode())
+    source = open_source(tmp_path / name)
+    assert source.bad == []
+    assert source.label_names == ("kind",)
+    assert [row.image for row in source.rows] == [tmp_path / file for file in files]
+    assert [row.captions for row in source.rows] == [(clean_caption(title),) for title, _ in rows]
+    assert [row.labels["kind"] for row in source.rows] == [kind.strip() for _, kind in rows]
+
+
+def test_a_table_with_a_byte_order_mark_and_other_names_and_order(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png")
+    (tmp_path / "a.csv").write_bytes("\ufeffCaption;Image\r\nzwei Bäume;a.png\r\n".encode())
+    source = open_source(tmp_path / "a.csv")
+    assert source.rows[0].captions == ("zwei Bäume",)
+
+
+def test_a_table_in_utf_16(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png")
+    (tmp_path / "a.tsv").write_bytes("filepath\ttitle\r\na.png\tein Bär\r\n".encode("utf-16"))
+    assert open_source(tmp_path / "a.tsv").rows[0].captions == ("ein Bär",)
+
+
+def test_captions_of_one_picture_are_joined(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    (tmp_path / "a.csv").write_text("filepath,title,k\na.png,one,x\nb.png,two,y\n./a.png,three,z\na.png,one,x\n")
+    source = open_source(tmp_path / "a.csv")
+    assert [row.captions for row in source.rows] == [("one", "three"), ("two",)]
+    assert source.rows[0].labels == {"k": "x"}
+
+
+def test_bad_rows_of_a_table_are_listed_and_the_rest_is_kept(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "in", "a.png", "b.png", "sub/c.png")
+    outside = write_picture(tmp_path / "outside.png", 1)
+    lines = [
+        b"filepath,title",
+        b"a.png,good",
+        b",no path",
+        b"missing.png,not there",
+        b"b.png,   ",
+        b"b.png",
+        b"b.png,too,many",
+        b"../outside.png,leads out",
+        str(outside).encode() + b",absolute and outside",
+        b"https://example.org/a.png,on the web",
+        b"b.png,not \xff text",
+        b"sub,a folder",
+        b"",
+        str(folder / "sub" / "c.png").encode() + b",absolute and inside",
+    ]
+    (folder / "a.csv").write_bytes(b"\n".join(lines))
+    source = open_source(folder / "a.csv")
+    assert [row.captions[0] for row in source.rows] == ["good", "absolute and inside"]
+    told = {row.where.rpartition(" ")[2]: row.reason for row in source.bad}
+    assert sorted(map(int, told)) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+    expected = [
+        "empty",
+        "no file",
+        "no caption",
+        "1 of",
+        "3 cells",
+        "leads out",
+        "leads out",
+        "web",
+        "UTF-8",
+        "no file",
+    ]
+    for line, words in enumerate(expected, 3):
+        assert words in told[str(line)]
+    assert "pictures_root" in told["9"]
+
+
+def test_an_unclosed_quote_costs_its_own_line_only(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "a.csv").write_text('filepath,title\na.png,one\nb.png,"two\nc.png,"three\nlines"\na.png,"4" wide"\n')
+    source = open_source(tmp_path / "a.csv")
+    assert [row.captions for row in source.rows] == [("one",), ("three lines",)]
+    assert [row.where.rpartition(" ")[2] for row in source.bad] == ["3", "6"]
+
+
+def test_pictures_root_replaces_the_manifests_folder(tmp_path: Path) -> None:
+    pictures(tmp_path / "pictures", "a.png")
+    (tmp_path / "lists").mkdir()
+    table = tmp_path / "lists" / "a.csv"
+    absolute = tmp_path / "pictures" / "a.png"
+    table.write_text(f"filepath,title\n{absolute},one\na.png,two\n../lists/a.csv,out\n")
+    source = open_source(table, pictures_root=tmp_path / "pictures")
+    assert [row.captions for row in source.rows] == [("one", "two")]
+    assert len(source.bad) == 1
+    with pytest.raises(DataError, match="nowhere"):
+        open_source(table, pictures_root=tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_links_in_the_folder_are_followed(tmp_path: Path) -> None:
+    pictures(tmp_path / "elsewhere", "a.png")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "a.csv").write_text("filepath,title\nlinked/a.png,one\nlinked/../../elsewhere/a.png,out\n")
+    source = open_source(tmp_path / "data" / "a.csv")
+    assert [row.captions for row in source.rows] == [("one",)]
+    assert len(source.bad) == 1
+
+
+def test_wrong_columns_name_those_found_and_those_needed(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("url,words\nx,y\n")
+    with pytest.raises(DataError, match=r"'url', 'words'.*filepath and title"):
+        open_source(tmp_path / "a.csv")
+
+
+def test_many_rows_in_one_folder_find_the_missing_one(tmp_path: Path) -> None:
+    names = [f"p{i}.png" for i in range(40)]
+    pictures(tmp_path, *names)
+    lines = ["filepath,title", *(f"{name},x" for name in names), "p40.png,x"]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    source = open_source(tmp_path / "a.csv")
+    assert len(source.rows) == 40
+    assert [row.where for row in source.bad] == [f"{tmp_path / 'a.csv'}, line 42"]
+
+
+# JSON
+
+
+@given(rows=st.lists(st.tuples(st.lists(captions, min_size=1, max_size=3), labels), min_size=1, max_size=4))
+@SAME_FOLDER
+def test_json_lines_come_back_as_written(tmp_path: Path, rows: list[tuple[list[str], str]]) -> None:
+    lines = []
+    for i, (texts, kind) in enumerate(rows):
+        if not (tmp_path / f"p{i}.png").exists():
+            write_picture(tmp_path / f"p{i}.png", i)
+        lines.append(json.dumps({"image": f"p{i}.png", "captions": texts, "kind": kind}))
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    source = open_source(tmp_path / "a.jsonl")
+    assert [row.captions for row in source.rows] == [
+        tuple(dict.fromkeys(map(clean_caption, texts))) for texts, _ in rows
+    ]
+    assert [row.labels["kind"] for row in source.rows] == [kind for _, kind in rows]
+
+
+def test_bad_json_lines_are_listed(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png")
+    lines = [
+        '{"filepath": "a.png", "title": "good", "n": 3, "nested": {"x": 1}}',
+        "{broken",
+        "[1, 2]",
+        '{"title": "no path"}',
+        '{"filepath": 7, "title": "a number"}',
+        '{"filepath": "a.png"}',
+        '{"filepath": "\\ud800.png", "title": "half a character"}',
+        "[" * 100_000,
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    source = open_source(tmp_path / "a.jsonl")
+    assert [dict(row.labels) for row in source.rows] == [{"n": "3"}]
+    assert [row.where.rpartition(" ")[2] for row in source.bad] == ["2", "3", "4", "5", "6", "7", "8"]
+
+
+def test_json_without_the_needed_keys_names_those_found(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"url": "x", "words": "y"}\n')
+    with pytest.raises(DataError, match="'url', 'words'"):
+        open_source(tmp_path / "a.jsonl")
+
+
+def test_a_json_list_of_records(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png")
+    (tmp_path / "a.json").write_text('[{"image": "a.png", "caption": ["one", "two"]}]')
+    assert open_source(tmp_path / "a.json").rows[0].captions == ("one", "two")
+
+
+@pytest.mark.parametrize("place", ["annotations", "val2017", "images/val2017", "images"])
+def test_coco_finds_its_pictures_and_joins_captions(tmp_path: Path, place: str) -> None:
+    pictures(tmp_path / place, "1.png", "2.png")
+    content = {
+        "images": [
+            *({"id": i, "file_name": f"{i}.png"} for i in (1, 2, 3)),
+            {"id": 4, "file_name": "../../x"},
+            {"id": 5},
+        ],
+        "annotations": [{"image_id": i, "id": k, "caption": f"caption {k}"} for k, i in enumerate([1, 2, 1, 3, 4, 9])],
+    }
+    (tmp_path / "annotations").mkdir(exist_ok=True)
+    path = tmp_path / "annotations" / "captions_val2017.json"
+    path.write_text(json.dumps(content))
+    source = open_source(path)
+    assert [(row.image, row.captions) for row in source.rows] == [
+        (tmp_path / place / "1.png", ("caption 0", "caption 2")),
+        (tmp_path / place / "2.png", ("caption 1",)),
+    ]
+    assert len(source.bad) == 4  # missing file, escape, no file name, caption of an unknown image
+
+
+def test_coco_instances_are_told_from_captions(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1}]}')
+    with pytest.raises(DataError, match="captions_"):
+        open_source(tmp_path / "a.json")
+
+
+# Folders
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    pictures(tmp_path, "red_panda/1.png", "red_panda/deep/2.JPG", "dog/3.png", ".hidden/4.png", "stray.png")
+    (tmp_path / "dog" / "notes.md").write_text("x")
+    source = open_source(tmp_path)
+    assert [(row.image.name, row.captions, dict(row.labels)) for row in source.rows] == [
+        ("3.png", ("dog",), {"class": "dog"}),
+        ("1.png", ("red panda",), {"class": "red_panda"}),
+        ("2.JPG", ("red panda",), {"class": "red_panda"}),
+    ]
+    assert [Path(row.where).name for row in source.bad] == ["stray.png"]
+
+
+def test_pictures_with_sidecars(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png", "c.png", "d.png")
+    (tmp_path / "a.txt").write_text("one\n\n  two \none\n")
+    (tmp_path / "b.txt").write_text(" \n")
+    (tmp_path / "d.txt").write_bytes(b"\xff\xfe\x00")
+    source = open_source(tmp_path)
+    assert [row.captions for row in source.rows] == [("one", "two")]
+    assert {Path(row.where).name for row in source.bad} == {"b.png", "c.png", "d.png"}
+
+
+def test_a_mixture_is_said_plainly(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "dog/b.png")
+    (tmp_path / "a.txt").write_text("one")
+    with pytest.raises(DataError, match="mixture"):
+        open_source(tmp_path)
+
+
+def test_a_folder_with_a_manifest_says_to_name_it(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png")
+    (tmp_path / "train.csv").write_text("filepath,title\na.png,x\n")
+    with pytest.raises(DataError, match=r"train\.csv"):
+        open_source(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_cycle_of_links_ends(tmp_path: Path) -> None:
+    pictures(tmp_path, "dog/a.png")
+    (tmp_path / "dog" / "again").symlink_to(tmp_path)
+    assert len(open_source(tmp_path).rows) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
+    pictures(tmp_path, "dog/a.png")
+    (tmp_path / "dog" / "itself").symlink_to(tmp_path / "dog" / "itself")
+    assert len(open_source(tmp_path).rows) == 1
+
+
+# Nothing, and too much of it bad
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.csv", None, "no data at"),
+        ("empty.csv", b"", "is empty"),
+        ("header.csv", b"filepath,title\n", "is empty"),
+        ("blank.csv", b"\n\n", "no header"),
+        ("latin.csv", b"filepath,t\xfftle\n", "UTF-8"),
+        ("blank.jsonl", b"\n\n", "is empty"),
+        ("a.parquet", b"PAR1", "unknown format"),
+        ("plain", b"x", "unknown format"),
+        ("a.json", b"{broken", "not JSON"),
+        ("a.json", b'{"a": 1}\n{"a": 2}', "jsonl"),
+        ("a.json", b'{"images": []}', "annotations"),
+        ("bad.csv", b"filepath,title\nmissing.png,x\n", "None of the 1 rows"),
+    ],
+)  # fmt: skip
+def test_unusable_files_are_one_sentence(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=words) as caught:
+        open_source(tmp_path / name)
+    assert name in str(caught.value)
+    assert isinstance(caught.value, UserError)
+
+
+def test_no_name_and_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No data is named"):
+        open_source("  ")
+    with pytest.raises(DataError, match="no pictures"):
+        open_source(tmp_path)
+
+
+def test_too_large_a_share_of_bad_rows_stops_with_the_list() -> None:
+    bad = [BadRow(f"line {i}", "broken") for i in range(30)]
+    check_bad_share("x.csv", bad, 300, 0.1)
+    with pytest.raises(DataError, match="30 of the 299") as caught:
+        check_bad_share("x.csv", bad, 299, 0.1)
+    message = str(caught.value)
+    assert "line 19: broken" in message
+    assert "line 20: broken" not in message
+    assert "and 10 more" in message
+
+
+@given(st.text(st.sampled_from(string.printable + "é\0\u2028"), max_size=300))
+@SAME_FOLDER
+def test_any_text_is_read_or_refused(tmp_path: Path, text: str) -> None:
+    for name in ("a.csv", "a.jsonl", "a.json"):
+        (tmp_path / name).write_text("filepath,title\n" * (name == "a.csv") + text, encoding="utf-8", newline="")
+        with contextlib.suppress(DataError):  # anything else fails the test
+            open_source(tmp_path / name)

@@ -1,0 +1,81 @@
+"""Colour distortions against torchvision's own, picture by picture; and that each does what it is called."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from core.spec.config import ViewConfig
+from core.data.views.colours import DRAWS, LEVELS, SIDE, SIGMA, distort_colours, is_distorted
+from core.data.draws import uniforms
+from core.data.views.making import make_view
+
+ALWAYS = ViewConfig(jitter=1.0, brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1)
+JITTER, GREY, BLUR, SOLARIZE = range(4)
+STRENGTHS, SOFTNESS = slice(4, 8), 8
+
+
+def pictures(count: int, side: int = 16, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
+
+
+def middle_of(draw: float) -> float:
+    return (min(int(draw * LEVELS), LEVELS - 1) + 0.5) / LEVELS
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**31))
+def test_jitter_is_torchvisions_four_adjustments_one_after_another(seed: int) -> None:
+    images, draws = pictures(6, seed=seed % 1000), uniforms(DRAWS, seed, np.arange(6))
+    found = distort_colours(images, ALWAYS, draws)
+    for image, draw, mine in zip(images, draws, found, strict=True):
+        bright, contrast, saturation, hue = draw[STRENGTHS]
+        there = image.float() / 255.0
+        there = F.adjust_brightness(there, 0.6 + 0.8 * bright)
+        there = F.adjust_contrast(there, 0.7 + 0.6 * contrast)
+        there = F.adjust_saturation(there, 0.8 + 0.4 * saturation)
+        there = F.adjust_hue(there, 0.1 * (2 * middle_of(hue) - 1))
+        assert (mine.float() - there * 255.0).abs().max() <= 1.0
+
+
+def test_greyscale_blur_and_solarisation_are_torchvisions() -> None:
+    images, draws = pictures(3, 32), np.full((3, DRAWS), 0.3)
+    grey = distort_colours(images, ViewConfig(greyscale=1.0), draws)
+    assert (grey.float() - F.rgb_to_grayscale(images, 3).float()).abs().max() <= 1
+    assert torch.equal(distort_colours(images, ViewConfig(solarize=1.0), draws), F.solarize(images, 128.0))
+    sigma = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * middle_of(0.3)) * 32 / SIDE
+    blurred = F.gaussian_blur(images.float(), [9, 9], [sigma])  # the further taps weigh nothing
+    assert (distort_colours(images, ViewConfig(blur=1.0), draws).float() - blurred).abs().max() <= 1.0
+
+
+@pytest.mark.parametrize("field", ["jitter", "greyscale", "blur", "solarize"])
+def test_each_is_done_as_often_as_it_says(field: str) -> None:
+    images, draws = pictures(1000, 64), uniforms(DRAWS, 6, np.arange(1000))
+    draws[:, SOFTNESS] = 0.99  # the weakest blur is too weak to be seen
+    config = ViewConfig.model_validate({field: 0.25})
+    assert is_distorted(config)
+    assert not is_distorted(ViewConfig())
+    changed = (distort_colours(images, config, draws) != images).flatten(1).any(1)
+    which = ["jitter", "greyscale", "blur", "solarize"].index(field)
+    assert changed.tolist() == (draws[:, which] < 0.25).tolist()
+    assert 0.2 < changed.float().mean() < 0.3
+
+
+def test_a_picture_is_distorted_alike_in_any_company_and_otherwise_in_each_view() -> None:
+    config = ViewConfig(crop_min=1.0, jitter=1.0, greyscale=0.3, blur=0.5, solarize=0.3)
+    several = list(pictures(5, 20))
+
+    def view(rows: list[int], number: int = 0) -> Tensor:
+        return make_view([several[row] for row in rows], config, 20, 0, 0, np.array(rows), number)
+
+    together = view([0, 1, 2, 3, 4])
+    for row in range(5):
+        assert torch.equal(view([row])[0], together[row])
+    assert not torch.equal(view([0, 1, 2, 3, 4], 1), together)
+    assert torch.equal(several[0], pictures(5, 20)[0]), "the decoded pictures stay"

@@ -1,0 +1,148 @@
+"""Masks hide as many patches as they say, in blocks or singly, by their keys alone; every kind of view is delivered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.spec.config import DataConfig, RunConfig, ViewConfig, problems
+from core.data.dataset import PairDataset, open_dataset
+from core.data.loader import Loader
+from core.data.views.masks import draw_masks
+from core.data.views.making import make_view, view_side
+from core.spec.presets import preset_config
+from tests.core.data.samples import tokenize, write_pairs
+
+
+def opened(path: Path) -> PairDataset:
+    return open_dataset(path, DataConfig(cache_mib=0), 32, tokenize)
+
+
+def masks(config: ViewConfig, side: int = 14, rows: Any = 40, seed: int = 0, epoch: int = 0, view: int = 2) -> Any:
+    found = draw_masks(config, side, seed, epoch, np.arange(rows) if isinstance(rows, int) else np.array(rows), view)
+    assert found is not None
+    return found
+
+
+@given(st.sampled_from(["blocks", "random"]), st.integers(2, 16), st.floats(0, 1), st.floats(0, 1), st.integers(0, 999))
+def test_a_masked_view_hides_the_share_that_it_says(kind: Any, side: int, a: float, b: float, seed: int) -> None:
+    low, high = min(a, b), max(a, b)
+    config = ViewConfig(mask=1.0, mask_min=low, mask_max=high, mask_kind=kind)
+    hidden = masks(config, side, 3, seed).sum(dim=1)
+    P = side * side
+    assert (hidden >= max(1, min(P - 1, round(low * P)))).all()
+    assert (hidden <= min(P - 1, max(1, round(high * P)))).all()
+
+
+def test_what_is_masked_is_not_what_loses_its_colours() -> None:
+    """Each has draws of its own: of a thousand views half are masked, and half of either kind are grey."""
+    config = ViewConfig(crop_min=1.0, flip=False, mask=0.5, greyscale=0.5)
+    rows, picture = np.arange(1000), torch.tensor([200, 100, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 4)
+    grey = make_view([picture] * 1000, config, 4, 0, 0, rows, 2).float().std(dim=1).amax(dim=(1, 2)) < 2
+    masked = masks(config, 4, 1000).any(dim=1)
+    for one in (masked, ~masked):
+        assert 400 < one.sum() < 600
+        assert 0.4 < grey[one].float().mean() < 0.6
+
+
+def test_masks_depend_on_their_keys_alone() -> None:
+    config = ViewConfig(mask=1.0)
+    base = masks(config)
+    assert torch.equal(base[[7, 3]], masks(config, rows=[7, 3]))
+    for other in (masks(config, seed=1), masks(config, epoch=1), masks(config, view=3)):
+        assert not torch.equal(base, other)
+
+
+def test_some_views_stay_whole_and_none_is_masked_without_a_probability() -> None:
+    share = (masks(ViewConfig(mask=0.5), rows=400).sum(dim=1) > 0).float().mean()
+    assert 0.4 < float(share) < 0.6
+    assert draw_masks(ViewConfig(), 4, 0, 0, np.arange(3), 0) is None
+
+
+def test_blocks_hang_together_more_than_single_patches() -> None:
+    def neighbours(kind: Any) -> float:
+        """How many hidden patches have a hidden one to their right."""
+        grid = masks(ViewConfig(mask=1.0, mask_kind=kind), rows=100).view(-1, 14, 14)
+        return float((grid[:, :, :-1] & grid[:, :, 1:]).sum() / grid.sum())
+
+    assert abs(neighbours("random") - 0.4 * 13 / 14) < 0.03  # by chance: the share that is hidden
+    assert neighbours("blocks") > 0.6
+
+
+@pytest.mark.parametrize(("share", "multiple", "side"), [(1.0, 7, 224), (0.43, 16, 96), (0.01, 16, 16), (0.43, 1, 96)])
+def test_sides_are_whole_patches(share: float, multiple: int, side: int) -> None:
+    assert view_side(ViewConfig(size=share), 224, multiple) == side
+
+
+def definition(**views: Any) -> RunConfig:
+    raw = preset_config("sd-clip", "tiny").model_dump()
+    raw["views"].update(views)
+    raw["optim"].update(batch_size=4)
+    return RunConfig.model_validate(raw)
+
+
+def test_local_and_shared_views_reach_the_batch(tmp_path: Path) -> None:
+    dataset = opened(write_pairs(tmp_path, 8))
+    config = definition(
+        student={"count": 2, "mix": "cutmix", "mask": 1.0},
+        local={"count": 3, "size": 0.5, "crop_min": 0.05, "crop_max": 0.2},
+        shared=True,
+    )
+    batch = next(Loader(dataset, config, 32, multiple=8).batches(0, 1))
+    assert [tuple(view.images.shape[2:]) for view in batch.student] == [(32, 32)] * 2 + [(16, 16)] * 3
+    assert [view.local for view in batch.student] == [False] * 2 + [True] * 3
+    assert len({view.number for view in (batch.clean, *batch.student)}) == 6
+    for ours, theirs in zip(batch.student, batch.teacher, strict=False):
+        assert torch.equal(ours.images, theirs.images)
+        assert ours.number == theirs.number
+        assert ours.mix is not None
+        assert ours.mask is not None
+        assert ours.mask.shape == (4, 16)
+        assert theirs.mix is None
+        assert theirs.mask is None
+    assert len(batch.teacher) == 2
+    halved = batch.first(2)
+    assert halved.student[0].mask is not None
+    assert len(halved.student[0].mask) == len(halved.teacher[1].images) == 2
+
+
+def test_the_teacher_may_see_several_views_of_its_own(tmp_path: Path) -> None:
+    batch = next(Loader(opened(write_pairs(tmp_path, 8)), definition(teacher={"count": 3}), 32).batches(0, 1))
+    assert len({view.number for view in (batch.clean, *batch.student, *batch.teacher)}) == 1 + 2 + 3
+    assert not torch.equal(batch.teacher[0].images, batch.teacher[1].images)
+
+
+@pytest.mark.parametrize(
+    ("views", "field"),
+    [
+        ({"clean": {"mask": 0.5}}, "views.clean.mask"),
+        ({"clean": {"size": 0.5}}, "views.clean.size"),
+        ({"student": {"count": 1, "mask": 1.0, "mask_min": 0.9, "mask_max": 0.3}}, "views.student.mask_min"),
+        ({"teacher": {"mask": 0.5}}, "views.teacher.mask"),
+        ({"student": {"count": 0}, "shared": True}, "views.shared"),
+        ({"student": {"count": 2, "size": 0.5}, "shared": True}, "views.student.size"),
+    ],
+)
+def test_contradictions_about_views(views: dict[str, Any], field: str) -> None:
+    assert field in problems(definition(**views))
+    assert problems(definition()) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"shared": False}, "views.shared"),
+        ({"student": {"count": 1}}, "views.student.mask"),
+        ({"student": {"count": 1, "mask": 1.0, "mix": "mixup"}}, "views.student.mix"),
+    ],
+)
+def test_contradictions_about_masked_patches(change: dict[str, Any], field: str) -> None:
+    raw = preset_config("maskclip", "tiny").model_dump()
+    raw["views"].update(change)
+    assert field in problems(RunConfig.model_validate(raw))

@@ -1,0 +1,212 @@
+"""Views: what is drawn depends on the keys alone, and lies where the definition says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from core.spec.config import ViewConfig
+from core.data.draws import seed_of, uniforms
+from core.data.views.randaugment import OPERATIONS, randaugment
+from core.data.views.making import ATTEMPTS, GREY, centre_view, draw_crops, draw_mix, make_view
+
+STRONG = ViewConfig(crop_min=0.3, flip=True, randaugment_ops=2, erase=0.5)
+
+
+def noise(count: int, height: int = 40, width: int = 50, seed: int = 0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return list(torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator))
+
+
+def view(config: ViewConfig, pictures: list[Tensor], rows: Sequence[int] | None = None, **keys: int) -> Tensor:
+    """A view of side 32; ``keys`` are the seed, the epoch and the number of the view, 0 if not given."""
+    which = np.array(range(len(pictures)) if rows is None else rows)
+    return make_view(pictures, config, 32, keys.get("seed", 0), keys.get("epoch", 0), which, keys.get("number", 0))
+
+
+# Draws
+
+
+def test_uniforms_are_uniform_and_independent() -> None:
+    draws = uniforms(50, 1, np.arange(4000), 3)
+    assert draws.shape == (4000, 50)
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    counts, _ = np.histogram(draws, 20, (0, 1))
+    assert np.abs(counts / counts.mean() - 1).max() < 0.05
+    correlation = np.corrcoef(draws.T)  # between places
+    assert np.abs(correlation - np.eye(50)).max() < 0.08
+    neighbours = np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]
+    assert abs(neighbours) < 0.08
+
+
+def test_draws_depend_on_each_key_and_not_on_company() -> None:
+    base = uniforms(4, 1, 2, np.array([5, 6, 7]), 3)
+    assert np.array_equal(base[1:2], uniforms(4, 1, 2, 6, 3))
+    others = [uniforms(4, *keys) for keys in ((0, 2, 6, 3), (1, 3, 6, 3), (1, 2, 7, 3), (1, 2, 6, 4), (2, 1, 6, 3))]
+    assert all(not np.array_equal(base[1:2], other) for other in others)
+    assert len({seed_of(a, b) for a in range(30) for b in range(30)}) == 900
+
+
+# Crops
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.floats(0.05, 1.0), st.floats(0.05, 1.0), st.integers(0, 99))
+@settings(deadline=None)
+def test_crops_lie_within_the_picture(height: int, width: int, a: float, b: float, seed: int) -> None:
+    shapes = np.array([[height, width]] * 5)
+    boxes = draw_crops(shapes, (min(a, b), max(a, b)), uniforms(2 * ATTEMPTS + 2, seed, np.arange(5)))
+    top, left, crop_height, crop_width = boxes.T
+    assert (boxes >= 0).all()
+    assert (crop_height >= 1).all()
+    assert (crop_width >= 1).all()
+    assert (top + crop_height <= height).all()
+    assert (left + crop_width <= width).all()
+
+
+def test_crops_have_the_share_and_ratio_that_is_asked_for() -> None:
+    shapes = np.array([[300, 400]] * 3000)
+    boxes = draw_crops(shapes, (0.2, 0.5), uniforms(2 * ATTEMPTS + 2, 0, np.arange(3000)))
+    share = boxes[:, 2] * boxes[:, 3] / (300 * 400)
+    ratio = boxes[:, 3] / boxes[:, 2]
+    assert share.min() > 0.195
+    assert share.max() < 0.505
+    assert abs(share.mean() - 0.35) < 0.01
+    assert ratio.min() > 0.74
+    assert ratio.max() < 1.35
+    assert abs(np.log(ratio).mean()) < 0.01
+    assert boxes[:, 0].min() == 0
+    assert (boxes[:, 0] + boxes[:, 2]).max() == 300
+
+
+def test_a_strip_gives_its_middle() -> None:
+    boxes = draw_crops(np.array([[10, 1000]]), (1.0, 1.0), uniforms(2 * ATTEMPTS + 2, 0, 0))
+    assert boxes.tolist() == [[0, 494, 10, 13]]
+
+
+# Views
+
+
+@pytest.mark.parametrize("config", [ViewConfig(), STRONG, ViewConfig(flip=True), ViewConfig(erase=1.0)])
+def test_a_view_depends_on_seed_epoch_row_and_number_alone(config: ViewConfig) -> None:
+    pictures = noise(6)
+    before = torch.get_rng_state()
+    base = view(config, pictures)
+    assert base.shape == (6, 3, 32, 32)
+    assert base.dtype == torch.uint8
+    view(STRONG, noise(3, seed=5), seed=9)
+    assert torch.equal(base, view(config, pictures))
+    assert torch.equal(base[[4, 1]], view(config, [pictures[4], pictures[1]], [4, 1]))
+    for other in (view(config, pictures, seed=1), view(config, pictures, epoch=1), view(config, pictures, number=1)):
+        assert not torch.equal(base, other)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_pictures_of_different_sizes_and_their_source_is_untouched() -> None:
+    pictures = [*noise(2, 40, 50), *noise(2, 32, 32), *noise(1, 33, 264)]
+    copies = [picture.clone() for picture in pictures]
+    assert view(STRONG, pictures).shape == (5, 3, 32, 32)
+    assert view(ViewConfig(crop_min=1.0, erase=1.0, flip=True), pictures).shape == (5, 3, 32, 32)
+    assert all(torch.equal(picture, copy) for picture, copy in zip(pictures, copies, strict=True))
+
+
+def test_half_of_the_views_are_mirrored() -> None:
+    pictures = noise(200, 32, 32)
+    whole = ViewConfig(crop_min=1.0, flip=True)
+    views = view(whole, pictures)
+    plain = view(whole.model_copy(update={"flip": False}), pictures)
+    mirrored = [torch.equal(one, other.flip(-1)) for one, other in zip(views, plain, strict=True)]
+    same = [torch.equal(one, other) for one, other in zip(views, plain, strict=True)]
+    assert all(a != b for a, b in zip(mirrored, same, strict=True))
+    assert 70 < sum(mirrored) < 130
+
+
+def test_erasing_takes_a_rectangle_of_allowed_area() -> None:
+    pictures = [torch.zeros(3, 32, 32, dtype=torch.uint8)] * 100
+    erased = (view(ViewConfig(erase=0.6), pictures) == GREY).all(1)  # (100, 32, 32)
+    area = erased.flatten(1).float().mean(1)
+    assert 40 < int((area > 0).sum()) < 80
+    assert float(area.max()) < 0.37
+    for one in erased[area > 0]:
+        rows, columns = one.any(1), one.any(0)
+        assert int(one.sum()) == int(rows.sum() * columns.sum())
+
+
+def test_operations_match_torchvisions_one_picture_at_a_time() -> None:
+    images = torch.stack(noise(len(OPERATIONS) * 2, 24, 24))
+    draws = np.array([[[(i + 0.5) / len(OPERATIONS), sign]] for i in range(len(OPERATIONS)) for sign in (0.2, 0.7)])
+    result = randaugment(images, draws, 9)
+    m = 9 / 30
+    assert torch.equal(result[0], images[0])  # identity
+    checks = {
+        "brightness": lambda picture, sign: F.adjust_brightness(picture, 1 + 0.9 * m * sign),
+        "contrast": lambda picture, sign: F.adjust_contrast(picture, 1 + 0.9 * m * sign),
+        "color": lambda picture, sign: F.adjust_saturation(picture, 1 + 0.9 * m * sign),
+        "posterize": lambda picture, sign: F.posterize(picture, 7),
+        "solarize": lambda picture, sign: F.solarize(picture, 255 * (1 - m)),
+        "autocontrast": lambda picture, sign: F.autocontrast(picture),
+        "equalize": lambda picture, sign: F.equalize(picture),
+    }
+    for name, check in checks.items():
+        at = 2 * list(OPERATIONS).index(name)
+        for k, sign in ((0, 1), (1, -1)):
+            assert (result[at + k].int() - check(images[at + k], sign).int()).abs().max() <= 1, name
+    right = 2 * list(OPERATIONS).index("translate_x")
+    shift = round(150 / 331 * m * 24)
+    assert torch.equal(result[right][:, :, shift:], images[right][:, :, :-shift])
+    assert (result[right][:, :, :shift] == 128).all()
+
+
+def test_centre_view_is_the_middle_square() -> None:
+    picture = torch.zeros(3, 32, 96, dtype=torch.uint8)
+    picture[:, :, 32:64] = 200
+    assert (centre_view(picture, 32) == 200).all()
+    assert centre_view(picture, 20).shape == (3, 20, 20)
+    assert (centre_view(picture.permute(0, 2, 1), 40) == 200).all()
+
+
+# Interpolation
+
+
+def test_no_mix() -> None:
+    assert draw_mix(ViewConfig(), np.random.default_rng(0), 8, 32) is None
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_mix_keeps_at_least_half_and_is_repeatable(kind: str) -> None:
+    config = ViewConfig.model_validate({"mix": kind})
+    for seed in range(200):
+        mix, again = (draw_mix(config, np.random.default_rng(seed), 8, 32) for _ in range(2))
+        assert mix is not None
+        assert again is not None
+        assert 0.5 <= mix.share <= 1.0
+        assert sorted(mix.partner.tolist()) == list(range(8))
+        assert mix.partner.tolist() == again.partner.tolist()
+        assert (mix.share, mix.box) == (again.share, again.box)
+
+
+def test_cutmix_pastes_the_share_that_it_says() -> None:
+    own, other = torch.zeros(2, 3, 32, 32), torch.ones(2, 3, 32, 32)
+    for seed in range(50):
+        mix = draw_mix(ViewConfig(mix="cutmix", mix_alpha=1.0), np.random.default_rng(seed), 2, 32)
+        assert mix is not None
+        assert mix.box is not None
+        images = torch.stack([own[0], other[0]])
+        mixed = mix.apply(images)
+        if mix.partner.tolist() == [1, 0]:
+            assert abs(float(mixed[0].mean()) - (1 - mix.share)) < 1e-6
+
+
+def test_either_is_one_or_the_other_with_equal_chance() -> None:
+    config = ViewConfig(mix="either")
+    mixes = [draw_mix(config, np.random.default_rng(seed), 8, 32) for seed in range(400)]
+    boxes = [mix.box for mix in mixes if mix is not None]
+    assert len(boxes) == 400
+    assert 160 < sum(box is None for box in boxes) < 240

@@ -1,0 +1,303 @@
+"""``python -m core evaluate`` on a real small run: its numbers, its JSON, and what bad input gets."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from core.__main__ import main
+from core.spec.config import override
+from core.data.dataset import open_dataset
+from core.data.views.making import centre_view
+from core.inference.encoder import UNPROJECTED, Loaded, encode_layers, encode_pictures, load_checkpoint
+from core.metrics.classification.labels import index_labels
+from core.metrics.classification.linear_probe import linear_probe
+from core.metrics.classification.logistic import ProbeData
+from core.spec.run.events import Evaluated, EventReader
+from core.model.towers.towers import resolve_architecture
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.training.train import train
+from tests.core.labelled import write, write_labelled
+
+RETRIEVAL = ("--data", "VAL", "--task", "retrieval")
+ZERO_SHOT = ("RUN", "--data", "VAL", "--task", "zero-shot", "--label")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDir]:
+    folder = tmp_path_factory.mktemp("evaluate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
+        train_data, val_data = write_labelled(folder / "pairs")
+        config = override(
+            preset_config("sd-clip", "tiny"),
+            [f"data.train={train_data}", f"data.val={val_data}", "optim.batch_size=12", "optim.epochs=4"],
+        )
+        run = RunDir(folder / "run")
+        train(config, run, quiet=True)
+        yield run
+
+
+@pytest.fixture(scope="module")
+def loaded(run: RunDir) -> Loaded:
+    return load_checkpoint(run, "last")
+
+
+@pytest.fixture(scope="module")
+def val(loaded: Loaded) -> str:
+    return loaded.config.data.val
+
+
+def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main(["evaluate", *arguments]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one message that a refused request gets; nothing is on stdout."""
+    assert main(["evaluate", *arguments]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    return said.err.rpartition("error: ")[2].strip()
+
+
+def features(loaded: Loaded, source: str, weights: str) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    """Colour, embedding and feature before the projection of each picture, one picture at a time."""
+    network = loaded.networks[weights]
+    data = open_dataset(source, loaded.config.data, network.image_size, network.towers.tokenize)
+    rows, embeddings = encode_pictures(network, data, loaded.runtime, 1, lambda *_: None)
+    pictures = [centre_view(data.picture(row), network.image_size)[None] for row in rows.tolist()]
+    states = torch.cat([encode_layers(network, one, loaded.runtime, [UNPROJECTED])[UNPROJECTED] for one in pictures])
+    return [data.labels(row)["colour"] for row in rows.tolist()], embeddings, states
+
+
+@pytest.mark.parametrize("weights", ["student", "teacher"])
+def test_retrieval_equals_the_log_of_the_run(
+    run: RunDir, val: str, weights: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logged = [event for event in EventReader(run.events).read_all() if isinstance(event, Evaluated)][-1].values
+    model = f"{run.path}@last"
+    found = report(capsys, model, "--data", val, "--task", "retrieval", "--weights", weights, "--json")
+    assert found["subject"]["weights"] == weights
+    assert found["samples"] == 12
+    assert len(found["metrics"]) > 6
+    for name, value in found["metrics"].items():
+        assert value == pytest.approx(logged[f"val/{weights}/{name}"], abs=1e-9), name
+
+
+def test_features_before_the_projection_lead_to_the_embedding(loaded: Loaded, val: str) -> None:
+    _, embeddings, states = features(loaded, val, "student")
+    projected = states @ loaded.networks["student"].towers.clip.visual.proj.detach()
+    assert torch.allclose(torch.nn.functional.normalize(projected, dim=1), embeddings, atol=1e-5)
+    assert not torch.allclose(states.norm(dim=1), torch.ones(len(states)), atol=1e-2)
+
+
+def test_zero_shot_equals_a_plain_loop(
+    run: RunDir, loaded: Loaded, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    templates = tmp_path / "mine.txt"
+    templates.write_text("a {} thing\nit is {}\n", encoding="utf-8")
+    arguments = [f"{run.path}@last", "--data", val, "--task", "zero-shot", "--label", "colour"]
+    found = report(capsys, *arguments, "--templates", str(templates), "--weights", "student", "--json")
+    network = loaded.networks["student"]
+    truth, embeddings, _ = features(loaded, val, "student")
+    classes = {}
+    for name in sorted(set(truth)):
+        total = torch.zeros(embeddings.shape[1])
+        for template in (f"a {name} thing", f"it is {name}"):
+            vector = network.encode_texts(network.towers.tokenize([template])).detach()[0]
+            total += vector / vector.norm()
+        classes[name] = total / total.norm()
+    taken = [max(classes, key=lambda name: float(image @ classes[name])) for image in embeddings]
+    hits = [guess == true for guess, true in zip(taken, truth, strict=True)]
+    assert found["metrics"]["acc1"] == pytest.approx(sum(hits) / len(hits), abs=1e-6)
+    assert found["per_query"]["acc1"]["values"] == [float(hit) for hit in hits]
+    assert found["details"]["classes"] == sorted(classes)
+    assert found["details"]["templates"] == ["a {} thing", "it is {}"]
+
+
+def test_linear_probe_is_fitted_before_the_projection_on_the_training_data_of_the_run(
+    run: RunDir, loaded: Loaded, val: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"{run.path}@last", "--data", val, "--task", "linear-probe", "--label", "colour"]
+    found = report(capsys, *arguments, "--weights", "teacher", "--json")
+    data = []
+    for source in (loaded.config.data.train, val):
+        colours, _, states = features(loaded, source, "teacher")
+        data.append(ProbeData(states, index_labels(colours)))
+    expected = linear_probe(data[0], data[1])
+    assert found["metrics"]["acc1"] == pytest.approx(expected.test.metrics()["acc1"], abs=1e-6)
+    assert found["details"]["C"] == pytest.approx(expected.probe.C)
+    assert found["details"]["layer"] == "before the projection"
+    assert any("trained on 36 pictures" in note for note in found["notes"])
+
+
+def test_knn_equals_a_plain_loop(run: RunDir, loaded: Loaded, val: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [f"{run.path}@last", "--data", val, "--task", "knn", "--label", "colour", "--weights", "student"]
+    found = report(capsys, *arguments, "--json")
+    names, _, train_states = features(loaded, loaded.config.data.train, "student")
+    truth, _, states = features(loaded, val, "student")
+    hits = []
+    for state, true in zip(states, truth, strict=True):
+        cosines = torch.nn.functional.cosine_similarity(state[None].double(), train_states.double())
+        votes: dict[str, float] = defaultdict(float)
+        for place in cosines.argsort(descending=True)[:20].tolist():
+            votes[names[place]] += float(torch.exp(cosines[place] / 0.07))
+        hits.append(float(max(votes, key=votes.__getitem__) == true))
+    assert found["per_query"]["acc1"]["values"] == hits
+
+
+def test_the_table_is_for_people_and_progress_is_apart(
+    run: RunDir, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))  # else another test may have encoded these pictures
+    assert main(["evaluate", str(run.path), "--data", val, "--task", "zero-shot", "--label", "shape"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"zero-shot of {run.path}@step-")
+    assert "(teacher)" in said.out.splitlines()[0]
+    assert "acc1" in said.out
+    assert "encoding pictures" in said.err
+    assert "encoding pictures" not in said.out
+
+
+def test_clip_benchmarks_json(run: RunDir, val: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(capsys, f"{run.path}@last", "--data", val, "--task", "retrieval", "--clip-benchmark")
+    assert found["task"] == "zeroshot_retrieval"
+    assert found["dataset"] == val
+    assert {"image_retrieval_recall@5", "text_retrieval_recall@5"} <= set(found["metrics"])
+
+
+def test_an_open_clip_model_from_scratch_says_so(val: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["open_clip:sd-tiny", "--data", val, "--task", "zero-shot", "--label", "shape", "--json"]
+    first = report(capsys, *arguments)
+    assert "sd-tiny has random weights" in first["notes"][0]
+    assert first["subject"]["model"] == "sd-tiny"
+    assert report(capsys, *arguments) == first
+
+
+def test_an_open_clip_model_with_the_weights_of_a_run_is_that_run(
+    run: RunDir, val: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = ["--data", val, "--task", "retrieval", "--json"]
+    ours = report(capsys, str(run.path), *request)
+    theirs = report(capsys, f"open_clip:sd-tiny,{run.path}", *request)
+    assert theirs["metrics"] == pytest.approx(ours["metrics"])
+    assert theirs["notes"] == ours["notes"]
+
+
+def test_a_folder_as_open_clip_saves_one(
+    run: RunDir, loaded: Loaded, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    architecture = {"model_cfg": resolve_architecture("sd-tiny"), "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(architecture), encoding="utf-8")
+    save_file(loaded.networks["student"].towers.clip.state_dict(), tmp_path / "open_clip_model.safetensors")
+    request = ["--data", val, "--task", "retrieval", "--json"]
+    ours = report(capsys, f"{run.path}@last", "--weights", "student", *request)
+    theirs = report(capsys, str(tmp_path), *request)
+    assert theirs["metrics"] == pytest.approx(ours["metrics"])
+    assert theirs["subject"]["model"] == str(tmp_path)
+
+
+def test_compare_gives_a_paired_difference(
+    run: RunDir, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = []
+    for weights in ("student", "teacher"):
+        request = [f"{run.path}@last", "--data", val, "--task", "retrieval", "--weights", weights, "--json"]
+        found = report(capsys, *request)
+        files.append(tmp_path / f"{weights}.json")
+        files[-1].write_text(json.dumps(found), encoding="utf-8")
+    a, b = (json.loads(file.read_text(encoding="utf-8"))["metrics"] for file in files)
+    both = report(capsys, "--compare", *map(str, files), "--json")
+    for name, one in both["differences"].items():
+        assert one["value"] == pytest.approx(a[name] - b[name], abs=1e-9), name
+        assert one["interval"]["low"] <= one["value"] <= one["interval"]["high"]
+    assert "text_to_image_R@1" in both["differences"]
+    assert main(["evaluate", "--compare", *map(str, files)]) == 0
+    assert "A minus B" in capsys.readouterr().out
+
+
+def test_reports_of_different_data_are_not_compared(
+    run: RunDir, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = []
+    for name, label_column in (("a", "colour"), ("b", "shape")):
+        request = [str(run.path), "--data", val, "--task", "zero-shot", "--label", label_column, "--json"]
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(json.dumps(report(capsys, *request)), encoding="utf-8")
+    assert "whose pictures or labels differ" in refusal(capsys, "--compare", *map(str, files))
+
+
+def test_rows_without_a_label_or_a_picture_are_left_out_and_told(
+    run: RunDir, loaded: Loaded, val: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = Path(val).parent
+    table = list(csv.reader(Path(loaded.config.data.train).read_text(encoding="utf-8").splitlines()))
+    table[1][2] = ""
+    (pairs / "broken.png").write_bytes(b"no picture")
+    holes = write(pairs / "holes.csv", [*table, ["broken.png", "a red circle", "red", "circle"]])
+    found = report(capsys, str(run.path), "--data", str(holes), "--task", "zero-shot", "--label", "colour", "--json")
+    assert found["samples"] == 35
+    assert "1 of 36 rows have no label and were left out." in found["notes"]
+    assert any(note.startswith(f"1 rows of {holes} cannot be used") and "broken.png" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*ZERO_SHOT, "size"], "no label column 'size'; there are colour, shape."),
+        (["RUN", "--data", "VAL", "--task", "knn"], "several label columns; choose one with --label: colour, shape."),
+        (["RUN", "--data", "VAL", "--task", "sing"], "there is no task 'sing' here; there are zero-shot,"),
+        (["RUN@99", *RETRIEVAL], "has no checkpoint '99'; there are best, last, step-"),
+        (["nowhere", *RETRIEVAL], "there is no model 'nowhere'; give a run folder, RUN@STEP"),
+        (["open_clip:ViT-B-33", *RETRIEVAL], "there is no architecture 'ViT-B-33'; did you mean"),
+        (["open_clip:sd-tiny,gone", *RETRIEVAL], "'gone' is neither a file, nor a folder, nor a tag"),
+        (["open_clip:sd-tiny", "--weights", "teacher", *RETRIEVAL], "leave out --weights teacher"),
+        (["open_clip:sd-tiny", "--data", "VAL", "--task", "knn"], "knn needs labelled training data; name"),
+        (["RUN", "--data", "/gone.csv", "--task", "retrieval"], "There is no data at /gone.csv"),
+        ([*ZERO_SHOT, "shape", "--templates", "songs"], "bundled prompt sets: art,"),
+        (["RUN", "--task", "retrieval"], "name a MODEL, --data SOURCE and --task TASK"),
+        (["--compare", "/gone.json", "/gone.json"], "cannot read the report"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_a_sentence(
+    run: RunDir, val: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [argument.replace("RUN", str(run.path)).replace("VAL", val) for argument in arguments]
+    assert message in refusal(capsys, *filled)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("kind", ["thing"], "needs at least two classes (there is only 'thing'); check the label column."),
+        ("colour", ["purple", "orange"], "none of the 2 labels (such as 'orange') is among the 4 classes"),
+        ("colour", [""], "none of the 12 rows has a label"),
+    ],
+)
+def test_labels_that_cannot_be_used(
+    run: RunDir, val: str, column: str, values: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = list(csv.reader(Path(val).read_text(encoding="utf-8").splitlines()))[1:]
+    table = [[*row[:2], values[i % len(values)]] for i, row in enumerate(rows)]
+    other = write(Path(val).with_name("other.csv"), [["filepath", "title", column], *table])
+    task = "zero-shot" if column == "kind" else "knn"
+    said = refusal(capsys, str(run.path), "--data", str(other), "--task", task, "--label", column)
+    assert message in said
+
+
+def test_data_without_labels_say_how_to_give_them(run: RunDir, val: str, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = Path(val).with_name("val.csv")
+    said = refusal(capsys, str(run.path), "--data", str(bare), "--task", "zero-shot")
+    assert said == f"{bare} has no labels; add a column with the class of each picture, or give class folders."

@@ -1,0 +1,266 @@
+"""Further tasks of ``python -m core evaluate``: fused probe, captioning, few-shot, layers, validation, re-ranking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from core.inference import extraction
+from core.__main__ import main
+from core.inference.captioning import CaptionModel
+from core.spec.config import override
+from core.data.dataset import open_dataset
+from core.data.views.making import centre_view
+from core.inference.encoder import UNPROJECTED, encode_layers
+from core.spec.errors import UserError
+from core.evaluation.evaluate import Request, evaluate
+from core.metrics.captions.scores import caption_scores
+from core.metrics.classification.few_shot import few_shot
+from core.metrics.classification.labels import index_labels
+from core.metrics.classification.linear_probe import linear_probe
+from core.metrics.classification.logistic import ProbeData
+from core.evaluation.report import Report
+from core.inference.fusing import own_captions
+from core.spec.generation import GenerationSettings
+from core.inference.labelled import open_pictures
+from core.model.network import Network
+from core.model.towers.towers import resolve_architecture
+from core.objectives.build import build_network
+from core.checkpoint.opening import Model, open_model
+from core.spec.presets import preset_config
+from tests.core.labelled import write_labelled
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Training and validation manifests, and a cache of their own."""
+    folder = tmp_path_factory.mktemp("tasks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
+        train_data, val_data = write_labelled(folder / "pairs")
+        yield str(train_data), str(val_data)
+
+
+@pytest.fixture(scope="module")
+def fusing(data: tuple[str, str]) -> Model:
+    """A network with a fusion and random weights."""
+    torch.manual_seed(0)
+    config = override(preset_config("sd-clip", "tiny"), [f"data.train={data[0]}"])
+    plain = open_model("open_clip:sd-tiny")
+    network = build_network(config, resolve_architecture("sd-tiny")).eval()
+    return replace(plain, network=network, notes=(), batch=16)
+
+
+def quiet(*_: object) -> None:
+    pass
+
+
+def measure(model: Model, **request: Any) -> Report:
+    return evaluate(model, Request(**request), quiet, quiet)
+
+
+def by_hand(model: Model, source: str, layer: str) -> ProbeData:
+    """Features of the colours' pictures, one at a time."""
+    network = model.network
+    found = open_dataset(source, model.data, network.image_size, network.towers.tokenize)
+    views = [centre_view(found.picture(row), network.image_size)[None] for row in range(len(found))]
+    features = torch.cat([encode_layers(network, one, model.runtime, [layer])[layer] for one in views])
+    return ProbeData(features, index_labels([found.labels(row)["colour"] for row in range(len(found))]))
+
+
+def test_the_fused_probe_is_reported_beside_the_image_only_one(fusing: Model, data: tuple[str, str]) -> None:
+    request = {"data": data[1], "train": data[0], "label": "colour"}
+    found = measure(fusing, task="fused-probe", texts=("predicted", "classes"), **request).outcome
+    alone = measure(fusing, task="linear-probe", **request).outcome
+    metrics = found.metrics
+    assert metrics["image_acc1"] == pytest.approx(alone.metrics["acc1"])
+    assert metrics["gain_acc1"] == pytest.approx(metrics["acc1"] - metrics["image_acc1"])
+    assert 0 <= metrics["classes_acc1"] <= 1
+    assert found.details["others"]["classes"]["layer"] == "fused, classes"
+    assert any("the class that the model predicts zero-shot" in note for note in found.notes)
+
+
+def test_the_labels_of_the_test_pictures_cannot_leak_into_the_text(
+    fusing: Model, data: tuple[str, str], tmp_path: Path
+) -> None:
+    """With every test label changed, the same features are joined: the predictions stay."""
+    rows = Path(data[1]).read_text(encoding="utf-8").splitlines()
+    turned = {"red": "green", "green": "blue", "blue": "black", "black": "red"}
+    cells = [row.split(",") for row in rows[1:]]
+    lying = Path(data[1]).with_name("lying.csv")
+    lines = [rows[0], *(",".join([*row[:2], turned[row[2]], row[3]]) for row in cells)]
+    lying.write_text("\n".join(lines), encoding="utf-8")
+    reports = [
+        measure(fusing, task="fused-probe", data=source, train=data[0], label="colour", texts=("predicted",))
+        for source in (data[1], str(lying))
+    ]
+    taken = [torch.tensor(report.outcome.details["confusion"]).sum(dim=0).tolist() for report in reports]
+    assert taken[0] == taken[1], "as many pictures are taken for each class"
+
+
+def test_few_shot_on_the_command_line_is_the_evaluators_own(
+    data: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = ["--data", data[1], "--train", data[0], "--label", "colour", "--task", "linear-probe", "--json"]
+    assert main(["evaluate", "open_clip:sd-tiny", *request, "--shots", "2,1", "--draws", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    model = open_model("open_clip:sd-tiny")
+    points = few_shot(by_hand(model, data[0], UNPROJECTED), by_hand(model, data[1], UNPROJECTED), shots=[1, 2], draws=2)
+    assert found["metrics"] == {f"acc1@{point.shots}": pytest.approx(point.mean) for point in points}
+    ends = points[0].interval
+    assert ends is not None
+    assert found["intervals"]["acc1@1"]["low"] == pytest.approx(ends.low)
+
+
+def test_C_is_chosen_on_the_validation_data(data: tuple[str, str]) -> None:
+    model = open_model("open_clip:sd-tiny")
+    found = measure(model, task="linear-probe", data=data[1], train=data[0], val=data[1], label="colour", layer="1")
+    train, test = by_hand(model, data[0], "block 1"), by_hand(model, data[1], "block 1")
+    expected = linear_probe(train, test, test)
+    assert found.outcome.details["C_curve"] == [pytest.approx(list(point)) for point in expected.curve]
+    assert found.outcome.metrics["acc1"] == pytest.approx(expected.test.metrics()["acc1"])
+    assert found.outcome.details["layer"] == "block 1"
+    assert any("C was chosen on 12 pictures" in note for note in found.outcome.notes)
+
+
+def test_one_neighbour_is_the_nearest(data: tuple[str, str]) -> None:
+    model = open_model("open_clip:sd-tiny")
+    found = measure(model, task="knn", data=data[1], train=data[0], label="colour", k=1, layer="embedding")
+    train, test = by_hand(model, data[0], "embedding"), by_hand(model, data[1], "embedding")
+    nearest = (test.features @ train.features.T).argmax(dim=1)
+    right = (train.labels.targets[nearest] == test.labels.targets).double()
+    assert found.outcome.metrics["acc1"] == pytest.approx(right.mean().item())
+
+
+class Match(nn.Module):
+    """A matching head of random weights, of two logits as ALBEF's."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 2)
+
+    def forward(self, fused: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.linear(fused)
+        return logits
+
+
+def test_reranking_by_a_matching_head_equals_every_pair_scored(fusing: Model, data: tuple[str, str]) -> None:
+    torch.manual_seed(1)
+    network: Network = fusing.network
+    head = Match(network.fused_width)
+    network.heads["matching"] = head
+    try:
+        found = measure(replace(fusing), task="retrieval", data=data[1], rerank=100).outcome
+    finally:
+        del network.heads["matching"]
+    pairs = open_dataset(data[1], fusing.data, network.image_size, network.towers.tokenize)
+    scores = torch.zeros(12, 12)
+    with torch.no_grad():
+        for image in range(12):
+            picture = centre_view(pairs.picture(image), network.image_size)[None]
+            for text in range(12):
+                tokens = network.towers.tokenize([pairs.captions[text]])
+                logits = head(network.fuse(picture, tokens))[0]
+                scores[image, text] = logits[1] - logits[0]
+    # Every pair is among the candidates, so the ranks are those of the scores alone.
+    for name, table in (("image_to_text", scores), ("text_to_image", scores.T)):
+        better = (table > table.diagonal()[:, None]).sum(dim=1)
+        assert found.metrics[f"reranked_{name}_R@1"] == pytest.approx((better < 1).double().mean().item(), abs=1e-6)
+        assert found.metrics[f"reranked_{name}_mean_rank"] == pytest.approx(
+            (better + 1).double().mean().item(), abs=1e-6
+        )
+    assert any("reranked_..." in note for note in found.notes)
+
+
+def test_captions_of_a_coca_are_scored(data: tuple[str, str]) -> None:
+    model = replace(open_model("open_clip:sd-coca-tiny"), batch=6)
+    found = measure(model, task="captioning", data=data[1]).outcome
+    pairs = open_pictures(model, data[1], quiet, quiet)
+    made = own_captions(model, pairs, quiet)
+    expected = caption_scores([made[row] for row in range(12)], [list(pairs.captions_of(row)) for row in range(12)])
+    for name, value in expected.metrics().items():
+        assert found.metrics[name] == pytest.approx(value), name
+    assert {"Bleu_4", "ROUGE_L", "CIDEr"} <= set(found.metrics)
+    assert found.details["samples"][0]["caption"] == made[0]
+    assert (
+        any("were not measured" in note or "was not measured" in note for note in found.notes)
+        or "METEOR" in found.metrics
+    )
+
+
+def test_captions_of_one_word_are_judged_as_such(
+    data: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is learnt may be a single word; no shortest length may forbid it."""
+    said: list[GenerationSettings] = []
+    whole = CaptionModel.captions
+
+    def captions(model: CaptionModel, pictures: Any, settings: GenerationSettings, *more: Any) -> Any:
+        said.append(settings)
+        return whole(model, pictures, settings, *more)
+
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))  # where none are kept yet
+    monkeypatch.setattr(CaptionModel, "captions", captions)
+    measure(replace(open_model("open_clip:sd-coca-tiny"), batch=6), task="captioning", data=data[1])
+    assert said
+    assert {settings.min_tokens for settings in said} == {0}
+
+
+def test_a_coca_joins_pictures_with_text_by_its_decoder_and_its_own_captions(data: tuple[str, str]) -> None:
+    model = replace(open_model("open_clip:sd-coca-tiny"), batch=16)
+    found = measure(model, task="fused-probe", data=data[1], train=data[1], label="colour").outcome
+    assert {"acc1", "caption_acc1", "image_acc1"} <= set(found.metrics)
+    assert found.details["texts"] == ["predicted", "caption"]
+
+
+def test_zero_shot_encodes_a_thousand_classes_by_eighty_templates_once(
+    data: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+
+    def count(network: Network, texts: list[str], runtime: object) -> torch.Tensor:
+        encoded.append(len(texts))
+        numbers = torch.tensor([[float(len(text)), float(sum(map(ord, text)) % 97)] for text in texts])
+        return torch.nn.functional.normalize(numbers, dim=1)
+
+    monkeypatch.setattr(extraction, "encode_texts", count)
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
+    model = open_model("open_clip:sd-tiny")
+    templates = [f"picture {number} of {{}}" for number in range(80)]
+    classes = [f"class {number}" for number in range(1000)]
+    first = extraction.class_embedder(model, templates).embed(classes)
+    assert sum(encoded) == 80_000
+    again = extraction.class_embedder(model, templates).embed(classes)
+    assert sum(encoded) == 80_000, "nothing is encoded again, by another process either"
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"task": "retrieval", "rerank": 10}, "has no matching head to re-rank with; measure without --rerank"),
+        ({"task": "captioning"}, "cannot caption"),
+        ({"task": "fused-probe", "train": "TRAIN"}, "joins no pictures with text"),
+        ({"task": "fused-probe", "train": "TRAIN", "texts": ("song",)}, "there is no text 'song'"),
+        ({"task": "linear-probe", "train": "TRAIN", "layer": "block 12"}, "there is no layer 'block 12'"),
+        ({"task": "linear-probe", "train": "TRAIN", "shots": (0,)}, "at least one draw and one picture a class"),
+        ({"task": "knn", "train": "TRAIN", "k": 0}, "kNN needs at least one neighbour"),
+    ],
+)
+def test_what_cannot_be_measured(data: tuple[str, str], request_: dict[str, Any], message: str) -> None:
+    filled = {name: data[0] if value == "TRAIN" else value for name, value in request_.items()}
+    with pytest.raises(UserError) as said:
+        measure(open_model("open_clip:sd-tiny"), data=data[1], label="colour", **filled)
+    assert message in str(said.value)
+
+
+def test_shots_that_are_no_numbers(data: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "open_clip:sd-tiny", "--data", data[1], "--task", "linear-probe", "--shots", "1,few"]) == 1
+    assert "'few' is no number of pictures" in capsys.readouterr().err

@@ -1,0 +1,122 @@
+"""Beam and diverse beam search against a plain reference over open_clip's own forward."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.inference.generation.caption import SpecialTokens
+from core.inference.generation.captions import generate
+from core.spec.generation import GenerationSettings
+from tests.core.inference.generation.references import END, PAD, START, beam_search, pictures, tiny_coca
+
+IDS = SpecialTokens(START, END, PAD)
+PLAIN = {"min_tokens": 0, "repetition": 1.0, "ngram": 0}
+
+
+def compare(seed: int, count: int, prompts: list[list[int]] | None = None, **fields: object) -> list[int]:
+    """Ours equals the reference, for each picture; returns how many captions each got."""
+    chosen = GenerationSettings.model_validate(
+        {
+            "search": "beam",
+            "max_tokens": 9,
+            "min_tokens": 0,
+            "beams": 4,
+            "captions": 4,
+            "diversity_penalty": 0,
+            **fields,
+        }
+    )
+    model, images = tiny_coca(seed), pictures(count, seed)
+    made = generate(model, images, chosen, prompts=prompts, ids=IDS)
+    for picture, captions in enumerate(made):
+        expected = beam_search(
+            model,
+            images[picture],
+            [START, *(prompts[picture] if prompts else [])],
+            chosen.max_tokens,
+            chosen.beams,
+            chosen.beam_groups,
+            chosen.diversity_penalty,
+            chosen.length_penalty,
+            chosen.beam_stop,
+            min_tokens=chosen.min_tokens,
+            repetition=chosen.repetition_penalty,
+            ngram=chosen.no_repeat_ngram,
+        )[: chosen.captions]
+        assert [(c.tokens, c.ended) for c in captions] == [(tokens, ended) for tokens, _, _, ended in expected]
+        for caption, (_, log_probability, score, _) in zip(captions, expected, strict=True):
+            assert caption.log_probability == pytest.approx(log_probability, abs=2e-3)
+            assert caption.score == pytest.approx(score, abs=2e-3)
+    return [len(captions) for captions in made]
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3, 4])
+def test_beam_search(seed: int) -> None:
+    assert min(compare(seed, 4)) >= 3  # the same words may have ended and been cut
+
+
+@pytest.mark.parametrize("stop", ["enough", "certain"])
+@pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 0.7, 2.0])
+def test_ends_and_length_penalties(stop: str, length_penalty: float) -> None:
+    compare(3, 2, beam_stop=stop, length_penalty=length_penalty)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.5, 4.0])
+@pytest.mark.parametrize(("beams", "groups"), [(6, 3), (4, 4), (4, 2)])
+def test_diverse_beam_search(beams: int, groups: int, penalty: float) -> None:
+    counts = compare(4, 2, beams=beams, beam_groups=groups, diversity_penalty=penalty)
+    if not penalty:  # groups that agree give each caption once
+        assert max(counts) <= beams // groups
+
+
+def test_penalty_makes_captions_differ() -> None:
+    model, images = tiny_coca(0), pictures(3, 0)
+    first = {}
+    for penalty in (0.0, 8.0):
+        chosen = GenerationSettings(
+            beams=4, captions=4, beam_groups=4, diversity_penalty=penalty, max_tokens=9, min_tokens=2
+        )
+        made = generate(model, images, chosen, ids=IDS)
+        first[penalty] = [len({caption.tokens[0] for caption in captions}) for captions in made]
+    assert first[0.0] == [1, 1, 1]
+    assert min(first[8.0]) == 4
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"min_tokens": 5},
+        {"repetition_penalty": 1.7},
+        {"no_repeat_ngram": 2},
+        {"no_repeat_ngram": 1, "repetition_penalty": 1.2, "min_tokens": 3, "beam_groups": 2, "diversity_penalty": 1.0},
+    ],
+)
+def test_processors_in_beam_search(fields: dict[str, object]) -> None:
+    compare(3, 3, **fields)
+
+
+def test_prompts_of_different_lengths() -> None:
+    compare(4, 3, prompts=[[5, 9], [], [11, 12, 13]], beams=4, beam_groups=2, diversity_penalty=0.7)
+
+
+def test_one_beam_is_a_greedy_search() -> None:
+    model, images = tiny_coca(3), pictures(6, 3)
+    beam = GenerationSettings(beams=1, max_tokens=9, min_tokens=0)
+    greedy = GenerationSettings(search="greedy", max_tokens=9, min_tokens=0)
+    assert [[c.tokens for c in captions] for captions in generate(model, images, beam, ids=IDS)] == [
+        [c.tokens for c in captions] for captions in generate(model, images, greedy, ids=IDS)
+    ]
+
+
+def test_more_beams_than_tokens() -> None:
+    compare(2, 2, beams=64, captions=64, max_tokens=2)
+
+
+def test_batch_changes_nothing() -> None:
+    model, images = tiny_coca(4), pictures(9, 1)
+    chosen = GenerationSettings(beams=4, captions=2, beam_groups=2, max_tokens=10, min_tokens=1)
+    together = generate(model, images, chosen, ids=IDS)
+    alone = [generate(model, image[None], chosen, ids=IDS)[0] for image in images]
+    assert [[c.tokens for c in captions] for captions in together] == [
+        [c.tokens for c in captions] for captions in alone
+    ]

@@ -1,0 +1,214 @@
+"""Settings, refusals, processors, products of few rows and caches, each against something plain."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from torch import nn
+
+from core.inference.generation import linear as linear_module
+from core.inference.generation.cache import KeyValueCache, RowLayout, settle
+from core.inference.generation.caption import SpecialTokens
+from core.inference.generation.captions import generate
+from core.inference.generation.coca import CocaDecoder
+from core.inference.generation.linear import linear, project
+from core.inference.generation.processors import Processors
+from core.spec.generation import GenerationError, GenerationSettings
+from tests.core.inference.generation.references import END, PAD, START, VOCABULARY, pictures, processed, tiny_coca
+
+IDS = SpecialTokens(START, END, PAD)
+
+
+def test_settings_load_no_torch() -> None:
+    code = "import sys, core.spec.generation; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_field_can_be_shown_in_a_form() -> None:
+    for name, field in GenerationSettings.model_fields.items():
+        assert field.title, name
+        assert field.description, name
+        assert isinstance(field.json_schema_extra, dict), name
+        assert "unit" in field.json_schema_extra, name
+
+
+@pytest.mark.parametrize(
+    ("fields", "remedy"),
+    [
+        ({"min_tokens": 9, "max_tokens": 8}, "lower it"),
+        ({"search": "greedy", "captions": 2}, "choose the search beam or sample"),
+        ({"beams": 3, "captions": 4}, "raise beams to 4"),
+        ({"beams": 6, "beam_groups": 4}, "multiple of beam_groups"),
+        ({"temperature": 0.0}, "greater than 0"),
+        ({"top_p": 1.5}, "less than or equal to 1"),
+        ({"beam": 3}, "Extra inputs"),
+    ],
+)
+def test_settings_that_do_not_fit_together(fields: dict[str, object], remedy: str) -> None:
+    with pytest.raises(ValidationError, match=remedy):
+        GenerationSettings.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "prompts", "ids", "remedy"),
+    [
+        ({"max_tokens": 40}, None, IDS, "set it to 14 or less"),
+        ({"max_tokens": 2, "min_tokens": 0}, [[1, 2]], IDS, "shorten the prompt or raise max_tokens"),
+        ({"max_tokens": 9}, [[VOCABULARY]], IDS, "outside the vocabulary of 60"),
+        ({"max_tokens": 9}, [[1], [2]], IDS, "2 prompts for 1 pictures"),
+        ({"max_tokens": 9, "prompt": "a picture of"}, None, IDS, "needs the model's tokenizer"),
+        ({"max_tokens": 9}, None, SpecialTokens(), "start token 49406 is outside the model's vocabulary of 60"),
+        ({"max_tokens": 9}, None, SpecialTokens(5, 5, 0), "is also the end or padding"),
+    ],
+)
+def test_refusals(fields: dict[str, object], prompts: list[list[int]] | None, ids: SpecialTokens, remedy: str) -> None:
+    chosen = GenerationSettings.model_validate(fields)
+    with pytest.raises(GenerationError, match=remedy):
+        generate(tiny_coca(0), pictures(1), chosen, prompts=prompts, ids=ids)
+
+
+def test_prompt_in_words() -> None:
+    model, images = tiny_coca(3), pictures(2, 3)
+    words = {"a": 4, "picture": 5, "of": 6}
+    chosen = GenerationSettings(search="greedy", max_tokens=10, min_tokens=0, prompt="a picture of")
+    made = generate(model, images, chosen, encode=lambda text: [words[word] for word in text.split()], ids=IDS)
+    assert made == generate(model, images, chosen, prompts=[[4, 5, 6]] * 2, ids=IDS)
+    assert all(captions[0].tokens[:3] == (4, 5, 6) for captions in made)
+
+
+@pytest.mark.parametrize("search", ["greedy", "beam", "sample"])
+def test_a_diverged_model_is_named(search: str) -> None:
+    model = tiny_coca(0)
+    with torch.no_grad():
+        model.text_decoder.text_projection.fill_(torch.nan)
+    chosen = GenerationSettings.model_validate({"search": search, "max_tokens": 5})
+    with pytest.raises(GenerationError, match="choose an earlier checkpoint"):
+        generate(model, pictures(2), chosen, ids=IDS)
+
+
+class _TextTower(nn.Module):
+    """What a Hugging Face tower looks like from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transformer = nn.Linear(2, 2)
+
+
+def test_towers_that_cannot_be_cached() -> None:
+    model = tiny_coca(0)
+    with pytest.raises(GenerationError, match="no caption decoder; choose a CoCa"):
+        CocaDecoder(model.visual)
+    model.text = _TextTower()
+    with pytest.raises(GenerationError, match="looks both ways, so nothing can be cached"):
+        CocaDecoder(model)
+    both_ways = tiny_coca(0)
+    both_ways.text.attn_mask = None
+    with pytest.raises(GenerationError, match="no_causal_mask to be false"):
+        CocaDecoder(both_ways)
+
+
+def test_image_tower_without_tokens() -> None:
+    model = tiny_coca(0)
+    model.visual.output_tokens = False
+    with pytest.raises(GenerationError, match="set output_tokens in its vision_cfg"):
+        generate(model, pictures(1), GenerationSettings(max_tokens=5), ids=IDS)
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    prefixes=st.lists(st.lists(st.integers(0, 7), min_size=1, max_size=9), min_size=1, max_size=4),
+    min_tokens=st.integers(0, 6),
+    repetition=st.sampled_from([1.0, 0.5, 1.7]),
+    ngram=st.integers(0, 4),
+)
+def test_processors_against_plain_loops(
+    prefixes: list[list[int]], min_tokens: int, repetition: float, ngram: int
+) -> None:
+    scores = torch.randn(len(prefixes), VOCABULARY, generator=torch.Generator().manual_seed(0))
+    before = scores.clone()
+    got = Processors((END, PAD), min_tokens, repetition, ngram)(scores, prefixes)
+    assert torch.equal(scores, before)
+    for row, prefix, plain in zip(got.tolist(), prefixes, before.tolist(), strict=True):
+        assert row == pytest.approx(processed(plain, prefix, min_tokens, repetition, ngram))
+
+
+def test_when_everything_is_suppressed_the_caption_ends() -> None:
+    scores = Processors((4, 3), min_tokens=9, no_repeat_ngram=1)(torch.zeros(1, 5), [[0, 1, 2]])
+    assert scores.tolist() == [[-math.inf] * 4 + [0.0]]
+
+
+@pytest.mark.parametrize("intel", [True, False])
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("rows", [1, 2, 4, 5, 24, 129])
+@pytest.mark.parametrize(("inputs", "outputs"), [(32, 48), (1536, 64), (7, 9)])
+def test_products_of_few_rows(
+    rows: int, inputs: int, outputs: int, onednn: bool, intel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_module, "_INTEL", intel)
+    if not onednn:
+        monkeypatch.setattr(linear_module, "_ONEDNN", None)
+    x, weight, bias = torch.randn(rows, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
+    exact = (x.double() @ weight.double().t()).float()
+    torch.testing.assert_close(linear(x, weight, bias), exact + bias, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(linear(x, weight), exact, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(project(x, weight.t().contiguous()), exact, rtol=1e-4, atol=1e-3)
+
+
+@given(st.lists(st.integers(0, 12), max_size=10))
+def test_settle_is_a_permutation_with_the_most_in_place(sources: list[int]) -> None:
+    order = settle(sources)
+    assert sorted(order) == list(range(len(sources)))
+    in_place = sum(sources[index] == place for place, index in enumerate(order))
+    assert in_place == len({source for source in sources if source < len(sources)})
+
+
+@given(st.data())
+def test_cache_moves_like_a_list(data: st.DataObject) -> None:
+    capacity = 6
+    entries = data.draw(st.integers(1, capacity))
+    sources = data.draw(st.lists(st.integers(0, entries - 1), min_size=1, max_size=capacity))
+    cache = KeyValueCache(2, capacity, 1, 3, 2, torch.float32, torch.device("cpu"))
+    cache.store.copy_(torch.arange(cache.store.numel()).view_as(cache.store))
+    before = cache.store.clone()
+    cache.move(sources, used=2)
+    for layer, (keys, values) in enumerate(cache.layers):
+        assert torch.equal(keys[:, :, :2], before[layer, 0, sources][:, :, :2])
+        assert torch.equal(values[:, :, :2], before[layer, 1, sources][:, :, :2])
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=9))
+def test_layout_brings_each_row_to_its_picture_and_back(owners: list[int]) -> None:
+    layout = RowLayout(owners, 4, torch.device("cpu"))
+    queries = torch.arange(len(owners) * 2.0).view(-1, 2, 1) + 1  # (R, 2, 1)
+    grid = layout.spread(queries)  # (4, width * 2, 1)
+    for row, owner in enumerate(owners):
+        assert queries[row].flatten().tolist()[0] in grid[owner].flatten().tolist()
+    assert torch.equal(layout.gather(grid, 2), queries)
+
+
+def test_pictures_without_rows_leave_the_cache() -> None:
+    model, images = tiny_coca(3), pictures(5, 3)
+    decoder = CocaDecoder(model)
+    state, first = decoder.start(images, [[START]] * 5, 1, 8)
+    state.keep([4, 1])
+    assert state.layout.pictures == 2
+    assert [len(keys) for keys, _ in state.pictures.layers] == [2, 2]
+    with torch.no_grad():
+        expected = model(images[[4, 1]], torch.tensor([[START, 7], [START, 9]]), output_labels=False)["logits"][:, -1]
+    torch.testing.assert_close(state.step([7, 9]), expected, rtol=1e-3, atol=1e-3)
+    assert first.shape == (5, VOCABULARY)
+
+
+def test_places_of_a_cache_that_nothing_was_written_to_are_numbers() -> None:
+    """They are hidden by masks, which multiply them by 0; memory that held nan before would go through."""
+    torch.full((3 * 2 * 4 * 2 * 16 * 8,), math.nan)
+    cache = KeyValueCache(3, 4, 2, 16, 8, torch.float32, torch.device("cpu"))
+    assert torch.isfinite(cache.store).all()

@@ -1,0 +1,358 @@
+"""Captions as the panel and the terminal get them: streams, want of memory, models kept, settings, the worker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.inference import caption_stream as stream
+from core.worker.captioning import Captioner
+from core.inference.captioning import CaptionModel, open_caption_model, words
+from core.inference.pictures import Found, gather
+from core.inference.caption_stream import Captioned, caption_pictures, largest_batch
+from core.spec.config import DataConfig
+from core.spec.errors import UserError
+from core.inference.generation.captions import generate
+from core.spec.generation import GenerationSettings
+from core.checkpoint.opening import open_model
+from tests.core.caption_models import CLIP, save_model
+from tests.core.pictures import write_pairs
+from tests.core.worker.test_server import Client
+
+GREEDY = GenerationSettings(search="greedy", max_tokens=5, min_tokens=0)
+
+
+def quiet(*_: object) -> None:
+    """Progress that nobody watches."""
+
+
+class Heard:
+    """A Reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.progress: list[tuple[str, int, int]] = []
+        self.partials: list[dict[str, Any]] = []
+
+    def __call__(self, doing: str, done: int, total: int, /) -> None:
+        self.progress.append((doing, done, total))
+
+    def partial(self, result: dict[str, Any]) -> None:
+        self.partials.append(result)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("captioning")
+    save_model(folder / "coca")
+    save_model(folder / "other", seed=1)
+    save_model(folder / "clip", CLIP)
+    write_pairs(folder / "pairs")
+    return folder
+
+
+@pytest.fixture
+def model(folder: Path) -> CaptionModel:
+    return open_caption_model(str(folder / "coca"))
+
+
+@pytest.fixture
+def found(folder: Path) -> list[Found]:
+    return gather([str(folder / "pairs")], quiet).found
+
+
+def texts(made: list[Captioned]) -> dict[str, list[str]]:
+    return {item.path: [caption["text"] for caption in item.captions] for item in made}
+
+
+def test_each_picture_once_with_the_captions_that_generate_gives(
+    folder: Path, model: CaptionModel, found: list[Found]
+) -> None:
+    settings = model.settings({"search": "beam", "beams": 3, "max_tokens": 5}, captions=2)
+    made = list(caption_pictures(model, found, settings, quiet, quiet))
+    assert sorted(item.index for item in made) == list(range(48))
+    towers = open_model(str(folder / "coca")).network.towers
+    for item in made[:5]:
+        picture = stream.read_ahead([Found(item.path)], 32, DataConfig(), 1)
+        image = next(picture).picture
+        picture.close()
+        assert image is not None
+        expected = generate(towers.clip, towers.normalise(image[None]), settings)[0]
+        assert [caption["text"] for caption in item.captions] == [words(towers, c.tokens) for c in expected]
+        for caption, exact in zip(item.captions, expected, strict=True):
+            assert caption["log_prob"] == pytest.approx(exact.log_probability, abs=1e-3)
+            assert (caption["tokens"], caption["ended"]) == (len(exact.tokens), exact.ended)
+
+
+def batches_of(model: CaptionModel, monkeypatch: pytest.MonkeyPatch, fits: int = 10**9) -> list[int]:
+    """Remembers how many pictures go in at once; more than ``fits`` run out of memory, after one caption."""
+    sizes: list[int] = []
+    plain = CaptionModel.captions
+
+    def captions(self: CaptionModel, pictures: torch.Tensor, *rest: Any) -> Iterator[Any]:
+        sizes.append(len(pictures))
+        for number, made in enumerate(plain(self, pictures, *rest)):
+            if len(pictures) > fits and number == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            yield made
+
+    monkeypatch.setattr(CaptionModel, "captions", captions)
+    return sizes
+
+
+def test_batches_begin_small(model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = batches_of(model, monkeypatch)
+    list(caption_pictures(model, found, GREEDY, quiet, quiet, batch=8))
+    assert sizes == [1, 4, 8, 8, 8, 8, 8, 3]
+    assert largest_batch(GREEDY) == 64
+    assert largest_batch(GenerationSettings(beams=64)) == 4
+
+
+def test_the_first_caption_comes_before_the_other_pictures_are_read(
+    model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+
+    def read(item: Found, *rest: Any) -> Any:
+        if item is not found[0]:
+            assert gate.wait(30)
+        return plain(item, *rest)
+
+    plain = stream.read_ahead.__globals__["read_picture"]
+    monkeypatch.setitem(stream.read_ahead.__globals__, "read_picture", read)
+    made = caption_pictures(model, found, GREEDY, quiet, quiet)
+    assert next(made).path == found[0].path
+    gate.set()
+    assert len(list(made)) == 47
+
+
+@pytest.mark.parametrize("fits", [1, 3, 7])
+def test_out_of_memory_takes_smaller_batches_and_says_so(
+    model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch, fits: int
+) -> None:
+    expected = texts(list(caption_pictures(model, found, GREEDY, quiet, quiet)))
+    sizes = batches_of(model, monkeypatch, fits)
+    notes: list[str] = []
+    made = list(caption_pictures(model, found, GREEDY, quiet, notes.append, batch=16))
+    assert texts(made) == expected
+    assert len(made) == 48  # those done before the memory ran out are not done again
+    assert notes[0].startswith("the memory does not suffice for")
+    assert max(sizes[-4:]) <= fits
+    assert len(notes) <= 4  # what does not fit is learnt once
+
+
+def test_the_cpu_is_the_last_resort(model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU on which nothing fits, played by a model that claims not to be on the CPU."""
+    plain = CaptionModel.captions
+    moved: list[bool] = []
+
+    def captions(self: CaptionModel, *rest: Any) -> Iterator[Any]:
+        if not moved:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return plain(self, *rest)
+
+    def move(self: CaptionModel) -> None:
+        moved.append(True)
+        self.most = None
+
+    expected = texts(list(caption_pictures(model, found, GREEDY, quiet, quiet)))
+    monkeypatch.setattr(CaptionModel, "captions", captions)
+    monkeypatch.setattr(CaptionModel, "on_cpu", property(lambda self: bool(moved)))
+    monkeypatch.setattr(CaptionModel, "move_to_cpu", move)
+    notes: list[str] = []
+    assert texts(list(caption_pictures(model, found, GREEDY, quiet, notes.append))) == expected
+    assert notes == ["the GPU's memory does not suffice for one picture; going on, slower, on the CPU."]
+
+
+def test_without_memory_on_the_cpu_the_picture_is_refused_and_the_rest_goes_on(
+    model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = CaptionModel.captions
+    failed: list[int] = []
+
+    def captions(self: CaptionModel, pictures: torch.Tensor, *rest: Any) -> Iterator[Any]:
+        if len(failed) < 2:
+            failed.append(len(pictures))
+            raise MemoryError
+        return plain(self, pictures, *rest)
+
+    monkeypatch.setattr(CaptionModel, "captions", captions)
+    made = list(caption_pictures(model, found[:4], GREEDY, quiet, quiet))
+    assert failed == [1, 3]
+    refused = [item for item in made if item.refused]
+    assert [item.refused for item in refused] == ["there is not enough memory to caption it"]
+    assert len(made) == 4
+
+
+def test_moving_to_the_cpu_leaves_a_model_that_captions(model: CaptionModel, found: list[Found]) -> None:
+    before = texts(list(caption_pictures(model, found[:3], GREEDY, quiet, quiet)))
+    model.most = 2
+    model.move_to_cpu()
+    assert model.on_cpu
+    assert model.most is None
+    assert texts(list(caption_pictures(model, found[:3], GREEDY, quiet, quiet))) == before
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(
+    model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def captions(self: CaptionModel, *rest: Any) -> Iterator[Any]:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(CaptionModel, "captions", captions)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(caption_pictures(model, found, GREEDY, quiet, quiet))
+
+
+def test_breaking_off_ends_the_reading_thread(model: CaptionModel, found: list[Found]) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(doing: str, done: int, total: int) -> None:
+        if done >= 3:
+            raise Enough
+
+    made = caption_pictures(model, found, GREEDY, stop, quiet)
+    with pytest.raises(Enough):
+        list(made)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "captions", "expected"),
+    [
+        ({}, None, {"search": "beam", "beams": 6, "max_tokens": 14, "min_tokens": 4}),
+        ({}, 9, {"captions": 9, "beams": 9}),
+        ({"beam_groups": 4}, None, {"beams": 8}),
+        ({"max_tokens": 3}, None, {"min_tokens": 3}),
+        ({"min_tokens": 10}, None, {"max_tokens": 14}),
+        ({"search": "sample"}, 3, {"captions": 3}),
+    ],
+)
+def test_what_is_not_given_fits_the_model(
+    model: CaptionModel, fields: dict[str, Any], captions: int | None, expected: dict[str, Any]
+) -> None:
+    settings = model.settings(fields, captions).model_dump()
+    assert {name: settings[name] for name in expected} == expected
+
+
+def test_settings_that_cannot_be_used_are_all_named(model: CaptionModel) -> None:
+    with pytest.raises(UserError, match=r"temperature: .*-1.* beems: there is no such field"):
+        model.settings({"temperature": -1, "beems": 3})
+    with pytest.raises(UserError, match=r"settings: a greedy search gives 1 caption, not 2; [^{]*\.$"):
+        model.settings({"search": "greedy"}, captions=2)
+
+
+def test_a_model_without_decoder_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"clip cannot caption: CLIP has no caption decoder; choose a CoCa"):
+        Captioner().caption_open(Heard(), str(folder / "clip"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a dog's nose, close up.",
+        "a cat",
+        "medium-dark skin tone",
+        "a t-shirt and/or a hat",
+        "it's 3.5 kg!",
+        "at 10:30 in 2024",
+        "1st place (gold)",
+        "nine o'clock",
+        "2 dogs, 3 cats",
+    ],
+)
+def test_text_reads_as_it_was_written(folder: Path, text: str) -> None:
+    towers = open_model(str(folder / "coca")).network.towers
+    assert towers.forgets_blanks
+    row = towers.tokenize([text])[0].tolist()
+    assert 49407 in row, "the context cuts it; choose a shorter text"
+    assert words(towers, tuple(row[1 : row.index(49407)])) == text
+
+
+def test_a_prompt_begins_each_caption(model: CaptionModel, found: list[Found]) -> None:
+    settings = model.settings({"search": "greedy", "prompt": "A picture of", "max_tokens": 6})
+    made = list(caption_pictures(model, found[:3], settings, quiet, quiet))
+    assert all(item.captions[0]["text"].startswith("a picture of ") for item in made)
+
+
+def test_the_desk_opens_captions_and_says_where_they_come_from(folder: Path) -> None:
+    desk, heard = Captioner(), Heard()
+    opened = desk.caption_open(heard, str(folder / "coca"))
+    assert opened["max_tokens"] == 14
+    assert opened["image_size"] == 32
+    answer = desk.caption(
+        heard, str(folder / "coca"), [str(folder / "pairs"), "/no/such/file.png"], settings={"beams": 2}, n=2
+    )
+    assert heard.partials[0] == {"gathered": 49, "passed_over": 2}
+    pictures = sorted(heard.partials[1:], key=lambda part: part["index"])
+    assert pictures[-1] == {"index": 48, "path": "/no/such/file.png", "error": "there is no such file"}
+    assert set(pictures[0]) == {"index", "path", "captions"}
+    assert set(pictures[0]["captions"][0]) == {"text", "log_prob", "score", "tokens", "ended"}
+    assert all(part["captions"][0]["score"] >= part["captions"][-1]["score"] for part in pictures[:-1])
+    assert (answer["captioned"], answer["refused"], answer["passed_over"]) == (48, 1, 2)
+    assert answer["provenance"]["digest"] == opened["digest"]
+    assert answer["provenance"]["model"] == str(folder / "coca")
+    assert answer["settings"]["beams"] == 2
+    assert heard.progress[-1] == ("captioning", 49, 49)
+
+
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Remembers what is loaded."""
+    loaded: list[str] = []
+
+    def opened(name: str, weights: str, progress: Any) -> CaptionModel:
+        loaded.append(Path(name).name)
+        return open_caption_model(name, weights)
+
+    monkeypatch.setattr("core.worker.captioning.open_caption_model", opened)
+    return loaded
+
+
+def test_models_used_last_are_kept_and_the_oldest_is_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, desk = loads(monkeypatch), Captioner(kept=2)
+    save_model(folder / "third", seed=2)
+    for name in ("coca", "other", "coca", "third", "coca", "other"):
+        desk.caption_open(Heard(), str(folder / name))
+    assert loaded == ["coca", "other", "third", "other"]
+    assert desk.caption_close(Heard()) == {"closed": 2}
+    desk.caption_open(Heard(), str(folder / "coca"))
+    assert loaded[-1] == "coca"
+
+
+def test_weights_written_anew_are_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, desk = loads(monkeypatch), Captioner()
+    first = desk.caption_open(Heard(), str(save_model(tmp_path / "m")))["digest"]
+    (tmp_path / "m" / "open_clip_model.safetensors").unlink()
+    second = desk.caption_open(Heard(), str(save_model(tmp_path / "m", seed=5)))["digest"]
+    assert loaded == ["m", "m"]
+    assert first != second
+
+
+def test_through_the_worker_and_cancelled(folder: Path) -> None:
+    client = Client()
+    try:
+        client.send(id=1, do="caption", model=str(folder / "coca"), paths=[str(folder / "pairs")], n=1)
+        parts = []
+        while (reply := client.receive())["event"] in ("progress", "partial"):
+            if reply["event"] == "partial":
+                parts.append(reply["result"])
+        assert reply["event"] == "done"
+        assert reply["result"]["captioned"] == len(parts) - 1 == 48
+        many = [str(folder / "pairs")] * 300  # 14,400 captions, had it its way
+        client.send(id=2, do="caption", model=str(folder / "coca"), paths=many)
+        while "index" not in (reply := client.receive()).get("result", {}):
+            pass
+        client.send(do="cancel", id=2)
+        while (reply := client.receive())["event"] in ("progress", "partial"):
+            pass
+        assert (reply["event"], reply["message"]) == ("failed", "cancelled")
+        assert client.ask("caption_open", model=str(folder / "clip"))["message"].endswith("choose a CoCa architecture.")
+        assert client.ask("caption", model=str(folder / "coca"), paths="a.png")["message"].startswith("paths must be")
+        client.send(do="shutdown")
+    finally:
+        client.end()

@@ -1,0 +1,272 @@
+"""Whatever is given to be captioned: taken rightly or refused with its reason, and the rest goes on."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from core.bench.jpeg import MEAN_TOLERANCE, TOLERANCE, difference, photograph
+from core.inference import pictures
+from core.inference.captioning import CaptionModel, open_caption_model
+from core.inference.pictures import Found, gather, read_ahead, read_picture
+from core.inference.caption_stream import Captioned, caption_pictures
+from core.spec.config import DataConfig
+from core.spec.generation import GenerationSettings
+from tests.core.caption_models import save_model
+from tests.core.data.test_pictures import png_header
+
+GREEDY = GenerationSettings(search="greedy", max_tokens=4, min_tokens=0)
+STRANGE = "two\nlines \N{GRINNING FACE} ü.png"
+
+
+def quiet(*_: object) -> None:
+    """Progress that nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> CaptionModel:
+    return open_caption_model(str(save_model(tmp_path_factory.mktemp("model") / "coca")))
+
+
+def photo(seed: int = 0) -> Image.Image:
+    """Something to see: smooth colours, 48 x 40."""
+    small = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((48, 40), Image.Resampling.BICUBIC)
+
+
+def caption(model: CaptionModel, *given: object) -> dict[str, Captioned]:
+    """By file name."""
+    found = gather([str(item) for item in given], quiet).found
+    made = list(caption_pictures(model, found, GREEDY, quiet, quiet))
+    assert sorted(item.index for item in made) == list(range(len(found)))
+    return {Path(item.path).name: item for item in made}
+
+
+def write_oddities(folder: Path) -> None:
+    """Pictures that are unusual, and all right; each looks like ``photo()``."""
+    image = photo()
+    image.save(folder / "plain.png")
+    image.convert("CMYK").save(folder / "cmyk.jpg", quality=95)
+    alpha = image.convert("RGBA")
+    alpha.save(folder / "alpha.png")
+    image.quantize(255).save(folder / "palette.png", transparency=255)
+    frames = [image, photo(1), photo(2)]
+    frames[0].save(folder / "animated.webp", save_all=True, append_images=frames[1:], lossless=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.transpose(Image.Transpose.ROTATE_90).save(folder / "rotated.jpg", exif=exif, quality=95)
+    image.save(folder / STRANGE)
+
+
+def test_unusual_pictures_are_seen_as_they_look(model: CaptionModel, tmp_path: Path) -> None:
+    write_oddities(tmp_path)
+    plain = read_picture(Found(str(tmp_path / "plain.png")), 32, DataConfig()).picture
+    assert plain is not None
+    for path in sorted(tmp_path.iterdir()):
+        seen = read_picture(Found(str(path)), 32, DataConfig())
+        assert seen.picture is not None, (path.name, seen.refused)
+        assert (seen.picture.float() - plain.float()).abs().mean() < 10, path.name
+    made = caption(model, tmp_path)
+    assert len(made) == 7
+    assert all(item.captions and not item.refused for item in made.values())
+    assert made[STRANGE].captions[0]["text"] == made["plain.png"].captions[0]["text"]
+
+
+def test_16_bit_grey_is_captioned_like_its_8_bit_twin(model: CaptionModel, tmp_path: Path) -> None:
+    grey = np.asarray(photo().convert("L"))
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    made = caption(model, tmp_path)
+    assert made["16.png"].captions[0]["text"] == made["8.png"].captions[0]["text"]
+
+
+def test_what_is_no_picture_is_refused_and_the_rest_goes_on(model: CaptionModel, tmp_path: Path) -> None:
+    jpeg = io.BytesIO()
+    photo().save(jpeg, format="JPEG")
+    contents = {
+        "text.txt": (b"a dog on a bench", "not a picture"),
+        "empty.jpg": (b"", "empty"),
+        "cut.jpg": (jpeg.getvalue()[: len(jpeg.getvalue()) // 2], "broken or cut off"),
+        "video.mp4": (b"\0\0\0\x18ftypmp42" + b"\0" * 100, "video"),
+        "film.mkv": (b"\x1a\x45\xdf\xa3" + b"\0" * 100, "not a picture"),
+        "bomb.png": (png_header(30_000, 30_000), "30000 x 30000 pixels"),
+        "page.html": (b"<html><img src=a.png></html>", "not a picture"),
+    }
+    for name, (content, _) in contents.items():
+        (tmp_path / name).write_bytes(content)
+    photo().save(tmp_path / "good.jpg")
+    made = caption(model, *sorted(tmp_path.iterdir()), "https://example.org/a.jpg", tmp_path / "gone.jpg", os.devnull)
+    for name, (_, reason) in contents.items():
+        assert reason in made[name].refused, name
+        assert not made[name].captions
+    assert "web address" in made["a.jpg"].refused
+    assert made["gone.jpg"].refused == "there is no such file"
+    assert "pipe or a device" in made[Path(os.devnull).name].refused
+    assert made["good.jpg"].captions
+
+
+def test_a_file_deleted_after_it_was_found(model: CaptionModel, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        photo().save(tmp_path / name)
+    found = gather([str(tmp_path)], quiet).found
+    (tmp_path / "b.png").unlink()
+    made = {Path(item.path).name: item for item in caption_pictures(model, found, GREEDY, quiet, quiet)}
+    assert made["b.png"].refused == "there is no such file"
+    assert made["a.png"].captions
+    assert made["c.png"].captions
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_in_a_folder_does_not_hold_up_the_rest(model: CaptionModel, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    photo().save(tmp_path / "b.png")
+    made = caption(model, tmp_path)
+    assert "pipe" in made["a.png"].refused
+    assert made["b.png"].captions
+
+
+def test_a_loop_of_links_ends(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    photo().save(inner / "a.png")
+    (inner / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    found = gather([str(tmp_path)], quiet).found
+    assert [Path(item.path).name for item in found] == ["self.png", "a.png"]
+    assert "cannot be opened" in read_picture(found[0], 32, DataConfig()).refused
+
+
+def test_folders_at_any_depth_by_name_without_hidden_and_other_files(tmp_path: Path) -> None:
+    for name in ("b/2.PNG", "b/1.jpeg", "a/x/3.webp", "z.png", ".hidden/4.png", "b/.5.png", "__MACOSX/6.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("b/1.txt", "notes.md", "png"):
+        (tmp_path / name).touch()
+    gathered = gather([str(tmp_path)], quiet)
+    names = [Path(item.path).relative_to(tmp_path).as_posix() for item in gathered.found]
+    assert names == ["z.png", "a/x/3.webp", "b/1.jpeg", "b/2.PNG"]
+    assert gathered.passed_over == 3
+
+
+def test_a_hundred_thousand_files_are_found_with_progress_and_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number:06}.jpg" for number in range(100_000)]
+    monkeypatch.setattr(pictures, "_list", lambda folder: (names, [], 0))
+    told: list[int] = []
+    gathered = gather([str(tmp_path)], lambda doing, done, total: told.append(done))
+    assert len(gathered.found) == 100_000
+    assert told == list(range(1000, 100_001, 1000))
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gather([str(tmp_path)], stop)
+    with_thread = read_ahead(gathered.found, 32, DataConfig(), depth=4)
+    assert "no such file" in next(with_thread).refused  # without looking at the others
+    with_thread.close()
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo().save(tmp_path / "a.png")
+
+    def denied(folder: str) -> None:
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr(pictures, "_list", denied)
+    found = gather([str(tmp_path), str(tmp_path / "a.png")], quiet).found
+    assert [item.refused for item in found] == ["the folder cannot be read: Permission denied", ""]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("", "it is empty"),
+        ("a\0b.png", "not the name of a file"),
+        ("n" * 5000, "cannot be opened: File name too long"),
+        ("data:image/png;base64,AAAA", "web address"),
+        ("~nobody-has-this-name/a.png", "no such file"),
+    ],
+)
+def test_names_that_are_none(given: str, reason: str) -> None:
+    (item,) = gather([given], quiet).found
+    assert reason in item.refused
+
+
+def test_file_addresses_as_desktops_drop_them(tmp_path: Path) -> None:
+    photo().save(tmp_path / "a b ü.png")
+    (item,) = gather([(tmp_path / "a b ü.png").as_uri()], quiet).found
+    assert (item.path, item.refused) == (str(tmp_path / "a b ü.png"), "")
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff\xfe.png"
+    try:
+        with open(path, "wb") as file:  # noqa: PTH123  a name of bytes
+            photo().save(file, format="PNG")
+    except OSError:
+        pytest.skip("this file system has names of text only")
+    (item,) = gather([str(tmp_path)], quiet).found
+    assert os.fsencode(item.path) == path
+    assert read_picture(item, 32, DataConfig()).picture is not None
+
+
+def test_the_picture_is_the_middle_square(tmp_path: Path) -> None:
+    strip = np.zeros((40, 120, 3), np.uint8)
+    strip[:, 34:86] = 255  # resizing looks a little beyond the square
+    Image.fromarray(strip).save(tmp_path / "a.png")
+    picture = read_picture(Found(str(tmp_path / "a.png")), 40, DataConfig()).picture
+    assert picture is not None
+    assert torch.equal(picture, torch.full((3, 40, 40), 255, dtype=torch.uint8))
+
+
+def edges(width: int, height: int) -> Image.Image:
+    """Letters and lines: nothing a JPEG likes."""
+    picture = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(picture)
+    for x in range(0, width, width // 12):
+        pen.line((x, 0, width - x, height), fill=(200, 20, x % 256), width=max(1, width // 150))
+        pen.text((x, height // 2), "caption", fill="black", font_size=height // 12)
+    return picture
+
+
+@pytest.mark.parametrize("side", [32, 70, 150, 250])
+@pytest.mark.parametrize("make", [lambda w, h: photograph(w, h, 1), edges], ids=["photograph", "edges"])
+def test_scaled_decoding_gives_the_plain_paths_pixels(
+    tmp_path: Path, make: Callable[[int, int], Image.Image], side: int
+) -> None:
+    """At 1/8, 1/4, 1/2 and whole; the tolerance is the one that the benchmark states."""
+    make(1000, 750).save(tmp_path / "a.jpg", quality=92)
+    levels = difference(tmp_path / "a.jpg", side)
+    assert levels.mean() <= MEAN_TOLERANCE
+    assert levels.max() <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("can't allocate memory: 9 GB")]
+)
+def test_want_of_memory_while_reading_is_told_of_that_picture_alone(
+    model: CaptionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    for number in range(4):
+        photo(number).save(tmp_path / f"{number}.png")
+    plain, seen = pictures.model_input, []
+
+    def view(path: str, side: int, data: DataConfig) -> torch.Tensor:
+        seen.append(side)
+        if len(seen) == 2:
+            raise error
+        return plain(path, side, data)
+
+    monkeypatch.setattr(pictures, "model_input", view)
+    made = caption(model, tmp_path)
+    assert made["1.png"].refused == "there is not enough memory to read it"
+    assert [name for name, item in made.items() if item.captions] == ["0.png", "2.png", "3.png"]

@@ -1,0 +1,130 @@
+"""Attention against a plain loop over heads and queries; fusion against every query computed; the prototype head."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.model.attention import attend
+from core.model.fusion import CrossAttentionFusion
+from core.model.heads import PrototypeHead
+from core.model.towers.text import TextFeatures
+from core.model.towers.transformer import Reach
+
+
+def plain_attention(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+    """One query of one head at a time. ``allowed`` (B, H, Q, L)."""
+    out = torch.zeros_like(query)
+    batch, heads, queries, width = query.shape
+    for b in range(batch):
+        for h in range(heads):
+            for q in range(queries):
+                keys = [k for k in range(key.shape[2]) if allowed[b, h, q, k]]
+                scores = [math.exp(float(query[b, h, q] @ key[b, h, k]) / math.sqrt(width)) for k in keys]
+                for score, k in zip(scores, keys, strict=True):
+                    out[b, h, q] += score / sum(scores) * value[b, h, k]
+    return out
+
+
+@pytest.mark.parametrize("length", [1, 5, 140])  # the last one takes torch's fused attention
+@pytest.mark.parametrize("kind", ["all", "causal", "some"])
+def test_attention_is_the_plain_loop(length: int, kind: str) -> None:
+    torch.manual_seed(length)
+    query, key, value = (torch.randn(2, 2, length, 4) for _ in range(3))
+    allowed = torch.rand(2, 1, length, length) < 0.5
+    allowed[..., 0] = True
+    whole = torch.ones(2, 2, length, length, dtype=torch.bool)
+    expected = {"all": whole, "causal": whole.tril(), "some": allowed.expand(-1, 2, -1, -1)}[kind]
+    if length > 5:  # a few rows are enough for the loop
+        rows = [0, 77, length - 1]
+        plain = plain_attention(query[:, :, rows], key, value, expected[:, :, rows])
+    else:
+        rows, plain = list(range(length)), plain_attention(query, key, value, expected)
+    got = attend(query, key, value, allowed if kind == "some" else None, causal=kind == "causal")
+    torch.testing.assert_close(got[:, :, rows], plain, atol=1e-5, rtol=1e-4)
+
+
+def test_reach_says_the_same_in_each_form() -> None:
+    allowed = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0)) < 0.6
+    index = torch.tensor([5, 0, 3])
+    for reach, whole in (
+        (Reach(allowed=allowed), allowed),
+        (Reach(causal=True), torch.ones(3, 6, 6, dtype=torch.bool).tril()),
+    ):
+        row = reach.of_row(index, 6)
+        assert row is not None
+        assert torch.equal(row, torch.stack([whole[b, i] for b, i in enumerate(index)]))
+        additive = reach.additive(6, torch.zeros(1), heads=2)
+        assert additive is not None
+        per_head = additive.expand(6, 6, 6) if additive.ndim == 2 else additive
+        for b in range(3):
+            for h in range(2):
+                assert torch.equal(per_head[2 * b + h] == 0, whole[b])
+                assert per_head[2 * b + h][~whole[b]].eq(float("-inf")).all()
+    assert Reach().of_row(index, 6) is None
+    assert Reach().additive(6, torch.zeros(1), 2) is None
+
+
+def every_query(fusion: CrossAttentionFusion, tokens: Tensor, patches: Tensor, last: list[int]) -> Tensor:
+    """The fusion with a query for each text token, through torch's own multi-head attention; then the pooled one."""
+    x = fusion.project_text(tokens)
+    patches = fusion.norm_image(fusion.project_image(patches))
+    for block in fusion.blocks:
+        width = x.shape[-1]
+        weights = torch.cat([block.query.weight, block.key_value.weight])
+        biases = torch.cat([block.query.bias, block.key_value.bias])
+        normed = block.norm_query(x).transpose(0, 1)
+        keys = patches.transpose(0, 1)
+        seen, _ = F.multi_head_attention_forward(
+            normed, keys, keys, width, block.heads, weights, biases, None, None, False, 0.0,
+            block.out.weight, block.out.bias, need_weights=False,
+        )  # fmt: skip
+        x = x + seen.transpose(0, 1)
+        x = x + block.mlp(block.norm_mlp(x))
+    return fusion.norm(torch.stack([x[b, token] for b, token in enumerate(last)]))
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("padding", [0, 4])
+def test_fusion_equals_the_pooled_one_of_all_queries(layers: int, padding: int) -> None:
+    torch.manual_seed(layers)
+    fusion = CrossAttentionFusion(text_width=10, image_width=14, width=12, heads=3, layers=layers)
+    tokens, patches, last = torch.randn(3, 5, 10), torch.randn(3, 7, 14), [4, 2, 3]
+    expected = every_query(fusion, F.pad(tokens, (0, 0, 0, padding), value=9.0), patches, last)
+    pooled = tokens[torch.arange(3), torch.tensor(last)]
+    text = TextFeatures(pooled, pooled, torch.tensor(last), torch.zeros(3, 5, dtype=torch.bool), tokens)
+    for every_word in (False, True):
+        fused = fusion(patches, text, every_word).pooled
+        assert fused.shape == (3, 12)
+        torch.testing.assert_close(fused, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_prototype_head_gives_cosines(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    head = PrototypeHead(8, 5, hidden=6, bottleneck=4)
+    x = torch.randn(3, 8)
+    logits = head(x)
+    hidden = head.mlp(x).detach()
+    for b in range(3):
+        for k in range(5):
+            one, two = hidden[b], head.prototypes[k].detach()
+            cosine = float(one @ two) / math.sqrt(float(one @ one)) / math.sqrt(float(two @ two))
+            assert logits[b, k].item() == pytest.approx(cosine, abs=1e-5)
+    with torch.no_grad():
+        head.prototypes.mul_(7.0)  # length does not count
+    torch.testing.assert_close(head(x), logits)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert head(x).dtype == torch.float32
+    twin = copy.deepcopy(head)
+    torch.testing.assert_close(twin(x), logits)
+    save_file(head.state_dict(), tmp_path / "head.safetensors")
+    fresh = PrototypeHead(8, 5, hidden=6, bottleneck=4)
+    fresh.load_state_dict(load_file(tmp_path / "head.safetensors"))
+    torch.testing.assert_close(fresh(x), logits)

@@ -1,0 +1,36 @@
+"""The untrained model is made once for all tests of an index; pictures and their index, once a module."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from core.search.index import encoding
+from core.checkpoint.opening import open_model
+from tests.core.search.samples import build, copy, write_pictures
+
+_once = functools.cache(open_model)
+
+
+@pytest.fixture(autouse=True)
+def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening it again gives the same one."""
+    monkeypatch.setattr(encoding, "open_model", _once)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Pictures, and the index of them; neither is to be changed."""
+    folder = tmp_path_factory.mktemp("made")
+    write_pictures(folder / "pictures")
+    build(folder / "pictures", folder / "index")
+    return folder / "pictures", folder / "index"
+
+
+@pytest.fixture
+def own(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The same pictures, and an index of its own."""
+    pictures, index = made
+    return pictures, copy(index, tmp_path / "index")

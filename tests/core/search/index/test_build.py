@@ -1,0 +1,385 @@
+"""Indexes of real pictures: made, brought up to date, mended, moved, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.data.errors import DataError
+from core.data.views.making import centre_view
+from core.inference.encoder import encode_images, encode_texts
+from core.search.index import build as build_module
+from core.search.index import encoding, storage
+from core.search import evaluation
+from core.search.index.build import build_index, relocate
+from core.search.collection import open_index
+from core.search.errors import IndexFolderError
+from core.search.queries import Query, Term
+from core.search.results import Options, Searching
+from core.search.index.changes import scan
+from core.search.index.storage import IndexReader, IndexWriter
+from core.checkpoint.opening import open_model
+from tests.core.search.samples import MODEL, alive, build, files_of, write_pictures
+
+
+def quiet(doing: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def test_vectors_are_those_of_the_encoder(made: tuple[Path, Path]) -> None:
+    model = open_model(MODEL)
+    reader = IndexReader(made[1])
+    encoder = encoding.Encoder(model, MODEL)
+    assert reader.alive().sum() == 48
+    for row, record in enumerate(reader.records(range(48))):
+        picture = centre_view(encoder.picture(record.path), model.network.image_size)
+        image = encode_images(model.network, picture[None], model.runtime)[0]
+        text = encode_texts(model.network, record.captions, model.runtime)[0]
+        assert torch.allclose(torch.from_numpy(np.array(reader.pictures[row])).float(), image, atol=1e-3)
+        assert torch.allclose(torch.from_numpy(np.array(reader.texts[row])).float(), text, atol=1e-3)
+        assert record.labels == {"folder": Path(record.path).parent.name}
+
+
+def test_the_second_time_nothing_is_encoded(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "open_model", lambda *_: pytest.fail("the model was loaded"))
+    before = files_of(own[1])
+    report = build(*own)
+    assert (report.added, report.changed, report.removed, report.unchanged) == (0, 0, 0, 48)
+    assert files_of(own[1]) == before
+
+
+def test_where_nothing_changed_not_even_torch_is_loaded(own: tuple[Path, Path]) -> None:
+    """Loading it takes longer than looking through a hundred thousand files."""
+    program = "import sys; from core.__main__ import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
+    command = [sys.executable, "-c", program, "index", MODEL, str(own[0]), str(own[1])]
+    before = files_of(own[1])
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    assert files_of(own[1]) == before
+
+
+def test_only_what_changed_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write_pictures(tmp_path / "pictures")
+    build(tmp_path / "pictures", tmp_path / "index")
+    paths[0].unlink()
+    paths[1].write_bytes(paths[2].read_bytes())
+    paths[3].with_suffix(".txt").write_text("another caption\n", encoding="utf-8")
+    (tmp_path / "pictures" / "new.png").write_bytes(paths[4].read_bytes())
+    asked: list[str] = []
+    original = encoding.Encoder.entries
+
+    def entries(self: encoding.Encoder, found: list[encoding.Found]) -> object:
+        asked.extend(one.path for one in found)
+        return original(self, found)
+
+    monkeypatch.setattr(encoding.Encoder, "entries", entries)
+    report = build(tmp_path / "pictures", tmp_path / "index")
+    assert (report.added, report.changed, report.removed, report.unchanged) == (1, 2, 1, 45)
+    assert sorted(asked) == sorted(map(str, (paths[1], paths[3], tmp_path / "pictures" / "new.png")))
+    found = alive(tmp_path / "index")
+    assert set(found) == {str(path) for path in (tmp_path / "pictures").rglob("*.png")}
+    assert found[str(paths[3])].captions == ("another caption",)
+
+
+def test_many_changes_write_the_files_anew(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures")
+    build(tmp_path / "pictures", tmp_path / "index")
+    for path in paths[:20]:
+        path.unlink()
+    reader = IndexReader(tmp_path / "index")  # goes on with what it opened
+    report = build(tmp_path / "pictures", tmp_path / "index")
+    assert (report.removed, report.pictures) == (20, 28)
+    manifest = IndexReader(tmp_path / "index").manifest
+    assert (manifest.rows, manifest.removed, manifest.generation) == (28, (), 2)
+    assert set(alive(tmp_path / "index")) == set(map(str, paths[20:]))
+    assert np.array(reader.pictures[47]).any()
+
+
+def test_files_written_anew_keep_what_could_not_be_read(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures", captions=False)
+    paths[47].write_bytes(b"no picture")
+    build(tmp_path / "pictures", tmp_path / "index")
+    for path in paths[:20]:
+        path.unlink()
+    assert build(tmp_path / "pictures", tmp_path / "index").pictures == 27
+    assert IndexReader(tmp_path / "index").manifest.generation == 2
+    again = build(tmp_path / "pictures", tmp_path / "index")
+    assert (again.unchanged, again.added) == (28, 0), "it is not tried again"
+    assert [row.where for row in again.bad] == [str(paths[47])]
+
+
+def test_captions_of_removed_pictures_are_neither_found_nor_judged(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures")
+    build(tmp_path / "pictures", tmp_path / "index")
+    gone = f"a {paths[5].parent.name} {paths[5].stem.replace('-', ' of size ')}"
+    paths[5].unlink()
+    build(tmp_path / "pictures", tmp_path / "index")
+    collection = open_index(tmp_path / "index", quiet)
+    assert len(collection.owner) == 48, "its row is still in the files"
+    found = Searching(collection).search(Query((Term(text=gone),)), Options(k=48, find="captions"))
+    captions = [row["caption"] for row in found["rows"]]
+    assert len(captions) == found["searched"] == 47
+    assert gone not in captions
+    judged = evaluation.judge(collection, quiet)
+    assert len(judged.texts) == 47
+    assert evaluation.evaluate(collection, judged)["queries"]["text_to_image"] == 47
+
+
+def test_what_is_no_picture_is_listed_and_tried_again_only_when_it_could_not_be_opened(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures", captions=False)
+    paths[0].write_bytes(b"no picture")
+    report = build(tmp_path / "pictures", tmp_path / "index")
+    assert report.pictures == 47
+    assert [row.where for row in report.bad] == [str(paths[0])]
+    assert build(tmp_path / "pictures", tmp_path / "index").unchanged == 48
+
+
+@pytest.mark.parametrize("kind", ["pictures", "facts", "records", "texts"])
+@pytest.mark.parametrize("harm", ["flip", "cut"])
+def test_damage_is_seen_and_mended(
+    made: tuple[Path, Path], tmp_path: Path, kind: str, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(encoding, "BATCH", 16)
+    build(made[0], tmp_path / "index")
+    expected = alive(tmp_path / "index")
+    file = tmp_path / "index" / f"{kind}-0001.bin"
+    content = bytearray(file.read_bytes())
+    if harm == "flip":
+        content[len(content) // 2] ^= 64
+    else:
+        del content[len(content) * 3 // 4 :]
+    file.write_bytes(content)
+    collection = open_index(tmp_path / "index", quiet)
+    assert collection.alive.sum() == 32
+    assert "damaged" in collection.notes[0]
+    log: list[str] = []
+    report = build(made[0], tmp_path / "index", log)
+    assert (report.rebuilt, report.pictures, report.added) == (16, 48, 16)
+    assert "1 of 3 segments" in log[0]
+    assert alive(tmp_path / "index") == expected
+    assert open_index(tmp_path / "index", quiet).notes == ()
+
+
+def test_a_damaged_manifest_has_a_copy(own: tuple[Path, Path]) -> None:
+    (own[1] / "manifest.json").write_text("{", encoding="utf-8")
+    assert len(alive(own[1])) == 48
+    (own[1] / "manifest.copy.json").write_bytes(b"")
+    with pytest.raises(IndexFolderError, match="is damaged, and so is its copy; index into another folder"):
+        IndexReader(own[1])
+
+
+def test_a_changed_manifest_is_not_believed(own: tuple[Path, Path]) -> None:
+    content = json.loads((own[1] / "manifest.json").read_bytes())
+    content["source"] = "/elsewhere"
+    (own[1] / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    assert IndexReader(own[1]).manifest.source == str(own[0])
+
+
+def test_a_build_that_was_ended_goes_on_to_the_same_bytes(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended at each possible commit, also with files half written behind it."""
+    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(encoding, "BATCH", 16)
+    build(made[0], tmp_path / "whole")
+    expected = files_of(tmp_path / "whole")
+    original = storage.IndexWriter.commit
+
+    class EndedError(Exception):
+        pass
+
+    for ends in range(4):
+        left = [ends]
+
+        def commit(self: IndexWriter, manifest: storage.Manifest, left: list[int] = left) -> storage.Manifest:
+            if not left[0]:
+                raise EndedError
+            left[0] -= 1
+            return original(self, manifest)
+
+        folder = tmp_path / f"ended-{ends}"
+        monkeypatch.setattr(storage.IndexWriter, "commit", commit)
+        with pytest.raises(EndedError):
+            build(made[0], folder)
+        monkeypatch.setattr(storage.IndexWriter, "commit", original)
+        if ends:  # a reader sees whole segments
+            assert len(alive(folder)) == min(48, 16 * ends)
+        build(made[0], folder)
+        assert files_of(folder) == expected
+
+
+@pytest.mark.slow
+def test_killed_at_random(made: tuple[Path, Path], tmp_path: Path) -> None:
+    build(made[0], tmp_path / "whole")
+    command = [sys.executable, "-m", "core", "index", MODEL, str(made[0]), str(tmp_path / "killed")]
+    for share in (0.5, 0.8, 0.9, 0.95, 1.0):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(8 * share)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+    assert subprocess.run(command, check=False).returncode == 0
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+
+
+def test_the_number_of_threads_changes_no_bit(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding.os, "cpu_count", lambda: 7)
+    build(made[0], tmp_path / "index")
+    assert files_of(tmp_path / "index") == files_of(made[1])
+
+
+def test_one_writes_and_others_read(own: tuple[Path, Path]) -> None:
+    writer = IndexWriter(own[1])
+    try:
+        with pytest.raises(IndexFolderError, match="is being written by another process; wait until it is done"):
+            build(*own)
+        assert len(alive(own[1])) == 48
+    finally:
+        writer.close()
+    assert build(*own).unchanged == 48
+
+
+def test_readers_see_only_whole_states_while_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "BLOCK", 8)
+    monkeypatch.setattr(encoding, "BATCH", 8)
+    paths = set(map(str, write_pictures(tmp_path / "pictures")))
+    seen: list[int] = []
+    ended = threading.Event()
+    failures: list[BaseException] = []
+
+    def read() -> None:
+        while not ended.is_set():
+            try:
+                found = alive(tmp_path / "index")
+                assert set(found) <= paths
+                seen.append(len(found))
+            except IndexFolderError as error:
+                if "there is no index" not in str(error):
+                    failures.append(error)
+            except BaseException as error:  # noqa: BLE001
+                failures.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    build(tmp_path / "pictures", tmp_path / "index")
+    ended.set()
+    reader.join()
+    assert not failures
+    assert seen == sorted(seen)
+    assert all(count % 8 == 0 for count in seen)
+
+
+def test_pictures_that_moved(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pictures")
+    build(tmp_path / "pictures", tmp_path / "index")
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    with pytest.raises(IndexFolderError, match="is not there now; if it is a network folder"):
+        build(tmp_path / "pictures", tmp_path / "index")
+    with pytest.raises(IndexFolderError, match="--relocate"):
+        build(tmp_path / "moved", tmp_path / "index")
+    with pytest.raises(IndexFolderError, match=r"no picture of the index .* is under .*nowhere, but under folders"):
+        relocate(tmp_path / "index", str(tmp_path / "nowhere"), str(tmp_path), quiet)
+    vectors = np.array(IndexReader(tmp_path / "index").pictures)
+    assert relocate(tmp_path / "index", str(tmp_path / "pictures"), str(tmp_path / "moved"), quiet) == 48
+    assert (np.array(IndexReader(tmp_path / "index").pictures) == vectors).all()
+    assert set(alive(tmp_path / "index")) == set(map(str, (tmp_path / "moved").rglob("*.png")))
+    assert build(tmp_path / "moved", tmp_path / "index").unchanged == 48
+
+
+def test_an_empty_mount_point_is_no_wish_to_forget_everything(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures", captions=False)
+    build(tmp_path / "pictures", tmp_path / "index")
+    for path in paths:
+        path.unlink()
+    with pytest.raises(IndexFolderError, match=r"none of the 48 pictures .* is in .* any more.* Nothing was changed"):
+        build(tmp_path / "pictures", tmp_path / "index")
+    assert len(alive(tmp_path / "index")) == 48
+    assert build(tmp_path / "pictures", tmp_path / "index", drop_missing=True).removed == 48
+    with pytest.raises(IndexFolderError, match="is empty: none of its pictures can be found"):
+        open_index(tmp_path / "index", quiet)
+
+
+def test_a_folder_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(encoding, "BATCH", 16)
+    monkeypatch.setattr(encoding.os, "cpu_count", lambda: 1)
+    write_pictures(tmp_path / "pictures", captions=False)
+
+    def progress(doing: str, done: int, total: int) -> None:
+        if done == 16:
+            (tmp_path / "pictures").rename(tmp_path / "away")
+
+    with pytest.raises(IndexFolderError, match="went away while its pictures were read; what was encoded is safe"):
+        build_index(MODEL, str(tmp_path / "pictures"), tmp_path / "index", progress, lambda text: None)
+    safe = len(alive(tmp_path / "index"))
+    assert 16 <= safe < 48
+    (tmp_path / "away").rename(tmp_path / "pictures")
+    assert build(tmp_path / "pictures", tmp_path / "index").unchanged == safe
+    assert len(alive(tmp_path / "index")) == 48
+
+
+def test_a_manifest_is_a_source_and_a_folder_of_it_may_be_away(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures", captions=False)
+    lines = ["filepath,title,kind", *(f"{path},{path.stem},x" for path in paths)]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines), encoding="utf-8")
+    report = build(tmp_path / "pairs.csv", tmp_path / "index")
+    assert (report.pictures, report.captions) == (48, 48)
+    assert alive(tmp_path / "index")[str(paths[0])].labels == {"kind": "x"}
+    (tmp_path / "pictures" / "red").rename(tmp_path / "red")
+    paths[0].unlink()
+    report = build(tmp_path / "pairs.csv", tmp_path / "index")
+    assert (report.away, report.removed, report.pictures) == (12, 1, 47)
+    (tmp_path / "pictures").rename(tmp_path / "gone")
+    with pytest.raises(DataError, match="None of the 48 rows"):
+        build(tmp_path / "pairs.csv", tmp_path / "index")
+    assert IndexReader(tmp_path / "index").alive().sum() == 47
+
+
+def test_another_model_is_refused_with_both_names(own: tuple[Path, Path]) -> None:
+    with pytest.raises(IndexFolderError, match="made by open_clip:sd-tiny, not by open_clip:sd-demo"):
+        build_index("open_clip:sd-demo", str(own[0]), own[1], quiet, lambda text: None)
+    with pytest.raises(IndexFolderError, match=r"made by open_clip:sd-tiny \(weights .*\), not by open_clip:sd-demo"):
+        open_index(own[1], quiet, "open_clip:sd-demo")
+
+
+def test_another_preprocessing_is_refused(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    original = encoding.preprocessing
+    monkeypatch.setattr(encoding, "preprocessing", lambda model: {**original(model), "crop": "none"})
+    with pytest.raises(IndexFolderError, match=r"pictures with crop centre, and .* with crop none"):
+        open_index(own[1], quiet)
+
+
+def test_another_source_is_refused(own: tuple[Path, Path], tmp_path: Path) -> None:
+    write_pictures(tmp_path / "others")
+    with pytest.raises(IndexFolderError, match=r"is of .*pictures, not of .*others"):
+        build(tmp_path / "others", own[1])
+
+
+def test_no_picture_at_all(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(IndexFolderError, match="holds no picture"):
+        build(tmp_path / "pictures", tmp_path / "index")
+    with pytest.raises(IndexFolderError, match="there is no index in"):
+        open_index(tmp_path / "index", quiet)
+
+
+def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    before = scan(str(tmp_path))
+    for name in ("itself", "itself.png"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    after = scan(str(tmp_path))
+    assert [one.path for one in after.found] == [one.path for one in before.found]
+    assert not after.silent

@@ -1,0 +1,86 @@
+"""Folders and names that are no index's: left alone, and refused in a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.data.errors import DataError
+from core.data.sources.opening import open_source
+from core.search.index.build import relocate
+from core.search.errors import IndexFolderError
+from tests.core.search.samples import MODEL, build, files_of, write_pictures
+
+
+def quiet(doing: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@pytest.mark.parametrize(
+    ("mine", "message"),
+    [
+        ("manifest.json", r"holds a manifest\.json that is not an index's; choose an empty folder"),
+        ("pictures-holiday.bin", r"holds pictures-holiday\.bin but is not an index; choose an empty folder"),
+        ("records-0001.bin", r"holds records-0001\.bin but is not an index; choose an empty folder"),
+        ("texts-old.tmp", r"holds texts-old\.tmp but is not an index; choose an empty folder"),
+    ],
+)
+def test_a_folder_of_other_things_is_left_alone(
+    made: tuple[Path, Path], tmp_path: Path, mine: str, message: str
+) -> None:
+    (tmp_path / mine).write_text('{"name": "mine", "version": 3}', encoding="utf-8")
+    before = files_of(tmp_path)
+    with pytest.raises(IndexFolderError, match=message):
+        build(made[0], tmp_path)
+    assert files_of(tmp_path) == before
+
+
+def test_only_files_of_ours_are_cleared_away(own: tuple[Path, Path]) -> None:
+    expected = files_of(own[1])
+    for name in ("pictures-holiday.bin", "pictures-0009.bin", "texts-0002.bin.77.tmp", "scan-mine.bin"):
+        (own[1] / name).write_bytes(b"x")
+    build(*own)
+    assert set(files_of(own[1])) == {*expected, "pictures-holiday.bin", "scan-mine.bin"}
+
+
+def test_a_manifest_that_cannot_be_read_is_not_called_damaged(own: tuple[Path, Path]) -> None:
+    for name in ("manifest.json", "manifest.copy.json"):
+        (own[1] / name).unlink()
+        (own[1] / name).mkdir()
+    with pytest.raises(IndexFolderError, match=r"manifest\.json is a folder, not a file; give a regular file"):
+        build(*own)
+
+
+def test_a_damaged_index_is_not_relocated(own: tuple[Path, Path], tmp_path: Path) -> None:
+    file = own[1] / "pictures-0001.bin"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 64
+    file.write_bytes(content)
+    before = files_of(own[1])
+    with pytest.raises(IndexFolderError, match="is damaged; run `index` without --relocate first"):
+        relocate(own[1], str(own[0]), str(tmp_path), quiet)
+    assert files_of(own[1]) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["~nobody-has-this-name/run", "pictures", "index"], "there is no model '~nobody-has-this-name/run'"),
+        ([MODEL, "~nobody-has-this-name/pictures", "index"], "~nobody-has-this-name/pictures is not there now"),
+    ],
+)
+def test_the_home_of_nobody_is_a_name_like_others(
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "pictures", captions=False)
+    assert main(["index", *arguments]) == 1
+    assert message in capsys.readouterr().err
+    with pytest.raises(DataError, match="There is no data at ~nobody-has-this-name"):
+        open_source("~nobody-has-this-name/train.csv")

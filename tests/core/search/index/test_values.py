@@ -1,0 +1,140 @@
+"""Values that are not numbers or beyond measure, and a disk without room: a sentence, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.__main__ import main
+from core.spec.errors import UserError
+from core.search.index import encoding
+from core.search.collection import open_index
+from core.search.errors import IndexFolderError, QueryError
+from core.search.filters import read_date, read_size
+from core.search.index.manifest import read_manifest
+from core.search.queries import Query, Term
+from core.search.results import Options, Searching
+from core.checkpoint.opening import open_model
+from tests.core.search.samples import MODEL, build, files_of, write_pictures
+
+
+def quiet(doing: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@pytest.mark.parametrize("weight", [1e308, -1e308, 2e6, float("nan"), float("inf")])
+def test_weights_beyond_measure_are_refused(made: tuple[Path, Path], weight: float) -> None:
+    searching = Searching(open_index(made[1], quiet))
+    with pytest.raises(UserError, match=r"the weight .* is beyond 1,000,000; give one such as 0\.5"):
+        searching.search(Query((Term(text="dog", weight=weight),)), Options())
+    assert searching.search(Query((Term(text="dog", weight=1e6),)), Options(k=1))["rows"][0]["cosine"] < 1
+
+
+@pytest.fixture
+def diverged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model of a training that came to nothing: each weight is a NaN."""
+    model = open_model(MODEL)
+    for parameter in model.network.parameters():
+        parameter.data.fill_(float("nan"))
+    monkeypatch.setattr(encoding, "open_model", lambda *_: model)
+
+
+@pytest.mark.usefixtures("diverged")
+def test_a_model_of_nan_makes_no_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pictures(tmp_path / "pictures")
+    assert main(["index", MODEL, str(tmp_path / "pictures"), str(tmp_path / "index")]) == 1
+    assert f"{MODEL} encodes into values that are not numbers: its weights are damaged" in capsys.readouterr().err
+    assert read_manifest(tmp_path / "index") is None
+
+
+def test_a_query_that_becomes_nan_is_refused(made: tuple[Path, Path]) -> None:
+    searching = Searching(open_index(made[1], quiet))
+    searching.embedder._known["dog", "", "raw"] = (np.full(64, np.nan, np.float32), [])
+    with pytest.raises(UserError, match="encodes the query into values that are not numbers"):
+        searching.search(Query((Term(text="dog"),)), Options())
+
+
+def test_the_verb_refuses_a_weight_and_a_pipe(made: tuple[Path, Path], tmp_path: Path, capsys: Any) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    assert main(["search", str(made[1]), "--text", "dog", "--weight", "1e308"]) == 1
+    assert "the weight 1e+308 is beyond 1,000,000" in capsys.readouterr().err
+    assert main(["search", str(made[1]), "--image", str(tmp_path / "x.png")]) == 1
+    assert "x.png cannot be searched for: it cannot be opened: it is a folder, a pipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: read_size("9" * 400),
+        lambda: read_size("9" * 5000),
+        lambda: read_date(1e300),
+        lambda: read_date(math.nan),
+    ],
+)
+def test_sizes_and_times_beyond_measure(read: Callable[[], float]) -> None:
+    with pytest.raises(QueryError, match=r"larger than any file|is no time"):
+        read()
+
+
+@pytest.mark.parametrize("room", [0, 1000, 3000])
+def test_an_index_on_a_full_disk_is_as_it_was(
+    own: tuple[Path, Path], tmp_path: Path, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was appended is taken back; with room the same build ends well."""
+    source = tmp_path / "pictures"
+    shutil.copytree(own[0], source)
+    build(source, tmp_path / "mine")
+    before = files_of(tmp_path / "mine")
+    shutil.copy(source / "red" / "bar-12.png", source / "red" / "again.png")
+    used = 0
+
+    def refuse(number: int) -> None:
+        nonlocal used
+        used += 900
+        if used > room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("core.search.index.storage.os.fsync", refuse)
+        with pytest.raises(
+            IndexFolderError, match=r"cannot write .*mine: No space left.*is kept; free some space and try"
+        ):
+            build(source, tmp_path / "mine")
+    assert files_of(tmp_path / "mine") == before
+    assert build(source, tmp_path / "mine").added == 1
+
+
+def test_files_written_anew_on_a_full_disk(
+    own: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old generation stays whole and alone."""
+    source = tmp_path / "pictures"
+    shutil.copytree(own[0], source)
+    build(source, tmp_path / "mine")
+    for path in sorted(source.rglob("*.png"))[:20]:
+        path.unlink()
+    names = {path.name for path in (tmp_path / "mine").iterdir()}
+
+    left = 2  # the manifest that says what was removed, and its copy
+
+    def refuse(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("core.search.index.storage.os.fsync", refuse)
+        with pytest.raises(IndexFolderError, match="free some space and try again"):
+            build(source, tmp_path / "mine")
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == names
+    assert open_index(tmp_path / "mine", quiet).alive.sum() == 28
+    assert build(source, tmp_path / "mine").pictures == 28

@@ -1,0 +1,411 @@
+"""Searching: nearest vectors against a plain loop, queries, filters, what scores mean, duplicates, evaluation, map."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core.spec.errors import UserError
+from core.metrics.classification.prompts import load_templates
+from core.metrics.retrieval import retrieval_metrics
+from core.search import evaluation, projection
+from core.search.index import nearest
+from core.search.calibration import Calibration
+from core.search.collection import Collection, open_index
+from core.search.errors import IndexFolderError, QueryError
+from core.search.filters import Filter, read_date, read_size
+from core.search.index.manifest import BLOCK, Identity, Manifest
+from core.search.index.nearest import Exact, Floats, Rows, Scanned
+from core.search.queries import Query, Term, plain, read_terms
+from core.search.results import Options, Searching
+from core.search.index.parts import Part, Sizes, bring_up_to_date, layout
+from core.search.index.storage import Entry, IndexReader, IndexWriter, Mask, Record
+from tests.core.search.samples import build, write_pictures
+
+DIM = 32
+
+
+def quiet(doing: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("searched")
+    write_pictures(folder / "pictures")
+    build(folder / "pictures", folder / "index")
+    return folder
+
+
+@pytest.fixture
+def searching(pictures: Path) -> Searching:
+    return Searching(open_index(pictures / "index", quiet))
+
+
+def vectors(count: int, seed: int = 0) -> Floats:
+    drawn = np.random.default_rng(seed).standard_normal((count, DIM), dtype=np.float32)
+    unit: Floats = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit
+
+
+def by_loop(bank: Floats, query: Floats, k: int, mask: Mask) -> list[int]:
+    scores = [
+        (-math.fsum(float(a) * float(b) for a, b in zip(row, query, strict=True)), i) for i, row in enumerate(bank)
+    ]
+    return [i for _, i in sorted(pair for pair in scores if mask[pair[1]])][:k]
+
+
+@pytest.mark.parametrize("allowed", [1.0, 0.6, 0.01])
+@pytest.mark.parametrize("k", [1, 10, 700])
+def test_exact_is_a_plain_loop(allowed: float, k: int) -> None:
+    bank, query = vectors(500), vectors(1, seed=1)[0]
+    mask = np.random.default_rng(2).random(500) < allowed
+    scores, rows = Exact(bank).search(query, k, mask)
+    assert rows.tolist() == by_loop(bank, query, k, mask)
+    assert scores == pytest.approx([float(bank[row] @ query) for row in rows], abs=1e-6)
+
+
+def stored(folder: Path, bank: Floats) -> Manifest:
+    """``bank`` as the pictures of an index."""
+    writer = IndexWriter(folder)
+    manifest = Manifest(Identity("m", "", "d", {}, DIM), "source")
+    writer.prepare(manifest)
+    for start in range(0, len(bank), BLOCK):
+        rows = range(start, min(start + BLOCK, len(bank)))
+        manifest = writer.append(
+            manifest, [Entry(Record(f"/{row}.png"), 1, 1, bank[row].astype(np.float16)) for row in rows]
+        )
+    writer.close()
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kinds"),
+    [
+        (Sizes(small=0, scan=1000), ["scan", "scan", "memory"]),
+        (Sizes(small=0, scan=500, ivf_from=2000, ivf=1000, lists=8), ["ivf", "ivf", "scan", "memory"]),
+        (Sizes(small=0, scan=5000), ["memory"]),
+    ],
+)
+def test_large_indexes_find_what_brute_force_finds(
+    tmp_path: Path, sizes: Sizes, kinds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with a filter; with 8 lists all of them are visited, so that inverted files miss nothing here."""
+    monkeypatch.setattr(nearest, "FEW", 10)
+    bank = vectors(2700)
+    manifest = stored(tmp_path, bank)
+    said = bring_up_to_date(tmp_path, manifest, quiet, sizes)
+    parts = layout(len(bank), DIM, sizes)
+    assert [part.kind for part in parts] == kinds
+    names = [part.name(1, "pictures") for part in parts]
+    assert set(said["files"]) == {name for name in names if name}
+    half = IndexReader(tmp_path).pictures
+    scanned = Scanned(half, parts, [tmp_path / name if name else None for name in names])
+    everything = np.ones(len(bank), np.bool_)
+    some = np.random.default_rng(3).random(len(bank)) < 0.3
+    for seed in range(5):
+        query = vectors(1, seed=10 + seed)[0]
+        for mask in (everything, some):
+            scores, rows = scanned.search(query, 10, mask)
+            expected = by_loop(np.asarray(half, np.float32), query, 10, mask)
+            assert rows.tolist() == expected
+            assert scores == pytest.approx([float(half[row].astype(np.float32) @ query) for row in rows], abs=1e-6)
+
+
+def test_files_for_searching_are_made_once_and_mended(tmp_path: Path) -> None:
+    sizes = Sizes(small=0, scan=1000)
+    manifest = stored(tmp_path, vectors(2000))
+    first = bring_up_to_date(tmp_path, manifest, quiet, sizes)
+    again = Manifest(manifest.identity, "source", segments=manifest.segments, nearest=first)
+    file = tmp_path / next(iter(first["files"]))
+    before = file.stat().st_mtime_ns
+    assert bring_up_to_date(tmp_path, again, quiet, sizes) == first
+    assert file.stat().st_mtime_ns == before
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-7] + b"damaged")
+    assert bring_up_to_date(tmp_path, again, quiet, sizes) == first
+    assert file.read_bytes() == whole
+    file.write_bytes(whole[:100])
+    with pytest.raises(IndexFolderError, match="is damaged or missing; run `index` again"):
+        Scanned(IndexReader(tmp_path).pictures, layout(2000, DIM, sizes)[:1], [file])
+
+
+def test_files_of_former_codes_are_made_anew(tmp_path: Path) -> None:
+    sizes = Sizes(small=0, scan=500, ivf_from=1000, ivf=1000, lists=8)
+    manifest = stored(tmp_path, vectors(2000))
+    former = "ivf-0001-pictures-0000000000.faiss"
+    (tmp_path / former).write_bytes(b"8-bit codes")
+    nearest_then = {"pictures": "2 inverted files", "files": {former: [11, zlib.crc32(b"8-bit codes")]}}
+    now = bring_up_to_date(tmp_path, replace(manifest, nearest=nearest_then), quiet, sizes)
+    assert set(now["files"]) == {part.name(1, "pictures") for part in layout(2000, DIM, sizes)}
+    writer = IndexWriter(tmp_path)
+    writer.prepare(replace(manifest, nearest=now))
+    writer.close()
+    assert {path.name for path in tmp_path.glob("*.faiss")} == set(now["files"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is mapped")
+def test_no_vector_that_was_read_stays_mapped(tmp_path: Path) -> None:
+    bank = stored(tmp_path, vectors(2000)).file(tmp_path, "pictures")
+    half = IndexReader(tmp_path).pictures
+    scanned = Scanned(half, [Part("memory", 0, 1000), Part("memory", 1000, 2000)], [None, None])
+    float(half.sum())
+    assert mapped(bank) > 0
+    assert scanned.vectors(np.arange(1500)) == pytest.approx(np.asarray(half[:1500], np.float32))
+    scanned.vectors(np.arange(500))
+    assert mapped(bank) == 0
+
+
+def mapped(file: Path) -> int:
+    """KiB of ``file`` that count as resident in this process."""
+    lines = Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines()
+    begins = [i for i, line in enumerate(lines) if line.endswith(str(file))]
+    return sum(int(next(one for one in lines[i:] if one.startswith("Rss:")).split()[1]) for i in begins)
+
+
+def test_words_find_what_the_encoder_finds(searching: Searching) -> None:
+    collection = searching.collection
+    model = collection.encoder.model
+    words = "a red circle of size 12"
+    with torch.no_grad():
+        text = model.network.encode_texts(model.network.towers.tokenize([words]))[0]
+    scores = np.array([float(vector @ text.numpy()) for vector in collection.pictures.vectors(np.arange(48))])
+    answer = searching.search(Query((Term(text=words),)), Options(k=48, group=False))
+    assert [row["cosine"] for row in answer["rows"]] == pytest.approx(sorted(scores, reverse=True), abs=1e-5)
+    assert [row["rank"] for row in answer["rows"]] == list(range(1, 49))
+    scale = model.network.logit_scale.item()
+    shares = np.exp(scale * (np.sort(scores)[::-1] - scores.max()))
+    assert [row["softmax"] for row in answer["rows"]] == pytest.approx(shares / shares.sum(), rel=1e-3)
+    assert answer["searched"] == 48
+
+
+def test_weights_and_minus_are_sums_of_unit_vectors(searching: Searching, pictures: Path) -> None:
+    file = str(pictures / "pictures" / "red" / "bar-12.png")
+    terms = [
+        *read_terms([{"text": "a blue square", "weight": 2}]),
+        *read_terms({"image": file}),
+        *read_terms("a black bar", sign=-1.0),
+        *read_terms({"row": 5, "weight": 0.5}),
+    ]
+    parts = [searching.embedder.embed(Query((Term(text=words),))).vector for words in ("a blue square", "a black bar")]
+    picture = searching.embedder.embed(Query((Term(image=file),))).vector
+    row = searching.collection.pictures.vectors(np.array([5]))[0]
+    expected = 2 * parts[0] + picture - parts[1] + 0.5 * row
+    found = searching.embedder.embed(Query(tuple(terms)))
+    assert found.vector == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
+
+
+def test_prompts_are_averaged(searching: Searching) -> None:
+    templates = load_templates("photo")
+    alone = [searching.embedder.embed(Query((Term(text=one.replace("{}", "dog")),))).vector for one in templates]
+    mean = np.mean(alone, axis=0)
+    found = searching.embedder.embed(Query((Term(text="dog"),), prompts="photo")).vector
+    assert found == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
+
+
+def test_a_picture_finds_itself_and_captions(searching: Searching) -> None:
+    answer = searching.search(Query((Term(row=7),)), Options(k=3, group=False))
+    assert answer["rows"][0]["row"] == 7
+    assert answer["rows"][0]["cosine"] == pytest.approx(1, abs=1e-3)
+    captions = searching.search(Query((Term(row=7),)), Options(k=48, find="captions"))["rows"]
+    assert sorted(row["caption"] for row in captions) == sorted(
+        caption for record in searching.collection.records(range(48)) for caption in record.captions
+    )
+    for row in captions:
+        record = searching.collection.records([row["row"]])[0]
+        assert (row["caption"], row["path"]) == (record.captions[0], record.path)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ((), "there is nothing to search for; type some words"),
+        ((Term(text="\0 "),), "no letter or sign"),
+        ((Term(image="/nowhere.png"),), r"the picture /nowhere.png cannot be searched for: it cannot be opened"),
+        ((Term(row=99),), "there is no picture 99; there are 48"),
+        ((Term(text="dog"), Term(text="dog", weight=-1.0)), "cancel each other out"),
+    ],
+)
+def test_queries_that_cannot_be_searched_for(searching: Searching, terms: tuple[Term, ...], message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        searching.search(Query(terms), Options())
+
+
+@pytest.mark.parametrize("given", [5, [["a"]], {"words": "a"}, {"text": "a", "weight": "much"}, {"row": None}])
+def test_what_is_no_query(given: Any) -> None:
+    with pytest.raises(QueryError):
+        read_terms(given)
+
+
+def test_long_queries_other_scripts_and_half_characters(searching: Searching) -> None:
+    answer = searching.search(Query((Term(text="a red bar " * 1000 + "!" * 1000),)), Options(k=1))
+    assert "has 11000 characters; the first 10000 are read" in answer["notes"][0]
+    assert "the model reads its first" in answer["notes"][1]
+    assert "is written in Cyrillic script" in plain("красный круг")[1][0]
+    assert "Chinese" in plain("红色圆圈")[1][0]
+    assert plain("a red 円 thing")[1] == []
+    assert plain("half \ud83d a pair")[0] == "half ? a pair"
+    assert len(searching.search(Query((Term(text="红色 \ud83d"),)), Options(k=5))["rows"]) > 0
+
+
+def test_filters(searching: Searching, pictures: Path) -> None:
+    collection = searching.collection
+    records = collection.records(range(48))
+
+    def found(**fields: Any) -> set[str]:
+        mask = Filter(**fields).mask(collection)
+        return {records[row].path for row in np.flatnonzero(mask)}
+
+    red = {record.path for record in records if "/red/" in record.path}
+    assert found(folders=(str(pictures / "pictures" / "red"),)) == red
+    assert found(folders=(str(pictures / "pictures"),)) == {record.path for record in records}
+    assert found(labels={"folder": ("red", "blue")}) == red | {r.path for r in records if "/blue/" in r.path}
+    sizes = {record.path: Path(record.path).stat().st_size for record in records}
+    middle = sorted(sizes.values())[24]
+    assert found(min_size=middle) == {path for path, size in sizes.items() if size >= middle}
+    assert found(max_size=middle) == {path for path, size in sizes.items() if size <= middle}
+    assert found(after=Path(records[0].path).stat().st_mtime + 1e6) == set()
+    assert len(found(before=Path(records[0].path).stat().st_mtime + 1e6)) == 48
+    answer = searching.search(Query((Term(text="a bar"),)), Options(filter=Filter(labels={"folder": ("red",)})))
+    assert {row["path"] for row in answer["rows"]} <= red
+    with pytest.raises(QueryError, match="no label 'colour'; there are: folder"):
+        found(labels={"colour": ("red",)})
+    with pytest.raises(QueryError, match="did you mean 'green'"):
+        found(labels={"folder": ("greem",)})
+    with pytest.raises(QueryError, match="no picture is in /nowhere"):
+        found(folders=("/nowhere",))
+
+
+@pytest.mark.parametrize(("text", "size"), [("5", 5), (7, 7), ("200 KB", 204800), ("1.5MiB", 1572864), ("2g", 2 << 30)])
+def test_sizes(text: str | int, size: int) -> None:
+    assert read_size(text) == size
+
+
+def test_dates_and_sizes_that_are_none() -> None:
+    assert read_date("2024-05-31T00:00:00+00:00") == 1717113600
+    for wrong in ("yesterday", ""):
+        with pytest.raises(QueryError, match="is no date"):
+            read_date(wrong)
+    with pytest.raises(QueryError, match="is no size"):
+        read_size("large")
+
+
+class Fake(Collection):
+    """A collection of given vectors, without a model."""
+
+    def __init__(self, pictures: Floats, texts: Floats, owner: Rows) -> None:
+        self.title = "fake"
+        self.pictures, self.texts, self.owner = Exact(pictures), Exact(texts), owner
+        self.alive = np.ones(len(pictures), np.bool_)
+
+
+def test_the_cut_off_keeps_its_rate_on_queries_it_has_not_seen() -> None:
+    """Scores with heavy tails: a normal threshold would be passed several times as often."""
+    random = np.random.default_rng(0)
+
+    def heavy(count: int) -> Floats:
+        drawn = random.standard_t(2.5, (count, DIM)).astype(np.float32)
+        unit: Floats = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+        return unit
+
+    pictures = heavy(4000)
+    calibration = Calibration(Fake(pictures, heavy(600), np.arange(600)))
+    passed = []
+    for query in heavy(300):
+        cutoff = calibration.cutoff(query, "text", rate=1e-2)
+        passed.append(float((pictures @ query > cutoff.cosine).mean()))
+    assert cutoff.pairs > 200 * 3999
+    assert 0.5e-2 < np.mean(passed) < 2e-2
+    assert min(passed) >= 0.99e-2, "no cut-off is higher than that share of the query's own scores"
+    assert "1 % of unrelated pictures score above" in cutoff.meaning
+    assert calibration.cutoff(pictures[0], "text").rate == pytest.approx(10 / 4000)
+
+
+def test_own_pictures_do_not_count_as_unrelated() -> None:
+    """Ten pictures without captions answer the query, so that its own scores do not hold the cut-off down."""
+    captioned, query = vectors(400), vectors(1, seed=1)[0]
+    answers = query + 0.05 * vectors(10, seed=2)
+    pictures = np.concatenate([captioned, answers / np.linalg.norm(answers, axis=1, keepdims=True)])
+    calibration = Calibration(Fake(pictures, captioned, np.arange(400)))
+    cutoff = calibration.cutoff(query, "text", rate=1e-3)
+    assert cutoff.pairs == 256 * 409, "each caption with all pictures but its own"
+    assert cutoff.cosine < 0.75, "about three standard deviations of 1 / sqrt(32) above the median"
+    assert set(np.flatnonzero(pictures @ query > cutoff.cosine)) >= set(range(400, 410))
+
+
+def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searching) -> None:
+    collection = searching.collection
+    judged = evaluation.judge(collection, quiet)
+    answer = evaluation.evaluate(collection, judged)
+    images = torch.from_numpy(collection.pictures.vectors(np.arange(48)))
+    assert collection.texts is not None
+    texts = torch.from_numpy(collection.texts.vectors(np.arange(48)))
+    assert answer["recall"] == retrieval_metrics(images, texts, torch.from_numpy(collection.owner))
+    for direction in ("text_to_image", "image_to_text"):
+        ranks = [row["rank"] for row in answer[direction]]
+        assert ranks == sorted(ranks, reverse=True)
+        assert len(ranks) == answer["queries"][direction] == 48
+        for k, value in zip(answer["curve"]["k"], answer["curve"][direction], strict=True):
+            found = [1.0 if rank <= k else 0.0 for rank in ranks if float(rank).is_integer()]
+            assert value == pytest.approx(np.mean(found), abs=0.05)
+    for row in answer["text_to_image"]:
+        assert evaluation.true_rank(judged, row["text"]) == row["rank"]
+
+
+def test_comparing_finds_what_one_model_misses() -> None:
+    """Two fake models: A is right but for the last caption, B but for the first two."""
+    pictures = np.eye(6, DIM, dtype=np.float32)
+    a, b = pictures.copy(), pictures.copy()
+    a[5], b[0], b[1] = pictures[0], pictures[3], pictures[4]
+    collections = [Fake(pictures, texts, np.arange(6)) for texts in (a, b)]
+    for one in collections:
+        one.records = lambda rows: [Record(f"/{row}.png", (f"caption {row}",)) for row in rows]
+    judged = [evaluation.judge(one, quiet) for one in collections]
+    answer = evaluation.compare(collections[0], judged[0], collections[1], judged[1])
+    assert {row["caption"] for row in answer["only_a"]} == {"caption 0", "caption 1"}
+    assert {row["caption"] for row in answer["only_b"]} == {"caption 5"}
+    assert answer["counts"] == {"only_a": 2, "only_b": 1, "both": 3, "neither": 0}
+
+
+def test_the_map_lays_like_beside_like() -> None:
+    """Three clusters of pictures, each caption beside its own though all captions are moved aside."""
+    random = np.random.default_rng(0)
+    centres = vectors(3, seed=5)
+    pictures = np.repeat(centres, 20, axis=0) + 0.02 * random.standard_normal((60, DIM)).astype(np.float32)
+    texts = pictures + 2 * vectors(1, seed=6)
+    collection = Fake(pictures, texts, np.arange(60))
+    points = projection.choose(collection)
+    for layout_ in (projection.axes(points), projection.neighbourhoods(points, quiet)):
+        assert layout_.shape == (120, 2)
+        assert np.abs(layout_).max() == pytest.approx(1)
+        distance = np.linalg.norm(layout_[:, None] - layout_[None], axis=-1)
+        np.fill_diagonal(distance, np.inf)
+        cluster = np.tile(np.repeat(np.arange(3), 20), 2)
+        assert (cluster[distance.argmin(1)] == cluster).mean() > 0.95
+
+
+def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection, "FITTED", 30)
+    centres = vectors(3, seed=5)
+    pictures = np.repeat(centres, 40, axis=0) + 0.02 * vectors(120)
+    collection = Fake(pictures, vectors(0), np.zeros(0, np.int64))
+    layout_ = projection.neighbourhoods(projection.choose(collection), quiet)
+    distance = np.linalg.norm(layout_[:, None] - layout_[None], axis=-1)
+    np.fill_diagonal(distance, np.inf)
+    cluster = np.repeat(np.arange(3), 40)
+    assert (cluster[distance.argmin(1)] == cluster).mean() > 0.95
+
+
+def test_too_little_for_a_map_or_an_evaluation() -> None:
+    collection = Fake(vectors(2), vectors(0), np.zeros(0, np.int64))
+    with pytest.raises(UserError, match="too few pictures for a map"):
+        projection.choose(collection)
+    with pytest.raises(UserError, match="has no captions"):
+        evaluation.judge(collection, quiet)

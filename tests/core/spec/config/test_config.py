@@ -1,0 +1,187 @@
+"""The definition: round trips, settings, and messages that name the field, the value and the remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.spec.config import (
+    ConfigError,
+    RunConfig,
+    differences,
+    field_names,
+    get_field,
+    override,
+    parse_config,
+    problems,
+    read_config,
+    split_run,
+    with_absolute_paths,
+)
+from core.spec.presets import SIZES, preset_config, preset_names
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", preset_names())
+def test_preset_is_consistent_and_survives_json(name: str, size: str) -> None:
+    config = preset_config(name, size)  # type: ignore[arg-type]
+    assert problems(config) == {}
+    assert parse_config(config.to_json(), "a file") == config
+    assert config.preset == name
+
+
+def test_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no preset 'sdclip'; did you mean sd-clip"):
+        preset_config("sdclip")
+    with pytest.raises(ConfigError, match="there is no size 'huge'; choose tiny, demo, base"):
+        preset_config("clip", "huge")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optim.epoch=3", r"no field 'optim.epoch'; did you mean optim.epochs"),
+        ("optim.epochs", r"has no '='; write --set optim.epochs=3"),
+        ("optim.epochs=-1", r"optim.epochs: .* greater than 0, got -1"),
+        ("optim.epochs=many", r"optim.epochs: .* got 'many'"),
+        ("teacher.kind=oracle", r"teacher.kind: .*'frozen' or 'previous', got 'oracle'"),
+        ("objectives.distill_similarity.weight=1", r"needs a teacher: set teacher.kind to ema"),
+        ("objectives.contrastive.weight=0", r"Every objective has weight 0"),
+        ("belief.trust=0.5", r"belief.trust: It is the teacher's trust: set teacher.kind to ema"),
+        ("fusion.width=250", r"fusion.width: 250 is not a multiple of the 4 heads; try 248"),
+        ("views.clean.crop_min=0.9", None),
+        ("optim.learning_rate=NaN", r"optim.learning_rate"),
+    ],
+)
+def test_settings_are_applied_or_refused_in_words(setting: str, message: str | None) -> None:
+    config = preset_config("clip")
+    if message is None:
+        name, value = setting.split("=")
+        assert get_field(override(config, [setting]), name) == json.loads(value)
+    else:
+        with pytest.raises(ConfigError, match=message):
+            override(config, [setting])
+
+
+@pytest.mark.parametrize("text", ["2024", "2024.10", "1.50", "true", "null", "1e3"])
+def test_text_fields_keep_text_that_looks_like_numbers(text: str) -> None:
+    assert override(preset_config("clip"), [f"name={text}"]).name == text
+
+
+def test_unknown_key_in_a_file_is_named_with_the_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"optim": {"learning_rat": 1}}')
+    with pytest.raises(ConfigError, match=r"config.json.*\n.*learning_rat.*did you mean optim.learning_rate"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "line 1: not JSON"),
+        ("[1]", "holds list"),
+        ('{"version": 9}', "has version 9, this program reads 1"),
+    ],
+)
+def test_files_that_are_no_definition(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(text, "x.json")
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the experiment .*gone.json"):
+        read_config(tmp_path / "gone.json")
+
+
+def test_relative_paths_mean_the_same_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train.csv").write_text("")
+    monkeypatch.chdir(tmp_path)
+    config = with_absolute_paths(override(preset_config("clip"), ["data.train=train.csv", "data.val=gone.csv"]))
+    assert config.data.train == str(tmp_path / "train.csv")
+    assert (config.data.val, config.data.test, config.towers.architecture) == ("gone.csv", "", "ViT-B-32")
+
+
+def test_differences_name_changed_fields_only() -> None:
+    config = preset_config("clip")
+    changed = override(config, ["optim.epochs=3", "seed=4"])
+    assert differences(config, changed) == {"seed": (0, 4), "optim.epochs": (32.0, 3.0)}
+
+
+def test_every_field_can_be_shown_in_a_form() -> None:
+    """Title, description and unit are what the form is made of."""
+    schema = RunConfig.model_json_schema()
+    for definition in [schema, *schema["$defs"].values()]:
+        for name, field in definition["properties"].items():
+            assert field.get("title"), name
+            if "$ref" not in str(field) and name != "version":
+                assert field.get("description"), name
+                assert "unit" in field, name
+
+
+@given(st.sampled_from(field_names()))
+def test_setting_a_field_to_its_own_value_changes_nothing(name: str) -> None:
+    config = preset_config("sd-clip", "demo")
+    assert override(config, [f"{name}={json.dumps(get_field(config, name))}"]) == config
+
+
+def test_digest_names_the_definition() -> None:
+    config = preset_config("clip")
+    assert config.digest() == parse_config(config.to_json(), "").digest()
+    assert config.digest() != override(config, ["seed=1"]).digest()
+
+
+@pytest.mark.parametrize(
+    ("setting", "field"),
+    [("views.local.count=2", "views.local.count"), ("views.student.size=0.5", "views.student.size")],
+)
+def test_mixmatch_mixes_views_of_one_size(setting: str, field: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{field}: mixmatch interpolates"):
+        override(preset_config("mixmatch", "tiny"), [setting])
+
+
+@pytest.mark.parametrize("views", ["student", "local"])
+def test_fixmatch_looks_at_whole_pictures(views: str) -> None:
+    with pytest.raises(ConfigError, match=rf"views.{views}.mix: fixmatch looks at whole pictures"):
+        override(preset_config("fixmatch", "tiny"), [f"views.{views}.count=1", f"views.{views}.mix=mixup"])
+
+
+def test_sharpening_written_before_it_was_shared_loads_unchanged() -> None:
+    """Both sections whole, as files have them from when each named these fields itself."""
+    sharpened = {
+        "centering": "sinkhorn",
+        "student_temperature": 0.2,
+        "teacher_temperature": 0.07,
+        "teacher_temperature_first": 0.03,
+        "teacher_temperature_ramp": 0.3,
+        "center_momentum": 0.8,
+        "freeze_last": 0.01,
+    }
+    plain = {"weight": 1.0, "ramp": 0.1, "ramp_shape": "linear"}
+    sections = {
+        "distill_prototypes": {**plain, "on": "image", "prototypes": 64, **sharpened, "koleo": 0.1},
+        "masked_patches": {**plain, "shared_head": False, "prototypes": 32, **sharpened},
+    }
+    raw = preset_config("sd-clip", "tiny").model_dump(mode="json")
+    raw["objectives"] |= sections
+    raw["objectives"]["masked_patches"]["weight"] = 0.0
+    config = parse_config(json.dumps(raw), "a file")
+    assert config.model_dump(mode="json") == raw
+
+
+def test_run_at_step_is_a_folder_and_what_is_asked_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("run", "a@b"):
+        (tmp_path / folder).mkdir()
+    assert split_run("run") == (Path("run"), "")
+    assert split_run("run@best") == (Path("run"), "best")
+    assert split_run("run@") == (Path("run"), "")
+    assert split_run("a@b") == (Path("a@b"), "")
+    assert split_run("a@b@40") == (Path("a@b"), "40")
+    assert split_run("a") is split_run("a@40") is split_run("open_clip:ViT-B-32,openai") is None
+    config = override(preset_config("kd", "tiny"), ["teacher.checkpoint=run@40;a@b;run@;no@5"])
+    whole = with_absolute_paths(config).teacher.checkpoint.split(";")
+    assert whole == [f"{tmp_path}/run@40", f"{tmp_path}/a@b", f"{tmp_path}/run", "no@5"]

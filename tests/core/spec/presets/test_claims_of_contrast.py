@@ -1,0 +1,128 @@
+"""What the papers claim of the presets that contrast images and texts in other ways."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.spec.config import RunConfig
+from core.data.batch import Batch, View
+from core.model.towers.architectures import resolve_architecture
+from core.model.network import Network
+from core.model.outputs import Output, ViewOutput
+from core.objectives.build import Objectives, build_network, build_objectives
+from core.objectives.contrastive import Contrastive
+from core.spec.presets import preset_config
+from tests.core.objectives.made_up import output_of
+
+
+def contrastive(preset: str) -> Contrastive:
+    return Contrastive(preset_config(preset).objectives.contrastive)
+
+
+def paired(image: Tensor, text: Tensor, scale: float, bias: float | None = None) -> Output:
+    output = output_of(len(image), image.shape[1], 0, scale=scale, bias=bias)
+    return replace(output, text=text, clean=ViewOutput(image))
+
+
+def test_align_is_pulled_less_by_a_wrong_caption_and_never_wants_to_be_certain() -> None:
+    image, text = torch.eye(8), torch.eye(8)
+    text[:2] = text[:2].flip(0)  # the captions of the first two are exchanged
+    pulls = {}
+    for preset in ("clip", "align"):
+        given = image.clone().requires_grad_()
+        contrastive(preset)(paired(given, text, 10.0), None)[0].backward()
+        assert given.grad is not None
+        pulls[preset] = float(-(given.grad[0] * text[0]).sum())
+    assert 0 < pulls["align"] < 0.92 * pulls["clip"]
+    losses = {
+        preset: [float(contrastive(preset)(paired(image, image, scale), None)[0]) for scale in (5.0, 100.0)]
+        for preset in ("clip", "align")
+    }
+    assert losses["clip"][1] < losses["clip"][0]
+    assert losses["align"][1] > losses["align"][0]
+
+
+def test_siglip_asks_of_each_pair_alone() -> None:
+    """A sum over pairs, so that a batch's is that of its parts (inclusion and exclusion); a softmax's is not."""
+    made = output_of(3, 8, 4, bias=-3.0)
+
+    def total(preset: str, members: list[int]) -> float:
+        part = paired(made.clean.image[members], made.text[members], 10.0, -3.0)
+        return len(members) * float(contrastive(preset)(part, None)[0])
+
+    def parts(preset: str) -> float:
+        return sum(total(preset, pair) for pair in ([0, 1], [0, 2], [1, 2])) - sum(total(preset, [i]) for i in range(3))
+
+    assert abs(total("siglip", [0, 1, 2]) - parts("siglip")) < 1e-4
+    assert abs(total("clip", [0, 1, 2]) - parts("clip")) > 1e-2
+
+
+def test_siglips_bias_spares_it_the_many_pairs_that_do_not_match() -> None:
+    made = output_of(64, 16, 3, scale=10.0)
+    losses = [float(contrastive("siglip")(replace(made, logit_bias=torch.tensor(b)), None)[0]) for b in (0.0, -10.0)]
+    assert losses[1] < losses[0] / 2
+
+
+def small(preset: str, seed: int = 0) -> tuple[RunConfig, Network, Objectives, Batch]:
+    torch.manual_seed(seed)
+    config = preset_config(preset, "tiny")
+    network = build_network(config, resolve_architecture("sd-tiny"))
+
+    def view() -> View:
+        return View(torch.randint(256, (6, 3, 32, 32), dtype=torch.uint8))
+
+    texts = network.towers.tokenize([f"picture {i}" for i in range(6)])
+    batch = Batch(torch.arange(6), texts, view(), tuple(view() for _ in range(config.views.student.count)), (view(),))
+    return config, network, build_objectives(config, network), batch
+
+
+def learns(network: Network, name: str) -> bool:
+    return any(p.grad is not None and bool(p.grad.abs().sum() > 0) for n, p in network.named_parameters() if name in n)
+
+
+def test_slips_second_loss_trains_pictures_alone_behind_a_head_that_nothing_else_uses() -> None:
+    _, network, objectives, batch = small("slip")
+    output = objectives.look(network, batch, network.forward_student(batch))
+    next(one for one in objectives if one.name == "image_contrastive")(output, None)[0].backward()
+    assert learns(network, "visual")
+    assert not learns(network, "token_embedding")
+    network.eval()
+    before = network.encode_images(batch.clean.images)
+    del network.heads["image_contrastive"]
+    torch.testing.assert_close(network.encode_images(batch.clean.images), before)
+
+
+def test_slip_wants_two_views_of_a_picture_alike() -> None:
+    _, _, objectives, _ = small("slip")
+    objective = next(one for one in objectives if one.name == "image_contrastive")
+    vectors = F.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(1)), dim=-1)
+    output = output_of(6, 8, 0)
+    alike = replace(output, extra={"image_contrastive": torch.stack([vectors, vectors])})
+    crossed = replace(output, extra={"image_contrastive": torch.stack([vectors, vectors.roll(1, 0)])})
+    assert objective(alike, None)[0] < objective(crossed, None)[0] - 1
+
+
+def test_cosmos_finds_the_teachers_picture_and_text_from_small_crops() -> None:
+    config, network, objectives, batch = small("cosmos")
+    assert config.views.student.crop_max <= config.views.teacher.crop_min
+    with torch.no_grad():
+        target = objectives.look_as_teacher(network, batch, network.forward_teacher(batch))
+    output = objectives.look(network, batch, network.forward_student(batch))
+    objective = next(one for one in objectives if one.name == "distill_features")
+    assert len(output.extra["distill_features"].fused) == config.views.student.count
+    loss, report = objective(output, target)
+    loss.backward()
+    for part in ("visual", "token_embedding", "fusion", "log_scale"):
+        assert learns(network, part), part
+    assert report["diag/feature_scale"].item() > 1
+    between = F.normalize(target.distilled[0].image + target.text, dim=-1)  # near the picture and the text of its pair
+
+    def asked(fused: Tensor) -> float:
+        given = replace(output.extra["distill_features"], fused=(fused,) * len(output.distilled))
+        return float(objective(replace(output, extra={"distill_features": given}), target)[0].detach())
+
+    assert asked(between) < asked(between.roll(1, 0))

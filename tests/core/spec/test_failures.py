@@ -1,0 +1,92 @@
+"""What a verb says when its output, its memory or a file fails it: a sentence, and exit status 1."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core import __main__ as program
+from core.spec.children import environment, python_command
+from core.spec.errors import UserError
+from core.spec.failures import sentence
+
+CORE = python_command("core")
+LIMITED = (
+    "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, ({0}, {0})); "
+    "from core.__main__ import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("verb", [["presets"], ["presets", "clip"], ["presets", "born-again", "--chain"]])
+def test_a_full_disk_behind_stdout_is_a_sentence(verb: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*CORE, *verb], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the output cannot be written: No space left on device")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_closed_stdout_and_a_reader_that_leaves_are_no_tracebacks() -> None:
+    silent = subprocess.run(
+        ["/bin/sh", "-c", '"$@" >&-', "sh", *CORE, "presets"], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (silent.returncode, silent.stderr) == (0, "")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([*CORE, "presets", "clip"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory as Linux has them")
+@pytest.mark.parametrize("megabytes", [500, 700])
+def test_too_little_memory_is_a_sentence(megabytes: int) -> None:
+    code = LIMITED.format(megabytes << 20)
+    command = [sys.executable, "-P", "-c", code, "evaluate", "open_clip:sd-tiny", "--data", "x", "--task", "knn"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=300)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "error: there is not enough memory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (UserError("mend it."), "mend it."),
+        (MemoryError(), "not enough memory"),
+        (SystemError("error return without exception set"), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 byte"), "not enough memory"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory"),
+        (ImportError("No module named 'faiss'"), "install it anew"),
+        (OSError(28, "No space left on device", "/full/x.csv"), "cannot use /full/x.csv: No space left on device"),
+    ],
+)
+def test_what_the_user_can_mend_is_a_sentence(error: Exception, says: str) -> None:
+    assert says in (sentence(error) or "")
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(program.training, "_presets", broken)
+    assert sentence(ZeroDivisionError()) is None
+    with pytest.raises(ZeroDivisionError):
+        program.main(["presets"])
+
+
+@pytest.mark.parametrize("name", ["core/__init__.py", "psutil.py"])
+def test_a_program_that_we_start_imports_nothing_from_the_folder_it_is_started_in(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("print('not ours')\nraise SystemExit(7)\n")
+    done = subprocess.run(
+        [*CORE, "presets"], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment()
+    )
+    assert done.returncode == 0
+    assert "sd-clip" in done.stdout
+    assert "not ours" not in done.stdout

@@ -1,0 +1,364 @@
+"""Studies: definitions, noisy copies, times by hand, the queue with real processes, results and their plot."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.spec.run import folder as rundir
+from core.__main__ import main
+from core.spec.config import ConfigError, override, read_config
+from core.data.dataset import open_dataset
+from core.data.labelling import label_rows
+from core.data.loader import Loader
+from core.data.sources.opening import open_source
+from core.spec.errors import UserError
+from core.spec.run.events import Evaluated, EventWriter, Metrics
+from core.spec.presets import preset_config
+from core.spec.resources import resource_folder
+from core.spec.run.folder import RunDir
+from core.studies.study import queue
+from core.studies.study.claiming import StudyError
+from core.studies.study.data import data_path, prepare
+from core.spec.study import Study, StudyDir, absolute, read_study
+from core.studies.study.job import both_ways, run_config, timing
+from core.data.derived.noisy import shuffled, write_noisy
+from core.studies.study.queue import run_study, steps_of
+from core.studies.study.results import collect, value_at
+from tests.core.labelled import write_labelled
+from tests.core.pictures import write_pairs
+
+SHIPPED = resource_folder("studies")
+
+
+def definition(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "name": "small",
+        "size": "tiny",
+        "steps": 10,
+        "seeds": [0, 1, 2],
+        "data": {"train": "train.csv", "val": "val.csv"},
+        "arms": list(arms) or [{"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip"}],
+        "measures": [{"name": "val", "task": "retrieval", "data": "val"}],
+        **more,
+    }
+
+
+@pytest.mark.parametrize("name", ["clean", "noisy"])
+def test_shipped_studies_are_whole(name: str) -> None:
+    study = read_study(SHIPPED / f"{name}.json")
+    assert {"clip", "sd-clip", "coca", "sd-coca"} <= {arm.name for arm in study.arms}
+    assert study.seeds == [0, 1, 2]
+    assert ("sd-clip", "clip") in study.pairs
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"arms": [{"name": "a b", "preset": "clip"}]}, "a b"),
+        ({"arms": [{"name": "a", "preset": "clip"}, {"name": "a", "preset": "clip"}]}, "two arms"),
+        ({"arms": [{"name": "a", "preset": "no-such"}]}, "no-such"),
+        ({"arms": [{"name": "a"}]}, "needs a preset"),
+        ({"arms": [{"name": "a", "preset": "clip", "train": "other"}]}, "other"),
+        ({"arms": [{"name": "a", "preset": "clip", "as_long_as": "a"}]}, "no steps of its own"),
+        (
+            {"arms": [{"name": "a", "preset": "clip"}, {"name": "b", "preset": "sd-clip", "as_long_as": "a"}]},
+            "the arm b is as long as 'a', and no arm tells how long a step of its own takes",
+        ),
+        ({"compare": [["base", "worse"]]}, "worse"),
+        ({"seeds": [1, 1]}, "seed 1"),
+        ({"stepz": 3}, "stepz"),
+    ],
+)
+def test_a_wrong_study_is_refused_by_name(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps(definition() | change))
+    with pytest.raises(ConfigError, match=said):
+        read_study(path)
+
+
+@given(st.integers(4, 60), st.floats(0.2, 1.0), st.integers(0, 5), st.integers(0, 99))
+def test_no_shuffled_row_keeps_its_caption(rows: int, share: float, alike: int, seed: int) -> None:
+    captions = [(f"caption {0 if row < alike else row}",) for row in range(rows)]
+    try:
+        order = shuffled(captions, share, seed)
+    except UserError:  # too many captions are the same to exchange them
+        assert alike > 1 or round(share * rows) == 1
+        return
+    assert sorted(order) == list(range(rows))
+    moved = [row for row in range(rows) if order[row] != row]
+    assert len(moved) == round(share * rows)
+    assert all(captions[order[row]] != captions[row] for row in moved)
+    assert order == shuffled(captions, share, seed)
+
+
+def test_a_noisy_copy_keeps_labels_and_says_what_is_wrong(tmp_path: Path) -> None:
+    train, _ = write_pairs(tmp_path / "pairs")
+    lines = train.read_text().splitlines()
+    train.write_text("\n".join([f"{lines[0]},kind", *(f"{line},{line.split()[2]}" for line in lines[1:])]) + "\n")
+    noisy, kept = tmp_path / "out" / "noisy.csv", tmp_path / "out" / "kept.csv"
+    assert write_noisy(train, 0.25, 3, noisy, kept) == (36, 9)
+    before, after = open_source(train), open_source(noisy)
+    assert not after.bad
+    wrong = [row for row in after.rows if row.labels["shuffled"] == "1"]
+    assert len(wrong) == 9
+    for old, new in zip(before.rows, after.rows, strict=True):
+        assert new.labels["kind"] == old.labels["kind"]
+        assert new.image.resolve() == old.image.resolve()
+        assert (new.captions != old.captions) == (new.labels["shuffled"] == "1")
+    assert sorted(row.captions for row in after.rows) == sorted(row.captions for row in before.rows)
+    untouched = open_source(kept).rows
+    assert [row.captions for row in untouched] == [r.captions for r in after.rows if r.labels["shuffled"] == "0"]
+
+
+def test_steps_of_an_arm_with_unlabelled_rows_are_those_of_the_loader(tmp_path: Path) -> None:
+    train, _ = write_labelled(tmp_path)
+    label = ["data.label=colour", "data.labels_per_class=2", "data.unlabelled_ratio=3", "optim.batch_size=2"]
+    data = {"train": str(train), "val": "val.csv"}
+    study = Study.model_validate(definition({"name": "few", "preset": "fixmatch", "set": label}, data=data))
+    config = run_config(StudyDir(tmp_path / "out"), study, study.arms[0], seed=0, steps=10)
+    dataset = open_dataset(str(train), config.data, 32, lambda texts: torch.ones(len(texts), 4, dtype=torch.int64))
+    loader = Loader(dataset, config, 32, labels=label_rows(dataset, config.data, 0))
+    assert loader.total_steps == 10
+    assert loader.steps_per_epoch != len(dataset) // 2
+
+
+def test_values_between_validations() -> None:
+    curve = [{"seconds": 10.0, "values": {"student/R@1": 0.2}}, {"seconds": 20.0, "values": {"teacher/R@1": 0.6}}]
+    assert value_at(curve, 15.0, "R@1") == pytest.approx(0.4)
+    assert value_at(curve, 5.0, "R@1") == pytest.approx(0.1)
+    assert value_at(curve, 99.0, "R@1") == 0.6
+    assert value_at([], 1.0, "R@1") is None
+    assert both_ways({"image_to_text_R@1": 0.2, "text_to_image_R@1": 0.4})["R@1"] == pytest.approx(0.3)
+
+
+def write_run(run: RunDir, log_every: int, lasted: list[float], curve: dict[int, float]) -> None:
+    """A run whose steps lasted as given, of which each ``log_every``-th and the last were told."""
+    run.create()
+    config = override(preset_config("clip", "tiny"), ["data.train=x.csv", "optim.batch_size=10"])
+    run.config.write_text(config.to_json())
+    events = EventWriter(run.events)
+    for step, seconds in enumerate(lasted, 1):
+        if step % log_every == 0 or step == len(lasted):
+            events.write(Metrics(step=step, values={"train/pairs_per_s": 10 / seconds}))
+        if step in curve:
+            ways = ("image_to_text", "text_to_image")
+            events.write(Evaluated(step=step, values={f"val/student/{way}_R@1": curve[step] for way in ways}))
+    events.close()
+
+
+@pytest.mark.parametrize("log_every", [1, 3, 4, 20])
+def test_time_counts_the_steps_that_were_not_logged(tmp_path: Path, log_every: int) -> None:
+    """By hand: ten steps of 2 s, validated after the fifth and the last."""
+    write_run(RunDir(tmp_path), log_every, [2.0] * 10, {5: 0.2, 10: 0.6})
+    found = timing(RunDir(tmp_path))
+    assert found["train_seconds"] == pytest.approx(20.0)
+    assert found["step_seconds"] == pytest.approx(2.0)
+    assert [(point["step"], point["seconds"]) for point in found["curve"]] == [(5, 10.0), (10, 20.0)]
+    assert value_at(found["curve"], 15.0, "R@1") == pytest.approx(0.4)
+
+
+def test_steps_between_those_told_lasted_as_long_as_these(tmp_path: Path) -> None:
+    """Told are 2 (1 s), 4 (3 s) and 5 (4 s); so 1 lasted 1 s, 3 lasted 2 s: 1, 2, 4, 7 and 11 s after each."""
+    write_run(RunDir(tmp_path), 2, [9.0, 1.0, 9.0, 3.0, 4.0], {1: 0.1, 3: 0.3, 5: 0.5})
+    found = timing(RunDir(tmp_path))
+    assert found["train_seconds"] == pytest.approx(11.0)
+    assert [point["seconds"] for point in found["curve"]] == pytest.approx([1.0, 4.0, 11.0])
+
+
+@pytest.fixture
+def fake_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
+    monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
+
+
+def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs: None) -> None:
+    write_pairs(tmp_path)
+    arms: list[dict[str, Any]] = [
+        {"name": "base", "preset": "clip"},
+        {"name": "longer", "preset": "clip", "as_long_as": "better"},
+        {"name": "better", "preset": "sd-clip"},
+        {"name": "broken", "preset": "clip", "set": ["seed=3"]},
+    ]
+    study, out = Study.model_validate(definition(*arms)), StudyDir(tmp_path / "out")
+    status = run_study(study, tmp_path, out, 2, lambda text: None)
+    calls = (out.path / "calls.txt").read_text().splitlines()
+    assert len(calls) == 12
+    assert "longer 0 20" in calls  # a step of better takes twice as long
+    assert [run.state for run in status.runs].count("failed") == 3
+    assert {run.message for run in status.runs if run.state == "failed"} == {"error: it is broken"}
+
+    results = out.read_results()
+    assert results is not None
+    one = next(one for one in results["compare"] if one["arm"] == "better")
+    assert one["cost_ratio"]["mean"] == pytest.approx(2.0)
+    assert one["metrics"]["val/R@1"]["final"]["difference"]["mean"] == pytest.approx(0.2)  # the teacher's
+    assert one["metrics"]["val/R@1"]["student"]["difference"]["mean"] == pytest.approx(0.1)
+    assert results["arms"]["broken"]["failed"]["0"] == "error: it is broken"
+    table = out.table.read_text()
+    assert "better - base" in table
+    assert "| +20.0 | 20.0, 20.0, 20.0 |  | 0.250 |" in table  # every seed gains the same
+    assert "it is broken" in table
+    drawn = ElementTree.fromstring(out.plot.read_text())
+    assert sum(part.tag.endswith("circle") for part in drawn.iter()) == 9  # three arms, three seeds
+
+    (out.path / "mended").touch()
+    status = run_study(study, tmp_path, out, 1, lambda text: None)
+    assert status.finished
+    assert status.done == 12
+    assert len((out.path / "calls.txt").read_text().splitlines()) == 15  # only the three that had failed
+    read = out.read_status()
+    assert read is not None
+    assert read.done == 12
+    with pytest.raises(StudyError, match="another study"):
+        run_study(study.model_copy(update={"steps": 11}), tmp_path, out, 1, lambda text: None)
+
+
+def test_a_study_may_grow_by_arms_and_seeds(tmp_path: Path, fake_jobs: None) -> None:
+    write_pairs(tmp_path)
+    out = StudyDir(tmp_path / "out")
+
+    def run(**changed: Any) -> list[str]:
+        before = len(calls.read_text().splitlines()) if calls.exists() else 0
+        run_study(Study.model_validate(definition() | changed), tmp_path, out, 1, lambda text: None)
+        return calls.read_text().splitlines()[before:]
+
+    calls = out.path / "calls.txt"
+    assert len(run(seeds=[0, 1])) == 4
+    assert run() == ["base 2 10", "better 2 10"]
+    more = [*definition()["arms"], {"name": "third", "preset": "siglip"}]
+    assert run(arms=more[::-1]) == [f"third {seed} 10" for seed in (0, 1, 2)]
+    results = out.read_results()
+    assert results is not None
+    assert results["arms"]["third"]["seeds"] == [0, 1, 2]
+    with pytest.raises(StudyError, match="another study"):
+        run(arms=more[1:])
+    with pytest.raises(StudyError, match="another study"):
+        run(arms=more, seeds=[0, 1])
+    with pytest.raises(StudyError, match="another study"):
+        run(arms=[{**more[0], "preset": "siglip"}, *more[1:]])
+
+
+def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_jobs: None) -> None:
+    write_pairs(tmp_path)
+    study, out = Study.model_validate(definition(seeds=[0])), StudyDir(tmp_path / "out")
+    run_study(study, tmp_path, out, 1, lambda text: None)
+    for arm in study.arms:
+        config = run_config(out, absolute(study, tmp_path), arm, 0, 10)
+        out.run(arm.name, 0).config.write_text(config.to_json())
+    grown = study.model_copy(update={"seeds": [0, 1]})
+    assert run_study(grown, tmp_path, out, 1, lambda text: None).done == 4
+
+    older = override(read_config(out.run("better", 0).config), ["belief.trust=0.25", "views.student.count=1"])
+    out.run("better", 0).config.write_text(older.to_json())
+    assert run_study(grown, tmp_path, out, 1, lambda text: None).done == 4  # to measure, it need not be the same
+    said = r"better-s0 was trained with views\.student\.count=1, and the arm better now has 2, and 1 more fields"
+    with pytest.raises(StudyError, match=said):
+        run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
+    out.run("better", 0).config.write_text("lost")
+    with pytest.raises(StudyError, match=r"how .*better-s0 was trained: .*config\.json"):
+        run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
+    assert read_study(out.study).seeds == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arm", "said"),
+    [
+        ({"preset": "clip", "set": ["optim.epoch=3"]}, "the arm odd cannot be trained: .*no field 'optim.epoch'"),
+        ({"preset": "clip", "set": ["belief.trust=0.5"]}, "(?s)the arm odd cannot be trained: .*teacher's trust"),
+        ({"config": "gone.json"}, "the arm odd cannot be trained: .*gone.json"),
+    ],
+)
+def test_arms_are_checked_before_any_is_trained(
+    tmp_path: Path, fake_jobs: None, arm: dict[str, Any], said: str
+) -> None:
+    write_pairs(tmp_path)
+    study = Study.model_validate(definition({"name": "base", "preset": "clip"}, {"name": "odd", **arm}))
+    with pytest.raises(StudyError, match=said):
+        run_study(study, tmp_path, StudyDir(tmp_path / "out"), 1, lambda text: None)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["status.json", "results.json"])
+def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
+    tmp_path: Path, fake_jobs: None, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pairs(tmp_path)
+    (tmp_path / "study.json").write_text(json.dumps(definition(seeds=[0])))
+    out = StudyDir(tmp_path / "out")
+    out.path.mkdir()
+    original = rundir._own
+
+    def full(path: str, flags: int) -> int:
+        if Path(path).name.startswith(name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return original(path, flags)
+
+    arguments = ["study", str(tmp_path / "study.json"), str(out.path)]
+    with monkeypatch.context() as patch:
+        patch.setattr(rundir, "_own", full)
+        assert main(arguments) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: cannot write {out.path / name}: No space left on device; free some space")
+    assert main(arguments) == 0
+    assert out.read_results() is not None
+    out.results.unlink()
+    out.results.mkdir()
+    assert main([*arguments, "--results"]) == 1
+    assert f"cannot write {out.results}: Is a directory" in capsys.readouterr().err
+
+
+def test_a_folder_of_that_name_does_not_hide_a_shipped_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "noisy").mkdir()
+    monkeypatch.chdir(tmp_path)
+    asked: list[Study] = []
+
+    def run(study: Study, *_: object) -> None:
+        asked.append(study)
+        raise UserError("enough")
+
+    monkeypatch.setattr(queue, "run_study", run)
+    assert main(["study", "noisy", "noisy"]) == 1
+    assert capsys.readouterr().err == "error: enough\n"
+    assert asked == [read_study(SHIPPED / "noisy.json")]
+
+
+def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    data = {name: str(tmp_path / f"{name}.csv") for name in ("train", "val")}
+    arms = [{"name": "all", "preset": "clip"}, {"name": "some", "preset": "sd-clip", "train": "kept"}]
+    more = {"data": data, "noise": {"share": 0.5}, "train": "noisy", "set": ["optim.batch_size=5"]}
+    study, out = Study.model_validate(definition(*arms, **more)), StudyDir(tmp_path / "out")
+    prepare(out, study, lambda text: None)
+    for arm, pairs in zip(study.arms, (36, 18), strict=True):
+        config = run_config(out, study, arm, 1, steps_of(out, study, arm, 1))
+        assert round(config.optim.epochs * (pairs // 5)) == 10
+        assert config.seed == 1
+    assert len(open_source(data_path(out, study, "kept")).rows) == 18
+
+
+def test_equal_clock_compares_at_the_time_by_which_the_faster_arm_is_done(tmp_path: Path) -> None:
+    """By hand: base ends at 10 s with 0.4; slow is at 0.3 then, and at 0.9 when it ends at 30 s."""
+    study, out = Study.model_validate(definition(seeds=[0])), StudyDir(tmp_path)
+    curves = {"base": [(10.0, 0.4)], "better": [(10.0, 0.3), (30.0, 0.9)]}
+    for arm, curve in curves.items():
+        points = [{"step": 1, "seconds": seconds, "values": {"student/R@1": value}} for seconds, value in curve]
+        networks = {"student": {"val/R@1": curve[-1][1]}}
+        found = {"step_seconds": 1.0, "train_seconds": curve[-1][0], "networks": networks, "curve": points}
+        out.run(arm, 0).create()
+        out.measures(arm, 0).write_text(json.dumps(found))
+    (comparison,) = collect(out, study)["compare"]
+    assert comparison["equal_clock"]["val/R@1"]["difference"]["mean"] == pytest.approx(0.3 - 0.4)
+    assert comparison["metrics"]["val/R@1"]["final"]["difference"]["mean"] == pytest.approx(0.9 - 0.4)

@@ -1,0 +1,196 @@
+"""Noise ranked by a real run, saved without it; chains that are broken off and go on; captions bootstrapped."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from core.checkpoint import files as checkpoint
+from core.__main__ import main
+from core.studies.chain.bootstrap import caption_and_filter
+from core.spec.chain import Chain, ChainDir, preset_chain, read_chain
+from core.studies.chain.run import ChainError, run_chain
+from core.spec.config import ConfigError, override
+from core.data.batch import Batch
+from core.data.sources.opening import open_source
+from core.spec.errors import UserError
+from core.spec.run.events import EventReader, RunStarted
+from core.training.loop import Loop
+from core.evaluation.noise import judge_run, save_without
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.data.derived.noisy import write_noisy
+from core.training.train import train
+from tests.core.pictures import write_pairs
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("pairs")
+    for path in write_pairs(folder):
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([f"{lines[0]},shape", *(f"{ln},{ln.split()[2]}" for ln in lines[1:])]) + "\n")
+    return folder / "train.csv", folder / "val.csv"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def quiet(doing: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def settings(data: tuple[Path, Path], *more: str) -> list[str]:
+    fields = ["optim.batch_size=12", "runtime.threads=1", "optim.epochs=1"]
+    return [f"data.train={data[0]}", f"data.val={data[1]}", *fields, *more]
+
+
+def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
+    data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noisy = data[0].with_name("noisy.csv")
+    write_noisy(data[0], 0.3, 0, noisy, data[0].with_name("kept.csv"))
+    run = RunDir(tmp_path / "run")
+    config = preset_config("sd-clip", "tiny")
+    train(override(config, settings((noisy, data[1]), "optim.epochs=2", "belief.action=drop")), run, quiet=True)
+    found = judge_run(run, "", quiet)
+    assert found.remembered
+    assert found.shuffled == 11
+    assert [pair.rank for pair in found.pairs] == list(range(1, 37))
+    assert all(a.belief <= b.belief for a, b in zip(found.pairs, found.pairs[1:], strict=False))
+    true = {(row.file, row.captions[0]): row.labels["shuffled"] == "1" for row in open_source(noisy).rows}
+    assert {(pair.path, pair.caption): pair.shuffled for pair in found.pairs} == true
+    assert found.precision() == sum(true[pair.path, pair.caption] for pair in found.pairs[:11]) / 11
+    assert not judge_run(run, str(data[1]), quiet).remembered
+
+    command = ["noise", str(run.path), "--json", "--csv", str(tmp_path / "ranked.csv")]
+    (tmp_path / "ranked.csv").write_text("a user's")
+    assert main(command) == 1
+    assert "ranked.csv is there already and is left alone; overwrite it with --force" in capsys.readouterr().err
+    assert (tmp_path / "ranked.csv").read_text() == "a user's"
+    assert main([*command, "--force"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["precision"] == found.precision()
+    with (tmp_path / "ranked.csv").open(newline="") as file:
+        assert [row["filepath"] for row in csv.DictReader(file)] == [pair["path"] for pair in told["list"]]
+
+    weights = run.path / "checkpoints" / found.model.partition("@")[2] / "student.safetensors"
+    whole = weights.read_bytes()
+    tensors = {name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
+               for name, value in load_file(weights).items()}  # fmt: skip
+    save_file(tensors, weights)
+    assert main(["noise", str(run.path)]) == 1
+    assert "encodes into values that are not numbers: its weights are damaged" in capsys.readouterr().err
+    weights.write_bytes(whole)
+
+    excluded = [pair.path for pair in found.pairs[:5]]
+    cleaned = noisy.with_name("cleaned.csv")
+    assert save_without(str(noisy), excluded, cleaned)["kept"] == 31
+    assert {row.file for row in open_source(cleaned).rows} == {row.file for row in open_source(noisy).rows} - {
+        *excluded
+    }
+    with pytest.raises(UserError, match="not overwritten"):
+        save_without(str(noisy), excluded, cleaned)
+    with pytest.raises(UserError, match="above"):
+        save_without(str(noisy), excluded, tmp_path / "elsewhere.csv")
+
+
+def test_a_memory_of_pictures_does_not_judge_their_several_captions(data: tuple[Path, Path], tmp_path: Path) -> None:
+    several = data[0].with_name("several.jsonl")
+    pairs = [{"filepath": row.image.name, "captions": [row.captions[0], f"a {row.captions[0]}"]}
+             for row in open_source(data[0]).rows]  # fmt: skip
+    several.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    run = RunDir(tmp_path / "run")
+    train(override(preset_config("clip", "tiny"), settings((several, data[1]), "belief.action=watch")), run, quiet=True)
+    found = judge_run(run, "", quiet)
+    assert len(found.pairs) == 2 * len(pairs)
+    assert not found.remembered
+
+
+def last_weights(run: RunDir) -> dict[str, torch.Tensor]:
+    return checkpoint.load_weights(run, checkpoint.resolve(run, "last"), "student", torch.device("cpu"))
+
+
+def starts(run: RunDir) -> int:
+    return sum(isinstance(event, RunStarted) for event in EventReader(run.events).read_all())
+
+
+def test_generations_learn_from_the_former_and_go_on_in_the_middle(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = preset_chain("born-again", "tiny", generations=2).changed(settings(data, "data.label=shape"))
+    whole = ChainDir(tmp_path / "whole")
+    assert run_chain(chain, whole, quiet, quiet=True) == "done"
+    second = json.loads(whole.stage(chain, 1).config.read_text())
+    assert second["teacher"]["checkpoint"] == str(whole.stage(chain, 0).path)
+    together = json.loads(whole.ensemble.read_text())
+    assert len(together["each"]) == 2
+    assert 0 <= together["together"]["top1"] <= 1
+
+    broken = ChainDir(tmp_path / "broken")
+    stage = broken.stage(chain, 1)
+    train_step = Loop.train_step
+
+    def stopped_after_one(loop: Loop, batch: Batch) -> dict[str, torch.Tensor]:
+        values = train_step(loop, batch)
+        if loop.run_dir.path == stage.path and loop.step == 1:
+            stage.ask("stop")  # while its second stage trains
+        return values
+
+    monkeypatch.setattr(Loop, "train_step", stopped_after_one)
+    assert run_chain(chain, broken, quiet, quiet=True) == "stopped"
+    status = broken.read_status()
+    assert status is not None
+    assert [one["state"] for one in status["stages"]] == ["done", "stopped"]
+    assert run_chain(chain, broken, quiet, quiet=True) == "done"
+    assert (starts(broken.stage(chain, 0)), starts(stage)) == (1, 2)
+    expected = last_weights(whole.stage(chain, 1))
+    assert all(torch.equal(value, expected[name]) for name, value in last_weights(stage).items())
+    with pytest.raises(ChainError, match="another chain"):
+        run_chain(chain.changed(["optim.learning_rate=0.1"]), broken, quiet)
+
+
+def test_captions_are_made_and_filtered_for_the_next_stage(data: tuple[Path, Path], tmp_path: Path) -> None:
+    chain = preset_chain("blip", "tiny").changed(settings(data))
+    run = RunDir(tmp_path / "first")
+    train(chain.stages[0].config, run, quiet=True)
+    manifest = tmp_path / "data" / "again.csv"
+    counts = caption_and_filter(run, str(data[0]), manifest, quiet)
+    given, left = open_source(data[0]), open_source(manifest)
+    assert not left.bad
+    assert counts["pictures"] == len(left.rows) == len(given.rows) == 36
+    captions = {row.image.resolve(): set(row.captions) for row in given.rows}
+    with manifest.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert counts["given"] + counts["made"] == len(lines)
+    for line in lines:
+        own = line["title"] in captions[(manifest.parent / line["filepath"]).resolve()]
+        assert own or line["made"] == "1"
+
+
+def test_chains_of_presets_and_what_is_wrong_with_one(tmp_path: Path) -> None:
+    vlmo = preset_chain("vlmo", "tiny")
+    assert [stage.takes for stage in vlmo.stages] == [
+        {},
+        {"towers.pretrained": "image"},
+        {"towers.pretrained": "text"},
+    ]
+    assert vlmo.stages[0].config.objectives.masked_patches.weight > 0
+    with pytest.raises(ConfigError, match="not trained in stages"):
+        preset_chain("clip")
+    path = tmp_path / "chain.json"
+    path.write_text(vlmo.to_json())
+    assert read_chain(path) == vlmo
+    raw = json.loads(vlmo.to_json())
+    raw["stages"][0]["takes"] = {"towers.pretrained": "pairs"}
+    path.write_text(json.dumps(raw))
+    with pytest.raises(ConfigError, match="no stage before it"):
+        read_chain(path)
+    assert Chain.model_validate(json.loads(vlmo.to_json())) == vlmo

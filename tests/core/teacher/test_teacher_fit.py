@@ -1,0 +1,75 @@
+"""A teacher that cannot answer what the objectives ask is refused before training, with the field and the remedy."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from core.spec.config import RunConfig, override
+from core.model.errors import ModelError
+from core.teacher.frozen import FrozenTeacher
+from core.model.network import Network
+from core.model.towers.towers import build_towers, resolve_architecture
+from core.objectives.build import build_network
+from core.spec.presets import preset_config
+
+FROZEN = ("teacher.kind=frozen", "teacher.checkpoint=somewhere")
+
+
+def small(embed_dim: int = 64, **vision: Any) -> dict[str, Any]:
+    model = copy.deepcopy(resolve_architecture("sd-tiny"))
+    model["embed_dim"] = embed_dim
+    model["text_cfg"]["vocab_size"] = 100
+    model["vision_cfg"].update(vision)
+    return model
+
+
+def network(config: RunConfig, model: dict[str, Any]) -> Network:
+    torch.manual_seed(0)
+    return build_network(config, model)
+
+
+QUEUES = {
+    "contrastive.queue": ("objectives.contrastive.queue=8",),
+    "distill_similarity.queue": ("objectives.distill_similarity.weight=1", "objectives.distill_similarity.queue=8"),
+}
+
+
+@pytest.mark.parametrize("field", QUEUES)
+def test_a_queue_needs_a_single_teacher_of_its_own_width(field: str) -> None:
+    config = override(preset_config("clip", "tiny"), [*FROZEN, *QUEUES[field]])
+    student, alike = network(config, small()), Network(build_towers(small()))
+    FrozenTeacher(config, student, [alike])
+    with pytest.raises(ModelError, match=rf"objectives\.{field} compares vectors.* 32 numbers .* have 64; set it to 0"):
+        FrozenTeacher(config, student, [Network(build_towers(small(32)))])
+    with pytest.raises(ModelError, match=rf"objectives\.{field} needs a single teacher; 2 only .*teacher\.checkpoint"):
+        FrozenTeacher(config, student, [alike, Network(build_towers(small()))])
+    without = override(config, [f"objectives.{field}=0"])
+    FrozenTeacher(without, student, [alike, Network(build_towers(small(32)))])  # similarities alone are shared
+
+
+MASKED = (
+    *FROZEN, "views.shared=true", "views.student.count=1", "views.student.mask=1", "objectives.masked_patches.weight=1",
+    "objectives.masked_patches.prototypes=16",
+)  # fmt: skip
+
+
+def test_masked_patches_need_a_teacher_with_the_students_grid() -> None:
+    config = override(preset_config("clip", "tiny"), MASKED)
+    student = network(config, small())
+    side, patch = student.image_size, student.towers.patch_side
+    FrozenTeacher(config, student, [network(config, small(image_size=2 * side, patch_size=2 * patch))])
+    with pytest.raises(ModelError, match=r"masked_patches compares patch by patch.*8 x 8 .* 4 x 4;.*weight to 0"):
+        FrozenTeacher(config, student, [network(config, small(image_size=2 * side))])
+    other = override(config, ["objectives.masked_patches.prototypes=8"])
+    with pytest.raises(ModelError, match=r"masked_patches\.prototypes is 16, and the teacher .* 8; set it to 8"):
+        FrozenTeacher(config, student, [network(other, small())])
+
+
+def test_masked_patches_need_every_patch() -> None:
+    config = override(preset_config("clip", "tiny"), MASKED)
+    with pytest.raises(ModelError, match=r"masked_patches compares every patch.*drops 50% .* weight to 0"):
+        network(config, small(patch_dropout=0.5))

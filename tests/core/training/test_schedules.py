@@ -1,0 +1,85 @@
+"""What changes by formula: as open_clip has it, from the first step to the last, and from where the teacher begins."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from open_clip_train.scheduler import cosine_lr
+
+from core.spec.config import OptimConfig, RunConfig, override
+from core.spec.presets import preset_config
+from core.training.schedules import build_schedules, learning_rates, set_rates
+
+
+@given(st.integers(1, 60), st.floats(0, 1), st.floats(1e-6, 1.0))
+def test_the_learning_rate_is_open_clips(total: int, share: float, peak: float) -> None:
+    config = OptimConfig(learning_rate=peak, warmup=share)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0)
+    theirs = cosine_lr(optimizer, peak, round(share * total), total)
+    assert learning_rates(config, total)[1:] == pytest.approx([theirs(step) for step in range(total)])
+
+
+@given(st.integers(1, 500), st.floats(0, 1))
+def test_every_step_learns(total: int, share: float) -> None:
+    rates = learning_rates(OptimConfig(learning_rate=1.0, warmup=share), total)[1:]
+    assert (rates > 0).all()
+    assert rates.max() == pytest.approx(1.0)
+
+
+def test_a_warm_up_comes_before_the_cosine() -> None:
+    rates = learning_rates(OptimConfig(learning_rate=2.0, warmup=0.4), 10)
+    falling = [1 + math.cos(math.pi * done / 6) for done in range(6)]
+    assert rates[1:] == pytest.approx([0.5, 1.0, 1.5, 2.0, *falling])
+
+
+def late(start: float) -> RunConfig:
+    settings = [
+        f"teacher.start={start}", "teacher.momentum=0.9", "teacher.momentum_schedule=cosine", "optim.weight_decay=0.3",
+        "objectives.distill_similarity.alpha=0.4", "objectives.distill_similarity.alpha_ramp=0.2",
+        "objectives.distill_similarity.ramp=0.2", "objectives.distill_similarity.ramp_shape=sigmoid",
+        "objectives.distill_prototypes.teacher_temperature_first=0.04", "objectives.contrastive.ramp=0.1",
+        "objectives.distill_prototypes.teacher_temperature=0.07", "objectives.distill_prototypes.freeze_last=0.1",
+        "objectives.distill_prototypes.teacher_temperature_ramp=0.3",
+    ]  # fmt: skip
+    return override(preset_config("sd-clip", "tiny"), settings)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_all_that_a_late_teacher_teaches_begins_with_the_teacher(start: float) -> None:
+    """20 steps in all; shares of training remain shares of the whole."""
+    schedules, first = build_schedules(late(start), 20), round(20 * start)
+    assert [schedules.teacher_begun(step) for step in range(1, 21)] == [step > first for step in range(1, 21)]
+    similarity, prototypes = (schedules.objectives[f"distill_{name}"] for name in ("similarity", "prototypes"))
+    weight = late(start).objectives.distill_similarity.weight
+    for t in range(1, 21 - first):
+        done = min(1.0, t / 4)
+        found, other = similarity.at(first + t), prototypes.at(first + t)
+        assert found.weight == pytest.approx(weight * math.exp(-5 * (1 - done) ** 2))
+        assert found.alpha == pytest.approx(0.4 * done)
+        assert other.teacher_temperature == pytest.approx(0.04 + 0.03 * min(1.0, t / 6))
+        assert other.frozen == (t <= 2)
+        momentum = 1 - 0.1 * (math.cos(math.pi * t / (20 - first)) + 1) / 2
+        assert schedules.momentum[first + t] == pytest.approx(min(momentum, t / (t + 1)))
+    assert schedules.objectives["contrastive"].weight[:3] == pytest.approx([0.0, 0.5, 1.0])  # needs no teacher
+    assert schedules.progress(5) == 0.25
+    assert (schedules.weight_decay == 0.3).all()
+
+
+def test_a_teacher_that_stands_still_survives_whole() -> None:
+    config = override(preset_config("clip", "tiny"), ["teacher.kind=frozen", "teacher.checkpoint=somewhere"])
+    assert np.array_equal(build_schedules(config, 5).momentum, np.ones(6))
+
+
+def test_rates_reach_the_optimiser_and_only_matrices_decay() -> None:
+    groups = [
+        {"params": [torch.zeros(2, 2, requires_grad=True)], "scale": 1.0, "decays": True},
+        {"params": [torch.zeros(2, requires_grad=True)], "scale": 0.5, "decays": False},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.0)
+    set_rates(optimizer, 0.1, 0.3)
+    assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.1, 0.3), (0.05, 0.0)]

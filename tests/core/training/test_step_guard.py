@@ -1,0 +1,180 @@
+"""Numbers stay on the device until they are reported; a step whose numbers are not finite is skipped all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from core.checkpoint import files as checkpoint
+from core.spec.config import RunConfig
+from core.data.batch import Batch
+from core.spec.run.events import Event, EventReader, Log, Metrics, RunFailed
+from core.training.loop import Loop, TrainingError
+from core.spec.run.folder import RunDir
+from core.training.step_guard import SkippedStep, StepGuard, numbers
+from core.training.train import train
+from core.training.train_step import TrainStep
+from tests.core.training.test_train_step import config_for, data, opened, own_cache
+
+__all__ = ["data", "own_cache"]  # fixtures
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that are read from tensors: each would make the host wait for a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        self.count += "_local_scalar_dense" in str(function)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("preset", ["clip", "sd-clip", "dino", "silc"])
+def test_a_step_reads_no_number(preset: str, data: Path, tmp_path: Path) -> None:
+    with opened(config_for(data, preset, "belief.action=none"), tmp_path / "run") as loop:
+        for batch in loop.parts.loader.batches(0, 3):
+            with Reads() as reads:
+                report = loop.train_step(batch)
+            assert reads.count == 0
+        with Reads() as reads:
+            values = numbers(report)
+        assert reads.count == len(report)  # the count does count
+        assert values["train/loss"] > 0
+
+
+def read(run: RunDir) -> list[Event]:
+    return EventReader(run.events).read_all()
+
+
+def reported(run: RunDir) -> dict[int, dict[str, float]]:
+    """What was reported of each step, without the speed."""
+    return {
+        event.step: {name: value for name, value in event.values.items() if name != "train/pairs_per_s"}
+        for event in read(run)
+        if isinstance(event, Metrics)
+    }
+
+
+def weights(run: RunDir) -> dict[str, torch.Tensor]:
+    name, device = checkpoint.resolve(run, "last"), torch.device("cpu")
+    parts = (checkpoint.load_weights(run, name, part, device) for part in ("student", "teacher", "state"))
+    return {f"{number}.{key}": value for number, part in enumerate(parts) for key, value in part.items()}
+
+
+def test_a_resume_between_two_reports_changes_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_for(data, "sd-clip", "runtime.log_every=5")
+    whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
+    assert train(config, whole, quiet=True) == "done"
+    original = Loop.train_step
+
+    def pausing(loop: Loop, batch: Batch) -> dict[str, torch.Tensor]:
+        report = original(loop, batch)
+        if loop.step == 7:
+            loop.run_dir.ask("pause")
+        return report
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "train_step", pausing)
+        assert train(config, run, quiet=True) == "paused"
+    torch.manual_seed(987)
+    assert train(config, run, quiet=True) == "done"
+    assert list(reported(run)) == [5, 10, 12]
+    assert reported(run) == reported(whole)
+    ours, theirs = weights(run), weights(whole)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@contextmanager
+def broken_from(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> Iterator[None]:
+    """Losses that are no numbers in ``steps``."""
+    original = TrainStep.__call__
+
+    def broken(losses: TrainStep, batch: Batch, step: int) -> Any:
+        found, report = original(losses, batch, step)
+        return {name: loss * (torch.nan if step in steps else 1.0) for name, loss in found.items()}, report
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainStep, "__call__", broken)
+        yield
+
+
+def warnings(run: RunDir) -> list[str]:
+    return [event.message for event in read(run) if isinstance(event, Log)]
+
+
+def state_of(loop: Loop) -> dict[str, torch.Tensor]:
+    kept = {**loop.network.state_dict(), **checkpoint.optimizer_tensors(loop.optimizer, loop.network)}
+    return {name: value.clone() for name, value in kept.items()}
+
+
+def test_a_skipped_step_moves_neither_weights_nor_moments(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        opened(config_for(data, "sd-clip"), tmp_path / "run") as loop,
+        broken_from(monkeypatch, {3}),
+    ):
+        for step, batch in enumerate(loop.parts.loader.batches(0, 4), 1):
+            before = state_of(loop) if step > 1 else {}
+            loop.train_step(batch)
+            if step > 1:
+                after = state_of(loop)
+                assert all(torch.equal(before[name], after[name]) for name in before) == (step == 3)
+        assert all(value.isfinite().all() for value in loop.teacher.network.parameters())  # type: ignore[union-attr]
+
+
+def late(data: Path, *settings: str) -> RunConfig:
+    return config_for(data, "clip", "runtime.log_every=4", "optim.epochs=9", *settings)
+
+
+def test_too_many_skipped_steps_end_the_run_at_the_next_report(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "run")
+    settings = ("runtime.nonfinite_limit=3", "checkpoint.every_steps=99", "validation.every_steps=99")
+    with broken_from(monkeypatch, {2, 5, 6, 7}), pytest.raises(TrainingError, match=r"for 3 steps in a row"):
+        train(late(data, *settings), run, quiet=True)
+    assert warnings(run) == [f"step {step} was skipped: train/contrastive not finite" for step in (2, 5, 6, 7)]
+    failed = read(run)[-1]
+    assert isinstance(failed, RunFailed)
+    assert failed.step == 8
+    assert list(reported(run)) == [4]
+
+
+def test_a_checkpoint_between_two_reports_is_saved_after_what_was_skipped_is_said(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "run")
+    with broken_from(monkeypatch, {2, 3}):
+        assert train(late(data, "optim.epochs=1"), run, quiet=True) == "done"
+    assert warnings(run) == [f"step {step} was skipped: train/contrastive not finite" for step in (2, 3)]
+    assert all(value.isfinite().all() for value in weights_of(run).values())
+
+
+def weights_of(run: RunDir) -> dict[str, torch.Tensor]:
+    return checkpoint.load_weights(run, checkpoint.resolve(run, "last"), "student", torch.device("cpu"))
+
+
+def test_the_guard_names_the_losses_or_the_gradient() -> None:
+    guard, good, bad = StepGuard(), torch.tensor(1.0), torch.tensor(torch.inf)
+    assert guard.unsound(1, ["a"], good[None], good).item() == 0.0
+    assert guard.unsound(2, ["a", "b"], torch.stack([good, bad]), bad).item() == 1.0
+    assert guard.unsound(3, ["a"], good[None], bad).item() == 1.0
+    assert list(guard.skipped()) == [SkippedStep(2, ("b",), 1), SkippedStep(3, ("the gradient",), 2)]
+    assert guard.unsound(4, ["a"], bad[None], bad).item() == 1.0
+    assert list(guard.skipped()) == [SkippedStep(4, ("a",), 3)]  # a row goes on over a report
+    guard.unsound(5, ["a"], good[None], good)
+    guard.unsound(6, ["a"], bad[None], good)
+    assert list(guard.skipped()) == [SkippedStep(6, ("a",), 1)]
+    assert list(guard.skipped()) == []

@@ -1,0 +1,54 @@
+"""The teacher's forward pass: made where something reads it, and only there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.spec.config import override
+from core.teacher.teacher import EmaTeacher
+from core.objectives.build import Objectives
+from core.spec.presets import preset_config
+from tests.core.training.test_accumulation import data, gradients
+
+__all__ = ["data"]  # the fixture
+
+LABELLED = ("data.label=group", "data.labels_per_class=2", "data.unlabelled_ratio=2", "optim.batch_size=2")
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "asked"),
+    [
+        ("sd-clip-ema-only", ["belief.trust=0"], False),
+        ("sd-clip-ema-only", ["belief.trust=0.5"], True),
+        ("sd-clip-ema-only", ["belief.trust=0", "belief.action=watch"], True),
+        ("sd-clip-ema-only", ["belief.trust=0", "objectives.contrastive.queue=24"], True),
+        ("sd-clip", ["belief.trust=0"], True),
+        ("mean-teacher", LABELLED, True),
+        ("fixmatch", [*LABELLED, "teacher.kind=ema", "objectives.consistency.guess=student"], False),
+        ("fixmatch", [*LABELLED, "teacher.kind=ema", "objectives.consistency.guess=teacher"], True),
+        ("albef", ["objectives.distill_similarity.weight=0", "objectives.contrastive.queue=0"], True),  # masked words
+    ],
+)
+def test_the_teacher_answers_where_something_asks(
+    preset: str, settings: list[str], asked: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
+    plain, calls = EmaTeacher.targets, []
+
+    def targets(*arguments: object) -> object:
+        calls.append(True)
+        return plain(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(EmaTeacher, "targets", targets)
+    config = override(preset_config(preset, "tiny"), settings)
+    loss, found = gradients(data, tmp_path / "run", config, 0)
+    assert bool(calls) == asked
+    if not asked:  # and it changes nothing
+        monkeypatch.setattr(Objectives, "ask_teacher", True)
+        always, expected = gradients(data, tmp_path / "always", config, 0)
+        assert calls
+        assert loss == always
+        assert all(torch.equal(found[name], gradient) for name, gradient in expected.items())

@@ -1,0 +1,418 @@
+"""The loop: it learns, it resumes bit for bit, it stops when asked, and it says why when it cannot go on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.checkpoint import files as checkpoint
+from core.__main__ import main
+from core.spec.config import ConfigError, RunConfig, override
+from core.data.batch import Batch
+from core.spec.errors import UserError
+from core.spec.run.events import (
+    CheckpointSaved,
+    Evaluated,
+    Event,
+    EventReader,
+    EventWriter,
+    Log,
+    Metrics,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    Sample,
+)
+from core.training.loop import Loop, TrainingError
+from core.model.network import Network
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir, RunDirError
+from core.training.train import train
+from core.training.train_step import TrainStep
+from tests.core.pictures import write_pairs
+
+PATIENCE = 300  # seconds; the start of a program on a busy machine
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def config_for(data: tuple[Path, Path], preset: str = "sd-clip", *settings: str) -> RunConfig:
+    paths = [f"data.train={data[0]}", f"data.val={data[1]}", "optim.epochs=4", "optim.batch_size=12"]
+    return override(preset_config(preset, "tiny"), [*paths, "runtime.threads=1", *settings])
+
+
+def read(run: RunDir) -> list[Event]:
+    return EventReader(run.events).read_all()
+
+
+def losses(run: RunDir) -> dict[int, dict[str, float]]:
+    """The deterministic values of each step, the last report of a step counting."""
+    return {
+        event.step: {name: value for name, value in event.values.items() if name != "train/pairs_per_s"}
+        for event in read(run)
+        if isinstance(event, Metrics)
+    }
+
+
+def validations(run: RunDir) -> list[tuple[int, dict[str, float]]]:
+    return [(event.step, dict(event.values)) for event in read(run) if isinstance(event, Evaluated)]
+
+
+def weights(run: RunDir) -> dict[str, torch.Tensor]:
+    name = checkpoint.resolve(run, "last")
+    return {
+        f"{part}.{key}": value
+        for part in checkpoint.weights_in(run, name)
+        for key, value in checkpoint.load_weights(run, name, part, torch.device("cpu")).items()
+    }
+
+
+def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    run = RunDir(tmp_path_factory.mktemp("whole") / "run")
+    assert train(config_for(data), run, quiet=True) == "done"
+    return run
+
+
+def test_a_run_reports_what_the_window_needs(uninterrupted: RunDir) -> None:
+    events = read(uninterrupted)
+    started, finished = events[0], events[-1]
+    assert isinstance(started, RunStarted)
+    assert (started.step, started.total_steps, started.pairs) == (0, 12, 36)
+    assert finished == RunFinished(step=12, outcome="done", time=finished.time)
+    steps = [event.step for event in events if isinstance(event, Metrics)]
+    assert steps == list(range(1, 13))
+    values = next(event.values for event in events if isinstance(event, Metrics))
+    assert {
+        "train/loss", "train/contrastive", "train/distill_similarity", "train/distill_prototypes", "train/lr",
+        "train/pairs_per_s", "train/grad_norm", "diag/teacher_momentum", "diag/logit_scale", "diag/centre_norm",
+        "diag/contrastive_over_ln_batch", "diag/teacher_entropy_over_ln_prototypes", "diag/prototype_kl",
+    } <= values.keys()  # fmt: skip
+    evaluated = [event for event in events if isinstance(event, Evaluated)]
+    assert [event.step for event in evaluated] == [3, 6, 9, 12]
+    for network in ("student", "teacher"):
+        for direction in ("image_to_text", "text_to_image"):
+            for k in (1, 5, 10):
+                assert 0 <= evaluated[-1].values[f"val/{network}/{direction}_R@{k}"] <= 1
+    sample = next(event for event in events if isinstance(event, Sample))
+    assert Path(sample.content["student"][0]["hits"][0]["image"]).is_file()
+    assert any(event.best for event in events if isinstance(event, CheckpointSaved))
+
+
+@pytest.mark.parametrize("preset", ["clip", "sd-clip"])
+def test_the_loss_falls(data: tuple[Path, Path], tmp_path: Path, preset: str) -> None:
+    run = RunDir(tmp_path / "run")
+    train(config_for(data, preset, "optim.epochs=12"), run, quiet=True)
+    values = [step["train/contrastive"] for step in losses(run).values()]
+    assert sum(values[-5:]) < 0.6 * sum(values[:5])
+
+
+class StopAt:
+    """Raises control's file at a step, as the window would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int, what: str) -> None:
+        original = Loop.train_step
+
+        def train_step(loop: Loop, batch: Batch) -> dict[str, torch.Tensor]:
+            values = original(loop, batch)
+            if loop.step == step:
+                loop.run_dir.ask(what)  # type: ignore[arg-type]
+            return values
+
+        monkeypatch.setattr(Loop, "train_step", train_step)
+
+
+@pytest.mark.parametrize("step", [1, 3, 8])
+def test_paused_and_resumed_equals_uninterrupted_bit_for_bit(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: RunDir, step: int
+) -> None:
+    run = RunDir(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        StopAt(patch, step, "pause")
+        assert train(config_for(data), run, quiet=True) == "paused"
+    paused = read(run)[-1]
+    assert isinstance(paused, RunFinished)
+    assert (paused.step, paused.outcome) == (step, "paused")
+    torch.manual_seed(987)  # what happened in between must not matter
+    assert train(config_for(data), run, quiet=True) == "done"
+    assert losses(run) == losses(uninterrupted)
+    assert equal(weights(run), weights(uninterrupted))
+    assert validations(run) == validations(uninterrupted)  # none skipped (step 3 is stopped in the midst of one)
+
+
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
+    data: tuple[Path, Path], tmp_path: Path, uninterrupted: RunDir
+) -> None:
+    kill_and_resume(config_for(data), RunDir(tmp_path / "run"), kills=1)
+    assert losses(RunDir(tmp_path / "run")) == losses(uninterrupted)
+    assert equal(weights(RunDir(tmp_path / "run")), weights(uninterrupted))
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_change_nothing(data: tuple[Path, Path], tmp_path: Path) -> None:
+    config = config_for(data, "sd-clip", "optim.epochs=40")
+    whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
+    train(config, whole, quiet=True)
+    kill_and_resume(config, run, kills=10)
+    assert losses(run) == losses(whole)
+    assert equal(weights(run), weights(whole))
+
+
+def kill_and_resume(config: RunConfig, run: RunDir, kills: int) -> None:
+    """Start the trainer as a program, kill it after some more events, and so on; then let it finish."""
+    definition = run.path.with_suffix(".json")
+    definition.write_text(config.to_json())
+    command = [sys.executable, "-m", "core", "train", str(definition), str(run.path)]
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(kills):
+        before = len(read(run))
+        wanted = int(torch.randint(1, 14, (1,), generator=generator))
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as trainer:
+            deadline = time.monotonic() + PATIENCE
+            while len(read(run)) < before + wanted and trainer.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            trainer.kill()
+    assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_stop_is_heard_while_pictures_are_read(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "run")
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "empty-cache"))
+    original = Loop._part
+
+    def part(loop: Loop, doing: str, done: int, total: int) -> None:
+        loop.run_dir.ask("stop")
+        original(loop, doing, done, total)
+
+    monkeypatch.setattr(Loop, "_part", part)
+    assert train(config_for(data), run, quiet=True) == "stopped"
+    assert isinstance(read(run)[-1], RunFinished)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that asks")
+def test_a_terminated_trainer_saves_first(data: tuple[Path, Path], tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    definition = tmp_path / "definition.json"
+    definition.write_text(config_for(data, "sd-clip", "optim.epochs=2000").to_json())
+    command = [sys.executable, "-m", "core", "train", str(definition), str(run.path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as trainer:
+        deadline = time.monotonic() + PATIENCE
+        while not any(isinstance(event, Metrics) for event in read(run)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        trainer.send_signal(signal.SIGTERM)
+        assert trainer.wait(timeout=PATIENCE) == 3
+    finished = read(run)[-1]
+    assert isinstance(finished, RunFinished)
+    assert finished.outcome == "stopped"
+    assert checkpoint.read_info(run, checkpoint.resolve(run, "last")).step == finished.step
+
+
+def test_a_finished_run_is_left_alone(uninterrupted: RunDir, data: tuple[Path, Path]) -> None:
+    before = uninterrupted.events.read_bytes()
+    assert train(config_for(data), uninterrupted, quiet=True) == "done"
+    assert uninterrupted.events.read_bytes() == before
+
+
+def test_another_definition_in_the_folder_is_refused(uninterrupted: RunDir, data: tuple[Path, Path]) -> None:
+    with pytest.raises(RunDirError, match=r"another definition: seed is 0 there and 1 here; choose another folder"):
+        train(config_for(data, "sd-clip", "seed=1"), uninterrupted, quiet=True)
+
+
+def test_a_folder_in_use_is_refused(
+    data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    lock = run.claim()  # by another process: tests/core/test_rundir.py
+    (tmp_path / "c.json").write_text(config_for(data).to_json())
+    assert main(["train", str(tmp_path / "c.json"), str(run.path)]) == 1
+    lock.release()
+    told = capsys.readouterr().err
+    assert "in use by a trainer" in told
+    assert "Traceback" not in told
+
+
+def failure(config: RunConfig, run: RunDir, kind: type[UserError] = UserError) -> RunFailed:
+    """Train, expect a failure of ``kind``, and return what is on record of it."""
+    with pytest.raises(kind) as caught:
+        train(config, run, quiet=True)
+    event = read(run)[-1]
+    assert isinstance(event, RunFailed)
+    assert event.message == str(caught.value)
+    return event
+
+
+def test_missing_data_is_named(data: tuple[Path, Path], tmp_path: Path) -> None:
+    event = failure(config_for(data, "clip", f"data.train={tmp_path / 'gone.csv'}"), RunDir(tmp_path / "run"))
+    assert "gone.csv" in event.message
+
+
+def test_no_data_is_said(tmp_path: Path) -> None:
+    assert "data.train is empty" in failure(preset_config("clip", "tiny"), RunDir(tmp_path / "run")).message
+
+
+def test_contradictions_are_said(data: tuple[Path, Path], tmp_path: Path) -> None:
+    config = config_for(data).model_copy(update={"teacher": config_for(data, "clip").teacher})
+    assert "needs a teacher" in failure(config, RunDir(tmp_path / "run"), ConfigError).message
+
+
+def test_losses_that_are_no_numbers_end_the_run_with_suspects(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "run")
+    original = TrainStep.__call__
+
+    def broken(losses: TrainStep, batch: Batch, step: int) -> Any:
+        found, report = original(losses, batch, step)
+        if step >= 3:
+            found = {name: loss * float("nan") for name, loss in found.items()}
+            report["train/contrastive"] = report["train/contrastive"] * float("nan")
+        return found, report
+
+    monkeypatch.setattr(TrainStep, "__call__", broken)
+    event = failure(config_for(data, "clip", "runtime.nonfinite_limit=4", "optim.epochs=9"), run, TrainingError)
+    assert event.step == 6
+    assert "step 6 was skipped: train/contrastive not finite, for 4 steps in a row" in event.message
+    assert "learning rate" in event.message
+    assert len([e for e in read(run) if isinstance(e, Log)]) == 4
+    saved = weights(run)
+    assert all(torch.isfinite(value).all() for value in saved.values())
+
+
+def test_out_of_memory_says_what_fits(data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Network.forward_student
+
+    def hungry(network: Network, batch: Batch, *options: bool) -> Any:
+        if len(batch.rows) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(network, batch, *options)
+
+    monkeypatch.setattr(Network, "forward_student", hungry)
+    event = failure(config_for(data), RunDir(tmp_path / "run"), TrainingError)
+    assert "out of memory" in event.message
+    assert "optim.batch_size 12; 3 fits: set optim.batch_size to 3" in event.message
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "run")
+    original = checkpoint.save_file
+
+    def full(tensors: Any, path: Path) -> None:
+        if "step-00000006" in str(path) and path.name == "state.safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        original(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        event = failure(config_for(data), run, checkpoint.CheckpointError)
+    assert "the disk is full" in event.message
+    assert "Free some space and resume" in event.message
+    assert checkpoint.resolve(run, "last") == "step-00000003"
+    assert [path.name for path in run.checkpoints.iterdir() if path.name.startswith(".")] == []
+    assert train(config_for(data), run, quiet=True) == "done"
+
+
+def test_a_disk_too_full_for_the_event_log_is_said_in_words(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = EventWriter.write
+
+    def full(writer: EventWriter, event: Event) -> None:
+        if isinstance(event, (Metrics, RunFailed)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(writer, event)
+
+    monkeypatch.setattr(EventWriter, "write", full)
+    with pytest.raises(TrainingError, match=r"the disk that holds .* is full; .* Free some space and resume"):
+        train(config_for(data), RunDir(tmp_path / "run"), quiet=True)
+    assert "could not be written to the event log" in capsys.readouterr().err
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(
+    data: tuple[Path, Path], tmp_path: Path, uninterrupted: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        StopAt(patch, 7, "stop")
+        train(config_for(data, "sd-clip", "checkpoint.keep=3"), run, quiet=True)
+    (run.checkpoints / "step-00000007" / "state.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")
+    assert train(config_for(data, "sd-clip", "checkpoint.keep=3"), run, quiet=True) == "done"
+    starts = [event.step for event in read(run) if isinstance(event, RunStarted)]
+    assert starts == [0, 6]
+    assert losses(run) == losses(uninterrupted)
+
+
+def test_only_the_newest_and_the_best_are_kept(uninterrupted: RunDir) -> None:
+    led = [event.name for event in read(uninterrupted) if isinstance(event, CheckpointSaved) and event.best]
+    assert checkpoint.pointer(uninterrupted, "best") == led[-1]
+    assert set(checkpoint.names(uninterrupted)) == {"step-00000012", led[-1]}
+
+
+def test_the_best_score_of_a_run_outlives_its_interruption(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after a resume leads only when it is better than all before, not only than the last."""
+    run = RunDir(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        StopAt(patch, 7, "stop")
+        assert train(config_for(data), run, quiet=True) == "stopped"
+    last = run.checkpoints / "step-00000007" / "checkpoint.json"
+    led = checkpoint.pointer(run, "best")
+    raw = json.loads(last.read_text())
+    last.write_text(json.dumps(raw | {"score": 0.0, "best_score": 2.0}))  # no recall comes near it
+    before = len(read(run))
+    assert train(config_for(data), run, quiet=True) == "done"
+    saved = [event for event in read(run)[before:] if isinstance(event, CheckpointSaved)]
+    assert saved
+    assert not any(event.best for event in saved)
+    assert checkpoint.pointer(run, "best") == led
+    assert led in checkpoint.names(run)
+    assert checkpoint.read_info(run, "step-00000012").best_score == 2.0
+
+
+def test_other_weights_are_asked_for_in_vain(uninterrupted: RunDir) -> None:
+    with pytest.raises(checkpoint.CheckpointError, match=r"has no checkpoint 'step-9'; there are best, last, step-"):
+        checkpoint.resolve(uninterrupted, "step-9")
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    yield folder
+    folder.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root and Windows write anywhere")
+def test_a_folder_that_may_not_be_written_is_named(data: tuple[Path, Path], read_only: Path) -> None:
+    with pytest.raises(RunDirError, match=r"cannot write the run folder .*locked/run"):
+        train(config_for(data), RunDir(read_only / "run"), quiet=True)

@@ -1,0 +1,167 @@
+"""A step of training: that of a plain loop, whatever the definition clips, warms up and bounds."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from core.spec.config import RunConfig, override
+from core.spec.run.events import EventReader, EventWriter, Metrics
+from core.training.loop import Loop
+from core.spec.presets import preset_config
+from core.training.progress import Heartbeat
+from core.spec.run.folder import RunDir
+from core.training.step_guard import numbers
+from core.training.train import train
+from tests.core.pictures import write_pairs
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pairs(tmp_path_factory.mktemp("pairs"))[0]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def config_for(data: Path, preset: str, *settings: str) -> RunConfig:
+    paths = [f"data.train={data}", "optim.epochs=4", "optim.batch_size=12", "runtime.threads=1"]
+    return override(preset_config(preset, "tiny"), [*paths, *settings])
+
+
+@contextmanager
+def opened(config: RunConfig, folder: Path) -> Iterator[Loop]:
+    run = RunDir(folder)
+    run.create()
+    events = EventWriter(run.events)
+    try:
+        yield Loop(config, run, events, Heartbeat(run, quiet=True), threading.Event())
+    finally:
+        events.close()
+
+
+@pytest.fixture
+def loop(data: Path, tmp_path: Path) -> Iterator[Loop]:
+    """CLIP with a warm-up, a clipped gradient, and a logit scale beyond its bound."""
+    settings = ("optim.warmup=0.34", "optim.clip_norm=0.5", "optim.learning_rate=0.01")
+    with opened(config_for(data, "clip", *settings), tmp_path / "run") as loop:
+        with torch.no_grad():
+            loop.network.towers.clip.logit_scale.fill_(math.log(100) + 0.1)
+        yield loop
+
+
+def test_a_run_is_that_of_a_plain_loop(loop: Loop) -> None:
+    """Learning rate, clipping, decay and the bound of the logit scale, written out once more."""
+    plain = {name: value.detach().clone() for name, value in loop.network.named_parameters()}
+    first, second = ({name: torch.zeros_like(value) for name, value in plain.items()} for _ in range(2))
+    optim = loop.config.optim
+    clipped = bounded = 0
+    for step, batch in enumerate(loop.parts.loader.batches(0, loop.total_steps), 1):
+        output, parameters = loop.network.forward_student(batch), dict(loop.network.named_parameters())
+        loss = plain_contrastive(output.clean.image, output.text, parameters["towers.clip.logit_scale"].exp())
+        gradient = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
+        norm = math.sqrt(sum(float((one**2).sum()) for one in gradient.values()))
+        clipped += norm > 0.5
+        rate = 0.01 * step / 4 if step <= 4 else 0.005 * (1 + math.cos(math.pi * (step - 5) / 8))
+        for name, value in plain.items():
+            g = gradient[name] * min(1.0, 0.5 / norm)
+            first[name] = optim.beta1 * first[name] + (1 - optim.beta1) * g
+            second[name] = optim.beta2 * second[name] + (1 - optim.beta2) * g * g
+            m, v = first[name] / (1 - optim.beta1**step), second[name] / (1 - optim.beta2**step)
+            kept = 1 - rate * optim.weight_decay * (value.ndim >= 2)
+            plain[name] = kept * value - rate * m / (v.sqrt() + optim.eps)
+        scale = plain["towers.clip.logit_scale"]
+        bounded += bool(scale > math.log(100))
+        plain["towers.clip.logit_scale"] = scale.clamp(0, math.log(100))
+        values = numbers(loop.train_step(batch))
+        assert values["train/loss"] == pytest.approx(loss.item(), rel=1e-3)
+        assert values["train/grad_norm"] == pytest.approx(norm, rel=1e-2)
+        assert values["train/lr"] == pytest.approx(rate)
+        # compared step by step from the same weights: rounding must not add up
+        for name, value in plain.items():
+            torch.testing.assert_close(parameters[name].detach(), value, atol=2e-2 * rate, rtol=1e-4, msg=name)
+            plain[name] = parameters[name].detach().clone()
+    assert step == 12
+    assert clipped > 3
+    assert bounded > 0
+
+
+def plain_contrastive(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    logits, pairs = scale * image @ text.T, torch.arange(len(image))
+    return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
+
+
+def reported(run: RunDir) -> list[dict[str, float]]:
+    return [dict(event.values) for event in EventReader(run.events).read_all() if isinstance(event, Metrics)]
+
+
+def test_a_run_of_one_step_learns(data: Path, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    train(config_for(data, "clip", "optim.epochs=0.1"), run, quiet=True)
+    (values,) = reported(run)
+    assert values["train/lr"] == preset_config("clip", "tiny").optim.learning_rate
+
+
+def test_a_late_teacher_begins_with_its_first_temperature(data: Path, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    settings = [
+        "teacher.start=0.5", "objectives.distill_prototypes.ramp=0.25", "objectives.distill_similarity.weight=0",
+        "objectives.distill_prototypes.teacher_temperature_first=0.04",
+        "objectives.distill_prototypes.teacher_temperature=0.07",
+        "objectives.distill_prototypes.teacher_temperature_ramp=0.25",
+    ]  # fmt: skip
+    train(config_for(data, "sd-clip", *settings), run, quiet=True)
+    steps = reported(run)
+    assert all("diag/teacher_temperature" not in values for values in steps[:6])
+    temperatures = [values["diag/teacher_temperature"] for values in steps[6:]]
+    assert temperatures == pytest.approx([0.05, 0.06, 0.07, 0.07, 0.07, 0.07])
+    weight = preset_config("sd-clip", "tiny").objectives.distill_prototypes.weight
+    contrast = preset_config("sd-clip", "tiny").objectives.contrastive.weight
+    for t, values in enumerate(steps[6:], 1):
+        share = contrast * values["train/contrastive"] + weight * min(1.0, t / 3) * values["train/distill_prototypes"]
+        assert values["train/loss"] == pytest.approx(share, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "views", "projected"),
+    [
+        (["teacher.start=0.5"], [1] * 6 + [4] * 6, [0] * 6 + [3] * 6),
+        (["teacher.start=0"], [4] * 12, [3] * 12),
+        # who reads further views needs no teacher for it
+        (["teacher.start=0.5", "objectives.image_contrastive.weight=1", "views.student.mix=none"],
+         [4] * 12, [0] * 6 + [3] * 6),
+    ],
+)  # fmt: skip
+def test_before_a_late_teacher_begins_only_what_a_loss_reads_is_computed(
+    data: Path, tmp_path: Path, settings: list[str], views: list[int], projected: list[int]
+) -> None:
+    """Pictures through the student's tower, and representations through its prototypes, in views of 12 a step."""
+    sizes: list[int] = []
+    heads: list[int] = []
+    given = ["views.student.count=2", "views.local.count=1", "views.local.size=1", "views.teacher.count=2", *settings]
+    with opened(config_for(data, "sd-clip", *given), tmp_path / "run") as loop:
+        towers = loop.network.towers
+        plain = towers.encode_image
+
+        def encode_image(images: torch.Tensor, *more: object) -> object:
+            sizes.append(len(images))
+            return plain(images, *more)  # type: ignore[arg-type]
+
+        towers.encode_image = encode_image  # type: ignore[assignment, method-assign]
+        assert loop.network.head is not None
+        loop.network.head.register_forward_hook(lambda module, given, made: heads.append(len(made)))
+        for step, batch in enumerate(loop.parts.loader.batches(0, loop.total_steps), 1):
+            sizes.clear()
+            heads.clear()
+            loop.train_step(batch)
+            assert sum(sizes) == 12 * views[step - 1], step
+            assert sum(heads) == 12 * projected[step - 1], step

@@ -1,0 +1,73 @@
+"""Figures of a data source, against tables written here."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from core.data.errors import DataError
+from core.worker.describing import PLAIN, REASONS, describe_source
+
+
+class Heard:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, int, int]] = []
+
+    def __call__(self, doing: str, done: int, total: int, /) -> None:
+        self.said.append((doing, done, total))
+
+    def partial(self, result: dict[str, Any]) -> None:
+        raise AssertionError("nothing comes in parts")
+
+
+def write(folder: Path, rows: list[tuple[str, str, str]], pictures: int) -> Path:
+    for number in range(pictures):
+        Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("filepath", "title", "concept"), *rows])
+    return folder / "pairs.csv"
+
+
+def test_a_table_is_counted(tmp_path: Path) -> None:
+    rows = [("0.png", "a dog", "dog"), ("0.png", "a small dog", "dog"), ("1.png", "a cat", "cat"), ("2.png", "?", "")]
+    gone = [(f"gone{number}.png", "nothing", "ghost") for number in range(30)]
+    heard = Heard()
+    assert describe_source(str(write(tmp_path, rows + gone, 3)), heard) | {"reasons": []} == {
+        "source": str(tmp_path / "pairs.csv"),
+        "format": "CSV",
+        "pairs": 4,
+        "pictures": 3,
+        "labels": {"concept": 2},
+        "bad": 30,
+        "reasons": [],
+    }
+    assert heard.said[0] == ("reading the data", 0, 0)
+    reasons = describe_source(str(tmp_path / "pairs.csv"), heard)["reasons"]
+    assert len(reasons) == REASONS
+    assert "line 6" in reasons[0]
+    assert "gone0.png" in reasons[0]
+
+
+def test_bare_pictures_are_taken_only_where_captions_are_not_needed(tmp_path: Path) -> None:
+    (tmp_path / "deep" / ".hidden").mkdir(parents=True)
+    (tmp_path / "notes.md").write_text("no picture")
+    for name in ("a.png", "deep.PNG", ".b.png", "deep/c.jpg", "deep/.hidden/d.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "deep" / "c.jpg").rename(tmp_path / "c.jpg")
+    with pytest.raises(DataError, match="neither"):
+        describe_source(str(tmp_path), Heard())
+    facts = describe_source(str(tmp_path), Heard(), pictures_only=True)
+    assert (facts["pictures"], facts["pairs"], facts["format"]) == (3, 0, PLAIN)
+
+
+def test_what_is_not_there_stays_an_error(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for source in (tmp_path / "nothing.csv", tmp_path / "empty"):
+        with pytest.raises(DataError):
+            describe_source(str(source), Heard(), pictures_only=True)

@@ -1,0 +1,211 @@
+"""The worker's search desk: a real trained run in memory, and an index of the same data, asked as a panel asks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.worker import searching
+from core.spec.config import override
+from core.spec.errors import UserError
+from core.evaluation.evaluate import Request, evaluate
+from core.search.index.build import build_index
+from core.checkpoint.opening import open_model
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.worker.searching import Searcher
+from core.training.train import train
+from tests.core.pictures import write_pairs
+
+
+class Heard:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.doing: list[str] = []
+        self.partials: list[dict[str, Any]] = []
+
+    def __call__(self, doing: str, done: int, total: int, /) -> None:
+        self.doing.append(doing)
+
+    def partial(self, result: dict[str, Any]) -> None:
+        self.partials.append(result)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A trained run, and its held-out data."""
+    folder = tmp_path_factory.mktemp("searching")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
+        pairs, held_out = write_pairs(folder / "pairs")
+        config = override(
+            preset_config("sd-clip", "tiny"),
+            [f"data.train={pairs}", f"data.val={held_out}", "optim.batch_size=12", "optim.epochs=6"],
+        )
+        train(config, RunDir(folder / "run"), quiet=True)
+    return folder / "run", held_out
+
+
+@pytest.fixture(scope="module")
+def index(run: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("index") / "index"
+    build_index(str(run[0]), str(run[1]), folder, lambda *_: None, lambda text: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def opened(index: Path) -> tuple[Searcher, str]:
+    """A desk with the index open, and its key."""
+    desk = Searcher()
+    return desk, desk.open(Heard(), index=str(index))["key"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def test_a_run_in_memory_and_its_index_answer_as_evaluate_does(run: tuple[Path, Path], index: Path) -> None:
+    """Every held-out caption through search itself: the same recall as ``evaluate --task retrieval``."""
+    measured = evaluate(open_model(str(run[0])), Request(data=str(run[1]), task="retrieval"), lambda *_: None, print)
+    desk = Searcher()
+    keys = [desk.open(Heard(), model=str(run[0]))["key"], desk.open(Heard(), index=str(index))["key"]]
+    for key in keys:
+        total = {1: 0, 5: 0, 10: 0}
+        captions = desk.captions(Heard(), key=key)["captions"]
+        for one in captions:
+            rows = desk.query(Heard(), key=key, texts=one["caption"], k=12, group=False)["rows"]
+            rank = next(row["rank"] for row in rows if row["path"] == one["path"])
+            for k in total:
+                total[k] += rank <= k
+        for k, hits in total.items():
+            assert hits / len(captions) == pytest.approx(measured.outcome.metrics[f"text_to_image_R@{k}"])
+        recall = desk.evaluate(Heard(), key=key)["recall"]
+        for k in total:
+            for direction in ("text_to_image", "image_to_text"):
+                assert recall[f"{direction}_R@{k}"] == pytest.approx(measured.outcome.metrics[f"{direction}_R@{k}"])
+
+
+def test_a_known_caption_has_the_rank_of_its_picture(run: tuple[Path, Path]) -> None:
+    desk = Searcher()
+    key = desk.open(Heard(), model=f"{run[0]}@last", weights="student")["key"]
+    for one in desk.captions(Heard(), key=key)["captions"]:
+        answer = desk.query(Heard(), key=key, caption=one["text"], k=12, group=False)
+        assert answer["true_rank"] == one["rank"]
+        assert answer["true_row"] == one["row"]
+        rank = next(row["rank"] for row in answer["rows"] if row["row"] == one["row"])
+        assert rank == pytest.approx(answer["true_rank"], abs=1)
+
+
+def test_what_is_opened_is_said(run: tuple[Path, Path], index: Path) -> None:
+    desk = Searcher()
+    held = desk.open(Heard(), model=str(run[0]), weights="student")
+    assert (held["pictures"], held["captions"], held["weights"]) == (12, 12, "student")
+    assert held["title"] == str(run[1])
+    assert held["model"].startswith(str(run[0]) + "@step-")
+    indexed = desk.open(Heard(), index=str(index))
+    assert (indexed["pictures"], indexed["captions"], indexed["weights"]) == (12, 12, "teacher")
+    assert (indexed["model"], indexed["how"]) == (held["model"], "exact, in memory")
+
+
+def test_answers_are_plain_json(run: tuple[Path, Path]) -> None:
+    desk = Searcher()
+    key = desk.open(Heard(), model=str(run[0]))["key"]
+    answers = [
+        desk.query(Heard(), key=key, texts=["red", {"text": "bar", "weight": 0.5}], minus=["blue"], k=3),
+        desk.query(Heard(), key=key, rows=[0], find="captions", k=3),
+        desk.facets(Heard(), key=key),
+        desk.evaluate(Heard(), key=key),
+    ]
+    for answer in answers:
+        assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    assert len(answers[0]["rows"]) <= 3
+    assert {"row", "path", "caption", "cosine", "softmax", "rank", "above_cutoff", "duplicates"} <= set(
+        answers[0]["rows"][0]
+    )
+    assert len(answers[1]["rows"]) == 3
+
+
+def test_two_networks_are_compared(run: tuple[Path, Path]) -> None:
+    desk = Searcher()
+    keys = [desk.open(Heard(), model=str(run[0]), weights=weights)["key"] for weights in ("student", "teacher")]
+    answer = desk.compare(Heard(), a=keys[0], b=keys[1])
+    ranks = [{one["text"]: one["rank"] for one in desk.captions(Heard(), key=key)["captions"]} for key in keys]
+    found = [{text for text, rank in one.items() if rank <= 1} for one in ranks]
+    assert {row["text_a"] for row in answer["only_a"]} == found[0] - found[1]
+    assert {row["text_b"] for row in answer["only_b"]} == found[1] - found[0]
+    assert answer["counts"]["both"] == len(found[0] & found[1])
+
+
+def test_the_map_comes_in_two_steps(run: tuple[Path, Path]) -> None:
+    desk, heard = Searcher(), Heard()
+    key = desk.open(heard, model=str(run[0]))["key"]
+    answer = desk.map(heard, key=key)
+    assert [part["method"] for part in heard.partials] == ["PCA"]
+    assert answer["method"] == "t-SNE"
+    assert len(answer["pictures"]) == len(answer["captions"]) == 12
+    assert {point["row"] for point in answer["captions"]} == {point["row"] for point in answer["pictures"]}
+
+
+def test_an_index_is_built_with_progress_and_grows(run: tuple[Path, Path], tmp_path: Path) -> None:
+    desk, heard = Searcher(), Heard()
+    answer = desk.index(heard, model=str(run[0]), source=str(run[1].parent), folder=str(tmp_path / "index"))
+    assert (answer["pictures"], answer["captions"], answer["added"]) == (48, 0, 48)
+    assert "encoding pictures" in heard.doing
+    assert json.loads(json.dumps(answer))["bad"] == []
+    opened = desk.open(Heard(), index=str(tmp_path / "index"))
+    assert (opened["pictures"], opened["captions"]) == (48, 0)
+    with pytest.raises(UserError, match="has no captions; search for pictures"):
+        desk.query(Heard(), key=opened["key"], texts="red", find="captions")
+    with pytest.raises(UserError, match="has no captions; give data with captions"):
+        desk.evaluate(Heard(), key=opened["key"])
+
+
+def test_what_was_used_long_ago_is_opened_again(
+    run: tuple[Path, Path], index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "KEPT", 1)
+    desk = Searcher()
+    first = desk.open(Heard(), index=str(index))["key"]
+    for asked, opens in (({"texts": "red"}, False), ({"texts": "blue"}, True), ({"texts": "green"}, False)):
+        if opens:
+            desk.open(Heard(), model="open_clip:sd-tiny", data=str(run[1]))
+        heard = Heard()
+        assert desk.query(heard, key=first, **asked)["rows"]
+        assert ("opening the index" in heard.doing) == opens
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "message"),
+    [
+        ("search_query", {"key": "never given", "texts": "a"}, "nothing is opened yet; choose an index or a run first"),
+        ("search_open", {}, "choose an index, or a model"),
+        ("search_open", {"index": "/nowhere"}, "there is no index in /nowhere"),
+        ("search_open", {"model": "/nowhere"}, "there is no model '/nowhere'"),
+        ("search_open", {"model": "open_clip:sd-tiny"}, "has no validation data"),
+        ("search_relocate", {"folder": "/nowhere", "old": "/a", "new": "/b"}, "there is no folder /b"),
+    ],
+)
+def test_what_cannot_be_done_is_said(verb: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Searcher().verbs[verb](progress=Heard(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"texts": ["", "  "]}, "there is nothing to search for"),
+        ({"caption": 12}, "there is no caption 12; there are 12"),
+        ({"texts": "a", "k": 0}, "k is 0; it must be 1 to"),
+        ({"texts": "a", "find": "sounds"}, "one can find pictures or captions, not 'sounds'"),
+        ({"texts": "a", "filters": {"colour": "red"}}, "there is no filter 'colour'"),
+        ({"texts": "a", "prompts": "/no/prompts.txt"}, "neither a file nor one of the bundled prompt sets"),
+    ],
+)
+def test_queries_that_cannot_be_answered(opened: tuple[Searcher, str], asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        opened[0].query(Heard(), key=opened[1], **asked)

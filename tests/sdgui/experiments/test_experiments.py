@@ -1,0 +1,292 @@
+"""The tree: what is listed, renamed, filtered, ticked, described and binned."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtWidgets import QApplication, QCompleter, QLineEdit, QMessageBox
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir, RunState, process_alive
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.experiments.tree_model import Role
+from sdgui.shared.place import Selection
+from sdgui.actions.shortcuts import ShortcutsDialog
+from sdgui.panels.watch.panel import WatchPanel
+from sdgui.store.records import Run
+from tests.sdgui.conftest import settle
+
+OpenWindow = Callable[..., MainWindow]
+
+
+@pytest.fixture
+def window(open_window: OpenWindow) -> MainWindow:
+    window = open_window("--steps", "2")
+    for name in ("first", "second"):
+        window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        settle(window)
+    return window
+
+
+def names(window: MainWindow) -> list[str]:
+    model = window.experiments.tree.model()
+    return [str(model.index(row, 0).data()) for row in range(model.rowCount())]
+
+
+def trained(qtbot: QtBot, window: MainWindow, runs: int) -> None:
+    """Launch the chosen experiment until it has ``runs`` finished runs."""
+    for number in range(1, runs + 1):
+        window.acts.launch()
+        expected = [RunState.DONE] * number
+        qtbot.waitUntil(
+            lambda expected=expected: [r.state for r in window.services.store.runs()] == expected, timeout=15000
+        )
+
+
+def gone(qtbot: QtBot, window: MainWindow) -> None:
+    """Wait until no trainer lingers; one takes a moment to go after its last word."""
+    statuses = [run.dir.read_status() for run in window.services.store.runs()]
+    qtbot.waitUntil(lambda: not any(status and process_alive(status) for status in statuses), timeout=10000)
+
+
+def test_the_newest_comes_first(window: MainWindow) -> None:
+    assert names(window) == ["second", "first"]
+
+
+def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWindow) -> None:
+    tree = window.experiments.tree
+    tree.setFocus()
+    qtbot.keyClick(tree, Qt.Key.Key_F2)
+    editor = tree.viewport().findChild(QLineEdit)
+    assert editor is not None
+    editor.setText("third")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: names(window) == ["third", "first"])
+    window.save_definition()
+    settle(window)
+    assert names(window) == ["third", "first"]
+    stored = window.services.store.experiments()[-1].config
+    assert stored is not None
+    assert stored.name == "third"
+
+
+def test_the_filter_finds_names_tags_and_states(qtbot: QtBot, window: MainWindow) -> None:
+    trained(qtbot, window, 1)
+    chosen = window.selection
+    assert chosen.experiment_id is not None
+    window.experiment_commands.describe(chosen.experiment_id, None, ["good", "old"], "a note on noise")
+    settle(window)
+    box = window.experiments.filter_box
+    for typed, left in (("first", ["first"]), ("#good", ["second"]), ("noise", ["second"]), ("done", ["second"])):
+        box.setText(typed)
+        assert names(window) == left, typed
+    box.setText("nowhere")
+    assert names(window) == []
+    box.clear()
+    assert names(window) == ["second", "first"]
+
+
+def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: MainWindow) -> None:
+    trained(qtbot, window, 2)
+    older, newer = (run.id for run in window.services.store.runs())
+    window.experiments.select_run(older)
+    tree = window.experiments.tree
+    tree.setFocus()
+    qtbot.keyClick(tree, Qt.Key.Key_Space)
+    assert window.selection.ticked == (older,)
+    window.experiments.select_run(newer)
+    assert set(window.selection.watched) == {older, newer}
+    watch = window.show_place("watch")
+    assert isinstance(watch, WatchPanel)
+    assert set(watch.grid.runs()) == {str(older), str(newer)}
+    window.experiments.select_run(older)
+    window.acts.tick()
+    assert window.selection.ticked == ()
+
+
+def test_the_runs_of_an_experiment_are_ticked_at_once(window: MainWindow) -> None:
+    experiment = window.services.store.experiments()[0].id
+    runs = tuple(window.services.store.add_run(experiment).id for _ in range(3))
+    window.reload()
+    window.experiments.select_experiment(experiment)
+    told: list[Selection] = []
+    window.experiments.selected.connect(told.append)
+    window.acts.tick()
+    window.acts.tick()
+    assert [one.ticked for one in told] == [runs, ()]
+    assert [one.ticked_experiments for one in told] == [{experiment}, frozenset()]
+
+
+def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbot: QtBot, window: MainWindow) -> None:
+    sheet = window.acts.sheet
+    window.acts.describe()
+    sheet.tags.setText("a, #b, a,")
+    sheet.note.setPlainText("because")
+    sheet.hide()
+    settle(window)
+    experiment = window.services.store.experiments()[-1]
+    assert (experiment.tags, experiment.note) == (("a", "b"), "because")
+    assert window.experiments.tree.currentIndex().data(Role.TAGS) == "#a #b"
+    window.acts.describe()
+    assert sheet.tags.text() == "a, b"
+    sheet.tags.setText("c")
+    qtbot.keyClick(sheet, Qt.Key.Key_Escape)
+    assert window.services.store.experiments()[-1].tags == ("a", "b")
+
+
+def test_tags_and_note_are_kept_for_what_they_were_typed_for(window: MainWindow) -> None:
+    first, second = (one.id for one in window.services.store.experiments())
+    sheet = window.acts.sheet
+    window.experiments.select_experiment(first)
+    window.acts.describe()
+    sheet.tags.setText("of the first")
+    window.experiments.select_experiment(second)  # as a run that was just launched is selected
+    window.acts.describe()  # the sheet is still open: what was typed is kept first
+    assert sheet.tags.text() == ""
+    sheet.note.setPlainText("of the second")
+    window.experiments.select_experiment(first)
+    sheet.hide()
+    settle(window)
+    found = [(one.tags, one.note) for one in window.services.store.experiments()]
+    assert found == [(("of the first",), ""), ((), "of the second")]
+
+
+def test_dialogs_and_completers_do_not_pile_up(qtbot: QtBot, window: MainWindow) -> None:
+    def dialogs() -> list[ShortcutsDialog]:
+        return window.findChildren(ShortcutsDialog)
+
+    for _ in range(3):
+        window.acts.shortcuts()
+        window.acts.describe()
+        window.acts.sheet.hide()
+    assert len(dialogs()) == 1
+    assert len(window.acts.sheet.findChildren(QCompleter)) == 1
+    dialogs()[0].close()
+    qtbot.waitUntil(lambda: dialogs() == [])
+    window.acts.shortcuts()
+    assert len(dialogs()) == 1
+
+
+def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window: MainWindow) -> None:
+    trained(qtbot, window, 1)
+    run = window.services.store.runs()[0]
+    define = window.show_place("define")
+    window.experiments.select_run(run.id)
+    assert isinstance(define, DefinePanel)
+    assert "Frozen" in define.bar.text
+    define.bar.press_remedy()
+    settle(window)
+    assert names(window)[0] == "second 2"
+    assert window.selection.run_id is None
+    assert len(window.services.store.runs()) == 1
+
+
+def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptied(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(qtbot, window, 1)
+    gone(qtbot, window)
+    run = window.services.store.runs()[0]
+    window.experiments.select_run(run.id)
+    window.acts.delete()
+    settle(window)
+    assert window.services.store.runs() == []
+    window.bar.press_remedy()
+    settle(window)
+    assert [each.id for each in window.services.store.runs()] == [run.id]
+    window.experiments.select_run(run.id)
+    window.acts.delete()
+    settle(window)
+    answers = [QMessageBox.StandardButton.Cancel, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda *_args: answers.pop(0))
+    window.acts.empty_bin()
+    assert run.folder.exists()
+    delete_run = window.services.store.delete_run
+    threads: list[threading.Thread] = []
+
+    def noted(*args: Any, **options: Any) -> None:
+        threads.append(threading.current_thread())
+        delete_run(*args, **options)
+
+    monkeypatch.setattr(window.services.store, "delete_run", noted)
+    window.acts.empty_bin()
+    window.acts.empty_bin()  # nothing is asked about what is being removed
+    qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
+    assert not run.folder.exists()
+    assert window.services.store.runs(deleted=True) == []
+    assert threads[0] is not threading.main_thread()
+
+
+def test_a_run_is_imported_beside_the_windows_thread(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = window.services.store
+    import_run = store.import_run
+    threads: list[threading.Thread] = []
+
+    def noted(folder: Path) -> Run:
+        threads.append(threading.current_thread())
+        return import_run(folder)
+
+    monkeypatch.setattr(store, "import_run", noted)
+    window.experiment_commands.import_run(tmp_path / "none")
+    qtbot.waitUntil(lambda: "holds no run" in window.bar.text)
+    run = RunDir(tmp_path / "elsewhere")
+    run.path.mkdir()
+    run.config.write_text(preset_config("clip", "tiny").model_copy(update={"name": "far"}).to_json(), encoding="utf-8")
+    window.experiment_commands.import_run(run.path)
+    assert "Reading" in window.bar.text
+    qtbot.waitUntil(lambda: "Imported" in window.bar.text)
+    assert [one.folder for one in store.runs()] == [run.path]
+    assert window.selection.experiment_id == store.runs()[0].experiment_id
+    assert threading.main_thread() not in threads
+
+
+def test_the_bin_says_which_folders_stay(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def question(_parent: object, _title: str, text: str, *_buttons: object) -> QMessageBox.StandardButton:
+        asked.append(text)
+        return QMessageBox.StandardButton.Yes
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    far = RunDir(tmp_path / "colleague" / "run")
+    far.create()
+    far.config.write_text(preset_config("coca", "tiny").to_json(), encoding="utf-8")
+    window.experiment_commands.import_run(far.path)
+    qtbot.waitUntil(lambda: "Imported" in window.bar.text)
+    window.acts.delete()
+    settle(window)
+    window.acts.empty_bin()
+    assert asked == ["Delete 1 experiment for good? Folders of studies and of imported runs stay where they are."]
+    qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
+    assert far.config.is_file()
+    assert window.services.store.experiments(deleted=True) == []
+
+
+def test_a_live_run_is_not_deleted(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "1000", "--delay", "0.02")
+    window.experiment_commands.add(preset_config("clip", "tiny"), "x")
+    settle(window)
+    window.acts.launch()
+    qtbot.waitUntil(lambda: [r.state for r in window.services.store.runs()] == [RunState.RUNNING], timeout=15000)
+    window.acts.delete()
+    settle(window)
+    assert "Stop the run first" in window.bar.text
+    assert len(window.services.store.runs()) == 1
+
+
+def test_a_screen_reader_hears_the_state(qtbot: QtBot, window: MainWindow) -> None:
+    trained(qtbot, window, 1)
+    index: QModelIndex = window.experiments.tree.currentIndex()
+    qtbot.waitUntil(lambda: "Done" in str(index.data(Qt.ItemDataRole.AccessibleTextRole)))
+    assert QApplication.focusWidget() is not None

@@ -1,0 +1,150 @@
+"""The confusion matrix: its pixels against a plain loop, the way about it by keys and mouse, what it says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PySide6.QtCore import QPoint, QPointF, Qt
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.classify.tabs.matrix.cells import STEPS, ConfusionCells
+from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
+
+NAMES = ["cat", "Große Katze", "snow_leopard", "🐯 tiger"]
+#         true       predicted    count
+CELLS = ([0, 0, 1, 2, 3], [0, 1, 1, 3, 0], [8, 2, 5, 4, 1])
+
+
+@st.composite
+def views(draw: st.DrawFn) -> tuple[int, np.ndarray, list[int], float, float, float]:
+    size = draw(st.integers(1, 9))
+    counts = np.array(draw(st.lists(st.integers(0, 4), min_size=size * size, max_size=size * size)))
+    order = draw(st.permutations(range(size)))
+    scale = draw(st.sampled_from([0.3, 0.5, 0.9, 1.0, 1.7, 4.0]))
+    return size, counts.reshape(size, size), order, scale, draw(st.floats(0, 3)), draw(st.floats(0, 3))
+
+
+@settings(max_examples=25, deadline=None)
+@given(views())
+def test_every_pixel_shows_the_strongest_cell_that_falls_on_it(
+    view: tuple[int, np.ndarray, list[int], float, float, float],
+) -> None:
+    size, counts, order, scale, left, top = view
+    true, predicted = counts.nonzero()
+    cells = ConfusionCells(size, true, predicted, counts[true, predicted])
+    cells.set_order(order)
+    width, height = 11, 7
+    found = cells.levels(left, top, scale, width, height)
+    expected = np.zeros((height, width), dtype=int)
+    for y in range(height):
+        for x in range(width):
+            for row in range(size):
+                for column in range(size):
+                    if scale >= 1:
+                        on = (
+                            math.floor(top + (y + 0.5) / scale) == row
+                            and math.floor(left + (x + 0.5) / scale) == column
+                        )
+                    else:
+                        on = math.floor((row - top) * scale) == y and math.floor((column - left) * scale) == x
+                    number, total = counts[order[row], order[column]], counts[order[row]].sum()
+                    if on and number:
+                        level = round((0.18 + 0.82 * (number / total) ** 0.5) * 255)
+                        expected[y, x] = max(expected[y, x], level)
+    assert np.array_equal(np.where(found > STEPS, found - STEPS, found), expected)
+
+
+def test_mistakes_have_levels_of_their_own_and_can_stand_alone() -> None:
+    cells = ConfusionCells(2, [0, 0, 1], [0, 1, 1], [1, 1, 3])
+    levels = cells.levels(0, 0, 1, 2, 2)
+    assert 0 < levels[0, 0] < STEPS < levels[0, 1]
+    assert levels[1, 0] == 0
+    assert cells.levels(0, 0, 1, 2, 2, mistakes_only=True)[0, 0] == 0
+
+
+@pytest.mark.parametrize(("true", "predicted"), [([2], [0]), ([0], [-1]), ([0, 1], [0])])
+def test_cells_beyond_the_classes_are_refused(true: list[int], predicted: list[int]) -> None:
+    with pytest.raises(ValueError, match="class"):
+        ConfusionCells(2, true, predicted, [1] * len(true))
+
+
+def test_an_order_must_name_every_class_once() -> None:
+    with pytest.raises(ValueError, match="once"):
+        ConfusionCells(2, [0], [0], [1]).set_order([0, 0])
+
+
+@pytest.fixture
+def matrix(qtbot: QtBot) -> ConfusionMatrix:
+    made = ConfusionMatrix()
+    qtbot.addWidget(made)
+    made.resize(500, 500)
+    made.set_matrix(NAMES, *CELLS)
+    made.show()
+    qtbot.waitExposed(made)
+    return made
+
+
+def test_keys_go_from_cell_to_cell_and_say_each_in_words(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
+    assert "cat: 8 of 10 right (80.0 %)" in matrix.accessibleDescription()
+    qtbot.keyClick(matrix, Qt.Key.Key_Right)
+    assert matrix.current() == (0, 1)
+    assert "cat taken for Große Katze: 2 of 10 (20.0 %)" in matrix.accessibleDescription()
+    qtbot.keyClick(matrix, Qt.Key.Key_N)
+    assert matrix.current() == (2, 3)
+    qtbot.keyClick(matrix, Qt.Key.Key_P)
+    assert matrix.current() == (0, 1)
+    qtbot.keyClick(matrix, Qt.Key.Key_End)
+    assert matrix.current() == (0, 3)
+
+
+def test_enter_and_a_click_choose_a_cell_and_a_drag_does_not(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
+    with qtbot.waitSignal(matrix.cell_chosen) as chosen:
+        qtbot.keyClick(matrix, Qt.Key.Key_Return)
+    assert chosen.args == [0, 0]
+    place = matrix.cell_rect(2, 3).center().toPoint()
+    with qtbot.waitSignal(matrix.cell_chosen) as chosen:
+        qtbot.mouseClick(matrix, Qt.MouseButton.LeftButton, pos=place)
+    assert chosen.args == [2, 3]
+    matrix.zoom(1.2)
+    left = matrix.left
+    with qtbot.assertNotEmitted(matrix.cell_chosen):
+        qtbot.mousePress(matrix, Qt.MouseButton.LeftButton, pos=place)
+        qtbot.mouseMove(matrix, place + QPoint(-40, 0))
+        qtbot.mouseRelease(matrix, Qt.MouseButton.LeftButton, pos=place + QPoint(-40, 0))
+    assert matrix.left >= left
+
+
+def test_a_thousand_classes_fit_zoom_to_labels_and_keep_the_point_under_the_mouse(qtbot: QtBot) -> None:
+    matrix = ConfusionMatrix()
+    qtbot.addWidget(matrix)
+    matrix.resize(700, 700)
+    every = np.arange(1000)
+    matrix.set_matrix([f"class {i}" for i in every], every, (every + 1) % 1000, np.ones(1000, dtype=int))
+    area = matrix.plot()
+    assert matrix.scale * 1000 <= min(area.width(), area.height()) + 1
+    point = QPointF(area.x() + 0.4 * area.width(), area.y() + 0.6 * area.height())
+    before = matrix.place_at(point)
+    for _ in range(20):
+        matrix.zoom(1.25, point)
+    assert matrix.scale > 14
+    after = matrix.place_at(point)
+    assert before is not None
+    assert after is not None
+    assert abs(after[0] - before[0]) <= 3
+    assert abs(after[1] - before[1]) <= 3
+    assert matrix._paint.label_step(14) == 1
+    matrix.fit()
+    assert matrix._paint.label_step(14) >= 20
+
+
+def test_another_order_keeps_the_chosen_cell_and_tells_the_same_of_it(matrix: ConfusionMatrix) -> None:
+    matrix.set_current(2, 3)
+    said = matrix.sentence()
+    matrix.set_order([3, 2, 1, 0])
+    assert matrix.current() == (2, 3)
+    assert matrix.current_place() == (1, 0)
+    assert matrix.sentence() == said

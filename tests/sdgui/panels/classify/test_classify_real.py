@@ -1,0 +1,73 @@
+"""The Classify place on a real tiny run, through a real worker: classified, looked at, saved, applied."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.training.train import train
+from sdgui.__main__ import make_application, make_services
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.classify.panel import ClassifyPanel
+from tests.core.labelled import write_labelled
+from tests.sdgui.conftest import leave
+
+LONG = 240_000  # ms: a worker loads torch
+
+
+@pytest.mark.slow
+def test_a_real_run_is_classified_looked_at_saved_and_applied(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
+    train_data, val_data = write_labelled(tmp_path / "pairs")
+    wanted = [f"data.train={train_data}", f"data.val={val_data}", "optim.batch_size=12", "optim.epochs=1"]
+    train(override(preset_config("sd-clip", "tiny"), [*wanted, "validation.batch_size=12"]), RunDir(tmp_path / "run"))
+    make_application()
+    services = make_services(tmp_path / "home")
+    window = MainWindow(services)
+    run = services.store.import_run(tmp_path / "run")
+    window.reload()
+    window.show()
+    qtbot.waitUntil(lambda: bool(window.places))
+    window.experiments.select_run(run.id)
+    place = window.show_place("classify")
+    assert isinstance(place, ClassifyPanel)
+    try:
+        place.source.data.set_source(str(val_data))
+        qtbot.waitUntil(lambda: place.source.data.facts() is not None, timeout=LONG)
+        place.source.set_label("colour")
+        place.source.set_method("all")
+        place.source.button.click()
+        qtbot.waitUntil(lambda: len(place.results.results()) == 4 or bool(place.bar.text), timeout=LONG)
+        qtbot.waitUntil(place.strip.isHidden, timeout=LONG)
+        assert place.bar.text == ""
+        for found in place.results.results():
+            cells = found.confusion
+            right = int(cells.count[cells.true == cells.predicted].sum())
+            assert right / int(cells.count.sum()) == pytest.approx(found.accuracy)
+        found = next(one for one in place.results.results() if one.measure.method == "image")
+        place.results.choose(found.measure)
+        true, predicted = int(found.confusion.true[0]), int(found.confusion.predicted[0])
+        place.matrix.ask_cell(true, predicted)
+        expected = int(found.confusion.count[0])
+        qtbot.waitUntil(lambda: place.matrix.gallery.model.rowCount() == expected, timeout=LONG)
+        assert place.matrix.gallery.model.item(0).path.is_file()
+        out = tmp_path / "out.csv"
+        place.probes.apply(found.measure, place.matrix.gallery.model.item(0).path.parent, out)
+        qtbot.waitUntil(lambda: "are classified" in place.bar.text, timeout=LONG)
+        with out.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert {row["class"] for row in rows} <= set(found.classes)
+        place.probes.save(found.measure, tmp_path / "colours.safetensors")
+        qtbot.waitUntil(lambda: "is saved as" in place.bar.text, timeout=LONG)
+        assert (tmp_path / "colours.json").is_file()
+    finally:
+        leave(window, qtbot)
+        services.store.close()

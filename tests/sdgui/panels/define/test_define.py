@@ -1,0 +1,239 @@
+"""Define: presets chosen by search and keyboard, advice for the data, stages, labels offered."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import PRESETS, SIZES, preset_config, preset_names
+from sdgui.__main__ import make_application, make_services
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.shared.place import Selection, Services
+from sdgui.shared.pickers.presets import PresetChooser
+from sdgui.shared.pickers.preset_facts import FAMILIES, needs
+from sdgui.runs.stages import staged_chain, wants_stages
+from sdgui.runs.chains import FORMER
+from sdgui.store.records import Experiment
+from sdgui.shared.form.editors import ColumnEditor
+
+WORKER = """
+import json, sys
+print(json.dumps({"event": "ready"}), flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["do"] == "shutdown":
+        break
+    if asked["do"] == "describe_source":
+        facts = {"source": asked["source"], "format": "CSV", "pairs": 2555, "pictures": 2555,
+                 "labels": {"concept": 55, "group": 9}, "bad": 0, "reasons": []}
+        print(json.dumps({"id": asked["id"], "event": "done", "result": facts}), flush=True)
+"""
+
+
+@pytest.fixture
+def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
+    make_application()
+    (tmp_path / "worker.py").write_text(WORKER)
+    services = make_services(tmp_path / "home", worker=[sys.executable, "-S", "-u", str(tmp_path / "worker.py")])
+    yield services
+    services.launcher.close()
+    services.pool.close()
+    services.store.close()
+
+
+@pytest.fixture
+def define(qtbot: QtBot, services: Services) -> DefinePanel:
+    panel = DefinePanel(services)
+    qtbot.addWidget(panel)
+    panel.resize(1000, 700)
+    panel.show()
+    return panel
+
+
+def stored(services: Services, experiment: int) -> Experiment:
+    """The experiment, once the store has what was submitted."""
+    services.writer.wait()
+    return services.store.experiment(experiment)
+
+
+def show(define: DefinePanel, services: Services, preset: str, *settings: str) -> int:
+    experiment = services.store.add_experiment(override(preset_config(preset, "demo"), list(settings)), preset)
+    define.select(Selection(experiment.id))
+    return experiment.id
+
+
+def test_every_preset_is_in_one_family() -> None:
+    listed = [preset.name for family in FAMILIES for preset in family.presets]
+    assert sorted(listed) == sorted(preset_names())
+
+
+def test_a_preset_says_what_it_needs() -> None:
+    kinds = {name: {need.kind for need in needs(name, size)} for size in SIZES for name in PRESETS}
+    assert kinds["clip"] == set()
+    assert kinds["coca"] == {"captions"}
+    assert kinds["fixmatch"] == {"labels"}
+    assert kinds["kd"] == {"labels", "run"}
+    assert kinds["born-again"] == {"labels", "chain"}
+    assert kinds["dino"] == {"pictures"}
+    assert "chain" in kinds["blip"]
+    assert {need.kind for need in needs("blip2", "demo")} == {"run"}  # frozen towers that nobody trained
+    assert needs("blip2", "base") == ()  # it names its own
+
+
+def test_presets_are_found_by_words_and_taken_by_keyboard(qtbot: QtBot, define: DefinePanel) -> None:
+    chooser = PresetChooser(define)
+    qtbot.addWidget(chooser)
+    chooser.open("clip", "demo")
+    assert (chooser.preset_chosen(), chooser.size_chosen()) == ("clip", "demo")
+    QTest.keyClicks(chooser.line, "labels confidence")
+    assert chooser.preset_chosen() == "fixmatch"
+    assert PRESETS["fixmatch"].description == chooser.about.text()
+    assert "data.label" in chooser.marks.text()
+    chooser.line.setText("furlanello")
+    assert chooser.preset_chosen() == "born-again"
+    chooser.line.setText("no such system")
+    assert chooser.preset_chosen() == ""
+    assert not chooser.button.isEnabled()
+    chooser.line.clear()
+    QTest.keyClick(chooser.line, Qt.Key.Key_Down)  # past the heading of the next family
+    assert chooser.preset_chosen() in PRESETS
+    chooser.open("silc", "tiny")
+    with qtbot.waitSignal(chooser.chosen) as took:
+        QTest.keyClick(chooser.line, Qt.Key.Key_Return)
+    assert took.args == ["silc", "tiny"]
+    assert not chooser.isVisible()
+
+
+def test_choosing_fills_the_form_and_can_be_undone(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip", "data.val=/v.csv")
+    define.preset_bar.chosen.emit("sd-clip", "tiny")
+    config = stored(services, experiment).config
+    assert config is not None
+    assert (config.preset, config.data.val, config.name) == ("sd-clip", "/v.csv", "clip")
+    assert config.towers == preset_config("sd-clip", "tiny").towers
+    define.bar.press_remedy()
+    config = stored(services, experiment).config
+    assert config is not None
+    assert config.preset == "clip"
+
+
+def test_advice_comes_with_the_data_and_is_applied(
+    qtbot: QtBot, define: DefinePanel, services: Services, tmp_path: Path
+) -> None:
+    data = tmp_path / "train.csv"
+    data.touch()
+    experiment = show(define, services, "sd-clip", "objectives.distill_prototypes.prototypes=64")
+    assert not define.advice.isVisible()
+    define.form.set_value("data.train", str(data))
+    qtbot.waitUntil(define.advice.isVisible, timeout=10_000)
+    assert "2\u2009555 pairs" in define.advice.text.text()
+    assert "Prototypes 1024 (now 64). 2,555 pictures fill about 1,024 prototypes." in define.advice.text.text()
+    define.advice.apply.click()
+    config = stored(services, experiment).config
+    assert config is not None
+    assert config.objectives.distill_prototypes.prototypes == 1024
+    assert not define.advice.apply.isVisible()
+    define.bar.press_remedy()  # Undo
+    assert define.form.draft()["objectives.distill_prototypes.prototypes"] == "64"
+
+
+def test_no_advice_on_data_of_a_user_who_is_not_there(define: DefinePanel) -> None:
+    define.advice._source = "~nobody-here/train.csv"
+    define.advice._ask()
+    assert not define.advice._calls.busy("describe")
+
+
+def test_the_columns_of_labels_are_offered(
+    qtbot: QtBot, define: DefinePanel, services: Services, tmp_path: Path
+) -> None:
+    data = tmp_path / "train.csv"
+    data.touch()
+    show(define, services, "clip", f"data.train={data}", "data.label=colour")
+    qtbot.waitUntil(define.advice.isVisible, timeout=10_000)
+    assert "no column “colour”" in define.advice.text.text()
+    editor = define.form.row("data.label").editor
+    assert isinstance(editor, ColumnEditor)
+    menu = editor.menu()
+    assert [action.text() for action in menu.actions()] == ["none", "concept · 55 classes", "group · 9 classes"]
+    menu.actions()[2].trigger()
+    config = define.form.config()
+    assert config is not None
+    assert config.data.label == "group"
+    qtbot.waitUntil(lambda: "no column" not in define.advice.text.text())
+
+
+def test_a_staged_preset_trains_in_stages_unless_told_otherwise(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "born-again")
+    bar = define.preset_bar
+    assert bar.in_stages.isVisible()
+    assert bar.in_stages.isChecked()
+    define.form.set_value("data.train", "/a.csv")  # without stages it would now want a former run
+    assert define.form.errors() == {}
+    assert define.form.draft()["teacher.checkpoint"] == FORMER
+    assert define.save()
+    chain = staged_chain(stored(services, experiment), services.settings)
+    assert chain is not None
+    assert len(chain.stages) == 3
+    bar.in_stages.click()
+    assert set(define.form.errors()) == {"teacher.checkpoint"}
+    define.form.set_value("teacher.checkpoint", "/runs/former")
+    assert define.save()
+    config = define.form.config()
+    assert config is not None
+    assert not wants_stages(config, experiment, services.settings)
+    assert staged_chain(stored(services, experiment), services.settings) is None
+
+
+def test_other_presets_have_no_stages(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip")
+    assert not define.preset_bar.in_stages.isVisible()
+    assert staged_chain(stored(services, experiment), services.settings) is None
+
+
+def test_a_form_that_nobody_edited_follows_the_store_and_never_overwrites_it(
+    define: DefinePanel, services: Services
+) -> None:
+    experiment = show(define, services, "clip")
+    config = stored(services, experiment).config
+    assert config is not None
+    services.store.edit_experiment(experiment, override(config, ["seed=777"]))  # as another window does
+    define.refresh()
+    assert define.form.draft()["seed"] == "777"
+    services.store.edit_experiment(experiment, override(config, ["seed=778"]))
+    define._experiment = stored(services, experiment)  # known, and not shown yet
+    assert define.save()
+    config = stored(services, experiment).config
+    assert config is not None
+    assert config.seed == 778
+
+
+def test_a_form_that_is_being_edited_keeps_what_was_typed(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip")
+    config = stored(services, experiment).config
+    assert config is not None
+    define.form.set_value("seed", 5)
+    services.store.edit_experiment(experiment, override(config, ["optim.batch_size=48"]))
+    define.refresh()
+    assert define.form.draft()["seed"] == "5"
+    assert define.save()
+    config = stored(services, experiment).config
+    assert config is not None
+    assert config.seed == 5
+
+
+def test_a_name_given_while_a_field_is_wrong_stays(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip")
+    define.form.set_value("seed", "five")
+    assert define.form.config() is None
+    services.store.rename_experiment(experiment, "renamed")
+    define.refresh()
+    define.form.set_value("seed", 5)
+    assert define.save()
+    assert stored(services, experiment).name == "renamed"

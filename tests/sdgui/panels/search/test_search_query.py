@@ -1,0 +1,94 @@
+"""Queries as they are kept: what is written comes back, and nothing unreadable gets in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PySide6.QtCore import QSettings
+
+from sdgui.panels.search.query.history import SearchHistory
+from sdgui.panels.search.model import Part, Query
+from sdgui.panels.search.results import items, ranks_of, true_line, true_place
+
+_WORDS = st.text(min_size=1).map(str.strip).filter(bool)
+_PARTS = st.builds(Part, words=_WORDS, weight=st.floats(-5, 5).filter(bool))
+
+
+@settings(deadline=None)
+@given(st.builds(Query, words=_WORDS, parts=st.lists(_PARTS, max_size=3).map(tuple), group=st.booleans()))
+def test_a_query_survives_json(query: Query) -> None:
+    assert Query.from_json(json.loads(json.dumps(query.to_json()))) == query
+
+
+@settings(deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.sampled_from(("words", "parts", "weight", "filters")), inner)
+        ),
+    )
+)
+def test_anything_else_is_no_query(raw: object) -> None:
+    found = Query.from_json(raw)
+    assert found is None or not found.empty
+
+
+def test_rows_are_asked_by_number_only_where_numbers_are_the_same() -> None:
+    query = Query(parts=(Part(image="/a.png", row=3, weight=-2.0),))
+    assert query.request(True)["minus"] == [{"row": 3, "weight": 2.0}]
+    assert query.request(False)["minus"] == [{"image": "/a.png", "weight": 2.0}]
+    known = Query("a dog", caption=5)
+    assert known.request(True)["caption"] == 5
+    assert known.request(False)["texts"] == [{"text": "a dog", "weight": 1.0}]
+
+
+def test_history_is_kept_once_each_and_survives_nonsense(tmp_path: Path) -> None:
+    kept = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
+    history = SearchHistory(kept)
+    for words in ("a", "b", "a"):
+        history.remember(Query(words))
+    history.remember(Query())
+    assert [query.words for query in SearchHistory(kept).recent] == ["a", "b"]
+    history.save(Query("b"))
+    assert SearchHistory(kept).is_saved(Query(" b "))
+    history.forget(Query("b"))
+    assert SearchHistory(kept).saved == []
+    kept.setValue("search/recent", "{nonsense")
+    assert SearchHistory(kept).recent == []
+
+
+def _row(path: str, rank: int, above: bool = True, duplicates: tuple[str, ...] = ()) -> dict[str, object]:
+    twins = [{"row": 9, "path": twin, "cosine": 0.5, "softmax": 0.1, "rank": rank + 1} for twin in duplicates]
+    scores = {"cosine": 1 / rank, "softmax": 0.1, "rank": rank, "above_cutoff": above}
+    return {"row": rank, "path": path, "there": True, "caption": "", "duplicates": twins, **scores}
+
+
+def _answer(*rows: dict[str, object]) -> dict[str, object]:
+    cutoff = {"cosine": 0.3, "rate": 0.001, "meaning": "m"}
+    return {"rows": list(rows), "cutoff": cutoff, "searched": 40, "true_rank": None, "true_row": None}
+
+
+def test_what_moved_is_told_in_signs_and_in_words() -> None:
+    mine = _answer(_row("/a", 1), _row("/b", 2, duplicates=("/twin",)), _row("/c", 4), _row("/d", 5, above=False))
+    other = _answer(_row("/b", 1), _row("/x", 2, duplicates=("/a",)), _row("/c", 4))
+    found = items(mine, Query("q"), "cosine", ranks_of(other), "Teacher")
+    assert [item.badge for item in found] == ["▲ 2", "▼ 1 · +1", "", "new"]
+    assert found[0].badge_spoken == "2 places higher than with Teacher"
+    assert found[1].badge_spoken == "1 place lower than with Teacher, 1 near-identical"
+    assert found[3].badge_spoken == "not found by Teacher, below the cut-off"
+    assert [item.line for item in found] == [False, False, False, True]
+
+
+def test_the_true_picture_is_told_though_it_is_not_among_the_results() -> None:
+    answer = _answer(_row("/a", 1), _row("/b", 2))
+    query = Query("q", true_path="/b")
+    assert true_line(true_place(answer, query), answer, query) == "True picture: rank 2 of 40"
+    far = Query("q", true_path="/z")
+    assert true_line(true_place(answer, far), answer, far) == "True picture: not among the first 2 of 40"
+    known = {**answer, "true_rank": 17.0, "true_row": 8}
+    assert true_line(true_place(known, query), known, query) == "True picture: rank 17 of 40, not among these"
+    assert true_line(None, answer, Query("q")) == ""

@@ -1,0 +1,97 @@
+"""Names of models, read without torch, against what open_clip itself says."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import open_clip
+import pytest
+
+from core.model.towers.architectures import list_architectures
+from core.spec.run.folder import RunDir
+from sdgui.runs import models as model_names
+from sdgui.runs.models import architectures, folder_captions, is_saved_model, pretrained_tags, run_facts
+
+
+def test_names_and_tags_are_those_that_open_clip_knows() -> None:
+    coca = [name for name in open_clip.list_models() if "multimodal_cfg" in open_clip.get_model_config(name)]
+    assert set(architectures()) == set(list_architectures())
+    assert {(name, tag) for name, tags in pretrained_tags().items() for tag in tags} == set(open_clip.list_pretrained())
+    ours = {name for name in architectures() if name.startswith("sd-coca")}
+    assert {name for name, captions in architectures().items() if captions} == {*coca, *ours}
+
+
+def test_the_list_of_tags_is_read_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, calls = ast.parse, []
+
+    def slow(text: str) -> ast.Module:
+        calls.append(text)
+        time.sleep(0.05)  # long enough for the others to arrive
+        return parse(text)
+
+    monkeypatch.setattr("sdgui.runs.models.ast.parse", slow)
+    model_names._read_tags.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: pretrained_tags(), range(4)))
+    assert len(calls) == 1
+    assert found == [found[0]] * 4
+
+
+def test_reading_names_loads_no_torch() -> None:
+    code = (
+        "import sys; from sdgui.runs.models import architectures, pretrained_tags\n"
+        "assert architectures() and pretrained_tags() and 'torch' not in sys.modules and 'open_clip' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    run.config.write_text(json.dumps({"towers": {"architecture": "coca_ViT-B-32"}}))
+    return run
+
+
+def save(run: RunDir, step: int, model: object, networks: tuple[str, ...] = ("student",)) -> None:
+    folder = run.checkpoints / f"step-{step:08d}"
+    folder.mkdir()
+    for name in networks:
+        (folder / f"{name}.safetensors").write_bytes(b"")
+    (folder / "checkpoint.json").write_text(json.dumps({"model": model}))
+
+
+def test_a_run_without_a_checkpoint_is_judged_by_its_definition(run: RunDir) -> None:
+    facts = run_facts(run)
+    assert (facts.steps, facts.networks, facts.captions) == ((), (), True)
+    run.config.write_text(json.dumps({"towers": {"architecture": "ViT-B-32"}}))
+    assert not run_facts(run).captions
+    run.config.write_text("[]")
+    assert not run_facts(run).captions
+
+
+def test_checkpoints_and_what_best_and_last_stand_for(run: RunDir) -> None:
+    save(run, 100, {"multimodal_cfg": {}}, ("student", "teacher"))
+    save(run, 2400, {}, ("student", "teacher"))
+    (run.checkpoints / ".step-00002500.9.tmp").mkdir()
+    facts = run_facts(run)
+    assert facts.steps == (2400, 100)
+    assert (facts.best, facts.last, facts.networks, facts.captions) == (2400, 2400, ("teacher", "student"), False)
+    (run.checkpoints / "best").write_text("step-00000100")
+    (run.checkpoints / "last").write_text("step-00009999")  # forgotten since
+    facts = run_facts(run)
+    assert (facts.best, facts.last) == (100, 2400)
+
+
+@pytest.mark.parametrize(("config", "captions"), [({"model_cfg": {"multimodal_cfg": {}}}, True), ({}, False)])
+def test_a_folder_as_open_clip_saves_one(tmp_path: Path, config: object, captions: bool) -> None:
+    assert not is_saved_model(tmp_path)
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    assert is_saved_model(tmp_path)
+    assert folder_captions(tmp_path) is captions

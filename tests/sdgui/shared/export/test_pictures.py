@@ -1,0 +1,186 @@
+"""Exports over real files: nothing is written over, what is missing is told, what cannot be written is a sentence."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PySide6.QtWidgets import QMenu, QWidget
+from pytestqt.qtbot import QtBot
+
+from core.data.sources.opening import open_source
+from sdgui.__main__ import make_application
+from sdgui.shared.export.menu import ExportMenu
+from sdgui.shared.export.pictures import (
+    SHEET,
+    Exported,
+    ExportError,
+    export_contact_sheet,
+    export_copies,
+    export_json_lines,
+    export_links,
+    export_table,
+    free_path,
+)
+from sdgui.widgets.gallery.items import GalleryItem
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip
+
+
+def silent(_done: int, _total: int) -> None:
+    return
+
+
+@pytest.fixture(autouse=True)
+def _application(qapp: object) -> None:
+    make_application()
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list[GalleryItem]:
+    """Two pictures of the same name, and one that is gone."""
+    found = []
+    for number, color in enumerate(("red", "blue")):
+        path = tmp_path / "pictures" / str(number) / "a.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (30, 20), color).save(path)
+        found.append(
+            GalleryItem(path, f"caption, {number} “ü”", 0.5 - number / 10, number + 1, number == 0, badge="cat")
+        )
+    return [*found, GalleryItem(tmp_path / "gone.png", "gone")]
+
+
+@pytest.mark.parametrize("export", [export_copies, export_links])
+def test_folders_get_further_names_and_keep_what_is_there(
+    export: Callable[..., Exported], items: list[GalleryItem], tmp_path: Path
+) -> None:
+    folder = tmp_path / "out" / "deep"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_text("the user's own")
+    told: list[tuple[int, int]] = []
+    report = export(items, folder, lambda done, total: told.append((done, total)))
+    assert (report.written, report.where) == (2, folder)
+    assert report.skipped == [(str(tmp_path / "gone.png"), "the file is missing")]
+    assert sorted(path.name for path in folder.iterdir()) == ["a-2.png", "a-3.png", "a.png"]
+    assert (folder / "a.png").read_text() == "the user's own"
+    assert (folder / "a-2.png").read_bytes() == items[0].path.read_bytes()
+    assert (folder / "a-3.png").is_symlink() == (export is export_links)
+    assert told[-1] == (3, 3)
+
+
+def test_a_table_is_a_data_source(items: list[GalleryItem], tmp_path: Path) -> None:
+    file = tmp_path / "pictures" / "found.csv"
+    assert export_table(items[:2], file, silent).written == 2
+    with file.open(encoding="utf-8", newline="") as reading:
+        rows = list(csv.DictReader(reading))
+    assert rows[0] == {
+        "filepath": f"0{os.sep}a.png",
+        "title": "caption, 0 “ü”",
+        "rank": "1",
+        "score": "0.5",
+        "true": "true",
+        "note": "cat",
+    }
+    source = open_source(file)
+    assert [row.image for row in source.rows] == [item.path for item in items[:2]]
+
+
+def test_json_lines_hold_what_there_is(items: list[GalleryItem], tmp_path: Path) -> None:
+    file = tmp_path / "elsewhere" / "found.jsonl"
+    export_json_lines(items, file, silent)
+    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert records[2] == {"filepath": str(tmp_path / "gone.png"), "title": "gone"}
+    assert records[1]["score"] == pytest.approx(0.4)
+    assert records[1]["true"] == "false"
+
+
+def test_contact_sheets_are_drawn_and_go_on_in_further_files(items: list[GalleryItem], tmp_path: Path) -> None:
+    file = tmp_path / "sheet.png"
+    many = [items[0]] * SHEET + [items[1], items[2]]
+    report = export_contact_sheet(many, file, silent, title="red things", columns=0)
+    assert report.written == SHEET + 2
+    assert report.skipped == [(str(tmp_path / "gone.png"), "it could not be read")]
+    with Image.open(file) as first, Image.open(tmp_path / "sheet-2.png") as second:
+        assert (255, 0, 0) in {color for _, color in first.convert("RGB").getcolors(1 << 20)}
+        assert (0, 0, 255) in {color for _, color in second.convert("RGB").getcolors(1 << 20)}
+        assert second.width < first.width
+
+
+@pytest.mark.parametrize("export", [export_table, export_json_lines, partial(export_contact_sheet, columns=2)])
+def test_an_existing_file_is_refused_and_kept(
+    export: Callable[..., Exported], items: list[GalleryItem], tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("mine")
+    with pytest.raises(ExportError, match="exists already"):
+        export(items, file, silent)
+    assert file.read_text() == "mine"
+    assert free_path(file) == tmp_path / "mine-2.csv"
+
+
+@pytest.mark.parametrize("export", [export_copies, export_links])
+def test_a_folder_that_cannot_be_made_is_a_sentence(
+    export: Callable[..., Exported], items: list[GalleryItem], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ExportError, match="choose another"):
+        export(items, tmp_path / "file" / "out", silent)
+
+
+def test_permissions_are_said(items: list[GalleryItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "closed" / "a.png"))
+
+    for export, name in ((export_links, "symlink_to"), (partial(export_table), "open")):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, refuse)  # the test may run as one who may do all
+            with pytest.raises(ExportError, match="may not be written; choose a folder of your own"):
+                export(items, tmp_path / "closed", silent)
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_cancelled_export_leaves_no_half_file(items: list[GalleryItem], tmp_path: Path) -> None:
+    def stop(done: int, _total: int) -> None:
+        if done:
+            raise Stop
+
+    with pytest.raises(Stop):
+        export_table(items * 100, tmp_path / "half.csv", stop)
+    with pytest.raises(Stop):
+        export_contact_sheet(items, tmp_path / "half.png", stop)
+    assert not list(tmp_path.glob("half*"))
+
+
+def test_a_panel_exports_in_a_thread_and_says_what_came_of_it(
+    qtbot: QtBot, items: list[GalleryItem], tmp_path: Path
+) -> None:
+    panel = QWidget()
+    qtbot.addWidget(panel)
+    strip, bar = ProgressStrip(panel), MessageBar(panel)
+    menu = ExportMenu(strip, bar.show_message, panel, lambda: "a query")
+    context = QMenu(panel)
+    inner = menu.fill(context, items)
+    assert [action.text().replace("&", "").split()[0] for action in inner.actions()] == [
+        "Copies", "Links", "Table", "JSON", "Contact",
+    ]  # fmt: skip
+    menu.run(export_copies, items, tmp_path / "out")
+    assert not menu.fill(context, items).isEnabled()
+    qtbot.waitUntil(lambda: "2 pictures exported" in bar.text, timeout=5000)
+    assert "1 left out" in bar.text
+    (tmp_path / "a.csv").touch()
+    menu.run(export_table, items, tmp_path / "a.csv")
+    qtbot.waitUntil(lambda: "exists already" in bar.text, timeout=5000)
+    menu.run(export_table, items * 50_000, tmp_path / "b.csv")
+    strip.cancelled.emit()
+    qtbot.waitUntil(lambda: "cancelled" in bar.text, timeout=5000)
+    assert not (tmp_path / "b.csv").exists()
+    menu.task.close_threads()

@@ -1,0 +1,133 @@
+"""The data picker with a worker in miniature that counts slowly, quickly or not at all."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import preset_config
+from sdgui.__main__ import make_application, make_services
+from sdgui.shared.pickers.data import DataPicker, figures_text, reasons_text
+from sdgui.shared.place import Services
+
+WORKER = textwrap.dedent(
+    """
+    import json, sys
+    def say(**reply):
+        print(json.dumps(reply), flush=True)
+    say(event="ready")
+    waiting = {}
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if asked["do"] == "shutdown":
+            break
+        if asked["do"] == "cancel":
+            say(id=asked["id"], event="failed", message="cancelled", details="")
+            continue
+        source = asked["source"]
+        if source.endswith("slow"):
+            say(id=asked["id"], event="progress", doing="counting pictures", done=1234, total=0)
+        elif source.endswith("broken.csv"):
+            say(id=asked["id"], event="failed", message="It has no column title.\\nline two", details="")
+        else:
+            say(id=asked["id"], event="done", result={
+                "source": source, "format": "CSV", "pairs": 4100, "pictures": 1, "labels": {"concept": 55},
+                "bad": 3, "reasons": ["line 2: gone"], "only": asked["pictures_only"]})
+    """
+)
+
+
+@pytest.fixture
+def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
+    make_application()
+    (tmp_path / "worker.py").write_text(WORKER)
+    services = make_services(tmp_path / "home", worker=[sys.executable, "-S", "-u", str(tmp_path / "worker.py")])
+    yield services
+    services.pool.close()
+    services.store.close()
+
+
+@pytest.fixture
+def picker(qtbot: QtBot, services: Services) -> DataPicker:
+    picker = DataPicker(services)
+    qtbot.addWidget(picker)
+    picker.show()
+    return picker
+
+
+def test_known_sources_are_those_of_the_experiments_and_the_recent_ones(
+    services: Services, qtbot: QtBot, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        config = override(preset_config("clip", "tiny"), [f"data.train={tmp_path}/{name}.csv", "data.val=/both.csv"])
+        services.store.add_experiment(config, name)
+    (tmp_path / "recent.csv").touch()
+    services.settings.setValue("data/recent", f'["{tmp_path}/recent.csv", "/gone.csv", 3]')
+    picker = DataPicker(services)
+    qtbot.addWidget(picker)
+    picker.show()
+    qtbot.waitUntil(lambda: picker.box.count() > 0)
+    titles = [picker.box.itemText(row) for row in range(picker.box.count())]
+    recent = f"{tmp_path.name}/recent.csv"
+    assert titles == [recent, "two · validation data", "two · training data", "one · training data"]
+    assert picker.source() == ""
+    assert picker.box.currentIndex() == -1
+
+
+def test_a_choice_is_told_and_counted(services: Services, picker: DataPicker, qtbot: QtBot) -> None:
+    chosen: list[str] = []
+    facts: list[dict[str, Any]] = []
+    picker.changed.connect(chosen.append)
+    picker.described.connect(facts.append)
+    picker.set_source("/data/pairs.csv")
+    assert chosen == ["/data/pairs.csv"]
+    assert "Counting" in picker.figures.text()
+    qtbot.waitUntil(lambda: len(facts) == 1, timeout=10000)
+    assert facts[0]["pairs"] == 4100
+    assert facts[0]["only"] is False
+    assert picker.facts() == facts[0]
+    assert picker.figures.text() == "4\u2009100 pairs · 1 picture · concept: 55 classes · 3 bad rows · CSV"
+    assert "line 2: gone\nand 2 more" in picker.figures.toolTip()
+    picker.set_source("/data/pairs.csv")
+    assert len(chosen) == 1
+
+
+def test_what_was_asked_before_is_taken_back(picker: DataPicker, qtbot: QtBot) -> None:
+    facts: list[dict[str, Any]] = []
+    picker.described.connect(facts.append)
+    picker.set_source("/data/slow")
+    qtbot.waitUntil(lambda: "1\u2009234" in picker.figures.text(), timeout=10000)
+    picker.set_source("/data/pairs.csv")
+    qtbot.waitUntil(lambda: len(facts) == 1)
+    assert facts[0]["source"] == "/data/pairs.csv"
+    picker.set_source("")
+    assert not picker.figures.isVisible()
+
+
+def test_what_cannot_be_read_says_why(picker: DataPicker, qtbot: QtBot, tmp_path: Path) -> None:
+    refused: list[str] = []
+    picker.refused.connect(refused.append)
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path / "broken.csv"))])
+    action, button = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
+    picker.dropEvent(QDropEvent(QPointF(3, 3), action, data, button, Qt.KeyboardModifier.NoModifier))
+    qtbot.waitUntil(lambda: bool(refused), timeout=10000)
+    assert picker.figures.text() == "It has no column title."
+    assert "line two" in picker.figures.toolTip()
+    assert picker.figures.property("role") == "error"
+    assert picker.facts() is None
+
+
+def test_figures_without_pairs_or_bad_rows() -> None:
+    facts = {"pairs": 0, "pictures": 7, "labels": {}, "bad": 0, "reasons": [], "format": "pictures without captions"}
+    assert figures_text(facts) == "7 pictures · pictures without captions"
+    assert reasons_text(facts) == ""

@@ -1,0 +1,391 @@
+"""The gallery over real files: loading off the thread, unreadable ones, cache, selection, linking, preview."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PySide6.QtCore import QItemSelectionModel, QSemaphore, QSize, Qt
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
+
+from sdgui.widgets.gallery.broken_text import broken_at_words
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.gallery.delegate import two_lines
+from sdgui.widgets.style.theme import Theme
+from sdgui.widgets.gallery.thumbnail_files import SIDE, load_thumbnail, prune, read_picture
+from sdgui.widgets.gallery.thumbnail_service import ThumbnailService
+from sdgui.widgets.gallery.thumbnails import Thumbnails
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    paths = []
+    for i in range(12):
+        path = tmp_path / f"{i}.png"
+        Image.new("RGB", (60 + i, 40), (20 * i, 100, 50)).save(path)
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture
+def gallery(qtbot):
+    gallery = Gallery(None, "Nothing here yet.")
+    qtbot.addWidget(gallery)
+    gallery.resize(700, 500)
+    gallery.show()
+    qtbot.waitExposed(gallery)
+    yield gallery
+    gallery.close_threads()
+
+
+def filled(gallery: Gallery, pictures: list[Path], times: int = 1) -> list[GalleryItem]:
+    items = [GalleryItem(path, f"picture {i}", 1.0 - i / 100, i + 1, i == 3) for i, path in enumerate(pictures * times)]
+    gallery.set_items(items)
+    return items
+
+
+def test_empty_says_what_it_is_for(gallery: Gallery, pictures: list[Path]) -> None:
+    assert gallery._empty.isVisible()
+    filled(gallery, pictures)
+    assert not gallery._empty.isVisible()
+    assert gallery._count.text() == "12 pictures"
+
+
+def test_thumbnails_come_by_themselves(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    qtbot.waitUntil(lambda: gallery.thumbnails.pending() == 0 and gallery.model.thumbnail(11) is not None, timeout=5000)
+    thumbnail = gallery.model.thumbnail(5)
+    assert thumbnail is not None
+    assert thumbnail.image is not None
+    assert thumbnail.image.size() == QSize(65, 40)
+    shown = gallery.view.viewport().grab().toImage()
+    colors = {shown.pixelColor(x, y).getRgb()[:3] for x in range(0, 150, 4) for y in range(0, 200, 4)}
+    assert (0, 100, 50) in colors
+
+
+def test_unreadable_pictures_say_why(gallery: Gallery, tmp_path: Path, qtbot) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture at all")
+    names = ["broken.jpg", "missing.png", "."]
+    gallery.set_items([GalleryItem(tmp_path / name) for name in names])
+    qtbot.waitUntil(lambda: all(gallery.model.thumbnail(i) is not None for i in range(3)), timeout=5000)
+    tips = [gallery.model.data(gallery.model.index(i), Qt.ItemDataRole.ToolTipRole) for i in range(3)]
+    assert all("Cannot be shown" in tip for tip in tips)
+    assert "No such file" in tips[1]
+    assert "not a file" in tips[2]
+    gallery.view.viewport().grab()
+
+
+def test_large_pictures_are_scaled_and_turned(tmp_path: Path) -> None:
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    Image.new("RGB", (2000, 1000), (255, 0, 0)).save(path, exif=exif)
+    thumbnail = load_thumbnail(path, None)
+    assert thumbnail.image is not None
+    assert thumbnail.image.height() == SIDE
+    assert thumbnail.image.width() == SIDE // 2
+    whole, _ = read_picture(path)
+    assert whole is not None
+    assert whole.size() == QSize(1000, 2000)
+
+
+def test_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:
+    path, cache = tmp_path / "a.png", tmp_path / "cache"
+    Image.new("RGB", (300, 300), (255, 0, 0)).save(path)
+    load_thumbnail(path, cache)
+    kept = list(cache.glob("??/*"))
+    assert len(kept) == 1
+    QImage(8, 8, QImage.Format.Format_RGB32).save(str(kept[0]), "PNG")  # to see that it is the one that is read
+    cached = load_thumbnail(path, cache)
+    assert cached.image is not None
+    assert cached.image.width() == 8
+    Image.new("RGB", (300, 300), (0, 0, 255)).save(path)
+    os.utime(path, (1, 1))
+    fresh = load_thumbnail(path, cache)
+    assert fresh.image is not None
+    assert fresh.image.pixelColor(5, 5).blue() == 255
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (30, 30)).save(path)
+    (tmp_path / "file").write_text("in the way")
+    assert load_thumbnail(path, tmp_path / "file").image is not None
+
+
+def test_stale_wishes_are_dropped_and_the_latest_come_first(pictures: list[Path], qtbot) -> None:
+    service = ThumbnailService(threads=1)
+    thumbnails = Thumbnails(service=service)
+    came: list[str] = []
+    thumbnails.ready.connect(came.append)
+    gate = QSemaphore(0)
+    service.pool.start(gate.acquire)  # the only thread is busy until we let it go
+    for path in pictures:
+        assert thumbnails.get(path) is None
+    thumbnails.keep_only(pictures[:3])
+    assert thumbnails.pending() == 3
+    gate.release()
+    qtbot.waitUntil(lambda: len(came) == 3, timeout=5000)
+    assert came == [str(path) for path in (pictures[2], pictures[1], pictures[0])]
+    assert thumbnails.get(pictures[0]) is not None
+    service.close()
+
+
+def test_closing_amid_reading_ends_at_once(pictures: list[Path]) -> None:
+    service = ThumbnailService(threads=2)
+    thumbnails = Thumbnails(service=service)
+    for path in pictures * 20:
+        thumbnails.get(path)
+    service.close()
+    assert service.pool.activeThreadCount() == 0
+    assert not service._wanted
+
+
+def test_selection_current_and_links(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    other = Gallery()
+    qtbot.addWidget(other)
+    other.resize(700, 500)
+    other.show()
+    filled(gallery, pictures, 20)
+    filled(other, pictures, 20)
+    gallery.link(other)
+    alone = QItemSelectionModel.SelectionFlag.ClearAndSelect  # whatever keys a former test left held
+    gallery.view.selectionModel().setCurrentIndex(gallery.model.index(7), alone)
+    assert gallery.current() == other.current() == 7
+    other.view.selectionModel().setCurrentIndex(other.model.index(2), alone)
+    assert gallery.selected() == other.selected() == [2]
+    gallery._slider.setValue(200)
+    assert other.thumbnail_size() == 200
+    qtbot.waitUntil(lambda: gallery.view.verticalScrollBar().maximum() > 0)
+    qtbot.waitUntil(lambda: other.view.verticalScrollBar().maximum() == gallery.view.verticalScrollBar().maximum())
+    gallery.view.verticalScrollBar().setValue(150)
+    assert other.view.verticalScrollBar().value() == 150
+    other.close_threads()
+
+
+def test_setting_is_silent_and_out_of_range_is_none(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    with qtbot.assertNotEmitted(gallery.current_changed), qtbot.assertNotEmitted(gallery.selection_changed):
+        gallery.set_current(3)
+        gallery.set_selected([1, 4, 99])
+    assert gallery.selected() == [1, 4]
+    gallery.set_current(-1)
+    assert gallery.current() == -1
+    gallery.set_current(500)
+    assert gallery.selected() == []
+
+
+def test_space_previews_and_arrows_step(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    gallery.view.setCurrentIndex(gallery.model.index(2))
+    QTest.keyClick(gallery.view, Qt.Key.Key_Space)
+    preview = gallery._preview
+    assert preview is not None
+    assert preview.isVisible()
+    qtbot.waitUntil(lambda: preview._image is not None and preview._image.width() == 62, timeout=5000)
+    before = preview.fit().width()
+    QTest.keyClick(preview, Qt.Key.Key_Plus)
+    assert preview.fit().width() > before
+    QTest.keyClick(preview, Qt.Key.Key_Right)
+    assert gallery.current() == 3
+    assert preview._path == pictures[3]
+    preview.grab()
+    QTest.keyClick(preview, Qt.Key.Key_Escape)
+    assert not preview.isVisible()
+
+
+def test_the_preview_keeps_tab_and_goes_with_its_gallery(pictures: list[Path], qtbot) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    column = QVBoxLayout(window)
+    gallery = Gallery(None, "", window)
+    other = QLineEdit(window)
+    column.addWidget(gallery)
+    column.addWidget(other)
+    window.show()
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+    filled(gallery, pictures)
+    gallery.preview(2)
+    preview = gallery._preview
+    assert preview is not None
+    for key in (Qt.Key.Key_Tab, Qt.Key.Key_Backtab):
+        QTest.keyClick(window.focusWidget(), key)
+        assert preview.hasFocus()
+    other.setFocus()
+    assert not preview.isVisible()
+    assert other.hasFocus()
+    gallery.preview(2)
+    gallery.hide()
+    assert not preview.isVisible()
+    gallery.close_threads()
+
+
+def test_copy_enter_and_zoom_keys(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    gallery.set_selected([1, 2])
+    QTest.keyClick(gallery.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert QGuiApplication.clipboard().text() == f"{pictures[1]}\n{pictures[2]}"
+    assert [url.toLocalFile() for url in QGuiApplication.clipboard().mimeData().urls()] == [
+        str(pictures[1]), str(pictures[2]),
+    ]  # fmt: skip
+    gallery.set_current(4)
+    with qtbot.waitSignal(gallery.activated) as told:
+        QTest.keyClick(gallery.view, Qt.Key.Key_Return)
+    assert told.args == [4]
+
+
+def test_drag_carries_files(gallery: Gallery, pictures: list[Path]) -> None:
+    filled(gallery, pictures)
+    data = gallery.model.mimeData([gallery.model.index(0), gallery.model.index(5)])
+    assert [url.toLocalFile() for url in data.urls()] == [str(pictures[0]), str(pictures[5])]
+
+
+def test_items_are_spoken(gallery: Gallery, pictures: list[Path]) -> None:
+    filled(gallery, pictures)
+    text = gallery.model.data(gallery.model.index(3), Qt.ItemDataRole.AccessibleTextRole)
+    assert text == "picture 3, the true one, rank 4 · 0.970"
+
+
+def test_captions_take_two_lines_at_most(look: Theme) -> None:
+    font = look.font("small")
+    metrics = QFontMetrics(font)
+    lines = two_lines("a dog that runs after a ball on the grass of a very large park " * 3, font, metrics, 150)
+    assert len(lines) == 2
+    assert lines[1].endswith("…")
+    assert all(metrics.horizontalAdvance(one) <= 150 for one in lines)
+    assert two_lines("short", font, metrics, 150) == ["short"]
+    assert two_lines("", font, metrics, 150) == []
+    assert len(two_lines("x" * 500, font, metrics, 150)) == 2
+
+
+def test_the_plate_of_pictures_that_are_read_is_drawn_once_a_size(gallery: Gallery, pictures: list[Path]) -> None:
+    gallery.thumbnails.close()  # nothing is read any more
+    filled(gallery, pictures)
+    gallery.view.viewport().grab()
+    plates = dict(gallery._delegate._plates)
+    assert len(plates) == 1
+    gallery.view.viewport().grab()
+    assert gallery._delegate._plates == plates
+    gallery.set_thumbnail_size(200)
+    gallery.view.viewport().grab()
+    assert {side for side, _ in gallery._delegate._plates} == {128, 200}
+
+
+def test_everything_is_selected_copied_and_counted_by_ranges(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures, 100)
+    heard: list[list[int]] = []
+    gallery.selection_changed.connect(heard.append)
+    QTest.keyClick(gallery.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    assert heard == [list(range(1200))]
+    assert gallery.selected() == list(range(1200))
+    assert gallery._count.text() == "1\u2009200 pictures, 1\u2009200 selected"
+    QTest.keyClick(gallery.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    assert QGuiApplication.clipboard().text().splitlines()[1199] == "picture 1199"
+
+
+def test_items_come_go_and_change_while_the_selection_stays(gallery: Gallery, pictures: list[Path]) -> None:
+    items = filled(gallery, pictures)
+    gallery.set_selected([3, 9])
+    gallery.append([GalleryItem(pictures[0], "late")])
+    assert gallery.selected() == [3, 9]
+    assert gallery._count.text() == "13 pictures, 2 selected"
+    gallery.remove([0, 1, 5, 99, -1])
+    assert gallery.selected() == [1, 6]
+    assert [item.caption for item in gallery.items()][:4] == [items[i].caption for i in (2, 3, 4, 6)]
+    gallery.replace(0, GalleryItem(pictures[1], "another"))
+    assert gallery.model.data(gallery.model.index(0)) == "another"
+    assert gallery.selected() == [1, 6]
+
+
+def test_a_missing_file_is_grey_and_said(gallery: Gallery, tmp_path: Path, qtbot) -> None:
+    gallery.set_items(
+        [GalleryItem(tmp_path / "gone.png", "a", missing=True), GalleryItem(tmp_path / "gone too.png", "b")]
+    )
+    known = gallery.model.thumbnail(0)
+    assert known is not None
+    assert known.missing
+    qtbot.waitUntil(lambda: gallery.model.thumbnail(1) is not None, timeout=5000)
+    assert gallery.model.thumbnail(1).missing
+    gallery.view.viewport().grab()
+    assert "missing" in gallery.model.data(gallery.model.index(0), Qt.ItemDataRole.AccessibleTextRole)
+
+
+def test_larger_cells_get_sharper_thumbnails(tmp_path: Path, qtbot) -> None:
+    path = tmp_path / "large.jpg"
+    Image.new("RGB", (900, 600), "red").save(path)
+    thumbnails = Thumbnails()
+    assert thumbnails.get(path) is None
+    qtbot.waitUntil(lambda: thumbnails.get(path) is not None, timeout=5000)
+    small = thumbnails.get(path)
+    assert small.image.width() == SIDE
+    thumbnails.set_side(400)
+    assert thumbnails.get(path) is small  # until the sharper one is there
+    assert not thumbnails.is_sharp(small)
+    qtbot.waitUntil(lambda: thumbnails.is_sharp(thumbnails.get(path)), timeout=5000)
+    assert thumbnails.get(path).image.width() == 512
+    thumbnails.close()
+
+
+def test_the_cache_on_disk_is_pruned_once_a_day(tmp_path: Path) -> None:
+    for number in range(10):
+        file = tmp_path / f"{number:02}" / "thumbnail"
+        file.parent.mkdir()
+        file.write_bytes(bytes(100))
+        os.utime(file, (number, number))
+    prune(tmp_path, 500)
+    assert sorted(file.parent.name for file in tmp_path.glob("??/*")) == ["06", "07", "08", "09"]
+    prune(tmp_path, 0)  # it was done today
+    assert len(list(tmp_path.glob("??/*"))) == 4
+
+
+def test_the_menu_opens_by_key_and_takes_what_a_panel_adds(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    opened: list[tuple[list[str], list[int]]] = []
+
+    def add(menu: QMenu, rows: list[int]) -> None:
+        menu.addAction("More like this")
+        opened.append(([action.text() for action in menu.actions()], rows))
+
+    gallery.menu_opening.connect(add)
+    gallery.view.setCurrentIndex(gallery.model.index(2))
+    QTest.keyClick(gallery.view, Qt.Key.Key_F10, Qt.KeyboardModifier.ShiftModifier)
+    ((texts, rows),) = opened
+    assert rows == [2]
+    assert texts[-1] == "More like this"
+    gallery.findChild(QMenu).close()
+    with qtbot.waitSignal(gallery.remove_asked) as told:
+        QTest.keyClick(gallery.view, Qt.Key.Key_Delete)
+    assert told.args == [[2]]
+
+
+def test_the_preview_is_panned_and_zoomed_by_keys(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    filled(gallery, pictures)
+    gallery.view.setCurrentIndex(gallery.model.index(2))
+    QTest.keyClick(gallery.view, Qt.Key.Key_Space)
+    preview = gallery._preview
+    qtbot.waitUntil(lambda: preview._whole, timeout=5000)
+    QTest.keyClick(preview, Qt.Key.Key_Plus)
+    before = preview.fit().center()
+    QTest.keyClick(preview, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
+    assert preview.fit().center().x() < before.x()
+    assert preview._path == pictures[2]
+    assert "62 × 40 px" in preview._facts()
+    QTest.keyClick(preview, Qt.Key.Key_0)
+    assert preview._zoom == 1.0
+    QTest.keyClick(preview, Qt.Key.Key_1)  # smaller than it fits: it stays fitting
+    assert preview.fit().width() >= 62
+
+
+def test_a_caption_with_emoji_is_broken_where_it_fits(look: Theme) -> None:
+    font = look.font()
+    metrics = QFontMetrics(font)
+    text = "a dog \N{GRINNING FACE} and a cat \N{CAT} and \N{FOX FACE} " * 3
+    width = metrics.horizontalAdvance(text) // 5
+    lines = broken_at_words(text, font, metrics, width, 9)
+    assert " ".join(lines) == text.strip()
+    assert all(metrics.horizontalAdvance(line) <= width for line in lines)

@@ -1,0 +1,230 @@
+"""The window's one service of thumbnails: bounded in all, shared, cancelled, and never caught by what is no file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
+
+import pytest
+import shiboken6
+from PIL import Image
+from PySide6.QtCore import QSemaphore
+from pytestqt.qtbot import QtBot
+
+from sdgui.widgets.gallery.thumbnail import Thumbnail as PictureLabel
+from sdgui.widgets.gallery import thumbnail_service as module
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.gallery.thumbnail_files import load_thumbnail, read_picture
+from sdgui.widgets.gallery.thumbnail_service import KEPT_BYTES, THREADS, ThumbnailService, thumbnail_service
+from sdgui.widgets.gallery.thumbnails import Thumbnails
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.png" for number in range(12)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (200, 200), (number, 0, 0)).save(path)
+    return paths
+
+
+@pytest.fixture
+def service(qapp: object) -> Iterator[ThumbnailService]:
+    made = ThumbnailService()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gate(service: ThumbnailService) -> Iterator[QSemaphore]:
+    """Every thread of the service is busy until the gate is released ``THREADS`` times."""
+    gate = QSemaphore(0)
+    for _ in range(THREADS):
+        service.pool.start(gate.acquire)
+    yield gate
+    gate.release(2 * THREADS)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Which pictures are read, and how many were at once."""
+    seen = SimpleNamespace(paths=[], most=0, now=0, lock=Lock())
+
+    def load(path: Path, cache_dir: Path | None, side: int) -> object:
+        with seen.lock:
+            seen.paths.append(path)
+            seen.now += 1
+            seen.most = max(seen.most, seen.now)
+        time.sleep(0.005)
+        try:
+            return load_thumbnail(path, cache_dir, side)
+        finally:
+            with seen.lock:
+                seen.now -= 1
+
+    monkeypatch.setattr(module, "load_thumbnail", load)
+    return seen
+
+
+def idle(service: ThumbnailService) -> bool:
+    return not service._wanted and not service._loading
+
+
+def test_all_galleries_share_threads_and_memory(qtbot: QtBot, pictures: list[Path], loads: SimpleNamespace) -> None:
+    galleries = [Gallery() for _ in range(12)]
+    services = {id(gallery.thumbnails.service) for gallery in galleries}
+    assert services == {id(thumbnail_service())}
+    assert thumbnail_service().pool.maxThreadCount() == THREADS
+    for gallery in galleries:
+        qtbot.addWidget(gallery)
+        gallery.set_items([GalleryItem(path) for path in pictures])
+        for row in range(len(pictures)):
+            gallery.model.thumbnail(row)
+    qtbot.waitUntil(lambda: all(gallery.thumbnails.pending() == 0 for gallery in galleries))
+    assert sorted(loads.paths) == sorted(pictures), "each is read once"
+    assert loads.most <= THREADS
+    assert all(gallery.model.thumbnail(11) is not None for gallery in galleries)
+
+
+def test_memory_is_bounded_over_all_panels(qtbot: QtBot, pictures: list[Path]) -> None:
+    assert ThumbnailService()._limit == KEPT_BYTES == 256 << 20
+    service = ThumbnailService(kept_bytes=500_000)  # three of these pictures
+    panels = [Thumbnails(service=service) for _ in range(6)]
+    for number, path in enumerate(pictures):
+        panels[number % 6].get(path)
+        qtbot.waitUntil(lambda: idle(service))
+        assert 0 < service.kept_bytes <= 500_000
+    assert service.kept_bytes == sum(one.size for one in service._kept.values())
+    assert panels[5].get(pictures[11]) is not None
+    assert panels[0].get(pictures[0]) is None, "it had to go"
+    service.close()
+
+
+def test_who_asked_is_told_and_nobody_else(qtbot: QtBot, service: ThumbnailService, pictures: list[Path]) -> None:
+    one, two = Thumbnails(service=service), Thumbnails(service=service)
+    told: list[tuple[str, str]] = []
+    one.ready.connect(lambda path: told.append(("one", path)))
+    two.ready.connect(lambda path: told.append(("two", path)))
+    one.get(pictures[0])
+    two.get(pictures[0])
+    two.get(pictures[1])
+    qtbot.waitUntil(lambda: idle(service))
+    first, second = map(str, pictures[:2])
+    assert sorted(told) == [("one", first), ("two", first), ("two", second)]
+
+
+def test_a_panel_cancels_only_its_own(
+    qtbot: QtBot, service: ThumbnailService, gate: QSemaphore, pictures: list[Path], loads: SimpleNamespace
+) -> None:
+    one, two = Thumbnails(service=service), Thumbnails(service=service)
+    for path in pictures[:4]:
+        one.get(path)
+    for path in pictures[3:6]:
+        two.get(path)
+    one.close()
+    assert (one.pending(), two.pending()) == (0, 3)
+    gate.release(THREADS)
+    qtbot.waitUntil(lambda: idle(service))
+    assert sorted(loads.paths) == sorted(pictures[3:6])
+
+
+def test_a_deleted_label_takes_its_request_with_it(
+    qtbot: QtBot, gate: QSemaphore, service: ThumbnailService, pictures: list[Path], monkeypatch: pytest.MonkeyPatch,
+    loads: SimpleNamespace,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(module, "_service", service)
+    gone, stays = PictureLabel(64), PictureLabel(64)
+    qtbot.addWidget(stays)
+    for label, path in ((gone, pictures[0]), (stays, pictures[1])):
+        label.show_picture(path)
+    shiboken6.delete(gone)
+    gate.release(THREADS)
+    qtbot.waitUntil(lambda: not stays.pixmap().isNull())
+    assert loads.paths == [pictures[1]]
+
+
+def test_a_label_deleted_while_its_picture_is_read_is_not_told(
+    qtbot: QtBot, service: ThumbnailService, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_service", service)
+    begun, go_on = QSemaphore(0), QSemaphore(0)
+
+    def load(path: Path, cache_dir: Path | None, side: int) -> object:
+        begun.release()
+        go_on.acquire()
+        return load_thumbnail(path, cache_dir, side)
+
+    monkeypatch.setattr(module, "load_thumbnail", load)
+    label = PictureLabel(64)
+    label.show_picture(pictures[0])
+    begun.acquire()
+    shiboken6.delete(label)
+    with qtbot.capture_exceptions() as raised:
+        go_on.release()
+        qtbot.waitUntil(lambda: idle(service))
+    assert raised == []
+
+
+def test_a_label_shows_what_was_asked_for_last(qtbot: QtBot, pictures: list[Path], tmp_path: Path) -> None:
+    label = PictureLabel(64)
+    qtbot.addWidget(label)
+    label.show_picture(pictures[0])
+    label.show_picture(pictures[9])
+    qtbot.waitUntil(lambda: not label.pixmap().isNull())
+    assert label.pixmap().toImage().pixelColor(5, 5).red() == 9
+    label.show_picture(tmp_path / "none.png")
+    qtbot.waitUntil(lambda: label.text() == "–")
+    label.show_picture(None)
+    assert label.pixmap().isNull()
+
+
+def test_a_changed_picture_is_read_again_by_the_next_panel(
+    qtbot: QtBot, service: ThumbnailService, pictures: list[Path], loads: SimpleNamespace
+) -> None:
+    path = pictures[0]
+    first = Thumbnails(service=service)
+    first.get(path)
+    qtbot.waitUntil(lambda: idle(service))
+    same = Thumbnails(service=service)
+    assert same.get(path) is first.get(path) is not None, "shown at once"
+    qtbot.waitUntil(lambda: idle(service))
+    assert loads.paths == [path], "the file is as it was"
+    Image.new("RGB", (200, 200), (0, 255, 0)).save(path)
+    os.utime(path, (1, 1))
+    later = Thumbnails(service=service)
+    with qtbot.waitSignal(later.ready):
+        later.get(path)
+    known = later.get(path)
+    assert known is not None
+    assert known.image is not None
+    assert known.image.pixelColor(5, 5).green() == 255
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to a device"])
+def test_what_is_no_file_is_never_waited_for(
+    qtbot: QtBot, service: ThumbnailService, tmp_path: Path, pictures: list[Path], kind: str
+) -> None:
+    path = tmp_path / "x.png"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path = Path("/dev/zero")
+        case "folder":
+            path.mkdir()
+        case _:
+            path.symlink_to("/dev/zero")
+    image, reason = read_picture(path)
+    assert image is None
+    assert ", not a file; give a regular file." in reason
+    panel = Thumbnails(service=service)
+    for one in (path, pictures[0]):
+        panel.get(one)
+    qtbot.waitUntil(lambda: idle(service))
+    refused = panel.get(path)
+    assert refused is not None
+    assert ", not a file; give a regular file." in refused.reason
+    assert panel.get(pictures[0]) is not None

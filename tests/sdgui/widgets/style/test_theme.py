@@ -1,0 +1,133 @@
+"""Colours that everyone can tell apart, icons for every state, and switching live."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QObject
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QApplication, QLabel, QSpinBox, QWidget
+from pytestqt.qtbot import QtBot
+
+from core.spec.run.folder import RunState
+from sdgui.widgets.style.colors import DARK, LIGHT, Colors
+from sdgui.widgets.style.theme import SPACE, Theme, hide_steps, run_color, set_role, state_icon, theme
+
+# Viénot, Brettel, Mollon 1999: linear RGB as a deuteranope and a protanope see it
+_BLINDNESS = {
+    "deuteranopia": np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]]),
+    "protanopia": np.array([[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]]),
+    "none": np.eye(3),
+}
+
+
+def _linear(color: str) -> np.ndarray:
+    rgb = np.array(QColor(color).getRgbF()[:3])
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def _contrast(one: str, two: str) -> float:
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    dark, light = sorted((float(_linear(one) @ weights), float(_linear(two) @ weights)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _lab(linear: np.ndarray) -> np.ndarray:
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ np.clip(linear, 0, 1) / np.array([0.9505, 1.0, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("colors", [LIGHT, DARK], ids=["light", "dark"])
+def test_text_and_lines_have_contrast(colors: Colors) -> None:
+    for ground in (colors.surface, colors.window):
+        for text in (colors.text, colors.muted, colors.accent_text, colors.good, colors.warning, colors.error):
+            assert _contrast(text, ground) >= 4.5, (text, ground)
+        assert _contrast(colors.strong_border, ground) >= 2.9
+    for level in ("good", "warning", "error"):
+        assert _contrast(getattr(colors, level), getattr(colors, f"{level}_fill")) >= 4.5, level
+    assert _contrast(colors.on_accent, colors.accent) >= 4.5
+    for run in colors.runs:
+        assert _contrast(run, colors.surface) >= 3.0, run
+
+
+@pytest.mark.parametrize("colors", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("blindness", sorted(_BLINDNESS))
+def test_runs_can_be_told_apart(colors: Colors, blindness: str) -> None:
+    seen = [_lab(_BLINDNESS[blindness] @ _linear(run)) for run in colors.runs]
+    for (i, one), (j, two) in itertools.combinations(enumerate(seen), 2):
+        assert np.linalg.norm(one - two) > 10, (blindness, colors.runs[i], colors.runs[j])
+
+
+def test_every_state_has_its_own_icon_and_words(look: Theme) -> None:
+    pictures = [state_icon(state).pixmap(32, 32).toImage() for state in RunState]
+    assert all(not picture.isNull() for picture in pictures)
+    assert all(one != two for one, two in itertools.combinations(pictures, 2))
+    assert len({look.state_text(state) for state in RunState}) == len(RunState)
+    with pytest.raises(ValueError, match="no run state 'dancing'"):
+        look.state_icon("dancing")
+
+
+def test_switches_live(look: Theme, qapp: QApplication, qtbot) -> None:
+    with qtbot.waitSignal(look.changed):
+        look.set_scheme("dark")
+    assert look.dark
+    assert qapp.palette().color(QPalette.ColorRole.Window) == QColor(DARK.window)
+    assert DARK.surface in qapp.styleSheet()
+    look.set_scheme("light")
+    assert qapp.palette().color(QPalette.ColorRole.Window) == QColor(LIGHT.window)
+
+
+def test_run_colors_repeat(look: Theme) -> None:
+    n = len(look.colors.runs)
+    assert len({run_color(index).rgb() for index in range(n)}) == n
+    assert run_color(0) == run_color(n)
+    assert theme() is look
+
+
+def test_a_role_may_change_while_shown(qtbot) -> None:
+    label = QLabel("text")
+    qtbot.addWidget(label)
+    label.show()
+    set_role(label, "error")
+    assert label.palette().color(QPalette.ColorRole.WindowText) == QColor(LIGHT.error)
+    set_role(label, "muted")
+    assert label.palette().color(QPalette.ColorRole.WindowText) == QColor(LIGHT.muted)
+
+
+class _Restyled(QObject):
+    """Counts how often a widget is told of another style."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        self.times += event.type() == QEvent.Type.StyleChange
+        return False
+
+
+def test_a_switch_styles_a_deep_widget_no_more_often_than_a_shallow_one(look: Theme, qtbot: QtBot) -> None:
+    outermost = QWidget()
+    qtbot.addWidget(outermost)
+    widgets = [outermost]
+    for _ in range(8):
+        widgets.append(QLabel("in it", widgets[-1]))
+    outermost.show()
+    heard = [_Restyled() for _ in widgets]
+    for widget, one in zip(widgets, heard, strict=True):
+        widget.installEventFilter(one)
+    look.set_scheme("light" if look.dark else "dark")
+    assert heard[-1].times == heard[0].times
+
+
+def test_a_box_without_steps_keeps_its_figures_off_the_edge(look: Theme, qtbot: QtBot) -> None:
+    box = QSpinBox()
+    qtbot.addWidget(box)
+    hide_steps(box)
+    box.show()
+    assert box.lineEdit().textMargins().left() == SPACE
+    assert box.lineEdit().width() > box.width() - SPACE  # nothing stands beside the figures

@@ -1,0 +1,313 @@
+"""The worker's client: answers, progress, crashes, noise on stdout; the window never waits."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytestqt.qtbot import QtBot
+
+from sdgui.worker import client as worker_client
+from sdgui.worker.client import WorkerClient
+from sdgui.worker.replies import Cancelled, Done, Failed, Failure, read_reply
+from tests.mutations import mutated, survives
+
+WAIT_MS = 15000
+WORKER = textwrap.dedent(
+    """
+    import json, os, sys, time
+    def say(**reply):
+        print(json.dumps(reply), flush=True)
+    print("a library's greeting", flush=True)
+    say(event="ready")
+    for line in sys.stdin:
+        asked = json.loads(line)
+        number, do = asked.get("id"), asked["do"]
+        if do == "echo":
+            say(id=number, event="progress", doing="reading", done=1, total=2)
+            say(id=number, event="done", result={"text": asked["text"], "pid": os.getpid()})
+        elif do == "noise":
+            print("[1, 2]"); print("{not json"); print("\\xff" * 10); print('{"event": "done", "id": 999}')
+            sys.stdout.flush()
+            os.write(1, b'\\xff\\xfe bytes\\n')
+            say(id=number, event="done", result={})
+        elif do == "large":
+            say(id=number, event="done", result={"text": "x" * asked["size"]})
+        elif do == "slowly":
+            for part in ('{"id": %d, "ev' % number, 'ent": "done", "res', 'ult": {"ok": 1}}\\n'):
+                sys.stdout.write(part); sys.stdout.flush(); time.sleep(0.05)
+        elif do == "fail":
+            say(id=number, event="failed", message="No such checkpoint.", details="more")
+        elif do == "crash":
+            sys.stderr.write("line one\\nFatal: out of memory\\n"); sys.stderr.flush(); os._exit(3)
+        elif do == "cancel":
+            say(id=asked["id"], event="failed", message="cancelled", details="")
+        elif do == "shutdown":
+            break
+    """
+)
+
+
+@pytest.fixture
+def worker_file(tmp_path: Path) -> Path:
+    path = tmp_path / "worker.py"
+    path.write_text(WORKER)
+    return path
+
+
+class Heard:
+    """What a client's signals said, in order."""
+
+    def __init__(self, client: WorkerClient) -> None:
+        self.done: dict[int, object] = {}
+        self.failed: dict[int, Failure] = {}
+        self.progress: list[tuple[int, str, int, int]] = []
+        self.states: list[str] = []
+        client.done.connect(lambda number, result: self.done.update({number: result}))
+        client.failed.connect(lambda number, failure: self.failed.update({number: failure}))
+        client.progress.connect(lambda *said: self.progress.append(said))
+        client.state_changed.connect(self.states.append)
+
+
+@pytest.fixture
+def client(qtbot: QtBot, worker_file: Path) -> Iterator[WorkerClient]:
+    client = WorkerClient([sys.executable, "-u", str(worker_file)])
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def heard(client: WorkerClient) -> Heard:
+    return Heard(client)
+
+
+Wait = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture
+def wait(qtbot: QtBot) -> Wait:
+    return lambda condition: qtbot.waitUntil(condition, timeout=WAIT_MS)
+
+
+def test_nothing_starts_before_it_is_needed(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+    assert client.state == "off"
+    number = client.request("echo", text="Grüße 👋\n{}")
+    wait(lambda: number in heard.done)
+    assert heard.done[number]["text"] == "Grüße 👋\n{}"
+    assert heard.progress == [(number, "reading", 1, 2)]
+    wait(lambda: client.state == "ready")
+    assert heard.states[0] == "starting"
+
+
+def test_answers_find_their_requests(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+    numbers = [client.request("echo", text=str(place)) for place in range(20)]
+    wait(lambda: len(heard.done) == 20)
+    assert [heard.done[number]["text"] for number in numbers] == [str(place) for place in range(20)]
+    assert len({heard.done[number]["pid"] for number in numbers}) == 1
+
+
+@pytest.mark.parametrize(("do", "arguments"), [("noise", {}), ("slowly", {}), ("large", {"size": 3_000_000})])
+def test_noise_parts_and_large_lines(
+    client: WorkerClient, heard: Heard, wait: Wait, do: str, arguments: dict[str, int]
+) -> None:
+    number = client.request(do, **arguments)
+    wait(lambda: number in heard.done)
+    assert heard.failed == {}
+    assert set(heard.done) == {number}
+    if do == "large":
+        assert len(heard.done[number]["text"]) == 3_000_000
+
+
+def test_a_failure_is_handed_on(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+    number = client.request("fail")
+    wait(lambda: number in heard.failed)
+    assert heard.failed == {number: Failure("No such checkpoint.", "more")}
+
+
+def test_a_request_is_given_up(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+    number = client.request("sleep")  # which this worker never answers
+    client.cancel(number)
+    wait(lambda: number in heard.failed)
+    assert isinstance(heard.failed[number], Cancelled)
+    client.cancel(number)  # too late, and harmless
+
+
+def test_a_crash_fails_what_was_open_and_the_next_request_works(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+    numbers = [client.request("crash"), client.request("echo", text="never")]
+    wait(lambda: len(heard.failed) == 2)
+    failure = heard.failed[numbers[1]]
+    assert "code 3" in failure.text
+    assert failure.details.endswith("Fatal: out of memory")
+    again = client.request("echo", text="back")
+    wait(lambda: again in heard.done)
+
+
+def test_a_worker_that_cannot_start_fails_the_request_after_its_number_is_known(qtbot: QtBot, wait: Wait) -> None:
+    client = WorkerClient(["/no/such/worker"])
+    heard = Heard(client)
+    number = client.request("echo", text="x")
+    assert heard.failed == {}
+    wait(lambda: number in heard.failed)
+    assert "could not be started" in heard.failed[number].text
+    assert client.state == "off"
+    client.close()
+
+
+def test_shutdown_ends_the_process_and_a_later_request_starts_another(
+    client: WorkerClient, heard: Heard, wait: Wait
+) -> None:
+    first = client.request("echo", text="a")
+    wait(lambda: first in heard.done)
+    pid = heard.done[first]["pid"]
+    client.shutdown()
+    assert client.state == "off"
+    second = client.request("echo", text="b")
+    wait(lambda: second in heard.done and not psutil.pid_exists(pid))
+    assert heard.done[second]["pid"] != pid
+
+
+def test_closing_leaves_no_process(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+    number = client.request("echo", text="a")
+    wait(lambda: number in heard.done)
+    pid = heard.done[number]["pid"]
+    client.request("sleep")
+    client.close()
+    wait(lambda: not psutil.pid_exists(pid))
+
+
+GARBAGE = textwrap.dedent(
+    """
+    import json, os, sys, time
+    for line in sys.stdin:
+        asked = json.loads(line)
+        number, do = asked.get("id"), asked["do"]
+        if do == "answer":
+            for reply in asked["replies"]:
+                reply = {**reply, "id": number} if isinstance(reply, dict) and "id" not in reply else reply
+                sys.stdout.write((reply if isinstance(reply, str) else json.dumps(reply)) + "\\n")
+            sys.stdout.flush()
+        elif do == "flood":
+            while True:
+                os.write(1, b"no answer at all\\n" * 100)
+        elif do == "endless":
+            while True:
+                os.write(1, b"x" * 65536)
+        elif do == "mute":
+            os.close(1)
+            time.sleep(600)
+        elif do == "hang":
+            time.sleep(600)
+    """
+)
+
+
+@pytest.fixture
+def garbage(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerClient]:
+    """A worker that answers what it likes."""
+    monkeypatch.setattr(worker_client, "_ENDING_MS", 100)
+    monkeypatch.setattr(worker_client, "_HEED_MS", 300)
+    monkeypatch.setattr(worker_client, "_LONGEST_LINE", 1 << 20)
+    path = tmp_path / "garbage.py"
+    path.write_text(GARBAGE)
+    client = WorkerClient([sys.executable, "-S", "-u", str(path)])
+    yield client
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"event": "done", "result": 5},
+        {"event": "done", "result": None},
+        {"event": "done"},
+        {"event": "partial", "result": [1]},
+        {"event": "failed"},
+        {"event": "failed", "message": 5, "details": {"a": 1}},
+    ],
+)
+def test_an_answer_of_another_type_is_a_failure_in_words(
+    garbage: WorkerClient, wait: Wait, reply: dict[str, object]
+) -> None:
+    heard = Heard(garbage)
+    number = garbage.request("answer", replies=[reply])
+    wait(lambda: number in heard.failed)
+    assert heard.done == {}
+    assert isinstance(heard.failed[number].text, str)
+    assert heard.failed[number].text.endswith(".")
+
+
+def test_progress_of_any_kind_harms_nothing(garbage: WorkerClient, wait: Wait) -> None:
+    heard = Heard(garbage)
+    odd = ["x", None, True, 1e300, -5, 2**70, [1], {}]
+    replies: list[object] = [{"event": "progress", "doing": one, "done": one, "total": one} for one in odd]
+    replies += ['{"event": "progress", "id": 1, "done": NaN, "total": Infinity}', '{"event": "progress", "id": true}']
+    replies += [f'{{"event": "done", "id": 1, "result": {"[" * 100_000}', f'{{"id": 1, "done": {"9" * 5000}}}']
+    number = garbage.request("answer", replies=[*replies, {"event": "done", "result": {"fine": True}}])
+    wait(lambda: number in heard.done)
+    assert {done for _, _, done, _ in heard.progress} == {0, 2**31 - 1}
+
+
+@pytest.mark.parametrize("do", ["flood", "endless"])
+def test_a_worker_that_can_never_answer_is_ended_and_another_is_started(
+    garbage: WorkerClient, wait: Wait, do: str
+) -> None:
+    heard = Heard(garbage)
+    number = garbage.request(do)
+    wait(lambda: number in heard.failed)
+    assert "Try again" in heard.failed[number].text
+    again = garbage.request("answer", replies=[{"event": "done", "result": {}}])
+    wait(lambda: again in heard.done)
+
+
+@pytest.mark.parametrize("do", ["hang", "mute"])
+def test_a_worker_that_does_not_heed_a_cancellation_is_ended(garbage: WorkerClient, wait: Wait, do: str) -> None:
+    heard = Heard(garbage)
+    number = garbage.request(do)
+    garbage.cancel(number)
+    wait(lambda: number in heard.failed)
+    assert isinstance(heard.failed[number], Cancelled)
+    again = garbage.request("answer", replies=[{"event": "done", "result": {}}])
+    wait(lambda: again in heard.done)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+REPLY = st.fixed_dictionaries(
+    {},
+    optional={
+        "event": st.sampled_from(["ready", "progress", "partial", "done", "failed", "x"]) | JSON,
+        "id": st.integers() | JSON,
+        "result": JSON,
+        "message": JSON | st.just("cancelled"),
+        "details": JSON,
+        "doing": JSON,
+        "done": JSON,
+        "total": JSON,
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(raw=REPLY)
+def test_any_reply_is_read_or_left_aside(raw: dict[str, object]) -> None:
+    reply = read_reply(json.dumps(raw).encode("utf-8", "backslashreplace"))
+    if isinstance(reply, Done):
+        assert isinstance(reply.result, dict)
+    if isinstance(reply, Failed):
+        assert reply.failure.text
+
+
+@settings(max_examples=200, deadline=None)
+@given(line=mutated({"event": "done", "id": 1, "result": {"rows": [1, 2.5, "a"], "notes": []}}, line=True))
+def test_any_line_is_read_or_left_aside(line: bytes) -> None:
+    survives(lambda: read_reply(line))
