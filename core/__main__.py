@@ -9,8 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from core.spec.failures import drop_output, say_error, sentence
 from core.cli import captioning, evaluating, searching, studying, training
+from core.spec.failures import drop_output, say_error, sentence
 
 
 def _parser() -> argparse.ArgumentParser:

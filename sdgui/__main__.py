@@ -18,20 +18,20 @@ from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication, QMessageBox
 
 from core.spec.config import expand_user
+from sdgui.actions.window_actions import program_version
+from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
 from sdgui.runs.demo import DemoData
-from sdgui.app.failures import Failures
-from sdgui.shared.place import Services
-from sdgui.actions.window_actions import program_version
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
-from sdgui.worker.pool import WorkerPool
+from sdgui.shared.place import Services
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.style.theme import Scheme, apply_theme, theme
+from sdgui.worker.pool import WorkerPool
 
 _TURN = 0.001  # s that the window's thread waits for another one's Python; by default it is five times as long
 _SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}

@@ -27,13 +27,13 @@ from torch import Tensor, nn
 
 from core.bench.caption_peer import BEAMS, GROUPS, LENGTH, MIN_LENGTH, random_coca, random_pictures
 from core.bench.jpeg import jpeg_rows
-from core.spec.bench import BenchResult, alternate, result
 from core.bench.uncached import UncachedDecoder
-from core.spec.children import python_command
-from core.spec.errors import UserError
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
 from core.inference.generation.coca import CocaDecoder
+from core.spec.bench import BenchResult, alternate, result
+from core.spec.children import python_command
+from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
 
 PICTURES = 4

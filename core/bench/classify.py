@@ -28,16 +28,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from core.spec.bench import BenchResult, result
+from core.checkpoint.opening import open_model
 from core.inference.encoder import UNPROJECTED, encode_layers, encode_texts
-from core.spec.errors import UserError
 from core.metrics.classification.labels import Labels
 from core.metrics.classification.linear_probe import C_GRID, HELD_OUT, linear_probe, search_C, stratified_split
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
+from core.metrics.classification.zero_shot import ClassEmbedder, class_logits, zero_shot
 from core.metrics.outcome import Floats, Integers
 from core.metrics.retrieval import ranks, retrieval_metrics
-from core.metrics.classification.zero_shot import ClassEmbedder, class_logits, zero_shot
-from core.checkpoint.opening import open_model
+from core.spec.bench import BenchResult, result
+from core.spec.errors import UserError
 
 RECALLS = (1, 5, 10)
 

@@ -46,12 +46,12 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.semi_supervised import LabelSpreading
 
-from core.spec.bench import BenchResult
-from core.spec.config import RunConfig, override
 from core.data.dataset import open_dataset
 from core.data.labelling import label_rows
-from core.spec.run.events import Evaluated, EventReader
+from core.spec.bench import BenchResult
+from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
+from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
 from core.training.train import train
 

@@ -19,11 +19,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from core.spec.bench import BenchResult, result
-from core.inference.pictures import Found, read_picture
-from core.spec.config import DataConfig
 from core.data.preprocessing import decoding_for
 from core.data.views.making import centre_view
+from core.inference.pictures import Found, read_picture
+from core.spec.bench import BenchResult, result
+from core.spec.config import DataConfig
 
 SIDE = 224  # S of the published CoCa models
 DATA = DataConfig(max_megapixels=200)  # how it is decoded

@@ -22,17 +22,17 @@ from pathlib import Path
 
 import torch
 
+from core.data.demo.openmoji import write_demo_data
+from core.model.towers.towers import resolve_architecture
 from core.spec.bench import BenchResult, result
 from core.spec.children import python_command
 from core.spec.config import RunConfig, override
-from core.data.demo.openmoji import write_demo_data
 from core.spec.errors import UserError
-from core.spec.run.events import Evaluated, EventReader, EventWriter, Metrics
-from core.training.loop import Loop
-from core.model.towers.towers import resolve_architecture
 from core.spec.presets import preset_config
-from core.training.progress import Heartbeat
+from core.spec.run.events import Evaluated, EventReader, EventWriter, Metrics
 from core.spec.run.folder import RunDir
+from core.training.loop import Loop
+from core.training.progress import Heartbeat
 
 EPOCHS = 4
 ROUNDS = 2

@@ -25,14 +25,17 @@ from torch import Tensor, nn
 
 from core.checkpoint.tensor_files import read_info_file, read_tensors, tensor_shapes
 from core.spec.config import RunConfig
-from core.spec.run.model_names import CHECKPOINT, pointer
-from core.spec.run.model_names import CheckpointError  # these are found here too
-from core.spec.run.model_names import default_network
-from core.spec.run.model_names import names
-from core.spec.run.model_names import resolve
-from core.spec.run.model_names import weights_in
 from core.spec.reading import checked_as, excerpt, first_problem
 from core.spec.run.folder import RunDir, write_whole
+from core.spec.run.model_names import (
+    CHECKPOINT,
+    CheckpointError,  # these are found here too
+    default_network,
+    names,
+    pointer,
+    resolve,
+    weights_in,
+)
 
 CHECKPOINT_VERSION = 1
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 from core.checkpoint import files as checkpoint
-from core.spec.config import split_run
-from core.spec.errors import UserError
 from core.model.network import Network
 from core.model.towers.towers import build_towers, load_pretrained, resolve_architecture
-from core.spec.run.model_names import OPEN_CLIP
 from core.objectives.build import trained_network
+from core.spec.config import split_run
+from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import OPEN_CLIP
 
 
 def _trained(name: str) -> tuple[Path, str] | None:

@@ -13,16 +13,16 @@ from pathlib import Path
 import torch
 
 from core.checkpoint import files as checkpoint
-from core.spec.config import DataConfig, RuntimeConfig, ValidationConfig, expand_user, split_run
-from core.inference.encoder import Progress, load_checkpoint
-from core.spec.errors import UserError
 from core.evaluation.report import Subject
+from core.inference.encoder import Progress, load_checkpoint
 from core.model.network import Network
+from core.model.runtime import Runtime, set_up
 from core.model.towers.pretrained import known_problem
 from core.model.towers.towers import build_towers, load_pretrained, resolve_architecture
-from core.spec.run.model_names import OPEN_CLIP
+from core.spec.config import DataConfig, RuntimeConfig, ValidationConfig, expand_user, split_run
+from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
-from core.model.runtime import Runtime, set_up
+from core.spec.run.model_names import OPEN_CLIP
 
 SEED = 0  # of the weights of a model that is used from scratch
 

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from core.spec.errors import UserError
-from core.spec.run.model_names import CheckpointError
 from core.spec.reading import MEGABYTE, excerpt, open_regular, read_json
+from core.spec.run.model_names import CheckpointError
 
 LARGEST_INFO = 4 * MEGABYTE  # of checkpoint.json; 20,000 classes have 1
 _SIDES = ("image_size", "context_length")

@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.cli.terminal import Verbs, say
 from core.spec.caption_files import (
     Candidate,
     CaptionedPicture,
@@ -22,11 +23,10 @@ from core.spec.caption_files import (
 )
 from core.spec.errors import UserError
 from core.training.progress import TimeLeft, duration
-from core.cli.terminal import Verbs, say
 
 if TYPE_CHECKING:
-    from core.inference.pictures import Found
     from core.inference.caption_stream import Captioned
+    from core.inference.pictures import Found
 
 _SECONDS = 5.0  # between lines of progress where stderr is a file
 _STDOUT = Path("-")
@@ -93,9 +93,9 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _caption(arguments: argparse.Namespace) -> int:
+    from core.inference.caption_stream import caption_pictures
     from core.inference.captioning import open_caption_model
     from core.inference.pictures import gather
-    from core.inference.caption_stream import caption_pictures
 
     fields = _settings(arguments)
     if arguments.csv not in (None, _STDOUT) and arguments.csv.suffix.lower() != ".csv":

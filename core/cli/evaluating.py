@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from core.spec.errors import UserError
 from core.cli.terminal import Verbs, now_and_then, say
+from core.spec.errors import UserError
 
 
 def add(verbs: Verbs) -> None:
@@ -44,9 +44,9 @@ def add(verbs: Verbs) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from core.checkpoint.opening import open_model
     from core.evaluation.evaluate import Request, evaluate
     from core.evaluation.report import clip_benchmark_json, table, to_json
-    from core.checkpoint.opening import open_model
 
     if arguments.compare:
         first, second = arguments.compare

@@ -8,9 +8,9 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
+from core.cli.terminal import Verbs, now_and_then, say
 from core.spec.config import expand_user
 from core.spec.errors import UserError
-from core.cli.terminal import Verbs, now_and_then, say
 
 if TYPE_CHECKING:
     from core.search.index.build import Report

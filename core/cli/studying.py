@@ -6,11 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
+from core.cli.terminal import Verbs, now_and_then, say
 from core.spec.caption_files import refused, write_new
 from core.spec.errors import UserError
 from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
-from core.cli.terminal import Verbs, now_and_then, say
 
 SHOWN = 20  # pairs printed
 SHIPPED = resource_folder("studies")

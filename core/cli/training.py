@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from core.cli.terminal import Verbs, every, now_and_then, say
 from core.spec.config import override, read_config, with_absolute_paths
 from core.spec.presets import SIZES, preset_config, preset_names
 from core.spec.run.folder import RunDir
-from core.cli.terminal import Verbs, every, now_and_then, say
 
 STOPPED = 3  # exit status of a run that was stopped or paused before its end
 
@@ -60,8 +60,8 @@ def _presets(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from core.spec.chain import ChainDir, is_chain, read_chain
     from core.model.runtime import keep_freed_memory
+    from core.spec.chain import ChainDir, is_chain, read_chain
     from core.training.train import train
 
     keep_freed_memory()

@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.spec.config import DataConfig
 from core.data.cache import Decoding, PictureCache, open_cache
 from core.data.errors import BadRow, DataError, PictureError, check_bad_share
 from core.data.pictures import decode
 from core.data.preprocessing import decoding_for
-from core.data.sources.rows import Row, Source
 from core.data.sources.opening import open_source
+from core.data.sources.rows import Row, Source
+from core.spec.config import DataConfig
 
 Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64
 Progress = Callable[[str, int, int], None]  # (doing, done, total); may raise to cancel

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.spec.config import DataConfig
 from core.data.dataset import PairDataset
 from core.data.draws import seed_of
 from core.data.errors import DataError
+from core.spec.config import DataConfig
 
 KEPT, LABELLED, UNLABELLED = 1004, 1005, 1006  # what a draw is for
 NONE = -1  # the class of a row without a label

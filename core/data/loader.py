@@ -22,14 +22,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from core.spec.config import RunConfig, ViewConfig
 from core.data.batch import Batch, View
 from core.data.dataset import Log, PairDataset, longest
 from core.data.draws import Integers, seed_of, uniforms
 from core.data.errors import DataError, PictureError
 from core.data.labelling import Labels, SplitOrder
-from core.data.views.masks import draw_masks
 from core.data.views.making import centre_view, draw_mix, make_view, view_side
+from core.data.views.masks import draw_masks
+from core.spec.config import RunConfig, ViewConfig
 
 AHEAD = 2  # batches made ahead, by the thread or by each process
 ORDER, CAPTION, MIX = 1001, 1002, 1003  # what a draw is for, beside views

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.spec.config import DataConfig
 from core.data.cache import Decoding
 from core.data.pictures import decode
 from core.data.views.making import centre_view
+from core.spec.config import DataConfig
 
 
 def decoding_for(image_size: int, config: DataConfig) -> Decoding:

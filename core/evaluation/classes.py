@@ -9,20 +9,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from core.inference.encoder import PROJECTED
 from core.evaluation.work import DATA_DIGEST, Splits, Work
-from core.metrics.classification.few_shot import few_shot, few_shot_outcome
-from core.metrics.inputs import Progress, part_of
-from core.metrics.classification.knn import knn
-from core.metrics.classification.linear_probe import ProbeResult, linear_probe
-from core.metrics.classification.logistic import ProbeData, ProbeSettings
-from core.metrics.outcome import Outcome, Queries
-from core.metrics.classification.prompts import load_templates
-from core.metrics.statistics import paired_difference
-from core.metrics.classification.zero_shot import zero_shot
+from core.inference.encoder import PROJECTED
 from core.inference.extraction import class_embedder
 from core.inference.fusing import TEXTS, Joining, can_caption, check_joining, joined_features, joining
 from core.inference.labelled import Labelled, unreadable
+from core.metrics.classification.few_shot import few_shot, few_shot_outcome
+from core.metrics.classification.knn import knn
+from core.metrics.classification.linear_probe import ProbeResult, linear_probe
+from core.metrics.classification.logistic import ProbeData, ProbeSettings
+from core.metrics.classification.prompts import load_templates
+from core.metrics.classification.zero_shot import zero_shot
+from core.metrics.inputs import Progress, part_of
+from core.metrics.outcome import Outcome, Queries
+from core.metrics.statistics import paired_difference
 
 IMAGE = "image"  # the image-only probe that a fused one is reported beside
 

@@ -12,17 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from core.checkpoint.opening import Model
 from core.data.dataset import Log
-from core.inference.encoder import Progress
-from core.spec.errors import UserError
 from core.evaluation.classes import fused_probe, nearest_neighbours, plain_probe, zero_shot_task
 from core.evaluation.pairs import captioning, retrieval
+from core.evaluation.report import Report
 from core.evaluation.work import DATA_DIGEST, Request, Work
+from core.inference.encoder import Progress
 from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import Outcome
-from core.evaluation.report import Report
 from core.metrics.statistics import Difference, compare
-from core.checkpoint.opening import Model
+from core.spec.errors import UserError
 
 __all__ = ["Request", "compare_reports", "evaluate"]
 

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 
 from core.checkpoint import files as checkpoint
-from core.spec.cells import marked_row
 from core.data.dataset import PairDataset, open_dataset
 from core.data.sources.opening import open_source
 from core.inference.encoder import Loaded, Progress, encode_dataset, finite, load_checkpoint
-from core.spec.errors import UserError, writing
 from core.objectives.weighting.belief import probability_right
 from core.objectives.weighting.evidence import evidence
+from core.spec.cells import marked_row
+from core.spec.errors import UserError, writing
 from core.spec.run.folder import RunDir, write_whole
 
 SHUFFLED = "shuffled"  # the label column that says which captions were dealt out, 1 or 0

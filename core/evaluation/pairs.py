@@ -13,22 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from core.checkpoint.opening import Model
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_texts
 from core.data.views.making import centre_view
-from core.inference.encoder import PROJECTED, Features
 from core.evaluation.work import DATA_DIGEST, Work
-from core.metrics.captions.scores import caption_scores
-from core.metrics.inputs import EvaluationError, part_of
-from core.metrics.captions.java import java_metrics
-from core.metrics.outcome import Outcome
-from core.metrics.rerank import ScorePairs, reranked_metrics
-from core.metrics.retrieval import ranks, retrieval_outcome
+from core.inference.encoder import PROJECTED, Features
 from core.inference.extraction import extract_layers, extract_texts
 from core.inference.fusing import own_captions
 from core.inference.labelled import open_pictures, queries_digest, unreadable
+from core.metrics.captions.java import java_metrics
+from core.metrics.captions.scores import caption_scores
+from core.metrics.inputs import EvaluationError, part_of
+from core.metrics.outcome import Outcome
+from core.metrics.rerank import ScorePairs, reranked_metrics
+from core.metrics.retrieval import ranks, retrieval_outcome
 from core.model.eval_mode import evaluating
-from core.checkpoint.opening import Model
 
 MATCHING = "matching"
 _SAMPLES = 20  # captions shown in a report

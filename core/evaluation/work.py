@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.checkpoint.opening import Model
 from core.data.dataset import Log
 from core.inference.encoder import UNPROJECTED, Progress, check_layer
-from core.spec.errors import UserError
+from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
 from core.metrics.classification.few_shot import DRAWS
 from core.metrics.classification.knn import NEIGHBOURS
 from core.metrics.classification.logistic import ProbeSettings
-from core.metrics.outcome import Outcome
 from core.metrics.classification.prompts import DEFAULT_TEMPLATES
-from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
-from core.checkpoint.opening import Model
+from core.metrics.outcome import Outcome
+from core.spec.errors import UserError
 
 DATA_DIGEST = "data_digest"
 _PER_MILLE = 1000  # what the evaluators' shares are told in

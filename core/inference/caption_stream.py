@@ -18,8 +18,8 @@ import torch
 
 from core.inference.captioning import CaptionModel, free_memory
 from core.inference.pictures import Found, Read, read_ahead
-from core.spec.generation import GenerationSettings
 from core.model.runtime import is_out_of_memory
+from core.spec.generation import GenerationSettings
 
 FIRST = 1  # pictures in the first batch; each next one has GROWTH times as many
 GROWTH = 4

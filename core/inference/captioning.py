@@ -16,16 +16,16 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from core.spec.config import DataConfig, expand_user, field_errors, split_run
-from core.spec.errors import UserError
+from core.checkpoint.opening import Model, model_digest, open_model
 from core.inference.generation.caption import Caption, SpecialTokens
 from core.inference.generation.captions import caption_steps
 from core.inference.generation.fusion import caption_decoder
-from core.spec.generation import GenerationError, GenerationSettings
 from core.model.network import Network
-from core.model.towers.towers import Towers
-from core.checkpoint.opening import Model, model_digest, open_model
 from core.model.runtime import Runtime, has_bf16
+from core.model.towers.towers import Towers
+from core.spec.config import DataConfig, expand_user, field_errors, split_run
+from core.spec.errors import UserError
+from core.spec.generation import GenerationError, GenerationSettings
 
 _BEFORE_MARKS = re.compile(r" (?=[.,!?;:](?: |$)|'(?:s|t|re|ve|m|ll|d)\b)")
 # CLIP's tokenizer forgets which blanks there were: what holds words and numbers together is put back.

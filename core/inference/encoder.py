@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from core.checkpoint import files as checkpoint
-from core.spec.config import RunConfig
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_batches, evaluation_texts
-from core.spec.errors import UserError
-from core.model.towers.block_states import block_state, blocks_of
 from core.model.eval_mode import evaluating
 from core.model.network import Network
-from core.objectives.build import trained_network
-from core.spec.run.folder import RunDir
 from core.model.runtime import Runtime, RuntimeUnavailable, set_up
+from core.model.towers.block_states import block_state, blocks_of
+from core.objectives.build import trained_network
+from core.spec.config import RunConfig
+from core.spec.errors import UserError
+from core.spec.run.folder import RunDir
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done and of how many; may raise to end the work."""

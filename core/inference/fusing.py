@@ -22,18 +22,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from core.inference.captioning import CaptionModel
-from core.data.dataset import PairDataset, longest
-from core.inference.encoder import Progress
-from core.spec.errors import UserError
-from core.metrics.inputs import full_precision, unit_rows
-from core.metrics.classification.prompts import prompts
-from core.inference.extraction import Encode, Extracted, class_embedder, extract
-from core.spec.generation import GenerationError, GenerationSettings
-from core.model.towers.decoder_state import decoder_patches, decoder_state
-from core.model.network import Network
-from core.model.towers.text import TextFeatures
 from core.checkpoint.opening import Model
+from core.data.dataset import PairDataset, longest
+from core.inference.captioning import CaptionModel
+from core.inference.encoder import Progress
+from core.inference.extraction import Encode, Extracted, class_embedder, extract
+from core.metrics.classification.prompts import prompts
+from core.metrics.inputs import full_precision, unit_rows
+from core.model.network import Network
+from core.model.towers.decoder_state import decoder_patches, decoder_state
+from core.model.towers.text import TextFeatures
+from core.spec.errors import UserError
+from core.spec.generation import GenerationError, GenerationSettings
 
 TEXTS = ("predicted", "classes", "caption")
 LAYER = "fused"

@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from core.checkpoint.opening import Model
 from core.data.dataset import Log, PairDataset, open_dataset
 from core.data.errors import PictureError
 from core.data.pictures import picture_size
 from core.inference.encoder import Progress
-from core.spec.errors import UserError
+from core.inference.extraction import extract_layers
 from core.metrics.classification.labels import Labels, index_labels
 from core.metrics.classification.logistic import ProbeData
-from core.inference.extraction import extract_layers
-from core.checkpoint.opening import Model
+from core.spec.errors import UserError
 
 _SIZED = 32  # pictures whose size is looked at
 

@@ -20,12 +20,12 @@ from urllib.request import url2pathname
 
 from torch import Tensor
 
-from core.spec.config import DataConfig
 from core.data.errors import PictureError
-from core.data.sources.folders import PICTURE_SUFFIXES, leads_to_folder
 from core.data.loader import ahead
 from core.data.preprocessing import model_input
+from core.data.sources.folders import PICTURE_SUFFIXES, leads_to_folder
 from core.model.runtime import is_out_of_memory
+from core.spec.config import DataConfig
 
 _WEB = ("http", "https", "ftp", "data", "blob")
 _TOLD_EACH = 1000  # pictures found between two reports

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.spec.config import RunConfig
 from core.data.batch import Batch, View
 from core.model.errors import ModelError
 from core.model.fusion import Fused, Fusion, build_fusion
 from core.model.heads import PrototypeHead
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import ImageFeatures, TextFeatures, Towers, build_towers
+from core.spec.config import RunConfig
 
 DistilOn = Literal["fused", "image", "text"]
 

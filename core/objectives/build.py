@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.tensor_files import check_claims
-from core.spec.config import RunConfig
 from core.data.batch import Batch
 from core.model.network import Network, build_backbone
 from core.model.outputs import Output
@@ -22,15 +21,16 @@ from core.objectives.classification import NAME as CLASSIFICATION
 from core.objectives.classification import Classification
 from core.objectives.consistency import Consistency
 from core.objectives.contrastive import Contrastive
-from core.objectives.distill_similarity import DistillSimilarity
 from core.objectives.distill_features import DistillFeatures
-from core.objectives.image_contrastive import ImageContrastive
 from core.objectives.distill_logits import DistillLogits
+from core.objectives.distill_prototypes import DistillPrototypes
+from core.objectives.distill_similarity import DistillSimilarity
+from core.objectives.image_contrastive import ImageContrastive
 from core.objectives.masked_patches import MaskedPatches
 from core.objectives.masked_words import MaskedWords
 from core.objectives.matching import Matching
 from core.objectives.objective import Objective
-from core.objectives.distill_prototypes import DistillPrototypes
+from core.spec.config import RunConfig
 from core.spec.run.folder import RunDir
 from core.training.schedules import ObjectiveValues
 

@@ -12,17 +12,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from core.spec.config import CaptioningConfig, DistillCaptionsConfig
 from core.data.batch import Batch
 from core.model.errors import ModelError
 from core.model.heads import WordHead
-from core.model.towers.image import ImageFeatures
 from core.model.network import Network
 from core.model.outputs import Output
+from core.model.towers.image import ImageFeatures
 from core.model.towers.text import TextFeatures
-from core.objectives.weighting.belief import weighted_mean
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.vocabulary import hard_words, soft_words
+from core.objectives.weighting.belief import weighted_mean
+from core.spec.config import CaptioningConfig, DistillCaptionsConfig
 
 Through = Literal["decoder", "fusion"]
 

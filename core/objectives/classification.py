@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.spec.config import ClassificationConfig
 from core.data.batch import Batch, Mix
 from core.data.labelling import NONE
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
+from core.spec.config import ClassificationConfig
 
 NAME = "classification"
 

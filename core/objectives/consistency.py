@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.spec.config import ConsistencyConfig
 from core.data.batch import Batch
 from core.data.draws import seed_of
 from core.data.labelling import NONE
@@ -25,6 +24,7 @@ from core.objectives.classification import NAME as CLASSIFICATION
 from core.objectives.classification import ClassLogits, Interpolated
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.probabilities import cross_entropy, entropy
+from core.spec.config import ConsistencyConfig
 
 MIXMATCH = 1101  # what a draw is for
 

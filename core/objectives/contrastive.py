@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.spec.config import ContrastiveConfig
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.weighting.belief import weighted_mean
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.queue import FeatureQueue, similarities
+from core.objectives.weighting.belief import weighted_mean
+from core.spec.config import ContrastiveConfig
 
 
 class Contrastive(Objective):

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.spec.config import DistillFeaturesConfig
 from core.data.batch import Batch, Mix
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.probabilities import cross_entropy
+from core.spec.config import DistillFeaturesConfig
 
 MAX_SCALE = 100.0
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.spec.config import DistillLogitsConfig
 from core.model.outputs import Output
 from core.objectives.classification import ClassLogits
 from core.objectives.distill_similarity import pair_logits
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.probabilities import cross_entropy, entropy
+from core.spec.config import DistillLogitsConfig
 
 
 class DistillLogits(Objective):

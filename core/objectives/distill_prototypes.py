@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.spec.config import DistillPrototypesConfig
 from core.data.batch import Batch
 from core.model.heads import PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.parts.centring import Sharpener
 from core.objectives.objective import Objective, Report, require
+from core.objectives.parts.centring import Sharpener
 from core.objectives.parts.probabilities import cross_entropy, entropy
+from core.spec.config import DistillPrototypesConfig
 from core.training.schedules import ObjectiveValues
 
 _TINY = 1e-8

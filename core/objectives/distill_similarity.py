@@ -10,12 +10,12 @@ import math
 import torch
 from torch import Tensor
 
-from core.spec.config import DistillSimilarityConfig
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.probabilities import cross_entropy, entropy
 from core.objectives.parts.queue import FeatureQueue, similarities
+from core.spec.config import DistillSimilarityConfig
 
 Both = tuple[Tensor, Tensor]  # of image-to-text and of text-to-image
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.spec.config import ImageContrastiveConfig
 from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
+from core.spec.config import ImageContrastiveConfig
 
 
 class ImageContrastive(Objective):

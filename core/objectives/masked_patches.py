@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig
 from core.data.batch import Batch
 from core.model.errors import ModelError
 from core.model.heads import PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.parts.centring import Sharpener
 from core.objectives.objective import Objective, Report, require
+from core.objectives.parts.centring import Sharpener
 from core.objectives.parts.probabilities import cross_entropy_rows, entropy
+from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig
 from core.training.schedules import ObjectiveValues
 
 

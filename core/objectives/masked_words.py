@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.spec.config import MaskedWordsConfig
 from core.data.batch import Batch
 from core.model.heads import WordHead
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.weighting.belief import weighted_mean
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.vocabulary import hard_words, soft_words
+from core.objectives.weighting.belief import weighted_mean
+from core.spec.config import MaskedWordsConfig
 from core.training.schedules import ObjectiveValues
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from core.spec.config import ObjectiveConfig
-from core.spec.config.contradictions import TAUGHT
 from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output
+from core.spec.config import ObjectiveConfig
+from core.spec.config.contradictions import TAUGHT
 from core.training.schedules import ObjectiveValues, objective_schedule
 
 Report = dict[str, Tensor]

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.spec.errors import UserError
 from core.metrics.retrieval import Ranks, ranks, summarise
 from core.search.collection import Collection
 from core.search.index.nearest import Floats, Rows
+from core.spec.errors import UserError
 
 Progress = Callable[[str, int, int], None]
 

@@ -14,10 +14,10 @@ from datetime import datetime
 
 import numpy as np
 
-from core.spec.config import expand_user
 from core.search.collection import Collection, Columns
 from core.search.errors import QueryError
 from core.search.index.storage import Mask
+from core.spec.config import expand_user
 from core.spec.reading import excerpt
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(k|m|g)?i?b?\s*$", re.IGNORECASE)

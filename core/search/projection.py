@@ -22,9 +22,9 @@ import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from core.spec.errors import UserError
 from core.search.collection import Collection
 from core.search.index.nearest import Floats, Rows
+from core.spec.errors import UserError
 
 Progress = Callable[[str, int, int], None]
 Layout = npt.NDArray[np.float64]  # (N, 2)

@@ -20,8 +20,8 @@ import torch
 from core.data.errors import PictureError
 from core.inference.encoder import encode_images, encode_tokens
 from core.metrics.classification.prompts import load_templates
-from core.search.index.encoding import Encoder
 from core.search.errors import QueryError
+from core.search.index.encoding import Encoder
 from core.search.index.nearest import Floats
 
 RAW = "raw"  # no prompt around the words

@@ -24,8 +24,8 @@ from core.search.collection import Collection
 from core.search.errors import QueryError
 from core.search.filters import Filter
 from core.search.index.nearest import Floats, Nearest, Rows, product
-from core.search.queries import Embedder, Query
 from core.search.index.storage import Mask
+from core.search.queries import Embedder, Query
 
 SHARE_OF_DUPLICATE = 0.01  # of the distance between two random pictures; closer ones are duplicates
 MOST = 10_000  # results of one query

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.spec.config import RunConfig
 from core.data.batch import Batch, View
 from core.model.errors import ModelError
 from core.model.heads import PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
+from core.spec.config import RunConfig
 from core.teacher.teacher import EmaTeacher, Look, Teacher
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.spec.config import TeacherConfig
 from core.data.batch import Batch
 from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.model.outputs import Output
+from core.spec.config import TeacherConfig
 
 Look = Callable[[Network, Batch, Output], Output]
 

@@ -7,19 +7,19 @@ from typing import Any
 
 import torch
 
-from core.spec.config import RunConfig, validate
+from core.checkpoint.former import carry_over, open_teachers, start_weights
 from core.data.batch import Batch
 from core.data.dataset import Log, PairDataset, Progress, open_dataset
 from core.data.labelling import label_rows
 from core.data.loader import Loader
-from core.spec.errors import UserError
-from core.checkpoint.former import carry_over, open_teachers, start_weights
-from core.teacher.frozen import build_teacher
 from core.model.network import Network, build_backbone
-from core.teacher.teacher import Teacher
+from core.model.runtime import Runtime, set_up
 from core.model.towers.towers import load_pretrained, resolve_architecture
 from core.objectives.build import Objectives, add_heads, build_objectives
-from core.model.runtime import Runtime, set_up
+from core.spec.config import RunConfig, validate
+from core.spec.errors import UserError
+from core.teacher.frozen import build_teacher
+from core.teacher.teacher import Teacher
 
 
 @dataclass(frozen=True)

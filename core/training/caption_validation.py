@@ -20,11 +20,11 @@ from core.data.loader import evaluation_batches, evaluation_texts
 from core.inference.encoder import Progress
 from core.inference.generation.captions import generate
 from core.inference.generation.fusion import caption_decoder
-from core.spec.generation import GenerationSettings
 from core.model.eval_mode import evaluating
 from core.model.network import Network
-from core.objectives.captioning import next_words
 from core.model.runtime import Runtime
+from core.objectives.captioning import next_words
+from core.spec.generation import GenerationSettings
 
 SAMPLES = 8
 _AT_ONCE = 64  # captions whose logits over the vocabulary are held at once

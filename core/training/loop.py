@@ -16,21 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from core.checkpoint import files as checkpoint
-from core.training.accumulation import departs
-from core.training.assembly import Assembly, assemble
-from core.training.caption_validation import caption_losses, caption_sample
-from core.spec.config import RunConfig
 from core.data.batch import Batch
 from core.data.dataset import PairDataset
 from core.inference.encoder import Features
+from core.model.network import Network
+from core.model.runtime import is_out_of_memory, largest_fitting
+from core.model.towers.freezing import depths
+from core.objectives.weighting.belief import Belief
+from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from core.spec.run.events import CheckpointSaved, Evaluated, EventWriter, Log, Metrics, Outcome, RunStarted, Sample
-from core.model.towers.freezing import depths
-from core.model.network import Network
-from core.objectives.weighting.belief import Belief
-from core.training.progress import Heartbeat, Pace
 from core.spec.run.folder import RunDir
-from core.model.runtime import is_out_of_memory, largest_fitting
+from core.training.accumulation import departs
+from core.training.assembly import Assembly, assemble
+from core.training.caption_validation import caption_losses, caption_sample
+from core.training.progress import Heartbeat, Pace
 from core.training.schedules import build_optimizer, build_schedules, set_rates
 from core.training.step_guard import StepGuard, numbers
 from core.training.train_step import TrainStep

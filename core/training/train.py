@@ -20,9 +20,9 @@ import psutil
 from core.spec.config import RunConfig, differences, read_config
 from core.spec.errors import UserError, writing
 from core.spec.run.events import EventWriter, Outcome, RunFailed, RunFinished, lifecycle
+from core.spec.run.folder import RunDir, RunDirError, write_whole
 from core.training.loop import Interrupt, Loop, TrainingError
 from core.training.progress import Heartbeat
-from core.spec.run.folder import RunDir, RunDirError, write_whole
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # A resumed run may differ in these: they change speed and bookkeeping, not what is learnt.

@@ -11,15 +11,15 @@ from contextlib import ExitStack, contextmanager
 
 from torch import Tensor
 
-from core.training.accumulation import in_chunks
-from core.training.assembly import Assembly
-from core.spec.config import RunConfig
 from core.data.batch import Batch
 from core.model.outputs import Output
-from core.teacher.teacher import Teacher
-from core.objectives.weighting.belief import Belief
 from core.objectives.build import Objectives
+from core.objectives.weighting.belief import Belief
 from core.objectives.weighting.trust import trusted
+from core.spec.config import RunConfig
+from core.teacher.teacher import Teacher
+from core.training.accumulation import in_chunks
+from core.training.assembly import Assembly
 from core.training.schedules import Schedules
 
 Losses = dict[str, Tensor]

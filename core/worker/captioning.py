@@ -12,9 +12,9 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+from core.inference.caption_stream import caption_pictures
 from core.inference.captioning import CaptionModel, free_memory, open_caption_model
 from core.inference.pictures import gather
-from core.inference.caption_stream import caption_pictures
 from core.spec.config import split_run
 from core.spec.errors import UserError
 from core.spec.reporter import Reporter

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from core.spec.config import expand_user
 from core.data.sources.folders import PICTURE_SUFFIXES
 from core.data.sources.opening import DataError, Source, open_source
+from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 
 REASONS = 20  # bad rows told with their reason

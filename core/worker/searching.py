@@ -16,21 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from core.spec.config import expand_user, split_run
-from core.spec.errors import UserError
+from core.checkpoint.opening import open_model
 from core.search import evaluation, projection
-from core.search.index.build import build_index, relocate
 from core.search.collection import Collection, encode_source, open_index
 from core.search.errors import IndexFolderError, QueryError
 from core.search.filters import Filter, read_date, read_size
+from core.search.index.build import build_index, relocate
 from core.search.index.manifest import Manifest, read_manifest
 from core.search.queries import RAW, Query, read_terms
 from core.search.results import Options, Searching
-from core.spec.run.model_names import exact_name
-from core.checkpoint.opening import open_model
+from core.spec.config import expand_user, split_run
+from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_json
 from core.spec.reporter import Reporter
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import exact_name
 
 KEPT = 4  # collections in memory
 FACETS = 200  # values of a label that are listed

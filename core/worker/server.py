@@ -21,11 +21,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from core.evaluation.noise import NoiseDesk
+from core.spec.errors import UserError
 from core.worker.captioning import Captioner
 from core.worker.classify.desk import Classify
 from core.worker.describing import describe_source
-from core.spec.errors import UserError
-from core.evaluation.noise import NoiseDesk
 from core.worker.searching import Searcher
 
 Request = dict[str, Any]

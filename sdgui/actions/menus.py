@@ -9,9 +9,9 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QMenuBar
 
 from core.spec.presets import PRESETS, SIZES, Size
-from sdgui.widgets.actions import Actions
 from sdgui.actions.palette import Entry
 from sdgui.experiments.tree_model import ExperimentModel
+from sdgui.widgets.actions import Actions
 
 _MENUS = {"Experiment": "&Experiment", "Run": "&Run", "View": "V&iew", "Help": "&Help"}  # group -> title
 

@@ -13,20 +13,20 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.spec.config import RunConfig
-from sdgui.widgets.actions import Actions
-from sdgui.actions.palette import CommandPalette
-from sdgui.panels.define.panel import DefinePanel
-from sdgui.experiments.describe import DescribeSheet
-from sdgui.experiments.commands import ExperimentCommands
-from sdgui.experiments.panel import ExperimentsPanel
-from sdgui.app.failures import FailureDialog
 from sdgui.actions.menus import palette_entries
-from sdgui.shared.place import PLACES, Place, Selection, Services
-from sdgui.shared.pickers.presets import PresetChooser
-from sdgui.experiments.run_commands import RunCommands
+from sdgui.actions.palette import CommandPalette
 from sdgui.actions.shortcuts import ShortcutsDialog
+from sdgui.app.failures import FailureDialog
 from sdgui.app.status import Status
+from sdgui.experiments.commands import ExperimentCommands
+from sdgui.experiments.describe import DescribeSheet
+from sdgui.experiments.panel import ExperimentsPanel
+from sdgui.experiments.run_commands import RunCommands
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.shared.pickers.presets import PresetChooser
+from sdgui.shared.place import PLACES, Place, Selection, Services
 from sdgui.store.records import Run
+from sdgui.widgets.actions import Actions
 from sdgui.widgets.style.theme import Scheme, theme
 
 # name, group, text, keys, what it does

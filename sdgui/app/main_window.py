@@ -15,24 +15,24 @@ from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayou
 
 from core.spec.config import RunConfig
 from core.spec.run.folder import RunState
-from sdgui.widgets.actions import Actions
-from sdgui.app.closing import ask_about_training
-from sdgui.panels.define.panel import DefinePanel
-from sdgui.app.demo_report import DemoReport
-from sdgui.experiments.commands import ExperimentCommands
-from sdgui.experiments.panel import ExperimentsPanel
-from sdgui.app.header import Header
 from sdgui.actions.menus import fill_menu_bar
-from sdgui.shared.place import PLACES, Place, Selection, Services
+from sdgui.actions.window_actions import ICONS, WindowActions
+from sdgui.app.closing import ask_about_training
+from sdgui.app.demo_report import DemoReport
+from sdgui.app.header import Header
 from sdgui.app.rail import Rail
-from sdgui.experiments.run_commands import RESUMABLE, RunCommands, stop_text
-from sdgui.shared.run_texts import best_tip, experiment_line
 from sdgui.app.status import Status
 from sdgui.app.welcome import Welcome
-from sdgui.actions.window_actions import ICONS, WindowActions
+from sdgui.experiments.commands import ExperimentCommands
+from sdgui.experiments.panel import ExperimentsPanel
+from sdgui.experiments.run_commands import RESUMABLE, RunCommands, stop_text
+from sdgui.panels.define.panel import DefinePanel
 from sdgui.runs.models import architectures, pretrained_tags
+from sdgui.shared.place import PLACES, Place, Selection, Services
+from sdgui.shared.run_texts import best_tip, experiment_line
 from sdgui.store.changes import Changes
 from sdgui.store.records import Run
+from sdgui.widgets.actions import Actions
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip

@@ -22,18 +22,20 @@ import pyqtgraph as pg
 from PySide6.QtWidgets import QApplication
 
 from core.spec.bench import BenchResult, result, to_json, to_table
-from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.presets import preset_config
+from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.folder import own_status, write_whole
-from sdgui.bench import confusion as bench_confusion, places as bench_places, search as bench_search
 from sdgui.__main__ import make_application, open_window
+from sdgui.bench import confusion as bench_confusion
+from sdgui.bench import places as bench_places
+from sdgui.bench import search as bench_search
 from sdgui.bench.captions import BLOCK_LIMIT, FIRST_LIMIT
 from sdgui.bench.captions import measure as measure_captions
 from sdgui.bench.gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
 from sdgui.panels.watch.panel import WatchPanel
-from sdgui.panels.watch.plots.live_plot import LivePlot
 from sdgui.panels.watch.plots.canvas import PlotCanvas
 from sdgui.panels.watch.plots.grid import PlotGrid
+from sdgui.panels.watch.plots.live_plot import LivePlot
 
 START_LIMIT, EVENT_LIMIT, REDRAW_LIMIT = 1.5, 0.3, 0.06  # seconds
 CURVES, POINTS = 10, 100_000

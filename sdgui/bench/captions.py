@@ -24,10 +24,10 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import write_whole
 from sdgui.__main__ import make_services
-from sdgui.widgets.actions import Actions
 from sdgui.panels.caption.panel import CaptionsPanel
-from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.runs.program import core_command
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.widgets.actions import Actions
 
 PICTURES = 1000
 FIRST_LIMIT, BLOCK_LIMIT = 1.0, 0.05  # seconds

@@ -19,10 +19,10 @@ from PySide6.QtWidgets import QApplication
 
 from core.spec.children import environment
 from sdgui.__main__ import open_window, spare_collections
-from sdgui.shared.pickers.models import ModelChoice
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.source import DATA
 from sdgui.runs.program import core_command
+from sdgui.shared.pickers.models import ModelChoice
 
 KEY_LIMIT, TURN_LIMIT = 0.15, 0.05  # seconds
 _MODEL = "open_clip:sd-demo,"

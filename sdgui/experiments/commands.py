@@ -16,8 +16,8 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 from core.spec.config import RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.presets import Size, preset_config
-from sdgui.shared.aside import Aside
 from sdgui.runs.demo import SHOWN_FIRST, demo_configs
+from sdgui.shared.aside import Aside
 from sdgui.shared.place import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Run, StoreUnavailableError

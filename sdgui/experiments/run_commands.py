@@ -14,10 +14,10 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from core.spec.config import ConfigError, RunConfig
 from core.spec.errors import UserError
 from core.spec.run.folder import RunState, process_alive
-from sdgui.shared.place import Services
-from sdgui.runs.stages import staged_chain
 from sdgui.runs.launcher import LaunchError
+from sdgui.runs.stages import staged_chain
 from sdgui.runs.stopping import Stopping, StopStage
+from sdgui.shared.place import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Run, StoreError
 from sdgui.widgets.formats import duration

@@ -14,6 +14,8 @@ from PySide6.QtGui import QStandardItem, QStandardItemModel
 
 from core.spec.run.folder import RunState
 from sdgui.experiments.filter import Role
+from sdgui.runs.live import RunProgress
+from sdgui.runs.tailer import Tailer
 from sdgui.shared.run_texts import (
     best_text,
     best_tip,
@@ -24,8 +26,6 @@ from sdgui.shared.run_texts import (
     tags_text,
     when,
 )
-from sdgui.runs.live import RunProgress
-from sdgui.runs.tailer import Tailer
 from sdgui.store.changes import Changes
 from sdgui.store.records import BestPoint, Experiment, Run, StoreError, color_index
 from sdgui.store.store import Store

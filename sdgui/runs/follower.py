@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.spec.run.events import EventError, EventReader
 from core.spec.reading import excerpt
+from core.spec.run.events import EventError, EventReader
 from core.spec.run.folder import RunState
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import LiveRun, RunProgress

@@ -12,14 +12,14 @@ from importlib import import_module
 from PySide6.QtCore import QSettings, Signal
 from PySide6.QtWidgets import QWidget
 
-from sdgui.widgets.actions import Actions
 from sdgui.runs.demo import DemoData
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
-from sdgui.worker.pool import WorkerPool
 from sdgui.store.store import Store
+from sdgui.widgets.actions import Actions
+from sdgui.worker.pool import WorkerPool
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from sdgui.worker.verbs import Answer, Verb
 from sdgui.worker.client import WorkerClient
 from sdgui.worker.replies import Failure, unusable
+from sdgui.worker.verbs import Answer, Verb
 
 Done = Callable[[dict[str, Any]], None]
 Failed = Callable[[Failure], None]  # ``Cancelled`` when the user took it back

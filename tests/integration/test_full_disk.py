@@ -19,25 +19,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.evaluation import noise
 from core.__main__ import main
+from core.checkpoint.opening import open_model
+from core.evaluation import noise
+from core.evaluation.noise import Judgement, judge_run, save_without
+from core.search.collection import open_index
+from core.search.index import encoding
 from core.spec.caption_files import Candidate, CaptionedPicture
 from core.spec.config import override
 from core.spec.errors import UserError
-from core.search.index import encoding
-from core.search.collection import open_index
-from core.evaluation.noise import Judgement, judge_run, save_without
-from core.checkpoint.opening import open_model
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from sdgui.panels.caption.export import export_coco, export_json_lines, export_sidecars, export_table, save_source
-from sdgui.store.store import Store
 from sdgui.panels.watch.plots.export import save_csv
 from sdgui.panels.watch.plots.series import Series
+from sdgui.store.store import Store
 from tests.core.caption_models import save_model
-from tests.core.search.samples import MODEL, alive, build, write_pictures
 from tests.core.pictures import write_pairs
+from tests.core.search.samples import MODEL, alive, build, write_pictures
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from core.spec.config import RunConfig, override
-from core.spec.run.events import EventReader, Metrics, RunFinished, RunStarted
 from core.spec.presets import preset_config
+from core.spec.run.events import EventReader, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from sdgui.runs.history import RunHistory

@@ -14,8 +14,8 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunState
 from sdgui.__main__ import make_application, make_services
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.layout import EVALUATION
+from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.watch.panel import WatchPanel
 from tests.core.pictures import write_pairs
 

@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir, RunState, process_alive
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.define.panel import DefinePanel
 from sdgui.experiments.tree_model import ExperimentModel, Role
+from sdgui.panels.define.panel import DefinePanel
 from sdgui.shared.pickers.entries import run_entries
 from sdgui.store.changes import Changes
 from sdgui.store.records import StoreUnavailableError

@@ -25,13 +25,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from core.data.demo.openmoji import SIZE
+from core.data.errors import BadRow, PictureError
+from core.data.pictures import Pixels, decode
+from core.data.sources.opening import open_source
+from core.data.sources.rows import Row
 from core.spec.cells import marked_row
 from core.spec.config import DataConfig
-from core.data.errors import BadRow, PictureError
-from core.data.demo.openmoji import SIZE
-from core.data.pictures import Pixels, decode
-from core.data.sources.rows import Row
-from core.data.sources.opening import open_source
 from core.spec.errors import UserError
 from core.spec.run.folder import write_whole
 

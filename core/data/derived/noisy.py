@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from core.spec.cells import marked_row
 from core.data.derived.names import names_below
-from core.data.sources.rows import Row, Source
 from core.data.sources.opening import open_source
+from core.data.sources.rows import Row, Source
+from core.spec.cells import marked_row
 from core.spec.errors import UserError
 from core.spec.run.folder import write_whole
 

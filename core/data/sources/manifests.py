@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from core.spec.cells import unmarked
 from core.data.errors import DataError
 from core.data.sources.rows import RowBuilder, Source
+from core.spec.cells import unmarked
 from core.spec.reading import excerpt, open_regular
 
 PATH_NAMES = ("filepath", "file_path", "image", "image_path", "path", "filename", "file_name", "file")

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from core.spec.config import expand_user
-from core.data.sources.coco import read_json
 from core.data.errors import BadRow, DataError, check_bad_share, listing
+from core.data.sources.coco import read_json
 from core.data.sources.folders import read_folder
 from core.data.sources.manifests import read_json_lines, read_table
 from core.data.sources.rows import Row, Source
+from core.spec.config import expand_user
 from core.spec.reading import excerpt
 
 __all__ = ["BadRow", "DataError", "Row", "Source", "check_bad_share", "listing", "open_source"]

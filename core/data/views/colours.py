@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from core.spec.config import ViewConfig
 from core.data.draws import Floats
+from core.spec.config import ViewConfig
 
 Rows = npt.NDArray[Any]
 

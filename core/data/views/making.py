@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.spec.config import ViewConfig
 from core.data.batch import Mix
-from core.data.views.colours import DRAWS, distort_colours, is_distorted
 from core.data.draws import Floats, Integers, uniforms
+from core.data.views.colours import DRAWS, distort_colours, is_distorted
 from core.data.views.randaugment import randaugment
+from core.spec.config import ViewConfig
 
 RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height
 ATTEMPTS = 10  # at a crop that fits, before the middle is taken (torchvision's RandomResizedCrop)

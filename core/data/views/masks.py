@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.spec.config import ViewConfig
 from core.data.draws import Floats, Integers, uniforms
 from core.data.views.making import MASK
+from core.spec.config import ViewConfig
 
 BLOCKS = 32  # tried, before single patches fill up the rest
 SMALLEST = 4  # patches in a block (BEiT: 16 of 196; smaller grids take what fits)

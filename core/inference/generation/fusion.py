@@ -17,9 +17,9 @@ from torch import Tensor
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.coca import CocaDecoder
 from core.inference.generation.decoding import TokenDecoder
-from core.spec.generation import GenerationError
-from core.model.towers.image import ImageFeatures
 from core.model.network import Network
+from core.model.towers.image import ImageFeatures
+from core.spec.generation import GenerationError
 
 HEAD = "captioning"
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.metrics.captions.degeneracy import Degeneracy, degeneracy
+from core.metrics.captions.java import JavaScores
 from core.metrics.captions.text import tokens
 from core.metrics.inputs import EvaluationError, Progress, no_progress, part_of
-from core.metrics.captions.java import JavaScores
 from core.metrics.outcome import Floats, Outcome, Queries
 
 ORDERS = 4  # n-grams of 1 to 4 words

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.metrics.inputs import EvaluationError
 from core.metrics.classification.labels import Labels
+from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import Outcome, Queries, Task
 from core.metrics.statistics import wilson
 

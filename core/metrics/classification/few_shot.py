@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from core.metrics.inputs import EvaluationError, Progress, no_progress, part_of
 from core.metrics.classification.linear_probe import HELD_OUT, check_splits, classify_with, search_C, stratified_split
 from core.metrics.classification.logistic import (
     DEFAULT_SETTINGS,
@@ -25,6 +24,7 @@ from core.metrics.classification.logistic import (
     fit_logistic,
     to_probe,
 )
+from core.metrics.inputs import EvaluationError, Progress, no_progress, part_of
 from core.metrics.outcome import Floats, Integers, Outcome
 from core.metrics.statistics import Interval, student_interval
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from core.metrics.classification.accuracy import Classification, check_rows, classify
-from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 from core.metrics.classification.labels import Labels
+from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07

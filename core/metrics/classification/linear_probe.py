@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from core.metrics.classification.accuracy import Classification, check_rows, classify
-from core.metrics.inputs import EvaluationError, Progress, no_progress, part_of
 from core.metrics.classification.labels import Labels
 from core.metrics.classification.logistic import (
     DEFAULT_SETTINGS,
@@ -34,8 +33,9 @@ from core.metrics.classification.logistic import (
     fit_logistic,
     to_probe,
 )
-from core.metrics.outcome import Floats, Integers, Outcome, Task
 from core.metrics.classification.probe import Probe
+from core.metrics.inputs import EvaluationError, Progress, no_progress, part_of
+from core.metrics.outcome import Floats, Integers, Outcome, Task
 
 STEPS_PER_DECADE = 8
 C_GRID: Floats = 10.0 ** (np.arange(12 * STEPS_PER_DECADE + 1) / STEPS_PER_DECADE - 6)

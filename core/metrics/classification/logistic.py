@@ -21,10 +21,10 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from core.metrics.classification.accuracy import check_rows
-from core.metrics.inputs import EvaluationError, Progress, check_features, no_progress
 from core.metrics.classification.labels import Labels
-from core.metrics.outcome import Floats, Integers
 from core.metrics.classification.probe import Probe
+from core.metrics.inputs import EvaluationError, Progress, check_features, no_progress
+from core.metrics.outcome import Floats, Integers
 
 SMALL = 1 << 24  # products an iteration, below which threads only wait for each other
 

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from safetensors.torch import save
 from torch import Tensor
 
-from core.metrics.inputs import EvaluationError, check_features, full_precision
 from core.metrics.classification.labels import check_classes
 from core.metrics.classification.tensor_file import TensorHeader, read_tensors
+from core.metrics.inputs import EvaluationError, check_features, full_precision
 from core.spec.reading import MEGABYTE, checked, excerpt, read_json
 from core.spec.run.folder import write_whole
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.metrics.inputs import EvaluationError
 from core.metrics.classification.labels import prompt_name
+from core.metrics.inputs import EvaluationError
 from core.spec.reading import MEGABYTE, excerpt, read_text
 from core.spec.resources import resource_folder
 

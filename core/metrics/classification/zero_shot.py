@@ -21,12 +21,12 @@ from pydantic import TypeAdapter
 from safetensors.torch import save
 from torch import Tensor
 
-from core.spec.errors import UserError
 from core.metrics.classification.accuracy import Classification, check_rows, classify
-from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 from core.metrics.classification.labels import Labels, prompt_name
 from core.metrics.classification.prompts import prompts
 from core.metrics.classification.tensor_file import TensorHeader, read_tensors
+from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
+from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, checked_as, parse_json
 from core.spec.run.folder import write_whole
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from core.spec.config import FusionConfig
 from core.model.fusion.cross import CrossAttentionFusion
 from core.model.fusion.face import Fusion
 from core.model.fusion.merged import MergedFusion
 from core.model.fusion.queries import QueryFusion
 from core.model.fusion.skip import SkipFusion
+from core.spec.config import FusionConfig
 
 
 def build_fusion(config: FusionConfig, text_width: int, image_width: int) -> Fusion | None:

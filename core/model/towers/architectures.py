@@ -12,8 +12,8 @@ from typing import Any
 
 import open_clip
 
-from core.spec.config import expand_user
 from core.model.errors import ModelError
+from core.spec.config import expand_user
 from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, read_json
 from core.spec.resources import resource_folder
 

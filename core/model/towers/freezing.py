@@ -12,8 +12,8 @@ from typing import Any
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
-from core.model.towers.block_states import blocks_of
 from core.model.errors import ModelError
+from core.model.towers.block_states import blocks_of
 
 TEXT_PARTS = ("transformer", "token_embedding", "ln_final", "positional_embedding", "text_projection")
 EMBEDDING = ("conv1", "class_embedding", "positional_embedding", "ln_pre", "patch_dropout")

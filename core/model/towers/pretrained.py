@@ -23,9 +23,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from core.checkpoint import files as checkpoint
-from core.spec.config import expand_user
-from core.model.towers.downloading import DownloadError, Progress, download
 from core.model.errors import ModelError
+from core.model.towers.downloading import DownloadError, Progress, download
+from core.spec.config import expand_user
 from core.spec.reading import excerpt, open_regular
 from core.spec.run.folder import RunDir
 

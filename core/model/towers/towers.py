@@ -20,14 +20,14 @@ from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor, nn
 
-from core.spec.config import expand_user
+from core.model.errors import ModelError
 from core.model.towers.architectures import list_architectures, resolve_architecture
 from core.model.towers.decoder import decode, decoder_of
-from core.model.errors import ModelError
 from core.model.towers.freezing import frozen_modules
 from core.model.towers.image import ImageFeatures, image_features, image_widths, patch_side, takes_any_size
 from core.model.towers.pretrained import find_weights, fit_weights, read_weights
 from core.model.towers.text import TextFeatures, TextTower
+from core.spec.config import expand_user
 
 __all__ = [
     "ImageFeatures",

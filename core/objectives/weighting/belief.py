@@ -21,9 +21,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from core.spec.config.belief import BeliefConfig
 from core.model.outputs import Output
 from core.objectives.weighting.evidence import evidence
+from core.spec.config.belief import BeliefConfig
 
 _ROUNDS = 200  # of the mixture's fit, at most
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.spec.config import expand_user
 from core.data.errors import BadRow
 from core.search.errors import IndexFolderError
+from core.search.index.changes import Changes, Found, Scan, compare, scan
 from core.search.index.manifest import BLOCK, Identity, Manifest, read_manifest
 from core.search.index.parts import bring_up_to_date, describe, layout
-from core.search.index.changes import Changes, Found, Scan, compare, scan
 from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, IndexWriter
+from core.spec.config import expand_user
 from core.spec.run.model_names import exact_name
 
 if TYPE_CHECKING:

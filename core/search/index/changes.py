@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from core.spec.config import expand_user
 from core.data.errors import BadRow
 from core.data.sources.folders import LONGEST_SIDECAR, PICTURE_SUFFIXES, leads_to_folder
 from core.data.sources.manifests import is_text
-from core.data.sources.rows import NO_LABELS, SCAN_FROM, clean_caption
 from core.data.sources.opening import open_source
-from core.spec.errors import UserError
+from core.data.sources.rows import NO_LABELS, SCAN_FROM, clean_caption
 from core.search.errors import IndexFolderError
 from core.search.index.storage import UNREADABLE, IndexReader, Mask
+from core.spec.config import expand_user
+from core.spec.errors import UserError
 from core.spec.reading import read_text
 
 MISSING = -1  # size of a file that is not there

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.checkpoint.opening import Model, model_digest, open_model
 from core.data.dataset import longest
 from core.data.errors import PictureError
 from core.data.preprocessing import decoding_for, model_input
 from core.inference.encoder import encode_images, encode_tokens, finite
-from core.search.index.manifest import Identity
 from core.search.index.changes import Found
+from core.search.index.manifest import Identity
 from core.search.index.storage import BROKEN, UNREADABLE, Entry, Record, Vectors
-from core.checkpoint.opening import Model, model_digest, open_model
 
 BATCH = 32  # pictures encoded at once; it divides a segment, so that a resumed build makes the same batches
 AHEAD = 2  # batches in flight for each thread

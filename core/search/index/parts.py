@@ -28,10 +28,10 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from core.spec.errors import writing
 from core.search.errors import IndexFolderError
 from core.search.index.manifest import Manifest
 from core.search.index.storage import IndexReader, Vectors
+from core.spec.errors import writing
 from core.spec.reading import open_regular
 
 Progress = Callable[[str, int, int], None]

@@ -15,7 +15,6 @@ from core.spec.config.distillation import (
 )
 from core.spec.config.experiment import CONFIG_VERSION, RunConfig
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
-from core.spec.paths import expand_user, split_run
 from core.spec.config.objective import ObjectiveConfig
 from core.spec.config.objectives import ObjectivesConfig
 from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
@@ -32,6 +31,7 @@ from core.spec.config.run import (
     with_absolute_paths,
 )
 from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
+from core.spec.paths import expand_user, split_run
 
 __all__ = [
     "CONFIG_VERSION",

@@ -22,9 +22,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, get_args
 
+from core.spec.reading import MEGABYTE, excerpt, open_regular
 from core.spec.run import event_fields
 from core.spec.run.event_fields import EventError  # it is found here too
-from core.spec.reading import MEGABYTE, excerpt, open_regular
 
 EVENTS_VERSION = 1
 LONGEST_LINE = 4 * MEGABYTE  # a sample of many captions has a few hundred kB

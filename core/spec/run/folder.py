@@ -25,9 +25,9 @@ import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.spec.errors import UserError
+from core.spec.reading import KILOBYTE, checked, excerpt, open_regular, read_bytes, read_json
 from core.spec.run.event_fields import LARGEST_STEP, LATEST
 from core.spec.run.events import Event, RunFailed, RunFinished
-from core.spec.reading import KILOBYTE, checked, excerpt, open_regular, read_bytes, read_json
 
 Control = Literal["stop", "pause"]
 

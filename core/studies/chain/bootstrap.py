@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.spec.cells import marked_row
+from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
 from core.data.derived.names import names_below
 from core.data.sources.opening import open_source
 from core.data.views.making import centre_view
 from core.evaluation.pairs import match_scores
-from core.metrics.inputs import EvaluationError
 from core.inference.fusing import own_captions
-from core.checkpoint.opening import Model, open_model
+from core.metrics.inputs import EvaluationError
+from core.spec.cells import marked_row
 from core.spec.run.folder import RunDir, write_whole
 
 MADE = "made"  # the column that says whether a caption is the model's

@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 import filelock
 
-from core.studies.chain.bootstrap import caption_and_filter
-from core.studies.chain.ensemble import judge_together
+from core.confined import check_inside
 from core.spec.chain import Chain, ChainDir, read_chain
 from core.spec.config import RunConfig, override, with_absolute_paths
-from core.confined import check_inside
 from core.spec.errors import UserError
 from core.spec.run.events import Outcome
 from core.spec.run.folder import write_whole
+from core.studies.chain.bootstrap import caption_and_filter
+from core.studies.chain.ensemble import judge_together
 from core.training.train import train
 
 Progress = Callable[[str, int, int], None]

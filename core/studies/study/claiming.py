@@ -8,8 +8,8 @@ Flow: ``core.studies.study.queue`` holds the folder's lock -> ``claim`` -> ``stu
 
 from __future__ import annotations
 
-from core.spec.config import ConfigError, RunConfig, differences, read_config, with_absolute_paths
 from core.confined import check_inside
+from core.spec.config import ConfigError, RunConfig, differences, read_config, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.run.folder import write_whole
 from core.spec.study import Arm, Study, StudyDir, read_study

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from core.spec.config import expand_user
+from core.data.demo.openclipart import FACTS, USUAL, missing, write_openclipart
 from core.data.demo.openmoji import write_demo_data
+from core.data.derived.noisy import write_noisy
+from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.study import DEMO, OPENCLIPART, Study, StudyDir
-from core.data.derived.noisy import write_noisy
-from core.data.demo.openclipart import FACTS, USUAL, missing, write_openclipart
 
 RENDERED = "openmoji"  # folder of the rendered demo data, under ``data/``
 

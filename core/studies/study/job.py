@@ -20,19 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from core.spec.config import RunConfig, override, read_config, with_absolute_paths
-from core.data.sources.rows import Row
-from core.data.sources.opening import open_source
-from core.spec.errors import UserError
-from core.evaluation.evaluate import Request, evaluate
-from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
-from core.spec.failures import sentence
-from core.evaluation.noise import judge_run
 from core.checkpoint.opening import open_model
-from core.spec.run.folder import RunDir, write_whole
+from core.data.sources.opening import open_source
+from core.data.sources.rows import Row
+from core.evaluation.evaluate import Request, evaluate
+from core.evaluation.noise import judge_run
 from core.model.runtime import keep_freed_memory
-from core.studies.study.data import data_path
+from core.spec.config import RunConfig, override, read_config, with_absolute_paths
+from core.spec.errors import UserError
+from core.spec.failures import sentence
+from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
+from core.spec.run.folder import RunDir, write_whole
 from core.spec.study import Arm, Measure, Study, StudyDir, read_study
+from core.studies.study.data import data_path
 from core.training.train import train
 
 MEASURES_VERSION = 1

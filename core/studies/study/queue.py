@@ -16,14 +16,14 @@ from types import FrameType
 
 import filelock
 
+from core.confined import check_inside
 from core.spec.children import environment, python_command
 from core.spec.config import ConfigError
-from core.confined import check_inside
 from core.spec.errors import UserError
 from core.spec.run.folder import process_alive
+from core.spec.study import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
 from core.studies.study.claiming import StudyError, check_folders, claim
 from core.studies.study.data import prepare
-from core.spec.study import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
 from core.studies.study.results import write_results
 
 LOOK_SECONDS = 1.0

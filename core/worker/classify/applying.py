@@ -19,19 +19,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.inference.pictures import gather
-from core.spec.cells import marked_row
-from core.spec.config import DataConfig
+from core.checkpoint.opening import Model
 from core.data.dataset import PairDataset
 from core.data.errors import BadRow
 from core.data.preprocessing import decoding_for
 from core.data.sources.rows import Row, Source
 from core.inference.encoder import Progress
-from core.spec.errors import UserError
-from core.metrics.classification.probe import Probe
 from core.inference.extraction import extract_layers
 from core.inference.fusing import Joining, joined_features
-from core.checkpoint.opening import Model
+from core.inference.pictures import gather
+from core.metrics.classification.probe import Probe
+from core.spec.cells import marked_row
+from core.spec.config import DataConfig
+from core.spec.errors import UserError
 from core.spec.run.folder import write_whole
 
 EVERY_CLASS = 200  # classes up to which each has a column of its own

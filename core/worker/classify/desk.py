@@ -12,20 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from core.checkpoint.opening import model_key, open_model
+from core.inference.encoder import PROJECTED
+from core.metrics.classification.few_shot import DRAWS, SHOTS
+from core.metrics.classification.knn import NEIGHBOURS
+from core.metrics.classification.probe import Probe, load_probe, save_probe
+from core.metrics.classification.prompts import DEFAULT_TEMPLATES, load_templates
+from core.spec.config import expand_user
+from core.spec.errors import UserError
+from core.spec.reporter import Reporter
 from core.worker.classify.applying import apply_probe, summary, write_csv
 from core.worker.classify.measuring import by_neighbours, by_probe, by_prompts, by_saved, features_of, few_shot_curve
 from core.worker.classify.opened import SHOWN, Desked, Opened, Wanted, open_data
 from core.worker.classify.results import Result, difference
 from core.worker.classify.trying import best_by_names, best_by_probe, typed
-from core.spec.config import expand_user
-from core.inference.encoder import PROJECTED
-from core.spec.errors import UserError
-from core.metrics.classification.few_shot import DRAWS, SHOTS
-from core.metrics.classification.knn import NEIGHBOURS
-from core.metrics.classification.probe import Probe, load_probe, save_probe
-from core.metrics.classification.prompts import DEFAULT_TEMPLATES, load_templates
-from core.checkpoint.opening import model_key, open_model
-from core.spec.reporter import Reporter
 
 MODELS, OPENED, RESULTS = 3, 6, 48  # remembered
 

@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.worker.classify.opened import Desked, Opened
-from core.worker.classify.results import Result
 from core.inference.encoder import PROJECTED
-from core.spec.errors import UserError
+from core.inference.fusing import Joining, joining
 from core.metrics.classification.few_shot import few_shot, few_shot_outcome
 from core.metrics.classification.knn import knn
 from core.metrics.classification.linear_probe import classify_with, linear_probe
@@ -20,8 +18,10 @@ from core.metrics.classification.logistic import ProbeData, ProbeSettings
 from core.metrics.classification.probe import Probe
 from core.metrics.classification.prompts import load_templates
 from core.metrics.classification.zero_shot import zero_shot
-from core.inference.fusing import Joining, joining
+from core.spec.errors import UserError
 from core.spec.reporter import Reporter
+from core.worker.classify.opened import Desked, Opened
+from core.worker.classify.results import Result
 
 _PER_MILLE = 1000
 

@@ -16,20 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.worker.classify.trying import Tried
-from core.spec.config import expand_user
-from core.inference.encoder import PROJECTED, Progress, check_layer
-from core.spec.errors import UserError
+from core.checkpoint.opening import Model
 from core.evaluation.work import Splits
+from core.inference.encoder import PROJECTED, Progress, check_layer
+from core.inference.extraction import class_embedder
+from core.inference.fusing import TEXTS, Joining, can_caption, can_join, joined_features, joining
+from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
 from core.metrics.classification.linear_probe import HELD_OUT, stratified_split
 from core.metrics.classification.logistic import ProbeData
 from core.metrics.classification.prompts import load_templates
 from core.metrics.classification.zero_shot import ClassEmbedder
-from core.inference.extraction import class_embedder
-from core.inference.fusing import TEXTS, Joining, can_caption, can_join, joined_features, joining
-from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
 from core.model.towers.block_states import blocks_of
-from core.checkpoint.opening import Model
+from core.spec.config import expand_user
+from core.spec.errors import UserError
+from core.worker.classify.trying import Tried
 
 SPLIT = "split"  # in place of training data: a part of the data themselves
 SHOWN = 100  # rows that cannot be used, told with their reasons

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from core.spec.errors import UserError
-from core.metrics.classification.accuracy import Classification
-from core.metrics.classification.linear_probe import Curve
-from core.metrics.outcome import Task
-from core.metrics.classification.probe import Probe
-from core.metrics.statistics import compare, intervals, wilson
 from core.inference.fusing import Joining
 from core.inference.labelled import Labelled
+from core.metrics.classification.accuracy import Classification
+from core.metrics.classification.linear_probe import Curve
+from core.metrics.classification.probe import Probe
+from core.metrics.outcome import Task
+from core.metrics.statistics import compare, intervals, wilson
+from core.spec.errors import UserError
 
 MISTAKES = 60  # the first ones, that go with a result
 

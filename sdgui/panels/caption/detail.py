@@ -24,9 +24,9 @@ from PySide6.QtWidgets import (
 
 from core.spec.caption_files import Candidate
 from sdgui.panels.caption.model import SIDES, STATE_TEXTS, Entry, Side
-from sdgui.widgets.gallery.thumbnail import Thumbnail
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, value
+from sdgui.widgets.gallery.thumbnail import Thumbnail
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 

@@ -28,10 +28,10 @@ from sdgui.panels.caption.export import (
     reasons,
     save_source,
 )
-from sdgui.worker.replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.worker.replies import Cancelled, Failure
 
 Work = Callable[[Progress], Written]
 Pictures = Callable[[], Sequence[CaptionedPicture]]

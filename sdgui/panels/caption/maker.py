@@ -17,9 +17,9 @@ from core.spec.generation import GenerationSettings
 from sdgui.panels.caption.model import Made, made_of, origin_key
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, Captioner, CaptionPart
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, Captioner, CaptionPart
 
 _AT_ONCE = 1000  # pictures in one request
 _GATHERED_MS = 40

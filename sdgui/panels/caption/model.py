@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from core.spec.caption_files import Candidate, CaptionedPicture
-from sdgui.worker.verbs import CaptionText
 from sdgui.store.captions import KeptCaption
+from sdgui.worker.verbs import CaptionText
 
 Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")

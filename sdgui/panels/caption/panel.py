@@ -18,24 +18,24 @@ from PySide6.QtGui import QAction, QUndoStack
 from PySide6.QtWidgets import QFileDialog, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.spec.caption_files import CaptionedPicture
-from sdgui.widgets.actions import Actions
 from sdgui.panels.caption.actions import add_actions
 from sdgui.panels.caption.bar import CaptionsBar, Passes
 from sdgui.panels.caption.detail import CaptionsDetail
-from sdgui.panels.caption.list.edits import CaptionsEdits
-from sdgui.panels.caption.model import SIDES, STATE_TEXTS, Side, captioned
 from sdgui.panels.caption.files import CaptionsFiles
 from sdgui.panels.caption.keeper import CaptionsKeeper
-from sdgui.panels.caption.list.table import CaptionsList
+from sdgui.panels.caption.list.edits import CaptionsEdits
+from sdgui.panels.caption.list.replace import Finder, ReplaceBar
 from sdgui.panels.caption.list.rows import CaptionsModel
+from sdgui.panels.caption.list.table import CaptionsList
+from sdgui.panels.caption.model import SIDES, STATE_TEXTS, Side, captioned
 from sdgui.panels.caption.next_step import ADD, TRAIN, demo_config, read_choice, training_config
 from sdgui.panels.caption.refusals import CaptionsRefusals
-from sdgui.panels.caption.list.replace import Finder, ReplaceBar
 from sdgui.panels.caption.settings import CaptionSettings, read_settings, settings_text
 from sdgui.panels.caption.work import CaptionsWork
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.place import Place, Services
 from sdgui.store.records import StoreError
+from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.dropped_files import PICTURE_SUFFIXES
 from sdgui.widgets.empty_state import EmptyState

@@ -15,14 +15,14 @@ from PySide6.QtGui import QUndoStack
 
 from core.spec.generation import GenerationSettings
 from sdgui.panels.caption.list.commands import CaptionedAgain
-from sdgui.panels.caption.model import SIDES, Entry, Side
-from sdgui.panels.caption.maker import Answer, CaptionMaker
 from sdgui.panels.caption.list.rows import CaptionsModel
+from sdgui.panels.caption.maker import Answer, CaptionMaker
+from sdgui.panels.caption.model import SIDES, Entry, Side
 from sdgui.shared.pickers.entries import ModelChoice
-from sdgui.worker.pool import WorkerPool
-from sdgui.worker.replies import Cancelled, Failure
 from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.worker.pool import WorkerPool
+from sdgui.worker.replies import Cancelled, Failure
 
 
 class CaptionsWork(QObject):

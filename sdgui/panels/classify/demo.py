@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdgui.runs.demo import SHOWN_FIRST
-from sdgui.shared.place import Services
 from sdgui.runs.models import run_facts
+from sdgui.shared.place import Services
 from sdgui.store.records import StoreError
 
 PURPOSE = (

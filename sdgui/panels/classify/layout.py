@@ -9,14 +9,14 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.tabs.accuracy import AccuracyTab
-from sdgui.panels.classify.tabs.compare import CompareTab
-from sdgui.panels.classify.tabs.curves import CurvesTab
-from sdgui.panels.classify.tabs.confusion import MatrixTab
-from sdgui.panels.classify.tabs.mistakes import MistakesTab
 from sdgui.panels.classify.notes import NotesFold
 from sdgui.panels.classify.results import ResultList
 from sdgui.panels.classify.source import ClassifySource
+from sdgui.panels.classify.tabs.accuracy import AccuracyTab
+from sdgui.panels.classify.tabs.compare import CompareTab
+from sdgui.panels.classify.tabs.confusion import MatrixTab
+from sdgui.panels.classify.tabs.curves import CurvesTab
+from sdgui.panels.classify.tabs.mistakes import MistakesTab
 from sdgui.panels.classify.tabs.try_it import TryTab
 from sdgui.shared.place import Place, Services
 from sdgui.widgets.empty_state import EmptyState

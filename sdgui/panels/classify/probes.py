@@ -13,12 +13,12 @@ from PySide6.QtCore import QObject, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
-from sdgui.panels.classify.work import ClassifySession
 from sdgui.panels.classify.model import Measure
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.panels.classify.work import ClassifySession
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Level, Message, Remedy, ShowMessage
 from sdgui.widgets.plain_text import make_plain
+from sdgui.worker.replies import Cancelled, Failure
 
 _SUFFIX = ".safetensors"
 _PROBES = "Probes (*.safetensors *.json);;All files (*)"

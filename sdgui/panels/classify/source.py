@@ -15,8 +15,8 @@ from typing import Any, cast
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.options import OptionsRow
 from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
+from sdgui.panels.classify.options import OptionsRow
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
 from sdgui.shared.place import Services

@@ -12,8 +12,8 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from sdgui.panels.classify.verbs import CLASSIFY
 from sdgui.panels.classify.model import Measure, Measured, Target, measured
+from sdgui.panels.classify.verbs import CLASSIFY
 from sdgui.worker.calls import Done, Failed, WorkerCalls
 from sdgui.worker.client import WorkerClient
 from sdgui.worker.pool import WorkerPool

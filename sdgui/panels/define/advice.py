@@ -11,17 +11,17 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
 from core.spec.config import RunConfig, get_field
 from core.spec.presets.recommended import Advice, recommended
-from sdgui.shared.pickers.data import figures_text
 from sdgui.panels.define.differences import field_title, value_text
+from sdgui.shared.pickers.data import figures_text
 from sdgui.shared.place import Services
-from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
-from sdgui.worker.pool import DATA
-from sdgui.worker.replies import Cancelled, Failure
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, Role, set_role
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.pool import DATA
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 
 _ASK_AFTER = 700  # ms of not typing
 

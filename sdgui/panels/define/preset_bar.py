@@ -6,8 +6,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from core.spec.presets import PRESETS, SIZES
-from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.shared.pickers.preset_facts import needs, stage_count, stages
+from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role

@@ -19,11 +19,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from sdgui.panels.noise.histogram import BINS, BeliefHistogram
 from sdgui.panels.noise.model import RankedPairs, Shown, Sorting
 from sdgui.panels.noise.source import NoiseSource
 from sdgui.panels.noise.table import PairsTable
 from sdgui.shared.place import Place, Services
-from sdgui.panels.noise.histogram import BINS, BeliefHistogram
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count

@@ -17,17 +17,17 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.spec.config import ConfigError, expand_user, read_config
 from core.spec.run.folder import RunDir
-from sdgui.shared.aside import Aside
-from sdgui.shared.export.pictures import free_path
 from sdgui.panels.noise.layout import NoiseLayout
 from sdgui.panels.noise.model import Key, Pair, RankedPairs
+from sdgui.shared.aside import Aside
+from sdgui.shared.export.pictures import free_path
 from sdgui.shared.place import Selection, Services
-from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs
-from sdgui.worker.replies import Cancelled, Failure
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, error, info, warning
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs
 
 LISTED = 3000  # the least believed, as pictures and in the table; counts and cuts are of all
 _UNDO = 100

@@ -16,14 +16,14 @@ from PySide6.QtWidgets import QCheckBox, QFileDialog, QFrame, QGridLayout, QLine
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.models import ModelChoice
 from sdgui.shared.place import Services
-from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.verbs import SEARCH_INDEX, SEARCH_RELOCATE, Verb
-from sdgui.worker.replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message, error, info, warning
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import SEARCH_INDEX, SEARCH_RELOCATE, Verb
 
 _WORKER = "indexing"  # of its own, so that one can search meanwhile
 _LISTED = 20

@@ -13,22 +13,22 @@ from typing import Any
 from PySide6.QtCore import QByteArray, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
-from sdgui.shared.export.menu import ExportMenu
-from sdgui.shared.place import Place, Services
-from sdgui.panels.search.query.bar import SearchBar
-from sdgui.panels.search.tabs.evaluation import EvaluationPane
-from sdgui.panels.search.query.filters import FilterRow
-from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.index import IndexSheet
 from sdgui.panels.search.jobs import Jobs
-from sdgui.panels.search.tabs.map import MapPage
+from sdgui.panels.search.query.bar import SearchBar
+from sdgui.panels.search.query.filters import FilterRow
+from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.results import SCORES
 from sdgui.panels.search.side import SearchSide
 from sdgui.panels.search.source import SourceBar
-from sdgui.widgets.gallery.thumbnail import Thumbnail
+from sdgui.panels.search.tabs.evaluation import EvaluationPane
+from sdgui.panels.search.tabs.map import MapPage
+from sdgui.shared.export.menu import ExportMenu
+from sdgui.shared.place import Place, Services
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.gallery.thumbnail import Thumbnail
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made, tab_after
 from sdgui.widgets.message import Message

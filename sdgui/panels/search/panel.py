@@ -13,22 +13,22 @@ from pathlib import Path
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
-from sdgui.shared.place import Selection, Services
 from sdgui.panels.search.following import RunFollowing
-from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.layout import EVALUATION, LATE, MAP, PICTURES_TAB, SearchLayout
-from sdgui.panels.search.opening import OpeningMessages
-from sdgui.panels.search.tabs.known_queries import Known
 from sdgui.panels.search.model import Part, Query
+from sdgui.panels.search.opening import OpeningMessages
+from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.results import Score
-from sdgui.panels.search.work import ABOUT_TARGET, SearchSession
+from sdgui.panels.search.tabs.known_queries import Known
 from sdgui.panels.search.views import SearchViews
-from sdgui.worker.verbs import SEARCH_FACETS, Results, SearchOpened
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.panels.search.work import ABOUT_TARGET, SearchSession
+from sdgui.shared.place import Selection, Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.message import Message, Remedy, error, info, warning
 from sdgui.widgets.plain_text import plain_tip
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import SEARCH_FACETS, Results, SearchOpened
 
 _TYPING = 30  # ms in which further key presses join a question
 _FIRST, _FURTHER = 50, 4  # results asked for, and how many times more when the user scrolls to their end

@@ -15,14 +15,14 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
 
-from sdgui.shared.export.menu import ExportMenu
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.results import Score, cutoff_line, identity, items, ranks_of, true_line, true_place
-from sdgui.worker.verbs import Results
+from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.worker.verbs import Results
 
 _MORE_AT = 0.9  # share of the way down at which more results are fetched
 

@@ -12,11 +12,11 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 
 from core.spec.run.folder import RunDir
+from sdgui.panels.search.work import Target
+from sdgui.runs.models import run_facts
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
 from sdgui.shared.place import Services
-from sdgui.panels.search.work import Target
-from sdgui.runs.models import run_facts
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.quiet_box import QuietBox

@@ -11,10 +11,10 @@ from PySide6.QtCore import QObject
 from sdgui.panels.search.layout import EVALUATION, MAP
 from sdgui.panels.search.tabs.map import SHOWN
 from sdgui.panels.search.work import SearchSession
-from sdgui.worker.verbs import SEARCH_COMPARE, SEARCH_EVALUATE, SEARCH_MAP, Comparison, Evaluation, Map
-from sdgui.worker.replies import Cancelled, Failure
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, warning
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import SEARCH_COMPARE, SEARCH_EVALUATE, SEARCH_MAP, Comparison, Evaluation, Map
 
 if TYPE_CHECKING:
     from sdgui.panels.search.panel import SearchPanel

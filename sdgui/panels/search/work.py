@@ -13,9 +13,9 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from sdgui.worker.calls import Failed, WorkerCalls
-from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_QUERY, Answer, Results, SearchOpened, Verb
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Failure
+from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_QUERY, Answer, Results, SearchOpened, Verb
 
 ABOUT_TARGET = ("query", "facets", "evaluate", "compare", "map")  # what is asked of what is open; void with another
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from sdgui.shared.aside import Aside
 from sdgui.runs.study_programs import StudyPrograms
+from sdgui.shared.aside import Aside
 
 EndRequest = Literal["pause", "stop", "kill"]
 

@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 from core.spec.reading import excerpt
 from core.spec.run.folder import write_whole
 from core.spec.study import StudyDir
-from sdgui.shared.aside import Aside
 from sdgui.panels.study.results import to_csv
 from sdgui.panels.study.view import StudyView
+from sdgui.shared.aside import Aside
 from sdgui.widgets.message import Message, ShowMessage
 
 _ENDINGS = (".md", ".csv", ".json", ".svg")

@@ -23,14 +23,14 @@ from PySide6.QtWidgets import (
 )
 
 from core.spec.study import Study, StudyDir
-from sdgui.shared.aside import Aside
-from sdgui.shared.place import Place, Selection, Services
 from sdgui.panels.study.editor import StudyEditor
 from sdgui.panels.study.ending import EndRequest, StudyEnding
 from sdgui.panels.study.export import ExportMenu
 from sdgui.panels.study.open_menu import OpenMenu
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_look import StudyLook
+from sdgui.shared.aside import Aside
+from sdgui.shared.place import Place, Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, StoreError
 from sdgui.store.studies import StudyRecord

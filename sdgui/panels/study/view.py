@@ -27,6 +27,7 @@ from core.spec.config import ConfigError, RunConfig, override, read_config
 from core.spec.presets import PRESETS, preset_config
 from core.spec.study import Arm, Study
 from sdgui.panels.define.differences import field_title, value_text
+from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.panels.study.results import (
     METRIC,
     SORT,
@@ -40,7 +41,6 @@ from sdgui.panels.study.results import (
 )
 from sdgui.runs.study_look import StudyLook, StudyRunLook
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.late_parts import home_of
 from sdgui.widgets.plain_text import PlainLabel, plain_tip

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
+from sdgui.panels.watch.plots.grid import PlotGrid
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import RunLabel, color_index
-from sdgui.panels.watch.plots.grid import PlotGrid
 
 _GATHER = 30  # ms; several changes of one moment are one redraw
 _AT_ONCE = 25  # ms of work before the window gets its turn

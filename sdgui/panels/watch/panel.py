@@ -10,19 +10,19 @@ from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout
 
 from core.spec.run.events import RunFailed
 from core.spec.run.folder import RunState
-from sdgui.widgets.actions import Actions
-from sdgui.panels.watch.feed import CurveFeed
 from sdgui.panels.watch.event_log import EventLog
-from sdgui.shared.place import Place, Selection, Services
+from sdgui.panels.watch.feed import CurveFeed
 from sdgui.panels.watch.header import RunHeader
+from sdgui.panels.watch.plots.grid import PlotGrid
 from sdgui.panels.watch.samples import SamplesView
 from sdgui.runs.history import RunHistory
+from sdgui.shared.place import Place, Selection, Services
 from sdgui.store.records import Run, StoreError
+from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.late_parts import home_of
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.panels.watch.plots.grid import PlotGrid
 from sdgui.widgets.style.theme import SPACE
 
 _EMPTY = ("No run to watch yet", "Launch the experiment; its curves appear here as it trains.")

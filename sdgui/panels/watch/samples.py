@@ -13,8 +13,8 @@ from typing import Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QListWidget, QSlider, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from core.spec.run.events import Sample
 from core.spec.reading import excerpt
+from core.spec.run.events import Sample
 from sdgui.panels.watch.sample_captions import NETWORKS, CaptionTable, written_captions
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem

@@ -26,11 +26,11 @@ from sdgui.shared.export.pictures import (
     export_table,
     free_path,
 )
-from sdgui.worker.replies import Cancelled, Failure
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.worker.replies import Cancelled, Failure
 
 Export = Callable[[Sequence[GalleryItem], Path, Progress], Exported]
 _LISTED = 20

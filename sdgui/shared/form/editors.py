@@ -21,8 +21,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sdgui.widgets.dropped_files import existing_path
 from sdgui.shared.form.fields import FieldSpec
+from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role

@@ -26,12 +26,12 @@ from PySide6.QtWidgets import (
 )
 
 from core.spec.config import RunConfig
-from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.shared.form.fields import groups_of, text_of
 from sdgui.shared.form.page import FormPage
 from sdgui.shared.form.row import FormRow
 from sdgui.shared.form.section import FormSection
 from sdgui.shared.form.state import FormState
+from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 

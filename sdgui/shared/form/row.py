@@ -8,9 +8,9 @@ from __future__ import annotations
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
-from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.shared.form.editors import FieldEditor, editor_for
 from sdgui.shared.form.fields import FieldGroup, FieldSpec
+from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme

@@ -16,10 +16,6 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from sdgui.shared.place import Services
-from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
-from sdgui.worker.pool import DATA
-from sdgui.worker.replies import Cancelled, Failure
 from sdgui.store.records import StoreError
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.elided_label import ElidedLabel
@@ -28,6 +24,10 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.pool import DATA
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 
 _RECENT = "data/recent"
 _REMEMBERED = 8

@@ -14,8 +14,8 @@ from typing import Literal
 from PySide6.QtCore import QSettings
 
 from core.spec.run.folder import RunDir
-from sdgui.shared.run_texts import run_title
 from sdgui.runs.models import OPEN_CLIP, architectures, folder_captions, is_saved_model, pretrained_tags, run_facts
+from sdgui.shared.run_texts import run_title
 from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.dropped_files import existing_path

@@ -13,8 +13,9 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
-from core.spec.run.model_names import default_network
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import default_network
+from sdgui.runs.models import OPEN_CLIP, RunFacts, architectures, pretrained_tags, run_facts
 from sdgui.shared.aside import Aside
 from sdgui.shared.pickers.entries import (
     ModelChoice,
@@ -30,7 +31,6 @@ from sdgui.shared.pickers.entries import (
 )
 from sdgui.shared.pickers.model_list import ENTRY, heading, only_possible
 from sdgui.shared.place import Services
-from sdgui.runs.models import OPEN_CLIP, RunFacts, architectures, pretrained_tags, run_facts
 from sdgui.store.records import StoreError
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count

@@ -27,12 +27,12 @@ from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QSlider
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.delegate import GalleryDelegate
-from sdgui.widgets.gallery.menu import copy_captions, copy_paths, gallery_menu
 from sdgui.widgets.gallery.items import GalleryItem, GalleryModel, runs_of
+from sdgui.widgets.gallery.menu import copy_captions, copy_paths, gallery_menu
 from sdgui.widgets.gallery.preview import PicturePreview
+from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
-from sdgui.widgets.gallery.thumbnails import Thumbnails
 
 __all__ = ["Gallery", "GalleryItem"]
 

@@ -18,9 +18,9 @@ from PySide6.QtCore import (
     QUrl,
 )
 
-from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.gallery.thumbnail_files import Thumbnail
 from sdgui.widgets.gallery.thumbnails import Thumbnails
+from sdgui.widgets.plain_text import plain_tip
 
 ITEM_ROLE = Qt.ItemDataRole.UserRole
 _GATHER_MS = 16  # thumbnails that come within a frame are painted together

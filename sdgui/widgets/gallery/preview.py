@@ -10,8 +10,8 @@ from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent, QMouseEvent, QPainter,
 from PySide6.QtWidgets import QWidget
 from shiboken6 import isValid
 
-from sdgui.widgets.style.theme import SPACE, theme
 from sdgui.widgets.gallery.thumbnail_files import read_picture
+from sdgui.widgets.style.theme import SPACE, theme
 
 _ROOM = QSize(4096, 4096)  # decoded at most at this size
 _FOR_A_WHILE = (  # ways in which the focus goes and comes back

@@ -8,8 +8,8 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QImage, QPixmap
 from PySide6.QtWidgets import QWidget
 
-from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.gallery.thumbnails import Thumbnails
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 
 
 class Thumbnail(PlainLabel):

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from core.checkpoint import files as checkpoint
-from core.spec.config import override
+from core.checkpoint.former import open_teachers, start_weights
+from core.checkpoint.opening import model_key, open_model
 from core.data.dataset import PairDataset
 from core.inference.encoder import Features
-from core.spec.run.events import CheckpointSaved, EventReader
-from core.checkpoint.former import open_teachers, start_weights
-from core.training.loop import Interrupt, Loop
 from core.model.towers.pretrained import find_weights
-from core.spec.run.model_names import default_network, exact_name
-from core.checkpoint.opening import model_key, open_model
+from core.spec.config import override
 from core.spec.presets import preset_config
+from core.spec.run.events import CheckpointSaved, EventReader
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import default_network, exact_name
+from core.training.loop import Interrupt, Loop
 from core.training.train import train
 from tests.core.pictures import write_pairs
 

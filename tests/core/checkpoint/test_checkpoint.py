@@ -13,10 +13,10 @@ from torch import Tensor
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo, optimizer_tensors, restore_optimizer
-from core.spec.config import override
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
+from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.schedules import build_optimizer

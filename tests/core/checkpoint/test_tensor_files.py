@@ -14,10 +14,10 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo, CheckpointState
-from core.spec.config import override
 from core.inference.encoder import load_checkpoint
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, trained_network
+from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from tests.mutations import survives

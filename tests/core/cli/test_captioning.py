@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from core.__main__ import main
+from core.data.errors import DataError
+from core.data.sources.opening import open_source
 from core.spec.caption_files import (
     Candidate,
     CaptionedPicture,
@@ -27,8 +29,6 @@ from core.spec.caption_files import (
     sidecar_of,
     write_new,
 )
-from core.data.errors import DataError
-from core.data.sources.opening import open_source
 from tests.core.caption_models import CLIP, save_model
 from tests.core.pictures import draw
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from core.spec import caption_files
-from core.training import train
 from core.spec.caption_files import (
     Candidate,
     CaptionedPicture,
@@ -25,6 +24,7 @@ from core.spec.caption_files import (
 from core.spec.errors import UserError, writing
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir, RunDirError
+from core.training import train
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 PICTURE = CaptionedPicture("/a.png", [Candidate("a dog"), Candidate("a cat")], {"model": "m"})

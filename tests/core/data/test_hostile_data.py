@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from core.data.sources import coco, manifests
 from core.data.cache import Decoding, PictureCache, open_cache
-from core.data.errors import DataError, PictureError
 from core.data.demo.openmoji import write_demo_data
+from core.data.errors import DataError, PictureError
 from core.data.pictures import decode, picture_size
+from core.data.sources import coco, manifests
 from core.data.sources.opening import open_source
 from core.search.index.changes import scan
 from tests.core.data.samples import write_picture

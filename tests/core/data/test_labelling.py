@@ -13,12 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.spec.config import DataConfig, RunConfig
 from core.data.batch import Batch
 from core.data.dataset import PairDataset, open_dataset
 from core.data.errors import DataError
 from core.data.labelling import NONE, Cycle, label_numbers, label_rows
 from core.data.loader import Loader
+from core.spec.config import DataConfig, RunConfig
 from tests.core.data.samples import tokenize, write_pairs
 
 SIZE = 16

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from core.spec.config import DataConfig, RunConfig
 from core.data.batch import Batch
 from core.data.dataset import PairDataset, open_dataset
 from core.data.errors import DataError, PictureError
 from core.data.loader import Loader, evaluation_batches, evaluation_texts
+from core.spec.config import DataConfig, RunConfig
 from tests.core.data.samples import CONTEXT, tokenize, write_pairs
 
 SIZE = 16

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from core.bench.jpeg import photograph
-from core.inference.pictures import Found, read_picture
 from core.data.dataset import open_dataset
 from core.data.loader import evaluation_batches
+from core.inference.pictures import Found, read_picture
 from core.search.index.encoding import open_encoder
 from tests.core.data.samples import tokenize
 

@@ -14,16 +14,16 @@ import torch
 from safetensors.torch import save_file
 
 from core.__main__ import main
-from core.spec.config import override
 from core.data.dataset import open_dataset
 from core.data.views.making import centre_view
 from core.inference.encoder import UNPROJECTED, Loaded, encode_layers, encode_pictures, load_checkpoint
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
-from core.spec.run.events import Evaluated, EventReader
 from core.model.towers.towers import resolve_architecture
+from core.spec.config import override
 from core.spec.presets import preset_config
+from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.labelled import write, write_labelled

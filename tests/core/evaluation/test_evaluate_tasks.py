@@ -12,28 +12,28 @@ import pytest
 import torch
 from torch import nn
 
-from core.inference import extraction
 from core.__main__ import main
-from core.inference.captioning import CaptionModel
-from core.spec.config import override
+from core.checkpoint.opening import Model, open_model
 from core.data.dataset import open_dataset
 from core.data.views.making import centre_view
-from core.inference.encoder import UNPROJECTED, encode_layers
-from core.spec.errors import UserError
 from core.evaluation.evaluate import Request, evaluate
+from core.evaluation.report import Report
+from core.inference import extraction
+from core.inference.captioning import CaptionModel
+from core.inference.encoder import UNPROJECTED, encode_layers
+from core.inference.fusing import own_captions
+from core.inference.labelled import open_pictures
 from core.metrics.captions.scores import caption_scores
 from core.metrics.classification.few_shot import few_shot
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
-from core.evaluation.report import Report
-from core.inference.fusing import own_captions
-from core.spec.generation import GenerationSettings
-from core.inference.labelled import open_pictures
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
-from core.checkpoint.opening import Model, open_model
+from core.spec.config import override
+from core.spec.errors import UserError
+from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config
 from tests.core.labelled import write_labelled
 

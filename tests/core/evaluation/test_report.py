@@ -10,11 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from core.metrics.captions.scores import caption_scores
-from core.metrics.classification.accuracy import classify
-from core.metrics.inputs import EvaluationError
-from core.metrics.classification.labels import index_labels
-from core.metrics.outcome import Outcome
 from core.evaluation.report import (
     Report,
     Subject,
@@ -26,6 +21,11 @@ from core.evaluation.report import (
     table,
     to_json,
 )
+from core.metrics.captions.scores import caption_scores
+from core.metrics.classification.accuracy import classify
+from core.metrics.classification.labels import index_labels
+from core.metrics.inputs import EvaluationError
+from core.metrics.outcome import Outcome
 from core.metrics.retrieval import ranks, retrieval_metrics, retrieval_outcome
 from core.metrics.statistics import compare
 

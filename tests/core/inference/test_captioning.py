@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 
+from core.checkpoint.opening import open_model
 from core.inference import caption_stream as stream
-from core.worker.captioning import Captioner
-from core.inference.captioning import CaptionModel, open_caption_model, words
-from core.inference.pictures import Found, gather
 from core.inference.caption_stream import Captioned, caption_pictures, largest_batch
+from core.inference.captioning import CaptionModel, open_caption_model, words
+from core.inference.generation.captions import generate
+from core.inference.pictures import Found, gather
 from core.spec.config import DataConfig
 from core.spec.errors import UserError
-from core.inference.generation.captions import generate
 from core.spec.generation import GenerationSettings
-from core.checkpoint.opening import open_model
+from core.worker.captioning import Captioner
 from tests.core.caption_models import CLIP, save_model
 from tests.core.pictures import write_pairs
 from tests.core.worker.test_server import Client

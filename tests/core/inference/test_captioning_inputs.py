@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw
 
 from core.bench.jpeg import MEAN_TOLERANCE, TOLERANCE, difference, photograph
 from core.inference import pictures
+from core.inference.caption_stream import Captioned, caption_pictures
 from core.inference.captioning import CaptionModel, open_caption_model
 from core.inference.pictures import Found, gather, read_ahead, read_picture
-from core.inference.caption_stream import Captioned, caption_pictures
 from core.spec.config import DataConfig
 from core.spec.generation import GenerationSettings
 from tests.core.caption_models import save_model

@@ -8,20 +8,20 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from core.checkpoint.opening import Model, open_model
+from core.evaluation.report import Subject
+from core.inference.caption_stream import caption_pictures
 from core.inference.captioning import CaptionModel, open_caption_model
 from core.inference.pictures import gather, read_picture
-from core.inference.caption_stream import caption_pictures
-from core.spec.config import DataConfig, override
-from core.evaluation.report import Subject
-from core.spec.generation import GenerationSettings
 from core.model.network import Network
+from core.model.runtime import Runtime
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.objectives.captioning import next_words
-from core.checkpoint.opening import Model, open_model
+from core.spec.config import DataConfig, override
+from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from core.model.runtime import Runtime
 from core.training.train import train
 from tests.core.pictures import write_pairs
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from core.inference import extraction
+from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset
+from core.inference import extraction
 from core.inference.encoder import PROJECTED, UNPROJECTED, check_layer, encode_layers
-from core.spec.errors import UserError
 from core.inference.extraction import extract_layers, extract_texts
 from core.inference.feature_cache import FeatureFolder, Part, prune
 from core.inference.labelled import open_pictures
-from core.checkpoint.opening import Model, open_model
+from core.spec.errors import UserError
 from tests.core.labelled import read, write, write_labelled
 
 

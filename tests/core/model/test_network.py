@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.spec.config import RunConfig
 from core.data.batch import Batch, Mix, View
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
+from core.spec.config import RunConfig
 from core.spec.presets import preset_config
 
 TINY = resolve_architecture("sd-tiny")

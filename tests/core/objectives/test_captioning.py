@@ -11,17 +11,17 @@ import torch
 from open_clip.loss import CoCaLoss
 from torch import Tensor
 
-from core.spec.config import CaptioningConfig, DistillCaptionsConfig, RunConfig, override
 from core.data.batch import Batch, View
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
-from core.spec.generation import GenerationSettings
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.captioning import Captioning, DistillCaptions, NextWords, shifted
+from core.spec.config import CaptioningConfig, DistillCaptionsConfig, RunConfig, override
+from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config
 from tests.core.objectives.little_pairs import END, PAD, START, flat_pairs, little
 

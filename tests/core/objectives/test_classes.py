@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.spec.config import ClassificationConfig, ConsistencyConfig, RunConfig
 from core.data.batch import Batch, Mix, View
-from core.model.towers.architectures import resolve_architecture
 from core.model.errors import ModelError
 from core.model.network import Network
+from core.model.towers.architectures import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.classification import Classification, ClassLogits, Interpolated, class_logits
 from core.objectives.consistency import Consistency, draw_partners, sharpened
+from core.spec.config import ClassificationConfig, ConsistencyConfig, RunConfig
 from core.spec.presets import preset_config
 from tests.core.objectives.made_up import blended, cross_entropy, kl, mean, mix_of, output_of, softmax
 

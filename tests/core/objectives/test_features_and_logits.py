@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from core.spec.config import DistillFeaturesConfig, DistillLogitsConfig, ImageContrastiveConfig
 from core.objectives.classification import ClassLogits
 from core.objectives.distill_features import DistillFeatures, FeatureLook
-from core.objectives.image_contrastive import ImageContrastive
 from core.objectives.distill_logits import DistillLogits
+from core.objectives.image_contrastive import ImageContrastive
+from core.spec.config import DistillFeaturesConfig, DistillLogitsConfig, ImageContrastiveConfig
 from tests.core.objectives.made_up import (
     blended,
     cross_entropy,

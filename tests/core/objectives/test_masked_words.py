@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.spec.config import MaskedWordsConfig, RunConfig, override
 from core.data.batch import Batch, View
-from core.teacher.frozen import FrozenTeacher
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.masked_words import MaskedWords, Restored, mask_words
+from core.spec.config import MaskedWordsConfig, RunConfig, override
 from core.spec.presets import preset_config
+from core.teacher.frozen import FrozenTeacher
 from core.training.schedules import build_schedules
 from tests.core.objectives.little_pairs import flat_pairs, little
 

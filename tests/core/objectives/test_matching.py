@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.spec.config import MatchingConfig, RunConfig, override
 from core.data.batch import Batch, View
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.matching import Judged, Matching, chances, draw, same_captions
+from core.spec.config import MatchingConfig, RunConfig, override
 from core.spec.presets import preset_config
 from tests.core.objectives.little_pairs import flat_pairs, little
 

@@ -14,6 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.data.batch import Mix
+from core.model.outputs import Output, ViewOutput
+from core.objectives.build import build_objectives
+from core.objectives.contrastive import Contrastive
+from core.objectives.distill_prototypes import DistillPrototypes
+from core.objectives.distill_similarity import DistillSimilarity
+from core.objectives.objective import Objective
 from core.spec.config import (
     ContrastiveConfig,
     DistillPrototypesConfig,
@@ -21,13 +28,6 @@ from core.spec.config import (
     ObjectiveConfig,
     override,
 )
-from core.data.batch import Mix
-from core.model.outputs import Output, ViewOutput
-from core.objectives.build import build_objectives
-from core.objectives.contrastive import Contrastive
-from core.objectives.distill_similarity import DistillSimilarity
-from core.objectives.objective import Objective
-from core.objectives.distill_prototypes import DistillPrototypes
 from core.spec.presets import preset_config
 from core.training.schedules import objective_schedule
 

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig
 from core.data.batch import Batch, Mix, View
 from core.model.heads import PrototypeHead
-from core.model.towers.image import ImageFeatures
 from core.model.outputs import Output, ViewOutput
-from core.objectives.parts.centring import Sharpener, sinkhorn
-from core.objectives.masked_patches import MaskedPatches
+from core.model.towers.image import ImageFeatures
 from core.objectives.distill_prototypes import DistillPrototypes, koleo, view_pairs
+from core.objectives.masked_patches import MaskedPatches
+from core.objectives.parts.centring import Sharpener, sinkhorn
+from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig
 from core.training.schedules import objective_schedule
 
 SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from core.spec.config import BeliefConfig, DistillPrototypesConfig
 from core.model.outputs import Output, ViewOutput
-from core.objectives.weighting.belief import Belief
 from core.objectives.parts.centring import Sharpener
 from core.objectives.parts.queue import FeatureQueue
+from core.objectives.weighting.belief import Belief
+from core.spec.config import BeliefConfig, DistillPrototypesConfig
 
 NAN = torch.full((2, 4), torch.nan)
 

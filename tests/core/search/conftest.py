@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.search.index import encoding
 from core.checkpoint.opening import open_model
+from core.search.index import encoding
 from tests.core.search.samples import build, copy, write_pictures
 
 _once = functools.cache(open_model)

@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 import torch
 
-from core.spec.errors import UserError
 from core.metrics.classification.prompts import load_templates
 from core.metrics.retrieval import retrieval_metrics
 from core.search import evaluation, projection
-from core.search.index import nearest
 from core.search.calibration import Calibration
 from core.search.collection import Collection, open_index
 from core.search.errors import IndexFolderError, QueryError
 from core.search.filters import Filter, read_date, read_size
+from core.search.index import nearest
 from core.search.index.manifest import BLOCK, Identity, Manifest
 from core.search.index.nearest import Exact, Floats, Rows, Scanned
-from core.search.queries import Query, Term, plain, read_terms
-from core.search.results import Options, Searching
 from core.search.index.parts import Part, Sizes, bring_up_to_date, layout
 from core.search.index.storage import Entry, IndexReader, IndexWriter, Mask, Record
+from core.search.queries import Query, Term, plain, read_terms
+from core.search.results import Options, Searching
+from core.spec.errors import UserError
 from tests.core.search.samples import build, write_pictures
 
 DIM = 32

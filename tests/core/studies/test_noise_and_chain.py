@@ -10,21 +10,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.checkpoint import files as checkpoint
 from core.__main__ import main
-from core.studies.chain.bootstrap import caption_and_filter
-from core.spec.chain import Chain, ChainDir, preset_chain, read_chain
-from core.studies.chain.run import ChainError, run_chain
-from core.spec.config import ConfigError, override
+from core.checkpoint import files as checkpoint
 from core.data.batch import Batch
-from core.data.sources.opening import open_source
-from core.spec.errors import UserError
-from core.spec.run.events import EventReader, RunStarted
-from core.training.loop import Loop
-from core.evaluation.noise import judge_run, save_without
-from core.spec.presets import preset_config
-from core.spec.run.folder import RunDir
 from core.data.derived.noisy import write_noisy
+from core.data.sources.opening import open_source
+from core.evaluation.noise import judge_run, save_without
+from core.spec.chain import Chain, ChainDir, preset_chain, read_chain
+from core.spec.config import ConfigError, override
+from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.events import EventReader, RunStarted
+from core.spec.run.folder import RunDir
+from core.studies.chain.bootstrap import caption_and_filter
+from core.studies.chain.run import ChainError, run_chain
+from core.training.loop import Loop
 from core.training.train import train
 from tests.core.pictures import write_pairs
 

@@ -10,14 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.spec.config import RunConfig, TeacherConfig
 from core.data.batch import Batch, View
-from core.teacher.frozen import build_teacher
 from core.model.network import Network
-from core.teacher.teacher import EmaTeacher
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
+from core.spec.config import RunConfig, TeacherConfig
 from core.spec.presets import preset_config
+from core.teacher.frozen import build_teacher
+from core.teacher.teacher import EmaTeacher
 from core.training.schedules import momenta
 
 

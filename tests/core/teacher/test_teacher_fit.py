@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from core.spec.config import RunConfig, override
 from core.model.errors import ModelError
-from core.teacher.frozen import FrozenTeacher
 from core.model.network import Network
 from core.model.towers.towers import build_towers, resolve_architecture
 from core.objectives.build import build_network
+from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
+from core.teacher.frozen import FrozenTeacher
 
 FROZEN = ("teacher.kind=frozen", "teacher.checkpoint=somewhere")
 

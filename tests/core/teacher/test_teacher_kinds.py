@@ -12,19 +12,19 @@ import pytest
 import torch
 from torch import nn
 
-from core.spec.config import RunConfig, TeacherConfig, override, problems
-from core.data.batch import Batch, View
-from core.spec.errors import UserError
 from core.checkpoint.former import carry_over, open_teachers, start_weights
+from core.data.batch import Batch, View
 from core.model.errors import ModelError
 from core.model.eval_mode import evaluating
-from core.teacher.frozen import FrozenTeacher, build_teacher
 from core.model.network import Network
-from core.teacher.teacher import EmaTeacher
 from core.model.towers.towers import build_towers, resolve_architecture
 from core.objectives.build import build_network, build_objectives
+from core.spec.config import RunConfig, TeacherConfig, override, problems
+from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
+from core.teacher.frozen import FrozenTeacher, build_teacher
+from core.teacher.teacher import EmaTeacher
 from core.training.schedules import build_schedules, momenta
 from core.training.train import train
 from tests.core.pictures import write_pairs

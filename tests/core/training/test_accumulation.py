@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.training.accumulation import departs, in_chunks
-from core.spec.config import RunConfig, override
 from core.data.batch import Batch, View
-from core.spec.run.events import EventReader, EventWriter, Log
-from core.training.loop import Loop
-from core.model.towers.image import ImageFeatures
 from core.model.network import Network
+from core.model.towers.image import ImageFeatures
 from core.model.towers.towers import build_towers, resolve_architecture
+from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config, preset_names
-from core.training.progress import Heartbeat
+from core.spec.run.events import EventReader, EventWriter, Log
 from core.spec.run.folder import RunDir
+from core.training.accumulation import departs, in_chunks
+from core.training.loop import Loop
+from core.training.progress import Heartbeat
 from core.training.train import train
 from tests.core.pictures import write_pairs
 

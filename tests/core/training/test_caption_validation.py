@@ -8,22 +8,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from core.training.caption_validation import caption_losses, caption_sample
-from core.spec.config import override
+from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.loader import evaluation_batches, evaluation_texts
-from core.spec.run.events import Evaluated, EventReader, Sample
 from core.inference.generation.captions import generate
 from core.inference.generation.coca import CocaDecoder
 from core.inference.generation.fusion import FusionDecoder, caption_decoder
-from core.spec.generation import GenerationError, GenerationSettings
 from core.model.network import Network
+from core.model.runtime import Runtime
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
-from core.checkpoint.opening import open_model
+from core.spec.config import override
+from core.spec.generation import GenerationError, GenerationSettings
 from core.spec.presets import preset_config
+from core.spec.run.events import Evaluated, EventReader, Sample
 from core.spec.run.folder import RunDir
-from core.model.runtime import Runtime
+from core.training.caption_validation import caption_losses, caption_sample
 from core.training.train import train
 from tests.core.objectives.little_pairs import little
 from tests.core.pictures import write_pairs

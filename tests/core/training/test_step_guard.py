@@ -12,11 +12,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.checkpoint import files as checkpoint
-from core.spec.config import RunConfig
 from core.data.batch import Batch
+from core.spec.config import RunConfig
 from core.spec.run.events import Event, EventReader, Log, Metrics, RunFailed
-from core.training.loop import Loop, TrainingError
 from core.spec.run.folder import RunDir
+from core.training.loop import Loop, TrainingError
 from core.training.step_guard import SkippedStep, StepGuard, numbers
 from core.training.train import train
 from core.training.train_step import TrainStep

@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 import torch
 
-from core.checkpoint import files as checkpoint
 from core.__main__ import main
-from core.spec.config import ConfigError, RunConfig, override
+from core.checkpoint import files as checkpoint
 from core.data.batch import Batch
+from core.model.network import Network
+from core.spec.config import ConfigError, RunConfig, override
 from core.spec.errors import UserError
+from core.spec.presets import preset_config
 from core.spec.run.events import (
     CheckpointSaved,
     Evaluated,
@@ -35,10 +37,8 @@ from core.spec.run.events import (
     RunStarted,
     Sample,
 )
-from core.training.loop import Loop, TrainingError
-from core.model.network import Network
-from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir, RunDirError
+from core.training.loop import Loop, TrainingError
 from core.training.train import train
 from core.training.train_step import TrainStep
 from tests.core.pictures import write_pairs

@@ -13,11 +13,11 @@ import torch
 from torch.nn import functional as F
 
 from core.spec.config import RunConfig, override
-from core.spec.run.events import EventReader, EventWriter, Metrics
-from core.training.loop import Loop
 from core.spec.presets import preset_config
-from core.training.progress import Heartbeat
+from core.spec.run.events import EventReader, EventWriter, Metrics
 from core.spec.run.folder import RunDir
+from core.training.loop import Loop
+from core.training.progress import Heartbeat
 from core.training.step_guard import numbers
 from core.training.train import train
 from tests.core.pictures import write_pairs

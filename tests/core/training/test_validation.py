@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from core.studies.chain.ensemble import judge_together
 from core.spec.config import override
-from core.spec.run.events import Evaluated, EventReader
 from core.spec.presets import PRESETS, preset_config
+from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
+from core.studies.chain.ensemble import judge_together
 from core.training.train import train
 from core.training.validation import best_score, trains_retrieval
 from tests.core.pictures import write_pairs

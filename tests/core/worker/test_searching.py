@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from core.worker import searching
-from core.spec.config import override
-from core.spec.errors import UserError
+from core.checkpoint.opening import open_model
 from core.evaluation.evaluate import Request, evaluate
 from core.search.index.build import build_index
-from core.checkpoint.opening import open_model
+from core.spec.config import override
+from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from core.worker.searching import Searcher
 from core.training.train import train
+from core.worker import searching
+from core.worker.searching import Searcher
 from tests.core.pictures import write_pairs
 
 

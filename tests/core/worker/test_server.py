@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from core.spec.config import override
 from core.data.dataset import open_dataset
 from core.inference.encoder import Features, encode_dataset, encode_texts, load_checkpoint
-from core.spec.run.events import Evaluated, EventReader
+from core.spec.config import override
 from core.spec.presets import preset_config
+from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from core.worker.server import Worker

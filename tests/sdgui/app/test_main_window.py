@@ -30,8 +30,8 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir, RunState
 from sdgui.__main__ import home_folder, main, spare_collections
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.define.panel import DefinePanel
 from sdgui.experiments.tree_model import Role
+from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.watch.panel import WatchPanel
 from sdgui.store.store import Store
 from tests.sdgui.conftest import settle

@@ -14,12 +14,12 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir, RunState, process_alive
-from sdgui.app.main_window import MainWindow
-from sdgui.panels.define.panel import DefinePanel
-from sdgui.experiments.tree_model import Role
-from sdgui.shared.place import Selection
 from sdgui.actions.shortcuts import ShortcutsDialog
+from sdgui.app.main_window import MainWindow
+from sdgui.experiments.tree_model import Role
+from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.watch.panel import WatchPanel
+from sdgui.shared.place import Selection
 from sdgui.store.records import Run
 from tests.sdgui.conftest import settle
 

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.spec.config import RunConfig, parse_config
-from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted, encode
 from core.spec.presets import preset_config
+from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted, encode
 from core.spec.run.folder import RunDir, RunState, own_status
 from sdgui.store import store as store_module
 from sdgui.store.records import BestPoint, MetricSummary, Progress, Run, RunLabel, StoreError

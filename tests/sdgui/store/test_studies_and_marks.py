@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.spec.run.events import EventWriter, RunFinished, RunStarted
 from core.spec.presets import preset_config
+from core.spec.run.events import EventWriter, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store

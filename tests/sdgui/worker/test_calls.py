@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from pytestqt.qtbot import QtBot
 
 from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, DESCRIBE_SOURCE, NOISE_OPEN, SEARCH_OPEN, SEARCH_QUERY, Verb
 from sdgui.worker.client import WorkerClient
 from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, DESCRIBE_SOURCE, NOISE_OPEN, SEARCH_OPEN, SEARCH_QUERY, Verb
 from tests.mutations import mutated
 
 FACTS = {

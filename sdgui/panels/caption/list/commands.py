@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from PySide6.QtGui import QUndoCommand
 
-from sdgui.panels.caption.model import HAND, SIDES, Entry
 from sdgui.panels.caption.list.rows import CaptionsModel
+from sdgui.panels.caption.model import HAND, SIDES, Entry
 
 Text = tuple[str, str]  # a caption and who wrote it
 

@@ -13,11 +13,11 @@ from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, 
 from PySide6.QtGui import QFontMetrics, QImage, QKeyEvent, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QPlainTextEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from sdgui.panels.caption.model import Entry, State
 from sdgui.panels.caption.list.rows import CAPTION, ENTRY_ROLE, PICTURE, SCORE
+from sdgui.panels.caption.model import Entry, State
 from sdgui.widgets.gallery.broken_text import broken_at_words
-from sdgui.widgets.style.theme import SPACE, theme
 from sdgui.widgets.gallery.thumbnails import Thumbnails
+from sdgui.widgets.style.theme import SPACE, theme
 
 LINES = 3
 _KEPT = 3000  # scaled pictures, and broken texts

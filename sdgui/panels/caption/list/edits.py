@@ -8,10 +8,10 @@ from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
 from sdgui.panels.caption.list.commands import RemovePictures, Text, WriteTexts, typed
-from sdgui.panels.caption.model import Entry, Side
-from sdgui.panels.caption.list.table import CaptionsList
-from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.replace import Finder
+from sdgui.panels.caption.list.rows import CaptionsModel
+from sdgui.panels.caption.list.table import CaptionsList
+from sdgui.panels.caption.model import Entry, Side
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, ShowMessage, info
 

@@ -13,11 +13,11 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from sdgui.panels.caption.list.delegate import CaptionsDelegate
-from sdgui.panels.caption.model import Entry
 from sdgui.panels.caption.list.rows import CAPTION, PICTURE, SCORE, SECOND, CaptionsModel
+from sdgui.panels.caption.model import Entry
 from sdgui.widgets.gallery.preview import PicturePreview
-from sdgui.widgets.style.theme import SPACE, theme
 from sdgui.widgets.gallery.thumbnails import Thumbnails
+from sdgui.widgets.style.theme import SPACE, theme
 
 _GATHER_MS = 16  # thumbnails that come within a frame are painted together
 _PICTURE_WIDTH = 26 * SPACE

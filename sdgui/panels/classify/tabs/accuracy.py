@@ -10,11 +10,11 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.panels.classify.model import Measured, between, percent
+from sdgui.panels.classify.tabs.share_bar import Share
+from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.formats import count, value
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _NAMES = {"acc1": "accuracy", "acc5": "right among the first 5", "mean_per_class_recall": "mean over classes"}

@@ -13,15 +13,15 @@ from typing import Any
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.panels.classify.model import Measure, Measured, percent
+from sdgui.panels.classify.tabs.share_bar import Share
+from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
 from sdgui.shared.place import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.quiet_box import QuietBox
-from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _NAMES = {"acc1": "accuracy", "acc5": "right among the first 5", "mean_per_class_recall": "mean over classes"}

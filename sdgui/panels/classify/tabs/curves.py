@@ -13,9 +13,9 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.panels.classify.model import Measured, Target
+from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.widgets.formats import count, value
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _SHOTS = (1, 2, 4, 8, 16, 32)

@@ -21,9 +21,9 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableView, QVBoxLayout, QWidget
 
+from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share, ShareDelegate
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share, ShareDelegate
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _Index = QModelIndex | QPersistentModelIndex

@@ -22,13 +22,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.panels.classify.model import percent
+from sdgui.panels.classify.tabs.share_bar import Share
+from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _TYPING = 60  # ms without a key before typed names are asked for

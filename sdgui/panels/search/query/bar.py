@@ -15,9 +15,9 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from core.spec.resources import resource_folder
+from sdgui.panels.search.model import RAW, Part, Query
 from sdgui.panels.search.query.chips import ChipRow
 from sdgui.panels.search.query.history import SearchHistory
-from sdgui.panels.search.model import RAW, Part, Query
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE

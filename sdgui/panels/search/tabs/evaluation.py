@@ -21,10 +21,10 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.panels.search.tabs.known_queries import Known, KnownModel, known_pairs, known_pictures, known_texts
+from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.quiet_box import QuietBox
-from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.widgets.style.theme import SPACE, set_role
 
 TEXTS, PICTURES, PAIRS = "text_to_image", "image_to_text", "pairs"

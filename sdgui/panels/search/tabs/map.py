@@ -25,13 +25,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
 from sdgui.shared.export.menu import ExportMenu
-from sdgui.widgets.gallery.thumbnail import Thumbnail
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
-from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
+from sdgui.widgets.gallery.thumbnail import Thumbnail
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme

@@ -13,12 +13,12 @@ from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent, QShowEvent, QWheelEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from sdgui.widgets import formats
-from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, dress
 from sdgui.panels.watch.plots.curves import PlotCurves
 from sdgui.panels.watch.plots.readout import Reading, Readout
 from sdgui.panels.watch.plots.series import Series, XMode
+from sdgui.widgets import formats
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, dress
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 REDRAW_MS = 50

@@ -5,11 +5,11 @@ from __future__ import annotations
 from PySide6.QtCore import QPoint, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.icon_button import IconButton
 from sdgui.panels.watch.plots.canvas import PlotCanvas
 from sdgui.panels.watch.plots.groups import Chart
 from sdgui.panels.watch.plots.series import Series
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.style.theme import SPACE, set_role
 
 

@@ -15,16 +15,16 @@ from PySide6.QtCore import QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.message import Message
-from sdgui.widgets.message_bar import MessageBar
 from sdgui.panels.watch.plots.card import PlotCard
 from sdgui.panels.watch.plots.export import save_csv, save_png, save_svg
 from sdgui.panels.watch.plots.groups import chart_of, ordered, role_of
 from sdgui.panels.watch.plots.legend import PlotLegend
 from sdgui.panels.watch.plots.page import PlotPage
-from sdgui.panels.watch.plots.toolbar import PlotToolbar
 from sdgui.panels.watch.plots.series import Series, XMode
+from sdgui.panels.watch.plots.toolbar import PlotToolbar
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.message import Message
+from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
 _ABOUT = "Tick runs to see their curves side by side."

@@ -12,16 +12,16 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QColor, QKeySequence, QShortcut
 from PySide6.QtWidgets import QFileDialog, QSplitter, QVBoxLayout, QWidget
 
+from sdgui.panels.watch.plots.canvas import PlotCanvas
+from sdgui.panels.watch.plots.export import save_csv, save_png, save_svg
+from sdgui.panels.watch.plots.legend import PlotLegend
+from sdgui.panels.watch.plots.series import Floats, Series, XMode
+from sdgui.panels.watch.plots.toolbar import PlotToolbar
 from sdgui.widgets import formats
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import AxisKind
-from sdgui.panels.watch.plots.canvas import PlotCanvas
-from sdgui.panels.watch.plots.export import save_csv, save_png, save_svg
-from sdgui.panels.watch.plots.legend import PlotLegend
-from sdgui.panels.watch.plots.toolbar import PlotToolbar
-from sdgui.panels.watch.plots.series import Floats, Series, XMode
 from sdgui.widgets.style.theme import SPACE, set_role
 
 __all__ = ["LivePlot", "XMode"]

@@ -8,8 +8,8 @@ from PySide6.QtCore import QRect, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
-from sdgui.widgets.plain_text import PlainLabel
 from sdgui.panels.watch.plots.card import PlotCard
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _CARD_WIDTH = 42 * SPACE  # least width a column aims at

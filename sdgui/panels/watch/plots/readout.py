@@ -9,9 +9,9 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QLabel, QWidget
 
+from sdgui.panels.watch.plots.series import XMode
 from sdgui.widgets import formats
 from sdgui.widgets.plot_axes import AxisKind
-from sdgui.panels.watch.plots.series import XMode
 from sdgui.widgets.style.theme import SPACE, theme
 
 _MOST = 14  # rows; the rest is counted

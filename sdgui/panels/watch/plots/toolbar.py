@@ -5,9 +5,9 @@ from __future__ import annotations
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QSlider, QToolButton, QWidget
 
+from sdgui.panels.watch.plots.series import XMode
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.panels.watch.plots.series import XMode
 from sdgui.widgets.style.theme import SPACE, set_role
 
 

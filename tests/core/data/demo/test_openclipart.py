@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.sources.rows import Row
+from core.data.demo.openclipart import LEAST, write_openclipart
 from core.data.sources.opening import open_source
+from core.data.sources.rows import Row
 from core.spec.errors import UserError
+from core.spec.study import Study, StudyDir
 from core.studies.study import data
 from core.studies.study.claiming import StudyError
-from core.spec.study import Study, StudyDir
-from core.data.demo.openclipart import LEAST, write_openclipart
 from core.studies.study.queue import run_study
 from tests.core.pictures import write_pairs
 

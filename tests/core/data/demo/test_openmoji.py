@@ -12,8 +12,8 @@ from PIL import Image
 
 from core.data.demo import openmoji
 from core.data.demo.emoji_names import Label, group_of, label
-from core.data.errors import DataError
 from core.data.demo.openmoji import Emoji, named_emoji, split, write_demo_data
+from core.data.errors import DataError
 from core.data.sources.opening import open_source
 
 NAMES = {

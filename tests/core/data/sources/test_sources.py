@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.data.errors import BadRow, DataError, check_bad_share
-from core.data.sources.rows import clean_caption
 from core.data.sources.opening import open_source
+from core.data.sources.rows import clean_caption
 from core.spec.errors import UserError
 from tests.core.data.samples import write_picture
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from core.spec.config import ViewConfig
-from core.data.views.colours import DRAWS, LEVELS, SIDE, SIGMA, distort_colours, is_distorted
 from core.data.draws import uniforms
+from core.data.views.colours import DRAWS, LEVELS, SIDE, SIGMA, distort_colours, is_distorted
 from core.data.views.making import make_view
+from core.spec.config import ViewConfig
 
 ALWAYS = ViewConfig(jitter=1.0, brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1)
 JITTER, GREY, BLUR, SOLARIZE = range(4)

@@ -11,11 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.spec.config import DataConfig, RunConfig, ViewConfig, problems
 from core.data.dataset import PairDataset, open_dataset
 from core.data.loader import Loader
-from core.data.views.masks import draw_masks
 from core.data.views.making import make_view, view_side
+from core.data.views.masks import draw_masks
+from core.spec.config import DataConfig, RunConfig, ViewConfig, problems
 from core.spec.presets import preset_config
 from tests.core.data.samples import tokenize, write_pairs
 

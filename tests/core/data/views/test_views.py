@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from core.spec.config import ViewConfig
 from core.data.draws import seed_of, uniforms
-from core.data.views.randaugment import OPERATIONS, randaugment
 from core.data.views.making import ATTEMPTS, GREY, centre_view, draw_crops, draw_mix, make_view
+from core.data.views.randaugment import OPERATIONS, randaugment
+from core.spec.config import ViewConfig
 
 STRONG = ViewConfig(crop_min=0.3, flip=True, randaugment_ops=2, erase=0.5)
 

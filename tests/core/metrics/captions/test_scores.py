@@ -11,8 +11,8 @@ import pytest
 
 from core.metrics.captions import java as java_metrics
 from core.metrics.captions.degeneracy import degeneracy, loops
-from core.metrics.captions.text import tokens
 from core.metrics.captions.scores import caption_scores, longest_common
+from core.metrics.captions.text import tokens
 from core.metrics.inputs import EvaluationCancelledError, EvaluationError
 
 GOLDEN = json.loads((Path(__file__).parent / "captioning_golden.json").read_text(encoding="utf-8"))

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from core.metrics.classification import knn as module
-from core.metrics.inputs import EvaluationError
 from core.metrics.classification.knn import knn
 from core.metrics.classification.labels import Labels
+from core.metrics.inputs import EvaluationError
 
 CLASSES = tuple(f"c{i}" for i in range(6))
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.metrics.inputs import EvaluationError
 from core.metrics.classification.labels import check_classes, index_labels, matching_key, prompt_name
 from core.metrics.classification.prompts import bundled_templates, load_templates, prompts
+from core.metrics.inputs import EvaluationError
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from core.metrics.classification.few_shot import draw_shots, few_shot, few_shot_outcome
-from core.metrics.inputs import EvaluationCancelledError, EvaluationError
 from core.metrics.classification.labels import Labels, index_labels
 from core.metrics.classification.linear_probe import C_GRID, classify_with, linear_probe, search_C, stratified_split
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
 from core.metrics.classification.probe import Probe, load_probe, save_probe
+from core.metrics.inputs import EvaluationCancelledError, EvaluationError
 
 DIGITS = tuple(str(digit) for digit in range(10))
 

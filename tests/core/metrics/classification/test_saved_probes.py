@@ -15,9 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.metrics.inputs import EvaluationError
 from core.metrics.classification.probe import Probe, load_probe, save_probe
 from core.metrics.classification.zero_shot import ClassEmbedder
+from core.metrics.inputs import EvaluationError
 from tests.mutations import mutated, survives
 
 _PROBE = Probe(torch.eye(2, 3), torch.zeros(2), ("cat", "dog"), 1.0, "embedding", "abc", templates=("a {}.",))

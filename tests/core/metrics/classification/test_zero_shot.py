@@ -12,10 +12,10 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_acc
 from torch import Tensor
 
 from core.metrics.classification.accuracy import Classification, classify
-from core.metrics.inputs import EvaluationCancelledError, EvaluationError
 from core.metrics.classification.labels import Labels, index_labels
-from core.metrics.statistics import interval
 from core.metrics.classification.zero_shot import ClassEmbedder, zero_shot
+from core.metrics.inputs import EvaluationCancelledError, EvaluationError
+from core.metrics.statistics import interval
 
 TEMPLATES = ("a photo of a {}.", "an icon of {}", "{}")
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.spec.config import FusionConfig
 from core.model.fusion import Fusion, MergedFusion, QueryFusion, SkipFusion, build_fusion
 from core.model.fusion.blocks import Attention, FeedForward, SelfAttention
 from core.model.towers.text import TextFeatures
+from core.spec.config import FusionConfig
 
 B, P, L = 3, 5, 6
 LENGTHS = [4, 6, 2]  # words of each caption; the last one is the pooled one

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.spec.config import OptimConfig, RunConfig, validate
-from core.spec.errors import UserError
 from core.model.errors import ModelError
-from core.model.towers.freezing import depths
 from core.model.network import Network
+from core.model.towers.freezing import depths
 from core.model.towers.towers import ImageFeatures, Towers, build_towers, list_architectures, resolve_architecture
 from core.objectives.build import build_network
+from core.spec.config import OptimConfig, RunConfig, validate
+from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.training.schedules import build_optimizer, set_rates
 

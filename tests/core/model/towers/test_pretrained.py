@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from core.model.errors import ModelError
 from core.model.towers import pretrained
 from core.model.towers.downloading import DownloadError
-from core.model.errors import ModelError
 from core.model.towers.towers import Towers, build_towers, load_pretrained
 
 TEXT = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}

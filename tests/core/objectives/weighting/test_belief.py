@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from core.spec.config import BeliefConfig, ContrastiveConfig
 from core.model.outputs import Output, ViewOutput
-from core.objectives.weighting.belief import Belief, probability_right, weighted_mean
 from core.objectives.contrastive import Contrastive
+from core.objectives.weighting.belief import Belief, probability_right, weighted_mean
 from core.objectives.weighting.evidence import evidence, ranks
+from core.spec.config import BeliefConfig, ContrastiveConfig
 
 
 def pairs(count: int, wrong: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

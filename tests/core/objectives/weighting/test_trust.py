@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from core.spec.config import ContrastiveConfig
 from core.model.outputs import Output, ViewOutput
 from core.objectives.contrastive import Contrastive
 from core.objectives.weighting.trust import trust, trusted
+from core.spec.config import ContrastiveConfig
 
 
 def output(pairs: int, seed: int, scale: float = 10.0) -> Output:

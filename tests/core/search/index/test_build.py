@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 import torch
 
+from core.checkpoint.opening import open_model
 from core.data.errors import DataError
 from core.data.views.making import centre_view
 from core.inference.encoder import encode_images, encode_texts
-from core.search.index import build as build_module
-from core.search.index import encoding, storage
 from core.search import evaluation
-from core.search.index.build import build_index, relocate
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError
-from core.search.queries import Query, Term
-from core.search.results import Options, Searching
+from core.search.index import build as build_module
+from core.search.index import encoding, storage
+from core.search.index.build import build_index, relocate
 from core.search.index.changes import scan
 from core.search.index.storage import IndexReader, IndexWriter
-from core.checkpoint.opening import open_model
+from core.search.queries import Query, Term
+from core.search.results import Options, Searching
 from tests.core.search.samples import MODEL, alive, build, files_of, write_pictures
 
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from core.search.index import parts as scan_module
-from core.search.index.build import relocate
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError
+from core.search.index import parts as scan_module
+from core.search.index.build import relocate
 from core.search.index.files import FACTS, checksum_of
 from core.search.index.manifest import read_manifest, write_manifest
 from core.search.index.storage import IndexReader, IndexWriter, parse_record

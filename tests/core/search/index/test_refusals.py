@@ -9,8 +9,8 @@ import pytest
 from core.__main__ import main
 from core.data.errors import DataError
 from core.data.sources.opening import open_source
-from core.search.index.build import relocate
 from core.search.errors import IndexFolderError
+from core.search.index.build import relocate
 from tests.core.search.samples import MODEL, build, files_of, write_pictures
 
 

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from core.__main__ import main
-from core.spec.errors import UserError
-from core.search.index import encoding
+from core.checkpoint.opening import open_model
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError, QueryError
 from core.search.filters import read_date, read_size
+from core.search.index import encoding
 from core.search.index.manifest import read_manifest
 from core.search.queries import Query, Term
 from core.search.results import Options, Searching
-from core.checkpoint.opening import open_model
+from core.spec.errors import UserError
 from tests.core.search.samples import MODEL, build, files_of, write_pictures
 
 

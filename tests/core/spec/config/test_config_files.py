@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.spec.config import ConfigError, field_names, override, parse_config, read_config, with_absolute_paths
-from core.metrics.inputs import EvaluationError
-from core.metrics.classification.prompts import load_templates
 from core.evaluation.report import read_report
+from core.metrics.classification.prompts import load_templates
+from core.metrics.inputs import EvaluationError
 from core.model.errors import ModelError
 from core.model.towers.pretrained import read_weights
 from core.model.towers.towers import resolve_architecture
+from core.spec.config import ConfigError, field_names, override, parse_config, read_config, with_absolute_paths
 from core.spec.presets import preset_config
 from tests.mutations import mutated, survives
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.spec.config import RunConfig
 from core.data.batch import Batch, View
-from core.model.towers.architectures import resolve_architecture
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
+from core.model.towers.architectures import resolve_architecture
 from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.contrastive import Contrastive
+from core.spec.config import RunConfig
 from core.spec.presets import preset_config
 from tests.core.objectives.made_up import output_of
 

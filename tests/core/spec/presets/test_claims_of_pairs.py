@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.spec.config import RunConfig, problems
 from core.data.batch import Batch, View
 from core.model.fusion import MergedFusion, QueryFusion, SkipFusion
 from core.model.fusion.merged import MergedBlock
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.build import Objectives, build_network, build_objectives
+from core.spec.config import RunConfig, problems
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from core.spec.presets.stages import STAGES
 from tests.core.objectives.little_pairs import flat_pairs, little

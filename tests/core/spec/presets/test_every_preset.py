@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from core.checkpoint import files as checkpoint
-from core.spec.config import RunConfig, override, problems
-from core.spec.run.events import EventReader, Metrics
 from core.model.towers.towers import resolve_architecture
+from core.spec.config import RunConfig, override, problems
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
+from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.pictures import write_pairs

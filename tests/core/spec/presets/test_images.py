@@ -11,19 +11,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.spec.config import DataConfig, RunConfig, get_field, override
 from core.data.batch import Batch
 from core.data.dataset import open_dataset
 from core.data.draws import uniforms
 from core.data.loader import Loader
 from core.data.views.making import ATTEMPTS, draw_crops
-from core.teacher.frozen import build_teacher
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.distill_prototypes import view_pairs
+from core.spec.config import DataConfig, RunConfig, get_field, override
 from core.spec.presets import preset_config
 from core.spec.presets.recommended import apply_recommended, momentum_for, prototypes_for, recommended
+from core.teacher.frozen import build_teacher
 from core.training.schedules import build_optimizer, build_schedules, momenta
 from tests.core.pictures import write_pairs
 

@@ -17,7 +17,11 @@ from hypothesis import strategies as st
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointInfo, CheckpointState
+from core.model.network import Network
+from core.model.towers.towers import resolve_architecture
+from core.objectives.build import build_network, trained_network
 from core.spec.config import read_config
+from core.spec.presets import preset_config
 from core.spec.run.events import (
     CheckpointSaved,
     Evaluated,
@@ -32,10 +36,6 @@ from core.spec.run.events import (
     encode,
     lifecycle,
 )
-from core.model.network import Network
-from core.model.towers.towers import resolve_architecture
-from core.objectives.build import build_network, trained_network
-from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir, judge, own_status, process_alive
 from sdgui.runs.history import RunHistory
 from sdgui.store.summary import RunSummary

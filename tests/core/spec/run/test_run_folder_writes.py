@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from core.training import train as training
 from core.spec.config import override
 from core.spec.errors import UserError
-from core.spec.run.events import EventReader, EventWriter, RunFinished, encode
-from core.training.loop import TrainingError
 from core.spec.presets import preset_config
+from core.spec.run.events import EventReader, EventWriter, RunFinished, encode
 from core.spec.run.folder import RunDir, RunDirError, write_whole
+from core.training import train as training
+from core.training.loop import TrainingError
 from core.training.train import train
 from tests.core.spec.run.hostile_events import HOSTILE_LINES
 

@@ -15,24 +15,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.spec.run import folder as rundir
 from core.__main__ import main
-from core.spec.config import ConfigError, override, read_config
 from core.data.dataset import open_dataset
+from core.data.derived.noisy import shuffled, write_noisy
 from core.data.labelling import label_rows
 from core.data.loader import Loader
 from core.data.sources.opening import open_source
+from core.spec.config import ConfigError, override, read_config
 from core.spec.errors import UserError
-from core.spec.run.events import Evaluated, EventWriter, Metrics
 from core.spec.presets import preset_config
 from core.spec.resources import resource_folder
+from core.spec.run import folder as rundir
+from core.spec.run.events import Evaluated, EventWriter, Metrics
 from core.spec.run.folder import RunDir
+from core.spec.study import Study, StudyDir, absolute, read_study
 from core.studies.study import queue
 from core.studies.study.claiming import StudyError
 from core.studies.study.data import data_path, prepare
-from core.spec.study import Study, StudyDir, absolute, read_study
 from core.studies.study.job import both_ways, run_config, timing
-from core.data.derived.noisy import shuffled, write_noisy
 from core.studies.study.queue import run_study, steps_of
 from core.studies.study.results import collect, value_at
 from tests.core.labelled import write_labelled

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from core.worker.classify.desk import Classify
+from core.checkpoint.opening import Model
 from core.data.dataset import open_dataset
 from core.data.views.making import centre_view
 from core.inference.encoder import encode_layers
-from core.checkpoint.opening import Model
+from core.worker.classify.desk import Classify
 from tests.core.labelled import read, write
 
 Answer = dict[str, Any]

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.views.making import centre_view
 from core.inference.encoder import PROJECTED, UNPROJECTED, encode_texts
-from core.spec.errors import UserError
+from core.inference.fusing import Joining
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
 from core.metrics.classification.prompts import load_templates
-from core.inference.fusing import Joining
-from core.checkpoint.opening import open_model
+from core.spec.errors import UserError
 from tests.core.worker.classify.desk import Answer, Desk, by_hand
 
 

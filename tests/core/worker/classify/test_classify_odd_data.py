@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from core.checkpoint.opening import Model, open_model
 from core.inference import extraction
 from core.spec.errors import UserError
-from core.checkpoint.opening import Model, open_model
 from core.worker.server import Worker
 from tests.core.worker.classify.desk import Answer, Cancelled, Desk, manifest
 

@@ -12,10 +12,10 @@ import pytest
 
 from core.inference import extraction
 from core.inference.encoder import encode_texts
-from core.spec.errors import UserError
 from core.metrics.classification.prompts import load_templates
-from tests.core.worker.classify.desk import Answer, Desk
+from core.spec.errors import UserError
 from tests.core.labelled import read
+from tests.core.worker.classify.desk import Answer, Desk
 
 
 def test_trying_pictures_by_probe_and_by_typed_names(

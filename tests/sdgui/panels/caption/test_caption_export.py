@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.spec.caption_files import Candidate, CaptionedPicture, CaptionFileError
 from core.data.sources.opening import open_source
+from core.spec.caption_files import Candidate, CaptionedPicture, CaptionFileError
 from sdgui.panels.caption.export import (
     SIDECAR_PROVENANCE,
     existing_sidecars,

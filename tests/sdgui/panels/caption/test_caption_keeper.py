@@ -9,8 +9,8 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.caption import keeper as captions_keeper
-from sdgui.panels.caption.model import Entry, entry_of
 from sdgui.panels.caption.keeper import CaptionsKeeper
+from sdgui.panels.caption.model import Entry, entry_of
 from sdgui.store.captions import KeptCaption
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store

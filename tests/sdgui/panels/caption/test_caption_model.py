@@ -14,9 +14,9 @@ from pytestqt.qtbot import QtBot
 from core.spec.caption_files import Candidate
 from sdgui.__main__ import make_application
 from sdgui.panels.caption.list.commands import WriteTexts
-from sdgui.panels.caption.model import Entry, Made, entry_of, kept
-from sdgui.panels.caption.list.table import CaptionsList
 from sdgui.panels.caption.list.rows import CaptionsModel
+from sdgui.panels.caption.list.table import CaptionsList
+from sdgui.panels.caption.model import Entry, Made, entry_of, kept
 
 
 class CountingModel(CaptionsModel):

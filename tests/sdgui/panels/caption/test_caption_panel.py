@@ -14,13 +14,13 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.__main__ import make_application, make_services
 from sdgui.panels.caption import keeper as captions_keeper
-from sdgui.widgets.actions import Actions
-from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.caption.export import export_json_lines
 from sdgui.panels.caption.list.rows import CAPTION, SECOND
+from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.captions import KeptCaption
 from sdgui.store.records import StoreError
+from sdgui.widgets.actions import Actions
 from tests.sdgui.conftest import program
 
 CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier

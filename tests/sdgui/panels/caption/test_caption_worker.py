@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from core.spec.config import RunConfig, override
 from core.data.sources.opening import open_source
+from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir, write_whole
 from sdgui.__main__ import make_application, make_services
-from sdgui.widgets.actions import Actions
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.widgets.actions import Actions
 from tests.core.pictures import write_pairs
 
 

@@ -18,13 +18,13 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import write_whole
 from sdgui.__main__ import make_application, make_services
 from sdgui.app.main_window import MainWindow
-from sdgui.shared.export import menu as export_menu
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.panels.classify.tabs.compare import method_title
+from sdgui.shared.export import menu as export_menu
 from sdgui.shared.export.pictures import Exported, export_table
-from sdgui.worker.replies import Failure
 from sdgui.widgets.gallery.items import GalleryItem, spoken
 from sdgui.widgets.message import Message, Remedy
+from sdgui.worker.replies import Failure
 from tests.sdgui.conftest import leave, program
 
 OpenClassify = Callable[..., ClassifyPanel]

@@ -15,8 +15,8 @@ from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from sdgui.__main__ import make_application, make_services
-from sdgui.panels.noise.panel import NoisePanel
 from sdgui.panels.noise.model import RankedPairs
+from sdgui.panels.noise.panel import NoisePanel
 from sdgui.shared.place import Selection, Services
 from tests.sdgui.conftest import program
 

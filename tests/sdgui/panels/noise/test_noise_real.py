@@ -9,16 +9,16 @@ import pytest
 from PySide6.QtCore import QProcess, Qt
 from pytestqt.qtbot import QtBot
 
+from core.data.derived.noisy import write_noisy
+from core.data.sources.opening import open_source
 from core.spec.children import environment
 from core.spec.config import override
-from core.data.sources.opening import open_source
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from core.data.derived.noisy import write_noisy
 from sdgui.__main__ import make_application, make_services
 from sdgui.panels.noise.panel import NoisePanel
-from sdgui.shared.place import Selection
 from sdgui.runs.program import core_command
+from sdgui.shared.place import Selection
 from tests.core.pictures import write_pairs
 
 pytestmark = pytest.mark.slow

@@ -16,12 +16,12 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import write_whole
 from sdgui.__main__ import make_application, make_services
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.layout import EVALUATION, MAP, PICTURES_TAB
 from sdgui.panels.search.model import Part, Query
+from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.source import DATA, INDEX
-from sdgui.worker.verbs import SEARCH_EVALUATE
 from sdgui.widgets.gallery.items import spoken
+from sdgui.worker.verbs import SEARCH_EVALUATE
 from tests.sdgui.conftest import leave, program
 
 OpenSearch = Callable[..., SearchPanel]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PySide6.QtCore import QSettings
 
-from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.model import Part, Query
+from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.results import items, ranks_of, true_line, true_place
 
 _WORDS = st.text(min_size=1).map(str.strip).filter(bool)

@@ -18,10 +18,10 @@ from core.spec.run.folder import RunState
 from core.spec.study import Study, StudyDir, read_study
 from sdgui.__main__ import make_application, make_services
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.study import ending as study_ending
 from sdgui.experiments.tree_model import Role
-from sdgui.panels.study.panel import StudyPanel
+from sdgui.panels.study import ending as study_ending
 from sdgui.panels.study.open_menu import SHIPPED
+from sdgui.panels.study.panel import StudyPanel
 from sdgui.panels.watch.panel import WatchPanel
 from sdgui.runs.study_look import StudyRunLook, time_left
 from sdgui.runs.study_programs import StudyProgramError

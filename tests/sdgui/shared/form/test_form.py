@@ -14,9 +14,9 @@ from PySide6.QtWidgets import QApplication, QComboBox, QLineEdit
 
 from core.spec.config import RunConfig, field_names
 from core.spec.presets import preset_config, preset_names
-from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.editors import stepped_number
 from sdgui.shared.form.fields import groups_of, parse, text_of
+from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.row import FoldRow
 from sdgui.widgets.style.theme import apply_theme
 

@@ -15,9 +15,9 @@ from PIL import Image
 from PySide6.QtCore import QSemaphore
 from pytestqt.qtbot import QtBot
 
-from sdgui.widgets.gallery.thumbnail import Thumbnail as PictureLabel
 from sdgui.widgets.gallery import thumbnail_service as module
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.gallery.thumbnail import Thumbnail as PictureLabel
 from sdgui.widgets.gallery.thumbnail_files import load_thumbnail, read_picture
 from sdgui.widgets.gallery.thumbnail_service import KEPT_BYTES, THREADS, ThumbnailService, thumbnail_service
 from sdgui.widgets.gallery.thumbnails import Thumbnails

@@ -15,8 +15,8 @@ from PySide6.QtGui import QColor, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
-from sdgui.panels.watch.plots.live_plot import LivePlot
 from sdgui.panels.watch.plots.canvas import PlotCanvas
+from sdgui.panels.watch.plots.live_plot import LivePlot
 from sdgui.panels.watch.plots.series import Series
 
 
