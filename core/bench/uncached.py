@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class UncachedDecoder:
-    """An open_clip CoCa with a class token; ``context`` and ``vocabulary`` as ``core.inference.generation.coca.CocaDecoder``."""
+    """An open_clip CoCa with a class token; ``context`` and ``vocabulary`` as ``CocaDecoder`` has them."""
 
     def __init__(self, model: Any) -> None:
         self.model = model

@@ -1,8 +1,8 @@
 """Former runs and open_clip models as teachers, or as weights to start from.
 
-Flow: ``core.training.assembly`` asks for the networks of ``teacher.checkpoint``, and for the file that ``towers.pretrained``
-means. A model is named by a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's
-name), or ``open_clip:NAME,PRETRAINED``.
+Flow: ``core.training.assembly`` asks for the networks of ``teacher.checkpoint``, and for the file that
+``towers.pretrained`` means. A model is named by a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``,
+``@last`` or a checkpoint's name), or ``open_clip:NAME,PRETRAINED``.
 """
 
 from __future__ import annotations
@@ -12,34 +12,12 @@ from pathlib import Path
 import torch
 
 from core.checkpoint import files as checkpoint
+from core.checkpoint.loading import _chosen, _trained, start_weights, trained_network
 from core.model.network import Network
 from core.model.towers.towers import build_towers, load_pretrained, resolve_architecture
-from core.objectives.build import trained_network
-from core.spec.config import split_run
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import OPEN_CLIP
-
-
-def _trained(name: str) -> tuple[Path, str] | None:
-    """The run folder and the checkpoint in it that ``name`` means; None when it means no run."""
-    found = split_run(name)
-    return (found[0], found[1] or "best") if found and RunDir(found[0]).checkpoints.is_dir() else None
-
-
-def start_weights(pretrained: str, weights: str) -> str:
-    """What ``towers.pretrained`` means: the weights file of a former run, everything else as it is.
-
-    ``weights`` is "student", "teacher" or "auto" (of the best checkpoint whichever was validated better, of others the
-    teacher where there is one). UserError when it has no such one.
-    """
-    found = _trained(pretrained)
-    if found is None:
-        return pretrained
-    folder, which = found
-    run = RunDir(folder)
-    name = checkpoint.resolve(run, which)
-    return str(run.checkpoints / name / f"{_chosen(run, which, weights)}.safetensors")
+from core.spec.run.model_names import OPEN_CLIP, resolve
 
 
 def carry_over(network: Network, weights: str) -> list[str]:
@@ -80,7 +58,7 @@ def _open(name: str, weights: str) -> Network:
             towers = build_towers(resolve_architecture(architecture.strip()))
         if not pretrained.strip():
             raise UserError(f"the teacher {name} has no weights; write {OPEN_CLIP}{architecture},PRETRAINED.")
-        load_pretrained(towers, architecture.strip(), pretrained.strip())
+        load_pretrained(towers, architecture.strip(), start_weights(pretrained.strip(), "auto"))
         return Network(towers)
     found = _trained(name)
     if found is None:
@@ -89,15 +67,7 @@ def _open(name: str, weights: str) -> Network:
             f"{OPEN_CLIP}NAME,PRETRAINED."
         )
     run = RunDir(found[0])
-    step = checkpoint.resolve(run, found[1])
+    step = resolve(run, found[1])
     chosen = _chosen(run, found[1], weights)
     with torch.random.fork_rng(devices=[]):  # weights that are drawn and replaced must not move the student's
         return trained_network(run, step, chosen, torch.device("cpu"))
-
-
-def _chosen(run: RunDir, which: str, weights: str) -> str:
-    if weights == "auto":
-        return checkpoint.default_network(run, which)
-    if weights not in checkpoint.weights_in(run, checkpoint.resolve(run, which)):
-        raise UserError(f"{run.path} was trained without a {weights}; choose the student's weights.")
-    return weights

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import torch
 
-from core.checkpoint import files as checkpoint
-from core.evaluation.report import Subject
-from core.inference.encoder import Progress, load_checkpoint
+from core.checkpoint.loading import load_checkpoint, start_weights
+from core.inference.encoder import Progress
 from core.model.network import Network
 from core.model.runtime import Runtime, set_up
 from core.model.towers.pretrained import known_problem
@@ -22,7 +21,7 @@ from core.model.towers.towers import build_towers, load_pretrained, resolve_arch
 from core.spec.config import DataConfig, RuntimeConfig, ValidationConfig, expand_user, split_run
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import OPEN_CLIP
+from core.spec.run.model_names import OPEN_CLIP, default_network, resolve
 
 SEED = 0  # of the weights of a model that is used from scratch
 
@@ -88,15 +87,15 @@ def model_key(name: str, weights: str = "") -> tuple[str, ...]:
     run = RunDir(folder)
     if run.checkpoints.is_dir():
         which = which or "best"
-        weights = weights or checkpoint.default_network(run, which)
-        return (str(folder.resolve()), checkpoint.resolve(run, which), weights)
+        weights = weights or default_network(run, which)
+        return (str(folder.resolve()), resolve(run, which), weights)
     files = sorted(file for file in folder.iterdir() if file.is_file())
     return (str(folder.resolve()), *(f"{file.name} {file.stat().st_mtime_ns}" for file in files), weights)
 
 
 def _from_run(folder: Path, which: str, weights: str) -> Model:
     run = RunDir(folder)
-    chosen = weights or checkpoint.default_network(run, which)
+    chosen = weights or default_network(run, which)
     loaded = load_checkpoint(run, which)
     if chosen not in loaded.networks:
         raise UserError(f"{folder} has no {chosen}; it was trained without one, so measure --weights student.")
@@ -113,7 +112,7 @@ def _open_clip(architecture: str, pretrained: str, progress: Progress | None) ->
         towers = build_towers(resolve_architecture(architecture))
     notes: tuple[str, ...] = ()
     if pretrained:
-        load_pretrained(towers, architecture, pretrained, progress)
+        load_pretrained(towers, architecture, start_weights(pretrained, "auto"), progress)
         notes = tuple(filter(None, (known_problem(architecture, pretrained),)))
     else:
         notes = (
@@ -127,3 +126,20 @@ def _open_clip(architecture: str, pretrained: str, progress: Progress | None) ->
 def model_digest(model: Model) -> str:
     """``model.digest``."""
     return model.digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What was measured on what. ``weights`` is student or teacher where a run has both."""
+
+    model: str
+    dataset: str
+    pretrained: str = ""
+    weights: str = ""
+    language: str = "en"
+
+    @property
+    def title(self) -> str:
+        """For headings."""
+        facts = ", ".join(fact for fact in (self.pretrained, self.weights) if fact)
+        return f"{self.model} ({facts})" if facts else self.model

@@ -60,8 +60,8 @@ def _presets(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from core.model.runtime import keep_freed_memory
     from core.spec.chain import ChainDir, is_chain, read_chain
+    from core.training.memory import keep_freed_memory
     from core.training.train import train
 
     keep_freed_memory()

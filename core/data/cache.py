@@ -33,8 +33,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from core.data.errors import PictureError
 from core.data.pictures import Pixels, decode, decoded_size
 from core.spec.errors import UserError
+from core.spec.files import whole_file
 from core.spec.reading import open_regular
-from core.spec.run.folder import whole_file
 
 VERSION = 1
 MAGIC = b"sdgui-pictures-1"

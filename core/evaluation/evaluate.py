@@ -1,7 +1,7 @@
 """Measure a model on labelled pictures or on pairs: what ``python -m core evaluate`` does.
 
-Flow: `core.checkpoint.opening` (a run's checkpoint, or open_clip's) -> features (`core.inference.extraction`, cached) -> an evaluator ->
-`Report` -> table or JSON. Two reports that were saved as JSON are compared by `compare_reports`.
+Flow: `core.checkpoint.opening` (a run's checkpoint, or open_clip's) -> features (`core.inference.extraction`, cached)
+-> an evaluator -> `Report` -> table or JSON. Two reports that were saved as JSON are compared by `compare_reports`.
 
 Zero-shot and retrieval compare pictures with texts and take the embeddings; probes and kNN judge the image tower alone
 and take, by default, its features before the projection.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,17 @@ import torch
 from torch import Tensor
 
 from core.checkpoint import files as checkpoint
+from core.checkpoint.loading import Loaded, load_checkpoint
 from core.data.dataset import PairDataset, open_dataset
-from core.data.sources.opening import open_source
-from core.inference.encoder import Loaded, Progress, encode_dataset, finite, load_checkpoint
+from core.inference.encoder import Progress, encode_dataset, finite
 from core.objectives.weighting.belief import probability_right
 from core.objectives.weighting.evidence import evidence
 from core.spec.cells import marked_row
-from core.spec.errors import UserError, writing
-from core.spec.run.folder import RunDir, write_whole
+from core.spec.errors import UserError
+from core.spec.run.folder import RunDir
 
 SHUFFLED = "shuffled"  # the label column that says which captions were dealt out, 1 or 0
 MOST = 0.5  # share of pairs that are doubted at most
-BINS = 1000  # into which the range of beliefs is parted
 
 
 @dataclass(frozen=True)
@@ -174,118 +173,3 @@ def to_csv(pairs: Sequence[JudgedPair]) -> str:
         numbers = (pair.rank, f"{pair.belief:.6f}", f"{pair.right:.6f}")
         writer.writerow([*numbers, *marked_row((pair.path, pair.caption)), flag])
     return text.getvalue()
-
-
-class NoiseDesk:
-    """The worker's verbs for the Noise panel: rank the pairs of a source, save it without those excluded."""
-
-    def __init__(self) -> None:
-        self._found: Judgement | None = None  # what was ranked last
-
-    def open(
-        self,
-        run: str,
-        progress: Progress,
-        data: str = "",
-        checkpoint: str = "last",
-        most: int = 2000,
-        weights: str = "",
-    ) -> dict[str, Any]:
-        """The summary, the ``most`` least believed pairs, and how all are spread.
-
-        ``list``: path, caption, belief, right, rank, row, shuffled of each; ``bins``: how many pairs of every
-        thousandth of belief; ``shuffled_bins``: the shuffled among them, None where the data do not say.
-        """
-        found = self._found = judge_run(RunDir(Path(run)), data, progress, checkpoint, weights)
-        pairs = [vars(pair) for pair in found.pairs[:most]]
-        bins, shuffled = [0] * BINS, [0] * BINS
-        for pair in found.pairs:
-            bins[bin_of(pair.belief)] += 1
-            shuffled[bin_of(pair.belief)] += bool(pair.shuffled)
-        known = found.shuffled is not None
-        spread = {"bins": bins, "shuffled_bins": shuffled if known else None}
-        return {**found.summary(), "listed": len(pairs), "list": pairs, **spread}
-
-    def save(
-        self,
-        data: str,
-        excluded: Sequence[str],
-        to: str,
-        progress: Progress,
-        pairs: Sequence[Sequence[str]] = (),
-        below: int = 0,
-        kept: Sequence[Sequence[str]] = (),
-        replace: bool = False,
-    ) -> dict[str, Any]:
-        """Write ``data`` without the pictures ``excluded`` (paths) as the new manifest ``to``.
-
-        ``pairs`` ([path, caption]) are left out too, their pictures' other captions stay; ``below``: and all that the
-        last ranking believes less than so many thousandths, but for those ``kept``. Nothing is overwritten unless
-        ``replace``, the data themselves never. A manifest's pictures lie below its folder, so ``to`` must lie in a
-        folder above them. Raises UserError when it does not, when the file is there already, or cannot be written.
-        """
-        progress("reading the data", 0, 0)
-        left_out = {(path, caption) for path, caption in pairs}
-        if below:
-            if self._found is None or Path(self._found.data).resolve() != Path(data).resolve():
-                raise UserError(f"{data} is not ranked any more; rank its pairs again, then save.")
-            spared = {(path, caption) for path, caption in kept}
-            doubted = {(pair.path, pair.caption) for pair in self._found.pairs if bin_of(pair.belief) < below}
-            left_out |= doubted - spared
-        return save_without(data, excluded, Path(to), left_out, replace)
-
-
-def bin_of(belief: float) -> int:
-    """The thousandth that a belief lies in."""
-    return min(BINS - 1, max(0, int(belief * BINS)))
-
-
-def save_without(
-    data: str,
-    excluded: Sequence[str],
-    to: Path,
-    pairs: Collection[tuple[str, str]] = (),
-    replace: bool = False,
-) -> dict[str, Any]:
-    """Write the rows of ``data`` without the pictures ``excluded`` and the ``pairs`` (path, caption) as a CSV.
-
-    Returns {"path", "kept": pictures, "excluded": pictures, "captions": written}. Raises UserError as `NoiseDesk.save`
-    says.
-    """
-    source = open_source(data)
-    left_out = set(excluded)
-    unknown = left_out - {row.file for row in source.rows}
-    if unknown:
-        raise UserError(f"{data} has no picture {min(unknown)}, which was to be left out.")
-    _refuse(to, data, replace)
-    folder = to.parent.absolute()
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["filepath", "title", *marked_row(source.label_names)])
-    kept = captions = 0
-    for row in source.rows:
-        rest = [one for one in row.captions if row.file not in left_out and (row.file, one) not in pairs]
-        if not rest:
-            continue
-        if not row.image.is_relative_to(folder):
-            raise UserError(
-                f"{row.image} does not lie below {folder}; save the manifest in a folder above its pictures."
-            )
-        kept, captions = kept + 1, captions + len(rest)
-        name = row.image.relative_to(folder).as_posix()
-        for caption in rest:
-            writer.writerow(marked_row([name, caption, *(row.labels.get(label, "") for label in source.label_names)]))
-    if not kept:
-        raise UserError(f"nothing of {data} would be left; leave out fewer pairs.")
-    with writing(to):
-        write_whole(to, text.getvalue().encode("utf-8", "surrogateescape"))
-    return {"path": str(to), "kept": kept, "excluded": len(source.rows) - kept, "captions": captions}
-
-
-def _refuse(to: Path, data: str, replace: bool) -> None:
-    if to.suffix.lower() != ".csv":
-        raise UserError(f"{to} must end with .csv.")
-    if to.exists() and not replace:
-        raise UserError(f"{to} is there already and is not overwritten; choose another name.")
-    if to.exists() and to.resolve() == Path(data).resolve():
-        raise UserError(f"{to} is the data themselves and is not overwritten; choose another name.")

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from core.checkpoint.opening import Subject
 from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import TASKS, Outcome, Queries, Task
 from core.metrics.statistics import Difference, Interval, intervals
@@ -33,23 +34,6 @@ _SAVE = "Save one with evaluate --json."
 Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 Index = Annotated[int, Field(ge=0, lt=2**63)]
 _NO_SHARES = ("_rank", "CIDEr")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What was measured on what. ``weights`` is student or teacher where a run has both."""
-
-    model: str
-    dataset: str
-    pretrained: str = ""
-    weights: str = ""
-    language: str = "en"
-
-    @property
-    def title(self) -> str:
-        """For headings."""
-        facts = ", ".join(fact for fact in (self.pretrained, self.weights) if fact)
-        return f"{self.model} ({facts})" if facts else self.model
 
 
 @dataclass(frozen=True)

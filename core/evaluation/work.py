@@ -28,8 +28,8 @@ _PER_MILLE = 1000  # what the evaluators' shares are told in
 class Request:
     """What to measure. Empty fields stand for the only label column, and for the run's own training data.
 
-    ``shots`` asks for few-shot probes; ``texts`` what pictures are joined with (`core.inference.fusing.TEXTS`), by default all
-    that cost little; ``rerank`` for so many candidates of each query, looked at again by a matching head.
+    ``shots`` asks for few-shot probes; ``texts`` what pictures are joined with (`core.inference.fusing.TEXTS`), by
+    default all that cost little; ``rerank`` for so many candidates of each query, looked at again by a matching head.
     """
 
     data: str

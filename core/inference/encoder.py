@@ -14,17 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.checkpoint import files as checkpoint
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_batches, evaluation_texts
 from core.model.eval_mode import evaluating
 from core.model.network import Network
-from core.model.runtime import Runtime, RuntimeUnavailable, set_up
+from core.model.runtime import Runtime
 from core.model.towers.block_states import block_state, blocks_of
-from core.objectives.build import trained_network
-from core.spec.config import RunConfig
 from core.spec.errors import UserError
-from core.spec.run.folder import RunDir
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done and of how many; may raise to end the work."""
@@ -63,7 +59,8 @@ def encode_pictures(
 ) -> tuple[Tensor, Tensor]:
     """The row of every readable picture (N,) int64, and its unit vector (N, D) in the same order, on the CPU.
 
-    DataError when none is readable. `core.inference.extraction` does the same for any layer, and keeps what was encoded.
+    DataError when none is readable. `core.inference.extraction` does the same for any layer, and keeps what was
+    encoded.
     """
     rows, images, done = [], [], 0
     with evaluating(network):
@@ -147,35 +144,3 @@ def finite(vectors: Tensor, model: str) -> Tensor:
             "choose another checkpoint."
         )
     return vectors
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A checkpoint's networks, ready to encode: "student" and, where there is one, "teacher"."""
-
-    run: RunDir
-    name: str
-    step: int
-    config: RunConfig
-    runtime: Runtime
-    networks: dict[str, Network]
-
-
-def load_checkpoint(run: RunDir, which: str) -> Loaded:
-    """Student and teacher of checkpoint ``which`` ("best", "last", a step or a name) in eval mode.
-
-    They compute in the precision they were trained with, on the run's device or, elsewhere, on what is here.
-    Raises CheckpointError when there is none, or it is damaged.
-    """
-    name = checkpoint.resolve(run, which)
-    info = checkpoint.read_info(run, name)
-    config = checkpoint.definition(info, f"the checkpoint {run.checkpoints / name}")
-    try:
-        runtime = set_up(config.runtime)
-    except RuntimeUnavailable:
-        runtime = set_up(config.runtime.model_copy(update={"device": "auto"}))
-    networks = {
-        weights: trained_network(run, name, weights, runtime.device).eval()
-        for weights in checkpoint.weights_in(run, name)
-    }
-    return Loaded(run, name, info.step, config, runtime, networks)

@@ -1,7 +1,7 @@
 """Features of a data set's pictures by one model: encoded once, kept on disk, read back by every task and panel.
 
-Flow: model and data set -> **extraction** (`core.inference.feature_cache` beneath, `core.inference.encoder` for what is missing) -> judges.
-An extraction that is broken off keeps what it has, and the next one goes on from there.
+Flow: model and data set -> **extraction** (`core.inference.feature_cache` beneath, `core.inference.encoder` for what
+is missing) -> judges. An extraction that is broken off keeps what it has, and the next one goes on from there.
 
 Legend: B batch, N pictures, S side of the pictures.
 """

@@ -1,7 +1,8 @@
 """Features kept on disk, so that a picture goes through a model once: written in parts, gone on with after a break.
 
-Flow: ``core.inference.extraction`` asks for the folder of one (model, layer, data); it reads the parts that are there, encodes
-the rest, and appends. What was encoded before work was cancelled, or the machine went off, is there the next time.
+Flow: ``core.inference.extraction`` asks for the folder of one (model, layer, data); it reads the parts that are
+there, encodes the rest, and appends. What was encoded before work was cancelled, or the machine went off, is there
+the next time.
 
 A folder holds parts ``START-STOP.safetensors``: the readable rows among START .. STOP - 1 of the data and the values of
 each, with the unreadable rows and their reasons in its metadata. Parts are written whole and renamed; one that is
@@ -31,8 +32,8 @@ from torch import Tensor
 
 from core.data.cache import cache_folder
 from core.spec.errors import UserError
+from core.spec.files import write_whole
 from core.spec.reading import open_regular
-from core.spec.run.folder import write_whole
 
 VERSION = 1
 _BAD = TypeAdapter(dict[int, str])

@@ -1,7 +1,7 @@
 """What was given, as pictures or as refusals with their reasons; each picture read and cropped for the model.
 
-Flow: paths, folders, ``file:`` addresses -> ``gather`` -> ``read_ahead`` -> ``core.inference.caption_stream``. Whatever one
-of them is, the others go on.
+Flow: paths, folders, ``file:`` addresses -> ``gather`` -> ``read_ahead`` -> ``core.inference.caption_stream``.
+Whatever one of them is, the others go on.
 
 Legend: S side of the model's pictures.
 """

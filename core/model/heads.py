@@ -1,7 +1,7 @@
 """What turns a representation into logits over prototypes, or over words.
 
-Flow: ``core.model.network`` puts it behind the fused, image or text representation; ``core.objectives.distill_similarity``
-compares the student's logits with the teacher's.
+Flow: ``core.model.network`` puts it behind the fused, image or text representation;
+``core.objectives.distill_similarity`` compares the student's logits with the teacher's.
 
 Legend: B batch, K prototypes, F fused width, V vocabulary.
 """

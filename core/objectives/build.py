@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from core.checkpoint import files as checkpoint
-from core.checkpoint.tensor_files import check_claims
 from core.data.batch import Batch
 from core.model.network import Network, build_backbone
 from core.model.outputs import Output
@@ -30,9 +27,8 @@ from core.objectives.masked_patches import MaskedPatches
 from core.objectives.masked_words import MaskedWords
 from core.objectives.matching import Matching
 from core.objectives.objective import Objective
+from core.objectives.parts.schedule import ObjectiveValues
 from core.spec.config import RunConfig
-from core.spec.run.folder import RunDir
-from core.training.schedules import ObjectiveValues
 
 # Buffers that had another name in former checkpoints.
 RENAMED = {"distill_prototypes.centre": "distill_prototypes.targets.centre"}
@@ -96,24 +92,6 @@ def build_network(config: RunConfig, model_cfg: dict[str, Any], classes: Sequenc
     keeps no patches for the fusion.
     """
     return add_heads(build_backbone(config, model_cfg), config, classes)
-
-
-def trained_network(run: RunDir, name: str, weights: str, device: torch.device) -> Network:
-    """The network ``weights`` ("student" or "teacher") of the checkpoint ``name``, on ``device``.
-
-    Raises CheckpointError when it is not there, damaged, or of another version of this program.
-    """
-    origin = f"the checkpoint {run.checkpoints / name}"
-    info = checkpoint.read_info(run, name)
-    config, shapes = checkpoint.definition(info, origin), checkpoint.shapes(run, name, weights)
-
-    def build() -> Network:
-        return build_network(config, dict(info.model), info.classes)
-
-    check_claims(build, info.model, shapes, origin)
-    network = build().to(device)
-    checkpoint.fill(network.load_state_dict, checkpoint.load_weights(run, name, weights, device), origin)
-    return network
 
 
 def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = ()) -> Network:

@@ -19,8 +19,8 @@ from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.centring import Sharpener
 from core.objectives.parts.probabilities import cross_entropy, entropy
+from core.objectives.parts.schedule import ObjectiveValues
 from core.spec.config import DistillPrototypesConfig
-from core.training.schedules import ObjectiveValues
 
 _TINY = 1e-8
 

@@ -15,10 +15,10 @@ from core.model.heads import WordHead
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require
+from core.objectives.parts.schedule import ObjectiveValues
 from core.objectives.parts.vocabulary import hard_words, soft_words
 from core.objectives.weighting.belief import weighted_mean
 from core.spec.config import MaskedWordsConfig
-from core.training.schedules import ObjectiveValues
 
 
 @dataclass(frozen=True)

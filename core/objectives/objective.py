@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output
+from core.objectives.parts.schedule import ObjectiveValues, objective_schedule
 from core.spec.config import ObjectiveConfig
 from core.spec.config.contradictions import TAUGHT
-from core.training.schedules import ObjectiveValues, objective_schedule
 
 Report = dict[str, Tensor]
 """Diagnostics by name: detached scalars, left on the device so that reporting costs no synchronisation."""

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal, TextIO
 
 from core.spec.cells import marked_row
 from core.spec.errors import UserError, is_full
-from core.spec.run.folder import write_whole
+from core.spec.files import write_whole
 
 Provenance = Mapping[str, Any]  # model, pretrained, weights, step, digest, precision, settings
 COLUMNS = ("filepath", "title", "rank", "log_prob", "score", "model", "pretrained", "weights", "step", "digest")

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from core.spec.config import ConfigError, RunConfig, Section, field_lines, field_names, override
 from core.spec.errors import UserError
+from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from core.spec.presets.stages import STAGES
 from core.spec.reading import KILOBYTE, MEGABYTE, checked, excerpt, read_json
-from core.spec.run.folder import RunDir, write_whole
+from core.spec.run.folder import RunDir
 
 CHAIN_VERSION: Literal[1] = 1
 GENERATIONS = 3  # of a born-again chain

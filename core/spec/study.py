@@ -35,9 +35,10 @@ from core.spec.config import (
     read_config,
 )
 from core.spec.errors import UserError
+from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from core.spec.reading import MEGABYTE, UnreadableError, checked, excerpt, read_json
-from core.spec.run.folder import RunDir, write_whole
+from core.spec.run.folder import RunDir
 from core.spec.study_records import (
     LARGEST_MEASURES,
     LARGEST_RESULTS,

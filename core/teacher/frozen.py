@@ -1,8 +1,8 @@
 """A teacher that was trained before: one network, or several that teach together (former generations).
 
-Flow: ``core.checkpoint.former`` opens the networks; ``build_teacher`` makes the teacher of them, or one that follows the student.
-They may have another architecture than the student: pictures are resized to what each takes, and only outputs that both
-have are compared.
+Flow: ``core.checkpoint.former`` opens the networks; ``build_teacher`` makes the teacher of them, or one that follows
+the student. They may have another architecture than the student: pictures are resized to what each takes, and only
+outputs that both have are compared.
 
 Legend: B batch, D embed, S side, T tokens, N networks.
 """
@@ -23,7 +23,7 @@ from core.model.heads import PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.spec.config import RunConfig
-from core.teacher.teacher import EmaTeacher, Look, Teacher
+from core.teacher.teacher import Look, Teacher
 
 
 def _comparing_vectors(config: RunConfig) -> list[str]:
@@ -235,15 +235,3 @@ def mean_of(values: Sequence[Any]) -> Any:
         parts = {f.name: mean_of([getattr(value, f.name) for value in values]) for f in fields(first) if f.init}
         return replace(first, **parts)
     return first
-
-
-def build_teacher(config: RunConfig, student: Network, trained: Sequence[Network] = ()) -> Teacher | None:
-    """The teacher of an experiment: equal to ``student``, or the ``trained`` networks; None without one.
-
-    Raises ModelError when the trained ones cannot be compared with the student.
-    """
-    if config.teacher.kind == "none":
-        return None
-    if config.teacher.kind in ("ema", "ema-state"):
-        return EmaTeacher(config.teacher, student)
-    return FrozenTeacher(config, student, trained)

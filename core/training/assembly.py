@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from core.checkpoint.former import carry_over, open_teachers, start_weights
+from core.checkpoint.former import carry_over, open_teachers
+from core.checkpoint.loading import start_weights
 from core.data.batch import Batch
 from core.data.dataset import Log, PairDataset, Progress, open_dataset
 from core.data.labelling import label_rows
@@ -18,7 +19,7 @@ from core.model.towers.towers import load_pretrained, resolve_architecture
 from core.objectives.build import Objectives, add_heads, build_objectives
 from core.spec.config import RunConfig, validate
 from core.spec.errors import UserError
-from core.teacher.frozen import build_teacher
+from core.teacher.build import build_teacher
 from core.teacher.teacher import Teacher
 
 

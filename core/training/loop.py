@@ -1,8 +1,8 @@
 """The loop itself: batches in; steps, validations and checkpoints out.
 
-Flow: ``core.training.train`` opens the run folder and records how it ended; **loop** trains. A step reads like the method: the
-teacher makes targets, the student answers, the objectives compare, the optimiser moves the student, the teacher
-follows.
+Flow: ``core.training.train`` opens the run folder and records how it ended; **loop** trains. A step reads like the
+method: the teacher makes targets, the student answers, the objectives compare, the optimiser moves the student, the
+teacher follows.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from core.checkpoint import files as checkpoint
+from core.checkpoint.state import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
 from core.data.batch import Batch
 from core.data.dataset import PairDataset
 from core.inference.encoder import Features
 from core.model.network import Network
-from core.model.runtime import is_out_of_memory, largest_fitting
+from core.model.runtime import is_out_of_memory
 from core.model.towers.freezing import depths
 from core.objectives.weighting.belief import Belief
 from core.spec.config import RunConfig
@@ -30,6 +31,7 @@ from core.spec.run.folder import RunDir
 from core.training.accumulation import departs
 from core.training.assembly import Assembly, assemble
 from core.training.caption_validation import caption_losses, caption_sample
+from core.training.memory import largest_fitting
 from core.training.progress import Heartbeat, Pace
 from core.training.schedules import build_optimizer, build_schedules, set_rates
 from core.training.step_guard import StepGuard, numbers
@@ -244,7 +246,7 @@ class Loop:
         buffers = {f"objectives.{key}": value for key, value in self.parts.objectives.state_dict().items()}
         if self.belief is not None:
             buffers |= {f"belief.{key}": value for key, value in self.belief.state_dict().items()}
-        state = {**checkpoint.optimizer_tensors(self.optimizer, self.network), **buffers, **checkpoint.rng_tensors()}
+        state = {**optimizer_tensors(self.optimizer, self.network), **buffers, **rng_tensors()}
         tensors = checkpoint.CheckpointState(
             student=self.network.state_dict(),
             teacher=self.teacher.state_dict() if self.teacher is not None else {},
@@ -278,11 +280,11 @@ class Loop:
         checkpoint.fill(self.network.load_state_dict, tensors.student, origin)
         if self.teacher is not None:
             checkpoint.fill(self.teacher.load_state_dict, tensors.teacher, origin)
-        checkpoint.restore_optimizer(self.optimizer, self.network, tensors.state)
+        restore_optimizer(self.optimizer, self.network, tensors.state)
         checkpoint.fill(self.parts.objectives.load_buffers, tensors.under("objectives."), origin)
         if self.belief is not None:
             checkpoint.fill(self.belief.load_state_dict, tensors.under("belief."), origin)
-        checkpoint.restore_rng(tensors.state)
+        restore_rng(tensors.state)
         self.step, self.best, self._score, self._leader = info.step, info.best_score, info.score, info.network
 
     def look_at_control(self) -> None:

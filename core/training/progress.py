@@ -12,7 +12,8 @@ import time
 from collections import deque
 from types import TracebackType
 
-from core.spec.run.folder import HEARTBEAT_SECONDS, RunDir, own_status
+from core.spec.run.folder import RunDir
+from core.spec.run.status import HEARTBEAT_SECONDS, own_status
 
 _LINE_SECONDS = 10.0  # between lines when stderr is a file
 _REDRAW_SECONDS = 0.5  # between redraws of the one line when it is a terminal

@@ -13,51 +13,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from core.objectives.parts.schedule import (
+    ObjectiveSchedule,
+    ObjectiveValues,
+    Values,
+    constant,
+    cosine,
+    objective_schedule,
+    ramp,
+    step_numbers,
+)
 from core.spec.config import (
-    DistillSimilarityConfig,
-    MaskedWordsConfig,
-    ObjectiveConfig,
     OptimConfig,
     RunConfig,
     TeacherConfig,
 )
 from core.spec.config.contradictions import TAUGHT
-from core.spec.config.distillation import SharpenedConfig
-
-Values = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ObjectiveValues:
-    """What an objective goes by in one step."""
-
-    weight: float
-    alpha: float = 1.0  # the teacher's share of the target
-    teacher_temperature: float = 1.0
-    frozen: bool = False  # whether its prototypes keep their weights
-
-
-@dataclass(frozen=True)
-class ObjectiveSchedule:
-    """The same over a run. (N + 1,) each."""
-
-    weight: Values
-    alpha: Values
-    teacher_temperature: Values
-    frozen: npt.NDArray[np.bool_]
-
-    def at(self, step: int) -> ObjectiveValues:
-        """What counts in ``step`` (the first is 1)."""
-        return ObjectiveValues(
-            float(self.weight[step]),
-            float(self.alpha[step]),
-            float(self.teacher_temperature[step]),
-            bool(self.frozen[step]),
-        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +74,7 @@ def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
         total_steps=total_steps,
         teacher_start=start,
         learning_rate=learning_rates(config.optim, total_steps),
-        weight_decay=_constant(config.optim.weight_decay, total_steps),
+        weight_decay=constant(config.optim.weight_decay, total_steps),
         momentum=momenta(config.teacher, total_steps),
         objectives={
             name: objective_schedule(objective, total_steps, start if name in TAUGHT else 0)
@@ -116,7 +90,7 @@ def learning_rates(config: OptimConfig, total_steps: int) -> Values:
     (1 + cos(pi (t - 1 - w) / (total - w))) / 2. The cosine counts the steps that are done before this one, so that the
     last step still learns.
     """
-    steps, warmup = _steps(total_steps), round(config.warmup * total_steps)
+    steps, warmup = step_numbers(total_steps), round(config.warmup * total_steps)
     rising = ramp(steps / max(1, warmup), 1.0, 0.0, 1.0) if warmup else np.ones(total_steps + 1)
     falling = cosine((steps - 1 - warmup) / max(1, total_steps - warmup), 1.0, 0.0)
     return config.learning_rate * np.where(steps <= warmup, rising, falling)
@@ -130,59 +104,19 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
     the plain mean of the first steps (Mean Teacher). Steps count from where the teacher begins; before, it is 0.
     """
     if config.kind in ("frozen", "previous"):
-        return _constant(1.0, total_steps)
+        return constant(1.0, total_steps)
     start = round(config.start * total_steps)
-    t = _steps(total_steps) - start
+    t = step_numbers(total_steps) - start
     done = t / max(1, total_steps - start)
     if config.momentum_schedule == "cosine":
         values = cosine(done, config.momentum, config.momentum_end)
     elif config.momentum_schedule == "linear":
         values = ramp(done, 1.0, config.momentum, config.momentum_end)
     else:
-        values = _constant(config.momentum, total_steps)
+        values = constant(config.momentum, total_steps)
     if config.momentum_warmup:
         values = np.minimum(1.0 - 1.0 / np.maximum(1.0, t + 1), values)
     return np.where((t <= 0) & (start > 0), 0.0, values)
-
-
-def objective_schedule(config: ObjectiveConfig, total_steps: int, start: int = 0) -> ObjectiveSchedule:
-    """The ramps of one objective, counted from step ``start``; its shares are of ``total_steps``.
-
-    With t the share of its ramp that is done, a weight is multiplied by t (linear), or by exp(-5 (1 - t)^2) (sigmoid;
-    Laine and Aila 2017). Alpha rises linearly from 0, the teacher's temperature moves linearly from its first value.
-    """
-    progress = np.maximum(0.0, _steps(total_steps) - start) / total_steps
-    done = ramp(progress, config.ramp, 0.0, 1.0)
-    alpha = temperature = _constant(1.0, total_steps)
-    frozen = np.zeros(total_steps + 1, dtype=np.bool_)
-    if isinstance(config, (DistillSimilarityConfig, MaskedWordsConfig)):
-        alpha = ramp(progress, config.alpha_ramp, 0.0, config.alpha)
-    if isinstance(config, SharpenedConfig):
-        first, last = config.teacher_temperature_first, config.teacher_temperature
-        temperature = ramp(progress, config.teacher_temperature_ramp, first, last)
-        frozen = (progress <= config.freeze_last) & (config.freeze_last > 0)
-    weight = config.weight * (done if config.ramp_shape == "linear" else np.exp(-5.0 * (1.0 - done) ** 2))
-    return ObjectiveSchedule(weight, alpha, temperature, frozen)
-
-
-def ramp(progress: Values, share: float, first: float, last: float) -> Values:
-    """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; ``last`` throughout without one."""
-    if share <= 0:
-        return np.broadcast_to(np.float64(last), progress.shape)
-    return first + (last - first) * np.clip(progress, 0.0, share) / share
-
-
-def cosine(progress: Values, first: float, last: float) -> Values:
-    """Half a cosine from ``first`` at progress 0 to ``last`` at 1."""
-    return last + (first - last) * (1.0 + np.cos(np.pi * np.clip(progress, 0.0, 1.0))) / 2.0
-
-
-def _steps(total_steps: int) -> Values:
-    return np.arange(total_steps + 1, dtype=np.float64)
-
-
-def _constant(value: float, total_steps: int) -> Values:
-    return np.broadcast_to(np.float64(value), (total_steps + 1,))
 
 
 def build_optimizer(

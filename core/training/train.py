@@ -1,7 +1,7 @@
 """Training: a definition and a run folder in, events and checkpoints out.
 
-Flow: ``python -m core train`` calls ``train``; the window never does. The run folder is claimed, ``core.training.loop`` trains,
-and the ending is put on record whatever it is.
+Flow: ``python -m core train`` calls ``train``; the window never does. The run folder is claimed,
+``core.training.loop`` trains, and the ending is put on record whatever it is.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import psutil
 
 from core.spec.config import RunConfig, differences, read_config
 from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
 from core.spec.run.events import EventWriter, Outcome, RunFailed, RunFinished, lifecycle
-from core.spec.run.folder import RunDir, RunDirError, write_whole
+from core.spec.run.folder import RunDir, RunDirError
 from core.training.loop import Interrupt, Loop, TrainingError
 from core.training.progress import Heartbeat
 

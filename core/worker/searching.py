@@ -1,7 +1,7 @@
 """What the window's Search place asks of a worker: open, search, judge, compare, map, and build an index.
 
-Flow: worker -> **Searcher** -> core.search.index -> panel. A request names what it means by the ``key`` that ``search_open``
-gave; the collections used last stay in memory, others are opened again when they are asked for.
+Flow: worker -> **Searcher** -> core.search.index -> panel. A request names what it means by the ``key`` that
+``search_open`` gave; the collections used last stay in memory, others are opened again when they are asked for.
 
 Every verb takes ``progress`` and JSON, answers JSON, and raises UserError with a sentence for the user.
 """
@@ -75,9 +75,9 @@ class Searcher:
     ) -> dict[str, Any]:
         """An ``index`` folder; or ``model`` over ``data`` (by default a run's held-out data), encoded in memory.
 
-        ``model`` is as ``core.checkpoint.opening`` takes it, so RUN@last is the newest checkpoint of a run in training. The
-        answer: key, title, source (the pictures of), model, weights, dim, pictures, captions, how (it is searched),
-        notes.
+        ``model`` is as ``core.checkpoint.opening`` takes it, so RUN@last is the newest checkpoint of a run in
+        training. The answer: key, title, source (the pictures of), model, weights, dim, pictures, captions, how (it
+        is searched), notes.
         """
         asked = {"index": index, "model": model, "weights": weights, "data": data}
         if not index:

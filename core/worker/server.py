@@ -7,7 +7,8 @@ Requests: ``{"id": 1, "do": "search_open", "model": DIR}``, ``{"id": 2, "do": "s
 with the request's id, ``progress`` (doing, done, total), ``partial`` (result) as parts of a long answer are there, and
 at last ``done`` (result) or ``failed`` (message, details).
 
-A verb is a function with a ``progress`` argument, a ``core.spec.reporter.Reporter``, and what the request holds besides.
+A verb is a function with a ``progress`` argument, a ``core.spec.reporter.Reporter``, and what the request holds
+besides.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from core.evaluation.noise import NoiseDesk
 from core.spec.errors import UserError
 from core.worker.captioning import Captioner
 from core.worker.classify.desk import Classify
 from core.worker.describing import describe_source
+from core.worker.noise import NoiseDesk
 from core.worker.searching import Searcher
 
 Request = dict[str, Any]

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.spec.config import RunConfig
+from sdgui.actions.help import program_version
 from sdgui.actions.menus import palette_entries
 from sdgui.actions.palette import CommandPalette
 from sdgui.actions.shortcuts import ShortcutsDialog
-from sdgui.app.failures import FailureDialog
-from sdgui.app.status import Status
-from sdgui.experiments.commands import ExperimentCommands
+from sdgui.actions.view import _SCHEMES
+from sdgui.actions.window import Window
 from sdgui.experiments.describe import DescribeSheet
-from sdgui.experiments.panel import ExperimentsPanel
-from sdgui.experiments.run_commands import RunCommands
 from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.places import PLACES
 from sdgui.shared.pickers.presets import PresetChooser
-from sdgui.shared.place import PLACES, Place, Selection, Services
-from sdgui.store.records import Run
 from sdgui.widgets.actions import Actions
-from sdgui.widgets.style.theme import Scheme, theme
+from sdgui.widgets.failure_dialog import FailureDialog
+from sdgui.widgets.style.theme import theme
 
 # name, group, text, keys, what it does
 _TABLE: tuple[tuple[str, str, str, str | list[str], str], ...] = (
@@ -58,7 +54,6 @@ _TABLE: tuple[tuple[str, str, str, str | list[str], str], ...] = (
     ("about", "Help", "&About sdgui", "Shift+F1", "Version, and where data and log are kept"),
 )
 _IN_TREE = frozenset({"rename", "delete"})
-_SCHEMES: tuple[Scheme, ...] = ("system", "light", "dark")
 
 ICONS = {
     "queue": "ph.clock",
@@ -71,34 +66,6 @@ ICONS = {
     "describe": "ph.tag",
     "open_folder": "ph.folder-open",
 }
-
-
-def program_version() -> str:
-    """The installed version; a checkout that is not installed says so."""
-    try:
-        return version("sdgui")
-    except PackageNotFoundError:
-        return "not installed"
-
-
-class Window(Protocol):
-    """What the actions need of the main window."""
-
-    services: Services
-    places: dict[str, Place]
-    selection: Selection
-    experiments: ExperimentsPanel
-    run_commands: RunCommands
-    experiment_commands: ExperimentCommands
-    status: Status
-
-    @property
-    def place(self) -> str: ...
-    def show_place(self, name: str) -> Place: ...
-    def current_run(self) -> Run | None: ...
-    def save_definition(self) -> None: ...
-    def start_demo(self) -> None: ...
-    def close(self) -> bool: ...
 
 
 class WindowActions:

@@ -14,7 +14,7 @@ from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.spec.config import RunConfig
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.actions.menus import fill_menu_bar
 from sdgui.actions.window_actions import ICONS, WindowActions
 from sdgui.app.closing import ask_about_training
@@ -25,11 +25,13 @@ from sdgui.app.status import Status
 from sdgui.app.welcome import Welcome
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
-from sdgui.experiments.run_commands import RESUMABLE, RunCommands, stop_text
+from sdgui.experiments.run_commands import RESUMABLE, RunCommands
 from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.places import PLACES
 from sdgui.runs.models import architectures, pretrained_tags
-from sdgui.shared.place import PLACES, Place, Selection, Services
-from sdgui.shared.run_texts import best_tip, experiment_line
+from sdgui.shared.place import Place
+from sdgui.shared.run_texts import best_tip, experiment_line, stop_text
+from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Run
 from sdgui.widgets.actions import Actions

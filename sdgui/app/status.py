@@ -8,10 +8,10 @@ import psutil
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QStatusBar, QWidget
 
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import ExperimentModel
-from sdgui.shared.place import Services
 from sdgui.shared.run_texts import share
+from sdgui.shared.services import Services
 from sdgui.widgets.formats import duration
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role

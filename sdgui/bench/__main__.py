@@ -22,10 +22,11 @@ import pyqtgraph as pg
 from PySide6.QtWidgets import QApplication
 
 from core.spec.bench import BenchResult, result, to_json, to_table
+from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
-from core.spec.run.folder import own_status, write_whole
-from sdgui.__main__ import make_application, open_window
+from core.spec.run.status import own_status
+from sdgui.app.start import make_application, open_window
 from sdgui.bench import confusion as bench_confusion
 from sdgui.bench import places as bench_places
 from sdgui.bench import search as bench_search

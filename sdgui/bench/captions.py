@@ -1,8 +1,8 @@
 """The Caption place's figures: 1,000 pictures dropped to the first caption on the screen, and the longest block of the
 window's thread while all are captioned.
 
-Flow: ``sdgui.bench.__main__`` -> a tiny CoCa trained here by ``python -m core train`` -> the real place over a real worker that
-has the model loaded. A block is the time between two beats of a timer in the window's thread.
+Flow: ``sdgui.bench.__main__`` -> a tiny CoCa trained here by ``python -m core train`` -> the real place over a real
+worker that has the model loaded. A block is the time between two beats of a timer in the window's thread.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from core.spec.children import environment
 from core.spec.config import override
+from core.spec.files import write_whole
 from core.spec.presets import preset_config
-from core.spec.run.folder import write_whole
-from sdgui.__main__ import make_services
+from sdgui.app.start import make_services
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.runs.program import core_command
 from sdgui.shared.pickers.entries import ModelChoice

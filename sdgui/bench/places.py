@@ -1,7 +1,7 @@
 """The places' figures: the longest turn of the event loop while each is shown for the first time.
 
-Flow: ``sdgui.bench.__main__`` -> here -> the real window with an experiment, its places' code loaded as it is a moment after
-the start. A turn is ``show_place`` itself, or one turn of the event loop after it.
+Flow: ``sdgui.bench.__main__`` -> here -> the real window with an experiment, its places' code loaded as it is a
+moment after the start. A turn is ``show_place`` itself, or one turn of the event loop after it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from PySide6.QtWidgets import QApplication
 
 from core.spec.presets import preset_config
-from sdgui.__main__ import open_window, spare_collections
-from sdgui.shared.place import PLACES
+from sdgui.app.start import open_window, spare_collections
+from sdgui.panels.places import PLACES
 
 TURN_LIMIT = 0.05  # seconds
 _TURNS = 60

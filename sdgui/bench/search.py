@@ -1,7 +1,7 @@
 """The Search place's figures: from a key press to the repainted results, on the demo's held-out pictures.
 
-Flow: ``sdgui.bench.__main__`` -> here -> the real window and a real worker over the demo's architecture; its weights are random,
-since time does not depend on them. The longest turn of the event loop meanwhile is measured too.
+Flow: ``sdgui.bench.__main__`` -> here -> the real window and a real worker over the demo's architecture; its weights
+are random, since time does not depend on them. The longest turn of the event loop meanwhile is measured too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from core.spec.children import environment
-from sdgui.__main__ import open_window, spare_collections
+from sdgui.app.start import open_window, spare_collections
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.source import DATA
 from sdgui.runs.program import core_command

@@ -18,7 +18,7 @@ from core.spec.errors import UserError
 from core.spec.presets import Size, preset_config
 from sdgui.runs.demo import SHOWN_FIRST, demo_configs
 from sdgui.shared.aside import Aside
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Run, StoreUnavailableError
 from sdgui.widgets.message import Level, Message, Remedy

@@ -14,11 +14,11 @@ from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
 
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.experiments.filter import ExperimentFilter, Role
 from sdgui.experiments.tree import ExperimentTree
 from sdgui.experiments.tree_model import ExperimentModel
-from sdgui.shared.place import Selection, Services
+from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.plain_text import PlainLabel

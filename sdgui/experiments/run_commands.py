@@ -6,21 +6,18 @@ the message bar. A launch on demo data that is still being made waits for it and
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from core.spec.config import ConfigError, RunConfig
 from core.spec.errors import UserError
-from core.spec.run.folder import RunState, process_alive
+from core.spec.run.status import RunState, process_alive
 from sdgui.runs.launcher import LaunchError
 from sdgui.runs.stages import staged_chain
-from sdgui.runs.stopping import Stopping, StopStage
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Run, StoreError
-from sdgui.widgets.formats import duration
 from sdgui.widgets.message import Message
 
 _ENDING = 250  # ms between looks at a trainer that is ending
@@ -180,17 +177,3 @@ class RunCommands(QObject):
         """Runs whose trainer is alive as far as is known."""
         tailer = self._services.tailer
         return [run for run in self._services.store.alive_runs() if (tailer.state(run.id) or run.state).alive]
-
-
-def stop_text(stopping: Stopping | None) -> tuple[str, str]:
-    """What the stop button says at this stage, and a sentence on what happens next."""
-    if stopping is None or stopping.stage == StopStage.ENDED:
-        return "Stop", ""
-    if stopping.host:
-        return "Stop", f"Asked to stop; it trains on {stopping.host}, where alone it can be ended if it does not."
-    left = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
-    if stopping.stage == StopStage.ASKED:
-        return "End now", f"Asked to stop; it will be told to end{left}."
-    if stopping.stage == StopStage.TERMINATED:
-        return "Kill", f"Told to end; it will be killed{left}."
-    return "Kill", "Killed; waiting for the system to confirm."

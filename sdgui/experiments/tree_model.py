@@ -12,7 +12,7 @@ from typing import Any
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QStandardItem, QStandardItemModel
 
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.experiments.filter import Role
 from sdgui.runs.live import RunProgress
 from sdgui.runs.tailer import Tailer

@@ -16,9 +16,10 @@ from PySide6.QtCore import QObject, Signal
 
 from core.spec.chain import BORN_AGAIN, Chain, ChainDir, ChainStage, preset_chain, read_chain
 from core.spec.config import ConfigError, RunConfig, problems, with_absolute_paths
+from core.spec.files import write_whole
 from core.spec.presets import Size, preset_config
 from core.spec.presets.stages import STAGES
-from core.spec.run.folder import process_alive, write_whole
+from core.spec.run.status import process_alive
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 

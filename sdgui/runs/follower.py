@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.spec.reading import excerpt
-from core.spec.run.events import EventError, EventReader
-from core.spec.run.folder import RunState
+from core.spec.run.event_fields import EventError
+from core.spec.run.events import EventReader
+from core.spec.run.status import RunState
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import LiveRun, RunProgress
 from sdgui.runs.outbox import Outbox

@@ -26,7 +26,7 @@ from core.spec.run.events import (
     RunStarted,
     Sample,
 )
-from core.spec.run.folder import RunState, RunStatus
+from core.spec.run.status import RunState, RunStatus
 from sdgui.store.records import BestPoint, MetricSummary, higher_is_better, ranks_runs
 from sdgui.store.summary import MOST_METRICS, run_state
 
@@ -280,7 +280,7 @@ class RunHistory:
 
 
 def _is_retrieval(content: Mapping[str, Any]) -> bool:
-    """Whether a sample has the shape that `core.training.validation.retrieval_sample` gives it, for panels rely on it."""
+    """Whether a sample has the shape that `core.training.validation.retrieval_sample` gives it; panels rely on it."""
     return all(isinstance(entries, list) and all(map(_is_entry, entries)) for entries in content.values())
 
 

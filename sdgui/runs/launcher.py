@@ -19,7 +19,9 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from core.spec.chain import Chain
 from core.spec.errors import UserError
-from core.spec.run.folder import RunDir, RunDirError, process_alive, write_whole
+from core.spec.files import write_whole
+from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.status import process_alive
 from sdgui.runs.chains import ChainWatch, chain_file, write_chain
 from sdgui.runs.program import core_command, start_detached
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage

@@ -10,8 +10,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.spec.run.events import EventError, EventReader
-from core.spec.run.folder import RunState, RunStatus
+from core.spec.run.event_fields import EventError
+from core.spec.run.events import EventReader
+from core.spec.run.status import RunState, RunStatus
 from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
 from sdgui.store.summary import STARTING, RunSummary, run_state, summarise
 

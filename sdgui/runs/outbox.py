@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.runs.live import RunProgress
 
 

@@ -16,7 +16,8 @@ from dataclasses import asdict
 import psutil
 
 from core.spec.children import environment, python_command
-from core.spec.run.folder import RunDir, RunStatus
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunStatus
 from sdgui.store.summary import STARTING
 
 

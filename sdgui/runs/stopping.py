@@ -9,7 +9,8 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.spec.run.folder import RunDir, process_alive
+from core.spec.run.folder import RunDir
+from core.spec.run.status import process_alive
 from sdgui.runs.program import end_process
 from sdgui.store.summary import START_SECONDS
 

@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 from core.spec.config import ConfigError
 from core.spec.errors import UserError
+from core.spec.files import write_whole
 from core.spec.reading import KILOBYTE, UnreadableError, checked, read_json, read_text
-from core.spec.run.folder import RunDir, RunStatus, process_alive, write_whole
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunStatus, process_alive
 from core.spec.study import Study, StudyDir, StudyStatus, read_study
 from core.spec.study_records import LARGEST_MEASURES, MeasuresFile, results_problem
 

@@ -17,11 +17,10 @@ from pathlib import Path
 import psutil
 from PySide6.QtCore import QObject, Qt, Signal
 
-from core.confined import check_inside
 from core.spec.children import environment
 from core.spec.config import ConfigError, read_config
 from core.spec.errors import UserError
-from core.spec.run.folder import write_whole
+from core.spec.files import check_inside, write_whole
 from core.spec.study import Study, StudyDir, absolute, read_study
 from sdgui.runs.program import core_command
 from sdgui.runs.study_look import StudyLook, StudyRunLook, first_status, look, note_asked, program_alive

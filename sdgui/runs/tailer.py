@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Qt, Signal
 
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.runs.follower import Follower, ShownRun
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from core.spec.presets import PRESETS
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.runs.live import RunProgress
+from sdgui.runs.stopping import Stopping, StopStage
 from sdgui.store.records import BestPoint, Experiment, Run
 from sdgui.widgets.formats import count, duration, value
 
@@ -101,3 +102,17 @@ def when(seconds: float) -> str:
 
 def _join(*parts: str) -> str:
     return " · ".join(part for part in parts if part)
+
+
+def stop_text(stopping: Stopping | None) -> tuple[str, str]:
+    """What the stop button says at this stage, and a sentence on what happens next."""
+    if stopping is None or stopping.stage == StopStage.ENDED:
+        return "Stop", ""
+    if stopping.host:
+        return "Stop", f"Asked to stop; it trains on {stopping.host}, where alone it can be ended if it does not."
+    left = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
+    if stopping.stage == StopStage.ASKED:
+        return "End now", f"Asked to stop; it will be told to end{left}."
+    if stopping.stage == StopStage.TERMINATED:
+        return "Kill", f"Told to end; it will be killed{left}."
+    return "Kill", "Killed; waiting for the system to confirm."

@@ -8,20 +8,16 @@ from __future__ import annotations
 import importlib
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from sdgui.store.records import StoreError, StoreUnavailableError
+from sdgui.store.engine import BUSY_SECONDS, make_engine, store_error
+from sdgui.store.records import StoreError
 from sdgui.store.tables import SCHEMA_VERSION
 
-BUSY_SECONDS = 10.0
-WRITE = {"sqlite_begin": "IMMEDIATE"}  # execution option: take the write lock at once, and wait for it
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -98,48 +94,3 @@ def back_up(path: Path, version: str) -> Path:
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     return copy
-
-
-def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
-    """An engine whose transactions are SQLite's own: BEGIN is sent as said, DDL included."""
-    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # Python's sqlite3 must not begin or commit by itself
-        connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
-
-    return engine
-
-
-@contextmanager
-def sentences(path: Path) -> Iterator[None]:
-    """Turn the database's own errors into StoreError."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise store_error(error, path) from error
-
-
-def store_error(error: Exception, path: Path) -> StoreError:
-    """What the user is told of a database or file error."""
-    cause = getattr(error, "orig", None) or error
-    text = str(cause).lower()
-    if "not a database" in text or "malformed" in text:
-        remedy = "Rebuild it from the run folders with --rebuild, or start with --home and another folder."
-        return StoreError(f"The database {path} is damaged ({cause}). {remedy}")
-    if "locked" in text:
-        return StoreUnavailableError(f"The database {path} is held by another program. Close it and try again.")
-    if "full" in text or getattr(cause, "errno", None) == 28:
-        return StoreUnavailableError(f"There is no room left on the disk of {path}. Free some and try again.")
-    if "readonly" in text or "unable to open" in text or isinstance(cause, PermissionError):
-        return StoreUnavailableError(
-            f"The database {path} cannot be written ({cause}). Mend its permissions or use --home."
-        )
-    return StoreUnavailableError(f"The database {path} cannot be used: {cause}.")

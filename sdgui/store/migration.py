@@ -10,7 +10,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
-from sdgui.store.database import WRITE, make_engine
+from sdgui.store.engine import WRITE, make_engine
 from sdgui.store.records import StoreError
 
 

@@ -14,7 +14,8 @@ from typing import Literal
 
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
-from core.spec.run.folder import RunDir, RunState
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState
 
 Ending = Literal["", "done", "stopped", "paused", "failed"]
 

@@ -12,7 +12,7 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.store.experiments import experiment_record, experiment_row
 from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, RunLabel, StoreError, color_index
 from sdgui.store.sessions import Sessions, slug, storable, tag_rows

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from sdgui.store.database import WRITE, sentences
+from sdgui.store.engine import WRITE, sentences
 from sdgui.store.records import StoreError
 from sdgui.store.tables import TagRow
 

@@ -20,8 +20,9 @@ from sqlalchemy import select
 from core.spec.config import ConfigError, RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.reading import excerpt
-from core.spec.run.events import EventError
-from core.spec.run.folder import RunDir, process_alive
+from core.spec.run.event_fields import EventError
+from core.spec.run.folder import RunDir
+from core.spec.run.status import process_alive
 from sdgui.store.captions import CaptionRecords
 from sdgui.store.database import open_database
 from sdgui.store.experiments import ExperimentRecords, experiment_row

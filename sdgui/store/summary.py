@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFinished, RunStarted
-from core.spec.run.folder import RunDir, RunState, RunStatus, judge
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, RunStatus, judge
 from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, higher_is_better, ranks_runs
 
 MOST_METRICS = 2000  # of one run; a file that names more was not written by a trainer
@@ -141,7 +142,7 @@ def terminal_event(ending: Ending, time: float | None, step: int, failure: str) 
 def run_state(
     terminal: RunFinished | RunFailed | None, status: RunStatus | None, launched: float | None, now: float
 ) -> RunState:
-    """``core.spec.run.folder.judge``, told of a launch that has not reported yet.
+    """``core.spec.run.status.judge``, told of a launch that has not reported yet.
 
     A launch after the ending, here (``launched``) or by another program (the status is of a process that started
     later), takes the run up again, though its ``run_started`` is yet to come. Without any status a launch is given

@@ -21,8 +21,9 @@ import pytest
 
 from core.__main__ import main
 from core.checkpoint.opening import open_model
+from core.data.derived.cleaned import save_without
 from core.evaluation import noise
-from core.evaluation.noise import Judgement, judge_run, save_without
+from core.evaluation.noise import Judgement, judge_run
 from core.search.collection import open_index
 from core.search.index import encoding
 from core.spec.caption_files import Candidate, CaptionedPicture

@@ -11,9 +11,9 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
 from core.spec.presets import preset_config
-from core.spec.run.folder import RunState
-from sdgui.__main__ import make_application, make_services
+from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
+from sdgui.app.start import make_application, make_services
 from sdgui.panels.search.layout import EVALUATION
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.watch.panel import WatchPanel

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from core.evaluation.noise import NoiseDesk
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from core.worker.captioning import Captioner
 from core.worker.describing import describe_source
+from core.worker.noise import NoiseDesk
 from core.worker.searching import Searcher
 from sdgui.worker.verbs import (
     CAPTION,

@@ -14,8 +14,8 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.folder import RunDir
-from sdgui.__main__ import make_application, make_services
 from sdgui.app.main_window import MainWindow
+from sdgui.app.start import make_application, make_services
 from sdgui.runs.demo import DemoData
 
 HERE = Path(__file__).parent

@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted
-from core.spec.run.folder import own_status, write_whole
+from core.spec.run.status import own_status
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, read_study
 
 ended = False

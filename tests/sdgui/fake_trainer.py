@@ -14,6 +14,7 @@ from pathlib import Path
 
 from core.spec.chain import ChainDir, is_chain, read_chain
 from core.spec.config import read_config
+from core.spec.files import write_whole
 from core.spec.run.events import (
     CheckpointSaved,
     Evaluated,
@@ -24,7 +25,8 @@ from core.spec.run.events import (
     RunFinished,
     RunStarted,
 )
-from core.spec.run.folder import RunDir, own_status, write_whole
+from core.spec.run.folder import RunDir
+from core.spec.run.status import own_status
 
 SAVE_EVERY = 10
 

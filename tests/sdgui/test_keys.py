@@ -12,8 +12,8 @@ from pytestqt.qtbot import QtBot
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.layout import PARTS, ClassifyLayout
+from sdgui.panels.places import PLACES
 from sdgui.panels.study.panel import StudyPanel
-from sdgui.shared.place import PLACES
 from tests.sdgui.conftest import OpenWindow
 from tests.sdgui.keys import collisions
 

@@ -16,7 +16,8 @@ from pytestqt.qtbot import QtBot
 from sqlalchemy.orm import Session
 
 from core.spec.presets import preset_config
-from core.spec.run.folder import RunDir, RunState, process_alive
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, process_alive
 from sdgui.app.main_window import MainWindow
 from sdgui.experiments.tree_model import ExperimentModel, Role
 from sdgui.panels.define.panel import DefinePanel
@@ -152,7 +153,7 @@ def test_the_window_goes_on_while_another_holds_the_database(
     qtbot: QtBot, open_window: OpenWindow, home: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """2,000 runs; what is typed and asked for meanwhile comes to the store once the other has let go."""
-    monkeypatch.setattr("sdgui.store.database.BUSY_SECONDS", 120.0)  # a busy machine may take longer than 10 s
+    monkeypatch.setattr("sdgui.store.engine.BUSY_SECONDS", 120.0)  # a busy machine may take longer than 10 s
     with_runs(home, experiments=40, each=50)
     window = open_window("--steps", "2")
     store, model = window.services.store, window.experiments.model

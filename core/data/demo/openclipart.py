@@ -1,7 +1,8 @@
 """Pictures by other artists in categories, for a probe that asks what carries over: Debian's ``openclipart-png``.
 
-Flow: a study names ``openclipart:train.csv``, ``openclipart:test.csv`` -> ``core.studies.study.data`` -> **openclipart** reads
-the package's folder, or one that is laid out alike, and writes both, with small pictures, into the study's folder.
+Flow: a study names ``openclipart:train.csv``, ``openclipart:test.csv`` -> ``core.studies.study.data`` ->
+**openclipart** reads the package's folder, or one that is laid out alike, and writes both, with small pictures, into
+the study's folder.
 
 A folder right below the top is a category, with all that is nested in it. The package holds many pictures several
 times, as links and as copies: each counts once, and none that lies in two categories, for it has no one right answer.
@@ -33,7 +34,7 @@ from core.data.sources.rows import Row
 from core.spec.cells import marked_row
 from core.spec.config import DataConfig
 from core.spec.errors import UserError
-from core.spec.run.folder import write_whole
+from core.spec.files import write_whole
 
 USUAL = Path("/usr/share/openclipart/png")  # where the package has them
 LEAST = 60  # pictures of a category

@@ -30,8 +30,8 @@ from pathlib import Path
 
 from core.data.demo.emoji_names import label
 from core.data.errors import DataError
+from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, read_bytes
-from core.spec.run.folder import write_whole
 
 try:
     import emoji

@@ -19,7 +19,7 @@ from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
-from core.spec.run.folder import write_whole
+from core.spec.files import write_whole
 
 COLUMN = "shuffled"
 

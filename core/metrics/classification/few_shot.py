@@ -4,7 +4,8 @@ For each number of shots, several random draws of the training data are probed; 
 and Student's interval over the draws. C is searched for each draw on the validation data, which are not trained on:
 that would be more data than the number of shots says (as CLIP_benchmark does).
 
-Flow: the same `ProbeData` as `core.metrics.classification.linear_probe` -> `few_shot` -> `FewShotPoint`s -> panel, report.
+Flow: the same `ProbeData` as `core.metrics.classification.linear_probe` -> `few_shot` -> `FewShotPoint`s -> panel,
+report.
 """
 
 from __future__ import annotations

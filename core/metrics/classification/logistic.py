@@ -2,7 +2,8 @@
 
 Double, because in single precision the line search finds no progress at strong regularisation and spends minutes there.
 
-Flow: `core.metrics.classification.linear_probe` and `core.metrics.classification.few_shot` prepare arrays, search C and fit with what is here.
+Flow: `core.metrics.classification.linear_probe` and `core.metrics.classification.few_shot` prepare arrays, search C
+and fit with what is here.
 
 Legend: N rows, D features, K classes.
 """

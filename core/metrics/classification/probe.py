@@ -1,7 +1,7 @@
 """A linear probe as a thing: applied to features, saved, loaded, and applied again.
 
-Flow: `core.metrics.classification.linear_probe` fits one; the Classify panel saves it as ``NAME.safetensors`` with ``NAME.json``
-beside it, and applies it to folders.
+Flow: `core.metrics.classification.linear_probe` fits one; the Classify panel saves it as ``NAME.safetensors`` with
+``NAME.json`` beside it, and applies it to folders.
 
 Legend: N rows, D features, K classes.
 """
@@ -19,8 +19,8 @@ from torch import Tensor
 from core.metrics.classification.labels import check_classes
 from core.metrics.classification.tensor_file import TensorHeader, read_tensors
 from core.metrics.inputs import EvaluationError, check_features, full_precision
+from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, checked, excerpt, read_json
-from core.spec.run.folder import write_whole
 
 PROBE_VERSION = 1
 _FACTS_LIMIT = 8 * MEGABYTE

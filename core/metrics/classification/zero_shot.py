@@ -27,8 +27,8 @@ from core.metrics.classification.prompts import prompts
 from core.metrics.classification.tensor_file import TensorHeader, read_tensors
 from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 from core.spec.errors import UserError
+from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, checked_as, parse_json
-from core.spec.run.folder import write_whole
 
 EncodeTexts = Callable[[list[str]], Tensor]
 """Prompts to features (n, D), projected; of any length."""

@@ -1,7 +1,7 @@
 """CoCa's multimodal decoder in training: from picture tokens and word states to logits of each next word.
 
-Flow: ``core.model.towers.towers.Towers.decode`` calls this for all words at once; ``core.inference.generation`` says one word after
-another with the same weights.
+Flow: ``core.model.towers.towers.Towers.decode`` calls this for all words at once; ``core.inference.generation`` says
+one word after another with the same weights.
 
 Legend: B batch, P picture tokens, T words, W width of the decoder, V vocabulary, N kept words, H heads, d width of a
 head.

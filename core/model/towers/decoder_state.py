@@ -1,6 +1,7 @@
 """CoCa's own joining of picture and text, for probes of a model that has no fusion besides.
 
-Flow: ``core.inference.fusing`` takes it for CoCa architectures; the multimodal decoder's cross-attention does the joining.
+Flow: ``core.inference.fusing`` takes it for CoCa architectures; the multimodal decoder's cross-attention does the
+joining.
 
 Legend: B batch, H W picture height and width, P patches, T tokens.
 """

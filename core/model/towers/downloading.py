@@ -1,7 +1,8 @@
 """Published weights fetched to this machine, with progress, taken up where a broken download stopped.
 
-Flow: ``core.model.towers.pretrained`` asks for the file of an open_clip tag. From a hub by huggingface_hub, which keeps what
-it has and goes on; from a plain address here, checked against the sum in the address, as open_clip checks it.
+Flow: ``core.model.towers.pretrained`` asks for the file of an open_clip tag. From a hub by huggingface_hub, which
+keeps what it has and goes on; from a plain address here, checked against the sum in the address, as open_clip checks
+it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Weights to start from: an open_clip tag, a local folder or file, or a former run.
+"""Weights to start from: an open_clip tag, a local folder or file, or a checkpoint of a run.
 
-Flow: ``RunConfig.towers.pretrained`` -> ``find_weights`` -> ``read_weights`` -> ``core.model.towers.towers.load_pretrained``.
-A tag's weights are looked for in ``weights_folder`` first: what a user puts there needs no network.
-Nothing is ever unpickled: ``.bin``, ``.pt`` and ``.pth`` files are read for their tensors alone.
+Flow: ``RunConfig.towers.pretrained`` -> ``find_weights`` -> ``read_weights`` ->
+``core.model.towers.towers.load_pretrained``. A tag's weights are looked for in ``weights_folder`` first: what a user
+puts there needs no network. Nothing is ever unpickled: ``.bin``, ``.pt`` and ``.pth`` files are read for their
+tensors alone.
 """
 
 from __future__ import annotations
@@ -22,12 +23,10 @@ from open_clip.pretrained import get_pretrained_cfg
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from core.checkpoint import files as checkpoint
 from core.model.errors import ModelError
 from core.model.towers.downloading import DownloadError, Progress, download
 from core.spec.config import expand_user
 from core.spec.reading import excerpt, open_regular
-from core.spec.run.folder import RunDir
 
 PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
@@ -63,9 +62,8 @@ def _first_line(error: Exception) -> str:
 def find_weights(architecture: str, pretrained: str, progress: Progress | None = None) -> Path:
     """The weights file that ``pretrained`` stands for, downloaded when it is a tag.
 
-    A folder may be a former run (its best checkpoint, the network that was validated better), one of its checkpoints
-    (the teacher where there is one), or hold a weights file. Raises ModelError naming the tags there are, or the folder
-    to fill when there is no network.
+    A folder may be one of a run's checkpoints (the teacher where there is one), or hold a weights file. Raises
+    ModelError naming the tags there are, or the folder to fill when there is no network.
     """
     path = expand_user(pretrained)
     # os.path's, since Path's raise for a name too long
@@ -95,10 +93,6 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
 
 
 def _in_folder(folder: Path) -> Path:
-    run = RunDir(folder)
-    if run.checkpoints.is_dir():
-        name = checkpoint.resolve(run, "best")
-        return run.checkpoints / name / f"{checkpoint.default_network(run, 'best')}.safetensors"
     if (folder / "checkpoint.json").is_file():
         return next(
             (path for path in (folder / "teacher.safetensors",) if path.is_file()), folder / "student.safetensors"

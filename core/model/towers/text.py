@@ -1,7 +1,7 @@
 """Features of captions at each level of open_clip's text towers.
 
-Flow: ``core.model.towers.towers.Towers.encode_text`` calls this. Captions come trimmed to the longest of the batch; what is
-computed is what open_clip computes on captions padded to the full context.
+Flow: ``core.model.towers.towers.Towers.encode_text`` calls this. Captions come trimmed to the longest of the batch;
+what is computed is what open_clip computes on captions padded to the full context.
 
 Legend: B batch, D embed, T tokens, L sequence (T, or T + 1 with a class token), Wt width.
 """

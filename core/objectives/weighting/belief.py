@@ -1,8 +1,8 @@
 """Whom to believe: a memory of how well each training pair fits the others, and a weight for each.
 
-Flow: in every step the loop gives ``weigh`` what student and teacher made of the batch; their features are kept, a row
-a pair, at no further cost. Once an epoch ``refresh`` asks ``core.objectives.weighting.evidence`` of all pairs, remembers it, fits
-two components and sets the weights, which objectives find in ``output.belief``.
+Flow: in every step the loop gives ``weigh`` what student and teacher made of the batch; their features are kept, a
+row a pair, at no further cost. Once an epoch ``refresh`` asks ``core.objectives.weighting.evidence`` of all pairs,
+remembers it, fits two components and sets the weights, which objectives find in ``output.belief``.
 
 What a network learns first is what pairs have in common; wrong pairs are learnt late, one by one (Arpit et al. 2017).
 So early evidence is remembered (as in Self-adaptive training and ELR), the two kinds of pairs are told apart by a

@@ -1,6 +1,7 @@
 """How well a pair fits what a network has learnt from the other pairs: evidence that its caption is its own.
 
-Flow: features of all pairs -> **evidence** -> ``core.objectives.weighting.belief`` in training, ``core.evaluation.noise`` afterwards.
+Flow: features of all pairs -> **evidence** -> ``core.objectives.weighting.belief`` in training,
+``core.evaluation.noise`` afterwards.
 
 Four witnesses are heard, and each gives a rank, so that none shouts louder than another:
 

@@ -1,7 +1,7 @@
 """The data files of an index on disk: where each segment lies in them, and how much of a manifest they bear out.
 
-Flow: manifest and folder -> ``data_file``, ``sizes_of`` -> ``borne_out`` -> ``core.search.index.storage``. A manifest is a
-claim; nothing is allocated, truncated or extended for rows that the files do not hold.
+Flow: manifest and folder -> ``data_file``, ``sizes_of`` -> ``borne_out`` -> ``core.search.index.storage``. A manifest
+is a claim; nothing is allocated, truncated or extended for rows that the files do not hold.
 
 Legend: N rows, M captions, D embed.
 """

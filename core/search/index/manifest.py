@@ -19,8 +19,8 @@ import numpy.typing as npt
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from core.search.errors import IndexFolderError
+from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, checked_as, parse_json, read_bytes
-from core.spec.run.folder import write_whole
 
 VERSION = 1
 LARGEST = 64 * MEGABYTE  # bytes of a manifest: about a quarter of a million segments

@@ -1,6 +1,7 @@
 """What makes a large index fast to search: files beside the vectors, made from them, and never needed to rebuild them.
 
-Flow: build -> ``bring_up_to_date`` -> files -> ``core.search.index.nearest``. The vectors are cut into parts by number alone:
+Flow: build -> ``bring_up_to_date`` -> files -> ``core.search.index.nearest``. The vectors are cut into parts by
+number alone:
 
 - up to `SMALL` values nothing is made: the vectors are compared as they are;
 - from there to two million rows, **scan** parts of 65,536 rows: every vector as 8-bit codes (faiss's scalar quantiser,

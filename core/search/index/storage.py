@@ -31,8 +31,8 @@ from core.search.errors import IndexFolderError
 from core.search.index.files import FACTS, borne_out, checksum_of, data_file, ends, sizes_of, spans
 from core.search.index.manifest import BLOCK, KINDS, Manifest, Segment, four, read_manifest, write_manifest
 from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
 from core.spec.reading import checked_as, parse_json
-from core.spec.run.folder import write_whole
 
 Vectors = npt.NDArray[np.float16]
 Mask = npt.NDArray[np.bool_]

@@ -25,7 +25,8 @@ from core.evaluation.pairs import match_scores
 from core.inference.fusing import own_captions
 from core.metrics.inputs import EvaluationError
 from core.spec.cells import marked_row
-from core.spec.run.folder import RunDir, write_whole
+from core.spec.files import write_whole
+from core.spec.run.folder import RunDir
 
 MADE = "made"  # the column that says whether a caption is the model's
 MATCHING = "matching"

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.checkpoint.loading import load_checkpoint
 from core.data.dataset import open_dataset
 from core.data.labelling import label_numbers
 from core.data.loader import evaluation_batches
-from core.inference.encoder import encode_dataset, load_checkpoint
+from core.inference.encoder import encode_dataset
 from core.metrics.retrieval import retrieval_metrics
 from core.model.eval_mode import evaluating
 from core.objectives.classification import class_logits

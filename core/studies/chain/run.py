@@ -1,7 +1,7 @@
 """The stages of a chain trained in order; broken off anywhere, it goes on there.
 
-Flow: ``python -m core train CHAIN.json DIR`` -> **run** -> ``core.training.train`` for each stage. A finished stage is passed
-over, an unfinished one goes on from its last checkpoint, and what was made between two stages is made once.
+Flow: ``python -m core train CHAIN.json DIR`` -> **run** -> ``core.training.train`` for each stage. A finished stage
+is passed over, an unfinished one goes on from its last checkpoint, and what was made between two stages is made once.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from collections.abc import Callable
 
 import filelock
 
-from core.confined import check_inside
 from core.spec.chain import Chain, ChainDir, read_chain
 from core.spec.config import RunConfig, override, with_absolute_paths
 from core.spec.errors import UserError
+from core.spec.files import check_inside, write_whole
 from core.spec.run.events import Outcome
-from core.spec.run.folder import write_whole
 from core.studies.chain.bootstrap import caption_and_filter
 from core.studies.chain.ensemble import judge_together
 from core.training.train import train

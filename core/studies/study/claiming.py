@@ -8,10 +8,9 @@ Flow: ``core.studies.study.queue`` holds the folder's lock -> ``claim`` -> ``stu
 
 from __future__ import annotations
 
-from core.confined import check_inside
 from core.spec.config import ConfigError, RunConfig, differences, read_config, with_absolute_paths
 from core.spec.errors import UserError
-from core.spec.run.folder import write_whole
+from core.spec.files import check_inside, write_whole
 from core.spec.study import Arm, Study, StudyDir, read_study
 
 _OF_A_RUN = ("name", "seed", "optim.epochs", "data.train", "data.val")  # set for each run

@@ -1,7 +1,8 @@
 """One run of a study, a process of its own: trained (or gone on with), then measured.
 
-Flow: ``core.studies.study.queue`` starts ``python -m core.studies.study.job OUT ARM SEED STEPS`` -> ``core.training.train`` -> measures of the
-last checkpoint, student and teacher, as ``exports/measures.json``. It can be killed at any moment and started again.
+Flow: ``core.studies.study.queue`` starts ``python -m core.studies.study.job OUT ARM SEED STEPS`` ->
+``core.training.train`` -> measures of the last checkpoint, student and teacher, as ``exports/measures.json``. It can
+be killed at any moment and started again.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ from core.data.sources.opening import open_source
 from core.data.sources.rows import Row
 from core.evaluation.evaluate import Request, evaluate
 from core.evaluation.noise import judge_run
-from core.model.runtime import keep_freed_memory
 from core.spec.config import RunConfig, override, read_config, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.failures import sentence
+from core.spec.files import write_whole
 from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
-from core.spec.run.folder import RunDir, write_whole
+from core.spec.run.folder import RunDir
 from core.spec.study import Arm, Measure, Study, StudyDir, read_study
 from core.studies.study.data import data_path
+from core.training.memory import keep_freed_memory
 from core.training.train import train
 
 MEASURES_VERSION = 1

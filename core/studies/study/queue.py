@@ -1,7 +1,8 @@
 """The runs of a study, one after another (or a few at a time), each a process; broken off and gone on with at will.
 
-Flow: ``python -m core study STUDY.json OUT`` -> **queue** -> ``core.studies.study.job`` for each run that is not done yet ->
-``core.studies.study.results``. Seeds are the outer loop: after the first seed of all arms there is a first table.
+Flow: ``python -m core study STUDY.json OUT`` -> **queue** -> ``core.studies.study.job`` for each run that is not done
+yet -> ``core.studies.study.results``. Seeds are the outer loop: after the first seed of all arms there is a first
+table.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from types import FrameType
 
 import filelock
 
-from core.confined import check_inside
 from core.spec.children import environment, python_command
 from core.spec.config import ConfigError
 from core.spec.errors import UserError
-from core.spec.run.folder import process_alive
+from core.spec.files import check_inside
+from core.spec.run.status import process_alive
 from core.spec.study import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
 from core.studies.study.claiming import StudyError, check_folders, claim
 from core.studies.study.data import prepare

@@ -29,7 +29,7 @@ from dataclasses import asdict
 from typing import Any
 
 from core.spec.errors import UserError
-from core.spec.run.folder import write_whole
+from core.spec.files import write_whole
 from core.spec.study import Study, StudyDir
 from core.studies.study.plot import draw
 from core.studies.study.statistics import Mean, Paired, mean_of, paired

@@ -1,7 +1,7 @@
 """A probe applied to a folder: every picture with its class and probabilities, as CSV.
 
-Flow: ``desk`` -> **applying** -> features (`core.inference.extraction`, kept as all are) -> the file. Pictures that cannot be
-read stand in it too, with the reason.
+Flow: ``desk`` -> **applying** -> features (`core.inference.extraction`, kept as all are) -> the file. Pictures that
+cannot be read stand in it too, with the reason.
 
 Legend: N pictures, K classes.
 """
@@ -32,7 +32,7 @@ from core.metrics.classification.probe import Probe
 from core.spec.cells import marked_row
 from core.spec.config import DataConfig
 from core.spec.errors import UserError
-from core.spec.run.folder import write_whole
+from core.spec.files import write_whole
 
 EVERY_CLASS = 200  # classes up to which each has a column of its own
 BEST = 5  # otherwise so many of the likeliest

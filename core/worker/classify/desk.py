@@ -80,7 +80,7 @@ class Classify:
         layer: str = "before the projection",
         packed: bool = False,
     ) -> dict[str, Any]:
-        """Extract the features of ``data`` and of what a probe is trained on (see `core.worker.classify.opened.open_data`).
+        """Extract the features of ``data`` and of what a probe is trained on (see `open_data`).
 
         The answer has ``opened`` (a number for the other verbs), ``model``, ``classes``, ``data``, ``train``, ``val``
         and ``notes``. What was extracted is kept on disk, also when the work is cancelled. With ``packed`` the
@@ -234,7 +234,7 @@ class Classify:
         weights: str = "",
         replace: bool = False,
     ) -> dict[str, Any]:
-        """Classify every picture in files and folders and write the CSV ``out`` (`core.worker.classify.applying.write_csv`).
+        """Classify every picture in files and folders and write the CSV ``out`` (`write_csv`).
 
         The answer has ``path, pictures, classes`` (how many of each), ``unreadable`` and ``unreadable_count``.
         UserError, before anything is computed, when ``out`` is there and not ``replace``.

@@ -1,7 +1,7 @@
 """A model with labelled data in its space, and what is remembered about it between two requests.
 
-Flow: ``desk`` opens -> **opened** -> zero-shot, probes. Features come from `core.inference.extraction`, so that what was encoded
-once is there at once, also after the worker was started anew.
+Flow: ``desk`` opens -> **opened** -> zero-shot, probes. Features come from `core.inference.extraction`, so that what
+was encoded once is there at once, also after the worker was started anew.
 
 Legend: N pictures, D width of the features.
 """

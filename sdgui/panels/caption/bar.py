@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QToolBut
 
 from sdgui.panels.caption.model import SIDES, Entry, Side
 from sdgui.shared.pickers.models import ModelPicker
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.style.theme import SPACE
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from core.spec.config import ConfigError, RunConfig, override, read_config
 from core.spec.presets import preset_config
 from sdgui.shared.pickers.entries import ModelChoice
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.store.store import Store
 
 DEMO = "sd-coca demo"

@@ -33,7 +33,8 @@ from sdgui.panels.caption.refusals import CaptionsRefusals
 from sdgui.panels.caption.settings import CaptionSettings, read_settings, settings_text
 from sdgui.panels.caption.work import CaptionsWork
 from sdgui.shared.pickers.entries import ModelChoice
-from sdgui.shared.place import Place, Services
+from sdgui.shared.place import Place
+from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import DropTarget

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sdgui.runs.demo import SHOWN_FIRST
 from sdgui.runs.models import run_facts
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 
 PURPOSE = (

@@ -18,7 +18,8 @@ from sdgui.panels.classify.tabs.confusion import MatrixTab
 from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
 from sdgui.panels.classify.tabs.try_it import TryTab
-from sdgui.shared.place import Place, Services
+from sdgui.shared.place import Place
+from sdgui.shared.services import Services
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, replace_page

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -149,3 +150,15 @@ def between(interval: Mapping[str, Any]) -> str:
     """``85.1 to 89.2 %`` of ``low`` and ``high``; "" where there is none."""
     low, high = interval.get("low"), interval.get("high")
     return f"{100 * float(low):.1f} to {100 * float(high):.1f} %" if low is not None and high is not None else ""
+
+
+def method_title(measure: Measure) -> str:
+    """How it was classified, in words."""
+    by = measure.settings
+    return {
+        "zero-shot": f"Zero-shot ({Path(by.templates).stem} prompts)",
+        "image": "Linear probe" + (", standardised" if by.standardise else ""),
+        "fused": f"Fused probe ({by.text})" + (", standardised" if by.standardise else ""),
+        "knn": f"{by.k} nearest",
+        "saved": f"Probe {Path(measure.path).stem}",
+    }[measure.method]

@@ -15,16 +15,16 @@ from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.classify.demo import LABEL, DemoStep, next_step
 from sdgui.panels.classify.layout import PARTS, ClassifyLayout
-from sdgui.panels.classify.model import Measure, Measured, Settings, Target
+from sdgui.panels.classify.model import Measure, Measured, Settings, Target, method_title
 from sdgui.panels.classify.notes import skipped_rows
 from sdgui.panels.classify.probes import Probes
-from sdgui.panels.classify.tabs.compare import method_title, result_title
+from sdgui.panels.classify.tabs.compare import result_title
 from sdgui.panels.classify.tabs.confusion import PAGE
 from sdgui.panels.classify.tabs.mistakes import PAGE as MISTAKES
 from sdgui.panels.classify.tabs.try_it import refused_text
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.shared.export.menu import ExportMenu
-from sdgui.shared.place import Selection, Services
+from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message import Message, Remedy

@@ -11,8 +11,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measure, Measured, between, percent
-from sdgui.panels.classify.tabs.compare import method_title
+from sdgui.panels.classify.model import Measure, Measured, between, method_title, percent
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 

@@ -19,7 +19,7 @@ from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip

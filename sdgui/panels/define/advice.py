@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
 from core.spec.config import RunConfig, get_field
 from core.spec.presets.recommended import Advice, recommended
-from sdgui.panels.define.differences import field_title, value_text
+from sdgui.shared.form.texts import field_title, value_text
 from sdgui.shared.pickers.data import figures_text
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import PlainLabel

@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
-from core.spec.config import RunConfig
+from sdgui.shared.form.texts import field_title, value_text
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -59,25 +59,3 @@ class Differences(QWidget):
 
     def _choose(self, item: QTreeWidgetItem) -> None:
         self.field_chosen.emit(item.data(0, Qt.ItemDataRole.UserRole))
-
-
-def field_title(field: str) -> str:
-    """``views.student.mix`` as the form calls it: the titles on the way, the first and the last."""
-    model: Any = RunConfig
-    titles: list[str] = []
-    for part in field.split("."):
-        info = model.model_fields.get(part)
-        if info is None:
-            return field
-        titles.append(info.title or part)
-        model = info.annotation
-    return " · ".join(titles[-2:]) if len(titles) > 1 else titles[0]
-
-
-def value_text(value: Any) -> str:
-    """A setting as the form shows it."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value) if value != "" else "–"

@@ -17,12 +17,14 @@ from core.spec.config import ConfigError, RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.presets import PRESETS, Size
 from sdgui.panels.define.advice import AdviceBar
-from sdgui.panels.define.differences import Differences, field_title
+from sdgui.panels.define.differences import Differences
 from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.runs.chains import FORMER, taken_from_former
 from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_former
 from sdgui.shared.form.form import ConfigForm
-from sdgui.shared.place import Place, Selection, Services
+from sdgui.shared.form.texts import field_title
+from sdgui.shared.place import Place
+from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Experiment
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar

@@ -23,7 +23,8 @@ from sdgui.panels.noise.histogram import BINS, BeliefHistogram
 from sdgui.panels.noise.model import RankedPairs, Shown, Sorting
 from sdgui.panels.noise.source import NoiseSource
 from sdgui.panels.noise.table import PairsTable
-from sdgui.shared.place import Place, Services
+from sdgui.shared.place import Place
+from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count

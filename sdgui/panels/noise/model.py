@@ -2,8 +2,8 @@
 
 Flow: worker's answer and the store's marks -> ``RankedPairs`` -> gallery, table, histogram, ``leaving_out``.
 
-Beliefs are compared in thousandths (``core.evaluation.noise`` counts them so), so that the count below a cut is exact for all
-pairs, though only the least believed are listed.
+Beliefs are compared in thousandths (``core.evaluation.noise`` counts them so), so that the count below a cut is exact
+for all pairs, though only the least believed are listed.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from sdgui.panels.noise.layout import NoiseLayout
 from sdgui.panels.noise.model import Key, Pair, RankedPairs
 from sdgui.shared.aside import Aside
 from sdgui.shared.export.pictures import free_path
-from sdgui.shared.place import Selection, Services
+from sdgui.shared.services import Selection, Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, error, info, warning

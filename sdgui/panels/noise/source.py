@@ -14,7 +14,7 @@ from core.spec.run.folder import RunDir
 from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.widgets.style.theme import SPACE, set_role
 
 NO_RUN = "Pairs are judged by a run that was trained; choose a run."

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer
 
-from core.spec.run.folder import RunState
-from sdgui.shared.place import Services
+from core.spec.run.status import RunState
+from sdgui.shared.services import Services
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.message import Message
 

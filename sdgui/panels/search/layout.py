@@ -24,7 +24,8 @@ from sdgui.panels.search.source import SourceBar
 from sdgui.panels.search.tabs.evaluation import EvaluationPane
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.shared.export.menu import ExportMenu
-from sdgui.shared.place import Place, Services
+from sdgui.shared.place import Place
+from sdgui.shared.services import Services
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState

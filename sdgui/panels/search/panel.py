@@ -22,7 +22,7 @@ from sdgui.panels.search.results import Score
 from sdgui.panels.search.tabs.known_queries import Known
 from sdgui.panels.search.views import SearchViews
 from sdgui.panels.search.work import ABOUT_TARGET, SearchSession
-from sdgui.shared.place import Selection, Services
+from sdgui.shared.services import Selection, Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.message import Message, Remedy, error, info, warning

@@ -16,7 +16,7 @@ from sdgui.panels.search.work import Target
 from sdgui.runs.models import run_facts
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.quiet_box import QuietBox

@@ -6,15 +6,27 @@ Flow: ``begin`` (a new study) or ``begin_beside`` (one that grows) -> ticks -> `
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
+from PySide6.QtWidgets import (
+    QHeaderView,
+    QListWidget,
+    QListWidgetItem,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QWidget,
+)
 
-from core.spec.presets import PRESETS
-from core.spec.study import NAME, Arm
+from core.spec.config import ConfigError, RunConfig, override, read_config
+from core.spec.presets import PRESETS, preset_config
+from core.spec.study import NAME, Arm, Study
+from sdgui.shared.form.texts import field_title, value_text
 from sdgui.store.records import Experiment
 from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import theme
 
 _START = ("clip", "sd-clip")
 _WHAT = Qt.ItemDataRole.UserRole  # a preset's name, an experiment's number, None for an arm that is there
@@ -97,3 +109,45 @@ def _free(name: str, taken: set[str]) -> str:
     while free in taken:
         free, number = f"{name}-{number}", number + 1
     return free
+
+
+def arm_config(study: Study, arm: Arm) -> RunConfig:
+    """The arm's recipe, without data. Raises ConfigError when a setting is wrong."""
+    base = preset_config(arm.preset, study.size) if arm.preset else read_config(Path(arm.config))
+    return override(base, [*study.set, *arm.set])
+
+
+def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted field -> value."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _settings(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+def fill_arms(tree: QTreeWidget, study: Study) -> None:
+    """Arms with their preset, and below each what differs from the first arm."""
+    tree.clear()
+    first: dict[str, object] | None = None
+    for arm in study.arms:
+        made = PRESETS[arm.preset].title if arm.preset else arm.config
+        data = f", trained on {arm.train}" if arm.train else ""
+        long = f", as long as {arm.as_long_as}" if arm.as_long_as else ""
+        item = QTreeWidgetItem([arm.name, "", f"{made}{data}{long}"])
+        tree.addTopLevelItem(item)
+        try:
+            own = _settings(arm_config(study, arm).model_dump(mode="json"))
+        except ConfigError as error:
+            item.setText(2, str(error))
+            item.setForeground(2, theme().color("error"))
+            continue
+        if first is None:
+            first = own
+            continue
+        for name, value in own.items():
+            if first.get(name) != value and name not in ("name", "preset"):
+                row = QTreeWidgetItem([field_title(name), value_text(first.get(name)), value_text(value)])
+                row.setToolTip(0, plain_tip(name))
+                item.addChild(row)
+        item.setText(1, f"{item.childCount()} differences")
+    tree.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

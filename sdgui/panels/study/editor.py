@@ -29,8 +29,7 @@ from PySide6.QtWidgets import (
 
 from core.spec.presets import SIZES
 from core.spec.study import Arm, Measure, NoiseSpec, Study
-from sdgui.panels.study.arms import ArmsList
-from sdgui.panels.study.view import fill_arms
+from sdgui.panels.study.arms import ArmsList, fill_arms
 from sdgui.store.records import Experiment
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.plain_text import PlainLabel, plain_tip

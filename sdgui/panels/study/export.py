@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
+from core.spec.files import write_whole
 from core.spec.reading import excerpt
-from core.spec.run.folder import write_whole
 from core.spec.study import StudyDir
-from sdgui.panels.study.results import to_csv
+from sdgui.panels.study.model import to_csv
 from sdgui.panels.study.view import StudyView
 from sdgui.shared.aside import Aside
 from sdgui.widgets.message import Message, ShowMessage

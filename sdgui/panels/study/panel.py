@@ -30,7 +30,8 @@ from sdgui.panels.study.open_menu import OpenMenu
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_look import StudyLook
 from sdgui.shared.aside import Aside
-from sdgui.shared.place import Place, Selection, Services
+from sdgui.shared.place import Place
+from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, StoreError
 from sdgui.store.studies import StudyRecord

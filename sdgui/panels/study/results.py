@@ -6,166 +6,22 @@ are in per cent, as ``results.md`` has them. Negative and failed results stay.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QTableView, QWidget
 
-from core.spec.cells import marked, marked_row
 from sdgui.panels.study.error_bars import Bar
-from sdgui.widgets.formats import duration
+from sdgui.panels.study.model import Table, interval, is_share
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
 Index = QModelIndex | QPersistentModelIndex
 SORT = Qt.ItemDataRole.UserRole
 METRIC = int(Qt.ItemDataRole.UserRole) + 1
-_NO_SHARE = ("CIDEr", "length", "vocabulary", "distinct")  # counts and scores that are no share of 1
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A text, what it is sorted by, and what is told of it."""
-
-    text: str
-    value: float | str = math.nan
-    tip: str = ""
-    role: str = ""  # a colour of the theme
-    right: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """``metrics``: which metric a column is of, or, for rows, the metric of each."""
-
-    columns: Sequence[str]
-    tips: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    metrics: Sequence[str]
-    by_column: bool = False
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is shown in per cent."""
-    return not any(name in metric for name in _NO_SHARE)
-
-
-def number(metric: str, value: float, signed: bool = False) -> str:
-    """``40.6`` (per cent), ``0.812``; with its sign for differences."""
-    text = f"{100 * value:+.1f}" if is_share(metric) else f"{value:+.3f}"
-    return text if signed else text.lstrip("+")
-
-
-def interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
-    """``40.6 [38.1, 43.1]``; only the mean where one seed gives no interval."""
-    centre = number(metric, mean["mean"], signed)
-    if mean["low"] is None:
-        return centre
-    return f"{centre} [{number(metric, mean['low'], signed)}, {number(metric, mean['high'], signed)}]"
-
-
-def means_table(results: Mapping[str, Any], network: str) -> Table:
-    """A row an arm, a column a metric: mean and 95 % interval of ``network`` (final, student or teacher)."""
-    metrics = list(results["metrics"])
-    rows = []
-    for name, arm in results["arms"].items():
-        failed = arm.get("failed", {})
-        why = "\n".join(f"seed {seed}: {text}" for seed, text in failed.items())
-        seeds = len(arm["seeds"])
-        text = f"{seeds}" + (f", {len(failed)} failed" if failed else "")
-        cells = [Cell(name, name, why, right=False), Cell(text, seeds, why, "error" if failed else "")]
-        values = arm["networks"].get(network, {})
-        for metric in metrics:
-            mean = values.get(metric)
-            if mean is None:
-                cells.append(Cell("–", tip="No finished run" if not seeds else f"Not measured of its {network}"))
-            else:
-                by_seed = ", ".join(number(metric, one) for one in mean["values"])
-                cells.append(Cell(interval(metric, mean), mean["mean"], f"{metric} by seed: {by_seed}"))
-        rows.append([*cells, *_cost(arm.get("cost") or {})])
-    units = [f"{metric} %" if is_share(metric) else metric for metric in metrics]
-    tips = ["", "Seeds that are done", *(f"Mean of {metric} with its 95 % interval" for metric in metrics)]
-    return Table(
-        ["Arm", "Seeds", *units, "Step", "Training", "Cost"],
-        [*tips, "Mean time of a step", "Mean time of training", "Time of a step, in the first arm's"],
-        rows,
-        ["", "", *metrics, "", "", ""],
-        by_column=True,
-    )
-
-
-def _cost(cost: Mapping[str, Any]) -> list[Cell]:
-    if not cost:
-        return [Cell("–")] * 3
-    step, train, ratio = cost["step_seconds"]["mean"], cost["train_seconds"]["mean"], cost.get("ratio")
-    last = Cell(f"{ratio['mean']:.2f} x", ratio["mean"]) if ratio else Cell("–")
-    return [Cell(f"{1000 * step:.0f} ms", step), Cell(duration(train), train), last]
-
-
-def differences_table(results: Mapping[str, Any], network: str) -> Table:
-    """A row a comparison and metric: the difference at equal steps and, on validation data, at equal wall-clock."""
-    rows, metrics = [], []
-    for one in results["compare"]:
-        wanted = {metric: some.get(network) for metric, some in one["metrics"].items()}
-        clock = one.get("equal_clock") or {}
-        for metric in dict.fromkeys([*wanted, *clock]):
-            steps, timed = wanted.get(metric), clock.get(metric)
-            if steps is None and timed is None:
-                continue
-            ratio = one.get("cost_ratio")
-            rows.append(
-                [
-                    Cell(one["arm"], one["arm"], right=False),
-                    Cell(one["baseline"], one["baseline"], right=False),
-                    Cell(metric, metric, right=False),
-                    *_paired(metric, steps),
-                    *_paired(metric, timed)[:1],
-                    Cell(f"{ratio['mean']:.2f} x", ratio["mean"]) if ratio else Cell("–"),
-                ]
-            )
-            metrics.append(metric)
-        if not one["metrics"]:
-            missing = [name for name in (one["arm"], one["baseline"]) if not results["arms"][name]["seeds"]]
-            why = f"{' and '.join(missing)}: no finished run" if missing else "No seed is done of both arms"
-            names = [Cell(one[key], one[key], why, right=False) for key in ("arm", "baseline")]
-            rows.append([*names, Cell(why, why, right=False), *[Cell("–", tip=why)] * 6])
-            metrics.append("")
-    columns = ["Arm", "Against", "Metric", "Equal steps", "p (t)", "p (exact)", "Clear", "Equal time", "Step cost"]
-    tips = [
-        "",
-        "The baseline",
-        "",
-        "Mean paired difference over seeds, with its 95 % interval; shares in points",
-        "Paired t test, two-sided",
-        "Permutation test over all signs, two-sided",
-        "Whether the interval excludes zero",
-        "The difference at the time by which the faster arm is done, on validation data",
-        "Time of a step, in the baseline's",
-    ]
-    return Table(columns, tips, rows, metrics)
-
-
-def _paired(metric: str, found: Mapping[str, Any] | None) -> list[Cell]:
-    if found is None:
-        return [Cell("–")] * 4
-    difference = found["difference"]
-    by_seed = ", ".join(number(metric, one, signed=True) for one in difference["values"])
-    clear = bool(found["significant"])
-    role = "" if not clear else "good" if difference["mean"] > 0 else "error"
-    alone = "one seed" if len(difference["values"]) == 1 else "no spread"
-    word = alone if difference["low"] is None else "yes" if clear else "no"
-    chances = [
-        Cell("–" if found[p] is None else f"{found[p]:.3f}", math.nan if found[p] is None else found[p])
-        for p in ("p_t", "p_exact")
-    ]
-    first = Cell(interval(metric, difference, signed=True), difference["mean"], f"by seed: {by_seed}", role)
-    return [first, *chances, Cell(word, word, right=False)]
 
 
 def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mapping[str, int]) -> list[Bar]:
@@ -180,19 +36,6 @@ def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mappi
             color = colors.get(name, place)
             bars.append(Bar(name, scale * mean["mean"], ends[0], ends[1], values, interval(metric, mean), color))
     return bars
-
-
-def to_csv(tables: Sequence[Table]) -> str:
-    """Tables one below another, an empty line between them."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    for place, table in enumerate(tables):
-        if place:
-            writer.writerow([])
-        writer.writerow(marked_row(table.columns))
-        # what stands on the left is a name; on the right are our own numbers, a difference with its sign
-        writer.writerows([[cell.text if cell.right else marked(cell.text) for cell in row] for row in table.rows])
-    return text.getvalue()
 
 
 class ResultsModel(QAbstractTableModel):

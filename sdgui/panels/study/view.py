@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QModelIndex, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtWidgets import (
@@ -23,22 +22,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from core.spec.config import ConfigError, RunConfig, override, read_config
-from core.spec.presets import PRESETS, preset_config
-from core.spec.study import Arm, Study
-from sdgui.panels.define.differences import field_title, value_text
+from core.spec.study import Study
+from sdgui.panels.study.arms import fill_arms
 from sdgui.panels.study.error_bars import ErrorBars
-from sdgui.panels.study.results import (
-    METRIC,
-    SORT,
-    ResultsModel,
-    ResultsView,
-    Table,
-    bars_of,
-    differences_table,
-    is_share,
-    means_table,
-)
+from sdgui.panels.study.model import Table, differences_table, is_share, means_table
+from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, bars_of
 from sdgui.runs.study_look import StudyLook, StudyRunLook
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
@@ -249,45 +237,3 @@ def state_text(look: StudyLook) -> str:
 
 def _seeds(study: Study) -> str:
     return ", ".join(map(str, study.seeds))
-
-
-def arm_config(study: Study, arm: Arm) -> RunConfig:
-    """The arm's recipe, without data. Raises ConfigError when a setting is wrong."""
-    base = preset_config(arm.preset, study.size) if arm.preset else read_config(Path(arm.config))
-    return override(base, [*study.set, *arm.set])
-
-
-def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted field -> value."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= _settings(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return found
-
-
-def fill_arms(tree: QTreeWidget, study: Study) -> None:
-    """Arms with their preset, and below each what differs from the first arm."""
-    tree.clear()
-    first: dict[str, object] | None = None
-    for arm in study.arms:
-        made = PRESETS[arm.preset].title if arm.preset else arm.config
-        data = f", trained on {arm.train}" if arm.train else ""
-        long = f", as long as {arm.as_long_as}" if arm.as_long_as else ""
-        item = QTreeWidgetItem([arm.name, "", f"{made}{data}{long}"])
-        tree.addTopLevelItem(item)
-        try:
-            own = _settings(arm_config(study, arm).model_dump(mode="json"))
-        except ConfigError as error:
-            item.setText(2, str(error))
-            item.setForeground(2, theme().color("error"))
-            continue
-        if first is None:
-            first = own
-            continue
-        for name, value in own.items():
-            if first.get(name) != value and name not in ("name", "preset"):
-                row = QTreeWidgetItem([field_title(name), value_text(first.get(name)), value_text(value)])
-                row.setToolTip(0, plain_tip(name))
-                item.addChild(row)
-        item.setText(1, f"{item.childCount()} differences")
-    tree.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

@@ -6,11 +6,10 @@ from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from core.spec.run.events import RunStarted
-from core.spec.run.folder import RunState
-from sdgui.experiments.run_commands import stop_text
+from core.spec.run.status import RunState
 from sdgui.runs.live import RunProgress
 from sdgui.runs.stopping import Stopping
-from sdgui.shared.run_texts import best_tip, state_line, time_text
+from sdgui.shared.run_texts import best_tip, state_line, stop_text, time_text
 from sdgui.store.records import Run
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.elided_label import ElidedLabel

@@ -9,14 +9,15 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from core.spec.run.events import RunFailed
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.panels.watch.event_log import EventLog
 from sdgui.panels.watch.feed import CurveFeed
 from sdgui.panels.watch.header import RunHeader
 from sdgui.panels.watch.plots.grid import PlotGrid
 from sdgui.panels.watch.samples import SamplesView
 from sdgui.runs.history import RunHistory
-from sdgui.shared.place import Place, Selection, Services
+from sdgui.shared.place import Place
+from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState

@@ -30,7 +30,7 @@ from sdgui.shared.pickers.entries import (
     run_entry,
 )
 from sdgui.shared.pickers.model_list import ENTRY, heading, only_possible
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count

@@ -1,8 +1,8 @@
 """Thumbnails read from pictures and kept on disk; called by threads, not by the window's own.
 
-Flow: `sdgui.widgets.gallery.thumbnail_service` asks for a picture -> ``load_thumbnail`` -> the disk cache, else the picture.
-The cache is keyed by path, size and modification time, so a changed picture is read again; once a day what was used
-least lately is removed beyond a limit.
+Flow: `sdgui.widgets.gallery.thumbnail_service` asks for a picture -> ``load_thumbnail`` -> the disk cache, else the
+picture. The cache is keyed by path, size and modification time, so a changed picture is read again; once a day what
+was used least lately is removed beyond a limit.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Theme(QObject):
         return QColor(self.colors.runs[index % len(self.colors.runs)])
 
     def state_color(self, state: str) -> QColor:
-        """Colour of a run state (``core.spec.run.folder.RunState`` or its text)."""
+        """Colour of a run state (``core.spec.run.status.RunState`` or its text)."""
         return self.color(_state(state)[1])
 
     def state_icon(self, state: str) -> QIcon:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from core.checkpoint import files as checkpoint
-from core.checkpoint.files import CheckpointError, CheckpointInfo, optimizer_tensors, restore_optimizer
+from core.checkpoint.files import CheckpointError, CheckpointInfo
+from core.checkpoint.state import optimizer_tensors, restore_optimizer
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives

@@ -14,12 +14,14 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo, CheckpointState
-from core.inference.encoder import load_checkpoint
+from core.checkpoint.loading import load_checkpoint, trained_network
+from core.checkpoint.state import restore_rng
 from core.model.towers.towers import resolve_architecture
-from core.objectives.build import build_network, trained_network
+from core.objectives.build import build_network
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import resolve
 from tests.mutations import survives
 
 CPU = torch.device("cpu")
@@ -67,8 +69,8 @@ def test_the_best_is_kept_beside_the_newest(tmp_path: Path) -> None:
            for step, score in enumerate(scores, start=1)]  # fmt: skip
     assert led == [True, True, False, False, False]
     assert checkpoint.names(run) == ["step-00000002", "step-00000005"]
-    assert checkpoint.pointer(run, "best") == checkpoint.resolve(run, "best") == "step-00000002"
-    assert checkpoint.resolve(run, "last") == "step-00000005"
+    assert checkpoint.pointer(run, "best") == resolve(run, "best") == "step-00000002"
+    assert resolve(run, "last") == "step-00000005"
     assert checkpoint.load_weights(run, "step-00000002", "student", CPU)["x"].item() == 2.0
 
 
@@ -111,7 +113,7 @@ def test_a_pointer_that_is_no_small_file_points_nowhere(run: RunDir, tmp_path: P
         case "long":
             best.write_bytes(b"step-00000001" + b" " * 5000)
     assert checkpoint.pointer(run, "best") == ""
-    assert checkpoint.resolve(run, "best") == "step-00000001"
+    assert resolve(run, "best") == "step-00000001"
 
 
 def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
@@ -184,13 +186,13 @@ def test_a_network_that_fits_is_built_as_before(run: RunDir) -> None:
 def test_random_states_of_another_kind_are_refused(state: torch.Tensor | None) -> None:
     before = torch.get_rng_state()
     with pytest.raises(CheckpointError, match=r"state of the random numbers is damaged.*resume from the one before"):
-        checkpoint.restore_rng({} if state is None else {"rng.cpu": state})
+        restore_rng({} if state is None else {"rng.cpu": state})
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_step_of_thousands_of_digits_is_none(run: RunDir) -> None:
     with pytest.raises(CheckpointError, match="has no checkpoint '9999") as caught:
-        checkpoint.resolve(run, "9" * 5000)
+        resolve(run, "9" * 5000)
     assert len(str(caught.value)) < 1000
 
 

@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import save_file
 
 from core.__main__ import main
+from core.checkpoint.loading import Loaded, load_checkpoint
 from core.data.dataset import open_dataset
 from core.data.views.making import centre_view
-from core.inference.encoder import UNPROJECTED, Loaded, encode_layers, encode_pictures, load_checkpoint
+from core.inference.encoder import UNPROJECTED, encode_layers, encode_pictures
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from core.checkpoint.opening import Subject
 from core.evaluation.report import (
     Report,
-    Subject,
     clip_benchmark_json,
     comparison_json,
     comparison_table,

@@ -8,8 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from core.checkpoint.opening import Model, open_model
-from core.evaluation.report import Subject
+from core.checkpoint.opening import Model, Subject, open_model
 from core.inference.caption_stream import caption_pictures
 from core.inference.captioning import CaptionModel, open_caption_model
 from core.inference.pictures import gather, read_picture

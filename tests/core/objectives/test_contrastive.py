@@ -13,9 +13,9 @@ from core.objectives.build import build_network, build_objectives
 from core.objectives.contrastive import Contrastive
 from core.objectives.distill_similarity import DistillSimilarity
 from core.objectives.parts.queue import FeatureQueue
+from core.objectives.parts.schedule import objective_schedule
 from core.spec.config import ContrastiveConfig, DistillSimilarityConfig
 from core.spec.presets import preset_config
-from core.training.schedules import objective_schedule
 from tests.core.objectives.made_up import (
     blended,
     cross_entropy,

@@ -21,6 +21,7 @@ from core.objectives.contrastive import Contrastive
 from core.objectives.distill_prototypes import DistillPrototypes
 from core.objectives.distill_similarity import DistillSimilarity
 from core.objectives.objective import Objective
+from core.objectives.parts.schedule import objective_schedule
 from core.spec.config import (
     ContrastiveConfig,
     DistillPrototypesConfig,
@@ -29,7 +30,6 @@ from core.spec.config import (
     override,
 )
 from core.spec.presets import preset_config
-from core.training.schedules import objective_schedule
 
 Rows = list[list[float]]
 SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]

@@ -21,8 +21,8 @@ from core.model.towers.image import ImageFeatures
 from core.objectives.distill_prototypes import DistillPrototypes, koleo, view_pairs
 from core.objectives.masked_patches import MaskedPatches
 from core.objectives.parts.centring import Sharpener, sinkhorn
+from core.objectives.parts.schedule import objective_schedule
 from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig
-from core.training.schedules import objective_schedule
 
 SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
 Rows = list[list[float]]

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
 from core.data.sources.opening import open_source
-from core.evaluation.noise import JudgedPair, save_without, to_csv
+from core.evaluation.noise import JudgedPair, to_csv
 from core.spec.caption_files import Candidate, CaptionedPicture, CaptionFileError, CaptionTable, write_new
 from core.spec.cells import marked, marked_row, unmarked
-from core.spec.run.folder import write_whole
+from core.spec.files import write_whole
 from tests.core.pictures import write_pairs
 
 LINK = '=HYPERLINK("http://example.org?"&A1,"a cat")'

@@ -13,15 +13,17 @@ from safetensors.torch import load_file, save_file
 from core.__main__ import main
 from core.checkpoint import files as checkpoint
 from core.data.batch import Batch
+from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
 from core.data.sources.opening import open_source
-from core.evaluation.noise import judge_run, save_without
+from core.evaluation.noise import judge_run
 from core.spec.chain import Chain, ChainDir, preset_chain, read_chain
 from core.spec.config import ConfigError, override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import resolve
 from core.studies.chain.bootstrap import caption_and_filter
 from core.studies.chain.run import ChainError, run_chain
 from core.training.loop import Loop
@@ -115,7 +117,7 @@ def test_a_memory_of_pictures_does_not_judge_their_several_captions(data: tuple[
 
 
 def last_weights(run: RunDir) -> dict[str, torch.Tensor]:
-    return checkpoint.load_weights(run, checkpoint.resolve(run, "last"), "student", torch.device("cpu"))
+    return checkpoint.load_weights(run, resolve(run, "last"), "student", torch.device("cpu"))
 
 
 def starts(run: RunDir) -> int:

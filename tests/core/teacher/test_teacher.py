@@ -16,8 +16,8 @@ from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import RunConfig, TeacherConfig
 from core.spec.presets import preset_config
-from core.teacher.frozen import build_teacher
-from core.teacher.teacher import EmaTeacher
+from core.teacher.build import build_teacher
+from core.teacher.ema import EmaTeacher
 from core.training.schedules import momenta
 
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from core.checkpoint.former import carry_over, open_teachers, start_weights
+from core.checkpoint.former import carry_over, open_teachers
+from core.checkpoint.loading import start_weights
 from core.data.batch import Batch, View
 from core.model.errors import ModelError
 from core.model.eval_mode import evaluating
@@ -23,8 +24,9 @@ from core.spec.config import RunConfig, TeacherConfig, override, problems
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from core.teacher.frozen import FrozenTeacher, build_teacher
-from core.teacher.teacher import EmaTeacher
+from core.teacher.build import build_teacher
+from core.teacher.ema import EmaTeacher
+from core.teacher.frozen import FrozenTeacher
 from core.training.schedules import build_schedules, momenta
 from core.training.train import train
 from tests.core.pictures import write_pairs

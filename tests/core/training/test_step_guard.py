@@ -12,10 +12,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.checkpoint import files as checkpoint
+from core.checkpoint.state import optimizer_tensors
 from core.data.batch import Batch
 from core.spec.config import RunConfig
 from core.spec.run.events import Event, EventReader, Log, Metrics, RunFailed
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import resolve
 from core.training.loop import Loop, TrainingError
 from core.training.step_guard import SkippedStep, StepGuard, numbers
 from core.training.train import train
@@ -64,7 +66,7 @@ def reported(run: RunDir) -> dict[int, dict[str, float]]:
 
 
 def weights(run: RunDir) -> dict[str, torch.Tensor]:
-    name, device = checkpoint.resolve(run, "last"), torch.device("cpu")
+    name, device = resolve(run, "last"), torch.device("cpu")
     parts = (checkpoint.load_weights(run, name, part, device) for part in ("student", "teacher", "state"))
     return {f"{number}.{key}": value for number, part in enumerate(parts) for key, value in part.items()}
 
@@ -114,7 +116,7 @@ def warnings(run: RunDir) -> list[str]:
 
 
 def state_of(loop: Loop) -> dict[str, torch.Tensor]:
-    kept = {**loop.network.state_dict(), **checkpoint.optimizer_tensors(loop.optimizer, loop.network)}
+    kept = {**loop.network.state_dict(), **optimizer_tensors(loop.optimizer, loop.network)}
     return {name: value.clone() for name, value in kept.items()}
 
 
@@ -163,7 +165,7 @@ def test_a_checkpoint_between_two_reports_is_saved_after_what_was_skipped_is_sai
 
 
 def weights_of(run: RunDir) -> dict[str, torch.Tensor]:
-    return checkpoint.load_weights(run, checkpoint.resolve(run, "last"), "student", torch.device("cpu"))
+    return checkpoint.load_weights(run, resolve(run, "last"), "student", torch.device("cpu"))
 
 
 def test_the_guard_names_the_losses_or_the_gradient() -> None:

@@ -10,7 +10,7 @@ import torch
 from core.objectives.build import Objectives
 from core.spec.config import override
 from core.spec.presets import preset_config
-from core.teacher.teacher import EmaTeacher
+from core.teacher.ema import EmaTeacher
 from tests.core.training.test_accumulation import data, gradients
 
 __all__ = ["data"]  # the fixture

@@ -38,6 +38,7 @@ from core.spec.run.events import (
     Sample,
 )
 from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.model_names import resolve, weights_in
 from core.training.loop import Loop, TrainingError
 from core.training.train import train
 from core.training.train_step import TrainStep
@@ -79,10 +80,10 @@ def validations(run: RunDir) -> list[tuple[int, dict[str, float]]]:
 
 
 def weights(run: RunDir) -> dict[str, torch.Tensor]:
-    name = checkpoint.resolve(run, "last")
+    name = resolve(run, "last")
     return {
         f"{part}.{key}": value
-        for part in checkpoint.weights_in(run, name)
+        for part in weights_in(run, name)
         for key, value in checkpoint.load_weights(run, name, part, torch.device("cpu")).items()
     }
 
@@ -230,7 +231,7 @@ def test_a_terminated_trainer_saves_first(data: tuple[Path, Path], tmp_path: Pat
     finished = read(run)[-1]
     assert isinstance(finished, RunFinished)
     assert finished.outcome == "stopped"
-    assert checkpoint.read_info(run, checkpoint.resolve(run, "last")).step == finished.step
+    assert checkpoint.read_info(run, resolve(run, "last")).step == finished.step
 
 
 def test_a_finished_run_is_left_alone(uninterrupted: RunDir, data: tuple[Path, Path]) -> None:
@@ -335,7 +336,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
         event = failure(config_for(data), run, checkpoint.CheckpointError)
     assert "the disk is full" in event.message
     assert "Free some space and resume" in event.message
-    assert checkpoint.resolve(run, "last") == "step-00000003"
+    assert resolve(run, "last") == "step-00000003"
     assert [path.name for path in run.checkpoints.iterdir() if path.name.startswith(".")] == []
     assert train(config_for(data), run, quiet=True) == "done"
 
@@ -400,7 +401,7 @@ def test_the_best_score_of_a_run_outlives_its_interruption(
 
 def test_other_weights_are_asked_for_in_vain(uninterrupted: RunDir) -> None:
     with pytest.raises(checkpoint.CheckpointError, match=r"has no checkpoint 'step-9'; there are best, last, step-"):
-        checkpoint.resolve(uninterrupted, "step-9")
+        resolve(uninterrupted, "step-9")
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from core.checkpoint.loading import load_checkpoint
 from core.data.dataset import open_dataset
-from core.inference.encoder import Features, encode_dataset, encode_texts, load_checkpoint
+from core.inference.encoder import Features, encode_dataset, encode_texts
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, EventReader

@@ -27,9 +27,10 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
-from core.spec.run.folder import RunDir, RunState
-from sdgui.__main__ import home_folder, main, spare_collections
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
+from sdgui.app.start import home_folder, main, spare_collections
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.watch.panel import WatchPanel

@@ -13,13 +13,14 @@ from PySide6.QtWidgets import QApplication, QCompleter, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
-from core.spec.run.folder import RunDir, RunState, process_alive
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, process_alive
 from sdgui.actions.shortcuts import ShortcutsDialog
 from sdgui.app.main_window import MainWindow
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.watch.panel import WatchPanel
-from sdgui.shared.place import Selection
+from sdgui.shared.services import Selection
 from sdgui.store.records import Run
 from tests.sdgui.conftest import settle
 

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.chain import ChainDir, read_chain
 from core.spec.config import ConfigError, override
 from core.spec.presets import preset_config, preset_names
-from core.spec.run.folder import RunState, own_status
+from core.spec.run.status import RunState, own_status
 from sdgui.runs.chains import ChainWatch, chain_file, chain_of, is_staged, write_chain
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.stages import FORMER, origin, with_former

@@ -25,7 +25,7 @@ from core.spec.run.events import (
     Sample,
     encode,
 )
-from core.spec.run.folder import RunState, own_status
+from core.spec.run.status import RunState, own_status
 from sdgui.runs.history import RunHistory
 from sdgui.store.records import BestPoint
 from sdgui.store.summary import MOST_METRICS, RunSummary

@@ -17,7 +17,8 @@ from pytestqt.qtbot import QtBot
 from core.spec.children import environment
 from core.spec.config import read_config
 from core.spec.run.events import EventReader, EventWriter, Metrics, RunFinished, RunStarted
-from core.spec.run.folder import RunDir, RunState, RunStatus, process_alive
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, RunStatus, process_alive
 from sdgui.runs.launcher import Launcher, LaunchError
 from sdgui.runs.program import start_detached
 from sdgui.runs.stopping import StopStage

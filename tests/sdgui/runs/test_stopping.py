@@ -9,10 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.spec.run.folder import RunDir, RunStatus
-from sdgui.experiments.run_commands import stop_text
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunStatus
 from sdgui.runs import stopping
 from sdgui.runs.stopping import StopPlan, StopStage
+from sdgui.shared.run_texts import stop_text
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.children import environment
 from core.spec.run.events import EventReader, EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted
-from core.spec.run.folder import RunDir, RunState, RunStatus, own_status
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
 from sdgui.runs.program import start_detached

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.shared.run_texts import short_time, time_text
 from sdgui.store.records import Run
 

@@ -17,7 +17,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from core.spec.presets import preset_config
-from sdgui.store.database import MIGRATIONS, make_engine, open_database, read_version
+from sdgui.store.database import MIGRATIONS, open_database, read_version
+from sdgui.store.engine import make_engine
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.store.tables import SCHEMA_VERSION, Base
@@ -167,7 +168,7 @@ def test_many_first_openings_at_once_make_one_database(tmp_path: Path) -> None:
 
 
 def test_a_held_database_is_said_to_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdgui.store.database.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("sdgui.store.engine.BUSY_SECONDS", 0.05)
     path = filled(tmp_path)
     store = Store.open(tmp_path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

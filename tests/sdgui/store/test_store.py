@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from core.spec.config import RunConfig, parse_config
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted, encode
-from core.spec.run.folder import RunDir, RunState, own_status
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, own_status
 from sdgui.store import store as store_module
 from sdgui.store.records import BestPoint, MetricSummary, Progress, Run, RunLabel, StoreError
 from sdgui.store.store import DELETED, Store

@@ -21,7 +21,7 @@ from core.spec.run.events import (
     RunStarted,
     encode,
 )
-from core.spec.run.folder import RunState, RunStatus, own_status
+from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.store.records import BestPoint, higher_is_better, ranks_runs
 from sdgui.store.summary import START_SECONDS, STARTING, RunSummary, run_state, summarise, void_limits
 

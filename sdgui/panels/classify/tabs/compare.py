@@ -13,11 +13,11 @@ from typing import Any
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measure, Measured, percent
+from sdgui.panels.classify.model import Measure, Measured, method_title, percent
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -234,18 +234,6 @@ def _items(pictures: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryIte
 def result_title(measure: Measure) -> str:
     """``Linear probe · sd-clip demo · run 1 · best, step 234 · teacher``."""
     return f"{method_title(measure)} · {measure.target.title}"
-
-
-def method_title(measure: Measure) -> str:
-    """How it was classified, in words."""
-    by = measure.settings
-    return {
-        "zero-shot": f"Zero-shot ({Path(by.templates).stem} prompts)",
-        "image": "Linear probe" + (", standardised" if by.standardise else ""),
-        "fused": f"Fused probe ({by.text})" + (", standardised" if by.standardise else ""),
-        "knn": f"{by.k} nearest",
-        "saved": f"Probe {Path(measure.path).stem}",
-    }[measure.method]
 
 
 def points(difference: float) -> str:

@@ -13,7 +13,7 @@ from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
 from core.spec.cells import marked_row
-from core.spec.run.folder import write_whole
+from core.spec.files import write_whole
 from sdgui.panels.watch.plots.canvas import PlotCanvas
 from sdgui.panels.watch.plots.series import Series
 from sdgui.widgets.style.theme import theme

@@ -13,7 +13,7 @@ from core.model.towers.architectures import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.classification import ClassLogits
 from core.spec.presets import preset_config
-from core.teacher.frozen import build_teacher
+from core.teacher.build import build_teacher
 from core.training.schedules import build_schedules, momenta
 from tests.core.objectives.made_up import mix_of, output_of
 

@@ -16,6 +16,7 @@ from core.spec.config import RunConfig, override, problems
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import resolve, weights_in
 from core.training.train import train
 from tests.core.pictures import write_pairs
 
@@ -84,10 +85,10 @@ def losses(run: RunDir) -> dict[int, dict[str, float]]:
 
 
 def weights(run: RunDir) -> dict[str, torch.Tensor]:
-    name = checkpoint.resolve(run, "last")
+    name = resolve(run, "last")
     return {
         f"{part}.{key}": value
-        for part in checkpoint.weights_in(run, name)
+        for part in weights_in(run, name)
         for key, value in checkpoint.load_weights(run, name, part, torch.device("cpu")).items()
     }
 

@@ -23,7 +23,7 @@ from core.objectives.distill_prototypes import view_pairs
 from core.spec.config import DataConfig, RunConfig, get_field, override
 from core.spec.presets import preset_config
 from core.spec.presets.recommended import apply_recommended, momentum_for, prototypes_for, recommended
-from core.teacher.frozen import build_teacher
+from core.teacher.build import build_teacher
 from core.training.schedules import build_optimizer, build_schedules, momenta
 from tests.core.pictures import write_pairs
 

@@ -11,18 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.spec.files import write_whole
 from core.spec.run.events import RunFailed, RunFinished
-from core.spec.run.folder import (
-    LOST_AFTER_SECONDS,
-    RunDir,
-    RunDirError,
-    RunState,
-    RunStatus,
-    judge,
-    own_status,
-    process_alive,
-    write_whole,
-)
+from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.status import LOST_AFTER_SECONDS, RunState, RunStatus, judge, own_status, process_alive
 
 
 @pytest.fixture

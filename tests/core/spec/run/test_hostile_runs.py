@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointInfo, CheckpointState
+from core.checkpoint.loading import trained_network
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
-from core.objectives.build import build_network, trained_network
+from core.objectives.build import build_network
 from core.spec.config import read_config
 from core.spec.presets import preset_config
 from core.spec.run.events import (
@@ -36,7 +37,9 @@ from core.spec.run.events import (
     encode,
     lifecycle,
 )
-from core.spec.run.folder import RunDir, judge, own_status, process_alive
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import resolve
+from core.spec.run.status import judge, own_status, process_alive
 from sdgui.runs.history import RunHistory
 from sdgui.store.summary import RunSummary
 from tests.mutations import mutated, survives
@@ -184,7 +187,7 @@ def saved(run: RunDir) -> RunDir:
 
 
 def read_checkpoint(run: RunDir, content: bytes) -> Network:
-    name = checkpoint.resolve(run, "last")
+    name = resolve(run, "last")
     (run.checkpoints / name / "checkpoint.json").write_bytes(content)
     return trained_network(run, name, "student", CPU)
 

@@ -13,9 +13,10 @@ import pytest
 
 from core.spec.config import override
 from core.spec.errors import UserError
+from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, RunFinished, encode
-from core.spec.run.folder import RunDir, RunDirError, write_whole
+from core.spec.run.folder import RunDir, RunDirError
 from core.training import train as training
 from core.training.loop import TrainingError
 from core.training.train import train

@@ -23,6 +23,7 @@ from core.data.loader import Loader
 from core.data.sources.opening import open_source
 from core.spec.config import ConfigError, override, read_config
 from core.spec.errors import UserError
+from core.spec.files import _own
 from core.spec.presets import preset_config
 from core.spec.resources import resource_folder
 from core.spec.run import folder as rundir
@@ -297,7 +298,7 @@ def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
     (tmp_path / "study.json").write_text(json.dumps(definition(seeds=[0])))
     out = StudyDir(tmp_path / "out")
     out.path.mkdir()
-    original = rundir._own
+    original = _own
 
     def full(path: str, flags: int) -> int:
         if Path(path).name.startswith(name):

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QPlainTextEdit
 from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
-from sdgui.__main__ import make_application
+from sdgui.app.start import make_application
 from sdgui.panels.caption.list.commands import WriteTexts
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList

@@ -12,7 +12,7 @@ from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
-from sdgui.__main__ import make_application, make_services
+from sdgui.app.start import make_application, make_services
 from sdgui.panels.caption import keeper as captions_keeper
 from sdgui.panels.caption.export import export_json_lines
 from sdgui.panels.caption.list.rows import CAPTION, SECOND

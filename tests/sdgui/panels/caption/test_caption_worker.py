@@ -12,9 +12,10 @@ from pytestqt.qtbot import QtBot
 
 from core.data.sources.opening import open_source
 from core.spec.config import RunConfig, override
+from core.spec.files import write_whole
 from core.spec.presets import preset_config
-from core.spec.run.folder import RunDir, write_whole
-from sdgui.__main__ import make_application, make_services
+from core.spec.run.folder import RunDir
+from sdgui.app.start import make_application, make_services
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.actions import Actions

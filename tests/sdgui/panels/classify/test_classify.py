@@ -14,12 +14,12 @@ from PySide6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig, override
+from core.spec.files import write_whole
 from core.spec.presets import preset_config
-from core.spec.run.folder import write_whole
-from sdgui.__main__ import make_application, make_services
 from sdgui.app.main_window import MainWindow
+from sdgui.app.start import make_application, make_services
+from sdgui.panels.classify.model import method_title
 from sdgui.panels.classify.panel import ClassifyPanel
-from sdgui.panels.classify.tabs.compare import method_title
 from sdgui.shared.export import menu as export_menu
 from sdgui.shared.export.pictures import Exported, export_table
 from sdgui.widgets.gallery.items import GalleryItem, spoken

@@ -12,8 +12,8 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
-from sdgui.__main__ import make_application, make_services
 from sdgui.app.main_window import MainWindow
+from sdgui.app.start import make_application, make_services
 from sdgui.panels.classify.panel import ClassifyPanel
 from tests.core.labelled import write_labelled
 from tests.sdgui.conftest import leave

@@ -13,14 +13,14 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
 from core.spec.presets import PRESETS, SIZES, preset_config, preset_names
-from sdgui.__main__ import make_application, make_services
+from sdgui.app.start import make_application, make_services
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.runs.chains import FORMER
 from sdgui.runs.stages import staged_chain, wants_stages
 from sdgui.shared.form.editors import ColumnEditor
 from sdgui.shared.pickers.preset_facts import FAMILIES, needs
 from sdgui.shared.pickers.presets import PresetChooser
-from sdgui.shared.place import Selection, Services
+from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Experiment
 
 WORKER = """

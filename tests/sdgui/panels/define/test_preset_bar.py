@@ -6,8 +6,8 @@ import pytest
 
 from core.spec.config import override
 from core.spec.presets import SIZES, Size, preset_config, preset_names
-from sdgui.panels.define.differences import field_title, value_text
 from sdgui.runs.stages import flat, on_preset, origin
+from sdgui.shared.form.texts import field_title, value_text
 
 
 @pytest.mark.parametrize("size", SIZES)

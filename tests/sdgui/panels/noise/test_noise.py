@@ -14,10 +14,10 @@ from pytestqt.qtbot import QtBot
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from sdgui.__main__ import make_application, make_services
+from sdgui.app.start import make_application, make_services
 from sdgui.panels.noise.model import RankedPairs
 from sdgui.panels.noise.panel import NoisePanel
-from sdgui.shared.place import Selection, Services
+from sdgui.shared.services import Selection, Services
 from tests.sdgui.conftest import program
 
 Open = Callable[..., NoisePanel]

@@ -15,10 +15,10 @@ from core.spec.children import environment
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from sdgui.__main__ import make_application, make_services
+from sdgui.app.start import make_application, make_services
 from sdgui.panels.noise.panel import NoisePanel
 from sdgui.runs.program import core_command
-from sdgui.shared.place import Selection
+from sdgui.shared.services import Selection
 from tests.core.pictures import write_pairs
 
 pytestmark = pytest.mark.slow

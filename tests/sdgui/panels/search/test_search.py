@@ -12,10 +12,10 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
+from core.spec.files import write_whole
 from core.spec.presets import preset_config
-from core.spec.run.folder import write_whole
-from sdgui.__main__ import make_application, make_services
 from sdgui.app.main_window import MainWindow
+from sdgui.app.start import make_application, make_services
 from sdgui.panels.search.layout import EVALUATION, MAP, PICTURES_TAB
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.panel import SearchPanel

@@ -14,10 +14,10 @@ from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from core.spec.study import Study, StudyDir, read_study
-from sdgui.__main__ import make_application, make_services
 from sdgui.app.main_window import MainWindow
+from sdgui.app.start import make_application, make_services
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.study import ending as study_ending
 from sdgui.panels.study.open_menu import SHIPPED

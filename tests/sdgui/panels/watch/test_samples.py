@@ -12,7 +12,7 @@ from PySide6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.events import Sample
-from sdgui.__main__ import make_application
+from sdgui.app.start import make_application
 from sdgui.panels.watch.samples import CAPTIONS, SamplesView
 from sdgui.widgets.gallery.thumbnail import Thumbnail
 

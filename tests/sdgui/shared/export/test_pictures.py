@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.data.sources.opening import open_source
-from sdgui.__main__ import make_application
+from sdgui.app.start import make_application
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.export.pictures import (
     SHEET,

@@ -15,9 +15,9 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
 from core.spec.presets import preset_config
-from sdgui.__main__ import make_application, make_services
+from sdgui.app.start import make_application, make_services
 from sdgui.shared.pickers.data import DataPicker, figures_text, reasons_text
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 
 WORKER = textwrap.dedent(
     """

@@ -14,10 +14,10 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from sdgui.__main__ import make_application, make_services
+from sdgui.app.start import make_application, make_services
 from sdgui.shared.pickers.entries import ModelChoice, ModelEntry, recent_choices, remember, run_entries
 from sdgui.shared.pickers.models import ModelPicker
-from sdgui.shared.place import Services
+from sdgui.shared.services import Services
 from sdgui.store.records import Run
 
 

@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication, QLabel, QSpinBox, QWidget
 from pytestqt.qtbot import QtBot
 
-from core.spec.run.folder import RunState
+from core.spec.run.status import RunState
 from sdgui.widgets.style.colors import DARK, LIGHT, Colors
 from sdgui.widgets.style.theme import SPACE, Theme, hide_steps, run_color, set_role, state_icon, theme
 

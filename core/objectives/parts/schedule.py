@@ -1,0 +1,87 @@
+"""What one objective goes by over a run: its weight, alpha, temperature and frozen prototypes, as arrays by step.
+
+Flow: ``core.training.schedules`` computes them once; ``Objectives.begin_step`` is given those of each step.
+
+Every array has an entry for each step, numbered from 1, and one before the first: N steps, N + 1 entries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.spec.config import DistillSimilarityConfig, MaskedWordsConfig, ObjectiveConfig
+from core.spec.config.distillation import SharpenedConfig
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ObjectiveValues:
+    """What an objective goes by in one step."""
+
+    weight: float
+    alpha: float = 1.0  # the teacher's share of the target
+    teacher_temperature: float = 1.0
+    frozen: bool = False  # whether its prototypes keep their weights
+
+
+@dataclass(frozen=True)
+class ObjectiveSchedule:
+    """The same over a run. (N + 1,) each."""
+
+    weight: Values
+    alpha: Values
+    teacher_temperature: Values
+    frozen: npt.NDArray[np.bool_]
+
+    def at(self, step: int) -> ObjectiveValues:
+        """What counts in ``step`` (the first is 1)."""
+        return ObjectiveValues(
+            float(self.weight[step]),
+            float(self.alpha[step]),
+            float(self.teacher_temperature[step]),
+            bool(self.frozen[step]),
+        )
+
+
+def objective_schedule(config: ObjectiveConfig, total_steps: int, start: int = 0) -> ObjectiveSchedule:
+    """The ramps of one objective, counted from step ``start``; its shares are of ``total_steps``.
+
+    With t the share of its ramp that is done, a weight is multiplied by t (linear), or by exp(-5 (1 - t)^2) (sigmoid;
+    Laine and Aila 2017). Alpha rises linearly from 0, the teacher's temperature moves linearly from its first value.
+    """
+    progress = np.maximum(0.0, step_numbers(total_steps) - start) / total_steps
+    done = ramp(progress, config.ramp, 0.0, 1.0)
+    alpha = temperature = constant(1.0, total_steps)
+    frozen = np.zeros(total_steps + 1, dtype=np.bool_)
+    if isinstance(config, (DistillSimilarityConfig, MaskedWordsConfig)):
+        alpha = ramp(progress, config.alpha_ramp, 0.0, config.alpha)
+    if isinstance(config, SharpenedConfig):
+        first, last = config.teacher_temperature_first, config.teacher_temperature
+        temperature = ramp(progress, config.teacher_temperature_ramp, first, last)
+        frozen = (progress <= config.freeze_last) & (config.freeze_last > 0)
+    weight = config.weight * (done if config.ramp_shape == "linear" else np.exp(-5.0 * (1.0 - done) ** 2))
+    return ObjectiveSchedule(weight, alpha, temperature, frozen)
+
+
+def ramp(progress: Values, share: float, first: float, last: float) -> Values:
+    """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; ``last`` throughout without one."""
+    if share <= 0:
+        return np.broadcast_to(np.float64(last), progress.shape)
+    return first + (last - first) * np.clip(progress, 0.0, share) / share
+
+
+def cosine(progress: Values, first: float, last: float) -> Values:
+    """Half a cosine from ``first`` at progress 0 to ``last`` at 1."""
+    return last + (first - last) * (1.0 + np.cos(np.pi * np.clip(progress, 0.0, 1.0))) / 2.0
+
+
+def step_numbers(total_steps: int) -> Values:
+    return np.arange(total_steps + 1, dtype=np.float64)
+
+
+def constant(value: float, total_steps: int) -> Values:
+    return np.broadcast_to(np.float64(value), (total_steps + 1,))

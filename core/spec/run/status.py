@@ -1,0 +1,123 @@
+"""``status.json`` and what it tells: who trains, how far, and the state of a run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+import psutil
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.spec.run.event_fields import LARGEST_STEP, LATEST
+from core.spec.run.events import Event, RunFailed, RunFinished
+
+HEARTBEAT_SECONDS = 2.0
+LOST_AFTER_SECONDS = 30.0
+
+
+_Moment = Annotated[float, Field(ge=0, le=LATEST)]
+_Step = Annotated[int, Field(ge=0, le=LARGEST_STEP)]
+
+
+class RunState(StrEnum):
+    """What the window says of a run."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    LOST_CONTACT = "lost contact"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def alive(self) -> bool:
+        """Whether a trainer process belongs to this state."""
+        return self in (RunState.STARTING, RunState.RUNNING, RunState.LOST_CONTACT)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """``status.json``: who trains here and how far it is. ``pid`` alone may be reused; with ``started`` it may not."""
+
+    pid: int
+    started: float  # the process's own start time, seconds since the epoch
+    heartbeat: float  # seconds since the epoch
+    step: int = 0
+    total_steps: int = 0
+    doing: str = ""  # "reading data", "training", "validating", "saving"
+    seconds_left: float | None = None
+    host: str = ""  # the machine that ``pid`` belongs to; "" for this one
+
+    @property
+    def here(self) -> bool:
+        """Whether the process is one of this machine's, so that the process table knows it."""
+        return self.host in ("", platform.node())
+
+
+def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_left: float | None = None) -> RunStatus:
+    """A status of the calling process, with a fresh heartbeat."""
+    return RunStatus(
+        pid=os.getpid(),
+        started=psutil.Process().create_time(),
+        heartbeat=time.time(),
+        step=step,
+        total_steps=total_steps,
+        doing=doing,
+        seconds_left=seconds_left,
+        host=platform.node(),
+    )
+
+
+def process_alive(status: RunStatus) -> bool:
+    """Whether the process that wrote ``status`` is still the one with its pid; elsewhere, its heartbeat speaks."""
+    if not status.here:
+        return time.time() - status.heartbeat <= LOST_AFTER_SECONDS
+    try:
+        process = psutil.Process(status.pid)
+        return abs(process.create_time() - status.started) < 2.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def judge(status: RunStatus | None, terminal: Event | None, now: float | None = None) -> RunState:
+    """The state of a launched run.
+
+    ``terminal`` is the last lifecycle event when that is a RunFinished or RunFailed, None after a RunStarted.
+    The launcher writes the first status, so a trainer that dies before it can report is still seen to be dead.
+    A terminal event wins; without one, no such process means interrupted, and a stale heartbeat on a live process
+    means lost contact, never failed. A trainer on another machine cannot be seen here: its heartbeat speaks for it.
+    """
+    if isinstance(terminal, RunFinished):
+        return {"done": RunState.DONE, "stopped": RunState.STOPPED, "paused": RunState.PAUSED}[terminal.outcome]
+    if isinstance(terminal, RunFailed):
+        return RunState.FAILED
+    if status is None:
+        return RunState.STARTING
+    if status.here and not process_alive(status):
+        return RunState.INTERRUPTED
+    age = (time.time() if now is None else now) - status.heartbeat
+    return RunState.LOST_CONTACT if age > LOST_AFTER_SECONDS else RunState.RUNNING
+
+
+class _StatusFile(BaseModel):
+    """What ``status.json`` may hold; a later version's further fields are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    pid: Annotated[int, Field(ge=0, lt=1 << 31)]
+    started: _Moment
+    heartbeat: _Moment
+    step: _Step = 0
+    total_steps: _Step = 0
+    doing: Annotated[str, Field(max_length=1000)] = ""
+    seconds_left: Annotated[float, Field(ge=0, le=1e15)] | None = None
+    host: Annotated[str, Field(max_length=1000)] = ""

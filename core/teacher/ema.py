@@ -1,0 +1,70 @@
+"""The moving-average teacher: weights that follow the student's, or its whole state."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.data.batch import Batch
+from core.model.eval_mode import evaluating
+from core.model.network import Network
+from core.model.outputs import Output
+from core.spec.config import TeacherConfig
+from core.teacher.teacher import Look, Teacher
+
+
+class EmaTeacher(Teacher):
+    """An exponential moving average of the student's parameters (Mean Teacher, Tarvainen and Valpola 2017).
+
+    After each step t, ``teacher = m(t) * teacher + (1 - m(t)) * student``, with m of
+    ``core.training.schedules.momenta``. Buffers (batch norm's statistics) are the student's, or with ema-state
+    averaged alike, counters copied (EMAN, Cai et al. 2021). With part heads the towers are the student's own modules,
+    and only fusion and heads are averaged. It starts equal to the student, and stays equal until it begins. Its state
+    dict is a network's.
+    """
+
+    moves = True
+
+    def __init__(self, config: TeacherConfig, student: Network) -> None:
+        super().__init__(config)
+        shared = {id(student.towers): student.towers} if config.part == "heads" else {}
+        network: Network = copy.deepcopy(student, shared)
+        self.networks = (network,)
+        self._own = [part for name, part in network.named_children() if part is not student.towers]
+        for part in self._own:
+            part.requires_grad_(False)
+        for parameter in network.parameters(recurse=False):
+            parameter.requires_grad_(False)
+        network.training = False
+        for part in self._own:
+            part.eval()
+
+    def targets(self, batch: Batch, look: Look | None = None) -> Output:
+        with torch.no_grad(), evaluating(self.network):
+            output = self.network.forward_teacher(batch)
+            return output if look is None else look(self.network, batch, output)
+
+    @torch.no_grad()
+    def update(self, student: Network, momentum: float) -> None:
+        share = 1.0 - momentum
+        ours, theirs = dict(self.network.named_parameters()), dict(student.named_parameters())
+        moved = [name for name, value in ours.items() if value is not theirs[name]]
+        torch._foreach_lerp_([ours[name] for name in moved], [theirs[name] for name in moved], share)
+        averaged = self.config.kind == "ema-state"
+        their_buffers = dict(student.named_buffers())
+        for name, buffer in self.network.named_buffers():
+            if averaged and buffer.is_floating_point():
+                buffer.lerp_(their_buffers[name], share)
+            else:
+                buffer.copy_(their_buffers[name])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The network's state, so that a teacher's checkpoint loads into a Network."""
+        return self.network.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state)

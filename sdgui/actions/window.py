@@ -1,0 +1,33 @@
+"""What an action may ask of the window."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sdgui.app.status import Status
+from sdgui.experiments.commands import ExperimentCommands
+from sdgui.experiments.panel import ExperimentsPanel
+from sdgui.experiments.run_commands import RunCommands
+from sdgui.shared.place import Place
+from sdgui.shared.services import Selection, Services
+from sdgui.store.records import Run
+
+
+class Window(Protocol):
+    """What the actions need of the main window."""
+
+    services: Services
+    places: dict[str, Place]
+    selection: Selection
+    experiments: ExperimentsPanel
+    run_commands: RunCommands
+    experiment_commands: ExperimentCommands
+    status: Status
+
+    @property
+    def place(self) -> str: ...
+    def show_place(self, name: str) -> Place: ...
+    def current_run(self) -> Run | None: ...
+    def save_definition(self) -> None: ...
+    def start_demo(self) -> None: ...
+    def close(self) -> bool: ...

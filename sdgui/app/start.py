@@ -1,0 +1,156 @@
+"""Start of the program: options, home folder, services, the window."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import locale
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import platformdirs
+from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtWidgets import QApplication, QMessageBox
+
+from core.spec.config import expand_user
+from sdgui.actions.help import program_version
+from sdgui.app.failures import Failures
+from sdgui.app.main_window import MainWindow
+from sdgui.runs.demo import DemoData
+from sdgui.runs.launcher import Launcher
+from sdgui.runs.store_writer import StoreWriter
+from sdgui.runs.study_programs import StudyPrograms
+from sdgui.runs.tailer import Tailer
+from sdgui.shared.services import Services
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
+from sdgui.widgets.plain_text import make_plain
+from sdgui.widgets.style.theme import Scheme, apply_theme, theme
+from sdgui.worker.pool import WorkerPool
+
+_TURN = 0.001  # s that the window's thread waits for another one's Python; by default it is five times as long
+
+_SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; ``--version`` and ``--help`` answer without opening a window."""
+    parser = argparse.ArgumentParser(
+        prog="sdgui", description="Define, train, watch and use self-distilling image-language models."
+    )
+    parser.add_argument("--demo", action="store_true", help="open on real data with an experiment ready to launch")
+    parser.add_argument(
+        "--home", type=Path, metavar="DIR", help="keep experiments and runs here instead of in the user's data folder"
+    )
+    parser.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="put the database aside, make a new one from the run folders, and end; close every window first",
+    )
+    parser.add_argument("--version", action="version", version=f"sdgui {program_version()}")
+    return parser.parse_args(arguments)
+
+
+def home_folder(home: Path | None, demo: bool) -> Path:
+    """Where experiments and runs are kept; the demo has a place of its own unless one is named."""
+    if home is not None:
+        return expand_user(home).absolute()
+    data = platformdirs.user_data_path("sdgui", appauthor=False)
+    return data / "demo" if demo else data
+
+
+def make_application() -> QApplication:
+    """The application with our look; numbers are read and written with a point, whatever the locale says."""
+    existing = QApplication.instance()
+    app = existing if isinstance(existing, QApplication) else QApplication(sys.argv[:1])
+    locale.setlocale(locale.LC_NUMERIC, "C")  # QApplication takes the user's
+    sys.setswitchinterval(_TURN)
+    app.setApplicationName("sdgui")
+    app.setApplicationDisplayName("sdgui")
+    app.setDesktopFileName("sdgui")
+    apply_theme(app)
+    return app
+
+
+def make_services(
+    home: Path,
+    trainer: Sequence[str] | None = None,
+    worker: Sequence[str] | None = None,
+    demo: Sequence[str] | None = None,
+    study: Sequence[str] | None = None,
+) -> Services:
+    """Open the store in ``home`` and everything that works on it; other programs may stand in for ours.
+
+    Raises StoreError.
+    """
+    store = Store.open(home)
+    settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
+    data = DemoData(store.home / "demo-data", demo)
+    pool = WorkerPool(worker)
+    studies = StudyPrograms(store, study)
+    return Services(store, Launcher(store, trainer), Tailer(store), data, settings, pool, studies, StoreWriter())
+
+
+def open_window(home: Path, demo: bool) -> MainWindow:
+    """The window, shown; reattached to the runs that live. Raises StoreError."""
+    services = make_services(home)
+    theme().set_scheme(_SCHEMES.get(str(services.settings.value("window/scheme")), "system"))
+    window = MainWindow(services)
+    window.show()
+    services.tailer.start()
+    if demo:
+        QTimer.singleShot(0, window, window.start_demo)
+    return window
+
+
+def spare_collections(window: MainWindow) -> None:
+    """Take what stays until the end out of the garbage collector's rounds: one over all of it takes 80 ms.
+
+    For windows that live as long as their process: what is frozen is never collected.
+    """
+    gc.freeze()
+    window.place_built.connect(lambda _name: gc.freeze())
+
+
+def refuse(sentence: str) -> None:
+    """Say why the window does not open."""
+    print(f"sdgui: {sentence}", file=sys.stderr)
+    box = QMessageBox(QMessageBox.Icon.Critical, "sdgui", sentence)
+    box.setObjectName("refused")
+    make_plain(box)
+    box.exec()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Open the window and stay until it is closed."""
+    parsed = parse(arguments)
+    if parsed.rebuild:
+        return rebuild(home_folder(parsed.home, parsed.demo))
+    app = make_application()
+    home = home_folder(parsed.home, parsed.demo)
+    failures = Failures(home / "sdgui.log")
+    failures.install()
+    try:
+        window = open_window(home, parsed.demo)
+    except StoreError as error:
+        refuse(str(error))
+        return 1
+    spare_collections(window)
+    code = app.exec()
+    window.services.store.close()
+    return code
+
+
+def rebuild(home: Path) -> int:
+    """Make the database anew from the run folders, and say what became of each that could not be read."""
+    try:
+        store, problems = Store.rebuild(home)
+    except StoreError as error:
+        print(f"sdgui: {error}", file=sys.stderr)
+        return 1
+    for problem in problems:
+        print(f"sdgui: {problem}", file=sys.stderr)
+    print(f"{store.database}: runs listed: {len(store.runs())}, run folders that could not be read: {len(problems)}.")
+    store.close()
+    return 0

@@ -1,0 +1,71 @@
+"""The table of panels: one row each, in the order of the rail."""
+
+from __future__ import annotations
+
+from sdgui.shared.place import PlaceSpec
+
+PLACES = (
+    PlaceSpec(
+        "define",
+        "Define",
+        "ph.sliders-horizontal",
+        "Ctrl+1",
+        "Define the experiment: data, model, teacher, objectives",
+        "sdgui.panels.define.panel",
+        "DefinePanel",
+    ),
+    PlaceSpec(
+        "watch",
+        "Watch",
+        "ph.chart-line",
+        "Ctrl+2",
+        "Watch the runs: curves, events, samples",
+        "sdgui.panels.watch.panel",
+        "WatchPanel",
+    ),
+    PlaceSpec(
+        "classify",
+        "Classify",
+        "ph.chart-bar",
+        "Ctrl+3",
+        "Classify labelled pictures: accuracy, confusion, mistakes, probes; try your own pictures",
+        "sdgui.panels.classify.panel",
+        "ClassifyPanel",
+    ),
+    PlaceSpec(
+        "search",
+        "Search",
+        "ph.image-square",
+        "Ctrl+4",
+        "Search pictures by words, words by pictures, with one model or two side by side",
+        "sdgui.panels.search.panel",
+        "SearchPanel",
+    ),
+    PlaceSpec(
+        "caption",
+        "Caption",
+        "ph.closed-captioning",
+        "Ctrl+5",
+        "Caption pictures; edit, compare and export the captions, or train on them",
+        "sdgui.panels.caption.panel",
+        "CaptionsPanel",
+    ),
+    PlaceSpec(
+        "noise",
+        "Noise",
+        "ph.question",
+        "Ctrl+6",
+        "The pairs that a run doubts: mark them, leave them out, save cleaned data",
+        "sdgui.panels.noise.panel",
+        "NoisePanel",
+    ),
+    PlaceSpec(
+        "study",
+        "Study",
+        "ph.flask",
+        "Ctrl+7",
+        "Studies: recipes trained with several seeds, compared with their spread",
+        "sdgui.panels.study.panel",
+        "StudyPanel",
+    ),
+)

@@ -1,0 +1,48 @@
+"""What every panel is handed: the store, runs, workers, settings, and the current selection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QSettings
+
+from sdgui.runs.demo import DemoData
+from sdgui.runs.launcher import Launcher
+from sdgui.runs.store_writer import StoreWriter
+from sdgui.runs.study_programs import StudyPrograms
+from sdgui.runs.tailer import Tailer
+from sdgui.store.store import Store
+from sdgui.worker.pool import WorkerPool
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the parts of the window work with; made once."""
+
+    store: Store
+    launcher: Launcher
+    tailer: Tailer
+    demo: DemoData
+    settings: QSettings
+    pool: WorkerPool  # a worker a model
+    studies: StudyPrograms
+    writer: StoreWriter  # whatever a panel writes to the store goes through it
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is chosen in the tree. ``run_id`` is set when a run, not its experiment, is chosen."""
+
+    experiment_id: int | None = None
+    run_id: int | None = None
+    current_run: int | None = None  # the chosen run, else the newest of the experiment
+    ticked: tuple[int, ...] = ()
+    study_id: int | None = None  # the chosen study, or the one that the experiment is an arm of
+    study_runs: tuple[int, ...] = ()  # of a study that is chosen itself
+    ticked_experiments: frozenset[int] = frozenset()  # those of the ticked runs
+
+    @property
+    def watched(self) -> tuple[int, ...]:
+        """The runs that are overlaid: the ticked ones and the current one; of a study without either, all."""
+        extra = () if self.current_run is None or self.current_run in self.ticked else (self.current_run,)
+        return self.ticked + extra or self.study_runs
