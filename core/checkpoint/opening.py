@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 
 from core.checkpoint.loading import load_checkpoint, start_weights
-from core.inference.encoder import Progress
 from core.model.network import Network
 from core.model.runtime import Runtime, set_up
 from core.model.towers.pretrained import known_problem
 from core.model.towers.towers import build_towers, load_pretrained, resolve_architecture
 from core.spec.config import DataConfig, RuntimeConfig, ValidationConfig, expand_user, split_run
 from core.spec.errors import UserError
+from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import OPEN_CLIP, default_network, resolve
 

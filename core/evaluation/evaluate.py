@@ -18,11 +18,11 @@ from core.evaluation.classes import fused_probe, nearest_neighbours, plain_probe
 from core.evaluation.pairs import captioning, retrieval
 from core.evaluation.report import Report
 from core.evaluation.work import DATA_DIGEST, Request, Work
-from core.inference.encoder import Progress
 from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import Outcome
 from core.metrics.statistics import Difference, compare
 from core.spec.errors import UserError
+from core.spec.reporter import Progress
 
 __all__ = ["Request", "compare_reports", "evaluate"]
 

@@ -23,11 +23,12 @@ from torch import Tensor
 from core.checkpoint import files as checkpoint
 from core.checkpoint.loading import Loaded, load_checkpoint
 from core.data.dataset import PairDataset, open_dataset
-from core.inference.encoder import Progress, encode_dataset, finite
+from core.inference.encoder import encode_dataset, finite
 from core.objectives.weighting.belief import probability_right
 from core.objectives.weighting.evidence import evidence
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
+from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
 
 SHUFFLED = "shuffled"  # the label column that says which captions were dealt out, 1 or 0

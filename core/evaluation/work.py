@@ -11,7 +11,7 @@ from typing import Any
 
 from core.checkpoint.opening import Model
 from core.data.dataset import Log
-from core.inference.encoder import UNPROJECTED, Progress, check_layer
+from core.inference.encoder import UNPROJECTED, check_layer
 from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
 from core.metrics.classification.few_shot import DRAWS
 from core.metrics.classification.knn import NEIGHBOURS
@@ -19,6 +19,7 @@ from core.metrics.classification.logistic import ProbeSettings
 from core.metrics.classification.prompts import DEFAULT_TEMPLATES
 from core.metrics.outcome import Outcome
 from core.spec.errors import UserError
+from core.spec.reporter import Progress
 
 DATA_DIGEST = "data_digest"
 _PER_MILLE = 1000  # what the evaluators' shares are told in

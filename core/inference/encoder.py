@@ -8,7 +8,7 @@ Legend: B batch, N pictures, M captions, D embed, S side of the pictures, Wi wid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +21,7 @@ from core.model.network import Network
 from core.model.runtime import Runtime
 from core.model.towers.block_states import block_state, blocks_of
 from core.spec.errors import UserError
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done and of how many; may raise to end the work."""
+from core.spec.reporter import Progress
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from core.checkpoint.opening import Model
 from core.data.cache import cache_folder, files_digest
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_batches
-from core.inference.encoder import Progress, encode_layers, encode_texts, encode_tokens
+from core.inference.encoder import encode_layers, encode_texts, encode_tokens
 from core.inference.feature_cache import FeatureFolder, Part, feature_key, prune
 from core.metrics.classification.zero_shot import ClassEmbedder
 from core.model.eval_mode import evaluating
+from core.spec.reporter import Progress
 
 PART_ROWS = 2048  # pictures after which a part is written
 

@@ -25,7 +25,6 @@ from torch import Tensor
 from core.checkpoint.opening import Model
 from core.data.dataset import PairDataset, longest
 from core.inference.captioning import CaptionModel
-from core.inference.encoder import Progress
 from core.inference.extraction import Encode, Extracted, class_embedder, extract
 from core.metrics.classification.prompts import prompts
 from core.metrics.inputs import full_precision, unit_rows
@@ -34,6 +33,7 @@ from core.model.towers.decoder_state import decoder_patches, decoder_state
 from core.model.towers.text import TextFeatures
 from core.spec.errors import UserError
 from core.spec.generation import GenerationError, GenerationSettings
+from core.spec.reporter import Progress
 
 TEXTS = ("predicted", "classes", "caption")
 LAYER = "fused"

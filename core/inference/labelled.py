@@ -20,11 +20,11 @@ from core.checkpoint.opening import Model
 from core.data.dataset import Log, PairDataset, open_dataset
 from core.data.errors import PictureError
 from core.data.pictures import picture_size
-from core.inference.encoder import Progress
 from core.inference.extraction import extract_layers
 from core.metrics.classification.labels import Labels, index_labels
 from core.metrics.classification.logistic import ProbeData
 from core.spec.errors import UserError
+from core.spec.reporter import Progress
 
 _SIZED = 32  # pictures whose size is looked at
 

@@ -5,7 +5,11 @@ Flow: worker or verb -> **reporter** <- classify, captions, search, noise. Any c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done and of how many (0 when unknown); may raise to end the work."""
 
 
 class Reporter(Protocol):

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from core.data.dataset import PairDataset
 from core.data.loader import evaluation_batches, evaluation_texts
-from core.inference.encoder import Progress
 from core.inference.generation.captions import generate
 from core.inference.generation.fusion import caption_decoder
 from core.model.eval_mode import evaluating
@@ -25,6 +24,7 @@ from core.model.network import Network
 from core.model.runtime import Runtime
 from core.objectives.captioning import next_words
 from core.spec.generation import GenerationSettings
+from core.spec.reporter import Progress
 
 SAMPLES = 8
 _AT_ONCE = 64  # captions whose logits over the vocabulary are held at once

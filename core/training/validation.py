@@ -10,13 +10,14 @@ import torch
 from core.data.dataset import PairDataset
 from core.data.labelling import label_numbers
 from core.data.loader import evaluation_batches
-from core.inference.encoder import Features, Progress, encode_dataset
+from core.inference.encoder import Features, encode_dataset
 from core.metrics.retrieval import retrieval_metrics
 from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.model.runtime import Runtime
 from core.objectives.classification import class_logits
 from core.spec.config import ObjectivesConfig
+from core.spec.reporter import Progress
 
 _SAMPLE_CAPTIONS = 4
 _SAMPLE_HITS = 5

@@ -8,8 +8,8 @@ from typing import Any
 
 from core.data.derived.cleaned import save_without
 from core.evaluation.noise import Judgement, judge_run
-from core.inference.encoder import Progress
 from core.spec.errors import UserError
+from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
 
 BINS = 1000  # into which the range of beliefs is parted

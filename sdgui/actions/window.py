@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sdgui.app.status import Status
+from PySide6.QtWidgets import QStatusBar
+
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.experiments.run_commands import RunCommands
@@ -22,8 +23,9 @@ class Window(Protocol):
     experiments: ExperimentsPanel
     run_commands: RunCommands
     experiment_commands: ExperimentCommands
-    status: Status
 
+    @property
+    def status(self) -> QStatusBar: ...
     @property
     def place(self) -> str: ...
     def show_place(self, name: str) -> Place: ...

@@ -24,7 +24,6 @@ from core.data.dataset import PairDataset
 from core.data.errors import BadRow
 from core.data.preprocessing import decoding_for
 from core.data.sources.rows import Row, Source
-from core.inference.encoder import Progress
 from core.inference.extraction import extract_layers
 from core.inference.fusing import Joining, joined_features
 from core.inference.pictures import gather
@@ -33,6 +32,7 @@ from core.spec.cells import marked_row
 from core.spec.config import DataConfig
 from core.spec.errors import UserError
 from core.spec.files import write_whole
+from core.spec.reporter import Progress
 
 EVERY_CLASS = 200  # classes up to which each has a column of its own
 BEST = 5  # otherwise so many of the likeliest

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from core.checkpoint.opening import Model
 from core.evaluation.work import Splits
-from core.inference.encoder import PROJECTED, Progress, check_layer
+from core.inference.encoder import PROJECTED, check_layer
 from core.inference.extraction import class_embedder
 from core.inference.fusing import TEXTS, Joining, can_caption, can_join, joined_features, joining
 from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
@@ -29,6 +29,7 @@ from core.metrics.classification.zero_shot import ClassEmbedder
 from core.model.towers.block_states import blocks_of
 from core.spec.config import expand_user
 from core.spec.errors import UserError
+from core.spec.reporter import Progress
 from core.worker.classify.trying import Tried
 
 SPLIT = "split"  # in place of training data: a part of the data themselves

@@ -17,13 +17,14 @@ from torch import Tensor
 
 from core.checkpoint.opening import Model
 from core.inference.captioning import CaptionModel
-from core.inference.encoder import Progress, encode_layers
+from core.inference.encoder import encode_layers
 from core.inference.fusing import Joining, caption_batch
 from core.inference.pictures import Found, gather, read_picture
 from core.metrics.classification.labels import prompt_name
 from core.metrics.classification.probe import Probe
 from core.metrics.inputs import full_precision, unit_rows
 from core.model.eval_mode import evaluating
+from core.spec.reporter import Progress
 
 KEPT = 512  # pictures whose features are kept
 _Key = tuple[str, int, str]  # path, time of change, features' name
