@@ -175,7 +175,7 @@ class MatrixTab(QWidget):
         words, size = self.find_box.text().casefold().strip(), len(self.matrix.classes)
         if not words or not size:
             return
-        start = (self.matrix.current_place() or (0, 0))[0]
+        start = (self.matrix.scene().current or (0, 0))[0]
         for step in range(1, size + 1):
             index = int(self.matrix.cells.order[(start + step) % size])
             if words in self.matrix.classes[index].casefold():

@@ -6,16 +6,14 @@ view changes; labels, counts and the chosen cell are painted over it. A click or
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleEvent,
-    QFontMetrics,
     QImage,
     QKeyEvent,
     QMouseEvent,
@@ -28,6 +26,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 
 from sdgui.panels.classify.tabs.matrix.cells import ConfusionCells
 from sdgui.panels.classify.tabs.matrix.paint import Colours, MatrixPainter
+from sdgui.panels.classify.tabs.matrix.view import Scene, Viewport
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
@@ -41,7 +40,7 @@ class ConfusionMatrix(QWidget):
     """Rows are the true classes, columns the predicted ones; the colour is the share of the true class.
 
     Keys: arrows move (with Ctrl: the view), Page up and down by a screen, Home and End along the row, + and - zoom,
-    0 shows everything, N and P go to the next and the former mistake, Enter chooses. The mouse: wheel zooms, drag pans.
+    0 shows everything, N and P go to the next and the previous mistake, Enter chooses. Mouse: wheel zooms, drag pans.
     """
 
     cell_chosen = Signal(int, int)  # classes: true, predicted
@@ -52,8 +51,7 @@ class ConfusionMatrix(QWidget):
         super().__init__(parent)
         self.classes: list[str] = []
         self.cells = ConfusionCells(0, [], [], [])
-        self.scale = 1.0  # px a cell
-        self.left = self.top = 0.0  # the cell at the corner, with fractions
+        self._scale, self._left, self._top = 1.0, 0.0, 0.0
         self._fitting = True
         self._mistakes_only = False
         self._current: tuple[int, int] | None = None  # row and column of the display
@@ -61,7 +59,7 @@ class ConfusionMatrix(QWidget):
         self._pressed: QPointF | None = None
         self._dragged = False
         self._image: QImage | None = None
-        self._paint = MatrixPainter(self)
+        self._paint = MatrixPainter()
         self._colours = Colours()
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -102,13 +100,17 @@ class ConfusionMatrix(QWidget):
         """The chosen cell's classes: true, predicted."""
         return self._classes(self._current)
 
-    def current_place(self) -> tuple[int, int] | None:
-        """Row and column of the display."""
-        return self._current
-
-    def hovered_place(self) -> tuple[int, int] | None:
-        """Row and column under the mouse."""
-        return self._hovered
+    def scene(self) -> Scene:
+        """All that is painted."""
+        return Scene(
+            self.viewport(),
+            self.classes,
+            self.cells,
+            self._mistakes_only,
+            self._current,
+            self._hovered,
+            self.hasFocus(),
+        )
 
     def set_current(self, true: int, predicted: int) -> None:
         """Go to a cell, by its classes, and bring it into view."""
@@ -127,84 +129,62 @@ class ConfusionMatrix(QWidget):
         return f"{self.classes[true]} taken for {self.classes[predicted]}: {count(number)} of {count(total)}{share}"
 
     # The view
-    def plot(self) -> QRect:
-        """Where the cells are, right of and under the labels."""
-        return self._paint.plot(self.rect())
+    def viewport(self) -> Viewport:
+        """The part of the matrix that is on screen, right of and below the labels."""
+        area = self._paint.plot(self.rect())
+        return Viewport(area, len(self.classes), self._scale, self._left, self._top)
 
     def fit(self) -> None:
         """Show everything, and go on doing so when the size changes."""
         self._fitting = True
-        area, size = self.plot(), max(1, len(self.classes))
-        self.scale = min(_LARGEST, max(1, area.width()) / size, max(1, area.height()) / size)
-        self.left = self.top = 0.0
+        area, size = self.viewport().area, max(1, len(self.classes))
+        self._scale = min(_LARGEST, max(1, area.width()) / size, max(1, area.height()) / size)
+        self._left = self._top = 0.0
         self._renew()
 
     def zoom(self, factor: float, anchor: QPointF | None = None) -> None:
         """Larger or smaller around ``anchor``, the current cell or the middle."""
-        area = self.plot()
-        point = anchor or self._anchor(area)
-        x, y = self._cell_at(point)
+        view = self.viewport()
+        area = view.area
+        point = anchor or self._anchor(view)
+        x, y = view.cell_at(point)
         smallest = min(area.width(), area.height()) / max(1, len(self.classes))
-        self.scale = min(max(self.scale * factor, min(smallest, _LARGEST)), _LARGEST)
-        self._fitting = self.scale <= smallest
-        self.left, self.top = x - (point.x() - area.x()) / self.scale, y - (point.y() - area.y()) / self.scale
+        self._scale = min(max(self._scale * factor, min(smallest, _LARGEST)), _LARGEST)
+        self._fitting = self._scale <= smallest
+        self._left, self._top = x - (point.x() - area.x()) / self._scale, y - (point.y() - area.y()) / self._scale
         self._keep_inside()
 
-    def _anchor(self, area: QRect) -> QPointF:
+    def _anchor(self, view: Viewport) -> QPointF:
         if self._current is not None:
-            middle = self.cell_rect(*self._current).center()
-            if QRectF(area).contains(middle):
+            middle = view.cell_rect(*self._current).center()
+            if QRectF(view.area).contains(middle):
                 return middle
-        return QPointF(area.center())
+        return QPointF(view.area.center())
 
     def pan(self, cells_x: float, cells_y: float) -> None:
         """Move the view."""
-        self.left, self.top, self._fitting = self.left + cells_x, self.top + cells_y, False
+        self._left, self._top, self._fitting = self._left + cells_x, self._top + cells_y, False
         self._keep_inside()
 
     def _keep_inside(self) -> None:
-        area, size = self.plot(), len(self.classes)
-        self.left = min(max(0.0, self.left), max(0.0, size - area.width() / self.scale))
-        self.top = min(max(0.0, self.top), max(0.0, size - area.height() / self.scale))
+        area, size = self.viewport().area, len(self.classes)
+        self._left = min(max(0.0, self._left), max(0.0, size - area.width() / self._scale))
+        self._top = min(max(0.0, self._top), max(0.0, size - area.height() / self._scale))
         self._renew()
 
-    def cell_rect(self, row: int, column: int) -> QRectF:
-        """Where a cell of the display is drawn."""
-        area = self.plot()
-        corner = QPointF(area.x() + (column - self.left) * self.scale, area.y() + (row - self.top) * self.scale)
-        return QRectF(corner.x(), corner.y(), self.scale, self.scale)
-
-    def in_view(self) -> tuple[range, range]:
-        """Rows and columns of the display that are in view."""
-        area, size = self.plot(), len(self.classes)
-        last_row = min(size, math.ceil(self.top + area.height() / self.scale))
-        last_column = min(size, math.ceil(self.left + area.width() / self.scale))
-        return range(int(self.top), last_row), range(int(self.left), last_column)
-
-    def _cell_at(self, point: QPointF) -> tuple[float, float]:
-        area = self.plot()
-        return self.left + (point.x() - area.x()) / self.scale, self.top + (point.y() - area.y()) / self.scale
-
-    def place_at(self, point: QPointF) -> tuple[int, int] | None:
-        """Row and column of the display under ``point``; None beside the matrix."""
-        if not self.plot().contains(point.toPoint()):
-            return None
-        x, y = self._cell_at(point)
-        inside = 0 <= x < len(self.classes) and 0 <= y < len(self.classes)
-        return (int(y), int(x)) if inside else None
-
-    def _classes(self, place: tuple[int, int] | None) -> tuple[int, int] | None:
-        return (int(self.cells.order[place[0]]), int(self.cells.order[place[1]])) if place is not None else None
+    def _classes(self, cell: tuple[int, int] | None) -> tuple[int, int] | None:
+        return (int(self.cells.order[cell[0]]), int(self.cells.order[cell[1]])) if cell is not None else None
 
     # Drawing
     def picture(self) -> QImage:
         """The cells in view, one pixel of the screen each."""
         if self._image is None:
             ratio = self.devicePixelRatioF()
-            area = self.plot()
+            view = self.viewport()
+            area = view.area
             width, height = max(1, round(area.width() * ratio)), max(1, round(area.height() * ratio))
-            scale = self.scale * ratio
-            levels = self.cells.levels(self.left, self.top, scale, width, height, self._mistakes_only)
+            scale = view.scale * ratio
+            levels = self.cells.levels(view.left, view.top, scale, width, height, self._mistakes_only)
             pixels = np.ascontiguousarray(self._colours.table[levels])  # (H, W) uint32
             image = QImage(pixels.data, width, height, 4 * width, QImage.Format.Format_RGB32).copy()
             image.setDevicePixelRatio(ratio)
@@ -213,7 +193,7 @@ class ConfusionMatrix(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        self._paint.draw(painter, self.picture())
+        self._paint.draw(painter, self.rect(), self.scene(), self.picture())
         painter.end()
 
     def _renew(self) -> None:
@@ -228,30 +208,31 @@ class ConfusionMatrix(QWidget):
 
     # The user's hand
     def _go(self, row: int, column: int) -> None:
-        """Make a place of the display the current one, in view."""
+        """Make this cell of the display the current one, and bring it into view."""
         size = len(self.classes)
         if not size:
             return
         self._current = min(max(row, 0), size - 1), min(max(column, 0), size - 1)
-        rows, columns = self.plot().height() / self.scale, self.plot().width() / self.scale
+        area = self.viewport().area
+        rows, columns = area.height() / self._scale, area.width() / self._scale
         row, column = self._current
-        if not self.top <= row <= self.top + rows - 1 or not self.left <= column <= self.left + columns - 1:
-            self.left = min(max(self.left, column + 1.5 - columns), column - 0.5)
-            self.top = min(max(self.top, row + 1.5 - rows), row - 0.5)
+        if not self._top <= row <= self._top + rows - 1 or not self._left <= column <= self._left + columns - 1:
+            self._left = min(max(self._left, column + 1.5 - columns), column - 0.5)
+            self._top = min(max(self._top, row + 1.5 - rows), row - 0.5)
             self._keep_inside()
         self._describe()
         self.update()
         self.current_changed.emit(*(self.current() or (-1, -1)))
 
     def next_mistake(self, step: int = 1) -> None:
-        """Go to the next (or with -1 the former) mistake, by rows."""
+        """Go to the next (or with -1 the previous) mistake, by rows."""
         off = self.cells.true != self.cells.predicted
         if self._current is None or not off.any():
             return
         size = len(self.classes)
-        place = np.empty(size, dtype=np.int64)
-        place[self.cells.order] = np.arange(size)
-        keys = np.sort(place[self.cells.true[off]] * size + place[self.cells.predicted[off]])
+        position = np.empty(size, dtype=np.int64)
+        position[self.cells.order] = np.arange(size)
+        keys = np.sort(position[self.cells.true[off]] * size + position[self.cells.predicted[off]])
         here = self._current[0] * size + self._current[1]
         at = np.searchsorted(keys, here, "right") if step > 0 else np.searchsorted(keys, here, "left") - 1
         key = int(keys[int(at) % len(keys)])
@@ -260,7 +241,7 @@ class ConfusionMatrix(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key, control = event.key(), bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
         row, column = self._current or (0, 0)
-        screen = max(1, int(self.plot().height() / self.scale) - 1)
+        screen = max(1, int(self.viewport().area.height() / self._scale) - 1)
         moves = {
             Qt.Key.Key_Left: (0, -1),
             Qt.Key.Key_Right: (0, 1),
@@ -274,7 +255,7 @@ class ConfusionMatrix(QWidget):
         if key in moves:
             down, right = moves[Qt.Key(key)]
             if control:
-                pace = max(1.0, 3 * SPACE / self.scale)
+                pace = max(1.0, 3 * SPACE / self._scale)
                 self.pan(right * pace, down * pace)
             else:
                 self._go(row + down, column + right)
@@ -296,7 +277,7 @@ class ConfusionMatrix(QWidget):
     def wheelEvent(self, event: QWheelEvent) -> None:
         turns = event.angleDelta().y() / 120
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
-            self.pan(-(turns or event.angleDelta().x() / 120) * 6 * SPACE / self.scale, 0)
+            self.pan(-(turns or event.angleDelta().x() / 120) * 6 * SPACE / self._scale, 0)
         else:
             self.zoom(_STEP**turns, event.position())
         event.accept()
@@ -312,15 +293,15 @@ class ConfusionMatrix(QWidget):
             if self._dragged or moved.manhattanLength() >= _DRAG:
                 self._dragged, self._pressed = True, point
                 self.setCursor(Qt.CursorShape.ClosedHandCursor)
-                self.pan(-moved.x() / self.scale, -moved.y() / self.scale)
+                self.pan(-moved.x() / self._scale, -moved.y() / self._scale)
             return
-        self._hover(self.place_at(point), event.globalPosition().toPoint())
+        self._hover(self.viewport().position_at(point), event.globalPosition().toPoint())
 
-    def _hover(self, place: tuple[int, int] | None, point: QPoint) -> None:
-        if place != self._hovered:
-            self._hovered = place
+    def _hover(self, cell: tuple[int, int] | None, point: QPoint) -> None:
+        if cell != self._hovered:
+            self._hovered = cell
             self.update()
-        at = self._classes(place)
+        at = self._classes(cell)
         QToolTip.showText(point, plain_tip(self.sentence(at) if at is not None else ""), self)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
@@ -328,9 +309,9 @@ class ConfusionMatrix(QWidget):
         self.unsetCursor()
         if pressed is None or self._dragged or event.button() != Qt.MouseButton.LeftButton:
             return
-        place = self.place_at(event.position())
-        if place is not None:
-            self._go(*place)
+        cell = self.viewport().position_at(event.position())
+        if cell is not None:
+            self._go(*cell)
             self.cell_chosen.emit(*(self.current() or (-1, -1)))
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
@@ -349,7 +330,3 @@ class ConfusionMatrix(QWidget):
     def _describe(self) -> None:
         self.setAccessibleDescription(self.sentence())
         QAccessible.updateAccessibility(QAccessibleEvent(self, QAccessible.Event.DescriptionChanged))
-
-    def label_metrics(self) -> QFontMetrics:
-        """Of the labels' font."""
-        return QFontMetrics(theme().font("small"))

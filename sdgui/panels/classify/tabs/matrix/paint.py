@@ -1,12 +1,11 @@
 """How a confusion matrix is painted: the colours of its levels, labels where there is room, counts, the chosen cell.
 
-Flow: ``ConfusionMatrix`` holds the view and calls ``MatrixPainter.draw`` with the picture of its cells.
+Flow: ``ConfusionMatrix`` describes itself as a ``Scene``; ``MatrixPainter.draw`` paints it over the image of its cells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +13,9 @@ from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QImage, QPainter, QPen
 
 from sdgui.panels.classify.tabs.matrix.cells import STEPS
+from sdgui.panels.classify.tabs.matrix.view import Scene
 from sdgui.widgets.formats import count
 from sdgui.widgets.style.theme import SPACE, theme
-
-if TYPE_CHECKING:
-    from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
 
 _LABELS = 18 * SPACE  # px, at most
 _COUNTS = 22  # px a cell from which counts are written into it
@@ -47,8 +44,7 @@ def _ramp(ground: QColor, full: QColor) -> NDArray[np.uint32]:
 class MatrixPainter:
     """Knows the room that labels take."""
 
-    def __init__(self, matrix: ConfusionMatrix) -> None:
-        self._matrix = matrix
+    def __init__(self) -> None:
         self._side = self._head = 3 * SPACE
 
     def measure(self, classes: Sequence[str]) -> None:
@@ -65,100 +61,91 @@ class MatrixPainter:
         head = min(self._head, room.height() // 3)
         return room.adjusted(side, head, -SPACE // 2, -SPACE // 2)
 
-    def draw(self, painter: QPainter, picture: QImage) -> None:
-        """Everything."""
-        matrix, look = self._matrix, theme()
-        area = matrix.plot()
-        painter.fillRect(matrix.rect(), look.color("surface"))
-        painter.drawImage(area.topLeft(), picture)
-        painter.setFont(look.font("small"))
+    def draw(self, painter: QPainter, bounds: QRect, scene: Scene, cells: QImage) -> None:
+        """Paint ``scene`` into ``bounds`` of the widget; ``cells`` is the image of its cells on screen."""
+        style, view = theme(), scene.viewport
+        area = view.area
+        painter.fillRect(bounds, style.color("surface"))
+        painter.drawImage(area.topLeft(), cells)
+        painter.setFont(style.font("small"))
         painter.save()
         painter.setClipRect(area)
-        self._bands(painter, area)
-        if matrix.scale >= _COUNTS:
-            self._counts(painter)
-        self._frames(painter)
+        self._bands(painter, scene)
+        if view.scale >= _COUNTS:
+            self._counts(painter, scene)
+        self._frames(painter, scene)
         painter.restore()
-        size = len(matrix.classes)
-        within = QRectF(area.x(), area.y(), *(min(side, size * matrix.scale) for side in (area.width(), area.height())))
-        painter.setPen(QPen(look.color("border"), 1))
-        painter.drawRect(within)
-        self._labels(painter, area)
+        within = (min(side, view.size * view.scale) for side in (area.width(), area.height()))
+        painter.setPen(QPen(style.color("border"), 1))
+        painter.drawRect(QRectF(area.x(), area.y(), *within))
+        self._labels(painter, scene)
         self._titles(painter, area)
-        if matrix.hasFocus():
-            painter.setPen(QPen(look.color("accent"), 1))
+        if scene.focused:
+            painter.setPen(QPen(style.color("accent"), 1))
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawRoundedRect(QRectF(matrix.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 6, 6)
+            painter.drawRoundedRect(QRectF(bounds).adjusted(0.5, 0.5, -0.5, -0.5), 6, 6)
 
-    def _bands(self, painter: QPainter, area: QRect) -> None:
+    def _bands(self, painter: QPainter, scene: Scene) -> None:
         """The row and the column under the mouse."""
-        place = self._matrix.hovered_place()
-        if place is None:
+        if scene.hovered is None:
             return
-        cell = self._matrix.cell_rect(*place)
+        area, cell = scene.viewport.area, scene.viewport.cell_rect(*scene.hovered)
         tint = theme().color("text")
         tint.setAlphaF(0.10)
         painter.fillRect(QRectF(area.x(), cell.y(), area.width(), max(1.0, cell.height())), tint)
         painter.fillRect(QRectF(cell.x(), area.y(), max(1.0, cell.width()), area.height()), tint)
 
-    def _counts(self, painter: QPainter) -> None:
-        matrix, look = self._matrix, theme()
-        rows, columns = matrix.in_view()
-        for row, column, number in matrix.cells.cells_in(rows, columns):
-            if matrix.mistakes_only and row == column:
+    def _counts(self, painter: QPainter, scene: Scene) -> None:
+        style, cells = theme(), scene.cells
+        rows, columns = scene.viewport.visible()
+        for row, column, number in cells.cells_in(rows, columns):
+            if scene.mistakes_only and row == column:
                 continue
-            share = number / max(1, int(matrix.cells.totals[matrix.cells.order[row]]))
+            share = number / max(1, int(cells.totals[cells.order[row]]))
             strong = share > (0.3 if row == column else 0.5)
-            painter.setPen(look.color("on_accent") if strong and row == column else look.color("text"))
-            painter.drawText(matrix.cell_rect(row, column), int(Qt.AlignmentFlag.AlignCenter), count(number))
+            painter.setPen(style.color("on_accent") if strong and row == column else style.color("text"))
+            painter.drawText(scene.viewport.cell_rect(row, column), int(Qt.AlignmentFlag.AlignCenter), count(number))
 
-    def _frames(self, painter: QPainter) -> None:
-        """Around the chosen cell; of a size that can be seen."""
-        place, look = self._matrix.current_place(), theme()
-        if place is None:
+    def _frames(self, painter: QPainter, scene: Scene) -> None:
+        """Around the current cell; of a size that can be seen."""
+        if scene.current is None:
             return
-        cell = self._matrix.cell_rect(*place)
+        style, cell = theme(), scene.viewport.cell_rect(*scene.current)
         grow = max(0.0, (SPACE - cell.width()) / 2)
         frame = cell.adjusted(-grow, -grow, grow, grow)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(look.color("surface"), 4))
+        painter.setPen(QPen(style.color("surface"), 4))
         painter.drawRect(frame)
-        painter.setPen(QPen(look.color("text"), 2))
+        painter.setPen(QPen(style.color("text"), 2))
         painter.drawRect(frame)
 
     # Labels
-    def _labels(self, painter: QPainter, area: QRect) -> None:
-        matrix, metrics = self._matrix, painter.fontMetrics()
-        every = self.label_step(metrics.height())
-        rows, columns = matrix.in_view()
-        marked = [place for place in (matrix.current_place(), matrix.hovered_place()) if place is not None]
+    def _labels(self, painter: QPainter, scene: Scene) -> None:
+        view, height = scene.viewport, painter.fontMetrics().height()
+        every = label_step(height, view.scale)
+        rows, columns = view.visible()
+        marked = [cell for cell in (scene.current, scene.hovered) if cell is not None]
         for upright, span, chosen in (
-            (False, rows, {place[0] for place in marked}),
-            (True, columns, {place[1] for place in marked}),
+            (False, rows, {row for row, _ in marked}),
+            (True, columns, {column for _, column in marked}),
         ):
             taken = sorted(chosen & set(span))
-            shown = range(-(-span.start // every) * every, span.stop, every)
-            for place in shown:
-                if all(abs(place - other) * matrix.scale >= metrics.height() for other in taken):
-                    self._label(painter, area, place, upright, marked=False)
+            for at in range(-(-span.start // every) * every, span.stop, every):
+                if all(abs(at - other) * view.scale >= height for other in taken):
+                    self._label(painter, scene, at, upright, marked=False)
             drawn: list[int] = []
-            for place in taken:
-                if all(abs(place - other) * matrix.scale >= metrics.height() for other in drawn):
-                    self._label(painter, area, place, upright, marked=True)
-                    drawn.append(place)
+            for at in taken:
+                if all(abs(at - other) * view.scale >= height for other in drawn):
+                    self._label(painter, scene, at, upright, marked=True)
+                    drawn.append(at)
 
-    def label_step(self, height: int) -> int:
-        """Every how-manieth class has room for its name."""
-        wanted = height / self._matrix.scale
-        return next((step for step in _NICE if step >= wanted), 10_000)
-
-    def _label(self, painter: QPainter, area: QRect, place: int, upright: bool, marked: bool) -> None:
-        matrix, look, metrics = self._matrix, theme(), painter.fontMetrics()
-        name = _line(matrix.classes[int(matrix.cells.order[place])])
-        cell = matrix.cell_rect(place, place)
+    def _label(self, painter: QPainter, scene: Scene, at: int, upright: bool, marked: bool) -> None:
+        style, metrics, area = theme(), painter.fontMetrics(), scene.viewport.area
+        name = _line(scene.classes[int(scene.cells.order[at])])
+        cell = scene.viewport.cell_rect(at, at)
         room = (area.y() if upright else area.x()) - metrics.height() - SPACE
         text = metrics.elidedText(name, Qt.TextElideMode.ElideRight, room)
-        painter.setPen(look.color("text" if marked or matrix.scale >= metrics.height() else "muted"))
+        painter.setPen(style.color("text" if marked or scene.viewport.scale >= metrics.height() else "muted"))
         half = metrics.height() / 2
         painter.save()
         if upright:
@@ -186,6 +173,11 @@ class MatrixPainter:
 
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+
+
+def label_step(height: int, scale: float) -> int:
+    """Every how many classes a name of ``height`` px has room, at ``scale`` px a class."""
+    return next((step for step in _NICE if step >= height / scale), 10_000)
 
 
 def _line(name: str) -> str:

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.tabs.matrix.cells import STEPS, ConfusionCells
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
+from sdgui.panels.classify.tabs.matrix.paint import label_step
 
 NAMES = ["cat", "Große Katze", "snow_leopard", "🐯 tiger"]
 #         true       predicted    count
@@ -105,17 +106,17 @@ def test_enter_and_a_click_choose_a_cell_and_a_drag_does_not(qtbot: QtBot, matri
     with qtbot.waitSignal(matrix.cell_chosen) as chosen:
         qtbot.keyClick(matrix, Qt.Key.Key_Return)
     assert chosen.args == [0, 0]
-    place = matrix.cell_rect(2, 3).center().toPoint()
+    place = matrix.viewport().cell_rect(2, 3).center().toPoint()
     with qtbot.waitSignal(matrix.cell_chosen) as chosen:
         qtbot.mouseClick(matrix, Qt.MouseButton.LeftButton, pos=place)
     assert chosen.args == [2, 3]
     matrix.zoom(1.2)
-    left = matrix.left
+    left = matrix.viewport().left
     with qtbot.assertNotEmitted(matrix.cell_chosen):
         qtbot.mousePress(matrix, Qt.MouseButton.LeftButton, pos=place)
         qtbot.mouseMove(matrix, place + QPoint(-40, 0))
         qtbot.mouseRelease(matrix, Qt.MouseButton.LeftButton, pos=place + QPoint(-40, 0))
-    assert matrix.left >= left
+    assert matrix.viewport().left >= left
 
 
 def test_a_thousand_classes_fit_zoom_to_labels_and_keep_the_point_under_the_mouse(qtbot: QtBot) -> None:
@@ -124,21 +125,21 @@ def test_a_thousand_classes_fit_zoom_to_labels_and_keep_the_point_under_the_mous
     matrix.resize(700, 700)
     every = np.arange(1000)
     matrix.set_matrix([f"class {i}" for i in every], every, (every + 1) % 1000, np.ones(1000, dtype=int))
-    area = matrix.plot()
-    assert matrix.scale * 1000 <= min(area.width(), area.height()) + 1
+    area = matrix.viewport().area
+    assert matrix.viewport().scale * 1000 <= min(area.width(), area.height()) + 1
     point = QPointF(area.x() + 0.4 * area.width(), area.y() + 0.6 * area.height())
-    before = matrix.place_at(point)
+    before = matrix.viewport().position_at(point)
     for _ in range(20):
         matrix.zoom(1.25, point)
-    assert matrix.scale > 14
-    after = matrix.place_at(point)
+    assert matrix.viewport().scale > 14
+    after = matrix.viewport().position_at(point)
     assert before is not None
     assert after is not None
     assert abs(after[0] - before[0]) <= 3
     assert abs(after[1] - before[1]) <= 3
-    assert matrix._paint.label_step(14) == 1
+    assert label_step(14, matrix.viewport().scale) == 1
     matrix.fit()
-    assert matrix._paint.label_step(14) >= 20
+    assert label_step(14, matrix.viewport().scale) >= 20
 
 
 def test_another_order_keeps_the_chosen_cell_and_tells_the_same_of_it(matrix: ConfusionMatrix) -> None:
@@ -146,5 +147,5 @@ def test_another_order_keeps_the_chosen_cell_and_tells_the_same_of_it(matrix: Co
     said = matrix.sentence()
     matrix.set_order([3, 2, 1, 0])
     assert matrix.current() == (2, 3)
-    assert matrix.current_place() == (1, 0)
+    assert matrix.scene().current == (1, 0)
     assert matrix.sentence() == said
