@@ -12,24 +12,24 @@ from sdgui.widgets.style.theme import SPACE
 _FURTHER = {
     "Define": (("F8", "Go to the next problem"),),
     "Plots": (
-        ("Ctrl+wheel", "Zoom the steps of all plots"),
+        ("Ctrl+wheel", "Zoom the x axis of all plots"),
         ("L", "Logarithmic scale"),
-        ("R", "Show everything again"),
-        ("Esc", "Leave a plot that fills the place"),
+        ("R", "Reset the view"),
+        ("Esc", "Restore a maximised plot"),
     ),
-    "Pictures": (("Space", "Show the picture large"), ("Ctrl+wheel", "Larger or smaller thumbnails")),
+    "Pictures": (("Space", "Enlarge the picture"), ("Ctrl+wheel", "Larger or smaller thumbnails")),
     "Search": (
-        ("Up, Down", "Earlier searches, in the box; Down behind the last one goes to the results"),
-        ("Alt+Enter, Shift+Enter", "Keep the words as a part of the query; avoid them"),
+        ("Up, Down", "Previous searches, in the search box; Down past the last one moves to the results"),
+        ("Alt+Enter, Shift+Enter", "Add the words to the query; exclude them"),
         ("M, T", "More like this picture; its nearest captions"),
-        ("Ctrl+Alt++, Ctrl+Alt+-", "Add the picture to the query; avoid what is like it"),
+        ("Ctrl+Alt++, Ctrl+Alt+-", "Add the picture to the query; exclude similar ones"),
         ("Alt+P, Alt+V, Alt+M", "Pictures, evaluation, map"),
-        ("Ctrl+B", "A second model beside the first"),
-        ("Ctrl+S, Ctrl+H", "Save the search; earlier and saved ones"),
+        ("Ctrl+B", "Compare with a second model"),
+        ("Ctrl+S, Ctrl+H", "Save the search; search history"),
         ("Ctrl+Shift+F, Ctrl+Shift+I", "Filters; a picture from a file"),
-        ("R, A, plus, minus, arrows", "On the map: show all, take all in view, zoom, pan"),
+        ("R, A, plus, minus, arrows", "On the map: show all, select what is in view, zoom, pan"),
     ),
-    "Tree": (("Space", "Tick the run"), ("Enter", "Watch the run")),
+    "Tree": (("Space", "Overlay the run's curves"), ("Enter", "Watch the run")),
 }
 
 

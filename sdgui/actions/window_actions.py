@@ -27,31 +27,31 @@ from sdgui.widgets.style.theme import theme
 
 # name, group, text, keys, what it does
 _TABLE: tuple[tuple[str, str, str, str | list[str], str], ...] = (
-    ("launch", "Run", "&Launch", ["Ctrl+Return", "Ctrl+Enter"], "Train the experiment that is shown"),
-    ("queue", "Run", "&Queue", ["Ctrl+Shift+Return", "Ctrl+Shift+Enter"], "Train it when no other run trains"),
-    ("pause", "Run", "&Pause", "Ctrl+P", "Save the whole state and end the trainer; Resume goes on from there"),
-    ("resume", "Run", "&Resume", "Ctrl+R", "Go on with the run where it stopped"),
-    ("stop", "Run", "&Stop", "Ctrl+.", "Ask the trainer to save and stop; again to end it at once"),
-    ("tick", "Run", "&Tick or untick", "Ctrl+Shift+T", "Overlay the run's curves in Watch, or no longer"),
-    ("open_folder", "Run", "Open the run's &folder", "Ctrl+Shift+O", "Show the run's files in the file manager"),
+    ("launch", "Run", "&Launch", ["Ctrl+Return", "Ctrl+Enter"], "Start training the current experiment"),
+    ("queue", "Run", "&Queue", ["Ctrl+Shift+Return", "Ctrl+Shift+Enter"], "Start training when no other run is active"),
+    ("pause", "Run", "&Pause", "Ctrl+P", "Save a checkpoint and end the trainer; Resume continues from it"),
+    ("resume", "Run", "&Resume", "Ctrl+R", "Continue the run from its last checkpoint"),
+    ("stop", "Run", "&Stop", "Ctrl+.", "Ask the trainer to save a checkpoint and stop; a second time ends it at once"),
+    ("tick", "Run", "Overlay &curves", "Ctrl+Shift+T", "Show or hide the run's curves in Watch"),
+    ("open_folder", "Run", "Open the run's &folder", "Ctrl+Shift+O", "Open the run's folder in the file manager"),
     ("new", "Experiment", "&New", "Ctrl+N", "New experiment from a preset"),
     ("new_from_file", "Experiment", "New from a &file…", "Ctrl+O", "New experiment from a definition in a JSON file"),
-    ("import_run", "Experiment", "&Import a run folder…", "Ctrl+I", "List a run that was trained elsewhere"),
+    ("import_run", "Experiment", "&Import a run folder…", "Ctrl+I", "Add a run that was trained elsewhere"),
     ("rebuild", "Experiment", "Reb&uild the database from run folders", "Ctrl+Shift+B", "Read every run folder again"),
-    ("duplicate", "Experiment", "&Duplicate", "Ctrl+D", "Copy the experiment, to be edited"),
-    ("rename", "Experiment", "&Rename", "F2", "Give the experiment another name"),
-    ("describe", "Experiment", "&Tags and note…", "Ctrl+T", "Tag the experiment or run, and write a note"),
-    ("delete", "Experiment", "D&elete", "Del", "Put the experiment or run in the bin; it can be undone"),
-    ("empty_bin", "Experiment", "Empty the &bin…", "Ctrl+Shift+Del", "Remove for good what was deleted"),
-    ("demo", "Experiment", "Try the de&mo", "Ctrl+Shift+D", "Make the demo data and its two experiments"),
-    ("quit", "Experiment", "&Quit", "Ctrl+Q", "Close the window; runs may train on"),
-    ("find", "View", "&Find", "Ctrl+F", "Search in the place that is shown: a field, a plot, a picture"),
+    ("duplicate", "Experiment", "&Duplicate", "Ctrl+D", "Make an editable copy of the experiment"),
+    ("rename", "Experiment", "&Rename", "F2", "Rename the experiment"),
+    ("describe", "Experiment", "&Tags and note…", "Ctrl+T", "Edit tags and note of the experiment or run"),
+    ("delete", "Experiment", "D&elete", "Del", "Move the experiment or run to the bin (can be undone)"),
+    ("empty_bin", "Experiment", "Empty the &bin…", "Ctrl+Shift+Del", "Permanently delete what is in the bin"),
+    ("demo", "Experiment", "Try the de&mo", "Ctrl+Shift+D", "Create the demo data and two experiments"),
+    ("quit", "Experiment", "&Quit", "Ctrl+Q", "Close the window; runs can continue in the background"),
+    ("find", "View", "&Find", "Ctrl+F", "Search in the current panel: a field, a plot, a picture"),
     ("filter", "View", "F&ilter experiments", "Ctrl+L", "Filter experiments and runs by name, tag, note or state"),
-    ("tree", "View", "&Go to the experiments", "Ctrl+E", "Put the focus on the tree of experiments"),
-    ("palette", "View", "G&o to…", "Ctrl+K", "Find any action, run or place"),
-    ("appearance", "View", "Switch a&ppearance", "Ctrl+Shift+L", "Follow the system, light, dark, and round again"),
-    ("shortcuts", "Help", "&Shortcuts", "F1", "List every shortcut"),
-    ("about", "Help", "&About sdgui", "Shift+F1", "Version, and where data and log are kept"),
+    ("tree", "View", "&Go to the experiments", "Ctrl+E", "Move the focus to the experiments"),
+    ("palette", "View", "G&o to…", "Ctrl+K", "Search all actions, runs and panels"),
+    ("appearance", "View", "Switch a&ppearance", "Ctrl+Shift+L", "Cycle between system, light and dark"),
+    ("shortcuts", "Help", "&Shortcuts", "F1", "Show all keyboard shortcuts"),
+    ("about", "Help", "&About sdgui", "Shift+F1", "Version, and location of data and log"),
 )
 _IN_TREE = frozenset({"rename", "delete"})
 
@@ -76,7 +76,7 @@ class WindowActions:
         self._shortcuts: ShortcutsDialog | None = None
         self.palette_popup = CommandPalette(parent)
         self.sheet = DescribeSheet(parent)
-        self.chooser = PresetChooser(parent, "Make an experiment of it")
+        self.chooser = PresetChooser(parent, "Create experiment")
         self.chooser.chosen.connect(window.experiment_commands.new)
         self.sheet.described.connect(self._described)
         for name, group, text, keys, tip in _TABLE:
@@ -202,7 +202,7 @@ class WindowActions:
         following = _SCHEMES[(_SCHEMES.index(theme().scheme) + 1) % len(_SCHEMES)]
         theme().set_scheme(following)
         self._window.services.settings.setValue("window/scheme", following)
-        texts = {"system": "as the system's", "light": "light", "dark": "dark"}
+        texts = {"system": "follows the system", "light": "light", "dark": "dark"}
         self._window.status.showMessage(f"Appearance: {texts[following]}", 3000)
 
     # Help

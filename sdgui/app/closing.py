@@ -19,7 +19,7 @@ def ask_about_training(
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("Close")
     box.setText("A run is training." if len(names) == 1 else f"{len(names)} runs are training.")
-    box.setInformativeText(f"{', '.join(names)}\n\nKept training, you find it here when you open the window again.")
+    box.setInformativeText(f"{', '.join(names)}\n\nRuns that keep training are here when you open the window again.")
     keep_button = box.addButton("&Keep training", QMessageBox.ButtonRole.AcceptRole)
     stop_button = box.addButton("&Stop and close", QMessageBox.ButtonRole.DestructiveRole)
     box.addButton(QMessageBox.StandardButton.Cancel)

@@ -37,5 +37,5 @@ class DemoReport(QObject):
     def _cancel(self) -> None:
         self._demo.cancel()
         self._strip.finish()
-        sentence = "The demo data is not made; its experiments cannot train yet."
-        self.message_requested.emit(Message("info", sentence, remedy=Remedy("Make it", self._demo.make)))
+        sentence = "The demo data has not been created yet; its experiments need it to train."
+        self.message_requested.emit(Message("info", sentence, remedy=Remedy("Create it", self._demo.make)))

@@ -53,7 +53,7 @@ class Failures(QObject):
             return
         where = f" It is logged in {self.log}." if written else ""
         self._happened.emit(
-            f"Something unexpected went wrong: {error or kind.__name__}. Running trainings are not affected.{where}",
+            f"Something unexpected went wrong: {error or kind.__name__}. Running experiments are not affected.{where}",
             details,
         )
 

@@ -249,8 +249,8 @@ class MainWindow(QMainWindow):
         state = (self.services.tailer.state(run.id) or run.state) if run is not None else None
         stopping = self.services.launcher.stops().get(run.id) if run is not None else None
         waits = chosen and self.run_commands.waits(self.selection.experiment_id or 0)
-        self.book["launch"].setText("Waits for data" if waits else "&Launch")
-        self.book["stop"].setText("Leave the queue" if state == RunState.QUEUED else f"&{stop_text(stopping)[0]}")
+        self.book["launch"].setText("Waiting for data" if waits else "&Launch")
+        self.book["stop"].setText("Remove from queue" if state == RunState.QUEUED else f"&{stop_text(stopping)[0]}")
         enabled = {
             **dict.fromkeys(("launch", "queue", "duplicate", "rename", "describe", "delete"), chosen),
             **dict.fromkeys(("tick", "open_folder"), run is not None),
@@ -286,7 +286,7 @@ class MainWindow(QMainWindow):
         run = self.experiments.model.run(run_id)
         if state == RunState.DONE and run is not None and run.launched is not None:  # not one that was imported
             text = f"{self.experiments.model.name(run_id)} finished. {best_tip(run.best)}"
-            search = Remedy("Search what it learnt", lambda: self._search(run_id))
+            search = Remedy("Search with this run", lambda: self._search(run_id))
             self.show_message(Message("info", text, remedy=search))
 
     def _study_runs_listed(self, run_ids: frozenset[int]) -> None:

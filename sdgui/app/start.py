@@ -39,9 +39,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="sdgui", description="Define, train, watch and use self-distilling image-language models."
     )
-    parser.add_argument("--demo", action="store_true", help="open on real data with an experiment ready to launch")
+    parser.add_argument("--demo", action="store_true", help="open with demo data and an experiment ready to launch")
     parser.add_argument(
-        "--home", type=Path, metavar="DIR", help="keep experiments and runs here instead of in the user's data folder"
+        "--home", type=Path, metavar="DIR", help="folder for experiments and runs (default: the user's data folder)"
     )
     parser.add_argument(
         "--rebuild",

@@ -63,7 +63,7 @@ class Status(QStatusBar):
             far = f" {share(progress.step, progress.total_steps)} %" if progress.total_steps else f" {state}"
             parts.append(f"{self._model.name(run.id)}{far}{left}")
         waiting = f" · {queued} queued" if queued else ""
-        self.runs.setText((f"{len(parts)} running · {' · '.join(parts)}" if parts else "Nothing is training") + waiting)
+        self.runs.setText((f"{len(parts)} running · {' · '.join(parts)}" if parts else "No active runs") + waiting)
 
     def _show_workers(self) -> None:
         """``worker: teacher @2400 ready · student @9 busy``; the tooltip has the end of stderr of one that crashed."""

@@ -17,8 +17,9 @@ class Welcome(QWidget):
         super().__init__(parent)
         self.state = EmptyState(
             "ph.flask",
-            "Train models that teach themselves, and look at what they learnt",
-            "An experiment says what is trained and how: data, model, teacher, views, objectives. Launch it, watch its "
+            "Train self-distilling image-language models and explore what they learn",
+            "An experiment defines what is trained and how: data, model, teacher, "
+            "views, objectives. Launch it, watch its "
             "curves, then search held-out pictures with it. The demo draws 3,900 captioned pictures and trains on them "
             "in a few minutes, without a GPU.",
             "Try the demo",

@@ -165,7 +165,7 @@ class ExperimentCommands(QObject):
         def write() -> str:
             runs = [store.run(run_id)] if run_id is not None else store.runs(experiment_id)
             if any(run.state.alive for run in runs):
-                raise _TrainingError("It is training. Stop the run first, then delete.")
+                raise _TrainingError("This run is training. Stop it first, then delete it.")
             if run_id is not None:
                 store.delete_run(run_id)
                 return f"run {runs[0].key}"
@@ -190,7 +190,7 @@ class ExperimentCommands(QObject):
         """Remove what is in the bin for good, with our run folders: this loses data, so it asks."""
         store = self._services.store
         if self._emptying:
-            self.message_requested.emit(Message("info", "The bin is being emptied."))
+            self.message_requested.emit(Message("info", "Emptying the bin."))
             return
         experiments, runs = store.experiments(deleted=True), store.runs(deleted=True)
         if not experiments and not runs:

@@ -40,7 +40,7 @@ class DescribeSheet(QFrame):
         self.note.setPlaceholderText("Note")
         self.note.setAccessibleName("Note")
         self.note.setTabChangesFocus(True)
-        hint = PlainLabel("Ctrl+Enter saves, Esc gives up", self)
+        hint = PlainLabel("Ctrl+Enter saves, Esc cancels", self)
         set_role(hint, "small")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)

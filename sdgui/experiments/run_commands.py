@@ -94,7 +94,7 @@ class RunCommands(QObject):
         self._services.tailer.follow(run.id)
         self.changed.emit(Changes.of(run=run.id))
         if queue and run.queue_position is not None:
-            self.message_requested.emit(Message("info", "Queued: it starts when no other run trains."))
+            self.message_requested.emit(Message("info", "Queued: starts when no other run is active."))
         else:
             self.started.emit(run.id)
 
@@ -103,7 +103,7 @@ class RunCommands(QObject):
             self._waiting.append((experiment_id, queue))
         self._services.demo.make()
         self.message_requested.emit(
-            Message("info", "The demo data is still being made; the launch follows as soon as it is there.")
+            Message("info", "The demo data is still being created; the run starts as soon as it is ready.")
         )
         self.changed.emit(Changes())
 
@@ -164,7 +164,7 @@ class RunCommands(QObject):
         if patience and not run.state.alive and status is not None and process_alive(status):
             if not self._ending:
                 self.message_requested.emit(
-                    Message("info", "The former trainer is still ending; the run goes on in a moment.")
+                    Message("info", "The previous trainer is still shutting down; the run resumes in a moment.")
                 )
             self._ending = True
             QTimer.singleShot(_ENDING, self, lambda: self.resume(run, patience - 1))

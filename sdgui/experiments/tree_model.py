@@ -257,7 +257,7 @@ class ExperimentModel(QStandardItemModel):
     def _sum_up_study(self, item: QStandardItem) -> None:
         arms = [item.child(row) for row in range(item.rowCount())]
         runs = sum(arm.rowCount() for arm in arms)
-        detail = f"Study · {len(arms)} arms · {runs} runs" if arms else "Study · no run yet"
+        detail = f"Study · {len(arms)} arms · {runs} runs" if arms else "Study · no runs yet"
         _set(item, Role.DETAIL, detail)
         alive = next((str(arm.data(Role.STATE)) for arm in arms if arm.data(Role.STATE)), "")
         _set(item, Role.STATE, alive)

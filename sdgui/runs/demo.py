@@ -102,7 +102,7 @@ class DemoData(QObject):
             self.ready.emit()
             return
         lines = [line.strip() for line in self._said.splitlines() if line.strip()]
-        reason = lines[-1] if lines else f"the program ended with code {code} and said nothing."
+        reason = lines[-1] if lines else f"the program ended with code {code} without any output."
         self.failed.emit(f"The demo data could not be made: {reason}", self._said)
 
 

@@ -292,7 +292,7 @@ def _alive(run: Run) -> bool:
 
 def _refuse_alive(run: Run) -> None:
     if _alive(run):
-        raise LaunchError(f"The run {run.folder.name} is alive already; stop or pause it first.")
+        raise LaunchError(f"The run {run.folder.name} is already running; stop or pause it first.")
 
 
 def _unwritable(folder: RunDir, error: OSError) -> LaunchError:

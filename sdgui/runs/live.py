@@ -144,8 +144,8 @@ class LiveRun:
             return unreadable
         lines = [line for line in self.dir.stderr_end().splitlines() if line.strip()]
         if not lines:
-            return "The trainer ended without a word; it may have been killed, or run out of memory."
-        return f"The trainer ended before its time. Its last words: {lines[-1].strip()}"
+            return "The trainer exited unexpectedly; it may have been killed or run out of memory."
+        return f"The trainer exited unexpectedly. Last line of output: {lines[-1].strip()}"
 
     def _progress(self) -> RunProgress:
         status = self._status if self.state.alive else None

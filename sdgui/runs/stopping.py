@@ -21,8 +21,8 @@ _SILENT_SECONDS = 10.0  # without a heartbeat for so long it is not saving, it h
 class StopStage(StrEnum):
     """How far stopping a run has gone."""
 
-    ASKED = "asked to stop"
-    TERMINATED = "told to end"
+    ASKED = "stopping"
+    TERMINATED = "terminating"
     KILLED = "killed"
     ENDED = "ended"
 

@@ -75,7 +75,7 @@ def look(folder: Path, before: StudyLook | None = None) -> StudyLook:
     """Read the folder; results that did not change since ``before`` are taken from it."""
     out = StudyDir(folder)
     if not folder.is_dir():
-        return StudyLook(folder, "gone", problem=f"The folder {folder} is not there any more. Tell where it is now.")
+        return StudyLook(folder, "gone", problem=f"The folder {folder} is no longer there. Locate it.")
     try:
         study = read_study(out.study)
     except ConfigError as error:
@@ -193,7 +193,7 @@ def _results(out: StudyDir, before: StudyLook | None) -> tuple[dict[str, Any] | 
         return before.results, stamp, before.results_problem
     raw = out.read_results()
     if raw is None:
-        return None, stamp, f"{out.results} cannot be read; delete it, it is written anew when a run ends."
+        return None, stamp, f"{out.results} cannot be read; delete it, it is recreated when a run ends."
     version = raw.get("version")
     if version != RESULTS_VERSION:
         return (
@@ -201,7 +201,7 @@ def _results(out: StudyDir, before: StudyLook | None) -> tuple[dict[str, Any] | 
             stamp,
             (
                 f"{out.results} has version {version}, and this sdgui reads version {RESULTS_VERSION}. "
-                "Use the sdgui that wrote it, or delete the file and press Start: it is made anew from the runs."
+                "Use the sdgui that wrote it, or delete the file and press Start to recreate it from the runs."
             ),
         )
     if not {"arms", "compare", "metrics", "seeds"} <= raw.keys():

@@ -92,9 +92,9 @@ class StudyPrograms(QObject):
         out = StudyDir(record.folder)
         status = out.read_status()
         if status is not None and program_alive(status):
-            raise StudyProgramError("The study is at work; pause it before it grows.")
+            raise StudyProgramError("The study is running; pause it before adding to it.")
         if not absolute(study, record.folder).goes_on_from(read_study(out.study)):
-            raise StudyProgramError(f"{out.study} has changed meanwhile; look at it again.")
+            raise StudyProgramError(f"{out.study} has changed in the meantime; open it again.")
         try:
             _write(record.folder, study, definitions)
         except OSError as error:
@@ -120,7 +120,7 @@ class StudyPrograms(QObject):
         out, run_logs = StudyDir(folder), (folder / "stdout.log", folder / "stderr.log")
         status = out.read_status()
         if status is not None and program_alive(status):
-            raise StudyProgramError("The study is at work already, perhaps started by another window.")
+            raise StudyProgramError("The study is already running, perhaps started by another window.")
         check_inside(folder, run_logs, StudyProgramError)
         try:
             note_asked(folder, "")
@@ -149,7 +149,7 @@ class StudyPrograms(QObject):
         if status is None or not program_alive(status):
             return
         if status.host not in ("", platform.node()):
-            raise StudyProgramError(f"The study is at work on {status.host}; end it there.")
+            raise StudyProgramError(f"The study is running on {status.host}; end it there.")
         try:
             note_asked(folder, "stop" if what == "kill" else what)
             process = psutil.Process(status.pid)

@@ -112,7 +112,7 @@ def stop_text(stopping: Stopping | None) -> tuple[str, str]:
         return "Stop", f"Asked to stop; it trains on {stopping.host}, where alone it can be ended if it does not."
     left = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
     if stopping.stage == StopStage.ASKED:
-        return "End now", f"Asked to stop; it will be told to end{left}."
+        return "End now", f"Stopping; will be terminated{left}."
     if stopping.stage == StopStage.TERMINATED:
-        return "Kill", f"Told to end; it will be killed{left}."
-    return "Kill", "Killed; waiting for the system to confirm."
+        return "Kill", f"Terminating; will be killed{left}."
+    return "Kill", "Killed; waiting for the process to end."

@@ -113,7 +113,7 @@ def experiment_row(session: Session, experiment_id: int) -> ExperimentRow:
     """The row; StoreError when it is gone, perhaps by another window."""
     row = session.get(ExperimentRow, experiment_id)
     if row is None:
-        raise StoreError(f"There is no experiment {experiment_id} any more; it was deleted.")
+        raise StoreError(f"There is no experiment {experiment_id}: it was deleted.")
     return row
 
 

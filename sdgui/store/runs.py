@@ -200,7 +200,7 @@ class RunRecords(Sessions):
         with self._write() as session:
             row = run_row(session, run_id)
             if row.state in _ALIVE:
-                raise StoreError("This run is still alive; pause or stop it first.")
+                raise StoreError("This run is still active; pause or stop it first.")
             if row.queue_position is None:
                 row.queue_position, row.state = _queue_end(session), RunState.QUEUED.value
             return self._run_record(row)
@@ -278,7 +278,7 @@ def run_row(session: Session, run_id: int) -> RunRow:
     """The row; StoreError when it is gone, perhaps by another window."""
     row = session.get(RunRow, run_id)
     if row is None:
-        raise StoreError(f"There is no run {run_id} any more; it was deleted.")
+        raise StoreError(f"There is no run {run_id}: it was deleted.")
     return row
 
 

@@ -169,7 +169,7 @@ def _run_folders(runs: Path) -> list[Path]:
 def _refuse_alive(run: Run) -> None:
     status = run.dir.read_status()
     if status is not None and process_alive(status):
-        raise StoreError(f"The run {run.folder.name} is still alive; stop it before deleting it.")
+        raise StoreError(f"The run {run.folder.name} is still active; stop it before deleting it.")
 
 
 @contextmanager

@@ -118,5 +118,5 @@ class StudyRecords(Sessions):
 def _study_row(session: Session, study_id: int) -> StudyRow:
     row = session.get(StudyRow, study_id)
     if row is None:
-        raise StoreError(f"There is no study {study_id} any more; it was deleted.")
+        raise StoreError(f"There is no study {study_id}: it was deleted.")
     return row

@@ -33,7 +33,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from sdgui.widgets.dropped_files import Refusal, expand
 from sdgui.widgets.style.theme import SPACE, theme
 
-_WEB = "it is an address on the web, and nothing is fetched from there; save the picture and drop the file"
+_WEB = "it is a web address, and nothing is downloaded; save the picture and drop the file"
 _LOOK = 0.1  # s between two looks whether the window ends
 _TEXT = "it is text; drop pictures, or folders that hold some"
 
@@ -101,7 +101,7 @@ class DropTarget(QWidget):
         elif data.hasText() and data.text().strip():
             self._look([], [(_shortened(data.text()), _TEXT)])
         else:
-            self._look([], [("What was dropped", "it holds neither files nor a picture")])
+            self._look([], [("The drop", "it holds neither files nor a picture")])
 
     # In the thread
     def _look(self, paths: list[str], refused: list[Refusal]) -> None:

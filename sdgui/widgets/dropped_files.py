@@ -98,7 +98,7 @@ def why_not(path: Path) -> str:
     with path.open("rb") as file:
         if file.read(8).startswith(_STARTS):
             return ""  # a picture by another name, as browsers save them
-    return f"it is no picture ({suffix or 'no extension'}); drop JPEG, PNG, WebP and the like, or a folder of them"
+    return f"it is not a picture ({suffix or 'no extension'}); drop JPEG, PNG, WebP and the like, or a folder of them"
 
 
 def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusal | None]]:
@@ -125,7 +125,7 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
         what = "1 file that is no picture was" if others == 1 else f"{others} files that are no pictures were"
         yield str(top), (str(top), f"{what} left out")
     elif not pictures and not closed:
-        yield str(top), (str(top), "the folder holds no pictures that were not dropped already")
+        yield str(top), (str(top), "the folder has no new pictures")
 
 
 def _listed(folder: str) -> tuple[list[str], list[str], int]:

@@ -22,7 +22,7 @@ DATA = "data"  # key of the worker that reads tables and folders; it loads no mo
 _LOOK_MS = 15_000
 _STATES = {
     "off": "not started",
-    "waiting": "waits for another to finish",
+    "waiting": "waiting for another to finish",
     "starting": "starting",
     "ready": "ready",
     "busy": "busy",

@@ -30,7 +30,7 @@ class Failure:
 class Cancelled(Failure):
     """The user took the request back."""
 
-    text: str = "It was cancelled."
+    text: str = "Cancelled."
 
 
 @dataclass(frozen=True)

@@ -27,28 +27,46 @@ def add_actions(place: CaptionsPanel, actions: Actions) -> None:
     edits = place.edits
     files = add("files", "Add &pictures …", "Ctrl+Shift+A", "Choose pictures to caption", place.ask_files)
     folder = add("folder", "Add a &folder …", "Ctrl+Alt+A", "Caption all pictures of a folder", place.ask_folder)
-    paste = add("paste", "P&aste", [], "Caption what is in the clipboard (Ctrl+V)", place.target.paste)
-    waiting = add("waiting", "What has &none yet", "Ctrl+Shift+G", "Caption what has no caption", place.caption_waiting)
-    chosen = add("chosen", "The &chosen again", "Ctrl+G", "Caption the chosen pictures again", place.caption_selected)
-    everything = add("all", "All that are &shown again", [], "Caption all that are shown again", place.caption_all)
-    how = add("how", "&How captions are made …", "Ctrl+,", "Search, beams, sampling, lengths", place.open_settings)
+    paste = add("paste", "P&aste", [], "Caption pictures from the clipboard (Ctrl+V)", place.target.paste)
+    waiting = add(
+        "waiting", "U&ncaptioned", "Ctrl+Shift+G", "Caption all pictures without a caption", place.caption_waiting
+    )
+    chosen = add(
+        "chosen", "Re-caption &selected", "Ctrl+G", "Caption the selected pictures again", place.caption_selected
+    )
+    everything = add(
+        "all", "Re-caption &all shown", [], "Caption all pictures in the current view again", place.caption_all
+    )
+    how = add("how", "&Generation settings …", "Ctrl+,", "Search method, beams, sampling, lengths", place.open_settings)
     compare = add("compare", "Com&pare models", "Ctrl+M", "Compare with a second model", place.tools.compare.toggle)
-    undo = add("undo", "&Undo", "Ctrl+Z", "Undo the last change of captions", place.undo.undo)
+    undo = add("undo", "&Undo", "Ctrl+Z", "Undo the last caption edit", place.undo.undo)
     redo = add("redo", "&Redo", ["Ctrl+Shift+Z", "Ctrl+Y"], "Do it again", place.undo.redo)
     edit = add("edit", "&Edit the caption", [], "Edit the caption in place (F2)", place.list.edit_current)
     take = add(
         "take_a",
-        "Take the model's &best",
+        "Accept the model's &best",
         "Ctrl+B",
-        "The model's best candidate is the caption",
+        "Use the model's best candidate as the caption",
         place.edits.take_first,
     )
-    second = add("take_b", "Take the &second model's", "Ctrl+U", "Take the second model's best", edits.take_second)
+    second = add(
+        "take_b",
+        "Accept the s&econd model's",
+        "Ctrl+U",
+        "Use the second model's best candidate as the caption",
+        edits.take_second,
+    )
     replace = add("replace", "Find and &replace …", "Ctrl+H", "Find and replace in captions", place.replace.open)
     copy = add("copy", "&Copy", [], "Copy captions and files (Ctrl+C)", place.list.copy)
-    show = add("show", "Show the picture &large", [], "The picture, large (Space)", place.list.preview_current)
-    remove = add("remove", "Re&move from the list", "Del", "Take pictures out of the list", edits.remove)
-    save = add("source", "Save as &training data", "Ctrl+S", "Save captions for an experiment", place.files.source)
+    show = add("show", "En&large the picture", [], "Show a large preview (Space)", place.list.preview_current)
+    remove = add("remove", "Re&move from the list", "Del", "Remove the selected pictures from the list", edits.remove)
+    save = add(
+        "source",
+        "Save as &training data",
+        "Ctrl+S",
+        "Save captions as training data for an experiment",
+        place.files.source,
+    )
     for number in range(9):
         tip = f"Candidate {number + 1} is the caption"
         add(f"candidate_{number + 1}", tip, f"Alt+{number + 1}", tip, partial(place.detail.take, number))

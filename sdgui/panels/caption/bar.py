@@ -25,7 +25,7 @@ STATES: tuple[tuple[str, Passes | None], ...] = (
     ("Captioned", lambda entry: bool(entry.text)),
     ("Edited by hand", lambda entry: entry.state == "edited"),
     ("Refused", lambda entry: bool(entry.refused)),
-    ("Where models differ", lambda entry: entry.differs()),
+    ("Models differ", lambda entry: entry.differs()),
 )
 
 
@@ -39,7 +39,7 @@ class CaptionsBar(QWidget):
         self.pickers: dict[Side, ModelPicker] = {side: ModelPicker(services, "caption", self) for side in SIDES}
         self.pickers["b"].setAccessibleName("Second model")
         self.compare = IconButton("ph.columns", "Compare with a second model", "", "Compare", True, self)
-        self.how = IconButton("ph.sliders-horizontal", "How captions are made", text="beam", parent=self)
+        self.how = IconButton("ph.sliders-horizontal", "Generation settings", text="beam", parent=self)
         self.add = IconButton("ph.plus", "Add pictures to the list", text="Add", parent=self)
         self.again = IconButton("ph.arrows-clockwise", "Make captions", text="Caption", parent=self)
         self.undo = IconButton("ph.arrow-counter-clockwise", "Undo", parent=self)

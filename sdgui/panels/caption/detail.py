@@ -55,7 +55,9 @@ class CaptionsDetail(QWidget):
         set_role(self.state, "small")
         self.candidates = QListWidget(self)
         self.candidates.setAccessibleName("Candidates")
-        self.candidates.setToolTip("Enter or a double click takes a candidate as the caption; Alt+1 to 9 from the list")
+        self.candidates.setToolTip(
+            "Press Enter or double-click to use a candidate as the caption; Alt+1 to 9 from the list"
+        )
         self.candidates.setWordWrap(True)
         self.candidates.setItemDelegate(_Wrapped(self.candidates))
         self.candidates.setIconSize(QSize(16, 16))
@@ -115,7 +117,7 @@ class CaptionsDetail(QWidget):
 
     def _state(self, entry: Entry | None) -> str:
         if entry is None:
-            return "Choose a picture in the list."
+            return "Select a picture in the list."
         text = STATE_TEXTS[entry.state]
         if entry.refused:
             text = (
@@ -138,7 +140,7 @@ class CaptionsDetail(QWidget):
                 item = QListWidgetItem(_two_lines(one), self.candidates)
                 item.setData(_PLACE, (one.text, side))
                 keys = f"\nAlt+{number} takes it" if number < 10 else ""
-                item.setToolTip(plain_tip(f"{one.text}{keys}\nlog p: the log-probability of exactly this caption"))
+                item.setToolTip(plain_tip(f"{one.text}{keys}\nlog p: log-probability of this caption"))
                 chosen = one.text == entry.text
                 item.setIcon(theme().icon("ph.check", "good") if chosen else self._blank)
                 item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{one.text}, the caption" if chosen else one.text)

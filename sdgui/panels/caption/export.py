@@ -139,7 +139,7 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
     try:
         inside = folder / PICTURES
         if folder.exists() and any(folder.iterdir()):
-            raise CaptionFileError(f"{folder} is not empty and is left alone; choose a new folder.")
+            raise CaptionFileError(f"{folder} is not empty and was not changed; choose a new folder.")
         inside.mkdir(parents=True)
     except OSError as error:
         raise CaptionFileError(f"{folder} cannot be made: {error.strerror or error}; choose another folder.") from error
@@ -160,7 +160,7 @@ def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress
         name = f"{PICTURES}/{number:06}-{_safe(source.name)}"
         try:
             if not source.is_file():
-                raise FileNotFoundError(2, "there is no such file any more")
+                raise FileNotFoundError(2, "the file no longer exists")
             _bring(source, folder / name, copy)
         except OSError as error:
             skipped.append((picture.path, error.strerror or str(error)))
@@ -170,7 +170,7 @@ def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress
             origins.append(picture.provenance)
         told.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
     if not rows:
-        raise CaptionFileError("None of the pictures is there any more; nothing was saved.")
+        raise CaptionFileError("None of the pictures exists any more; nothing was saved.")
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
     about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": told}

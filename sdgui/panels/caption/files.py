@@ -79,11 +79,21 @@ class CaptionsFiles(QObject):
         lines = partial(self._ask_file, export_json_lines, "captions.jsonl")
         coco = partial(self._ask_file, export_coco, "captions.json")
         return [
-            ("text", "Export &text files", "A .txt file beside each picture, and where they come from", self.sidecars),
-            ("csv", "Export a &CSV table …", "A line a caption, with model, step, settings and seed", table),
-            ("jsonl", "Export &JSON lines …", "A line of JSON a picture, with model, step, settings and seed", lines),
-            ("coco", "Export C&OCO captions …", "COCO's captions format, with model, step, settings and seed", coco),
-            ("data", "Training data in a &folder …", "Save as training data in a folder you choose", self._ask_folder),
+            ("text", "Export &text files", "A .txt file next to each picture, plus a provenance file", self.sidecars),
+            ("csv", "Export a &CSV table …", "One line per caption, with model, step, settings and seed", table),
+            (
+                "jsonl",
+                "Export &JSON lines …",
+                "One line of JSON per picture, with model, step, settings and seed",
+                lines,
+            ),
+            ("coco", "Export C&OCO captions …", "COCO captions format, with model, step, settings and seed", coco),
+            (
+                "data",
+                "Training data in a &folder …",
+                "Save as training data in a folder of your choice",
+                self._ask_folder,
+            ),
         ]
 
     # --- what is asked
@@ -103,7 +113,7 @@ class CaptionsFiles(QObject):
             else:
                 self._write_sidecars(pictures, force=False)
 
-        self._run("Looking for text files", len(pictures), look, found)
+        self._run("Checking for existing text files", len(pictures), look, found)
 
     def _ask_about(self, pictures: Sequence[CaptionedPicture], there: int) -> None:
         box = QMessageBox(self._over)
@@ -111,9 +121,9 @@ class CaptionsFiles(QObject):
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Export captions")
         what = "One text file is" if there == 1 else f"{count(there)} text files are"
-        box.setText(f"{what} there already beside the pictures.")
-        box.setInformativeText("Overwritten, what they hold now is lost.")
-        keep = box.addButton("&Leave them alone", QMessageBox.ButtonRole.AcceptRole)
+        box.setText(f"{what} already next to the pictures.")
+        box.setInformativeText("Overwriting loses their current content.")
+        keep = box.addButton("&Keep them", QMessageBox.ButtonRole.AcceptRole)
         over = box.addButton("&Overwrite", QMessageBox.ButtonRole.DestructiveRole)
         box.addButton(QMessageBox.StandardButton.Cancel)
         box.setDefaultButton(keep)
@@ -172,7 +182,7 @@ class CaptionsFiles(QObject):
 
     def _any(self, pictures: Sequence[CaptionedPicture]) -> bool:
         if not pictures:
-            self._show_message(info("There is no caption to write yet."))
+            self._show_message(info("There are no captions to export yet."))
         return bool(pictures) and not self.running
 
     # --- the work
@@ -209,7 +219,7 @@ class CaptionsFiles(QObject):
         self.running = False
         self._strip.finish()
         if isinstance(outcome, Cancelled):
-            self._show_message(info("The export was cancelled; text files that were written stay."))
+            self._show_message(info("The export was cancelled; text files written so far are kept."))
         elif isinstance(outcome, Failure):
             self._show_message(error(outcome.text, outcome.details))
         else:

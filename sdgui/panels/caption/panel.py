@@ -136,7 +136,7 @@ class CaptionsPanel(Place):
         self.list.current_changed.connect(lambda _path: self._show_current())
         self.list.menu_asked.connect(self._open_menu)
         self.list.selection_told.connect(self._count_later.start)
-        self.detail.taken.connect(lambda path, text, side: self.edits.write({path: (text, side)}, "Take a candidate"))
+        self.detail.taken.connect(lambda path, text, side: self.edits.write({path: (text, side)}, "Use a candidate"))
         self.target.dropped.connect(self.add_paths)
         self.tools.filter_changed.connect(self._filter)
         self.tools.compare.toggled.connect(self._compare)
@@ -289,7 +289,7 @@ class CaptionsPanel(Place):
 
     def _has_model(self) -> bool:
         if self.tools.pickers["a"].choice() is None:
-            self.show_message(warning("Choose a model that can caption first."))
+            self.show_message(warning("First choose a model that can caption."))
             self.tools.pickers["a"].setFocus()
             return False
         return True

@@ -39,7 +39,7 @@ class CaptionSettings(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.setAccessibleName("How captions are made")
+        self.setAccessibleName("Generation settings")
         self.settings = DEFAULTS
         self._rows: dict[str, FormRow] = {}
 
@@ -58,7 +58,7 @@ class CaptionSettings(QFrame):
         self._rows = {spec.path: FormRow(spec, page) for spec in specs}
         self._more = QPushButton("&More", page)
         self._more.setCheckable(True)
-        self._more.setToolTip("Show what is seldom changed")
+        self._more.setToolTip("Show advanced settings")
         self._more.toggled.connect(lambda _on: self._put_away())
         set_role(self._more, "flat")
         column = QVBoxLayout(page)

@@ -144,7 +144,7 @@ class CaptionsWork(QObject):
         self._left[side] = self.makers[side].left
         if isinstance(failure, Cancelled):
             remedy = Remedy("Go on", self.go_on)
-            self._show_message(info("Captioning was stopped; what is made stays.", remedy=remedy))
+            self._show_message(info("Captioning was stopped; captions made so far are kept.", remedy=remedy))
         else:
             self._show_message(error(failure.text, failure.details, Remedy("Try again", self.go_on)))
 

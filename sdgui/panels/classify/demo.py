@@ -15,7 +15,8 @@ from sdgui.store.records import StoreError
 
 PURPOSE = (
     "Classifies labelled pictures with a trained model: accuracy with its interval, every class, the confusion matrix, "
-    "the surest mistakes, and your own pictures. Choose a model and labelled data above, or drop a folder of class "
+    "the most confident mistakes, and your own pictures. Choose a model and "
+    "labelled data above, or drop a folder of class "
     "folders here."
 )
 LABEL = "group"

@@ -70,11 +70,11 @@ class ClassifyLayout(Place):
         self.first.addWidget(self.empty)
         for text, tip in (
             ("&Accuracy", "The figure with its interval, and every class"),
-            ("Con&fusion", "Which classes are taken for which"),
-            ("&Mistakes", "The pictures that the model is most sure about, and wrong"),
-            ("C&urves", "Accuracy by regularisation, and with few pictures a class"),
+            ("Con&fusion", "Which classes are confused"),
+            ("&Mistakes", "The most confident mistakes"),
+            ("C&urves", "Accuracy by regularisation and by number of pictures per class"),
             ("C&ompare", "Two results on the same pictures"),
-            ("&Try it", "Your own pictures, by the probe and among typed names"),
+            ("&Try it", "Classify your own pictures with the probe or by typed class names"),
         ):
             page = QWidget(self) if self.tabs.count() else self.first
             self.tabs.setTabToolTip(self.tabs.addTab(page, text), plain_tip(tip))

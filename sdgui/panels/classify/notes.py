@@ -18,7 +18,7 @@ class NotesFold(QWidget):
         super().__init__(parent)
         self.button = QPushButton(self)
         self.button.setCheckable(True)
-        self.button.setToolTip("What was skipped and why, and what was chosen for you")
+        self.button.setToolTip("Skipped rows, and settings chosen automatically")
         self.button.setStyleSheet("text-align: left;")
         set_role(self.button, "flat")
         self.list = QPlainTextEdit(self)

@@ -17,7 +17,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 _PROMPTS = resource_folder("prompts")
 _FILE = "file …"
-_TEXTS = {"predicted": "the class predicted first", "classes": "every class", "caption": "its own caption"}
+_TEXTS = {"predicted": "the predicted class", "classes": "every class", "caption": "its own caption"}
 
 
 class OptionsRow(QWidget):
@@ -44,10 +44,10 @@ class OptionsRow(QWidget):
             self._text.addItem(text, key)
         row = FlowLayout(self)  # a window may be narrow
         for text, box, tip in (
-            ("Features", self._layer, "Which features of the picture the probe and the neighbours take"),
-            ("Prompts", self._prompts, "How class names are put into words for zero-shot and fused probes"),
-            ("Fuse with", self._text, "The text that a fused probe joins the picture with"),
-            ("Neighbours", self._k, "How many nearest training pictures vote"),
+            ("Features", self._layer, "Features used by the probe and nearest neighbours"),
+            ("Prompts", self._prompts, "Prompt templates for zero-shot and fused probes"),
+            ("Fuse with", self._text, "The text that a fused probe is given with the picture"),
+            ("Neighbours", self._k, "Number of nearest training pictures that vote"),
         ):
             label = PlainLabel(text, self)
             label.setBuddy(box)
@@ -61,7 +61,7 @@ class OptionsRow(QWidget):
             inner.addWidget(label)
             inner.addWidget(box)
             row.addWidget(pair)
-        self._standardise.setToolTip("Bring every feature to mean 0 and variance 1 before the probe")
+        self._standardise.setToolTip("Standardise features to mean 0 and variance 1")
         row.addWidget(self._standardise)
         self._prompts.activated.connect(self._prompts_chosen)
 
@@ -96,7 +96,7 @@ class OptionsRow(QWidget):
     def _prompts_chosen(self, _row: int) -> None:
         if self._prompts.currentData() != _FILE:
             return
-        found, _ = QFileDialog.getOpenFileName(self, "Prompts, one a line, with {} for the class", "", "Text (*.txt)")
+        found, _ = QFileDialog.getOpenFileName(self, "Prompts, one per line, with {} for the class", "", "Text (*.txt)")
         self.set_prompts(found or "photo")
 
     def _restore(self) -> None:

@@ -32,7 +32,7 @@ from sdgui.worker.calls import Done
 from sdgui.worker.replies import Cancelled, Failure
 
 _LONG = ("measure", "compare", "few-shot", "apply")  # what the strip tells of
-_KEPT = "Cancelled. What was encoded is kept, so that it goes on from there next time."
+_KEPT = "Cancelled. Encoded features are kept and reused next time."
 
 
 class ClassifyPanel(ClassifyLayout):
@@ -343,7 +343,7 @@ class ClassifyPanel(ClassifyLayout):
         """Take a saved probe for the chosen model; where data are chosen too, measure it on them."""
         choice = self.source.model.choice()
         if choice is None:
-            self.show_message(Message("error", "Choose the model first that the probe was fitted on."))
+            self.show_message(Message("error", "First choose the model that the probe was fitted on."))
             return
         bare = Target(model=choice.model, weights=choice.weights, title=choice.title, data="")
         loaded = Measure(bare, "saved", Settings(), str(path))
@@ -353,7 +353,7 @@ class ClassifyPanel(ClassifyLayout):
             self._loaded = loaded
             self._show_result(self.results.current())
             self.show_message(
-                Message("info", f"The probe {path.name} is loaded: try it on pictures, or apply it to a folder.")
+                Message("info", f"The probe {path.name} is loaded. Try it on pictures or apply it to a folder.")
             )
             target = self.source.target()
             if target is not None:
@@ -379,7 +379,7 @@ class ClassifyPanel(ClassifyLayout):
     def _try(self, pictures: list[str], names: list[str], current: bool) -> None:
         probe, trier, question = self.probe(), self._trier(), self.trying.question
         if trier is None:
-            self.show_message(Message("error", "Choose a model first; then pictures can be tried with it."))
+            self.show_message(Message("error", "Choose a model first to try it on pictures."))
             return
         if probe is None and not names:
             return

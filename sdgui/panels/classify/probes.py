@@ -61,13 +61,13 @@ class Probes(QObject):
 
     def _saved(self, answer: dict[str, Any]) -> None:
         path = Path(str(answer["path"]))
-        text = f"The probe is saved as {path}, what it is as {Path(answer['json']).name} beside it."
+        text = f"Saved the probe as {path}, its description as {Path(answer['json']).name} beside it."
         self._show_message(Message("info", text, remedy=Remedy("Open folder", lambda: _open(path.parent))))
 
     # Loading
     def ask_load(self, taken: Callable[[Path], None]) -> None:
         """Ask which file; ``taken`` gets it."""
-        found, _ = QFileDialog.getOpenFileName(self._over, "A probe that was saved", "", _PROBES)
+        found, _ = QFileDialog.getOpenFileName(self._over, "Load a saved probe", "", _PROBES)
         if found:
             taken(Path(found).with_suffix(_SUFFIX))
 
@@ -99,7 +99,7 @@ class Probes(QObject):
         level: Level = "info"
         if bad:
             level = "warning"
-            text += f" {count(bad)} could not be read; they stand in it too, with the reason."
+            text += f" {count(bad)} could not be read; they are listed with the reason."
         lines = [f"{one['class']}: {count(one['pictures'])}" for one in answer["classes"]]
         lines += [f"{one['where']}: {one['reason']}" for one in answer["unreadable"]]
         open_folder = Remedy("Open folder", lambda: _open(out.parent))
@@ -108,7 +108,7 @@ class Probes(QObject):
     def _failed(self, failure: Failure) -> None:
         self._rest()
         if isinstance(failure, Cancelled):
-            text = "Cancelled. What was encoded is kept, so that it goes on from there next time."
+            text = "Cancelled. Encoded features are kept and reused next time."
             self._show_message(Message("info", text))
         else:
             self._show_message(Message("error", failure.text, failure.details))
@@ -123,7 +123,7 @@ class Probes(QObject):
         box.setObjectName("replace")
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Replace")
-        box.setText(f"{' and '.join(path.name for path in there)} {'is' if len(there) == 1 else 'are'} there already.")
+        box.setText(f"{' and '.join(path.name for path in there)} {'is' if len(there) == 1 else 'are'} already there.")
         box.setInformativeText(f"In {there[0].parent}")
         replace = box.addButton("&Replace", QMessageBox.ButtonRole.DestructiveRole)
         cancel = box.addButton(QMessageBox.StandardButton.Cancel)

@@ -28,7 +28,7 @@ class ResultList(QWidget):
         self._results: list[Measured] = []
         self.list = QListWidget(self)
         self.list.setAccessibleName("Results")
-        self.list.setToolTip("What was measured, newest first; Delete takes one out")
+        self.list.setToolTip("Evaluation results, newest first; Delete removes one")
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.save_probe = QPushButton("Sa&ve probe …", self)
         self.load_probe = QPushButton("Loa&d probe …", self)
@@ -41,9 +41,9 @@ class ResultList(QWidget):
         column.addWidget(title)
         column.addWidget(self.list, 1)
         for button, tip in (
-            (self.save_probe, "Write the probe to a file, with what it is beside it as JSON"),
-            (self.load_probe, "Read a probe that was saved: measure, try and apply it"),
-            (self.apply, "Classify every picture of a folder with the probe, into a CSV file"),
+            (self.save_probe, "Save the probe to a file, with a JSON description next to it"),
+            (self.load_probe, "Load a saved probe to evaluate, try or apply it"),
+            (self.apply, "Classify every picture in a folder and write a CSV file"),
         ):
             button.setToolTip(plain_tip(tip))
             column.addWidget(button)

@@ -55,10 +55,10 @@ class ClassifySource(QWidget):
 
     def _build(self) -> None:
         for box, name, tip in (
-            (self.label, "Label", "Which column of the data is to be told from the picture"),
-            (self.train, "Train on", "What probes and nearest neighbours learn from"),
-            (self.train_label, "Label of the training data", "The column of the training data with the same classes"),
-            (self.method, "Method", "How the pictures are classified"),
+            (self.label, "Label", "The label column to predict"),
+            (self.train, "Train on", "Training data of probes and nearest neighbours"),
+            (self.train_label, "Label of the training data", "The label column of the training data"),
+            (self.method, "Method", "Classification method"),
         ):
             box.setAccessibleName(name)
             box.setToolTip(plain_tip(tip))
@@ -67,13 +67,13 @@ class ClassifySource(QWidget):
         self.label.setPlaceholderText("no labels")
         for text, key in (
             ("the model's own training data", _OWN),
-            ("four fifths of these data", SPLIT),
+            ("80 % of this data", SPLIT),
             ("other data", _OTHER),
         ):
             self.train.addItem(text, key)
         for method, text in METHODS.items():
             self.method.addItem(text, method)
-        self.method.addItem("All four", _ALL)
+        self.method.addItem("All methods", _ALL)
         self.button.setToolTip("Encode the pictures and classify them (F5)")
         self.button.setShortcut("F5")
         set_role(self.button, "primary")

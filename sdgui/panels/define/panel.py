@@ -64,7 +64,7 @@ class DefinePanel(Place):
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([640, 264])
         self.split.setChildrenCollapsible(True)
-        self._empty = PlainLabel("Choose an experiment on the left, or make a new one.", self)
+        self._empty = PlainLabel("Select an experiment on the left, or create a new one.", self)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
@@ -199,7 +199,7 @@ class DefinePanel(Place):
         self.hint.hide()
         frozen = self._frozen
         copy = Remedy("Edit as a new experiment", lambda: self.copy_asked.emit(frozen))
-        self.bar.show_message(Message("info", "Frozen: what this run was launched with.", remedy=copy))
+        self.bar.show_message(Message("info", "Read-only: the settings this run was launched with.", remedy=copy))
 
     def _say_state(self, experiment: Experiment) -> None:
         runs = self._services.store.run_count(experiment.id)

@@ -24,11 +24,11 @@ class PresetBar(QFrame):
         set_role(self, "card")
         self.chooser: PresetChooser | None = None  # made when it is first opened
         self.preset = QPushButton(self)
-        self.preset.setToolTip("Choose another preset to start from")
-        self.apply = QPushButton("Back to the preset", self)
-        self.apply.setToolTip("Take all settings from the preset; name, data and seed stay")
+        self.preset.setToolTip("Start from another preset")
+        self.apply = QPushButton("Reset to preset", self)
+        self.apply.setToolTip("Reset all settings to the preset; name, data and seed are kept")
         self.in_stages = QCheckBox(self)
-        self.about = IconButton("ph.info", "What this preset is", checkable=True, parent=self)
+        self.about = IconButton("ph.info", "About this preset", checkable=True, parent=self)
         self.about.setChecked(True)
         self._description = PlainLabel(self, wordWrap=True)
         self._paper = PlainLabel(self, wordWrap=True)
@@ -81,7 +81,7 @@ class PresetBar(QFrame):
     def _describe(self, *_: object) -> None:
         name, size = self._shown
         preset = PRESETS.get(name)
-        title = f"{preset.title} · {size}" if preset else "None: choose one"
+        title = f"{preset.title} · {size}" if preset else "No preset"
         self.preset.setText(f"{title}  ▾")
         self.preset.setAccessibleName(f"Preset: {title}")
         self.preset.setEnabled(not self._read_only)

@@ -35,15 +35,17 @@ from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FILTERS: tuple[tuple[str, Shown], ...] = (
-    ("All, most doubted first", "all"),
-    ("Below the cut", "below"),
-    ("Not marked yet", "unmarked"),
+    ("All, least believed first", "all"),
+    ("Below the threshold", "below"),
+    ("Unmarked", "unmarked"),
     ("Marked wrong", "wrong"),
     ("Marked right", "right"),
 )
 _KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
-_HINT = "X wrong · Space right · U neither · Enter shows it large · Ctrl+Z undoes"
-_EMPTY = "Choose a run and pairs. The pairs that it believes least come first, as pictures with their captions."
+_HINT = "X wrong · Space right · U unmark · Enter enlarges · Ctrl+Z undoes"
+_EMPTY = (
+    "Choose a run and a data source. The pairs that the run believes least are listed first, as pictures with captions."
+)
 
 
 class NoiseLayout(Place):
@@ -61,7 +63,7 @@ class NoiseLayout(Place):
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
-        self.empty = EmptyState("ph.question", "Which pairs are doubted?", _EMPTY, parent=self.stack)
+        self.empty = EmptyState("ph.question", "Find mislabelled pairs", _EMPTY, parent=self.stack)
         self.body = self._body()
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.body)
@@ -134,13 +136,13 @@ class NoiseLayout(Place):
 
     def _foot(self, body: QWidget) -> QHBoxLayout:
         self.counts = ElidedLabel("", body)
-        self.below_too = QCheckBox("Leave out all be&low the cut", body)
-        self.below_too.setToolTip("All pairs below the cut are left out, but for those marked right")
+        self.below_too = QCheckBox("Exclude all be&low the threshold", body)
+        self.below_too.setToolTip("Exclude all pairs below the threshold, except those marked right")
         self.save_button = QPushButton("&Save as new data …", body)
-        self.save_button.setToolTip("Write the pairs that are not left out as a new table (Ctrl+S)")
+        self.save_button.setToolTip("Save the remaining pairs as a new table (Ctrl+S)")
         self.save_button.setShortcut(QKeySequence("Ctrl+S"))
         self.use_button = QPushButton("&Use in a new experiment", body)
-        self.use_button.setToolTip("A copy of the run's experiment that trains on what was saved")
+        self.use_button.setToolTip("Copy the run's experiment, with the saved data as training data")
         foot = QHBoxLayout()
         foot.setSpacing(SPACE)
         foot.addWidget(self.counts, 1)
@@ -173,7 +175,7 @@ class NoiseLayout(Place):
         mark, faint = ranked.marks.get(pair.key), ranked.left_out(pair)
         made = self._made.get((place, mark, faint))
         if made is None:
-            known = {None: "", True: "known to be shuffled", False: "known to be its own"}[pair.shuffled]
+            known = {None: "", True: "known to be shuffled", False: "known to be correct"}[pair.shuffled]
             made = self._made[place, mark, faint] = GalleryItem(
                 Path(pair.path),
                 pair.caption,
@@ -206,8 +208,8 @@ class NoiseLayout(Place):
         self.save_button.setEnabled(out > 0)
         if ranked is None:
             return
-        memory = ", with the memory of training" if ranked.remembered else ""
-        facts = f"{count(ranked.total)} pairs ranked{memory}; {count(ranked.doubted)} more probably wrong than right."
+        memory = ", using beliefs recorded during training" if ranked.remembered else ""
+        facts = f"{count(ranked.total)} pairs ranked{memory}; {count(ranked.doubted)} likely mislabelled."
         if len(ranked.pairs) < ranked.total:
             facts += f" The {count(len(ranked.pairs))} least believed are listed."
         if ranked.shuffled and ranked.precision is not None:
@@ -230,12 +232,12 @@ class NoiseLayout(Place):
     def show_empty(self, ready: bool, ranking: bool) -> None:
         """What the place is for, and the next step."""
         if ranking:
-            self.empty.set_content("Ranking the pairs", "The run looks at every picture and caption once.")
+            self.empty.set_content("Ranking the pairs", "The run encodes every picture and caption once.")
         elif ready:
-            text = "The pairs that the run believes least come first, as pictures with their captions."
-            self.empty.set_content("Which pairs are doubted?", text, "Rank the pairs", "Ctrl+Shift+R")
+            text = "The pairs that the run believes least are listed first, as pictures with captions."
+            self.empty.set_content("Find mislabelled pairs", text, "Rank the pairs", "Ctrl+Shift+R")
         else:
-            self.empty.set_content("Which pairs are doubted?", _EMPTY)
+            self.empty.set_content("Find mislabelled pairs", _EMPTY)
         self.stack.setCurrentWidget(self.empty)
 
     # Keys

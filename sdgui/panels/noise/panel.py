@@ -350,7 +350,7 @@ class NoisePanel(NoiseLayout):
         self.strip.finish()
         self._saved = str(answer["path"])
         kept = answer["captions"]
-        text = f"{count(kept)} pairs are saved as {self._saved}. They can be trained on in a new experiment."
+        text = f"{count(kept)} pairs are saved as {self._saved}. Use them in a new experiment."
         self.bar.show_message(info(text))
         self._tell()
 

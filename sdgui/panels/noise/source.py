@@ -17,9 +17,9 @@ from sdgui.shared.pickers.models import ModelChoice, ModelPicker
 from sdgui.shared.services import Services
 from sdgui.widgets.style.theme import SPACE, set_role
 
-NO_RUN = "Pairs are judged by a run that was trained; choose a run."
-_BOTH = "Both networks, and the memory of training"
-_ONE = "The chosen network alone"
+NO_RUN = "Pairs are ranked by a trained run; choose one."
+_BOTH = "Both networks, and beliefs recorded during training"
+_ONE = "The selected network only"
 
 
 class NoiseSource(QWidget):
@@ -36,9 +36,9 @@ class NoiseSource(QWidget):
         self.heard = QComboBox(self)
         self.heard.addItem(_BOTH, True)
         self.heard.addItem(_ONE, False)
-        self.heard.setAccessibleName("Who judges")
+        self.heard.setAccessibleName("Ranked by")
         self.heard.setToolTip(
-            "A run that remembered its pairs (belief.action) knows more of its own training data than its last weights"
+            "A run that recorded beliefs (belief.action) ranks its own training data better than its final weights do"
         )
         self.rank = QPushButton("Rank the pairs", self)
         self.rank.setToolTip("Rank all pairs by how little the run believes them (Ctrl+Shift+R)")

@@ -28,10 +28,10 @@ MARKS = {True: "✗", False: "✓", None: ""}
 _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
     ("Rank", "rank", "1 is the least believed"),
     ("Caption", "caption", "The caption of the pair"),
-    ("Belief", "rank", "How well the pair fits what was learnt from the others, 0 to 1"),
-    ("P(right)", "right", "Probability that the caption is the picture's own, by a mixture of two kinds of pairs"),
-    ("Mark", "mark", "Your own: X wrong, Space right, U none"),
-    ("Shuffled", "shuffled", "Whether the data say that the caption is another's"),
+    ("Belief", "rank", "How well the pair fits what was learnt from the other pairs, 0 to 1"),
+    ("P(right)", "right", "Probability that the caption belongs to the picture, from a two-component mixture"),
+    ("Mark", "mark", "Your mark: X wrong, Space right, U none"),
+    ("Shuffled", "shuffled", "Whether the data marks the caption as shuffled"),
 )
 
 

@@ -58,7 +58,7 @@ class RunFollowing(QObject):
                 self.run_id = run.id
         panel.open(-1)
         if all(panel.source.target(side) is None for side in (0, 1)) and panel.source.pickers[0].choice() is None:
-            panel.show_empty("Nothing to search with yet", self._why_nothing())
+            panel.show_empty("No model to search with yet", self._why_nothing())
 
     def _why_nothing(self) -> str:
         if self._run is None:
@@ -68,9 +68,9 @@ class RunFollowing(QObject):
             )
         state = self._services.tailer.state(self._run.id) or self._run.state
         if state == RunState.QUEUED:
-            return "The run waits for its turn. It is searched here when it has a checkpoint; or choose a model above."
+            return "The run is queued. It can be searched here once it has a checkpoint; or choose a model above."
         if state.alive:
-            return "The run has saved no checkpoint yet. It will soon; this place then opens it by itself."
+            return "The run has not saved a checkpoint yet. It opens here as soon as it has."
         return "This run ended before its first checkpoint. Choose another model above, or resume the run."
 
     def _news(self, run_id: int) -> None:

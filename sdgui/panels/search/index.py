@@ -49,16 +49,18 @@ class IndexSheet(QFrame):
         self.setAccessibleName("Indexes on disk")
         self.source = DataPicker(services, pictures_only=True, parent=self)
         self.folder = self._line("Folder of the index", "The folder that the index is written into")
-        self.old = self._line("Where the pictures were", "The folder that the index knows")
+        self.old = self._line("Where the pictures were", "The folder recorded in the index")
         self.new = self._line("Where the pictures are now", "The folder that they were moved to")
-        self.drop = QCheckBox("forget what does not answer", self)
-        self.drop.setToolTip("Also take out pictures whose whole folder does not answer, such as an unplugged disk's")
+        self.drop = QCheckBox("Remove missing pictures", self)
+        self.drop.setToolTip("Also remove pictures whose folder is not available, such as on an unplugged disk")
         self.build = QPushButton("&Build", self)
-        self.build.setToolTip("Encode the pictures into the index; of one that is there only what is new or changed")
+        self.build.setToolTip(
+            "Encode the pictures into the index; an existing index is updated with new and changed pictures"
+        )
         self.refresh = QPushButton("Re&fresh", self)
-        self.refresh.setToolTip("Bring the index up to date with its pictures: new, changed and removed ones")
+        self.refresh.setToolTip("Update the index with new, changed and removed pictures")
         self.move_pictures = QPushButton("Re&locate", self)
-        self.move_pictures.setToolTip("The pictures were moved, unchanged: say where they are now")
+        self.move_pictures.setToolTip("Tell the index where unchanged pictures were moved to")
         self._arrange()
         self.build.clicked.connect(self.start)
         self.refresh.clicked.connect(self.start_refresh)
@@ -114,9 +116,9 @@ class IndexSheet(QFrame):
         """Make the index, or go on with it, by the model that is chosen above."""
         chosen = self._chosen()
         if chosen is None:
-            self.message_requested.emit(warning("Choose the model above that is to make the index."))
+            self.message_requested.emit(warning("First choose a model above."))
         elif not self.source.source():
-            self.message_requested.emit(warning("Choose the pictures to be indexed."))
+            self.message_requested.emit(warning("Choose the pictures to index."))
         elif self._named():
             model = {"model": chosen.model, "weights": chosen.weights}
             self._start(SEARCH_INDEX, source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
@@ -129,13 +131,13 @@ class IndexSheet(QFrame):
     def start_relocating(self) -> None:
         """Tell the index where its pictures are."""
         if not self.old.text().strip() or not self.new.text().strip():
-            self.message_requested.emit(warning("Say where the pictures were, and where they are now."))
+            self.message_requested.emit(warning("Give the old and the new folder of the pictures."))
         elif self._named():
             self._start(SEARCH_RELOCATE, old=self.old.text().strip(), new=self.new.text().strip())
 
     def _named(self) -> bool:
         if not self.folder.text().strip():
-            self.message_requested.emit(warning("Name the folder of the index."))
+            self.message_requested.emit(warning("Choose the folder of the index."))
         return bool(self.folder.text().strip())
 
     def _start(self, verb: Verb[Any], **arguments: Any) -> None:
@@ -153,7 +155,7 @@ class IndexSheet(QFrame):
             self._enable(True)
             self.finished.emit()
             if isinstance(failure, Cancelled):
-                sentence = f"Stopped; what was encoded is safe in {folder}, and the same button goes on with it."
+                sentence = f"Stopped; encoded pictures are kept in {folder}; press the button again to continue."
                 self.message_requested.emit(info(sentence))
             else:
                 self.message_requested.emit(error(failure.text, failure.details))
@@ -168,13 +170,13 @@ class IndexSheet(QFrame):
 def _report(folder: str, result: dict[str, Any]) -> Message:
     """What was done, in words."""
     if "relocated" in result:
-        return info(f"{count(result['relocated'])} pictures of {folder} are found at their new place.")
+        return info(f"{count(result['relocated'])} pictures of {folder} were relocated.")
     parts = [f"{count(result[name])} {name}" for name in ("added", "changed", "removed", "unchanged") if result[name]]
-    text = f"{Path(folder).name}: {count(result['pictures'])} pictures can be found; {', '.join(parts) or 'no change'}."
+    text = f"{Path(folder).name}: {count(result['pictures'])} pictures indexed; {', '.join(parts) or 'no change'}."
     bad = list(result["bad"])
     if bad:
         text += f" {count(len(bad))} cannot be used."
     if result.get("away"):
-        text += f" {count(result['away'])} do not answer now and are kept."
+        text += f" {count(result['away'])} are not available now and are kept."
     lines = [*result["log"], *bad[:_LISTED], *([f"and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else [])]
     return (warning if bad or result.get("away") else info)(text, "\n".join(lines))

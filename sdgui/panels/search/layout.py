@@ -43,7 +43,7 @@ PICTURES_TAB, EVALUATION, MAP = range(3)
 LATE = ("sheet", "evaluation", "map")  # parts that are made after the place is on screen, or when they are asked for
 _TABS = (
     ("&Pictures", "Search pictures by words and pictures (Alt+P)"),
-    ("E&valuation", "Every known query with its rank (Alt+V)"),
+    ("E&valuation", "Rank of every query with a known answer (Alt+V)"),
     ("&Map", "Pictures and captions in two dimensions (Alt+M)"),
 )
 
@@ -117,7 +117,7 @@ class SearchLayout(Place):
             layout.addWidget(widget)
         self._stack = QStackedWidget(self)
         layout.addWidget(self._stack, 1)
-        self.empty = EmptyState("ph.magnifying-glass", "Nothing to search with yet", "", parent=self._stack)
+        self.empty = EmptyState("ph.magnifying-glass", "No model to search with yet", "", parent=self._stack)
         self.drop = DropTarget(self._services.store.home / "pasted", "Search with these pictures", self._stack)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self.drop)
@@ -149,7 +149,7 @@ class SearchLayout(Place):
         for score, (name, meaning) in SCORES.items():
             self.score.addItem(f"Score: {name.lower()}", score)
             self.score.setItemData(self.score.count() - 1, plain_tip(meaning), Qt.ItemDataRole.ToolTipRole)
-        self.score.setAccessibleName("Score that is shown")
+        self.score.setAccessibleName("Displayed score")
         self.score.setToolTip(plain_tip("\n\n".join(f"{name}: {meaning}" for name, meaning in SCORES.values())))
         tools = QHBoxLayout()
         tools.setSpacing(SPACE)

@@ -160,13 +160,13 @@ class SearchPanel(SearchLayout):
         """What is missing for there to be something to search."""
         if self.source.target(0) is None and self.sessions[0].facts is None:
             if self.source.kind == "index":
-                self.show_empty("No index is chosen", "Choose one above, or make one: Index …, then Build.")
+                self.show_empty("No index is chosen", "Choose one above, or create one with Index …, Build.")
             elif self.source.kind == "data":
                 self.show_empty("No pictures are chosen", "Choose a table or a folder above, or drop one there.")
             elif self.source.pickers[0].choice() is None:
                 self.show_empty("No model is chosen", "Choose a run, an open_clip model or a folder above.")
         elif self.sessions[0].facts is None:
-            self.show_empty("Opening", "Every picture is seen once by the model; an index on disk opens at once.")
+            self.show_empty("Opening", "Every picture is encoded once; an index on disk opens at once.")
 
     def _opened(self, side: int, facts: SearchOpened) -> None:
         self.jobs.end(f"open{side}")
@@ -204,7 +204,7 @@ class SearchPanel(SearchLayout):
         self.jobs.end(f"open{side}")
         self._answers[side] = None
         if side == 0:
-            self.show_empty("Nothing is open", "Choose another model or other pictures above, or try again.")
+            self.show_empty("Nothing open", "Choose another model or other pictures above, or try again.")
         self.sides[side].clear()
         if isinstance(failure, Cancelled):
             remedy = Remedy("Open", lambda: self.open(side, anew=True))
@@ -222,7 +222,7 @@ class SearchPanel(SearchLayout):
     def _working(self, side: int, purpose: str, doing: str, done: int, total: int) -> None:
         quiet = purpose in ("query", "facets", "evaluate", "compare") and doing == "starting"
         if doing == "starting":
-            doing = {"map": "making the map", "open": "opening"}.get(purpose, doing)
+            doing = {"map": "computing the map", "open": "opening"}.get(purpose, doing)
         if not quiet:
             name = self.source.name(side) if self.source.comparing else ""
             self.jobs.advance(
@@ -262,7 +262,7 @@ class SearchPanel(SearchLayout):
         self._asked, self._answers = query, [None, None]
         if query.empty:
             for widget in self.sides:
-                widget.clear("Type words, or drop a picture here.")
+                widget.clear("Type a query or drop a picture here.")
             self.note.hide()
             self.show_known("", "")
             return
@@ -332,13 +332,13 @@ class SearchPanel(SearchLayout):
         target = self.sessions[side].target
         if not missing:
             return
-        text = f"{count(len(missing))} of the pictures found are not where they were, such as {missing[0]}."
+        text = f"{count(len(missing))} of the pictures found are missing, such as {missing[0]}."
         if target is None or not target.index:
-            self._say_of_query(warning(f"{text} They are grey; connect their folder, or search other data."))
+            self._say_of_query(warning(f"{text} They are shown in grey; reconnect their folder or search other data."))
         else:
             folder, index = str(Path(missing[0]).parent), target.index
-            remedy = Remedy("They were moved …", lambda: self.show_relocate(index, folder))
-            self._say_of_query(warning(f"{text} Were they moved, or deleted?", remedy=remedy))
+            remedy = Remedy("Locate …", lambda: self.show_relocate(index, folder))
+            self._say_of_query(warning(f"{text} They may have been moved or deleted.", remedy=remedy))
 
     # Other ways to ask
     def search_again(self, query: Query) -> None:
@@ -367,7 +367,7 @@ class SearchPanel(SearchLayout):
         for path in paths[:8]:
             self.query.add_picture(path)
         if len(paths) > 8:
-            self.show_message(info(f"{len(paths)} pictures were given; the first 8 are searched with."))
+            self.show_message(info(f"{len(paths)} pictures were given; the first 8 are used."))
 
     def _not_taken(self, refused: list[tuple[str, str]]) -> None:
         what, why = refused[0]

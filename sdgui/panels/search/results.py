@@ -26,7 +26,7 @@ SCORES: dict[Score, tuple[str, str]] = {
         "The share of the softmax over everything that is searched, at the model's own temperature: how sure the model "
         "is that this one is meant, if exactly one is.",
     ),
-    "rank": ("Rank", "The place in the list: 1 is nearest. The only figure that two models can be compared by."),
+    "rank": ("Rank", "Position in the list, 1 is nearest. Only ranks can be compared between models."),
 }
 Row = Mapping[str, Any]
 
@@ -146,11 +146,11 @@ def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
     """A line over the results, and what it means: ``12 of 50 above the cut-off 0.243 · 790 searched``."""
     rows, cutoff = answer["rows"], answer["cutoff"]
     if not rows:
-        return "nothing passes the filters", "Change or clear the filters."
+        return "no picture passes the filters", "Change or clear the filters."
     what = "captions" if query.find == "captions" else "pictures"
     text = f"{count(answer['above'])} above the cut-off {cutoff['cosine']:.3f} · {count(answer['searched'])} {what}"
     meaning = str(cutoff["meaning"])
-    return text, f"{meaning[:1].upper()}{meaning[1:]}. What is below the cut-off is pale, behind a dashed line."
+    return text, f"{meaning[:1].upper()}{meaning[1:]}. Results below the cut-off are faded, after a dashed line."
 
 
 def true_line(place: float | None, answer: Mapping[str, Any], query: Query) -> str:

@@ -102,7 +102,7 @@ class SearchSide(QWidget):
         true = true_line(true_place(answer, query), answer, query)
         self.true.setText(true)
         self.true.setVisible(bool(true))
-        self.gallery.set_empty_text("" if shown else "Nothing passes the filters.")
+        self.gallery.set_empty_text("" if shown else "No picture passes the filters.")
         self._moved(self.gallery.current())
 
     def clear(self, text: str = "") -> None:
@@ -160,7 +160,7 @@ class SearchSide(QWidget):
         for text, slot in (
             ("More like this\tM", self._like),
             ("Add to the query\tCtrl+Alt++", partial(self._part, 1.0)),
-            ("Avoid what is like this\tCtrl+Alt+-", partial(self._part, -1.0)),
+            ("Exclude similar\tCtrl+Alt+-", partial(self._part, -1.0)),
             ("Its nearest captions\tT", self._captions),
         ):
             menu.addAction(text).triggered.connect(lambda _checked=False, slot=slot: slot())

@@ -41,12 +41,12 @@ class SourceBar(QWidget):
         self._services = services
         self._quiet = False
         self.pickers = (ModelPicker(services, "search", self), ModelPicker(services, "search", self))
-        self.compare = IconButton("ph.columns", "Search with a second model beside it", "Ctrl+B", "", True, self)
+        self.compare = IconButton("ph.columns", "Compare with a second model", "Ctrl+B", "", True, self)
         self.where = QuietBox(self)
         self.data = DataPicker(services, pictures_only=True, parent=self)
         self.indexes = (self._index_box("Index"), self._index_box("Index of the second model"))
         self.browse = IconButton("ph.folder-open", "Choose an index on disk", parent=self)
-        self.sheet = IconButton("ph.database", "Make, refresh or relocate an index", "", "Index …", True, self)
+        self.sheet = IconButton("ph.database", "Build, refresh or relocate an index", "", "Index …", True, self)
         self._build()
         self._connect()
         self._show()

@@ -39,7 +39,7 @@ class ArmsList(QListWidget):
         super().__init__(parent)
         self._experiments: dict[int, Experiment] = {}
         self._there: list[Arm] = []
-        self.setAccessibleName("Presets and experiments that are arms")
+        self.setAccessibleName("Presets and experiments used as arms")
         self._fill((), set(), _START)
 
     def begin(self, experiments: Sequence[Experiment], ticked: set[int]) -> None:

@@ -83,15 +83,15 @@ class StudyEditor(QWidget):
         form = self.form = QFormLayout(left)
         form.setHorizontalSpacing(2 * SPACE)
         rows: list[tuple[str, QWidget, str]] = [
-            ("&Name", self.name, "What the study is called; a folder's name is made of it"),
-            ("A&bout", self.about, "A sentence for those who read the results"),
-            ("Si&ze", self.size_box, "Of the presets"),
+            ("&Name", self.name, "Name of the study and of its folder"),
+            ("A&bout", self.about, "One sentence of description"),
+            ("Si&ze", self.size_box, "Size of the presets"),
             ("S&teps", self.steps, "Optimiser steps of every arm"),
-            ("See&ds", self.seeds, "Each arm is trained once with each; three or more give intervals"),
+            ("See&ds", self.seeds, "Each arm is trained once per seed; three or more seeds give intervals"),
             ("Training data", self.data["train"], "A table or folder of pairs; demo:train.csv is the demo's"),
             ("Validation data", self.data["val"], "A table or folder of pairs"),
-            ("Test data", self.data["test"], "What the measures are taken on"),
-            ("Shuffled captions", self.noise, "Share of the training captions that are dealt out among their rows"),
+            ("Test data", self.data["test"], "Data for evaluation"),
+            ("Shuffled captions", self.noise, "Share of training captions that are shuffled"),
             ("Label", self.label, "Column of the test data, for zero-shot"),
         ]
         for text, widget, tip in rows:
@@ -109,7 +109,7 @@ class StudyEditor(QWidget):
         right = QVBoxLayout()
         scroll.setWidget(left)
         scroll.setMinimumWidth(44 * SPACE)
-        for text, widget in (("Arms: tick presets and experiments", self.presets), ("They differ in", self.arms)):
+        for text, widget in (("Arms: select presets and experiments", self.presets), ("Differences", self.arms)):
             head = PlainLabel(text, self)
             set_role(head, "title")
             right.addWidget(head)
@@ -166,9 +166,9 @@ class StudyEditor(QWidget):
             self.form.setRowVisible(row, study is None or row == self._seeds_row)
         self.make.setText("&Make the study" if study is None else "&Add to the study")
         self.make.setToolTip(
-            "Write the study; it starts when you press Start"
+            "Create the study; press Start to run it"
             if study is None
-            else "What is trained stays; Start goes on"
+            else "Finished runs are kept; Start trains the new ones"
         )
 
     # The study
@@ -182,11 +182,11 @@ class StudyEditor(QWidget):
         try:
             seeds = [int(part) for part in re.split(r"[,\s]+", self.seeds.text().strip()) if part]
         except ValueError:
-            raise ValueError(f"Seeds: {self.seeds.text()!r} are no whole numbers; write 0, 1, 2.") from None
+            raise ValueError(f"Seeds: {self.seeds.text()!r} must be whole numbers such as 0, 1, 2.") from None
         if self._there is not None:
             return _grown(self._there, arms, seeds)
         if not arms:
-            raise ValueError("Arms: tick at least one preset or experiment.")
+            raise ValueError("Arms: select at least one preset or experiment.")
         data = {name: line.text().strip() for name, line in self.data.items()}
         for name, where in data.items():
             if not where:
@@ -199,9 +199,9 @@ class StudyEditor(QWidget):
             one.model_copy(update={"label": self.label.text().strip()}) if one.label else one for one in measures
         ]
         if noise is None and any(one.task == "noise" for one in measures):
-            raise ValueError("Measures: without shuffled captions there are none to be found.")
+            raise ValueError("Measures: finding shuffled captions needs shuffled captions in the data.")
         if not measures:
-            raise ValueError("Measures: tick at least one.")
+            raise ValueError("Measures: select at least one.")
         fields = {
             "name": self.name.text().strip(),
             "about": self.about.text().strip(),
@@ -244,9 +244,9 @@ def _grown(there: Study, arms: list[Arm], seeds: list[int]) -> Study:
     """``there`` with new arms, each compared with the first, and with ``seeds``."""
     if not set(there.seeds) <= set(seeds):
         gone = next(seed for seed in there.seeds if seed not in seeds)
-        raise ValueError(f"Seeds: {gone} is in the study and stays; write others after it.")
+        raise ValueError(f"Seeds: {gone} is already in the study; add others after it.")
     if not arms and set(seeds) == set(there.seeds):
-        raise ValueError("Add a seed, or tick another arm.")
+        raise ValueError("Add a seed or select another arm.")
     pairs = [*there.compare, *((arm.name, there.arms[0].name) for arm in arms)] if there.compare else []
     return _checked(dict(there) | {"seeds": seeds, "arms": [*there.arms, *arms], "compare": pairs})
 

@@ -76,10 +76,10 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
                 cells.append(Cell(interval(metric, mean), mean["mean"], f"{metric} by seed: {by_seed}"))
         rows.append([*cells, *_cost(arm.get("cost") or {})])
     units = [f"{metric} %" if is_share(metric) else metric for metric in metrics]
-    tips = ["", "Seeds that are done", *(f"Mean of {metric} with its 95 % interval" for metric in metrics)]
+    tips = ["", "Finished seeds", *(f"Mean of {metric} with its 95 % interval" for metric in metrics)]
     return Table(
         ["Arm", "Seeds", *units, "Step", "Training", "Cost"],
-        [*tips, "Mean time of a step", "Mean time of training", "Time of a step, in the first arm's"],
+        [*tips, "Mean time of a step", "Mean time of training", "Step time relative to the first arm"],
         rows,
         ["", "", *metrics, "", "", ""],
         by_column=True,
@@ -118,7 +118,7 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
             metrics.append(metric)
         if not one["metrics"]:
             missing = [name for name in (one["arm"], one["baseline"]) if not results["arms"][name]["seeds"]]
-            why = f"{' and '.join(missing)}: no finished run" if missing else "No seed is done of both arms"
+            why = f"{' and '.join(missing)}: no finished run" if missing else "No seed finished in both arms"
             names = [Cell(one[key], one[key], why, right=False) for key in ("arm", "baseline")]
             rows.append([*names, Cell(why, why, right=False), *[Cell("–", tip=why)] * 6])
             metrics.append("")
@@ -131,8 +131,8 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
         "Paired t test, two-sided",
         "Permutation test over all signs, two-sided",
         "Whether the interval excludes zero",
-        "The difference at the time by which the faster arm is done, on validation data",
-        "Time of a step, in the baseline's",
+        "Difference on validation data at the time the faster arm finished",
+        "Step time relative to the baseline",
     ]
     return Table(columns, tips, rows, metrics)
 

@@ -63,15 +63,15 @@ class StudyPanel(Place):
         self._aside = Aside(self)
         self.box = QComboBox(self)
         self.box.setAccessibleName("Study")
-        self.box.setToolTip("Which study is shown")
+        self.box.setToolTip("Current study")
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(12)
         self.new, self.open_button = QPushButton("New …", self), QPushButton("&Open …", self)
         self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
         self.export = QPushButton("E&xport", self)
-        self.more = IconButton("ph.plus", "More seeds or arms for this study; what is trained stays", parent=self)
+        self.more = IconButton("ph.plus", "Add seeds or arms to this study; finished runs are kept", parent=self)
         self.folder = IconButton("ph.folder-open", "Show the study's folder", parent=self)
-        self.bin = IconButton("ph.trash", "Put the study in the bin; its folder stays", parent=self)
+        self.bin = IconButton("ph.trash", "Move the study to the bin; its folder is kept", parent=self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
         self.empty = EmptyState("ph.flask", "No study yet", _ABOUT, "Make a study", parent=self.stack)
@@ -83,10 +83,10 @@ class StudyPanel(Place):
     def _build(self) -> None:
         set_role(self.begin, "primary")
         tips = {
-            self.new: "A study from presets and ticked experiments (Ctrl+Shift+N)",
-            self.open_button: "A study that is shipped, a study's file, or the folder of one",
-            self.begin: "Begin, or go on where it stopped; failed runs are tried again",
-            self.pause: "The runs at work save everything and end; Resume goes on from there",
+            self.new: "Create a study from presets and experiments (Ctrl+Shift+N)",
+            self.open_button: "Open a bundled study, a study file, or a study folder",
+            self.begin: "Start or continue the study; failed runs are retried",
+            self.pause: "Active runs save a checkpoint and end; Resume continues from it",
             self.stop: "As Pause; if the study is still at work after a while, Kill ends it at once",
             self.export: "Results as Markdown, CSV or JSON, and the plot; Ctrl+C copies the table",
         }
@@ -227,7 +227,7 @@ class StudyPanel(Place):
         elif look.problem:
             self.show_message(Message("error", look.problem.splitlines()[0], look.problem))
         elif look.state == "interrupted" and look.said:
-            text = f"The study ended before its time: {look.said.splitlines()[-1]}"
+            text = f"The study ended unexpectedly: {look.said.splitlines()[-1]}"
             self.show_message(Message("error", text, look.said))
 
     def _enable(self, look: StudyLook | None) -> None:
@@ -339,7 +339,7 @@ class StudyPanel(Place):
         if (study_id := self._id()) is None:
             return
         if what != "kill":
-            self.show_message(Message("info", "The runs at work save everything and end; that takes a moment."))
+            self.show_message(Message("info", "Active runs are saving their checkpoints; this takes a moment."))
         self.ending.ask(study_id, what)
         self._enable(self._look())
 
@@ -357,7 +357,7 @@ class StudyPanel(Place):
         if run is not None:
             self.watch_asked.emit(run.id)
         else:
-            self.show_message(Message("info", "This run has not begun yet; it can be watched as soon as it has."))
+            self.show_message(Message("info", "This run has not started yet; watch it once it has."))
 
     def _show_folder(self) -> None:
         if self._study is not None:

@@ -36,7 +36,7 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 NETWORKS = (("final network (teacher where there is one)", "final"), ("student", "student"), ("teacher", "teacher"))
 _ICONS = {
-    "waiting": ("queued", "waits for its turn"),
+    "waiting": ("queued", "queued"),
     "training": ("running", "training"),
     "measuring": ("running", "measuring"),
     "done": ("done", "done"),
@@ -44,15 +44,15 @@ _ICONS = {
 }
 _STATES = {
     "not started": "Not started yet.",
-    "starting": "Starting; data are made ready.",
+    "starting": "Starting: preparing data.",
     "running": "Running.",
-    "paused": "Paused; everything is saved.",
-    "stopped": "Stopped; it can be gone on with.",
-    "interrupted": "Interrupted: its program is gone. Resume goes on from what is saved.",
-    "grown": "Grown since: Start trains what is new.",
+    "paused": "Paused; all runs are saved.",
+    "stopped": "Stopped; it can be resumed.",
+    "interrupted": "Interrupted: the process is gone. Resume continues from the last checkpoints.",
+    "grown": "Extended: Start trains the new runs.",
     "done": "Done.",
-    "failed": "Ended; some runs failed. Resume tries them again.",
-    "gone": "Its folder is not there.",
+    "failed": "Finished with failed runs. Resume retries them.",
+    "gone": "Its folder is missing.",
 }
 
 
@@ -70,7 +70,7 @@ class StudyView(QWidget):
         set_role(self.about, "muted")
         self.progress = QProgressBar(self)
         self.progress.setTextVisible(False)
-        self.progress.setAccessibleName("Runs that are done")
+        self.progress.setAccessibleName("Finished runs")
         self.tabs = QTabWidget(self)
         results = self._results(home_of(self.tabs))
         self.runs, self.arms = QTreeWidget(home_of(self.tabs)), QTreeWidget(home_of(self.tabs))
@@ -97,8 +97,8 @@ class StudyView(QWidget):
         self.tables = QTabWidget(self.split)
         self.tables.setDocumentMode(True)
         self.network = QComboBox(self.tables)
-        self.network.setAccessibleName("Which network's results")
-        self.network.setToolTip("Which network's results")
+        self.network.setAccessibleName("Network")
+        self.network.setToolTip("Network")
         for text, name in NETWORKS:
             self.network.addItem(text, name)
         self.means = ResultsView("Means of the arms", home_of(self.tables))
@@ -115,9 +115,9 @@ class StudyView(QWidget):
         return results
 
     def _build(self) -> None:
-        self.runs.setHeaderLabels(["Arm", "Seed", "State", "How far", "Time", "Why"])
+        self.runs.setHeaderLabels(["Arm", "Seed", "State", "Progress", "Time", "Why"])
         self.runs.setAccessibleName("Runs of the study, in order")
-        self.runs.setToolTip("Enter watches the run")
+        self.runs.setToolTip("Press Enter to watch the run")
         self.arms.setHeaderLabels(["Arm and what differs from the first", "First arm", "Here"])
         self.arms.setAccessibleName("Arms of the study and their differences")
         for tree in (self.runs, self.arms):
@@ -166,9 +166,9 @@ class StudyView(QWidget):
             return
         notes = [look.results_problem] if look.results_problem else []
         if look.study is not None and len(look.study.seeds) == 1:
-            notes.append("One seed only: there is no interval and no test; add seeds for both.")
+            notes.append("Only one seed: no interval and no test. Add seeds for both.")
         if look.results is None and not look.results_problem:
-            notes.append("No run is done yet; the tables fill as runs end.")
+            notes.append("No run has finished yet; the tables fill as runs finish.")
         notes += [f"{run.arm}, seed {run.seed}, failed: {run.message}" for run in look.failures[:3]]
         self.note.setText("\n".join(notes))
         self.note.setVisible(bool(notes))
@@ -231,7 +231,7 @@ def state_text(look: StudyLook) -> str:
     if look.runs:
         left = f", about {duration(look.seconds_left)} left" if look.seconds_left is not None else ""
         failed = f", {len(look.failures)} failed" if look.failures else ""
-        parts.append(f"{look.done} of {len(look.runs)} runs are done{failed}{left}.")
+        parts.append(f"{look.done} of {len(look.runs)} runs finished{failed}{left}.")
     return " ".join(parts)
 
 

@@ -23,10 +23,10 @@ def event_lines(history: RunHistory) -> list[Line]:
     """Everything but the metrics, in order of time."""
     lines: list[Line] = [(log.time, log.level, log.message) for log in history.logs]
     for number, start in enumerate(history.starts):
-        what = "Training began" if number == 0 else f"Went on at step {count(start.step)}"
+        what = "Training started" if number == 0 else f"Resumed at step {count(start.step)}"
         lines.append((start.time, "info", f"{what} on {start.device or 'an unnamed device'}, {start.precision}."))
     for saved in history.checkpoints:
-        best = ", the best so far" if saved.best else ""
+        best = ", best so far" if saved.best else ""
         lines.append((saved.time, "info", f"Saved checkpoint {saved.name} at step {count(saved.step)}{best}."))
     for row in history.evaluated:
         split = "test" if any(name.startswith("test/") for name in row.values) else "val"

@@ -83,7 +83,7 @@ class RunHeader(QWidget):
         state = progress.state if progress else run.state
         parts = [state_line(run, progress), time_text(run, progress, worked)]
         if state == RunState.QUEUED and run.queue_position is not None:
-            parts.append("waits for other runs")
+            parts.append("queued behind other runs")
         if start is not None:
             parts += [start.device, start.precision]
             parts.append(f"{count(start.parameters)} parameters" if start.parameters else "")

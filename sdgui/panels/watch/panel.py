@@ -26,7 +26,7 @@ from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
-_EMPTY = ("No run to watch yet", "Launch the experiment; its curves appear here as it trains.")
+_EMPTY = ("No run to watch yet", "Launch an experiment to see its curves here.")
 _ENDED_BADLY = (RunState.FAILED, RunState.INTERRUPTED)
 
 
@@ -141,9 +141,9 @@ class WatchPanel(Place):
         progress = self._services.tailer.progress(self._run.id)
         stopping = self._services.launcher.stops().get(self._run.id)
         if progress is not None and progress.state.alive:
-            self.grid.empty.set_content("No step yet", f"{progress.doing or 'starting'}…".capitalize())
+            self.grid.empty.set_content("No steps yet", f"{progress.doing or 'starting'}…".capitalize())
         else:
-            self.grid.empty.set_content("No curves", "This run reported no step.")
+            self.grid.empty.set_content("No curves", "This run has not reported any steps.")
         label = self._services.store.run_labels([self._run.id]).get(self._run.id)
         worked = history.worked if history is not None and history.terminal is not None else None
         self.header.show_run(label.name if label else "", self._run, progress, start, stopping, worked)
@@ -194,7 +194,10 @@ class WatchPanel(Place):
         if state not in _ENDED_BADLY:
             if state == RunState.LOST_CONTACT:
                 self.bar.show_message(
-                    Message("warning", "No sign of life from the trainer; it may be busy or hang. It is alive.")
+                    Message(
+                        "warning",
+                        "No heartbeat from the trainer; its process is still running and may be busy or hung.",
+                    )
                 )
             else:
                 self.bar.clear()
@@ -206,7 +209,7 @@ class WatchPanel(Place):
         trace = terminal.traceback if isinstance(terminal, RunFailed) else ""
         if state == RunState.INTERRUPTED:
             sentence = (
-                sentence or "The trainer's process is gone without a word. Resume goes on from the last checkpoint."
+                sentence or "The trainer's process exited unexpectedly. Resume continues from the last checkpoint."
             )
         details = "\n\n".join(part for part in (run.dir.stderr_end(), trace) if part)
         self.bar.show_message(Message("error", sentence or "The run failed.", details))

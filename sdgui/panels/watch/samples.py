@@ -129,7 +129,7 @@ class SamplesView(QWidget):
     def _show_sample(self) -> None:
         samples = self._of_kind()
         self._shown_step = samples[self.slider.value()].step if samples else 0
-        self._step.setText(f"Step {count(self._shown_step)}" if samples else "Samples come with validation")
+        self._step.setText(f"Step {count(self._shown_step)}" if samples else "Samples are recorded at validation")
         if self.kind.currentData() == CAPTIONS:
             self._pages.setCurrentIndex(1)
             self.written.show_captions(written_captions(self._content()))

@@ -62,7 +62,7 @@ class ExportTask(QObject):
     def start(self, export: Export, items: Sequence[GalleryItem], where: Path) -> None:
         """Begin; RuntimeError while another runs."""
         if self.running:
-            raise RuntimeError("an export is running")
+            raise RuntimeError("An export is already running")
         self.running = True
         self._leave.clear()
         self._pool.start(lambda: self._work(export, list(items), where))
@@ -166,6 +166,6 @@ class ExportMenu(QObject):
     def _failed(self, failure: Failure) -> None:
         self._strip.finish()
         if isinstance(failure, Cancelled):
-            self._show_message(info("The export was cancelled; what was written whole stays."))
+            self._show_message(info("The export was cancelled; complete files are kept."))
         else:
             self._show_message(error(failure.text, failure.details))

@@ -239,7 +239,7 @@ def _refusal(place: Path, error: BaseException, written: int = 0) -> ExportError
     code = getattr(error, "errno", None)
     kept = f" {written} pictures were written before." if written else ""
     if isinstance(error, FileExistsError):
-        return ExportError(f"{place} exists already and is not written over; choose another name.{kept}")
+        return ExportError(f"{place} already exists and was not overwritten; choose another name.{kept}")
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ExportError(f"{place} may not be written; choose a folder of your own.{kept}")
     if code in (errno.ENOSPC, errno.EDQUOT):

@@ -26,8 +26,8 @@ Kind = Literal["run", "open_clip", "folder"]
 _RECENT = "models/recent"
 _REMEMBERED = 8
 _NO_CAPTIONS = "It cannot caption: its architecture is not CoCa."
-_NO_CHECKPOINT = "It has saved no checkpoint yet."
-_GONE = "It is no longer there."
+_NO_CHECKPOINT = "It has not saved a checkpoint yet."
+_GONE = "It no longer exists."
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class ModelPicker(QWidget):
         box.setCompleter(completer)
         self.which.setAccessibleName("Checkpoint")
         self.weights.setAccessibleName("Student or teacher")
-        self.weights.setToolTip("Student or teacher: which of the run's two networks")
+        self.weights.setToolTip("Network of the run: student or teacher")
         for narrow in (self.which, self.weights):
             narrow.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
             narrow.hide()

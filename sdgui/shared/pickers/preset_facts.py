@@ -43,9 +43,9 @@ FAMILIES = (
     Family("Baseline", BASELINES),
     Family("The method and its ablations", METHOD),
     Family("Pairs: captions, fusion, matching", PAIRS),
-    Family("Contrast, varied", BEYOND),
-    Family("Pictures taught by themselves", IMAGES),
-    Family("Classes: few labels, former models", LABELS),
+    Family("Contrastive variants", BEYOND),
+    Family("Images only, self-supervised", IMAGES),
+    Family("Classes: few labels, previous models", LABELS),
 )
 ICONS: dict[Kind, str] = {
     "captions": "ph.closed-captioning",
@@ -65,11 +65,11 @@ def needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
     if objectives.captioning.weight and objectives.captioning.through == "decoder":
         found.append(Need("captions", "CoCa", "A CoCa architecture, which the preset sets; afterwards it can caption."))
     if objectives.classification.weight:
-        few = " Few rows with a label will do." if objectives.consistency.weight else ""
+        few = " A few labelled rows are enough." if objectives.consistency.weight else ""
         found.append(Need("labels", "labels", f"Data with a column of classes, named under data.label.{few}"))
     paired = ("contrastive", "captioning", "matching", "masked_words", "distill_similarity")
     if not objectives.classification.weight and not any(getattr(objectives, key).weight for key in paired):
-        found.append(Need("pictures", "pictures only", "Captions take no part: the text tower learns nothing."))
+        found.append(Need("pictures", "pictures only", "Captions are not used: the text tower is not trained."))
     if stage_count(name):
         words = f"Trained in stages, one after another: {stages(name)}"
         found.append(Need("chain", f"{stage_count(name)} stages", words))
@@ -88,7 +88,7 @@ def stage_count(name: str) -> int:
 def stages(name: str) -> str:
     """The stages of a staged preset in words."""
     if name == BORN_AGAIN:
-        return f"{GENERATIONS} generations, each taught by the one before it."
+        return f"{GENERATIONS} generations, each taught by the previous one."
     return " ".join(f"{place}. {stage.description}" for place, stage in enumerate(STAGES[name], start=1))
 
 

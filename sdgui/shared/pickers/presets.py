@@ -75,7 +75,7 @@ class PresetChooser(QFrame):
         set_role(self.title, "heading")
         set_role(self.paper, "small")
         set_role(self.button, "primary")
-        self.button.setToolTip("Take the preset's settings (Enter)")
+        self.button.setToolTip("Use this preset (Enter)")
         text = QWidget(self)
         text.setProperty("role", "page")
         column = QVBoxLayout(text)
@@ -187,7 +187,7 @@ class PresetChooser(QFrame):
         name = self.preset_chosen()
         self.button.setEnabled(bool(name))
         if not name:
-            self.title.setText("No preset fits")
+            self.title.setText("No matching preset")
             for label in (self.about, self.paper, self.marks):
                 label.clear()
             return

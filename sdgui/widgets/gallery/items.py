@@ -27,7 +27,7 @@ _GATHER_MS = 16  # thumbnails that come within a frame are painted together
 _Index = QModelIndex | QPersistentModelIndex
 
 
-_MISSING = Thumbnail(None, "The file is no longer there.", missing=True)
+_MISSING = Thumbnail(None, "The file no longer exists.", missing=True)
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def facts(item: GalleryItem) -> str:
 
 def spoken(item: GalleryItem) -> str:
     """An item in words, for screen readers."""
-    mark = {True: "the true one", False: "not the true one", None: ""}[item.correct]
+    mark = {True: "correct", False: "incorrect", None: ""}[item.correct]
     missing = "the file is missing" if item.missing else ""
     parts = (item.caption or item.path.name, item.badge_spoken or item.badge, mark, facts(item), missing)
     return ", ".join(part for part in parts if part)

@@ -27,10 +27,10 @@ Role = Literal["", "heading", "title", "muted", "small", "error", "accent", "pri
 
 # state -> icon, colour field of Colors, what a screen reader says. Shapes differ, so colour is never needed.
 _STATES: dict[str, tuple[str, str, str]] = {
-    "queued": ("ph.clock", "muted", "queued, waits for its turn"),
+    "queued": ("ph.clock", "muted", "queued"),
     "starting": ("ph.hourglass", "accent_text", "starting"),
     "running": ("ph.play-circle-fill", "accent_text", "running"),
-    "lost contact": ("ph.wifi-slash-fill", "warning", "lost contact, no sign of life"),
+    "lost contact": ("ph.wifi-slash-fill", "warning", "lost contact, no heartbeat"),
     "paused": ("ph.pause-circle-fill", "warning", "paused"),
     "stopped": ("ph.stop-circle-fill", "muted", "stopped by you"),
     "done": ("ph.check-circle-fill", "good", "done"),

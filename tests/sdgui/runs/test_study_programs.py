@@ -114,4 +114,4 @@ def test_all_are_asked_to_stop_though_one_cannot_be(qapp: object, store: Store, 
         assert here.wait(60) != 0
     finally:
         here.kill()
-    assert told == ["The study is at work on cluster-7; end it there."]
+    assert told == ["The study is running on cluster-7; end it there."]

@@ -22,9 +22,9 @@ ENTRY_ROLE = Qt.ItemDataRole.UserRole
 _TITLES = ("Picture", "Caption", "Score", "Second model")
 _TIPS = (
     "The picture; Space shows it large",
-    "What will be exported; F2 or typing edits it",
-    "The model's score of this caption: its log-probability by its length",
-    "What the second model says; Ctrl+U takes it",
+    "The caption that is exported; edit it with F2 or by typing",
+    "The model's score: log-probability divided by length",
+    "The second model's caption; Ctrl+U accepts it",
 )
 _Index = QModelIndex | QPersistentModelIndex
 _FLAGS = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled

@@ -17,7 +17,7 @@ from sdgui.widgets.formats import count, value
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-_NAMES = {"acc1": "accuracy", "acc5": "right among the first 5", "mean_per_class_recall": "mean over classes"}
+_NAMES = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall": "mean over classes"}
 
 
 def class_columns() -> list[Column]:
@@ -30,7 +30,7 @@ def class_columns() -> list[Column]:
             lambda row: percent(row["accuracy"]),
             lambda row: row["accuracy"],
             lambda row: Share(row["accuracy"], row["low"], row["high"]),
-            "Share of the class's pictures that are right, with Wilson's 95 % interval",
+            "Share of the class's pictures classified correctly, with Wilson's 95 % interval",
         ),
     ]
 

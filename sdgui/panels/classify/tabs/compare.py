@@ -24,7 +24,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_NAMES = {"acc1": "accuracy", "acc5": "right among the first 5", "mean_per_class_recall": "mean over classes"}
+_NAMES = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall": "mean over classes"}
 _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
 
 
@@ -45,8 +45,8 @@ class CompareTab(QWidget):
         self.other_model = ModelPicker(services, parent=self)
         self.measure_other = QPushButton("Measure", self)
         self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
-        self.only_a = Gallery(services.store.home / "thumbnails", "There are none.", self)
-        self.only_b = Gallery(services.store.home / "thumbnails", "There are none.", self)
+        self.only_a = Gallery(services.store.home / "thumbnails", "None.", self)
+        self.only_b = Gallery(services.store.home / "thumbnails", "None.", self)
         self.titles = PlainLabel(self), PlainLabel(self)
         self._arrange()
         self._connect()
@@ -71,7 +71,7 @@ class CompareTab(QWidget):
         more.addWidget(PlainLabel("or", self))
         more.addWidget(self.other_model, 1)
         more.addWidget(self.measure_other)
-        self.measure_other.setToolTip("Measure the other model in the same way, and compare")
+        self.measure_other.setToolTip("Evaluate the other model in the same way and compare")
         pictures = QSplitter(Qt.Orientation.Horizontal, self)
         for title, gallery in zip(self.titles, (self.only_a, self.only_b), strict=True):
             side = QWidget(self)
@@ -180,21 +180,23 @@ class CompareTab(QWidget):
         first = self.first()
         fused = first is not None and first.method == "fused"
         self.probe.setText("With image-only" if fused else "With fused")
-        self.probe.setToolTip("Measure it on the same data, and compare")
+        self.probe.setToolTip("Evaluate it on the same data and compare")
         self.probe.setEnabled(first is not None)
         other = self._other_network()
-        self.network.setText(f"With the {other.target.weights}" if other is not None else "With the other network")
+        self.network.setText(
+            f"With the {other.target.weights}" if other is not None else "Compare with the other network"
+        )
         self.network.setEnabled(other is not None)
         self.network.setToolTip(
-            "Measure the run's other network in the same way, and compare"
+            "Evaluate the run's other network in the same way and compare"
             if other is not None
-            else "The model has one network only"
+            else "The model has only one network"
         )
         self.measure_other.setEnabled(first is not None)
         if first is None:
-            self.sentence.setText("Classify first; then two results can be compared here.")
+            self.sentence.setText("Classify first; two results can then be compared here.")
         elif self.b.currentIndex() < 0:
-            self.sentence.setText("Choose a second result, or measure one to stand beside the first.")
+            self.sentence.setText("Choose a second result to compare with the first, or evaluate one.")
 
     # The answer
     def show_difference(self, a: Measure, b: Measure, answer: Mapping[str, Any]) -> None:
@@ -217,7 +219,7 @@ class CompareTab(QWidget):
 
     def show_failure(self) -> None:
         """It could not be compared; the bar says why."""
-        self.sentence.setText("These two could not be compared.")
+        self.sentence.setText("These results could not be compared.")
 
 
 def _items(pictures: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryItem]:
@@ -225,7 +227,7 @@ def _items(pictures: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryIte
         GalleryItem(
             Path(one["image"]),
             f"{one['true']} (the other: {one[wrong]})",
-            detail=f"it is {one['true']}; the other result takes it for {one[wrong]}",
+            detail=f"it is {one['true']}; the other result predicts {one[wrong]}",
         )
         for one in pictures
     ]

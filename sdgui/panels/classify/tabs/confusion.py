@@ -48,7 +48,7 @@ class MatrixTab(QWidget):
         self.mistakes_only = QCheckBox("Mista&kes only", self)
         self.pairs = ClassTable("Most confused pairs", _pair_columns(), "", self)
         self.title = PlainLabel(self, wordWrap=True)
-        self.gallery = Gallery(cache, "Choose a cell, or a pair, to see its pictures.", self)
+        self.gallery = Gallery(cache, "Select a cell or a pair to see its pictures.", self)
         self._tools()
         self._arrange()
         self._connect()
@@ -56,7 +56,7 @@ class MatrixTab(QWidget):
     def _tools(self) -> None:
         self.find_box.setPlaceholderText("Find a class")
         self.find_box.setAccessibleName("Find a class")
-        self.find_box.setToolTip("Enter goes to the next class with this in its name")
+        self.find_box.setToolTip("Enter jumps to the next class with a matching name")
         self.find_box.setClearButtonEnabled(True)
         self.order.setAccessibleName("Order of the classes")
         self.order.setToolTip("Order of the classes")
@@ -65,7 +65,7 @@ class MatrixTab(QWidget):
         self.find_box.setMinimumWidth(10 * SPACE)
         for text, key in _ORDERS:
             self.order.addItem(text, key)
-        self.mistakes_only.setToolTip("Leave out what is right, so that mistakes stand alone")
+        self.mistakes_only.setToolTip("Hide correct predictions")
         self.larger = IconButton("ph.magnifying-glass-plus", "Zoom in", parent=self)
         self.smaller = IconButton("ph.magnifying-glass-minus", "Zoom out", parent=self)
         self.whole = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
@@ -213,7 +213,7 @@ class MatrixTab(QWidget):
                     str(predicted),
                     float(one["probability"]),
                     correct=true == predicted,
-                    detail=f"it is {true}, taken for {predicted} with {percent(one['probability'])}",
+                    detail=f"true: {true}, predicted: {predicted} with {percent(one['probability'])}",
                 )
                 for one in answer["pictures"]
             ]
@@ -236,13 +236,13 @@ class MatrixTab(QWidget):
 
 def _pair_columns() -> list[Column]:
     return [
-        Column("It is", lambda row: str(row["names"][0])),
-        Column("Taken for", lambda row: str(row["names"][1])),
+        Column("True", lambda row: str(row["names"][0])),
+        Column("Predicted", lambda row: str(row["names"][1])),
         Column(
             "Pictures",
             lambda row: count(row["count"]),
             lambda row: row["count"],
-            tip="How many test pictures are mistaken so",
+            tip="Number of test pictures with this mistake",
         ),
         Column(
             "Of",

@@ -20,8 +20,8 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 _SHOTS = (1, 2, 4, 8, 16, 32)
 _KINDS = {"image": ("image-only probe", 0), "fused": ("fused probe", 1)}
-_NO_CURVE = "Only a linear or fused probe has a C to choose; measure one to see its curve."
-_NO_SHOTS = "How good is a probe with 1, 2, 4, 8 or 16 labelled pictures a class? Several draws are measured for each."
+_NO_CURVE = "Only linear and fused probes have a regularisation strength C; evaluate one to see its curve."
+_NO_SHOTS = "Accuracy of a probe trained on 1, 2, 4, 8 or 16 labelled pictures per class, over several random draws."
 
 
 class CurvesTab(QWidget):
@@ -35,12 +35,12 @@ class CurvesTab(QWidget):
         self._lines: dict[tuple[Target, str], dict[str, Any]] = {}  # few-shot curves, by what they are of
         self._zero_shot: dict[Target, float] = {}
         self.c_curve = PointPlot("Accuracy by regularisation", "C", parent=self)
-        self.shots = PointPlot("Few-shot accuracy", "pictures a class", count, _SHOTS, self)
+        self.shots = PointPlot("Few-shot accuracy", "pictures per class", count, _SHOTS, self)
         self.draws = QSpinBox(self)
         self.draws.setRange(1, 20)
         self.draws.setValue(3)
         self.draws.setAccessibleName("Draws")
-        self.draws.setToolTip("How many times the few pictures are drawn anew; the interval needs two at least")
+        self.draws.setToolTip("Number of random draws; at least two are needed for an interval")
         self.image = QPushButton("Measure the ima&ge-only probe", self)
         self.fused = QPushButton("Measure the fused &probe", self)
         self.notes = PlainLabel(self, wordWrap=True)
@@ -68,7 +68,7 @@ class CurvesTab(QWidget):
         column.setContentsMargins(SPACE, SPACE, 0, 0)
         column.addWidget(split)
         for kind, button in (("image", self.image), ("fused", self.fused)):
-            button.setToolTip("Train and test probes on a few pictures a class; the curve grows as they are done")
+            button.setToolTip("Train and test probes on a few pictures per class; results appear as they finish")
             button.clicked.connect(lambda _checked=False, kind=kind: self.few_shot_asked.emit(kind, self.draws.value()))
 
     def show_result(self, found: Measured) -> None:

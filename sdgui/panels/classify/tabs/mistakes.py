@@ -51,7 +51,7 @@ class MistakesTab(QWidget):
                 "Under each: what it was taken for, and with which probability."
             )
         else:
-            self.line.setText(f"All {count(samples)} test pictures are right.")
+            self.line.setText(f"All {count(samples)} test pictures are correct.")
         self.append({"pictures": found.answer["mistakes"]})
 
     def append(self, answer: Mapping[str, Any]) -> None:
@@ -80,7 +80,7 @@ def mistake_items(pictures: Sequence[Mapping[str, Any]], first: int = 0) -> list
             float(one["probability"]),
             first + number,
             correct=False,
-            detail=f"it is {one['true']}, taken for {one['predicted']} with {percent(one['probability'])}",
+            detail=f"true: {one['true']}, predicted: {one['predicted']} with {percent(one['probability'])}",
         )
         for number, one in enumerate(pictures, start=1)
     ]

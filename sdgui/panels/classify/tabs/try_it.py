@@ -83,8 +83,8 @@ class TryTab(QWidget):
 
     def _build(self) -> None:
         self.names.setPlaceholderText("Class names, one a line or with commas: a cat, a dog, ein Apfel")
-        self.names.setAccessibleName("Class names to choose among, typed")
-        self.names.setToolTip("The picture is classified among these names as you type, without any training")
+        self.names.setAccessibleName("Class names for zero-shot classification")
+        self.names.setToolTip("Zero-shot classification among these names, updated as you type")
         self.names.setTabChangesFocus(True)
         self.names.setFixedHeight(9 * SPACE)
         self.names.setPlainText(str(self._settings.value(_NAMES) or ""))
@@ -96,7 +96,7 @@ class TryTab(QWidget):
         column.setSpacing(SPACE // 2)
         column.addWidget(self.gallery, 1)
         row = QHBoxLayout()
-        for button, tip in ((self.choose, "Choose picture files"), (self.clear, "Take all pictures out")):
+        for button, tip in ((self.choose, "Choose picture files"), (self.clear, "Remove all pictures")):
             button.setToolTip(plain_tip(tip))
             row.addWidget(button)
         row.addStretch(1)
@@ -134,9 +134,9 @@ class TryTab(QWidget):
         head = QWidget(self)
         row = QHBoxLayout(head)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._titled(PlainLabel("Among the names you type (zero-shot)", head)), 1)
+        row.addWidget(self._titled(PlainLabel("By typed class names (zero-shot)", head)), 1)
         self.data_names = QPushButton("The data's", head)
-        self.data_names.setToolTip("Put the class names of the shown result here")
+        self.data_names.setToolTip("Use the class names of the current result")
         self.data_names.setEnabled(False)
         set_role(self.data_names, "flat")
         row.addWidget(self.data_names)
@@ -280,5 +280,5 @@ def _item(answer: Mapping[str, Any]) -> GalleryItem:
 def refused_text(refused: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """A sentence and the details of what could not be taken."""
     first, why = refused[0]
-    more = f" {count(len(refused) - 1)} more were left out too." if len(refused) > 1 else ""
+    more = f" {count(len(refused) - 1)} more were skipped." if len(refused) > 1 else ""
     return f"{Path(first).name}: {why}.{more}", "\n".join(f"{what}: {reason}" for what, reason in refused)

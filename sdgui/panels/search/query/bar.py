@@ -47,16 +47,16 @@ class SearchBar(QWidget):
         self._filters: dict[str, Any] = {}
         self._known = Query()  # of a caption or picture that is looked up
         self.line = QLineEdit(self)
-        self.line.setPlaceholderText("Type what you look for; drop or paste pictures")
+        self.line.setPlaceholderText("Search for …; drop or paste pictures")
         self.line.setAccessibleName("Search pictures by words")
         self.line.setClearButtonEnabled(True)
         self.line.setMaxLength(20_000)
         self.chips = ChipRow(self)
         self.picture = IconButton("ph.image", "Search with a picture from a file", "Ctrl+Shift+I", parent=self)
-        self.plus = IconButton("ph.plus", "Keep these words as a part, and add others (Alt+Enter)", parent=self)
-        self.minus = IconButton("ph.minus", "Avoid these words (Shift+Enter)", parent=self)
+        self.plus = IconButton("ph.plus", "Add these words to the query (Alt+Enter)", parent=self)
+        self.minus = IconButton("ph.minus", "Exclude these words (Shift+Enter)", parent=self)
         self.star = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
-        self.past = IconButton("ph.clock-counter-clockwise", "Earlier and saved searches", "Ctrl+H", parent=self)
+        self.past = IconButton("ph.clock-counter-clockwise", "Search history", "Ctrl+H", parent=self)
         self.wanted = QuietBox(tools)
         self.prompts = QuietBox(tools)
         self._build()
@@ -65,13 +65,13 @@ class SearchBar(QWidget):
     def _build(self) -> None:
         self.wanted.addItem("Find pictures", "pictures")
         self.wanted.addItem("Find captions", "captions")
-        self.wanted.setAccessibleName("What is found")
-        self.wanted.setToolTip("Find pictures; or captions, for instance those of a picture that you drop here")
+        self.wanted.setAccessibleName("Search for")
+        self.wanted.setToolTip("Search for pictures, or for captions, such as those of a picture dropped here")
         self.prompts.addItem("Words as typed", RAW)
         for file in sorted(_PROMPTS.glob("*.txt")):
             self.prompts.addItem(f"Prompts: {file.stem}", file.stem)
-        self.prompts.setAccessibleName("Prompts around the words")
-        self.prompts.setToolTip("Put the words into each of a set of prompts and average them, as for zero-shot")
+        self.prompts.setAccessibleName("Prompts for the words")
+        self.prompts.setToolTip("Average the words over a set of prompts, as in zero-shot classification")
         for box in (self.wanted, self.prompts):
             box.setSizeAdjustPolicy(QuietBox.SizeAdjustPolicy.AdjustToContents)
         row = QHBoxLayout()
@@ -185,7 +185,7 @@ class SearchBar(QWidget):
         self.star.setChecked(saved)
         self.star.setEnabled(not self.query().empty and self.query().caption < 0)
         self.star.set_icon("ph.star-fill" if saved else "ph.star")
-        self.star.set_tip("No longer save this search" if saved else "Save this search", "Ctrl+S")
+        self.star.set_tip("Remove this saved search" if saved else "Save this search", "Ctrl+S")
 
     def _save(self) -> None:
         query = self.whole()
@@ -209,7 +209,7 @@ class SearchBar(QWidget):
             if not queries:
                 menu.addAction("    none yet").setEnabled(False)
         menu.addSeparator()
-        forget = menu.addAction("Forget recent searches")
+        forget = menu.addAction("Clear recent searches")
         forget.setEnabled(bool(self._history.recent))
         forget.triggered.connect(self._history.clear_recent)
         return menu

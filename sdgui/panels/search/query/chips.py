@@ -82,7 +82,7 @@ class Chip(QFrame):
 
     def _show(self) -> None:
         wanted = self._part.weight >= 0
-        tip = "Wanted; press to avoid it instead" if wanted else "To be avoided; press to want it instead"
+        tip = "Included; press to exclude" if wanted else "Excluded; press to include"
         self._sign.set_icon("ph.plus" if wanted else "ph.minus", tip)
         self._sign.setAccessibleName(f"{self._part.title}: {tip}")
         self.setAccessibleName(f"Part of the query: {self._part.spoken}")

@@ -34,14 +34,14 @@ class FilterRow(QWidget):
         super().__init__(parent)
         self._labels: Mapping[str, Sequence[str]] = {}
         self.folder = self._box("Folder", "Only pictures in this folder, or below it")
-        self.label = self._box("Label", "Only pictures with a label: which one")
+        self.label = self._box("Label", "Only pictures with this label column")
         self.value = self._box("Value of the label", "Only pictures whose label has this value")
         self.fields = {name: self._field(*texts) for name, texts in _FIELDS.items()}
         self.group = QCheckBox("group near-identical", self)
-        self.group.setToolTip("Fold pictures that are almost the same into the best of them; it shows +1, +2, …")
+        self.group.setToolTip("Group near-identical pictures under the best match, marked +1, +2, …")
         self.group.setChecked(True)
         self.clear_button = QPushButton("Clear", self)
-        self.clear_button.setToolTip("Let every picture be found")
+        self.clear_button.setToolTip("Clear all filters")
         set_role(self.clear_button, "flat")
         flow = FlowLayout(self)
         flow.setSpacing(SPACE)

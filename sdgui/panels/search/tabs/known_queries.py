@@ -133,7 +133,7 @@ class KnownModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole and section > 0:
             if section <= len(self._names):
                 name = self._names[section - 1]
-                return plain_tip(f"Rank at which {name} finds what belongs to the query; 1 is first")
+                return plain_tip(f"Rank that {name} gives the correct answer; 1 is first")
             return plain_tip(f"How many places higher {self._names[1]} finds it than {self._names[0]}")
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignLeft if section == 0 else Qt.AlignmentFlag.AlignRight

@@ -60,7 +60,7 @@ class MapPage(QWidget):
         self.fit = QPushButton("Show all", self)
         self.status = ElidedLabel("", self)
         self.canvas = MapCanvas(self)
-        self.gallery = Gallery(cache_dir, "Draw around points with the mouse to see their pictures here.", self)
+        self.gallery = Gallery(cache_dir, "Draw a lasso around points to see their pictures here.", self)
         self._legend = QWidget(self)
         self._popup = _Popup(self)
         self._build()
@@ -68,10 +68,10 @@ class MapPage(QWidget):
 
     def _build(self) -> None:
         self.color.setAccessibleName("Colour of the points")
-        self.color.setToolTip("Colour by this label; the eight most frequent values have a colour")
+        self.color.setToolTip("Colour by this label; its eight most frequent values are coloured")
         self.color.setMinimumContentsLength(14)
         self.captions.setChecked(True)
-        self.captions.setToolTip("Show captions as triangles beside the pictures' discs")
+        self.captions.setToolTip("Show captions as triangles next to the pictures' discs")
         self.fit.setToolTip("Everything in view (R)")
         set_role(self.status, "small")
         self.gallery.set_thumbnail_size(80)
@@ -136,7 +136,7 @@ class MapPage(QWidget):
         self._set(answer)
         pictures, captions = len(answer["pictures"]), len(answer["captions"])
         what = f"{count(pictures)} pictures" + (f", {count(captions)} captions" if captions else "")
-        better = "; a better one is being made" if answer["method"] == "PCA" else ""
+        better = "; a better one is being computed" if answer["method"] == "PCA" else ""
         self.status.setText(f"{what} · {answer['method']}{better} · drag: lasso, Shift+drag: pan, wheel: zoom")
 
     def _set(self, answer: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ class PlotCard(QFrame):
     def set_maximized(self, maximized: bool) -> None:
         """The button goes the other way."""
         if maximized:
-            self._button.set_icon("ph.arrows-in-simple", "Back to all plots (Esc)")
+            self._button.set_icon("ph.arrows-in-simple", "Restore (Esc)")
         else:
             self._button.set_icon("ph.arrows-out-simple", f"Maximise {self.chart.title}")
         if self.canvas is not None:

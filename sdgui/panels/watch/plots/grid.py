@@ -27,7 +27,7 @@ from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
-_ABOUT = "Tick runs to see their curves side by side."
+_ABOUT = "Select runs to compare their curves."
 
 
 class PlotGrid(QWidget):
@@ -336,7 +336,7 @@ class PlotGrid(QWidget):
         menu = self.toolbar.export_menu()
         menu.addSeparator()
         menu.addAction("Maximise").triggered.connect(lambda: self.maximize(card_id))
-        menu.addAction("Show everything").triggered.connect(self.reset_view)
+        menu.addAction("Show all").triggered.connect(self.reset_view)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(point)
 

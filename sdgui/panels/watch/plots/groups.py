@@ -20,7 +20,7 @@ _RATES = {
     "train/momentum": "Teacher momentum",
 }
 _TITLES = {
-    "train/loss": "Loss, whole",
+    "train/loss": "Total loss",
     "train/contrastive": "Contrastive loss",
     "train/distill_similarity": "Similarity distillation",
     "train/distill_prototypes": "Prototype distillation",

@@ -47,7 +47,7 @@ class PlotLegend(QListWidget):
             self._rows[key] = item
             self.addItem(item)
         item.setText(name)
-        item.setToolTip(plain_tip(f"{name}\nClick: show or hide. Double click: this one alone."))
+        item.setToolTip(plain_tip(f"{name}\nClick: show or hide. Double-click: show only this."))
         item.setData(_COLOR, color)
         item.setData(_DASH, dash.value)
 

@@ -194,7 +194,7 @@ class LivePlot(QWidget):
     def _menu(self, point: QPoint) -> None:
         menu = self.toolbar.export_menu()
         menu.addSeparator()
-        menu.addAction("Show everything").triggered.connect(self.reset_view)
+        menu.addAction("Show all").triggered.connect(self.reset_view)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(point)
 

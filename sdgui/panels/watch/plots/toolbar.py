@@ -28,7 +28,7 @@ class PlotToolbar(QWidget):
         self.smoothing.setPageStep(100)
         self.smoothing.setFixedWidth(14 * SPACE)
         self.smoothing.setAccessibleName("Smoothing")
-        self.smoothing.setToolTip("Smoothing: weight of the moving average. The raw curve stays, faint.")
+        self.smoothing.setToolTip("Smoothing: weight of the moving average. The raw curve stays visible.")
         self._weight = PlainLabel("0.00", self)
         self._weight.setMinimumWidth(self._weight.fontMetrics().horizontalAdvance("0.000"))
         set_role(self._weight, "muted")
@@ -41,9 +41,9 @@ class PlotToolbar(QWidget):
         self.x_mode = QComboBox(self)
         self.x_mode.addItem("Step", "step")
         self.x_mode.addItem("Relative time", "time")
-        self.x_mode.setToolTip("What the x axis counts")
+        self.x_mode.setToolTip("Units of the x axis")
         self.x_mode.setAccessibleName("X axis")
-        tip = "Show everything and follow (double click)"
+        tip = "Show all and follow (double-click)"
         self.reset = IconButton("ph.arrow-counter-clockwise", tip, text="Reset", parent=self)
         self.reset.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.reset.setProperty("hasText", "true")

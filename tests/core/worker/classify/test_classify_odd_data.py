@@ -128,7 +128,7 @@ def test_pictures_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp
             {"opened": "OPENED", "kind": "fused", "text": "caption"},
             "writes no captions; join with 'predicted'",
         ),
-        ("few_shot", {"opened": "OPENED", "shots": []}, "name at least one number of pictures a class"),
+        ("few_shot", {"opened": "OPENED", "shots": []}, "name at least one number of pictures per class"),
         ("open", {"model": "RUN", "data": "VAL", "label": "colour", "layer": "top"}, "there is no layer 'top'"),
         ("open", {"model": "RUN", "data": "VAL"}, "several label columns"),
         (

@@ -266,7 +266,7 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     panel.replace.case.setChecked(False)
     panel.replace.regular.setChecked(True)
     panel.replace.words.setText("a (a|ab) (")
-    qtbot.waitUntil(lambda: panel.replace.found.text() == "no valid pattern")
+    qtbot.waitUntil(lambda: panel.replace.found.text() == "invalid pattern")
     assert not panel.replace.button.isEnabled()
     panel.replace.words.setText("a (ab?) indeed")
     panel.replace.replacement.setText(r"\1!")
@@ -478,7 +478,7 @@ def test_pictures_dropped_before_there_is_a_model_wait_and_say_so(
 ) -> None:
     panel = open_panel()
     drop(qtbot, panel, pictures(tmp_path, "a.png"))
-    assert panel.bar.text == "Choose a model that can caption first."
+    assert panel.bar.text == "First choose a model that can caption."
     assert panel.tools.pickers["a"].set_choice(MODEL)
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed"], timeout=10000)
 

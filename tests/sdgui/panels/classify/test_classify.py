@@ -220,7 +220,7 @@ def test_the_few_shot_curve_grows_and_the_zero_shot_line_stands_beside_it(
     assert list(line.x) == [1, 2, 4]
     assert level.level
     assert level.y == [pytest.approx(4 / 6)]
-    assert "pictures a class 4: 70.0 %" in place.curves.shots.accessibleDescription()
+    assert "pictures per class 4: 70.0 %" in place.curves.shots.accessibleDescription()
     assert "gave all" in place.curves.notes.text()
 
 

@@ -164,7 +164,7 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
     assert (timed[2], timed[3], timed[7]) == ("val/R@1", "–", "+10.0 [+5.0, +15.0]")
     assert [(bar.name, len(bar.values)) for bar in place.view.bars.bars()] == [("clip", 2), ("sd-clip", 2)]
     assert place.view.runs.topLevelItemCount() == 4
-    assert "4 of 4 runs are done" in place.view.state.text()
+    assert "4 of 4 runs finished" in place.view.state.text()
     qtbot.waitUntil(lambda: [run.state for run in window.services.store.runs()] == [RunState.DONE] * 4, timeout=10000)
     qtbot.waitUntil(lambda: len(window.experiments.model.runs()) == 4, timeout=5000)
     study = window.experiments.model.index(0, 0)
@@ -210,9 +210,9 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
     editor = place.editor
     assert place.stack.currentWidget() is editor
     assert not editor.steps.isVisible()
-    assert editor.wrong.text() == "Add a seed, or tick another arm."
+    assert editor.wrong.text() == "Add a seed or select another arm."
     editor.seeds.setText("1, 2")
-    assert editor.wrong.text() == "Seeds: 0 is in the study and stays; write others after it."
+    assert editor.wrong.text() == "Seeds: 0 is already in the study; add others after it."
     editor.seeds.setText("0, 1, 2")
     there = [editor.presets.item(row) for row in range(2)]
     assert [item.text().endswith("(in the study)") for item in there] == [True, True]
@@ -231,7 +231,7 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
     assert (place.begin.text(), place.begin.isEnabled()) == ("&Start", True)
     place.begin.click()
     until(qtbot, place, "done")
-    assert "9 of 9 runs are done" in place.view.state.text()
+    assert "9 of 9 runs finished" in place.view.state.text()
     assert out.run("clip", 0).events.stat().st_mtime_ns == before
 
     place.new.click()
@@ -309,7 +309,7 @@ def test_a_study_that_cannot_be_asked_may_be_asked_again(
     until(qtbot, place, "running")
 
     def refuse(_study: int, _what: str) -> None:
-        raise StudyProgramError("The study is at work on far-away; end it there.")
+        raise StudyProgramError("The study is running on far-away; end it there.")
 
     monkeypatch.setattr(window.services.studies, "ask_to_end", refuse)
     place.stop.click()

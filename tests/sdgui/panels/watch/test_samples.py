@@ -100,7 +100,7 @@ def test_a_run_without_captions_offers_none(view: SamplesView, images: list[str]
     assert not view.kind.isVisible()
     assert view.captions.isVisible()
     view.show_samples(())
-    assert view._step.text() == "Samples come with validation"
+    assert view._step.text() == "Samples are recorded at validation"
 
 
 PLAIN: st.SearchStrategy[Any] = st.recursive(

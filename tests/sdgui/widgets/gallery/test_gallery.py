@@ -248,7 +248,7 @@ def test_drag_carries_files(gallery: Gallery, pictures: list[Path]) -> None:
 def test_items_are_spoken(gallery: Gallery, pictures: list[Path]) -> None:
     filled(gallery, pictures)
     text = gallery.model.data(gallery.model.index(3), Qt.ItemDataRole.AccessibleTextRole)
-    assert text == "picture 3, the true one, rank 4 · 0.970"
+    assert text == "picture 3, correct, rank 4 · 0.970"
 
 
 def test_captions_take_two_lines_at_most(look: Theme) -> None:

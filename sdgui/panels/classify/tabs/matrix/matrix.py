@@ -120,7 +120,7 @@ class ConfusionMatrix(QWidget):
         """A cell in words, by classes; without one, the current cell."""
         at = cell or self.current()
         if at is None:
-            return "There is nothing in the matrix yet."
+            return "The matrix is empty."
         true, predicted = at
         total, number = int(self.cells.totals[true]), self.cells.count_at(true, predicted)
         share = f" ({100 * number / total:.1f} %)" if total else ""
