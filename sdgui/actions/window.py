@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QStatusBar
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.experiments.run_commands import RunCommands
-from sdgui.shared.place import Place
+from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run
 
@@ -18,7 +18,7 @@ class Window(Protocol):
     """What the actions need of the main window."""
 
     services: Services
-    places: dict[str, Place]
+    panels: dict[str, Panel]
     selection: Selection
     experiments: ExperimentsPanel
     run_commands: RunCommands
@@ -27,8 +27,8 @@ class Window(Protocol):
     @property
     def status(self) -> QStatusBar: ...
     @property
-    def place(self) -> str: ...
-    def show_place(self, name: str) -> Place: ...
+    def panel(self) -> str: ...
+    def show_panel(self, name: str) -> Panel: ...
     def current_run(self) -> Run | None: ...
     def save_definition(self) -> None: ...
     def start_demo(self) -> None: ...

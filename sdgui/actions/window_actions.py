@@ -19,7 +19,7 @@ from sdgui.actions.view import _SCHEMES
 from sdgui.actions.window import Window
 from sdgui.experiments.describe import DescribeSheet
 from sdgui.panels.define.panel import DefinePanel
-from sdgui.panels.places import PLACES
+from sdgui.panels.registry import PANELS
 from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.failure_dialog import FailureDialog
@@ -82,8 +82,8 @@ class WindowActions:
         for name, group, text, keys, tip in _TABLE:
             slot: Callable[[], object] = getattr(self, name)
             book.add(name, group, text, keys, tip, slot, scope=window.experiments if name in _IN_TREE else None)
-        for spec in PLACES:
-            book.add(spec.name, "View", spec.title, spec.shortcut, spec.tip, partial(window.show_place, spec.name))
+        for spec in PANELS:
+            book.add(spec.name, "View", spec.title, spec.shortcut, spec.tip, partial(window.show_panel, spec.name))
 
     # Runs
     def launch(self) -> None:
@@ -95,9 +95,9 @@ class WindowActions:
     def _begin(self, begin: Callable[[int, RunConfig | None], object]) -> None:
         """What is in the form counts; when a field is wrong, the form says so instead."""
         window, experiment_id = self._window, self._window.selection.experiment_id
-        define = window.places.get("define")
+        define = window.panels.get("define")
         if isinstance(define, DefinePanel) and not define.ready_to_launch():
-            window.show_place("define")
+            window.show_panel("define")
             return
         if experiment_id is not None:
             begin(experiment_id, define.definition(experiment_id) if isinstance(define, DefinePanel) else None)
@@ -176,7 +176,7 @@ class WindowActions:
 
     # View
     def find(self) -> None:
-        place = self._window.places.get(self._window.place)
+        place = self._window.panels.get(self._window.panel)
         if place is not None:
             place.focus_search()
 

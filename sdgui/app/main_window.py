@@ -27,9 +27,9 @@ from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.experiments.run_commands import RESUMABLE, RunCommands
 from sdgui.panels.define.panel import DefinePanel
-from sdgui.panels.places import PLACES
+from sdgui.panels.registry import PANELS
 from sdgui.runs.models import architectures, pretrained_tags
-from sdgui.shared.place import Place
+from sdgui.shared.panel import Panel
 from sdgui.shared.run_texts import best_tip, experiment_line, stop_text
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
@@ -48,15 +48,15 @@ _PAUSE = 10  # ms
 class MainWindow(QMainWindow):
     """``places`` holds those that are built, by name; ``selection`` what is chosen in the tree."""
 
-    place_built = Signal(str)
+    panel_built = Signal(str)
 
     def __init__(self, services: Services) -> None:
         super().__init__()
         self.setWindowTitle("sdgui")
         self.services = services
-        self.places: dict[str, Place] = {}
+        self.panels: dict[str, Panel] = {}
         self.selection = Selection()
-        self._place = "define"
+        self._panel = "define"
         self._decided = False  # what becomes of live runs when the window closes
         self._closing: int | None = None  # writes that had failed when it waited for the last ones before it closes
         self._changes = Changes()  # that places have not read yet
@@ -83,8 +83,8 @@ class MainWindow(QMainWindow):
     def _arrange(self) -> None:
         self.header.set_actions(self.book)
         self.experiments.set_actions(self.book)
-        for spec in PLACES:
-            self.rail.add_place(spec, self.book[spec.name])
+        for spec in PANELS:
+            self.rail.add_panel(spec, self.book[spec.name])
         self.rail.add_foot(self.book["palette"], "ph.magnifying-glass")
         self.stack = QStackedWidget(self)
         middle = QWidget(self)
@@ -120,7 +120,7 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         services = self.services
         self.experiments.selected.connect(self._selected)
-        self.experiments.opened.connect(lambda _run: self.show_place("watch"))
+        self.experiments.opened.connect(lambda _run: self.show_panel("watch"))
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
         self.run_commands.message_requested.connect(self.show_message)
         self.run_commands.started.connect(self._started)
@@ -144,20 +144,20 @@ class MainWindow(QMainWindow):
             self.book[name].setIcon(theme().icon(icon))
 
     # Places
-    def show_place(self, name: str) -> Place:
+    def show_panel(self, name: str) -> Panel:
         """Go to a place, building it when it is new."""
-        before = self.places.get(self._place)
-        place = self.places.get(name) or self._build(name)
+        before = self.panels.get(self._panel)
+        place = self.panels.get(name) or self._build(name)
         if before is not None and before is not place:
             before.left()
-        self._place = name
+        self._panel = name
         self.stack.setCurrentWidget(place)
         self.book[name].setChecked(True)
         place.entered()
         return place
 
-    def _build(self, name: str) -> Place:
-        spec = next(spec for spec in PLACES if spec.name == name)
+    def _build(self, name: str) -> Panel:
+        spec = next(spec for spec in PANELS if spec.name == name)
         place = spec.build(self.services, self.stack)
         place.set_actions(self.book)
         place.message_requested.connect(self.show_message)
@@ -167,20 +167,20 @@ class MainWindow(QMainWindow):
         if isinstance(place, DefinePanel):
             place.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
             place.copy_asked.connect(self._copy_run)
-        self.places[name] = place
+        self.panels[name] = place
         self.stack.addWidget(place)
         place.select(self.selection)
-        self.place_built.emit(name)
+        self.panel_built.emit(name)
         return place
 
     @property
-    def place(self) -> str:
+    def panel(self) -> str:
         """The name of the place that is shown."""
-        return self._place
+        return self._panel
 
     def save_definition(self) -> None:
         """Write what is typed in the form to the store."""
-        define = self.places.get("define")
+        define = self.panels.get("define")
         if isinstance(define, DefinePanel):
             define.save()
 
@@ -190,7 +190,7 @@ class MainWindow(QMainWindow):
     # Choice
     def _selected(self, selection: Selection) -> None:
         self.selection = selection
-        for place in self.places.values():
+        for place in self.panels.values():
             place.select(selection)
         self._show_chosen()
 
@@ -219,7 +219,7 @@ class MainWindow(QMainWindow):
             self._changed(Changes.of(run=run_id))
 
     def _refresh_places(self) -> None:
-        for place in self.places.values():
+        for place in self.panels.values():
             place.refresh()
         self._show_chosen()
         self.status.show_runs()
@@ -270,7 +270,7 @@ class MainWindow(QMainWindow):
     def _added(self, experiment_id: int) -> None:
         self.refresh()
         self.experiments.select_experiment(experiment_id)
-        self.show_place("define")
+        self.show_panel("define")
 
     def _started(self, run_id: int) -> None:
         self.bar.clear()
@@ -279,7 +279,7 @@ class MainWindow(QMainWindow):
         if self._changes:
             self.refresh()
         self.experiments.select_run(run_id)
-        self.show_place("watch")
+        self.show_panel("watch")
 
     def _state_changed(self, run_id: int, state: RunState) -> None:
         self.update_actions()
@@ -295,7 +295,7 @@ class MainWindow(QMainWindow):
 
     def _search(self, run_id: int) -> None:
         self.experiments.select_run(run_id)
-        self.show_place("search")
+        self.show_panel("search")
 
     # The demo
     def start_demo(self) -> None:
@@ -315,19 +315,19 @@ class MainWindow(QMainWindow):
         self.experiments.reload()
         self.experiments.restore()
         name = str(settings.value("window/place", "define"))
-        self._place = name if name in {spec.name for spec in PLACES} else "define"
-        self.book[self._place].setChecked(True)
+        self._panel = name if name in {spec.name for spec in PANELS} else "define"
+        self.book[self._panel].setChecked(True)
 
     def _first_place(self) -> None:
-        if not self.places:
-            self.show_place(self._place)
+        if not self.panels:
+            self.show_panel(self._panel)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         QTimer.singleShot(0, self, self.services.studies.follow)
         QTimer.singleShot(_PAUSE, self, self._first_place)  # the window is on screen before its form is built
         # Places need numpy, pyqtgraph and more; they are loaded beside the event loop, so that nobody waits for them.
-        QTimer.singleShot(0, self, lambda: threading.Thread(target=_load_places, name="places").start())
+        QTimer.singleShot(0, self, lambda: threading.Thread(target=_load_panels, name="places").start())
 
     def closeEvent(self, event: QCloseEvent) -> None:
         alive = [] if self._decided else self.run_commands.alive()
@@ -360,12 +360,12 @@ class MainWindow(QMainWindow):
         self.close()
 
     def _remember(self) -> None:
-        for place in self.places.values():
+        for place in self.panels.values():
             place.left()
         settings = self.services.settings
         settings.setValue("window/geometry", self.saveGeometry())
         settings.setValue("window/split", self.split.saveState())
-        settings.setValue("window/place", self._place)
+        settings.setValue("window/place", self._panel)
         self.experiments.save()
         settings.sync()
 
@@ -379,9 +379,9 @@ class MainWindow(QMainWindow):
         ask_about_training([self.experiments.model.name(run.id) for run in alive], self.keep_training, stop, self)
 
 
-def _load_places() -> None:
+def _load_panels() -> None:
     """In a thread: the code of every place and open_clip's lists, so that none is waited for when first shown."""
-    for spec in PLACES:
+    for spec in PANELS:
         import_module(spec.module)
     architectures()
     pretrained_tags()

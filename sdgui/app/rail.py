@@ -6,7 +6,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
-from sdgui.shared.place import PlaceSpec
+from sdgui.shared.panel import PanelSpec
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _ICON = 22
@@ -25,7 +25,7 @@ class Rail(QWidget):
         self._column.addStretch(1)
         theme().changed.connect(self._restyle)
 
-    def add_place(self, spec: PlaceSpec, action: QAction) -> None:
+    def add_panel(self, spec: PanelSpec, action: QAction) -> None:
         """A button for ``spec``, below those that are there."""
         action.setCheckable(True)
         self._group.addAction(action)

@@ -110,7 +110,7 @@ def spare_collections(window: MainWindow) -> None:
     For windows that live as long as their process: what is frozen is never collected.
     """
     gc.freeze()
-    window.place_built.connect(lambda _name: gc.freeze())
+    window.panel_built.connect(lambda _name: gc.freeze())
 
 
 def refuse(sentence: str) -> None:

@@ -28,7 +28,7 @@ from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.status import own_status
 from sdgui.app.start import make_application, open_window
 from sdgui.bench import confusion as bench_confusion
-from sdgui.bench import places as bench_places
+from sdgui.bench import panels as bench_panels
 from sdgui.bench import search as bench_search
 from sdgui.bench.captions import BLOCK_LIMIT, FIRST_LIMIT
 from sdgui.bench.captions import measure as measure_captions
@@ -70,7 +70,7 @@ def run() -> list[BenchResult]:
         captions = measure_captions(app, Path(folder) / "captions")
         search = bench_search.measure(app, Path(folder) / "search")
         confusion = bench_confusion.measure(app)
-        places = bench_places.measure(app, Path(folder) / "places")
+        places = bench_panels.measure(app, Path(folder) / "places")
     return [
         _within("window shown, from process start", start, START_LIMIT),
         _within("event on disk to curve on screen, slowest of 20", event, EVENT_LIMIT),
@@ -87,7 +87,7 @@ def run() -> list[BenchResult]:
         _within("key press to results, demo pictures", search.one, bench_search.KEY_LIMIT),
         _within("  the same of two models side by side", search.two, bench_search.KEY_LIMIT),
         _within("  longest turn of the event loop meanwhile", search.slowest_turn, bench_search.TURN_LIMIT),
-        *(_within(f"longest turn, {name} first shown", turn, bench_places.TURN_LIMIT) for name, turn in places.items()),
+        *(_within(f"longest turn, {name} first shown", turn, bench_panels.TURN_LIMIT) for name, turn in places.items()),
     ]
 
 
@@ -120,8 +120,8 @@ def event_to_curve(app: QApplication, home: Path, rounds: int = 20) -> float:
         writer.write(Metrics(step=1, values={"train/loss": 1.0}))
         window.reload()
         window.experiments.select_run(made.id)
-        window.show_place("watch")
-        watch = window.places["watch"]
+        window.show_panel("watch")
+        watch = window.panels["watch"]
         assert isinstance(watch, WatchPanel)
         grid = watch.grid
         key = str(made.id)

@@ -49,7 +49,7 @@ def measure(app: QApplication, folder: Path) -> SearchTimes:
     spare_collections(window)
     try:
         window.start_demo()  # finds its data made
-        place = window.show_place("search")
+        place = window.show_panel("search")
         assert isinstance(place, SearchPanel)
         one, turns = _type(app, place, data / "val.csv", compare=False)
         two, more = _type(app, place, data / "val.csv", compare=True)

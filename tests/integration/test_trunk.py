@@ -30,7 +30,7 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
     window.services.tailer.start()
     try:
         window.activateWindow()
-        qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.places))
+        qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.panels))
         window.experiment_commands.add(override(preset_config("sd-clip", "tiny"), settings), "shapes")
         qtbot.waitUntil(lambda: window.selection.experiment_id is not None)
         qtbot.keyClick(QApplication.focusWidget() or window, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
@@ -41,14 +41,14 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
         assert run.step == run.total_steps == 15
         assert run.best is not None
         assert run.best.metric in ("val/student/mean_recall", "val/teacher/mean_recall")
-        watch = window.places["watch"]
+        watch = window.panels["watch"]
         assert isinstance(watch, WatchPanel)
         qtbot.waitUntil(lambda: len(watch.grid.points(str(run.id), "train/loss")[0]) == 15)
         qtbot.waitUntil(lambda: len(watch.grid.points(str(run.id), "val/teacher/mean_recall")[0]) == 5)
 
         qtbot.waitUntil(lambda: "finished" in window.bar.text)
         window.bar.press_remedy()  # "Search what it learnt"
-        search = window.places["search"]
+        search = window.panels["search"]
         assert isinstance(search, SearchPanel)
         search.filters.group.setChecked(False)  # a tiny model takes many pictures for near-identical
         search.tabs.setCurrentIndex(EVALUATION)

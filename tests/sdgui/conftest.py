@@ -67,7 +67,7 @@ def open_window(qtbot: QtBot, home: Path) -> Iterator[OpenWindow]:
         window.show()
         services.tailer.start()
         window.activateWindow()
-        qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.places))
+        qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.panels))
         return window
 
     yield open_it

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.layout import PARTS, ClassifyLayout
-from sdgui.panels.places import PLACES
+from sdgui.panels.registry import PANELS
 from sdgui.panels.study.panel import StudyPanel
 from tests.sdgui.conftest import OpenWindow
 from tests.sdgui.keys import collisions
@@ -23,8 +23,8 @@ def whole(open_window: OpenWindow) -> MainWindow:
     """Every place with all its parts, as they are when something is shown in them."""
     window = open_window()
     window.experiment_commands.add(preset_config("sd-clip", "tiny"), "one")
-    for spec in PLACES:
-        place = window.show_place(spec.name)
+    for spec in PANELS:
+        place = window.show_panel(spec.name)
         if isinstance(place, ClassifyLayout):
             assert all(getattr(place, part) is not None for part in PARTS)
     return window

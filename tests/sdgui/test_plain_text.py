@@ -175,7 +175,7 @@ def test_the_tree_the_header_and_messages(qtbot: QtBot, window: MainWindow, monk
 
 
 def test_watch(qtbot: QtBot, window: MainWindow) -> None:
-    watch = window.show_place("watch")
+    watch = window.show_panel("watch")
     assert isinstance(watch, WatchPanel)
     window.services.tailer.start()
     qtbot.waitUntil(lambda: watch.log.model().rowCount() > 0)
@@ -187,7 +187,7 @@ def test_watch(qtbot: QtBot, window: MainWindow) -> None:
 
 
 def test_classify(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
-    place = window.show_place("classify")
+    place = window.show_panel("classify")
     assert isinstance(place, ClassifyPanel)
     data = tmp_path / "work" / f"{FILE}.csv"
     data.parent.mkdir(parents=True, exist_ok=True)
@@ -210,14 +210,14 @@ def test_classify(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
 
 
 def test_search_and_captions(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
-    place = window.show_place("search")
+    place = window.show_panel("search")
     assert isinstance(place, SearchPanel)
     path = picture(tmp_path / "pictures")
     place.sides[0].gallery.set_items([GalleryItem(path, HOSTILE, 0.5, 1, detail=HOSTILE)])
     assert {"_Grid"} <= {name for name, _ in hostile_texts(place.sides[0].gallery)}
     chips = [Chip(Part(words=HOSTILE), place), Chip(Part(image=str(path)), place)]
     place.source.pickers[0].set_choice(ModelChoice(HOSTILE, "student", HOSTILE, None))
-    captions = window.show_place("caption")
+    captions = window.show_panel("caption")
     assert isinstance(captions, CaptionsPanel)
     qtbot.waitUntil(lambda: captions._held is None)
     captions.tools.pickers["a"]._entry = None  # nothing captions it

@@ -112,7 +112,7 @@ def test_nothing_is_written_in_the_windows_thread(
     commands.describe(one, None, ["tag"], "note")
     settle(window)
     window.experiments.select_experiment(one)
-    define = window.places["define"]
+    define = window.panels["define"]
     assert isinstance(define, DefinePanel)
     define.form.set_value("seed", 5)
     define.save()
@@ -159,7 +159,7 @@ def test_the_window_goes_on_while_another_holds_the_database(
     store, model = window.services.store, window.experiments.model
     assert len(model.runs()) == 2000
     for place in ("watch", "search", "define"):
-        window.show_place(place)
+        window.show_panel(place)
     qtbot.wait(500)  # the tailer meets 2,000 folders
     settle(window)
     reads.clear()
@@ -231,7 +231,7 @@ def test_a_definition_that_cannot_be_saved_stays_in_the_form_and_is_not_launched
     window = open_window()
     window.experiment_commands.add(preset_config("clip", "tiny"), "one")
     settle(window)
-    store, define = window.services.store, window.places["define"]
+    store, define = window.services.store, window.panels["define"]
     one = store.experiments()[0].id
     assert isinstance(define, DefinePanel)
 
@@ -264,7 +264,7 @@ def test_another_experiment_is_shown_as_it_was_typed_while_its_save_waits(
     for name in ("one", "two"):
         window.experiment_commands.add(preset_config("clip", "tiny"), name)
         settle(window)
-    store, define = window.services.store, window.places["define"]
+    store, define = window.services.store, window.panels["define"]
     one, two = (each.id for each in store.experiments())
     assert isinstance(define, DefinePanel)
     window.experiments.select_experiment(one)

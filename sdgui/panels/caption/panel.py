@@ -32,8 +32,8 @@ from sdgui.panels.caption.next_step import ADD, TRAIN, demo_config, read_choice,
 from sdgui.panels.caption.refusals import CaptionsRefusals
 from sdgui.panels.caption.settings import CaptionSettings, read_settings, settings_text
 from sdgui.panels.caption.work import CaptionsWork
+from sdgui.shared.panel import Panel
 from sdgui.shared.pickers.entries import ModelChoice
-from sdgui.shared.place import Place
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
@@ -51,7 +51,7 @@ _COUNT_MS = 150
 _FILES = f"Pictures ({' '.join(f'*{suffix}' for suffix in sorted(PICTURE_SUFFIXES))});;All files (*)"
 
 
-class CaptionsPanel(Place):
+class CaptionsPanel(Panel):
     """The list in the middle, the chosen picture with its candidates on the right, models and tools above."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:

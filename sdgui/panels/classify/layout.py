@@ -18,7 +18,7 @@ from sdgui.panels.classify.tabs.confusion import MatrixTab
 from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
 from sdgui.panels.classify.tabs.try_it import TryTab
-from sdgui.shared.place import Place
+from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
@@ -33,7 +33,7 @@ PARTS = ("accuracy", "matrix", "mistakes", "curves", "compare", "trying")  # in 
 _PAGES = (AccuracyTab, MatrixTab, MistakesTab, CurvesTab, CompareTab, TryTab)
 
 
-class ClassifyLayout(Place):
+class ClassifyLayout(Panel):
     """Choices above, results on the left, tabs on the right.
 
     A tab is made when it is first asked for; the signals are the tabs', so that nobody needs a tab to listen to it.

@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSpinBox, QWi
 from core.spec.resources import resource_folder
 from sdgui.panels.classify.model import LAYER, Settings
 from sdgui.widgets.flow_layout import FlowLayout
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _PROMPTS = resource_folder("prompts")
@@ -26,8 +26,8 @@ class OptionsRow(QWidget):
     def __init__(self, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._kept = settings
-        self._layer, self._prompts = QuietBox(self), QuietBox(self)
-        self._text = QuietBox(self)
+        self._layer, self._prompts = NoWheelComboBox(self), NoWheelComboBox(self)
+        self._text = NoWheelComboBox(self)
         self._k = QSpinBox(self)
         self._k.setRange(1, 1000)
         self._standardise = QCheckBox("&standardise", self)

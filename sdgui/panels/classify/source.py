@@ -22,8 +22,8 @@ from sdgui.shared.pickers.models import ModelChoice, ModelPicker
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _OWN, _OTHER, _ALL = "", "other", "all"
@@ -41,11 +41,11 @@ class ClassifySource(QWidget):
         self._settings = services.settings
         self.model = ModelPicker(services, parent=self)
         self.data = DataPicker(services, parent=self)
-        self.label = QuietBox(self)
-        self.train = QuietBox(self)
+        self.label = NoWheelComboBox(self)
+        self.train = NoWheelComboBox(self)
         self.train_data = DataPicker(services, parent=self)
-        self.train_label = QuietBox(self)
-        self.method = QuietBox(self)
+        self.train_label = NoWheelComboBox(self)
+        self.method = NoWheelComboBox(self)
         self.more = IconButton("ph.sliders-horizontal", "Further choices", checkable=True, parent=self)
         self.button = QPushButton("Classify", self)
         self.options = OptionsRow(services.settings, self)

@@ -23,7 +23,7 @@ from sdgui.runs.chains import FORMER, taken_from_former
 from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_former
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.texts import field_title
-from sdgui.shared.place import Place
+from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Experiment
 from sdgui.widgets.message import Message, Remedy
@@ -34,7 +34,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 _SAVE_AFTER = 400  # ms of not typing
 
 
-class DefinePanel(Place):
+class DefinePanel(Panel):
     """The form with its preset and differences. ``edited``: the definition in the store changed."""
 
     edited = Signal(int)

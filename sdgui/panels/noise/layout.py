@@ -23,7 +23,7 @@ from sdgui.panels.noise.histogram import BINS, BeliefHistogram
 from sdgui.panels.noise.model import RankedPairs, Shown, Sorting
 from sdgui.panels.noise.source import NoiseSource
 from sdgui.panels.noise.table import PairsTable
-from sdgui.shared.place import Place
+from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
@@ -48,7 +48,7 @@ _EMPTY = (
 )
 
 
-class NoiseLayout(Place):
+class NoiseLayout(Panel):
     """Source on top; gallery on the left, histogram and table on the right; what is left out at the foot."""
 
     marked = Signal(object)  # True wrong, False right, None neither

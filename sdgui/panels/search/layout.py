@@ -24,7 +24,7 @@ from sdgui.panels.search.source import SourceBar
 from sdgui.panels.search.tabs.evaluation import EvaluationPane
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.shared.export.menu import ExportMenu
-from sdgui.shared.place import Place
+from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.elided_label import ElidedLabel
@@ -34,9 +34,9 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made, tab_after
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 PICTURES_TAB, EVALUATION, MAP = range(3)
@@ -48,7 +48,7 @@ _TABS = (
 )
 
 
-class SearchLayout(Place):
+class SearchLayout(Panel):
     """The widgets by name. The signals are those of the parts that are made later."""
 
     known_chosen = Signal(object)  # Known
@@ -139,7 +139,7 @@ class SearchLayout(Place):
 
     def _tool_row(self, work: QWidget) -> QHBoxLayout:
         self.tabs = QTabBar(work)
-        self.score = QuietBox(work)
+        self.score = NoWheelComboBox(work)
         self.filter_button = IconButton("ph.funnel", "Filter the pictures", "Ctrl+Shift+F", "Filters", True, work)
         for text, tip in _TABS:
             self.tabs.setTabToolTip(self.tabs.addTab(text), plain_tip(tip))

@@ -18,8 +18,8 @@ from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
 from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 HELD_OUT, DATA, INDEX = "held-out", "data", "index"
@@ -42,7 +42,7 @@ class SourceBar(QWidget):
         self._quiet = False
         self.pickers = (ModelPicker(services, "search", self), ModelPicker(services, "search", self))
         self.compare = IconButton("ph.columns", "Compare with a second model", "Ctrl+B", "", True, self)
-        self.where = QuietBox(self)
+        self.where = NoWheelComboBox(self)
         self.data = DataPicker(services, pictures_only=True, parent=self)
         self.indexes = (self._index_box("Index"), self._index_box("Index of the second model"))
         self.browse = IconButton("ph.folder-open", "Choose an index on disk", parent=self)
@@ -51,8 +51,8 @@ class SourceBar(QWidget):
         self._connect()
         self._show()
 
-    def _index_box(self, name: str) -> QuietBox:
-        box = QuietBox(self)
+    def _index_box(self, name: str) -> NoWheelComboBox:
+        box = NoWheelComboBox(self)
         box.setAccessibleName(name)
         box.setPlaceholderText("Choose an index")
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

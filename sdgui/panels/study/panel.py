@@ -30,7 +30,7 @@ from sdgui.panels.study.open_menu import OpenMenu
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_look import StudyLook
 from sdgui.shared.aside import Aside
-from sdgui.shared.place import Place
+from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, StoreError
@@ -49,7 +49,7 @@ _ABOUT = (
 )
 
 
-class StudyPanel(Place):
+class StudyPanel(Panel):
     """Which study, what can be done with it, and what it found."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:

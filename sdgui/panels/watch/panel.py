@@ -16,7 +16,7 @@ from sdgui.panels.watch.header import RunHeader
 from sdgui.panels.watch.plots.grid import PlotGrid
 from sdgui.panels.watch.samples import SamplesView
 from sdgui.runs.history import RunHistory
-from sdgui.shared.place import Place
+from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.actions import Actions
@@ -30,7 +30,7 @@ _EMPTY = ("No run to watch yet", "Launch an experiment to see its curves here.")
 _ENDED_BADLY = (RunState.FAILED, RunState.INTERRUPTED)
 
 
-class WatchPanel(Place):
+class WatchPanel(Panel):
     """Head, message, plots, and below them the tabs of events and samples."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:

@@ -18,8 +18,8 @@ from core.spec.run.events import Sample
 from sdgui.panels.watch.sample_captions import NETWORKS, CaptionTable, written_captions
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 RETRIEVAL, CAPTIONS = "retrieval", "captions"
@@ -34,7 +34,7 @@ class SamplesView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._samples: tuple[Sample, ...] = ()
-        self.kind = QuietBox(self)
+        self.kind = NoWheelComboBox(self)
         self.kind.setAccessibleName("Samples of what")
         for kind, title in _KINDS.items():
             self.kind.addItem(title, kind)

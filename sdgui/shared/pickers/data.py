@@ -21,8 +21,8 @@ from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.pool import DATA
@@ -50,7 +50,7 @@ class DataPicker(QWidget):
         self._source = ""
         self._facts: SourceFacts | None = None
         self.setAcceptDrops(True)
-        self.box = QuietBox(self)
+        self.box = NoWheelComboBox(self)
         self.figures = ElidedLabel("", self)
         self._browse = IconButton("ph.folder-open", "Choose a file or folder of pairs", parent=self)
         self._listed = False

@@ -35,8 +35,8 @@ from sdgui.store.records import StoreError
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE
 
 __all__ = ["ModelChoice", "ModelPicker"]
@@ -65,10 +65,10 @@ class ModelPicker(QWidget):
         self._step: int | None = None  # what "best" or "last" stood for when it was told
         self._facts: RunFacts | None = None  # of the chosen run
         self.setAcceptDrops(True)
-        self.model = QuietBox(self)
+        self.model = NoWheelComboBox(self)
         self.line = QLineEdit(self.model)
-        self.which = QuietBox(self)
-        self.weights = QuietBox(self)
+        self.which = NoWheelComboBox(self)
+        self.weights = NoWheelComboBox(self)
         self._browse = IconButton("ph.folder-open", "Choose a folder that holds a model", parent=self)
         self._items = QStandardItemModel(self)
         self._aside = Aside(self)

@@ -125,7 +125,7 @@ def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: Open
     add(window)
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
-    watch = window.places["watch"]
+    watch = window.panels["watch"]
     assert isinstance(watch, WatchPanel)
     assert watch.isVisible()
     run = window.services.store.runs()[0]
@@ -147,7 +147,7 @@ def test_a_failure_shows_its_message_and_the_end_of_stderr(qtbot: QtBot, open_wi
     add(window)
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: states(window) == [RunState.FAILED], timeout=15000)
-    watch = window.places["watch"]
+    watch = window.panels["watch"]
     assert isinstance(watch, WatchPanel)
     qtbot.waitUntil(lambda: "It broke at step 5." in watch.bar.text)
     details = watch.bar.findChild(QPlainTextEdit)
@@ -168,7 +168,7 @@ def test_pause_and_resume_go_on_along_the_same_steps(qtbot: QtBot, open_window: 
     qtbot.waitUntil(lambda: window.book["resume"].isEnabled())
     press(qtbot, window, Qt.Key.Key_R)
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
-    watch, run = window.places["watch"], window.services.store.runs()[0]
+    watch, run = window.panels["watch"], window.services.store.runs()[0]
     assert isinstance(watch, WatchPanel)
     qtbot.waitUntil(lambda: list(watch.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
 
@@ -191,7 +191,7 @@ def test_stopping_escalates_in_view(qtbot: QtBot, open_window: OpenWindow) -> No
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: states(window) == [RunState.RUNNING], timeout=15000)
     press(qtbot, window, Qt.Key.Key_Period)
-    watch = window.places["watch"]
+    watch = window.panels["watch"]
     assert isinstance(watch, WatchPanel)
     qtbot.waitUntil(lambda: "Asked to stop" in watch.header.stopping.text())
     assert window.book["stop"].text() == "&End now"
@@ -222,7 +222,7 @@ def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_wind
     assert again.place == "watch"
     qtbot.waitUntil(lambda: again.services.tailer.state(run.id) == RunState.RUNNING, timeout=10000)
     qtbot.waitUntil(lambda: states(again) == [RunState.DONE], timeout=20000)
-    watch = again.places["watch"]
+    watch = again.panels["watch"]
     assert isinstance(watch, WatchPanel)
     qtbot.waitUntil(lambda: list(watch.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 151)))
 
@@ -283,7 +283,7 @@ def test_demo_data_that_cannot_be_made_says_why(qtbot: QtBot, open_window: OpenW
 def test_a_wrong_field_keeps_the_experiment_from_being_launched(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     experiment = add(window)
-    define = window.places["define"]
+    define = window.panels["define"]
     assert isinstance(define, DefinePanel)
     draft = define.form.draft()
     define.form.set_draft(draft | {"optim.batch_size": "none"})
@@ -301,11 +301,11 @@ def test_a_wrong_field_keeps_the_experiment_from_being_launched(qtbot: QtBot, op
 def test_what_does_not_validate_yet_is_there_after_a_restart(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     add(window)
-    define = window.places["define"]
+    define = window.panels["define"]
     assert isinstance(define, DefinePanel)
     define.form.set_draft(define.form.draft() | {"optim.batch_size": "25x"})
     window.close()
-    again = open_window().places["define"]
+    again = open_window().panels["define"]
     assert isinstance(again, DefinePanel)
     assert again.form.draft()["optim.batch_size"] == "25x"
 
@@ -327,7 +327,7 @@ def test_deleting_can_be_undone(qtbot: QtBot, open_window: OpenWindow) -> None:
 def test_keys_find_settings_and_problems_from_a_field(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     add(window)
-    define = window.places["define"]
+    define = window.panels["define"]
     assert isinstance(define, DefinePanel)
     form = define.form
 
@@ -357,7 +357,7 @@ def test_the_palette_finds_actions_experiments_and_places(qtbot: QtBot, open_win
     press(qtbot, window, Qt.Key.Key_K)
     qtbot.keyClicks(palette.line, "search")
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
-    assert window.place == "search"
+    assert window.panel == "search"
     press(qtbot, window, Qt.Key.Key_K)
     qtbot.keyClicks(palette.line, "duplicate")
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
@@ -381,7 +381,7 @@ def test_every_button_has_an_accessible_name(open_window: OpenWindow) -> None:
     qts_own = (QLineEdit, QTabBar, QAbstractItemView)  # clear buttons, arrows of tabs, corners of tables
     own: set[QAbstractButton] = set()
     for place in ("define", "watch", "search"):
-        window.show_place(place)
+        window.show_panel(place)
         own |= {each for each in window.findChildren(QAbstractButton) if each.isVisible()}
     own = {each for each in own if not isinstance(each.parent(), qts_own)}
     assert len(own) > 10
@@ -404,7 +404,7 @@ def test_the_window_remembers_choice_ticks_and_place(qtbot: QtBot, open_window: 
     press(qtbot, window, Qt.Key.Key_T, CTRL | SHIFT)
     run = window.services.store.runs()[0].id
     add(window, "b")
-    window.show_place("search")
+    window.show_panel("search")
     window.close()
     again = open_window()
     assert again.selection.ticked == (run,)
@@ -437,7 +437,7 @@ def test_a_place_that_is_built_is_no_longer_looked_through_for_garbage(open_wind
     try:
         spare_collections(window)
         before = gc.get_freeze_count()
-        window.show_place("noise")
+        window.show_panel("noise")
         assert gc.get_freeze_count() > before > 0
     finally:
         gc.unfreeze()
@@ -453,16 +453,16 @@ def test_the_window_opens_every_place_without_torch(home: Path) -> None:
         import sys, threading
         from pathlib import Path
         from sdgui.__main__ import make_application, open_window
-        from sdgui.panels.place import PLACES
+        from sdgui.panels.place import PANELS
         app = make_application()
         window = open_window(Path(sys.argv[1]), demo=False)
         app.processEvents()
         for thread in threading.enumerate():
             if thread.name == "places":
                 thread.join()
-        assert {spec.module for spec in PLACES} <= sys.modules.keys(), "loaded before they are shown"
-        for spec in PLACES:
-            window.show_place(spec.name)
+        assert {spec.module for spec in PANELS} <= sys.modules.keys(), "loaded before they are shown"
+        for spec in PANELS:
+            window.show_panel(spec.name)
             app.processEvents()
         window.close()
         window.services.store.close()

@@ -104,7 +104,7 @@ def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: Mai
     assert window.selection.ticked == (older,)
     window.experiments.select_run(newer)
     assert set(window.selection.watched) == {older, newer}
-    watch = window.show_place("watch")
+    watch = window.show_panel("watch")
     assert isinstance(watch, WatchPanel)
     assert set(watch.grid.runs()) == {str(older), str(newer)}
     window.experiments.select_run(older)
@@ -178,7 +178,7 @@ def test_dialogs_and_completers_do_not_pile_up(qtbot: QtBot, window: MainWindow)
 def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window: MainWindow) -> None:
     trained(qtbot, window, 1)
     run = window.services.store.runs()[0]
-    define = window.show_place("define")
+    define = window.show_panel("define")
     window.experiments.select_run(run.id)
     assert isinstance(define, DefinePanel)
     assert "Frozen" in define.bar.text

@@ -20,8 +20,8 @@ from sdgui.shared.pickers.models import ModelChoice, ModelPicker
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _NAMES = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall": "mean over classes"}
@@ -38,7 +38,7 @@ class CompareTab(QWidget):
         super().__init__(parent)
         self._settings: QSettings = services.settings
         self._results: list[Measured] = []
-        self.a, self.b = QuietBox(self), QuietBox(self)
+        self.a, self.b = NoWheelComboBox(self), NoWheelComboBox(self)
         self.sentence = PlainLabel(self, wordWrap=True)
         self.further = PlainLabel(self, wordWrap=True)
         self.probe, self.network = QPushButton(self), QPushButton(self)

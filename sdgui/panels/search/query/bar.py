@@ -19,7 +19,7 @@ from sdgui.panels.search.model import RAW, Part, Query
 from sdgui.panels.search.query.chips import ChipRow
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.quiet_box import QuietBox
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _PICTURES = "Pictures (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
@@ -57,8 +57,8 @@ class SearchBar(QWidget):
         self.minus = IconButton("ph.minus", "Exclude these words (Shift+Enter)", parent=self)
         self.star = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
         self.past = IconButton("ph.clock-counter-clockwise", "Search history", "Ctrl+H", parent=self)
-        self.wanted = QuietBox(tools)
-        self.prompts = QuietBox(tools)
+        self.wanted = NoWheelComboBox(tools)
+        self.prompts = NoWheelComboBox(tools)
         self._build()
         self._connect()
 
@@ -73,7 +73,7 @@ class SearchBar(QWidget):
         self.prompts.setAccessibleName("Prompts for the words")
         self.prompts.setToolTip("Average the words over a set of prompts, as in zero-shot classification")
         for box in (self.wanted, self.prompts):
-            box.setSizeAdjustPolicy(QuietBox.SizeAdjustPolicy.AdjustToContents)
+            box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
         row = QHBoxLayout()
         row.setSpacing(SPACE // 2)
         row.addWidget(self.line, 1)

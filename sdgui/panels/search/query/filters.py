@@ -13,8 +13,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPushButton, QWidget
 
 from sdgui.widgets.flow_layout import FlowLayout
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FIELDS = {
@@ -57,8 +57,8 @@ class FilterRow(QWidget):
         self.clear_button.clicked.connect(self._clear)
         self.set_facets({"folders": [], "labels": {}})
 
-    def _box(self, name: str, tip: str) -> QuietBox:
-        box = QuietBox(self)
+    def _box(self, name: str, tip: str) -> NoWheelComboBox:
+        box = NoWheelComboBox(self)
         box.setAccessibleName(name)
         box.setToolTip(plain_tip(tip))
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -123,7 +123,7 @@ class FilterRow(QWidget):
             line.setText(str(filters.get(field, "")))
             line.setModified(False)
 
-    def _choose(self, box: QuietBox, data: str, text: str = "") -> None:
+    def _choose(self, box: NoWheelComboBox, data: str, text: str = "") -> None:
         """A filter that these pictures do not have is in force all the same, so it is offered."""
         if data and box.findData(data) < 0:
             box.addItem(text or data, data)

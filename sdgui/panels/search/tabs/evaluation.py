@@ -23,8 +23,8 @@ from PySide6.QtWidgets import (
 from sdgui.panels.search.tabs.known_queries import Known, KnownModel, known_pairs, known_pictures, known_texts
 from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.widgets.formats import count
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 TEXTS, PICTURES, PAIRS = "text_to_image", "image_to_text", "pairs"
@@ -44,8 +44,8 @@ class EvaluationPane(QWidget):
         self._names: list[str] = []
         self._pairs: Mapping[str, Any] | None = None
         self.model = KnownModel(self)
-        self.way = QuietBox(self)
-        self.at = QuietBox(self)
+        self.way = NoWheelComboBox(self)
+        self.at = NoWheelComboBox(self)
         self.filter_box = QLineEdit(self)
         self.table = QTableView(self)
         self.found = PlainLabel(self, wordWrap=True)

@@ -32,8 +32,8 @@ from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.thumbnail import Thumbnail
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.quiet_box import QuietBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 SHOWN = 6000  # points asked for: an answer of about a megabyte, read in some milliseconds
@@ -55,7 +55,7 @@ class MapPage(QWidget):
         self._paths: dict[int, str] = {}
         self._words: dict[int, str] = {}
         self._lassoed: list[int] = []
-        self.color = QuietBox(self)
+        self.color = NoWheelComboBox(self)
         self.captions = QCheckBox("captions", self)
         self.fit = QPushButton("Show all", self)
         self.status = ElidedLabel("", self)

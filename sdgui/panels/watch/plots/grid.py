@@ -101,7 +101,7 @@ class PlotGrid(QWidget):
             self._drop(gone)
         for name in names:
             self._card(name)
-        self._show_place()
+        self._show_panel()
 
     def set_run(self, key: str, name: str, color: int = 0) -> None:
         """Add a run or rename it; ``color`` is its palette index."""
@@ -202,7 +202,7 @@ class PlotGrid(QWidget):
             assert layout is not None
             layout.addWidget(card)
             card.show()
-        self._show_place()
+        self._show_panel()
 
     # --- inside
 
@@ -226,7 +226,7 @@ class PlotGrid(QWidget):
             card.menu_asked.connect(self._menu)
             self._cards[chart.id] = card
             self._lay_out()
-            self._show_place()
+            self._show_panel()
         return self._cards[chart.id]
 
     def _drop(self, card_id: str) -> None:
@@ -241,7 +241,7 @@ class PlotGrid(QWidget):
         charts = ordered(card.chart for card in self._cards.values() if card.chart.id != self._maximized)
         self.page.set_cards([self._cards[chart.id] for chart in charts])
 
-    def _show_place(self) -> None:
+    def _show_panel(self) -> None:
         place = self._single if self._maximized is not None else self.page if self._cards else self.empty
         self._stack.setCurrentWidget(place)
 

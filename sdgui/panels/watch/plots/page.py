@@ -54,7 +54,7 @@ class PlotPage(QScrollArea):
         self._laying.start()
 
     def lay_out(self) -> None:
-        """Place everything for the width there is."""
+        """Panel everything for the width there is."""
         width = self.viewport().width()
         columns = max(1, (width + _GAP) // (_CARD_WIDTH + _GAP))
         card_width = (width - _GAP * (columns - 1)) // columns

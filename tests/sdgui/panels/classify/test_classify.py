@@ -61,9 +61,9 @@ def open_classify(qtbot: QtBot, home: Path, folder: Path) -> Iterator[OpenClassi
             _make_run(window)
         window.show()
         window.activateWindow()
-        qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.places))
+        qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.panels))
         window.experiments.select_run(services.store.runs()[0].id)
-        place = window.show_place("classify")
+        place = window.show_panel("classify")
         assert isinstance(place, ClassifyPanel)
         if data:
             choose(qtbot, place, folder / f"{data}.csv")

@@ -35,9 +35,9 @@ def test_a_real_run_is_classified_looked_at_saved_and_applied(
     run = services.store.import_run(tmp_path / "run")
     window.reload()
     window.show()
-    qtbot.waitUntil(lambda: bool(window.places))
+    qtbot.waitUntil(lambda: bool(window.panels))
     window.experiments.select_run(run.id)
-    place = window.show_place("classify")
+    place = window.show_panel("classify")
     assert isinstance(place, ClassifyPanel)
     try:
         place.source.data.set_source(str(val_data))

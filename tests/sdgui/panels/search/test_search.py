@@ -53,9 +53,9 @@ def open_search(qtbot: QtBot, home: Path, folder: Path) -> Iterator[OpenSearch]:
             _make_run(window, checkpoint)
         window.show()
         window.activateWindow()
-        qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.places))
+        qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.panels))
         window.experiments.select_run(services.store.runs()[0].id)
-        place = window.show_place("search")
+        place = window.show_panel("search")
         assert isinstance(place, SearchPanel)
         if checkpoint:
             qtbot.waitUntil(lambda: place.sessions[0].facts is not None, timeout=10000)

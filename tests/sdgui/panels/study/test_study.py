@@ -43,7 +43,7 @@ def open_study(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
         opened.append(window)
         window.show()
         services.tailer.start()
-        qtbot.waitUntil(lambda: bool(window.places))
+        qtbot.waitUntil(lambda: bool(window.panels))
         return window
 
     yield open_it
@@ -54,7 +54,7 @@ def open_study(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
 
 
 def place_of(window: MainWindow) -> StudyPanel:
-    place = window.show_place("study")
+    place = window.show_panel("study")
     assert isinstance(place, StudyPanel)
     return place
 
@@ -187,13 +187,13 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
     assert QApplication.clipboard().text().splitlines()[1].startswith("clip\t2\t10.5")
 
     window.experiments.tree.setCurrentIndex(window.experiments._filter.mapFromSource(study))
-    watch = window.show_place("watch")
+    watch = window.show_panel("watch")
     assert isinstance(watch, WatchPanel)
     qtbot.waitUntil(lambda: len(watch.grid.runs()) == 4)  # all runs of the study, as none is ticked
 
     place.view.runs.setCurrentItem(place.view.runs.topLevelItem(0))
     place.view.runs.itemActivated.emit(place.view.runs.topLevelItem(0), 0)
-    assert window.place == "watch"
+    assert window.panel == "watch"
     assert window.selection.study_id == place._id()
 
 

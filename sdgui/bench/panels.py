@@ -1,7 +1,7 @@
 """The places' figures: the longest turn of the event loop while each is shown for the first time.
 
 Flow: ``sdgui.bench.__main__`` -> here -> the real window with an experiment, its places' code loaded as it is a
-moment after the start. A turn is ``show_place`` itself, or one turn of the event loop after it.
+moment after the start. A turn is ``show_panel`` itself, or one turn of the event loop after it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication
 
 from core.spec.presets import preset_config
 from sdgui.app.start import open_window, spare_collections
-from sdgui.panels.places import PLACES
+from sdgui.panels.registry import PANELS
 
 TURN_LIMIT = 0.05  # seconds
 _TURNS = 60
@@ -31,9 +31,9 @@ def measure(app: QApplication, home: Path) -> dict[str, float]:
                 thread.join()
         window.experiment_commands.add(preset_config("sd-clip", "demo"))
         slowest["Define"] = max(slowest["Define"], _longest(app))
-        for spec in PLACES[1:]:
+        for spec in PANELS[1:]:
             began = time.perf_counter()
-            window.show_place(spec.name)
+            window.show_panel(spec.name)
             slowest[spec.title] = max(time.perf_counter() - began, _longest(app))
         return slowest
     finally:

@@ -16,7 +16,7 @@ from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions
 
 
-class Place(QWidget):
+class Panel(QWidget):
     """One panel of the rail. ``message_requested`` asks the window's message bar to show a message."""
 
     message_requested = Signal(object)  # Message
@@ -44,7 +44,7 @@ class Place(QWidget):
 
 
 @dataclass(frozen=True)
-class PlaceSpec:
+class PanelSpec:
     """A place before it is built."""
 
     name: str
@@ -55,9 +55,9 @@ class PlaceSpec:
     module: str
     panel: str
 
-    def build(self, services: Services, parent: QWidget | None = None) -> Place:
+    def build(self, services: Services, parent: QWidget | None = None) -> Panel:
         """Load the place's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""
         panel = getattr(import_module(self.module), self.panel)(services, parent)
-        if not isinstance(panel, Place):
-            raise TypeError(f"{self.module}.{self.panel} is no Place")
+        if not isinstance(panel, Panel):
+            raise TypeError(f"{self.module}.{self.panel} is no Panel")
         return panel

@@ -7,7 +7,7 @@ from PySide6.QtGui import QKeyEvent, QWheelEvent
 from PySide6.QtWidgets import QComboBox
 
 
-class QuietBox(QComboBox):
+class NoWheelComboBox(QComboBox):
     """Arrow keys open the list; the wheel scrolls what is around the box."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:

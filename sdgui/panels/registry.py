@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sdgui.shared.place import PlaceSpec
+from sdgui.shared.panel import PanelSpec
 
-PLACES = (
-    PlaceSpec(
+PANELS = (
+    PanelSpec(
         "define",
         "Define",
         "ph.sliders-horizontal",
@@ -14,7 +14,7 @@ PLACES = (
         "sdgui.panels.define.panel",
         "DefinePanel",
     ),
-    PlaceSpec(
+    PanelSpec(
         "watch",
         "Watch",
         "ph.chart-line",
@@ -23,7 +23,7 @@ PLACES = (
         "sdgui.panels.watch.panel",
         "WatchPanel",
     ),
-    PlaceSpec(
+    PanelSpec(
         "classify",
         "Classify",
         "ph.chart-bar",
@@ -32,7 +32,7 @@ PLACES = (
         "sdgui.panels.classify.panel",
         "ClassifyPanel",
     ),
-    PlaceSpec(
+    PanelSpec(
         "search",
         "Search",
         "ph.image-square",
@@ -41,7 +41,7 @@ PLACES = (
         "sdgui.panels.search.panel",
         "SearchPanel",
     ),
-    PlaceSpec(
+    PanelSpec(
         "caption",
         "Caption",
         "ph.closed-captioning",
@@ -50,7 +50,7 @@ PLACES = (
         "sdgui.panels.caption.panel",
         "CaptionsPanel",
     ),
-    PlaceSpec(
+    PanelSpec(
         "noise",
         "Noise",
         "ph.question",
@@ -59,7 +59,7 @@ PLACES = (
         "sdgui.panels.noise.panel",
         "NoisePanel",
     ),
-    PlaceSpec(
+    PanelSpec(
         "study",
         "Study",
         "ph.flask",
