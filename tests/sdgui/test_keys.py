@@ -32,7 +32,7 @@ def whole(open_window: OpenWindow) -> MainWindow:
 
 @pytest.mark.parametrize(("begin", "stop"), [("&Start", "Sto&p"), ("Re&sume", "&Kill")])
 def test_no_two_keys_collide_in_any_place(whole: MainWindow, begin: str, stop: str) -> None:
-    study = whole.places["study"]
+    study = whole.panels["study"]
     assert isinstance(study, StudyPanel)
     study.begin.setText(begin)
     study.stop.setText(stop)

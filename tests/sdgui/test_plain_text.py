@@ -123,7 +123,7 @@ def window(qtbot: QtBot, home: Path, tmp_path: Path) -> Iterator[MainWindow]:
     made = MainWindow(services)
     made.show()
     made.activateWindow()
-    qtbot.waitUntil(lambda: made.isActiveWindow() and bool(made.places))
+    qtbot.waitUntil(lambda: made.isActiveWindow() and bool(made.panels))
     made.experiments.select_run(run.id)
     yield made
     leave(made, qtbot)

@@ -219,7 +219,7 @@ def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_wind
     qtbot.waitUntil(lambda: not window.isVisible())
     again = open_window("--steps", "150", "--delay", "0.02")
     assert again.selection.run_id == run.id
-    assert again.place == "watch"
+    assert again.panel == "watch"
     qtbot.waitUntil(lambda: again.services.tailer.state(run.id) == RunState.RUNNING, timeout=10000)
     qtbot.waitUntil(lambda: states(again) == [RunState.DONE], timeout=20000)
     watch = again.panels["watch"]
@@ -409,7 +409,7 @@ def test_the_window_remembers_choice_ticks_and_place(qtbot: QtBot, open_window: 
     again = open_window()
     assert again.selection.ticked == (run,)
     assert again.header.title.text() == "b"
-    assert again.place == "search"
+    assert again.panel == "search"
 
 
 def test_a_newer_database_is_refused_in_words(qtbot: QtBot, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -453,7 +453,7 @@ def test_the_window_opens_every_place_without_torch(home: Path) -> None:
         import sys, threading
         from pathlib import Path
         from sdgui.__main__ import make_application, open_window
-        from sdgui.panels.place import PANELS
+        from sdgui.panels.registry import PANELS
         app = make_application()
         window = open_window(Path(sys.argv[1]), demo=False)
         app.processEvents()
