@@ -1,6 +1,6 @@
 """The files of a checkpoint as they are read: regular, in their run folder, of bounded size, and true to each other.
 
-Flow: ``core.checkpoint.files`` and ``core.objectives.build`` read a checkpoint that may come from anywhere through
+Flow: ``core.checkpoint.files`` and ``core.checkpoint.opening`` read a checkpoint that may come from anywhere through
 here. ``checkpoint.json`` says what network the weights are of; it may claim one of any size, and building it would
 take the memory before the weights refused to fit. So what it claims is counted first, on a device that holds nothing.
 """

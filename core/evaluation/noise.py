@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from core.checkpoint import files as checkpoint
-from core.checkpoint.loading import Loaded, load_checkpoint
+from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
 from core.inference.encoder import encode_dataset, finite
 from core.objectives.weighting.belief import probability_right
@@ -30,6 +30,7 @@ from core.spec.cells import marked_row
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import resolve, weights_in
 
 SHUFFLED = "shuffled"  # the label column that says which captions were dealt out, 1 or 0
 MOST = 0.5  # share of pairs that are doubted at most
@@ -91,50 +92,45 @@ def judge_run(run: RunDir, data: str, progress: Progress, which: str = "last", w
     checkpoint, network or data.
     """
     progress("loading the model", 0, 0)
-    loaded = load_checkpoint(run, which)
-    source = data or loaded.config.data.train
+    name = resolve(run, which)
+    models = [open_model(f"{run.path}@{name}", one) for one in ([weights] if weights else weights_in(run, name))]
+    source = data or models[0].data.train
     if not source:
         raise UserError(f"{run.path} names no training data; give --data SOURCE.")
-    if weights and weights not in loaded.networks:
-        raise UserError(f"{run.path} has no {weights}; there is {', '.join(loaded.networks)}.")
-    networks = {name: network for name, network in loaded.networks.items() if weights in ("", name)}
-    dataset = _opened(loaded, source, progress)
-    heard = []
-    for network in networks.values():
-        batch = loaded.config.validation.batch_size
-        features = encode_dataset(network, dataset, loaded.runtime, batch, progress)
+    dataset = _opened(models[0], source, progress)
+    evidences = []
+    for model in models:
+        network = model.network
+        features = encode_dataset(network, dataset, model.runtime, model.batch, progress)
         for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
-            finite(vectors, f"{run.path}@{loaded.name}")
+            finite(vectors, model.subject.model)
         images = features.images[features.text_to_image]  # (P, D)
-        heard.append(evidence(images, features.texts, float(network.logit_scale.detach())))
+        evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())))
         rows = features.rows[features.text_to_image]
-    belief = torch.stack(heard).mean(dim=0)
+    belief = torch.stack(evidences).mean(dim=0)
     single = len(rows) == len(rows.unique())  # what is remembered is of pictures, and tells several captions not apart
-    memory = _memory(loaded, source, dataset) if single and not weights else None
+    memory = _memory(run, name, models[0].data.train, source, dataset) if single and not weights else None
     if memory is not None:
         remembered, judged = memory
         belief = remembered[rows].lerp(belief, 2.0 / (judged + 2.0))
-    return _judgement(f"{run.path}@{loaded.name}", source, dataset, rows, belief, memory is not None)
+    return _judgement(models[0].subject.model, source, dataset, rows, belief, memory is not None)
 
 
-def _opened(loaded: Loaded, source: str, progress: Progress) -> PairDataset:
-    network = next(iter(loaded.networks.values()))
-    towers = network.towers
-    data = loaded.config.data
+def _opened(model: Model, source: str, progress: Progress) -> PairDataset:
+    towers = model.network.towers
     dataset = open_dataset(
-        source, data, network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=None
+        source, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=None
     )
     if len(dataset.captions) < 3:
         raise UserError(f"{source} has {len(dataset.captions)} pairs; at least 3 are needed to doubt any.")
     return dataset
 
 
-def _memory(loaded: Loaded, source: str, dataset: PairDataset) -> tuple[Tensor, float] | None:
+def _memory(run: RunDir, name: str, trained: str, source: str, dataset: PairDataset) -> tuple[Tensor, float] | None:
     """Evidence remembered from training (N,) and how often it was asked; None for other data or without one."""
-    trained = loaded.config.data.train
     if not trained or Path(trained).resolve() != Path(source).resolve():
         return None
-    state = checkpoint.load_weights(loaded.run, loaded.name, "state", torch.device("cpu"))
+    state = checkpoint.load_weights(run, name, "state", torch.device("cpu"))
     memory, judged = state.get("belief.memory"), state.get("belief.judged")
     if memory is None or judged is None or len(memory) != len(dataset) or not int(judged):
         return None

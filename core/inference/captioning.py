@@ -16,7 +16,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from core.checkpoint.opening import Model, model_digest, open_model
+from core.checkpoint.opening import Model, open_model
 from core.inference.generation.caption import Caption, SpecialTokens
 from core.inference.generation.captions import caption_steps
 from core.inference.generation.fusion import caption_decoder
@@ -100,7 +100,7 @@ class CaptionModel:
         """Which weights these are, for provenance: ``model, pretrained, weights, step, digest, precision``."""
         subject = self._model.subject
         step = re.search(r"@step-(\d+)$", subject.model)
-        self._digest = self._digest or model_digest(self._model)
+        self._digest = self._digest or self._model.digest
         return {
             "model": subject.model,
             "pretrained": subject.pretrained,

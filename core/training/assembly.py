@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from core.checkpoint.former import carry_over, open_teachers
-from core.checkpoint.loading import start_weights
+from core.checkpoint.opening import open_teachers
+from core.checkpoint.starting import carry_over, load_towers
 from core.data.batch import Batch
 from core.data.dataset import Log, PairDataset, Progress, open_dataset
 from core.data.labelling import label_rows
 from core.data.loader import Loader
 from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
-from core.model.towers.towers import load_pretrained, resolve_architecture
+from core.model.towers.towers import resolve_architecture
 from core.objectives.build import Objectives, add_heads, build_objectives
 from core.spec.config import RunConfig, validate
 from core.spec.errors import UserError
@@ -57,10 +57,9 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
     torch.manual_seed(config.seed)
     model_cfg = resolve_architecture(config.towers.architecture)
     network = build_backbone(config, model_cfg)
-    weights = ""
-    if config.towers.pretrained:
-        weights = start_weights(config.towers.pretrained, config.towers.weights)
-        load_pretrained(network.towers, config.towers.architecture, weights)
+    wanted, start = config.towers, None
+    if wanted.pretrained:
+        start = load_towers(network.towers, wanted.architecture, wanted.pretrained, wanted.weights)
 
     def opened(path: str) -> PairDataset:
         towers = network.towers
@@ -71,7 +70,8 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
     train = opened(config.data.train)
     labels = label_rows(train, config.data, config.seed)
     add_heads(network, config, labels.classes if labels else ())
-    carry_over(network, weights)
+    if start is not None:
+        carry_over(network, start)
     network.to(runtime.device)
     return Assembly(
         runtime=runtime,

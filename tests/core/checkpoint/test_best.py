@@ -9,16 +9,14 @@ import pytest
 import torch
 
 from core.checkpoint import files as checkpoint
-from core.checkpoint.former import open_teachers
-from core.checkpoint.loading import start_weights
-from core.checkpoint.opening import model_key, open_model
+from core.checkpoint.opening import model_key, open_model, open_teachers
 from core.data.dataset import PairDataset
 from core.inference.encoder import Features
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.events import CheckpointSaved, EventReader
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import default_network, exact_name, resolve
+from core.spec.run.model_names import RunNetwork, default_network, exact_name, locate, locate_run, resolve
 from core.training.loop import Interrupt, Loop
 from core.training.train import train
 from tests.core.pictures import write_pairs
@@ -70,7 +68,9 @@ def test_whoever_opens_the_best_gets_the_winner(run: RunDir) -> None:
         assert opened.subject.weights == "student"
         assert torch.equal(opened.network.towers.clip.text_projection, student)
         assert exact_name(name) == (f"{folder}@{best}", "student")
-        assert start_weights(name, "auto").endswith(f"{best}/student.safetensors")
+        for found in (locate_run(name), locate(name, "auto")):
+            assert isinstance(found, RunNetwork)
+            assert found.path == run.checkpoints / best / "student.safetensors"
         assert torch.equal(open_teachers(name, "auto", torch.device("cpu"))[0].towers.clip.text_projection, student)
     assert model_key(folder)[-1] == "student"
 
@@ -81,7 +81,9 @@ def test_another_checkpoint_and_a_named_network_are_what_they_were(run: RunDir) 
     assert open_model(f"{folder}@6").subject.weights == "teacher"
     assert open_model(folder, "teacher").subject.weights == "teacher"
     assert exact_name(folder, "teacher") == (f"{folder}@step-00000006", "teacher")
-    assert start_weights(folder, "teacher").endswith("step-00000006/teacher.safetensors")
+    found = locate_run(folder, "teacher")
+    assert found is not None
+    assert found.path == run.checkpoints / "step-00000006" / "teacher.safetensors"
 
 
 @pytest.mark.parametrize("record", ["without", "damaged", "of nobody"])

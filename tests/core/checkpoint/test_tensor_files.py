@@ -14,14 +14,14 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo, CheckpointState
-from core.checkpoint.loading import load_checkpoint, trained_network
+from core.checkpoint.opening import open_model, open_network
 from core.checkpoint.state import restore_rng
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import resolve
+from core.spec.run.model_names import RunNetwork, resolve
 from tests.mutations import survives
 
 CPU = torch.device("cpu")
@@ -95,7 +95,7 @@ def test_what_is_no_file_of_the_run_folder_is_refused(run: RunDir, tmp_path: Pat
         put[what](path)
     said = {"pipe": "a named pipe", "device": "a device", "folder": "a folder", "link": "a link out of"}[what]
     with pytest.raises(CheckpointError, match=said):
-        load_checkpoint(run, "last")
+        open_model(f"{run.path}@last")
 
 
 @pytest.mark.parametrize("what", ["pipe", "device", "link", "long"])
@@ -156,7 +156,7 @@ def test_what_a_checkpoint_claims_is_checked_first(
 
     def read() -> None:
         with pytest.raises(CheckpointError, match=said) as caught:
-            trained_network(run, "step-00000001", "student", CPU)
+            open_network(RunNetwork(run, "step-00000001", "student"), CPU)
         raise caught.value
 
     survives(read)
@@ -170,15 +170,10 @@ def test_a_description_beyond_all_size_is_refused(run: RunDir) -> None:
 
 
 def test_a_network_that_fits_is_built_as_before(run: RunDir) -> None:
-    """The check draws no random numbers, which a run would miss."""
+    """Neither checking nor building moves the random numbers, which a run would miss."""
     before = torch.get_rng_state()
-    torch.manual_seed(3)
-    build_network(CONFIG, small_model())
-    wanted = torch.get_rng_state()
-    torch.manual_seed(3)
-    network = trained_network(run, "step-00000001", "student", CPU)
-    assert torch.equal(torch.get_rng_state(), wanted)
-    torch.set_rng_state(before)
+    network = open_network(RunNetwork(run, "step-00000001", "student"), CPU)
+    assert torch.equal(torch.get_rng_state(), before)
     assert {value.device.type for value in network.state_dict().values()} == {"cpu"}
 
 
