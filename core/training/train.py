@@ -22,7 +22,8 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.run.events import EventWriter, Outcome, RunFailed, RunFinished, lifecycle
 from core.spec.run.folder import RunDir, RunDirError
-from core.training.loop import Interrupt, Loop, TrainingError
+from core.training.errors import Interrupt, TrainingError
+from core.training.loop import Loop
 from core.training.progress import Heartbeat
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -17,8 +17,10 @@ from core.spec.presets import preset_config
 from core.spec.run.events import CheckpointSaved, EventReader
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, default_network, exact_name, locate, locate_run, resolve
-from core.training.loop import Interrupt, Loop
+from core.training.errors import Interrupt
+from core.training.loop import Loop
 from core.training.train import train
+from core.training.validator import Validator
 from tests.core.pictures import write_pairs
 
 # Mean recall of student and teacher at each validation.
@@ -31,15 +33,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     folder = tmp_path_factory.mktemp("best")
     data, val = write_pairs(folder)
 
-    def judge(loop: Loop, dataset: PairDataset, split: str) -> tuple[dict[str, float], dict[str, Features]]:
-        student, teacher = SCORES[loop.step]
+    def evaluated(
+        validator: Validator, dataset: PairDataset, split: str, step: int
+    ) -> tuple[dict[str, float], dict[str, Features]]:
+        student, teacher = SCORES[step]
         return {f"{split}/student/mean_recall": student, f"{split}/teacher/mean_recall": teacher}, {}
 
     settings = [f"data.train={data}", f"data.val={val}", "optim.epochs=4", "optim.batch_size=12", "checkpoint.keep=9"]
     run = RunDir(folder / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
-        patch.setattr(Loop, "_judge", judge)
+        patch.setattr(Validator, "evaluate", evaluated)
         train(override(preset_config("sd-clip", "tiny"), [*settings, "runtime.threads=1"]), run, quiet=True)
     return run
 
@@ -123,8 +127,8 @@ def test_a_run_that_is_paused_after_a_resume_keeps_its_best(
     def pause(loop: Loop) -> None:
         raise Interrupt("paused")
 
-    monkeypatch.setattr(Loop, "look_at_control", pause)
-    monkeypatch.setattr(Loop, "_part", lambda *_: None)
+    monkeypatch.setattr(Loop, "check_control", pause)
+    monkeypatch.setattr(Loop, "_progress", lambda *_: None)
     assert train(config, copy, quiet=True) == "paused"
     assert resolve(copy, "best") == "step-00000006"
     again = checkpoint.read_info(copy, "step-00000009")

@@ -39,7 +39,8 @@ from core.spec.run.events import (
 )
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.model_names import resolve, weights_in
-from core.training.loop import Loop, TrainingError
+from core.training.errors import TrainingError
+from core.training.loop import Loop
 from core.training.train import train
 from core.training.train_step import TrainStep
 from tests.core.pictures import write_pairs
@@ -211,7 +212,7 @@ def test_stop_is_heard_while_pictures_are_read(
         loop.run_dir.ask("stop")
         original(loop, doing, done, total)
 
-    monkeypatch.setattr(Loop, "_part", part)
+    monkeypatch.setattr(Loop, "_progress", part)
     assert train(config_for(data), run, quiet=True) == "stopped"
     assert isinstance(read(run)[-1], RunFinished)
 

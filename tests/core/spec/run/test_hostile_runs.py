@@ -172,7 +172,7 @@ def small_model() -> dict[str, Any]:
 
 
 INFO = CheckpointInfo(
-    1, 12, CONFIG.model_dump(mode="json"), small_model(), {"loss": 1.0}, score=0.5, best_score=0.5, classes=("a", "b")
+    1, 12, CONFIG.model_dump(mode="json"), small_model(), score=0.5, best_score=0.5, classes=("a", "b")
 )
 CHECKPOINT = {"content": mutated(asdict(INFO))}
 
