@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,6 @@ class CheckpointInfo:
     total_steps: int
     config: Mapping[str, Any]
     model: Mapping[str, Any]  # the open_clip model configuration
-    metrics: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None  # what best is chosen by: the greatest mean recall of student and teacher
     network: str = ""  # whose score it is, "student" or "teacher"; "" where that is not known
     best_score: float | None = None  # the greatest score of the run up to here

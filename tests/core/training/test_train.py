@@ -206,7 +206,7 @@ def test_stop_is_heard_while_pictures_are_read(
 ) -> None:
     run = RunDir(tmp_path / "run")
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "empty-cache"))
-    original = Loop._part
+    original = Loop._progress
 
     def part(loop: Loop, doing: str, done: int, total: int) -> None:
         loop.run_dir.ask("stop")
