@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import psutil
 from pydantic import Field, ValidationError, model_validator
 
 from core.spec.config import (
@@ -37,6 +36,7 @@ from core.spec.config import (
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
+from core.spec.processes import own_start_time
 from core.spec.reading import MEGABYTE, UnreadableError, checked, excerpt, read_json
 from core.spec.run.folder import RunDir
 from core.spec.study_records import (
@@ -259,7 +259,7 @@ class StudyStatus:
 
     def now(self) -> StudyStatus:
         """The same with this process as the one that works, now."""
-        self.pid, self.started = os.getpid(), psutil.Process().create_time()
+        self.pid, self.started = os.getpid(), own_start_time()
         self.heartbeat, self.host = time.time(), platform.node()
         return self
 

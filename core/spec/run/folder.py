@@ -13,14 +13,15 @@ import stat
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
-
-import filelock
+from typing import TYPE_CHECKING, Literal
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import KILOBYTE, checked, excerpt, open_regular, read_bytes, read_json
 from core.spec.run.status import RunStatus, _StatusFile
+
+if TYPE_CHECKING:
+    import filelock
 
 Control = Literal["stop", "pause"]
 
@@ -70,6 +71,8 @@ class RunDir:
 
         Raises RunDirError when another trainer holds it, or it would be written outside of it.
         """
+        import filelock  # noqa: PLC0415  (a reader of run folders does without)
+
         self.check()
         lock = filelock.FileLock(self.lock, timeout=0)
         try:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.spec.processes import is_running, own_start_time
 from core.spec.run.event_fields import LARGEST_STEP, LATEST
 from core.spec.run.events import Event, RunFailed, RunFinished
 
@@ -65,7 +65,7 @@ def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_lef
     """A status of the calling process, with a fresh heartbeat."""
     return RunStatus(
         pid=os.getpid(),
-        started=psutil.Process().create_time(),
+        started=own_start_time(),
         heartbeat=time.time(),
         step=step,
         total_steps=total_steps,
@@ -79,13 +79,7 @@ def process_alive(status: RunStatus) -> bool:
     """Whether the process that wrote ``status`` is still the one with its pid; elsewhere, its heartbeat speaks."""
     if not status.here:
         return time.time() - status.heartbeat <= LOST_AFTER_SECONDS
-    try:
-        process = psutil.Process(status.pid)
-        return abs(process.create_time() - status.started) < 2.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
+    return is_running(status.pid, status.started)
 
 
 def judge(status: RunStatus | None, terminal: Event | None, now: float | None = None) -> RunState:
@@ -111,7 +105,7 @@ def judge(status: RunStatus | None, terminal: Event | None, now: float | None = 
 class _StatusFile(BaseModel):
     """What ``status.json`` may hold; a later version's further fields are ignored."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
     pid: Annotated[int, Field(ge=0, lt=1 << 31)]
     started: _Moment
