@@ -193,8 +193,3 @@ def value_at(curve: Sequence[dict[str, Any]], seconds: float, metric: str) -> fl
             return float(before + (value - before) * share)
         before_time, before, last = point["seconds"], value, value
     return last
-
-
-def mean_from(plain: dict[str, Any]) -> Mean:
-    """A ``Mean`` from its JSON."""
-    return Mean(plain["mean"], plain["low"], plain["high"], tuple(plain["values"]))
