@@ -160,7 +160,7 @@ def _notes(source: OpenClipModel) -> tuple[str, ...]:
         return tuple(filter(None, (known_problem(source.architecture, source.pretrained),)))
     return (
         f"{source.architecture} has random weights (seed {SEED}), since no pretrained weights were named; "
-        f"write {OPEN_CLIP}{source.architecture},PRETRAINED to measure trained ones.",
+        f"write {OPEN_CLIP}{source.architecture},PRETRAINED to evaluate trained ones.",
     )
 
 

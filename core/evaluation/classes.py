@@ -75,12 +75,12 @@ def fused_probe(work: Work) -> Outcome:
     classes = splits.train.labels.classes
     embed = class_embedder(model, templates).embed
     outcomes = {IMAGE: _one(work, _data(splits, layer), layer, 0, len(texts))}
-    for place, text in enumerate(texts, start=1):
+    for position, text in enumerate(texts, start=1):
         how = joining(model, text, classes, templates, embed)
         data = tuple(
             None if split is None else _joined(work, how, split) for split in (splits.train, splits.test, splits.val)
         )
-        outcomes[text] = _one(work, data, how.layer, place, len(texts))
+        outcomes[text] = _one(work, data, how.layer, position, len(texts))
     return work.noted(_together(outcomes, texts), splits, {"templates": list(templates), "texts": list(texts)})
 
 
@@ -96,8 +96,8 @@ def _joined(work: Work, how: Joining, split: Labelled) -> ProbeData:
     return ProbeData(joined_features(how, split.dataset, work.progress).values[how.layer], split.labels)
 
 
-def _one(work: Work, data: _Data, layer: str, place: int, others: int) -> Outcome:
-    watch = part_of(work.share, place / (others + 1), (place + 1) / (others + 1))
+def _one(work: Work, data: _Data, layer: str, position: int, others: int) -> Outcome:
+    watch = part_of(work.share, position / (others + 1), (position + 1) / (others + 1))
     settings = work.settings(layer)
     if work.request.shots:
         return _few_shot(work, data, settings, watch)
@@ -130,7 +130,7 @@ def _together(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcom
         per_query |= {f"{name}_{metric}": one for metric, one in outcomes[name].per_query.items()}
         ends |= {f"{name}_{metric}": one for metric, one in outcomes[name].intervals.items()}
     notes = list(main.notes)
-    notes.append(f"the picture is joined with: {', '.join(_MEANING[text] for text in texts)}.")
+    notes.append(f"the image is fused with: {', '.join(_MEANING[text] for text in texts)}.")
     details: dict[str, Any] = {**main.details, "others": {name: dict(one.details) for name, one in outcomes.items()}}
     if "acc1" in image.per_query:
         gain = paired_difference(main.per_query["acc1"], image.per_query["acc1"])

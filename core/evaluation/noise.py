@@ -1,9 +1,9 @@
-"""Which pairs of a data set are doubted: ranked by how little a trained model believes them.
+"""Likely mislabelled pairs of a data set: all pairs, ranked by how badly a trained model matches them.
 
-Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Noise panel, a study's measure.
-What is asked of the features is ``core.objectives.weighting.evidence``. A run that remembered its pairs while it learnt
-(``belief.action``) has more to say of its own training data than its last weights have: by then the wrong pairs are
-learnt by heart. Then the memory is what counts, with the last word of the weights added.
+Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Noise panel, a study's evaluation.
+The score of a pair is ``core.objectives.weighting.evidence`` of its features. A run that accumulated it while training
+(``belief.action``) knows more of its own training data than its last weights: by then wrong pairs are memorised. Its
+memory then counts, averaged with the evidence of the weights.
 
 Legend: P pairs (captions with their pictures), D embed.
 """
@@ -32,13 +32,13 @@ from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve, weights_in
 
-SHUFFLED = "shuffled"  # the label column that says which captions were dealt out, 1 or 0
-MOST = 0.5  # share of pairs that are doubted at most
+SHUFFLED = "shuffled"  # the label column that says which captions were shuffled, 1 or 0
+MOST = 0.5  # share of pairs that are likely mislabelled, at most
 
 
 @dataclass(frozen=True)
-class JudgedPair:
-    """One caption of one picture; ``rank`` 1 is the least believed."""
+class RankedPair:
+    """One caption of one picture; ``rank`` 1 is the most likely mislabelled."""
 
     row: int
     path: str
@@ -46,27 +46,27 @@ class JudgedPair:
     belief: float  # 0 to 1
     right: float  # probability, by a mixture of two components
     rank: int
-    shuffled: bool | None  # where the data say so
+    shuffled: bool | None  # where the data have that column
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """All pairs of a source, the least believed first."""
+class Ranking:
+    """All pairs of a source, the most likely mislabelled first."""
 
     model: str
     data: str
-    remembered: bool  # whether the memory of training was heard
-    pairs: tuple[JudgedPair, ...]
-    doubted: int  # pairs that are more probably wrong than right
+    remembered: bool  # whether the memory of training was used
+    pairs: tuple[RankedPair, ...]
+    doubted: int  # pairs that are likely mislabelled
 
     @property
     def shuffled(self) -> int | None:
-        """How many captions were shuffled; None where the data do not say."""
+        """How many captions were shuffled; None where the data do not tell."""
         known = [pair.shuffled for pair in self.pairs if pair.shuffled is not None]
         return sum(known) if known else None
 
     def precision(self) -> float | None:
-        """Share of the shuffled among as many of the least believed as there are shuffled ones; None without any."""
+        """Precision at k, with k the number of shuffled captions; None without any."""
         count = self.shuffled
         if not count:
             return None
@@ -85,10 +85,10 @@ class Judgement:
         }
 
 
-def judge_run(run: RunDir, data: str, progress: Progress, which: str = "last", weights: str = "") -> Judgement:
+def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", weights: str = "") -> Ranking:
     """Rank the pairs of ``data`` (by default the run's training data) by checkpoint ``which``.
 
-    ``weights``: "student" or "teacher" alone; by default both are heard. Raises UserError when there is no such
+    ``weights``: "student" or "teacher" alone; by default the mean of both. Raises UserError when there is no such
     checkpoint, network or data.
     """
     progress("loading the model", 0, 0)
@@ -108,12 +108,12 @@ def judge_run(run: RunDir, data: str, progress: Progress, which: str = "last", w
         evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())))
         rows = features.rows[features.text_to_image]
     belief = torch.stack(evidences).mean(dim=0)
-    single = len(rows) == len(rows.unique())  # what is remembered is of pictures, and tells several captions not apart
+    single = len(rows) == len(rows.unique())  # the memory has an entry per picture, not per caption
     memory = _memory(run, name, models[0].data.train, source, dataset) if single and not weights else None
     if memory is not None:
         remembered, judged = memory
         belief = remembered[rows].lerp(belief, 2.0 / (judged + 2.0))
-    return _judgement(models[0].subject.model, source, dataset, rows, belief, memory is not None)
+    return _ranking(models[0].subject.model, source, dataset, rows, belief, memory is not None)
 
 
 def _opened(model: Model, source: str, progress: Progress) -> PairDataset:
@@ -122,12 +122,12 @@ def _opened(model: Model, source: str, progress: Progress) -> PairDataset:
         source, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=None
     )
     if len(dataset.captions) < 3:
-        raise UserError(f"{source} has {len(dataset.captions)} pairs; at least 3 are needed to doubt any.")
+        raise UserError(f"{source} has {len(dataset.captions)} pairs; at least 3 are needed to rank them.")
     return dataset
 
 
 def _memory(run: RunDir, name: str, trained: str, source: str, dataset: PairDataset) -> tuple[Tensor, float] | None:
-    """Evidence remembered from training (N,) and how often it was asked; None for other data or without one."""
+    """Evidence remembered from training (N,) and how often it was updated; None for other data or without one."""
     if not trained or Path(trained).resolve() != Path(source).resolve():
         return None
     state = checkpoint.load_weights(run, name, "state", torch.device("cpu"))
@@ -137,30 +137,28 @@ def _memory(run: RunDir, name: str, trained: str, source: str, dataset: PairData
     return memory, float(judged)
 
 
-def _judgement(
-    model: str, source: str, dataset: PairDataset, rows: Tensor, belief: Tensor, remembered: bool
-) -> Judgement:
+def _ranking(model: str, source: str, dataset: PairDataset, rows: Tensor, belief: Tensor, remembered: bool) -> Ranking:
     right = probability_right(belief, 0.0, MOST)
     captions = [dataset.captions[i] for row in rows.unique().tolist() for i in dataset.caption_span(row)]
     pairs = []
-    for rank, place in enumerate(belief.argsort(stable=True).tolist(), 1):
-        row = int(rows[place])
+    for rank, position in enumerate(belief.argsort(stable=True).tolist(), 1):
+        row = int(rows[position])
         flag = dataset.labels(row).get(SHUFFLED, "")
         pairs.append(
-            JudgedPair(
+            RankedPair(
                 row=row,
                 path=str(dataset.path(row)),
-                caption=captions[place],
-                belief=float(belief[place]),
-                right=float(right[place]),
+                caption=captions[position],
+                belief=float(belief[position]),
+                right=float(right[position]),
                 rank=rank,
                 shuffled=flag == "1" if flag in ("0", "1") else None,
             )
         )
-    return Judgement(model, source, remembered, tuple(pairs), int((right < 0.5).sum()))
+    return Ranking(model, source, remembered, tuple(pairs), int((right < 0.5).sum()))
 
 
-def to_csv(pairs: Sequence[JudgedPair]) -> str:
+def to_csv(pairs: Sequence[RankedPair]) -> str:
     """The pairs as a table: rank, belief, right, filepath, title, shuffled."""
     text = io.StringIO()
     writer = csv.writer(text)

@@ -111,8 +111,8 @@ class _Run:
         pictures = torch.stack([read.picture for _, read in part if read.picture is not None])  # (B, 3, S, S)
         self._progress("captioning", self.done, self._total)
         made = self._model.captions(pictures, self._settings, self._step)
-        for place, captions in made:
-            index, read = part[place]
+        for position, captions in made:
+            index, read = part[position]
             self.done += 1
             yield index, Captioned(index, read.path, captions)
         self._progress("captioning", self.done, self._total)
@@ -129,10 +129,12 @@ class _Run:
         left = [item for item in part if item[0] not in finished]
         if len(part) > 1 and left:
             self._model.most = max(1, len(part) // 2)
-            self._tell(f"the memory does not suffice for {len(part)} pictures at once; going on by {self._model.most}.")
+            self._tell(
+                f"not enough memory for {len(part)} pictures at once; continuing with {self._model.most} at a time."
+            )
         elif not self._model.on_cpu:
             self._model.move_to_cpu()
-            self._tell("the GPU's memory does not suffice for one picture; going on, slower, on the CPU.")
+            self._tell("not enough GPU memory for one picture; continuing on the CPU, more slowly.")
         else:
             index, read = left[0]
             finished.add(index)

@@ -157,8 +157,8 @@ class CaptionModel:
             if made is None:
                 return
             step(made.done, made.total)
-            for place, captions in made.captions.items():
-                yield place, [_plain(caption, towers) for caption in captions]
+            for position, captions in made.captions.items():
+                yield position, [_plain(caption, towers) for caption in captions]
 
 
 def open_caption_model(

@@ -138,7 +138,7 @@ def finite(vectors: Tensor, model: str) -> Tensor:
     """``vectors``; UserError naming the ``model`` where one has a value that is not a number."""
     if not bool(torch.isfinite(vectors).all()):
         raise UserError(
-            f"{model} encodes into values that are not numbers: its weights are damaged, or its training diverged; "
+            f"{model} produces NaN or infinite embeddings: its weights are damaged, or its training diverged; "
             "choose another checkpoint."
         )
     return vectors

@@ -82,7 +82,9 @@ class Joining:
                 return self._by_decoder(images, captions)
             image = network.towers.encode_image(images)
             if self.text == "classes":
-                texts = [self._prompts.rows(torch.full((len(images),), place)) for place in range(len(self.classes))]
+                texts = [
+                    self._prompts.rows(torch.full((len(images),), position)) for position in range(len(self.classes))
+                ]
                 return torch.stack([network.join(image, text).pooled.float() for text in texts]).mean(dim=0).cpu()
             if self.text == "caption":
                 text = self._encode(list(captions))
@@ -144,14 +146,14 @@ def joining(
 def check_joining(model: Model, text: str) -> None:
     """UserError when the model cannot join pictures with ``text`` (one of TEXTS), or cannot make the text."""
     if text not in TEXTS:
-        raise UserError(f"there is no text {text!r} to join pictures with; choose {', '.join(TEXTS)}.")
+        raise UserError(f"{text!r} is not a text to fuse images with; choose {', '.join(TEXTS)}.")
     if not can_join(model.network):
         raise UserError(
-            f"{model.subject.title} joins no pictures with text: it was trained without a fusion and is no CoCa; "
+            f"{model.subject.title} cannot fuse images with text: it was trained without a fusion and is not a CoCa; "
             "choose a model trained with fusion.kind cross-attention, or the image-only probe."
         )
     if text == "caption" and not can_caption(model):
-        raise UserError(f"{model.subject.title} writes no captions; join with {TEXTS[0]!r} or {TEXTS[1]!r} instead.")
+        raise UserError(f"{model.subject.title} cannot write captions; fuse with {TEXTS[0]!r} or {TEXTS[1]!r} instead.")
 
 
 def joined_features(how: Joining, dataset: PairDataset, progress: Progress) -> Extracted:
@@ -163,7 +165,7 @@ def joined_features(how: Joining, dataset: PairDataset, progress: Progress) -> E
     def encode(names: Sequence[str]) -> Encode:
         return lambda rows, pictures: {how.layer: how(pictures, [captions.get(row, "") for row in rows.tolist()])}
 
-    return extract(how.model, dataset, {how.layer: how.facts}, encode, progress, "joining pictures with text")
+    return extract(how.model, dataset, {how.layer: how.facts}, encode, progress, "fusing images with text")
 
 
 def own_captions(
@@ -189,7 +191,7 @@ def own_captions(
 def caption_batch(captioner: CaptionModel, pictures: Tensor, settings: GenerationSettings | None = None) -> list[str]:
     """The best caption of each of ``pictures`` (B, 3, S, S) uint8."""
     made = dict(captioner.captions(pictures, settings or _settings(captioner), lambda done, total: None))
-    return [made[place][0]["text"] if made.get(place) else "" for place in range(len(pictures))]
+    return [made[position][0]["text"] if made.get(position) else "" for position in range(len(pictures))]
 
 
 def _settings(captioner: CaptionModel) -> GenerationSettings:

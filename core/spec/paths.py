@@ -1,4 +1,4 @@
-"""Names that a person types: ~ for a home, and RUN@STEP, which says which checkpoint of a run is meant."""
+"""Names that a user types: ~ for a home, and RUN@STEP, which says which checkpoint of a run is meant."""
 
 from __future__ import annotations
 

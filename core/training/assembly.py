@@ -1,4 +1,4 @@
-"""A definition turned into live parts: data opened, networks built, ready for the loop."""
+"""A definition built: data sets, networks, objectives and the loader, as the loop takes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from core.teacher.teacher import Teacher
 
 @dataclass(frozen=True)
 class Assembly:
-    """What a run is made of."""
+    """The parts of a run."""
 
     runtime: Runtime
     model_cfg: dict[str, Any]  # the open_clip model configuration, kept with each checkpoint
@@ -38,17 +38,17 @@ class Assembly:
     loader: Loader
 
     def to_device(self, batch: Batch) -> Batch:
-        """The batch where the networks are; the copy overlaps with computing on a GPU."""
+        """The batch on the networks' device; to a GPU it is copied asynchronously."""
         if self.runtime.device.type == "cpu":
             return batch
         return batch.map(lambda tensor: tensor.to(self.runtime.device, non_blocking=True))
 
 
 def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
-    """Everything that ``config`` names, built with its seed.
+    """The parts of the run ``config``, on its device; draws from torch's generator, which is seeded here.
 
-    Raises UserError for contradictions, data, architectures or weights that cannot be used; whatever ``progress``
-    raises, to end a long reading of pictures.
+    ``progress`` hears how far the reading of pictures is, and may raise to end it. Raises UserError for contradictions,
+    and for data, architectures or weights that cannot be used.
     """
     config = validate(config.model_dump(mode="json"), "the experiment")
     if not config.data.train:
@@ -87,7 +87,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
 
 
 def _trained_teachers(config: RunConfig, device: torch.device) -> list[Network]:
-    """The networks that ``teacher.checkpoint`` names, where the teacher is not made of the student."""
+    """The networks in ``teacher.checkpoint``, for a frozen or previous teacher; none for others."""
     teacher = config.teacher
     if teacher.kind not in ("frozen", "previous"):
         return []

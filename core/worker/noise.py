@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.derived.cleaned import save_without
-from core.evaluation.noise import Judgement, judge_run
+from core.evaluation.noise import Ranking, rank_pairs
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
@@ -19,7 +19,7 @@ class NoiseDesk:
     """The worker's verbs for the Noise panel: rank the pairs of a source, save it without those excluded."""
 
     def __init__(self) -> None:
-        self._found: Judgement | None = None  # what was ranked last
+        self._found: Ranking | None = None  # what was ranked last
 
     def open(
         self,
@@ -35,7 +35,7 @@ class NoiseDesk:
         ``list``: path, caption, belief, right, rank, row, shuffled of each; ``bins``: how many pairs of every
         thousandth of belief; ``shuffled_bins``: the shuffled among them, None where the data do not say.
         """
-        found = self._found = judge_run(RunDir(Path(run)), data, progress, checkpoint, weights)
+        found = self._found = rank_pairs(RunDir(Path(run)), data, progress, checkpoint, weights)
         pairs = [vars(pair) for pair in found.pairs[:most]]
         bins, shuffled = [0] * BINS, [0] * BINS
         for pair in found.pairs:

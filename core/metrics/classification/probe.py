@@ -76,7 +76,7 @@ def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
     path = _tensors_of(path)
     there = [file for file in (path, path.with_suffix(".json")) if file.exists()]
     if there and not replace:
-        raise EvaluationError(f"{there[0]} is there already and is not overwritten; choose another name.")
+        raise EvaluationError(f"{there[0]} already exists and is not overwritten; choose another name.")
     facts = {
         "version": PROBE_VERSION,
         "classes": list(probe.classes),

@@ -88,7 +88,7 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(Event):
-    """Something to look at: ``what`` names the sort, ``content`` is plain data with pictures by path."""
+    """Samples of a validation: ``what`` is their kind, ``content`` plain data with pictures by path."""
 
     kind: ClassVar[str] = "sample"
     step: int

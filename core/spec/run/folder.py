@@ -1,4 +1,4 @@
-"""The run folder: where a run keeps what, who may write there, and what state it is in.
+"""The run folder: its files, the lock that a trainer holds, and its status.
 
 Flow: the launcher makes the folder and writes ``config.json``; the trainer claims it, appends events, renews
 ``status.json`` and looks at ``control``; the window reads all of it and writes only ``control``. The folder may come
@@ -55,7 +55,7 @@ class RunDir:
         self.check()
 
     def unwritable(self, error: OSError) -> RunDirError:
-        """What to say when something in the folder cannot be written."""
+        """The error for something in the folder that cannot be written."""
         return RunDirError(f"cannot write the run folder {self.path}: {error.strerror or error}; choose another.")
 
     def check(self) -> None:
@@ -99,11 +99,11 @@ class RunDir:
         write_whole(self.status, json.dumps(asdict(status)).encode())
 
     def ask(self, what: Control) -> None:
-        """Ask the trainer to stop or pause; it looks each step."""
+        """Ask the trainer to stop or pause; it reads ``control`` before each step."""
         write_whole(self.control, what.encode())
 
     def asked(self) -> Control | None:
-        """What was asked, if anything."""
+        """The pending request; None without one."""
         try:
             text = read_bytes(self.control, KILOBYTE, root=self.path, error=RunDirError).strip()
         except (OSError, RunDirError):
@@ -111,7 +111,7 @@ class RunDir:
         return "stop" if text == b"stop" else "pause" if text == b"pause" else None
 
     def clear_control(self, older_than: float | None = None) -> None:
-        """Forget what was asked; with ``older_than`` (seconds since the epoch) only what was asked before that."""
+        """Remove the request; with ``older_than`` (seconds since the epoch) only one made before that."""
         try:
             if older_than is None or self.control.stat().st_mtime < older_than:
                 self.control.unlink()

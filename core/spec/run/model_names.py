@@ -1,4 +1,4 @@
-"""What a model may be called, and what its name stands for now, told from folders alone [no torch].
+"""Names of models, and the network that a name stands for now, from folders alone [no torch].
 
 Flow: verbs and panels -> ``locate`` -> ``core.checkpoint.opening``. An index asks ``exact_name``: loading torch and
 open_clip takes longer than bringing an index up to date in which nothing changed.
@@ -85,7 +85,7 @@ def _winner(run: RunDir, name: str) -> str:
     """Which network its ``checkpoint.json`` says was validated better; "" where it does not."""
     try:
         record = read_json(run.checkpoints / name / "checkpoint.json", _LONGEST_RECORD, error=CheckpointError)
-    except (OSError, CheckpointError):  # whoever opens the checkpoint is told what is wrong with it
+    except (OSError, CheckpointError):  # opening the checkpoint raises with the reason
         return ""
     return str(record.get("network", "")) if isinstance(record, dict) else ""
 

@@ -1,4 +1,4 @@
-"""``status.json`` and what it tells: who trains, how far, and the state of a run."""
+"""``status.json``: the training process, its progress, and the state of a run that follows from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Step = Annotated[int, Field(ge=0, le=LARGEST_STEP)]
 
 
 class RunState(StrEnum):
-    """What the window says of a run."""
+    """The state of a run, as the window shows it."""
 
     QUEUED = "queued"
     STARTING = "starting"

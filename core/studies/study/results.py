@@ -32,7 +32,7 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.study import Study, StudyDir
 from core.studies.study.plot import draw
-from core.studies.study.statistics import Mean, Paired, mean_of, paired
+from core.studies.study.statistics import Paired, mean_of, paired
 from core.studies.study.table import markdown
 
 RESULTS_VERSION = 1

@@ -133,7 +133,7 @@ def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
         (put_in("config", value="x"), "config: .*, not x"),
         (put_in("step", value="many"), "step: .*, not many"),
         (put_in("version", value=2), "has version 2, this program reads 1"),
-        (put_in("model", value={}), "vision_cfg is no object"),
+        (put_in("model", value={}), "vision_cfg is not an object"),
         (put_in("model", "vision_cfg", "layers", value=10**6), "vision_cfg has 1000000 layers, and there are"),
         (put_in("model", "vision_cfg", "layers", value=[10**6, 1, 1, 1]), "layers, and there are"),
         (put_in("model", "vision_cfg", "layers", value="two"), "vision_cfg has two layers"),
@@ -141,8 +141,8 @@ def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
         (put_in("model", "text_cfg", "vocab_size", value=10**9), "which has .* parameters and its weights"),
         (put_in("model", "text_cfg", "context_length", value=10**6), "context_length is 1000000, and at most 4096"),
         (put_in("model", "vision_cfg", "image_size", value=10**6), "image_size is 1000000, and at most 4096"),
-        (put_in("model", "vision_cfg", "patch_size", value=0), "patch_size is 0, which is no number above 0"),
-        (put_in("model", "vision_cfg", "width", value=0), "width is 0, which is no number above 0"),
+        (put_in("model", "vision_cfg", "patch_size", value=0), "patch_size is 0, which is not a number above 0"),
+        (put_in("model", "vision_cfg", "width", value=0), "width is 0, which is not a number above 0"),
         (put_in("model", "embed_dim", value="wide"), "cannot be built"),
         (put_in("config", "fusion", value=CONFIG.fusion.model_dump() | {"layers": 24, "width": 8192}), "parameters"),
         (put_in("config", "seed", value="y" * 10_000), "config|seed"),
@@ -180,7 +180,7 @@ def test_a_network_that_fits_is_built_as_before(run: RunDir) -> None:
 @pytest.mark.parametrize("state", [torch.zeros(7, dtype=torch.uint8), torch.zeros(5056), None])
 def test_random_states_of_another_kind_are_refused(state: torch.Tensor | None) -> None:
     before = torch.get_rng_state()
-    with pytest.raises(CheckpointError, match=r"state of the random numbers is damaged.*resume from the one before"):
+    with pytest.raises(CheckpointError, match=r"random number generators .* is damaged.*resume from the one before"):
         restore_rng({} if state is None else {"rng.cpu": state})
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -262,7 +262,7 @@ def test_rows_without_a_label_or_a_picture_are_left_out_and_told(
     [
         ([*ZERO_SHOT, "size"], "no label column 'size'; there are colour, shape."),
         (["RUN", "--data", "VAL", "--task", "knn"], "several label columns; choose one with --label: colour, shape."),
-        (["RUN", "--data", "VAL", "--task", "sing"], "there is no task 'sing' here; there are zero-shot,"),
+        (["RUN", "--data", "VAL", "--task", "sing"], "unknown task 'sing'; choose one of zero-shot,"),
         (["RUN@99", *RETRIEVAL], "has no checkpoint '99'; there are best, last, step-"),
         (["nowhere", *RETRIEVAL], "there is no model 'nowhere'; give a run folder, RUN@STEP"),
         (["open_clip:ViT-B-33", *RETRIEVAL], "there is no architecture 'ViT-B-33'; did you mean"),
