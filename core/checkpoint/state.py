@@ -86,7 +86,7 @@ def rng_tensors() -> dict[str, Tensor]:
 
 
 def restore_rng(tensors: Mapping[str, Tensor]) -> None:
-    """Restore the random number generators to where ``rng_tensors`` was taken; CheckpointError when they are no such states."""
+    """Restore the generators to where ``rng_tensors`` was taken; CheckpointError when they are no such states."""
     try:
         torch.set_rng_state(tensors["rng.cpu"])
         if torch.cuda.is_available() and "rng.cuda" in tensors:
