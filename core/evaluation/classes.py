@@ -61,9 +61,9 @@ def nearest_neighbours(work: Work) -> Outcome:
 
 
 def fused_probe(work: Work) -> Outcome:
-    """Probes of the image joined with text, one for each way to do so, beside the image-only probe of the same data.
+    """Probes of the fused representation, one for each text, beside the image-only probe of the same data.
 
-    The first way's numbers go without a prefix, those of others with theirs, the image-only ones with ``image_``;
+    The first text's numbers go without a prefix, those of others with theirs, the image-only ones with ``image_``;
     ``gain_acc1`` is what the first one adds to the image-only accuracy.
     """
     layer, model = work.layer(), work.model
@@ -92,7 +92,7 @@ def _data(splits: Splits, layer: str) -> _Data:
 
 
 def _joined(work: Work, how: Joining, split: Labelled) -> ProbeData:
-    """The split's pictures joined with text; the readable ones are the same as those that are encoded already."""
+    """The fused representation of the split's pictures, whose readable ones are known already."""
     return ProbeData(joined_features(how, split.dataset, work.progress).values[how.layer], split.labels)
 
 

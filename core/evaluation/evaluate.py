@@ -1,4 +1,4 @@
-"""Measure a model on labelled pictures or on pairs: what ``python -m core evaluate`` does.
+"""Evaluation of a model on labelled pictures or on pairs, for ``python -m core evaluate``.
 
 Flow: `core.checkpoint.opening` (a run's checkpoint, or open_clip's) -> features (`core.inference.extraction`, cached)
 -> an evaluator -> `Report` -> table or JSON. Two reports that were saved as JSON are compared by `compare_reports`.

@@ -56,7 +56,7 @@ class Splits:
     val: Labelled | None = None
 
     def all(self) -> list[Labelled]:
-        """Those there are."""
+        """The splits that are given."""
         return [self.train, self.test, *([self.val] if self.val else [])]
 
 

@@ -1,4 +1,4 @@
-"""A model that captions: a network with a caption decoder, its words, and what is known about it.
+"""A captioning model: a network with a caption decoder, its tokenizer, and its provenance.
 
 Flow: a model's name -> ``open_caption_model`` -> ``CaptionModel.captions`` -> ``core.inference.caption_stream``.
 
@@ -63,7 +63,7 @@ class CaptionModel:
 
     @property
     def network(self) -> Network:
-        """What captions."""
+        """The network."""
         return self._model.network
 
     @property
@@ -71,19 +71,19 @@ class CaptionModel:
         return self._model.runtime.device.type == "cpu"
 
     def move_to_cpu(self) -> None:
-        """For want of memory on the GPU; free what the GPU holds."""
+        """Continue on the CPU, and free the memory of the GPU."""
         self._move(self._model, torch.device("cpu"))
         self.most = None
         free_memory()
 
     @property
     def side(self) -> int:
-        """Of the square pictures it takes, in pixels."""
+        """Side of its square input pictures, in pixels."""
         return self._model.network.image_size
 
     @property
     def data(self) -> DataConfig:
-        """How its pictures are decoded."""
+        """The data settings of its training, by which pictures are decoded."""
         return self._model.data
 
     @property
@@ -97,7 +97,7 @@ class CaptionModel:
         return self._model.notes
 
     def about(self) -> dict[str, Any]:
-        """Which weights these are, for provenance: ``model, pretrained, weights, step, digest, precision``."""
+        """Provenance of the captions: ``model, pretrained, weights, step, digest, precision``."""
         subject = self._model.subject
         step = re.search(r"@step-(\d+)$", subject.model)
         self._digest = self._digest or self._model.digest
@@ -142,7 +142,7 @@ class CaptionModel:
     def captions(
         self, pictures: Tensor, settings: GenerationSettings, step: Callable[[int, int], None]
     ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Captions of ``pictures`` (B, 3, S, S) uint8, each picture's as soon as they are final, with its place.
+        """Captions of ``pictures`` (B, 3, S, S) uint8, each picture's as soon as they are final, with its number.
 
         A caption is ``text, log_prob, score, tokens, ended``, the best first. ``step`` is told after each token how
         many there are at most; it may raise to break off.

@@ -63,7 +63,7 @@ class Labelled:
         return str(self.dataset.path(self.rows[row]))
 
     def digest(self) -> str:
-        """Names the labelled pictures, so that two reports are known to be of the same ones."""
+        """Digest of the labelled pictures: reports on the same ones have the same."""
         classes = self.labels.classes
         pairs = zip(self.labels.rows.tolist(), self.labels.targets.tolist(), strict=True)
         return queries_digest([[self.dataset.path(self.rows[i]).name, classes[target]] for i, target in pairs])

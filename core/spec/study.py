@@ -36,9 +36,9 @@ from core.spec.config import (
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
-from core.spec.processes import own_start_time
 from core.spec.reading import MEGABYTE, UnreadableError, checked, excerpt, read_json
 from core.spec.run.folder import RunDir
+from core.spec.run.processes import own_start_time
 from core.spec.study_records import (
     LARGEST_MEASURES,
     LARGEST_RESULTS,

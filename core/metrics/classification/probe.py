@@ -1,4 +1,4 @@
-"""A linear probe as a thing: applied to features, saved, loaded, and applied again.
+"""Linear probes: applied to features, saved and loaded.
 
 Flow: `core.metrics.classification.linear_probe` fits one; the Classify panel saves it as ``NAME.safetensors`` with
 ``NAME.json`` beside it, and applies it to folders.

@@ -1,4 +1,4 @@
-"""What each field of an event may hold: a check returns the value found in a foreign line, or refuses it in words.
+"""Checks of an event's fields: each returns the value found in a foreign line, or raises with the reason.
 
 Flow: a line of ``events.jsonl`` -> ``core.spec.run.events.decode`` -> a check per field -> an event of reliable types.
 Steps are whole numbers that a float holds exactly, times can be shown as local time, and the database takes both.

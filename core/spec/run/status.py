@@ -11,9 +11,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.spec.processes import is_running, own_start_time
 from core.spec.run.event_fields import LARGEST_STEP, LATEST
 from core.spec.run.events import Event, RunFailed, RunFinished
+from core.spec.run.processes import is_running, own_start_time
 
 HEARTBEAT_SECONDS = 2.0
 LOST_AFTER_SECONDS = 30.0
@@ -44,7 +44,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class RunStatus:
-    """``status.json``: who trains here and how far it is. ``pid`` alone may be reused; with ``started`` it may not."""
+    """``status.json``: the process that trains, and its progress. ``pid`` may be reused; with ``started`` is unique."""
 
     pid: int
     started: float  # the process's own start time, seconds since the epoch
@@ -76,7 +76,7 @@ def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_lef
 
 
 def process_alive(status: RunStatus) -> bool:
-    """Whether the process that wrote ``status`` is still the one with its pid; elsewhere, its heartbeat speaks."""
+    """Whether the process that wrote ``status`` is still the one with its pid; on another host, by its heartbeat."""
     if not status.here:
         return time.time() - status.heartbeat <= LOST_AFTER_SECONDS
     return is_running(status.pid, status.started)
