@@ -17,7 +17,7 @@ from core.model.heads import PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require
-from core.objectives.parts.centring import Sharpener
+from core.objectives.parts.centring import Centring
 from core.objectives.parts.probabilities import cross_entropy, entropy
 from core.objectives.parts.schedule import ObjectiveValues
 from core.spec.config import DistillPrototypesConfig
@@ -50,8 +50,8 @@ class DistillPrototypes(Objective):
         self.on, self.koleo = config.on, config.koleo
         self.student_temperature = config.student_temperature
         self.prototypes = config.prototypes
-        self.targets = Sharpener(config, config.prototypes)
-        self.image_targets = Sharpener(config, config.prototypes) if config.on == "fused+image" else None
+        self.targets = Centring(config, config.prototypes)
+        self.image_targets = Centring(config, config.prototypes) if config.on == "fused+image" else None
 
     @property
     def centre(self) -> Tensor:
@@ -95,7 +95,7 @@ class DistillPrototypes(Objective):
         return loss, report
 
     def _compare(
-        self, student: Output, teacher: Output, said: Sequence[Tensor], taught: Sequence[Tensor], sharpen: Sharpener
+        self, student: Output, teacher: Output, said: Sequence[Tensor], taught: Sequence[Tensor], sharpen: Centring
     ) -> tuple[Tensor, Report]:
         """The loss between what the student ``said`` and the teacher ``taught``: logits (B, K) of each view."""
         logits = torch.cat(list(taught))  # (views B, K)

@@ -17,7 +17,7 @@ from core.model.heads import PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require
-from core.objectives.parts.centring import Sharpener
+from core.objectives.parts.centring import Centring
 from core.objectives.parts.probabilities import cross_entropy_rows, entropy
 from core.objectives.parts.schedule import ObjectiveValues
 from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig
@@ -50,7 +50,7 @@ class MaskedPatches(Objective):
         self.shared = config.shared_head
         self.student_temperature = config.student_temperature
         self.prototypes = pictures.prototypes if config.shared_head else config.prototypes
-        self.targets = Sharpener(config, self.prototypes)
+        self.targets = Centring(config, self.prototypes)
 
     def build_head(self, network: Network) -> nn.Module | None:
         if not network.towers.any_size:

@@ -14,7 +14,6 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.parts.schedule import ObjectiveValues, objective_schedule
 from core.spec.config import ObjectiveConfig
-from core.spec.config.contradictions import TAUGHT
 
 Report = dict[str, Tensor]
 """Diagnostics by name: detached scalars, left on the device so that reporting costs no synchronisation."""
@@ -39,7 +38,7 @@ class Objective(nn.Module):
     def __init__(self, config: ObjectiveConfig) -> None:
         super().__init__()
         self.weight = config.weight
-        self.taught = self.asks_teacher = getattr(self, "name", "") in TAUGHT
+        self.taught = self.asks_teacher = config.learns_from_teacher
         self.needs_views = self.needs_views or self.taught
         self.now: ObjectiveValues = objective_schedule(config, 1).at(1)  # all ramps are over, until ``begin_step``
 

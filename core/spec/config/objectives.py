@@ -43,6 +43,11 @@ class ObjectivesConfig(Section):
         title="Distil prototypes",
         description="Match the teacher's softmax over prototypes of the joint representation. Needs a teacher.",
     )
+    masked_patches: MaskedPatchesConfig = Field(
+        MaskedPatchesConfig(),
+        title="Masked patches",
+        description="Match the teacher on patches that the student does not see. Needs a teacher.",
+    )
     distill_captions: DistillCaptionsConfig = Field(
         DistillCaptionsConfig(),
         title="Distil captions",
@@ -57,11 +62,6 @@ class ObjectivesConfig(Section):
         DistillLogitsConfig(),
         title="Distil logits",
         description="Match the teacher's softened logits. Needs a teacher.",
-    )
-    masked_patches: MaskedPatchesConfig = Field(
-        MaskedPatchesConfig(),
-        title="Masked patches",
-        description="Match the teacher on patches that the student does not see. Needs a teacher.",
     )
     image_contrastive: ImageContrastiveConfig = Field(
         ImageContrastiveConfig(),

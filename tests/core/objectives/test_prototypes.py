@@ -20,7 +20,7 @@ from core.model.outputs import Output, ViewOutput
 from core.model.towers.image import ImageFeatures
 from core.objectives.distill_prototypes import DistillPrototypes, koleo, view_pairs
 from core.objectives.masked_patches import MaskedPatches
-from core.objectives.parts.centring import Sharpener, sinkhorn
+from core.objectives.parts.centring import Centring, sinkhorn
 from core.objectives.parts.schedule import objective_schedule
 from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig
 
@@ -177,8 +177,8 @@ def test_views_of_one_crop_are_compared_only_where_there_is_no_other() -> None:
 def test_centring_keeps_the_entropy_of_a_teacher_that_prefers_one_prototype() -> None:
     """Logits that all favour the first prototype: without the centre the targets collapse, with it they do not."""
     generator = torch.Generator().manual_seed(0)
-    sharpeners = [Sharpener(DistillPrototypesConfig(center_momentum=m), 16) for m in (0.0, 0.9)]
-    still = Sharpener(DistillPrototypesConfig(), 16)
+    sharpeners = [Centring(DistillPrototypesConfig(center_momentum=m), 16) for m in (0.0, 0.9)]
+    still = Centring(DistillPrototypesConfig(), 16)
     for _ in range(40):
         logits = 0.1 * torch.randn(32, 16, generator=generator)
         logits[:, 0] += 1.0
