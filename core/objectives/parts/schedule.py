@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from core.spec.config import ObjectiveConfig
 
+_SHORTEST = 1e-200  # ramp, as a share of training
+
 Values = npt.NDArray[np.float64]
 
 
@@ -69,6 +71,8 @@ def ramp(progress: Values, share: float, first: float, last: float) -> Values:
     """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; ``last`` throughout without one."""
     if share <= 0:
         return np.broadcast_to(np.float64(last), progress.shape)
+    if share < _SHORTEST:  # the product below would vanish
+        return np.where(progress > 0, last, first)
     return first + (last - first) * np.clip(progress, 0.0, share) / share
 
 

@@ -114,4 +114,3 @@ def _views(config: RunConfig) -> Problems:
         yield "views.student.size", "Views that the teacher sees too have the full side: set 1, and use local views."
     if views.teacher.mix != "none":
         yield "views.teacher.mix", "Targets of whole pictures are interpolated; the teacher's view is not."
-

@@ -40,7 +40,7 @@ class DistillSimilarityConfig(ObjectiveConfig):
         ge=0,
         le=1048576,
         title="Queue",
-        description="So many of the teacher's features of previous batches are compared with too (ALBEF: 65536). "
+        description="How many of the teacher's features of previous batches are compared with too (ALBEF: 65536). "
         "0 for none.",
         json_schema_extra=shown("pairs", advanced=True),
     )
@@ -223,7 +223,10 @@ class DistillLogitsConfig(ObjectiveConfig):
 
     def problems(self, context: Context) -> Problems:
         if self.on == "classes" and context.other(ClassificationConfig).weight == 0:
-            yield "objectives.distill_logits.on", "classes needs classification: give it a weight, or choose similarities."
+            yield (
+                "objectives.distill_logits.on",
+                "classes needs classification: give it a weight, or choose similarities.",
+            )
 
 
 class MaskedPatchesConfig(PrototypesConfig):

@@ -40,7 +40,7 @@ class ContrastiveConfig(ObjectiveConfig):
         ge=0,
         le=1048576,
         title="Queue",
-        description="So many of the teacher's features of previous batches are contrasted with too (MoCo; ALBEF: 65536). "
+        description="How many of the teacher's features of previous batches are negatives too (MoCo; ALBEF: 65536). "
         "0 for none. Needs a teacher.",
         json_schema_extra=shown("pairs", advanced=True),
     )

@@ -1,4 +1,4 @@
-"""What objectives declare beside their settings is what the rules, the loop and the advice read; none is named there."""
+"""Objectives declare what they need; the rules, the loop and the advice read it and name no objective."""
 
 from __future__ import annotations
 
