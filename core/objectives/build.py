@@ -134,9 +134,5 @@ def objective_classes() -> tuple[type[Objective], ...]:
         value
         for module in modules
         for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Objective)
-        and value.__module__ == module.__name__
-        and hasattr(value, "config_class")
-        and "name" in vars(value) | vars(value.__bases__[0])
+        if isinstance(value, type) and issubclass(value, Objective) and value.__module__ == module.__name__
     )
