@@ -15,7 +15,13 @@ from core.spec.config.distillation import (
     MaskedPatchesConfig,
 )
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
-from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
+from core.spec.config.pairs import (
+    CaptioningConfig,
+    ContrastiveConfig,
+    MaskedWordsConfig,
+    MatchingConfig,
+    UniformityConfig,
+)
 
 
 class ObjectivesConfig(Section):
@@ -73,4 +79,7 @@ class ObjectivesConfig(Section):
     )
     consistency: ConsistencyConfig = Field(
         ConsistencyConfig(), title="Consistency", description="Answer alike on unlabelled rows. Needs data.label."
+    )
+    uniformity: UniformityConfig = Field(
+        UniformityConfig(), title="Uniformity", description="Spread vectors evenly. Needs the contrastive loss."
     )
