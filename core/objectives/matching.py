@@ -1,4 +1,4 @@
-"""Matching: is this caption this picture's? The wrong ones are those that look most like it.
+"""Matching: does this caption belong to this picture? The negatives are the hardest of the batch.
 
 Legend: B batch, D embed, F fused width, M pairs that are judged.
 """
@@ -68,6 +68,7 @@ class Matching(Objective):
     """
 
     name = "matching"
+    config_class = MatchingConfig
 
     def __init__(self, config: MatchingConfig) -> None:
         super().__init__(config)
@@ -76,7 +77,7 @@ class Matching(Objective):
     def build_head(self, network: Network) -> nn.Module | None:
         return nn.Linear(network.fused_width, 2)
 
-    def look(self, network: Network, batch: Batch, output: Output) -> Judged:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> Judged:
         image, text = output.image_features[0], output.text_features
         if image.tokens is None or text is None:
             raise ValueError("matching needs the picture's tokens and the caption's features")

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from core.model.fusion.base import Fused, Fusion, row_of, word_mask
 from core.model.fusion.blocks import FeedForward, SelfAttention
-from core.model.fusion.face import Fused, Fusion, row_of, word_reach
 from core.model.towers.text import TextFeatures
 
 Want = Literal["all", "words", "pooled"]
@@ -52,7 +52,7 @@ def merged_reach(patches: Tensor, padding: Tensor, causal: bool) -> Tensor:
     batch, count, _ = patches.shape
     length = padding.shape[1]
     see = patches.new_ones(batch, count + length, count + length, dtype=torch.bool)
-    see[:, count:, count:] = word_reach(padding, causal)
+    see[:, count:, count:] = word_mask(padding, causal)
     see[:, :count, count:] = False if causal else ~padding[:, None, :]
     return see
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from core.model.fusion.base import Fused, Fusion, word_mask
 from core.model.fusion.blocks import CrossAttention, FeedForward, SelfAttention
-from core.model.fusion.face import Fused, Fusion, word_reach
 from core.model.towers.text import TextFeatures
 
 
@@ -67,6 +67,6 @@ class QueryFusion(Fusion):
         """Who attends to whom: (B, N + L, N + L) bool."""
         count, length = len(self.queries), padding.shape[1]
         see = torch.ones(len(padding), count + length, count + length, dtype=torch.bool, device=padding.device)
-        see[:, count:, count:] = word_reach(padding, causal)
+        see[:, count:, count:] = word_mask(padding, causal)
         see[:, :count, count:] = False if causal else ~padding[:, None, :]
         return see

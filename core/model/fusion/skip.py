@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from core.model.fusion.base import Fused, Fusion, row_of, word_mask
 from core.model.fusion.blocks import CrossAttention, FeedForward, SelfAttention
-from core.model.fusion.face import Fused, Fusion, row_of, word_reach
 from core.model.fusion.merged import MergedBlock, merged_reach
 from core.model.towers.text import TextFeatures
 
@@ -46,7 +46,7 @@ class SkipFusion(Fusion):
         """As ``Fusion`` says."""
         patches, words = self._read(patches, text)
         whole = merged_reach(patches, text.padding, causal)
-        among_words = word_reach(text.padding, causal)
+        among_words = word_mask(text.padding, causal)
         final = len(self.blocks) - 1
         for layer, block in enumerate(self.blocks):
             pooled = layer == final and not every_word

@@ -15,7 +15,13 @@ from core.spec.config.distillation import (
     MaskedPatchesConfig,
 )
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
-from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
+from core.spec.config.pairs import (
+    CaptioningConfig,
+    ContrastiveConfig,
+    MaskedWordsConfig,
+    MatchingConfig,
+    UniformityConfig,
+)
 
 
 class ObjectivesConfig(Section):
@@ -43,6 +49,11 @@ class ObjectivesConfig(Section):
         title="Distil prototypes",
         description="Match the teacher's softmax over prototypes of the joint representation. Needs a teacher.",
     )
+    masked_patches: MaskedPatchesConfig = Field(
+        MaskedPatchesConfig(),
+        title="Masked patches",
+        description="Match the teacher on patches that the student does not see. Needs a teacher.",
+    )
     distill_captions: DistillCaptionsConfig = Field(
         DistillCaptionsConfig(),
         title="Distil captions",
@@ -58,11 +69,6 @@ class ObjectivesConfig(Section):
         title="Distil logits",
         description="Match the teacher's softened logits. Needs a teacher.",
     )
-    masked_patches: MaskedPatchesConfig = Field(
-        MaskedPatchesConfig(),
-        title="Masked patches",
-        description="Match the teacher on patches that the student does not see. Needs a teacher.",
-    )
     image_contrastive: ImageContrastiveConfig = Field(
         ImageContrastiveConfig(),
         title="Image contrast",
@@ -73,4 +79,7 @@ class ObjectivesConfig(Section):
     )
     consistency: ConsistencyConfig = Field(
         ConsistencyConfig(), title="Consistency", description="Answer alike on unlabelled rows. Needs data.label."
+    )
+    uniformity: UniformityConfig = Field(
+        UniformityConfig(), title="Uniformity", description="Spread vectors evenly. Needs the contrastive loss."
     )
