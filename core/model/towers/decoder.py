@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from core.model.attention import attend
 from core.model.errors import ModelError
-from core.model.towers.transformer import Reach, run_blocks
+from core.model.towers.transformer import AttentionMask, run_blocks
 
 
 def decoder_of(clip: nn.Module) -> Any:
@@ -40,7 +40,7 @@ def decode(clip: nn.Module, picture: Tensor, words: Tensor, keep: Tensor | None 
     decoder = decoder_of(clip)
     x = words
     for block, cross in zip(decoder.resblocks, decoder.cross_attn, strict=True):
-        x = run_blocks([block], x, Reach(causal=True))
+        x = run_blocks([block], x, AttentionMask(causal=True))
         x = x + cross.ls_1(_look_at_picture(cross, x, picture))
         x = x + cross.ls_2(cross.mlp(cross.ln_2(x)))
     x = x if keep is None else x[keep]

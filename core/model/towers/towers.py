@@ -178,14 +178,14 @@ class Towers(nn.Module):
         return self
 
     def encode_text(
-        self, tokens: Tensor, all_tokens: bool = False, hidden: Tensor | None = None, stand_in: Tensor | None = None
+        self, tokens: Tensor, all_tokens: bool = False, hidden: Tensor | None = None, mask_token: Tensor | None = None
     ) -> TextFeatures:
         """Features of ``tokens`` (B, T), which may be trimmed to the longest caption: the result is the same.
 
         With ``all_tokens`` the state of each token is given too; else only the pooled one is computed to the end.
-        Words that are ``hidden`` (B, T) bool are read as the embedding ``stand_in`` (1, 1, Wt).
+        Words that are ``hidden`` (B, T) bool are read as the embedding ``mask_token`` (1, 1, Wt).
         """
-        return self._text.encode(tokens, all_tokens, hidden, stand_in)
+        return self._text.encode(tokens, all_tokens, hidden, mask_token)
 
     @property
     def causal_text(self) -> bool:
