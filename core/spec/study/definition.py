@@ -39,7 +39,7 @@ from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from core.spec.reading import MEGABYTE, UnreadableError, checked, excerpt, read_json
 from core.spec.run.folder import RunDir
-from core.spec.study_records import (
+from core.spec.study.records import (
     LARGEST_MEASURES,
     LARGEST_RESULTS,
     LARGEST_STATUS,
