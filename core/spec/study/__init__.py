@@ -12,13 +12,11 @@ from core.spec.study.definition import (
     NoiseSpec,
     Seed,
     Study,
-    StudyDir,
-    StudyRun,
-    StudyStatus,
     Task,
     absolute,
     read_study,
 )
+from core.spec.study.folder import StudyDir, StudyRun, StudyStatus
 from core.spec.study.records import RunState
 
 __all__ = [
