@@ -4,8 +4,9 @@ Flow: panel -> worker client -> **worker** -> encoder -> panel. The window never
 
 Requests: ``{"id": 1, "do": "search_open", "model": DIR}``, ``{"id": 2, "do": "search_query", "key": "...", "texts":
 ["a red circle"]}``; ``{"do": "cancel", "id": 1}``; ``{"do": "shutdown"}``. Replies: ``{"event": "ready"}`` once; then,
-with the request's id, ``progress`` (doing, done, total), ``partial`` (result) as parts of a long answer are there, and
-at last ``done`` (result) or ``failed`` (message, details).
+with the request's id, ``progress`` (doing, done, total), ``partial`` (result) for each part of a long answer, and
+at last ``done`` (result) or ``failed`` (message, details). Every few seconds of work ``{"event": "alive"}``, so that
+the window can tell a long step without progress from a process that is stuck.
 
 A verb is a function with a ``progress`` argument, a ``core.spec.reporter.Reporter``, and what the request holds
 besides.
@@ -30,6 +31,7 @@ from core.worker.noise import NoiseDesk
 from core.worker.searching import Searcher
 
 Request = dict[str, Any]
+HEARTBEAT_SECONDS = 5.0
 
 
 class Cancelled(Exception):
@@ -63,6 +65,7 @@ class Worker:
         self._waiting: queue.Queue[Request | None] = queue.Queue()
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
+        self._at_work = threading.Event()  # a request is being answered
         self._noise = NoiseDesk()
         self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
             "describe_source": describe_source,
@@ -76,9 +79,17 @@ class Worker:
     def serve(self) -> None:
         """Until ``shutdown`` or the end of the requests."""
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._reply({"event": "ready"})
         while (request := self._waiting.get()) is not None:
+            self._at_work.set()
             self._answer(request)
+            self._at_work.clear()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            if self._at_work.is_set():
+                self._reply({"event": "alive"})
 
     def _listen(self) -> None:
         for line in self._requests:
