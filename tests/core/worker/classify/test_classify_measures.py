@@ -18,7 +18,7 @@ from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
 from core.metrics.classification.prompts import load_templates
 from core.spec.errors import UserError
-from tests.core.worker.classify.desk import Answer, Desk, by_hand
+from tests.core.worker.classify.asking import Answer, Desk, by_hand
 
 
 def test_opening_tells_what_there_is(opened: Answer) -> None:
