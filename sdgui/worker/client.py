@@ -49,7 +49,6 @@ class WorkerClient(QObject):
         super().__init__(parent)
         self._may_start = may_start
         self._held: dict[int, bytes] = {}  # requests that wait for a process
-        self.starts = 0  # how many processes there were; a new one has opened nothing yet
         self._command = list(command or [*core_command(), "worker"])
         self._process: QProcess | None = None
         self._open: dict[int, str] = {}  # request -> what it does
@@ -149,7 +148,6 @@ class WorkerClient(QObject):
         process.errorOccurred.connect(self._error)
         self._process, self._ready, self._unreadable = process, False, 0
         self._heartbeat.restart()
-        self.starts += 1
         self._line.clear()
         self._stderr.clear()
         process.start(self._command[0], self._command[1:])

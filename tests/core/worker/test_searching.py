@@ -108,7 +108,7 @@ def test_what_is_opened_is_said(run: tuple[Path, Path], index: Path) -> None:
     assert held["title"] == str(run[1])
     assert held["model"].startswith(str(run[0]) + "@step-")
     indexed = desk.open(Heard(), index=str(index))
-    assert (indexed["pictures"], indexed["captions"], indexed["weights"]) == (12, 12, "teacher")
+    assert (indexed["pictures"], indexed["captions"]) == (12, 12)
     assert (indexed["model"], indexed["how"]) == (held["model"], "exact, in memory")
 
 
