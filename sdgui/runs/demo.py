@@ -11,12 +11,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+from PySide6.QtCore import QObject, QProcess, Signal
 
-from core.spec.children import environment
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
-from sdgui.runs.program import core_command
+from sdgui.runs.program import core_command, qt_process
 
 DEMO_EXPERIMENTS = {"clip demo": "clip", "sd-clip demo": "sd-clip"}
 SHOWN_FIRST = "sd-clip demo"
@@ -55,11 +54,7 @@ class DemoData(QObject):
         """Make the data in the background; does nothing while it is being made or when it is there."""
         if self._process is not None or self.complete:
             return
-        process = QProcess(self)
-        variables = QProcessEnvironment()
-        for name, value in environment().items():
-            variables.insert(name, value)
-        process.setProcessEnvironment(variables)
+        process = qt_process(self)
         process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         process.readyRead.connect(self._read)
         process.finished.connect(self._finished)

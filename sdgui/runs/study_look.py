@@ -18,7 +18,7 @@ from core.spec.reading import KILOBYTE, UnreadableError, checked, read_json, rea
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus, process_alive
 from core.spec.study import Study, StudyDir, StudyStatus, read_study
-from core.spec.study_records import LARGEST_MEASURES, MeasuresFile, results_problem
+from core.spec.study.records import LARGEST_MEASURES, MeasuresFile, results_problem
 
 RESULTS_VERSION = 1
 ASKED = "asked"  # file in which the window notes what it asked of the program: "pause" or "stop"

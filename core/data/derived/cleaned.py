@@ -23,8 +23,8 @@ def save_without(
 ) -> dict[str, Any]:
     """Write the rows of ``data`` without the pictures ``excluded`` and the ``pairs`` (path, caption) as a CSV.
 
-    Returns {"path", "kept": pictures, "excluded": pictures, "captions": written}. Raises UserError as `NoiseDesk.save`
-    says.
+    Returns {"path", "kept": pictures, "excluded": pictures, "captions": written}. Raises UserError as
+    `NoiseSession.save` says.
     """
     source = open_source(data)
     left_out = set(excluded)

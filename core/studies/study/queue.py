@@ -17,7 +17,7 @@ from types import FrameType
 
 import filelock
 
-from core.spec.children import environment, python_command
+from core.spec.children import python_command, start_program
 from core.spec.config import ConfigError
 from core.spec.errors import UserError
 from core.spec.files import check_inside
@@ -159,7 +159,7 @@ class _Queue:
         folder.create()
         command = [*JOB, str(self.out.path), run.arm, str(run.seed), str(steps)]
         with folder.stdout.open("ab") as output, folder.stderr.open("wb") as errors:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment())
+            return start_program(command, output, errors)
 
     def _collect(self) -> None:
         for place, process in list(self.at_work.items()):

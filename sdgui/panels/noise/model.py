@@ -57,6 +57,7 @@ class RankedPairs:
             )
             for one in answer["list"]
         ]
+        self.key = str(answer["key"])  # names the ranking in any worker
         self.model, self.data = str(answer["model"]), str(answer["data"])
         self.total, self.doubted = int(answer["pairs"]), int(answer["doubted"])
         self.remembered = bool(answer["remembered"])
@@ -112,7 +113,7 @@ class RankedPairs:
         kept = [list(key) for key, wrong in self.marks.items() if not wrong]
         if len(self.pairs) == self.total or (self.pairs and self.pairs[-1].bin >= self.cut):  # all of them are listed
             return {"pairs": [*marked, *(list(pair.key) for pair in self.pairs if self._by_cut(pair))]}
-        return {"pairs": marked, "below": self.cut, "kept": kept}
+        return {"pairs": marked, "below": self.cut, "kept": kept, "key": self.key}
 
     def _by_cut(self, pair: Pair) -> bool:
         return pair.bin < self.cut and pair.key not in self.marks

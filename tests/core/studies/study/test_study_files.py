@@ -15,7 +15,7 @@ from core.spec.chain import ChainDir, preset_chain, read_chain
 from core.spec.config import ConfigError
 from core.spec.errors import UserError
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, absolute, read_study
-from core.spec.study_records import results_problem
+from core.spec.study.records import results_problem
 from core.studies.chain.run import ChainError, run_chain
 from core.studies.study import queue
 from core.studies.study.claiming import StudyError

@@ -281,7 +281,7 @@ def test_a_probe_is_saved_after_a_question_loaded_and_applied(
     assert "1 could not be read" in place.bar.text
 
 
-def test_a_worker_that_was_ended_is_asked_anew_for_what_is_shown(
+def test_a_restarted_worker_answers_about_what_is_shown_by_its_key(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     place = open_classify()
@@ -291,8 +291,8 @@ def test_a_worker_that_was_ended_is_asked_anew_for_what_is_shown(
     qtbot.waitUntil(lambda: client.state == "off", timeout=20000)
     place.matrix.ask_cell(0, 1)
     qtbot.waitUntil(lambda: place.matrix.gallery.model.rowCount() == 1, timeout=20000)
-    assert len(asked(folder, "classify_open")) == 2
-    assert len(asked(folder, "classify_probe")) == 2
+    assert len(asked(folder, "classify_open")) == 1
+    assert len(asked(folder, "classify_probe")) == 1
 
 
 def test_what_cannot_be_classified_is_said_in_the_places_bar(
