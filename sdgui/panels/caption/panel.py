@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, QTimer
-from PySide6.QtGui import QAction, QUndoStack
+from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QFileDialog, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.spec.caption_files import CaptionedPicture
-from sdgui.panels.caption.actions import add_actions
+from sdgui.panels.caption.actions import CaptionActions, Commands, add_actions
 from sdgui.panels.caption.bar import CaptionsBar, Passes
 from sdgui.panels.caption.detail import CaptionsDetail
 from sdgui.panels.caption.files import CaptionsFiles
@@ -62,6 +62,7 @@ class CaptionsPanel(Panel):
         self._unreadable = ""  # why the list cannot be read back yet
         self._waits: Message | None = None  # what was said of it
         self._began = False
+        self.actions_added = CaptionActions((), ())
         self.model = CaptionsModel(self)
         self.undo = QUndoStack(self)
         self.keeper = CaptionsKeeper(services.store, self)
@@ -156,7 +157,27 @@ class CaptionsPanel(Panel):
     # --- the place
 
     def set_actions(self, actions: Actions) -> None:
-        add_actions(self, actions)
+        commands = Commands(
+            self.ask_files,
+            self.ask_folder,
+            self.caption_waiting,
+            self.caption_selected,
+            self.caption_all,
+            self.open_settings,
+        )
+        self.actions_added = add_actions(
+            actions,
+            self,
+            commands,
+            self.edits,
+            self.files,
+            self.list,
+            self.tools,
+            self.detail,
+            self.replace,
+            self.target,
+            self.undo,
+        )
 
     def entered(self) -> None:
         """The first time, the list and the models are taken up where they were left."""
@@ -346,14 +367,10 @@ class CaptionsPanel(Panel):
 
     def _open_menu(self, at: QPoint) -> None:
         menu = QMenu(self)
-        for action in self.menu_actions:
-            menu.addAction(action)
-        menu.addMenu("E&xport").addActions(self.export_actions)
+        menu.addActions(self.actions_added.menu)
+        menu.addMenu("E&xport").addActions(self.actions_added.export)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(at)
-
-    menu_actions: Sequence[QAction] = ()
-    export_actions: Sequence[QAction] = ()
 
     def _counted(self) -> None:
         if not self._count_later.isActive():

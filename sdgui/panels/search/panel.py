@@ -53,7 +53,7 @@ class SearchPanel(SearchLayout):
         self.views = SearchViews(self, self.sessions)
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
         self._typing.timeout.connect(self.run)
-        self.following = RunFollowing(self, services)
+        self.following = RunFollowing(services, self.source, self)
         self._connect()
 
     def _connect(self) -> None:
@@ -86,6 +86,9 @@ class SearchPanel(SearchLayout):
         self.known_activated.connect(lambda _known: self._into_results())
         self.like_asked.connect(self.search_like)
         self.indexing.connect(self._indexing)
+        self.following.open_asked.connect(lambda: self.open(-1))
+        self.following.nothing_to_open.connect(lambda why: self.show_empty("No model to search with yet", why))
+        self.following.message_requested.connect(self.message_requested)
 
     # The place
     def select(self, selection: Selection) -> None:
