@@ -12,7 +12,7 @@ from shiboken6 import isValid
 
 from sdgui.panels.caption.bar import CaptionsBar
 from sdgui.panels.caption.detail import CaptionsDetail
-from sdgui.panels.caption.files import CaptionsFiles
+from sdgui.panels.caption.files import CaptionFiles
 from sdgui.panels.caption.list.edits import CaptionsEdits
 from sdgui.panels.caption.list.replace import ReplaceBar
 from sdgui.panels.caption.list.table import CaptionsList
@@ -48,7 +48,7 @@ def add_actions(
     scope: QWidget,
     commands: Commands,
     edits: CaptionsEdits,
-    files: CaptionsFiles,
+    files: CaptionFiles,
     captions: CaptionsList,
     tools: CaptionsBar,
     detail: CaptionsDetail,
@@ -107,7 +107,7 @@ def add_actions(
         "Save as &training data",
         "Ctrl+S",
         "Save captions as training data for an experiment",
-        files.source,
+        files.save_training_data,
     )
     for number in range(9):
         tip = f"Candidate {number + 1} is the caption"
@@ -116,8 +116,9 @@ def add_actions(
         tools.add.menu().addAction(action)
     for action in (waiting, chosen, everything, how):
         tools.again.menu().addAction(action)
-    ways = [add(f"export_{name}", text, [], tip, slot) for name, text, tip, slot in files.kinds()]
-    export = (*ways[:-1], save, ways[-1])
+    exports = [(one.target, add(f"export_{one.name}", one.title, [], one.tip, slot)) for one, slot in files.slots()]
+    folders = [action for target, action in exports if target == "folder"]
+    export = (*(action for target, action in exports if target != "folder"), save, *folders)
     tools.export.menu().addActions(export)
     for button, action in ((tools.undo, undo), (tools.redo, redo)):
         button.clicked.connect(action.trigger)

@@ -1,7 +1,7 @@
-"""Captions written to files, for a thread: sidecars, CSV, JSON lines, COCO's JSON, or a training data source. No Qt.
+"""Exports captions: text files, CSV, JSON lines, COCO's JSON, or a training data source. Runs in a thread; no Qt.
 
-Flow: entries -> ``CaptionedPicture`` -> here -> files; nothing of the user's is overwritten unless ``force`` says so.
-Each has its provenance: in the file, or for sidecars and data sources in a JSON file beside them.
+Flow: entries -> ``CaptionedPicture`` -> here -> files; existing files are not overwritten unless ``force`` is given.
+Every format has the provenance: in the file, or for text files and data sources in a JSON file next to them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +28,16 @@ from core.spec.caption_files import (
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_json
+from sdgui.shared.export.formats import Exported, ExportFormat, Progress
 
 SIDECAR_PROVENANCE = "captions.provenance.json"
 TABLE, PROVENANCE, PICTURES = "train.csv", "provenance.json", "pictures"
 _WRITER = "sdgui captions"
-_LISTED = 50  # reasons
 _LARGEST = 256 * MEGABYTE  # of a file of provenance: a kilobyte for each of 250,000 pictures
 
-Progress = Callable[[int, int], None]  # may raise to end the work
-
-
-@dataclass
-class Written:
-    """What came of it. ``skipped``: what was left out and why."""
-
-    written: int
-    where: Path
-    skipped: list[tuple[str, str]] = field(default_factory=list)
+WriteCaptions = Callable[
+    [Sequence[CaptionedPicture], Path, Progress, bool], Exported
+]  # pictures, where, progress, force
 
 
 def existing_sidecars(pictures: Sequence[CaptionedPicture]) -> int:
@@ -53,7 +45,7 @@ def existing_sidecars(pictures: Sequence[CaptionedPicture]) -> int:
     return sum(sidecar_of(picture.path).exists() for picture in pictures)
 
 
-def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, force: bool = False) -> Written:
+def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, force: bool = False) -> Exported:
     """``NAME.txt`` beside each picture; files that are there stay, unless ``force``."""
     sidecars, done, skipped = Sidecars(force), list[CaptionedPicture](), list[tuple[str, str]]()
     for number, picture in enumerate(pictures):
@@ -68,14 +60,14 @@ def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, fo
         folders.setdefault(Path(picture.path).parent, []).append(picture)
     for folder, inside in folders.items():
         try:
-            _tell_origin(folder, inside)
+            _write_provenance(folder, inside)
         except (CaptionFileError, OSError) as error:
             skipped.append((str(folder / SIDECAR_PROVENANCE), _plain(error)))
     where = Path(os.path.commonpath([str(folder) for folder in folders])) if folders else Path()
-    return Written(len(done), where, skipped)
+    return Exported(where, len(done), skipped)
 
 
-def _tell_origin(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
+def _write_provenance(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
     """Add these to the folder's provenance; another program's file of this name is left alone."""
     path, known = folder / SIDECAR_PROVENANCE, dict[str, Any]()
     number = 2
@@ -100,7 +92,7 @@ def _read(path: Path) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Written:
+def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Exported:
     """A CSV, a line a caption, with its provenance in further columns; whole, or not at all."""
     text = io.StringIO(newline="")
     table = CaptionTable(None, text, root=path.absolute().parent)
@@ -108,29 +100,29 @@ def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Pro
         progress(number, len(pictures))
         table.write(picture)
     write_new(path, text.getvalue(), force)
-    return Written(len(pictures), path)
+    return Exported(path, len(pictures))
 
 
 def export_json_lines(
     pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False
-) -> Written:
+) -> Exported:
     """A line of JSON a picture."""
     lines = []
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
         lines.append(json_line(picture) + "\n")
     write_new(path, "".join(lines), force)
-    return Written(len(pictures), path)
+    return Exported(path, len(pictures))
 
 
-def export_coco(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Written:
+def export_coco(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Exported:
     """COCO's captions format."""
     progress(0, len(pictures))
     write_new(path, coco_json(pictures, path.parent) + "\n", force)
-    return Written(len(pictures), path)
+    return Exported(path, len(pictures))
 
 
-def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Progress, copy: bool = False) -> Written:
+def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Progress, copy: bool = False) -> Exported:
     """A folder that ``data.train`` takes: ``train.csv``, the pictures as links (or copies), ``provenance.json``.
 
     The manifest's paths lie inside the folder, as data sources must. What ends before its end leaves no folder. Raises
@@ -150,9 +142,9 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
         raise
 
 
-def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress, copy: bool) -> Written:
+def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress, copy: bool) -> Exported:
     """The source's files, in a folder that is there. Raises CaptionFileError when no picture is left."""
-    rows, told, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
+    rows, sources, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
     origins = list[Mapping[str, Any]]()
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
@@ -168,15 +160,15 @@ def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress
         rows.append((name, " ".join(picture.captions[0].text.split())))
         if picture.provenance not in origins:
             origins.append(picture.provenance)
-        told.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
+        sources.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
     if not rows:
         raise CaptionFileError("None of the pictures exists any more; nothing was saved.")
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
-    about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": told}
+    about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": sources}
     write_new(folder / PROVENANCE, json.dumps(about) + "\n")
     write_new(folder / TABLE, text.getvalue())
-    return Written(len(rows), folder / TABLE, skipped)
+    return Exported(folder / TABLE, len(rows), skipped)
 
 
 def _bring(source: Path, target: Path, copy: bool) -> None:
@@ -199,20 +191,53 @@ def _safe(name: str) -> str:
     return f"{plain}.{ending.lower()}" if dot and ending else plain
 
 
-def free_folder(parent: Path, name: str) -> Path:
-    """``parent/name``, numbered where it is taken."""
-    path, number = parent / name, 2
-    while path.exists():
-        path, number = parent / f"{name}-{number}", number + 1
-    return path
-
-
 def _plain(error: Exception) -> str:
     return str(error).replace("; overwrite it with --force, or move it away", "")
 
 
-def reasons(written: Written) -> str:
-    """What was left out, a line each."""
-    more = len(written.skipped) - _LISTED
-    lines = [f"{what}: {why}" for what, why in written.skipped[:_LISTED]]
-    return "\n".join([*lines, f"and {more} more"] if more > 0 else lines)
+CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
+    ExportFormat(
+        "text",
+        "Export &text files",
+        "A .txt file next to each picture, plus a provenance file",
+        lambda pictures, _where, progress, force: export_sidecars(pictures, progress, force),
+        "Text files",
+        ".txt",
+        target="beside",
+    ),
+    ExportFormat(
+        "csv",
+        "Export a &CSV table …",
+        "One row per caption, with model, step, settings and seed",
+        export_table,
+        "Tables",
+        ".csv",
+        "captions",
+    ),
+    ExportFormat(
+        "jsonl",
+        "Export &JSON lines …",
+        "One line of JSON per picture, with model, step, settings and seed",
+        export_json_lines,
+        "JSON lines",
+        ".jsonl",
+        "captions",
+    ),
+    ExportFormat(
+        "coco",
+        "Export C&OCO captions …",
+        "COCO captions format, with model, step, settings and seed",
+        export_coco,
+        "COCO captions",
+        ".json",
+        "captions",
+    ),
+    ExportFormat(
+        "data",
+        "Training data in a &folder …",
+        "Save as training data in a folder of your choice",
+        lambda pictures, folder, progress, _force: save_source(pictures, folder, progress),
+        stem="captions",
+        target="folder",
+    ),
+)

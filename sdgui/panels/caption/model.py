@@ -102,7 +102,7 @@ def number(raw: object) -> float | None:
     """A finite number, None for anything else."""
     if isinstance(raw, bool) or not isinstance(raw, (int, float)):
         return None
-    return raw if -_LARGEST < raw < _LARGEST else None
+    return raw if -_LARGEST <= raw <= _LARGEST else None
 
 
 def origin_key(content: Mapping[str, Any]) -> str:

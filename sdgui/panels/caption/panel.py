@@ -21,7 +21,7 @@ from core.spec.caption_files import CaptionedPicture
 from sdgui.panels.caption.actions import CaptionActions, Commands, add_actions
 from sdgui.panels.caption.bar import CaptionsBar, Passes
 from sdgui.panels.caption.detail import CaptionsDetail
-from sdgui.panels.caption.files import CaptionsFiles
+from sdgui.panels.caption.files import CaptionFiles
 from sdgui.panels.caption.keeper import CaptionsKeeper
 from sdgui.panels.caption.list.edits import CaptionsEdits
 from sdgui.panels.caption.list.replace import Finder, ReplaceBar
@@ -83,7 +83,7 @@ class CaptionsPanel(Panel):
         self.empty = EmptyState("ph.closed-captioning", "", "", parent=self.stack)
         self.counts = PlainLabel(inside)
         set_role(self.counts, "small")
-        self.files = CaptionsFiles(self._to_export, self.export_strip, self.show_message, services.store.home, self)
+        self.files = CaptionFiles(self._to_export, self.export_strip, self.show_message, services.store.home, self)
         self.work = CaptionsWork(
             services.pool,
             self.model,

@@ -20,7 +20,7 @@ from core.spec.run.folder import RunDir
 from sdgui.panels.noise.layout import NoiseLayout
 from sdgui.panels.noise.model import Key, Pair, RankedPairs
 from sdgui.shared.aside import Aside
-from sdgui.shared.export.pictures import free_path
+from sdgui.shared.export.formats import ExportFormat, free_path
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
@@ -30,6 +30,9 @@ from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs
 
 LISTED = 3000  # the least believed, as pictures and in the table; counts and cuts are of all
+CLEANED = ExportFormat(
+    "csv", "Save the cleaned pairs", "Save the remaining pairs as a new table", NOISE_SAVE, "Tables", ".csv", "cleaned"
+)
 _UNDO = 100
 _AT_ONCE = 200  # rows shown anew in one turn of the event loop
 _CUT_SETTLES = 120  # ms
@@ -330,11 +333,11 @@ class NoisePanel(NoiseLayout):
             return
         data = Path(self.ranked.data)
         folder = data.parent if data.is_file() else data
-        start = free_path(folder / f"{data.stem}-cleaned.csv")
-        found, _ = QFileDialog.getSaveFileName(self, "Save the cleaned pairs", str(start), "Tables (*.csv)")
+        start = free_path(folder / f"{data.stem}-{CLEANED.file_name}")
+        found, _ = QFileDialog.getSaveFileName(self, CLEANED.title, str(start), CLEANED.filter)
         if found:
-            path = Path(found if found.lower().endswith(".csv") else f"{found}.csv")
-            # The dialog asked about the name that was typed, not about the one with an ending.
+            path = Path(found if found.lower().endswith(CLEANED.suffix) else f"{found}{CLEANED.suffix}")
+            # The dialog asked about the name that was typed, not about the one with a suffix.
             self.save(path, replace=str(path) == found and path.exists())
 
     def save(self, path: Path, replace: bool = False) -> None:
@@ -344,7 +347,7 @@ class NoisePanel(NoiseLayout):
         self.bar.clear()
         self.strip.start("Saving the pairs")
         arguments = self.ranked.saving() | {"data": self.ranked.data, "to": str(path), "excluded": []}
-        self._ranker.calls.ask("save", NOISE_SAVE, self._was_saved, self._not_saved, replace=replace, **arguments)
+        self._ranker.calls.ask("save", CLEANED.write, self._was_saved, self._not_saved, replace=replace, **arguments)
 
     def _was_saved(self, answer: SavedPairs) -> None:
         self.strip.finish()

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.caption import keeper as captions_keeper
-from sdgui.panels.caption.export import export_json_lines
+from sdgui.panels.caption.export import CAPTION_FORMATS, export_json_lines
 from sdgui.panels.caption.list.rows import CAPTION, SECOND
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.shared.pickers.entries import ModelChoice
@@ -401,9 +401,9 @@ def test_captioning_goes_on_in_view_when_an_export_ends_or_is_cancelled(
     panel.target.take_paths(pictures(tmp_path, "a.png", "slow.png"))
     qtbot.waitUntil(lambda: len(panel.model) == 2 and texts(panel)[0] == "a a indeed", timeout=10000)
     panel.files.write(export_json_lines, tmp_path / "captions.jsonl", force=False)
-    assert panel.files.running
+    assert panel.files.task.running
     panel.export_strip.cancelled.emit()
-    qtbot.waitUntil(lambda: not panel.files.running)
+    qtbot.waitUntil(lambda: not panel.files.task.running)
     assert panel.export_strip.isHidden()
     assert panel.work.busy
     assert not panel.strip.isHidden()
@@ -500,7 +500,7 @@ def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_pa
     (path,) = pictures(tmp_path, "a.png")
     drop(qtbot, panel, [path])
     Path(path).with_suffix(".txt").write_text("my own")
-    panel.files._write_sidecars(panel._to_export(), force=False)
+    panel.files.write(CAPTION_FORMATS[0].write, Path(), force=False)
     qtbot.waitUntil(lambda: "exported" in panel.bar.text)
     assert panel.bar.text == "No caption was exported; 1 left out."
     assert panel.bar._action.isHidden()

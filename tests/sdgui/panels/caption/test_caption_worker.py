@@ -57,8 +57,8 @@ def test_captions_of_a_run_become_the_next_runs_training_data(
     assert (origin["weights"], len(origin["digest"]), origin["settings"]["beams"]) == ("teacher", 16, 6)
     assert len(entries[0].made["a"].candidates) == 3
     panel.edits.type(entries[0].path, "a disc")
-    panel.files.source()
-    qtbot.waitUntil(lambda: not panel.files.running, timeout=10000)
+    panel.files.save_training_data()
+    qtbot.waitUntil(lambda: not panel.files.task.running, timeout=10000)
     asked: list[RunConfig] = []
     panel.define_asked.connect(asked.append)
     panel.bar.press_remedy()
