@@ -248,5 +248,4 @@ PICTURE_FORMATS: tuple[ExportFormat[WritePictures], ...] = (
         ".png",
         "contact-sheet",
     ),
-    ExportFormat("toy", "To&y …", "A toy", lambda items, file, *_: Exported(file, len(items)), "Toys", ".toy", "toys"),
 )
