@@ -1,4 +1,4 @@
-"""How the Noise place is laid out, and what its labels and pictures say; ``NoisePanel`` acts."""
+"""What the Noise panel shows: its widgets, and the texts of its labels and pictures; ``NoisePanel`` controls it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from sdgui.panels.noise.histogram import BINS, BeliefHistogram
 from sdgui.panels.noise.model import RankedPairs, Shown, Sorting
 from sdgui.panels.noise.source import NoiseSource
 from sdgui.panels.noise.table import PairsTable
-from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
@@ -48,7 +47,7 @@ _EMPTY = (
 )
 
 
-class NoiseLayout(Panel):
+class NoiseView(QWidget):
     """Source on top; gallery on the left, histogram and table on the right; what is left out at the foot."""
 
     marked = Signal(object)  # True wrong, False right, None neither
@@ -57,8 +56,7 @@ class NoiseLayout(Panel):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._line_row = -1
-        self._made: dict[tuple[int, bool | None, bool], GalleryItem] = {}  # by place, mark, whether left out
+        self._items: dict[tuple[int, bool | None, bool], GalleryItem] = {}  # by index, mark, whether excluded
         self.source = NoiseSource(services, self)
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
@@ -173,10 +171,10 @@ class NoiseLayout(Panel):
         """A pair as the gallery shows it, made once for each way that it can look."""
         pair = ranked.pairs[place]
         mark, faint = ranked.marks.get(pair.key), ranked.left_out(pair)
-        made = self._made.get((place, mark, faint))
+        made = self._items.get((place, mark, faint))
         if made is None:
             known = {None: "", True: "known to be shuffled", False: "known to be correct"}[pair.shuffled]
-            made = self._made[place, mark, faint] = GalleryItem(
+            made = self._items[place, mark, faint] = GalleryItem(
                 Path(pair.path),
                 pair.caption,
                 pair.belief,
@@ -188,6 +186,10 @@ class NoiseLayout(Panel):
                 faint=faint,
             )
         return made
+
+    def forget_items(self) -> None:
+        """Another ranking is shown."""
+        self._items.clear()
 
     @staticmethod
     def with_line(item: GalleryItem, line: bool) -> GalleryItem:

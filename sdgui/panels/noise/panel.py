@@ -17,10 +17,11 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.spec.config import ConfigError, expand_user, read_config
 from core.spec.run.folder import RunDir
-from sdgui.panels.noise.layout import NoiseLayout
+from sdgui.panels.noise.layout import NoiseView
 from sdgui.panels.noise.model import Key, Pair, RankedPairs
 from sdgui.shared.aside import Aside
 from sdgui.shared.export.formats import ExportFormat, free_path
+from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
@@ -46,11 +47,14 @@ class _Asker:
     calls: WorkerCalls
 
 
-class NoisePanel(NoiseLayout):
+class NoisePanel(Panel):
     """The place. ``ranked`` is what is shown, None before the first ranking; it stays when a further one fails."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
-        super().__init__(services, parent)
+        super().__init__(parent)
+        self._services = services
+        self.view = NoiseView(services, self)
+        self.set_view(self.view)
         self.ranked: RankedPairs | None = None
         self.shown: list[int] = []
         self._run_id: int | None = None
@@ -61,6 +65,7 @@ class NoisePanel(NoiseLayout):
         self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
         self._aside = Aside(self)
+        self._line_row = -1  # the first row that is not below the threshold
         self._stale: dict[int, None] = {}  # rows whose pictures are still to be shown anew, in order
         self._later = QTimer(self, singleShot=True, interval=0)
         self._later.timeout.connect(self._show_some)
@@ -70,24 +75,26 @@ class NoisePanel(NoiseLayout):
         self._tell()
 
     def _connect(self) -> None:
-        self.source.rank_asked.connect(self.rank)
-        self.source.changed.connect(self._tell)
-        self.source.refused.connect(lambda sentence: self.bar.show_message(warning(sentence)))
-        self.empty.activated.connect(self.rank)
-        self.strip.cancelled.connect(self._cancel)
-        self.histogram.cut_moved.connect(self._cut_moved)
-        self.filters.activated.connect(lambda _row: self.show_pairs())
-        self.words.textChanged.connect(lambda _text: self.show_pairs())
-        self.table.sort_asked.connect(lambda *_order: self.show_pairs())
-        self.table.chosen.connect(lambda rows: self._follow_rows(rows, self.table.currentIndex().row()))
-        self.gallery.selection_changed.connect(lambda rows: self.table.set_chosen(rows, self.gallery.current()))
-        self.gallery.activated.connect(self.gallery.preview)
-        self.table.doubleClicked.connect(lambda index: self.gallery.preview(index.row()))
-        self.below_too.toggled.connect(self._below_too)
-        self.marked.connect(self.mark)
-        self.undo_asked.connect(self.undo)
-        self.save_button.clicked.connect(self.ask_where)
-        self.use_button.clicked.connect(self.use)
+        self.view.source.rank_asked.connect(self.rank)
+        self.view.source.changed.connect(self._tell)
+        self.view.source.refused.connect(lambda sentence: self.view.bar.show_message(warning(sentence)))
+        self.view.empty.activated.connect(self.rank)
+        self.view.strip.cancelled.connect(self._cancel)
+        self.view.histogram.cut_moved.connect(self._cut_moved)
+        self.view.filters.activated.connect(lambda _row: self.show_pairs())
+        self.view.words.textChanged.connect(lambda _text: self.show_pairs())
+        self.view.table.sort_asked.connect(lambda *_order: self.show_pairs())
+        self.view.table.chosen.connect(lambda rows: self._follow_rows(rows, self.view.table.currentIndex().row()))
+        self.view.gallery.selection_changed.connect(
+            lambda rows: self.view.table.set_chosen(rows, self.view.gallery.current())
+        )
+        self.view.gallery.activated.connect(self.view.gallery.preview)
+        self.view.table.doubleClicked.connect(lambda index: self.view.gallery.preview(index.row()))
+        self.view.below_too.toggled.connect(self._below_too)
+        self.view.marked.connect(self.mark)
+        self.view.undo_asked.connect(self.undo)
+        self.view.save_button.clicked.connect(self.ask_where)
+        self.view.use_button.clicked.connect(self.use)
 
     # The place
     def select(self, selection: Selection) -> None:
@@ -100,7 +107,7 @@ class NoisePanel(NoiseLayout):
         if not self._entered:
             self._entered = True
             settings = self._services.settings
-            self.source.restore(str(settings.value("noise/source") or ""))
+            self.view.source.restore(str(settings.value("noise/source") or ""))
             followed = settings.value("noise/followed")
             self._followed = int(str(followed)) if str(followed or "").isdecimal() else None
         self._follow()
@@ -108,16 +115,16 @@ class NoisePanel(NoiseLayout):
     def left(self) -> None:
         if self._entered:
             settings = self._services.settings
-            settings.setValue("noise/source", self.source.state())
+            settings.setValue("noise/source", self.view.source.state())
             settings.setValue("noise/followed", "" if self._followed is None else str(self._followed))
-            self.keep_layout()
+            self.view.keep_layout()
 
     def refresh(self) -> None:
-        self.source.model.refresh()
+        self.view.source.model.refresh()
 
     def focus_search(self) -> None:
-        self.words.setFocus()
-        self.words.selectAll()
+        self.view.words.setFocus()
+        self.view.words.selectAll()
 
     def _follow(self) -> None:
         """The tree's run is asked when it is another one than before and has a checkpoint."""
@@ -127,22 +134,22 @@ class NoisePanel(NoiseLayout):
             run = self._services.store.run(self._run_id)
         except StoreError:
             return
-        if self.source.show_run(run.id, run.folder):
+        if self.view.source.show_run(run.id, run.folder):
             self._followed = run.id
         self._tell()
 
     # Ranking
     def rank(self) -> None:
         """Ask the run's worker for the ranking."""
-        request, choice = self.source.request(), self.source.model.choice()
+        request, choice = self.view.source.request(), self.view.source.model.choice()
         if request is None or choice is None:
             return
         self._forget_asking()
         calls = WorkerCalls(self._services.pool.client(choice.model, choice.title), self)
         asker = self._asking = _Asker(request["run"], calls)
         calls.progress.connect(self._progress)
-        self.bar.clear()
-        self.strip.start("Loading the model")
+        self.view.bar.clear()
+        self.view.strip.start("Loading the model")
         calls.ask("rank", NOISE_OPEN, partial(self._came, asker), self._failed, partial=None, most=LISTED, **request)
         self._tell()
 
@@ -153,7 +160,7 @@ class NoisePanel(NoiseLayout):
         self._asking = None
 
     def _progress(self, _purpose: str, doing: str, done: int, total: int) -> None:
-        self.strip.advance(done, total, doing[:1].upper() + doing[1:])
+        self.view.strip.advance(done, total, doing[:1].upper() + doing[1:])
 
     def _cancel(self) -> None:
         for asker in (self._asking, self._ranker):
@@ -172,11 +179,11 @@ class NoisePanel(NoiseLayout):
         )
 
     def _failed(self, failure: Failure) -> None:
-        self.strip.finish()
+        self.view.strip.finish()
         if isinstance(failure, Cancelled):
-            self.bar.show_message(info(failure.text, remedy=Remedy("Rank the pairs", self.rank)))
+            self.view.bar.show_message(info(failure.text, remedy=Remedy("Rank the pairs", self.rank)))
         else:
-            self.bar.show_message(error(failure.text, failure.details, Remedy("Try again", self.rank)))
+            self.view.bar.show_message(error(failure.text, failure.details, Remedy("Try again", self.rank)))
         self._tell()
 
     def _take(self, asker: _Asker, ranked: RankedPairs) -> None:
@@ -188,18 +195,18 @@ class NoisePanel(NoiseLayout):
         self._show(ranked)
 
     def _show(self, ranked: RankedPairs) -> None:
-        self.strip.finish()
+        self.view.strip.finish()
         self.ranked = ranked
-        self._made.clear()
+        self.view.forget_items()
         self._undo.clear()
         self._saved = ""
-        ranked.below_too = self.below_too.isChecked()
-        self.histogram.set_bins(ranked.bins, ranked.shuffled_bins)
-        self.histogram.set_cut(ranked.cut)
-        self.offer_shuffled(ranked.shuffled is not None)
+        ranked.below_too = self.view.below_too.isChecked()
+        self.view.histogram.set_bins(ranked.bins, ranked.shuffled_bins)
+        self.view.histogram.set_cut(ranked.cut)
+        self.view.offer_shuffled(ranked.shuffled is not None)
         self.show_pairs()
-        self.stack.setCurrentWidget(self.body)
-        self.gallery.view.setFocus()
+        self.view.stack.setCurrentWidget(self.view.body)
+        self.view.gallery.view.setFocus()
 
     # What is shown
     def show_pairs(self) -> None:
@@ -208,39 +215,39 @@ class NoisePanel(NoiseLayout):
             return
         before = self.chosen_rows()
         chosen = self.shown[before[0]] if before else -1
-        sorting, descending = self.sorting()
-        self.shown = self.ranked.shown(self.which(), self.words.text(), sorting, descending)
+        sorting, descending = self.view.sorting()
+        self.shown = self.ranked.shown(self.view.which(), self.view.words.text(), sorting, descending)
         self._stale.clear()
-        self.table.pairs.show_pairs(self.ranked, self.shown)
-        self.gallery.set_items(self._mark_cut([self.item(self.ranked, place) for place in self.shown]))
+        self.view.table.pairs.show_pairs(self.ranked, self.shown)
+        self.view.gallery.set_items(self._mark_cut([self.view.item(self.ranked, place) for place in self.shown]))
         if self.shown:
             self._choose(self.shown.index(chosen) if chosen in self.shown else 0)
         self._tell()
 
     def _choose(self, row: int) -> None:
         """One pair, in pictures and table."""
-        self.gallery.set_current(row)
-        self.table.set_chosen([row], row)
+        self.view.gallery.set_current(row)
+        self.view.table.set_chosen([row], row)
 
     def _mark_cut(self, items: list[Any]) -> list[Any]:
         """A line stands before the first pair that is not below the cut."""
-        self._line_row = self.line_row(self.ranked, self.shown) if self.sorting() == ("rank", False) else -1
+        self._line_row = self.view.line_row(self.ranked, self.shown) if self.view.sorting() == ("rank", False) else -1
         if self._line_row > 0:
-            items[self._line_row] = self.with_line(items[self._line_row], True)
+            items[self._line_row] = self.view.with_line(items[self._line_row], True)
         return items
 
     def _follow_rows(self, rows: list[int], current: int) -> None:
         if rows:
-            self.gallery.set_current(current if current in rows else rows[0])
-            self.gallery.set_selected(rows)
+            self.view.gallery.set_current(current if current in rows else rows[0])
+            self.view.gallery.set_selected(rows)
 
     def _redraw(self, rows: list[int]) -> None:
         """Show these rows anew: those in view at once, the others some at a time between other events."""
-        seen = self.gallery.visible_rows()
+        seen = self.view.gallery.visible_rows()
         self._stale.update(dict.fromkeys(rows))
         self._show_anew([row for row in rows if row in seen])
         self._show_some()
-        self.table.pairs.marked(rows)
+        self.view.table.pairs.marked(rows)
         self._tell()
 
     def _show_some(self) -> None:
@@ -252,8 +259,8 @@ class NoisePanel(NoiseLayout):
         assert self.ranked is not None
         for row in rows:
             del self._stale[row]
-            item = self.item(self.ranked, self.shown[row])
-            self.gallery.replace(row, self.with_line(item, row == self._line_row))
+            item = self.view.item(self.ranked, self.shown[row])
+            self.view.gallery.replace(row, self.view.with_line(item, row == self._line_row))
 
     # The cut
     def _cut_moved(self, cut: int) -> None:
@@ -264,11 +271,11 @@ class NoisePanel(NoiseLayout):
 
     def _cut_settled(self) -> None:
         """Where the dragging stopped, pictures change."""
-        if self.which() == "below" or (self.ranked is not None and self.ranked.below_too):
+        if self.view.which() == "below" or (self.ranked is not None and self.ranked.below_too):
             self.show_pairs()
         elif self.ranked is not None:
-            before, self._line_row = self._line_row, self.line_row(self.ranked, self.shown)
-            if self.sorting() != ("rank", False):
+            before, self._line_row = self._line_row, self.view.line_row(self.ranked, self.shown)
+            if self.view.sorting() != ("rank", False):
                 self._line_row = -1
             self._redraw([row for row in {before, self._line_row} if 0 <= row < len(self.shown)])
 
@@ -280,8 +287,8 @@ class NoisePanel(NoiseLayout):
     # Marks
     def chosen_rows(self) -> list[int]:
         """Rows of the selected pairs, else the current one."""
-        selected = self.gallery.selected()
-        current = self.table.currentIndex().row() if self.table.hasFocus() else self.gallery.current()
+        selected = self.view.gallery.selected()
+        current = self.view.table.currentIndex().row() if self.view.table.hasFocus() else self.view.gallery.current()
         return selected or ([current] if 0 <= current < len(self.shown) else [])
 
     def mark(self, wrong: bool | None) -> None:
@@ -344,25 +351,25 @@ class NoisePanel(NoiseLayout):
         """Write the pairs that are not left out to ``path``."""
         if self.ranked is None or self._ranker is None:
             return
-        self.bar.clear()
-        self.strip.start("Saving the pairs")
+        self.view.bar.clear()
+        self.view.strip.start("Saving the pairs")
         arguments = self.ranked.saving() | {"data": self.ranked.data, "to": str(path), "excluded": []}
         self._ranker.calls.ask("save", CLEANED.write, self._was_saved, self._not_saved, replace=replace, **arguments)
 
     def _was_saved(self, answer: SavedPairs) -> None:
-        self.strip.finish()
+        self.view.strip.finish()
         self._saved = str(answer["path"])
         kept = answer["captions"]
         text = f"{count(kept)} pairs are saved as {self._saved}. Use them in a new experiment."
-        self.bar.show_message(info(text))
+        self.view.bar.show_message(info(text))
         self._tell()
 
     def _not_saved(self, failure: Failure) -> None:
-        self.strip.finish()
+        self.view.strip.finish()
         if isinstance(failure, Cancelled):
-            self.bar.show_message(info("Saving was cancelled."))
+            self.view.bar.show_message(info("Saving was cancelled."))
         else:
-            self.bar.show_message(error(failure.text, failure.details))
+            self.view.bar.show_message(error(failure.text, failure.details))
 
     def use(self) -> None:
         """A new experiment like the ranking run's, trained on what was saved."""
@@ -371,7 +378,7 @@ class NoisePanel(NoiseLayout):
         try:
             config = read_config(RunDir(self._ranker.run).config)
         except ConfigError as problem:
-            self.bar.show_message(error(f"The run's definition cannot be read: {problem}"))
+            self.view.bar.show_message(error(f"The run's definition cannot be read: {problem}"))
             return
         data = config.data.model_copy(update={"train": self._saved})
         self.define_asked.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
@@ -379,11 +386,11 @@ class NoisePanel(NoiseLayout):
     def _tell(self) -> None:
         """Counts, and what can be done now."""
         ranking = self._asking is not None and self._asking.calls.busy("rank")
-        self.source.rank.setEnabled(self.source.request() is not None and not ranking)
-        self.tell_counts(self.ranked, len(self.shown))
-        self.use_button.setEnabled(bool(self._saved))
+        self.view.source.rank.setEnabled(self.view.source.request() is not None and not ranking)
+        self.view.tell_counts(self.ranked, len(self.shown))
+        self.view.use_button.setEnabled(bool(self._saved))
         if self.ranked is None:
-            self.show_empty(self.source.request() is not None, ranking)
+            self.view.show_empty(self.view.source.request() is not None, ranking)
 
 
 def source_key(data: str) -> str:

@@ -24,7 +24,6 @@ from sdgui.panels.search.source import SourceBar
 from sdgui.panels.search.tabs.evaluation import EvaluationPane
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.shared.export.menu import ExportMenu
-from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.elided_label import ElidedLabel
@@ -48,7 +47,7 @@ _TABS = (
 )
 
 
-class SearchLayout(Panel):
+class SearchView(QWidget):
     """The widgets by name. The signals are those of the parts that are made later."""
 
     known_chosen = Signal(object)  # Known

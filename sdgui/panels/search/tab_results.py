@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject
 
-from sdgui.panels.search.layout import EVALUATION, MAP, SearchLayout
+from sdgui.panels.search.layout import EVALUATION, MAP, SearchView
 from sdgui.panels.search.tabs.map import SHOWN
 from sdgui.panels.search.work import SearchSession
 from sdgui.widgets.late_parts import is_made
@@ -17,10 +17,10 @@ from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_COMPARE, SEARCH_EVALUATE, SEARCH_MAP, Comparison, Evaluation, Map
 
 
-class SearchViews(QObject):
+class TabResults(QObject):
     """Fills the evaluation and the map of ``view``; call ``changed`` when another tab is shown or models are opened."""
 
-    def __init__(self, view: SearchLayout, sessions: tuple[SearchSession, SearchSession]) -> None:
+    def __init__(self, view: SearchView, sessions: tuple[SearchSession, SearchSession]) -> None:
         super().__init__(view)
         self._view, self._sessions = view, sessions
         self._evaluations: list[Mapping[str, Any] | None] = [None, None]
