@@ -220,9 +220,9 @@ def test_search_and_captions(qtbot: QtBot, window: MainWindow, tmp_path: Path) -
     captions = window.show_panel("caption")
     assert isinstance(captions, CaptionsPanel)
     qtbot.waitUntil(lambda: captions._held is None)
-    captions.tools.pickers["a"]._entry = None  # nothing captions it
+    captions.view.tools.pickers["a"]._entry = None  # nothing captions it
     captions.add_paths([str(path)])
-    captions.list.choose(str(path))
+    captions.view.list.choose(str(path))
     names = {name for name, _ in hostile_texts(window)}
     assert "CaptionsList" in names
     for chip in chips:

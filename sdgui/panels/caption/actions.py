@@ -11,13 +11,10 @@ from PySide6.QtWidgets import QWidget
 from shiboken6 import isValid
 
 from sdgui.panels.caption.bar import CaptionsBar
-from sdgui.panels.caption.detail import CaptionsDetail
 from sdgui.panels.caption.files import CaptionFiles
-from sdgui.panels.caption.list.edits import CaptionsEdits
-from sdgui.panels.caption.list.replace import ReplaceBar
-from sdgui.panels.caption.list.table import CaptionsList
+from sdgui.panels.caption.layout import CaptionView
+from sdgui.panels.caption.list.edits import CaptionEdits
 from sdgui.widgets.actions import Actions
-from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.plain_text import plain_tip
 
 _GROUP = "Captions"
@@ -27,12 +24,9 @@ _GROUP = "Captions"
 class Commands:
     """What the panel itself does."""
 
-    add_files: Callable[[], None]
-    add_folder: Callable[[], None]
     caption_uncaptioned: Callable[[], None]
     caption_selected: Callable[[], None]
     caption_shown: Callable[[], None]
-    open_settings: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -47,23 +41,20 @@ def add_actions(
     actions: Actions,
     scope: QWidget,
     commands: Commands,
-    edits: CaptionsEdits,
+    view: CaptionView,
+    edits: CaptionEdits,
     files: CaptionFiles,
-    captions: CaptionsList,
-    tools: CaptionsBar,
-    detail: CaptionsDetail,
-    replace_bar: ReplaceBar,
-    target: DropTarget,
     undo_stack: QUndoStack,
 ) -> CaptionActions:
     """Register everything that can be done, and fill the buttons' menus. Shortcuts hold within ``scope``."""
+    tools = view.tools
 
     def add(name: str, text: str, keys: str | list[str], tip: str, slot: Callable[[], object]) -> QAction:
         return actions.add(f"captions_{name}", _GROUP, text, keys, tip, slot, scope=scope)
 
-    pictures = add("files", "Add &pictures …", "Ctrl+Shift+A", "Choose pictures to caption", commands.add_files)
-    folder = add("folder", "Add a &folder …", "Ctrl+Alt+A", "Caption all pictures of a folder", commands.add_folder)
-    paste = add("paste", "P&aste", [], "Caption pictures from the clipboard (Ctrl+V)", target.paste)
+    pictures = add("files", "Add &pictures …", "Ctrl+Shift+A", "Choose pictures to caption", view.ask_files)
+    folder = add("folder", "Add a &folder …", "Ctrl+Alt+A", "Caption all pictures of a folder", view.ask_folder)
+    paste = add("paste", "P&aste", [], "Caption pictures from the clipboard (Ctrl+V)", view.target.paste)
     waiting = add(
         "waiting",
         "U&ncaptioned",
@@ -77,13 +68,11 @@ def add_actions(
     everything = add(
         "all", "Re-caption &all shown", [], "Caption all pictures in the current view again", commands.caption_shown
     )
-    how = add(
-        "how", "&Generation settings …", "Ctrl+,", "Search method, beams, sampling, lengths", commands.open_settings
-    )
+    how = add("how", "&Generation settings …", "Ctrl+,", "Search method, beams, sampling, lengths", view.open_settings)
     compare = add("compare", "Com&pare models", "Ctrl+M", "Compare with a second model", tools.compare.toggle)
     undo = add("undo", "&Undo", "Ctrl+Z", "Undo the last caption edit", undo_stack.undo)
     redo = add("redo", "&Redo", ["Ctrl+Shift+Z", "Ctrl+Y"], "Do it again", undo_stack.redo)
-    edit = add("edit", "&Edit the caption", [], "Edit the caption in place (F2)", captions.edit_current)
+    edit = add("edit", "&Edit the caption", [], "Edit the caption in place (F2)", view.list.edit_current)
     take = add(
         "take_a",
         "Accept the model's &best",
@@ -98,9 +87,9 @@ def add_actions(
         "Use the second model's best candidate as the caption",
         edits.take_second,
     )
-    replace = add("replace", "Find and &replace …", "Ctrl+H", "Find and replace in captions", replace_bar.open)
-    copy = add("copy", "&Copy", [], "Copy captions and files (Ctrl+C)", captions.copy)
-    show = add("show", "En&large the picture", [], "Show a large preview (Space)", captions.preview_current)
+    replace = add("replace", "Find and &replace …", "Ctrl+H", "Find and replace in captions", view.replace.open)
+    copy = add("copy", "&Copy", [], "Copy captions and files (Ctrl+C)", view.list.copy)
+    show = add("show", "En&large the picture", [], "Show a large preview (Space)", view.list.preview_current)
     remove = add("remove", "Re&move from the list", "Del", "Remove the selected pictures from the list", edits.remove)
     save = add(
         "source",
@@ -111,7 +100,7 @@ def add_actions(
     )
     for number in range(9):
         tip = f"Candidate {number + 1} is the caption"
-        add(f"candidate_{number + 1}", tip, f"Alt+{number + 1}", tip, partial(detail.take, number))
+        add(f"candidate_{number + 1}", tip, f"Alt+{number + 1}", tip, partial(view.detail.take, number))
     for action in (pictures, folder, paste):
         tools.add.menu().addAction(action)
     for action in (waiting, chosen, everything, how):

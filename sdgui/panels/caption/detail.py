@@ -129,13 +129,13 @@ class CaptionsDetail(QWidget):
         self.candidates.clear()
         number = 0
         for side in SIDES:
-            made = entry.made.get(side) if entry is not None else None
-            if entry is None or made is None:
+            captions = entry.captions.get(side) if entry is not None else None
+            if entry is None or captions is None:
                 continue
-            if len(entry.made) > 1:
-                said_by = self._origins.get(made.origin)  # not always the model that is chosen now
-                self._heading(model_text(said_by) if said_by else self._titles[side])
-            for one in made.candidates:
+            if len(entry.captions) > 1:
+                model = self._origins.get(captions.origin)  # not always the model that is chosen now
+                self._heading(model_text(model) if model else self._titles[side])
+            for one in captions.candidates:
                 number += 1
                 item = QListWidgetItem(_two_lines(one), self.candidates)
                 item.setData(_PLACE, (one.text, side))
@@ -160,7 +160,7 @@ class CaptionsDetail(QWidget):
         """``sd-coca-demo @234 teacher · 3f2a… · beam, 6 beams``, a line for each model."""
         if entry is None:
             return ""
-        lines = [about_text(self._origins[m.origin]) for m in entry.made.values() if m.origin in self._origins]
+        lines = [about_text(self._origins[m.origin]) for m in entry.captions.values() if m.origin in self._origins]
         return "\n".join(dict.fromkeys(lines))
 
 

@@ -53,7 +53,7 @@ class CaptionsWork(QObject):
         for side, maker in self.makers.items():
             maker.opened.connect(self._opened)
             maker.origin.connect(self.origin)
-            maker.made.connect(partial(self._made, side))
+            maker.captioned.connect(partial(self._captioned, side))
             maker.progress.connect(partial(self._progress, side))
             maker.finished.connect(partial(self._finished, side))
             maker.failed.connect(partial(self._failed, side))
@@ -75,13 +75,15 @@ class CaptionsWork(QObject):
 
     def caption_missing(self, side: Side) -> None:
         """Caption what this side has not captioned yet."""
-        self._make(side, [entry.path for entry in self._model.entries() if side not in entry.made])
+        self._make(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
 
     def waiting(self) -> None:
         """Caption what has no caption, or with the second model what it has not captioned yet."""
         for side in self.sides:
             entries = self._model.entries()
-            self._make(side, [e.path for e in entries if side not in e.made or (side == "a" and e.state == "waiting")])
+            self._make(
+                side, [e.path for e in entries if side not in e.captions or (side == "a" and e.state == "waiting")]
+            )
 
     def go_on(self) -> None:
         """Caption what was given up, new or again."""
@@ -107,7 +109,7 @@ class CaptionsWork(QObject):
             return
         for path in paths:
             entry = self._model.entry(path)
-            if entry is not None and side in entry.made:
+            if entry is not None and side in entry.captions:
                 self._again[side].setdefault(path, entry)
         if not self.busy:
             self._strip.start("Opening the model", len(paths), "pictures")
@@ -121,20 +123,23 @@ class CaptionsWork(QObject):
         if notes:
             self._show_message(warning(notes[0], "\n".join(notes[1:])))
 
-    def _made(self, side: Side, answers: Sequence[Answer]) -> None:
+    def _captioned(self, side: Side, answers: Sequence[Answer]) -> None:
         entries = []
         for answer in answers:
-            entry, made = self._model.entry(answer.path), answer.made
-            if entry is not None:
-                refused = answer.refused or "it could not be captioned"
-                entries.append(entry.with_made(side, made) if made is not None else entry.with_refusal(refused))
+            entry, captions = self._model.entry(answer.path), answer.captions
+            if entry is None:
+                continue
+            if captions is not None:
+                entries.append(entry.with_captions(side, captions))
+            else:
+                entries.append(entry.with_refusal(answer.refused or "it could not be captioned"))
         self._model.update(entries)
 
     def _progress(self, side: Side, what: str, done: int, total: int) -> None:
         if side == "a" or not self.makers["a"].busy:
             self._strip.advance(done, total, what)
 
-    def _finished(self, side: Side, made: int, refused: int) -> None:
+    def _finished(self, side: Side, _captioned: int, refused: int) -> None:
         self._end(side)
         if refused:
             self.refused.emit(refused)

@@ -6,8 +6,6 @@ keys mark pairs, and marks go to the store at once; worker ``noise_save`` -> a m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,36 +13,23 @@ from typing import Any
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from core.spec.config import ConfigError, expand_user, read_config
+from core.spec.config import ConfigError, read_config
 from core.spec.run.folder import RunDir
 from sdgui.panels.noise.layout import NoiseView
 from sdgui.panels.noise.model import Key, Pair, RankedPairs
-from sdgui.shared.aside import Aside
-from sdgui.shared.export.formats import ExportFormat, free_path
+from sdgui.panels.noise.work import CLEANED, NoiseWork
+from sdgui.shared.export.formats import free_path
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, error, info, warning
-from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Cancelled, Failure
-from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs
+from sdgui.worker.verbs import SavedPairs
 
-LISTED = 3000  # the least believed, as pictures and in the table; counts and cuts are of all
-CLEANED = ExportFormat(
-    "csv", "Save the cleaned pairs", "Save the remaining pairs as a new table", NOISE_SAVE, "Tables", ".csv", "cleaned"
-)
 _UNDO = 100
 _AT_ONCE = 200  # rows shown anew in one turn of the event loop
 _CUT_SETTLES = 120  # ms
-
-
-@dataclass(frozen=True)
-class _Asker:
-    """Who ranked, or is ranking: the run's folder, and the requests to its worker."""
-
-    run: str
-    calls: WorkerCalls
 
 
 class NoisePanel(Panel):
@@ -60,11 +45,9 @@ class NoisePanel(Panel):
         self._run_id: int | None = None
         self._followed: int | None = None
         self._entered = False
-        self._asking: _Asker | None = None  # the ranking asked for last
-        self._ranker: _Asker | None = None  # whose ranking is shown
+        self.work = NoiseWork(services.pool, services.store, self)
         self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
-        self._aside = Aside(self)
         self._line_row = -1  # the first row that is not below the threshold
         self._stale: dict[int, None] = {}  # rows whose pictures are still to be shown anew, in order
         self._later = QTimer(self, singleShot=True, interval=0)
@@ -72,14 +55,22 @@ class NoisePanel(Panel):
         self._settle = QTimer(self, singleShot=True, interval=_CUT_SETTLES)
         self._settle.timeout.connect(self._cut_settled)
         self._connect()
-        self._tell()
+        self._update()
 
     def _connect(self) -> None:
         self.view.source.rank_asked.connect(self.rank)
-        self.view.source.changed.connect(self._tell)
+        self.view.source.changed.connect(self._update)
         self.view.source.refused.connect(lambda sentence: self.view.bar.show_message(warning(sentence)))
         self.view.empty.activated.connect(self.rank)
-        self.view.strip.cancelled.connect(self._cancel)
+        self.view.strip.cancelled.connect(self.work.cancel)
+        self.work.progress.connect(
+            lambda doing, done, total: self.view.strip.advance(done, total, doing[:1].upper() + doing[1:])
+        )
+        self.work.ranked.connect(self._show)
+        self.work.rank_failed.connect(self._rank_failed)
+        self.work.saved.connect(self._was_saved)
+        self.work.save_failed.connect(self._not_saved)
+        self.work.not_kept.connect(lambda sentence: self.message_requested.emit(error(sentence)))
         self.view.histogram.cut_moved.connect(self._cut_moved)
         self.view.filters.activated.connect(lambda _row: self.show_pairs())
         self.view.words.textChanged.connect(lambda _text: self.show_pairs())
@@ -136,7 +127,7 @@ class NoisePanel(Panel):
             return
         if self.view.source.show_run(run.id, run.folder):
             self._followed = run.id
-        self._tell()
+        self._update()
 
     # Ranking
     def rank(self) -> None:
@@ -144,55 +135,18 @@ class NoisePanel(Panel):
         request, choice = self.view.source.request(), self.view.source.model.choice()
         if request is None or choice is None:
             return
-        self._forget_asking()
-        calls = WorkerCalls(self._services.pool.client(choice.model, choice.title), self)
-        asker = self._asking = _Asker(request["run"], calls)
-        calls.progress.connect(self._progress)
         self.view.bar.clear()
         self.view.strip.start("Loading the model")
-        calls.ask("rank", NOISE_OPEN, partial(self._came, asker), self._failed, partial=None, most=LISTED, **request)
-        self._tell()
+        self.work.rank(choice, request)
+        self._update()
 
-    def _forget_asking(self) -> None:
-        """Nothing more is wanted of the last request, unless its ranking is shown."""
-        if self._asking is not None and self._asking is not self._ranker:
-            self._asking.calls.close()
-        self._asking = None
-
-    def _progress(self, _purpose: str, doing: str, done: int, total: int) -> None:
-        self.view.strip.advance(done, total, doing[:1].upper() + doing[1:])
-
-    def _cancel(self) -> None:
-        for asker in (self._asking, self._ranker):
-            if asker is not None:
-                for purpose in ("rank", "save"):
-                    asker.calls.cancel(purpose)
-
-    def _came(self, asker: _Asker, answer: Ranking) -> None:
-        """The marks of these data are read beside; then everything is shown."""
-        key = source_key(str(answer["data"]))
-        store = self._services.store
-        self._aside.do(
-            lambda: RankedPairs(answer, store.pair_marks(key)),
-            partial(self._take, asker),
-            lambda sentence: self._failed(Failure(sentence)),
-        )
-
-    def _failed(self, failure: Failure) -> None:
+    def _rank_failed(self, failure: Failure) -> None:
         self.view.strip.finish()
         if isinstance(failure, Cancelled):
             self.view.bar.show_message(info(failure.text, remedy=Remedy("Rank the pairs", self.rank)))
         else:
             self.view.bar.show_message(error(failure.text, failure.details, Remedy("Try again", self.rank)))
-        self._tell()
-
-    def _take(self, asker: _Asker, ranked: RankedPairs) -> None:
-        if asker is not self._asking:
-            return  # another ranking was asked for meanwhile
-        if self._ranker is not None and self._ranker is not asker:
-            self._ranker.calls.close()
-        self._ranker = asker
-        self._show(ranked)
+        self._update()
 
     def _show(self, ranked: RankedPairs) -> None:
         self.view.strip.finish()
@@ -222,7 +176,7 @@ class NoisePanel(Panel):
         self.view.gallery.set_items(self._mark_cut([self.view.item(self.ranked, place) for place in self.shown]))
         if self.shown:
             self._choose(self.shown.index(chosen) if chosen in self.shown else 0)
-        self._tell()
+        self._update()
 
     def _choose(self, row: int) -> None:
         """One pair, in pictures and table."""
@@ -248,7 +202,7 @@ class NoisePanel(Panel):
         self._show_anew([row for row in rows if row in seen])
         self._show_some()
         self.view.table.pairs.marked(rows)
-        self._tell()
+        self._update()
 
     def _show_some(self) -> None:
         self._show_anew(list(islice(self._stale, _AT_ONCE)))
@@ -266,7 +220,7 @@ class NoisePanel(Panel):
     def _cut_moved(self, cut: int) -> None:
         if self.ranked is not None:
             self.ranked.cut = cut
-            self._tell()
+            self._update()
             self._settle.start()
 
     def _cut_settled(self) -> None:
@@ -312,7 +266,7 @@ class NoisePanel(Panel):
         for key, mark in before.items():
             if key in places:
                 self.ranked.mark([self.ranked.pairs[places[key]]], mark)
-        self._keep(before)
+        self.work.keep_marks(self.ranked, before)
         wanted = {places[key] for key in before if key in places}
         rows = [row for row, place in enumerate(self.shown) if place in wanted]
         self._redraw(rows)
@@ -323,15 +277,7 @@ class NoisePanel(Panel):
         assert self.ranked is not None
         self._undo.append(before)
         del self._undo[:-_UNDO]
-        self._keep({pair.key: self.ranked.marks.get(pair.key) for pair in pairs})
-
-    def _keep(self, marks: dict[Key, bool | None]) -> None:
-        assert self.ranked is not None
-        store, source = self._services.store, source_key(self.ranked.data)
-        self._aside.do(lambda: store.mark_pairs(source, marks), None, self._not_kept)
-
-    def _not_kept(self, sentence: str) -> None:
-        self.message_requested.emit(error(sentence))
+        self.work.keep_marks(self.ranked, {pair.key: self.ranked.marks.get(pair.key) for pair in pairs})
 
     # Saving
     def ask_where(self) -> None:
@@ -349,12 +295,11 @@ class NoisePanel(Panel):
 
     def save(self, path: Path, replace: bool = False) -> None:
         """Write the pairs that are not left out to ``path``."""
-        if self.ranked is None or self._ranker is None:
+        if self.ranked is None:
             return
         self.view.bar.clear()
         self.view.strip.start("Saving the pairs")
-        arguments = self.ranked.saving() | {"data": self.ranked.data, "to": str(path), "excluded": []}
-        self._ranker.calls.ask("save", CLEANED.write, self._was_saved, self._not_saved, replace=replace, **arguments)
+        self.work.save(self.ranked, path, replace)
 
     def _was_saved(self, answer: SavedPairs) -> None:
         self.view.strip.finish()
@@ -362,7 +307,7 @@ class NoisePanel(Panel):
         kept = answer["captions"]
         text = f"{count(kept)} pairs are saved as {self._saved}. Use them in a new experiment."
         self.view.bar.show_message(info(text))
-        self._tell()
+        self._update()
 
     def _not_saved(self, failure: Failure) -> None:
         self.view.strip.finish()
@@ -373,26 +318,21 @@ class NoisePanel(Panel):
 
     def use(self) -> None:
         """A new experiment like the ranking run's, trained on what was saved."""
-        if not self._saved or self._ranker is None:
+        if not self._saved:
             return
         try:
-            config = read_config(RunDir(self._ranker.run).config)
+            config = read_config(RunDir(self.work.run).config)
         except ConfigError as problem:
             self.view.bar.show_message(error(f"The run's definition cannot be read: {problem}"))
             return
         data = config.data.model_copy(update={"train": self._saved})
         self.define_asked.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
 
-    def _tell(self) -> None:
+    def _update(self) -> None:
         """Counts, and what can be done now."""
-        ranking = self._asking is not None and self._asking.calls.busy("rank")
+        ranking = self.work.ranking
         self.view.source.rank.setEnabled(self.view.source.request() is not None and not ranking)
         self.view.tell_counts(self.ranked, len(self.shown))
         self.view.use_button.setEnabled(bool(self._saved))
         if self.ranked is None:
             self.view.show_empty(self.view.source.request() is not None, ranking)
-
-
-def source_key(data: str) -> str:
-    """By what marks of a data source are kept."""
-    return str(expand_user(data).resolve())

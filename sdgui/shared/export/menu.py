@@ -20,6 +20,7 @@ from sdgui.shared.export.task import ExportTask
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message import ShowMessage, error, info
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
 
@@ -52,7 +53,7 @@ class ExportMenu(QObject):
         inner.setEnabled(bool(items) and not self.task.running)
         for export in self._formats:
             action = inner.addAction(export.title)
-            action.setToolTip(export.tip)
+            action.setToolTip(plain_tip(export.tip))
             action.triggered.connect(partial(self._ask, export, list(items)))
         return inner
 

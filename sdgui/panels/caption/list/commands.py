@@ -97,6 +97,6 @@ class CaptionedAgain(QUndoCommand):
 def typed(entry: Entry, text: str) -> Text:
     """A typed text and who wrote it: typing what a model said gives its caption back."""
     for side in SIDES:
-        if side in entry.made and any(one.text == text for one in entry.made[side].candidates):
+        if side in entry.captions and any(one.text == text for one in entry.captions[side].candidates):
             return text, side
     return (text, HAND) if text else ("", "")

@@ -24,7 +24,7 @@ _KEPT = 3000  # scaled pictures, and broken texts
 _Index = QModelIndex | QPersistentModelIndex
 _ICONS: dict[State, tuple[str, str]] = {
     "waiting": ("ph.circle-dashed", "muted"),
-    "made": ("ph.check-circle", "good"),
+    "captioned": ("ph.check-circle", "good"),
     "edited": ("ph.pencil-simple-fill", "accent_text"),
     "refused": ("ph.x-circle-fill", "error"),
 }

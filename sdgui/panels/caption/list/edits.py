@@ -16,7 +16,7 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, ShowMessage, info
 
 
-class CaptionsEdits(QObject):
+class CaptionEdits(QObject):
     """Works on the list's chosen entries; ``undo`` remembers."""
 
     def __init__(
@@ -41,7 +41,7 @@ class CaptionsEdits(QObject):
         """The model's best candidate becomes the caption of each chosen picture."""
         texts: dict[str, Text] = {}
         for entry in self._list.selected():
-            best = entry.made[side].best if side in entry.made else None
+            best = entry.captions[side].best if side in entry.captions else None
             if best is not None and (best.text, side) != (entry.text, entry.origin):
                 texts[entry.path] = (best.text, side)
         self.write(texts, "Take the model's caption")

@@ -205,7 +205,7 @@ class CaptionsModel(QAbstractTableModel):
         if column == SCORE:
             found = entry.candidate() if entry.origin != HAND else None
             return value(found.score) if found is not None and found.score is not None else ""
-        best = entry.made["b"].best if "b" in entry.made else None
+        best = entry.captions["b"].best if "b" in entry.captions else None
         return best.text if best is not None else ""
 
     def _spoken(self, entry: Entry, column: int) -> str:

@@ -69,7 +69,7 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
     qtbot.waitUntil(lambda: "is there already" in place.view.bar.text, timeout=60_000)
     place.save(noisy, replace=True)
     qtbot.waitUntil(lambda: "the data themselves" in place.view.bar.text, timeout=60_000)
-    place._aside.wait()
+    place.work.background.wait()
     place.view.gallery.close_threads()
     services.pool.shutdown()
     qtbot.waitUntil(lambda: not services.pool.findChildren(QProcess), timeout=20_000)

@@ -332,7 +332,7 @@ def test_an_index_is_built_with_progress_and_can_be_stopped(
     assert "Choose the pictures" in search.view.bar.text
     sheet.source.set_source("slow")
     sheet.start()
-    assert "Name the folder" in search.view.bar.text
+    assert "Choose the folder of the index" in search.view.bar.text
     sheet.folder.setText(str(tmp_path / "made"))
     sheet.build.click()
     qtbot.waitUntil(lambda: "Encoding pictures" in search.view.strip.text, timeout=10000)

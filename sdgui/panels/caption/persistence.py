@@ -25,7 +25,7 @@ Changed = dict[str, Entry | None]  # None: forgotten
 Origins = dict[str, Mapping[str, Any]]
 
 
-class CaptionsKeeper(QObject):
+class CaptionPersistence(QObject):
     """``keep`` and ``forget`` return at once. ``restored`` brings what was kept, ``ready`` ends it."""
 
     restored = Signal(list)  # of Entry
