@@ -22,7 +22,7 @@ _GROUP = "Captions"
 
 @dataclass(frozen=True)
 class Commands:
-    """What the panel itself does."""
+    """Actions that the panel itself carries out."""
 
     caption_uncaptioned: Callable[[], None]
     caption_selected: Callable[[], None]
@@ -71,7 +71,7 @@ def add_actions(
     how = add("how", "&Generation settings …", "Ctrl+,", "Search method, beams, sampling, lengths", view.open_settings)
     compare = add("compare", "Com&pare models", "Ctrl+M", "Compare with a second model", tools.compare.toggle)
     undo = add("undo", "&Undo", "Ctrl+Z", "Undo the last caption edit", undo_stack.undo)
-    redo = add("redo", "&Redo", ["Ctrl+Shift+Z", "Ctrl+Y"], "Do it again", undo_stack.redo)
+    redo = add("redo", "&Redo", ["Ctrl+Shift+Z", "Ctrl+Y"], "Redo the last undone edit", undo_stack.redo)
     edit = add("edit", "&Edit the caption", [], "Edit the caption in place (F2)", view.list.edit_current)
     take = add(
         "take_a",
@@ -119,10 +119,10 @@ def add_actions(
 
 
 def _follow(stack: QUndoStack, tools: CaptionsBar, undo: QAction, redo: QAction) -> None:
-    """Undo and redo say what they would do, and are grey when there is nothing."""
+    """Show on undo and redo what they would do; disable them when there is nothing."""
 
     def show() -> None:
-        if not isValid(stack):  # it tells once more while it is taken down
+        if not isValid(stack):  # it emits once more while it is destroyed
             return
         for action, button, can, what, word in (
             (undo, tools.undo, stack.canUndo(), stack.undoText(), "Undo"),

@@ -41,12 +41,12 @@ WriteCaptions = Callable[
 
 
 def existing_sidecars(pictures: Sequence[CaptionedPicture]) -> int:
-    """How many ``.txt`` files are there already."""
+    """The number of ``.txt`` files that exist already."""
     return sum(sidecar_of(picture.path).exists() for picture in pictures)
 
 
 def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, force: bool = False) -> Exported:
-    """``NAME.txt`` beside each picture; files that are there stay, unless ``force``."""
+    """``NAME.txt`` next to each picture; existing files are kept, unless ``force``."""
     sidecars, done, skipped = Sidecars(force), list[CaptionedPicture](), list[tuple[str, str]]()
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
@@ -68,7 +68,7 @@ def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, fo
 
 
 def _write_provenance(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
-    """Add these to the folder's provenance; another program's file of this name is left alone."""
+    """Add these to the folder's provenance file; another program's file of this name is not changed."""
     path, known = folder / SIDECAR_PROVENANCE, dict[str, Any]()
     number = 2
     while path.exists():
@@ -84,7 +84,7 @@ def _write_provenance(folder: Path, pictures: Sequence[CaptionedPicture]) -> Non
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A file of provenance; {} for what is none."""
+    """A provenance file; {} if it is not one."""
     try:
         raw = read_json(path, _LARGEST)
     except (OSError, UserError):
@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Exported:
-    """A CSV, a line a caption, with its provenance in further columns; whole, or not at all."""
+    """A CSV with a row per caption and its provenance in further columns; written completely or not at all."""
     text = io.StringIO(newline="")
     table = CaptionTable(None, text, root=path.absolute().parent)
     for number, picture in enumerate(pictures):
@@ -106,7 +106,7 @@ def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Pro
 def export_json_lines(
     pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False
 ) -> Exported:
-    """A line of JSON a picture."""
+    """A line of JSON per picture."""
     lines = []
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
@@ -125,8 +125,8 @@ def export_coco(pictures: Sequence[CaptionedPicture], path: Path, progress: Prog
 def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Progress, copy: bool = False) -> Exported:
     """A folder that ``data.train`` takes: ``train.csv``, the pictures as links (or copies), ``provenance.json``.
 
-    The manifest's paths lie inside the folder, as data sources must. What ends before its end leaves no folder. Raises
-    CaptionFileError when the folder is not empty or refuses.
+    The manifest's paths are inside the folder, as data sources require. A cancelled or failed export leaves no folder.
+    Raises CaptionFileError when the folder is not empty or cannot be written.
     """
     try:
         inside = folder / PICTURES
@@ -134,7 +134,9 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
             raise CaptionFileError(f"{folder} is not empty and was not changed; choose a new folder.")
         inside.mkdir(parents=True)
     except OSError as error:
-        raise CaptionFileError(f"{folder} cannot be made: {error.strerror or error}; choose another folder.") from error
+        raise CaptionFileError(
+            f"{folder} cannot be created: {error.strerror or error}; choose another folder."
+        ) from error
     try:
         return _fill(folder, pictures, progress, copy)
     except BaseException:
@@ -143,7 +145,7 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
 
 
 def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress, copy: bool) -> Exported:
-    """The source's files, in a folder that is there. Raises CaptionFileError when no picture is left."""
+    """Write the source's files into an existing folder. Raises CaptionFileError when no picture exists any more."""
     rows, sources, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
     origins = list[Mapping[str, Any]]()
     for number, picture in enumerate(pictures):
@@ -162,7 +164,7 @@ def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress
             origins.append(picture.provenance)
         sources.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
     if not rows:
-        raise CaptionFileError("None of the pictures exists any more; nothing was saved.")
+        raise CaptionFileError("None of the pictures exist any more; nothing was saved.")
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
     about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": sources}
@@ -183,7 +185,7 @@ def _bring(source: Path, target: Path, copy: bool) -> None:
 
 
 def _safe(name: str) -> str:
-    """A file's name that every table and system takes; the extension stays."""
+    """A file name that is valid in tables and on all systems; the extension is kept."""
     stem, dot, ending = name.rpartition(".")
     kept = "".join(char if char.isalnum() or char in "-_." else "_" for char in (stem if dot else name))
     ending = "".join(char for char in ending if char.isalnum())

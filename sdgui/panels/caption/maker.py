@@ -1,7 +1,7 @@
 """Asks a worker for captions, some pictures at a time, and hands them over as they come.
 
-Flow: place -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``captioned`` with one
-picture after another, gathered for a moment -> place. One maker a side, so that two models work beside each other.
+Flow: panel -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``captioned`` with one
+picture after another, batched briefly -> panel. One maker per side, so that two models work in parallel.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ABOUT = ("model", "pretrained", "weights", "step", "digest", "precision")
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one picture: captions or a reason."""
+    """The outcome for one picture: captions or an error."""
 
     path: str
     captions: ModelCaptions | None
@@ -43,10 +43,10 @@ class _Job:
 
 
 class CaptionMaker(QObject):
-    """One model at work. ``facts`` is what ``caption_open`` said of the model opened last."""
+    """One model captioning pictures. ``facts``: the answer of ``caption_open`` for the last opened model."""
 
     opened = Signal(object)  # facts
-    origin = Signal(str, object)  # key, content: told before any caption that names it
+    origin = Signal(str, object)  # key, content: emitted before any caption with this key
     captioned = Signal(list)  # of Answer
     progress = Signal(str, int, int)  # what is being done, pictures done, of how many in all
     finished = Signal(int, int)  # captioned, refused: nothing is left to do
@@ -65,7 +65,7 @@ class CaptionMaker(QObject):
         self._answered: set[str] = set()  # of the job
         self._given_up: list[str] = []  # by cancelling, until the worker has stopped
         self.left: list[str] = []  # pictures that were given up at the last failure
-        self._first = True  # of the job: it is told at once
+        self._first = True  # of the job: emitted at once
         self._reported = self._captioned = self._refused = self._total = 0
         self.facts: Captioner | None = None
         self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
@@ -76,18 +76,18 @@ class CaptionMaker(QObject):
         return self._now is not None
 
     def waits(self, path: str) -> bool:
-        """Whether a picture is still to be captioned, or was a moment ago."""
+        """Whether a picture is queued, or in the request that is running."""
         return path in self._waiting
 
     def open(self, choice: ModelChoice) -> None:
-        """Load the model, so that it is there when pictures come."""
+        """Load the model before pictures are added."""
         if not self.busy:
             self._connect(choice).ask(
                 "open", CAPTION_OPEN, self._opened, self._open_failed, model=choice.model, weights=choice.weights
             )
 
     def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
-        """Caption these after what is being captioned."""
+        """Queue these pictures."""
         if not self.busy and not self._jobs:
             self._reported = self._captioned = self._refused = self._total = 0
         self._total += len(paths)
@@ -98,7 +98,7 @@ class CaptionMaker(QObject):
             self._next()
 
     def cancel(self) -> None:
-        """Give up what is left; ``failed`` gets ``Cancelled`` when the worker has stopped."""
+        """Drop the queue; ``failed`` gets ``Cancelled`` when the worker has stopped."""
         if self._now is not None:
             self._given_up += [path for job in self._jobs for path in job.paths]
             self._waiting = set(self._now.paths)
@@ -230,6 +230,6 @@ class CaptionMaker(QObject):
 
 
 def fitted(settings: GenerationSettings, longest: int) -> GenerationSettings:
-    """The settings within the model's context: no caption longer than it holds."""
+    """The settings limited to the model's context length."""
     most = min(settings.max_tokens, longest)
     return settings.model_copy(update={"max_tokens": most, "min_tokens": min(settings.min_tokens, most)})

@@ -50,7 +50,7 @@ class CaptionsPanel(Panel):
         self._origins: dict[str, Mapping[str, Any]] = {}
         self._held: list[str] | None = []  # dropped before the list was read back; None from then on
         self._unreadable = ""  # why the list cannot be read back yet
-        self._waits: Message | None = None  # what was said of it
+        self._waits: Message | None = None  # the message about it
         self._began = False
         self.actions_added = CaptionActions((), ())
         self.model = CaptionsModel(self)
@@ -82,13 +82,13 @@ class CaptionsPanel(Panel):
         self.model.removed.connect(self.persistence.forget)
         self.model.counted.connect(self._counted)
         self.model.dataChanged.connect(lambda *_: self.view.show_current())
-        self.persistence.restored.connect(lambda entries: self.model.add(entries, told=False))
+        self.persistence.restored.connect(lambda entries: self.model.add(entries, emit=False))
         self.persistence.ready.connect(self._restored)
         self.persistence.unreadable.connect(self._cannot_read)
         self.persistence.failed.connect(lambda sentence: self.view.show_message(error(sentence)))
         self.view.list.current_changed.connect(lambda _path: self.view.show_current())
         self.view.list.menu_asked.connect(self._open_menu)
-        self.view.list.selection_told.connect(self._count_later.start)
+        self.view.list.selection_reported.connect(self._count_later.start)
         self.view.detail.taken.connect(
             lambda path, text, side: self.edits.write({path: (text, side)}, "Use a candidate")
         )
@@ -108,7 +108,7 @@ class CaptionsPanel(Panel):
         self.work.origin.connect(self._origin)
         self.work.refused.connect(self.refusals.not_captioned)
 
-    # --- the place
+    # --- panel
 
     def set_actions(self, actions: Actions) -> None:
         commands = Commands(self.caption_waiting, self.caption_selected, self.caption_all)
@@ -153,7 +153,7 @@ class CaptionsPanel(Panel):
     def _show_unreadable(self) -> None:
         held = len(self._held or ())
         waiting = f" {'1 picture waits' if held == 1 else f'{count(held)} pictures wait'} for it." if held else ""
-        text = f"{self._unreadable} The list of captions is read again until that succeeds.{waiting}"
+        text = f"{self._unreadable} The list of captions is read again until it succeeds.{waiting}"
         self._waits = error(text, remedy=Remedy("Read now", self.persistence.restore))
         self.view.show_message(self._waits)
 
@@ -172,7 +172,7 @@ class CaptionsPanel(Panel):
     # --- pictures in
 
     def add_paths(self, paths: Sequence[str]) -> None:
-        """Put pictures into the list and caption them; those that are there already are left as they are."""
+        """Add pictures to the list and caption them; those already in the list are not changed."""
         self.entered()
         if self._held is not None:
             self._held += paths
@@ -216,17 +216,17 @@ class CaptionsPanel(Panel):
             self.work.makers["b"].cancel()
 
     def caption_waiting(self) -> None:
-        """Caption what has no caption yet."""
+        """Caption the pictures without a caption."""
         if self._has_model():
             self.work.waiting()
 
     def caption_selected(self) -> None:
-        """Caption the chosen pictures again, with the settings and models as they are now."""
+        """Caption the selected pictures again, with the current settings and models."""
         if self._has_model():
             self.work.caption([entry.path for entry in self.view.list.selected()])
 
     def caption_all(self) -> None:
-        """Caption everything that is shown again."""
+        """Caption all shown pictures again."""
         if self._has_model():
             self.work.caption([entry.path for entry in self.model.shown()])
 
@@ -254,7 +254,7 @@ class CaptionsPanel(Panel):
         self.view.show_settings()
 
     def _filter(self, passes: Passes | None) -> None:
-        """Show only what passes; what is chosen stays chosen, else the first is."""
+        """Show only entries that pass; the current picture stays current if it passes, else the first becomes it."""
         current = self.view.list.current_path()
         self.model.set_filter(passes)
         if self.model.rowCount():
@@ -268,7 +268,7 @@ class CaptionsPanel(Panel):
         return [captioned(entry, self._origins) for entry in entries if entry.text]
 
     def _use(self, manifest: str, pictures: int) -> None:
-        """A new experiment that is trained on captions that were saved."""
+        """Define an experiment that trains on the saved captions."""
         try:
             choice = self.view.tools.pickers["a"].choice()
             self.define_asked.emit(training_config(self._services.store, choice, Path(manifest), pictures))
@@ -294,7 +294,7 @@ class CaptionsPanel(Panel):
             return
         config = demo_config(self._services)
         if config is None:
-            text = "“sd-coca demo” is in the list of experiments; choose it there and launch it."
+            text = "“sd-coca demo” is in the experiment tree; select and launch it there."
             self.message_requested.emit(Message("info", text))
         else:
             self._services.demo.make()

@@ -1,7 +1,7 @@
-"""The Caption place's two makers at work on its list: what is asked of them, what they answer, how far they are.
+"""Captions the list with one or two models: requests, results and progress.
 
-Flow: place -> ``caption`` -> ``CaptionMaker`` a side -> entries of ``CaptionsModel``; candidates that took the place of
-others become one step of undo.
+Flow: panel -> ``caption`` -> ``CaptionMaker`` per side -> entries of ``CaptionsModel``; candidates that replaced others
+become one undo step.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from sdgui.worker.replies import Cancelled, Failure
 
 
 class CaptionsWork(QObject):
-    """``choices`` and ``settings`` are asked when captions are."""
+    """``choice`` and ``settings`` are called when captioning starts."""
 
-    refused = Signal(int)  # some could not be captioned: show them
+    refused = Signal(int)  # number of pictures that could not be captioned
     origin = Signal(str, object)  # key, content
 
     def __init__(
@@ -61,7 +61,7 @@ class CaptionsWork(QObject):
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """Who captions: both while models are compared."""
+        """The sides that caption: both while models are compared."""
         return SIDES if self.compares else ("a",)
 
     @property
@@ -69,24 +69,24 @@ class CaptionsWork(QObject):
         return any(maker.busy for maker in self.makers.values())
 
     def caption(self, paths: Sequence[str], sides: Sequence[Side] | None = None) -> None:
-        """Caption these, new or again; what is being captioned is not asked for twice."""
+        """Caption these for the first time or again; pictures already queued are skipped."""
         for side in self.sides if sides is None else sides:
             self._make(side, paths)
 
     def caption_missing(self, side: Side) -> None:
-        """Caption what this side has not captioned yet."""
+        """Caption the pictures that this side has not captioned yet."""
         self._make(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
 
     def waiting(self) -> None:
-        """Caption what has no caption, or with the second model what it has not captioned yet."""
+        """Caption pictures without a caption, and with the second model those it has not captioned yet."""
         for side in self.sides:
             entries = self._model.entries()
             self._make(
                 side, [e.path for e in entries if side not in e.captions or (side == "a" and e.state == "waiting")]
             )
 
-    def go_on(self) -> None:
-        """Caption what was given up, new or again."""
+    def resume(self) -> None:
+        """Continue with the pictures left by a failure or by stopping."""
         left, self._left = self._left, {"a": [], "b": []}
         for side in self.sides:
             self._make(side, [path for path in left[side] if self._model.entry(path) is not None])
@@ -98,7 +98,7 @@ class CaptionsWork(QObject):
             self.makers[side].open(choice)
 
     def cancel(self) -> None:
-        """Stop; what is made stays."""
+        """Stop; finished captions are kept."""
         for maker in self.makers.values():
             maker.cancel()
 
@@ -148,10 +148,10 @@ class CaptionsWork(QObject):
         self._end(side)
         self._left[side] = self.makers[side].left
         if isinstance(failure, Cancelled):
-            remedy = Remedy("Go on", self.go_on)
-            self._show_message(info("Captioning was stopped; captions made so far are kept.", remedy=remedy))
+            remedy = Remedy("Continue", self.resume)
+            self._show_message(info("Captioning was stopped; finished captions are kept.", remedy=remedy))
         else:
-            self._show_message(error(failure.text, failure.details, Remedy("Try again", self.go_on)))
+            self._show_message(error(failure.text, failure.details, Remedy("Try again", self.resume)))
 
     def _end(self, side: Side) -> None:
         again, self._again[side] = self._again[side], {}

@@ -1,4 +1,4 @@
-"""Noise: the pairs that a trained run doubts, to be marked by hand, left out, and saved as cleaned training data.
+"""Noise: finds likely mislabelled pairs with a trained run, to mark, exclude and save as cleaned training data.
 
 Flow: run and data -> worker ``noise_open`` -> ``RankedPairs`` (with the store's marks) -> gallery, table, histogram;
 keys mark pairs, and marks go to the store at once; worker ``noise_save`` -> a manifest -> a new experiment.
@@ -28,12 +28,12 @@ from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SavedPairs
 
 _UNDO = 100
-_AT_ONCE = 200  # rows shown anew in one turn of the event loop
-_CUT_SETTLES = 120  # ms
+_AT_ONCE = 200  # rows updated in one turn of the event loop
+_SETTLES = 120  # ms
 
 
 class NoisePanel(Panel):
-    """The place. ``ranked`` is what is shown, None before the first ranking; it stays when a further one fails."""
+    """Controls ``view``. ``ranked``: the ranking shown, None before the first; a failed one does not replace it."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -49,11 +49,11 @@ class NoisePanel(Panel):
         self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
         self._line_row = -1  # the first row that is not below the threshold
-        self._stale: dict[int, None] = {}  # rows whose pictures are still to be shown anew, in order
+        self._stale: dict[int, None] = {}  # rows whose pictures are to be updated, in order
         self._later = QTimer(self, singleShot=True, interval=0)
         self._later.timeout.connect(self._show_some)
-        self._settle = QTimer(self, singleShot=True, interval=_CUT_SETTLES)
-        self._settle.timeout.connect(self._cut_settled)
+        self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
+        self._settle.timeout.connect(self._threshold_settled)
         self._connect()
         self._update()
 
@@ -71,7 +71,7 @@ class NoisePanel(Panel):
         self.work.saved.connect(self._was_saved)
         self.work.save_failed.connect(self._not_saved)
         self.work.not_kept.connect(lambda sentence: self.message_requested.emit(error(sentence)))
-        self.view.histogram.cut_moved.connect(self._cut_moved)
+        self.view.histogram.threshold_moved.connect(self._threshold_moved)
         self.view.filters.activated.connect(lambda _row: self.show_pairs())
         self.view.words.textChanged.connect(lambda _text: self.show_pairs())
         self.view.table.sort_asked.connect(lambda *_order: self.show_pairs())
@@ -81,15 +81,15 @@ class NoisePanel(Panel):
         )
         self.view.gallery.activated.connect(self.view.gallery.preview)
         self.view.table.doubleClicked.connect(lambda index: self.view.gallery.preview(index.row()))
-        self.view.below_too.toggled.connect(self._below_too)
+        self.view.exclude_below.toggled.connect(self._exclude_below)
         self.view.marked.connect(self.mark)
         self.view.undo_asked.connect(self.undo)
         self.view.save_button.clicked.connect(self.ask_where)
         self.view.use_button.clicked.connect(self.use)
 
-    # The place
+    # Panel
     def select(self, selection: Selection) -> None:
-        """Judge by the current run, unless another was ranked already."""
+        """Rank with the current run."""
         self._run_id = selection.current_run
         if self.isVisible():
             self._follow()
@@ -118,7 +118,7 @@ class NoisePanel(Panel):
         self.view.words.selectAll()
 
     def _follow(self) -> None:
-        """The tree's run is asked when it is another one than before and has a checkpoint."""
+        """Choose the tree's run if it is a new one with a checkpoint."""
         if self._run_id is None or self._run_id == self._followed:
             return
         try:
@@ -131,7 +131,7 @@ class NoisePanel(Panel):
 
     # Ranking
     def rank(self) -> None:
-        """Ask the run's worker for the ranking."""
+        """Rank the pairs with the chosen run."""
         request, choice = self.view.source.request(), self.view.source.model.choice()
         if request is None or choice is None:
             return
@@ -143,7 +143,7 @@ class NoisePanel(Panel):
     def _rank_failed(self, failure: Failure) -> None:
         self.view.strip.finish()
         if isinstance(failure, Cancelled):
-            self.view.bar.show_message(info(failure.text, remedy=Remedy("Rank the pairs", self.rank)))
+            self.view.bar.show_message(info("Ranking was cancelled.", remedy=Remedy("Rank the pairs", self.rank)))
         else:
             self.view.bar.show_message(error(failure.text, failure.details, Remedy("Try again", self.rank)))
         self._update()
@@ -154,9 +154,9 @@ class NoisePanel(Panel):
         self.view.forget_items()
         self._undo.clear()
         self._saved = ""
-        ranked.below_too = self.view.below_too.isChecked()
+        ranked.exclude_below = self.view.exclude_below.isChecked()
         self.view.histogram.set_bins(ranked.bins, ranked.shuffled_bins)
-        self.view.histogram.set_cut(ranked.cut)
+        self.view.histogram.set_threshold(ranked.threshold)
         self.view.offer_shuffled(ranked.shuffled is not None)
         self.show_pairs()
         self.view.stack.setCurrentWidget(self.view.body)
@@ -164,7 +164,7 @@ class NoisePanel(Panel):
 
     # What is shown
     def show_pairs(self) -> None:
-        """Filter and sort anew; gallery and table show the same."""
+        """Filter and sort; gallery and table show the same pairs."""
         if self.ranked is None:
             return
         before = self.chosen_rows()
@@ -173,18 +173,18 @@ class NoisePanel(Panel):
         self.shown = self.ranked.shown(self.view.which(), self.view.words.text(), sorting, descending)
         self._stale.clear()
         self.view.table.pairs.show_pairs(self.ranked, self.shown)
-        self.view.gallery.set_items(self._mark_cut([self.view.item(self.ranked, place) for place in self.shown]))
+        self.view.gallery.set_items(self._mark_threshold([self.view.item(self.ranked, index) for index in self.shown]))
         if self.shown:
             self._choose(self.shown.index(chosen) if chosen in self.shown else 0)
         self._update()
 
     def _choose(self, row: int) -> None:
-        """One pair, in pictures and table."""
+        """Select one pair in gallery and table."""
         self.view.gallery.set_current(row)
         self.view.table.set_chosen([row], row)
 
-    def _mark_cut(self, items: list[Any]) -> list[Any]:
-        """A line stands before the first pair that is not below the cut."""
+    def _mark_threshold(self, items: list[Any]) -> list[Any]:
+        """Draw a line before the first pair that is not below the threshold."""
         self._line_row = self.view.line_row(self.ranked, self.shown) if self.view.sorting() == ("rank", False) else -1
         if self._line_row > 0:
             items[self._line_row] = self.view.with_line(items[self._line_row], True)
@@ -196,7 +196,7 @@ class NoisePanel(Panel):
             self.view.gallery.set_selected(rows)
 
     def _redraw(self, rows: list[int]) -> None:
-        """Show these rows anew: those in view at once, the others some at a time between other events."""
+        """Update these rows: those in view at once, the others in batches between other events."""
         seen = self.view.gallery.visible_rows()
         self._stale.update(dict.fromkeys(rows))
         self._show_anew([row for row in rows if row in seen])
@@ -216,16 +216,16 @@ class NoisePanel(Panel):
             item = self.view.item(self.ranked, self.shown[row])
             self.view.gallery.replace(row, self.view.with_line(item, row == self._line_row))
 
-    # The cut
-    def _cut_moved(self, cut: int) -> None:
+    # The threshold
+    def _threshold_moved(self, threshold: int) -> None:
         if self.ranked is not None:
-            self.ranked.cut = cut
+            self.ranked.threshold = threshold
             self._update()
             self._settle.start()
 
-    def _cut_settled(self) -> None:
-        """Where the dragging stopped, pictures change."""
-        if self.view.which() == "below" or (self.ranked is not None and self.ranked.below_too):
+    def _threshold_settled(self) -> None:
+        """Update the pictures once dragging has stopped."""
+        if self.view.which() == "below" or (self.ranked is not None and self.ranked.exclude_below):
             self.show_pairs()
         elif self.ranked is not None:
             before, self._line_row = self._line_row, self.view.line_row(self.ranked, self.shown)
@@ -233,9 +233,9 @@ class NoisePanel(Panel):
                 self._line_row = -1
             self._redraw([row for row in {before, self._line_row} if 0 <= row < len(self.shown)])
 
-    def _below_too(self, on: bool) -> None:
+    def _exclude_below(self, on: bool) -> None:
         if self.ranked is not None:
-            self.ranked.below_too = on
+            self.ranked.exclude_below = on
             self.show_pairs()
 
     # Marks
@@ -246,7 +246,7 @@ class NoisePanel(Panel):
         return selected or ([current] if 0 <= current < len(self.shown) else [])
 
     def mark(self, wrong: bool | None) -> None:
-        """Mark the selected pairs; the same mark again takes it back; after a single one the next is chosen."""
+        """Mark the selected pairs; the same mark again removes it; after a single pair the next is selected."""
         ranked, rows = self.ranked, self.chosen_rows()
         if ranked is None or not rows:
             return
@@ -258,17 +258,17 @@ class NoisePanel(Panel):
             self._choose(rows[0] + 1)
 
     def undo(self) -> None:
-        """Take the last marking back."""
+        """Undo the last marking."""
         if self.ranked is None or not self._undo:
             return
         before = self._undo.pop()
-        places = {pair.key: place for place, pair in enumerate(self.ranked.pairs)}
+        indices = {pair.key: index for index, pair in enumerate(self.ranked.pairs)}
         for key, mark in before.items():
-            if key in places:
-                self.ranked.mark([self.ranked.pairs[places[key]]], mark)
+            if key in indices:
+                self.ranked.mark([self.ranked.pairs[indices[key]]], mark)
         self.work.keep_marks(self.ranked, before)
-        wanted = {places[key] for key in before if key in places}
-        rows = [row for row, place in enumerate(self.shown) if place in wanted]
+        wanted = {indices[key] for key in before if key in indices}
+        rows = [row for row, index in enumerate(self.shown) if index in wanted]
         self._redraw(rows)
         if rows:
             self._choose(rows[0])
@@ -281,7 +281,7 @@ class NoisePanel(Panel):
 
     # Saving
     def ask_where(self) -> None:
-        """Choose a file, and save; a file that is there already is asked about."""
+        """Choose a file and save to it; the dialog asks before an existing one is overwritten."""
         if self.ranked is None:
             return
         data = Path(self.ranked.data)
@@ -294,7 +294,7 @@ class NoisePanel(Panel):
             self.save(path, replace=str(path) == found and path.exists())
 
     def save(self, path: Path, replace: bool = False) -> None:
-        """Write the pairs that are not left out to ``path``."""
+        """Save the pairs that are not excluded to ``path``."""
         if self.ranked is None:
             return
         self.view.bar.clear()
@@ -305,7 +305,7 @@ class NoisePanel(Panel):
         self.view.strip.finish()
         self._saved = str(answer["path"])
         kept = answer["captions"]
-        text = f"{count(kept)} pairs are saved as {self._saved}. Use them in a new experiment."
+        text = f"{count(kept)} pairs saved as {self._saved}. You can use them in a new experiment."
         self.view.bar.show_message(info(text))
         self._update()
 
@@ -317,7 +317,7 @@ class NoisePanel(Panel):
             self.view.bar.show_message(error(failure.text, failure.details))
 
     def use(self) -> None:
-        """A new experiment like the ranking run's, trained on what was saved."""
+        """Define an experiment like the ranking run's that trains on the saved data."""
         if not self._saved:
             return
         try:
@@ -329,10 +329,10 @@ class NoisePanel(Panel):
         self.define_asked.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
 
     def _update(self) -> None:
-        """Counts, and what can be done now."""
+        """Update counts and which buttons are enabled."""
         ranking = self.work.ranking
         self.view.source.rank.setEnabled(self.view.source.request() is not None and not ranking)
-        self.view.tell_counts(self.ranked, len(self.shown))
+        self.view.show_counts(self.ranked, len(self.shown))
         self.view.use_button.setEnabled(bool(self._saved))
         if self.ranked is None:
             self.view.show_empty(self.view.source.request() is not None, ranking)

@@ -24,7 +24,7 @@ from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs, Verb
 
-LISTED = 3000  # the least believed pairs, as pictures and in the table; counts and thresholds cover all pairs
+LISTED = 3000  # pairs with the lowest belief in gallery and table; counts and thresholds cover all pairs
 CLEANED: ExportFormat[Verb[SavedPairs]] = ExportFormat(
     "csv", "Save the cleaned pairs", "Save the remaining pairs as a new table", NOISE_SAVE, "Tables", ".csv", "cleaned"
 )

@@ -1,7 +1,7 @@
-"""Search: pictures by words, by pictures, by both; two models side by side; the evaluation; the map.
+"""Search by words, pictures or both; two models side by side; the evaluation; the map.
 
-Flow: source bar -> ``SearchSession`` for each model -> worker; query bar and filters -> the same question to both ->
-galleries, with what moved between them. Answers to questions that are no longer asked are dropped.
+Flow: source bar -> ``SearchSession`` per model -> worker; query bar and filters -> the same query to both -> galleries,
+with the changes in rank between them. Results of outdated queries are dropped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _STATE = "search/state"
 
 
 class SearchPanel(Panel):
-    """The place. ``sessions`` are the models that are searched, ``sides`` what they find."""
+    """Controls ``view``. ``sessions`` are the models being searched; ``view.sides`` show their results."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -52,7 +52,7 @@ class SearchPanel(Panel):
         self._answers: list[Results | None] = [None, None]
         self.sessions = (SearchSession(services.pool, self), SearchSession(services.pool, self))
         self.opening = OpeningMessages(self.view.bar, self.view.source.name)
-        self._of_query: Message | None = None  # what was said of the query, and goes with it
+        self._query_message: Message | None = None  # about the current query; the next results clear it
         self.tab_results = TabResults(self.view, self.sessions)
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
         self._typing.timeout.connect(self.run)
@@ -93,9 +93,9 @@ class SearchPanel(Panel):
         self.following.nothing_to_open.connect(lambda why: self.view.show_empty("No model to search with yet", why))
         self.following.message_requested.connect(self.message_requested)
 
-    # The place
+    # Panel
     def select(self, selection: Selection) -> None:
-        """Search with the current run."""
+        """Follow the current run."""
         self.following.select(selection.current_run)
 
     def entered(self) -> None:
@@ -118,7 +118,7 @@ class SearchPanel(Panel):
             self._services.settings.setValue(_STATE, json.dumps(state))
 
     def refresh(self) -> None:
-        """Runs or their names changed."""
+        """Runs were added, removed or renamed."""
         for picker in self.view.source.pickers:
             picker.refresh()
 
@@ -137,7 +137,7 @@ class SearchPanel(Panel):
 
     # Opening
     def open(self, side: int, anew: bool = False) -> None:
-        """Open what is chosen for ``side`` (-1 both), where it is not open already, or ``anew``."""
+        """Open the selected source of ``side`` (-1: both) unless it is open already; ``anew`` opens it again."""
         for one in (0, 1) if side < 0 else (side,):
             target, session = self.view.source.target(one), self.sessions[one]
             self.view.sides[one].setVisible(one == 0 or self.view.source.comparing)
@@ -154,16 +154,16 @@ class SearchPanel(Panel):
                 self.opening.set(one, None)
                 session.open(target)
         self._retitle()
-        self._say_where()
+        self._show_hint()
         self.tab_results.changed()
 
     def _end_jobs(self, side: int, *purposes: str) -> None:
-        """They were taken back, of which nobody is told."""
+        """End cancelled jobs of a side without a message."""
         for purpose in purposes:
             self.view.jobs.end(f"{purpose}{side}")
 
-    def _say_where(self) -> None:
-        """What is missing for there to be something to search."""
+    def _show_hint(self) -> None:
+        """Show what has to be chosen before anything can be searched."""
         if self.view.source.target(0) is None and self.sessions[0].facts is None:
             if self.view.source.kind == "index":
                 self.view.show_empty("No index is chosen", "Choose one above, or create one with Index …, Build.")
@@ -192,7 +192,7 @@ class SearchPanel(Panel):
         self.run()
 
     def _notes(self, side: int, notes: list[str]) -> Message | None:
-        """What the worker says of a collection, such as that its index is stale."""
+        """The worker's notes on a collection as a message, such as that its index is stale."""
         target = self.sessions[side].target
         if not notes:
             return None
@@ -210,7 +210,7 @@ class SearchPanel(Panel):
         self.view.jobs.end(f"open{side}")
         self._answers[side] = None
         if side == 0:
-            self.view.show_empty("Nothing open", "Choose another model or other pictures above, or try again.")
+            self.view.show_empty("Nothing is open", "Choose another model or other pictures above, or try again.")
         self.view.sides[side].clear()
         if isinstance(failure, Cancelled):
             remedy = Remedy("Open", lambda: self.open(side, anew=True))
@@ -245,12 +245,12 @@ class SearchPanel(Panel):
     # Asking
     @property
     def number(self) -> int:
-        """Of the last question."""
+        """The number of the last query."""
         return self._number
 
     @property
     def answered(self) -> bool:
-        """Whether all models that are open have answered the last question."""
+        """Whether all open models have answered the last query."""
         pairs = zip(self.sessions, self._answers, strict=True)
         return not self._typing.isActive() and all(one.facts is None or found is not None for one, found in pairs)
 
@@ -261,7 +261,7 @@ class SearchPanel(Panel):
         self._typing.start()
 
     def run(self) -> None:
-        """Ask both models what is in the query bar now."""
+        """Search both models for the current query."""
         self._typing.stop()
         query = replace(
             self.view.query.query(), filters=self.view.filters.filters(), group=self.view.filters.group.isChecked()
@@ -274,9 +274,7 @@ class SearchPanel(Panel):
             self.view.note.hide()
             self.view.show_known("", "")
             return
-        words = (
-            "the picture that is asked for its captions" if query.find == "captions" else "the picture it belongs to"
-        )
+        words = "the query picture" if query.find == "captions" else "the correct picture"
         self.view.show_known(query.true_path, words)
         for side in (0, 1):
             self._ask(side)
@@ -287,7 +285,7 @@ class SearchPanel(Panel):
             self.sessions[side].search(self._number, {**request, "k": self._k})
 
     def _same_rows(self) -> bool:
-        """Whether both models number pictures and captions alike."""
+        """Whether both models share the numbering of pictures and captions."""
         facts = [session.facts for session in self.sessions]
         targets = [session.target for session in self.sessions]
         if facts[0] is None or facts[1] is None or targets[0] is None or targets[1] is None:
@@ -307,16 +305,16 @@ class SearchPanel(Panel):
         if number != self._number:
             return
         self._answers[side] = answer
-        if self._of_query is not None and self.view.bar.message is self._of_query:
+        if self._query_message is not None and self.view.bar.message is self._query_message:
             self.view.bar.clear()
         notes = list(dict.fromkeys(note for one in self._answers if one is not None for note in one["notes"]))
         self.view.note.setText(" ".join(notes))
         self.view.note.setVisible(bool(notes))
         self._show_answers(side)
-        self._say_missing(side)
+        self._show_missing(side)
 
     def _show_answers(self, came: int = -1) -> None:
-        """Both sides, since what moved depends on both; while the other is to come, only the one that ``came``."""
+        """Show both sides, since changes in rank depend on both; until both have answered, only ``came``."""
         score: Score = self.view.score.currentData()
         whole = all(answer is not None for answer in self._answers)
         for side, answer in enumerate(self._answers):
@@ -328,44 +326,46 @@ class SearchPanel(Panel):
         self.view.jobs.end(f"query{side}")
         if number == self._number and not isinstance(failure, Cancelled):
             again = Remedy("Try again", self.run)
-            self._say_of_query((error if failure.details else warning)(failure.text, failure.details, again))
+            self._show_query_message((error if failure.details else warning)(failure.text, failure.details, again))
 
-    def _say_of_query(self, message: Message) -> None:
-        """It goes with the next answer."""
-        self._of_query = message
+    def _show_query_message(self, message: Message) -> None:
+        """Show a message that the next results clear."""
+        self._query_message = message
         self.view.show_message(message)
 
-    def _say_missing(self, side: int) -> None:
+    def _show_missing(self, side: int) -> None:
         missing = self.view.sides[side].missing()
         target = self.sessions[side].target
         if not missing:
             return
-        text = f"{count(len(missing))} of the pictures found are missing, such as {missing[0]}."
+        text = f"{count(len(missing))} of the found pictures are missing, such as {missing[0]}."
         if target is None or not target.index:
-            self._say_of_query(warning(f"{text} They are shown in grey; reconnect their folder or search other data."))
+            self._show_query_message(
+                warning(f"{text} They are shown in grey; reconnect their disk, or search other data.")
+            )
         else:
             folder, index = str(Path(missing[0]).parent), target.index
             remedy = Remedy("Locate …", lambda: self.view.show_relocate(index, folder))
-            self._say_of_query(warning(f"{text} They may have been moved or deleted.", remedy=remedy))
+            self._show_query_message(warning(f"{text} They may have been moved or deleted.", remedy=remedy))
 
     # Other ways to ask
     def search_again(self, query: Query) -> None:
-        """A query with its filters, out of the history or the saved ones."""
+        """Search again for a query from the history or the saved searches, with its filters."""
         self.view.filters.set_filters(query.filters, query.group)
         self.view.query.set_query(query)
 
     def search_like(self, path: str, row: int) -> None:
-        """Pictures like this one."""
+        """Search for pictures like this one."""
         self.view.query.remember()
         self.view.tabs.setCurrentIndex(PICTURES_TAB)
         self.view.query.set_query(Query(parts=(Part(image=path, row=row),), prompts=self.view.query.query().prompts))
 
     def search_captions(self, path: str, row: int) -> None:
-        """Captions that fit this picture."""
+        """Search for captions of this picture."""
         self.view.query.set_query(Query(parts=(Part(image=path, row=row),), find="captions", true_path=path))
 
     def look_up(self, known: Known) -> None:
-        """A query whose answer is known: its own picture, or caption, is marked and its rank told."""
+        """Search for a query with a known answer: the correct picture or caption is marked and its rank is shown."""
         if known.text < 0:
             self.search_captions(known.path, known.row)
         else:
@@ -375,12 +375,12 @@ class SearchPanel(Panel):
         for path in paths[:8]:
             self.view.query.add_picture(path)
         if len(paths) > 8:
-            self.view.show_message(info(f"{len(paths)} pictures were given; the first 8 are used."))
+            self.view.show_message(info(f"{len(paths)} pictures were dropped; the first 8 are used."))
 
     def _not_taken(self, refused: list[tuple[str, str]]) -> None:
         what, why = refused[0]
         details = "\n".join(f"{one}: {reason}" for one, reason in refused)
-        self.view.show_message(warning(f"{what} was not taken: {why}.", details))
+        self.view.show_message(warning(f"{what} was not added: {why}.", details))
 
     def _into_results(self) -> None:
         gallery = self.view.sides[0].gallery

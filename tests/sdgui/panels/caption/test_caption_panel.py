@@ -453,7 +453,7 @@ def test_what_was_not_taken_is_still_said_when_something_could_not_be_captioned(
     data.setUrls([*(QUrl.fromLocalFile(path) for path in paths), QUrl("https://example.org/cat.jpg")])
     panel.view.target.take(data)
     qtbot.waitUntil(lambda: "could not be captioned" in panel.view.bar.text, timeout=10000)
-    assert panel.view.bar.text.startswith("Not taken: https://example.org/cat.jpg")
+    assert panel.view.bar.text.startswith("Not added: https://example.org/cat.jpg")
     assert panel.view.bar.text.endswith("And 1 more. 1 picture could not be captioned.")
     assert "film.mp4: it is a video" in panel.view.bar._details.toPlainText()
     panel.view.bar.press_remedy()

@@ -1,4 +1,4 @@
-"""Noise with a worker in miniature: ranked, marked by keys, cut, filtered, saved, remembered, refused."""
+"""Noise with a worker in miniature: ranked, marked by keys, threshold, filtered, saved, remembered, refused."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def test_the_run_in_the_tree_ranks_its_training_data_and_the_most_doubted_come_f
     assert [item.caption for item in place.view.gallery.items()][:2] == ["a cat", "a dog"]
     assert place.view.table.pairs.index(0, 2).data() == "0.050"
     assert "66.7%" in place.view.facts.text()
-    assert pairs.cut == 251, "right after the three that are doubted"
-    assert "3 below 0.251: 66.7% of them shuffled, 66.7% of all shuffled" in place.view.cut_text.text()
+    assert pairs.threshold == 251, "right after the three that are doubted"
+    assert "3 below 0.251: 66.7% of them shuffled, 66.7% of all shuffled" in place.view.threshold_text.text()
     assert [item.line for item in place.view.gallery.items()].index(True) == 3
 
 
@@ -110,7 +110,7 @@ def test_keys_mark_pairs_and_marks_outlive_the_window(qtbot: QtBot, open_noise: 
     assert place.view.gallery.current() == 3, "after each mark the next pair is chosen"
     qtbot.keyClick(place.view.gallery.view, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert [item.badge for item in place.view.gallery.items()[:4]] == ["wrong", "right", "", ""]
-    assert "1 of 8 left out · 1 marked wrong, 1 right" in place.view.counts.text()
+    assert "1 of 8 excluded · 1 marked wrong, 1 right" in place.view.counts.text()
     close(place, qtbot)
     again = open_noise()
     pairs = ranked(qtbot, again)
@@ -177,9 +177,9 @@ def test_the_cut_leaves_out_what_is_below_it_but_for_what_is_marked_right(
     assert not place.view.save_button.isEnabled()
     place.view.histogram.box.setValue(0.4)
     assert pairs.below() == 4
-    place.view.below_too.setChecked(True)
+    place.view.exclude_below.setChecked(True)
     press(qtbot, place, Qt.Key.Key_Space)
-    assert pairs.left_out_count() == 3
+    assert pairs.excluded_count() == 3
     assert [item.faint for item in place.view.gallery.items()] == [False, True, True, True, False, False, False, False]
     place.save(tmp_path / "clean.csv")
     qtbot.waitUntil(lambda: "saved as" in place.view.bar.text, timeout=10000)
@@ -194,10 +194,10 @@ def test_what_lies_below_the_cut_and_is_not_listed_is_left_out_by_the_worker(
     place = open_noise("long.csv")
     pairs = ranked(qtbot, place)
     assert "The 6 least believed are listed." in place.view.facts.text()
-    place.view.below_too.setChecked(True)
+    place.view.exclude_below.setChecked(True)
     press(qtbot, place, Qt.Key.Key_Space)
     place.view.histogram.box.setValue(0.7)
-    assert pairs.left_out_count() == 6
+    assert pairs.excluded_count() == 6
     assert pairs.saving() == {"pairs": [], "below": 700, "kept": [["/pictures/0.png", "a cat"]]}
 
 
@@ -233,7 +233,7 @@ def test_a_ranking_that_failed_leaves_the_one_that_is_shown_and_what_was_saved_o
         place.view.use_button.click()
     assert asked.args[0].name == "clip cleaned", "of the run that ranked what was saved"
     assert asked.args[0].data.train == str(tmp_path / "clean.csv")
-    place.view.below_too.setChecked(True)
+    place.view.exclude_below.setChecked(True)
     place.save(tmp_path / "again.csv")
     qtbot.waitUntil(lambda: "again.csv" in place.view.bar.text)
     saved = json.loads((tmp_path / "again.asked.json").read_text())
@@ -270,5 +270,5 @@ def test_without_a_run_the_place_says_what_it_is_for(qtbot: QtBot, open_noise: O
     place.view.source.model.line.setText("ViT-B-32")
     place.view.source.model._typed()
     assert place.view.source.request() is None
-    assert "choose a run" in place.view.bar.text
+    assert "Choose a run" in place.view.bar.text
     assert not place.view.source.rank.isEnabled()

@@ -51,14 +51,14 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
     assert place.view.bar.text == ""
     ranked = place.ranked
     assert ranked is not None
-    assert (ranked.total, ranked.shuffled, ranked.remembered) == (rows, wrong, True)
+    assert (ranked.total, ranked.shuffled, ranked.recorded) == (rows, wrong, True)
     assert int(ranked.bins.sum()) == rows
     assert ranked.shuffled_bins is not None
     assert int(ranked.shuffled_bins.sum()) == wrong
     qtbot.keyClick(place.view.gallery.view, Qt.Key.Key_X)
     place.view.histogram.box.setValue((ranked.pairs[4].bin + 1) / 1000)
-    place.view.below_too.setChecked(True)
-    expected = {pair.key for pair in ranked.pairs if ranked.left_out(pair)}
+    place.view.exclude_below.setChecked(True)
+    expected = {pair.key for pair in ranked.pairs if ranked.excluded(pair)}
     assert len(expected) >= 5
     place.save(tmp_path / "cleaned.csv")
     qtbot.waitUntil(lambda: place.view.use_button.isEnabled(), timeout=60_000)

@@ -435,7 +435,7 @@ def test_what_one_side_has_to_say_stays_when_the_other_side_opens(
     assert not search.view.bar.isVisible(), "the side that it was about is gone"
 
 
-def test_what_was_put_away_stays_away_when_the_other_side_opens(
+def test_what_was_update_visible_stays_away_when_the_other_side_opens(
     qtbot: QtBot, open_search: OpenSearch, tmp_path: Path
 ) -> None:
     search = open_search()
