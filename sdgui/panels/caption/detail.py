@@ -159,7 +159,7 @@ class CaptionsDetail(QWidget):
             self.taken.emit(self._entry.path, *candidate)
 
     def _about(self, entry: Entry | None) -> str:
-        """``sd-coca-demo @234 teacher · 3f2a… · beam, 6 beams``, a line for each model."""
+        """``sd-coca-demo @234 teacher · 3f2a… · beam, 6 beams``, one line per model."""
         if entry is None:
             return ""
         lines = [about_text(self._origins[m.origin]) for m in entry.captions.values() if m.origin in self._origins]

@@ -32,7 +32,7 @@ CaptionFormat = ExportFormat[WriteCaptions]
 
 
 class CaptionFiles(QObject):
-    """``pictures`` returns what is exported now: the selected captions if several are selected, else all."""
+    """``pictures`` returns the captions to export: the selected ones if several are selected, else all."""
 
     use_asked = Signal(str, int)  # manifest, pictures: train on what was saved
 
@@ -125,7 +125,7 @@ class CaptionFiles(QObject):
         self._run("Saving training data", pictures, lambda progress: save_source(pictures, where, progress), saved)
 
     def _exportable(self) -> Sequence[CaptionedPicture]:
-        """What is exported now; none while an export runs, or when there are no captions, which is shown."""
+        """The captions to export; none while an export runs, or, with a message, if there are no captions."""
         pictures = list(self._pictures())
         if not pictures:
             self._show_message(info("There are no captions to export yet."))

@@ -44,7 +44,7 @@ class ModelCaptions:
 
 @dataclass(frozen=True)
 class Entry:
-    """``text`` is the caption that will be exported; ``origin`` says who wrote it: a side, ``HAND`` or nobody yet."""
+    """``text``: the caption to export; ``origin``: its author, a side, ``HAND`` or "" for none yet."""
 
     path: str
     position: int
@@ -77,13 +77,13 @@ class Entry:
         return replace(self, text=text, origin=origin)
 
     def with_captions(self, side: Side, captions: ModelCaptions) -> Entry:
-        """A model's captions. What a person wrote stays; the first model's best is the caption, else the second's."""
+        """Add a model's captions. Text written by hand stays; else the first model's best is used."""
         entry = replace(self, captions={**self.captions, side: captions}, refused="")
         free = entry.origin in ("", side) or (side == "a" and entry.origin == "b" and "a" not in self.captions)
         return entry.with_text(captions.best.text, side) if free and captions.best is not None else entry
 
     def with_refusal(self, reason: str) -> Entry:
-        """It could not be captioned; what is written already stays."""
+        """Record why it could not be captioned; the caption stays."""
         return replace(self, refused=reason)
 
     def differs(self) -> bool:
@@ -113,7 +113,7 @@ def origin_key(content: Mapping[str, Any]) -> str:
 
 
 def provenance(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Where an entry's caption comes from; ``edited`` where a person wrote it, over what a model had said."""
+    """The provenance of an entry's caption; ``edited`` if it was written by hand over a model's caption."""
     side = entry.origin if entry.origin in SIDES else next((one for one in SIDES if one in entry.captions), "")
     about = dict(origins.get(entry.captions[side].origin, {})) if side in SIDES and side in entry.captions else {}
     return {**about, "edited": True} if entry.origin == HAND else about

@@ -1,7 +1,7 @@
-"""Caption: pictures in, captions out; edited, compared, exported, and back into training.
+"""Caption: captions pictures with one or two models, to edit, compare, export and train on.
 
-Flow: drop -> ``CaptionsModel`` -> ``CaptionMaker`` (a worker a model) -> rows as they come; edits go through the undo
-stack; every change goes to the store (``CaptionPersistence``), and the list is there again at the next start.
+Flow: drop -> ``CaptionsModel`` -> ``CaptionMaker`` (a worker per model) -> rows as they arrive; edits go through the
+undo stack; ``CaptionPersistence`` stores every change and restores the list at the next start.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _COUNT_MS = 150
 
 
 class CaptionsPanel(Panel):
-    """The list in the middle, the chosen picture with its candidates on the right, models and tools above."""
+    """Controls ``view``: the list of ``model``, edited through ``undo``."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -115,7 +115,7 @@ class CaptionsPanel(Panel):
         self.actions_added = add_actions(actions, self, commands, self.view, self.edits, self.files, self.undo)
 
     def entered(self) -> None:
-        """The first time, the list and the models are taken up where they were left."""
+        """Restore the list and the models the first time the panel is shown."""
         if self._began:
             return
         self._began = True
@@ -145,7 +145,7 @@ class CaptionsPanel(Panel):
         self.view.show_empty()
 
     def _cannot_read(self, sentence: str) -> None:
-        """The list is read again until that succeeds; said once, and with each drop that has to wait for it."""
+        """Show once, and again with each drop that has to wait, that reading the list is being retried."""
         if sentence != self._unreadable:
             self._unreadable = sentence
             self._show_unreadable()

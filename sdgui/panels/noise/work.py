@@ -1,7 +1,7 @@
-"""What Noise asks of a run's worker, and what it keeps of a ranking in the store.
+"""Noise's requests to a run's worker, and its marks in the store.
 
 Flow: ``rank`` -> worker ``noise_open`` -> ``RankedPairs`` with the store's marks -> ``ranked``; ``save`` -> worker
-``noise_save`` -> ``saved``. A ranking that fails leaves the one before, which can still be saved.
+``noise_save`` -> ``saved``. If a ranking fails, the previous one stays and can still be saved.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _SETTLE = 250  # ms before a newly selected run is opened, so that walking throu
 
 
 class RunFollowing(QObject):
-    """``run_id``: the run that was followed last. What the user picks instead stays until another run is selected."""
+    """``run_id``: the run that was followed last. A source chosen by hand stays until another run is selected."""
 
     open_asked = Signal()  # open what the source bar shows
     nothing_to_open = Signal(str)  # why

@@ -75,8 +75,8 @@ class SearchSide(QWidget):
         """Set the model's title, with ``facts`` in the tooltip."""
         self.title.setText(name)
         self.title.setToolTip(plain_tip("\n".join(filter(None, (name, facts)))))
-        self.gallery.setAccessibleName(f"What {name} finds")
-        self.gallery.view.setAccessibleName(f"What {name} finds")
+        self.gallery.setAccessibleName(f"Results of {name}")
+        self.gallery.view.setAccessibleName(f"Results of {name}")
 
     # Results
     def show_answer(

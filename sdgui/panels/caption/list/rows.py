@@ -1,7 +1,7 @@
 """The Caption panel's list as a Qt model: pictures, their captions, scores, a second model's captions; filtered here.
 
 Flow: drops, the worker's answers and edits -> ``add``, ``update`` and ``remove`` -> rows; ``changed`` and ``removed``
-go to the store. Rows that a filter hides stay in ``entries``; what is shown stays in place while it is edited.
+go to the store. Rows that a filter hides stay in ``entries``; a row keeps its position while it is edited.
 """
 
 from __future__ import annotations

@@ -90,16 +90,16 @@ class MapCanvas(QWidget):
         theme().changed.connect(self._restyle)
         self._restyle()
 
-    def set_points(self, places: Floats, groups: Sequence[int], pictures: int) -> None:
-        """``places`` (N, 2); the first ``pictures`` are pictures, the others captions. ``groups``: colours, or OTHER.
+    def set_points(self, positions: Floats, groups: Sequence[int], pictures: int) -> None:
+        """``positions`` (N, 2); the first ``pictures`` are pictures, the rest captions. ``groups``: colours, or OTHER.
 
-        Points that were there and only moved keep the view.
+        The view stays if only the positions changed.
         """
-        fresh = len(places) != len(self._places)
-        self._places, self._groups = places, np.asarray(groups, np.int64)
+        fresh = len(positions) != len(self._places)
+        self._places, self._groups = positions, np.asarray(groups, np.int64)
         self._pictures, self._marked = pictures, self._marked if not fresh else []
         self._draw()
-        self.setAccessibleDescription(f"{pictures} pictures and {len(places) - pictures} captions")
+        self.setAccessibleDescription(f"{pictures} pictures and {len(positions) - pictures} captions")
         self.show_all()
 
     def set_groups(self, groups: Sequence[int]) -> None:

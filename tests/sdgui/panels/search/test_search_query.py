@@ -78,7 +78,7 @@ def test_what_moved_is_told_in_signs_and_in_words() -> None:
     found = items(mine, Query("q"), "cosine", ranks_of(other), "Teacher")
     assert [item.badge for item in found] == ["▲ 2", "▼ 1 · +1", "", "new"]
     assert found[0].badge_spoken == "2 ranks higher than with Teacher"
-    assert found[1].badge_spoken == "1 place lower than with Teacher, 1 near-identical"
+    assert found[1].badge_spoken == "1 rank lower than with Teacher, 1 near-identical"
     assert found[3].badge_spoken == "not found by Teacher, below the cut-off"
     assert [item.line for item in found] == [False, False, False, True]
 

@@ -67,7 +67,7 @@ def test_an_index_is_built_with_progress_and_can_be_stopped(
     sheet.build.click()
     qtbot.waitUntil(lambda: "Encoding pictures" in search.view.strip.text, timeout=10000)
     search.view.strip.cancelled.emit()
-    qtbot.waitUntil(lambda: "what was encoded is safe" in search.view.bar.text, timeout=10000)
+    qtbot.waitUntil(lambda: "encoded pictures are kept" in search.view.bar.text, timeout=10000)
     sheet.source.set_source("quick")
     sheet.build.click()
     qtbot.waitUntil(lambda: search.view.source.kind == INDEX, timeout=10000)
