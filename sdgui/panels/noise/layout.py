@@ -216,8 +216,8 @@ class NoiseView(QWidget):
             facts += f" The {count(len(ranked.pairs))} with the lowest belief are listed."
         if ranked.shuffled and ranked.precision is not None:
             facts += (
-                f" The data marks {count(ranked.shuffled)} as shuffled: "
-                f"{ranked.precision:.1%} of as many with the lowest belief are."
+                f" {count(ranked.shuffled)} are marked as shuffled in the data; of the same number with the lowest "
+                f"belief, {ranked.precision:.1%} are."
             )
         self.facts.setText(facts)
         below, found = ranked.below(), ranked.shuffled_below()
