@@ -78,10 +78,10 @@ def _type(app: QApplication, place: SearchPanel, source: Path, compare: bool) ->
     times: list[float] = []
     turns: list[float] = []
     for letter in _WORDS:
-        before = place.number
+        before = place.queries.number
         began = time.perf_counter()
         QTest.keyClicks(place.view.query.line, letter)
-        _until(app, lambda before=before: place.number > before and place.answered, turns)
+        _until(app, lambda before=before: place.queries.number > before and place.queries.answered, turns)
         for found in place.view.sides:
             found.gallery.view.viewport().repaint()
         times.append(time.perf_counter() - began)

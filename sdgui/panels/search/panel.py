@@ -1,24 +1,22 @@
 """Search by words, pictures or both; two models side by side; the evaluation; the map.
 
-Flow: source bar -> ``SearchSession`` per model -> worker; query bar and filters -> the same query to both -> galleries,
-with the changes in rank between them. Results of outdated queries are dropped.
+Flow: source bar -> ``SearchSession`` per model -> worker; query bar and filters -> ``SearchQueries`` -> both sides,
+with the changes in rank between them.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from pathlib import Path
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 
 from sdgui.panels.search.following import RunFollowing
 from sdgui.panels.search.layout import EVALUATION, LATE, MAP, PICTURES_TAB, SearchView
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.opening import OpeningMessages
+from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.query.history import SearchHistory
-from sdgui.panels.search.results import Score
 from sdgui.panels.search.tab_results import TabResults
 from sdgui.panels.search.tabs.known_queries import Known
 from sdgui.panels.search.work import ABOUT_TARGET, SearchSession
@@ -29,11 +27,8 @@ from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.message import Message, Remedy, error, info, warning
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.worker.replies import Cancelled, Failure
-from sdgui.worker.verbs import SEARCH_FACETS, Results, SearchOpened
+from sdgui.worker.verbs import SEARCH_FACETS, SearchOpened
 
-_TYPING = 30  # ms in which further key presses join a question
-_FIRST, _FURTHER = 50, 4  # results asked for, and how many times more when the user scrolls to their end
-_MOST = 3200
 _STATE = "search/state"
 
 
@@ -46,16 +41,10 @@ class SearchPanel(Panel):
         self.set_view(self.view)
         self._services = services
         self._entered = False
-        self._number = 0
-        self._asked = Query()
-        self._k = _FIRST
-        self._answers: list[Results | None] = [None, None]
         self.sessions = (SearchSession(services.pool, self), SearchSession(services.pool, self))
         self.opening = OpeningMessages(self.view.bar, self.view.source.name)
-        self._query_message: Message | None = None  # about the current query; the next results clear it
+        self.queries = SearchQueries(self.view, self.sessions)
         self.tab_results = TabResults(self.view, self.sessions)
-        self._typing = QTimer(self, singleShot=True, interval=_TYPING)
-        self._typing.timeout.connect(self.run)
         self.following = RunFollowing(services, self.view.source, self)
         self._connect()
 
@@ -64,24 +53,18 @@ class SearchPanel(Panel):
             session.working.connect(lambda *work, side=side: self._working(side, *work))
             session.opened.connect(lambda facts, side=side: self._opened(side, facts))
             session.failed.connect(lambda failure, side=side: self._open_failed(side, failure))
-            session.answered.connect(lambda number, answer, side=side: self._answered(side, number, answer))
-            session.refused.connect(lambda number, failure, side=side: self._refused(side, number, failure))
             widget = self.view.sides[side]
             widget.like_asked.connect(self.search_like)
             widget.part_asked.connect(lambda path, row, weight: self.view.query.add_picture(path, weight, row))
             widget.captions_asked.connect(self.search_captions)
-            widget.more_wanted.connect(self._more)
             widget.current_changed.connect(lambda what, side=side: self.view.sides[1 - side].choose(what))
         self.view.source.changed.connect(self.open)
         self.view.source.renewed.connect(lambda side: self.open(side, anew=True))
         self.view.source.compared.connect(lambda _on: self.open(1))
         self.view.source.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
-        self.view.query.changed.connect(self._changed)
         self.view.query.past_chosen.connect(self.search_again)
         self.view.query.left_downwards.connect(self._into_results)
         self.view.query.paste_asked.connect(self.view.drop.paste)
-        self.view.filters.changed.connect(self._changed)
-        self.view.score.activated.connect(lambda _row: self._show_answers())
         self.view.tabs.currentChanged.connect(self._tab_changed)
         self.view.drop.dropped.connect(self._dropped)
         self.view.drop.refused.connect(self._not_taken)
@@ -144,12 +127,12 @@ class SearchPanel(Panel):
             if target is None:
                 session.close()
                 self.opening.set(one, None)
-                self._answers[one] = None
+                self.queries.forget(one)
                 self._end_jobs(one, "open", *ABOUT_TARGET)
                 self.view.sides[one].clear()
                 continue
             if anew or target != session.target or (session.facts is None and not session.opening):
-                self._answers[one] = None
+                self.queries.forget(one)
                 self._end_jobs(one, *ABOUT_TARGET)
                 self.opening.set(one, None)
                 session.open(target)
@@ -189,7 +172,7 @@ class SearchPanel(Panel):
             self._note_index(facts)
         self.opening.set(side, self._notes(side, facts["notes"]))
         self.tab_results.opened(side)
-        self.run()
+        self.queries.run()
 
     def _notes(self, side: int, notes: list[str]) -> Message | None:
         """The worker's notes on a collection as a message, such as that its index is stale."""
@@ -208,7 +191,7 @@ class SearchPanel(Panel):
 
     def _open_failed(self, side: int, failure: Failure) -> None:
         self.view.jobs.end(f"open{side}")
-        self._answers[side] = None
+        self.queries.forget(side)
         if side == 0:
             self.view.show_empty("Nothing is open", "Choose another model or other pictures above, or try again.")
         self.view.sides[side].clear()
@@ -241,112 +224,6 @@ class SearchPanel(Panel):
 
     def _indexing(self, _purpose: str, doing: str, done: int, total: int) -> None:
         self.view.jobs.advance("index", doing, done, total, self.view.sheet.cancel)
-
-    # Asking
-    @property
-    def number(self) -> int:
-        """The number of the last query."""
-        return self._number
-
-    @property
-    def answered(self) -> bool:
-        """Whether all open models have answered the last query."""
-        pairs = zip(self.sessions, self._answers, strict=True)
-        return not self._typing.isActive() and all(one.facts is None or found is not None for one, found in pairs)
-
-    def _changed(self) -> None:
-        self._k = _FIRST
-        self.view.query.set_filters(self.view.filters.filters())
-        self.view.show_filters_count(len(self.view.filters.filters()))
-        self._typing.start()
-
-    def run(self) -> None:
-        """Search both models for the current query."""
-        self._typing.stop()
-        query = replace(
-            self.view.query.query(), filters=self.view.filters.filters(), group=self.view.filters.group.isChecked()
-        )
-        self._number += 1
-        self._asked, self._answers = query, [None, None]
-        if query.empty:
-            for widget in self.view.sides:
-                widget.clear("Type a query or drop a picture here.")
-            self.view.note.hide()
-            self.view.show_known("", "")
-            return
-        words = "the query picture" if query.find == "captions" else "the correct picture"
-        self.view.show_known(query.true_path, words)
-        for side in (0, 1):
-            self._ask(side)
-
-    def _ask(self, side: int) -> None:
-        if self.sessions[side].facts is not None:
-            request = self._asked.request(side == 0 or self._same_rows())
-            self.sessions[side].search(self._number, {**request, "k": self._k})
-
-    def _same_rows(self) -> bool:
-        """Whether both models share the numbering of pictures and captions."""
-        facts = [session.facts for session in self.sessions]
-        targets = [session.target for session in self.sessions]
-        if facts[0] is None or facts[1] is None or targets[0] is None or targets[1] is None:
-            return False
-        alike = all(facts[0][name] == facts[1][name] for name in ("source", "pictures", "captions"))
-        return alike and targets[0].index == targets[1].index
-
-    def _more(self) -> None:
-        rows = [answer["rows"] for answer in self._answers if answer is not None]
-        if self._k < _MOST and rows and max(map(len, rows)) >= self._k:
-            self._k = min(_MOST, self._k * _FURTHER)
-            for side in (0, 1):
-                self._ask(side)
-
-    def _answered(self, side: int, number: int, answer: Results) -> None:
-        self.view.jobs.end(f"query{side}")
-        if number != self._number:
-            return
-        self._answers[side] = answer
-        if self._query_message is not None and self.view.bar.message is self._query_message:
-            self.view.bar.clear()
-        notes = list(dict.fromkeys(note for one in self._answers if one is not None for note in one["notes"]))
-        self.view.note.setText(" ".join(notes))
-        self.view.note.setVisible(bool(notes))
-        self._show_answers(side)
-        self._show_missing(side)
-
-    def _show_answers(self, came: int = -1) -> None:
-        """Show both sides, since changes in rank depend on both; until both have answered, only ``came``."""
-        score: Score = self.view.score.currentData()
-        whole = all(answer is not None for answer in self._answers)
-        for side, answer in enumerate(self._answers):
-            if answer is not None and (whole or came in (-1, side)):
-                other = self._answers[1 - side] if self.view.source.comparing else None
-                self.view.sides[side].show_answer(answer, self._asked, score, other, self.view.source.name(1 - side))
-
-    def _refused(self, side: int, number: int, failure: Failure) -> None:
-        self.view.jobs.end(f"query{side}")
-        if number == self._number and not isinstance(failure, Cancelled):
-            again = Remedy("Try again", self.run)
-            self._show_query_message((error if failure.details else warning)(failure.text, failure.details, again))
-
-    def _show_query_message(self, message: Message) -> None:
-        """Show a message that the next results clear."""
-        self._query_message = message
-        self.view.show_message(message)
-
-    def _show_missing(self, side: int) -> None:
-        missing = self.view.sides[side].missing()
-        target = self.sessions[side].target
-        if not missing:
-            return
-        text = f"{count(len(missing))} of the found pictures are missing, such as {missing[0]}."
-        if target is None or not target.index:
-            self._show_query_message(
-                warning(f"{text} They are shown in grey; reconnect their disk, or search other data.")
-            )
-        else:
-            folder, index = str(Path(missing[0]).parent), target.index
-            remedy = Remedy("Locate …", lambda: self.view.show_relocate(index, folder))
-            self._show_query_message(warning(f"{text} They may have been moved or deleted.", remedy=remedy))
 
     # Other ways to ask
     def search_again(self, query: Query) -> None:

@@ -43,7 +43,7 @@ def test_questions_that_are_overtaken_are_never_sent(qtbot: QtBot, open_search: 
     qtbot.waitUntil(lambda: len(requests(folder)) >= 1)
     for words in ("s", "su", "sun", "sunn", "sunny"):
         search.view.query.line.setText(words)
-        search.run()
+        search.queries.run()
     answered(qtbot, search, "sunny")
     asked = [one["texts"][0]["text"] for one in requests(folder)]
     assert asked.count("sunny") == 2
@@ -162,10 +162,10 @@ def test_an_answer_to_a_question_that_is_no_longer_asked_is_not_shown(
     monkeypatch.setattr(side, "show_answer", lambda answer, *rest: (shown.append(answer), show(answer, *rest)))
     search.sessions[0].answered.connect(lambda number, answer: answers.append((number, answer)))
     search.view.query.set_query(Query("slow"))
-    search.run()
+    search.queries.run()
     overtaken = search.number
     search.view.query.line.setText("star")
-    search.run()
+    search.queries.run()
     answered(qtbot, search, "star")
     qtbot.waitUntil(lambda: search.number in [number for number, _ in answers])
     late = [answer for number, answer in answers if number <= overtaken]
