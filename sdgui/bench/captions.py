@@ -76,18 +76,18 @@ def measure(app: QApplication, folder: Path) -> CaptionTimes:
     panel.resize(host.size())
     host.show()
     panel.entered()
-    if not panel.tools.pickers["a"].set_choice(ModelChoice(f"{run}@last", "teacher", "tiny")):
+    if not panel.view.tools.pickers["a"].set_choice(ModelChoice(f"{run}@last", "teacher", "tiny")):
         raise RuntimeError("the tiny run cannot caption")
-    panel.target.take_paths(pictures[-1:])
+    panel.view.target.take_paths(pictures[-1:])
     _until(app, lambda: len(panel.model) == 1 and not panel.work.busy and bool(panel.model.at(0).text), 600)
     gc.freeze()  # as the window does
     try:
         return _drop(app, panel, pictures[:PICTURES])
     finally:
         panel.work.cancel()
-        panel.keeper.close()
-        panel.list.close_threads()
-        panel.target.close_threads()
+        panel.persistence.close()
+        panel.view.list.close_threads()
+        panel.view.target.close_threads()
         services.pool.close()
         services.store.close()
         host.close()
@@ -99,9 +99,9 @@ def _drop(app: QApplication, panel: CaptionsPanel, pictures: list[str]) -> Capti
     beats = _Beats()
     beats.begin()
     began = time.perf_counter()
-    panel.target.take(data)
+    panel.view.target.take(data)
     _until(app, lambda: panel.model.rowCount() > 1 and any(entry.text for entry in panel.model.shown()[1:]), 60)
-    panel.list.viewport().repaint()
+    panel.view.list.viewport().repaint()
     first = time.perf_counter() - began
     _until(app, lambda: all(entry.state != "waiting" for entry in panel.model.entries()), 600)
     whole = time.perf_counter() - began

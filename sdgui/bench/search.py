@@ -64,7 +64,7 @@ def measure(app: QApplication, folder: Path) -> SearchTimes:
 
 def _type(app: QApplication, place: SearchPanel, source: Path, compare: bool) -> tuple[list[float], list[float]]:
     """Seconds from each key to the painted results of all models, and of each turn of the event loop."""
-    bar = place.source
+    bar = place.view.source
     bar.compare.setChecked(compare)
     for side in range(2 if compare else 1):
         bar.pickers[side].set_choice(ModelChoice(_MODEL, "", "sd-demo"))
@@ -73,19 +73,19 @@ def _type(app: QApplication, place: SearchPanel, source: Path, compare: bool) ->
     place.open(-1)
     sessions = place.sessions[: 2 if compare else 1]
     _until(app, lambda: all(session.facts is not None and not session.opening for session in sessions), [])
-    place.query.line.clear()
-    place.query.line.setFocus(Qt.FocusReason.OtherFocusReason)
+    place.view.query.line.clear()
+    place.view.query.line.setFocus(Qt.FocusReason.OtherFocusReason)
     times: list[float] = []
     turns: list[float] = []
     for letter in _WORDS:
-        before = place.number
+        before = place.queries.number
         began = time.perf_counter()
-        QTest.keyClicks(place.query.line, letter)
-        _until(app, lambda before=before: place.number > before and place.answered, turns)
-        for found in place.sides:
+        QTest.keyClicks(place.view.query.line, letter)
+        _until(app, lambda before=before: place.queries.number > before and place.queries.answered, turns)
+        for found in place.view.sides:
             found.gallery.view.viewport().repaint()
         times.append(time.perf_counter() - began)
-        _until(app, lambda: not place.sides[0].gallery.thumbnails.pending(), turns)
+        _until(app, lambda: not place.view.sides[0].gallery.thumbnails.pending(), turns)
     return times[3:], turns  # the first keys warm caches up
 
 

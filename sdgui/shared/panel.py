@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions
@@ -23,6 +23,12 @@ class Panel(QWidget):
     define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
     watch_asked = Signal(int)  # run id: choose it, and watch it
     changed = Signal(object)  # Changes: what the place has written to the store
+
+    def set_view(self, view: QWidget) -> None:
+        """Fill the panel with ``view``; the panel itself is the controller."""
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(view)
 
     def select(self, selection: Selection) -> None:
         """Another experiment, run or set of ticks; called for every place that is built."""

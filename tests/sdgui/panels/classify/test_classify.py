@@ -20,8 +20,9 @@ from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.classify.model import method_title
 from sdgui.panels.classify.panel import ClassifyPanel
-from sdgui.shared.export import menu as export_menu
-from sdgui.shared.export.pictures import Exported, export_table
+from sdgui.shared.export import dialog as export_dialog
+from sdgui.shared.export.formats import Exported
+from sdgui.shared.export.pictures import export_table
 from sdgui.widgets.gallery.items import GalleryItem, spoken
 from sdgui.widgets.message import Message, Remedy
 from sdgui.worker.replies import Failure
@@ -327,7 +328,7 @@ def test_an_exports_remedy_does_nothing_but_its_own(
 ) -> None:
     place = open_classify("")
     opened: list[object] = []
-    monkeypatch.setattr(export_menu.QDesktopServices, "openUrl", opened.append)
+    monkeypatch.setattr(export_dialog.QDesktopServices, "openUrl", opened.append)
     again: list[str] = []
     place.show_message(Message("error", "The worker crashed.", remedy=Remedy("Try again", lambda: again.append("x"))))
     place.export._done(Exported(tmp_path, 3))
