@@ -39,15 +39,15 @@ class ShownRun:
 
 
 class Follower(threading.Thread):
-    """Follows every run of the store; ``ring`` is called from this thread when the outbox has news."""
+    """Follows every run of the store; ``notify`` is called from this thread when the outbox has news."""
 
-    def __init__(self, store: Store, outbox: Outbox, ring: Callable[[], None], poll_seconds: float) -> None:
+    def __init__(self, store: Store, outbox: Outbox, notify: Callable[[], None], poll_seconds: float) -> None:
         super().__init__(name="tailer", daemon=True)
         self.shown: dict[int, ShownRun] = {}  # filled and emptied by the window's thread
         self.progress: dict[int, RunProgress] = {}  # read by the window's thread
         self._store = store
         self._outbox = outbox
-        self._ring = ring
+        self._notify = notify
         self._poll_seconds = poll_seconds
         self._live: dict[int, LiveRun] = {}
         self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -72,13 +72,13 @@ class Follower(threading.Thread):
             self.join(seconds)
 
     def run(self) -> None:
-        rung = 0.0
+        notified = 0.0
         while not self._ending.is_set():
             busy = self._guarded_round()
             now = time.monotonic()
-            if now - rung >= 0.8 * self._poll_seconds and self._outbox.must_ring():
-                rung = now
-                self._ring()
+            if now - notified >= 0.8 * self._poll_seconds and self._outbox.should_notify():
+                notified = now
+                self._notify()
             # While catching up with a long file, leave the processor to the window now and then.
             self._wake.wait(0.005 if busy else self._poll_seconds)
             self._wake.clear()
@@ -139,6 +139,7 @@ class Follower(threading.Thread):
         for run_id in self._live.keys() - runs.keys():
             del self._live[run_id]
             self.progress.pop(run_id, None)
+            self._outbox.removed(run_id)
         for run_id, run in runs.items():
             live = self._live.get(run_id)
             if live is not None and live.dir.path == run.folder:

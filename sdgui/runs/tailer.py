@@ -24,14 +24,15 @@ class Tailer(QObject):
     progress_changed = Signal(int, object)  # run id, RunProgress
     state_changed = Signal(int, object)  # run id, RunState; the store has it already
     run_added = Signal(int)  # run id: launched here or by another window, or imported
+    run_removed = Signal(int)  # run id: in the bin now, or removed for good, here or by another window
     trouble = Signal(int, str)  # run id (0: the store), a sentence: a folder or the database cannot be read
-    _rung = Signal()
+    _notified = Signal()
 
     def __init__(self, store: Store, parent: QObject | None = None, poll_seconds: float = 0.1) -> None:
         super().__init__(parent)
         self._outbox = Outbox()
-        self._follower = Follower(store, self._outbox, self._rung.emit, poll_seconds)
-        self._rung.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._follower = Follower(store, self._outbox, self._notified.emit, poll_seconds)
+        self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     def start(self) -> None:
         """Reattach to every run and begin to follow."""
@@ -75,6 +76,8 @@ class Tailer(QObject):
         news = self._outbox.take()
         for run_id in news.added:
             self.run_added.emit(run_id)
+        for run_id in news.removed:
+            self.run_removed.emit(run_id)
         for run_id, progress in news.progress.items():
             self.progress_changed.emit(run_id, progress)
         for run_id, names in news.curves.items():

@@ -106,6 +106,24 @@ def test_a_run_is_followed_from_its_launch_to_its_end(
     assert heard.troubles == []
 
 
+def test_a_run_in_the_bin_of_another_window_is_reported_once_and_again_when_it_is_restored(
+    store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot
+) -> None:
+    removed: list[int] = []
+    tailer.run_removed.connect(removed.append)
+    tailer.start()
+    qtbot.waitUntil(lambda: tailer.progress(run.id) is not None, timeout=WAIT_MS)
+    other = Store.open(store.home)  # as another window has it
+    other.delete_run(run.id)
+    qtbot.waitUntil(lambda: removed == [run.id], timeout=WAIT_MS)
+    assert tailer.progress(run.id) is None
+    assert heard.added == []
+    other.restore_run(run.id)
+    qtbot.waitUntil(lambda: heard.added == [run.id], timeout=WAIT_MS)
+    assert removed == [run.id]
+    other.close()
+
+
 def test_curves_of_a_shown_run_are_whole_and_go_on(
     tailer: Tailer, heard: Heard, run: Run, store: Store, qtbot: QtBot
 ) -> None:
