@@ -15,8 +15,10 @@ from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayou
 
 from core.spec.config import RunConfig
 from core.spec.run.status import RunState
+from sdgui.actions.dialogs import Dialogs
 from sdgui.actions.menus import fill_menu_bar
-from sdgui.actions.window_actions import ICONS, WindowActions
+from sdgui.actions.table import WINDOW_ACTIONS
+from sdgui.actions.window import Target
 from sdgui.app.closing import ask_about_training
 from sdgui.app.demo_report import DemoReport
 from sdgui.app.header import Header
@@ -25,12 +27,12 @@ from sdgui.app.status import Status
 from sdgui.app.welcome import Welcome
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
-from sdgui.experiments.run_commands import RESUMABLE, RunCommands
+from sdgui.experiments.run_commands import RunCommands
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.registry import PANELS
 from sdgui.runs.models import architectures, pretrained_tags
 from sdgui.shared.panel import Panel
-from sdgui.shared.run_texts import best_tip, experiment_line, stop_text
+from sdgui.shared.run_texts import best_tip, experiment_line
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Run
@@ -38,7 +40,7 @@ from sdgui.widgets.actions import Actions
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.style.theme import SPACE, theme
+from sdgui.widgets.style.theme import SPACE
 
 _SIZE = (1280, 800)
 _TREE_WIDTH = 296
@@ -65,27 +67,28 @@ class MainWindow(QMainWindow):
         self.experiments = ExperimentsPanel(services, self)
         self.run_commands = RunCommands(services, self)
         self.experiment_commands = ExperimentCommands(services, self)
-        self.book = Actions(self)
-        self.acts = WindowActions(self, self.book, self)
+        self.window_actions = Actions(self)
+        self.dialogs = Dialogs(self.window_actions, self.experiments, self.experiment_commands, self)
+        self.target = Target()
+        self.window_actions.register(WINDOW_ACTIONS, self)
         self.bar = MessageBar(self)
         self.strip = ProgressStrip(self)
         self.demo_report = DemoReport(services.demo, self.strip, self)
         self.header = Header(self)
         self.rail = Rail(self)
-        self.welcome = Welcome(self.book, self)
+        self.welcome = Welcome(self.window_actions, self)
         self.status = Status(services, self.experiments.model, self)
         self._arrange()
         self._connect()
-        self._restyle()
         self._restore()
 
     # Building
     def _arrange(self) -> None:
-        self.header.set_actions(self.book)
-        self.experiments.set_actions(self.book)
+        self.header.set_actions(self.window_actions)
+        self.experiments.set_actions(self.window_actions)
         for spec in PANELS:
-            self.rail.add_panel(spec, self.book[spec.name])
-        self.rail.add_foot(self.book["palette"], "ph.magnifying-glass")
+            self.rail.add_panel(self.window_actions[spec.name])
+        self.rail.add_foot(self.window_actions["palette"])
         self.stack = QStackedWidget(self)
         middle = QWidget(self)
         column = QVBoxLayout(middle)
@@ -115,7 +118,7 @@ class MainWindow(QMainWindow):
         frame.handle(1).setEnabled(False)
         self.setCentralWidget(frame)
         self.setStatusBar(self.status)
-        fill_menu_bar(self.menuBar(), self.book)
+        fill_menu_bar(self.menuBar(), self.window_actions)
 
     def _connect(self) -> None:
         services = self.services
@@ -132,16 +135,12 @@ class MainWindow(QMainWindow):
         self.demo_report.message_requested.connect(self.show_message)
         services.tailer.state_changed.connect(self._state_changed)
         services.tailer.run_added.connect(self._run_added)
+        services.tailer.run_removed.connect(self._run_removed)
         services.writer.trouble.connect(lambda sentence: self.show_message(Message("error", sentence)))
         services.writer.idle.connect(self._close_saved)
         services.tailer.trouble.connect(lambda _run, sentence: self.show_message(Message("warning", sentence)))
         services.studies.listed.connect(self._study_runs_listed)
         services.studies.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
-        theme().changed.connect(self._restyle)
-
-    def _restyle(self) -> None:
-        for name, icon in ICONS.items():
-            self.book[name].setIcon(theme().icon(icon))
 
     # Places
     def show_panel(self, name: str) -> Panel:
@@ -152,14 +151,14 @@ class MainWindow(QMainWindow):
             before.left()
         self._panel = name
         self.stack.setCurrentWidget(place)
-        self.book[name].setChecked(True)
+        self.window_actions[name].setChecked(True)
         place.entered()
         return place
 
     def _build(self, name: str) -> Panel:
         spec = next(spec for spec in PANELS if spec.name == name)
         place = spec.build(self.services, self.stack)
-        place.set_actions(self.book)
+        place.set_actions(self.window_actions)
         place.message_requested.connect(self.show_message)
         place.define_asked.connect(self._copy_run)
         place.watch_asked.connect(self._started)
@@ -218,6 +217,10 @@ class MainWindow(QMainWindow):
         if self.experiments.model.run(run_id) is None:  # another window's
             self._changed(Changes.of(run=run_id))
 
+    def _run_removed(self, run_id: int) -> None:
+        if self.experiments.model.run(run_id) is not None:  # by another window
+            self._changed(Changes.of(run=run_id))
+
     def _refresh_places(self) -> None:
         for place in self.panels.values():
             place.refresh()
@@ -244,23 +247,9 @@ class MainWindow(QMainWindow):
         return self.experiments.model.run(run_id) if run_id is not None else None
 
     def update_actions(self) -> None:
-        """Enable what can be done to the choice now, and let Stop say what it would do next."""
-        chosen, run = self.selection.experiment_id is not None, self.current_run()
-        state = (self.services.tailer.state(run.id) or run.state) if run is not None else None
-        stopping = self.services.launcher.stops().get(run.id) if run is not None else None
-        waits = chosen and self.run_commands.waits(self.selection.experiment_id or 0)
-        self.book["launch"].setText("Waiting for data" if waits else "&Launch")
-        self.book["stop"].setText("Remove from queue" if state == RunState.QUEUED else f"&{stop_text(stopping)[0]}")
-        enabled = {
-            **dict.fromkeys(("launch", "queue", "duplicate", "rename", "describe", "delete"), chosen),
-            **dict.fromkeys(("tick", "open_folder"), run is not None),
-            "pause": state in (RunState.STARTING, RunState.RUNNING) and stopping is None,
-            "stop": state is not None and (state.alive or state == RunState.QUEUED),
-            "resume": state in RESUMABLE,
-        }
-        enabled["launch"] = chosen and not waits
-        for name, possible in enabled.items():
-            self.book[name].setEnabled(possible)
+        """Enable and title the actions for what is selected, as it is now."""
+        self.target = Target.of(self.selection, self.current_run(), self.services, self.run_commands)
+        self.window_actions.update(self)
 
     # What happened
     def show_message(self, message: Message) -> None:
@@ -316,7 +305,7 @@ class MainWindow(QMainWindow):
         self.experiments.restore()
         name = str(settings.value("window/place", "define"))
         self._panel = name if name in {spec.name for spec in PANELS} else "define"
-        self.book[self._panel].setChecked(True)
+        self.window_actions[self._panel].setChecked(True)
 
     def _first_place(self) -> None:
         if not self.panels:

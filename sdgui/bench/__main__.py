@@ -44,7 +44,7 @@ CURVES, POINTS = 10, 100_000
 _START = """
 import sys, time, psutil
 from pathlib import Path
-from sdgui.__main__ import make_application, open_window
+from sdgui.app.start import make_application, open_window
 app = make_application()
 window = open_window(Path(sys.argv[1]), demo=False)
 while not window.windowHandle().isExposed():

@@ -10,23 +10,19 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
-from PySide6.QtGui import QAction
+from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from core.spec.run.status import RunState
 from sdgui.experiments.filter import ExperimentFilter, Role
 from sdgui.experiments.tree import ExperimentTree
 from sdgui.experiments.tree_model import ExperimentModel
+from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU, STUDY_MENU
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
-
-EXPERIMENT_MENU = ("launch", "queue", "", "rename", "duplicate", "describe", "", "delete")
-STUDY_MENU = ("study",)
-RUN_MENU = ("watch", "search", "tick", "", "pause", "resume", "stop", "", "describe", "open_folder", "", "delete")
 
 
 class ExperimentsPanel(QWidget):
@@ -94,16 +90,14 @@ class ExperimentsPanel(QWidget):
         return replace(ticks, experiment_id=experiment_id, run_id=run_id, current_run=current, study_id=study_id)
 
     def select_experiment(self, experiment_id: int) -> None:
-        self._select(self.model.experiment_index(experiment_id))
+        self.select(self.model.experiment_index(experiment_id))
 
     def select_run(self, run_id: int) -> None:
         """Choose a run, unfolding its experiment."""
-        self._select(self.model.run_index(run_id))
+        self.select(self.model.run_index(run_id))
 
-    def select_study(self, study_id: int) -> None:
-        self._select(self.model.study_index(study_id))
-
-    def _select(self, source: QModelIndex) -> None:
+    def select(self, source: QModelIndex) -> None:
+        """Choose a row of the model, unfolding what it is in."""
         if source.isValid() and not self._filter.mapFromSource(source).isValid():
             self.filter_box.clear()
         index = self._filter.mapFromSource(source)
@@ -195,16 +189,12 @@ class ExperimentsPanel(QWidget):
         if not index.isValid() or self._actions is None:
             return
         self.tree.setCurrentIndex(index)
-        names: tuple[str, ...] = EXPERIMENT_MENU if index.data(Role.RUN) is None else RUN_MENU
+        name = EXPERIMENT_MENU if index.data(Role.RUN) is None else RUN_MENU
         if index.data(Role.STUDY) is not None:
-            names = STUDY_MENU
+            name = STUDY_MENU
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        entries: list[QAction] = []
-        for name in names:
-            action = menu.addSeparator() if not name else self._actions[name]
-            entries.append(action)
-        menu.addActions(entries)
+        self._actions.fill_menu(menu, name)
         menu.popup(self.tree.viewport().mapToGlobal(point))
 
     # Remembered over a restart
@@ -233,9 +223,6 @@ class ExperimentsPanel(QWidget):
             self.select_experiment(experiment)
         else:
             self.select_any()
-
-    def clear_choice(self) -> None:
-        self.tree.selectionModel().setCurrentIndex(QModelIndex(), QItemSelectionModel.SelectionFlag.Clear)
 
 
 def _numbers(text: object) -> list[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from sdgui.shared.menus import RUN_MENU, STUDY_MENU
 from sdgui.shared.panel import PanelSpec
+from sdgui.widgets.actions import MenuItem, Section
 
 PANELS = (
     PanelSpec(
@@ -22,6 +24,7 @@ PANELS = (
         "Watch the runs: curves, events, samples",
         "sdgui.panels.watch.panel",
         "WatchPanel",
+        (MenuItem(RUN_MENU, Section.OPEN),),
     ),
     PanelSpec(
         "classify",
@@ -40,6 +43,7 @@ PANELS = (
         "Search pictures by words, words by pictures, with one model or two side by side",
         "sdgui.panels.search.panel",
         "SearchPanel",
+        (MenuItem(RUN_MENU, Section.OPEN),),
     ),
     PanelSpec(
         "caption",
@@ -67,5 +71,6 @@ PANELS = (
         "Studies: recipes trained with several seeds and compared with confidence intervals",
         "sdgui.panels.study.panel",
         "StudyPanel",
+        (MenuItem(STUDY_MENU, Section.OPEN),),
     ),
 )

@@ -13,7 +13,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from sdgui.shared.services import Selection, Services
-from sdgui.widgets.actions import Actions
+from sdgui.widgets.actions import Actions, MenuItem
 
 
 class Panel(QWidget):
@@ -54,6 +54,7 @@ class PanelSpec:
     tip: str
     module: str
     panel: str
+    menus: tuple[MenuItem, ...] = ()  # context menus that lead to it
 
     def build(self, services: Services, parent: QWidget | None = None) -> Panel:
         """Load the place's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""

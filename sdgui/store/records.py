@@ -6,7 +6,6 @@ Flow: ``Store`` reads rows and returns these; panels show them; the tailer and `
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,7 +136,3 @@ def higher_is_better(metric: str) -> bool:
 def ranks_runs(metric: str) -> bool:
     """Whether ``metric`` decides which point of a run is its best: ``val/student/mean_recall`` and the teacher's."""
     return metric.startswith("val/") and metric.endswith("/mean_recall")
-
-
-def is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

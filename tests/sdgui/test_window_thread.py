@@ -116,10 +116,10 @@ def test_nothing_is_written_in_the_windows_thread(
     assert isinstance(define, DefinePanel)
     define.form.set_value("seed", 5)
     define.save()
-    window.acts.launch()
+    window.window_actions["launch"].trigger()
     settle(window)
     qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE])
-    window.acts.queue()
+    window.window_actions["queue"].trigger()
     settle(window)
     qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE] * 2)
     statuses = [run.dir.read_status() for run in store.runs()]
@@ -139,7 +139,7 @@ def test_one_launch_reads_one_run(qtbot: QtBot, open_window: OpenWindow, reads: 
     window.experiment_commands.add(preset_config("clip", "tiny"), "one")
     settle(window)
     reads.clear()
-    window.acts.launch()
+    window.window_actions["launch"].trigger()
     settle(window)
     assert "runs" not in reads
     assert "reload" not in reads
@@ -170,8 +170,8 @@ def test_the_window_goes_on_while_another_holds_the_database(
         lambda: window.experiment_commands.describe(first, None, ["tag"], "note"),
         lambda: window.experiment_commands.describe(first, model.newest_run(first), ["best"], ""),
         lambda: window.experiments.select_experiment(first),
-        lambda: window.acts.launch(),
-        lambda: window.acts.queue(),
+        lambda: window.window_actions["launch"].trigger(),
+        lambda: window.window_actions["queue"].trigger(),
         lambda: window.experiment_commands.add(preset_config("clip", "tiny"), "added"),
     ]
     with held(store.database):
@@ -241,7 +241,7 @@ def test_a_definition_that_cannot_be_saved_stays_in_the_form_and_is_not_launched
     with monkeypatch.context() as patch:
         patch.setattr(store, "edit_experiment", refuse)
         define.form.set_value("seed", 77)
-        window.acts.launch()
+        window.window_actions["launch"].trigger()
         settle(window)
         assert store.runs() == [], "the definition in the store is not the one in the form"
         assert "could not be saved" in window.bar.text
@@ -375,7 +375,7 @@ def test_a_chain_is_looked_at_beside_the_windows_thread(
     window.experiment_commands.add(preset_config("blip", "tiny"), "two stages")
     settle(window)
     store = window.services.store
-    window.acts.launch()
+    window.window_actions["launch"].trigger()
     settle(window)
     qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE] * 2)
     qtbot.waitUntil(lambda: len(window.experiments.model.runs()) == 2)

@@ -139,10 +139,10 @@ def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, op
         place = with_study(qtbot, window, a_study(name=name))
         qtbot.waitUntil(lambda place=place, name=name: place.box.currentText() == name)
     first, second = (study.id for study in window.services.store.studies())
-    window.experiments.select_study(second)
+    window.experiments.select(window.experiments.model.study_index(second))
     place.new.click()
     place.editor.name.setText("my careful study")
-    window.experiments.select_study(first)
+    window.experiments.select(window.experiments.model.study_index(first))
     assert window.selection.study_id == first
     assert place.stack.currentWidget() is place.editor
     assert place.editor.name.text() == "my careful study"
