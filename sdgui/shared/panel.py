@@ -45,7 +45,7 @@ class Panel(QWidget):
 
 @dataclass(frozen=True)
 class PanelSpec:
-    """A place before it is built."""
+    """A row of the table of panels: what is known of a panel before it is built."""
 
     name: str
     title: str
@@ -55,6 +55,7 @@ class PanelSpec:
     module: str
     panel: str
     menus: tuple[MenuItem, ...] = ()  # context menus that lead to it
+    keys: tuple[tuple[str, str], ...] = ()  # for the shortcut list: keys that it handles itself, and what they do
 
     def build(self, services: Services, parent: QWidget | None = None) -> Panel:
         """Load the place's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""
