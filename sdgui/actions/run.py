@@ -158,15 +158,4 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         icon="ph.folder-open",
         menus=(MenuItem(RUN_MENU, Section.EDIT, 1),),
     ),
-    Action(
-        "celebrate",
-        "Run",
-        "Cele&brate",
-        "Congratulate the finished run",
-        lambda window: window.status.showMessage("Congratulations!"),
-        "Ctrl+Alt+Y",
-        enabled=lambda window: window.target.state == RunState.DONE,
-        icon="ph.flask",
-        menus=(MenuItem(RUN_MENU, Section.EDIT, 2),),
-    ),
 )
