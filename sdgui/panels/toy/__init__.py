@@ -1,0 +1,1 @@
+"""A panel that shows which run is current."""
