@@ -95,14 +95,4 @@ PANELS = (
         panel="StudyPanel",
         menus=(MenuItem(STUDY_MENU, Section.OPEN),),
     ),
-    PanelSpec(
-        name="toy",
-        title="Toy",
-        icon="ph.flask",
-        shortcut="Ctrl+8",
-        tip="Shows which run is current",
-        module="sdgui.panels.toy.panel",
-        panel="ToyPanel",
-        menus=(MenuItem(RUN_MENU, Section.OPEN),),
-    ),
 )

@@ -1,1 +1,0 @@
-"""A panel that shows which run is current."""
