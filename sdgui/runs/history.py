@@ -147,7 +147,7 @@ class RunHistory:
         return frozenset(changed)
 
     def warn(self, message: str) -> frozenset[str]:
-        """Say ``message`` in the log, at the time of the last event. Returns what changed."""
+        """Add ``message`` to the log, at the time of the last event. Returns what changed."""
         self._logs.append(Log(level="warning", message=message, time=self._last or time.time()))
         return frozenset({"log"})
 
@@ -259,7 +259,7 @@ class RunHistory:
 
     @property
     def starts(self) -> tuple[RunStarted, ...]:
-        """Each start and resume; the last tells device, precision, pairs and parameters."""
+        """Each start and resume; the last has device, precision, pairs and parameters."""
         return tuple(self._starts)
 
     @property

@@ -1,7 +1,7 @@
 """Launcher: starts trainers as programs of their own, pauses, stops and queues them.
 
 Flow: a definition from the store -> run folder with ``config.json`` -> ``python -m core train`` in its own session.
-From then on the run folder speaks for the run; the window only writes ``control``. A trainer outlives the window.
+From then on the run folder holds its state; the window only writes ``control``. A trainer outlives the window.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from sdgui.store.sessions import slug
 from sdgui.store.store import Store
 
 _TICK_MS = 200
-_QUEUE_TICKS = 5  # the queue is looked at every second: another window's run may have ended
+_QUEUE_TICKS = 5  # the queue is checked every second: another window's run may have ended
 
 
 class LaunchError(UserError):
-    """A trainer could not be started; the message says why and what to do."""
+    """A trainer could not be started; the message gives reason and remedy."""
 
 
 class Launcher(QObject):
@@ -74,7 +74,7 @@ class Launcher(QObject):
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
         self._timer.start()
-        self._moved.connect(self._look_at_queue, Qt.ConnectionType.QueuedConnection)
+        self._moved.connect(self._check_queue, Qt.ConnectionType.QueuedConnection)
         self.chains = ChainWatch(store, self)
         self.chains.start()
 
@@ -92,11 +92,11 @@ class Launcher(QObject):
         return self._store.run(run.id)
 
     def resume(self, run_id: int) -> Run:
-        """Go on with a paused, stopped, failed or interrupted run in its folder. Raises LaunchError."""
+        """Resume a paused, stopped, failed or interrupted run in its folder. Raises LaunchError."""
         run = self._store.run(run_id)
         _refuse_alive(run)
         if not run.dir.config.is_file():
-            raise LaunchError(f"{run.folder} has no config.json any more, so the run cannot go on; launch a new one.")
+            raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
         run = self._store.mark_launched(run_id)
         try:
             self._start(run)
@@ -114,7 +114,7 @@ class Launcher(QObject):
             raise _unwritable(folder, error) from error
 
     def stop(self, run_id: int) -> Stopping:
-        """Ask it to stop; if it does not in time it is told to end, then killed. Again: the next stage at once.
+        """Ask it to stop; if it does not in time it is terminated, then killed. Called again: the next stage at once.
 
         Raises LaunchError when the folder cannot be written.
         """
@@ -216,7 +216,7 @@ class Launcher(QObject):
         try:
             process = start_detached(command, folder)
         except FileNotFoundError as error:
-            raise LaunchError(f"There is no program {error.filename or command[0]}; reinstall sdgui.") from error
+            raise LaunchError(f"The program {error.filename or command[0]} was not found; reinstall sdgui.") from error
         except RunDirError as error:
             raise LaunchError(str(error)) from error
         except OSError as error:
@@ -245,7 +245,7 @@ class Launcher(QObject):
     def _queue_moved(self) -> None:
         self._moved.emit()
 
-    def _look_at_queue(self) -> None:
+    def _check_queue(self) -> None:
         self.queue_changed.emit()
         self._ticks = 0
         self._tick()
@@ -297,4 +297,6 @@ def _refuse_alive(run: Run) -> None:
 
 def _unwritable(folder: RunDir, error: OSError) -> LaunchError:
     reason = error.strerror or str(error)
-    return LaunchError(f"The run folder {folder.path} cannot be written: {reason}. Make room, or mend its permissions.")
+    return LaunchError(
+        f"The run folder {folder.path} cannot be written: {reason}. Free some space or fix its permissions."
+    )

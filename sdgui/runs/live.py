@@ -1,6 +1,6 @@
 """LiveRun: one run folder as it is now: new events folded in, status read, state judged. No Qt.
 
-Flow: the tailer polls one per run in its thread, tells the window what ``poll`` returns and records ``to_record``.
+Flow: the tailer polls one per run in its thread, passes what ``poll`` returns to the window and records ``to_record``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
 from sdgui.store.summary import STARTING, RunSummary, run_state, summarise
 
 _CHUNK = 1 << 20  # bytes of events at once
-_JUDGE_SECONDS = 0.5  # between looks at the process table
+_JUDGE_SECONDS = 0.5  # between checks of the process table
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LiveRun:
         self._summary = RunSummary.of(run, metrics)
         # Of a file in which nothing could be read, what was wrong is found out again.
         self._reader = EventReader(self.dir.events, 0 if self._summary.empty else run.offset)
-        self._grew = False  # whether the last look took in events
+        self._grew = False  # whether the last poll read events
         self._failure = run.failure
         self._status: RunStatus | None = None
         self._status_stamp: int | None = None
@@ -58,11 +58,11 @@ class LiveRun:
 
     @property
     def restful(self) -> bool:
-        """Whether a seldom look is enough: no trainer is alive, as far as is known."""
+        """Whether polling it seldom is enough: no trainer is alive, as far as is known."""
         return not self.state.alive
 
     def refresh(self, run: Run) -> None:
-        """Take over what the store knows anew: it was launched again, queued or taken from the queue."""
+        """Take over a new record of the store: it was launched again, queued or removed from the queue."""
         if run.launched != self.launched or self.queued != (run.queue_position is not None):
             self._judged = 0.0
         self.launched = run.launched
@@ -92,7 +92,7 @@ class LiveRun:
         except FileNotFoundError:  # not made yet; or out of reach for now, and what is known of it stands
             return False
         if not stat.S_ISREG(found.st_mode):
-            self._reader.read()  # says what it is instead
+            self._reader.read()  # raises what it is instead
         size = found.st_size
         if size < self._reader.offset:  # replaced, perhaps from a backup
             return self._read_anew()
@@ -120,7 +120,7 @@ class LiveRun:
             return False
         status = self.dir.read_status() if stamp is not None else None
         if stamp is not None and status is None:
-            return False  # caught while it is being replaced; looked at again next time
+            return False  # caught while it is being replaced; checked again next time
         self._status, self._status_stamp = status, stamp
         return True
 
@@ -139,7 +139,7 @@ class LiveRun:
 
     def _interruption(self) -> str:
         if not self.dir.path.exists():
-            return f"The run folder {self.dir.path} is gone."
+            return f"The run folder {self.dir.path} no longer exists."
         if unreadable := self.trouble or self._summary.unreadable:
             return unreadable
         lines = [line for line in self.dir.stderr_end().splitlines() if line.strip()]
@@ -179,7 +179,7 @@ class LiveRun:
 
     @property
     def behind(self) -> bool:
-        """Whether there is more to read than one chunk, and the last look took one in."""
+        """Whether there is more to read than one chunk, and the last poll read one."""
         if not self._grew:
             return False
         try:

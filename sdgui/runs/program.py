@@ -33,7 +33,7 @@ def start_detached(command: Sequence[str], run: RunDir) -> subprocess.Popen[byte
     RunDirError when its logs or its status would be written outside of its folder.
     """
     run.check()
-    run.status.unlink(missing_ok=True)  # a former trainer's
+    run.status.unlink(missing_ok=True)  # the previous trainer's
     run.clear_control()
     with run.stdout.open("ab") as stdout, run.stderr.open("ab") as stderr:
         process = subprocess.Popen(
@@ -61,7 +61,7 @@ def _write_first_status(pid: int, run: RunDir) -> None:
     """Created only where there is no file: the trainer replaces it whole, and is never overwritten."""
     try:
         started = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:  # it ended at once; what it left says why
+    except psutil.NoSuchProcess:  # it ended at once; its output says why
         started = time.time()
     status = RunStatus(pid=pid, started=started, heartbeat=time.time(), doing=STARTING)
     try:

@@ -1,4 +1,4 @@
-"""Tailer: follows the runs' folders in a thread and tells the window what is new, at most ten times a second a run.
+"""Tailer: follows the runs' folders in a thread and notifies the window, at most ten times per second and run.
 
 Flow: ``Follower`` (thread) reads, records and fills an ``Outbox``; one queued signal takes the news over to the
 window's thread, where it is handed out as signals. A window that is busy gets one gathered signal, not a flood.
@@ -43,19 +43,19 @@ class Tailer(QObject):
         self._follower.end(5.0)
 
     def follow(self, run_id: int) -> None:
-        """Look at this run now: it was just launched, resumed, queued or imported."""
-        self._follower.look(run_id)
+        """Poll this run now: it was just launched, resumed, queued or imported."""
+        self._follower.poll_now(run_id)
 
     def show(self, run_id: int) -> RunHistory:
         """Hold the run's curves: a history that fills from the file's start; ``curves_loaded`` when it is whole."""
         shown = self._follower.shown.get(run_id)
         if shown is None:
             shown = self._follower.shown[run_id] = ShownRun()
-            self._follower.look(run_id)
+            self._follower.poll_now(run_id)
         return shown.history
 
     def hide(self, run_id: int) -> None:
-        """Let its curves go."""
+        """Release its curves."""
         self._follower.shown.pop(run_id, None)
 
     def history(self, run_id: int) -> RunHistory | None:
@@ -64,11 +64,11 @@ class Tailer(QObject):
         return None if shown is None else shown.history
 
     def progress(self, run_id: int) -> RunProgress | None:
-        """What is known of a run at this moment; None before the first look at it."""
+        """The current progress of a run; None before it was first polled."""
         return self._follower.progress.get(run_id)
 
     def state(self, run_id: int) -> RunState | None:
-        """Its state at this moment; None before the first look at it."""
+        """Its current state; None before it was first polled."""
         progress = self.progress(run_id)
         return None if progress is None else progress.state
 

@@ -1,6 +1,6 @@
-"""The captions' part of the store: the list that the Caption place works on, kept as it changes.
+"""The captions' part of the store: the list that the Caption panel works on, kept as it changes.
 
-Flow: Caption place -> thread -> ``keep_captions`` and ``forget_captions``; the next start reads ``captions`` in parts.
+Flow: Caption panel -> thread -> ``keep_captions`` and ``forget_captions``; the next start reads ``captions`` in parts.
 A picture is known by its path; keeping it again replaces what was kept.
 """
 
@@ -21,12 +21,10 @@ from sdgui.store.tables import CaptionedPictureRow, CaptionOriginRow
 _AT_ONCE = 400  # values in one statement; SQLite has a limit
 _ROWS_AT_ONCE = 60
 
-Place = tuple[int, int]  # position and id
-
 
 @dataclass(frozen=True)
 class KeptCaption:
-    """A picture of the list. ``made`` is JSON's plain data: model's side -> what it said."""
+    """A picture of the list. ``made`` is JSON's plain data: model's side -> its captions."""
 
     path: str
     position: int  # the list is sorted by it
@@ -42,7 +40,7 @@ class CaptionRecords(Sessions):
     def captions(
         self, after: tuple[int, int] = (-1, -1), limit: int = 500
     ) -> tuple[list[KeptCaption], tuple[int, int]]:
-        """The next ``limit`` of the list after a place in it, and the place that they reach to."""
+        """The next ``limit`` entries after ``(position, id)``, and the ``(position, id)`` of the last one."""
         row = CaptionedPictureRow
         later = (row.position > after[0]) | ((row.position == after[0]) & (row.id > after[1]))
         with self._read() as session:
@@ -96,6 +94,6 @@ def _json(content: Mapping[str, Any]) -> str:
 def _object(text: str) -> Mapping[str, Any]:
     try:
         raw = json.loads(text)
-    except (ValueError, RecursionError):  # somebody else's writing
+    except (ValueError, RecursionError):  # written by another program
         return {}
     return raw if isinstance(raw, dict) else {}

@@ -1,4 +1,4 @@
-"""The runs' part of the store: what they are, how far they got, and which is next in the queue."""
+"""The runs' part of the store: records, progress and the queue."""
 
 from __future__ import annotations
 
@@ -69,18 +69,18 @@ class RunRecords(Sessions):
             return session.scalar(query) or 0
 
     def run_labels(self, run_ids: Sequence[int]) -> dict[int, RunLabel]:
-        """What these runs are called, and their colours, in one query; what is not there any more is left out.
+        """The names and colours of these runs, in one query; runs that no longer exist are left out.
 
-        A run is called by experiment and ordinal; in the bin its key stands for the ordinal.
+        A run is named by experiment and ordinal; in the bin, by experiment and key.
         """
-        place = func.row_number().over(
+        ordinal = func.row_number().over(
             partition_by=(RunRow.experiment_id, RunRow.deleted.is_(None)), order_by=RunRow.id
         )
         among = select(RunRow.experiment_id).where(RunRow.id.in_(run_ids))
         arm = func.row_number().over(partition_by=StudyArmRow.study_id, order_by=StudyArmRow.experiment_id) - 1
         arms = select(StudyArmRow.experiment_id, arm.label("arm")).subquery()
         numbered = (
-            select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, place.label("place"), arms.c.arm)
+            select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, ordinal.label("ordinal"), arms.c.arm)
             .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
             .outerjoin(arms, arms.c.experiment_id == RunRow.experiment_id)
             .where(RunRow.experiment_id.in_(among))
@@ -90,7 +90,7 @@ class RunRecords(Sessions):
             rows = session.execute(select(numbered).where(numbered.c.id.in_(run_ids))).all()
         return {
             row.id: RunLabel(
-                f"{row.name} · run {row.place if row.deleted is None else row.key}", color_index(row.id, row.arm)
+                f"{row.name} · run {row.ordinal if row.deleted is None else row.key}", color_index(row.id, row.arm)
             )
             for row in rows
         }
@@ -216,11 +216,11 @@ class RunRecords(Sessions):
 
     def reorder_queue(self, run_ids: Sequence[int]) -> None:
         """Let these be next, in this order; others that wait follow as they stood."""
-        order = {run_id: place for place, run_id in enumerate(run_ids)}
+        order = {run_id: position for position, run_id in enumerate(run_ids)}
         with self._write() as session:
             rows = sorted(session.scalars(_waiting()), key=lambda row: order.get(row.id, len(order)))
-            for place, row in enumerate(rows):
-                row.queue_position = place
+            for position, row in enumerate(rows):
+                row.queue_position = position
 
     def take_next(self, limit: int) -> Run | None:
         """The next waiting run, marked as launched, if fewer than ``limit`` are alive.
@@ -288,7 +288,7 @@ def _launched(row: RunRow) -> RunRow:
 
 
 def _waiting() -> Select[RunRow]:
-    """Runs of an experiment in the bin keep their place, but do not begin unseen."""
+    """Runs of an experiment in the bin keep their position, but do not start."""
     return (
         select(RunRow)
         .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)

@@ -92,7 +92,7 @@ def clean_name(name: str) -> str:
     """A name as it will be shown; StoreError when nothing is left of it or it is too long."""
     clean = clean_line(name)
     if not clean:
-        raise StoreError("An experiment needs a name; enter at least one letter.")
+        raise StoreError("An experiment needs a name; enter at least one character.")
     if len(clean) > NAME_LENGTH:
         raise StoreError(f"The name has {len(clean)} characters; keep it to {NAME_LENGTH}.")
     return clean

@@ -1,6 +1,6 @@
 """The studies' part of the store: where their folders are, and which experiments list their arms' runs.
 
-Flow: Study place -> ``add_study``; the study watcher -> ``link_arm`` as runs appear; the tree reads ``studies``.
+Flow: Study panel -> ``add_study``; the study watcher -> ``link_arm`` as runs appear; the tree reads ``studies``.
 What a study is and found stands in its folder, so a folder from elsewhere can be added.
 """
 
@@ -75,13 +75,13 @@ class StudyRecords(Sessions):
             session.merge(StudyArmRow(experiment_id=experiment_id, study_id=study_id, arm=arm))
 
     def move_study(self, study_id: int, folder: Path) -> StudyRecord:
-        """The study's folder is now ``folder``; its runs are looked for there too."""
+        """The study's folder is now ``folder``; its runs are expected there too."""
         with self._write() as session:
             row = _study_row(session, study_id)
             before = self._study_path(row.folder)
             taken = session.scalar(select(StudyRow.id).where(StudyRow.folder == self._study_text(folder)))
             if taken is not None and taken != study_id:
-                raise StoreError(f"{folder} is another study of the list already; choose that one.")
+                raise StoreError(f"{folder} is already listed as another study; select that one.")
             row.folder = self._study_text(folder)
             arms = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id)
             for run in session.scalars(select(RunRow).where(RunRow.experiment_id.in_(arms))):

@@ -211,14 +211,14 @@ def test_a_write_that_fails_says_so_and_can_be_tried_again(
     one = store.experiments()[0].id
 
     def refuse(*_: Any) -> None:
-        raise StoreUnavailableError("The database is held by another program. Close it and try again.")
+        raise StoreUnavailableError("The database is locked by another program. Close it and try again.")
 
     with monkeypatch.context() as patch:
         for name in ("rename_experiment", "tag_experiment", "edit_experiment"):
             patch.setattr(store, name, refuse)
         window.experiments.model.setData(window.experiments.model.experiment_index(one), "typed name")
         settle(window)
-        assert "held by another program" in window.bar.text
+        assert "locked by another program" in window.bar.text
         assert window.experiments.model.experiment_index(one).data() == "one"
     window.bar.press_remedy()
     settle(window)
@@ -236,7 +236,7 @@ def test_a_definition_that_cannot_be_saved_stays_in_the_form_and_is_not_launched
     assert isinstance(define, DefinePanel)
 
     def refuse(*_: Any) -> None:
-        raise StoreUnavailableError("The database is held by another program. Close it and try again.")
+        raise StoreUnavailableError("The database is locked by another program. Close it and try again.")
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "edit_experiment", refuse)
@@ -245,7 +245,7 @@ def test_a_definition_that_cannot_be_saved_stays_in_the_form_and_is_not_launched
         settle(window)
         assert store.runs() == [], "the definition in the store is not the one in the form"
         assert "could not be saved" in window.bar.text
-        assert "held by another program" in define.bar.text
+        assert "locked by another program" in define.bar.text
         assert define.form.draft()["seed"] == "77"
         draft = window.services.settings.value(f"drafts/{one}")
         assert '"seed": "77"' in str(draft), "kept even if the window ends now"

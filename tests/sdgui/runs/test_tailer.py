@@ -287,7 +287,7 @@ def test_a_lost_folder_is_said_in_words(store: Store, tailer: Tailer, run: Run, 
     tailer.start()
     qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)
     moved = run.folder.rename(run.folder.with_name("moved"))
-    qtbot.waitUntil(lambda: store.run(run.id).failure.endswith("is gone."), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: store.run(run.id).failure.endswith("no longer exists."), timeout=WAIT_MS)
     assert tailer.state(run.id) is RunState.INTERRUPTED
     moved.rename(run.folder)
 
@@ -314,7 +314,7 @@ def test_a_database_that_is_held_is_complained_of_once_and_written_later(
 
     def refuse(run_id: int, progress: Progress, rewritten: bool = False) -> None:
         if held:
-            raise StoreError("The database is held by another program.")
+            raise StoreError("The database is locked by another program.")
         record(run_id, progress, rewritten)
 
     monkeypatch.setattr(store, "record", refuse)
@@ -322,7 +322,7 @@ def test_a_database_that_is_held_is_complained_of_once_and_written_later(
     tailer.start()
     qtbot.waitUntil(lambda: bool(heard.troubles), timeout=WAIT_MS)
     qtbot.wait(150)
-    assert heard.troubles == ["The database is held by another program."]
+    assert heard.troubles == ["The database is locked by another program."]
     assert heard.states == [], "what the store does not have is not announced"
     held = False
     qtbot.waitUntil(lambda: heard.states == [(run.id, RunState.DONE)], timeout=WAIT_MS)

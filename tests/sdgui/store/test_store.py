@@ -235,7 +235,7 @@ def test_a_folder_that_is_no_run_is_never_deleted(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     run.folder.mkdir()
     (run.folder / "thesis.txt").write_text("years")
-    with pytest.raises(StoreError, match="does not look like a run folder"):
+    with pytest.raises(StoreError, match="is not a run folder"):
         store.delete_run(run.id, for_good=True, folder=True)
     assert (run.folder / "thesis.txt").exists()
     assert store.run(run.id).id == run.id
@@ -385,7 +385,7 @@ def test_import_of_events_that_are_no_file_leaves_nothing_behind(store: Store, t
         case "link":
             (tmp_path / "precious").write_text("mine")
             folder.events.symlink_to(tmp_path / "precious")
-    with pytest.raises(StoreError, match=r"holds no run that can be read: .*events\.jsonl is a"):
+    with pytest.raises(StoreError, match=r"is not a readable run folder: .*events\.jsonl is a"):
         store.import_run(folder.path)
     assert (store.runs(), store.experiments()) == ([], [])
 
