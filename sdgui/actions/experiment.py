@@ -12,13 +12,13 @@ from sdgui.widgets.actions import Action, MenuItem, Section
 
 
 def _new_from_file(window: Window) -> None:
-    path, _ = QFileDialog.getOpenFileName(window.dialogs.window, "Definition", "", "Experiments (*.json)")
+    path, _ = QFileDialog.getOpenFileName(window.dialogs.window, "Open a definition", "", "Experiments (*.json)")
     if path:
         window.experiment_commands.new_from_file(Path(path))
 
 
 def _import_run(window: Window) -> None:
-    path = QFileDialog.getExistingDirectory(window.dialogs.window, "Run folder")
+    path = QFileDialog.getExistingDirectory(window.dialogs.window, "Import a run folder")
     if path:
         window.experiment_commands.import_run(Path(path))
 
@@ -128,7 +128,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "empty_bin",
         "Experiment",
         "Empty the &bin…",
-        "Permanently delete what is in the bin",
+        "Permanently delete everything in the bin",
         lambda window: window.experiment_commands.empty_bin(window.dialogs.window),
         "Ctrl+Shift+Del",
     ),

@@ -1,4 +1,4 @@
-"""Actions of the Run menu: launch, queue, pause, resume, stop, and what is done with a run that is there."""
+"""Actions of the Run menu: launch, queue, pause, resume, stop; overlay curves and open the folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _queue(window: Window) -> None:
 
 
 def _begin(window: Window, begin: Callable[[int, RunConfig | None], object]) -> None:
-    """Start with what is in the form; where a field is wrong, show the form instead."""
+    """Start with the values in the form; where one is invalid, show the form instead."""
     experiment_id, define = window.selection.experiment_id, window.panels.get("define")
     if isinstance(define, DefinePanel) and not define.ready_to_launch():
         window.show_panel("define")

@@ -30,7 +30,7 @@ class Target:
 
     @classmethod
     def of(cls, selection: Selection, run: Run | None, services: Services, commands: RunCommands) -> Target:
-        """The state of the selection, without a look at the disk."""
+        """The state of the selection, without reading the disk."""
         experiment_id = selection.experiment_id
         return cls(
             experiment_id,

@@ -70,7 +70,7 @@ def run() -> list[BenchResult]:
         captions = measure_captions(app, Path(folder) / "captions")
         search = bench_search.measure(app, Path(folder) / "search")
         confusion = bench_confusion.measure(app)
-        places = bench_panels.measure(app, Path(folder) / "places")
+        panels = bench_panels.measure(app, Path(folder) / "panels")
     return [
         _within("window shown, from process start", start, START_LIMIT),
         _within("event on disk to curve on screen, slowest of 20", event, EVENT_LIMIT),
@@ -87,7 +87,7 @@ def run() -> list[BenchResult]:
         _within("key press to results, demo pictures", search.one, bench_search.KEY_LIMIT),
         _within("  the same of two models side by side", search.two, bench_search.KEY_LIMIT),
         _within("  longest turn of the event loop meanwhile", search.slowest_turn, bench_search.TURN_LIMIT),
-        *(_within(f"longest turn, {name} first shown", turn, bench_panels.TURN_LIMIT) for name, turn in places.items()),
+        *(_within(f"longest turn, {name} first shown", turn, bench_panels.TURN_LIMIT) for name, turn in panels.items()),
     ]
 
 
@@ -135,7 +135,7 @@ def event_to_curve(app: QApplication, home: Path, rounds: int = 20) -> float:
             canvas.redrawn.connect(partial(note, canvas))
         slowest = 0.0
         for step in range(2, rounds + 2):
-            time.sleep(0.037)  # so that events fall anywhere between two looks
+            time.sleep(0.037)  # so that events fall anywhere between two polls
             began = time.perf_counter()
             writer.write(Metrics(step=step, values={"train/loss": 1.0 / step}))
             _until(app, lambda count=step: drawn[0] == count)

@@ -1,4 +1,4 @@
-"""What a row of the tree of experiments holds, and which rows are shown while words are typed above it."""
+"""The data roles of the tree of experiments, and the filter on its rows."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _ARROW = 12
 
 
 class ExperimentTree(QTreeView):
-    """Paints the bands and arrows; the delegate paints what is in a row."""
+    """Paints the bands and arrows; the delegate paints the contents of a row."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

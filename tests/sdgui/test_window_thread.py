@@ -290,7 +290,7 @@ def test_the_window_closes_when_the_last_write_is_done(qtbot: QtBot, open_window
         window.experiment_commands.describe(one, None, ["last"], "words")
         window.close()
         assert window.isVisible()
-        assert "being saved" in window.bar.text
+        assert "Saving the last changes" in window.bar.text
     qtbot.waitUntil(lambda: not window.isVisible())
     assert Store.open(home).experiment(one).note == "words"
 

@@ -92,7 +92,7 @@ def test_the_window_opens_every_place_without_torch(home: Path) -> None:
         window = open_window(Path(sys.argv[1]), demo=False)
         app.processEvents()
         for thread in threading.enumerate():
-            if thread.name == "places":
+            if thread.name == "panels":
                 thread.join()
         assert {spec.module for spec in PANELS} <= sys.modules.keys(), "loaded before they are shown"
         for spec in PANELS:

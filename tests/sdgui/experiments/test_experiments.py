@@ -268,7 +268,7 @@ def test_the_bin_says_which_folders_stay(
     window.window_actions["delete"].trigger()
     settle(window)
     window.window_actions["empty_bin"].trigger()
-    assert asked == ["Delete 1 experiment for good? Folders of studies and of imported runs stay where they are."]
+    assert asked == ["Permanently delete 1 experiment? Folders of studies and of imported runs are kept."]
     qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
     assert far.config.is_file()
     assert window.services.store.experiments(deleted=True) == []
