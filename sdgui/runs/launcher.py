@@ -23,7 +23,7 @@ from core.spec.files import write_whole
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.chains import ChainWatch, chain_file, write_chain
-from sdgui.runs.program import core_command, start_detached
+from sdgui.runs.program import core_command, start_trainer
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.store.records import Run, StoreError
@@ -214,7 +214,7 @@ class Launcher(QObject):
         if chain:
             run = self._store.mark_launched(run.id)
         try:
-            process = start_detached(command, folder)
+            process = start_trainer(command, folder)
         except FileNotFoundError as error:
             raise LaunchError(f"The program {error.filename or command[0]} was not found; reinstall sdgui.") from error
         except RunDirError as error:

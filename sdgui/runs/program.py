@@ -1,6 +1,6 @@
-"""How ``core`` is run as a program of its own, detached from the window.
+"""Running ``core`` as a program of its own, detached from the window.
 
-Flow: the launcher starts trainers, the worker client its worker, both by the command and environment of
+Flow: the launcher starts trainers, the study programs their studies; command and environment are those of
 ``core.spec.children``.
 """
 
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import IO
 
 import psutil
 
@@ -26,7 +27,21 @@ def core_command() -> list[str]:
     return python_command("core")
 
 
-def start_detached(command: Sequence[str], run: RunDir) -> subprocess.Popen[bytes]:
+def start_detached(command: Sequence[str], stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a program that outlives this one, its output written to these files. OSError when it cannot start."""
+    return subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment(),
+        # A session of its own, so that neither a closed terminal nor the window's end reaches it.
+        start_new_session=sys.platform != "win32",
+        creationflags=_creation_flags(),
+    )
+
+
+def start_trainer(command: Sequence[str], run: RunDir) -> subprocess.Popen[bytes]:
     """Start a trainer that outlives this program, its output appended to the run's logs.
 
     The first ``status.json`` names it, unless it was quicker and has written its own. OSError when it cannot start,
@@ -36,16 +51,7 @@ def start_detached(command: Sequence[str], run: RunDir) -> subprocess.Popen[byte
     run.status.unlink(missing_ok=True)  # the previous trainer's
     run.clear_control()
     with run.stdout.open("ab") as stdout, run.stderr.open("ab") as stderr:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            env=environment(),
-            # A session of its own, so that neither a closed terminal nor the window's end reaches it.
-            start_new_session=sys.platform != "win32",
-            creationflags=_creation_flags(),
-        )
+        process = start_detached(command, stdout, stderr)
     _write_first_status(process.pid, run)
     return process
 
@@ -57,13 +63,17 @@ def _creation_flags() -> int:
     return 0
 
 
+def start_time(pid: int) -> float:
+    """When the process was started, in seconds since the epoch; now, where it has ended already."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return time.time()
+
+
 def _write_first_status(pid: int, run: RunDir) -> None:
     """Created only where there is no file: the trainer replaces it whole, and is never overwritten."""
-    try:
-        started = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:  # it ended at once; its output says why
-        started = time.time()
-    status = RunStatus(pid=pid, started=started, heartbeat=time.time(), doing=STARTING)
+    status = RunStatus(pid=pid, started=start_time(pid), heartbeat=time.time(), doing=STARTING)
     try:
         with run.status.open("xb") as file:
             file.write(json.dumps(asdict(status)).encode())

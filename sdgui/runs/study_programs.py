@@ -7,22 +7,18 @@ holds all of its state. A thread reads the folders of the listed studies, emits 
 from __future__ import annotations
 
 import platform
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 from PySide6.QtCore import QObject, Qt, Signal
 
-from core.spec.children import environment
 from core.spec.config import ConfigError, read_config
 from core.spec.errors import UserError
 from core.spec.files import check_inside, write_whole
 from core.spec.study import Study, StudyDir, absolute, read_study
-from sdgui.runs.program import core_command
+from sdgui.runs.program import core_command, start_detached, start_time
 from sdgui.runs.study_status import (
     StudyRunSnapshot,
     StudySnapshot,
@@ -122,7 +118,7 @@ class StudyPrograms(QObject):
         return self.add(absolute(read_study(path), path.parent))
 
     def start(self, study_id: int) -> None:
-        """Begin or go on. Raises StudyProgramError."""
+        """Start or resume the study. Raises StudyProgramError."""
         folder = self._store.study(study_id).folder
         out, run_logs = StudyDir(folder), (folder / "stdout.log", folder / "stderr.log")
         status = out.read_status()
@@ -132,21 +128,13 @@ class StudyPrograms(QObject):
         try:
             note_asked(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
-                process = subprocess.Popen(
-                    [*self._command, "study", str(out.study), str(folder)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=stdout,
-                    stderr=stderr,
-                    env=environment(),
-                    start_new_session=sys.platform != "win32",
-                    creationflags=_detached(),
-                )
+                process = start_detached([*self._command, "study", str(out.study), str(folder)], stdout, stderr)
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error
         threading.Thread(target=process.wait, name="study reaper", daemon=True).start()
-        began = _start_time(process.pid)
+        started = start_time(process.pid)
         if (out.read_status() or first_status(0, 0, [], "")).pid != process.pid:
-            out.write_status(first_status(process.pid, began, [], platform.node()))
+            out.write_status(first_status(process.pid, started, [], platform.node()))
         self.poll()
 
     def ask_to_end(self, study_id: int, what: str) -> None:
@@ -262,16 +250,3 @@ def _write(folder: Path, study: Study, definitions: Mapping[str, str]) -> None:
         (folder / "arms").mkdir(exist_ok=True)
         write_whole(folder / "arms" / f"{name}.json", text.encode())
     write_whole(StudyDir(folder).study, absolute(study, folder).to_json().encode())
-
-
-def _detached() -> int:
-    if sys.platform == "win32":
-        return subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    return 0
-
-
-def _start_time(pid: int) -> float:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return time.time()

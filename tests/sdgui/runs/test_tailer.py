@@ -22,7 +22,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
-from sdgui.runs.program import start_detached
+from sdgui.runs.program import start_trainer
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, MetricSummary, Progress, Run, StoreError
 from sdgui.store.store import Store
@@ -374,7 +374,7 @@ def kill_windows(store: Store, run: Run, times: int, seed: int) -> None:
 def check_killed_windows(
     store: Store, run: Run, command: list[str], trainer: ModuleType, qtbot: QtBot, times: int, seed: int
 ) -> None:
-    process = start_detached([*command, "train", str(run.dir.config), str(run.folder)], run.dir)
+    process = start_trainer([*command, "train", str(run.dir.config), str(run.folder)], run.dir)
     kill_windows(store, run, times, seed)
     tailer = Tailer(store)
     tailer.start()
@@ -413,12 +413,12 @@ def test_a_killed_trainer_resumed_leaves_one_curve(
     tailer.start()
     history = tailer.show(run.id)
     order = [*command("--steps", "40", "--delay", "0.01"), "train", str(run.dir.config), str(run.folder)]
-    process = start_detached(order, run.dir)
+    process = start_trainer(order, run.dir)
     qtbot.waitUntil(lambda: history.step >= 14, timeout=WAIT_MS)
     process.kill()
     process.wait()
     qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)
-    process = start_detached(order, run.dir)
+    process = start_trainer(order, run.dir)
     process.wait()
     qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: history.terminal is not None, timeout=WAIT_MS)
