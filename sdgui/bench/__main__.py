@@ -1,7 +1,6 @@
-"""``python -m sdgui.bench.__main__ [--json]``: how fast the window is, against its limits and against plain pyqtgraph.
+"""``python -m sdgui.bench.__main__ [--json]``: the speed of the window, against its limits and plain pyqtgraph.
 
-Rows as ``python -m core bench`` prints them. Where there is no peer, ``peer`` is the limit and the ratio says how many
-times ours fits into it. Needs a display, or ``QT_QPA_PLATFORM=offscreen``.
+Rows as of ``python -m core bench``. Where there is no peer, ``peer`` is the limit, and the ratio is limit over ours. Needs a display, or ``QT_QPA_PLATFORM=offscreen``.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from sdgui.bench.gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
 from sdgui.panels.watch.panel import WatchPanel
 from sdgui.panels.watch.plots.canvas import PlotCanvas
 from sdgui.panels.watch.plots.grid import PlotGrid
-from sdgui.panels.watch.plots.live_plot import LivePlot
+from sdgui.panels.watch.plots.series import Series
 
 START_LIMIT, EVENT_LIMIT, REDRAW_LIMIT = 1.5, 0.3, 0.06  # seconds
 CURVES, POINTS = 10, 100_000
@@ -164,14 +163,16 @@ def _until(app: QApplication, holds: Callable[..., bool], seconds: float = 20.0)
 
 
 def redraw(app: QApplication, rounds: int = 15) -> tuple[float, float]:
-    """Median seconds of one redraw with all data in view: our plot, and pyqtgraph as it comes, in turn."""
+    """Median seconds of one redraw with all data in view: our plot and plain pyqtgraph, in turn."""
     generator = np.random.default_rng(0)
     x = np.arange(POINTS, dtype=float)
     curves = [generator.normal(index, 0.3, POINTS) for index in range(CURVES)]
-    ours, plain = LivePlot(), pg.PlotWidget()
+    ours, plain = PlotCanvas(), pg.PlotWidget()
     items = []
     for index, y in enumerate(curves):
-        ours.set_curve(str(index), x, y, name=str(index), color=index)
+        series = Series(str(index), str(index), index)
+        series.replace(x, y)
+        ours.put(series)
         items.append(plain.plot(x, y))
     for widget in (ours, plain):
         widget.resize(1200, 800)
@@ -180,7 +181,7 @@ def redraw(app: QApplication, rounds: int = 15) -> tuple[float, float]:
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         began = time.perf_counter()
-        ours.canvas.redraw()
+        ours.redraw()
         app.processEvents()
         seconds[0].append(time.perf_counter() - began)
         began = time.perf_counter()
