@@ -28,7 +28,7 @@ class Header(QWidget):
         self._row.addLayout(texts, 1)
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons do the window's actions."""
+        """Add the buttons of the window's actions."""
         main = ActionButton(actions["launch"], self)
         set_role(main, "primary")
         self._row.addWidget(ActionButton(actions["queue"], self))

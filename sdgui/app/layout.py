@@ -1,4 +1,4 @@
-"""Where the parts of the main window are: rail, tree of experiments, and the page with messages, header and panels."""
+"""The layout of the main window: rail, tree of experiments, and the page with messages, header and panels."""
 
 from __future__ import annotations
 

@@ -308,7 +308,7 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(0, self, self.close)
 
     def keep_training(self) -> None:
-        """Close without a question; live runs train on."""
+        """Close without a question; active runs keep training."""
         self._decided = True
         self.close()
 

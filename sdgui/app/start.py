@@ -93,7 +93,7 @@ def make_services(
 
 
 def open_window(home: Path, demo: bool) -> MainWindow:
-    """The window, shown; reattached to the runs that live. Raises StoreError."""
+    """Open and show the window, reattached to active runs. Raises StoreError."""
     services = make_services(home)
     theme().set_scheme(_SCHEMES.get(str(services.settings.value("window/scheme")), "system"))
     window = MainWindow(services)

@@ -1,6 +1,7 @@
 """``python -m sdgui.bench.__main__ [--json]``: the speed of the window, against its limits and plain pyqtgraph.
 
-Rows as of ``python -m core bench``. Where there is no peer, ``peer`` is the limit, and the ratio is limit over ours. Needs a display, or ``QT_QPA_PLATFORM=offscreen``.
+Rows as of ``python -m core bench``. Where there is no peer, ``peer`` is the limit, and the ratio is limit over ours.
+Needs a display, or ``QT_QPA_PLATFORM=offscreen``.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def event_to_curve(app: QApplication, home: Path, rounds: int = 20) -> float:
 
 
 def _canvases(grid: PlotGrid) -> list[PlotCanvas]:
-    """Those with something in them."""
+    """Canvases with curves."""
     return [canvas for canvas in grid.findChildren(PlotCanvas) if canvas.series()]
 
 

@@ -46,7 +46,7 @@ class CaptionTimes:
 
 
 class _Beats(QTimer):
-    """Remembers the longest time between two beats."""
+    """Records the longest time between two beats."""
 
     def __init__(self) -> None:
         super().__init__(interval=_BEAT_MS)

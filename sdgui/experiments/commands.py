@@ -48,7 +48,7 @@ class ExperimentCommands(QObject):
         self._add(lambda: read_config(path), None)
 
     def add(self, config: RunConfig, name: str | None = None) -> None:
-        """An experiment from a definition that is at hand."""
+        """An experiment from a definition."""
         self._add(lambda: config, name)
 
     def _add(self, make: Callable[[], RunConfig], name: str | None) -> None:

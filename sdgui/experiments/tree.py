@@ -1,4 +1,4 @@
-"""The tree view of experiments: a row is one rounded band from edge to edge, its fold an arrow of the theme."""
+"""The tree view of experiments: a row is one rounded band from edge to edge, with the theme's arrow to expand it."""
 
 from __future__ import annotations
 

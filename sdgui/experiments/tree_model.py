@@ -71,7 +71,7 @@ class ExperimentModel(QStandardItemModel):
         return self.indexFromItem(item) if item else QModelIndex()
 
     def study_of(self, index: QModelIndex) -> int | None:
-        """The study that a row is, or stands under."""
+        """The study of a row, or of its parents."""
         while index.isValid():
             study = index.data(Role.STUDY)
             if study is not None:
@@ -142,7 +142,7 @@ class ExperimentModel(QStandardItemModel):
             self._loading = False
 
     def refresh(self, changes: Changes) -> None:
-        """Read again what changed, here or in another window, and nothing else."""
+        """Read the changed records again, of this window and of others."""
         self._loading = True
         try:
             runs, times = self._store.some_runs(changes.runs), self._store.changed_times()
@@ -194,7 +194,7 @@ class ExperimentModel(QStandardItemModel):
             self._sum_up(parent)
 
     def _renumber(self, parent: QStandardItem) -> None:
-        """A run of the experiment came or went: the ordinals of the newer ones are other ones now."""
+        """A run of the experiment came or went: the ordinals of the newer ones change."""
         total = parent.rowCount()
         for row in range(total):
             item = parent.child(row)
@@ -267,7 +267,7 @@ class ExperimentModel(QStandardItemModel):
     def _put_experiment(
         self, experiment: Experiment, runs: list[Run], study: QStandardItem | None, arm: int | None
     ) -> None:
-        """``study`` and ``arm``: where it stands when its runs are those of a study's arm."""
+        """``study`` and ``arm``: its parent and index when its runs are those of a study's arm."""
         item = self._put_label(experiment, len(runs), study)
         for ordinal, run in enumerate(runs, start=1):
             self._put_run(item, run, ordinal)
@@ -296,7 +296,7 @@ class ExperimentModel(QStandardItemModel):
         return item
 
     def _taken(self, item: QStandardItem) -> list[QStandardItem]:
-        """The item's row, taken from where it stands."""
+        """The item's row, removed from its parent."""
         return (item.parent() or self.invisibleRootItem()).takeRow(item.row())
 
     def _put_run(self, parent: QStandardItem, run: Run, ordinal: int) -> None:
@@ -387,7 +387,7 @@ class ExperimentModel(QStandardItemModel):
 
 
 def _row_of(parent: QStandardItem, run_id: int) -> int:
-    """Where a run that is not there yet belongs: the newest come first."""
+    """The row of a new run: the newest come first."""
     row = 0
     while row < parent.rowCount() and int(parent.child(row).data(Role.RUN)) > run_id:
         row += 1

@@ -128,7 +128,7 @@ class ChainWatch(QObject):
             self._ending.wait(_POLL_SECONDS)
 
     def _poll(self) -> bool:
-        """List stages that began; whether there may be more, since a chain is at work."""
+        """List new stages; whether there may be more, since a chain is running."""
         try:
             runs = self._store.runs() + self._store.runs(deleted=True)
         except StoreError:  # out of reach for now; the next poll tries again
@@ -169,7 +169,7 @@ class ChainWatch(QObject):
 
 
 def write_chain(folder: Path, chain: Chain) -> Path:
-    """Make a chain's folder and its first stage's with its definition; returns the stage's. OSError as it comes."""
+    """Create a chain's folder and that of its first stage, which is returned. Raises OSError."""
     here = ChainDir(folder)
     first = here.stage(chain, 0)
     first.create()

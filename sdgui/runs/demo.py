@@ -25,7 +25,7 @@ _COUNT = re.compile(r"(\d[\d,]*)\s*(?:/|of)\s*(\d[\d,]*)")
 
 
 class DemoData(QObject):
-    """The demo data under ``folder``: there, being made, or not."""
+    """The demo data under ``folder``: complete, being created, or missing."""
 
     progress = Signal(int, int, str)  # done, total (0 when unknown), what is being done
     ready = Signal()
@@ -40,7 +40,7 @@ class DemoData(QObject):
 
     @property
     def complete(self) -> bool:
-        """Whether the data is there; the tables are written last."""
+        """Whether the data is complete; the tables are written last."""
         return self._process is None and all((self.folder / name).is_file() for name in _TABLES)
 
     @property
@@ -52,7 +52,7 @@ class DemoData(QObject):
         return bool(config.data.train) and Path(config.data.train).parent == self.folder
 
     def make(self) -> None:
-        """Make the data in the background; does nothing while it is being made or when it is there."""
+        """Create the data in the background, unless it is being created or complete."""
         if self._process is not None or self.complete:
             return
         process = QProcess(self)

@@ -1,4 +1,4 @@
-"""Follower: the tailer's thread: polls every run folder, folds, judges, records. No Qt.
+"""Follower, the tailer's thread: polls run folders, sums up their events, determines states, records them. No Qt.
 
 Flow: run folders -> ``LiveRun`` (what is listed) and ``RunHistory`` (curves of shown runs) -> store and outbox.
 Offset and summary go into the store in one transaction, so a window killed at any moment loses and doubles nothing.

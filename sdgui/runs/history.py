@@ -108,7 +108,7 @@ class RunHistory:
         self._worked_before = 0.0  # seconds of earlier sittings, each from its start to its last event
 
     def clear(self) -> None:
-        """Forget everything: the events file was replaced by another."""
+        """Drop everything: the events file was replaced."""
         self._series = {}
         self._pending = {}
         self._logs, self._samples, self._checkpoints, self._evaluated, self._starts = [], [], [], [], []
@@ -231,7 +231,7 @@ class RunHistory:
 
     @property
     def step(self) -> int:
-        """The last step reported."""
+        """The last reported step."""
         return self._step
 
     @property
@@ -264,14 +264,14 @@ class RunHistory:
 
     @property
     def worked(self) -> float:
-        """Seconds at work in all sittings, also on steps that were trained again later; pauses do not count."""
+        """Seconds of work over all sessions, steps that were trained twice included, pauses excluded."""
         if self._segment_start is None or self._last is None:
             return self._worked_before
         return self._worked_before + max(0.0, self._last - self._segment_start)
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:
-        """How it ended; None while it has not, or has gone on since."""
+        """Its terminal event; None while it has none, or was resumed since."""
         return self._terminal
 
     def state(self, status: RunStatus | None, launched: float | None = None) -> RunState:

@@ -106,7 +106,7 @@ class Launcher(QObject):
         return run
 
     def pause(self, run_id: int) -> None:
-        """Ask it to save everything and end. Raises LaunchError when the folder cannot be written."""
+        """Ask it to save its state and exit. Raises LaunchError when the folder cannot be written."""
         folder = self._store.run(run_id).dir
         try:
             folder.ask("pause")
@@ -148,13 +148,13 @@ class Launcher(QObject):
         return run
 
     def enqueue_run(self, run_id: int) -> Run:
-        """Put a paused or interrupted run in the queue, to go on in its turn."""
+        """Put a paused or interrupted run in the queue, to be resumed in its turn."""
         run = self._store.enqueue(run_id)
         self._queue_moved()
         return run
 
     def unqueue(self, run_id: int) -> None:
-        """Take it out of the queue; a run that never began is removed with its folder."""
+        """Remove it from the queue; a run that never started is deleted with its folder."""
         run = self._store.unqueue(run_id)
         if self._never_began(run):
             self._discard(run)
@@ -166,7 +166,7 @@ class Launcher(QObject):
         self._queue_moved()
 
     def close(self) -> None:
-        """Let go of the trainers: they train on, and those asked to stop still do."""
+        """Detach from the trainers: they keep training, and those asked to stop still stop."""
         self._timer.stop()
         self.chains.stop()
         self._starter.wait()
@@ -227,11 +227,11 @@ class Launcher(QObject):
         self.launched.emit(run.id)
 
     def _reap(self, run_id: int, process: subprocess.Popen[bytes]) -> None:
-        """In a thread that ends with the window, so that the child is no zombie here and no captive either."""
+        """Wait for the child in a daemon thread: no zombie stays, and the window need not wait."""
         self._ended.put((run_id, process.wait()))
 
     def _discard(self, run: Run) -> None:
-        """Remove a run that never began."""
+        """Delete a run that never started."""
         shutil.rmtree(run.folder.parent if chain_file(run.folder) else run.folder, ignore_errors=True)
         self._store.delete_run(run.id, for_good=True)
 
@@ -281,7 +281,7 @@ class Launcher(QObject):
 
 
 def _trained(folder: RunDir) -> bool:
-    """Whether a trainer has left something in the folder."""
+    """Whether a trainer has written to the folder."""
     return folder.events.exists() or folder.status.exists() or any(folder.checkpoints.glob("*"))
 
 

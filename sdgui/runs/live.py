@@ -1,4 +1,4 @@
-"""LiveRun: one run folder as it is now: new events folded in, status read, state judged. No Qt.
+"""LiveRun: the current state of one run folder, by its new events and its status. No Qt.
 
 Flow: the tailer polls one per run in its thread, passes what ``poll`` returns to the window and records ``to_record``.
 """
@@ -22,7 +22,7 @@ _JUDGE_SECONDS = 0.5  # between checks of the process table
 
 @dataclass(frozen=True)
 class RunProgress:
-    """What the list shows of a run while it lives."""
+    """The progress of a run as the tree shows it."""
 
     run_id: int
     state: RunState
@@ -35,7 +35,7 @@ class RunProgress:
 
 
 class LiveRun:
-    """Follows the events from ``run.offset``, where the store's knowledge ends."""
+    """Follows the events from ``run.offset``, up to which the store has them."""
 
     def __init__(self, run: Run, metrics: Mapping[str, MetricSummary]) -> None:
         self.run_id = run.id
@@ -72,7 +72,7 @@ class LiveRun:
             self._summary.ending, self._summary.failure, self._summary.finished = "failed", run.failure, run.finished
 
     def poll(self) -> RunProgress:
-        """Read what is new, a chunk at most, and judge."""
+        """Read new events, one chunk at most, and determine the state."""
         try:
             grew, self.trouble = self._read_events(), ""
         except EventError as error:
@@ -162,12 +162,12 @@ class LiveRun:
         )
 
     def failed(self, sentence: str) -> RunProgress:
-        """What to show of a run that cannot be followed: what is known of it, and why it is no more."""
+        """The progress of a run that cannot be followed: the last known one, with the reason."""
         self._failure = sentence
         return self._progress()
 
     def to_record(self) -> Progress | None:
-        """What the store does not have yet; None when it has all."""
+        """The progress that the store does not have yet; None when it is up to date."""
         if not self.rewritten and self._recorded == (self._reader.offset, self.state, self._failure):
             return None
         return self._summary.progress(self._reader.offset, self.state, self._failure)

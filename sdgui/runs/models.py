@@ -1,4 +1,4 @@
-"""Which models there are and what each can do, without torch: architectures, pretrained tags, checkpoints of runs.
+"""The available models and their abilities, without torch: architectures, pretrained tags, checkpoints of runs.
 
 Flow: model picker -> **names** -> files: open_clip's own model configurations and list of weights are read as text, a
 run's ``checkpoint.json`` names its networks and whether it captions.
@@ -99,7 +99,7 @@ def read_json(path: Path) -> dict[str, Any]:
 # Runs and folders
 @dataclass(frozen=True)
 class RunFacts:
-    """What a run's folder offers. ``steps``: whole checkpoints, newest first."""
+    """The models of a run's folder. ``steps``: complete checkpoints, newest first."""
 
     steps: tuple[int, ...]
     best: int | None  # what "best" and "last" stand for now

@@ -1,4 +1,4 @@
-"""Outbox: what the tailer's thread has for the window, gathered so that a slow window gets one batch, not a backlog.
+"""Outbox: news of the tailer's thread for the window, gathered so that a slow window gets one batch, not a backlog.
 
 Flow: the tailer adds news and notifies the window once, where ``should_notify``; the window's thread takes all of it.
 """
@@ -14,7 +14,7 @@ from sdgui.runs.live import RunProgress
 
 @dataclass
 class News:
-    """Everything since it was last taken; of what was replaced meanwhile, only the newest."""
+    """Everything since it was last taken; of repeated changes, only the newest."""
 
     added: dict[int, None] = field(default_factory=dict)
     removed: dict[int, None] = field(default_factory=dict)

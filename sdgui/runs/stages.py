@@ -1,4 +1,4 @@
-"""Where a definition comes from: its preset and size, and whether it is trained in stages.
+"""The origin of a definition: its preset and size, and whether it is trained in stages.
 
 Flow: Define shows ``origin``'s differences and keeps the wish for stages; a launch asks ``staged_chain`` for the chain.
 """
@@ -77,7 +77,7 @@ def wants_stages(config: RunConfig, experiment_id: int, settings: QSettings) -> 
 
 
 def keep_wish(staged: bool, experiment_id: int, settings: QSettings) -> None:
-    """Remember whether this experiment is trained in stages."""
+    """Save whether this experiment is trained in stages."""
     settings.setValue(f"stages/{experiment_id}", "true" if staged else "false")
 
 

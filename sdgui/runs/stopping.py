@@ -19,7 +19,7 @@ _SILENT_SECONDS = 10.0  # without a heartbeat for so long it is not saving, it h
 
 
 class StopStage(StrEnum):
-    """How far stopping a run has gone."""
+    """The stages of stopping a run."""
 
     ASKED = "stopping"
     TERMINATED = "terminating"
@@ -41,7 +41,7 @@ class Stopping:
 
 
 class StopPlan:
-    """Where stopping one run stands."""
+    """The progress of stopping one run."""
 
     def __init__(self, run_id: int, folder: RunDir, asked_seconds: float, terminated_seconds: float) -> None:
         self._folder = folder

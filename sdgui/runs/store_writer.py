@@ -1,4 +1,4 @@
-"""Writes to the store beside the window's thread, one after another, in the order in which they were submitted.
+"""Writes to the store outside of the window's thread, in the order in which they were submitted.
 
 Another window, or a backup, may hold the database for seconds, and a commit may wait for a slow disk: no write is done
 in the window's own thread. Reads are: they are short, and never wait for a writer.
@@ -36,7 +36,7 @@ class StoreWriter(QObject):
         self.failures = 0  # so far
 
     def submit(self, write: Callable[[], Any], done: Done | None = None, failed: Failed | None = None) -> None:
-        """Do ``write`` after those before it. Without ``failed``, an error goes to ``trouble``."""
+        """Run ``write`` after the earlier ones. Without ``failed``, an error goes to ``trouble``."""
         self.pending += 1
         self._pool.start(lambda: self._work(write, done, failed))
 

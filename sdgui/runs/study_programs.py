@@ -64,7 +64,7 @@ class StudyPrograms(QObject):
         return self._snapshots.get(study_id)
 
     def alive(self) -> list[int]:
-        """Studies whose program is at work."""
+        """Studies whose program is running."""
         return [study_id for study_id, one in self._snapshots.items() if one.alive]
 
     # Doing. All of it may wait for a disk: call it beside the window's thread.
@@ -87,7 +87,7 @@ class StudyPrograms(QObject):
         return record
 
     def grow(self, study_id: int, study: Study, definitions: Mapping[str, str]) -> StudyRecord:
-        """Add the arms and seeds to a study that ``study`` has more than it.
+        """Add the arms and seeds of ``study`` that a study does not have yet.
 
         Raises StudyProgramError, StoreError, and ConfigError when the study that is there cannot be read.
         """
@@ -106,7 +106,7 @@ class StudyPrograms(QObject):
         return record
 
     def open(self, path: Path) -> StudyRecord:
-        """List a study's folder; or begin a new one from a study's file. Raises ConfigError with the wrong field."""
+        """List a study's folder, or create a study from a file. Raises ConfigError with the wrong field."""
         if path.is_dir():
             study = read_study(StudyDir(path).study)
             record = self._store.add_study(path, study.name)
@@ -138,7 +138,7 @@ class StudyPrograms(QObject):
         self.poll()
 
     def ask_to_end(self, study_id: int, what: str) -> None:
-        """ "pause" or "stop": the runs at work save their state, then the program ends; "kill" ends it at once."""
+        """ "pause" or "stop": running runs save their state, then the program exits; "kill" ends it at once."""
         folder = self._store.study(study_id).folder
         status = StudyDir(folder).read_status()
         if status is None or not program_alive(status):
@@ -163,7 +163,7 @@ class StudyPrograms(QObject):
             self.poll()
 
     def stop_all(self) -> None:
-        """Ask every study at work to stop, so that no further run of it begins; failures go to ``trouble``."""
+        """Ask every running study to stop, so that it starts no further run; failures go to ``trouble``."""
         for study_id in self.alive():
             try:
                 self.ask_to_end(study_id, "stop")
@@ -182,7 +182,7 @@ class StudyPrograms(QObject):
         self._wake.set()
 
     def close(self) -> None:
-        """Stop following; the programs work on."""
+        """Stop following; the programs keep running."""
         self._ending.set()
         self._wake.set()
         if self._thread is not None:
@@ -221,7 +221,7 @@ class StudyPrograms(QObject):
         return new
 
     def _list(self, study: StudyRecord, arm: str, seed: int, folder: Path) -> int | None:
-        """Put a run that has begun into the store, under the experiment of its arm; its id when it is new there."""
+        """Add a started run to the store, under the experiment of its arm; its id when it is new there."""
         if folder in self._listed or not (folder / "config.json").is_file():
             return None
         known = {run.folder for run in self._store.runs()} | {run.folder for run in self._store.runs(deleted=True)}

@@ -112,12 +112,12 @@ def _state(out: StudyDir, study: Study, status: StudyStatus | None) -> State:
 
 
 def program_alive(status: StudyStatus) -> bool:
-    """Whether the program that wrote ``status`` is still at work."""
+    """Whether the program that wrote ``status`` is still running."""
     return process_alive(RunStatus(status.pid, status.started, status.heartbeat, host=status.host))
 
 
 def asked_of(out: StudyDir) -> str:
-    """What the window asked of the program last; "" for nothing."""
+    """The last request to the program; "" for none."""
     try:
         return read_text(out.path / ASKED, KILOBYTE).strip()
     except (OSError, UnreadableError):
@@ -161,7 +161,7 @@ def _took(folder: RunDir, measures: Path) -> float | None:
 
 
 def time_left(runs: Sequence[StudyRunSnapshot], state: str, now: float | None = None) -> float | None:
-    """Seconds until the last run is done, from those that are; None while there is nothing to go by."""
+    """Seconds until the last run is done, estimated from finished runs; None while there is none."""
     if state != "running":
         return None
     took: dict[str, list[float]] = {}

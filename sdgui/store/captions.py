@@ -35,7 +35,7 @@ class KeptCaption:
 
 
 class CaptionRecords(Sessions):
-    """The list: kept, forgotten, read back."""
+    """The caption list: saved, removed, read back."""
 
     def captions(
         self, after: tuple[int, int] = (-1, -1), limit: int = 500
@@ -53,7 +53,7 @@ class CaptionRecords(Sessions):
             return {one.key: _object(one.content) for one in session.scalars(select(CaptionOriginRow))}
 
     def keep_captions(self, entries: Sequence[KeptCaption], origins: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write these as they are now, new or known, and the origins that they name; all or nothing."""
+        """Insert or update these entries, and the origins that they name; all or nothing."""
         with self._write() as session:
             for key, content in origins.items():
                 session.merge(CaptionOriginRow(key=key, content=_json(content)))
@@ -64,7 +64,7 @@ class CaptionRecords(Sessions):
                 session.execute(new.on_conflict_do_update(index_elements=["path"], set_=fresh))
 
     def forget_captions(self, paths: Iterable[str]) -> None:
-        """Take these out of the list."""
+        """Remove these from the list."""
         keys = [os.fsencode(path) for path in paths]
         with self._write() as session:
             for start in range(0, len(keys), _AT_ONCE):

@@ -20,7 +20,7 @@ Pair = tuple[str, str]  # path of the picture, caption
 
 
 class MarkRecords(Sessions):
-    """Marks: read, set, taken back."""
+    """Marks: read, set, removed."""
 
     def pair_marks(self, source: str) -> dict[Pair, bool]:
         """Pair -> whether it was marked wrong (else right)."""
@@ -29,7 +29,7 @@ class MarkRecords(Sessions):
             return {(os.fsdecode(row.path), row.caption): row.wrong for row in session.scalars(query)}
 
     def mark_pairs(self, source: str, marks: Mapping[Pair, bool | None]) -> None:
-        """Mark pairs wrong (True) or right (False), or take their mark back (None); all or nothing."""
+        """Mark pairs wrong (True) or right (False), or remove their mark (None); all or nothing."""
         key = os.fsencode(source)
         entries = [((os.fsencode(path), storable(caption)), mark) for (path, caption), mark in marks.items()]
         with self._write() as session:

@@ -1,4 +1,4 @@
-"""What the store hands out and takes in: frozen plain data, never database objects.
+"""Records of the store: frozen plain data, never database objects.
 
 Flow: ``Store`` reads rows and returns these; panels show them; the tailer and ``Store.import_run`` hand a
 ``Progress`` back in. They may be kept, compared and passed between threads.
@@ -20,11 +20,11 @@ Ending = Literal["", "done", "stopped", "paused", "failed"]
 
 
 class StoreError(UserError):
-    """The database cannot do what was asked; the message names the file or the record, and the remedy."""
+    """A failed request to the database; the message names the file or the record, and the remedy."""
 
 
 class StoreUnavailableError(StoreError):
-    """The database is held, full, damaged or may not be written: what was asked for can be tried again later."""
+    """The database is locked, full, damaged or not writable: the request can be tried again later."""
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,12 @@ class RunRecords(Sessions):
             return [self._run_record(row) for row in session.scalars(query.order_by(RunRow.id))]
 
     def run(self, run_id: int) -> Run:
-        """One run, binned or not; StoreError when there is none."""
+        """One run, in the bin or not; StoreError when there is none."""
         with self._read() as session:
             return self._run_record(run_row(session, run_id))
 
     def some_runs(self, run_ids: Iterable[int]) -> dict[int, Run]:
-        """Those of these runs that exist, binned or not."""
+        """Those of these runs that exist, in the bin or not."""
         wanted, found = sorted(run_ids), dict[int, Run]()
         with self._read() as session:
             for start in range(0, len(wanted), _AT_ONCE):
@@ -49,13 +49,13 @@ class RunRecords(Sessions):
         return found
 
     def alive_runs(self) -> list[Run]:
-        """Those that have a trainer, as far as the store knows."""
+        """Runs with a trainer, by their recorded state."""
         with self._read() as session:
             query = select(RunRow).where(RunRow.state.in_(_ALIVE), RunRow.deleted.is_(None)).order_by(RunRow.id)
             return [self._run_record(row) for row in session.scalars(query)]
 
     def run_in(self, folder: Path) -> Run | None:
-        """The run that lies in ``folder``, unless it is in the bin."""
+        """The run in ``folder``, unless it is in the bin."""
         with self._read() as session:
             query = select(RunRow).where(RunRow.folder == self._folder_text(folder), RunRow.deleted.is_(None))
             row = session.scalar(query)
@@ -110,7 +110,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def add_imported(self, experiment_id: int, folder: str, digest: str) -> int:
-        """List the run that lies in ``folder``, whose definition has ``digest``, under the experiment; its number."""
+        """Add the run in ``folder``, whose definition has ``digest``, to the experiment; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             row = _new_run(session, experiment_id)
@@ -155,7 +155,7 @@ class RunRecords(Sessions):
         return found
 
     def restore_run(self, run_id: int) -> Run:
-        """Take it out of the bin."""
+        """Restore it from the bin."""
         with self._write() as session:
             row = run_row(session, run_id)
             row.deleted = None
@@ -178,7 +178,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def mark_launched(self, run_id: int) -> Run:
-        """Its trainer is being started now; it waits no longer."""
+        """Its trainer is being started; it is no longer queued."""
         with self._write() as session:
             return self._run_record(_launched(run_row(session, run_id)))
 
@@ -196,7 +196,7 @@ class RunRecords(Sessions):
             return [self._run_record(row) for row in session.scalars(_waiting())]
 
     def enqueue(self, run_id: int) -> Run:
-        """Put the run at the end of the queue, unless it waits already or is alive."""
+        """Put the run at the end of the queue, unless it is queued already or active."""
         with self._write() as session:
             row = run_row(session, run_id)
             if row.state in _ALIVE:
@@ -206,7 +206,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def unqueue(self, run_id: int) -> Run:
-        """Take the run out of the queue; it is again what it was before."""
+        """Remove the run from the queue; its state is the previous one again."""
         with self._write() as session:
             row = run_row(session, run_id)
             if row.queue_position is not None:
@@ -215,7 +215,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def reorder_queue(self, run_ids: Sequence[int]) -> None:
-        """Let these be next, in this order; others that wait follow as they stood."""
+        """Put these first, in this order; the other queued runs follow in theirs."""
         order = {run_id: position for position, run_id in enumerate(run_ids)}
         with self._write() as session:
             rows = sorted(session.scalars(_waiting()), key=lambda row: order.get(row.id, len(order)))

@@ -119,11 +119,11 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
         return next(iter(same + named), None)
 
     def owns(self, run: Run) -> bool:
-        """Whether its folder is one of ours; those of studies and of imported runs are not ours to remove."""
+        """Whether its folder is one of ours; those of studies and of imported runs are not deleted."""
         return run.folder.is_relative_to(self._folder_path("."))
 
     def delete_experiment(self, experiment_id: int, for_good: bool = False, folders: bool = False) -> None:
-        """Put it in the bin; or remove it and its runs ``for_good``, with the ``folders`` it ``owns`` or without.
+        """Put it in the bin; or delete it and its runs ``for_good``, with or without the ``folders`` that it ``owns``.
 
         Raises StoreError when one of its runs is alive.
         """
@@ -141,7 +141,7 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
                 row.deleted = time.time()
 
     def delete_run(self, run_id: int, for_good: bool = False, folder: bool = False) -> None:
-        """Put it in the bin; or remove it ``for_good``, with its ``folder`` if the store ``owns`` it or without.
+        """Put it in the bin; or delete it ``for_good``, with or without its ``folder`` if the store ``owns`` that.
 
         Raises StoreError while its trainer is alive.
         """
@@ -174,7 +174,7 @@ def _refuse_alive(run: Run) -> None:
 
 @contextmanager
 def _removed(folders: Sequence[Path]) -> Iterator[None]:
-    """Run folders, out of sight while the work within is done, then removed; all are put back where that fails."""
+    """Run folders, renamed while the block runs, then deleted; all are renamed back where it fails."""
     aside: dict[Path, Path] = {}
     try:
         for folder in folders:

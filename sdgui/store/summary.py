@@ -1,4 +1,4 @@
-"""RunSummary: what a run's events come to, folded one after another. Small, exact, and the same however it is cut.
+"""RunSummary: the sum of a run's events, added one after another. Small, exact, and independent of chunks.
 
 Flow: the tailer folds new events into it and hands ``progress`` to the store together with the offset, so that
 what is stored is always a function of the first ``offset`` bytes of ``events.jsonl``: a window killed between
@@ -44,7 +44,7 @@ class RunSummary:
 
     @classmethod
     def of(cls, run: Run, metrics: Mapping[str, MetricSummary]) -> RunSummary:
-        """The summary that was stored, ready to go on from ``run.offset``."""
+        """The stored summary, to be continued from ``run.offset``."""
         return cls(
             step=run.step,
             total_steps=run.total_steps,
@@ -57,7 +57,7 @@ class RunSummary:
         )
 
     def apply(self, events: Iterable[Event], limit: float = math.inf) -> None:
-        """Fold ``events`` in; points after step ``limit`` are left out, for they are known to be void."""
+        """Fold ``events`` in; points after step ``limit`` are left out, since they are void."""
         for event in events:
             if isinstance(event, (Metrics, Evaluated)):
                 if event.step <= limit:
@@ -86,7 +86,7 @@ class RunSummary:
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:
-        """The last lifecycle event when that was an ending."""
+        """The last lifecycle event, when that was a terminal one."""
         return terminal_event(self.ending, self.finished, self.step, self.failure)
 
     @property
@@ -96,11 +96,11 @@ class RunSummary:
 
     @property
     def unreadable(self) -> str:
-        """Why nothing is known of the run although something was written; "" when it is known, or nothing was."""
+        """Why none of the written events can be read; "" when some can, or nothing was written."""
         return f"None of its events can be read: {self.problem}." if self.problem and self.empty else ""
 
     def progress(self, offset: int, state: RunState, failure: str = "") -> Progress:
-        """What the store records of it."""
+        """The record for the store."""
         return Progress(
             state=state,
             offset=offset,
@@ -144,8 +144,8 @@ def run_state(
 ) -> RunState:
     """``core.spec.run.status.judge``, with launches that have not reported yet.
 
-    A launch after the ending, here (``launched``) or by another program (the status is of a process that started
-    later), takes the run up again, though its ``run_started`` is yet to come. Without any status a launch is given
+    A launch after the terminal event, here (``launched``) or by another program (the status is of a process that
+    started later), resumes the run, though its ``run_started`` is yet to come. Without any status a launch is given
     ``START_SECONDS``, then it counts as interrupted.
     """
     begun = max(launched or 0.0, status.started if status is not None else 0.0)

@@ -15,7 +15,7 @@ SCHEMA_VERSION = "0003"  # the newest revision; digits that count up
 
 
 class Base(DeclarativeBase):
-    """Constraints have names, so that SQLite's copy-and-move migrations can speak of them."""
+    """Constraints have names, so that SQLite's copy-and-move migrations can name them."""
 
     type_annotation_map: ClassVar[dict[type, Any]] = {float: Double()}
     metadata = MetaData(
@@ -137,7 +137,7 @@ class CaptionOriginRow(Base):
 
 
 class StudyRow(Base):
-    """A study's folder; what the study is and how far it got stands in it."""
+    """A study's folder, which holds its definition and progress."""
 
     __tablename__ = "studies"
     __table_args__ = ({"sqlite_autoincrement": True},)
