@@ -135,6 +135,7 @@ class RunHistory:
                     self._logs.append(event)
                     changed.add("log")
                 case Sample() if event.what == "retrieval" and not _is_retrieval(event.content):
+                    self._last = event.time  # the time of the warning
                     changed |= self.warn(f"The sample of step {event.step} has another shape and is not shown.")
                 case Sample():
                     self._samples.append(event)
@@ -148,7 +149,7 @@ class RunHistory:
 
     def warn(self, message: str) -> frozenset[str]:
         """Add ``message`` to the log, at the time of the last event. Returns what changed."""
-        self._logs.append(Log(level="warning", message=message, time=self._last or time.time()))
+        self._logs.append(Log(level="warning", message=message, time=time.time() if self._last is None else self._last))
         return frozenset({"log"})
 
     def _add(self, event: Metrics | Evaluated, changed: set[str]) -> None:

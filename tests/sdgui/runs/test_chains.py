@@ -165,6 +165,6 @@ def test_a_stage_that_begins_during_the_last_look_is_listed(
         return there
 
     monkeypatch.setattr(Path, "is_file", begun_just_then)
-    assert watch._look(), "looked at again: the program was alive when the look began"
-    assert not watch._look()
+    assert watch._poll(), "polled again: the program was alive when the poll began"
+    assert not watch._poll()
     assert [run.folder.name for run in store.runs()] == ["stage-1-" + chain.stages[0].name, second.path.name]

@@ -69,8 +69,8 @@ def test_a_study_that_is_listed_while_the_live_ones_are_counted_disturbs_nobody(
     programs = StudyPrograms(store)
     records = [store.add_study(a_study(tmp_path / name, seeds=1).path, name) for name in ("one", "two", "three")]
 
-    class Look:
-        """What is asked of it lets the thread take its turn, as the interpreter may at any moment."""
+    class Snapshot:
+        """Reading it lets the thread take its turn, as the interpreter may at any moment."""
 
         @property
         def alive(self) -> bool:
@@ -78,7 +78,7 @@ def test_a_study_that_is_listed_while_the_live_ones_are_counted_disturbs_nobody(
             programs._one(records[2])
             return True
 
-    programs._looks = {records[0].id: Look()}  # type: ignore[dict-item]
+    programs._snapshots = {records[0].id: Snapshot()}  # type: ignore[dict-item]
     assert programs.alive() == [records[0].id]
     assert programs.snapshot(records[2].id) is not None
 

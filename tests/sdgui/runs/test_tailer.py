@@ -169,7 +169,7 @@ def test_death_and_failure_are_told_apart(
     tailer.start()
     qtbot.waitUntil(lambda: store.run(failed.id).state is RunState.FAILED, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: store.run(run.id).state is RunState.INTERRUPTED, timeout=WAIT_MS)
-    assert store.run(run.id).failure.endswith("Its last words: Killed: out of memory")
+    assert store.run(run.id).failure.endswith("Last line of output: Killed: out of memory")
     assert store.run(failed.id).failure == "train.csv is empty."
 
 
