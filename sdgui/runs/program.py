@@ -1,6 +1,6 @@
-"""How ``core`` is run as a program of its own, detached from the window.
+"""Running ``core`` as a program of its own, detached from the window.
 
-Flow: the launcher starts trainers, the worker client its worker, both by the command and environment of
+Flow: the launcher starts trainers, the study programs their studies; command and environment are those of
 ``core.spec.children``.
 """
 
@@ -26,14 +26,14 @@ def core_command() -> list[str]:
     return python_command("core")
 
 
-def start_detached(command: Sequence[str], run: RunDir) -> subprocess.Popen[bytes]:
+def start_trainer(command: Sequence[str], run: RunDir) -> subprocess.Popen[bytes]:
     """Start a trainer that outlives this program, its output appended to the run's logs.
 
     The first ``status.json`` names it, unless it was quicker and has written its own. OSError when it cannot start,
     RunDirError when its logs or its status would be written outside of its folder.
     """
     run.check()
-    run.status.unlink(missing_ok=True)  # a former trainer's
+    run.status.unlink(missing_ok=True)  # the previous trainer's
     run.clear_control()
     with run.stdout.open("ab") as stdout, run.stderr.open("ab") as stderr:
         process = start_program(command, stdout, stderr, detached=True)

@@ -13,7 +13,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.shared.services import Selection, Services
-from sdgui.widgets.actions import Actions
+from sdgui.widgets.actions import Actions, MenuItem
 
 
 class Panel(QWidget):
@@ -51,7 +51,7 @@ class Panel(QWidget):
 
 @dataclass(frozen=True)
 class PanelSpec:
-    """A place before it is built."""
+    """A row of the table of panels: what is known of a panel before it is built."""
 
     name: str
     title: str
@@ -60,6 +60,8 @@ class PanelSpec:
     tip: str
     module: str
     panel: str
+    menus: tuple[MenuItem, ...] = ()  # context menus that lead to it
+    keys: tuple[tuple[str, str], ...] = ()  # for the shortcut list: keys that it handles itself, and what they do
 
     def build(self, services: Services, parent: QWidget | None = None) -> Panel:
         """Load the place's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""

@@ -21,7 +21,7 @@ from core.studies.study import queue
 from core.studies.study.claiming import StudyError
 from core.studies.study.queue import run_study, steps_of
 from core.studies.study.results import collect, write_results
-from sdgui.runs.study_look import look
+from sdgui.runs.study_status import look
 from tests.core.pictures import write_pairs
 from tests.mutations import mutated, survives
 

@@ -27,7 +27,7 @@ def test_what_could_not_be_written_is_written_later_and_what_is_newer_stands(
     def no_room(entries: Any, origins: Any) -> None:
         if len(refused) < 2:
             refused.append(len(entries))
-            raise StoreError("There is no room left on the disk.")
+            raise StoreError("The disk is full.")
         write(entries, origins)
 
     monkeypatch.setattr(store, "keep_captions", no_room)
