@@ -15,13 +15,7 @@ from core.spec.config.distillation import (
     MaskedPatchesConfig,
 )
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
-from core.spec.config.pairs import (
-    CaptioningConfig,
-    ContrastiveConfig,
-    MaskedWordsConfig,
-    MatchingConfig,
-    UniformityConfig,
-)
+from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
 
 
 class ObjectivesConfig(Section):
@@ -79,7 +73,4 @@ class ObjectivesConfig(Section):
     )
     consistency: ConsistencyConfig = Field(
         ConsistencyConfig(), title="Consistency", description="Answer alike on unlabelled rows. Needs data.label."
-    )
-    uniformity: UniformityConfig = Field(
-        UniformityConfig(), title="Uniformity", description="Spread vectors evenly. Needs the contrastive loss."
     )

@@ -138,16 +138,3 @@ class MaskedWordsConfig(ObjectiveConfig):
 
     def alpha_over_training(self) -> Ramp:
         return Ramp(self.alpha, self.alpha_ramp)
-
-
-class UniformityConfig(ObjectiveConfig):
-    """Spread the vectors of pictures and captions evenly (Wang and Isola 2020)."""
-
-    sharpness: float = Field(
-        2.0, gt=0.0, le=100.0, title="Sharpness", description="How near two vectors are before they repel.",
-        json_schema_extra=shown("", advanced=True),
-    )  # fmt: skip
-
-    def problems(self, context: Context) -> Problems:
-        if context.other(ContrastiveConfig).weight == 0:
-            yield "objectives.uniformity.weight", "Nothing holds pairs together: give contrastive a weight, or set 0."
