@@ -70,8 +70,8 @@ class CaptioningConfig(ObjectiveConfig):
     through: Literal["decoder", "fusion"] = Field(
         "decoder",
         title="Through",
-        description="decoder: CoCa's, which can write captions afterwards. fusion: the fusion, each word seeing those "
-        "before it (BLIP, mPLUG, BLIP-2); it trains the representation only.",
+        description="decoder: CoCa's, which can write captions afterwards. fusion: the fusion with a causal "
+        "attention mask (BLIP, mPLUG, BLIP-2); it trains the representation only.",
         json_schema_extra=shown(""),
     )
 
@@ -93,7 +93,7 @@ class CaptioningConfig(ObjectiveConfig):
 
 
 class MatchingConfig(ObjectiveConfig):
-    """Tell matching pairs from hard negatives by the fused representation (ALBEF, Li et al. 2021)."""
+    """Classify pairs as matching or not, with hard negatives, by the fused representation (ALBEF, Li et al. 2021)."""
 
     negatives: Literal["hard", "random"] = Field(
         "hard",
@@ -107,7 +107,7 @@ class MatchingConfig(ObjectiveConfig):
 
 
 class MaskedWordsConfig(ObjectiveConfig):
-    """Restore masked words from the picture and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
+    """Predict masked words from the picture and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
 
     rate: float = Field(
         0.15, gt=0.0, lt=1.0, title="Masked share", description="Probability that a word is masked.",
