@@ -1,6 +1,6 @@
 """A teacher that was trained before: one network, or several that teach together (previous generations).
 
-Flow: ``core.checkpoint.former`` opens the networks; ``build_teacher`` makes the teacher of them, or one that follows
+Flow: ``core.checkpoint`` opens the networks; ``build_teacher`` makes the teacher of them, or one that follows
 the student. They may have another architecture than the student: pictures are resized to what each takes, and only
 outputs that both have are compared.
 

@@ -1,4 +1,4 @@
-"""Image and text joined into one representation: the kinds of fusion, each behind the same face.
+"""Image and text joined into one representation: kinds of fusion with one interface.
 
 Flow: ``core.model.network`` hands over a picture's patches and a caption's words, asks for the pair, for each word, or
 both; objectives read what comes out.

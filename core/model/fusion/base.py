@@ -1,4 +1,4 @@
-"""What every fusion takes and gives, and the projections that they share.
+"""The interface of a fusion, and the projections that all of them share.
 
 Legend: B batch, P patches, L sequence of the text tower, F fused width.
 """

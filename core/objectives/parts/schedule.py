@@ -1,4 +1,4 @@
-"""What one objective goes by over a run: its weight, alpha, temperature and frozen prototypes, as arrays by step.
+"""The schedules of one objective over a run: weight, alpha, temperature and frozen prototypes, as arrays by step.
 
 Flow: ``core.training.schedules`` computes them once; ``Objectives.begin_step`` is given those of each step.
 
@@ -21,7 +21,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ObjectiveValues:
-    """What an objective goes by in one step."""
+    """The values of an objective's schedules in one step."""
 
     weight: float
     alpha: float = 1.0  # the teacher's share of the target
@@ -31,7 +31,7 @@ class ObjectiveValues:
 
 @dataclass(frozen=True)
 class ObjectiveSchedule:
-    """The same over a run. (N + 1,) each."""
+    """The values of every step of a run. (N + 1,) each."""
 
     weight: Values
     alpha: Values
@@ -39,7 +39,7 @@ class ObjectiveSchedule:
     frozen: npt.NDArray[np.bool_]
 
     def at(self, step: int) -> ObjectiveValues:
-        """What counts in ``step`` (the first is 1)."""
+        """The values in ``step`` (the first is 1)."""
         return ObjectiveValues(
             float(self.weight[step]),
             float(self.alpha[step]),

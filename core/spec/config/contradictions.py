@@ -67,7 +67,7 @@ def _late_teacher(config: RunConfig) -> Problems:
     for what in filter(None, throughout):
         yield "teacher.start", f"The teacher is needed throughout for {what}: set 0."
     if all(objective.learns_from_teacher for objective in objectives):
-        yield "teacher.start", "Nothing is learnt before the teacher begins: set 0, or weigh another objective."
+        yield "teacher.start", "Nothing is learnt before the teacher begins: set 0, or give another objective a weight."
 
 
 def _fusion(config: RunConfig) -> Problems:

@@ -168,7 +168,7 @@ class DistillCaptionsConfig(ObjectiveConfig):
 
 
 class DistillFeaturesConfig(ObjectiveConfig):
-    """Find the teacher's feature of the same pair among the batch's (InfoNCE; COSMOS, Kim et al. 2025)."""
+    """Find the teacher's feature of the same pair within the batch (InfoNCE; COSMOS, Kim et al. 2025)."""
 
     learns_from_teacher: ClassVar[bool] = True
 
@@ -185,9 +185,13 @@ class DistillFeaturesConfig(ObjectiveConfig):
         json_schema_extra=shown(""),
     )
     temperature: float = Field(
-        0.07, gt=0.0, le=10.0, title="Temperature", description="Divides the similarities; it is learnt from there.",
+        0.07,
+        gt=0.0,
+        le=10.0,
+        title="Temperature",
+        description="Divides the similarities; the initial value of a learnt scale.",
         json_schema_extra=shown("", advanced=True),
-    )  # fmt: skip
+    )
 
     def needs_fusion(self) -> list[Need]:
         return fused_needs(self.on)
@@ -230,9 +234,9 @@ class DistillLogitsConfig(ObjectiveConfig):
 
 
 class MaskedPatchesConfig(PrototypesConfig):
-    """Match the teacher's prototypes of patches that the student does not see (iBOT, Zhou et al. 2022).
+    """Match the teacher's prototypes of masked patches (iBOT, Zhou et al. 2022).
 
-    What is hidden is said by ``views.student``: mask, mask_min, mask_max and mask_kind.
+    ``views.student`` sets which patches are hidden: mask, mask_min, mask_max and mask_kind.
     """
 
     shared_head: bool = Field(

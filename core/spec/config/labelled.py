@@ -39,21 +39,21 @@ class ClassificationConfig(ObjectiveConfig):
 
 
 class ConsistencyConfig(ObjectiveConfig):
-    """Answer alike on rows without a label, whatever the view (Mean Teacher, MixMatch, FixMatch)."""
+    """Predict the same class for every view of rows without a label (Mean Teacher, MixMatch, FixMatch)."""
 
     learns_unlabelled: ClassVar[bool] = True
 
     kind: Literal["mean-teacher", "mixmatch", "fixmatch"] = Field(
         "fixmatch",
         title="Kind",
-        description="mean-teacher: match the teacher; mixmatch: match sharpened guesses on interpolated pictures; "
-        "fixmatch: match confident guesses on strong views.",
+        description="mean-teacher: match the teacher; mixmatch: match sharpened pseudo-labels of mixed pictures; "
+        "fixmatch: match confident pseudo-labels on strong views.",
         json_schema_extra=shown(""),
     )
     guess: Literal["student", "teacher"] = Field(
         "student",
-        title="Guessed by",
-        description="Who guesses fixmatch's labels: the student itself, or the teacher (EMAN).",
+        title="Pseudo-labels from",
+        description="Whose predictions are fixmatch's pseudo-labels: the student's own, or the teacher's (EMAN).",
         json_schema_extra=shown(""),
     )
     distance: Literal["mse", "kl"] = Field(
@@ -63,11 +63,11 @@ class ConsistencyConfig(ObjectiveConfig):
         json_schema_extra=shown("", advanced=True),
     )
     threshold: float = Field(
-        0.95, ge=0.0, le=1.0, title="Threshold", description="FixMatch leaves out guesses less confident than this.",
+        0.95, ge=0.0, le=1.0, title="Threshold", description="FixMatch drops pseudo-labels less confident than this.",
         json_schema_extra=shown("probability"),
     )  # fmt: skip
     sharpen: float = Field(
-        0.5, gt=0.0, le=1.0, title="Sharpening", description="Temperature that sharpens guessed labels (MixMatch).",
+        0.5, gt=0.0, le=1.0, title="Sharpening", description="Temperature that sharpens pseudo-labels (MixMatch).",
         json_schema_extra=shown(""),
     )  # fmt: skip
     mix_alpha: float = Field(

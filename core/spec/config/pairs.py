@@ -70,8 +70,8 @@ class CaptioningConfig(ObjectiveConfig):
     through: Literal["decoder", "fusion"] = Field(
         "decoder",
         title="Through",
-        description="decoder: CoCa's, which can write captions afterwards. fusion: the fusion, each word seeing those "
-        "before it (BLIP, mPLUG, BLIP-2); it trains the representation only.",
+        description="decoder: CoCa's, which can write captions afterwards. fusion: the fusion with a causal "
+        "attention mask (BLIP, mPLUG, BLIP-2); it trains the representation only.",
         json_schema_extra=shown(""),
     )
 
@@ -93,7 +93,7 @@ class CaptioningConfig(ObjectiveConfig):
 
 
 class MatchingConfig(ObjectiveConfig):
-    """Tell matching pairs from hard negatives by the fused representation (ALBEF, Li et al. 2021)."""
+    """Classify pairs as matching or not, with hard negatives, by the fused representation (ALBEF, Li et al. 2021)."""
 
     negatives: Literal["hard", "random"] = Field(
         "hard",
@@ -107,7 +107,7 @@ class MatchingConfig(ObjectiveConfig):
 
 
 class MaskedWordsConfig(ObjectiveConfig):
-    """Restore masked words from the picture and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
+    """Predict masked words from the picture and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
 
     rate: float = Field(
         0.15, gt=0.0, lt=1.0, title="Masked share", description="Probability that a word is masked.",
@@ -138,16 +138,3 @@ class MaskedWordsConfig(ObjectiveConfig):
 
     def alpha_over_training(self) -> Ramp:
         return Ramp(self.alpha, self.alpha_ramp)
-
-
-class UniformityConfig(ObjectiveConfig):
-    """Spread the vectors of pictures and captions evenly (Wang and Isola 2020)."""
-
-    sharpness: float = Field(
-        2.0, gt=0.0, le=100.0, title="Sharpness", description="How near two vectors are before they repel.",
-        json_schema_extra=shown("", advanced=True),
-    )  # fmt: skip
-
-    def problems(self, context: Context) -> Problems:
-        if context.other(ContrastiveConfig).weight == 0:
-            yield "objectives.uniformity.weight", "Nothing holds pairs together: give contrastive a weight, or set 0."
