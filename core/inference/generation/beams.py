@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from core.inference.generation.cache import settle
 from core.inference.generation.caption import Caption, Progress, SpecialTokens, score_of
 from core.inference.generation.decoding import TokenDecoder, check_finite
 from core.inference.generation.processors import Processors
+from core.model.towers.cache import settle
 from core.spec.generation import GenerationSettings
 
 

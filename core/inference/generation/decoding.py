@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.inference.generation.cache import KeyValueCache, RowLayout, settle
+from core.model.towers.cache import KeyValueCache, RowLayout, settle
 from core.spec.generation import GenerationError
 
 
