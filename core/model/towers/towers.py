@@ -1,4 +1,4 @@
-"""The two streams: open_clip's image and text towers behind one face. Only this package knows open_clip.
+"""The two streams: open_clip's image and text towers behind one interface. Only this package knows open_clip.
 
 Flow: ``resolve_architecture`` -> ``build_towers`` -> (``load_pretrained``) -> ``core.model.network``, which feeds
 pictures and captions and compares what comes out.

@@ -24,7 +24,7 @@ from core.model.attention import attend
 
 @dataclass(frozen=True)
 class AttentionMask:
-    """Which tokens a token may attend to: all, those before it, or what ``allowed`` says."""
+    """Which tokens a token may attend to: all, those before it, or those in ``allowed``."""
 
     causal: bool = False
     allowed: Tensor | None = None  # (B, L or 1, L) bool, queries by keys; includes causality

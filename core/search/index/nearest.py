@@ -79,7 +79,7 @@ def finite(vectors: Floats) -> Floats:
     """``vectors`` (N, D); IndexFolderError where a value is not a number, since no score would be one."""
     for start in range(0, len(vectors), AT_ONCE):
         if not np.isfinite(vectors[start : start + AT_ONCE]).all():
-            raise IndexFolderError("vectors of the pictures have values that are not numbers; index them again.")
+            raise IndexFolderError("vectors of the pictures have values that are not finite numbers; index them again.")
     return vectors
 
 
@@ -166,9 +166,9 @@ def _open(vectors: Vectors, part: Part, file: Path | None) -> Any:
         with open_regular(file, root=file.parent, error=IndexFolderError):  # faiss would wait for a pipe
             index = faiss.read_index(str(file), flags)
     except (FileNotFoundError, RuntimeError, MemoryError) as error:
-        raise IndexFolderError(f"{file} is damaged or missing; run `index` again to make it anew.") from error
+        raise IndexFolderError(f"{file} is damaged or missing; run `index` again to rebuild it.") from error
     if index.ntotal != part.stop - part.start or index.d != vectors.shape[1]:
-        raise IndexFolderError(f"{file} does not belong to this index; run `index` again to make it anew.")
+        raise IndexFolderError(f"{file} does not belong to this index; run `index` again to rebuild it.")
     return index
 
 

@@ -231,7 +231,7 @@ def test_vectors_that_are_not_numbers_are_refused(own: tuple[Path, Path], where:
     vectors[100] = np.nan
     file.write_bytes(vectors.tobytes())
     sign(own[1])
-    with pytest.raises(IndexFolderError, match="have values that are not numbers; index them again"):
+    with pytest.raises(IndexFolderError, match="have values that are not finite numbers; index them again"):
         open_index(own[1], quiet)
 
 
