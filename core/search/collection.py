@@ -19,10 +19,10 @@ from core.checkpoint.opening import Model
 from core.data.dataset import open_dataset
 from core.inference.encoder import encode_dataset, finite
 from core.search.errors import IndexFolderError
+from core.search.index.acceleration import Part, describe, layout
 from core.search.index.build import check_identity
 from core.search.index.encoding import Encoder, open_encoder
 from core.search.index.nearest import Exact, Nearest, Rows, Scanned
-from core.search.index.parts import Part, describe, layout
 from core.search.index.storage import IndexReader, Mask, Record, give_back
 from core.spec.config import expand_user
 from core.spec.run.model_names import exact_name

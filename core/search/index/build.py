@@ -18,9 +18,9 @@ import numpy as np
 
 from core.data.errors import BadRow
 from core.search.errors import IndexFolderError
-from core.search.index.changes import Changes, Found, Scan, compare, scan
+from core.search.index.acceleration import describe, layout, update_acceleration
 from core.search.index.manifest import BLOCK, Identity, Manifest, read_manifest
-from core.search.index.parts import bring_up_to_date, describe, layout
+from core.search.index.source_changes import Changes, Found, Scan, compare, scan
 from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, IndexWriter
 from core.spec.config import expand_user
 from core.spec.run.model_names import exact_name
@@ -153,7 +153,7 @@ class _Build:
             self.writer.prepare(manifest)
         if not manifest.complete:
             self.writer.commit(manifest)
-        nearest = bring_up_to_date(self.writer.folder, manifest, self.progress)
+        nearest = update_acceleration(self.writer.folder, manifest, self.progress)
         if not manifest.complete or nearest != manifest.nearest:
             manifest = self.writer.commit(replace(manifest, complete=True, nearest=nearest))
             self.writer.prepare(manifest)
@@ -182,7 +182,7 @@ class _Build:
         if parts <= self._parts:
             return manifest
         self._parts = parts
-        nearest = bring_up_to_date(self.writer.folder, manifest, self.progress, trust=True)
+        nearest = update_acceleration(self.writer.folder, manifest, self.progress, trust=True)
         return self.writer.commit(replace(manifest, nearest=nearest))
 
     def account(self, changes: Changes, scanned: Scan, manifest: Manifest) -> None:
@@ -235,7 +235,7 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
             source = after + source[len(before) :]
         manifest = writer.rewrite(reader, replace(manifest, source=source), {before + os.sep: after + os.sep})
         writer.prepare(manifest)
-        writer.commit(replace(manifest, nearest=bring_up_to_date(writer.folder, manifest, progress)))
+        writer.commit(replace(manifest, nearest=update_acceleration(writer.folder, manifest, progress)))
     return count
 
 

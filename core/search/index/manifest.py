@@ -39,7 +39,7 @@ _FILES = TypeAdapter(dict[str, Annotated[list[Count], Field(min_length=2, max_le
 
 
 def _nearest(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Refuses what `core.search.index.parts` cannot have written: a description per bank, size and CRC-32 per file."""
+    """Refuses what `core.search.index.acceleration` cannot have written: a text per bank, two numbers per file."""
     _FILES.validate_python(value.get("files", {}))
     if not all(isinstance(words, str) for name, words in value.items() if name != "files"):
         raise ValueError("the description of how an index is searched must be text")

@@ -1,4 +1,4 @@
-"""The nearest vectors to a query, by cosine: in memory, or by scanning the files of `core.search.index.parts`.
+"""The nearest vectors to a query, by cosine: in memory, or by scanning the files of `core.search.index.acceleration`.
 
 Flow: collection -> ``Exact`` or ``Scanned`` -> rows and scores. Both answer alike; ``Exact`` knows every score,
 ``Scanned`` compares the best of each part again by the vectors themselves, so that its scores are as exact.
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from core.search.errors import IndexFolderError
-from core.search.index.parts import AT_ONCE, Part, single
+from core.search.index.acceleration import AT_ONCE, Part, single
 from core.search.index.storage import Mask, Vectors, give_back
 from core.spec.reading import open_regular
 

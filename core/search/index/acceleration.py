@@ -1,6 +1,6 @@
 """What makes a large index fast to search: files beside the vectors, made from them, and never needed to rebuild them.
 
-Flow: build -> ``bring_up_to_date`` -> files -> ``core.search.index.nearest``. The vectors are cut into parts by
+Flow: build -> ``update_acceleration`` -> files -> ``core.search.index.nearest``. The vectors are cut into parts by
 number alone:
 
 - up to `SMALL` values nothing is made: the vectors are compared as they are;
@@ -89,7 +89,7 @@ def describe(manifest: Manifest) -> str:
     return str(manifest.nearest.get("pictures", "exact, in memory"))
 
 
-def bring_up_to_date(
+def update_acceleration(
     folder: Path,
     manifest: Manifest,
     progress: Progress,
