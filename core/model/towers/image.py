@@ -60,7 +60,7 @@ def image_widths(visual: Any, image_size: int) -> tuple[int, int | None]:
         return width, width
     if not isinstance(visual, TimmModel):
         return int(visual.output_dim), None
-    training = visual.training  # timm's many trunks do not say: look
+    training = visual.training  # timm's trunks have no common attribute for it
     features = image_features(visual.eval(), torch.zeros(1, 3, image_size, image_size))
     visual.train(training)
     tokens = features.tokens

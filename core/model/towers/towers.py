@@ -1,4 +1,4 @@
-"""The two streams: open_clip's image and text towers behind one face. Only this package knows open_clip.
+"""The two streams: open_clip's image and text towers behind one interface. Only this package knows open_clip.
 
 Flow: ``resolve_architecture`` -> ``build_towers`` -> (``load_pretrained``) -> ``core.model.network``, which feeds
 pictures and captions and compares what comes out.
@@ -267,8 +267,8 @@ def build_towers(model_cfg: dict[str, Any]) -> Towers:
 def load_pretrained(
     towers: Towers, architecture: str, pretrained: str, progress: Callable[[str, int, int], None] | None = None
 ) -> None:
-    """Fill ``towers`` with the weights ``pretrained``: an open_clip tag of ``architecture``, a local folder or file,
-    or a former run. ``progress`` hears of a download, in megabytes.
+    """Fill ``towers`` with the weights ``pretrained``: an open_clip tag of ``architecture``, or a local folder or file
+    (``core.checkpoint.loading.start_weights`` finds that of a run). ``progress`` gets a download's megabytes.
 
     Raises ModelError naming the tags there are, the folder to fill without a network, or what does not fit.
     """

@@ -24,10 +24,10 @@ from core.model.attention import attend
 
 @dataclass(frozen=True)
 class AttentionMask:
-    """Which tokens a token may attend to: all, those before it, or what ``allowed`` says."""
+    """Which tokens a token may attend to: all, those before it, or those in ``allowed``."""
 
     causal: bool = False
-    allowed: Tensor | None = None  # (B, L, L) bool, queries by keys; includes causality
+    allowed: Tensor | None = None  # (B, L or 1, L) bool, queries by keys; includes causality
 
     def of_row(self, index: Tensor, length: int) -> Tensor | None:
         """Keys that query ``index`` (B,) may attend to: (B, L) bool, None for all."""

@@ -12,7 +12,7 @@ import pytest
 from core.__main__ import main
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError
-from core.search.index.changes import scan
+from core.search.index.source_changes import scan
 from core.search.queries import Query, Term
 from core.search.results import Options, Searching
 from tests.core.search.samples import build, write_pictures
