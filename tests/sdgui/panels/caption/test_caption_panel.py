@@ -504,7 +504,7 @@ def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_pa
     qtbot.waitUntil(lambda: "exported" in panel.bar.text)
     assert panel.bar.text == "No caption was exported; 1 left out."
     assert panel.bar._action.isHidden()
-    assert "is left alone." in panel.bar._details.toPlainText()
+    assert "already exists" in panel.bar._details.toPlainText()
 
 
 def test_settings_that_cannot_be_used_say_why_on_their_field(panel: CaptionsPanel, open_panel: OpenPanel) -> None:
