@@ -33,18 +33,18 @@ RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
 OPENCLIPART = "openclipart:"  # before train.csv and test.csv of Debian's clip art, by category
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # of what becomes a file or folder; the whole of it
 LARGEST_FILE = MEGABYTE  # of a definition
-MOST = 500  # arms, seeds, measures: more are no study but an accident
+MOST = 500  # arms, seeds, measures: more are a mistake
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class NoiseSpec(Section):
-    """A copy of one of the data with some captions dealt out among their rows."""
+    """A copy of one of the data sets with a share of its captions shuffled."""
 
-    of: str = Field("train", description="The data that it is a copy of.")
-    share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of the rows whose caption is another's.")
-    seed: int = Field(0, ge=0, description="Of the choice.")
-    name: str = Field("noisy", description="What the copy is called; a file's name.")
-    kept: str = Field("kept", description="What the untouched rows alone are called; a file's name.")
+    of: str = Field("train", description="Data set to copy.")
+    share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of the rows that get another row's caption.")
+    seed: int = Field(0, ge=0, description="Seed of the shuffle.")
+    name: str = Field("noisy", description="Name of the copy, also its file name.")
+    kept: str = Field("kept", description="Name of the data set of unchanged rows, also its file name.")
 
     @model_validator(mode="after")
     def _files_of_their_own(self) -> NoiseSpec:
@@ -59,35 +59,35 @@ class NoiseSpec(Section):
 class Arm(Section):
     """One recipe, trained with each seed."""
 
-    name: str = Field(description="What it is called; a folder's name.")
-    preset: str = Field("", description="The preset it starts from.")
-    config: str = Field("", description="Or a definition's file.")
-    set: list[str] = Field([], description="FIELD=VALUE, as with --set.")
-    train: str = Field("", description="Its training data; the study's by default.")
-    as_long_as: str = Field("", description="Trained for as long by the clock as this arm, not for equal steps.")
+    name: str = Field(description="Name, also part of the folder name.")
+    preset: str = Field("", description="Preset to start from.")
+    config: str = Field("", description="Config file to start from, instead of a preset.")
+    set: list[str] = Field([], description="Overrides, FIELD=VALUE, as with --set.")
+    train: str = Field("", description="Training data (default: the study's).")
+    as_long_as: str = Field("", description="Train for the same wall-clock time as this arm, instead of equal steps.")
 
 
 class Measure(Section):
-    """What is measured of each run, once it is trained."""
+    """An evaluation of each trained run."""
 
-    name: str = Field(description="What the numbers are called.")
+    name: str = Field(description="Name of the results.")
     task: Task
-    data: str = Field(description="Which of the study's data.")
+    data: str = Field(description="Data set of the study to evaluate on.")
     label: str = Field("", description="Label column.")
     train: str = Field("", description="For probes and knn: labelled training data.")
-    templates: str = Field("photo", description="For zero-shot: prompts.")
-    shots: list[int] = Field([], description="For probes: so many pictures a class instead of all.")
-    draws: int = Field(3, ge=1, le=1000, description="For shots: random draws of each, over which the mean is taken.")
-    keep: list[str] = Field([], description="Metrics to keep; all by default.")
-    arms: list[str] = Field([], description="Only for these arms; all by default.")
+    templates: str = Field("photo", description="For zero-shot: prompt templates.")
+    shots: list[int] = Field([], description="For probes: numbers of training images per class (default: all).")
+    draws: int = Field(3, ge=1, le=1000, description="For shots: random subsets per number, averaged.")
+    keep: list[str] = Field([], description="Metrics to keep (default: all).")
+    arms: list[str] = Field([], description="Arms to evaluate (default: all).")
 
     def written(self) -> dict[str, Any]:
-        """How it is noted with the values that it gave."""
+        """As it is recorded in ``measures.json``."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class Study(Section):
-    """A study, whole."""
+    """The definition of a study."""
 
     version: Literal[1] = STUDY_VERSION
     name: str = Field(min_length=1, max_length=60)
@@ -96,16 +96,16 @@ class Study(Section):
     steps: int = Field(ge=1, le=10**9, description="Optimiser steps of every arm.")
     seeds: list[Seed] = Field([0, 1, 2], min_length=1, max_length=MOST)
     data: dict[str, str] = Field(
-        description=f"Name to path, relative to the study's file; {DEMO}train.csv is rendered, {OPENCLIPART}train.csv "
-        "made of Debian's clip art."
+        description=f"Name to path, relative to the study file; {DEMO}train.csv is rendered demo data, "
+        f"{OPENCLIPART}train.csv Debian's clip art."
     )
     noise: NoiseSpec | None = None
     train: str = "train"
     val: str = "val"
-    set: list[str] = Field([], description="FIELD=VALUE for every arm, before its own.")
+    set: list[str] = Field([], description="Overrides for every arm, applied before its own.")
     arms: list[Arm] = Field(min_length=1, max_length=MOST)
     compare: list[tuple[str, str]] = Field(
-        [], max_length=10 * MOST, description="Pairs of arms, the second the baseline."
+        [], max_length=10 * MOST, description="Pairs of arms; the second is the baseline."
     )
     measures: list[Measure] = Field(min_length=1, max_length=MOST)
 
@@ -117,31 +117,35 @@ class Study(Section):
         arms, seeds = Counter(names), Counter(self.seeds)
         _each(names, lambda name: bool(NAME.fullmatch(name)), "an arm is called {!r}; letters, digits, . _ - only")
         _each(names, lambda name: arms[name] == 1, "two arms are called {!r}")
-        _each(list(self.seeds), lambda seed: seeds[seed] == 1, "the seed {} is there twice")
-        _each(list(copies), lambda name: name not in self.data, "noise: there are data called {!r} already; rename it")
+        _each(list(self.seeds), lambda seed: seeds[seed] == 1, "the seed {} is listed twice")
+        _each(
+            list(copies),
+            lambda name: name not in self.data,
+            "noise: the name {!r} is already used by a data set; rename it",
+        )
         rendered = [where.partition(":")[2] for where in self.data.values() if where.startswith((DEMO, OPENCLIPART))]
-        _each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is no file of the rendered data")
+        _each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is not a file of the rendered data")
         made = {file.casefold() for file in (*rendered, *RENDERED_FILES)}
         _each(list(copies), lambda name: f"{name}.csv".casefold() not in made, "noise: {!r} is a file of the demo data")
         for arm in self.arms:
             if bool(arm.preset) == bool(arm.config):
                 raise ValueError(f"the arm {arm.name} needs a preset or a config, and not both")
             if arm.preset and arm.preset not in PRESETS:
-                raise ValueError(f"the arm {arm.name} has no known preset: '{excerpt(arm.preset)}'")
+                raise ValueError(f"the arm {arm.name} has an unknown preset: '{excerpt(arm.preset)}'")
             if arm.as_long_as and arm.as_long_as not in arms:
-                raise ValueError(f"the arm {arm.name} is as long as '{excerpt(arm.as_long_as)}', which is no arm")
+                raise ValueError(f"the arm {arm.name} has as_long_as '{excerpt(arm.as_long_as)}', which is not an arm")
             if arm.as_long_as and self.arm(arm.as_long_as).as_long_as:
-                raise ValueError(f"the arm {arm.name} is as long as {arm.as_long_as!r}, which has no steps of its own")
+                raise ValueError(f"the arm {arm.name} has as_long_as {arm.as_long_as!r}, which has as_long_as itself")
             if arm.as_long_as and self.timed(arm) is None:
                 raise ValueError(
-                    f"the arm {arm.name} is as long as {arm.as_long_as!r}, and no arm tells how long a step of its own "
-                    "takes; add one with the same preset or config and set, and without as_long_as"
+                    f"the arm {arm.name} has as_long_as {arm.as_long_as!r}, but its own step time is unknown; add an "
+                    "arm with the same preset or config and set, without as_long_as"
                 )
         wanted = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
         wanted += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
-        _each([w for w in wanted if w], lambda name: name in known, "there are no data called {!r}")
-        _each([a for pair in self.compare for a in pair], lambda name: name in arms, "compare: {!r} is no arm")
-        _each([a for m in self.measures for a in m.arms], lambda name: name in arms, "measures: {!r} is no arm")
+        _each([w for w in wanted if w], lambda name: name in known, "there is no data set {!r}")
+        _each([a for pair in self.compare for a in pair], lambda name: name in arms, "compare: {!r} is not an arm")
+        _each([a for m in self.measures for a in m.arms], lambda name: name in arms, "measures: {!r} is not an arm")
         return self
 
     @property

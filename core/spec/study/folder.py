@@ -1,4 +1,4 @@
-"""What a study is on disk: its definition, how far it is, and what it found. No torch, the window reads all of it.
+"""A study folder: definition, status and results. No torch, the window reads all of it.
 
 A study folder:
 
@@ -38,7 +38,7 @@ from core.spec.study.records import (
 
 @dataclass
 class StudyRun:
-    """One arm with one seed, as ``status.json`` tells of it."""
+    """One arm with one seed, as in ``status.json``."""
 
     arm: str
     seed: int
@@ -49,7 +49,7 @@ class StudyRun:
 
 @dataclass
 class StudyStatus:
-    """Who works on the study, and how far it is."""
+    """The process that runs the study, and the state of its runs."""
 
     pid: int = 0
     started: float = 0.0  # the process's own start time
@@ -59,7 +59,7 @@ class StudyStatus:
     runs: list[StudyRun] = field(default_factory=list)
 
     def now(self) -> StudyStatus:
-        """The same with this process as the one that works, now."""
+        """The same with this process and the current time."""
         self.pid, self.started = os.getpid(), psutil.Process().create_time()
         self.heartbeat, self.host = time.time(), platform.node()
         return self
@@ -109,7 +109,7 @@ class StudyDir:
             raw: Any = read_json(path, LARGEST_MEASURES)
         except FileNotFoundError:
             return None
-        checked(MeasuresFile, raw, excerpt(str(path)), remedy="Remove it, and the study measures this run anew.")
+        checked(MeasuresFile, raw, excerpt(str(path)), remedy="Remove it, and the study evaluates this run again.")
         return {"networks": {}, **raw}
 
     def missing(self, study: Study, arm: str, seed: int) -> list[Measure]:
@@ -135,7 +135,7 @@ class StudyDir:
         return StudyStatus(**found.model_dump(exclude={"runs"}), runs=[StudyRun(**dict(run)) for run in found.runs])
 
     def read_results(self) -> dict[str, Any] | None:
-        """``results.json``; None when there is none yet that can be read. What is in it, `results_problem` tells."""
+        """``results.json``; None when there is none yet that can be read. `results_problem` checks its content."""
         try:
             raw = read_json(self.results, LARGEST_RESULTS)
         except (FileNotFoundError, UnreadableError):

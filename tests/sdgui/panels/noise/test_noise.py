@@ -198,7 +198,7 @@ def test_what_lies_below_the_cut_and_is_not_listed_is_left_out_by_the_worker(
     press(qtbot, place, Qt.Key.Key_Space)
     place.view.histogram.box.setValue(0.7)
     assert pairs.excluded_count() == 6
-    assert pairs.saving() == {"pairs": [], "below": 700, "kept": [["/pictures/0.png", "a cat"]]}
+    assert pairs.saving() == {"pairs": [], "below": 700, "kept": [["/pictures/0.png", "a cat"]], "key": pairs.key}
 
 
 def test_what_was_saved_becomes_a_new_experiment(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
