@@ -22,8 +22,12 @@ _GROUP = "Captions"
 
 @dataclass(frozen=True)
 class Commands:
-    """Actions that the panel itself carries out."""
+    """What actions work on, and what the panel itself does."""
 
+    view: CaptionView
+    edits: CaptionEdits
+    files: CaptionFiles
+    undo: QUndoStack
     caption_uncaptioned: Callable[[], None]
     caption_selected: Callable[[], None]
     caption_shown: Callable[[], None]
@@ -37,85 +41,137 @@ class CaptionActions:
     export: Sequence[QAction]
 
 
-def add_actions(
-    actions: Actions,
-    scope: QWidget,
-    commands: Commands,
-    view: CaptionView,
-    edits: CaptionEdits,
-    files: CaptionFiles,
-    undo_stack: QUndoStack,
-) -> CaptionActions:
-    """Register everything that can be done, and fill the buttons' menus. Shortcuts hold within ``scope``."""
-    tools = view.tools
+@dataclass(frozen=True)
+class _Action:
+    """``name`` is part of the action's id; ``menu``: the button whose menu has it, "" for none."""
 
-    def add(name: str, text: str, keys: str | list[str], tip: str, slot: Callable[[], object]) -> QAction:
-        return actions.add(f"captions_{name}", _GROUP, text, keys, tip, slot, scope=scope)
+    name: str
+    title: str
+    tip: str
+    run: Callable[[Commands], object]
+    keys: str | tuple[str, ...] = ()
+    menu: str = ""
 
-    pictures = add("files", "Add &pictures …", "Ctrl+Shift+A", "Choose pictures to caption", view.ask_files)
-    folder = add("folder", "Add a &folder …", "Ctrl+Alt+A", "Caption all pictures of a folder", view.ask_folder)
-    paste = add("paste", "P&aste", [], "Caption pictures from the clipboard (Ctrl+V)", view.target.paste)
-    waiting = add(
+
+_ACTIONS = (
+    _Action(
+        "files", "Add &pictures …", "Choose pictures to caption", lambda c: c.view.ask_files(), "Ctrl+Shift+A", "add"
+    ),
+    _Action(
+        "folder",
+        "Add a &folder …",
+        "Caption all pictures of a folder",
+        lambda c: c.view.ask_folder(),
+        "Ctrl+Alt+A",
+        "add",
+    ),
+    _Action(
+        "paste", "P&aste", "Caption pictures from the clipboard (Ctrl+V)", lambda c: c.view.target.paste(), menu="add"
+    ),
+    _Action(
         "waiting",
         "U&ncaptioned",
-        "Ctrl+Shift+G",
         "Caption all pictures without a caption",
-        commands.caption_uncaptioned,
-    )
-    chosen = add(
-        "chosen", "Re-caption &selected", "Ctrl+G", "Caption the selected pictures again", commands.caption_selected
-    )
-    everything = add(
-        "all", "Re-caption &all shown", [], "Caption all pictures in the current view again", commands.caption_shown
-    )
-    how = add("how", "&Generation settings …", "Ctrl+,", "Search method, beams, sampling, lengths", view.open_settings)
-    compare = add("compare", "Com&pare models", "Ctrl+M", "Compare with a second model", tools.compare.toggle)
-    undo = add("undo", "&Undo", "Ctrl+Z", "Undo the last caption edit", undo_stack.undo)
-    redo = add("redo", "&Redo", ["Ctrl+Shift+Z", "Ctrl+Y"], "Redo the last undone edit", undo_stack.redo)
-    edit = add("edit", "&Edit the caption", [], "Edit the caption in place (F2)", view.list.edit_current)
-    take = add(
+        lambda c: c.caption_uncaptioned(),
+        "Ctrl+Shift+G",
+        "again",
+    ),
+    _Action(
+        "chosen",
+        "Re-caption &selected",
+        "Caption the selected pictures again",
+        lambda c: c.caption_selected(),
+        "Ctrl+G",
+        "again",
+    ),
+    _Action(
+        "all",
+        "Re-caption &all shown",
+        "Caption all pictures in the current view again",
+        lambda c: c.caption_shown(),
+        menu="again",
+    ),
+    _Action(
+        "how",
+        "&Generation settings …",
+        "Search method, beams, sampling, lengths",
+        lambda c: c.view.open_settings(),
+        "Ctrl+,",
+        "again",
+    ),
+    _Action(
+        "compare", "Com&pare models", "Compare with a second model", lambda c: c.view.tools.compare.toggle(), "Ctrl+M"
+    ),
+    _Action("undo", "&Undo", "Undo the last caption edit", lambda c: c.undo.undo(), "Ctrl+Z"),
+    _Action("redo", "&Redo", "Redo the last undone edit", lambda c: c.undo.redo(), ("Ctrl+Shift+Z", "Ctrl+Y")),
+    _Action("edit", "&Edit the caption", "Edit the caption in place (F2)", lambda c: c.view.list.edit_current()),
+    _Action(
         "take_a",
         "Accept the model's &best",
-        "Ctrl+B",
         "Use the model's best candidate as the caption",
-        edits.take_first,
-    )
-    second = add(
+        lambda c: c.edits.take_first(),
+        "Ctrl+B",
+    ),
+    _Action(
         "take_b",
         "Accept the s&econd model's",
-        "Ctrl+U",
         "Use the second model's best candidate as the caption",
-        edits.take_second,
-    )
-    replace = add("replace", "Find and &replace …", "Ctrl+H", "Find and replace in captions", view.replace.open)
-    copy = add("copy", "&Copy", [], "Copy captions and files (Ctrl+C)", view.list.copy)
-    show = add("show", "En&large the picture", [], "Show a large preview (Space)", view.list.preview_current)
-    remove = add("remove", "Re&move from the list", "Del", "Remove the selected pictures from the list", edits.remove)
-    save = add(
+        lambda c: c.edits.take_second(),
+        "Ctrl+U",
+    ),
+    _Action(
+        "replace", "Find and &replace …", "Find and replace in captions", lambda c: c.view.replace.open(), "Ctrl+H"
+    ),
+    _Action("copy", "&Copy", "Copy captions and files (Ctrl+C)", lambda c: c.view.list.copy()),
+    _Action("show", "En&large the picture", "Show a large preview (Space)", lambda c: c.view.list.preview_current()),
+    _Action(
+        "remove",
+        "Re&move from the list",
+        "Remove the selected pictures from the list",
+        lambda c: c.edits.remove(),
+        "Del",
+    ),
+    _Action(
         "source",
         "Save as &training data",
-        "Ctrl+S",
         "Save captions as training data for an experiment",
-        files.save_training_data,
-    )
+        lambda c: c.files.save_training_data(),
+        "Ctrl+S",
+    ),
+)
+_CONTEXT_MENU = ("edit", "take_a", "take_b", "chosen", "copy", "show", "remove", "source")
+
+
+def add_actions(actions: Actions, scope: QWidget, commands: Commands) -> CaptionActions:
+    """Register everything that can be done, and fill the buttons' menus. Shortcuts hold within ``scope``."""
+    tools = commands.view.tools
+
+    def add(name: str, text: str, keys: str | tuple[str, ...], tip: str, slot: Callable[[], object]) -> QAction:
+        shortcuts = keys if isinstance(keys, str) else list(keys)
+        return actions.add(f"captions_{name}", _GROUP, text, shortcuts, tip, slot, scope=scope)
+
+    added = {one.name: add(one.name, one.title, one.keys, one.tip, partial(one.run, commands)) for one in _ACTIONS}
+    for one in _ACTIONS:
+        if one.menu:
+            {"add": tools.add, "again": tools.again}[one.menu].menu().addAction(added[one.name])
     for number in range(9):
-        tip = f"Candidate {number + 1} is the caption"
-        add(f"candidate_{number + 1}", tip, f"Alt+{number + 1}", tip, partial(view.detail.take, number))
-    for action in (pictures, folder, paste):
-        tools.add.menu().addAction(action)
-    for action in (waiting, chosen, everything, how):
-        tools.again.menu().addAction(action)
-    exports = [(one.target, add(f"export_{one.name}", one.title, [], one.tip, slot)) for one, slot in files.slots()]
+        tip = f"Use candidate {number + 1} as the caption"
+        add(f"candidate_{number + 1}", tip, f"Alt+{number + 1}", tip, partial(commands.view.detail.take, number))
+    slots = commands.files.slots()
+    exports = [(one.target, add(f"export_{one.name}", one.title, (), one.tip, slot)) for one, slot in slots]
     folders = [action for target, action in exports if target == "folder"]
-    export = (*(action for target, action in exports if target != "folder"), save, *folders)
+    export = (*(action for target, action in exports if target != "folder"), added["source"], *folders)
     tools.export.menu().addActions(export)
-    for button, action in ((tools.undo, undo), (tools.redo, redo)):
-        button.clicked.connect(action.trigger)
-    for button, action in ((tools.undo, undo), (tools.redo, redo), (tools.how, how), (tools.compare, compare)):
-        button.setToolTip(action.toolTip())
-    tools.replace.setToolTip(replace.toolTip())
-    _follow(undo_stack, tools, undo, redo)
-    return CaptionActions((edit, take, second, chosen, copy, show, remove, save), export)
+    _connect_buttons(tools, added)
+    _follow(commands.undo, tools, added["undo"], added["redo"])
+    return CaptionActions([added[name] for name in _CONTEXT_MENU], export)
+
+
+def _connect_buttons(tools: CaptionsBar, added: dict[str, QAction]) -> None:
+    tools.undo.clicked.connect(added["undo"].trigger)
+    tools.redo.clicked.connect(added["redo"].trigger)
+    for button, name in ((tools.how, "how"), (tools.compare, "compare"), (tools.replace, "replace")):
+        button.setToolTip(added[name].toolTip())
 
 
 def _follow(stack: QUndoStack, tools: CaptionsBar, undo: QAction, redo: QAction) -> None:

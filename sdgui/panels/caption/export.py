@@ -197,6 +197,14 @@ def _plain(error: Exception) -> str:
     return str(error).replace("; overwrite it with --force, or move it away", "")
 
 
+TRAINING_DATA: ExportFormat[WriteCaptions] = ExportFormat(
+    "data",
+    "Training data in a &folder …",
+    "Save as training data in a folder of your choice",
+    lambda pictures, folder, progress, _force: save_source(pictures, folder, progress),
+    stem="captions",
+    target="folder",
+)
 CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
     ExportFormat(
         "text",
@@ -234,12 +242,5 @@ CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
         ".json",
         "captions",
     ),
-    ExportFormat(
-        "data",
-        "Training data in a &folder …",
-        "Save as training data in a folder of your choice",
-        lambda pictures, folder, progress, _force: save_source(pictures, folder, progress),
-        stem="captions",
-        target="folder",
-    ),
+    TRAINING_DATA,
 )

@@ -13,12 +13,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from core.spec.caption_files import CaptionedPicture
-from sdgui.panels.caption.export import (
-    CAPTION_FORMATS,
-    WriteCaptions,
-    existing_sidecars,
-    save_source,
-)
+from sdgui.panels.caption.export import CAPTION_FORMATS, TRAINING_DATA, WriteCaptions, existing_sidecars
 from sdgui.shared.export.dialog import ask_file, exported_message
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
 from sdgui.shared.export.task import ExportTask, Work
@@ -97,9 +92,8 @@ class CaptionFiles(QObject):
             self.write(export.write, chosen.path, force=chosen.confirmed)
 
     def _ask_folder(self, export: CaptionFormat) -> None:
-        found = QFileDialog.getExistingDirectory(self._over, "Save training data into a new folder in")
-        if found:
-            self.save_training_data(free_path(Path(found) / export.stem))
+        if found := QFileDialog.getExistingDirectory(self._over, "Save into a new folder in"):
+            self._export_folder(export, free_path(Path(found) / export.stem))
 
     # --- work
 
@@ -110,19 +104,21 @@ class CaptionFiles(QObject):
         chosen = list(self._pictures()) if pictures is None else pictures
         self._run("Exporting captions", chosen, lambda progress: write(chosen, path, progress, force), self._report)
 
-    def save_training_data(self, folder: Path | None = None) -> None:
-        """Save as a data source; without a ``folder`` in the home of experiments."""
-        pictures = self._exportable()
-        if not pictures:
-            return
-        where = folder or free_path(self._home / "data" / "captions")
+    def save_training_data(self) -> None:
+        """Save as a data source in the home of experiments."""
+        self._export_folder(TRAINING_DATA, free_path(self._home / "data" / TRAINING_DATA.stem))
 
-        def saved(report: Exported) -> None:
-            text = f"{_captions(report.written)} saved as training data: {report.where}."
-            use = Remedy("Use in a new experiment", lambda: self.use_asked.emit(str(report.where), report.written))
-            self._show_message(exported_message(report, text, use))
+    def _export_folder(self, export: CaptionFormat, folder: Path) -> None:
+        if pictures := self._exportable():
+            then = self._saved if export is TRAINING_DATA else self._report
+            write = export.write
+            self._run("Saving captions", pictures, lambda progress: write(pictures, folder, progress, False), then)
 
-        self._run("Saving training data", pictures, lambda progress: save_source(pictures, where, progress), saved)
+    def _saved(self, report: Exported) -> None:
+        """Training data was saved: offer to train on it."""
+        text = f"{_captions(report.written)} saved as training data: {report.where}."
+        use = Remedy("Use in a new experiment", lambda: self.use_asked.emit(str(report.where), report.written))
+        self._show_message(exported_message(report, text, use))
 
     def _exportable(self) -> Sequence[CaptionedPicture]:
         """The captions to export; none while an export runs, or, with a message, if there are no captions."""

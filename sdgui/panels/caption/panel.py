@@ -111,8 +111,16 @@ class CaptionsPanel(Panel):
     # --- panel
 
     def set_actions(self, actions: Actions) -> None:
-        commands = Commands(self.caption_waiting, self.caption_selected, self.caption_all)
-        self.actions_added = add_actions(actions, self, commands, self.view, self.edits, self.files, self.undo)
+        commands = Commands(
+            self.view,
+            self.edits,
+            self.files,
+            self.undo,
+            self.caption_waiting,
+            self.caption_selected,
+            self.caption_all,
+        )
+        self.actions_added = add_actions(actions, self, commands)
 
     def entered(self) -> None:
         """Restore the list and the models the first time the panel is shown."""

@@ -164,21 +164,21 @@ class MapPage(QWidget):
         name = str(self.color.currentData() or "")
         pictures, captions = self._answer["pictures"], self._answer["captions"]
         if not name:
-            self._tell_colors([("pictures", 0), ("captions", 1)] if captions else [])
+            self._show_legend([("pictures", 0), ("captions", 1)] if captions else [])
             return [0] * len(pictures) + [1] * len(captions)
         values = {int(one["row"]): str(one["labels"].get(name, "")) for one in pictures}
         common = Counter(value for value in values.values() if value).most_common(_COLORED)
         colors = {value: color for color, (value, _) in enumerate(common)}
         others = len({value for value in values.values() if value}) - len(colors)
         legend = [*colors.items(), *([(f"{others} others", OTHER)] if others else [])]
-        self._tell_colors(legend)
+        self._show_legend(legend)
         group = {row: colors.get(value, OTHER) for row, value in values.items()}
         return [group[int(one["row"])] for one in pictures] + [group.get(int(one["row"]), OTHER) for one in captions]
 
     def _recolor(self) -> None:
         self.canvas.set_groups(self._groups())
 
-    def _tell_colors(self, legend: list[tuple[str, int]]) -> None:
+    def _show_legend(self, legend: list[tuple[str, int]]) -> None:
         layout = self._legend.layout()
         while layout is not None and layout.count():
             item = layout.takeAt(0)

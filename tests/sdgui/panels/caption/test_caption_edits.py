@@ -149,7 +149,7 @@ def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
     panel.view.list.choose(paths[1])
     for words, chosen in (("indeed", paths[1]), ("c.png", paths[2]), ("", paths[2])):
         panel.view.tools.words.setText(words)
-        panel.view.tools._tell()
+        panel.view.tools._emit_filter()
         assert panel.view.list.current_path() == chosen
         assert panel.view.detail.name.text() == Path(chosen).name
 

@@ -61,7 +61,7 @@ def test_a_list_that_cannot_be_read_says_so_and_takes_what_is_dropped_once_it_ca
     qtbot.waitUntil(lambda: "Another program holds the database." in again.view.bar.text)
     again.view.bar.clear()
     again.add_paths(pictures(tmp_path, "b.png"))
-    assert again.view.bar.text.endswith("is read again until that succeeds. 1 picture waits for it.")
+    assert again.view.bar.text.endswith("is read again until it succeeds. 1 picture waits for it.")
     held[0] = False
     again.view.bar.press_remedy()
     qtbot.waitUntil(lambda: len(again.model) == 2 and not again.work.busy)
@@ -147,3 +147,18 @@ def test_ten_thousand_pictures_read_only_the_thumbnails_in_view(
     assert Path("/nowhere/9999.png") in asked
     assert len(set(asked)) < 40
     assert panel.model.index(9_999, CAPTION).data(Qt.ItemDataRole.AccessibleTextRole) == "9999.png: without a caption"
+
+
+def test_captions_become_training_data_and_a_definition(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    panel.files.save_training_data()
+    qtbot.waitUntil(lambda: "1 caption saved as training data" in panel.view.bar.text)
+    assert panel.view.bar.message is not None
+    remedy = panel.view.bar.message.remedy
+    assert remedy is not None
+    with qtbot.waitSignal(panel.define_asked) as defined:
+        remedy.do()
+    (config,) = defined.args or [None]
+    assert config is not None
+    assert Path(config.data.train).is_file()
+    assert Path(config.data.train).parent.name == "captions"
