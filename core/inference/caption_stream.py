@@ -51,7 +51,7 @@ def caption_pictures(
 ) -> Generator[Captioned, None, None]:
     """Each of ``found`` once, as soon as it is captioned or refused; within a batch in any order.
 
-    ``batch`` bounds the pictures taken together (0: by the beams). ``tell`` hears in words where the memory did not
+    ``batch`` bounds the pictures taken together (0: by the beams). ``tell`` gets a note where the memory did not
     suffice. ``progress`` is called after each token and may raise to end the work. Raises GenerationError for settings
     that the model cannot follow.
     """

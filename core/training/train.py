@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import psutil
-
 from core.spec.config import RunConfig, differences, read_config
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.run.events import EventWriter, Outcome, RunFailed, RunFinished, lifecycle
 from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.processes import own_start_time
 from core.training.errors import Interrupt, TrainingError
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
@@ -55,7 +54,7 @@ def _prepared(config: RunConfig, run: RunDir) -> Outcome | None:
         if finished := _finished_before(run):
             return finished
         # A killed trainer may have left it; what was asked since this one was started counts.
-        run.clear_control(older_than=psutil.Process().create_time())
+        run.clear_control(older_than=own_start_time())
     except OSError as error:
         raise _full(run) if error.errno in _FULL else run.unwritable(error) from error
     return None

@@ -62,14 +62,14 @@ class TrainStep:
         """The student's outputs for ``batch``, with what the objectives' heads add."""
         with self._autocast():
             output = self._network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
-            return objectives.look(self._network, batch, output)
+            return objectives.head_outputs(self._network, batch, output)
 
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
         """The teacher's outputs for ``batch``, without gradient; None where nothing reads them."""
         if teacher is None or not (objectives.ask_teacher or self._belief is not None or self._trust > 0):
             return None
         with self._autocast():  # apart: weights cast without a gradient would serve a student who shares them
-            return teacher.targets(batch, objectives.look_as_teacher)
+            return teacher.targets(batch, objectives.teacher_head_outputs)
 
     @contextmanager
     def _teacher_in_chunks(self) -> Iterator[None]:

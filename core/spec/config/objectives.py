@@ -29,7 +29,7 @@ class ObjectivesConfig(Section):
     captioning: CaptioningConfig = Field(
         default_factory=CaptioningConfig,
         title="Captioning",
-        description="Write the caption word by word. Needs a CoCa architecture.",
+        description="Predict the caption word by word. Needs a CoCa architecture.",
     )
     matching: MatchingConfig = Field(
         default_factory=MatchingConfig,
@@ -37,7 +37,9 @@ class ObjectivesConfig(Section):
         description="Tell true pairs from the hardest false ones. Needs a fusion.",
     )
     masked_words: MaskedWordsConfig = Field(
-        default_factory=MaskedWordsConfig, title="Masked words", description="Restore hidden words. Needs a fusion."
+        default_factory=MaskedWordsConfig,
+        title="Masked words",
+        description="Predict masked words. Needs a fusion.",
     )
     distill_similarity: DistillSimilarityConfig = Field(
         default_factory=DistillSimilarityConfig,
@@ -49,25 +51,25 @@ class ObjectivesConfig(Section):
         title="Distil prototypes",
         description="Match the teacher's softmax over prototypes of the joint representation. Needs a teacher.",
     )
+    masked_patches: MaskedPatchesConfig = Field(
+        default_factory=MaskedPatchesConfig,
+        title="Masked patches",
+        description="Match the teacher's prototypes of masked patches. Needs a teacher.",
+    )
     distill_captions: DistillCaptionsConfig = Field(
         default_factory=DistillCaptionsConfig,
         title="Distil captions",
-        description="Match the teacher's choice of each next word. Needs a teacher and a CoCa architecture.",
+        description="Match the teacher's distribution over each next word. Needs a teacher and a CoCa architecture.",
     )
     distill_features: DistillFeaturesConfig = Field(
         default_factory=DistillFeaturesConfig,
         title="Distil features",
-        description="Find the teacher's feature of the same pair among the batch's. Needs a teacher.",
+        description="Find the teacher's feature of the same pair within the batch. Needs a teacher.",
     )
     distill_logits: DistillLogitsConfig = Field(
         default_factory=DistillLogitsConfig,
         title="Distil logits",
         description="Match the teacher's softened logits. Needs a teacher.",
-    )
-    masked_patches: MaskedPatchesConfig = Field(
-        default_factory=MaskedPatchesConfig,
-        title="Masked patches",
-        description="Match the teacher on patches that the student does not see. Needs a teacher.",
     )
     image_contrastive: ImageContrastiveConfig = Field(
         default_factory=ImageContrastiveConfig,
@@ -82,5 +84,5 @@ class ObjectivesConfig(Section):
     consistency: ConsistencyConfig = Field(
         default_factory=ConsistencyConfig,
         title="Consistency",
-        description="Answer alike on unlabelled rows. Needs data.label.",
+        description="Predict the same class for every view of an unlabelled row. Needs data.label.",
     )

@@ -36,7 +36,7 @@ def judge_together(runs: Sequence[RunDir], source: str, label: str, progress: Pr
     images, texts = [], []
     wanted = torch.empty(0)
     for place, run in enumerate(runs):
-        progress("judging generations", place, len(runs))
+        progress("evaluating generations", place, len(runs))
         model = open_model(f"{run.path}@last", "student")
         network, data, towers, batch = model.network, model.data, model.network.towers, model.batch
         dataset = open_dataset(source, data, network.image_size, towers.tokenize, pad_id=towers.pad_id)

@@ -176,7 +176,7 @@ def test_the_bin_gives_back_and_for_good_does_not(store: Store) -> None:
     store.delete_experiment(experiment.id, for_good=True, folders=True)
     assert (store.experiments(deleted=True), store.runs(), run.folder.exists()) == ([], [], False)
     assert list(store.runs_folder.iterdir()) == []
-    with pytest.raises(StoreError, match="any more"):
+    with pytest.raises(StoreError, match="it was deleted"):
         store.run(run.id)
     assert store.add_experiment(preset_config("clip", "tiny")).id > experiment.id
 
@@ -224,9 +224,9 @@ def test_a_live_run_is_not_deleted(store: Store) -> None:
     run = store.add_run(experiment.id)
     make_folder(run, store)
     run.dir.write_status(own_status())
-    with pytest.raises(StoreError, match="still alive"):
+    with pytest.raises(StoreError, match="still active"):
         store.delete_run(run.id, for_good=True, folder=True)
-    with pytest.raises(StoreError, match="still alive"):
+    with pytest.raises(StoreError, match="still active"):
         store.delete_experiment(experiment.id)
     assert run.dir.config.is_file()
 
@@ -235,7 +235,7 @@ def test_a_folder_that_is_no_run_is_never_deleted(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     run.folder.mkdir()
     (run.folder / "thesis.txt").write_text("years")
-    with pytest.raises(StoreError, match="does not look like a run folder"):
+    with pytest.raises(StoreError, match="is not a run folder"):
         store.delete_run(run.id, for_good=True, folder=True)
     assert (run.folder / "thesis.txt").exists()
     assert store.run(run.id).id == run.id
@@ -259,7 +259,7 @@ def test_the_queue_keeps_its_order_and_gives_each_run_once(store: Store) -> None
 
 def test_a_paused_run_waits_and_is_paused_again_when_taken_out(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
-    with pytest.raises(StoreError, match="still alive"):
+    with pytest.raises(StoreError, match="still active"):
         store.enqueue(run.id)
     store.record(run.id, Progress(state=RunState.PAUSED, offset=10, ending="paused"))
     assert store.enqueue(run.id).state is RunState.QUEUED
@@ -336,7 +336,7 @@ def test_import_reads_a_foreign_folder_once(store: Store, tmp_path: Path) -> Non
 
 
 def test_import_of_what_is_no_run_says_so(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="holds no run"):
+    with pytest.raises(StoreError, match="is not a readable run folder"):
         store.import_run(tmp_path)
     assert store.experiments() == []
 
@@ -385,7 +385,7 @@ def test_import_of_events_that_are_no_file_leaves_nothing_behind(store: Store, t
         case "link":
             (tmp_path / "precious").write_text("mine")
             folder.events.symlink_to(tmp_path / "precious")
-    with pytest.raises(StoreError, match=r"holds no run that can be read: .*events\.jsonl is a"):
+    with pytest.raises(StoreError, match=r"is not a readable run folder: .*events\.jsonl is a"):
         store.import_run(folder.path)
     assert (store.runs(), store.experiments()) == ([], [])
 
@@ -439,7 +439,7 @@ def test_a_window_killed_while_recording_leaves_a_whole_record(tmp_path: Path) -
     code = f"""
 import sys
 from pathlib import Path
-from core.rundir import RunState
+from core.spec.run.status import RunState
 from sdgui.store.records import MetricSummary, Progress
 from sdgui.store.store import Store
 store = Store.open(Path(sys.argv[1]))
@@ -469,4 +469,4 @@ for n in range(1, 100000):
 
 
 def _root() -> str:
-    return str(Path(parse_config.__code__.co_filename).resolve().parent.parent)
+    return str(Path(parse_config.__code__.co_filename).resolve().parents[3])

@@ -20,8 +20,9 @@ from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.classify.model import method_title
 from sdgui.panels.classify.panel import ClassifyPanel
-from sdgui.shared.export import menu as export_menu
-from sdgui.shared.export.pictures import Exported, export_table
+from sdgui.shared.export import dialog as export_dialog
+from sdgui.shared.export.formats import Exported
+from sdgui.shared.export.pictures import export_table
 from sdgui.widgets.gallery.items import GalleryItem, spoken
 from sdgui.widgets.message import Message, Remedy
 from sdgui.worker.replies import Failure
@@ -281,7 +282,7 @@ def test_a_probe_is_saved_after_a_question_loaded_and_applied(
     assert "1 could not be read" in place.bar.text
 
 
-def test_a_worker_that_was_ended_is_asked_anew_for_what_is_shown(
+def test_a_restarted_worker_answers_about_what_is_shown_by_its_key(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     place = open_classify()
@@ -291,8 +292,8 @@ def test_a_worker_that_was_ended_is_asked_anew_for_what_is_shown(
     qtbot.waitUntil(lambda: client.state == "off", timeout=20000)
     place.matrix.ask_cell(0, 1)
     qtbot.waitUntil(lambda: place.matrix.gallery.model.rowCount() == 1, timeout=20000)
-    assert len(asked(folder, "classify_open")) == 2
-    assert len(asked(folder, "classify_probe")) == 2
+    assert len(asked(folder, "classify_open")) == 1
+    assert len(asked(folder, "classify_probe")) == 1
 
 
 def test_what_cannot_be_classified_is_said_in_the_places_bar(
@@ -327,7 +328,7 @@ def test_an_exports_remedy_does_nothing_but_its_own(
 ) -> None:
     place = open_classify("")
     opened: list[object] = []
-    monkeypatch.setattr(export_menu.QDesktopServices, "openUrl", opened.append)
+    monkeypatch.setattr(export_dialog.QDesktopServices, "openUrl", opened.append)
     again: list[str] = []
     place.show_message(Message("error", "The worker crashed.", remedy=Remedy("Try again", lambda: again.append("x"))))
     place.export._done(Exported(tmp_path, 3))

@@ -23,8 +23,8 @@ from sdgui.panels.study import ending as study_ending
 from sdgui.panels.study.open_menu import SHIPPED
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.panels.watch.panel import WatchPanel
-from sdgui.runs.study_look import StudyRunLook, time_left
 from sdgui.runs.study_programs import StudyProgramError
+from sdgui.runs.study_status import StudyRunSnapshot, time_left
 from tests.sdgui.conftest import leave, program, settle
 
 Open = Callable[..., MainWindow]
@@ -139,10 +139,10 @@ def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, op
         place = with_study(qtbot, window, a_study(name=name))
         qtbot.waitUntil(lambda place=place, name=name: place.box.currentText() == name)
     first, second = (study.id for study in window.services.store.studies())
-    window.experiments.select_study(second)
+    window.experiments.select(window.experiments.model.study_index(second))
     place.new.click()
     place.editor.name.setText("my careful study")
-    window.experiments.select_study(first)
+    window.experiments.select(window.experiments.model.study_index(first))
     assert window.selection.study_id == first
     assert place.stack.currentWidget() is place.editor
     assert place.editor.name.text() == "my careful study"
@@ -400,8 +400,8 @@ def test_the_shipped_studies_can_be_opened(qtbot: QtBot, open_study: Open) -> No
 
 
 def test_the_time_left_goes_by_what_runs_of_the_same_arm_took() -> None:
-    def run(arm: str, state: str, **more: Any) -> StudyRunLook:
-        return StudyRunLook(arm, 0, state, "", Path(), **more)
+    def run(arm: str, state: str, **more: Any) -> StudyRunSnapshot:
+        return StudyRunSnapshot(arm, 0, state, "", Path(), **more)
 
     done = [run("a", "done", seconds=10.0), run("b", "done", seconds=30.0)]
     assert time_left([*done, run("a", "training", seconds_left=4.0), run("b", "waiting")], "running") == 34.0
