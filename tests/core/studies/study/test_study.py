@@ -267,7 +267,7 @@ def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_j
     with pytest.raises(StudyError, match=said):
         run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
     out.run("better", 0).config.write_text("lost")
-    with pytest.raises(StudyError, match=r"how .*better-s0 was trained: .*config\.json"):
+    with pytest.raises(StudyError, match=r"definition .*better-s0 was trained with cannot be read: .*config\.json"):
         run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
     assert read_study(out.study).seeds == [0, 1]
 
