@@ -225,12 +225,10 @@ def _split(test: Labelled) -> tuple[Splits | None, list[str]]:
             "give training data, or more pictures per class."
         ]
     kept, held = stratified_split(labels.targets.numpy(), HELD_OUT, 0)
-    notes = [
-        f"no training data: of {len(labels.rows)} pictures {len(kept)} are used for training and {len(held)} for testing."
-    ]
+    notes = [f"no training data: of {len(labels.rows)} pictures {len(kept)} are used to train and {len(held)} to test."]
     if single:
         notes.append(
-            f"{len(single)} classes have one picture only, such as {labels.classes[single[0]]!r}; it is used for training "
-            "only."
+            f"{len(single)} classes have one picture only, such as {labels.classes[single[0]]!r}; it is "
+            "used for training only."
         )
     return Splits(test.split(torch.from_numpy(kept)), test.split(torch.from_numpy(held))), notes
