@@ -321,9 +321,7 @@ def test_a_folder_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: p
         if done == 16:
             (tmp_path / "pictures").rename(tmp_path / "away")
 
-    with pytest.raises(
-        IndexFolderError, match="while its pictures were read; what was encoded is safe"
-    ):
+    with pytest.raises(IndexFolderError, match="while its pictures were read; what was encoded is safe"):
         build_index(MODEL, str(tmp_path / "pictures"), tmp_path / "index", progress, lambda text: None)
     safe = len(alive(tmp_path / "index"))
     assert 16 <= safe < 48
