@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,6 @@ from tests.core.spec.run.hostile_events import HOSTILE_LINES
 
 GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
 GARBAGE = b"\n".join([*HOSTILE_LINES, random.Random(0).randbytes(100_000), b""])
-
-
-@pytest.fixture
-def tailer(store: Store, qtbot: QtBot) -> Iterator[Tailer]:
-    tailer = Tailer(store, poll_seconds=0.02)
-    yield tailer
-    tailer.close()
 
 
 @pytest.fixture
