@@ -19,7 +19,7 @@ from core.spec.config import ConfigError, expand_user, read_config
 from core.spec.run.folder import RunDir
 from sdgui.panels.noise.layout import NoiseLayout
 from sdgui.panels.noise.model import Key, Pair, RankedPairs
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.export.pictures import free_path
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import StoreError
@@ -57,7 +57,7 @@ class NoisePanel(NoiseLayout):
         self._ranker: _Asker | None = None  # whose ranking is shown
         self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
-        self._aside = Aside(self)
+        self._tasks = BackgroundTasks(self)
         self._stale: dict[int, None] = {}  # rows whose pictures are still to be shown anew, in order
         self._later = QTimer(self, singleShot=True, interval=0)
         self._later.timeout.connect(self._show_some)
@@ -162,7 +162,7 @@ class NoisePanel(NoiseLayout):
         """The marks of these data are read beside; then everything is shown."""
         key = source_key(str(answer["data"]))
         store = self._services.store
-        self._aside.do(
+        self._tasks.run(
             lambda: RankedPairs(answer, store.pair_marks(key)),
             partial(self._take, asker),
             lambda sentence: self._failed(Failure(sentence)),
@@ -318,7 +318,7 @@ class NoisePanel(NoiseLayout):
     def _keep(self, marks: dict[Key, bool | None]) -> None:
         assert self.ranked is not None
         store, source = self._services.store, source_key(self.ranked.data)
-        self._aside.do(lambda: store.mark_pairs(source, marks), None, self._not_kept)
+        self._tasks.run(lambda: store.mark_pairs(source, marks), None, self._not_kept)
 
     def _not_kept(self, sentence: str) -> None:
         self.message_requested.emit(error(sentence))

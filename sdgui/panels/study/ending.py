@@ -12,7 +12,7 @@ from typing import Literal
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from sdgui.runs.study_programs import StudyPrograms
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 
 EndRequest = Literal["pause", "stop", "kill"]
 
@@ -28,7 +28,7 @@ class StudyEnding(QObject):
     def __init__(self, programs: StudyPrograms, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._programs = programs
-        self._aside = Aside(self)
+        self._tasks = BackgroundTasks(self)
         self._asked: dict[int, float] = {}  # study id -> when, by the monotonic clock
 
     def ask(self, study_id: int, what: EndRequest) -> None:
@@ -37,7 +37,7 @@ class StudyEnding(QObject):
             self._asked[study_id] = time.monotonic()
             QTimer.singleShot(round(1000 * KILL_AFTER) + 1, self, self.became_overdue.emit)
         programs = self._programs
-        self._aside.do(lambda: programs.ask_to_end(study_id, what), None, partial(self._refused, study_id))
+        self._tasks.run(lambda: programs.ask_to_end(study_id, what), None, partial(self._refused, study_id))
 
     def asked(self, study_id: int | None) -> bool:
         """Whether the study was asked to end, and not ``forget`` since."""

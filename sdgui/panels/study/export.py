@@ -13,7 +13,7 @@ from core.spec.reading import excerpt
 from core.spec.study import StudyDir
 from sdgui.panels.study.model import to_csv
 from sdgui.panels.study.view import StudyView
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.widgets.message import Message, ShowMessage
 
 _ENDINGS = (".md", ".csv", ".json", ".svg")
@@ -33,7 +33,7 @@ class ExportMenu(QMenu):
     ) -> None:
         super().__init__(parent)
         self._view, self._folder, self._show_message, self._failed = view, folder, show_message, failed
-        self._aside = Aside(self)
+        self._tasks = BackgroundTasks(self)
         for text, ending in _KINDS:
             self.addAction(text).triggered.connect(partial(self._ask, ending))
         self.addAction("Copy the &table").triggered.connect(lambda: self.copy_table())
@@ -62,7 +62,7 @@ class ExportMenu(QMenu):
                 write_whole(path, sources[kind].read_bytes())
 
         written = Message("info", f"The results are written to {path}.")
-        self._aside.do(write, lambda _: self._show_message(written), self._failed)
+        self._tasks.run(write, lambda _: self._show_message(written), self._failed)
 
     def _ask(self, ending: str, _checked: bool = False) -> None:
         if (folder := self._folder()) is None:

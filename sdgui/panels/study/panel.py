@@ -29,7 +29,7 @@ from sdgui.panels.study.export import ExportMenu
 from sdgui.panels.study.open_menu import OpenMenu
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_look import StudyLook
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
@@ -60,7 +60,7 @@ class StudyPanel(Panel):
         self._followed: int | None = None  # what was chosen in the tree
         self._grows: int | None = None  # the study that the editor adds to
         self.ending = StudyEnding(self._programs, self)
-        self._aside = Aside(self)
+        self._tasks = BackgroundTasks(self)
         self.box = QComboBox(self)
         self.box.setAccessibleName("Study")
         self.box.setToolTip("Current study")
@@ -297,7 +297,7 @@ class StudyPanel(Panel):
         def write() -> StudyRecord:
             return programs.add(study, definitions) if grows is None else programs.grow(grows, study, definitions)
 
-        self._aside.do(write, self._added, self._failed)
+        self._tasks.run(write, self._added, self._failed)
 
     def _added(self, study: StudyRecord) -> None:
         self._study = study
@@ -310,7 +310,7 @@ class StudyPanel(Panel):
     def open_study(self, path: Path) -> None:
         """Open a study's file or folder; what is wrong with it is said with its field."""
         self.bar.clear()
-        self._aside.do(lambda: self._programs.open(path), self._added, self._failed)
+        self._tasks.run(lambda: self._programs.open(path), self._added, self._failed)
 
     def _find(self) -> None:
         found = QFileDialog.getExistingDirectory(self, "Where is the study's folder now?")
@@ -326,14 +326,14 @@ class StudyPanel(Panel):
             text = f"{folder} holds no study.json; choose the study's own folder."
             self.show_message(Message("error", text, remedy=Remedy("Find it …", self._find)))
             return
-        self._aside.do(lambda: store.move_study(study_id, folder), self._added, self._failed)
+        self._tasks.run(lambda: store.move_study(study_id, folder), self._added, self._failed)
 
     # The program
     def _start(self) -> None:
         if (study_id := self._id()) is not None:
             self.bar.clear()
             self.begin.setEnabled(False)
-            self._aside.do(lambda: self._programs.start(study_id), None, self._failed)
+            self._tasks.run(lambda: self._programs.start(study_id), None, self._failed)
 
     def _end(self, what: EndRequest) -> None:
         if (study_id := self._id()) is None:
@@ -387,6 +387,6 @@ class StudyPanel(Panel):
             self.show_message(Message("info", text, remedy=Remedy("Undo", back)))
 
         def back() -> None:
-            self._aside.do(restore, self._added, self._failed)
+            self._tasks.run(restore, self._added, self._failed)
 
-        self._aside.do(delete, gone, self._failed)
+        self._tasks.run(delete, gone, self._failed)

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, Q
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import default_network
 from sdgui.runs.models import OPEN_CLIP, RunFacts, architectures, pretrained_tags, run_facts
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.pickers.entries import (
     ModelChoice,
     ModelEntry,
@@ -71,7 +71,7 @@ class ModelPicker(QWidget):
         self.weights = NoWheelComboBox(self)
         self._browse = IconButton("ph.folder-open", "Choose a folder that holds a model", parent=self)
         self._items = QStandardItemModel(self)
-        self._aside = Aside(self)
+        self._tasks = BackgroundTasks(self)
         self._stale = True  # the list does not say what is there now
         self._filling = 0  # lists that are being read
         self._typed_early = False  # what was typed waits for the list
@@ -161,7 +161,7 @@ class ModelPicker(QWidget):
             if usable is not None and self._entry is None:
                 self._take(usable)
 
-        self._aside.do(lambda: run_entries(store, needs), found)
+        self._tasks.run(lambda: run_entries(store, needs), found)
 
     def restore(self) -> bool:
         """Choose the model used last that this place can use; False when there is none."""
@@ -224,7 +224,7 @@ class ModelPicker(QWidget):
                 ("open_clip", open_clip_entries(needs)),
             ]
 
-        self._aside.do(read, self._filled)
+        self._tasks.run(read, self._filled)
 
     def _filled(self, groups: Groups) -> None:
         self._filling -= 1

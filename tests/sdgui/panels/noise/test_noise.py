@@ -66,7 +66,7 @@ def make_run(services: Services, folder: Path, data: Path, name: str = "clip", c
 
 
 def close(place: NoisePanel, qtbot: QtBot) -> None:
-    place._aside.wait()
+    place._tasks.wait()
     place.gallery.close_threads()
     place._services.pool.shutdown()
     qtbot.waitUntil(lambda: not place._services.pool.findChildren(QProcess), timeout=10000)

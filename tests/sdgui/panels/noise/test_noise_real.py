@@ -69,7 +69,7 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
     qtbot.waitUntil(lambda: "is there already" in place.bar.text, timeout=60_000)
     place.save(noisy, replace=True)
     qtbot.waitUntil(lambda: "the data themselves" in place.bar.text, timeout=60_000)
-    place._aside.wait()
+    place._tasks.wait()
     place.gallery.close_threads()
     services.pool.shutdown()
     qtbot.waitUntil(lambda: not services.pool.findChildren(QProcess), timeout=20_000)
