@@ -1,6 +1,6 @@
 """The drawing area of a plot: curves of ``Series``, following the data until the user zooms, with a hover readout.
 
-Flow: ``LivePlot`` and ``PlotGrid`` own the toolbar and the legend and put series in here. ``refresh`` may be called
+Flow: ``PlotGrid`` owns the toolbar and the legend and puts series in here. ``refresh`` may be called
 for every new point: redraws are coalesced to 20 a second, and wait while nobody sees the canvas.
 """
 

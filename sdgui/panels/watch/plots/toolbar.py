@@ -49,7 +49,6 @@ class PlotToolbar(QWidget):
         self.reset.setProperty("hasText", "true")
         self.reset.setEnabled(False)
         self.export = IconButton("ph.download-simple", "Export", parent=self)
-        self.menu_button = self.export
         self._arrange()
         self._connect()
 
