@@ -15,7 +15,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from core.spec.reading import excerpt
-from sdgui.widgets.gallery.thumbnail import Thumbnail
+from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.style.theme import SPACE
 
 NETWORKS = ("student", "teacher")
@@ -91,7 +91,7 @@ class CaptionTable(QTableWidget):
         item.setData(Qt.ItemDataRole.AccessibleTextRole, Path(one.image).name)
         self.setItem(row, _PICTURE, item)
         picture = self.cellWidget(row, _PICTURE)
-        if not isinstance(picture, Thumbnail):
-            picture = Thumbnail(_SIDE)
+        if not isinstance(picture, PictureLabel):
+            picture = PictureLabel(_SIDE)
             self.setCellWidget(row, _PICTURE, picture)
         picture.show_picture(Path(one.image))

@@ -26,7 +26,7 @@ from core.spec.cells import marked_row
 from core.spec.errors import UserError
 from sdgui.widgets.gallery.delegate import two_lines
 from sdgui.widgets.gallery.items import GalleryItem
-from sdgui.widgets.gallery.thumbnail_files import read_picture
+from sdgui.widgets.gallery.pictures import read_picture
 
 SHEET = 200  # pictures on one contact sheet
 _SIDE, _GAP = 240, 16  # px
