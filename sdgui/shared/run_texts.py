@@ -109,7 +109,7 @@ def stop_text(stopping: Stopping | None) -> tuple[str, str]:
     if stopping is None or stopping.stage == StopStage.ENDED:
         return "Stop", ""
     if stopping.host:
-        return "Stop", f"Asked to stop; it trains on {stopping.host}, where alone it can be ended if it does not."
+        return "Stop", f"Asked to stop. It runs on {stopping.host}; if it does not stop, end it there."
     left = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
     if stopping.stage == StopStage.ASKED:
         return "End now", f"Stopping; will be terminated{left}."

@@ -33,9 +33,9 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from sdgui.widgets.dropped_files import Refusal, expand
 from sdgui.widgets.style.theme import SPACE, theme
 
-_WEB = "it is a web address, and nothing is downloaded; save the picture and drop the file"
+_WEB = "it is a web address; save the picture and drop the file instead"
 _LOOK = 0.1  # s between two looks whether the window ends
-_TEXT = "it is text; drop pictures, or folders that hold some"
+_TEXT = "it is text; drop pictures or folders of pictures"
 
 
 class DropTarget(QWidget):
@@ -101,7 +101,7 @@ class DropTarget(QWidget):
         elif data.hasText() and data.text().strip():
             self._look([], [(_shortened(data.text()), _TEXT)])
         else:
-            self._look([], [("The drop", "it holds neither files nor a picture")])
+            self._look([], [("The drop", "it contains neither files nor a picture")])
 
     # In the thread
     def _look(self, paths: list[str], refused: list[Refusal]) -> None:
@@ -137,7 +137,7 @@ class DropTarget(QWidget):
         try:
             self._hand_over([str(save_pasted(image, self._pasted))], [])
         except OSError as error:
-            reason = f"it could not be saved into {self._pasted}: {error.strerror or error}"
+            reason = f"it could not be saved to {self._pasted}: {error.strerror or error}"
             self._hand_over([], [("The picture", reason)])
         self._ended.emit()
 
@@ -198,16 +198,16 @@ class _Veil(QWidget):
         self.hide()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        look = theme()
+        style = theme()
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        ground = look.color("selection")
+        ground = style.color("selection")
         ground.setAlphaF(0.92)
         painter.setBrush(ground)
-        painter.setPen(QPen(look.color("accent"), 2, Qt.PenStyle.DashLine))
+        painter.setPen(QPen(style.color("accent"), 2, Qt.PenStyle.DashLine))
         painter.drawRoundedRect(self.rect().adjusted(SPACE, SPACE, -SPACE, -SPACE), 8, 8)
-        painter.setPen(look.color("text"))
-        painter.setFont(look.font("heading"))
+        painter.setPen(style.color("text"))
+        painter.setFont(style.font("heading"))
         painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), self._prompt)
         painter.end()
 

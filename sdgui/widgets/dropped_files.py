@@ -64,7 +64,7 @@ def expand(paths: Sequence[str], ended: Callable[[], bool] = lambda: False) -> I
             yield part
             part = Found()
     if more:
-        part.refused.append((f"{more} more", "were left out for reasons like these"))
+        part.refused.append((f"{more} more", "were skipped for similar reasons"))
     if part.pictures or part.refused:
         yield part
 
@@ -94,7 +94,7 @@ def why_not(path: Path) -> str:
     if suffix in PICTURE_SUFFIXES:
         return ""
     if suffix in _VIDEOS:
-        return "it is a video; save single pictures of it"
+        return "it is a video; save single frames as pictures"
     with path.open("rb") as file:
         if file.read(8).startswith(_STARTS):
             return ""  # a picture by another name, as browsers save them
@@ -122,8 +122,8 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
             yield f"{folder}{os.sep}{name}", None
         waiting.extend(reversed(inner))
     if others:
-        what = "1 file that is no picture was" if others == 1 else f"{others} files that are no pictures were"
-        yield str(top), (str(top), f"{what} left out")
+        what = "1 file that is not a picture was" if others == 1 else f"{others} files that are not pictures were"
+        yield str(top), (str(top), f"{what} skipped")
     elif not pictures and not closed:
         yield str(top), (str(top), "the folder has no new pictures")
 

@@ -1,4 +1,4 @@
-"""Parts of a place that are made after the place is on screen, each in a turn of the event loop of its own.
+"""Parts of a panel that are made after the panel is on screen, each in a turn of the event loop of its own.
 
 Flow: dear parts are cached properties of a widget -> it is shown -> ``make_in_turns`` asks for each. Who needs one
 sooner asks for it by its name, and it is made then.

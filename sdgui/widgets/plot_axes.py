@@ -23,11 +23,11 @@ _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10
 
 def dress(*axes: pg.AxisItem) -> None:
     """Give axes the colours and the font of the present theme."""
-    look = theme()
+    style = theme()
     for axis in axes:
-        axis.setPen(look.color("border"))
-        axis.setTextPen(look.color("muted"))
-        axis.setStyle(tickFont=look.font("small"))
+        axis.setPen(style.color("border"))
+        axis.setTextPen(style.color("muted"))
+        axis.setStyle(tickFont=style.font("small"))
 
 
 def still_plot(parent: QWidget, left: pg.AxisItem, bottom: pg.AxisItem) -> pg.PlotWidget:

@@ -1,4 +1,4 @@
-"""What the Classify place asks for and what it got, as plain values: no Qt, no worker.
+"""What the Classify panel asks for and what it got, as plain values: no Qt, no worker.
 
 Flow: the bar of choices makes a `Target` and a `Measure` -> ``ClassifySession`` -> a worker's answer -> `Measured` ->
 the tabs.

@@ -1,4 +1,4 @@
-"""Further choices of the Classify place: layer, prompts, what a fused probe joins with, neighbours, standardising."""
+"""Further choices of the Classify panel: layer, prompts, what a fused probe joins with, neighbours, standardising."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _PROMPTS = resource_folder("prompts")
-_FILE = "file …"
+_FILE = "from a file …"
 _TEXTS = {"predicted": "the predicted class", "classes": "every class", "caption": "its own caption"}
 
 
@@ -30,7 +30,7 @@ class OptionsRow(QWidget):
         self._text = NoWheelComboBox(self)
         self._k = QSpinBox(self)
         self._k.setRange(1, 1000)
-        self._standardise = QCheckBox("&standardise", self)
+        self._standardise = QCheckBox("&Standardise", self)
         self._build()
         self._restore()
 
@@ -46,7 +46,7 @@ class OptionsRow(QWidget):
         for text, box, tip in (
             ("Features", self._layer, "Features used by the probe and nearest neighbours"),
             ("Prompts", self._prompts, "Prompt templates for zero-shot and fused probes"),
-            ("Fuse with", self._text, "The text that a fused probe is given with the picture"),
+            ("Fuse with", self._text, "Text that a fused probe combines with the picture"),
             ("Neighbours", self._k, "Number of nearest training pictures that vote"),
         ):
             label = PlainLabel(text, self)

@@ -76,12 +76,14 @@ class Probes(QObject):
         if probe is None:
             self._show_message(Message("info", _NO_PROBE))
             return
-        folder = QFileDialog.getExistingDirectory(self._window, "A folder of pictures to classify")
+        folder = QFileDialog.getExistingDirectory(self._window, "Choose a folder of pictures to classify")
         if not folder:
             return
         start = str(Path(folder).parent / f"{Path(folder).name}-classes.csv")
         option = QFileDialog.Option.DontConfirmOverwrite
-        found, _ = QFileDialog.getSaveFileName(self._window, "Write the classes to", start, "*.csv", options=option)
+        found, _ = QFileDialog.getSaveFileName(
+            self._window, "Save the predicted classes as", start, "*.csv", options=option
+        )
         if found:
             out = Path(found) if Path(found).suffix else Path(f"{found}.csv")
             self.unless_there([out] if out.exists() else [], lambda: self.apply(probe, Path(folder), out))

@@ -1,6 +1,6 @@
 """The results that were measured, as a list beside the tabs, and what can be done with a probe.
 
-Flow: the place adds a `Measured` -> ``chosen`` when another one is to be shown -> the tabs.
+Flow: the panel adds a `Measured` -> ``chosen`` when another one is to be shown -> the tabs.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ResultList(QWidget):
         return next((found for found in self._results if found.measure == measure), None)
 
     def add(self, found: Measured, show: bool = True) -> None:
-        """Put it first, in place of a former one of the same measure, and show it."""
+        """Put it first, replacing a previous result of the same evaluation, and show it."""
         kept = self.current()
         rest = [one for one in self._results if one.measure != found.measure]
         self._fill([found, *rest][:MOST], found if show or kept is None else kept)
@@ -97,7 +97,7 @@ class ResultList(QWidget):
             told = [
                 text,
                 f"95 %: {between(found.answer['accuracy'])}",
-                f"{target.data}, label {target.label or 'the only one'}",
+                f"{target.data}, label {target.label or 'the only column'}",
             ]
             item.setToolTip(plain_tip("\n".join(told)))
             item.setData(Qt.ItemDataRole.AccessibleTextRole, ", ".join(told).replace("\n", ", "))

@@ -117,7 +117,7 @@ class AdviceBar(QFrame):
         label = config.data.label
         if label and label not in facts["labels"]:
             there = ", ".join(facts["labels"]) or "none"
-            lines.append(f"The training data has no column “{label}” for data.label; its columns of labels: {there}.")
+            lines.append(f"The training data has no column “{label}” for data.label; its label columns: {there}.")
         lines += [_line(config, each) for each in self._advice]
         if self._advice:
             lines.insert(0, f"For {count(int(facts['pairs']))} pairs:")

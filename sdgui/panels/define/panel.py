@@ -205,7 +205,7 @@ class DefinePanel(Panel):
         runs = self._services.store.run_count(experiment.id)
         if runs:
             what = "its run keeps its" if runs == 1 else f"its {runs} runs keep their"
-            self.hint.setText(f"Changes are for the next run; {what} own definition.")
+            self.hint.setText(f"Changes apply to the next run; {what} own definition.")
         self.hint.setVisible(bool(runs))
 
     # Editing
@@ -292,7 +292,7 @@ class DefinePanel(Panel):
         after = on_preset(before, preset, size).model_copy(update={"preset": preset})
         self._show_form(after, read_only=False)
         self.save()
-        self._offer_undo(f"All settings are {PRESETS[preset].title}'s now ({size}).", before)
+        self._offer_undo(f"All settings are now those of {PRESETS[preset].title} ({size}).", before)
 
     # Stages, advice
     def _staged(self, config: RunConfig) -> bool:
@@ -314,7 +314,7 @@ class DefinePanel(Panel):
         self.form.set_values(values)
         self.save()
         titles = ", ".join(field_title(field) for field in values)
-        self._offer_undo(f"Set for this data: {titles}.", before)
+        self._offer_undo(f"Adapted to this data: {titles}.", before)
 
     def _offer_labels(self, facts: dict[str, Any]) -> None:
         labels = facts["labels"]

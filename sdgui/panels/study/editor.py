@@ -38,8 +38,11 @@ from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 DEMO_DATA = {"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"}
 _MEASURES = (
     ("Retrieval on the test data", Measure(name="test", task="retrieval", data="test", keep=["R@1", "R@10"])),
-    ("Zero-shot by a label", Measure(name="zero-shot", task="zero-shot", data="test", label="concept", keep=["acc1"])),
-    ("Shuffled captions found", Measure(name="noise", task="noise", data="noisy")),
+    (
+        "Zero-shot classification",
+        Measure(name="zero-shot", task="zero-shot", data="test", label="concept", keep=["acc1"]),
+    ),
+    ("Detection of shuffled captions", Measure(name="noise", task="noise", data="noisy")),
 )
 
 
@@ -91,7 +94,7 @@ class StudyEditor(QWidget):
             ("Training data", self.data["train"], "A table or folder of pairs; demo:train.csv is the demo's"),
             ("Validation data", self.data["val"], "A table or folder of pairs"),
             ("Test data", self.data["test"], "Data for evaluation"),
-            ("Shuffled captions", self.noise, "Share of training captions that are shuffled"),
+            ("Shuffled captions", self.noise, "Fraction of training captions to shuffle"),
             ("Label", self.label, "Column of the test data, for zero-shot"),
         ]
         for text, widget, tip in rows:
@@ -100,11 +103,11 @@ class StudyEditor(QWidget):
             form.addRow(text, widget)
         self._seeds_row = next(row for row, (_, widget, _) in enumerate(rows) if widget is self.seeds)
         boxes = QVBoxLayout()
-        for place, box in enumerate(self.measures):
-            box.setChecked(place < 2)
+        for index, box in enumerate(self.measures):
+            box.setChecked(index < 2)
             boxes.addWidget(box)
-        form.addRow("Measures", boxes)
-        self.arms.setHeaderLabels(["Arm and what differs from the first", "First arm", "Here"])
+        form.addRow("Evaluation", boxes)
+        self.arms.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
         self.arms.setAccessibleName("Arms and their differences")
         right = QVBoxLayout()
         scroll.setWidget(left)
@@ -190,7 +193,7 @@ class StudyEditor(QWidget):
         data = {name: line.text().strip() for name, line in self.data.items()}
         for name, where in data.items():
             if not where:
-                raise ValueError(f"{self.data[name].accessibleName()}: give a table or folder.")
+                raise ValueError(f"{self.data[name].accessibleName()}: enter a table or folder.")
             if not where.startswith("demo:") and existing_path(where) is None:
                 raise ValueError(f"{self.data[name].accessibleName()}: there is no {where}.")
         noise = NoiseSpec(of="train", share=self.noise.value() / 100) if self.noise.value() else None
@@ -199,9 +202,9 @@ class StudyEditor(QWidget):
             one.model_copy(update={"label": self.label.text().strip()}) if one.label else one for one in measures
         ]
         if noise is None and any(one.task == "noise" for one in measures):
-            raise ValueError("Measures: finding shuffled captions needs shuffled captions in the data.")
+            raise ValueError("Evaluation: detecting shuffled captions needs shuffled captions in the data.")
         if not measures:
-            raise ValueError("Measures: select at least one.")
+            raise ValueError("Evaluation: select at least one.")
         fields = {
             "name": self.name.text().strip(),
             "about": self.about.text().strip(),

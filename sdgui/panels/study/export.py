@@ -50,7 +50,7 @@ class ExportMenu(QMenu):
             return
         kind = path.suffix.lower()
         if kind not in _ENDINGS:
-            self._failed(f"{excerpt(path.name)} names no format; end it with {', '.join(_ENDINGS[:-1])} or .svg.")
+            self._failed(f"{excerpt(path.name)} has no known extension; use {', '.join(_ENDINGS[:-1])} or .svg.")
             return
         out, tables = StudyDir(folder), self._view.tables_now()
         sources = {".md": out.table, ".json": out.results, ".svg": out.plot}
@@ -61,7 +61,7 @@ class ExportMenu(QMenu):
             else:
                 write_whole(path, sources[kind].read_bytes())
 
-        written = Message("info", f"The results are written to {path}.")
+        written = Message("info", f"Results written to {path}.")
         self._tasks.run(write, lambda _: self._show_message(written), self._failed)
 
     def _ask(self, ending: str, _checked: bool = False) -> None:

@@ -70,7 +70,7 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
         for metric in metrics:
             mean = values.get(metric)
             if mean is None:
-                cells.append(Cell("–", tip="No finished run" if not seeds else f"Not measured of its {network}"))
+                cells.append(Cell("–", tip="No finished run" if not seeds else f"Not evaluated for its {network}"))
             else:
                 by_seed = ", ".join(number(metric, one) for one in mean["values"])
                 cells.append(Cell(interval(metric, mean), mean["mean"], f"{metric} by seed: {by_seed}"))
@@ -158,8 +158,8 @@ def to_csv(tables: Sequence[Table]) -> str:
     """Tables one below another, an empty line between them."""
     text = io.StringIO()
     writer = csv.writer(text)
-    for place, table in enumerate(tables):
-        if place:
+    for index, table in enumerate(tables):
+        if index:
             writer.writerow([])
         writer.writerow(marked_row(table.columns))
         # what stands on the left is a name; on the right are our own numbers, a difference with its sign

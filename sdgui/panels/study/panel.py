@@ -44,8 +44,8 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _ABOUT = (
-    "A study trains several recipes with the same seeds and tells whether they differ, with intervals. "
-    "It works on when the window is closed."
+    "A study trains several recipes with the same seeds and compares them, with confidence intervals. "
+    "It keeps running when the window is closed."
 )
 
 
@@ -87,7 +87,7 @@ class StudyPanel(Panel):
             self.open_button: "Open a bundled study, a study file, or a study folder",
             self.begin: "Start or continue the study; failed runs are retried",
             self.pause: "Active runs save a checkpoint and end; Resume continues from it",
-            self.stop: "As Pause; if the study is still at work after a while, Kill ends it at once",
+            self.stop: "Like Pause; if the study has not ended after a while, Kill ends it at once",
             self.export: "Results as Markdown, CSV or JSON, and the plot; Ctrl+C copies the table",
         }
         for button, tip in tips.items():
@@ -113,7 +113,7 @@ class StudyPanel(Panel):
 
     @cached_property
     def editor(self) -> StudyEditor:
-        """The form of a new study, made after the place is on screen, or when it is asked for."""
+        """The form of a new study, made after the panel is on screen, or when it is asked for."""
         editor = StudyEditor(self.stack)
         self.stack.addWidget(editor)
         editor.made.connect(self._made)
@@ -152,7 +152,7 @@ class StudyPanel(Panel):
         self.view.watch_asked.connect(self._watch)
         self._programs.changed.connect(self._changed)
 
-    # The place
+    # The panel
     def select(self, selection: Selection) -> None:
         """Show the chosen study, or the one that the chosen experiment is an arm of."""
         if selection.study_id not in (None, self._followed, self._id()):  # not again when the tree is read anew
@@ -223,7 +223,7 @@ class StudyPanel(Panel):
 
     def _show_problem(self, look: StudyLook) -> None:
         if look.state == "gone":
-            self.show_message(Message("error", look.problem, remedy=Remedy("Find it …", self._find)))
+            self.show_message(Message("error", look.problem, remedy=Remedy("Locate folder …", self._find)))
         elif look.problem:
             self.show_message(Message("error", look.problem.splitlines()[0], look.problem))
         elif look.state == "interrupted" and look.said:
@@ -324,7 +324,7 @@ class StudyPanel(Panel):
             return
         if not StudyDir(folder).study.is_file():
             text = f"{folder} holds no study.json; choose the study's own folder."
-            self.show_message(Message("error", text, remedy=Remedy("Find it …", self._find)))
+            self.show_message(Message("error", text, remedy=Remedy("Locate folder …", self._find)))
             return
         self._tasks.run(lambda: store.move_study(study_id, folder), self._added, self._failed)
 
@@ -383,7 +383,7 @@ class StudyPanel(Panel):
             self.changed.emit(
                 Changes(frozenset(study.arms), studies=frozenset((study.id,)))
             )  # they are in the bin with it
-            text = f"Put “{study.name}” in the bin; its folder stays."
+            text = f"Moved “{study.name}” to the bin; its folder is kept."
             self.show_message(Message("info", text, remedy=Remedy("Undo", back)))
 
         def back() -> None:

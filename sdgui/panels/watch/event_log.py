@@ -24,7 +24,7 @@ def event_lines(history: RunHistory) -> list[Line]:
     lines: list[Line] = [(log.time, log.level, log.message) for log in history.logs]
     for number, start in enumerate(history.starts):
         what = "Training started" if number == 0 else f"Resumed at step {count(start.step)}"
-        lines.append((start.time, "info", f"{what} on {start.device or 'an unnamed device'}, {start.precision}."))
+        lines.append((start.time, "info", f"{what} on {start.device or 'an unknown device'}, {start.precision}."))
     for saved in history.checkpoints:
         best = ", best so far" if saved.best else ""
         lines.append((saved.time, "info", f"Saved checkpoint {saved.name} at step {count(saved.step)}{best}."))

@@ -87,7 +87,7 @@ class WatchPanel(Panel):
         return body
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons of the head and of the empty place."""
+        """The buttons of the head and of the empty panel."""
         self.header.set_actions(actions)
         self.empty.set_content(
             *_EMPTY,

@@ -23,7 +23,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 RETRIEVAL, CAPTIONS = "retrieval", "captions"
-_KINDS = {RETRIEVAL: "Pictures found", CAPTIONS: "Captions written"}
+_KINDS = {RETRIEVAL: "Retrieved pictures", CAPTIONS: "Generated captions"}
 _LONGEST = 1000  # characters of a caption
 _MOST = 100  # entries of a sample; the trainer writes eight
 
@@ -35,7 +35,7 @@ class SamplesView(QWidget):
         super().__init__(parent)
         self._samples: tuple[Sample, ...] = ()
         self.kind = NoWheelComboBox(self)
-        self.kind.setAccessibleName("Samples of what")
+        self.kind.setAccessibleName("Kind of samples")
         for kind, title in _KINDS.items():
             self.kind.addItem(title, kind)
         self.kind.hide()

@@ -52,7 +52,7 @@ class ConfigForm(QWidget):
         self._state = FormState(groups)
         self._choices: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
         self._area = QScrollArea(self)
-        # Each widget is born in its place: moving it later would style it and all inside once more.
+        # Each widget is made inside its final parent: moving it later would style it and all inside once more.
         self._page = FormPage(self._area.viewport())
         self._sections = [FormSection(group, self._state, self._row_made, self._page) for group in groups]
         self._homes: dict[str, FormSection] = {
@@ -202,7 +202,7 @@ class ConfigForm(QWidget):
         self.finish()
         row = home.row(field)
         row.editor.setFocus(Qt.FocusReason.OtherFocusReason)
-        # The page is laid out anew first; only then is the row's place known.
+        # The page is laid out anew first; only then is the row's position known.
         QTimer.singleShot(0, row, lambda: self._area.ensureWidgetVisible(row, 0, 10 * SPACE))
 
     def focus_next_error(self) -> None:
@@ -252,9 +252,9 @@ class ConfigForm(QWidget):
     def _update(self) -> None:
         """Show what is to be seen now; what is not made yet follows between other events."""
         left = []
-        for place, section in enumerate(self._sections):
+        for index, section in enumerate(self._sections):
             left.append(section.update_rows())
-            self._list.setRowHidden(place, not left[-1])
+            self._list.setRowHidden(index, not left[-1])
         self._nothing.setVisible(not any(left))
         self._making.start()
 

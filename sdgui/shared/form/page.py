@@ -15,8 +15,8 @@ class FormPage(QWidget):
         stops = self._stops()
         if here is None or here not in stops:
             return super().focusNextPrevChild(next_)
-        place = stops.index(here) + (1 if next_ else -1)
-        found = stops[place] if 0 <= place < len(stops) else self._beyond(here, next_)
+        position = stops.index(here) + (1 if next_ else -1)
+        found = stops[position] if 0 <= position < len(stops) else self._beyond(here, next_)
         if found is None:
             return super().focusNextPrevChild(next_)
         found.setFocus(Qt.FocusReason.TabFocusReason if next_ else Qt.FocusReason.BacktabFocusReason)
@@ -30,11 +30,11 @@ class FormPage(QWidget):
         """What Tab stops at here, from top to bottom and left to right."""
         found = [each for each in self.findChildren(QWidget) if _stops_at(each)]
 
-        def place(widget: QWidget) -> tuple[int, int]:
+        def position(widget: QWidget) -> tuple[int, int]:
             middle = widget.mapTo(self, QPoint(0, widget.height() // 2))
             return middle.y() // 4, middle.x()  # controls of one row are of slightly different heights
 
-        return sorted(found, key=place)
+        return sorted(found, key=position)
 
     def _beyond(self, here: QWidget, next_: bool) -> QWidget | None:
         widget: QWidget | None = here

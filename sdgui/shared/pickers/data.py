@@ -106,7 +106,7 @@ class DataPicker(QWidget):
         self._describe()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """The list is read from the store; a place is on screen before its pickers have theirs."""
+        """The list is read from the store; a panel is on screen before its pickers have theirs."""
         super().showEvent(event)
         if not self._listed:
             QTimer.singleShot(0, self, self.refresh)
@@ -186,23 +186,23 @@ class DataPicker(QWidget):
         self.figures.setText(text)
         self.figures.setToolTip(plain_tip(tip or text))
         set_role(self.figures, "error" if role == "error" else "small")
-        self.figures.setAccessibleName(f"What the data holds: {text}")
+        self.figures.setAccessibleName(f"Contents of the data: {text}")
         self.box.setAccessibleDescription(text)
 
     # Choosing another
     def _ask(self) -> None:
         menu = QMenu(self)
-        menu.addAction("A &file …").triggered.connect(lambda: self._ask_for(folder=False))
-        menu.addAction("A f&older …").triggered.connect(lambda: self._ask_for(folder=True))
+        menu.addAction("&File …").triggered.connect(lambda: self._ask_for(folder=False))
+        menu.addAction("F&older …").triggered.connect(lambda: self._ask_for(folder=True))
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
 
     def _ask_for(self, folder: bool) -> None:
         start = str(Path(self._source).parent) if self._source else ""
         if folder:
-            found = QFileDialog.getExistingDirectory(self, "A folder of pictures", start)
+            found = QFileDialog.getExistingDirectory(self, "Choose a folder of pictures", start)
         else:
-            found, _ = QFileDialog.getOpenFileName(self, "A table of pairs", start, _TABLES)
+            found, _ = QFileDialog.getOpenFileName(self, "Choose a table of pairs", start, _TABLES)
         if found:
             self.set_source(found)
 

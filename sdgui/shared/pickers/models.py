@@ -1,7 +1,7 @@
 """Names a model: a run with its checkpoint and network, an open_clip name with its weights, or a folder.
 
 Flow: list (recent first) -> checkpoint or pretrained weights -> student or teacher -> ``changed(ModelChoice)``. What
-cannot do what the place needs is grey, with the reason in its tooltip. Checkpoints of live runs appear by themselves.
+cannot do what the panel needs is grey, with the reason in its tooltip. Checkpoints of live runs appear by themselves.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class ModelPicker(QWidget):
     """Three boxes in a row: model, checkpoint (or pretrained weights), network.
 
     ``changed`` whenever the choice is another one, whoever made it; ``renewed`` when a new checkpoint of the chosen
-    live run has become its best or last: ``choice.model`` stays the same, and the place decides when to read it anew.
+    live run has become its best or last: ``choice.model`` stays the same, and the panel decides when to read it anew.
     """
 
     changed = Signal(object)  # ModelChoice
     renewed = Signal(object)  # ModelChoice
-    refused = Signal(str)  # a sentence: what was typed or dropped is no model, or not for this place
+    refused = Signal(str)  # a sentence: what was typed or dropped is no model, or not for this panel
 
     def __init__(self, services: Services, needs: Needs = "search", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -69,7 +69,7 @@ class ModelPicker(QWidget):
         self.line = QLineEdit(self.model)
         self.which = NoWheelComboBox(self)
         self.weights = NoWheelComboBox(self)
-        self._browse = IconButton("ph.folder-open", "Choose a folder that holds a model", parent=self)
+        self._browse = IconButton("ph.folder-open", "Choose a folder that contains a model", parent=self)
         self._items = QStandardItemModel(self)
         self._tasks = BackgroundTasks(self)
         self._stale = True  # the list does not say what is there now
@@ -164,7 +164,7 @@ class ModelPicker(QWidget):
         self._tasks.run(lambda: run_entries(store, needs), found)
 
     def restore(self) -> bool:
-        """Choose the model used last that this place can use; False when there is none."""
+        """Choose the model used last that this panel can use; False when there is none."""
         entries = [choice_entry(choice, self._needs) for choice in recent_choices(self._services.settings)]
         entry = next((one for one in entries if not one.reason), None)
         return entry is not None and self._take(entry)
@@ -173,7 +173,7 @@ class ModelPicker(QWidget):
         """Choose a model that lies in ``folder``; False, and a word by ``refused``, when there is none."""
         entry = folder_entry(folder.absolute(), self._needs)
         if entry is None:
-            self.refused.emit(f"{folder} holds no model: neither a run nor a folder as open_clip saves one.")
+            self.refused.emit(f"{folder} contains no model: neither a run nor a folder saved by open_clip.")
             return False
         store = self._services.store
         try:
@@ -184,7 +184,7 @@ class ModelPicker(QWidget):
 
     # The list
     def showEvent(self, event: QShowEvent) -> None:
-        """The list takes a while; a place is on screen before its pickers have theirs."""
+        """The list takes a while; a panel is on screen before its pickers have theirs."""
         super().showEvent(event)
         QTimer.singleShot(0, self, self._fill_once)
 
@@ -273,7 +273,7 @@ class ModelPicker(QWidget):
         elif self._filling:
             self._typed_early = True
         else:
-            self._show_wrong(f"There is no model {text!r}; choose one of the list, or give a run's folder.")
+            self._show_wrong(f"There is no model {text!r}; choose one from the list or enter a run's folder.")
 
     def _show_wrong(self, sentence: str) -> None:
         self.line.setToolTip(plain_tip(sentence))
@@ -373,7 +373,7 @@ class ModelPicker(QWidget):
 
     # Folders
     def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "A run, or a model as open_clip saves one")
+        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a run, or of a model saved by open_clip")
         if folder:
             self.take_folder(Path(folder))
 

@@ -139,7 +139,7 @@ class Gallery(QWidget):
     # --- items
 
     def set_items(self, items: list[GalleryItem]) -> None:
-        """Replace everything; the selection is gone, the place at the top."""
+        """Replace everything; nothing is selected, and the view is at the top."""
         self.model.set_items(items)
         self.view.scrollToTop()
         self._tidy.start()
@@ -148,11 +148,11 @@ class Gallery(QWidget):
         self.selection_changed.emit([])
 
     def append(self, items: Sequence[GalleryItem]) -> None:
-        """Add at the end; selection and place stay."""
+        """Add at the end; selection and scroll position stay."""
         self.model.append(items)
 
     def replace(self, index: int, item: GalleryItem) -> None:
-        """Another item in this place."""
+        """Replace the item at this index."""
         self.model.replace(index, item)
 
     def remove(self, indices: Iterable[int]) -> None:

@@ -76,7 +76,7 @@ class GalleryModel(QAbstractListModel):
             self.endInsertRows()
 
     def replace(self, row: int, item: GalleryItem) -> None:
-        """Another item in the place of ``row``; IndexError when there is none."""
+        """Replace the item of ``row``; IndexError when there is none."""
         self._items[row] = item
         self.dataChanged.emit(self.index(row), self.index(row))
 

@@ -80,7 +80,7 @@ def _decode(file: QFile, room: QSize | None) -> tuple[QImage | None, str]:
     reader.setAllocationLimit(_ALLOCATION_MIB)
     size = reader.size()
     if size.isValid() and size.width() * size.height() > _PIXELS_AT_MOST:
-        return None, f" has {size.width()} x {size.height()} pixels, more than is opened here"
+        return None, f" has {size.width()} × {size.height()} pixels; at most 400 million are supported"
     if room is not None and size.isValid() and (size.width() > room.width() or size.height() > room.height()):
         reader.setScaledSize(size.scaled(room, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
     image = reader.read()

@@ -1,10 +1,10 @@
-"""One look for the whole window: spacing, text sizes, colours, icons of run states; dark and light follow the system.
+"""The theme of the whole window: spacing, text sizes, colours, icons of run states; dark and light follow the system.
 
 Flow: ``sdgui.__main__`` calls ``apply_theme(app)`` once; every widget asks ``theme()`` for colours and icons and
 connects to ``theme().changed`` to repaint what it draws itself. Widgets styled by palette and stylesheet follow alone.
 
 Roles of labels are dynamic properties that the stylesheet knows: ``set_role(label, "heading" | "title" | "muted" |
-"small" | "error" | "accent")``; of buttons: ``"primary"`` (one per place), ``"flat"``, ``"danger"``; of
+"small" | "error" | "accent")``; of buttons: ``"primary"`` (one per panel), ``"flat"``, ``"danger"``; of
 frames: ``"card"``.
 """
 
@@ -35,12 +35,12 @@ _STATES: dict[str, tuple[str, str, str]] = {
     "stopped": ("ph.stop-circle-fill", "muted", "stopped by you"),
     "done": ("ph.check-circle-fill", "good", "done"),
     "failed": ("ph.x-circle-fill", "error", "failed"),
-    "interrupted": ("ph.lightning-slash-fill", "error", "interrupted, the process is gone"),
+    "interrupted": ("ph.lightning-slash-fill", "error", "interrupted, process no longer running"),
 }
 
 
 class Theme(QObject):
-    """The look in force. ``changed`` fires after palette, stylesheet and ``colors`` have switched."""
+    """The current theme. ``changed`` fires after palette, stylesheet and ``colors`` have switched."""
 
     changed = Signal()
 
@@ -103,7 +103,7 @@ class Theme(QObject):
         return self._icons[name, role]
 
     def font(self, role: Literal["text", "small", "title", "heading"] = "text") -> QFont:
-        """The font of a text role; small for captions, title for sections, heading for places. Figures are tabular."""
+        """The font of a text role; small for captions, title for sections, headings of panels. Figures are tabular."""
         font = QFont(self._app.font())
         scale, weight = {
             "text": (1.0, QFont.Weight.Normal),
@@ -126,7 +126,7 @@ class Theme(QObject):
         self.colors = DARK if dark else LIGHT
         self._icons.clear()
         # A sheet in place of another styles each widget once for every widget that it is in; one taken off and one
-        # put on, once each. For a window with all its places that is a fifth of the time.
+        # put on, once each. For a window with all its panels that is a fifth of the time.
         self._app.setStyleSheet("")
         self._app.setPalette(_palette(self.colors))
         self._app.setStyleSheet(stylesheet(self.colors, dark, self._text_points, SPACE))
@@ -189,7 +189,7 @@ def _state(state: str) -> tuple[str, str, str]:
 def _palette(colors: Colors) -> QPalette:
     role, group = QPalette.ColorRole, QPalette.ColorGroup
     palette = QPalette()
-    for place, value in {
+    for part, value in {
         role.Window: colors.window,
         role.WindowText: colors.text,
         role.Base: colors.surface,
@@ -212,7 +212,7 @@ def _palette(colors: Colors) -> QPalette:
         role.Dark: colors.border,
         role.Shadow: colors.border,
     }.items():
-        palette.setColor(place, QColor(value))
-    for place in (role.Text, role.WindowText, role.ButtonText, role.HighlightedText):
-        palette.setColor(group.Disabled, place, QColor(colors.strong_border))
+        palette.setColor(part, QColor(value))
+    for part in (role.Text, role.WindowText, role.ButtonText, role.HighlightedText):
+        palette.setColor(group.Disabled, part, QColor(colors.strong_border))
     return palette

@@ -1,6 +1,6 @@
 """The Accuracy tab: the figure with its interval, large; the further ones; every class with a bar, to be sorted.
 
-Flow: the place shows a `Measured`; ``class_chosen`` when a class is to be seen in the confusion matrix.
+Flow: the panel shows a `Measured`; ``class_chosen`` when a class is to be seen in the confusion matrix.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def class_columns() -> list[Column]:
 class AccuracyTab(QWidget):
     """Figures above, classes below."""
 
-    class_chosen = Signal(int)  # place of the class among all classes
+    class_chosen = Signal(int)  # index of the class among all classes
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -1,7 +1,7 @@
 """The Compare tab: one result minus another on the same pictures: in words with an interval, by class, by picture.
 
 Flow: two results are chosen, or one is measured to stand beside the first (``measure_asked``) -> ``compare_asked`` ->
-the place asks the worker -> ``show_difference``.
+the panel asks the worker -> ``show_difference``.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class CompareTab(QWidget):
         self.other_model = ModelPicker(services, parent=self)
         self.measure_other = QPushButton("Measure", self)
         self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
-        self.only_a = Gallery(services.store.home / "thumbnails", "None.", self)
-        self.only_b = Gallery(services.store.home / "thumbnails", "None.", self)
+        self.only_a = Gallery(services.store.home / "thumbnails", "No pictures.", self)
+        self.only_b = Gallery(services.store.home / "thumbnails", "No pictures.", self)
         self.titles = PlainLabel(self), PlainLabel(self)
         self._arrange()
         self._connect()
@@ -55,7 +55,7 @@ class CompareTab(QWidget):
     def _arrange(self) -> None:
         for box, name in ((self.a, "First result"), (self.b, "Second result")):
             box.setAccessibleName(name)
-            box.setToolTip(plain_tip(f"{name}: the first minus the second is shown"))
+            box.setToolTip(plain_tip(f"{name}; differences are first minus second"))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
         set_role(self.sentence, "title")
@@ -194,7 +194,7 @@ class CompareTab(QWidget):
         )
         self.measure_other.setEnabled(first is not None)
         if first is None:
-            self.sentence.setText("Classify first; two results can then be compared here.")
+            self.sentence.setText("Evaluate a model first; two results can then be compared here.")
         elif self.b.currentIndex() < 0:
             self.sentence.setText("Choose a second result to compare with the first, or evaluate one.")
 
@@ -209,11 +209,11 @@ class CompareTab(QWidget):
             if name != "acc1"
         ]
         only_a, only_b = answer["only_a"], answer["only_b"]
-        others.append(f"both right {count(answer['both_right'])}, both wrong {count(answer['both_wrong'])}")
+        others.append(f"both correct {count(answer['both_right'])}, both wrong {count(answer['both_wrong'])}")
         self.further.setText(" · ".join(others))
         self.table.set_rows(answer["per_class"])
         for label, name in zip(self.titles, (a, b), strict=True):
-            label.setText(f"Only {result_title(name)} is right")
+            label.setText(f"Only {result_title(name)} is correct")
         self.only_a.set_items(_items(only_a, "b"))
         self.only_b.set_items(_items(only_b, "a"))
 
@@ -227,7 +227,7 @@ def _items(pictures: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryIte
         GalleryItem(
             Path(one["image"]),
             f"{one['true']} (the other: {one[wrong]})",
-            detail=f"it is {one['true']}; the other result predicts {one[wrong]}",
+            detail=f"true: {one['true']}; the other result predicts {one[wrong]}",
         )
         for one in pictures
     ]
@@ -253,8 +253,8 @@ def difference_sentence(one: Mapping[str, Any], a: str, b: str) -> str:
     gap = one["value"]
     if not one["significant"]:
         return (
-            f"No difference beyond chance: {a} minus {b} is {points(gap)} ({_ends(one)}), "
-            "and the interval of the paired bootstrap holds 0."
+            f"No significant difference: {a} minus {b} is {points(gap)} ({_ends(one)}); "
+            "the paired bootstrap interval includes 0."
         )
     better, worse = (a, b) if gap > 0 else (b, a)
     return f"{better} is better than {worse}: the first minus the second is {points(gap)} ({_ends(one)}, paired)."

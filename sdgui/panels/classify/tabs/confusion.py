@@ -1,6 +1,6 @@
 """The Confusion tab: the matrix, the most confused pairs as a list beside it, and the pictures of the chosen cell.
 
-Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_asked`` -> the place asks the
+Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_asked`` -> the panel asks the
 worker -> ``show_cell``. More pictures are asked for as one scrolls.
 """
 
@@ -26,7 +26,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 PAGE = 200  # pictures of a cell asked for at a time
 _PAIRS = 500  # listed; the matrix holds all
-_ORDERS = (("as given", "given"), ("worst first", "worst"), ("most pictures first", "most"))
+_ORDERS = (("original order", "given"), ("lowest accuracy first", "worst"), ("most pictures first", "most"))
 
 
 class MatrixTab(QWidget):
@@ -245,7 +245,7 @@ def _pair_columns() -> list[Column]:
             tip="Number of test pictures with this mistake",
         ),
         Column(
-            "Of",
+            "Share",
             lambda row: percent(row["count"] / max(1, row["of"])),
             lambda row: row["count"] / max(1, row["of"]),
             tip="Share of the true class's pictures",

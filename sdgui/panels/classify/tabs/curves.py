@@ -1,6 +1,6 @@
 """The Curves tab: validation accuracy by C, and what a few pictures a class are worth, point by point as they come.
 
-Flow: a `Measured` brings the C curve; the button -> ``few_shot_asked`` -> the place asks the worker ->
+Flow: a `Measured` brings the C curve; the button -> ``few_shot_asked`` -> the panel asks the worker ->
 ``show_few_shot`` for each part of the answer.
 """
 
@@ -41,8 +41,8 @@ class CurvesTab(QWidget):
         self.draws.setValue(3)
         self.draws.setAccessibleName("Draws")
         self.draws.setToolTip("Number of random draws; at least two are needed for an interval")
-        self.image = QPushButton("Measure the ima&ge-only probe", self)
-        self.fused = QPushButton("Measure the fused &probe", self)
+        self.image = QPushButton("Evaluate the ima&ge-only probe", self)
+        self.fused = QPushButton("Evaluate the fused &probe", self)
         self.notes = PlainLabel(self, wordWrap=True)
         set_role(self.notes, "small")
         label = PlainLabel("Dra&ws", self)
@@ -82,7 +82,7 @@ class CurvesTab(QWidget):
         self.c_curve.set_lines([line] if curve else [], _NO_CURVE)
         if chosen is not None:
             self.c_curve.readout.setText(
-                f"C = {value(chosen)} was chosen on validation rows (dashed); {len(curve)} values were tried."
+                f"C = {value(chosen)} was selected on validation rows (dashed) from {len(curve)} values."
             )
         self._show_shots()
 

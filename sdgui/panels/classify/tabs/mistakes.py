@@ -1,6 +1,6 @@
 """The Mistakes tab: the pictures that the model is most sure about and wrong, surest first.
 
-Flow: a `Measured` brings the first ones; scrolling down -> ``more_asked`` -> the place asks the worker -> ``append``.
+Flow: a `Measured` brings the first ones; scrolling down -> ``more_asked`` -> the panel asks the worker -> ``append``.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class MistakesTab(QWidget):
         samples = int(found.answer["samples"])
         if self._total:
             self.line.setText(
-                f"{count(self._total)} of {count(samples)} test pictures are mistaken; the surest come first. "
-                "Under each: what it was taken for, and with which probability."
+                f"{count(self._total)} of {count(samples)} test pictures are misclassified, most confident first. "
+                "Below each: the predicted class, the true class and the probability of the prediction."
             )
         else:
-            self.line.setText(f"All {count(samples)} test pictures are correct.")
+            self.line.setText(f"All {count(samples)} test pictures are classified correctly.")
         self.append({"pictures": found.answer["mistakes"]})
 
     def append(self, answer: Mapping[str, Any]) -> None:

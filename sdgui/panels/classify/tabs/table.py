@@ -1,4 +1,4 @@
-"""A table of the Classify place: rows of plain values, sorted by any column, filtered by words, bars for shares.
+"""A table of the Classify panel: rows of plain values, sorted by any column, filtered by words, bars for shares.
 
 Flow: a tab makes `Column`s and rows -> ``ClassTable`` -> ``chosen`` (Enter, double click) and ``current_changed`` with
 the row's number as it was given. Ctrl+C copies the selected rows, with the head, as text that spreadsheets take.

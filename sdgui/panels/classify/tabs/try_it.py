@@ -1,6 +1,6 @@
 """The Try it tab: pictures dropped or pasted, their likeliest classes by the probe and among typed names.
 
-Flow: ``DropTarget`` -> gallery; the current picture -> ``asked`` (pictures, names) -> the place asks the worker ->
+Flow: ``DropTarget`` -> gallery; the current picture -> ``asked`` (pictures, names) -> the panel asks the worker ->
 ``show_answer``. Typing asks anew for the current picture after a breath; the others follow when nothing else is asked.
 """
 
@@ -70,8 +70,8 @@ class TryTab(QWidget):
         self.drop = DropTarget(home / "pasted", "Drop pictures to classify", self)
         self.gallery = Gallery(home / "thumbnails", "Drop or paste pictures here (Ctrl+V), or choose some.", self)
         self.names = QPlainTextEdit(self)
-        self.by_probe = ClassTable("Classes by the probe", _columns(), "", self)
-        self.by_names = ClassTable("Typed classes", _columns(), "", self)
+        self.by_probe = ClassTable("Predictions of the probe", _columns(), "", self)
+        self.by_names = ClassTable("Zero-shot predictions", _columns(), "", self)
         self.probe_title = PlainLabel(self, wordWrap=True)
         self.line = PlainLabel(self, wordWrap=True)
         self.choose = QPushButton("Choose &pictures …", self)
@@ -82,7 +82,7 @@ class TryTab(QWidget):
         self._connect()
 
     def _build(self) -> None:
-        self.names.setPlaceholderText("Class names, one a line or with commas: a cat, a dog, ein Apfel")
+        self.names.setPlaceholderText("Class names, one per line or separated by commas: a cat, a dog, ein Apfel")
         self.names.setAccessibleName("Class names for zero-shot classification")
         self.names.setToolTip("Zero-shot classification among these names, updated as you type")
         self.names.setTabChangesFocus(True)
@@ -134,8 +134,8 @@ class TryTab(QWidget):
         head = QWidget(self)
         row = QHBoxLayout(head)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._titled(PlainLabel("By typed class names (zero-shot)", head)), 1)
-        self.data_names = QPushButton("The data's", head)
+        row.addWidget(self._titled(PlainLabel("Zero-shot with typed class names", head)), 1)
+        self.data_names = QPushButton("From the data", head)
         self.data_names.setToolTip("Use the class names of the current result")
         self.data_names.setEnabled(False)
         set_role(self.data_names, "flat")
@@ -197,7 +197,7 @@ class TryTab(QWidget):
 
     def show_probe(self, title: str, trier: object = None) -> None:
         """Whose classes stand on the right; "" for no probe. Answers of another ``trier`` no longer hold."""
-        text = f"By the probe: {title}" if title else "By a probe: fit a linear or fused probe, or load one"
+        text = f"Probe: {title}" if title else "No probe yet: fit a linear or fused probe, or load one"
         self.probe_title.setText(text)
         if trier != self._trier:
             self._trier = trier

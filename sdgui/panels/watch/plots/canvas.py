@@ -214,7 +214,7 @@ class PlotCanvas(QWidget):
         shown = self._curves.shown()
         self._empty.setVisible(not shown)
         hidden = self._curves.not_positive() if self._curves.log else 0
-        self._note.setText(f"{formats.count(hidden)} values ≤ 0 are not on a log scale" if hidden else "")
+        self._note.setText(f"{formats.count(hidden)} values ≤ 0 are not shown on a log scale" if hidden else "")
         self._note.setVisible(bool(hidden))
         self._note.adjustSize()
         latest = "; ".join(f"{one.name}: {formats.value(float(one.values[-1]))}" for one in shown[:10])
@@ -228,14 +228,14 @@ class PlotCanvas(QWidget):
             self.redraw()
 
     def _restyle(self) -> None:
-        look = theme()
-        self._view.setBackground(look.color("surface"))
+        style = theme()
+        self._view.setBackground(style.color("surface"))
         dress(self._bottom, self._left)
         for axis in (self._bottom, self._left):
             axis.setStyle(tickTextOffset=SPACE // 2)
-            axis.setGrid(40 if look.dark else 60)
+            axis.setGrid(40 if style.dark else 60)
             axis.setZValue(-10)  # its grid lies under the curves
-        self._cross.setPen(pg.mkPen(look.color("strong_border"), style=Qt.PenStyle.DashLine))
+        self._cross.setPen(pg.mkPen(style.color("strong_border"), style=Qt.PenStyle.DashLine))
         self._readout.restyle()
         self.restyle()
 

@@ -41,7 +41,7 @@ def test_what_cannot_be_classified_is_said_in_the_panels_bar(
     panel.view.source.run_asked.emit()
     assert "Choose labelled pictures" in panel.view.bar.text
     choose(qtbot, panel, folder / "bare.csv")
-    assert "holds no labels" in panel.view.bar.text
+    assert "has no labels" in panel.view.bar.text
     choose(qtbot, panel, folder / "broken.csv")
     panel.view.source.button.click()
     qtbot.waitUntil(lambda: "has no value in any row" in panel.view.bar.text, timeout=20000)

@@ -26,7 +26,7 @@ def test_one_button_evaluates_and_every_tab_shows_it(qtbot: QtBot, open_classify
     assert "73.3 to 93.3 %" in panel.view.accuracy.interval.text()
     table = panel.view.accuracy.table
     assert [row["class"] for row in table.rows()] == ["cat", "Große Katze", "snow_leopard", "🐯 tiger"]
-    assert panel.view.matrix.matrix.sentence((0, 1)) == "cat taken for Große Katze: 1 of 6 (16.7 %)"
+    assert panel.view.matrix.matrix.sentence((0, 1)) == "cat predicted as Große Katze: 1 of 6 (16.7 %)"
     assert [row["count"] for row in panel.view.matrix.pairs.rows()] == [1, 1, 1, 1]
     assert len(panel.view.mistakes.gallery.model.items()) == 4
     assert panel.view.curves.c_curve.lines()[0].marked == 0.1

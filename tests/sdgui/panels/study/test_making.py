@@ -176,7 +176,7 @@ def test_the_shipped_studies_can_be_opened(qtbot: QtBot, open_study: Open) -> No
     window = open_study()
     panel = panel_of(window)
     arms = len(read_study(SHIPPED / "noisy.json").arms)
-    shipped = next(one for one in panel.open_button.menu().actions() if one.text() == "Shipped: noisy")
+    shipped = next(one for one in panel.open_button.menu().actions() if one.text() == "Bundled: noisy")
     shipped.trigger()
     qtbot.waitUntil(lambda: panel.view.arms.topLevelItemCount() == arms, timeout=10000)
     assert panel.view.arms.topLevelItem(1).childCount() > 3

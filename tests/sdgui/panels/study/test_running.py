@@ -144,7 +144,7 @@ def test_an_export_needs_an_ending_that_is_known(
     panel.begin.click()
     until(qtbot, panel, "done")
     panel.exports.export_to(tmp_path / "results")
-    assert panel.bar.text == "results names no format; end it with .md, .csv, .json or .svg."
+    assert panel.bar.text == "results has no known extension; use .md, .csv, .json or .svg."
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "typed.v2"), ""))
     panel.exports._ask("md")
     qtbot.waitUntil((tmp_path / "typed.v2.md").exists)

@@ -84,7 +84,7 @@ class ConfusionMatrix(QWidget):
         chosen = self.current()
         self.cells.set_order(order)
         if chosen is not None:
-            self._current = self.cells.place(chosen[0]), self.cells.place(chosen[1])
+            self._current = self.cells.position(chosen[0]), self.cells.position(chosen[1])
         self._renew()
 
     def set_mistakes_only(self, only: bool) -> None:
@@ -114,7 +114,7 @@ class ConfusionMatrix(QWidget):
 
     def set_current(self, true: int, predicted: int) -> None:
         """Go to a cell, by its classes, and bring it into view."""
-        self._go(self.cells.place(true), self.cells.place(predicted))
+        self._go(self.cells.position(true), self.cells.position(predicted))
 
     def sentence(self, cell: tuple[int, int] | None = None) -> str:
         """A cell in words, by classes; without one, the current cell."""
@@ -125,8 +125,8 @@ class ConfusionMatrix(QWidget):
         total, number = int(self.cells.totals[true]), self.cells.count_at(true, predicted)
         share = f" ({100 * number / total:.1f} %)" if total else ""
         if true == predicted:
-            return f"{self.classes[true]}: {count(number)} of {count(total)} right{share}"
-        return f"{self.classes[true]} taken for {self.classes[predicted]}: {count(number)} of {count(total)}{share}"
+            return f"{self.classes[true]}: {count(number)} of {count(total)} correct{share}"
+        return f"{self.classes[true]} predicted as {self.classes[predicted]}: {count(number)} of {count(total)}{share}"
 
     # The view
     def viewport(self) -> Viewport:

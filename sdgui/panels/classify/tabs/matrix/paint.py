@@ -26,9 +26,9 @@ class Colours:
     """The colours of the levels in the theme in force: right ones in one hue, mistakes in another."""
 
     def __init__(self) -> None:
-        look = theme()
-        ground = look.color("surface")
-        right, wrong = look.color("accent"), look.run_color(1)
+        style = theme()
+        ground = style.color("surface")
+        right, wrong = style.color("accent"), style.run_color(1)
         self.table: NDArray[np.uint32] = np.concatenate([_ramp(ground, right), _ramp(ground, wrong)])
 
 
