@@ -100,11 +100,6 @@ class DataPicker(QWidget):
             self._remember(source)
             self.changed.emit(source)
 
-    def describe_again(self) -> None:
-        """The file may have changed: count it anew."""
-        self._facts = None
-        self._describe()
-
     def showEvent(self, event: QShowEvent) -> None:
         """The list is read from the store; a panel is on screen before its pickers have theirs."""
         super().showEvent(event)

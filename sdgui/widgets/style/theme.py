@@ -82,10 +82,6 @@ class Theme(QObject):
         """Colour of the run with this palette index; they repeat after 8."""
         return QColor(self.colors.runs[index % len(self.colors.runs)])
 
-    def state_color(self, state: str) -> QColor:
-        """Colour of a run state (``core.spec.run.status.RunState`` or its text)."""
-        return self.color(_state(state)[1])
-
     def state_icon(self, state: str) -> QIcon:
         """Icon of a run state: shape and colour both tell it."""
         name, role, _ = _state(state)
