@@ -35,8 +35,8 @@ def whole(open_window: OpenWindow) -> MainWindow:
 def test_no_two_keys_collide_in_any_place(whole: MainWindow, begin: str, stop: str) -> None:
     study = whole.panels["study"]
     assert isinstance(study, StudyPanel)
-    study.begin.setText(begin)
-    study.stop.setText(stop)
+    study.toolbar.begin.setText(begin)
+    study.toolbar.stop.setText(stop)
     assert collisions(whole) == []
 
 

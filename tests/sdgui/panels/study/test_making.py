@@ -53,19 +53,19 @@ def test_a_second_study_stays_shown_when_the_tree_is_read_anew(qtbot: QtBot, ope
         file = tmp_path / f"{name}.json"
         file.write_text(a_study(name=name).to_json(), encoding="utf-8")
         panel.open_study(file)
-        qtbot.waitUntil(lambda name=name: panel.box.currentText() == name)
+        qtbot.waitUntil(lambda name=name: panel.toolbar.box.currentText() == name)
         window.reload()
-        assert panel.box.currentText() == name
+        assert panel.toolbar.box.currentText() == name
 
 
 def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     for name in ("first", "second"):
         panel = with_study(qtbot, window, a_study(name=name))
-        qtbot.waitUntil(lambda panel=panel, name=name: panel.box.currentText() == name)
+        qtbot.waitUntil(lambda panel=panel, name=name: panel.toolbar.box.currentText() == name)
     first, second = (study.id for study in window.services.store.studies())
     window.experiments.select_study(second)
-    panel.new.click()
+    panel.toolbar.new.click()
     panel.editor.name.setText("my careful study")
     window.experiments.select_study(first)
     assert window.selection.study_id == first
@@ -73,7 +73,7 @@ def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, op
     assert panel.editor.name.text() == "my careful study"
     panel.editor.cancelled.emit()
     assert panel.stack.currentWidget() is panel.view
-    assert (panel._id(), panel.box.currentText(), panel.box.isEnabled()) == (first, "first", True)
+    assert (panel._id(), panel.toolbar.box.currentText(), panel.toolbar.box.isEnabled()) == (first, "first", True)
 
 
 def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open_study: Open) -> None:
@@ -81,11 +81,11 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
     window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
     settle(window)
     panel = with_study(qtbot, window, a_study(compare=[["sd-clip", "clip"]]))
-    panel.begin.click()
+    panel.toolbar.begin.click()
     until(qtbot, panel, "done")
     out = StudyDir(window.services.store.studies()[0].folder)
     before = out.run("clip", 0).events.stat().st_mtime_ns
-    panel.more.click()
+    panel.toolbar.more.click()
     editor = panel.editor
     assert panel.stack.currentWidget() is editor
     assert not editor.steps.isVisible()
@@ -107,13 +107,13 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
     assert Path(grown.arms[2].config).is_file()
     assert grown.compare == [("sd-clip", "clip"), ("my-own-coca", "clip")]
     assert "Grown since" in panel.view.state.text()
-    assert (panel.begin.text(), panel.begin.isEnabled()) == ("&Start", True)
-    panel.begin.click()
+    assert (panel.toolbar.begin.text(), panel.toolbar.begin.isEnabled()) == ("&Start", True)
+    panel.toolbar.begin.click()
     until(qtbot, panel, "done")
     assert "9 of 9 runs finished" in panel.view.state.text()
     assert out.run("clip", 0).events.stat().st_mtime_ns == before
 
-    panel.new.click()
+    panel.toolbar.new.click()
     assert editor.steps.isVisible()
     assert (editor.make.text(), editor.seeds.text()) == ("&Make the study", "0, 1, 2")
 
@@ -121,7 +121,7 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
 def test_a_study_at_work_does_not_grow(qtbot: QtBot, open_study: Open) -> None:
     window = open_study("--delay", "0.2")
     panel = with_study(qtbot, window, a_study(steps=20))
-    panel.more.click()
+    panel.toolbar.more.click()
     window.services.studies.start(window.services.store.studies()[0].id)  # as another window might
     qtbot.waitUntil(lambda: bool(window.services.studies.alive()), timeout=10000)
     panel.editor.seeds.setText("0, 1, 2")
@@ -129,7 +129,7 @@ def test_a_study_at_work_does_not_grow(qtbot: QtBot, open_study: Open) -> None:
     qtbot.waitUntil(lambda: "pause it before it grows" in panel.bar.text, timeout=5000)
     assert read_study(StudyDir(window.services.store.studies()[0].folder).study).seeds == [0, 1]
     panel._show()
-    assert not panel.more.isEnabled()
+    assert not panel.toolbar.more.isEnabled()
 
 
 def test_studies_that_cannot_be_used_say_why(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
@@ -152,19 +152,19 @@ def test_studies_that_cannot_be_used_say_why(qtbot: QtBot, open_study: Open, tmp
     moved = tmp_path / "moved"
     folder.rename(moved)
     qtbot.waitUntil(lambda: "not there any more" in panel.bar.text, timeout=5000)
-    assert not panel.begin.isEnabled()
+    assert not panel.toolbar.begin.isEnabled()
     panel.move_to(tmp_path)
     assert "holds no study.json" in panel.bar.text
     panel.move_to(moved)
     qtbot.waitUntil(
-        lambda: window.services.store.studies()[0].folder == moved and panel.begin.isEnabled(), timeout=5000
+        lambda: window.services.store.studies()[0].folder == moved and panel.toolbar.begin.isEnabled(), timeout=5000
     )
 
 
 def test_the_bin_gives_a_study_back(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     panel = with_study(qtbot, window, a_study())
-    panel.bin.click()
+    panel.toolbar.bin.click()
     qtbot.waitUntil(lambda: window.services.store.studies() == [], timeout=5000)
     qtbot.waitUntil(lambda: "bin" in panel.bar.text, timeout=5000)
     assert panel.stack.currentWidget() is panel.empty
@@ -176,7 +176,7 @@ def test_the_shipped_studies_can_be_opened(qtbot: QtBot, open_study: Open) -> No
     window = open_study()
     panel = panel_of(window)
     arms = len(read_study(SHIPPED / "noisy.json").arms)
-    shipped = next(one for one in panel.open_button.menu().actions() if one.text() == "Bundled: noisy")
+    shipped = next(one for one in panel.toolbar.open_button.menu().actions() if one.text() == "Bundled: noisy")
     shipped.trigger()
     qtbot.waitUntil(lambda: panel.view.arms.topLevelItemCount() == arms, timeout=10000)
     assert panel.view.arms.topLevelItem(1).childCount() > 3

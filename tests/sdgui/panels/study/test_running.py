@@ -28,7 +28,7 @@ def cells(table: Any) -> list[list[str]]:
 def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
     window = open_study()
     panel = with_study(qtbot, window, a_study())
-    panel.begin.click()
+    panel.toolbar.begin.click()
     until(qtbot, panel, "done")
     means, differences = panel.view.tables_now()
     assert cells(means)[0][:3] == ["clip", "2", "10.5 [5.5, 15.5]"]
@@ -74,17 +74,17 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
 def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, open_study: Open) -> None:
     window = open_study("--delay", "0.2")
     panel = with_study(qtbot, window, a_study(steps=20))
-    panel.begin.click()
+    panel.toolbar.begin.click()
     until(qtbot, panel, "running")
     window.keep_training()
     again = open_study("--delay", "0.0")
     panel = panel_of(again)
     until(qtbot, panel, "running")
-    assert panel.pause.isEnabled()
-    panel.pause.click()
+    assert panel.toolbar.pause.isEnabled()
+    panel.toolbar.pause.click()
     until(qtbot, panel, "paused")
-    assert panel.begin.text() == "Re&sume"
-    panel.begin.click()
+    assert panel.toolbar.begin.text() == "Re&sume"
+    panel.toolbar.begin.click()
     until(qtbot, panel, "done")
 
 
@@ -93,27 +93,27 @@ def test_stop_becomes_kill_only_after_a_while(qtbot: QtBot, open_study: Open, mo
     panel = with_study(qtbot, window, a_study(steps=100))
     asked: list[str] = []
     monkeypatch.setattr(window.services.studies, "ask_to_end", lambda _study, what: asked.append(what))
-    panel.begin.click()
+    panel.toolbar.begin.click()
     until(qtbot, panel, "running")
 
     def buttons() -> tuple[str, bool, bool]:
-        return panel.stop.text(), panel.stop.isEnabled(), panel.pause.isEnabled()
+        return panel.toolbar.stop.text(), panel.toolbar.stop.isEnabled(), panel.toolbar.pause.isEnabled()
 
     monkeypatch.setattr(study_ending, "KILL_AFTER", 1e6)
-    panel.pause.click()
+    panel.toolbar.pause.click()
     assert buttons() == ("Sto&p", False, False), "Pause gives the runs time to save"
     panel.ending.forget(panel._id())
     panel._show()
-    qtbot.mouseDClick(panel.stop, Qt.MouseButton.LeftButton)
-    panel.stop.click()
+    qtbot.mouseDClick(panel.toolbar.stop, Qt.MouseButton.LeftButton)
+    panel.toolbar.stop.click()
     qtbot.waitUntil(lambda: asked == ["pause", "stop"])
     assert buttons() == ("Sto&p", False, False)
     panel.ending.forget(panel._id())
     panel._show()
     monkeypatch.setattr(study_ending, "KILL_AFTER", 0.01)
-    panel.stop.click()
+    panel.toolbar.stop.click()
     qtbot.waitUntil(lambda: buttons() == ("&Kill", True, False))
-    panel.stop.click()
+    panel.toolbar.stop.click()
     qtbot.waitUntil(lambda: asked == ["pause", "stop", "stop", "kill"])
     monkeypatch.undo()
 
@@ -123,16 +123,16 @@ def test_a_study_that_cannot_be_asked_may_be_asked_again(
 ) -> None:
     window = open_study("--delay", "0.2")
     panel = with_study(qtbot, window, a_study(steps=100))
-    panel.begin.click()
+    panel.toolbar.begin.click()
     until(qtbot, panel, "running")
 
     def refuse(_study: int, _what: str) -> None:
         raise StudyProgramError("The study is running on far-away; end it there.")
 
     monkeypatch.setattr(window.services.studies, "ask_to_end", refuse)
-    panel.stop.click()
+    panel.toolbar.stop.click()
     qtbot.waitUntil(lambda: "far-away" in panel.bar.text)
-    assert (panel.stop.text(), panel.stop.isEnabled()) == ("Sto&p", True)
+    assert (panel.toolbar.stop.text(), panel.toolbar.stop.isEnabled()) == ("Sto&p", True)
     monkeypatch.undo()
 
 
@@ -141,7 +141,7 @@ def test_an_export_needs_an_ending_that_is_known(
 ) -> None:
     window = open_study()
     panel = with_study(qtbot, window, a_study())
-    panel.begin.click()
+    panel.toolbar.begin.click()
     until(qtbot, panel, "done")
     panel.exports.export_to(tmp_path / "results")
     assert panel.bar.text == "results has no known extension; use .md, .csv, .json or .svg."
@@ -155,7 +155,7 @@ def test_an_export_needs_an_ending_that_is_known(
 def test_a_failed_arm_and_a_single_seed_are_said(qtbot: QtBot, open_study: Open) -> None:
     window = open_study("--fail", "sd-clip")
     panel = with_study(qtbot, window, a_study(seeds=[0]))
-    panel.begin.click()
+    panel.toolbar.begin.click()
     until(qtbot, panel, "failed")
     note = panel.view.note.text()
     assert "One seed only: there is no interval" in note
@@ -164,7 +164,7 @@ def test_a_failed_arm_and_a_single_seed_are_said(qtbot: QtBot, open_study: Open)
     assert cells(means)[0][2] == "10.0", "a mean without an interval"
     assert cells(means)[1][:3] == ["sd-clip", "0, 1 failed", "–"]
     assert cells(differences)[0][2] == "sd-clip: no finished run"
-    assert panel.begin.isEnabled(), "failed runs can be tried again"
+    assert panel.toolbar.begin.isEnabled(), "failed runs can be tried again"
 
 
 def test_the_time_left_goes_by_what_runs_of_the_same_arm_took() -> None:
