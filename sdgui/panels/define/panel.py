@@ -18,6 +18,7 @@ from core.spec.errors import UserError
 from core.spec.presets import PRESETS, Size
 from sdgui.panels.define.advice import AdviceBar
 from sdgui.panels.define.differences import Differences
+from sdgui.panels.define.model import runs_hint
 from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.runs.chains import FORMER, taken_from_former
 from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_former
@@ -129,7 +130,7 @@ class DefinePanel(Panel):
             self._load(experiment.config, read_only=False)
         elif experiment.name != before.name:
             self.form.set_value("name", experiment.name)
-        self._say_state(experiment)
+        self._show_hint(experiment)
 
     def focus_search(self) -> None:
         self.form.focus_search()
@@ -175,7 +176,7 @@ class DefinePanel(Panel):
         draft = self._services.settings.value(f"drafts/{experiment.id}")
         if draft:
             self._put_draft(str(draft))
-        self._say_state(experiment)
+        self._show_hint(experiment)
 
     def _put_draft(self, text: str) -> None:
         try:
@@ -201,12 +202,10 @@ class DefinePanel(Panel):
         copy = Remedy("Edit as a new experiment", lambda: self.copy_asked.emit(frozen))
         self.bar.show_message(Message("info", "Read-only: the settings this run was launched with.", remedy=copy))
 
-    def _say_state(self, experiment: Experiment) -> None:
-        runs = self._services.store.run_count(experiment.id)
-        if runs:
-            what = "its run keeps its" if runs == 1 else f"its {runs} runs keep their"
-            self.hint.setText(f"Changes apply to the next run; {what} own definition.")
-        self.hint.setVisible(bool(runs))
+    def _show_hint(self, experiment: Experiment) -> None:
+        text = runs_hint(self._services.store.run_count(experiment.id))
+        self.hint.setText(text)
+        self.hint.setVisible(bool(text))
 
     # Editing
     def _form_changed(self) -> None:

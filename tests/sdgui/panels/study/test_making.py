@@ -106,7 +106,7 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
     assert [arm.name for arm in grown.arms] == ["clip", "sd-clip", "my-own-coca"]
     assert Path(grown.arms[2].config).is_file()
     assert grown.compare == [("sd-clip", "clip"), ("my-own-coca", "clip")]
-    assert "Grown since" in panel.view.state.text()
+    assert "Extended:" in panel.view.state.text()
     assert (panel.toolbar.begin.text(), panel.toolbar.begin.isEnabled()) == ("&Start", True)
     panel.toolbar.begin.click()
     until(qtbot, panel, "done")
