@@ -13,7 +13,7 @@ from sdgui.panels.classify.model import LAYER, Settings
 from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _PROMPTS = resource_folder("prompts")
 _FILE = "from a file …"
@@ -30,6 +30,7 @@ class OptionsRow(QWidget):
         self._text = NoWheelComboBox(self)
         self._k = QSpinBox(self)
         self._k.setRange(1, 1000)
+        hide_steps(self._k)
         self._standardise = QCheckBox("&Standardise", self)
         self._build()
         self._restore()

@@ -275,7 +275,7 @@ class StudyPanel(Panel):
         if study_id is None:
             return
         if not StudyDir(folder).study.is_file():
-            text = f"{folder} holds no study.json; choose the study's own folder."
+            text = f"{folder} contains no study.json; choose the study's own folder."
             self.show_message(Message("error", text, remedy=Remedy("Locate folder …", self._find)))
             return
         self._tasks.run(lambda: store.move_study(study_id, folder), self._added, self._failed)

@@ -43,7 +43,7 @@ class CompareTab(QWidget):
         self.further = PlainLabel(self, wordWrap=True)
         self.probe, self.network = QPushButton(self), QPushButton(self)
         self.other_model = ModelPicker(services, parent=self)
-        self.measure_other = QPushButton("Measure", self)
+        self.measure_other = QPushButton("Evaluate", self)
         self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
         self.only_a = Gallery(services.store.home / "thumbnails", "No pictures.", self)
         self.only_b = Gallery(services.store.home / "thumbnails", "No pictures.", self)

@@ -16,7 +16,7 @@ from sdgui.panels.classify.model import Measured, Target
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.widgets.formats import count, value
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _SHOTS = (1, 2, 4, 8, 16, 32)
 _KINDS = {"image": ("image-only probe", 0), "fused": ("fused probe", 1)}
@@ -38,6 +38,7 @@ class CurvesTab(QWidget):
         self.shots = PointPlot("Few-shot accuracy", "pictures per class", count, _SHOTS, self)
         self.draws = QSpinBox(self)
         self.draws.setRange(1, 20)
+        hide_steps(self.draws)
         self.draws.setValue(3)
         self.draws.setAccessibleName("Draws")
         self.draws.setToolTip("Number of random draws; at least two are needed for an interval")

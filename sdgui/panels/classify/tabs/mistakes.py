@@ -48,7 +48,7 @@ class MistakesTab(QWidget):
         if self._total:
             self.line.setText(
                 f"{count(self._total)} of {count(samples)} test pictures are misclassified, most confident first. "
-                "Below each: the predicted class, the true class and the probability of the prediction."
+                "Captions: predicted class, not true class."
             )
         else:
             self.line.setText(f"All {count(samples)} test pictures are classified correctly.")

@@ -167,7 +167,7 @@ class ClassTable(QWidget):
         view.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         head = view.horizontalHeader()
         head.setHighlightSections(False)
-        head.setStyleSheet("QHeaderView::section { padding-right: 14px; }")  # room for the arrow of the order
+        head.setStyleSheet("QHeaderView::section { padding-left: 4px; padding-right: 12px; }")  # the sort arrow's
         for number, column in enumerate(self.model.columns):
             stretch = column.sort is None or column.share is not None
             head.setSectionResizeMode(
@@ -177,7 +177,7 @@ class ClassTable(QWidget):
                 view.setItemDelegateForColumn(number, ShareDelegate(view))
             elif not stretch:
                 text = max(column.title, "100.0 %", key=len)
-                view.setColumnWidth(number, self.fontMetrics().horizontalAdvance(text) + 3 * SPACE)
+                view.setColumnWidth(number, self.fontMetrics().horizontalAdvance(text) + 5 * SPACE // 2)
         for key, slot in ((Qt.Key.Key_Return, self._choose), (Qt.Key.Key_Enter, self._choose)):
             self._shortcut(QKeySequence(key), slot)
         self._shortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.copy)

@@ -126,7 +126,7 @@ def test_a_study_at_work_does_not_grow(qtbot: QtBot, open_study: Open) -> None:
     qtbot.waitUntil(lambda: bool(window.services.studies.alive()), timeout=10000)
     panel.editor.seeds.setText("0, 1, 2")
     panel.editor.make.click()
-    qtbot.waitUntil(lambda: "pause it before it grows" in panel.bar.text, timeout=5000)
+    qtbot.waitUntil(lambda: "pause it before adding to it" in panel.bar.text, timeout=5000)
     assert read_study(StudyDir(window.services.store.studies()[0].folder).study).seeds == [0, 1]
     panel._show()
     assert not panel.toolbar.more.isEnabled()
@@ -151,10 +151,10 @@ def test_studies_that_cannot_be_used_say_why(qtbot: QtBot, open_study: Open, tmp
 
     moved = tmp_path / "moved"
     folder.rename(moved)
-    qtbot.waitUntil(lambda: "not there any more" in panel.bar.text, timeout=5000)
+    qtbot.waitUntil(lambda: "is no longer there" in panel.bar.text, timeout=5000)
     assert not panel.toolbar.begin.isEnabled()
     panel.move_to(tmp_path)
-    assert "holds no study.json" in panel.bar.text
+    assert "contains no study.json" in panel.bar.text
     panel.move_to(moved)
     qtbot.waitUntil(
         lambda: window.services.store.studies()[0].folder == moved and panel.toolbar.begin.isEnabled(), timeout=5000
