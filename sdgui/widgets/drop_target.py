@@ -39,14 +39,14 @@ _TEXT = "it is text; drop pictures or folders of pictures"
 
 
 class DropTarget(QWidget):
-    """Put the panel's content inside with ``set_content``; while something is dragged over it, it says so.
+    """Put the panel's content inside with ``set_content``; while something is dragged over it, a hint is shown.
 
-    Ctrl+V pastes wherever no text box has the focus. Accessible as what ``setAccessibleName`` says.
+    Ctrl+V pastes wherever no text box has the focus. Set an accessible name with ``setAccessibleName``.
     """
 
     dropped = Signal(list)  # of str: absolute paths of pictures; several times for one drop when there are many
     refused = Signal(list)  # of (what, why)
-    finished = Signal()  # all of what was given so far has been looked through
+    finished = Signal()  # everything dropped so far has been searched
 
     _found = Signal(list, list)
     _ended = Signal()
@@ -56,7 +56,7 @@ class DropTarget(QWidget):
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._pasted = pasted
-        self._open = 0  # drops that are being looked through
+        self._open = 0  # drops that are being searched
         self._leave = Event()
         self._turn = Semaphore()  # one part at a time, so that the window has its turn between two
         self._pool = QThreadPool(self)
@@ -64,7 +64,7 @@ class DropTarget(QWidget):
         self._veil = _Veil(prompt, self)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
-        self._found.connect(self._tell, Qt.ConnectionType.QueuedConnection)
+        self._found.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         self._ended.connect(self._one_ended, Qt.ConnectionType.QueuedConnection)
         paste = QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), self)
         paste.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -79,7 +79,7 @@ class DropTarget(QWidget):
 
     @property
     def busy(self) -> bool:
-        """Whether folders are still being looked through."""
+        """Whether folders are still being searched."""
         return self._open > 0
 
     # Ways in
@@ -142,7 +142,7 @@ class DropTarget(QWidget):
         self._ended.emit()
 
     # In the window's thread again
-    def _tell(self, pictures: list[str], refused: list[Refusal]) -> None:
+    def _deliver(self, pictures: list[str], refused: list[Refusal]) -> None:
         if pictures:
             self.dropped.emit(pictures)
         if refused:

@@ -20,8 +20,8 @@ PICTURE_SUFFIXES = frozenset(
 )
 _VIDEOS = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"))
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-PART = 500  # pictures told at a time
-_REFUSED_AT_MOST = 200  # told one by one; the rest as a number
+PART = 500  # pictures reported at a time
+_REFUSED_AT_MOST = 200  # listed; the rest as a number
 
 Refusal = tuple[str, str]  # what, and why not
 

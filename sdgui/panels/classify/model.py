@@ -1,4 +1,4 @@
-"""What the Classify panel asks for and what it got, as plain values: no Qt, no worker.
+"""Evaluations of the Classify panel and their results, as plain values: no Qt, no worker.
 
 Flow: the bar of choices makes a `Target` and a `Measure` -> ``ClassifySession`` -> a worker's answer -> `Measured` ->
 the tabs.
@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sdgui.widgets.formats import percent
+
 Integers = NDArray[np.int32]
 Method = Literal["zero-shot", "image", "fused", "knn", "saved"]
 
@@ -26,6 +28,9 @@ METHODS: dict[Method, str] = {
     "fused": "Fused probe",
     "knn": "Nearest neighbours",
 }
+
+
+METRICS = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall": "mean over classes"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,15 +146,10 @@ def measured(measure: Measure, answer: dict[str, Any]) -> Measured:
     return Measured(measure, answer, read_confusion(answer["confusion"]))
 
 
-def percent(share: float) -> str:
-    """``87.3 %``."""
-    return f"{100 * share:.1f} %"
-
-
 def between(interval: Mapping[str, Any]) -> str:
     """``85.1 to 89.2 %`` of ``low`` and ``high``; "" where there is none."""
     low, high = interval.get("low"), interval.get("high")
-    return f"{100 * float(low):.1f} to {100 * float(high):.1f} %" if low is not None and high is not None else ""
+    return f"{100 * float(low):.1f} to {percent(float(high))}" if low is not None and high is not None else ""
 
 
 def method_title(measure: Measure) -> str:

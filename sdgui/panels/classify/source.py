@@ -1,7 +1,7 @@
-"""What is to be classified with what: the choices above the results of the Classify panel.
+"""The choices above the results of the Classify panel: model, data, label, training data and method.
 
-Flow: model, data, label, training data and method are chosen -> the button -> ``run_asked`` -> the panel takes
-``measures()``. Choices are kept in the settings; ``problem()`` says in words what is still missing.
+Flow: model, data, label, training data and method are chosen -> the button -> ``run_asked`` -> the panel reads
+``measures()``. Choices are kept in the settings; ``problem()`` names what is still missing.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ class ClassifySource(QWidget):
         return ""
 
     def target(self) -> Target | None:
-        """The model on the data; None while ``problem`` has something to say."""
+        """The model on the data; None while there is a ``problem``."""
         choice = self.model.choice()
         if choice is None or self.problem():
             return None

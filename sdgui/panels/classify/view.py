@@ -10,7 +10,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from sdgui.panels.classify.model import Measured
-from sdgui.panels.classify.notes import NotesFold
+from sdgui.panels.classify.notes import Notes
 from sdgui.panels.classify.results import ResultList
 from sdgui.panels.classify.source import ClassifySource
 from sdgui.panels.classify.tabs.accuracy import AccuracyTab
@@ -57,7 +57,7 @@ class ClassifyView(QWidget):
         self.source = ClassifySource(services, self)
         self.strip, self.export_strip = ProgressStrip(self), ProgressStrip(self)  # they may work at once
         self.bar = MessageBar(self)
-        self.notes = NotesFold(self)
+        self.notes = Notes(self)
         self.results = ResultList(self)
         self.empty = EmptyState("ph.chart-bar", "Nothing classified yet", "")
         self.tabs = QTabWidget(self)

@@ -49,7 +49,7 @@ class DefinePanel(Panel):
         self._frozen: RunConfig | None = None
         self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
         self._undoable: Message | None = None  # what was set by one press, and can be taken back
-        self._unwritten: Message | None = None  # says that the last save failed, and offers to try again
+        self._unwritten: Message | None = None  # that the last save failed, with the remedy to try again
         self._unsaved: dict[int, Experiment] = {}  # as they will be once the store has what was submitted
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
@@ -109,7 +109,7 @@ class DefinePanel(Panel):
         return self._unsaved.get(experiment_id) or self._services.store.experiment(experiment_id)
 
     def definition(self, experiment_id: int) -> RunConfig | None:
-        """What the form says of this experiment; None when it shows another one, or a run's frozen definition."""
+        """The form's definition of this experiment; None when another one or a run's frozen definition is shown."""
         shown = self._experiment is not None and self._experiment.id == experiment_id and self._frozen is None
         return self.form.config() if shown else None
 
@@ -141,7 +141,7 @@ class DefinePanel(Panel):
 
     def _show_nothing(self) -> None:
         self._experiment = self._frozen = None
-        self._loaded = self.form.config()  # what the hidden form holds is nobody's
+        self._loaded = self.form.config()  # the hidden form belongs to no experiment
         self.bar.clear()
         for widget in (self.preset_bar, self.hint, self.advice, self.split):
             widget.hide()
@@ -232,7 +232,7 @@ class DefinePanel(Panel):
         if config is None:
             self._services.settings.setValue(key, json.dumps(self.form.draft()))
             return False
-        if config not in (self._loaded, experiment.config):  # a form that nobody edited may be older than the store
+        if config not in (self._loaded, experiment.config):  # an unedited form may be older than the store
             self._write(experiment, config)
         elif experiment.id not in self._unsaved:
             self._services.settings.remove(key)
@@ -272,7 +272,7 @@ class DefinePanel(Panel):
         self.bar.show_message(self._unwritten)
 
     def ready_to_launch(self) -> bool:
-        """Save; when a field is wrong, say so, go to the first one and return False."""
+        """Save; when a field is wrong, show why, go to the first one and return False."""
         if self._frozen is not None or self.save():
             return True
         errors = self.form.errors()

@@ -1,7 +1,7 @@
 """A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, measures; or more of one.
 
 Flow: fields -> ``study()`` (checked by the same rules as a study's file) -> ``made(Study, experiments' definitions)``.
-What is wrong is said below the fields as one types. A study that grows has only seeds and arms to add.
+Errors are shown below the fields while typing. A study that is extended offers only seeds and arms to add.
 """
 
 from __future__ import annotations
@@ -222,13 +222,13 @@ class StudyEditor(QWidget):
     def check(self) -> bool:
         """Show what is wrong, and the differences of the arms; whether the study can be made."""
         try:
-            study, said = self.study(), ""
+            study, problem = self.study(), ""
         except ValueError as error:
-            study, said = None, str(error)
+            study, problem = None, str(error)
         if study is not None and len(study.seeds) == 1:
-            said = "One seed gives no interval and no test; three or more do."
+            problem = "One seed gives no interval and no test; three or more do."
         set_role(self.wrong, "error" if study is None else "muted")
-        self.wrong.setText(said)
+        self.wrong.setText(problem)
         self.make.setEnabled(study is not None)
         if study is not None:
             written = {arm.name for arm, experiment in self.ticked() if experiment is not None}
@@ -246,8 +246,8 @@ class StudyEditor(QWidget):
 def _grown(there: Study, arms: list[Arm], seeds: list[int]) -> Study:
     """``there`` with new arms, each compared with the first, and with ``seeds``."""
     if not set(there.seeds) <= set(seeds):
-        gone = next(seed for seed in there.seeds if seed not in seeds)
-        raise ValueError(f"Seeds: {gone} is already in the study; add others after it.")
+        present = next(seed for seed in there.seeds if seed not in seeds)
+        raise ValueError(f"Seeds: {present} is already in the study; add others after it.")
     if not arms and set(seeds) == set(there.seeds):
         raise ValueError("Add a seed or select another arm.")
     pairs = [*there.compare, *((arm.name, there.arms[0].name) for arm in arms)] if there.compare else []

@@ -1,6 +1,6 @@
 """Studies that were asked to pause or stop, and how long ago: only one that is still at work a while later is killed.
 
-Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.ask_to_end``; the buttons say what can be done next.
+Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.ask_to_end``; the buttons show what can be done next.
 """
 
 from __future__ import annotations

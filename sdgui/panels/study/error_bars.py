@@ -1,4 +1,4 @@
-"""Means with their 95 % intervals as bars, one an arm, dots for single seeds; hover and description tell the values."""
+"""Means with their 95 % intervals as bars, one per arm, with dots for single seeds; values in the tooltip."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _NO_SHARE = ("CIDEr", "length", "vocabulary", "distinct")  # counts and scores t
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, what it is sorted by, and what is told of it."""
+    """A text, its sort key, and its tooltip."""
 
     text: str
     value: float | str = math.nan

@@ -123,7 +123,7 @@ class StudyPanel(Panel):
     # The panel
     def select(self, selection: Selection) -> None:
         """Show the chosen study, or the one that the chosen experiment is an arm of."""
-        if selection.study_id not in (None, self._followed, self._id()):  # not again when the tree is read anew
+        if selection.study_id not in (None, self._followed, self._id()):  # not again when the tree is reloaded
             self.show_study(selection.study_id)
         self._followed = selection.study_id
         self._ticked = set(selection.ticked_experiments)
@@ -328,7 +328,7 @@ class StudyPanel(Panel):
             store.restore_study(study.id)
             return store.study(study.id)
 
-        def gone(study: StudyRecord) -> None:
+        def deleted(study: StudyRecord) -> None:
             self._study = None
             self.stack.setCurrentWidget(self.empty)
             self.refresh()
@@ -341,4 +341,4 @@ class StudyPanel(Panel):
         def back() -> None:
             self._tasks.run(restore, self._added, self._failed)
 
-        self._tasks.run(delete, gone, self._failed)
+        self._tasks.run(delete, deleted, self._failed)

@@ -89,7 +89,7 @@ class StudyView(QWidget):
         return model
 
     def _results(self, parent: QWidget) -> QWidget:
-        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
         results = QWidget(parent)
         self.note = PlainLabel(results, wordWrap=True)
         set_role(self.note, "small")

@@ -64,7 +64,7 @@ class WatchPanel(Panel):
         layout.addWidget(self._stack)
 
     def _body(self) -> QWidget:
-        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
         body = QWidget(self._stack)
         self.header = RunHeader(body)
         self.bar = MessageBar(body)

@@ -10,7 +10,7 @@ class FormPage(QWidget):
     """Holds the sections. Qt's own order of focus is that in which widgets were made, and rows are made late."""
 
     def focusNextPrevChild(self, next_: bool) -> bool:
-        """Move the focus to the next (or former) control of the page; beyond its ends, out of it."""
+        """Move the focus to the next (or previous) control of the page; beyond its ends, out of it."""
         here = QApplication.focusWidget()
         stops = self._stops()
         if here is None or here not in stops:

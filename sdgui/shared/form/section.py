@@ -1,6 +1,6 @@
 """A titled part of the form: rows, groups inside, and what does not matter or is advanced folded under *More*.
 
-Rows are made when they are first to be seen: ``pending`` says what is missing, the form makes it between other events.
+Rows are made when they are first visible: ``pending`` lists the missing ones, which the form makes between events.
 A group that a number switches on (an objective's weight) is one line while that number is 0.
 """
 
@@ -27,7 +27,7 @@ class FormSection(QWidget):
     def __init__(
         self, group: FieldGroup, state: FormState, made: Callable[[FormRow], None], parent: QWidget, top: bool = True
     ) -> None:
-        """``made`` is told of each new row."""
+        """``made`` is called with each new row."""
         super().__init__(parent)
         self.group = group
         self.rows: dict[str, FormRow] = {}

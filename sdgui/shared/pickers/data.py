@@ -1,7 +1,7 @@
-"""Names a data source and says at once what it holds: pairs, labels, bad rows.
+"""Choose a data source, and see what it contains: pairs, labels, bad rows.
 
 Flow: a known source, or a file or folder chosen or dropped -> ``changed(str)`` -> the pool's worker ``describe_source``
--> a line of figures and ``described``. A newer question takes the former one back; the window never waits.
+-> a line of figures and ``described``. A newer request cancels the previous one; the window never waits.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TABLES = "Pairs (*.csv *.tsv *.tab *.jsonl *.ndjson *.json);;All files (*)"
 class DataPicker(QWidget):
     """A box of sources, a button to choose another, and a line of figures under them."""
 
-    changed = Signal(str)  # the source, whoever chose it
+    changed = Signal(str)  # the source
     described = Signal(object)  # dict: source, format, pairs, pictures, labels, bad, reasons
     refused = Signal(str)  # why the source cannot be used
 
@@ -84,7 +84,7 @@ class DataPicker(QWidget):
         return self._source
 
     def facts(self) -> SourceFacts | None:
-        """What ``described`` said of the source; None while it is not known."""
+        """The facts last given by ``described``; None while they are not known."""
         return self._facts
 
     def set_source(self, source: str, title: str = "") -> None:

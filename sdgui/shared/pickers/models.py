@@ -42,15 +42,15 @@ from sdgui.widgets.style.theme import SPACE
 __all__ = ["ModelChoice", "ModelPicker"]
 
 Groups = list[tuple[str, list[ModelEntry]]]  # heading, its lines
-_SETTLE = 500  # ms after the last news of a live run before its folder is looked at
+_SETTLE = 500  # ms after the last news of a live run before its folder is read
 _RANDOM = "no weights (random)"
 
 
 class ModelPicker(QWidget):
     """Three boxes in a row: model, checkpoint (or pretrained weights), network.
 
-    ``changed`` whenever the choice is another one, whoever made it; ``renewed`` when a new checkpoint of the chosen
-    live run has become its best or last: ``choice.model`` stays the same, and the panel decides when to read it anew.
+    ``changed`` whenever the choice changes, by the user or by code; ``renewed`` when a new checkpoint of the chosen
+    live run has become its best or last: ``choice.model`` stays the same, and the panel decides when to read it again.
     """
 
     changed = Signal(object)  # ModelChoice
@@ -62,7 +62,7 @@ class ModelPicker(QWidget):
         self._services, self._needs = services, needs
         self._entry: ModelEntry | None = None
         self._told: ModelChoice | None = None
-        self._step: int | None = None  # what "best" or "last" stood for when it was told
+        self._step: int | None = None  # what "best" or "last" meant when it was emitted
         self._facts: RunFacts | None = None  # of the chosen run
         self.setAcceptDrops(True)
         self.model = NoWheelComboBox(self)
@@ -72,7 +72,7 @@ class ModelPicker(QWidget):
         self._browse = IconButton("ph.folder-open", "Choose a folder that contains a model", parent=self)
         self._items = QStandardItemModel(self)
         self._tasks = BackgroundTasks(self)
-        self._stale = True  # the list does not say what is there now
+        self._stale = True  # the list may not be current
         self._filling = 0  # lists that are being read
         self._typed_early = False  # what was typed waits for the list
         self._build()
@@ -116,8 +116,8 @@ class ModelPicker(QWidget):
         self.setAccessibleName("Model")
         box.activated.connect(self._activated)
         self.line.editingFinished.connect(self._typed)
-        self.which.activated.connect(lambda _row: self._tell())
-        self.weights.activated.connect(lambda _row: self._tell())
+        self.which.activated.connect(lambda _row: self._emit_choice())
+        self.weights.activated.connect(lambda _row: self._emit_choice())
         self._browse.clicked.connect(self._ask_folder)
 
     # What is chosen
@@ -209,10 +209,10 @@ class ModelPicker(QWidget):
             return
         if run_facts(RunDir(entry.name)) != self._facts:
             self._fill_which(entry, self.which.currentData(), str(self.weights.currentData() or ""))
-            self._tell()
+            self._emit_choice()
 
     def _fill(self) -> None:
-        """Read in a thread what can be picked: every run's folder is looked into."""
+        """Read in a thread what can be picked: every run's folder is read."""
         self._stale, self._filling = False, self._filling + 1
         store, needs, choices = self._services.store, self._needs, recent_choices(self._services.settings)
 
@@ -238,7 +238,7 @@ class ModelPicker(QWidget):
         self.model.blockSignals(True)
         self._items.clear()
         lines = [[heading(title), *map(_item, entries)] for title, entries in groups if entries]
-        self._items.invisibleRootItem().appendRows([line for group in lines for line in group])  # told only once
+        self._items.invisibleRootItem().appendRows([line for group in lines for line in group])  # one signal for all
         self.model.setCurrentIndex(-1)
         typing = self._typed_early or self.line.isModified()
         self.model.setEditText(text if typing or self._entry is None else self._entry.title)
@@ -303,7 +303,7 @@ class ModelPicker(QWidget):
         if before and entry.kind == "open_clip":
             which = before.model.partition(",")[2].strip()
         self._fill_which(self._entry, which, before.weights if before else "")
-        self._tell()
+        self._emit_choice()
         return True
 
     def _known(self) -> list[ModelEntry]:
@@ -344,7 +344,7 @@ class ModelPicker(QWidget):
         return step or 0
 
     # Telling
-    def _tell(self) -> None:
+    def _emit_choice(self) -> None:
         choice = self.choice()
         if choice is None:
             return

@@ -41,7 +41,7 @@ class PresetChooser(QFrame):
     chosen = Signal(str, str)  # preset, size
 
     def __init__(self, parent: QWidget, button: str = "Choose") -> None:
-        """``button`` says what choosing does."""
+        """``button``: the label of the button that chooses."""
         super().__init__(parent, Qt.WindowType.Popup)
         self._over = parent
         self.setObjectName("preset_chooser")

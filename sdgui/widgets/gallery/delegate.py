@@ -35,7 +35,7 @@ class GalleryDelegate(QStyledItemDelegate):
         self.restyle()
 
     def restyle(self) -> None:
-        """The theme changed: take colours and fonts anew."""
+        """The theme changed: read colours and fonts again."""
         style = theme()
         self._font = style.font("small")
         self._metrics = QFontMetrics(self._font)
@@ -210,7 +210,7 @@ class GalleryDelegate(QStyledItemDelegate):
         return pixmap
 
     def _words(self, painter: QPainter, item: GalleryItem, rect: QRect, gone: bool) -> None:
-        """Drawn from their base lines: a text in a box is laid out anew each time, which takes five times as long."""
+        """Drawn from their base lines: a text in a box is laid out each time, which takes five times as long."""
         down = QPoint(0, self._metrics.height())
         base = QPoint(rect.left(), rect.bottom() + SPACE // 2 + self._metrics.ascent())
         painter.setFont(self._font)

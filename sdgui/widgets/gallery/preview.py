@@ -113,7 +113,7 @@ class PicturePreview(QWidget):
             self.hide()  # a key went elsewhere, such as to the tree: what has the focus must be seen
 
     def focusNextPrevChild(self, following: bool) -> bool:
-        """Tab stays here: what is covered must not be worked by keys."""
+        """Tab stays here: covered widgets must not take keys."""
         return False
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

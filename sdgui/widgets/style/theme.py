@@ -25,7 +25,7 @@ SPACE = 8  # px, device independent; every margin and gap is a multiple of it or
 Scheme = Literal["system", "light", "dark"]
 Role = Literal["", "heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card"]
 
-# state -> icon, colour field of Colors, what a screen reader says. Shapes differ, so colour is never needed.
+# state -> icon, colour field of Colors, the text for screen readers. Shapes differ, so colour is never needed.
 _STATES: dict[str, tuple[str, str, str]] = {
     "queued": ("ph.clock", "muted", "queued"),
     "starting": ("ph.hourglass", "accent_text", "starting"),
@@ -64,7 +64,7 @@ class Theme(QObject):
         return self._scheme
 
     def set_scheme(self, scheme: Scheme) -> None:
-        """Follow the system, or stay light or dark whatever the system says."""
+        """Follow the system, or stay light or dark whatever the system does."""
         self._scheme = scheme
         wanted = {
             "system": Qt.ColorScheme.Unknown,
@@ -83,7 +83,7 @@ class Theme(QObject):
         return QColor(self.colors.runs[index % len(self.colors.runs)])
 
     def state_icon(self, state: str) -> QIcon:
-        """Icon of a run state: shape and colour both tell it."""
+        """Icon of a run state: both shape and colour show it."""
         name, role, _ = _state(state)
         return self.icon(name, role)
 
@@ -144,7 +144,7 @@ def apply_theme(app: QApplication) -> Theme:
 
 
 def theme() -> Theme:
-    """The theme in force, applied first when nobody has; RuntimeError without a QApplication."""
+    """The theme in force, applied first if it has not been; RuntimeError without a QApplication."""
     app = QApplication.instance()
     if not isinstance(app, QApplication):
         raise RuntimeError("theme() needs a QApplication")

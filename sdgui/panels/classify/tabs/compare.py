@@ -13,18 +13,17 @@ from typing import Any
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measure, Measured, method_title, percent
+from sdgui.panels.classify.model import METRICS, Measure, Measured, method_title
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
 from sdgui.shared.services import Services
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_NAMES = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall": "mean over classes"}
 _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
 
 
@@ -204,7 +203,7 @@ class CompareTab(QWidget):
         main = answer["differences"]["acc1"]
         self.sentence.setText(difference_sentence(main, result_title(a), result_title(b)))
         others = [
-            f"{_NAMES.get(name, name)} {points(one['value'])} ({_ends(one)})"
+            f"{METRICS.get(name, name)} {points(one['value'])} ({_ends(one)})"
             for name, one in answer["differences"].items()
             if name != "acc1"
         ]
@@ -218,7 +217,7 @@ class CompareTab(QWidget):
         self.only_b.set_items(_items(only_b, "a"))
 
     def show_failure(self) -> None:
-        """It could not be compared; the bar says why."""
+        """The comparison failed; the message bar shows why."""
         self.sentence.setText("These results could not be compared.")
 
 

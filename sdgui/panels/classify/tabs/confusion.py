@@ -14,11 +14,11 @@ import numpy as np
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QSplitter, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measured, percent
+from sdgui.panels.classify.model import Measured
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip

@@ -12,8 +12,8 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measured, percent
-from sdgui.widgets.formats import count
+from sdgui.panels.classify.model import Measured
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -22,7 +22,7 @@ PAGE = 120
 
 
 class MistakesTab(QWidget):
-    """A line that says how many there are, and the pictures."""
+    """Their number, and the pictures."""
 
     more_asked = Signal(int)  # from which number on
 

@@ -1,6 +1,6 @@
 """A small plot of measured points over a logarithmic axis: lines with markers, intervals as whiskers, levels as dashes.
 
-Flow: a panel gives ``PointLine``s -> drawn; hovering tells the nearest point, a screen reader gets all of them as the
+Flow: a panel gives ``PointLine``s -> drawn; hovering shows the nearest point, a screen reader gets all of them as the
 plot's description.
 """
 
@@ -20,7 +20,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-_SYMBOLS = ("o", "s", "t", "d")  # shapes too: colour alone tells nothing apart
+_SYMBOLS = ("o", "s", "t", "d")  # shapes too: colour alone must not distinguish lines
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class PointPlot(QWidget):
         self._draw()
 
     def set_lines(self, lines: Sequence[PointLine], empty: str = "") -> None:
-        """Show these; ``empty`` is said while there is none."""
+        """Show these; ``empty`` is shown while there are none."""
         self._lines = list(lines)
         self.readout.setText(self._legend() if self._lines else empty)
-        told = "; ".join(self.sentence(line) for line in self._lines)
-        self.setAccessibleDescription(told or empty)
+        texts = "; ".join(self.sentence(line) for line in self._lines)
+        self.setAccessibleDescription(texts or empty)
         self._plot.setVisible(bool(self._lines))
         self._draw()
 

@@ -32,7 +32,7 @@ Row = Any
 
 @dataclass(frozen=True)
 class Column:
-    """What a column says of a row. ``share`` draws a bar; ``sort`` orders (else the text does)."""
+    """The text of a column for a row. ``share`` draws a bar; ``sort`` orders (else the text does)."""
 
     title: str
     text: Callable[[Row], str]
@@ -145,7 +145,7 @@ class ClassTable(QWidget):
         self.view.selectionModel().currentRowChanged.connect(lambda *_: self.current_changed.emit(self.current()))
         self.view.doubleClicked.connect(lambda _index: self.chosen.emit(self.current()))
         self.model.modelAboutToBeReset.connect(self._keep_current)
-        self.model.modelReset.connect(self._sorted_anew)
+        self.model.modelReset.connect(self._sorted)
         self._kept = -1
         self.setFocusProxy(self.view)
 
@@ -192,7 +192,7 @@ class ClassTable(QWidget):
         """Show these, none chosen; the order and the filter stay."""
         self.view.setCurrentIndex(QModelIndex())
         self.model.set_rows(rows)
-        self._tell()
+        self._show_count()
 
     def rows(self) -> list[Row]:
         """All rows, as given."""
@@ -232,16 +232,16 @@ class ClassTable(QWidget):
         if self.current() >= 0:
             self.chosen.emit(self.current())
 
-    def _sorted_anew(self) -> None:
-        """What was current stays so."""
+    def _sorted(self) -> None:
+        """The current row stays current."""
         if self._kept >= 0:
             self.set_current(self._kept)
 
     def _filter(self, text: str) -> None:
         self.model.set_filter(text)
-        self._tell()
+        self._show_count()
 
-    def _tell(self) -> None:
+    def _show_count(self) -> None:
         shown, there = self.model.rowCount(), len(self.model.rows)
         self.found.setText(f"{count(shown)} of {count(there)}")
         self.found.setVisible(shown != there)

@@ -1,7 +1,7 @@
 """The Try it tab: pictures dropped or pasted, their likeliest classes by the probe and among typed names.
 
 Flow: ``DropTarget`` -> gallery; the current picture -> ``asked`` (pictures, names) -> the panel asks the worker ->
-``show_answer``. Typing asks anew for the current picture after a breath; the others follow when nothing else is asked.
+``show_answer``. After a short pause, typing asks again for the current picture; the others follow once it is answered.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sdgui.panels.classify.model import percent
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.drop_target import DropTarget
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -273,8 +272,8 @@ def _item(answer: Mapping[str, Any]) -> GalleryItem:
     best = (answer["probe"] or answer["zero_shot"] or [None])[0]
     if best is None:
         return GalleryItem(Path(answer["image"]), detail=str(answer["error"]))
-    told = [f"{one['class']} {percent(one['probability'])}" for one in (answer["probe"] or answer["zero_shot"])]
-    return GalleryItem(Path(answer["image"]), str(best["class"]), float(best["probability"]), detail="\n".join(told))
+    lines = [f"{one['class']} {percent(one['probability'])}" for one in (answer["probe"] or answer["zero_shot"])]
+    return GalleryItem(Path(answer["image"]), str(best["class"]), float(best["probability"]), detail="\n".join(lines))
 
 
 def refused_text(refused: Sequence[tuple[str, str]]) -> tuple[str, str]:

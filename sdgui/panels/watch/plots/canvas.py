@@ -1,7 +1,7 @@
 """The drawing area of a plot: curves of ``Series``, following the data until the user zooms, with a hover readout.
 
 Flow: ``PlotGrid`` owns the toolbar and the legend and puts series in here. ``refresh`` may be called
-for every new point: redraws are coalesced to 20 a second, and wait while nobody sees the canvas.
+for every new point: redraws are coalesced to 20 per second, and wait while the canvas is not visible.
 """
 
 from __future__ import annotations
@@ -203,14 +203,14 @@ class PlotCanvas(QWidget):
         if self._auto_y:
             self._fit_y(*(bounds or (0.0, 1.0)))
         self._curves.draw_dots(low, high, self.view_range()[1][1])
-        self._tell()
+        self._describe()
         self.redrawn.emit()
 
     def _fit_y(self, low: float, high: float) -> None:
         pad = 0.06 * (high - low) or (0.5 if self._curves.log else 0.05 * abs(high) or 0.5)
         self._box.setYRange(low - pad, high + pad, padding=0)
 
-    def _tell(self) -> None:
+    def _describe(self) -> None:
         shown = self._curves.shown()
         self._empty.setVisible(not shown)
         hidden = self._curves.not_positive() if self._curves.log else 0
@@ -255,7 +255,7 @@ class PlotCanvas(QWidget):
             return
         x = float(self._box.mapSceneToView(position).x())
         self.show_cross(x)
-        self._readout.tell(self._curves.x_mode, x, self.readings(x), self._kind, position.toPoint())
+        self._readout.show_readings(self._curves.x_mode, x, self.readings(x), self._kind, position.toPoint())
         self.hovered.emit(x)
 
     def _leave(self) -> None:

@@ -60,7 +60,7 @@ def chart_of(metric: str) -> Chart:
 
 
 def role_of(metric: str) -> str:
-    """``student`` or ``teacher`` where the metric tells them apart, else nothing."""
+    """``student`` or ``teacher`` for metrics of either, else ""."""
     parts = metric.split("/")
     return parts[1] if len(parts) > 2 and parts[0] == "val" and parts[1] in _WHO else ""
 

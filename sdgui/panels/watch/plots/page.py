@@ -89,7 +89,7 @@ class PlotPage(QScrollArea):
         self._looking.start()
 
     def _look(self) -> None:
-        """Tell of one visible card that was not told of since the page moved; then look again."""
+        """Emit ``card_seen`` for one visible card at a time since the page was scrolled."""
         if not self.isVisible():
             return
         seen = QRect(0, self.verticalScrollBar().value(), self.viewport().width(), self.viewport().height())

@@ -27,7 +27,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 from sdgui.panels.classify.tabs.matrix.cells import ConfusionCells
 from sdgui.panels.classify.tabs.matrix.paint import Colours, MatrixPainter
 from sdgui.panels.classify.tabs.matrix.view import Scene, Viewport
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -123,7 +123,7 @@ class ConfusionMatrix(QWidget):
             return "The matrix is empty."
         true, predicted = at
         total, number = int(self.cells.totals[true]), self.cells.count_at(true, predicted)
-        share = f" ({100 * number / total:.1f} %)" if total else ""
+        share = f" ({percent(number / total)})" if total else ""
         if true == predicted:
             return f"{self.classes[true]}: {count(number)} of {count(total)} correct{share}"
         return f"{self.classes[true]} predicted as {self.classes[predicted]}: {count(number)} of {count(total)}{share}"
