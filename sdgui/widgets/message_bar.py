@@ -102,7 +102,7 @@ class MessageBar(QFrame):
         return self._message
 
     def press_remedy(self) -> None:
-        """Clear the bar and do what its button offers."""
+        """Clear the bar and run the remedy."""
         remedy = self._message.remedy if self._message is not None else None
         if remedy is not None:
             self.clear()

@@ -22,7 +22,7 @@ _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10
 
 
 def dress(*axes: pg.AxisItem) -> None:
-    """Give axes the colours and the font of the present theme."""
+    """Give axes the colours and the font of the current theme."""
     style = theme()
     for axis in axes:
         axis.setPen(style.color("border"))
@@ -56,7 +56,7 @@ class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         self.update()
 
     def paint(self, p: QPainter, opt: Any, widget: Any) -> None:
-        """As pyqtgraph does it, but on one QPicture for life: each new one takes six references to None for good."""
+        """As in pyqtgraph, but with one QPicture for ever: each new one would leak six references to None."""
         if self.picture is None:
             painter = QPainter(self._sheet)
             if self.style["tickFont"] is not None:

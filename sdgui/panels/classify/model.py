@@ -47,14 +47,14 @@ class Target:
     layer: str = LAYER
 
     def request(self) -> dict[str, Any]:
-        """As the verb ``classify_open`` takes it."""
+        """The arguments of the verb ``classify_open``."""
         names = ("model", "weights", "data", "label", "train", "train_label", "layer")
         return {name: getattr(self, name) for name in names} | {"packed": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How it is measured."""
+    """Settings of an evaluation."""
 
     templates: str = "photo"
     text: str = "predicted"  # what a fused probe joins the picture with
@@ -86,13 +86,13 @@ class Measure:
         return "classify_probe", asked
 
     def other(self, **changes: Any) -> Measure:
-        """The same way on another target: another model, other weights."""
+        """The same method on another target: another model, other weights."""
         return replace(self, target=replace(self.target, **changes))
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """The cells that are not empty: class that is true, class that was predicted, pictures."""
+    """The non-empty cells of a confusion matrix: true class, predicted class, number of pictures."""
 
     true: Integers
     predicted: Integers
@@ -118,7 +118,7 @@ def _numbers(values: Any) -> Integers:
 
 @dataclass(frozen=True)
 class Measured:
-    """A measure with what came of it. ``answer`` is `core.worker.classify.results.Result.plain`."""
+    """The result of an evaluation. ``answer`` is `core.worker.classify.results.Result.plain`."""
 
     measure: Measure
     answer: dict[str, Any]
@@ -153,7 +153,7 @@ def between(interval: Mapping[str, Any]) -> str:
 
 
 def method_title(measure: Measure) -> str:
-    """How it was classified, in words."""
+    """The name of the method with its settings."""
     by = measure.settings
     return {
         "zero-shot": f"Zero-shot ({Path(by.templates).stem} prompts)",

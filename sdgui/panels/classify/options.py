@@ -1,4 +1,4 @@
-"""Further choices of the Classify panel: layer, prompts, what a fused probe joins with, neighbours, standardising."""
+"""More options of the Classify panel: features, prompts, text of a fused probe, neighbours, standardising."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TEXTS = {"predicted": "the predicted class", "classes": "every class", "caption
 
 
 class OptionsRow(QWidget):
-    """One row; what is chosen goes with the next measure."""
+    """One row; used by the next evaluation."""
 
     def __init__(self, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -72,7 +72,7 @@ class OptionsRow(QWidget):
         return str(self._layer.currentData())
 
     def settings(self) -> Settings:
-        """How to measure."""
+        """The settings of an evaluation."""
         return Settings(
             templates=str(self._prompts.currentData()),
             text=str(self._text.currentData()),
@@ -81,7 +81,7 @@ class OptionsRow(QWidget):
         )
 
     def set_layers(self, layers: Sequence[str]) -> None:
-        """The layers of the model that is open; the chosen one stays where the model has it."""
+        """The layers of the model that is open; the chosen one stays if the model has it."""
         chosen = self.layer()
         self._layer.clear()
         for layer in layers:
@@ -110,7 +110,7 @@ class OptionsRow(QWidget):
         self._standardise.setChecked(str(value("classify/standardise")) == "true")
 
     def save(self) -> None:
-        """Remember what is chosen; the layer is each model's own."""
+        """Remember what is chosen; the features depend on the model."""
         chosen = self.settings()
         for name, value in (("prompts", chosen.templates), ("text", chosen.text), ("k", str(chosen.k))):
             self._kept.setValue(f"classify/{name}", value)

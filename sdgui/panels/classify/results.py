@@ -80,7 +80,7 @@ class ResultList(QWidget):
             self.list.setCurrentRow(self._results.index(found))
 
     def remove_current(self) -> None:
-        """Take the shown one out."""
+        """Remove the shown one."""
         row = self.list.currentRow()
         if row >= 0:
             rest = self._results[:row] + self._results[row + 1 :]

@@ -1,4 +1,4 @@
-"""What suits the training data: how many pairs they hold, and which settings fit so many.
+"""Settings recommended for the training data, by its number of pairs.
 
 Flow: the form's ``data.train`` -> (a moment after it was typed) the pool's worker ``describe_source`` -> figures,
 columns of labels for the form, and ``recommended`` beside the form with its reasons; *Apply* puts it into the form.
@@ -87,7 +87,7 @@ class AdviceBar(QFrame):
             self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
 
     def _key(self) -> tuple[str, int] | None:
-        """The source and when it changed; None for one that is not there, of which the trainer will speak."""
+        """The source and when it changed; None for one that is not there, which the trainer reports."""
         path = existing_path(self._source)
         try:
             return (self._source, path.stat().st_mtime_ns) if path is not None else None

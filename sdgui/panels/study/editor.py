@@ -1,4 +1,4 @@
-"""A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, measures; or more of one.
+"""A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, evaluation; or extending one.
 
 Flow: fields -> ``study()`` (checked by the same rules as a study's file) -> ``made(Study, experiments' definitions)``.
 Errors are shown below the fields while typing. A study that is extended offers only seeds and arms to add.
@@ -47,7 +47,7 @@ _MEASURES = (
 
 
 class StudyEditor(QWidget):
-    """``made`` with the study and the experiments that some of its new arms are; ``cancelled``."""
+    """``made`` with the study and the experiments behind some of its new arms; ``cancelled``."""
 
     made = Signal(object, object)  # Study, dict: arm -> Experiment
     cancelled = Signal()
@@ -155,7 +155,7 @@ class StudyEditor(QWidget):
         self.check()
 
     def grow(self, study: Study, experiments: Sequence[Experiment]) -> None:
-        """More seeds and arms for ``study``; all else stays as it is."""
+        """More seeds and arms for ``study``; everything else is fixed."""
         self._for(study)
         self.presets.begin_beside(study.arms, experiments)
         self.seeds.setText(", ".join(map(str, study.seeds)))
@@ -220,7 +220,7 @@ class StudyEditor(QWidget):
         return _checked(fields)
 
     def check(self) -> bool:
-        """Show what is wrong, and the differences of the arms; whether the study can be made."""
+        """Show errors and the differences of the arms; True if the study can be made."""
         try:
             study, problem = self.study(), ""
         except ValueError as error:

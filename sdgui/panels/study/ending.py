@@ -1,4 +1,4 @@
-"""Studies that were asked to pause or stop, and how long ago: only one that is still at work a while later is killed.
+"""Studies that were asked to pause or stop, and when: only one still running a while later may be killed.
 
 Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.ask_to_end``; the buttons show what can be done next.
 """
@@ -20,7 +20,7 @@ KILL_AFTER = 20.0  # seconds that the runs have to save and end
 
 
 class StudyEnding(QObject):
-    """Asks, and remembers when."""
+    """Sends the requests, and remembers when."""
 
     refused = Signal(str)  # a study could not be asked, with the reason; it may be asked again
     became_overdue = Signal()  # a study that was asked may be killed now, if it is still at work
@@ -49,7 +49,7 @@ class StudyEnding(QObject):
         return asked is not None and time.monotonic() - asked >= KILL_AFTER
 
     def forget(self, study_id: int | None) -> None:
-        """The study is not at work any more, or not to end after all."""
+        """The study has ended, or the request was withdrawn."""
         self._asked.pop(study_id or 0, None)
 
     def _refused(self, study_id: int, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""What a study found, out of the window: Markdown, CSV, JSON, the plot, and the table on the clipboard."""
+"""Export of a study's results: Markdown, CSV, JSON, the plot, and the table on the clipboard."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ExportMenu(QMenu):
         self.addAction("Copy the &table").triggered.connect(lambda: self.copy_table())
 
     def copy_table(self) -> None:
-        """The table that is in front, as text."""
+        """Copy the current table as text."""
         view = self._view.means if self._view.tables.currentIndex() == 0 else self._view.differences
         view.clearSelection()
         view.copy()

@@ -57,7 +57,7 @@ def interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
 
 
 def means_table(results: Mapping[str, Any], network: str) -> Table:
-    """A row an arm, a column a metric: mean and 95 % interval of ``network`` (final, student or teacher)."""
+    """One row per arm, one column per metric: mean and 95 % interval of ``network`` (final, student or teacher)."""
     metrics = list(results["metrics"])
     rows = []
     for name, arm in results["arms"].items():
@@ -95,7 +95,7 @@ def _cost(cost: Mapping[str, Any]) -> list[Cell]:
 
 
 def differences_table(results: Mapping[str, Any], network: str) -> Table:
-    """A row a comparison and metric: the difference at equal steps and, on validation data, at equal wall-clock."""
+    """One row per comparison and metric: the difference at equal steps and, on validation data, at equal wall-clock."""
     rows, metrics = [], []
     for one in results["compare"]:
         wanted = {metric: some.get(network) for metric, some in one["metrics"].items()}

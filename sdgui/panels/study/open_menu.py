@@ -1,4 +1,4 @@
-"""What Study can open: a study that is shipped, a study's file, the folder of one."""
+"""The menu of the Open button: bundled studies, a study file, a study folder."""
 
 from __future__ import annotations
 

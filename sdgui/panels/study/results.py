@@ -87,7 +87,7 @@ class ResultsModel(QAbstractTableModel):
 
 
 class ResultsView(QTableView):
-    """Sorted by its heads; Ctrl+C copies the selected cells, or everything, with the heads."""
+    """Sorted by its column headers; Ctrl+C copies the selected cells, or everything, with the headers."""
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -1,6 +1,6 @@
-"""One study as the Study panel shows it: how far it is, its results with a plot, its queue, its arms.
+"""The view of one study: its progress, its results with a plot, its runs, its arms.
 
-Flow: ``StudyLook`` -> ``show_look``; the panel's buttons act. What is unchanged is not drawn anew.
+Flow: ``StudyLook`` -> ``show_look``; what has not changed is not redrawn.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
 
 
 class WatchPanel(Panel):
-    """Head, message, plots, and below them the tabs of events and samples."""
+    """Header, message bar, plots, and below them the tabs of events and samples."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -88,7 +88,7 @@ class WatchPanel(Panel):
         return body
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons of the head and of the empty panel."""
+        """The buttons of the header and of the empty state."""
         self.header.set_actions(actions)
         self.empty.set_content(
             *_EMPTY,

@@ -1,5 +1,5 @@
 """Samples of a run as they come, step by step: the pictures each network finds for held-out captions, and the captions
-that it writes for held-out pictures.
+that it generates for held-out pictures.
 
 Flow: ``Sample`` events -> ``show_samples`` -> slider over the validations -> hits or captions.
 """
@@ -29,7 +29,7 @@ _MOST = 100  # entries of a sample; the trainer writes eight
 
 
 class SamplesView(QWidget):
-    """A slider over the validations, and what student and teacher make of a few held-out pairs there."""
+    """A slider over the validations, and the samples of student and teacher there."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

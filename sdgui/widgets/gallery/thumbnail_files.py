@@ -48,7 +48,7 @@ class Thumbnail:
 
 
 def file_stamp(path: Path) -> Stamp:
-    """Tells a changed file from the one that was read."""
+    """Size and modification time, to detect a changed file."""
     try:
         facts = path.stat()
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""The Accuracy tab: the figure with its interval, large; the further ones; every class with a bar, to be sorted.
+"""The Accuracy tab: accuracy with its interval, further metrics, and a sortable table of classes.
 
-Flow: the panel shows a `Measured`; ``class_chosen`` when a class is to be seen in the confusion matrix.
+Flow: the panel shows a `Measured`; ``class_chosen`` to show a class in the confusion matrix.
 """
 
 from __future__ import annotations

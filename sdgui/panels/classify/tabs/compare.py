@@ -1,6 +1,6 @@
-"""The Compare tab: one result minus another on the same pictures: in words with an interval, by class, by picture.
+"""The Compare tab: one result minus another on the same pictures, in words, by class and by picture.
 
-Flow: two results are chosen, or one is measured to stand beside the first (``measure_asked``) -> ``compare_asked`` ->
+Flow: two results are chosen, or another one is evaluated (``measure_asked``) -> ``compare_asked`` ->
 the panel asks the worker -> ``show_difference``.
 """
 
@@ -28,7 +28,7 @@ _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
 
 
 class CompareTab(QWidget):
-    """Two boxes, a sentence, a table of classes, and the pictures that only one gets right."""
+    """Two boxes, a sentence, a table of classes, and the pictures that only one classifies correctly."""
 
     compare_asked = Signal(object, object)  # Measure, Measure
     measure_asked = Signal(object)  # a Measure to stand beside the first one
@@ -113,7 +113,7 @@ class CompareTab(QWidget):
 
     # What can be compared
     def set_results(self, results: Sequence[Measured], current: Measured | None) -> None:
-        """The results there are; the first box follows the current one."""
+        """Offer these results; the first box follows the current one."""
         other = self.b.currentData()
         self._results = list(results)
         for box in (self.a, self.b):
@@ -175,7 +175,7 @@ class CompareTab(QWidget):
             self.measure_asked.emit(measure)
 
     def _offer(self) -> None:
-        """The buttons name what they would measure."""
+        """Name on the buttons what they would evaluate."""
         first = self.first()
         fused = first is not None and first.method == "fused"
         self.probe.setText("With image-only" if fused else "With fused")

@@ -171,7 +171,7 @@ class MatrixTab(QWidget):
         self.matrix.set_order(order.tolist())
 
     def _find(self) -> None:
-        """The next class of the display with the words in its name."""
+        """Go to the next displayed class whose name contains the text."""
         words, size = self.find_box.text().casefold().strip(), len(self.matrix.classes)
         if not words or not size:
             return
@@ -202,7 +202,7 @@ class MatrixTab(QWidget):
             self.cell_asked.emit(true, predicted, 0)
 
     def show_cell(self, answer: Mapping[str, Any]) -> None:
-        """What the worker found; ``answer`` of ``classify_cell``."""
+        """Show the pictures of a cell; ``answer`` of ``classify_cell``."""
         true, predicted = answer["true"], answer["predicted"]
         if self._cell is None or [true, predicted] != [self.matrix.classes[i] for i in self._cell]:
             return  # another cell was chosen meanwhile
@@ -220,7 +220,7 @@ class MatrixTab(QWidget):
         )
 
     def cell_failed(self) -> None:
-        """Nothing came: choosing the cell, or scrolling on, asks again."""
+        """The request failed: choosing the cell, or scrolling on, asks again."""
         self._asked = self.gallery.model.rowCount()
         if not self._asked:
             self._cell = None

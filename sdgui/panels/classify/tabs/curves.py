@@ -1,4 +1,4 @@
-"""The Curves tab: validation accuracy by C, and what a few pictures a class are worth, point by point as they come.
+"""The Curves tab: validation accuracy by C, and few-shot accuracy, point by point as results arrive.
 
 Flow: a `Measured` brings the C curve; the button -> ``few_shot_asked`` -> the panel asks the worker ->
 ``show_few_shot`` for each part of the answer.
@@ -88,13 +88,13 @@ class CurvesTab(QWidget):
         self._show_shots()
 
     def show_few_shot(self, target: Target, kind: str, answer: Mapping[str, Any]) -> None:
-        """A curve, whole or the part that is known."""
+        """Show a curve, complete or as far as it is known."""
         self._lines[target, kind] = dict(answer)
         if target == self._target:
             self._show_shots()
 
     def set_busy(self, busy: bool) -> None:
-        """One at a time."""
+        """Disable the buttons while a request is running."""
         for button in (self.image, self.fused):
             button.setEnabled(not busy)
 

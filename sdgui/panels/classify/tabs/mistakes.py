@@ -1,4 +1,4 @@
-"""The Mistakes tab: the pictures that the model is most sure about and wrong, surest first.
+"""The Mistakes tab: misclassified pictures, most confident first.
 
 Flow: a `Measured` brings the first ones; scrolling down -> ``more_asked`` -> the panel asks the worker -> ``append``.
 """
@@ -55,13 +55,13 @@ class MistakesTab(QWidget):
         self.append({"pictures": found.answer["mistakes"]})
 
     def append(self, answer: Mapping[str, Any]) -> None:
-        """Further ones; ``answer`` of ``classify_mistakes``."""
+        """Add more; ``answer`` of ``classify_mistakes``."""
         items = mistake_items(answer["pictures"], self.gallery.model.rowCount())
         self.gallery.model.append(items)
         self._asked = self.gallery.model.rowCount()
 
     def more_failed(self) -> None:
-        """Nothing came: scrolling asks again."""
+        """The request failed: scrolling asks again."""
         self._asked = self.gallery.model.rowCount()
 
     def _more(self) -> None:
@@ -72,7 +72,7 @@ class MistakesTab(QWidget):
 
 
 def mistake_items(pictures: Sequence[Mapping[str, Any]], first: int = 0) -> list[GalleryItem]:
-    """Pictures with what they are and what they were taken for."""
+    """Pictures with their true and their predicted class."""
     return [
         GalleryItem(
             Path(one["image"]),

@@ -1,4 +1,4 @@
-"""A small plot of measured points over a logarithmic axis: lines with markers, intervals as whiskers, levels as dashes.
+"""A small plot of points over a logarithmic axis: lines with markers, intervals as whiskers, levels as dashes.
 
 Flow: a panel gives ``PointLine``s -> drawn; hovering shows the nearest point, a screen reader gets all of them as the
 plot's description.

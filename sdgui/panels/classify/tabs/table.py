@@ -216,11 +216,11 @@ class ClassTable(QWidget):
             self.view.scrollTo(index)
 
     def shown(self) -> list[int]:
-        """Numbers of the rows as they stand there, from the top."""
+        """Numbers of the displayed rows, from the top."""
         return list(self.model.shown)
 
     def copy(self) -> None:
-        """The selected rows as text, columns apart by tabs."""
+        """The selected rows as text, columns separated by tabs."""
         rows = sorted({index.row() for index in self.view.selectionModel().selectedRows()})
         lines = ["\t".join(column.title for column in self.model.columns)]
         for row in rows:

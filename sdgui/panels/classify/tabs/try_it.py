@@ -50,7 +50,7 @@ def _columns() -> list[Column]:
 
 
 class TryTab(QWidget):
-    """Pictures on the left; names, and the classes by both ways, on the right."""
+    """Pictures on the left; class names and both predictions on the right."""
 
     asked = Signal(
         list, list, bool
@@ -179,7 +179,7 @@ class TryTab(QWidget):
             self.ask()
 
     def typed(self) -> list[str]:
-        """The names as they were typed, one a line; in a single line, apart by commas."""
+        """The names as they were typed, one per line; in a single line, separated by commas."""
         text = self.names.toPlainText()
         parts = text.split("\n") if "\n" in text.strip() else text.split(",")  # names may hold commas, one a line
         return [name.strip() for name in parts if name.strip()]
@@ -204,7 +204,7 @@ class TryTab(QWidget):
             self._show_classes("", None)
 
     def _forget(self) -> None:
-        """The question is another: every picture is to be asked for again."""
+        """The question has changed: every picture has to be asked for again."""
         self._known = {}
         self._waiting = [str(item.path) for item in self.gallery.model.items()]
 
@@ -227,7 +227,7 @@ class TryTab(QWidget):
 
     # Answers
     def show_answer(self, answer: Mapping[str, Any]) -> None:
-        """Some pictures' classes; ``answer`` of ``classify_try``."""
+        """Show the classes of some pictures; ``answer`` of ``classify_try``."""
         rows = {str(item.path): row for row, item in enumerate(self.gallery.model.items())}
         for one in answer["pictures"]:
             path = str(one["image"])
@@ -277,7 +277,7 @@ def _item(answer: Mapping[str, Any]) -> GalleryItem:
 
 
 def refused_text(refused: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """A sentence and the details of what could not be taken."""
+    """A sentence and details about files that were refused."""
     first, why = refused[0]
     more = f" {count(len(refused) - 1)} more were skipped." if len(refused) > 1 else ""
     return f"{Path(first).name}: {why}.{more}", "\n".join(f"{what}: {reason}" for what, reason in refused)

@@ -100,7 +100,7 @@ class PlotCanvas(QWidget):
         return list(self._curves.series.values())
 
     def set_empty_text(self, text: str) -> None:
-        """What stands in the middle while there are no points."""
+        """The text shown while there are no points."""
         self._empty.setText(text)
 
     def set_log(self, log: bool) -> None:
@@ -134,7 +134,7 @@ class PlotCanvas(QWidget):
             self.refresh()
 
     def set_wheel_needs_ctrl(self, needs: bool) -> None:
-        """Whether the plain wheel is left to the page around."""
+        """Whether the wheel without Ctrl scrolls the page around."""
         self._wheel_needs_ctrl = needs
 
     def restyle(self) -> None:
@@ -150,7 +150,7 @@ class PlotCanvas(QWidget):
     # --- what part of it is in view
 
     def follow(self) -> None:
-        """Show everything again and go along with new points."""
+        """Show everything again and follow new points."""
         self._auto_x = self._auto_y = True
         self.zoomed.emit(False)
         self.refresh()

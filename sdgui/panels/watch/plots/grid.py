@@ -144,7 +144,7 @@ class PlotGrid(QWidget):
         return list(self._runs)
 
     def metrics(self) -> list[str]:
-        """Ids of the plots, in the order they stand."""
+        """Ids of the plots, in their order."""
         return [chart.id for chart in ordered(card.chart for card in self._cards.values())]
 
     def points(self, key: str, metric: str) -> tuple[np.ndarray, np.ndarray]:

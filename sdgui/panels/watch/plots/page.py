@@ -18,7 +18,7 @@ _GAP = SPACE + SPACE // 2
 
 
 class PlotPage(QScrollArea):
-    """``card_seen(card)`` fires when a card scrolled into view, one card a turn of the event loop."""
+    """``card_seen(card)`` fires when a card scrolled into view, one card per turn of the event loop."""
 
     card_seen = Signal(object)
 
@@ -54,7 +54,7 @@ class PlotPage(QScrollArea):
         self._laying.start()
 
     def lay_out(self) -> None:
-        """Panel everything for the width there is."""
+        """Lay the cards out for the current width."""
         width = self.viewport().width()
         columns = max(1, (width + _GAP) // (_CARD_WIDTH + _GAP))
         card_width = (width - _GAP * (columns - 1)) // columns

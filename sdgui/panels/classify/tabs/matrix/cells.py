@@ -83,9 +83,9 @@ class ConfusionCells:
     def levels(
         self, left: float, top: float, scale: float, width: int, height: int, mistakes_only: bool = False
     ) -> Levels:
-        """Levels (H, W), one a pixel, of the part from cell (``left``, ``top``) on at ``scale`` pixels a cell.
+        """Levels (H, W), one per pixel, of the part from cell (``left``, ``top``) on at ``scale`` pixels per cell.
 
-        0 is empty, up to 255 the diagonal, from 257 on mistakes. Below one pixel a cell the strongest one is shown.
+        0 is empty, up to 255 the diagonal, from 257 on mistakes. Below one pixel per cell, the strongest one is shown.
         """
         y, x, level = self._y, self._x, self._level
         if mistakes_only:

@@ -70,7 +70,7 @@ class ConfusionMatrix(QWidget):
 
     # What is shown
     def set_matrix(self, classes: Sequence[str], true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
-        """Show other counts: three lists of the cells that are not empty. The whole of it is in view."""
+        """Show other counts: three lists of the cells that are not empty. The whole matrix is in view."""
         self.classes = list(classes)
         self.cells = ConfusionCells(len(self.classes), true, predicted, count)
         self._current = (0, 0) if self.classes else None
@@ -135,7 +135,7 @@ class ConfusionMatrix(QWidget):
         return Viewport(area, len(self.classes), self._scale, self._left, self._top)
 
     def fit(self) -> None:
-        """Show everything, and go on doing so when the size changes."""
+        """Show everything, also after the size changes."""
         self._fitting = True
         area, size = self.viewport().area, max(1, len(self.classes))
         self._scale = min(_LARGEST, max(1, area.width()) / size, max(1, area.height()) / size)
