@@ -252,7 +252,7 @@ def test_labels_and_boxes_are_plain_before_they_are_shown(qtbot: QtBot) -> None:
 
 # No text of others may come in by a new widget: what is not written in the code goes through `plain_text`.
 
-_RICH = {"plain_text.py", "plot_readout.py", "search_map.py", "belief_histogram.py"}  # these escape what is not theirs
+_RICH = {"plain_text.py", "readout.py", "map.py", "histogram.py"}  # these escape what is not theirs
 _COPIED = ("toolTip", "tabToolTip", "tooltip", "plain_tip")  # tips that went through already, and those of actions
 
 

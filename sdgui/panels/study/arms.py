@@ -1,6 +1,6 @@
 """The list of possible arms of a study: presets and the store's experiments, with check boxes.
 
-Flow: ``begin`` (a new study) or ``begin_beside`` (one that is extended) -> check boxes -> ``ticked`` -> ``StudyEditor``.
+Flow: ``begin`` (a new study) or ``begin_beside`` (one to extend) -> check boxes -> ``ticked`` -> ``StudyEditor``.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class StudyToolbar(QWidget):
         self.box.clear()
         for study in reversed(studies):
             self.box.addItem(study.name, study.id)
-            self.box.setItemData(self.box.count() - 1, str(study.folder), Qt.ItemDataRole.ToolTipRole)
+            self.box.setItemData(self.box.count() - 1, plain_tip(str(study.folder)), Qt.ItemDataRole.ToolTipRole)
 
     def choose(self, study_id: int | None) -> None:
         """Select a study in the box; no signal is emitted."""

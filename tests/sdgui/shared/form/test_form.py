@@ -116,7 +116,7 @@ def test_typing_scientific_notation(form: ConfigForm, qtbot) -> None:
         ("optim.learning_rate", "0", "Must be above 0"),
         ("optim.learning_rate", "11", "Must be at most 10"),
         ("optim.learning_rate", "nan", "finite"),
-        ("optim.learning_rate", "0,5", "with a point"),
+        ("optim.learning_rate", "0,5", "decimal point"),
         ("optim.batch_size", "2.5", "not a whole number"),
         ("optim.batch_size", "1", "Must be at least 2"),
         ("optim.batch_size", "inf", "not a whole number"),
