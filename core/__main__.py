@@ -14,7 +14,7 @@ from core.spec.failures import drop_output, say_error, sentence
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sdgui-core", description="Train and judge image-language models.")
+    parser = argparse.ArgumentParser(prog="sdgui-core", description="Train, evaluate and use image-language models.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for subject in (training, evaluating, captioning, searching, studying):
         subject.add(verbs)
@@ -22,21 +22,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; a failure that the user can mend is one message on stderr and exit status 1."""
+    """Run a verb; an expected failure is one message on stderr and exit status 1."""
     try:
         try:
             parsed = _parser().parse_args(arguments)
             return int(parsed.verb(parsed))
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # a full disk is noticed while it can still be said
+                sys.stdout.flush()  # a full disk is noticed while it can still be reported
     except KeyboardInterrupt:
         say_error("interrupted")
         return 130
-    except BrokenPipeError:  # whoever reads has seen enough
+    except BrokenPipeError:  # the reader (such as head) has closed the pipe
         drop_output()
         return 1
-    except Exception as error:  # told apart by `sentence`; a fault of ours comes with its traceback
+    except Exception as error:  # `sentence` knows the expected ones; a bug keeps its traceback
         told = sentence(error)
         if told is None:
             raise

@@ -91,9 +91,9 @@ def _speed(model: nn.Module, images: Tensor, peer: Peer, name: str) -> list[Benc
 
 
 def _against_floor(model: nn.Module, images: Tensor) -> BenchResult:
-    """Greedy search against what no exact search can do without: one encoding, and the weights read once a token.
+    """Greedy search against what no exact search can do without: one encoding, and the weights read once per token.
 
-    How often it is faster than another program depends on the machine; this says how much could still be won on it.
+    How often it is faster than another program depends on the machine; this shows how much could still be gained on it.
     """
     _say("greedy search: the floor of this machine")
     read = [part for name in ("text.transformer", "text_decoder") for part in model.get_submodule(name).parameters()]
@@ -108,7 +108,7 @@ def _against_floor(model: nn.Module, images: Tensor) -> BenchResult:
 
     with torch.inference_mode():
         ours, least, ratio = alternate(lambda: _seconds(model, images, GREEDY), floor, 3)
-    return result("  greedy, the floor: weights read once a token", ours, least, "s", 1 / ratio, None)
+    return result("  greedy, the floor: weights read once per token", ours, least, "s", 1 / ratio, None)
 
 
 def _alone(model: nn.Module, images: Tensor) -> list[BenchResult]:
@@ -165,7 +165,7 @@ def _until_end(tokens: list[int]) -> list[int]:
 
 
 def _batches(model: nn.Module, count: int = 64, singles: int = 6) -> BenchResult:
-    """Pictures a second in one batch, against one by one."""
+    """Pictures per second in one batch, against one by one."""
     _say(f"{count} pictures in one batch")
     images = random_pictures(count, 1)
 
@@ -190,7 +190,7 @@ def _memory(model: nn.Module, images: Tensor) -> BenchResult:
 
 
 def _peak_rise(work: Callable[[], Any]) -> float:
-    """By how many bytes the process grew at most while ``work`` ran, looked at each millisecond."""
+    """By how many bytes the process grew at most while ``work`` ran, sampled each millisecond."""
     process, over = psutil.Process(), threading.Event()
     before = process.memory_info().rss
     peak = before
@@ -221,7 +221,7 @@ class _OpenClip:
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join([str(folder.resolve()), str(root), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
-            python_command("core.bench.run.caption_peer"),
+            python_command("core.bench.caption_peer"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},

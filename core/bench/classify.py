@@ -84,7 +84,7 @@ def _theirs(module: str) -> Any:
 
 
 def _labels(targets: Tensor, count: int) -> Labels:
-    return Labels(tuple(f"class {place:03d}" for place in range(count)), torch.arange(len(targets)), targets)
+    return Labels(tuple(f"class {index:03d}" for index in range(count)), torch.arange(len(targets)), targets)
 
 
 def _agreement(name: str, ours: float, theirs: float, at_most: float) -> BenchResult:

@@ -41,7 +41,7 @@ def build_rows(folder: Path, full: bool) -> list[BenchResult]:
 
 
 def _speed(folder: Path, count: int, rounds: int) -> BenchResult:
-    """Pictures a second while an index is built, against the encoder alone on ready tensors."""
+    """Pictures per second while an index is built, against the encoder alone on ready tensors."""
     write_pictures(folder / "pictures", count, TWO_MEGAPIXELS, "jpg")
     model = open_model(BIG)
     size = model.network.image_size

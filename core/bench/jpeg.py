@@ -1,6 +1,6 @@
 """A phone's 12 MP JPEG made ready for a model: how long it takes, and how near the plain path's pixels are.
 
-Flow: ``core.bench.run.caption`` prints these rows. Scaled decoding reads a JPEG at a fraction of its size; the plain
+Flow: ``core.bench.caption`` prints these rows. Scaled decoding reads a JPEG at a fraction of its size; the plain
 path decodes all of it; what follows is the same.
 
 Legend: S side of the model's pictures.

@@ -21,7 +21,7 @@ def run(name: str, as_json: bool, peer: Path | None, size: str = SIZES[0]) -> in
         close = difflib.get_close_matches(name, BENCHES, n=1, cutoff=0.3)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(BENCHES)}."
         raise UserError(f"there is no benchmark {name!r}; {hint}")
-    module = importlib.import_module(f"core.bench.run.{name}")
+    module = importlib.import_module(f"core.bench.{name}")
     results = module.run(peer, size) if name in SIZED else module.run(peer)
     print(to_json(results) if as_json else to_table(results), file=sys.stdout)
     return 0 if all(row.holds for row in results) else 1

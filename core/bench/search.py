@@ -25,8 +25,8 @@ import numpy as np
 import psutil
 
 from core.bench.index_build import build_rows
+from core.search.index.acceleration import Part, Sizes, layout, make_part
 from core.search.index.nearest import Floats, Rows, Scanned
-from core.search.index.parts import Part, Sizes, layout, make_part
 from core.search.index.storage import Vectors
 from core.spec.bench import BenchResult, result
 

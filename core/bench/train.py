@@ -1,7 +1,7 @@
 """``python -m core bench train``: our trainer against open_clip_train, and a self-distilling step against a plain one.
 
 Ours and the peer train the same model on the same OpenMoji pairs with the same batch, schedule, precision and threads,
-in processes of their own, in turn. Speed is the median pairs a second over the steps after the first few; quality is
+in processes of their own, in turn. Speed is the median pairs per second over the steps after the first few; quality is
 the recall at 10 on the validation pairs after the same number of epochs, by open_clip's own metric on its side.
 """
 

@@ -1,7 +1,7 @@
 """Decoding without any cache, as open_clip does it, behind the interface that our searches use.
 
 The image is encoded once for each beam and the whole prefix runs anew, through the module's own forward, for each
-token and every beam, finished or not. With it ``core.bench.run.caption`` has a peer that needs no transformers, and a
+token and every beam, finished or not. With it ``core.bench.caption`` has a peer that needs no transformers, and a
 reference for the tokens of every search.
 
 Legend: B pictures, R rows, K rows a picture, V vocabulary.
@@ -56,15 +56,15 @@ class UncachedRows:
     def run(self) -> Tensor:
         """All K rows of all pictures through the whole model; those that nobody waits for repeat another's prefix."""
         grid = [[*self._prefixes[0]] for _ in range(len(self._tokens))]
-        places, used = [], [0] * (len(self._tokens) // self._width)
+        positions, used = [], [0] * (len(self._tokens) // self._width)
         for prefix, owner in zip(self._prefixes, self._owners, strict=True):
-            place = owner * self._width + used[owner]
+            position = owner * self._width + used[owner]
             used[owner] += 1
-            grid[place] = prefix
-            places.append(place)
+            grid[position] = prefix
+            positions.append(position)
         with torch.no_grad():
             output = self._model(
                 None, torch.tensor(grid), image_latent=self._latent, image_embs=self._tokens, output_labels=False
             )
-        logits: Tensor = output["logits"][torch.tensor(places), -1]
+        logits: Tensor = output["logits"][torch.tensor(positions), -1]
         return logits

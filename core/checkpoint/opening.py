@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from core.checkpoint.loading import load_checkpoint, start_weights
+from core.model.heads import saved_name
 from core.model.network import Network
 from core.model.runtime import Runtime, set_up
 from core.model.towers.pretrained import known_problem
@@ -41,7 +42,8 @@ class Model:
     def digest(self) -> str:
         """Names the network by its weights and the precision it computes in; 16 hex digits."""
         digest = hashlib.sha256(self.runtime.precision.encode())
-        for name, value in sorted(self.network.state_dict().items()):
+        saved = {saved_name(name): value for name, value in self.network.state_dict().items()}
+        for name, value in sorted(saved.items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]

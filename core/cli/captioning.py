@@ -1,4 +1,4 @@
-"""The verb ``caption``: pictures and folders in, captions out, as text, JSON lines, a CSV or ``.txt`` sidecars."""
+"""The verb ``caption``: captions for images, as text, JSON lines, a CSV table or ``.txt`` sidecar files."""
 
 from __future__ import annotations
 
@@ -45,49 +45,76 @@ def add(verbs: Verbs) -> None:
     """Add this verb to the parser."""
     caption = verbs.add_parser(
         "caption",
-        help="caption pictures with a CoCa model",
-        description="Caption pictures and the pictures in folders. The exit status is 1 when one of them was refused.",
+        help="caption images with a CoCa model",
+        description="Caption image files and all images in folders. The exit status is 1 if any of them fails.",
     )
-    caption.add_argument("model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED] or a folder")
+    caption.add_argument(
+        "model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED], or a saved open_clip folder"
+    )
     caption.add_argument("pictures", nargs="+", metavar="PICTURE-or-FOLDER")
-    caption.add_argument("--weights", default="", choices=("student", "teacher"), help="default: the better validated")
-    _add_settings(caption.add_argument_group("how captions are made (default: a beam search with 6 beams)"))
+    caption.add_argument(
+        "--weights",
+        default="",
+        choices=("student", "teacher"),
+        help="network to use (default: the better validated one)",
+    )
+    _add_settings(caption.add_argument_group("generation settings (default: beam search with 6 beams)"))
     form = caption.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="an object a picture and line, with provenance")
-    form.add_argument("--csv", nargs="?", type=Path, const=_STDOUT, metavar="FILE", help="a table, training data too")
-    form.add_argument("--sidecars", action="store_true", help="NAME.txt beside each NAME.jpg")
-    caption.add_argument("--force", action="store_true", help="overwrite sidecars and FILE where there are any")
+    form.add_argument(
+        "--json", action="store_true", help="one JSON object per image and line, with the model and settings"
+    )
+    form.add_argument(
+        "--csv",
+        nargs="?",
+        type=Path,
+        const=_STDOUT,
+        metavar="FILE",
+        help="a CSV table, which can be used as training data",
+    )
+    form.add_argument("--sidecars", action="store_true", help="write NAME.txt next to each NAME.jpg")
+    caption.add_argument("--force", action="store_true", help="overwrite existing sidecars and FILE")
     caption.set_defaults(verb=_caption)
 
 
 def _add_settings(group: Any) -> None:
-    group.add_argument("--greedy", action="store_true", help="the likeliest word each time: fastest")
-    group.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
-    group.add_argument("--groups", type=int, metavar="N", help="diverse beam search: the beams in N groups")
-    group.add_argument("--diversity-penalty", type=float, metavar="X", help="what groups pay for the same word")
-    group.add_argument("--top-k", type=int, metavar="K", help="drawn among the K likeliest words")
-    group.add_argument("--top-p", type=float, metavar="P", help="drawn among the likeliest with probability P together")
-    group.add_argument("--temperature", type=float, metavar="T", help="drawn; below 1 keeps to likely words")
-    group.add_argument("--seed", type=int, metavar="N", help="drawn; the same seed draws the same captions")
-    group.add_argument("--n", type=int, metavar="N", help="captions a picture, the best first (default: 1)")
-    group.add_argument("--min-length", type=int, metavar="N", help="tokens")
-    group.add_argument("--max-length", type=int, metavar="N", help="tokens")
-    group.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1 avoids words said before")
-    group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no run of N tokens comes twice")
-    group.add_argument("--length-penalty", type=float, metavar="X", help="above 0 favours long captions (default: 1)")
-    group.add_argument("--prompt", metavar="TEXT", help='how each caption begins, as "a picture of"')
-    group.add_argument("--batch", type=int, metavar="N", help="at most N pictures at once")
+    group.add_argument("--greedy", action="store_true", help="greedy decoding, the fastest")
+    group.add_argument("--beams", type=int, metavar="N", help="number of beams")
+    group.add_argument("--groups", type=int, metavar="N", help="diverse beam search: split the beams into N groups")
+    group.add_argument(
+        "--diversity-penalty", type=float, metavar="X", help="penalty for tokens that other groups chose"
+    )
+    group.add_argument("--top-k", type=int, metavar="K", help="sample from the K most likely tokens")
+    group.add_argument(
+        "--top-p", type=float, metavar="P", help="nucleus sampling: from the most likely tokens of total probability P"
+    )
+    group.add_argument(
+        "--temperature", type=float, metavar="T", help="sampling temperature; below 1 favours likely tokens"
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="sampling seed; the same seed gives the same captions")
+    group.add_argument("--n", type=int, metavar="N", help="captions per image, best first (default: 1)")
+    group.add_argument("--min-length", type=int, metavar="N", help="minimum number of tokens")
+    group.add_argument("--max-length", type=int, metavar="N", help="maximum number of tokens")
+    group.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1 discourages repeated tokens")
+    group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N-gram of tokens occurs twice")
+    group.add_argument(
+        "--length-penalty",
+        type=float,
+        metavar="X",
+        help="exponent of the length; above 0 favours long captions (default: 1)",
+    )
+    group.add_argument("--prompt", metavar="TEXT", help='start of every caption, such as "a picture of"')
+    group.add_argument("--batch", type=int, metavar="N", help="batch size")
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The fields of GenerationSettings that were given, with the search that they imply."""
+    """The given fields of GenerationSettings, with the search that they imply."""
     given = {name for name in _FIELDS if getattr(arguments, name) is not None}
     drawn, beam = sorted(given.intersection(_SAMPLING)), sorted(given.intersection(_BEAM))
     searches = [bool(drawn), bool(beam), arguments.greedy]
     if sum(searches) > 1:
         names = [*drawn, *beam, *(["greedy"] if arguments.greedy else [])]
         options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
-        raise UserError(f"{options} belong to different searches: draw, or use beams, or be greedy.")
+        raise UserError(f"{options} belong to different searches; choose sampling, beam search or --greedy.")
     fields = {_FIELDS[name]: getattr(arguments, name) for name in given}
     return {**fields, "search": "sample" if drawn else "greedy" if arguments.greedy else "beam"}
 
@@ -99,9 +126,11 @@ def _caption(arguments: argparse.Namespace) -> int:
 
     fields = _settings(arguments)
     if arguments.csv not in (None, _STDOUT) and arguments.csv.suffix.lower() != ".csv":
-        raise UserError(f"--csv {arguments.csv} is no name of a table; write --csv FILE.csv, or --csv at the end.")
+        raise UserError(
+            f"--csv {arguments.csv} does not end in .csv; write --csv FILE.csv, or put --csv last to print the table."
+        )
     if arguments.batch is not None and arguments.batch < 1:
-        raise UserError(f"--batch {arguments.batch} takes no picture at once; give 1 or more, or leave it out.")
+        raise UserError(f"--batch {arguments.batch} is not a batch size; give 1 or more.")
     show = _Progress()
     show("loading the model", 0, 0)
     model = open_caption_model(arguments.model, arguments.weights, show)
@@ -123,13 +152,13 @@ def _caption(arguments: argparse.Namespace) -> int:
             if reason:
                 show.say(f"{_line(item.path)}: {reason}")
             captioned, refused = captioned + (not reason), refused + bool(reason)
-    others = f", {gathered.passed_over} other files passed over" if gathered.passed_over else ""
+    others = f", {gathered.passed_over} other files skipped" if gathered.passed_over else ""
     show.say(f"{captioned} captioned, {refused} refused{others}, {duration(time.monotonic() - started)}")
     return 1 if refused else 0
 
 
 def _say_outside(table: Path, found: Sequence[Found], tell: Callable[[str], None]) -> None:
-    """A note where the table would be refused as training data, since pictures do not lie under its folder."""
+    """A note where the table could not be used as training data: images outside of its folder."""
     from core.data.sources.rows import confine, roots_of
 
     roots = roots_of(table.parent)
@@ -138,8 +167,8 @@ def _say_outside(table: Path, found: Sequence[Found], tell: Callable[[str], None
             confine(item.path, roots)
         except ValueError:
             tell(
-                f"note: {table} does not lie above {_line(item.path)}, so that it is no training data; "
-                "write it into a folder above the pictures."
+                f"note: {_line(item.path)} is not below the folder of {table}, so the table cannot be used as training "
+                "data; write it to a folder above the images."
             )
             return
 
@@ -148,7 +177,7 @@ Writer = Callable[[CaptionedPicture], object]
 
 
 def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
-    """Write one picture's captions; the reason where that is refused."""
+    """Write one image's captions; the reason if that fails, else ""."""
     captions = [Candidate(made["text"], made["log_prob"], made["score"]) for made in item.captions]
     try:
         write(CaptionedPicture(item.path, captions, provenance))
@@ -178,7 +207,7 @@ def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
 
 def _say_kept(table: CaptionTable) -> None:
     if table.kept is not None:
-        say(f"the table is as it was; {table.kept} holds what was captioned")
+        say(f"the existing table was left unchanged; the captions are in {table.kept}")
 
 
 def _print(picture: CaptionedPicture) -> None:
@@ -192,7 +221,7 @@ def _line(path: str) -> str:
 
 
 def _in_order(items: Iterator[Captioned]) -> Iterator[Captioned]:
-    """By ``index``; no more than a few batches have to wait."""
+    """Sorted by ``index``; at most a few batches are held back."""
     waiting: dict[int, Captioned] = {}
     following = 0
     for item in items:
@@ -203,7 +232,7 @@ def _in_order(items: Iterator[Captioned]) -> Iterator[Captioned]:
 
 
 class _Progress:
-    """What is done and how long it still takes, on stderr: one line redrawn in a terminal, else a line now and then."""
+    """Progress and remaining time on stderr: one line redrawn in a terminal, else a line every few seconds."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()

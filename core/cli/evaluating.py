@@ -1,4 +1,4 @@
-"""The verb ``evaluate``: measure a model on data, or compare two saved measurements."""
+"""The verb ``evaluate``: evaluate a model on a data set, or compare two saved reports."""
 
 from __future__ import annotations
 
@@ -12,35 +12,57 @@ from core.spec.errors import UserError
 
 def add(verbs: Verbs) -> None:
     """Add this verb to the parser."""
-    judge = verbs.add_parser("evaluate", help="measure a model on data, or compare two saved measurements")
-    judge.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
-    judge.add_argument("--data", default="", metavar="SOURCE", help="what to measure on")
-    judge.add_argument(
+    parser = verbs.add_parser("evaluate", help="evaluate a model on a data set, or compare two saved reports")
+    parser.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
+    parser.add_argument("--data", default="", metavar="SOURCE", help="data set to evaluate on")
+    parser.add_argument(
         "--task", default="", metavar="TASK", help="zero-shot, linear-probe, fused-probe, knn, retrieval or captioning"
     )
-    judge.add_argument("--weights", default="", choices=("student", "teacher"), help="default: the better validated")
-    judge.add_argument("--label", default="", metavar="NAME", help="label column (default: the only one)")
-    judge.add_argument("--train", default="", metavar="SOURCE", help="for probes and knn (default: the run's)")
-    judge.add_argument("--val", default="", metavar="SOURCE", help="for probes: C is chosen on it (default: a fifth)")
-    judge.add_argument("--templates", default="photo", metavar="NAME_OR_FILE", help="prompts (default: photo)")
-    judge.add_argument(
-        "--layer", default="before the projection", help="for probes and knn: this, embedding, or a block's number"
+    parser.add_argument(
+        "--weights",
+        default="",
+        choices=("student", "teacher"),
+        help="network to use (default: the better validated one)",
     )
-    judge.add_argument("--k", type=int, default=20, help="for knn: neighbours (default: 20)")
-    judge.add_argument("--shots", default="", metavar="1,2,4", help="for probes: so many pictures a class instead")
-    judge.add_argument("--draws", type=int, default=3, help="for --shots: random draws of each (default: 3)")
-    judge.add_argument(
+    parser.add_argument("--label", default="", metavar="NAME", help="label column (default: the only one)")
+    parser.add_argument(
+        "--train", default="", metavar="SOURCE", help="training data of probes and knn (default: the run's)"
+    )
+    parser.add_argument(
+        "--val",
+        default="",
+        metavar="SOURCE",
+        help="data that a probe's C is chosen on (default: a fifth of the training data)",
+    )
+    parser.add_argument(
+        "--templates", default="photo", metavar="NAME_OR_FILE", help="prompt templates of zero-shot (default: photo)"
+    )
+    parser.add_argument(
+        "--layer",
+        default="before the projection",
+        help="features of probes and knn: 'before the projection' (default), embedding, or a block's number",
+    )
+    parser.add_argument("--k", type=int, default=20, help="number of neighbours of knn (default: 20)")
+    parser.add_argument(
+        "--shots", default="", metavar="1,2,4", help="few-shot probes: numbers of training images per class"
+    )
+    parser.add_argument("--draws", type=int, default=3, help="random subsets per number of shots (default: 3)")
+    parser.add_argument(
         "--texts",
         default="",
         metavar="A,B",
-        help="for fused-probe: predicted, classes, caption (default: the cheap ones)",
+        help="text inputs of fused-probe: predicted, classes, caption (default: predicted, and caption if possible)",
     )
-    judge.add_argument("--rerank", type=int, default=0, metavar="N", help="for retrieval: a matching head looks at N")
-    judge.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="A minus B, paired")
-    form = judge.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="the whole report, which --compare reads")
-    form.add_argument("--clip-benchmark", action="store_true", help="the keys and names of CLIP_benchmark")
-    judge.set_defaults(verb=_evaluate)
+    parser.add_argument(
+        "--rerank", type=int, default=0, metavar="N", help="re-rank the first N retrieved with the matching head"
+    )
+    parser.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="paired difference A - B of two reports"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the full report as JSON, input of --compare")
+    form.add_argument("--clip-benchmark", action="store_true", help="JSON with the keys of CLIP_benchmark")
+    parser.set_defaults(verb=_evaluate)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -52,7 +74,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         first, second = arguments.compare
         return _compare(first, second, arguments.json)
     if not (arguments.model and arguments.data and arguments.task):
-        raise UserError("name a MODEL, --data SOURCE and --task TASK, or two saved reports: --compare A.json B.json.")
+        raise UserError(
+            "give a MODEL, --data SOURCE and --task TASK, or compare two saved reports with --compare A.json B.json."
+        )
     request = Request(
         data=arguments.data,
         task=arguments.task,
@@ -83,7 +107,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     wrong = [part for part in parts if not part.isdecimal()]
     if wrong:
-        raise UserError(f"--shots {text}: {wrong[0]!r} is no number of pictures; write numbers such as 1,2,4.")
+        raise UserError(f"--shots {text}: {wrong[0]!r} is not a number of images; write numbers such as 1,2,4.")
     return tuple(int(part) for part in parts)
 
 

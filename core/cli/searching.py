@@ -1,4 +1,4 @@
-"""The verbs ``index`` and ``search``: pictures as vectors on disk, and the nearest to words, pictures, or both."""
+"""The verbs ``index`` and ``search``: images as vectors on disk, searched by text, images, or both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Terms(argparse.Action):
         terms: list[dict[str, Any]] = [*(getattr(namespace, "terms", None) or [])]
         if option == "--weight":
             if not terms:
-                parser.error("--weight belongs behind the --text, --image or --minus that it weighs")
+                parser.error("--weight must follow the --text, --image or --minus that it applies to")
             terms[-1] = {**terms[-1], "weight": value}
         else:
             terms.append({"what": (option or "").lstrip("-"), "value": value})
@@ -37,36 +37,57 @@ class _Terms(argparse.Action):
 
 def add(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
-    index = verbs.add_parser("index", help="encode pictures into an index; again, only what is new or changed")
+    index = verbs.add_parser("index", help="build an index of images, or update it with new and changed ones")
     index.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
-    index.add_argument("source", nargs="?", default="", help="a manifest, or any folder of pictures")
+    index.add_argument("source", nargs="?", default="", help="a manifest or a folder of images")
     index.add_argument("index_dir", nargs="?", default="", metavar="INDEX_DIR")
-    index.add_argument("--weights", default="", choices=("student", "teacher"), help="default: the better validated")
-    index.add_argument("--drop-missing", action="store_true", help="forget pictures whose folder does not answer")
     index.add_argument(
-        "--relocate", nargs=2, metavar=("OLD", "NEW"), help="the pictures moved: index INDEX_DIR --relocate"
+        "--weights",
+        default="",
+        choices=("student", "teacher"),
+        help="network to use (default: the better validated one)",
     )
-    index.add_argument("--json", action="store_true", help="the report as JSON")
+    index.add_argument("--drop-missing", action="store_true", help="remove images whose folder cannot be reached")
+    index.add_argument(
+        "--relocate",
+        nargs=2,
+        metavar=("OLD", "NEW"),
+        help="the images moved from OLD to NEW: index INDEX_DIR --relocate OLD NEW",
+    )
+    index.add_argument("--json", action="store_true", help="print the report as JSON")
     index.set_defaults(verb=_index)
 
-    search = verbs.add_parser("search", help="the pictures of an index nearest to words, pictures, or both")
+    search = verbs.add_parser("search", help="search an index by text, images, or both")
     search.add_argument("index_dir", metavar="INDEX_DIR")
-    search.add_argument("--text", action=_Terms, metavar="WORDS", help="may be given several times")
-    search.add_argument("--image", action=_Terms, metavar="FILE", help="may be given several times")
-    search.add_argument("--minus", action=_Terms, metavar="WORDS_OR_FILE", help="what to keep away from")
-    search.add_argument("--weight", action=_Terms, type=float, metavar="W", help="of the part before it (default: 1)")
-    search.add_argument("-k", type=int, default=50, help="how many (default: 50)")
-    search.add_argument("--captions", action="store_true", help="find captions instead of pictures")
-    search.add_argument("--prompts", default="raw", metavar="NAME_OR_FILE", help="ensemble of prompts (default: raw)")
-    search.add_argument("--folder", action="append", default=[], metavar="DIR", help="only pictures in DIR")
-    search.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="only with this label")
-    search.add_argument("--min-size", default="0", metavar="SIZE", help="only files as large: bytes, 200KB, 1.5MB")
-    search.add_argument("--after", metavar="DATE", help="only files changed since, such as 2024-05-31")
-    search.add_argument("--before", metavar="DATE", help="only files changed before")
-    search.add_argument("--no-groups", action="store_true", help="do not fold near-identical pictures")
-    search.add_argument("--model", default="", help="where the model is now (default: where it was)")
+    search.add_argument("--text", action=_Terms, metavar="WORDS", help="text query; can be repeated")
+    search.add_argument("--image", action=_Terms, metavar="FILE", help="image query; can be repeated")
+    search.add_argument(
+        "--minus", action=_Terms, metavar="WORDS_OR_FILE", help="text or image to search away from; can be repeated"
+    )
+    search.add_argument(
+        "--weight", action=_Terms, type=float, metavar="W", help="weight of the query before it (default: 1)"
+    )
+    search.add_argument("-k", type=int, default=50, help="number of results (default: 50)")
+    search.add_argument("--captions", action="store_true", help="return captions instead of images")
+    search.add_argument(
+        "--prompts",
+        default="raw",
+        metavar="NAME_OR_FILE",
+        help="prompt templates that text is put into (default: raw, the text alone)",
+    )
+    search.add_argument("--folder", action="append", default=[], metavar="DIR", help="only images in DIR")
+    search.add_argument(
+        "--label", action="append", default=[], metavar="NAME=VALUE", help="only images with this label"
+    )
+    search.add_argument(
+        "--min-size", default="0", metavar="SIZE", help="only files of at least this size: bytes, 200KB, 1.5MB"
+    )
+    search.add_argument("--after", metavar="DATE", help="only files modified since, such as 2024-05-31")
+    search.add_argument("--before", metavar="DATE", help="only files modified before")
+    search.add_argument("--no-groups", action="store_true", help="list near-duplicates separately")
+    search.add_argument("--model", default="", help="path of the model, if it has moved")
     search.add_argument("--weights", default="", choices=("student", "teacher"), help=argparse.SUPPRESS)
-    search.add_argument("--json", action="store_true", help="everything, as JSON")
+    search.add_argument("--json", action="store_true", help="print the full results as JSON")
     search.set_defaults(verb=_search)
 
 
@@ -77,15 +98,13 @@ def _index(arguments: argparse.Namespace) -> int:
 
         given = [value for value in (arguments.model, arguments.source, arguments.index_dir) if value]
         if len(given) != 1:
-            raise UserError("to relocate, give the index alone: index INDEX_DIR --relocate OLD NEW.")
+            raise UserError("--relocate takes only the index: index INDEX_DIR --relocate OLD NEW.")
         old, new = arguments.relocate
         count = relocate(given[0], old, new, show)
-        print(
-            json.dumps({"relocated": count}) if arguments.json else f"{count} pictures are found under their new path"
-        )
+        print(json.dumps({"relocated": count}) if arguments.json else f"{count} images relocated")
         return 0
     if not arguments.index_dir:
-        raise UserError("name the MODEL, the SOURCE of pictures and the INDEX_DIR to write.")
+        raise UserError("give the MODEL, the SOURCE of images and the INDEX_DIR to write.")
     from core.search.index.build import build_index
 
     report = build_index(
@@ -113,11 +132,11 @@ def _tell(report: Report, as_json: bool) -> None:
     )
     print(f"searched by: {report.nearest}")
     if report.away:
-        print(f"{report.away} are kept though their folder does not answer; --drop-missing forgets them")
+        print(f"{report.away} are kept although their folder cannot be reached; --drop-missing removes them")
     for old, new in report.moved[:_LISTED]:
         print(f"moved: {old} to {new}")
     for row in report.bad[:_LISTED]:
-        print(f"cannot be used: {row}")
+        print(f"skipped: {row}")
 
 
 def _search(arguments: argparse.Namespace) -> int:
@@ -126,7 +145,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from core.search.results import Options, Searching
 
     def quiet(doing: str, done: int, total: int) -> None:
-        """Opening takes a moment; nothing is told of it."""
+        """No progress: opening takes a moment only."""
 
     terms = tuple(_term(one) for one in getattr(arguments, "terms", None) or [])
     options = Options(
@@ -149,7 +168,7 @@ def _term(given: dict[str, Any]) -> Term:
     weight = float(given.get("weight", 1.0))
     what, value = given["what"], given["value"]
     if not math.isfinite(weight):
-        raise UserError(f"--weight {weight} is no number that weighs; give one such as 0.5.")
+        raise UserError(f"--weight {weight} is not a finite number; give one such as 0.5.")
     if what == "minus":
         # Path's own is_file raises where many words would be too long a name.
         weight, what = -weight, "image" if os.path.isfile(expand_user(value)) else "text"  # noqa: PTH113
@@ -175,7 +194,7 @@ def _filter(arguments: argparse.Namespace) -> Any:
 
 
 def _print(answer: dict[str, Any]) -> None:
-    """The results as a table; a line marks where scores are no longer above what chance gives."""
+    """The results as a table; a line marks where scores fall to chance level."""
     print(f"{'rank':>5} {'cosine':>7} {'softmax':>8}  picture")
     marked = False
     for row in answer["rows"]:
@@ -187,4 +206,4 @@ def _print(answer: dict[str, Any]) -> None:
         caption = f"  {row['caption']}" if row["caption"] else ""
         print(f"{row['rank']:5} {row['cosine']:7.3f} {row['softmax']:8.1%}  {row['path']}{gone}{alike}{caption}")
     if not answer["rows"]:
-        print("nothing passes the filters")
+        print("no image passes the filters")

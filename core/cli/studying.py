@@ -1,4 +1,4 @@
-"""The verbs ``study`` and ``noise``: arms compared over seeds, and pairs that a model does not believe."""
+"""The verbs ``study`` and ``noise``: comparisons over seeds, and pairs ranked by how likely they are mislabelled."""
 
 from __future__ import annotations
 
@@ -18,24 +18,36 @@ SHIPPED = resource_folder("studies")
 
 def add(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
-    study = verbs.add_parser("study", help="train arms with several seeds, measure and compare them; again: go on")
-    study.add_argument("study", type=Path, metavar="STUDY.json", help="a file, or clean or noisy, which are shipped")
-    study.add_argument("out", type=Path, metavar="OUT", help="the study's folder")
-    study.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1, which times them fairly)")
-    study.add_argument(
-        "--openclipart", type=Path, metavar="DIR", help="category folders for clean (default: Debian's openclipart-png)"
+    study = verbs.add_parser(
+        "study", help="train and compare several configurations (arms) over seeds; repeat to resume"
     )
-    study.add_argument("--results", action="store_true", help="only write the results of what is done")
+    study.add_argument(
+        "study", type=Path, metavar="STUDY.json", help="study file, or one of the built-in studies: clean, noisy"
+    )
+    study.add_argument("out", type=Path, metavar="OUT", help="folder of the study")
+    study.add_argument("--jobs", type=int, default=1, help="parallel runs (default: 1, needed for fair timing)")
+    study.add_argument(
+        "--openclipart",
+        type=Path,
+        metavar="DIR",
+        help="images of the study clean, in category folders (default: Debian's openclipart-png)",
+    )
+    study.add_argument("--results", action="store_true", help="only write the results of finished runs")
     study.set_defaults(verb=_study)
 
-    noise = verbs.add_parser("noise", help="rank the pairs of a data set by how little a run believes them")
+    noise = verbs.add_parser("noise", help="rank the pairs of a data set, most likely mislabelled first")
     noise.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    noise.add_argument("--data", default="", metavar="SOURCE", help="pairs to judge (default: the run's training data)")
-    noise.add_argument("--checkpoint", default="last", help="best, last, a step or a name (default: last)")
-    noise.add_argument("--weights", default="", choices=("student", "teacher"), help="default: both, and the memory")
-    noise.add_argument("--json", action="store_true", help="the figures, and every pair, as one JSON object")
-    noise.add_argument("--csv", type=Path, metavar="OUT", help="write every pair, the least believed first")
-    noise.add_argument("--force", action="store_true", help="write over the file that --csv names")
+    noise.add_argument("--data", default="", metavar="SOURCE", help="pairs to rank (default: the run's training data)")
+    noise.add_argument("--checkpoint", default="last", help="best, last, a step or a checkpoint's name (default: last)")
+    noise.add_argument(
+        "--weights",
+        default="",
+        choices=("student", "teacher"),
+        help="default: both networks and the scores recorded during training",
+    )
+    noise.add_argument("--json", action="store_true", help="print the summary and all pairs as one JSON object")
+    noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, most likely mislabelled first")
+    noise.add_argument("--force", action="store_true", help="overwrite the file of --csv")
     noise.set_defaults(verb=_noise)
 
 
@@ -69,14 +81,14 @@ def _noise(arguments: argparse.Namespace) -> int:
         raise refused(arguments.csv)
     run = RunDir(arguments.run_dir)
     if not run.path.is_dir():
-        raise UserError(f"there is no run folder {run.path}; name one that was trained.")
+        raise UserError(f"there is no run folder {run.path}; give the folder of a trained run.")
     found = judge_run(run, arguments.data, now_and_then(), arguments.checkpoint, arguments.weights)
     if arguments.csv:
         write_new(arguments.csv, to_csv(found.pairs), arguments.force)
     if arguments.json:
         print(json.dumps({**found.summary(), "list": [vars(pair) for pair in found.pairs]}, ensure_ascii=True))
         return 0
-    print(f"{len(found.pairs)} pairs of {found.data}, {found.doubted} more probably wrong than right")
+    print(f"{len(found.pairs)} pairs of {found.data}, {found.doubted} likely mislabelled")
     precision = found.precision()
     if precision is not None:
         print(f"shuffled captions found: {100 * precision:.1f} % of the {found.shuffled} least believed")

@@ -1,4 +1,4 @@
-"""How a verb speaks to a terminal: results on stdout, progress and remarks on stderr."""
+"""Terminal output of the verbs: results on stdout, progress and messages on stderr."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def say(text: str) -> None:
-    """A remark, on stderr at once."""
+    """Print a message on stderr, unbuffered."""
     print(text, file=sys.stderr, flush=True)
 
 
 def every(step: int) -> Callable[[int, int], None]:
-    """Progress as lines on stderr: every ``step`` done, and the last."""
+    """Progress as lines on stderr, after every ``step`` images and the last."""
 
     def show(done: int, total: int) -> None:
         if done % step == 0 or done == total:
@@ -27,7 +27,7 @@ def every(step: int) -> Callable[[int, int], None]:
 
 
 def now_and_then(seconds: float = 5.0) -> Callable[[str, int, int], None]:
-    """Progress as lines on stderr: what is begun, and each ``seconds`` how far it is."""
+    """Progress as lines on stderr: when an activity starts, then every ``seconds``."""
     shown, at = "", 0.0
 
     def show(doing: str, done: int, total: int) -> None:

@@ -16,32 +16,32 @@ STOPPED = 3  # exit status of a run that was stopped or paused before its end
 def add(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
     presets = verbs.add_parser("presets", help="list the presets, or print one as JSON")
-    presets.add_argument("name", nargs="?", help="preset to print")
-    presets.add_argument("--size", default="base", help=f"{', '.join(SIZES)} (default: base)")
-    presets.add_argument("--chain", action="store_true", help="the stages of a preset that is trained in several")
-    presets.add_argument("--generations", type=int, default=3, help="of a born-again chain (default: 3)")
-    presets.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field")
+    presets.add_argument("name", nargs="?", help="preset to print (default: list all)")
+    presets.add_argument("--size", default="base", help=f"model size: {', '.join(SIZES)} (default: base)")
+    presets.add_argument("--chain", action="store_true", help="print all stages of a multi-stage preset")
+    presets.add_argument("--generations", type=int, default=3, help="generations of a born-again chain (default: 3)")
+    presets.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field")
     presets.set_defaults(verb=_presets)
 
-    train = verbs.add_parser("train", help="train a definition; on the same folder again, go on from where it stopped")
+    train = verbs.add_parser("train", help="train a model; on the same folder again, resume from the last checkpoint")
     train.add_argument("config", type=Path, metavar="CONFIG.json")
     train.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="change fields")
+    train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
     train.set_defaults(verb=_train)
 
-    demo = verbs.add_parser("demo-data", help="render OpenMoji's pictograms and their captions into a folder")
+    demo = verbs.add_parser("demo-data", help="render the OpenMoji pictograms with captions as demo data")
     demo.add_argument("folder", type=Path, metavar="DIR")
     demo.set_defaults(verb=_demo_data)
 
-    worker = verbs.add_parser("worker", help="answer requests, one line of JSON each, on stdin")
+    worker = verbs.add_parser("worker", help="serve the window: JSON requests on stdin, replies on stdout")
     worker.set_defaults(verb=_worker)
 
-    bench = verbs.add_parser("bench", help="measure ours against a peer, alternating")
+    bench = verbs.add_parser("bench", help="benchmark against other implementations")
     bench.add_argument("name", help="train, caption, search, classify or digits")
-    bench.add_argument("--json", action="store_true", help="a list of results on stdout")
-    bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the peer's own packages")
+    bench.add_argument("--json", action="store_true", help="print the results as JSON")
+    bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the packages of the other implementation")
     bench.add_argument(
-        "--size", default="small", choices=("small", "full"), help="of search and classify (default: small)"
+        "--size", default="small", choices=("small", "full"), help="size of search and classify (default: small)"
     )
     bench.set_defaults(verb=_bench)
 

@@ -1,7 +1,7 @@
 """Decoded pictures kept on disk, memory-mapped: each is decoded once, and a step reads it at memory speed.
 
 Flow: the data set asks ``open_cache`` with its files; it opens what an earlier run left, or decodes everything
-into a new file, or says None: the pictures do not fit, and are streamed.
+into a new file, or returns None: the pictures do not fit, and are streamed.
 
 A cache is one file: the pixels of all pictures one after the other, then an index (offset, height, width of each,
 and the reasons of the bad ones), then a fixed footer. It is written under a temporary name and renamed, so that two
@@ -127,7 +127,7 @@ def open_cache(
     if needed > budget:
         tell(
             f"The decoded pictures need about {needed / 2**20:,.0f} MiB, more than data.cache_mib allows "
-            f"({budget / 2**20:,.0f}); they are decoded anew each time."
+            f"({budget / 2**20:,.0f}); they are decoded again each time."
         )
         return None
     path = cache_folder() / (_key(files, decoding) + SUFFIX)
@@ -146,7 +146,7 @@ def open_cache(
             except StopIteration:
                 break
             except OSError as error:  # a full disk, no right to write
-                tell(f"Decoded pictures cannot be kept in {path.parent} ({error}); they are decoded anew each time.")
+                tell(f"Decoded pictures cannot be kept in {path.parent} ({error}); they are decoded again each time.")
                 return None
             if progress is not None:  # outside the try: what it raises is the caller's
                 progress(done, len(files))
@@ -169,7 +169,7 @@ def _key(files: Sequence[str], decoding: Decoding) -> str:
 
 
 def files_digest(files: Sequence[str], besides: str = "") -> str:
-    """Names files by path, size and time of change, in their order, and what is said ``besides``; 32 hex digits."""
+    """Names files by path, size and time of change, in their order, and ``besides``; 32 hex digits."""
     digest = hashlib.sha256(besides.encode())
     for file in files:
         try:

@@ -123,7 +123,7 @@ def open_dataset(
     """Open, tokenise and cache (or stream) the pairs at ``path``, for a model with ``image_size`` pixels a side.
 
     Without ``build_cache`` decoded pictures are taken from a cache that is there, else streamed: right where each
-    picture is looked at once.
+    picture is read once.
 
     Raises DataError when they cannot be used, or when more rows are bad than ``config.max_bad_share`` allows.
     """

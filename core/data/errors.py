@@ -1,4 +1,4 @@
-"""What goes wrong with data, said to the user in one sentence. Every module of this package raises these."""
+"""Errors of data: one sentence for the user each. Every module of this package raises these."""
 
 from __future__ import annotations
 

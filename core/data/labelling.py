@@ -104,10 +104,10 @@ class Cycle:
 
     def take(self, first: int, count: int) -> tuple[Integers, Integers]:
         """Items ``first`` to ``first + count - 1``: the row of each, and the number of the pass it belongs to."""
-        passes, places = np.divmod(np.arange(first, first + count, dtype=np.int64), len(self))
+        passes, positions = np.divmod(np.arange(first, first + count, dtype=np.int64), len(self))
         orders = {number: self._order(number) for number in sorted(set(passes.tolist()))}
         self._orders = orders
-        rows = [orders[number][place] for number, place in zip(passes.tolist(), places.tolist(), strict=True)]
+        rows = [orders[number][position] for number, position in zip(passes.tolist(), positions.tolist(), strict=True)]
         return np.array(rows, dtype=np.int64), passes
 
     def _order(self, number: int) -> Integers:

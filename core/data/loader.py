@@ -32,7 +32,7 @@ from core.data.views.masks import draw_masks
 from core.spec.config import RunConfig, ViewConfig
 
 AHEAD = 2  # batches made ahead, by the thread or by each process
-ORDER, CAPTION, MIX = 1001, 1002, 1003  # what a draw is for, beside views
+ORDER, CAPTION, MIX = 1001, 1002, 1003  # purposes of draws, beside views
 CLEAN, TEACHER, STUDENT = 0, 1, 2  # numbers of views; the student's further ones count on
 TEACHERS, LOCAL = 100, 200  # the teacher's further views and the student's local ones
 
@@ -40,14 +40,14 @@ T = TypeVar("T")
 
 
 @dataclass
-class Made:
+class LoadedBatch:
     """A batch and the pictures that proved unreadable on the way to it; no batch when none is readable."""
 
     batch: Batch | None
     broken: dict[int, str] = field(default_factory=dict)
 
 
-class BatchMaker(Dataset[Made]):
+class BatchMaker(Dataset[LoadedBatch]):
     """Makes batch k. Holds only what a loader process needs."""
 
     def __init__(
@@ -75,7 +75,7 @@ class BatchMaker(Dataset[Made]):
             self._epoch = epoch
         return self._order
 
-    def __getitem__(self, step: int) -> Made:
+    def __getitem__(self, step: int) -> LoadedBatch:
         wanted, passes = self._wanted(step)
         known = set(self.dataset.broken)
         pictures = []
@@ -83,11 +83,11 @@ class BatchMaker(Dataset[Made]):
         for row in wanted.tolist():
             found = self._readable(row)
             if found is None:
-                return Made(None, self.dataset.broken)
+                return LoadedBatch(None, self.dataset.broken)
             rows.append(found[0])
             pictures.append(found[1])
         broken = {row: reason for row, reason in self.dataset.broken.items() if row not in known}
-        return Made(self._batch(step, passes, np.array(rows), pictures), broken)
+        return LoadedBatch(self._batch(step, passes, np.array(rows), pictures), broken)
 
     def _wanted(self, step: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Integers]:
         """The rows of batch ``step``, and the pass through the data that all, or each, belong to."""
@@ -195,7 +195,7 @@ class Loader:
         with closing(ahead((partial(self._maker.__getitem__, step) for step in steps), AHEAD)) as made:
             yield from self._checked(made)
 
-    def _processes(self, steps: range) -> DataLoader[Made]:
+    def _processes(self, steps: range) -> DataLoader[LoadedBatch]:
         return DataLoader(
             self._maker,
             batch_size=None,
@@ -206,15 +206,15 @@ class Loader:
             generator=torch.Generator().manual_seed(self._config.seed),  # else the global one would be drawn from
         )
 
-    def _checked(self, made: Iterator[Made]) -> Iterator[Batch]:
-        """The batches; what proved unreadable is told, counted, and too much of it is an error."""
-        told: set[int] = set()
+    def _checked(self, made: Iterator[LoadedBatch]) -> Iterator[Batch]:
+        """The batches; unreadable pictures are logged and counted, and too many are an error."""
+        logged: set[int] = set()
         for item in made:
             for row, reason in item.broken.items():
                 self._dataset.mark_broken(row, reason)
-                if row not in told and self._log is not None:
+                if row not in logged and self._log is not None:
                     self._log(f"{self._dataset.path(row)} is replaced by another pair: {reason}.")
-                told.add(row)
+                logged.add(row)
             if item.broken:
                 self._dataset.check(self._config.data.max_bad_share)
             if item.batch is not None:

@@ -22,7 +22,7 @@ from core.spec.reading import UnreadableError, open_regular
 
 Pixels = npt.NDArray[np.uint8]
 
-# Not among them: formats that run a program (EPS) or have no signature to tell them by (TGA).
+# Not among them: formats that run a program (EPS) or have no signature (TGA).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 LONGEST = 8  # times the shorter side; of a longer strip the middle is kept
 DRAFT = 2  # a JPEG may be decoded at a fraction of its size, but no smaller than so many times the wanted one
@@ -69,13 +69,13 @@ def decode(path: str | Path, shorter_side: int | None, max_megapixels: int) -> P
 
 
 def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int) -> int:
-    """Bytes that ``decode`` will make of ``path``, told from the header alone. Raises PictureError."""
+    """Bytes that ``decode`` will make of ``path``, by the header alone. Raises PictureError."""
     short, long = sorted(picture_size(path, max_megapixels))
     return 3 * shorter_side * min(round(long * shorter_side / short), LONGEST * shorter_side)
 
 
 def picture_size(path: str | Path, max_megapixels: int) -> tuple[int, int]:
-    """Width and height in pixels, told from the header alone. Raises PictureError."""
+    """Width and height in pixels, by the header alone. Raises PictureError."""
     try:
         with _regular(path) as file:
             image = _open(file, max_megapixels)
@@ -98,7 +98,7 @@ def _regular(path: str | Path) -> BinaryIO:
 
 
 def _open(file: BinaryIO, max_megapixels: int) -> ImageFile.ImageFile:
-    """The picture with its header read. ``Image.open`` would judge its size by a limit that is global."""
+    """The picture with its header read. ``Image.open`` would check its size against a limit that is global."""
     if not Image.OPEN.keys() >= set(FORMATS):
         Image.init()
     start = file.read(16)
@@ -175,7 +175,7 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
     """16 bit, 32 bit and floating point grey scaled to 8 bits; white is the type's (or the picture's) largest."""
     values = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
-        raise PictureError("it has pixels that are no numbers")
+        raise PictureError("its pixels are not finite numbers")
     if image.mode == "F":
         white = next((limit for limit in (1.0, 255.0, 65535.0) if values.max() <= limit), float(values.max()))
     else:

@@ -51,7 +51,7 @@ def caption_pictures(
 ) -> Generator[Captioned, None, None]:
     """Each of ``found`` once, as soon as it is captioned or refused; within a batch in any order.
 
-    ``batch`` bounds the pictures taken together (0: by the beams). ``tell`` hears in words where the memory did not
+    ``batch`` bounds the pictures taken together (0: by the beams). ``tell`` gets a note where the memory did not
     suffice. ``progress`` is called after each token and may raise to end the work. Raises GenerationError for settings
     that the model cannot follow.
     """
@@ -111,8 +111,8 @@ class _Run:
         pictures = torch.stack([read.picture for _, read in part if read.picture is not None])  # (B, 3, S, S)
         self._progress("captioning", self.done, self._total)
         made = self._model.captions(pictures, self._settings, self._step)
-        for place, captions in made:
-            index, read = part[place]
+        for position, captions in made:
+            index, read = part[position]
             self.done += 1
             yield index, Captioned(index, read.path, captions)
         self._progress("captioning", self.done, self._total)

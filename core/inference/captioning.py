@@ -45,7 +45,7 @@ class CaptionModel:
     """Captions pictures in bfloat16 on a GPU that computes it, else in float32."""
 
     def __init__(self, name: str, model: Model) -> None:
-        """GenerationError when the model has no caption decoder, or one that cannot say token after token."""
+        """GenerationError when the model has no caption decoder, or one that cannot generate token by token."""
         self.name = name
         self.most: int | None = None  # pictures that fit into memory at once, where more did not
         try:
@@ -142,9 +142,9 @@ class CaptionModel:
     def captions(
         self, pictures: Tensor, settings: GenerationSettings, step: Callable[[int, int], None]
     ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Captions of ``pictures`` (B, 3, S, S) uint8, each picture's as soon as they are final, with its place.
+        """Captions of ``pictures`` (B, 3, S, S) uint8, each picture's as soon as they are final, with its position.
 
-        A caption is ``text, log_prob, score, tokens, ended``, the best first. ``step`` is told after each token how
+        A caption is ``text, log_prob, score, tokens, ended``, the best first. ``step`` gets after each token how
         many there are at most; it may raise to break off.
         """
         runtime = self._model.runtime
@@ -157,8 +157,8 @@ class CaptionModel:
             if made is None:
                 return
             step(made.done, made.total)
-            for place, captions in made.captions.items():
-                yield place, [_plain(caption, towers) for caption in captions]
+            for position, captions in made.captions.items():
+                yield position, [_plain(caption, towers) for caption in captions]
 
 
 def open_caption_model(

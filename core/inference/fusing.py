@@ -82,7 +82,7 @@ class Joining:
                 return self._by_decoder(images, captions)
             image = network.towers.encode_image(images)
             if self.text == "classes":
-                texts = [self._prompts.rows(torch.full((len(images),), place)) for place in range(len(self.classes))]
+                texts = [self._prompts.rows(torch.full((len(images),), index)) for index in range(len(self.classes))]
                 return torch.stack([network.join(image, text).pooled.float() for text in texts]).mean(dim=0).cpu()
             if self.text == "caption":
                 text = self._encode(list(captions))
@@ -189,7 +189,7 @@ def own_captions(
 def caption_batch(captioner: CaptionModel, pictures: Tensor, settings: GenerationSettings | None = None) -> list[str]:
     """The best caption of each of ``pictures`` (B, 3, S, S) uint8."""
     made = dict(captioner.captions(pictures, settings or _settings(captioner), lambda done, total: None))
-    return [made[place][0]["text"] if made.get(place) else "" for place in range(len(pictures))]
+    return [made[index][0]["text"] if made.get(index) else "" for index in range(len(pictures))]
 
 
 def _settings(captioner: CaptionModel) -> GenerationSettings:

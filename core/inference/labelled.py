@@ -1,4 +1,4 @@
-"""Labelled pictures as features of a model: opened, matched with classes, extracted; what was left out is said.
+"""Labelled pictures as features of a model: opened, matched with classes, extracted, with notes on what was left out.
 
 Flow: a data source -> **labelled** -> `core.evaluation.evaluate` and the Classify panel's desk.
 
@@ -26,7 +26,7 @@ from core.metrics.classification.logistic import ProbeData
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 
-_SIZED = 32  # pictures whose size is looked at
+_SIZED = 32  # pictures whose size is read
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Labelled:
         found = index_labels([self.dataset.labels(self.rows[i]).get(self.label) for i in part], classes)
         return replace(self, labels=replace(found, rows=torch.tensor(part)[found.rows]))
 
-    def split(self, places: Tensor) -> Labelled:
-        """Only those labelled pictures whose numbers among the labels are ``places``, as a split of its own."""
-        labels = replace(self.labels, rows=self.labels.rows[places], targets=self.labels.targets[places])
+    def split(self, positions: Tensor) -> Labelled:
+        """Only those labelled pictures whose numbers among the labels are ``positions``, as a split of its own."""
+        labels = replace(self.labels, rows=self.labels.rows[positions], targets=self.labels.targets[positions])
         return replace(self, labels=labels, part=tuple(labels.rows.tolist()))
 
     def path(self, row: int) -> str:
@@ -95,7 +95,7 @@ def open_labelled(
 ) -> Labelled:
     """The pictures of ``source`` as features of ``layers``, with labels among ``classes`` (by default all there are).
 
-    Raises UserError for data or labels that cannot be used, before any picture is encoded where that can be told.
+    Raises UserError for data or labels that cannot be used, before any picture is encoded where possible.
     """
     dataset = open_pictures(model, source, progress, log)
     name = label_name(dataset, label)
@@ -134,7 +134,7 @@ def unreadable(dataset: PairDataset) -> tuple[str, ...]:
 
 
 def size_notes(dataset: PairDataset, image_size: int) -> tuple[str, ...]:
-    """A sentence where the pictures are much smaller than the model's, told from an even sample of them."""
+    """A sentence where the pictures are much smaller than the model's, judged by an even sample of them."""
     step = max(1, len(dataset) // _SIZED)
     sides = []
     for row in range(0, len(dataset), step):

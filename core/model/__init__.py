@@ -1,1 +1,1 @@
-"""The two-stream model: towers, fusion, heads and the teacher that averages them."""
+"""The two-stream model: towers, fusion and heads, and the device they run on."""

@@ -1,4 +1,4 @@
-"""What goes wrong with a model, said in one sentence."""
+"""Errors about a model, in one sentence each."""
 
 from __future__ import annotations
 

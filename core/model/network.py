@@ -1,4 +1,4 @@
-"""The network: two towers and, where an objective asks for them, a fusion and prototypes.
+"""The network: two towers, an optional fusion, and the heads of its objectives.
 
 Flow: the trainer builds one as the student; ``core.teacher.teacher`` keeps a moving average of it. A step calls
 ``forward_student`` and ``forward_teacher``; evaluation calls ``encode_images``, ``encode_texts`` and ``fuse``.
@@ -8,7 +8,6 @@ Legend: B batch, V distilled views, D embed, P patches, T tokens, F fused width,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -19,31 +18,28 @@ from torch.nn import functional as F
 from core.data.batch import Batch, View
 from core.model.errors import ModelError
 from core.model.fusion import Fused, Fusion, build_fusion
-from core.model.heads import PrototypeHead
+from core.model.heads import PROTOTYPES, PrototypeHead
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import ImageFeatures, TextFeatures, Towers, build_towers
 from core.spec.config import RunConfig
 
-DistilOn = Literal["fused", "image", "text"]
+PrototypesOn = Literal["fused", "image", "text"]
 
 
 class Network(nn.Module):
-    """Towers, optional fusion, optional prototype head; nothing is computed that no objective asks for."""
+    """Towers, optional fusion, and heads by name: the shared prototypes, and one per objective that learns parts.
 
-    def __init__(
-        self,
-        towers: Towers,
-        fusion: Fusion | None = None,
-        head: PrototypeHead | None = None,
-        distil_on: DistilOn = "fused",
-    ) -> None:
+    A step encodes every view and the captions; it fuses them for the prototypes, where there are any on the fused
+    representation. Everything else an objective computes for itself.
+    """
+
+    def __init__(self, towers: Towers, fusion: Fusion | None = None) -> None:
         super().__init__()
         self.towers = towers
         self.fusion = fusion
-        self.head = head
-        self.distil_on: DistilOn = distil_on
-        self.heads = nn.ModuleDict()  # of each objective that learns parts of its own, by its name
-        self.classes: tuple[str, ...] = ()  # what a classifying objective tells apart
+        self.heads = nn.ModuleDict()
+        self.prototypes_on: PrototypesOn = "fused"  # the representation that the shared prototypes are of
+        self.classes: tuple[str, ...] = ()  # of the classification head
         self.patch_tokens = False  # whether the last state of each patch is kept
         self.text_tokens = fusion is not None and fusion.needs_words  # whether the state of each word is kept
 
@@ -51,6 +47,13 @@ class Network(nn.Module):
     def image_size(self) -> int:
         """Side of the square pictures it takes."""
         return self.towers.image_size
+
+    @property
+    def prototypes(self) -> PrototypeHead | None:
+        """The head that is applied to each distilled view; None without one."""
+        head = self.heads[PROTOTYPES] if PROTOTYPES in self.heads else None  # noqa: SIM401  a ModuleDict has no get
+        assert head is None or isinstance(head, PrototypeHead)
+        return head
 
     @property
     def logit_scale(self) -> Tensor:
@@ -71,8 +74,8 @@ class Network(nn.Module):
     def forward_student(self, batch: Batch, further: bool = True, prototypes: bool = True) -> Output:
         """The batch as the student sees it: the clean view, and its further views to be distilled.
 
-        With no further views, or without ``further``, the clean one is distilled. Without ``prototypes`` the network's
-        own head, and the fusion before it, are left out.
+        With no further views, or without ``further``, the clean one is distilled. Without ``prototypes`` that head,
+        and the fusion before it, are left out.
         """
         views = batch.student if further else ()
         return self._forward((batch.clean, *views), batch.texts, len(views), prototypes=prototypes)
@@ -162,15 +165,16 @@ class Network(nn.Module):
     ) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
         """The fused representation and the prototypes of each view, in one pass; None where not asked for."""
         nothing: list[Tensor | None] = [None] * len(images)
-        if self.head is None or not prototypes:
+        head = self.prototypes
+        if head is None or not prototypes:
             return nothing, nothing
         views = len(images)
-        if self.distil_on == "text":
-            return nothing, [self.head(text.before_projection)] * views
-        if self.distil_on == "image":
-            return nothing, self.head(torch.cat([image.before_projection for image in images])).chunk(views)
+        if self.prototypes_on == "text":
+            return nothing, [head(text.before_projection)] * views
+        if self.prototypes_on == "image":
+            return nothing, head(torch.cat([image.before_projection for image in images])).chunk(views)
         fused = torch.cat([self.join(image, text).pooled for image in images])  # (V B, F)
-        return fused.chunk(views), self.head(fused).chunk(views)
+        return fused.chunk(views), head(fused).chunk(views)
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -179,27 +183,17 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def build_backbone(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
-    """Towers, fusion and prototypes of an experiment, without the heads that further objectives add.
+    """Towers and fusion of an experiment, without the heads that its objectives add.
 
     The weights are random, the same for the same state of torch's generator. Raises ModelError when the architecture
     cannot be built, or keeps no patches for the fusion.
     """
-    towers = build_towers(_with_logit_bias(config, model_cfg))
+    towers = build_towers(_with_defaults(config, model_cfg))
     if any(view.mask > 0 for view in (config.views.student, config.views.local)):
         towers.add_mask_token()
     towers.freeze(config.towers.freeze, config.towers.freeze_image_blocks)
     _check_sides(config, towers)
-    fusion = _build_fusion(config, towers)
-    objective = config.objectives.distill_prototypes
-    if objective.weight == 0:
-        return Network(towers, fusion)
-    on: DistilOn = "fused" if objective.on == "fused+image" else objective.on  # the objective builds the image's head
-    if on == "fused" and fusion is None:
-        raise ModelError(
-            f"objectives.distill_prototypes.on is {objective.on}, and there is no fusion; set fusion.kind."
-        )
-    width = {"fused": config.fusion.width, "image": towers.image_width, "text": towers.text_width}[on]
-    return Network(towers, fusion, PrototypeHead(width, objective.prototypes), on)
+    return Network(towers, _build_fusion(config, towers))
 
 
 def _check_sides(config: RunConfig, towers: Towers) -> None:
@@ -213,12 +207,12 @@ def _check_sides(config: RunConfig, towers: Towers) -> None:
             )
 
 
-def _with_logit_bias(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, Any]:
-    """``model_cfg`` with the scale and bias that the sigmoid loss starts from, where it names none (SigLIP)."""
-    contrastive = config.objectives.contrastive
-    if contrastive.weight == 0 or contrastive.kind != "sigmoid":
-        return model_cfg
-    return {"init_logit_scale": math.log(10.0), "init_logit_bias": -10.0} | model_cfg
+def _with_defaults(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, Any]:
+    """``model_cfg`` with the values that an objective starts from, where it sets none (SigLIP's scale and bias)."""
+    for _, objective in config.objectives:
+        if objective.weight > 0:
+            model_cfg = objective.tower_defaults() | model_cfg
+    return model_cfg
 
 
 def _build_fusion(config: RunConfig, towers: Towers) -> Fusion | None:

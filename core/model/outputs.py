@@ -1,4 +1,4 @@
-"""What a network makes of a batch; objectives compare the student's with the teacher's.
+"""The outputs of a network on a batch; objectives compare the student's with the teacher's.
 
 Legend: B batch, D embed, F fused width, K prototypes.
 """
@@ -39,8 +39,8 @@ class Output:
     logit_bias: Tensor | None = None  # scalar
     image_features: tuple[ImageFeatures, ...] = ()  # of each view: the student's clean one, then the further ones
     text_features: TextFeatures | None = None
-    belief: Tensor | None = None  # (B,) how much each pair counts, 0 to 1; None: all the same
-    extra: Mapping[str, Any] = field(default_factory=dict)  # what single objectives asked for, by their names
+    belief: Tensor | None = None  # (B,) the weight of each pair, 0 to 1; None: all alike
+    extra: Mapping[str, Any] = field(default_factory=dict)  # what objectives compute besides, by their names
 
     @property
     def distilled_features(self) -> tuple[ImageFeatures, ...]:
@@ -48,5 +48,5 @@ class Output:
         return self.image_features[len(self.image_features) - len(self.distilled) :]
 
     def with_extra(self, extra: Mapping[str, Any]) -> Output:
-        """The same with what was asked for besides; None is left out."""
+        """The same with what objectives compute besides; None is left out."""
         return replace(self, extra={name: value for name, value in extra.items() if value is not None})

@@ -1,1 +1,1 @@
-"""What the student is trained on, each a loss over the student's and the teacher's outputs."""
+"""The losses that the student is trained on, one per module, over its outputs and the teacher's."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +19,17 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.model.towers.image import ImageFeatures
 from core.model.towers.text import TextFeatures
-from core.objectives.objective import Objective, Report, require
+from core.objectives.objective import Objective, Report, require, require_head, require_same_length
 from core.objectives.parts.vocabulary import hard_words, soft_words
 from core.objectives.weighting.belief import weighted_mean
-from core.spec.config import CaptioningConfig, DistillCaptionsConfig
+from core.spec.config import CaptioningConfig, DistillCaptionsConfig, ObjectiveConfig, ObjectivesConfig
 
 Through = Literal["decoder", "fusion"]
 
 
 @dataclass(frozen=True)
 class NextWords:
-    """What one network says of each word that is to be predicted."""
+    """One network's predictions of the next words."""
 
     logits: Tensor  # (N, V)
     labels: Tensor  # (N,) int64
@@ -42,7 +42,7 @@ def shifted(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
     Position t reads words 0 to t and predicts word t + 1; the last reads nothing new, and padding is not predicted:
 
         start  a    red  end  pad        read
-        a      red  end  (pad)           predicted, from one place before
+        a      red  end  (pad)           predicted, from one position before
     """
     labels = tokens[:, 1:]
     keep = labels != pad_id
@@ -81,7 +81,7 @@ class Captioning(Objective):
         loss = - 1/N sum_n log p(word_n | words before it, picture)
 
     The start token is given, the end token is predicted, padding is left out, as in open_clip's CoCaLoss. Where pairs
-    are doubted (``core.objectives.weighting.belief``) the mean is weighted by how much each word's pair is believed.
+    are down-weighted (``core.objectives.weighting.belief``) the mean is weighted by the weight of each word's pair.
 
     Through the fusion, the causal mask makes the matching network a language model on shared weights (BLIP's decoder,
     which shares all but its self-attention; mPLUG's prefix language model, with the picture as the prefix; BLIP-2's
@@ -89,6 +89,7 @@ class Captioning(Objective):
     """
 
     name = "captioning"
+    config_class = CaptioningConfig
     needs_text_tokens = True
 
     def __init__(self, config: CaptioningConfig) -> None:
@@ -106,14 +107,14 @@ class Captioning(Objective):
             )
         return WordHead(network.fused_width, network.towers.vocabulary)
 
-    def look(self, network: Network, batch: Batch, output: Output) -> NextWords:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords:
         return next_words(network, batch.texts, *_clean(output), self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        said: NextWords = student.extra[self.name]
-        with torch.autocast(said.logits.device.type, enabled=False):
-            losses, right = hard_words(said.logits, said.labels, self.label_smoothing)
-            loss = weighted_mean(losses, None if student.belief is None else student.belief[said.pairs])
+        answer: NextWords = student.extra[self.name]
+        with torch.autocast(answer.logits.device.type, enabled=False):
+            losses, right = hard_words(answer.logits, answer.labels, self.label_smoothing)
+            loss = weighted_mean(losses, None if student.belief is None else student.belief[answer.pairs])
         return loss, {"diag/next_word_accuracy": right.float().mean()}
 
 
@@ -125,10 +126,11 @@ class DistillCaptions(Objective):
         loss = u^2 / N sum_n KL(q_n || p_n)
 
     u^2 keeps the gradient's size as u grows (Hinton et al. 2015). A caption that does not belong to its picture is
-    hard to say for a teacher that averages over many steps: its soft words pull less towards it than the hard ones.
+    hard to predict for a teacher that averages over many steps: its soft words pull less towards it than the hard ones.
     """
 
     name = "distill_captions"
+    config_class = DistillCaptionsConfig
     needs_text_tokens = True
 
     def __init__(self, config: DistillCaptionsConfig, captioning: CaptioningConfig) -> None:
@@ -138,23 +140,38 @@ class DistillCaptions(Objective):
         self._from = Captioning.name if captioning.weight > 0 else self.name
         self.through: Through = captioning.through if captioning.weight > 0 else "decoder"
 
+    @classmethod
+    def build(cls, config: ObjectiveConfig, every: ObjectivesConfig) -> Self:
+        assert isinstance(config, DistillCaptionsConfig)
+        return cls(config, every.captioning)
+
     def build_head(self, network: Network) -> nn.Module | None:
         if self.through == "decoder":
             network.towers.check_decoder()
         return None
 
-    def look(self, network: Network, batch: Batch, output: Output) -> NextWords | None:
+    def check_teacher(self, student: Network, teacher: Network) -> None:
+        require_same_length(f"{self.name}.weight", student, teacher)
+        if self.through == "fusion":
+            require_head(Captioning.name, student, teacher)
+            return
+        try:
+            teacher.towers.check_decoder()
+        except ModelError as error:
+            raise ModelError(f"the teacher cannot write captions: {error}") from error
+
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords | None:
         return next_words(network, batch.texts, *_clean(output)) if self._from == self.name else None
 
-    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> NextWords:
+    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords:
         return next_words(network, batch.texts, *_clean(output), self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        said: NextWords = student.extra[self._from]
-        wanted: NextWords = require(teacher, self.name).extra[self.name]
-        with torch.autocast(said.logits.device.type, enabled=False):
-            kl, entropy = soft_words(said.logits, wanted.logits, self.temperature)
+        answer: NextWords = student.extra[self._from]
+        target: NextWords = require(teacher, self.name).extra[self.name]
+        with torch.autocast(answer.logits.device.type, enabled=False):
+            kl, entropy = soft_words(answer.logits, target.logits, self.temperature)
         return self.temperature**2 * kl.mean(), {
             "diag/caption_kl": kl.detach().mean(),
-            "diag/teacher_word_entropy_over_ln_vocabulary": entropy.mean() / math.log(said.logits.shape[-1]),
+            "diag/teacher_word_entropy_over_ln_vocabulary": entropy.mean() / math.log(answer.logits.shape[-1]),
         }

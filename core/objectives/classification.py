@@ -8,6 +8,7 @@ Legend: B batch, C classes, Wi width of the image tower.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from core.data.labelling import NONE
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.objective import Objective, Report
+from core.objectives.objective import Objective, Report, require_head
 from core.spec.config import ClassificationConfig
 
 NAME = "classification"
@@ -27,7 +28,7 @@ NAME = "classification"
 
 @dataclass(frozen=True)
 class ClassLogits:
-    """What one network answers to a batch."""
+    """One network's logits of the classes."""
 
     views: tuple[Tensor, ...]  # (B, C) of the clean view, then of the further ones
     labels: Tensor  # (B,) int64, NONE for rows without
@@ -46,6 +47,13 @@ class Interpolated:
     targets: Tensor  # (B', C) distributions
 
 
+@dataclass(frozen=True)
+class LabelledElsewhere:
+    """Outputs of an objective that interpolates the labelled rows itself; Classification learns from these instead."""
+
+    labelled: Interpolated
+
+
 class Classification(Objective):
     """Cross-entropy of the labelled rows.
 
@@ -57,6 +65,7 @@ class Classification(Objective):
     """
 
     name = NAME
+    config_class = ClassificationConfig
 
     def __init__(self, config: ClassificationConfig) -> None:
         super().__init__(config)
@@ -68,24 +77,24 @@ class Classification(Objective):
             raise ModelError("objectives.classification needs classes; name their column in data.label.")
         return nn.Linear(network.towers.image_width, len(network.classes))
 
-    def look(self, network: Network, batch: Batch, output: Output) -> ClassLogits:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> ClassLogits:
         if batch.labels is None:
             raise ValueError("classification needs labels, and the batch has none")
         head = network.heads[NAME]
         return ClassLogits(tuple(head(one.before_projection) for one in output.image_features), batch.labels)
 
-    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> ClassLogits | None:
-        """Nothing of a trained teacher that tells no classes apart; those who need it ask for one that does."""
-        return self.look(network, batch, output) if NAME in network.heads else None
+    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> ClassLogits | None:
+        """None of a trained teacher without classes; objectives that need them check for a teacher that has them."""
+        return self.head_outputs(network, batch, output) if NAME in network.heads else None
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         answer: ClassLogits = student.extra[NAME]
         labels = answer.labels
         labelled = labels != NONE
-        given = getattr(student.extra.get("consistency"), "labelled", None)
+        given = [one.labelled for one in student.extra.values() if isinstance(one, LabelledElsewhere)]
         with torch.autocast(labels.device.type, enabled=False):
-            if isinstance(given, Interpolated):
-                loss = soft_cross_entropy(given.logits.float(), given.targets)
+            if given:
+                loss = soft_cross_entropy(given[0].logits.float(), given[0].targets)
             else:
                 views = self._views(student, answer)
                 loss = torch.stack([label_loss(logits.float(), labels, mix) for logits, mix in views]).mean()
@@ -96,6 +105,26 @@ class Classification(Objective):
         if self.view == "clean":
             return [(answer.views[0], student.clean.mix)]
         return list(zip(answer.distilled, (view.mix for view in student.distilled), strict=True))
+
+
+def class_answers(output: Output) -> ClassLogits:
+    """The logits that ``Classification`` kept in ``output``."""
+    answers: ClassLogits = output.extra[NAME]
+    return answers
+
+
+def check_classes(student: Network, teacher: Network) -> None:
+    """Raise ModelError when the trained ``teacher`` does not classify, or has other classes."""
+    require_head(NAME, student, teacher)
+    if student.classes != teacher.classes:
+        raise ModelError(
+            f"the teacher has other classes ({_some(teacher.classes)}) than data.label "
+            f"({_some(student.classes)}); choose a teacher that was trained on these."
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def label_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:

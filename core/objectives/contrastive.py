@@ -28,9 +28,9 @@ class Contrastive(Objective):
         loss = (cross_entropy(z, i) + cross_entropy(z.T, i)) / 2
 
     With label smoothing e, a row's target is (1 - e) for its pair, plus e / B for each of the batch, its own too
-    (ALIGN, Jia et al. 2021). A logit bias cancels in both softmaxes. Where pairs are doubted (``output.belief``) the
-    means are weighted; a doubted pair is still a negative of the others. With a queue (MoCo, He et al. 2020; ALBEF,
-    Li et al. 2021) the student's features are queries, and the keys are the teacher's: of this batch, then of former
+    (ALIGN, Jia et al. 2021). A logit bias cancels in both softmaxes. Where pairs are weighted (``output.belief``) the
+    means are; a pair of weight 0 is still a negative of the others. With a queue (MoCo, He et al. 2020; ALBEF,
+    Li et al. 2021) the student's features are queries, and the keys are the teacher's: of this batch, then of previous
     ones.
 
     sigmoid: each picture with each text is a question of its own (SigLIP, Zhai et al. 2023, algorithm 1). With ``b``
@@ -40,6 +40,7 @@ class Contrastive(Objective):
     """
 
     name = "contrastive"
+    config_class = ContrastiveConfig
     queue: FeatureQueue | None
 
     def __init__(self, config: ContrastiveConfig) -> None:
@@ -51,6 +52,10 @@ class Contrastive(Objective):
     def build_buffers(self, network: Network) -> None:
         if self.queue_size > 0:
             self.queue = FeatureQueue(self.queue_size, network.towers.embed_dim)
+
+    @property
+    def compares_vectors(self) -> str:
+        return "queue" if self.queue_size > 0 else ""
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         image, text, scale = student.clean.image, student.text, student.logit_scale

@@ -16,7 +16,7 @@ from core.data.batch import Batch, Mix
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.objective import Objective, Report, require
+from core.objectives.objective import Objective, Report, require, require_head
 from core.objectives.parts.probabilities import cross_entropy
 from core.spec.config import DistillFeaturesConfig
 
@@ -26,7 +26,7 @@ Pair = tuple[Tensor, Tensor, Mix | None]  # the student's features (B, D), the t
 
 
 class FeatureHead(nn.Module):
-    """The learnt scale of the similarities, and for fused features what brings them into the common space."""
+    """The learnt scale of the similarities, and for fused features the projection into the common space."""
 
     def __init__(self, temperature: float, fused_width: int | None, embed_dim: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class FeatureHead(nn.Module):
 
 
 @dataclass(frozen=True)
-class FeatureLook:
+class FeatureOutputs:
     """The learnt scale, and the fused features of each distilled view where they are asked for."""
 
     scale: Tensor
@@ -60,6 +60,7 @@ class DistillFeatures(Objective):
     """
 
     name = "distill_features"
+    config_class = DistillFeaturesConfig
 
     def __init__(self, config: DistillFeaturesConfig) -> None:
         super().__init__(config)
@@ -72,17 +73,25 @@ class DistillFeatures(Objective):
             raise ModelError("objectives.distill_features.on is fused and there is no fusion; set fusion.kind.")
         return FeatureHead(self.temperature, network.fusion.width, network.towers.embed_dim)
 
-    def look(self, network: Network, batch: Batch, output: Output) -> FeatureLook:
+    def check_teacher(self, student: Network, teacher: Network) -> None:
+        if self.on == "fused" and not self.cross:
+            require_head(self.name, student, teacher)
+
+    @property
+    def compares_vectors(self) -> str:
+        return "weight"
+
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> FeatureOutputs:
         head = network.heads[self.name]
         assert isinstance(head, FeatureHead)
         if head.project is None:
-            return FeatureLook(head.scale())
+            return FeatureOutputs(head.scale())
         fused = [head.project(joined) for joined in network.fused_views(output)]
-        return FeatureLook(head.scale(), tuple(F.normalize(one.float(), dim=-1) for one in fused))
+        return FeatureOutputs(head.scale(), tuple(F.normalize(one.float(), dim=-1) for one in fused))
 
-    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> FeatureLook | None:
+    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> FeatureOutputs | None:
         """Only fused features go through a head; a trained teacher need have none for the others."""
-        return self.look(network, batch, output) if self.on == "fused" and not self.cross else None
+        return self.head_outputs(network, batch, output) if self.on == "fused" and not self.cross else None
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)
@@ -94,7 +103,7 @@ class DistillFeatures(Objective):
         return loss, {"diag/feature_scale": scale.detach(), "diag/feature_cosine": alike.detach()}
 
     def _pairs(self, student: Output, teacher: Output) -> list[Pair]:
-        """What is compared with what, for each view and kind."""
+        """The features that are compared, for each view and kind."""
         image, text = teacher.distilled[0].image, teacher.text
         pairs: list[Pair] = []
         if self.on in ("image", "both"):

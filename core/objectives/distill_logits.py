@@ -1,4 +1,4 @@
-"""Distillation of softened logits, from an averaged, a frozen or a former teacher.
+"""Distillation of softened logits, from a moving average, a frozen network or a previous run.
 
 Legend: B batch, C classes.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.classification import ClassLogits
+from core.objectives.classification import check_classes, class_answers
 from core.objectives.distill_similarity import pair_logits
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.probabilities import cross_entropy, entropy
@@ -29,10 +30,15 @@ class DistillLogits(Objective):
     """
 
     name = "distill_logits"
+    config_class = DistillLogitsConfig
 
     def __init__(self, config: DistillLogitsConfig) -> None:
         super().__init__(config)
         self.on, self.temperature = config.on, config.temperature
+
+    def check_teacher(self, student: Network, teacher: Network) -> None:
+        if self.on == "classes":
+            check_classes(student, teacher)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)
@@ -44,9 +50,9 @@ class DistillLogits(Objective):
     def _of_view(self, student: Output, teacher: Output, view: int) -> Tensor:
         mix = student.distilled[view].mix
         if self.on == "classes":
-            target = self._softened(_answers(teacher).views[0].float())
+            target = self._softened(class_answers(teacher).views[0].float())
             return self._divergence(
-                target if mix is None else mix.blend(target), _answers(student).distilled[view].float()
+                target if mix is None else mix.blend(target), class_answers(student).distilled[view].float()
             )
         to_text, to_image = (self._softened(logits) for logits in pair_logits(teacher, 0))
         if mix is not None:  # columns of text-to-image are pictures, see DistillSimilarity
@@ -59,8 +65,3 @@ class DistillLogits(Objective):
 
     def _divergence(self, target: Tensor, logits: Tensor) -> Tensor:
         return self.temperature**2 * (cross_entropy(target, logits / self.temperature) - entropy(target))
-
-
-def _answers(output: Output) -> ClassLogits:
-    answers: ClassLogits = output.extra["classification"]
-    return answers

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.batch import Batch
-from core.model.heads import PrototypeHead
-from core.model.network import Network
+from core.model.errors import ModelError
+from core.model.heads import PROTOTYPES, PrototypeHead
+from core.model.network import Network, PrototypesOn
 from core.model.outputs import Output
-from core.objectives.objective import Objective, Report, require
-from core.objectives.parts.centring import Sharpener
+from core.objectives.objective import Objective, Report, require, require_head
+from core.objectives.parts.centring import Centring
 from core.objectives.parts.probabilities import cross_entropy, entropy
 from core.objectives.parts.schedule import ObjectiveValues
 from core.spec.config import DistillPrototypesConfig
@@ -43,6 +44,7 @@ class DistillPrototypes(Objective):
     """
 
     name = "distill_prototypes"
+    config_class = DistillPrototypesConfig
     needs_prototypes = True
 
     def __init__(self, config: DistillPrototypesConfig) -> None:
@@ -50,42 +52,61 @@ class DistillPrototypes(Objective):
         self.on, self.koleo = config.on, config.koleo
         self.student_temperature = config.student_temperature
         self.prototypes = config.prototypes
-        self.targets = Sharpener(config, config.prototypes)
-        self.image_targets = Sharpener(config, config.prototypes) if config.on == "fused+image" else None
+        self.targets = Centring(config, config.prototypes)
+        self.image_targets = Centring(config, config.prototypes) if config.on == "fused+image" else None
 
     @property
     def centre(self) -> Tensor:
         """(K,) the moving mean of the teacher's logits."""
         return self.targets.centre
 
+    def build_shared_head(self, network: Network) -> None:
+        """The network's prototypes; masked patches may share them."""
+        on: PrototypesOn = "fused" if self.on == "fused+image" else self.on
+        if on == "fused" and network.fusion is None:
+            raise ModelError(f"objectives.distill_prototypes.on is {self.on}, and there is no fusion; set fusion.kind.")
+        widths = {"image": network.towers.image_width, "text": network.towers.text_width}
+        width = network.fused_width if on == "fused" else widths[on]
+        network.heads[PROTOTYPES] = PrototypeHead(width, self.prototypes)
+        network.prototypes_on = on
+
     def build_head(self, network: Network) -> nn.Module | None:
-        """The picture's head where the network's own one is that of the fused representation."""
+        """The picture's head where the shared prototypes are those of the fused representation."""
         return None if self.image_targets is None else PrototypeHead(network.towers.image_width, self.prototypes)
 
     def begin_step(self, network: Network, now: ObjectiveValues) -> None:
         super().begin_step(network, now)
-        heads = [network.head] if self.image_targets is None else [network.head, network.heads[self.name]]
-        for head in heads:
+        for name in (PROTOTYPES, self.name):
+            head = network.heads[name] if name in network.heads else None  # noqa: SIM401  a ModuleDict has no get
             if isinstance(head, PrototypeHead):
                 head.frozen = now.frozen
 
-    def look(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
+    def check_teacher(self, student: Network, teacher: Network) -> None:
+        mine, theirs = student.prototypes, teacher.prototypes
+        if mine is None or theirs is None or len(theirs.prototypes) != len(mine.prototypes):
+            raise ModelError(
+                "the teacher has no such prototypes as the student; set objectives.distill_prototypes.weight to 0, or "
+                "choose a previous run with as many prototypes."
+            )
+        require_head(self.name, student, teacher)
+
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
         """The picture's logits over its prototypes, (B, K) of each distilled view, on fused+image."""
         if self.image_targets is None:
             return None
         pictures = torch.cat([features.before_projection for features in output.distilled_features])
         return tuple(network.heads[self.name](pictures).chunk(len(output.distilled)))
 
-    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
-        return self.look(network, batch, output)
+    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
+        return self.head_outputs(network, batch, output)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)
         with torch.autocast(student.text.device.type, enabled=False):
             loss, report = self._compare(student, teacher, _prototypes(student), _prototypes(teacher), self.targets)
             if self.image_targets is not None:
-                said, taught = student.extra[self.name], teacher.extra[self.name]
-                of_image, facts = self._compare(student, teacher, said, taught, self.image_targets)
+                ours, theirs = student.extra[self.name], teacher.extra[self.name]
+                of_image, facts = self._compare(student, teacher, ours, theirs, self.image_targets)
                 loss = loss + of_image
                 report |= {name.replace("diag/", "diag/image_"): value for name, value in facts.items()}
             if self.koleo > 0:
@@ -95,16 +116,16 @@ class DistillPrototypes(Objective):
         return loss, report
 
     def _compare(
-        self, student: Output, teacher: Output, said: Sequence[Tensor], taught: Sequence[Tensor], sharpen: Sharpener
+        self, student: Output, teacher: Output, answered: Sequence[Tensor], taught: Sequence[Tensor], centring: Centring
     ) -> tuple[Tensor, Report]:
-        """The loss between what the student ``said`` and the teacher ``taught``: logits (B, K) of each view."""
+        """The loss between the student's and the teacher's logits (B, K) of each view."""
         logits = torch.cat(list(taught))  # (views B, K)
-        targets = sharpen(logits, self.now.teacher_temperature).chunk(len(taught))
+        targets = centring(logits, self.now.teacher_temperature).chunk(len(taught))
         losses, entropies = [], []
         for ours, theirs in view_pairs(student, teacher):
             mix = None if self.on == "text" else student.distilled[ours].mix  # captions are never interpolated
             wanted = targets[theirs] if mix is None else mix.blend(targets[theirs])
-            losses.append(cross_entropy(wanted, said[ours] / self.student_temperature))
+            losses.append(cross_entropy(wanted, answered[ours] / self.student_temperature))
             entropies.append(entropy(wanted))
         loss = torch.stack(losses).mean()
         whole = torch.cat(list(targets))
@@ -112,11 +133,11 @@ class DistillPrototypes(Objective):
             "diag/teacher_entropy_over_ln_prototypes": entropy(whole) / math.log(whole.shape[1]),
             "diag/batch_entropy_over_ln_prototypes": entropy(whole.mean(dim=0)[None]) / math.log(whole.shape[1]),
             "diag/prototype_kl": loss.detach() - torch.stack(entropies).mean(),
-            "diag/centre_norm": torch.linalg.vector_norm(sharpen.centre),
+            "diag/centre_norm": torch.linalg.vector_norm(centring.centre),
             "diag/teacher_temperature": torch.tensor(self.now.teacher_temperature),
         }
         if self.training:
-            sharpen.follow(logits)
+            centring.follow(logits)
         return loss, report
 
     def _koleo(self, student: Output) -> Tensor:

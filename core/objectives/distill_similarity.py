@@ -39,11 +39,12 @@ class DistillSimilarity(Objective):
     Both remain distributions. The first is a convex combination of two. The second sums over i' to
     a sum_i q(i | j) + (1 - a) sum_i q(r(i) | j) = a + (1 - a) = 1, since r visits each picture once.
 
-    With a queue both networks compare their own features with the teacher's, of this batch and of former ones, which
+    With a queue both networks compare their own features with the teacher's, of this batch and of previous ones, which
     are never interpolated: then only the rows of image-to-text are blended.
     """
 
     name = "distill_similarity"
+    config_class = DistillSimilarityConfig
     queue: FeatureQueue | None
 
     def __init__(self, config: DistillSimilarityConfig) -> None:
@@ -54,6 +55,10 @@ class DistillSimilarity(Objective):
     def build_buffers(self, network: Network) -> None:
         if self.queue_size > 0:
             self.queue = FeatureQueue(self.queue_size, network.towers.embed_dim)
+
+    @property
+    def compares_vectors(self) -> str:
+        return "queue" if self.queue_size > 0 else ""
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)

@@ -27,6 +27,7 @@ class ImageContrastive(Objective):
     """
 
     name = "image_contrastive"
+    config_class = ImageContrastiveConfig
     needs_views = True
 
     def __init__(self, config: ImageContrastiveConfig) -> None:
@@ -45,7 +46,7 @@ class ImageContrastive(Objective):
             nn.Linear(wide, self.width, bias=False),
         )
 
-    def look(self, network: Network, batch: Batch, output: Output) -> Tensor:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> Tensor:
         """(2, B, P) unit vectors of the two views."""
         head = network.heads[self.name]
         both = [head(features.before_projection) for features in output.image_features[1:3]]

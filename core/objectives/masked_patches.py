@@ -1,4 +1,4 @@
-"""Masked patches: the student says of what it does not see what the teacher sees there.
+"""Masked patches: the student predicts the teacher's prototypes of patches that are hidden from it.
 
 Legend: B batch, P patches, M hidden patches of all pictures of a view, K prototypes, Wi width of the image tower.
 """
@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from core.data.batch import Batch
 from core.model.errors import ModelError
-from core.model.heads import PrototypeHead
+from core.model.heads import PROTOTYPES, PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.objective import Objective, Report, require
-from core.objectives.parts.centring import Sharpener
+from core.objectives.objective import Objective, Report, require, require_head
+from core.objectives.parts.centring import Centring
 from core.objectives.parts.probabilities import cross_entropy_rows, entropy
 from core.objectives.parts.schedule import ObjectiveValues
-from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig
+from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig, ObjectiveConfig, ObjectivesConfig
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class MaskedPatches(Objective):
     """
 
     name = "masked_patches"
+    config_class = MaskedPatchesConfig
     needs_patches = True
 
     def __init__(self, config: MaskedPatchesConfig, pictures: DistillPrototypesConfig) -> None:
@@ -50,7 +52,12 @@ class MaskedPatches(Objective):
         self.shared = config.shared_head
         self.student_temperature = config.student_temperature
         self.prototypes = pictures.prototypes if config.shared_head else config.prototypes
-        self.targets = Sharpener(config, self.prototypes)
+        self.targets = Centring(config, self.prototypes)
+
+    @classmethod
+    def build(cls, config: ObjectiveConfig, every: ObjectivesConfig) -> Self:
+        assert isinstance(config, MaskedPatchesConfig)
+        return cls(config, every.distill_prototypes)
 
     def build_head(self, network: Network) -> nn.Module | None:
         if not network.towers.any_size:
@@ -67,6 +74,23 @@ class MaskedPatches(Objective):
             return None
         return PrototypeHead(network.towers.patch_width, self.prototypes)
 
+    def check_teacher(self, student: Network, teacher: Network) -> None:
+        ours, theirs = (network.towers.patches_across for network in (student, teacher))
+        if not teacher.towers.any_size or ours != theirs:
+            grid = f"{theirs} x {theirs} patches" if teacher.towers.any_size else "no patches of its own"
+            raise ModelError(
+                f"objectives.masked_patches compares patch by patch, and the teacher has {grid} where the student has "
+                f"{ours} x {ours}; choose a teacher with that grid, or set objectives.masked_patches.weight to 0."
+            )
+        heads = [network.heads[self.name] for network in (student, teacher) if self.name in network.heads]
+        counts = [len(head.prototypes) for head in heads if isinstance(head, PrototypeHead)]
+        if len(set(counts)) > 1:
+            raise ModelError(
+                f"objectives.masked_patches.prototypes is {counts[0]}, and the teacher was trained with {counts[1]}; "
+                f"set it to {counts[1]}, or choose another teacher."
+            )
+        require_head(self.name, student, teacher)
+
     def begin_step(self, network: Network, now: ObjectiveValues) -> None:
         super().begin_step(network, now)
         if not self.shared:
@@ -74,17 +98,16 @@ class MaskedPatches(Objective):
             assert isinstance(head, PrototypeHead)
             head.frozen = now.frozen
 
-    def look(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
         return self._answers(network, batch, output)
 
-    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
+    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
         return self._answers(network, batch, output)
 
     def _answers(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
-        """What ``network`` says of the patches that are hidden from the student."""
+        """The logits that ``network`` gives the patches that are hidden from the student."""
         features = {view.number: one for view, one in zip(output.distilled, output.distilled_features, strict=True)}
-        head = network.head if self.shared else network.heads[self.name]
-        assert head is not None
+        head = network.heads[PROTOTYPES if self.shared else self.name]
         logits, weights = [], []
         for view in batch.student:
             if view.mask is None:

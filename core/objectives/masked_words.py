@@ -14,7 +14,7 @@ from core.data.batch import Batch
 from core.model.heads import WordHead
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.objective import Objective, Report, require
+from core.objectives.objective import Objective, Report, require, require_head, require_same_length
 from core.objectives.parts.schedule import ObjectiveValues
 from core.objectives.parts.vocabulary import hard_words, soft_words
 from core.objectives.weighting.belief import weighted_mean
@@ -25,14 +25,14 @@ from core.spec.config import MaskedWordsConfig
 class Masking:
     """Captions of which some words are masked."""
 
-    tokens: Tensor  # (B, T) int64, with other words in some places
+    tokens: Tensor  # (B, T) int64, with other words at some positions
     hidden: Tensor  # (B, T) bool, where no word is shown
     masked: Tensor  # (B, T) bool, what is to be restored
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a network makes of the masked words."""
+    """One network's predictions of the masked words."""
 
     logits: Tensor  # (N, V)
     labels: Tensor  # (N,) int64
@@ -62,7 +62,7 @@ class MaskedWordHead(nn.Module):
 
     def __init__(self, text_width: int, fused_width: int, vocabulary: int) -> None:
         super().__init__()
-        self.stand_in = nn.Parameter(torch.empty(1, 1, text_width).normal_(std=0.02))
+        self.mask_token = nn.Parameter(torch.empty(1, 1, text_width).normal_(std=0.02))
         self.words = WordHead(fused_width, vocabulary)
 
     def forward(self, fused: Tensor) -> Tensor:
@@ -82,6 +82,7 @@ class MaskedWords(Objective):
     """
 
     name = "masked_words"
+    config_class = MaskedWordsConfig
 
     def __init__(self, config: MaskedWordsConfig) -> None:
         super().__init__(config)
@@ -92,18 +93,23 @@ class MaskedWords(Objective):
     def build_head(self, network: Network) -> nn.Module | None:
         return MaskedWordHead(network.towers.text_width, network.fused_width, network.towers.vocabulary)
 
+    def check_teacher(self, student: Network, teacher: Network) -> None:
+        if self.alpha > 0:
+            require_same_length(f"{self.name}.alpha", student, teacher)
+            require_head(self.name, student, teacher)
+
     def begin_step(self, network: Network, now: ObjectiveValues) -> None:
         super().begin_step(network, now)
         self._masking = None
 
-    def look_as_teacher(self, network: Network, batch: Batch, output: Output) -> Restored | None:
+    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> Restored | None:
         if self.alpha == 0:
             return None
         if self._masking is None:  # several teachers read the same masked caption
             self._masking = self._mask(network, batch)
         return self._restore(network, batch, output, self._masking)
 
-    def look(self, network: Network, batch: Batch, output: Output) -> Restored:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> Restored:
         shown, self._masking = self._masking, None
         return self._restore(network, batch, output, shown or self._mask(network, batch))
 
@@ -114,7 +120,7 @@ class MaskedWords(Objective):
     def _restore(self, network: Network, batch: Batch, output: Output, shown: Masking) -> Restored:
         head = network.heads[self.name]
         assert isinstance(head, MaskedWordHead)
-        text = network.towers.encode_text(shown.tokens, True, shown.hidden, head.stand_in)
+        text = network.towers.encode_text(shown.tokens, True, shown.hidden, head.mask_token)
         words = network.join(output.image_features[0], text, every_word=True).words
         assert words is not None
         masked = shown.masked
@@ -122,15 +128,15 @@ class MaskedWords(Objective):
         return Restored(logits, batch.texts[masked], masked.nonzero()[:, 0])
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        said: Restored = student.extra[self.name]
-        count = torch.tensor(float(len(said.labels)))
-        if not len(said.labels):  # a batch of short captions may have none
-            return said.logits.sum(), {"diag/masked_words": count}
+        answer: Restored = student.extra[self.name]
+        count = torch.tensor(float(len(answer.labels)))
+        if not len(answer.labels):  # a batch of short captions may have none
+            return answer.logits.sum(), {"diag/masked_words": count}
         alpha = self.now.alpha
-        with torch.autocast(said.logits.device.type, enabled=False):
-            losses, right = hard_words(said.logits, said.labels)
+        with torch.autocast(answer.logits.device.type, enabled=False):
+            losses, right = hard_words(answer.logits, answer.labels)
             if alpha > 0:
-                kl, entropy = soft_words(said.logits, require(teacher, self.name).extra[self.name].logits)
+                kl, entropy = soft_words(answer.logits, require(teacher, self.name).extra[self.name].logits)
                 losses = (1 - alpha) * losses + alpha * (kl + entropy)  # the cross-entropy under the teacher's words
-            loss = weighted_mean(losses, None if student.belief is None else student.belief[said.pairs])
+            loss = weighted_mean(losses, None if student.belief is None else student.belief[answer.pairs])
         return loss, {"diag/masked_words": count, "diag/masked_word_accuracy": right.float().mean()}

@@ -1,6 +1,6 @@
-"""Matching: is this caption this picture's? The wrong ones are those that look most like it.
+"""Matching: does this caption belong to this picture? The negatives are the hardest of the batch.
 
-Legend: B batch, D embed, F fused width, M pairs that are judged.
+Legend: B batch, D embed, F fused width, M pairs that are classified.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _FLOOR = 1e-4  # of each chance: a sharp softmax must not leave a row with nothi
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Logits (M, 2) of "no" and "yes", what is true, and the pairs of the batch that the picture is of."""
+class PairLogits:
+    """Logits (M, 2) of "no" and "yes", the truth, and which pair of the batch each picture is from."""
 
     logits: Tensor
     match: Tensor  # (M,) int64
-    pairs: Tensor  # (M,) int64
+    indices: Tensor  # (M,) int64
 
 
 def same_captions(tokens: Tensor) -> Tensor:
-    """Which captions of ``tokens`` (B, T) say the same: (B, B) bool, the diagonal included."""
+    """Which captions of ``tokens`` (B, T) are equal: (B, B) bool, the diagonal included."""
     _, kind = tokens.unique(dim=0, return_inverse=True)
     same: Tensor = kind[:, None] == kind[None]
     return same
@@ -61,13 +61,14 @@ def draw(weights: Tensor) -> tuple[Tensor, Tensor]:
 class Matching(Objective):
     """Two-way cross-entropy on the fused representation, hard negatives of the batch (ALBEF, Li et al. 2021, 3.2).
 
-    Each picture is judged with its own caption and with one drawn by the softmax of its similarities; each caption
+    Each picture is paired with its own caption and with one drawn by the softmax of its similarities; each caption
     with a picture drawn alike. Captions that read the same are no negatives of each other. With c the logits,
 
         loss = mean of cross_entropy(c(i, t_i), yes), cross_entropy(c(i, t_j), no), cross_entropy(c(j, t_i), no)
     """
 
     name = "matching"
+    config_class = MatchingConfig
 
     def __init__(self, config: MatchingConfig) -> None:
         super().__init__(config)
@@ -76,7 +77,7 @@ class Matching(Objective):
     def build_head(self, network: Network) -> nn.Module | None:
         return nn.Linear(network.fused_width, 2)
 
-    def look(self, network: Network, batch: Batch, output: Output) -> Judged:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> PairLogits:
         image, text = output.image_features[0], output.text_features
         if image.tokens is None or text is None:
             raise ValueError("matching needs the picture's tokens and the caption's features")
@@ -89,7 +90,7 @@ class Matching(Objective):
         device = image.tokens.device
         pictures, captions, match = (one.to(device) for one in (pictures, captions, match))
         fused = network.join(replace(image, tokens=image.tokens[pictures]), text.rows(captions)).pooled
-        return Judged(network.heads[self.name](fused), match, pictures)
+        return PairLogits(network.heads[self.name](fused), match, pictures)
 
     def _negatives(self, output: Output, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A wrong caption for each picture and a wrong picture for each caption, and where there are any."""
@@ -101,13 +102,13 @@ class Matching(Objective):
             return *draw(chances(similarities, never)), *draw(chances(similarities.T, never))
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        judged: Judged = student.extra[self.name]
-        with torch.autocast(judged.logits.device.type, enabled=False):
-            logits = judged.logits.float()
-            losses = F.cross_entropy(logits, judged.match, reduction="none")
+        pairs: PairLogits = student.extra[self.name]
+        with torch.autocast(pairs.logits.device.type, enabled=False):
+            logits = pairs.logits.float()
+            losses = F.cross_entropy(logits, pairs.match, reduction="none")
             belief = None
-            if student.belief is not None:  # a wrong pair stays wrong, however little its own caption is believed
-                belief = torch.where(judged.match == 1, student.belief[judged.pairs], 1.0)
+            if student.belief is not None:  # a negative stays one, whatever the weight of its picture's own pair
+                belief = torch.where(pairs.match == 1, student.belief[pairs.indices], 1.0)
             loss = weighted_mean(losses, belief)
-            right = (logits.detach().argmax(dim=1) == judged.match).float().mean()
+            right = (logits.detach().argmax(dim=1) == pairs.match).float().mean()
         return loss, {"diag/matching_accuracy": right}

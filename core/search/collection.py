@@ -19,10 +19,10 @@ from core.checkpoint.opening import Model
 from core.data.dataset import open_dataset
 from core.inference.encoder import encode_dataset, finite
 from core.search.errors import IndexFolderError
+from core.search.index.acceleration import Part, describe, layout
 from core.search.index.build import check_identity
 from core.search.index.encoding import Encoder, open_encoder
 from core.search.index.nearest import Exact, Nearest, Rows, Scanned
-from core.search.index.parts import Part, describe, layout
 from core.search.index.storage import IndexReader, Mask, Record, give_back
 from core.spec.config import expand_user
 from core.spec.run.model_names import exact_name
@@ -110,30 +110,30 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
 
     Raises IndexFolderError when there is no index, it is empty, or another model made it (both are named).
     """
-    place = expand_user(folder)
+    path = expand_user(folder)
     progress("opening the index", 0, 0)
-    reader = IndexReader(place)
+    reader = IndexReader(path)
     identity = reader.manifest.identity
     notes = []
     if reader.pictures.nbytes + reader.texts.nbytes <= CHECKED:
         reader.check()
     if reader.damaged or reader.lost:
         notes.append(
-            f"{len(reader.damaged) + reader.lost} of {len(reader.manifest.segments) + reader.lost} segments of {place} "
+            f"{len(reader.damaged) + reader.lost} of {len(reader.manifest.segments) + reader.lost} segments of {path} "
             "are damaged and left out; "
             "run `index` again to rebuild them."
         )
     if not reader.manifest.complete:
-        notes.append(f"the index {place} is being built, or its build was interrupted; what is there is searched.")
+        notes.append(f"the index {path} is being built, or its build was interrupted; what is there is searched.")
     alive = reader.alive()
     if not alive.any():
-        raise IndexFolderError(f"the index {place} is empty: none of its pictures can be found; index some first.")
+        raise IndexFolderError(f"the index {path} is empty: none of its pictures can be found; index some first.")
     name, chosen = exact_name(model, weights) if model else (identity.model, identity.weights)
     progress("loading the model", 0, 0)
     encoder = open_encoder(name, chosen)
-    check_identity(identity, encoder.identity, place)
+    check_identity(identity, encoder.identity, path)
     opened = Collection(
-        title=str(place),
+        title=str(path),
         encoder=encoder,
         pictures=_bank(reader, "pictures"),
         alive=alive,

@@ -1,4 +1,4 @@
-"""What goes wrong with an index, said to the user in one sentence."""
+"""Errors of an index and of queries: one sentence for the user each."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ class IndexFolderError(UserError):
 
 
 class QueryError(UserError):
-    """A query that cannot be answered; the message says what is wrong with it."""
+    """A query that cannot be answered; the message names what is wrong with it."""

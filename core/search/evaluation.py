@@ -66,43 +66,43 @@ def _tensor(vectors: Floats) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(vectors))
 
 
-def evaluate(collection: Collection, judged: Judged, listed: int = LISTED) -> dict[str, Any]:
+def evaluate(collection: Collection, ranked: Judged, listed: int = LISTED) -> dict[str, Any]:
     """As JSON: ``recall`` (as the trainer logs it), ``curve`` of both directions, and queries, the hardest first.
 
     ``text_to_image``: text, caption, row, path, rank. ``image_to_text``: row, path, captions, rank. ``queries`` says
     how many there are of each; no more than ``listed`` are in the answer.
     """
     return {
-        "recall": summarise(judged.by_image, judged.by_text),
+        "recall": summarise(ranked.by_image, ranked.by_text),
         "curve": {
-            "k": [k for k in CURVE if k <= max(10, len(judged.pictures))],
-            "text_to_image": _curve(judged.by_text, len(judged.pictures)),
-            "image_to_text": _curve(judged.by_image, len(judged.pictures)),
+            "k": [k for k in CURVE if k <= max(10, len(ranked.pictures))],
+            "text_to_image": _curve(ranked.by_text, len(ranked.pictures)),
+            "image_to_text": _curve(ranked.by_image, len(ranked.pictures)),
         },
-        "text_to_image": _texts(collection, judged, _hardest(judged.by_text, listed)),
-        "image_to_text": _images(collection, judged, _hardest(judged.by_image, listed)),
-        "queries": {"text_to_image": len(judged.by_text.queries), "image_to_text": len(judged.by_image.queries)},
-        "notes": [f"{judged.skipped} captions were left out, evenly, to save time."] if judged.skipped else [],
+        "text_to_image": _texts(collection, ranked, _hardest(ranked.by_text, listed)),
+        "image_to_text": _images(collection, ranked, _hardest(ranked.by_image, listed)),
+        "queries": {"text_to_image": len(ranked.by_text.queries), "image_to_text": len(ranked.by_image.queries)},
+        "notes": [f"{ranked.skipped} captions were left out, evenly, to save time."] if ranked.skipped else [],
     }
 
 
-def true_rank(judged: Judged, text: int) -> float | None:
+def true_rank(ranked: Judged, text: int) -> float | None:
     """The rank of a caption's own picture, 1 is first; None when it was not asked."""
-    at = int(np.searchsorted(judged.texts, text))
-    if at == len(judged.texts) or judged.texts[at] != text:
+    at = int(np.searchsorted(ranked.texts, text))
+    if at == len(ranked.texts) or ranked.texts[at] != text:
         return None
-    return float(judged.by_text.expected()[at])
+    return float(ranked.by_text.expected()[at])
 
 
-def listed_captions(collection: Collection, judged: Judged, contains: str, count: int) -> list[dict[str, Any]]:
+def listed_captions(collection: Collection, ranked: Judged, contains: str, count: int) -> list[dict[str, Any]]:
     """The first ``count`` captions that hold the words ``contains``, as in `evaluate`'s ``text_to_image``."""
     words = contains.casefold().split()
     if not words:
-        return _texts(collection, judged, list(range(min(count, len(judged.texts)))))
-    texts = judged.texts.tolist()
+        return _texts(collection, ranked, list(range(min(count, len(ranked.texts)))))
+    texts = ranked.texts.tolist()
     folded = [caption.casefold() for caption in collection.captions(texts)]
     chosen = [i for i, caption in enumerate(folded) if all(word in caption for word in words)]
-    return _texts(collection, judged, chosen[:count])
+    return _texts(collection, ranked, chosen[:count])
 
 
 def _curve(found: Ranks, candidates: int) -> list[float]:
@@ -116,10 +116,10 @@ def _hardest(found: Ranks, listed: int) -> list[int]:
     return chosen
 
 
-def _texts(collection: Collection, judged: Judged, chosen: list[int]) -> list[dict[str, Any]]:
-    texts = judged.texts[chosen].tolist()
+def _texts(collection: Collection, ranked: Judged, chosen: list[int]) -> list[dict[str, Any]]:
+    texts = ranked.texts[chosen].tolist()
     rows = [int(collection.owner[text]) for text in texts]
-    expected = judged.by_text.expected()[chosen].tolist()
+    expected = ranked.by_text.expected()[chosen].tolist()
     records = collection.records(rows)
     captions = collection.captions(texts)
     return [
@@ -128,9 +128,9 @@ def _texts(collection: Collection, judged: Judged, chosen: list[int]) -> list[di
     ]
 
 
-def _images(collection: Collection, judged: Judged, chosen: list[int]) -> list[dict[str, Any]]:
-    rows = judged.pictures[judged.by_image.queries.numpy()[chosen]].tolist()
-    expected = judged.by_image.expected()[chosen].tolist()
+def _images(collection: Collection, ranked: Judged, chosen: list[int]) -> list[dict[str, Any]]:
+    rows = ranked.pictures[ranked.by_image.queries.numpy()[chosen]].tolist()
+    expected = ranked.by_image.expected()[chosen].tolist()
     return [
         {"row": row, "path": record.path, "captions": list(record.captions), "rank": rank}
         for row, record, rank in zip(rows, collection.records(rows), expected, strict=True)
@@ -138,14 +138,14 @@ def _images(collection: Collection, judged: Judged, chosen: list[int]) -> list[d
 
 
 def compare(
-    a: Collection, judged_a: Judged, b: Collection, judged_b: Judged, at: int = 1, listed: int = LISTED
+    a: Collection, ranked_a: Judged, b: Collection, ranked_b: Judged, at: int = 1, listed: int = LISTED
 ) -> dict[str, Any]:
     """The captions that one model finds among its first ``at`` and the other misses, as JSON.
 
     ``only_a`` and ``only_b``: caption, path, rank_a, rank_b, the greatest difference first; ``both`` and ``neither``
     count the rest. Pairs are matched by path and caption. UserError when the two have none in common.
     """
-    first, second = (_by_pair(one, judged) for one, judged in ((a, judged_a), (b, judged_b)))
+    first, second = (_by_pair(one, ranked) for one, ranked in ((a, ranked_a), (b, ranked_b)))
     common = [pair for pair in first if pair in second]
     if not common:
         raise UserError(f"{a.title} and {b.title} have no pair in common; open both over the same data.")
@@ -177,10 +177,10 @@ def compare(
     }
 
 
-def _by_pair(collection: Collection, judged: Judged) -> dict[tuple[str, str], tuple[float, int]]:
+def _by_pair(collection: Collection, ranked: Judged) -> dict[tuple[str, str], tuple[float, int]]:
     """(path, caption) -> rank and number of the caption."""
-    texts = judged.texts.tolist()
+    texts = ranked.texts.tolist()
     rows = [int(collection.owner[text]) for text in texts]
-    expected = judged.by_text.expected().tolist()
+    expected = ranked.by_text.expected().tolist()
     keys = zip((record.path for record in collection.records(rows)), collection.captions(texts), strict=True)
     return {key: (rank, text) for key, rank, text in zip(keys, expected, texts, strict=True)}

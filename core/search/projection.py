@@ -32,7 +32,7 @@ Layout = npt.NDArray[np.float64]  # (N, 2)
 SHOWN = 20_000  # points of a map
 FITTED = 3_000
 DIMENSIONS = 50  # kept for t-SNE
-NEIGHBOURS = 5  # of the sample that place a further point
+NEIGHBOURS = 5  # of the sample that position a further point
 SEED = 0
 ITERATIONS = 500  # of t-SNE; half of them with early exaggeration
 
@@ -121,16 +121,16 @@ def answer(collection: Collection, points: Points, layout: Layout, method: str) 
     """As JSON: for each picture x, y, row, path, labels; for each caption x, y, text, caption, row."""
     records = collection.records(points.pictures.tolist())
     count = len(points.pictures)
-    places = np.round(layout, 5).tolist()
+    positions = np.round(layout, 5).tolist()
     texts = points.texts.tolist()
     return {
         "method": method,
         "pictures": [
             {"x": x, "y": y, "row": row, "path": record.path, "labels": dict(record.labels)}
-            for (x, y), row, record in zip(places[:count], points.pictures.tolist(), records, strict=True)
+            for (x, y), row, record in zip(positions[:count], points.pictures.tolist(), records, strict=True)
         ],
         "captions": [
             {"x": x, "y": y, "text": text, "caption": caption, "row": int(collection.owner[text])}
-            for (x, y), text, caption in zip(places[count:], texts, collection.captions(texts), strict=True)
+            for (x, y), text, caption in zip(positions[count:], texts, collection.captions(texts), strict=True)
         ],
     }

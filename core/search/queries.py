@@ -86,7 +86,7 @@ def read_terms(given: Any, sign: float = 1.0) -> list[Term]:
                 sign * float(fields.get("weight", 1.0)),
             )
         except (TypeError, ValueError) as error:
-            raise QueryError(f"a query's part is not as it should be: {one!r}.") from error
+            raise QueryError(f"a part of the query has the wrong form: {one!r}.") from error
         if not np.isfinite(term.weight):
             raise QueryError(f"the weight {fields.get('weight')!r} is no number.")
         if term.text.strip() or term.image or term.row >= 0:
@@ -111,10 +111,10 @@ class Embedder:
         for term in query.terms:
             if not abs(term.weight) <= HEAVIEST:
                 raise QueryError(f"the weight {term.weight:g} is beyond {HEAVIEST:,.0f}; give one such as 0.5.")
-            vector, said = self._term(term, query.prompts)
+            vector, term_notes = self._term(term, query.prompts)
             total += np.float32(term.weight) * vector
             longest = max(longest, abs(term.weight))
-            notes += [note for note in said if note not in notes]
+            notes += [note for note in term_notes if note not in notes]
         length = float(np.linalg.norm(total))
         if not np.isfinite(length):
             raise QueryError(

@@ -65,7 +65,7 @@ class Sidecars:
         path = sidecar_of(picture.path)
         other = self._written.get(str(path))
         if other is not None and other != picture.path:
-            raise CaptionFileError(f"{path} holds the caption of {other} already; rename one of the two pictures.")
+            raise CaptionFileError(f"{path} already holds the caption of {other}; rename one of the two images.")
         text = "".join(f"{' '.join(caption.text.split())}\n" for caption in picture.captions)
         write_new(path, text, self._force or other is not None)
         self._written[str(path)] = picture.path
@@ -106,7 +106,7 @@ def _write_once(path: Path, content: bytes) -> None:
 
 def refused(path: Path) -> CaptionFileError:
     """What is said of a file that is there already."""
-    return CaptionFileError(f"{path} is there already and is left alone; overwrite it with --force, or move it away.")
+    return CaptionFileError(f"{path} already exists; overwrite it with --force, or move it away.")
 
 
 def _not_written(path: Path, error: OSError) -> CaptionFileError:
@@ -138,7 +138,7 @@ class CaptionTable:
                 if not force:
                     raise refused(path) from error
                 if not path.is_file():
-                    raise CaptionFileError(f"{path} is no file to write over; choose another name.") from error
+                    raise CaptionFileError(f"{path} cannot be overwritten; choose another name.") from error
                 self._written = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
                 try:
                     self._own = _opened(self._written, "wb")

@@ -39,7 +39,7 @@ class ChainStage(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
     about: str = ""
     config: RunConfig
-    takes: dict[str, str] = Field({}, description="Field of the definition -> the former stage whose run it names.")
+    takes: dict[str, str] = Field({}, description="Field of the definition -> the earlier stage whose run it names.")
     before: Literal["", "caption-filter"] = Field("", description="What is done with the stage before and the data.")
 
 
@@ -56,13 +56,15 @@ class Chain(Section):
         seen: list[str] = []
         fields = set(field_names())
         for stage in self.stages:
-            for field, former in stage.takes.items():
+            for field, earlier in stage.takes.items():
                 if field not in fields:
-                    raise ValueError(f"stage {stage.name} takes '{excerpt(field)}', and there is no such field")
-                if former not in seen:
-                    raise ValueError(f"stage {stage.name} takes from '{excerpt(former)}', which is no stage before it")
+                    raise ValueError(f"stage {stage.name} takes '{excerpt(field)}', which is not a field")
+                if earlier not in seen:
+                    raise ValueError(
+                        f"stage {stage.name} takes from '{excerpt(earlier)}', which is not an earlier stage"
+                    )
             if stage.before and not seen:
-                raise ValueError(f"stage {stage.name} needs a stage before it for {stage.before}")
+                raise ValueError(f"stage {stage.name} needs an earlier stage for {stage.before}")
             if stage.name.casefold() in (name.casefold() for name in seen):
                 raise ValueError(f"two stages are called {stage.name!r}")
             seen.append(stage.name)
@@ -81,7 +83,7 @@ class Chain(Section):
 
 
 def _loosely(config: RunConfig, settings: list[str]) -> RunConfig:
-    """``override`` for a stage, whose definition is whole only when the former stages' runs are named in it."""
+    """``override`` for a stage, whose definition is whole only when the earlier stages' runs are named in it."""
     if config.teacher.kind not in ("frozen", "previous") or config.teacher.checkpoint:
         return override(config, settings)
     stand_in = override(config, ["teacher.checkpoint=former", *settings])
@@ -169,12 +171,12 @@ def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS)
     """The chain of a staged preset; ConfigError naming those there are."""
     staged = [BORN_AGAIN, *STAGES]
     if name not in staged or name not in PRESETS:
-        raise ConfigError(f"the preset '{excerpt(name)}' is not trained in stages; these are: {', '.join(staged)}.")
+        raise ConfigError(f"the preset '{excerpt(name)}' is not trained in stages; choose {', '.join(staged)}.")
     if size not in SIZES:
         raise ConfigError(f"there is no size '{excerpt(size)}'; choose {', '.join(SIZES)}.")
     if not 1 <= generations <= MOST_STAGES:
         raise ConfigError(
-            f"--generations {excerpt(generations)} is no number of stages; give 1 to {MOST_STAGES}, such as "
+            f"--generations {excerpt(generations)} is not a valid number of stages; give 1 to {MOST_STAGES}, such as "
             f"{GENERATIONS}."
         )
     if name == BORN_AGAIN:
@@ -198,10 +200,10 @@ def _born_again(size: Size, generations: int) -> Chain:
     )
     stages = []
     for number in range(1, generations + 1):
-        name, former = f"generation-{number}", f"generation-{number - 1}"
+        name, earlier = f"generation-{number}", f"generation-{number - 1}"
         raw = first if number == 1 else later.model_dump(mode="json")
         config = RunConfig.model_validate({**raw, "name": f"born-again {name}", "seed": number - 1})
-        stages.append(ChainStage(name=name, config=config, takes={"teacher.checkpoint": former} if number > 1 else {}))
+        stages.append(ChainStage(name=name, config=config, takes={"teacher.checkpoint": earlier} if number > 1 else {}))
     return Chain(name=BORN_AGAIN, stages=stages, ensemble=True)
 
 

@@ -1,15 +1,19 @@
-"""How this program starts itself again: the command and the environment of trainers, workers and jobs of a study.
+"""Child processes of this program: the command, environment and options that all of them are started with.
 
-The folder that a program was started in may hold a ``core`` or a ``psutil.py`` too, which are none of ours: ``-P``
-keeps it out of what is imported. Where the code is a checkout that is not installed, PYTHONPATH says where it lies.
+Flow: launcher, studies, jobs of a study -> ``start_program`` -> ``python -P -m core ...``; the window's worker and demo
+data take the same environment through ``sdgui.runs.program.qt_process``. ``-P`` and PYTHONSAFEPATH keep modules in the
+current folder (another ``core``, a ``psutil.py``) from being imported in place of the installed ones. PYTHONPATH names
+the checkout where the package is not installed.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import core
 
@@ -17,14 +21,39 @@ SOURCE = Path(core.__file__).resolve().parent.parent  # the folder that holds th
 
 
 def python_command(module: str) -> list[str]:
-    """The command that runs ``module`` of ours; its arguments follow."""
+    """The command that runs a ``module`` of this program; append its arguments."""
     return [sys.executable, "-P", "-m", module]
 
 
 def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This program's environment, or ``base``, with what a program without a terminal needs."""
+    """The environment of a child: this program's, or ``base``, with unbuffered UTF-8 output."""
     found = dict(os.environ if base is None else base)
     found |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
     if SOURCE.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
         found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SOURCE), found.get("PYTHONPATH"))))
     return found
+
+
+def start_program(
+    command: Sequence[str], stdout: BinaryIO, stderr: BinaryIO, detached: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start ``command`` without input, its output written to open files; OSError when it cannot be started.
+
+    A ``detached`` one has a session of its own, so that it survives this program and the terminal's Ctrl+C.
+    """
+    return subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment(),
+        start_new_session=detached and sys.platform != "win32",
+        creationflags=_creation_flags() if detached else 0,
+    )
+
+
+def _creation_flags() -> int:
+    """On Windows no console window, but a console that the data loader's processes can share."""
+    if sys.platform == "win32":
+        return subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    return 0

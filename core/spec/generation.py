@@ -18,7 +18,7 @@ BeamStop = Literal["enough", "likely", "certain"]
 
 
 class GenerationError(UserError):
-    """Captions cannot be made so; the message names the value and the remedy."""
+    """Invalid generation settings; the message names the value and the remedy."""
 
 
 def _unit(unit: str, advanced: bool = False) -> dict[str, Any]:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from core.model.network import Network
-from core.spec.config import RunConfig
+from core.spec.config import TeacherConfig
 from core.teacher.ema import EmaTeacher
 from core.teacher.frozen import FrozenTeacher
-from core.teacher.teacher import Teacher
+from core.teacher.teacher import ComparesWithTeacher, Teacher
 
 
-def build_teacher(config: RunConfig, student: Network, trained: Sequence[Network] = ()) -> Teacher | None:
+def build_teacher(
+    config: TeacherConfig,
+    student: Network,
+    trained: Sequence[Network] = (),
+    objectives: Iterable[ComparesWithTeacher] = (),
+) -> Teacher | None:
     """The teacher of an experiment: equal to ``student``, or the ``trained`` networks; None without one.
 
-    Raises ModelError when the trained ones cannot be compared with the student.
+    Raises ModelError when the trained ones cannot give what ``objectives`` compare.
     """
-    if config.teacher.kind == "none":
+    if config.kind == "none":
         return None
-    if config.teacher.kind in ("ema", "ema-state"):
-        return EmaTeacher(config.teacher, student)
-    return FrozenTeacher(config, student, trained)
+    if config.kind in ("ema", "ema-state"):
+        return EmaTeacher(config, student)
+    return FrozenTeacher(config, student, trained, objectives)

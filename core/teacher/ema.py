@@ -14,7 +14,7 @@ from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.model.outputs import Output
 from core.spec.config import TeacherConfig
-from core.teacher.teacher import Look, Teacher
+from core.teacher.teacher import HeadOutputs, Teacher
 
 
 class EmaTeacher(Teacher):
@@ -43,10 +43,10 @@ class EmaTeacher(Teacher):
         for part in self._own:
             part.eval()
 
-    def targets(self, batch: Batch, look: Look | None = None) -> Output:
+    def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:
         with torch.no_grad(), evaluating(self.network):
             output = self.network.forward_teacher(batch)
-            return output if look is None else look(self.network, batch, output)
+            return output if head_outputs is None else head_outputs(self.network, batch, output)
 
     @torch.no_grad()
     def update(self, student: Network, momentum: float) -> None:

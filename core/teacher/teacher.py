@@ -1,14 +1,14 @@
 """The teacher: the network that makes the targets and is never given a gradient.
 
-Flow: in each step the trainer asks ``targets`` before the student answers, and calls ``update`` after the optimiser has
-moved the student. ``EmaTeacher`` follows the student; ``core.teacher.frozen`` holds trained networks, and builds
-whichever an experiment asks for.
+Flow: in each step the trainer asks ``targets`` before the student's forward pass, and calls ``update`` after the
+optimiser's step. ``EmaTeacher`` follows the student, ``FrozenTeacher`` holds trained networks; ``core.teacher.build``
+makes the one that an experiment asks for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -17,11 +17,25 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.spec.config import TeacherConfig
 
-Look = Callable[[Network, Batch, Output], Output]
+HeadOutputs = Callable[[Network, Batch, Output], Output]
+"""Adds to a network's output of a batch what objectives compute from it."""
+
+
+class ComparesWithTeacher(Protocol):
+    """The side of an objective that a trained teacher is checked against."""
+
+    name: str
+
+    @property
+    def compares_vectors(self) -> str:
+        """The setting for which vectors are compared with a teacher's own; "" when they are not."""
+
+    def check_teacher(self, student: Network, teacher: Network) -> None:
+        """Raise ModelError when ``teacher`` cannot give what the objective compares."""
 
 
 class Teacher:
-    """What every teacher is; ``moves`` says whether it follows the student."""
+    """The interface of a teacher; ``moves`` says whether it follows the student."""
 
     moves: bool
     networks: tuple[Network, ...]
@@ -31,19 +45,19 @@ class Teacher:
 
     @property
     def network(self) -> Network:
-        """What is judged beside the student and kept as the teacher."""
+        """The network that is validated beside the student and saved as the teacher."""
         return self.networks[0]
 
-    def targets(self, batch: Batch, look: Look | None = None) -> Output:
-        """What the teacher makes of its view of the batch, and what ``look`` asks of it besides."""
+    def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:
+        """The teacher's outputs of its views of the batch, with those of ``head_outputs``."""
         raise NotImplementedError
 
     def update(self, student: Network, momentum: float) -> None:
         """Follow ``student``, keeping the share ``momentum``; call it after the optimiser's step."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps of it; empty where it is kept elsewhere."""
+        """Its tensors in a checkpoint; empty where they are kept elsewhere."""
         raise NotImplementedError
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what ``state_dict`` gave."""
+        """Load what ``state_dict`` gave."""

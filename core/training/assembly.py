@@ -73,12 +73,13 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
     add_heads(network, config, labels.classes if labels else ())
     carry_over(network, weights)
     network.to(runtime.device)
+    objectives = build_objectives(config, network).to(runtime.device)
     return Assembly(
         runtime=runtime,
         model_cfg=model_cfg,
         network=network,
-        teacher=build_teacher(config, network, _trained_teachers(config, runtime.device)),
-        objectives=build_objectives(config, network).to(runtime.device),
+        teacher=build_teacher(config.teacher, network, _trained_teachers(config, runtime.device), objectives),
+        objectives=objectives,
         train=train,
         val=opened(config.data.val) if config.data.val else None,
         test=opened(config.data.test) if config.data.test else None,

@@ -31,7 +31,6 @@ from core.spec.config import (
     RunConfig,
     TeacherConfig,
 )
-from core.spec.config.contradictions import TAUGHT
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
         weight_decay=constant(config.optim.weight_decay, total_steps),
         momentum=momenta(config.teacher, total_steps),
         objectives={
-            name: objective_schedule(objective, total_steps, start if name in TAUGHT else 0)
+            name: objective_schedule(objective, total_steps, start if objective.learns_from_teacher else 0)
             for name, objective in config.objectives
         },
     )

@@ -45,7 +45,7 @@ class TrainStep:
             target = self._target(teacher, objectives, batch)
             with self._autocast():
                 seen = self._network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
-                output = objectives.look(self._network, batch, seen)
+                output = objectives.head_outputs(self._network, batch, seen)
         if self._belief is not None:
             output = self._belief.weigh(batch.rows, output, target)
         output = trusted(output, target, self._trust)
@@ -63,7 +63,7 @@ class TrainStep:
         if teacher is None or not (objectives.ask_teacher or self._belief is not None or self._trust > 0):
             return None
         with self._autocast():  # apart: weights cast without a gradient would serve a student who shares them
-            return teacher.targets(batch, objectives.look_as_teacher)
+            return teacher.targets(batch, objectives.teacher_head_outputs)
 
     @contextmanager
     def _teacher_in_chunks(self) -> Iterator[None]:

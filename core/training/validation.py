@@ -84,12 +84,7 @@ def best_score(values: Mapping[str, float], objectives: ObjectivesConfig, progre
 
 def trains_retrieval(objectives: ObjectivesConfig) -> bool:
     """Whether anything draws a picture's vector and its caption's together."""
-    features, logits = objectives.distill_features, objectives.distill_logits
-    return (
-        max(objectives.contrastive.weight, objectives.distill_similarity.weight) > 0
-        or (features.weight > 0 and features.cross and features.on != "fused")
-        or (logits.weight > 0 and logits.on == "similarities")
-    )
+    return any(objective.weight > 0 and objective.trains_retrieval() for _, objective in objectives)
 
 
 def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> dict[str, Any]:

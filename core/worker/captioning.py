@@ -1,14 +1,13 @@
-"""What the worker can do about captions: ``caption_open`` and ``caption``, for the panel.
+"""The Caption panel's session in a worker: the verbs ``caption_open``, ``caption`` and ``caption_close``.
 
-Flow: panel -> worker -> **desk** -> ``stream`` -> partial answers, one a picture -> panel. Models used last are kept,
-so that two can be compared; the one unused for longest is dropped.
+Flow: panel -> worker -> **session** -> ``caption_stream`` -> a partial answer per picture -> panel. The models used
+last stay in memory, so that two can be compared.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
@@ -18,26 +17,25 @@ from core.inference.pictures import gather
 from core.spec.config import split_run
 from core.spec.errors import UserError
 from core.spec.reporter import Reporter
+from core.worker.session import Recent, Session, Verb
 
 KEPT = 2  # models in memory
 
 _Key = tuple[str, str, tuple[tuple[str, int], ...]]
 
 
-class Captioner:
-    """Answers requests about captions; remembers the models it used last."""
+class CaptionSession(Session):
+    """Answers requests about captions."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._kept = kept
-        self._models: OrderedDict[_Key, CaptionModel] = OrderedDict()
+        self._models: Recent[_Key, CaptionModel] = Recent(kept, freed=free_memory)
 
     @property
-    def verbs(self) -> dict[str, Callable[..., dict[str, Any]]]:
-        """What the worker calls, by name."""
+    def verbs(self) -> Mapping[str, Verb]:
         return {"caption_open": self.caption_open, "caption": self.caption, "caption_close": self.caption_close}
 
     def caption_open(self, progress: Reporter, model: str, weights: str = "") -> dict[str, Any]:
-        """Load a model (see ``core.checkpoint.opening.open_model`` for names) or find it loaded.
+        """Load a model (see ``core.checkpoint.opening.open_model`` for names) unless it is in memory.
 
         The answer has ``model, pretrained, weights, step, digest, precision`` (provenance), ``device``, ``max_tokens``
         (the longest caption its context holds), ``image_size`` and ``notes``. Raises UserError when there is no such
@@ -63,7 +61,7 @@ class Captioner:
         n: int | None = None,
         batch: int = 0,
     ) -> dict[str, Any]:
-        """Caption files and the pictures in folders; ``settings`` are GenerationSettings' fields, ``n`` the candidates.
+        """Caption files and all pictures in folders, with ``settings`` (of GenerationSettings) and ``n`` candidates.
 
         First a partial answer ``{"gathered": number, "passed_over": number}``; then for each picture, as soon as it is
         captioned, ``{"index", "path", "captions": [{"text", "log_prob", "score", "tokens", "ended"}]}`` or ``{"index",
@@ -77,12 +75,12 @@ class Captioner:
         progress.partial({"gathered": len(gathered.found), "passed_over": gathered.passed_over})
         notes = list(opened.notes)
 
-        def tell(note: str) -> None:
+        def note_down(note: str) -> None:
             notes.append(note)
             progress.partial({"note": note})
 
         captioned = refused = 0
-        with closing(caption_pictures(opened, gathered.found, chosen, progress, tell, batch)) as stream:
+        with closing(caption_pictures(opened, gathered.found, chosen, progress, note_down, batch)) as stream:
             for made in stream:
                 outcome: dict[str, Any] = {"error": made.refused} if made.refused else {"captions": made.captions}
                 captioned, refused = captioned + (not made.refused), refused + bool(made.refused)
@@ -98,24 +96,20 @@ class Captioner:
         }
 
     def caption_close(self, progress: Reporter) -> dict[str, Any]:
-        """Forget all models and free their memory; ``closed`` says how many."""
+        """Drop all models and free their memory; ``closed`` is their number."""
         closed = len(self._models)
-        self._models.clear()
-        free_memory()
+        self._models.drop(lambda key: True)
         return {"closed": closed}
 
     def _model(self, name: str, weights: str, progress: Reporter) -> CaptionModel:
         key = (name, weights, _stamp(name))
-        if key not in self._models:
+
+        def load() -> CaptionModel:
             progress("loading the model", 0, 0)
-            for stale in [other for other in self._models if other[:2] == key[:2]]:
-                del self._models[stale]
-            while len(self._models) >= self._kept:  # before another one needs the memory
-                self._models.popitem(last=False)
-            free_memory()
-            self._models[key] = open_caption_model(name, weights, progress)
-        self._models.move_to_end(key)
-        return self._models[key]
+            return open_caption_model(name, weights, progress)
+
+        self._models.drop(lambda other: other[:2] == key[:2] and other != key)  # older weights of the same model
+        return self._models.get(key, load)
 
 
 def _texts(paths: Any) -> list[str]:

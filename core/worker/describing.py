@@ -1,4 +1,4 @@
-"""What a file or folder of pairs holds, in figures: what the window's data picker asks before anything is trained.
+"""The verb ``describe_source``: the size, labels and bad rows of a data source, for the window's data picker.
 
 Flow: data picker -> worker ``describe_source`` -> **describing** -> ``open_source``. Names are read,
 no picture is opened.
@@ -7,6 +7,7 @@ no picture is opened.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,19 @@ from core.data.sources.folders import PICTURE_SUFFIXES
 from core.data.sources.opening import DataError, Source, open_source
 from core.spec.config import expand_user
 from core.spec.reporter import Reporter
+from core.worker.session import Session, Verb
 
-REASONS = 20  # bad rows told with their reason
+REASONS = 20  # bad rows listed with their reason
 PLAIN = "pictures without captions"
-_EVERY = 1000  # folders between two words of progress
+_EVERY = 1000  # folders between two reports of progress
+
+
+class DataSession(Session):
+    """Answers requests about data sources; it loads no model and keeps nothing."""
+
+    @property
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"describe_source": describe_source}
 
 
 def describe_source(source: str, progress: Reporter, pictures_only: bool = False) -> dict[str, Any]:
@@ -60,7 +70,7 @@ def _answer(
 
 
 def _classes(source: Source) -> dict[str, int]:
-    """How many different values each label has; an empty cell is none."""
+    """Number of distinct values of each label; an empty cell has none."""
     values: dict[str, set[str]] = {name: set() for name in source.label_names}
     for labels in {id(row.labels): row.labels for row in source.rows}.values():  # rows share their mappings
         for name, value in labels.items():

@@ -1,25 +1,49 @@
-"""The Noise panel's session in the worker: pairs ranked, and a histogram of belief."""
+"""The Noise panel's session in a worker: the verbs ``noise_open`` and ``noise_save``.
+
+Flow: panel -> worker -> **session** -> `judge_run` -> ranked pairs and a histogram of belief -> panel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ConfigDict
 
 from core.data.derived.cleaned import save_without
 from core.evaluation.noise import Judgement, judge_run
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
+from core.worker.session import Recent, Session, Verb, read_key, write_key
 
-BINS = 1000  # into which the range of beliefs is parted
+BINS = 1000  # of the histogram of belief
+KEPT = 2  # rankings in memory
 
 
-class NoiseDesk:
-    """The worker's verbs for the Noise panel: rank the pairs of a source, save it without those excluded."""
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A ranking; ``checkpoint`` is the one that was used ("best" and "last" move)."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    run: str
+    data: str
+    checkpoint: str
+    weights: str
+
+
+class NoiseSession(Session):
+    """Ranks the pairs of a source, and saves it without the excluded ones."""
 
     def __init__(self) -> None:
-        self._found: Judgement | None = None  # what was ranked last
+        self._rankings: Recent[str, Judgement] = Recent(KEPT)
+
+    @property
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"noise_open": self.open, "noise_save": self.save}
 
     def open(
         self,
@@ -30,12 +54,16 @@ class NoiseDesk:
         most: int = 2000,
         weights: str = "",
     ) -> dict[str, Any]:
-        """The summary, the ``most`` least believed pairs, and how all are spread.
+        """The summary, the ``most`` least believed pairs, and the distribution of all.
 
-        ``list``: path, caption, belief, right, rank, row, shuffled of each; ``bins``: how many pairs of every
-        thousandth of belief; ``shuffled_bins``: the shuffled among them, None where the data do not say.
+        ``list``: path, caption, belief, right, rank, row, shuffled of each; ``bins``: the number of pairs in each
+        thousandth of belief; ``shuffled_bins``: the shuffled ones among them, None where the data do not say;
+        ``key`` names the ranking for ``noise_save``.
         """
-        found = self._found = judge_run(RunDir(Path(run)), data, progress, checkpoint, weights)
+        found = judge_run(RunDir(Path(run)), data, progress, checkpoint, weights)
+        _, _, used = found.model.rpartition("@")
+        key = write_key(Ranked(run=run, data=found.data, checkpoint=used, weights=weights))
+        self._rankings.put(key, found)
         pairs = [vars(pair) for pair in found.pairs[:most]]
         bins, shuffled = [0] * BINS, [0] * BINS
         for pair in found.pairs:
@@ -43,7 +71,7 @@ class NoiseDesk:
             shuffled[bin_of(pair.belief)] += bool(pair.shuffled)
         known = found.shuffled is not None
         spread = {"bins": bins, "shuffled_bins": shuffled if known else None}
-        return {**found.summary(), "listed": len(pairs), "list": pairs, **spread}
+        return {**found.summary(), "key": key, "listed": len(pairs), "list": pairs, **spread}
 
     def save(
         self,
@@ -55,25 +83,32 @@ class NoiseDesk:
         below: int = 0,
         kept: Sequence[Sequence[str]] = (),
         replace: bool = False,
+        key: str = "",
     ) -> dict[str, Any]:
-        """Write ``data`` without the pictures ``excluded`` (paths) as the new manifest ``to``.
+        """Write ``data`` without the ``excluded`` pictures (paths) as the new manifest ``to``.
 
-        ``pairs`` ([path, caption]) are left out too, their pictures' other captions stay; ``below``: and all that the
-        last ranking believes less than so many thousandths, but for those ``kept``. Nothing is overwritten unless
-        ``replace``, the data themselves never. A manifest's pictures lie below its folder, so ``to`` must lie in a
-        folder above them. Raises UserError when it does not, when the file is there already, or cannot be written.
+        ``pairs`` ([path, caption]) are left out too; other captions of their pictures stay. ``below``: so are all pairs
+        that the ranking ``key`` believes less than this many thousandths, except those ``kept``. Nothing is overwritten
+        unless ``replace``, and never the data themselves. A manifest's pictures lie below its folder, so ``to`` must be
+        in a folder above them. Raises UserError when it is not, when the file exists, or cannot be written.
         """
         progress("reading the data", 0, 0)
         left_out = {(path, caption) for path, caption in pairs}
         if below:
-            if self._found is None or Path(self._found.data).resolve() != Path(data).resolve():
-                raise UserError(f"{data} is not ranked any more; rank its pairs again, then save.")
+            ranking = self._ranking(key, data, progress)
             spared = {(path, caption) for path, caption in kept}
-            doubted = {(pair.path, pair.caption) for pair in self._found.pairs if bin_of(pair.belief) < below}
+            doubted = {(pair.path, pair.caption) for pair in ranking.pairs if bin_of(pair.belief) < below}
             left_out |= doubted - spared
         return save_without(data, excluded, Path(to), left_out, replace)
 
+    def _ranking(self, key: str, data: str, progress: Progress) -> Judgement:
+        ranked: Ranked = read_key(Ranked, key, "the pairs are not ranked; rank them, then save.")
+        if Path(ranked.data).resolve() != Path(data).resolve():
+            raise UserError(f"the ranking is of {ranked.data}, not of {data}; rank its pairs, then save.")
+        run = RunDir(Path(ranked.run))
+        return self._rankings.get(key, lambda: judge_run(run, ranked.data, progress, ranked.checkpoint, ranked.weights))
+
 
 def bin_of(belief: float) -> int:
-    """The thousandth that a belief lies in."""
+    """The thousandth of the range of beliefs that ``belief`` is in."""
     return min(BINS - 1, max(0, int(belief * BINS)))

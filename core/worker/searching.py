@@ -1,20 +1,17 @@
-"""What the window's Search place asks of a worker: open, search, judge, compare, map, and build an index.
+"""The Search panel's session in a worker: open, search, evaluate, compare, map, and build an index.
 
-Flow: worker -> **Searcher** -> core.search.index -> panel. A request names what it means by the ``key`` that
-``search_open`` gave; the collections used last stay in memory, others are opened again when they are asked for.
-
-Every verb takes ``progress`` and JSON, answers JSON, and raises UserError with a sentence for the user.
+Flow: panel -> worker -> **session** -> core.search.index -> panel. A request names its collection by the ``key`` that
+``search_open`` answered; collections that are not in memory are opened again.
 """
 
 from __future__ import annotations
 
-import json
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict
 
 from core.checkpoint.opening import open_model
 from core.search import evaluation, projection
@@ -31,33 +28,44 @@ from core.spec.reading import MEGABYTE, read_json
 from core.spec.reporter import Reporter
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import exact_name
+from core.worker.session import Recent, Session, Verb, read_key, write_key
 
 KEPT = 4  # collections in memory
 FACETS = 200  # values of a label that are listed
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """An ``index``, or ``model`` (an exact name) over ``data``; empty ``data`` are a run's held-out ones."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    index: str
+    model: str
+    weights: str
+    data: str
+
+
 @dataclass
 class _Open:
-    """A collection that is searched, and its ranks once they are known."""
+    """A collection that is searched, and the ranks of its known pairs once they are computed."""
 
     searching: Searching
     judged: evaluation.Judged | None = None
-    asked: dict[str, str] = field(default_factory=dict)
 
     @property
     def collection(self) -> Collection:
         return self.searching.collection
 
 
-class Searcher:
-    """Remembers what was opened last."""
+class SearchSession(Session):
+    """Answers requests about collections of pictures and captions."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._open: Recent[str, _Open] = Recent(KEPT)
 
     @property
-    def verbs(self) -> dict[str, Callable[..., dict[str, Any]]]:
-        """By the name that a request gives."""
+    def verbs(self) -> Mapping[str, Verb]:
         return {
             "search_open": self.open,
             "search_query": self.query,
@@ -79,14 +87,15 @@ class Searcher:
         training. The answer: key, title, source (the pictures of), model, weights, dim, pictures, captions, how (it
         is searched), notes.
         """
-        asked = {"index": index, "model": model, "weights": weights, "data": data}
-        if not index:
-            if not model:
-                raise UserError("choose an index, or a model, to search with.")
-            asked["model"], asked["weights"] = exact_name(model, weights)
-        key = json.dumps(asked, sort_keys=True)
         if index:
-            self._open.pop(key, None)  # it may have grown
+            wanted = Wanted(index=index, model=model, weights=weights, data=data)
+            self._open.drop(lambda key: key == write_key(wanted))  # it may have grown
+        elif model:
+            exact, chosen = exact_name(model, weights)
+            wanted = Wanted(index="", model=exact, weights=chosen, data=data)
+        else:
+            raise UserError("choose an index, or a model, to search with.")
+        key = write_key(wanted)
         opened = self._get(key, progress)
         collection, identity = opened.collection, opened.collection.encoder.identity
         return {
@@ -104,17 +113,8 @@ class Searcher:
 
     def _get(self, key: str, progress: Reporter) -> _Open:
         """The collection of ``key``, opened when it is not in memory."""
-        if key not in self._open:
-            try:
-                asked = json.loads(key)
-                names = {name: str(asked[name]) for name in ("index", "model", "weights", "data")}
-            except (ValueError, TypeError, KeyError) as error:
-                raise UserError("nothing is opened yet; choose an index or a run first.") from error
-            self._open[key] = _Open(Searching(_opened(names, progress)), asked=names)
-        self._open.move_to_end(key)
-        while len(self._open) > KEPT:
-            self._open.popitem(last=False)
-        return self._open[key]
+        wanted: Wanted = read_key(Wanted, key, "nothing is opened yet; choose an index or a run first.")
+        return self._open.get(key, lambda: _Open(Searching(_opened(wanted, progress))))
 
     def query(
         self,
@@ -243,13 +243,12 @@ def _manifest(folder: str) -> Manifest:
     return manifest
 
 
-def _opened(asked: dict[str, str], progress: Reporter) -> Collection:
-    if asked["index"]:
-        return open_index(asked["index"], progress, asked["model"], asked["weights"])
+def _opened(wanted: Wanted, progress: Reporter) -> Collection:
+    if wanted.index:
+        return open_index(wanted.index, progress, wanted.model, wanted.weights)
     progress("loading the model", 0, 0)
-    model = open_model(asked["model"], asked["weights"])
-    source = asked["data"] or _held_out(asked["model"])
-    return encode_source(model, asked["model"], source, progress)
+    model = open_model(wanted.model, wanted.weights)
+    return encode_source(model, wanted.model, wanted.data or _held_out(wanted.model), progress)
 
 
 def _held_out(model: str) -> str:

@@ -1,14 +1,14 @@
-"""A long-lived process that answers the panels: one JSON object a line, requests on stdin, replies on stdout.
+"""A long-lived process that answers the panels: one JSON object per line, requests on stdin, replies on stdout.
 
 Flow: panel -> worker client -> **worker** -> encoder -> panel. The window never loads torch; pictures travel by path.
 
 Requests: ``{"id": 1, "do": "search_open", "model": DIR}``, ``{"id": 2, "do": "search_query", "key": "...", "texts":
 ["a red circle"]}``; ``{"do": "cancel", "id": 1}``; ``{"do": "shutdown"}``. Replies: ``{"event": "ready"}`` once; then,
-with the request's id, ``progress`` (doing, done, total), ``partial`` (result) as parts of a long answer are there, and
-at last ``done`` (result) or ``failed`` (message, details).
+with the request's id, ``progress`` (doing, done, total), ``partial`` (result) for each part of a long answer, and
+at last ``done`` (result) or ``failed`` (message, details). Every few seconds of work ``{"event": "alive"}``, so that
+the window can tell a long step without progress from a process that is stuck.
 
-A verb is a function with a ``progress`` argument, a ``core.spec.reporter.Reporter``, and what the request holds
-besides.
+The verbs are those of the sessions (``core.worker.session``), one for each panel.
 """
 
 from __future__ import annotations
@@ -23,62 +23,66 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from core.spec.errors import UserError
-from core.worker.captioning import Captioner
-from core.worker.classify.desk import Classify
-from core.worker.describing import describe_source
-from core.worker.noise import NoiseDesk
-from core.worker.searching import Searcher
+from core.worker.captioning import CaptionSession
+from core.worker.classify.session import ClassifySession
+from core.worker.describing import DataSession
+from core.worker.noise import NoiseSession
+from core.worker.searching import SearchSession
+from core.worker.session import Verb
 
 Request = dict[str, Any]
+HEARTBEAT_SECONDS = 5.0
 
 
 class Cancelled(Exception):
-    """The request was taken back."""
+    """The request was cancelled."""
 
 
 class _Answer:
-    """The ``Reporter`` of one request: what it is told goes out with the request's number."""
+    """The ``Reporter`` of one request: progress and partial answers are sent with its number."""
 
     def __init__(self, number: object, reply: Callable[[dict[str, Any]], None], ended: Callable[[], bool]) -> None:
         self._number, self._reply, self._ended = number, reply, ended
 
     def __call__(self, doing: str, done: int, total: int, /) -> None:
-        self._tell({"event": "progress", "doing": doing, "done": done, "total": total})
+        self._send({"event": "progress", "doing": doing, "done": done, "total": total})
 
     def partial(self, result: dict[str, Any]) -> None:
-        self._tell({"event": "partial", "result": result})
+        self._send({"event": "partial", "result": result})
 
-    def _tell(self, reply: dict[str, Any]) -> None:
+    def _send(self, reply: dict[str, Any]) -> None:
         if self._ended():
             raise Cancelled
         self._reply({"id": self._number, **reply})
 
 
 class Worker:
-    """Answers one request after another; ``cancel`` and ``shutdown`` are heard in between and within."""
+    """Answers one request after another; ``cancel`` and ``shutdown`` take effect in the midst of one."""
 
     def __init__(self, requests: TextIO, replies: TextIO) -> None:
         self._requests, self._replies = requests, replies
-        self._line = threading.Lock()  # what is wrong with a request is told by the thread that listens
+        self._line = threading.Lock()  # replies come from several threads
         self._waiting: queue.Queue[Request | None] = queue.Queue()
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
-        self._noise = NoiseDesk()
-        self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
-            "describe_source": describe_source,
-            "noise_open": self._noise.open,
-            "noise_save": self._noise.save,
-            **Captioner().verbs,
-            **Searcher().verbs,
-            **Classify().verbs,
-        }
+        self._at_work = threading.Event()  # a request is being answered
+        sessions = (DataSession(), NoiseSession(), CaptionSession(), SearchSession(), ClassifySession())
+        self._verbs: dict[str, Verb] = {name: verb for session in sessions for name, verb in session.verbs.items()}
 
     def serve(self) -> None:
         """Until ``shutdown`` or the end of the requests."""
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._reply({"event": "ready"})
         while (request := self._waiting.get()) is not None:
+            self._at_work.set()
             self._answer(request)
+            self._at_work.clear()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            if self._at_work.is_set():
+                self._reply({"event": "alive"})
 
     def _listen(self) -> None:
         for line in self._requests:
@@ -105,13 +109,13 @@ class Worker:
         try:
             progress("starting", 0, 0)
             if do not in self._verbs:
-                raise UserError(f"the worker does not know {do!r}; it knows {', '.join(self._verbs)}.")
+                raise UserError(f"there is no verb {do!r}; there are {', '.join(self._verbs)}.")
             self._reply({"id": number, "event": "done", "result": self._verbs[do](progress=progress, **arguments)})
         except Cancelled:
             self._reply({"id": number, "event": "failed", "message": "cancelled", "details": ""})
         except UserError as error:
             self._reply({"id": number, "event": "failed", "message": str(error), "details": ""})
-        except Exception as error:  # noqa: BLE001  a bug must reach the window as a reply, and the worker live on
+        except Exception as error:  # noqa: BLE001  a bug must reach the window as a reply, and the worker go on
             message = f"{type(error).__name__}: {error}"
             self._reply({"id": number, "event": "failed", "message": message, "details": traceback.format_exc()})
         finally:
@@ -125,10 +129,10 @@ class Worker:
 
 
 def serve() -> int:
-    """Answer on this process's stdin and stdout until it is told to end."""
-    # File names that are no text have lone surrogates; as \udcff they are JSON all the same.
+    """Answer on this process's stdin and stdout until ``shutdown``."""
+    # File names that are not valid text have lone surrogates, which JSON holds escaped.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not stand between replies
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # prints of libraries must not mix with replies
     requests = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8", errors="replace")
     Worker(requests, replies).serve()
     return 0

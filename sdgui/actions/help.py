@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from sdgui.actions.window import Window
+from sdgui.widgets.actions import Action
+from sdgui.widgets.failure_dialog import FailureDialog
+
 
 def program_version() -> str:
     """The installed version; a checkout that is not installed says so."""
@@ -11,3 +15,22 @@ def program_version() -> str:
         return version("sdgui")
     except PackageNotFoundError:
         return "not installed"
+
+
+def _about(window: Window) -> None:
+    home = window.services.store.home
+    text = f"sdgui {program_version()}\n\nExperiments and runs: {home}\nLog of unexpected errors: {home / 'sdgui.log'}"
+    FailureDialog(text, "", window.dialogs.window).show()
+
+
+HELP_ACTIONS: tuple[Action[Window], ...] = (
+    Action(
+        "shortcuts",
+        "Help",
+        "&Shortcuts",
+        "Show all keyboard shortcuts",
+        lambda window: window.dialogs.open_shortcuts(),
+        "F1",
+    ),
+    Action("about", "Help", "&About sdgui", "Version, and location of data and log", _about, "Shift+F1"),
+)

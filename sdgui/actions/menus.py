@@ -1,4 +1,4 @@
-"""The menu bar, made from the list of actions; and what Ctrl+K offers."""
+"""The menu bar, made from the table of actions; and the entries of Ctrl+K."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MENUS = {"Experiment": "&Experiment", "Run": "&Run", "View": "V&iew", "Help": "
 
 
 def fill_menu_bar(bar: QMenuBar, actions: Actions) -> None:
-    """One menu a group of actions."""
+    """One menu per group of actions."""
     groups = actions.groups()
     for group, title in _MENUS.items():
         menu = bar.addMenu(title)
@@ -32,7 +32,7 @@ def palette_entries(
     select_experiment: Callable[[int], object],
     select_run: Callable[[int], object],
 ) -> list[Entry]:
-    """Every action that can be done now, each preset, each experiment and each run."""
+    """Every enabled action, preset, experiment and run."""
     entries = []
     for action in actions:
         if action.isEnabled():

@@ -1,7 +1,7 @@
-"""Ctrl+K: one box that finds any action, run or place by a few of its letters.
+"""Ctrl+K: one box that finds any action, run or panel by a few of its letters.
 
-Flow: the main window hands over what there is at this moment; the palette ranks it as one types and does what is
-chosen. It closes on Escape or a click elsewhere.
+Flow: ``Dialogs`` passes the current entries; the palette ranks them as one types and runs the selected one. It closes
+on Escape or a click elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that can be done: its title, what it is (with its shortcut), and the doing."""
+    """An entry: title, kind (with the shortcut), and what it runs."""
 
     title: str
     hint: str
@@ -57,7 +57,7 @@ def _scattered(word: str, hay: str) -> float | None:
 
 
 class CommandPalette(QFrame):
-    """A popup with a line to type in and what fits it, best first."""
+    """A popup with a search box and its matches, best first."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
@@ -117,7 +117,7 @@ class CommandPalette(QFrame):
             entry.run()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Arrows move through the list while the typing goes on; Enter does what is chosen."""
+        """Arrows move through the list while typing; Enter runs the selected entry."""
         if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             steps = {Qt.Key.Key_Down: 1, Qt.Key.Key_Up: -1, Qt.Key.Key_PageDown: 8, Qt.Key.Key_PageUp: -8}
             step = steps.get(Qt.Key(event.key()))

@@ -6,29 +6,13 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
+from sdgui.panels.registry import PANELS
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.style.theme import SPACE
 
-_FURTHER = {
-    "Define": (("F8", "Go to the next problem"),),
-    "Plots": (
-        ("Ctrl+wheel", "Zoom the x axis of all plots"),
-        ("L", "Logarithmic scale"),
-        ("R", "Reset the view"),
-        ("Esc", "Restore a maximised plot"),
-    ),
+# What widgets handle themselves; panels list theirs in the table of panels.
+_WIDGET_KEYS = {
     "Pictures": (("Space", "Enlarge the picture"), ("Ctrl+wheel", "Larger or smaller thumbnails")),
-    "Search": (
-        ("Up, Down", "Previous searches, in the search box; Down past the last one moves to the results"),
-        ("Alt+Enter, Shift+Enter", "Add the words to the query; exclude them"),
-        ("M, T", "More like this picture; its nearest captions"),
-        ("Ctrl+Alt++, Ctrl+Alt+-", "Add the picture to the query; exclude similar ones"),
-        ("Alt+P, Alt+V, Alt+M", "Pictures, evaluation, map"),
-        ("Ctrl+B", "Compare with a second model"),
-        ("Ctrl+S, Ctrl+H", "Save the search; search history"),
-        ("Ctrl+Shift+F, Ctrl+Shift+I", "Filters; a picture from a file"),
-        ("R, A, plus, minus, arrows", "On the map: show all, select what is in view, zoom, pan"),
-    ),
     "Tree": (("Space", "Overlay the run's curves"), ("Enter", "Watch the run")),
 }
 
@@ -40,7 +24,7 @@ class ShortcutsDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Shortcuts")
         self.setModal(False)
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)  # the next one says what the actions are called then
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)  # the next one shows the titles of that moment
         self._rows: list[tuple[QTreeWidgetItem, list[QTreeWidgetItem]]] = []
         self.filter_box = QLineEdit(self)
         self.filter_box.setPlaceholderText("Filter")
@@ -59,8 +43,8 @@ class ShortcutsDialog(QDialog):
                 for action in members
             ]
             self._add(group, rows)
-        for group, further in _FURTHER.items():
-            self._add(group, [("", keys, text) for keys, text in further])
+        for group, handled in ({spec.title: spec.keys for spec in PANELS if spec.keys} | _WIDGET_KEYS).items():
+            self._add(group, [("", keys, text) for keys, text in handled])
         self.list.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)

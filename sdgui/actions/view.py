@@ -1,7 +1,88 @@
-"""Actions of the View menu: appearance, finding, the tree."""
+"""Actions of the View menu: find, appearance, and one for each panel."""
 
 from __future__ import annotations
 
-from sdgui.widgets.style.theme import Scheme
+from functools import partial
 
-_SCHEMES: tuple[Scheme, ...] = ("system", "light", "dark")
+from sdgui.actions.window import Window
+from sdgui.panels.registry import PANELS
+from sdgui.shared.panel import PanelSpec
+from sdgui.widgets.actions import Action
+from sdgui.widgets.style.theme import Scheme, theme
+
+_SCHEMES: dict[Scheme, str] = {"system": "follows the system", "light": "light", "dark": "dark"}
+
+
+def _find(window: Window) -> None:
+    panel = window.panels.get(window.panel)
+    if panel is not None:
+        panel.focus_search()
+
+
+def _filter(window: Window) -> None:
+    window.experiments.filter_box.setFocus()
+    window.experiments.filter_box.selectAll()
+
+
+def _switch_appearance(window: Window) -> None:
+    schemes = list(_SCHEMES)
+    scheme = schemes[(schemes.index(theme().scheme) + 1) % len(schemes)]
+    theme().set_scheme(scheme)
+    window.services.settings.setValue("window/scheme", scheme)
+    window.status.showMessage(f"Appearance: {_SCHEMES[scheme]}", 3000)
+
+
+def _show_panel(name: str, window: Window) -> None:
+    window.show_panel(name)
+
+
+def _panel_action(spec: PanelSpec) -> Action[Window]:
+    return Action(
+        spec.name,
+        "View",
+        spec.title,
+        spec.tip,
+        partial(_show_panel, spec.name),
+        spec.shortcut,
+        icon=spec.icon,
+        menus=spec.menus,
+    )
+
+
+VIEW_ACTIONS: tuple[Action[Window], ...] = (
+    Action("find", "View", "&Find", "Search in the current panel: a field, a plot, a picture", _find, "Ctrl+F"),
+    Action(
+        "filter",
+        "View",
+        "F&ilter experiments",
+        "Filter experiments and runs by name, tag, note or state",
+        _filter,
+        "Ctrl+L",
+    ),
+    Action(
+        "tree",
+        "View",
+        "&Go to the experiments",
+        "Move the focus to the experiments",
+        lambda window: window.experiments.tree.setFocus(),
+        "Ctrl+E",
+    ),
+    Action(
+        "palette",
+        "View",
+        "G&o to…",
+        "Search all actions, runs and panels",
+        lambda window: window.dialogs.open_palette(),
+        "Ctrl+K",
+        icon="ph.magnifying-glass",
+    ),
+    Action(
+        "appearance",
+        "View",
+        "Switch a&ppearance",
+        "Cycle between system, light and dark",
+        _switch_appearance,
+        "Ctrl+Shift+L",
+    ),
+    *map(_panel_action, PANELS),
+)

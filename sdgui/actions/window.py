@@ -1,17 +1,44 @@
-"""What an action may ask of the window."""
+"""What an action may ask of the main window, and what the actions are enabled by."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from PySide6.QtWidgets import QStatusBar
 
+from core.spec.run.status import RunState
+from sdgui.actions.dialogs import Dialogs
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.experiments.run_commands import RunCommands
+from sdgui.runs.stopping import Stopping
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the actions apply to: the selected experiment and its current run, as they are now."""
+
+    experiment_id: int | None = None
+    run: Run | None = None
+    state: RunState | None = None  # of the run
+    stopping: Stopping | None = None  # how far stopping it has come
+    waiting_for_data: bool = False  # a launch of the experiment waits for the demo data
+
+    @classmethod
+    def of(cls, selection: Selection, run: Run | None, services: Services, commands: RunCommands) -> Target:
+        """The state of the selection, without reading the disk."""
+        experiment_id = selection.experiment_id
+        return cls(
+            experiment_id,
+            run,
+            (services.tailer.state(run.id) or run.state) if run is not None else None,
+            services.launcher.stops().get(run.id) if run is not None else None,
+            experiment_id is not None and commands.waits(experiment_id),
+        )
 
 
 class Window(Protocol):
@@ -23,13 +50,24 @@ class Window(Protocol):
     experiments: ExperimentsPanel
     run_commands: RunCommands
     experiment_commands: ExperimentCommands
+    dialogs: Dialogs
+    target: Target
 
     @property
     def status(self) -> QStatusBar: ...
     @property
     def panel(self) -> str: ...
     def show_panel(self, name: str) -> Panel: ...
-    def current_run(self) -> Run | None: ...
     def save_definition(self) -> None: ...
     def start_demo(self) -> None: ...
     def close(self) -> bool: ...
+
+
+def has_experiment(window: Window) -> bool:
+    """Whether an experiment is selected."""
+    return window.target.experiment_id is not None
+
+
+def has_run(window: Window) -> bool:
+    """Whether there is a run to act on."""
+    return window.target.run is not None

@@ -1,4 +1,4 @@
-"""What is asked when the window is closed while runs train: they may train on, or be stopped."""
+"""The question on closing the window while runs train: keep them training, or stop them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ask_about_training(
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("Close")
     box.setText("A run is training." if len(names) == 1 else f"{len(names)} runs are training.")
-    box.setInformativeText(f"{', '.join(names)}\n\nRuns that keep training are here when you open the window again.")
+    box.setInformativeText(f"{', '.join(names)}\n\nRuns that keep training are shown again when you reopen the window.")
     keep_button = box.addButton("&Keep training", QMessageBox.ButtonRole.AcceptRole)
     stop_button = box.addButton("&Stop and close", QMessageBox.ButtonRole.DestructiveRole)
     box.addButton(QMessageBox.StandardButton.Cancel)

@@ -1,4 +1,4 @@
-"""How far the demo's data is: a strip while it is made, a message with a button where it could not be or was cancelled.
+"""Progress of the demo data: a strip while it is created, a message with a button after a failure or a cancel.
 
 Flow: ``DemoData`` -> strip and ``message_requested`` -> the window's message bar.
 """

@@ -1,4 +1,4 @@
-"""What the user sees when something goes wrong that no panel expected.
+"""Unexpected errors: logged, and shown to the user.
 
 Flow: ``__main__`` installs ``Failures.hook`` as the excepthook; an error is logged to ``sdgui.log`` under the home
 folder and shown once in a window that does not block, with the details folded and ready to be copied.
@@ -23,7 +23,7 @@ _LOG_LIMIT = 2 << 20  # bytes; an older log is kept once beside it
 
 
 class Failures(QObject):
-    """Catches what escapes, from any thread: logs it, and shows it on the window's thread."""
+    """Catches uncaught exceptions of any thread: logs them, and shows them on the window's thread."""
 
     _happened = Signal(str, str)
 
@@ -51,9 +51,9 @@ class Failures(QObject):
         if isinstance(error, UserError):
             self._happened.emit(str(error), "")
             return
-        where = f" It is logged in {self.log}." if written else ""
+        where = f" See {self.log}." if written else ""
         self._happened.emit(
-            f"Something unexpected went wrong: {error or kind.__name__}. Running experiments are not affected.{where}",
+            f"Unexpected error: {error or kind.__name__}. Running experiments are not affected.{where}",
             details,
         )
 

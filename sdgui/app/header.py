@@ -1,13 +1,12 @@
-"""Over every place: which experiment it is about, and the one main thing to do with it."""
+"""Above every panel: the current experiment, and the buttons that queue and launch it."""
 
 from __future__ import annotations
 
-from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class Header(QWidget):
@@ -27,21 +26,13 @@ class Header(QWidget):
         self._row.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         self._row.setSpacing(SPACE)
         self._row.addLayout(texts, 1)
-        self._launch: QAction | None = None
-        theme().changed.connect(self._restyle)
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons do the window's actions."""
-        self._launch = actions["launch"]
-        main = ActionButton(self._launch, self)
+        """Add the buttons of the window's actions."""
+        main = ActionButton(actions["launch"], self)
         set_role(main, "primary")
         self._row.addWidget(ActionButton(actions["queue"], self))
         self._row.addWidget(main)
-        self._restyle()
-
-    def _restyle(self) -> None:
-        if self._launch is not None:
-            self._launch.setIcon(theme().icon("ph.play-fill", "on_accent"))
 
     def show_texts(self, title: str, line: str) -> None:
         self.title.setText(title)

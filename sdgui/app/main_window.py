@@ -1,7 +1,7 @@
-"""The main window: experiments on the left, a place in the middle, status below; it joins the parts and holds no data.
+"""The main window: experiments on the left, a panel in the middle, status below; it joins the parts and holds no data.
 
-Flow: the tree's selection goes to every place that is built; actions go to the commands; what the commands, the tailer
-and the demo have to say goes to the message bar. A place is built when it is first shown.
+Flow: the tree's selection goes to every panel that is built; actions go to the commands; messages of the commands, the
+tailer and the demo go to the message bar.
 """
 
 from __future__ import annotations
@@ -9,28 +9,32 @@ from __future__ import annotations
 import threading
 from importlib import import_module
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QTimer
 from PySide6.QtGui import QCloseEvent, QShowEvent
-from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMainWindow, QStackedWidget
 
 from core.spec.config import RunConfig
 from core.spec.run.status import RunState
+from sdgui.actions.dialogs import Dialogs
 from sdgui.actions.menus import fill_menu_bar
-from sdgui.actions.window_actions import ICONS, WindowActions
+from sdgui.actions.table import WINDOW_ACTIONS
+from sdgui.actions.window import Target
 from sdgui.app.closing import ask_about_training
 from sdgui.app.demo_report import DemoReport
 from sdgui.app.header import Header
+from sdgui.app.layout import SIZE, panel_page, rail_beside, tree_beside_pages
+from sdgui.app.panel_stack import FIRST, PanelStack
 from sdgui.app.rail import Rail
 from sdgui.app.status import Status
 from sdgui.app.welcome import Welcome
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
-from sdgui.experiments.run_commands import RESUMABLE, RunCommands
+from sdgui.experiments.run_commands import RunCommands
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.registry import PANELS
 from sdgui.runs.models import architectures, pretrained_tags
 from sdgui.shared.panel import Panel
-from sdgui.shared.run_texts import best_tip, experiment_line, stop_text
+from sdgui.shared.run_texts import best_tip, experiment_line
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Run
@@ -38,87 +42,61 @@ from sdgui.widgets.actions import Actions
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.style.theme import SPACE, theme
 
-_SIZE = (1280, 800)
-_TREE_WIDTH = 296
 _PAUSE = 10  # ms
 
 
 class MainWindow(QMainWindow):
-    """``places`` holds those that are built, by name; ``selection`` what is chosen in the tree."""
-
-    panel_built = Signal(str)
+    """``panels``: those that are built, by name; ``selection``: of the tree; ``target``: what actions apply to."""
 
     def __init__(self, services: Services) -> None:
         super().__init__()
         self.setWindowTitle("sdgui")
         self.services = services
-        self.panels: dict[str, Panel] = {}
         self.selection = Selection()
-        self._panel = "define"
-        self._decided = False  # what becomes of live runs when the window closes
-        self._closing: int | None = None  # writes that had failed when it waited for the last ones before it closes
-        self._changes = Changes()  # that places have not read yet
-        self._gather = QTimer(self, singleShot=True, interval=0)  # several changes of one moment are read at once
+        self.target = Target()
+        self._decided = False  # whether to keep live runs when the window closes
+        self._closing: int | None = None  # failed writes when it began to wait for the last ones before it closes
+        self._changes = Changes()  # that the panels have not read yet
+        self._gather = QTimer(self, singleShot=True, interval=0)  # several changes at one moment are read at once
         self._gather.timeout.connect(self.refresh)
         self.experiments = ExperimentsPanel(services, self)
         self.run_commands = RunCommands(services, self)
         self.experiment_commands = ExperimentCommands(services, self)
-        self.book = Actions(self)
-        self.acts = WindowActions(self, self.book, self)
+        self.window_actions = Actions(self)
+        self.dialogs = Dialogs(self.window_actions, self.experiments, self.experiment_commands, self)
+        self.window_actions.register(WINDOW_ACTIONS, self)
         self.bar = MessageBar(self)
         self.strip = ProgressStrip(self)
         self.demo_report = DemoReport(services.demo, self.strip, self)
         self.header = Header(self)
         self.rail = Rail(self)
-        self.welcome = Welcome(self.book, self)
+        self.welcome = Welcome(self.window_actions, self)
+        self.stack = PanelStack(services, self)
+        self.panels = self.stack.panels
         self.status = Status(services, self.experiments.model, self)
         self._arrange()
-        self._connect()
-        self._restyle()
+        self._connect_parts()
+        self._connect_services()
         self._restore()
 
     # Building
     def _arrange(self) -> None:
-        self.header.set_actions(self.book)
-        self.experiments.set_actions(self.book)
+        self.header.set_actions(self.window_actions)
+        self.experiments.set_actions(self.window_actions)
         for spec in PANELS:
-            self.rail.add_panel(spec, self.book[spec.name])
-        self.rail.add_foot(self.book["palette"], "ph.magnifying-glass")
-        self.stack = QStackedWidget(self)
-        middle = QWidget(self)
-        column = QVBoxLayout(middle)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        spoken = QVBoxLayout()
-        spoken.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, 0)
-        spoken.addWidget(self.bar)
-        spoken.addWidget(self.strip)
-        column.addLayout(spoken)
-        column.addWidget(self.header)
-        column.addWidget(self.stack, 1)
+            self.rail.add_panel(self.window_actions[spec.name])
+        self.rail.add_foot(self.window_actions["palette"])
         self.pages = QStackedWidget(self)
         self.pages.addWidget(self.welcome)
-        self.pages.addWidget(middle)
-        outer = QSplitter(Qt.Orientation.Horizontal, self)
-        outer.addWidget(self.experiments)
-        outer.addWidget(self.pages)
-        outer.setStretchFactor(1, 1)
-        outer.setSizes([_TREE_WIDTH, _SIZE[0] - _TREE_WIDTH])
-        outer.setChildrenCollapsible(False)
-        self.split = outer
-        frame = QSplitter(Qt.Orientation.Horizontal, self)
-        frame.addWidget(self.rail)
-        frame.addWidget(outer)
-        frame.setStretchFactor(1, 1)
-        frame.handle(1).setEnabled(False)
-        self.setCentralWidget(frame)
+        self.pages.addWidget(panel_page(self.bar, self.strip, self.header, self.stack))
+        self.split = tree_beside_pages(self.experiments, self.pages)
+        self.setCentralWidget(rail_beside(self.rail, self.split))
         self.setStatusBar(self.status)
-        fill_menu_bar(self.menuBar(), self.book)
+        fill_menu_bar(self.menuBar(), self.window_actions)
 
-    def _connect(self) -> None:
-        services = self.services
+    def _connect_parts(self) -> None:
+        self.stack.built.connect(self._panel_built)
         self.experiments.selected.connect(self._selected)
         self.experiments.opened.connect(lambda _run: self.show_panel("watch"))
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
@@ -130,53 +108,41 @@ class MainWindow(QMainWindow):
         self.experiment_commands.rebuilt.connect(self.reload)
         self.experiment_commands.added.connect(self._added)
         self.demo_report.message_requested.connect(self.show_message)
-        services.tailer.state_changed.connect(self._state_changed)
-        services.tailer.run_added.connect(self._run_added)
-        services.writer.trouble.connect(lambda sentence: self.show_message(Message("error", sentence)))
-        services.writer.idle.connect(self._close_saved)
-        services.tailer.trouble.connect(lambda _run, sentence: self.show_message(Message("warning", sentence)))
-        services.studies.listed.connect(self._study_runs_listed)
-        services.studies.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
-        theme().changed.connect(self._restyle)
 
-    def _restyle(self) -> None:
-        for name, icon in ICONS.items():
-            self.book[name].setIcon(theme().icon(icon))
+    def _connect_services(self) -> None:
+        tailer, writer, studies = self.services.tailer, self.services.writer, self.services.studies
+        tailer.state_changed.connect(self._state_changed)
+        tailer.run_added.connect(self._run_added)
+        tailer.run_removed.connect(self._run_removed)
+        tailer.trouble.connect(lambda _run, sentence: self.show_message(Message("warning", sentence)))
+        writer.trouble.connect(lambda sentence: self.show_message(Message("error", sentence)))
+        writer.idle.connect(self._close_saved)
+        studies.listed.connect(self._study_runs_listed)
+        studies.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
 
-    # Places
+    # Panels
     def show_panel(self, name: str) -> Panel:
-        """Go to a place, building it when it is new."""
-        before = self.panels.get(self._panel)
-        place = self.panels.get(name) or self._build(name)
-        if before is not None and before is not place:
-            before.left()
-        self._panel = name
-        self.stack.setCurrentWidget(place)
-        self.book[name].setChecked(True)
-        place.entered()
-        return place
+        """Show a panel, building it when it is new."""
+        panel = self.stack.show_panel(name)
+        self.window_actions[name].setChecked(True)
+        return panel
 
-    def _build(self, name: str) -> Panel:
-        spec = next(spec for spec in PANELS if spec.name == name)
-        place = spec.build(self.services, self.stack)
-        place.set_actions(self.book)
-        place.message_requested.connect(self.show_message)
-        place.define_asked.connect(self._copy_run)
-        place.watch_asked.connect(self._started)
-        place.changed.connect(self._changed)
-        if isinstance(place, DefinePanel):
-            place.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
-            place.copy_asked.connect(self._copy_run)
-        self.panels[name] = place
-        self.stack.addWidget(place)
-        place.select(self.selection)
-        self.panel_built.emit(name)
-        return place
+    def _panel_built(self, name: str) -> None:
+        panel = self.panels[name]
+        panel.set_actions(self.window_actions)
+        panel.message_requested.connect(self.show_message)
+        panel.define_asked.connect(self._copy_run)
+        panel.watch_asked.connect(self._started)
+        panel.changed.connect(self._changed)
+        if isinstance(panel, DefinePanel):
+            panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
+            panel.copy_asked.connect(self._copy_run)
+        panel.select(self.selection)
 
     @property
     def panel(self) -> str:
-        """The name of the place that is shown."""
-        return self._panel
+        """The name of the current panel."""
+        return self.stack.current
 
     def save_definition(self) -> None:
         """Write what is typed in the form to the store."""
@@ -187,27 +153,26 @@ class MainWindow(QMainWindow):
     def _copy_run(self, config: RunConfig) -> None:
         self.experiment_commands.add(config)
 
-    # Choice
+    # Selection and changes
     def _selected(self, selection: Selection) -> None:
         self.selection = selection
-        for place in self.panels.values():
-            place.select(selection)
-        self._show_chosen()
+        self.stack.select(selection)
+        self._show_selection()
 
     def reload(self) -> None:
-        """The tree and every place read the whole store again, which no change of a few records is worth."""
+        """The tree and every panel read the whole store again; for a few changed records, use ``refresh``."""
         self.experiments.reload()
-        self._refresh_places()
+        self._refresh_panels()
 
     def refresh(self) -> None:
-        """The tree reads what changed; every place, what it shows of it."""
+        """The tree reads the changed records; every panel, what it shows of them."""
         self._gather.stop()
         changes, self._changes = self._changes, Changes()
         self.experiments.refresh(changes)
-        self._refresh_places()
+        self._refresh_panels()
 
     def _changed(self, changes: Changes) -> None:
-        """Something was written: read at the next turn, once for all that comes until then."""
+        """Records were written: read them at the next turn, once for all that come until then."""
         if changes:
             self._changes |= changes
             self._gather.start()
@@ -218,13 +183,16 @@ class MainWindow(QMainWindow):
         if self.experiments.model.run(run_id) is None:  # another window's
             self._changed(Changes.of(run=run_id))
 
-    def _refresh_places(self) -> None:
-        for place in self.panels.values():
-            place.refresh()
-        self._show_chosen()
+    def _run_removed(self, run_id: int) -> None:
+        if self.experiments.model.run(run_id) is not None:  # by another window
+            self._changed(Changes.of(run=run_id))
+
+    def _refresh_panels(self) -> None:
+        self.stack.refresh()
+        self._show_selection()
         self.status.show_runs()
 
-    def _show_chosen(self) -> None:
+    def _show_selection(self) -> None:
         self.pages.setCurrentIndex(0 if self.experiments.model.rowCount() == 0 else 1)
         self._show_header()
         self.update_actions()
@@ -239,30 +207,16 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"{experiment.name} – sdgui")
 
     def current_run(self) -> Run | None:
-        """The run that Watch and Search are about."""
+        """The run that Watch and Search show."""
         run_id = self.selection.current_run
         return self.experiments.model.run(run_id) if run_id is not None else None
 
     def update_actions(self) -> None:
-        """Enable what can be done to the choice now, and let Stop say what it would do next."""
-        chosen, run = self.selection.experiment_id is not None, self.current_run()
-        state = (self.services.tailer.state(run.id) or run.state) if run is not None else None
-        stopping = self.services.launcher.stops().get(run.id) if run is not None else None
-        waits = chosen and self.run_commands.waits(self.selection.experiment_id or 0)
-        self.book["launch"].setText("Waiting for data" if waits else "&Launch")
-        self.book["stop"].setText("Remove from queue" if state == RunState.QUEUED else f"&{stop_text(stopping)[0]}")
-        enabled = {
-            **dict.fromkeys(("launch", "queue", "duplicate", "rename", "describe", "delete"), chosen),
-            **dict.fromkeys(("tick", "open_folder"), run is not None),
-            "pause": state in (RunState.STARTING, RunState.RUNNING) and stopping is None,
-            "stop": state is not None and (state.alive or state == RunState.QUEUED),
-            "resume": state in RESUMABLE,
-        }
-        enabled["launch"] = chosen and not waits
-        for name, possible in enabled.items():
-            self.book[name].setEnabled(possible)
+        """Enable and title the actions for the selection, in its current state."""
+        self.target = Target.of(self.selection, self.current_run(), self.services, self.run_commands)
+        self.window_actions.update(self)
 
-    # What happened
+    # Messages and events
     def show_message(self, message: Message) -> None:
         """Show ``message`` in the window's message bar."""
         self.bar.show_message(message)
@@ -299,14 +253,14 @@ class MainWindow(QMainWindow):
 
     # The demo
     def start_demo(self) -> None:
-        """Make the demo's data and experiments where they are missing, and show the main one."""
+        """Create the demo data and experiments where they are missing, and show the main one."""
         self.experiment_commands.add_demo()
 
     # Opening and closing
     def _restore(self) -> None:
         settings = self.services.settings
         room = self.screen().availableSize()
-        self.resize(min(_SIZE[0], room.width()), min(_SIZE[1], room.height()))
+        self.resize(min(SIZE[0], room.width()), min(SIZE[1], room.height()))
         geometry, split = settings.value("window/geometry"), settings.value("window/split")
         if geometry is not None:
             self.restoreGeometry(geometry)
@@ -314,20 +268,19 @@ class MainWindow(QMainWindow):
             self.split.restoreState(split)
         self.experiments.reload()
         self.experiments.restore()
-        name = str(settings.value("window/place", "define"))
-        self._panel = name if name in {spec.name for spec in PANELS} else "define"
-        self.book[self._panel].setChecked(True)
+        self.stack.restore(str(settings.value("window/place", FIRST)))
+        self.window_actions[self.panel].setChecked(True)
 
-    def _first_place(self) -> None:
+    def _show_first_panel(self) -> None:
         if not self.panels:
-            self.show_panel(self._panel)
+            self.show_panel(self.panel)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         QTimer.singleShot(0, self, self.services.studies.follow)
-        QTimer.singleShot(_PAUSE, self, self._first_place)  # the window is on screen before its form is built
-        # Places need numpy, pyqtgraph and more; they are loaded beside the event loop, so that nobody waits for them.
-        QTimer.singleShot(0, self, lambda: threading.Thread(target=_load_panels, name="places").start())
+        QTimer.singleShot(_PAUSE, self, self._show_first_panel)  # the window is on screen before its form is built
+        # Panels need numpy, pyqtgraph and more; they are loaded in a thread, so that showing one does not wait.
+        QTimer.singleShot(0, self, lambda: threading.Thread(target=_load_panels, name="panels").start())
 
     def closeEvent(self, event: QCloseEvent) -> None:
         alive = [] if self._decided else self.run_commands.alive()
@@ -339,7 +292,7 @@ class MainWindow(QMainWindow):
         if self.services.writer.pending:
             event.ignore()
             self._closing = self.services.writer.failures
-            self.show_message(Message("info", "The last changes are being saved; the window closes then."))
+            self.show_message(Message("info", "Saving the last changes; the window closes when they are saved."))
             return
         self.services.demo.cancel()
         self.services.studies.close()
@@ -349,23 +302,22 @@ class MainWindow(QMainWindow):
         super().closeEvent(event)
 
     def _close_saved(self) -> None:
-        """The last writes are done: close, unless one of them failed, which is said and can be tried again."""
+        """The last writes are done: close, unless one of them failed, which was shown and can be tried again."""
         failed, self._closing = self._closing, None
         if failed is not None and failed == self.services.writer.failures:
             QTimer.singleShot(0, self, self.close)
 
     def keep_training(self) -> None:
-        """Close without a question; live runs train on."""
+        """Close without a question; active runs keep training."""
         self._decided = True
         self.close()
 
     def _remember(self) -> None:
-        for place in self.panels.values():
-            place.left()
+        self.stack.leave()
         settings = self.services.settings
         settings.setValue("window/geometry", self.saveGeometry())
         settings.setValue("window/split", self.split.saveState())
-        settings.setValue("window/place", self._panel)
+        settings.setValue("window/place", self.panel)
         self.experiments.save()
         settings.sync()
 
@@ -380,7 +332,7 @@ class MainWindow(QMainWindow):
 
 
 def _load_panels() -> None:
-    """In a thread: the code of every place and open_clip's lists, so that none is waited for when first shown."""
+    """Load, in a thread, the code of every panel and open_clip's lists, so that first showing one does not wait."""
     for spec in PANELS:
         import_module(spec.module)
     architectures()

@@ -29,7 +29,7 @@ from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.style.theme import Scheme, apply_theme, theme
 from sdgui.worker.pool import WorkerPool
 
-_TURN = 0.001  # s that the window's thread waits for another one's Python; by default it is five times as long
+_TURN = 0.001  # s that the window's thread waits for another thread's Python code; Python's default is 5 ms
 
 _SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}
 
@@ -46,14 +46,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rebuild",
         action="store_true",
-        help="put the database aside, make a new one from the run folders, and end; close every window first",
+        help="rename the database, rebuild it from the run folders, and exit; close every window first",
     )
     parser.add_argument("--version", action="version", version=f"sdgui {program_version()}")
     return parser.parse_args(arguments)
 
 
 def home_folder(home: Path | None, demo: bool) -> Path:
-    """Where experiments and runs are kept; the demo has a place of its own unless one is named."""
+    """Where experiments and runs are kept; the demo has a home of its own unless one is given."""
     if home is not None:
         return expand_user(home).absolute()
     data = platformdirs.user_data_path("sdgui", appauthor=False)
@@ -61,7 +61,7 @@ def home_folder(home: Path | None, demo: bool) -> Path:
 
 
 def make_application() -> QApplication:
-    """The application with our look; numbers are read and written with a point, whatever the locale says."""
+    """The application with our theme; numbers are read and written with a point in every locale."""
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else QApplication(sys.argv[:1])
     locale.setlocale(locale.LC_NUMERIC, "C")  # QApplication takes the user's
@@ -80,7 +80,7 @@ def make_services(
     demo: Sequence[str] | None = None,
     study: Sequence[str] | None = None,
 ) -> Services:
-    """Open the store in ``home`` and everything that works on it; other programs may stand in for ours.
+    """Open the store in ``home`` and everything that works on it; other programs may be used for ours.
 
     Raises StoreError.
     """
@@ -93,7 +93,7 @@ def make_services(
 
 
 def open_window(home: Path, demo: bool) -> MainWindow:
-    """The window, shown; reattached to the runs that live. Raises StoreError."""
+    """Open and show the window, reattached to active runs. Raises StoreError."""
     services = make_services(home)
     theme().set_scheme(_SCHEMES.get(str(services.settings.value("window/scheme")), "system"))
     window = MainWindow(services)
@@ -105,16 +105,16 @@ def open_window(home: Path, demo: bool) -> MainWindow:
 
 
 def spare_collections(window: MainWindow) -> None:
-    """Take what stays until the end out of the garbage collector's rounds: one over all of it takes 80 ms.
+    """Keep what lives until the end out of garbage collection, a full round of which takes 80 ms.
 
     For windows that live as long as their process: what is frozen is never collected.
     """
     gc.freeze()
-    window.panel_built.connect(lambda _name: gc.freeze())
+    window.stack.built.connect(lambda _name: gc.freeze())
 
 
 def refuse(sentence: str) -> None:
-    """Say why the window does not open."""
+    """Report why the window does not open."""
     print(f"sdgui: {sentence}", file=sys.stderr)
     box = QMessageBox(QMessageBox.Icon.Critical, "sdgui", sentence)
     box.setObjectName("refused")
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def rebuild(home: Path) -> int:
-    """Make the database anew from the run folders, and say what became of each that could not be read."""
+    """Rebuild the database from the run folders, and print the error of each that could not be read."""
     try:
         store, problems = Store.rebuild(home)
     except StoreError as error:

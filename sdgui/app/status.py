@@ -1,4 +1,4 @@
-"""The status bar: who trains and how far, what the worker does, and the memory of both."""
+"""The status bar: progress of the active runs, state of the workers, and memory use."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sdgui.widgets.formats import duration
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_EVERY = 2000  # ms between looks at memory
+_EVERY = 2000  # ms between readings of memory use
 
 
 class Status(QStatusBar):
-    """Three labels; messages of actions under the mouse cover them for a moment."""
+    """Three labels; tips of actions under the mouse cover them for a moment."""
 
     def __init__(self, services: Services, model: ExperimentModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -66,7 +66,7 @@ class Status(QStatusBar):
         self.runs.setText((f"{len(parts)} running · {' · '.join(parts)}" if parts else "No active runs") + waiting)
 
     def _show_workers(self) -> None:
-        """``worker: teacher @2400 ready · student @9 busy``; the tooltip has the end of stderr of one that crashed."""
+        """``worker: teacher @2400 ready · student @9 busy``; the tooltip shows the end of stderr of a crashed one."""
         states = self._services.pool.states()
         texts = [state.text for state in states]
         self.worker.setText(f"worker: {' · '.join(texts)}" if texts else "worker: not started")

@@ -1,4 +1,4 @@
-"""What the window says while it holds no experiment: what it is for, the demo as the next step, and New."""
+"""The window without experiments: its purpose, the demo as the next step, and New."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""``python -m sdgui.bench.__main__ [--json]``: how fast the window is, against its limits and against plain pyqtgraph.
+"""``python -m sdgui.bench.__main__ [--json]``: the speed of the window, against its limits and plain pyqtgraph.
 
-Rows as ``python -m core bench`` prints them. Where there is no peer, ``peer`` is the limit and the ratio says how many
-times ours fits into it. Needs a display, or ``QT_QPA_PLATFORM=offscreen``.
+Rows as of ``python -m core bench``. Where there is no peer, ``peer`` is the limit, and the ratio is limit over ours.
+Needs a display, or ``QT_QPA_PLATFORM=offscreen``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from sdgui.bench.gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
 from sdgui.panels.watch.panel import WatchPanel
 from sdgui.panels.watch.plots.canvas import PlotCanvas
 from sdgui.panels.watch.plots.grid import PlotGrid
+from sdgui.panels.watch.plots.series import Series
 
 START_LIMIT, EVENT_LIMIT, REDRAW_LIMIT = 1.5, 0.3, 0.06  # seconds
 CURVES, POINTS = 10, 100_000
@@ -43,7 +44,7 @@ CURVES, POINTS = 10, 100_000
 _START = """
 import sys, time, psutil
 from pathlib import Path
-from sdgui.__main__ import make_application, open_window
+from sdgui.app.start import make_application, open_window
 app = make_application()
 window = open_window(Path(sys.argv[1]), demo=False)
 while not window.windowHandle().isExposed():
@@ -69,7 +70,7 @@ def run() -> list[BenchResult]:
         captions = measure_captions(app, Path(folder) / "captions")
         search = bench_search.measure(app, Path(folder) / "search")
         confusion = bench_confusion.measure(app)
-        places = bench_panels.measure(app, Path(folder) / "places")
+        panels = bench_panels.measure(app, Path(folder) / "panels")
     return [
         _within("window shown, from process start", start, START_LIMIT),
         _within("event on disk to curve on screen, slowest of 20", event, EVENT_LIMIT),
@@ -86,7 +87,7 @@ def run() -> list[BenchResult]:
         _within("key press to results, demo pictures", search.one, bench_search.KEY_LIMIT),
         _within("  the same of two models side by side", search.two, bench_search.KEY_LIMIT),
         _within("  longest turn of the event loop meanwhile", search.slowest_turn, bench_search.TURN_LIMIT),
-        *(_within(f"longest turn, {name} first shown", turn, bench_panels.TURN_LIMIT) for name, turn in places.items()),
+        *(_within(f"longest turn, {name} first shown", turn, bench_panels.TURN_LIMIT) for name, turn in panels.items()),
     ]
 
 
@@ -134,7 +135,7 @@ def event_to_curve(app: QApplication, home: Path, rounds: int = 20) -> float:
             canvas.redrawn.connect(partial(note, canvas))
         slowest = 0.0
         for step in range(2, rounds + 2):
-            time.sleep(0.037)  # so that events fall anywhere between two looks
+            time.sleep(0.037)  # so that events fall anywhere between two polls
             began = time.perf_counter()
             writer.write(Metrics(step=step, values={"train/loss": 1.0 / step}))
             _until(app, lambda count=step: drawn[0] == count)
@@ -149,7 +150,7 @@ def event_to_curve(app: QApplication, home: Path, rounds: int = 20) -> float:
 
 
 def _canvases(grid: PlotGrid) -> list[PlotCanvas]:
-    """Those with something in them."""
+    """Canvases with curves."""
     return [canvas for canvas in grid.findChildren(PlotCanvas) if canvas.series()]
 
 
@@ -163,26 +164,25 @@ def _until(app: QApplication, holds: Callable[..., bool], seconds: float = 20.0)
 
 
 def redraw(app: QApplication, rounds: int = 15) -> tuple[float, float]:
-    """Median seconds of one redraw with all data in view: the grid's maximised plot, and pyqtgraph's own, in turn."""
+    """Median seconds of one redraw with all data in view: our plot and plain pyqtgraph, in turn."""
     generator = np.random.default_rng(0)
     x = np.arange(POINTS, dtype=float)
     curves = [generator.normal(index, 0.3, POINTS) for index in range(CURVES)]
-    ours, plain = PlotGrid(), pg.PlotWidget()
+    ours, plain = PlotCanvas(), pg.PlotWidget()
     items = []
     for index, y in enumerate(curves):
-        ours.set_run(str(index), str(index), index)
-        ours.set_points(str(index), "train/loss", x, y)
+        series = Series(str(index), str(index), index)
+        series.replace(x, y)
+        ours.put(series)
         items.append(plain.plot(x, y))
-    ours.maximize("train/loss")
     for widget in (ours, plain):
         widget.resize(1200, 800)
         widget.show()
         app.processEvents()
-    (canvas,) = _canvases(ours)
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         began = time.perf_counter()
-        canvas.redraw()
+        ours.redraw()
         app.processEvents()
         seconds[0].append(time.perf_counter() - began)
         began = time.perf_counter()

@@ -1,7 +1,7 @@
-"""The Caption place's figures: 1,000 pictures dropped to the first caption on the screen, and the longest block of the
+"""The Caption panel's figures: 1,000 pictures dropped to the first caption on the screen, and the longest block of the
 window's thread while all are captioned.
 
-Flow: ``sdgui.bench.__main__`` -> a tiny CoCa trained here by ``python -m core train`` -> the real place over a real
+Flow: ``sdgui.bench.__main__`` -> a tiny CoCa trained here by ``python -m core train`` -> the real panel over a real
 worker that has the model loaded. A block is the time between two beats of a timer in the window's thread.
 """
 
@@ -46,7 +46,7 @@ class CaptionTimes:
 
 
 class _Beats(QTimer):
-    """Remembers the longest time between two beats."""
+    """Records the longest time between two beats."""
 
     def __init__(self) -> None:
         super().__init__(interval=_BEAT_MS)
@@ -64,7 +64,7 @@ class _Beats(QTimer):
 
 
 def measure(app: QApplication, folder: Path) -> CaptionTimes:
-    """Train, open the place, caption one picture so that the model is loaded, then drop the rest."""
+    """Train, open the panel, caption one picture so that the model is loaded, then drop the rest."""
     pictures = _pictures(folder / "pictures", PICTURES + 1)
     run = _train(folder, pictures[:_TRAINED])
     services = make_services(folder / "home")
@@ -76,18 +76,18 @@ def measure(app: QApplication, folder: Path) -> CaptionTimes:
     panel.resize(host.size())
     host.show()
     panel.entered()
-    if not panel.tools.pickers["a"].set_choice(ModelChoice(f"{run}@last", "teacher", "tiny")):
+    if not panel.view.tools.pickers["a"].set_choice(ModelChoice(f"{run}@last", "teacher", "tiny")):
         raise RuntimeError("the tiny run cannot caption")
-    panel.target.take_paths(pictures[-1:])
+    panel.view.target.take_paths(pictures[-1:])
     _until(app, lambda: len(panel.model) == 1 and not panel.work.busy and bool(panel.model.at(0).text), 600)
     gc.freeze()  # as the window does
     try:
         return _drop(app, panel, pictures[:PICTURES])
     finally:
         panel.work.cancel()
-        panel.keeper.close()
-        panel.list.close_threads()
-        panel.target.close_threads()
+        panel.persistence.close()
+        panel.view.list.close_threads()
+        panel.view.target.close_threads()
         services.pool.close()
         services.store.close()
         host.close()
@@ -99,9 +99,9 @@ def _drop(app: QApplication, panel: CaptionsPanel, pictures: list[str]) -> Capti
     beats = _Beats()
     beats.begin()
     began = time.perf_counter()
-    panel.target.take(data)
+    panel.view.target.take(data)
     _until(app, lambda: panel.model.rowCount() > 1 and any(entry.text for entry in panel.model.shown()[1:]), 60)
-    panel.list.viewport().repaint()
+    panel.view.list.viewport().repaint()
     first = time.perf_counter() - began
     _until(app, lambda: all(entry.state != "waiting" for entry in panel.model.entries()), 600)
     whole = time.perf_counter() - began
@@ -113,8 +113,8 @@ def _until(app: QApplication, holds: Callable[[], bool], seconds: float) -> None
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
-            raise TimeoutError("the place did not caption in time")
-        turn = time.monotonic() + 0.02  # what is asked above costs time that is not the place's
+            raise TimeoutError("the Caption panel did not answer in time")
+        turn = time.monotonic() + 0.02  # what is asked above costs time that is not the panel's
         while time.monotonic() < turn:
             app.processEvents()
             time.sleep(0.0005)
@@ -137,7 +137,7 @@ def _pictures(folder: Path, number: int) -> list[str]:
 
 
 def _train(folder: Path, pictures: list[str]) -> Path:
-    """A run of the preset sd-coca at its smallest; what it says does not matter here."""
+    """A run of the preset sd-coca at its smallest; its captions do not matter here."""
     table = folder / "pictures" / "pairs.csv"
     with table.open("w", encoding="utf-8", newline="") as file:
         rows = [(Path(path).name, f"a disc of kind {number % 7}") for number, path in enumerate(pictures)]

@@ -34,7 +34,7 @@ class GalleryTimes:
 
 
 def measure(app: QApplication, folder: Path, rounds: int = 5) -> GalleryTimes:
-    """Show the results, scroll by hand's breadths and by leaps, select everything."""
+    """Show the results, scroll by small steps and by jumps, select everything."""
     items = _items(_pictures(folder))
     gallery = Gallery(folder / "cache")
     gallery.resize(1100, 700)
@@ -61,7 +61,7 @@ def measure(app: QApplication, folder: Path, rounds: int = 5) -> GalleryTimes:
 
 
 def _scroll(app: QApplication, gallery: Gallery) -> list[float]:
-    """Seconds of each turn of the event loop; a leap every so often brings pictures that were never read."""
+    """Seconds of each turn of the event loop; some are jumps to pictures that were never read."""
     bar = gallery.view.verticalScrollBar()
     frames = []
     for number in range(_FRAMES):

@@ -1,6 +1,6 @@
-"""The places' figures: the longest turn of the event loop while each is shown for the first time.
+"""The panels' figures: the longest turn of the event loop while each is shown for the first time.
 
-Flow: ``sdgui.bench.__main__`` -> here -> the real window with an experiment, its places' code loaded as it is a
+Flow: ``sdgui.bench.__main__`` -> here -> the real window with an experiment, its panels' code loaded as it is a
 moment after the start. A turn is ``show_panel`` itself, or one turn of the event loop after it.
 """
 
@@ -21,13 +21,13 @@ _TURNS = 60
 
 
 def measure(app: QApplication, home: Path) -> dict[str, float]:
-    """Title of each place -> seconds of its longest turn."""
+    """Title of each panel -> seconds of its longest turn."""
     window = open_window(home, demo=False)
     try:
         spare_collections(window)
         slowest = {"Define": _longest(app)}
         for thread in threading.enumerate():
-            if thread.name == "places":
+            if thread.name == "panels":
                 thread.join()
         window.experiment_commands.add(preset_config("sd-clip", "demo"))
         slowest["Define"] = max(slowest["Define"], _longest(app))

@@ -1,4 +1,4 @@
-"""The Search place's figures: from a key press to the repainted results, on the demo's held-out pictures.
+"""The Search panel's figures: from a key press to the repainted results, on the demo's held-out pictures.
 
 Flow: ``sdgui.bench.__main__`` -> here -> the real window and a real worker over the demo's architecture; its weights
 are random, since time does not depend on them. The longest turn of the event loop meanwhile is measured too.
@@ -49,10 +49,10 @@ def measure(app: QApplication, folder: Path) -> SearchTimes:
     spare_collections(window)
     try:
         window.start_demo()  # finds its data made
-        place = window.show_panel("search")
-        assert isinstance(place, SearchPanel)
-        one, turns = _type(app, place, data / "val.csv", compare=False)
-        two, more = _type(app, place, data / "val.csv", compare=True)
+        panel = window.show_panel("search")
+        assert isinstance(panel, SearchPanel)
+        one, turns = _type(app, panel, data / "val.csv", compare=False)
+        two, more = _type(app, panel, data / "val.csv", compare=True)
     finally:
         window.services.demo.cancel()
         window.services.tailer.close()
@@ -62,30 +62,30 @@ def measure(app: QApplication, folder: Path) -> SearchTimes:
     return SearchTimes(statistics.median(one), statistics.median(two), max(turns + more))
 
 
-def _type(app: QApplication, place: SearchPanel, source: Path, compare: bool) -> tuple[list[float], list[float]]:
+def _type(app: QApplication, panel: SearchPanel, source: Path, compare: bool) -> tuple[list[float], list[float]]:
     """Seconds from each key to the painted results of all models, and of each turn of the event loop."""
-    bar = place.source
+    bar = panel.view.source
     bar.compare.setChecked(compare)
     for side in range(2 if compare else 1):
         bar.pickers[side].set_choice(ModelChoice(_MODEL, "", "sd-demo"))
     bar.where.setCurrentIndex(bar.where.findData(DATA))
     bar.data.set_source(str(source))
-    place.open(-1)
-    sessions = place.sessions[: 2 if compare else 1]
+    panel.open(-1)
+    sessions = panel.sessions[: 2 if compare else 1]
     _until(app, lambda: all(session.facts is not None and not session.opening for session in sessions), [])
-    place.query.line.clear()
-    place.query.line.setFocus(Qt.FocusReason.OtherFocusReason)
+    panel.view.query.line.clear()
+    panel.view.query.line.setFocus(Qt.FocusReason.OtherFocusReason)
     times: list[float] = []
     turns: list[float] = []
     for letter in _WORDS:
-        before = place.number
+        before = panel.queries.number
         began = time.perf_counter()
-        QTest.keyClicks(place.query.line, letter)
-        _until(app, lambda before=before: place.number > before and place.answered, turns)
-        for found in place.sides:
+        QTest.keyClicks(panel.view.query.line, letter)
+        _until(app, lambda before=before: panel.queries.number > before and panel.queries.answered, turns)
+        for found in panel.view.sides:
             found.gallery.view.viewport().repaint()
         times.append(time.perf_counter() - began)
-        _until(app, lambda: not place.sides[0].gallery.thumbnails.pending(), turns)
+        _until(app, lambda: not panel.view.sides[0].gallery.thumbnails.pending(), turns)
     return times[3:], turns  # the first keys warm caches up
 
 
@@ -93,7 +93,7 @@ def _until(app: QApplication, holds: Callable[..., bool], turns: list[float]) ->
     deadline = time.monotonic() + _WAIT
     while not holds():
         if time.monotonic() > deadline:
-            raise TimeoutError("the Search place did not answer")
+            raise TimeoutError("the Search panel did not answer")
         began = time.perf_counter()
         app.processEvents()
         turns.append(time.perf_counter() - began)

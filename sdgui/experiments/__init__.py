@@ -1,1 +1,1 @@
-"""The tree of experiments and runs, and what one does with an entry."""
+"""The tree of experiments and runs, and the commands on them."""

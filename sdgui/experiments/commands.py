@@ -1,4 +1,4 @@
-"""What can be done to experiments (and to a run's tags, note and place in the bin).
+"""Commands on experiments, and on tags, notes and deletion of runs.
 
 Flow: an action names the experiment or run; the store does it; ``changed`` makes the tree read the store again.
 Deleting puts things into the bin and offers to undo it; only emptying the bin loses data, and asks.
@@ -25,12 +25,12 @@ from sdgui.widgets.message import Level, Message, Remedy
 
 
 class ExperimentCommands(QObject):
-    """Actions on experiments. ``message_requested``: for the window's bar."""
+    """Commands on experiments. ``message_requested``: for the window's bar."""
 
     message_requested = Signal(object)  # Message
     changed = Signal(object)  # Changes
-    rebuilt = Signal()  # the whole database may be another one
-    added = Signal(int)  # experiment id: show it
+    rebuilt = Signal()  # any record of the database may have changed
+    added = Signal(int)  # experiment id: select it
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -48,7 +48,7 @@ class ExperimentCommands(QObject):
         self._add(lambda: read_config(path), None)
 
     def add(self, config: RunConfig, name: str | None = None) -> None:
-        """An experiment from a definition that is at hand."""
+        """An experiment from a definition."""
         self._add(lambda: config, name)
 
     def _add(self, make: Callable[[], RunConfig], name: str | None) -> None:
@@ -87,9 +87,9 @@ class ExperimentCommands(QObject):
         self.message_requested.emit(Message("info", f"Imported run {run.key}."))
 
     def rebuild(self) -> None:
-        """Read every run folder of ours anew: what is missing in the database is listed, the rest is put right."""
+        """Read every run folder again: missing runs are added to the database, the others updated."""
         if self._rebuilding:
-            self.message_requested.emit(Message("info", "The run folders are being read."))
+            self.message_requested.emit(Message("info", "The run folders are already being read."))
             return
         self._rebuilding = True
         self.message_requested.emit(Message("info", "Reading every run folder …"))
@@ -118,7 +118,7 @@ class ExperimentCommands(QObject):
         self.message_requested.emit(Message("error", sentence))
 
     def add_demo(self) -> None:
-        """Make the demo's data and experiments where they are missing, and show the main one."""
+        """Create the demo data and experiments where they are missing, and show the main one."""
         store, configs = self._services.store, demo_configs(self._services.demo.folder)
 
         def write() -> dict[str, int]:
@@ -159,7 +159,7 @@ class ExperimentCommands(QObject):
         self._do(write, _about(experiment_id, run_id))
 
     def delete(self, experiment_id: int, run_id: int | None) -> None:
-        """Into the bin, with a way back; not while it trains."""
+        """Move to the bin, with undo; not while it trains."""
         store = self._services.store
 
         def write() -> str:
@@ -175,7 +175,7 @@ class ExperimentCommands(QObject):
         def done(what: str) -> None:
             self.changed.emit(_about(experiment_id, run_id))
             undo = Remedy("Undo", lambda: self._restore(experiment_id, run_id))
-            self.message_requested.emit(Message("info", f"Put {what} in the bin.", remedy=undo))
+            self.message_requested.emit(Message("info", f"Moved {what} to the bin.", remedy=undo))
 
         self._write(write, done)
 
@@ -187,10 +187,10 @@ class ExperimentCommands(QObject):
             self._do(lambda: store.restore_experiment(experiment_id), _about(experiment_id, run_id))
 
     def empty_bin(self, parent: QWidget) -> None:
-        """Remove what is in the bin for good, with our run folders: this loses data, so it asks."""
+        """Delete everything in the bin permanently, with our run folders. This loses data, so it asks."""
         store = self._services.store
         if self._emptying:
-            self.message_requested.emit(Message("info", "Emptying the bin."))
+            self.message_requested.emit(Message("info", "The bin is already being emptied."))
             return
         experiments, runs = store.experiments(deleted=True), store.runs(deleted=True)
         if not experiments and not runs:
@@ -201,11 +201,11 @@ class ExperimentCommands(QObject):
         every = [*runs, *(run for experiment in experiments for run in store.runs(experiment.id))]
         kept = [run for run in every if not store.owns(run)]
         lost = ", with their run folders and checkpoints" if len(kept) < len(every) else ""
-        stay = " Folders of studies and of imported runs stay where they are." if kept else ""
+        stay = " Folders of studies and of imported runs are kept." if kept else ""
         answer = QMessageBox.question(
             parent,
             "Empty the bin",
-            f"Delete {' and '.join(parts)} for good{lost}?{stay}",
+            f"Permanently delete {' and '.join(parts)}{lost}?{stay}",
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
             QMessageBox.StandardButton.Cancel,
         )
@@ -219,7 +219,7 @@ class ExperimentCommands(QObject):
                 store.delete_experiment(experiment.id, for_good=True, folders=True)
 
         self._emptying = True
-        # The message replaces the one that offers to take a removal back.
+        # Replaces the message that offers to undo a deletion.
         self.message_requested.emit(Message("info", "Emptying the bin …"))
         self._tasks.run(
             remove,
@@ -233,7 +233,7 @@ class ExperimentCommands(QObject):
         self.message_requested.emit(message)
 
     def _do(self, write: Callable[[], object], changes: Changes) -> None:
-        """Submit ``write``, which makes these ``changes``; a refusal leaves what is shown as the store has it."""
+        """Submit ``write``, which makes these ``changes``; after an error the window shows the stored values again."""
         store_writer = self._services.writer
         store_writer.submit(
             write, lambda _: self.changed.emit(changes), lambda error: self._undone(error, write, changes)
@@ -245,7 +245,7 @@ class ExperimentCommands(QObject):
 
 
 class _TrainingError(UserError):
-    """What trains is not deleted."""
+    """An active run is not deleted."""
 
 
 def _about(experiment_id: int, run_id: int | None) -> Changes:

@@ -1,4 +1,4 @@
-"""How a row of the tree looks: two lines, state by icon and text, figures right, ticks in the runs' colours."""
+"""Painting a row of the tree: two lines, state by icon and text, figures right, ticks in the runs' colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tags and note of an experiment or a run, in a small sheet over the tree; it saves when it closes, Escape gives up."""
+"""Tags and note of an experiment or a run, in a small sheet over the tree; it saves when it closes, Escape cancels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class DescribeSheet(QFrame):
-    """``described``: what ``open`` was given as ``target``, and its tags and note, which were changed.
+    """``described``: the ``target`` given to ``open``, with its changed tags and note.
 
     The sheet closes on Ctrl+Enter, or a click elsewhere; the selection may have moved by then.
     """
@@ -62,7 +62,7 @@ class DescribeSheet(QFrame):
         on_note: bool = False,
     ) -> None:
         """Show over the screen's point ``at``; ``known``: tags to choose from."""
-        self.hide()  # what is typed for another target is kept first
+        self.hide()  # saves what was typed for another target first
         self._target = target
         self._before, self._given_up = (list(tags), note), False
         self.title.setText(what)

@@ -1,4 +1,4 @@
-"""What a row of the tree of experiments holds, and which rows are shown while words are typed above it."""
+"""The data roles of the tree of experiments, and the filter on its rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Role(IntEnum):
 
 
 class ExperimentFilter(QSortFilterProxyModel):
-    """Shows what holds every word typed: in a name, a tag, a note or a state; a fitting experiment keeps its runs."""
+    """Shows rows that contain every word: in name, tag, note or state; a matching experiment keeps its runs."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)

@@ -1,7 +1,7 @@
-"""The left of the window: experiments and their runs, filtered, ticked and chosen.
+"""The left of the window: experiments and their runs, filtered, ticked and selected.
 
-Flow: the panel owns the tree's model and its selection and says ``selected`` when either the choice or the ticks
-change; the main window hands that ``Selection`` to the places.
+Flow: the panel owns the tree's model and its selection, and emits ``selected`` when selection or ticks change;
+the main window passes that ``Selection`` to the panels.
 """
 
 from __future__ import annotations
@@ -10,27 +10,23 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
-from PySide6.QtGui import QAction
+from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from core.spec.run.status import RunState
 from sdgui.experiments.filter import ExperimentFilter, Role
 from sdgui.experiments.tree import ExperimentTree
 from sdgui.experiments.tree_model import ExperimentModel
+from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU, STUDY_MENU
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
-EXPERIMENT_MENU = ("launch", "queue", "", "rename", "duplicate", "describe", "", "delete")
-STUDY_MENU = ("study",)
-RUN_MENU = ("watch", "search", "tick", "", "pause", "resume", "stop", "", "describe", "open_folder", "", "delete")
-
 
 class ExperimentsPanel(QWidget):
-    """Tree, filter box and buttons. What is done to experiments and runs is the actions'."""
+    """Tree, filter box and buttons; experiments and runs are changed by the actions."""
 
     selected = Signal(object)  # Selection
     opened = Signal(int)  # run id: Enter or a double click on a run
@@ -39,7 +35,7 @@ class ExperimentsPanel(QWidget):
         super().__init__(parent)
         self._services = services
         self._actions: Actions | None = None
-        self._told: Selection | None = None  # the last one that ``selected`` said
+        self._emitted: Selection | None = None  # the last one
         self.model = ExperimentModel(services.store, services.tailer, self)
         self._filter = ExperimentFilter(self)
         self._filter.setSourceModel(self.model)
@@ -73,9 +69,9 @@ class ExperimentsPanel(QWidget):
         self._actions = actions
         self._top.addWidget(ActionButton(actions["new"], self))
 
-    # Choice
+    # Selection
     def selection(self) -> Selection:
-        """What is chosen and ticked now."""
+        """The selected row and the ticked runs."""
         index = self.tree.currentIndex()
         ticked = self.model.ticked()
         records = [self.model.run(run) for run in ticked]
@@ -94,16 +90,14 @@ class ExperimentsPanel(QWidget):
         return replace(ticks, experiment_id=experiment_id, run_id=run_id, current_run=current, study_id=study_id)
 
     def select_experiment(self, experiment_id: int) -> None:
-        self._select(self.model.experiment_index(experiment_id))
+        self.select(self.model.experiment_index(experiment_id))
 
     def select_run(self, run_id: int) -> None:
-        """Choose a run, unfolding its experiment."""
-        self._select(self.model.run_index(run_id))
+        """Select a run, expanding its experiment."""
+        self.select(self.model.run_index(run_id))
 
-    def select_study(self, study_id: int) -> None:
-        self._select(self.model.study_index(study_id))
-
-    def _select(self, source: QModelIndex) -> None:
+    def select(self, source: QModelIndex) -> None:
+        """Select a row of the model, expanding its parents."""
         if source.isValid() and not self._filter.mapFromSource(source).isValid():
             self.filter_box.clear()
         index = self._filter.mapFromSource(source)
@@ -116,12 +110,12 @@ class ExperimentsPanel(QWidget):
             self.tree.scrollTo(index)
 
     def select_any(self) -> None:
-        """Choose the first experiment, when nothing is chosen."""
+        """Select the first experiment, when nothing is selected."""
         if not self.tree.currentIndex().isValid() and self._filter.rowCount() > 0:
             self.tree.setCurrentIndex(self._filter.index(0, 0))
 
     def toggle_tick(self) -> None:
-        """Tick or untick the chosen run; for an experiment, all of its runs."""
+        """Tick or untick the selected run; for an experiment, all of its runs."""
         index = self._filter.mapToSource(self.tree.currentIndex())
         if not index.isValid():
             return
@@ -136,7 +130,7 @@ class ExperimentsPanel(QWidget):
         return [run for one in below for run in self._runs_of(one)]
 
     def rename(self) -> None:
-        """Edit the chosen experiment's name in place; a run is called by its number."""
+        """Edit the selected experiment's name in the tree; a run has a number for its name."""
         index = self.tree.currentIndex()
         if index.isValid() and index.data(Role.RUN) is not None:
             index = index.parent()
@@ -145,16 +139,16 @@ class ExperimentsPanel(QWidget):
             self.tree.edit(index)
 
     def current_rect_bottom(self) -> QPoint:
-        """Where something about the chosen row may pop up, on the screen."""
+        """Below the selected row, on the screen: where a popup about it opens."""
         rect = self.tree.visualRect(self.tree.currentIndex())
         return self.tree.viewport().mapToGlobal(rect.bottomLeft() if rect.isValid() else QPoint(SPACE, SPACE))
 
     def reload(self) -> None:
-        """Read the whole store again; the choice stays where it can."""
+        """Read the whole store again; the selection is kept where possible."""
         self._update(self.model.reload)
 
     def refresh(self, changes: Changes) -> None:
-        """Read again what changed; the choice stays where it can."""
+        """Read the changed records again; the selection is kept where possible."""
         self._update(lambda: self.model.refresh(changes))
 
     def _update(self, update: Callable[[], None]) -> None:
@@ -169,10 +163,10 @@ class ExperimentsPanel(QWidget):
         self._changed()
 
     def _changed(self, *_: object) -> None:
-        """Say it once: every place follows a selection."""
+        """Emit it once: every panel follows the selection."""
         selection = self.selection()
-        if selection != self._told:
-            self._told = selection
+        if selection != self._emitted:
+            self._emitted = selection
             self.selected.emit(selection)
 
     def _filter_typed(self, text: str) -> None:
@@ -195,21 +189,17 @@ class ExperimentsPanel(QWidget):
         if not index.isValid() or self._actions is None:
             return
         self.tree.setCurrentIndex(index)
-        names: tuple[str, ...] = EXPERIMENT_MENU if index.data(Role.RUN) is None else RUN_MENU
+        name = EXPERIMENT_MENU if index.data(Role.RUN) is None else RUN_MENU
         if index.data(Role.STUDY) is not None:
-            names = STUDY_MENU
+            name = STUDY_MENU
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        entries: list[QAction] = []
-        for name in names:
-            action = menu.addSeparator() if not name else self._actions[name]
-            entries.append(action)
-        menu.addActions(entries)
+        self._actions.fill_menu(menu, name)
         menu.popup(self.tree.viewport().mapToGlobal(point))
 
-    # Remembered over a restart
+    # Kept over a restart
     def save(self) -> None:
-        """Choice, ticks and folded experiments to the settings."""
+        """Write selection, ticks and collapsed experiments to the settings."""
         settings, chosen = self._services.settings, self.selection()
         settings.setValue("tree/experiment", chosen.experiment_id or 0)
         settings.setValue("tree/run", chosen.run_id or 0)
@@ -219,7 +209,7 @@ class ExperimentsPanel(QWidget):
         settings.setValue("tree/folded", json.dumps(folded))
 
     def restore(self) -> None:
-        """What ``save`` kept; live runs are unfolded, so that reattaching is seen."""
+        """Restore what ``save`` wrote; experiments with active runs are expanded, so that reattaching is seen."""
         settings = self._services.settings
         self.model.set_ticked(set(_numbers(settings.value("tree/ticked", "[]"))))
         alive = {run.experiment_id for run in self.model.runs() if RunState(run.state).alive}
@@ -233,9 +223,6 @@ class ExperimentsPanel(QWidget):
             self.select_experiment(experiment)
         else:
             self.select_any()
-
-    def clear_choice(self) -> None:
-        self.tree.selectionModel().setCurrentIndex(QModelIndex(), QItemSelectionModel.SelectionFlag.Clear)
 
 
 def _numbers(text: object) -> list[int]:

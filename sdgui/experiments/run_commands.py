@@ -1,7 +1,7 @@
-"""What can be done to runs: launch, queue, pause, stop, resume.
+"""Commands on runs: launch, queue, pause, stop, resume.
 
-Flow: an action names an experiment or a run; the launcher does it; the tailer is told to look; a refusal is said in
-the message bar. A launch on demo data that is still being made waits for it and says so.
+Flow: an action names an experiment or a run; the launcher does it; the tailer polls the run; errors go to the
+message bar. A launch on demo data that is still being created waits for it and shows a message.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Run, StoreError
 from sdgui.widgets.message import Message
 
-_ENDING = 250  # ms between looks at a trainer that is ending
+_ENDING = 250  # ms between checks of a trainer that is ending
 RESUMABLE = (RunState.PAUSED, RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
 
 
 class RunCommands(QObject):
-    """Actions on runs. ``message_requested``: for the bar. ``started``: a run that the user wants to see now."""
+    """Commands on runs. ``message_requested``: for the bar. ``started``: a run to be shown now."""
 
     message_requested = Signal(object)  # Message
     started = Signal(int)
-    changed = Signal(object)  # Changes: runs that are other ones now; empty where only what can be done to one is
+    changed = Signal(object)  # Changes: runs that changed; empty where only the enabled actions may differ
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self._writer = services.writer
-        self._ending = False  # a resume waits for the former trainer to go
+        self._ending = False  # a resume waits for the previous trainer to exit
         self._waiting: list[tuple[int, bool]] = []  # (experiment, queue it) that wait for the demo data
         services.launcher.launched.connect(self._launched)
         services.launcher.launch_failed.connect(self._launch_failed)
@@ -51,7 +51,7 @@ class RunCommands(QObject):
         self._begin(experiment_id, False, typed)
 
     def queue(self, experiment_id: int, typed: RunConfig | None = None) -> None:
-        """Put a run of the experiment behind those that train."""
+        """Queue a run of the experiment behind those that train."""
         self._begin(experiment_id, True, typed)
 
     def waits(self, experiment_id: int) -> bool:
@@ -60,7 +60,7 @@ class RunCommands(QObject):
 
     def _begin(self, experiment_id: int, queue: bool, typed: RunConfig | None) -> None:
         store = self._services.store
-        # Read after the writes before it: what was just typed in the form is among them.
+        # Read after pending writes: what was just typed in the form is among them.
         self._writer.submit(
             lambda: store.experiment(experiment_id),
             lambda experiment: self._begin_as_stored(experiment, queue, typed),
@@ -76,7 +76,7 @@ class RunCommands(QObject):
             self.message_requested.emit(Message("error", text))
             return
         if typed is not None and config != typed.model_copy(update={"name": config.name}):
-            text = "What is in the form could not be saved, so nothing was launched. Try again."
+            text = "The form could not be saved, so nothing was launched. Try again."
             self.message_requested.emit(Message("error", text))
             return
         if demo.covers(config) and not demo.complete:
@@ -132,7 +132,7 @@ class RunCommands(QObject):
 
     # A run that is there
     def pause(self, run: Run) -> None:
-        """Ask the trainer to save everything and end; its memory is free then."""
+        """Ask the trainer to save its state and exit, which frees its memory."""
         try:
             self._services.launcher.pause(run.id)
         except (LaunchError, StoreError, OSError) as error:
@@ -140,7 +140,7 @@ class RunCommands(QObject):
         self.changed.emit(Changes())
 
     def stop(self, run: Run) -> None:
-        """Stop it, or go to the next stage of stopping; a waiting run leaves the queue."""
+        """Stop it, or go to the next stage of stopping; a queued run leaves the queue."""
         launcher = self._services.launcher
         if run.queue_position is not None:
             self._writer.submit(lambda: launcher.unqueue(run.id), lambda _: self._unqueued(run.id), self._refused)
@@ -156,9 +156,9 @@ class RunCommands(QObject):
         self.changed.emit(Changes.of(run=run_id))
 
     def resume(self, run: Run, patience: int = 40) -> None:
-        """Go on where it stopped, in the same folder.
+        """Resume it where it stopped, in the same folder.
 
-        A trainer takes a moment to go after it said that it paused; that long, the resume waits for it.
+        A trainer takes a moment to exit after it reported the pause; the resume waits for it.
         """
         status = run.dir.read_status()
         if patience and not run.state.alive and status is not None and process_alive(status):
@@ -174,6 +174,6 @@ class RunCommands(QObject):
         self._writer.submit(lambda: launcher.resume(run.id), partial(self._begun, False), self._refused)
 
     def alive(self) -> list[Run]:
-        """Runs whose trainer is alive as far as is known."""
+        """Runs whose trainer is alive, as far as is known."""
         tailer = self._services.tailer
         return [run for run in self._services.store.alive_runs() if (tailer.state(run.id) or run.state).alive]

@@ -1,4 +1,4 @@
-"""The tree view of experiments: a row is one rounded band from edge to edge, its fold an arrow of the theme."""
+"""The tree view of experiments: a row is one rounded band from edge to edge, with the theme's arrow to expand it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ARROW = 12
 
 
 class ExperimentTree(QTreeView):
-    """Paints the bands and arrows; the delegate paints what is in a row."""
+    """Paints the bands and arrows; the delegate paints the contents of a row."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -39,7 +39,7 @@ Arms = Mapping[int, tuple[QStandardItem, int]]  # experiment id -> its study's r
 
 
 class ExperimentModel(QStandardItemModel):
-    """Experiments at the top, their runs below. Texts are made here; how they look is the delegate's."""
+    """Experiments at the top, their runs below. Texts are made here; the delegate paints them."""
 
     ticks_changed = Signal()
     rename_asked = Signal(int, str)
@@ -57,7 +57,7 @@ class ExperimentModel(QStandardItemModel):
         self._loading = False
         self.itemChanged.connect(self._item_changed)
 
-    # What is there
+    # Rows
     def experiment_index(self, experiment_id: int) -> QModelIndex:
         item = self._experiments.get(experiment_id)
         return self.indexFromItem(item) if item else QModelIndex()
@@ -71,7 +71,7 @@ class ExperimentModel(QStandardItemModel):
         return self.indexFromItem(item) if item else QModelIndex()
 
     def study_of(self, index: QModelIndex) -> int | None:
-        """The study that a row is, or stands under."""
+        """The study of a row, or of its parents."""
         while index.isValid():
             study = index.data(Role.STUDY)
             if study is not None:
@@ -99,7 +99,7 @@ class ExperimentModel(QStandardItemModel):
         return tuple(int(arm.child(row).data(Role.RUN)) for arm in arms for row in range(arm.rowCount()))
 
     def name(self, run_id: int) -> str:
-        """Experiment and run, as legends and messages call it."""
+        """Experiment and run, as named in legends and messages."""
         item = self._runs.get(run_id)
         return f"{item.parent().text()} · {item.text().lower()}" if item else f"run {run_id}"
 
@@ -115,7 +115,7 @@ class ExperimentModel(QStandardItemModel):
         return tuple(sorted(self._ticked))
 
     def set_ticked(self, run_ids: set[int]) -> None:
-        """Tick these runs and no others; told once, since every place follows the ticks."""
+        """Tick these runs and no others; one signal, since every panel follows the ticks."""
         self._loading = True
         for run_id, item in self._runs.items():
             item.setCheckState(Qt.CheckState.Checked if run_id in run_ids else Qt.CheckState.Unchecked)
@@ -123,9 +123,9 @@ class ExperimentModel(QStandardItemModel):
         self._ticked = run_ids & self._runs.keys()
         self.ticks_changed.emit()
 
-    # Feeding
+    # Updates
     def reload(self) -> None:
-        """Make the tree say what the store says. With thousands of runs this takes longer than a window may wait."""
+        """Read the whole store again. With thousands of runs this takes longer than a window may wait."""
         self._loading = True
         try:
             experiments = self._store.experiments()
@@ -142,7 +142,7 @@ class ExperimentModel(QStandardItemModel):
             self._loading = False
 
     def refresh(self, changes: Changes) -> None:
-        """Read again what changed, here or in another window, and nothing else."""
+        """Read the changed records again, of this window and of others."""
         self._loading = True
         try:
             runs, times = self._store.some_runs(changes.runs), self._store.changed_times()
@@ -194,7 +194,7 @@ class ExperimentModel(QStandardItemModel):
             self._sum_up(parent)
 
     def _renumber(self, parent: QStandardItem) -> None:
-        """A run of the experiment came or went: the ordinals of the newer ones are other ones now."""
+        """A run of the experiment came or went: the ordinals of the newer ones change."""
         total = parent.rowCount()
         for row in range(total):
             item = parent.child(row)
@@ -227,12 +227,12 @@ class ExperimentModel(QStandardItemModel):
         (item.parent() or self.invisibleRootItem()).removeRow(item.row())
 
     def _put_studies(self) -> Arms:
-        """The studies as the store has them; where each of their experiments stands."""
+        """Update the studies; the study and the arm of each of their experiments."""
         studies = self._store.studies()
         arms: dict[int, tuple[QStandardItem, int]] = {}
         for study in studies:
             item = self._put_study(study)
-            arms |= {experiment_id: (item, place) for place, experiment_id in enumerate(study.arms)}
+            arms |= {experiment_id: (item, index) for index, experiment_id in enumerate(study.arms)}
         for study_id in set(self._studies) - {study.id for study in studies}:
             gone = self._studies.pop(study_id)
             for _ in range(gone.rowCount()):  # its arms went into the bin with it
@@ -267,7 +267,7 @@ class ExperimentModel(QStandardItemModel):
     def _put_experiment(
         self, experiment: Experiment, runs: list[Run], study: QStandardItem | None, arm: int | None
     ) -> None:
-        """``study`` and ``arm``: where it stands when its runs are those of a study's arm."""
+        """``study`` and ``arm``: its parent and index when its runs are those of a study's arm."""
         item = self._put_label(experiment, len(runs), study)
         for ordinal, run in enumerate(runs, start=1):
             self._put_run(item, run, ordinal)
@@ -291,12 +291,12 @@ class ExperimentModel(QStandardItemModel):
         _set(item, Role.DETAIL, experiment_line(experiment, runs))
         _set(item, Role.TAGS, tags_text(experiment.tags))
         _set(item, Role.SEARCH, f"{experiment.name} {' '.join(experiment.tags)} {experiment.note}")
-        tip = experiment.problem or f"{experiment.name}\nMade {when(experiment.created)}"
+        tip = experiment.problem or f"{experiment.name}\nCreated {when(experiment.created)}"
         _set(item, Qt.ItemDataRole.ToolTipRole, plain_tip(f"{tip}\n\n{experiment.note}".strip()))
         return item
 
     def _taken(self, item: QStandardItem) -> list[QStandardItem]:
-        """The item's row, taken from where it stands."""
+        """The item's row, removed from its parent."""
         return (item.parent() or self.invisibleRootItem()).takeRow(item.row())
 
     def _put_run(self, parent: QStandardItem, run: Run, ordinal: int) -> None:
@@ -316,7 +316,7 @@ class ExperimentModel(QStandardItemModel):
         self._show_progress(item, run, self._tailer.progress(run.id))
 
     def update_run(self, run_id: int, progress: RunProgress | None = None) -> None:
-        """Show what the tailer knows of a run now; for a change of state, ``refresh_run`` reads the store too."""
+        """Show the current progress of a run; for a change of state, ``refresh_run`` reads the store too."""
         item, run = self._runs.get(run_id), self._records.get(run_id)
         if item is not None and run is not None:
             self._loading = True
@@ -352,7 +352,7 @@ class ExperimentModel(QStandardItemModel):
         _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))
 
     def _sum_up(self, item: QStandardItem) -> None:
-        """An experiment shows the best of its runs, and that one is alive."""
+        """An experiment shows the best value of its runs, and whether one is active."""
         runs = [item.child(row) for row in range(item.rowCount())]
         points = [point for run in runs if (point := self._best.get(int(run.data(Role.RUN)))) is not None]
         best = max(points, key=lambda point: point.value, default=None)
@@ -387,7 +387,7 @@ class ExperimentModel(QStandardItemModel):
 
 
 def _row_of(parent: QStandardItem, run_id: int) -> int:
-    """Where a run that is not there yet belongs: the newest come first."""
+    """The row of a new run: the newest come first."""
     row = 0
     while row < parent.rowCount() and int(parent.child(row).data(Role.RUN)) > run_id:
         row += 1
@@ -395,6 +395,6 @@ def _row_of(parent: QStandardItem, run_id: int) -> int:
 
 
 def _set(item: QStandardItem, role: int, content: Any) -> None:
-    """Write only what is new: every write repaints."""
+    """Write only changed data: every write repaints."""
     if item.data(role) != content:
         item.setData(content, role)

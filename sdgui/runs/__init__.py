@@ -1,1 +1,1 @@
-"""Runs as programs of their own: starting and ending them, following what they report, asking a worker."""
+"""Runs as programs of their own: starting and stopping them, and following their folders."""

@@ -23,8 +23,10 @@ from core.spec.run.status import process_alive
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
-FORMER = "the generation before"  # stands in teacher.checkpoint of a chain's definition; each stage names its own
-_LOOK_SECONDS = 1.0
+PREVIOUS_GENERATION = (
+    "the generation before"  # stands in teacher.checkpoint of a chain's definition; each stage names its own
+)
+_POLL_SECONDS = 1.0
 
 Raw = dict[str, Any]
 
@@ -34,9 +36,9 @@ def is_staged(preset: str) -> bool:
     return preset == BORN_AGAIN or preset in STAGES
 
 
-def taken_from_former(config: RunConfig) -> bool:
+def teacher_from_chain(config: RunConfig) -> bool:
     """Whether ``config`` leaves its teacher to the chain."""
-    return config.preset == BORN_AGAIN and config.teacher.checkpoint in ("", FORMER)
+    return config.preset == BORN_AGAIN and config.teacher.checkpoint in ("", PREVIOUS_GENERATION)
 
 
 def chain_of(config: RunConfig, size: Size) -> Chain:
@@ -57,13 +59,13 @@ def _changed(stage: ChainStage, base: Raw, ours: Raw, name: str) -> ChainStage:
     for field in stage.takes:
         section, _, key = field.partition(".")
         merged[section] = merged[section] | {key: raw[section][key]}
-    if merged["teacher"]["checkpoint"] == FORMER:
+    if merged["teacher"]["checkpoint"] == PREVIOUS_GENERATION:
         merged["teacher"] = merged["teacher"] | {"checkpoint": ""}
     made = RunConfig.model_validate(merged | {"name": f"{name} {stage.name}"[:120]})
     wrong = {field: text for field, text in problems(made).items() if field not in stage.takes}
     if wrong:
         field, text = next(iter(wrong.items()))
-        raise ConfigError(f"Stage {stage.name} cannot be trained so: {field}: {text}")
+        raise ConfigError(f"Stage {stage.name} cannot be trained: {field}: {text}")
     return stage.model_copy(update={"config": with_absolute_paths(made)})
 
 
@@ -85,9 +87,9 @@ def chain_file(run_folder: Path) -> Path | None:
 
 
 class ChainWatch(QObject):
-    """Looks for new stages of the chains that the store has a run of, every second while one may come.
+    """Looks for new stages of the chains that the store has a run of, every second while one is running.
 
-    It looks in a thread of its own: a stage is listed with all that its events say, which may be many megabytes.
+    It works in a thread of its own: listing a stage reads all of its events, which may be many megabytes.
     """
 
     found = Signal(int)  # run id: a further stage began and is listed now
@@ -99,7 +101,7 @@ class ChainWatch(QObject):
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Look from now on; may be called from any thread."""
+        """Start looking; may be called from any thread."""
         self._wanted.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="chains", daemon=True)
@@ -107,11 +109,11 @@ class ChainWatch(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether it looks: a chain is at work, as far as is known."""
+        """Whether it is polling: a chain is running, as far as is known."""
         return self._wanted.is_set()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         self._ending.set()
         self._wanted.set()
         if self._thread is not None:
@@ -120,16 +122,16 @@ class ChainWatch(QObject):
     def _work(self) -> None:
         while not self._ending.is_set():
             self._wanted.wait()
-            self._wanted.clear()  # before the look: who calls ``start`` meanwhile is heard
-            if not self._ending.is_set() and self._look():
+            self._wanted.clear()  # before polling, so that a ``start`` meanwhile counts
+            if not self._ending.is_set() and self._poll():
                 self._wanted.set()
-            self._ending.wait(_LOOK_SECONDS)
+            self._ending.wait(_POLL_SECONDS)
 
-    def _look(self) -> bool:
-        """List stages that began; whether there may be more, since a chain is at work."""
+    def _poll(self) -> bool:
+        """List new stages; whether there may be more, since a chain is running."""
         try:
             runs = self._store.runs() + self._store.runs(deleted=True)
-        except StoreError:  # out of reach for now; the next look tries again
+        except StoreError:  # out of reach for now; the next poll tries again
             return True
         chains: dict[Path, int] = {}
         for run in runs:
@@ -137,17 +139,17 @@ class ChainWatch(QObject):
                 chains.setdefault(run.folder.parent, run.experiment_id)
         known, open_ = {run.folder for run in runs}, False
         for folder, experiment_id in chains.items():
-            open_ = self._look_into(folder, experiment_id, known) or open_
+            open_ = self._poll_chain(folder, experiment_id, known) or open_
         return open_
 
-    def _look_into(self, folder: Path, experiment_id: int, known: set[Path]) -> bool:
+    def _poll_chain(self, folder: Path, experiment_id: int, known: set[Path]) -> bool:
         """List the new stages of one chain; whether there may be more: its program is alive."""
         try:
             chain, here = read_chain(folder / "chain.json"), ChainDir(folder)
         except ConfigError:  # damaged or being removed; its stages that are listed stay
             return False
-        stages = [here.stage(chain, place) for place in range(len(chain.stages))]
-        # First: a program that ends after this look may have begun a stage during it.
+        stages = [here.stage(chain, index) for index in range(len(chain.stages))]
+        # First: a program that ends after this may have started a stage meanwhile.
         statuses = [each.read_status() for each in stages if each.path in known]
         alive = any(status is not None and process_alive(status) for status in statuses)
         missing = [stage for stage in stages if stage.path not in known]
@@ -157,7 +159,7 @@ class ChainWatch(QObject):
             try:
                 run = self._store.import_run(stage.path, experiment_id)
                 self._store.tag_run(run.id, [stage.path.name])
-            except StoreError:  # tried again at the next look
+            except StoreError:  # retried at the next poll
                 continue
             if self._ending.is_set():
                 return False
@@ -167,7 +169,7 @@ class ChainWatch(QObject):
 
 
 def write_chain(folder: Path, chain: Chain) -> Path:
-    """Make a chain's folder and its first stage's with its definition; returns the stage's. OSError as it comes."""
+    """Create a chain's folder and that of its first stage, which is returned. Raises OSError."""
     here = ChainDir(folder)
     first = here.stage(chain, 0)
     first.create()

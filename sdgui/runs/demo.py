@@ -1,4 +1,4 @@
-"""The demo: data made by a program of its own, and the experiments that use it.
+"""The demo: data drawn by a program of its own, and the experiments that use it.
 
 Flow: ``--demo`` (or the button of the empty window) asks for it; ``python -m core demo-data`` writes the pictures and
 the tables; the window shows how far it is, and a launch that needs the data waits for ``ready``.
@@ -11,12 +11,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+from PySide6.QtCore import QObject, QProcess, Signal
 
-from core.spec.children import environment
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
-from sdgui.runs.program import core_command
+from sdgui.runs.program import core_command, qt_process
 
 DEMO_EXPERIMENTS = {"clip demo": "clip", "sd-clip demo": "sd-clip"}
 SHOWN_FIRST = "sd-clip demo"
@@ -25,22 +24,22 @@ _COUNT = re.compile(r"(\d[\d,]*)\s*(?:/|of)\s*(\d[\d,]*)")
 
 
 class DemoData(QObject):
-    """The demo data under ``folder``: there, being made, or not."""
+    """The demo data under ``folder``: complete, being created, or missing."""
 
     progress = Signal(int, int, str)  # done, total (0 when unknown), what is being done
     ready = Signal()
-    failed = Signal(str, str)  # a sentence with the remedy, what the program wrote
+    failed = Signal(str, str)  # a sentence with the remedy, the program's output
 
     def __init__(self, folder: Path, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.folder = folder
         self._command = list(command) if command else [*core_command(), "demo-data"]
         self._process: QProcess | None = None
-        self._said = ""
+        self._output = ""
 
     @property
     def complete(self) -> bool:
-        """Whether the data is there; the tables are written last."""
+        """Whether the data is complete; the tables are written last."""
         return self._process is None and all((self.folder / name).is_file() for name in _TABLES)
 
     @property
@@ -52,24 +51,20 @@ class DemoData(QObject):
         return bool(config.data.train) and Path(config.data.train).parent == self.folder
 
     def make(self) -> None:
-        """Make the data in the background; does nothing while it is being made or when it is there."""
+        """Create the data in the background, unless it is being created or complete."""
         if self._process is not None or self.complete:
             return
-        process = QProcess(self)
-        variables = QProcessEnvironment()
-        for name, value in environment().items():
-            variables.insert(name, value)
-        process.setProcessEnvironment(variables)
+        process = qt_process(self)
         process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         process.readyRead.connect(self._read)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._error)
-        self._process, self._said = process, ""
+        self._process, self._output = process, ""
         self.progress.emit(0, 0, "Drawing the demo pictures")
         process.start(self._command[0], [*self._command[1:], os.fspath(self.folder)])
 
     def cancel(self) -> None:
-        """Stop making it; what is half done is made anew next time."""
+        """Stop creating it; an unfinished set is created again next time."""
         process, self._process = self._process, None
         if process is not None:
             process.blockSignals(True)
@@ -80,8 +75,8 @@ class DemoData(QObject):
     def _read(self) -> None:
         if self._process is None:
             return
-        self._said += bytes(self._process.readAll().data()).decode("utf-8", "replace")
-        lines = [line for line in re.split(r"[\r\n]+", self._said) if line.strip()]
+        self._output += bytes(self._process.readAll().data()).decode("utf-8", "replace")
+        lines = [line for line in re.split(r"[\r\n]+", self._output) if line.strip()]
         if lines:
             found = _COUNT.search(lines[-1])
             done, total = (int(text.replace(",", "")) for text in found.groups()) if found else (0, 0)
@@ -91,7 +86,7 @@ class DemoData(QObject):
         if error == QProcess.ProcessError.FailedToStart and self._process is not None:
             reason = self._process.errorString()
             self._process = None
-            self.failed.emit(f"The demo data could not be made: {reason}. Check the installation.", self._said)
+            self.failed.emit(f"The demo data could not be created: {reason}. Check the installation.", self._output)
 
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
         process, self._process = self._process, None
@@ -101,9 +96,9 @@ class DemoData(QObject):
         if code == 0 and status == QProcess.ExitStatus.NormalExit and self.complete:
             self.ready.emit()
             return
-        lines = [line.strip() for line in self._said.splitlines() if line.strip()]
-        reason = lines[-1] if lines else f"the program ended with code {code} without any output."
-        self.failed.emit(f"The demo data could not be made: {reason}", self._said)
+        lines = [line.strip() for line in self._output.splitlines() if line.strip()]
+        reason = lines[-1] if lines else f"the program exited with code {code} without any output."
+        self.failed.emit(f"The demo data could not be created: {reason}", self._output)
 
 
 def demo_configs(folder: Path) -> dict[str, RunConfig]:

@@ -1,8 +1,8 @@
-"""Follower: the tailer's thread: polls every run folder, folds, judges, records. No Qt.
+"""Follower, the tailer's thread: polls run folders, sums up their events, determines states, records them. No Qt.
 
 Flow: run folders -> ``LiveRun`` (what is listed) and ``RunHistory`` (curves of shown runs) -> store and outbox.
 Offset and summary go into the store in one transaction, so a window killed at any moment loses and doubles nothing.
-Whatever is wrong with one run is said of that run, and none of the others is followed the less for it.
+An error in one run is reported for that run; the others are followed all the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sdgui.runs.outbox import Outbox
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
-_SELDOM_POLLS = 20  # of live runs to one look at the store and at runs without a trainer
+_SELDOM_POLLS = 20  # of live runs per poll of the store and of runs without a trainer
 _RECORD_SECONDS = 0.5  # between two records of a run whose state stays
 _CHUNK = 256 << 10  # bytes of events applied at once; the window's thread waits for no longer than that takes
 
@@ -35,32 +35,32 @@ class ShownRun:
         self.history = RunHistory()
         self.reader: EventReader | None = None
         self.loaded = False
-        self.broken = 0  # unreadable lines that the history's log has been told of
+        self.broken = 0  # unreadable lines that the history's log has reported
 
 
 class Follower(threading.Thread):
-    """Follows every run of the store; ``ring`` is called from this thread when the outbox has news."""
+    """Follows every run of the store; ``notify`` is called from this thread when the outbox has news."""
 
-    def __init__(self, store: Store, outbox: Outbox, ring: Callable[[], None], poll_seconds: float) -> None:
+    def __init__(self, store: Store, outbox: Outbox, notify: Callable[[], None], poll_seconds: float) -> None:
         super().__init__(name="tailer", daemon=True)
         self.shown: dict[int, ShownRun] = {}  # filled and emptied by the window's thread
         self.progress: dict[int, RunProgress] = {}  # read by the window's thread
         self._store = store
         self._outbox = outbox
-        self._ring = ring
+        self._notify = notify
         self._poll_seconds = poll_seconds
         self._live: dict[int, LiveRun] = {}
         self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._recorded_at: dict[int, float] = {}
-        self._told: dict[int, RunState] = {}  # the state that the window knows of
-        self._said: dict[int, str] = {}
+        self._reported: dict[int, RunState] = {}  # the state that the window has
+        self._complaints: dict[int, str] = {}
         self._seldom_due = 0.0
         self._attached = False
         self._wake = threading.Event()
         self._ending = threading.Event()
 
-    def look(self, run_id: int = 0) -> None:
-        """Look at the store, and at this run, at once."""
+    def poll_now(self, run_id: int = 0) -> None:
+        """Poll the store, and this run, at once."""
         self._wanted.put(run_id)
         self._wake.set()
 
@@ -72,13 +72,13 @@ class Follower(threading.Thread):
             self.join(seconds)
 
     def run(self) -> None:
-        rung = 0.0
+        notified = 0.0
         while not self._ending.is_set():
             busy = self._guarded_round()
             now = time.monotonic()
-            if now - rung >= 0.8 * self._poll_seconds and self._outbox.must_ring():
-                rung = now
-                self._ring()
+            if now - notified >= 0.8 * self._poll_seconds and self._outbox.should_notify():
+                notified = now
+                self._notify()
             # While catching up with a long file, leave the processor to the window now and then.
             self._wake.wait(0.005 if busy else self._poll_seconds)
             self._wake.clear()
@@ -86,7 +86,7 @@ class Follower(threading.Thread):
             self._record(live, at_once=True)
 
     def _guarded_round(self) -> bool:
-        """A round whose failure is said and does not end the thread: the next one tries again."""
+        """A round whose failure is reported and does not end the thread: the next one tries again."""
         try:
             return self._round()
         except Exception as error:  # noqa: BLE001  all runs depend on this thread
@@ -94,7 +94,7 @@ class Follower(threading.Thread):
             return False
 
     def _round(self) -> bool:
-        """Look at everything that is due; whether there is more to read at once."""
+        """Poll everything that is due; whether there is more to read at once."""
         now = time.monotonic()
         wanted = set()
         while not self._wanted.empty():
@@ -102,17 +102,17 @@ class Follower(threading.Thread):
         seldom = now >= self._seldom_due or bool(wanted)
         if seldom:
             self._seldom_due = now + _SELDOM_POLLS * self._poll_seconds
-            self._meet_store()
+            self._poll_store()
         busy = False
         for run_id, live in list(self._live.items()):
             if self._ending.is_set():
                 return False
-            if seldom or run_id not in self._said:  # what cannot be read is not tried ten times a second
-                busy = self._guarded_look(live, seldom) or busy
+            if seldom or run_id not in self._complaints:  # what cannot be read is not retried ten times per second
+                busy = self._guarded_poll(live, seldom) or busy
         return busy
 
-    def _guarded_look(self, live: LiveRun, seldom: bool) -> bool:
-        """Look at one run; a failure is its own, and is shown where its failures are."""
+    def _guarded_poll(self, live: LiveRun, seldom: bool) -> bool:
+        """Poll one run; an error is shown as a failure of this run."""
         busy = False
         try:
             if seldom or not live.restful or live.behind:
@@ -127,7 +127,7 @@ class Follower(threading.Thread):
             return False
         return busy
 
-    def _meet_store(self) -> None:
+    def _poll_store(self) -> None:
         try:
             runs = {run.id: run for run in self._store.runs()}
             fresh = [run_id for run_id, run in runs.items() if self._folder(run_id) != run.folder]
@@ -135,10 +135,11 @@ class Follower(threading.Thread):
         except StoreError as error:
             self._complain(0, str(error))
             return
-        self._said.pop(0, None)
+        self._complaints.pop(0, None)
         for run_id in self._live.keys() - runs.keys():
             del self._live[run_id]
             self.progress.pop(run_id, None)
+            self._outbox.removed(run_id)
         for run_id, run in runs.items():
             live = self._live.get(run_id)
             if live is not None and live.dir.path == run.folder:
@@ -146,22 +147,22 @@ class Follower(threading.Thread):
                 continue
             self._live[run_id] = LiveRun(run, metrics[run_id])
             if live is not None:  # its study was moved
-                self._begin_anew(run_id)
+                self._start_over(run_id)
                 continue
-            self._told[run_id] = run.state
+            self._reported[run_id] = run.state
             if self._attached:
                 self._outbox.added(run_id)
         self._attached = True
 
-    def _begin_anew(self, run_id: int) -> None:
-        """A run lies in another folder now: nothing that was read of it counts."""
+    def _start_over(self, run_id: int) -> None:
+        """A run has moved to another folder: what was read of it no longer counts."""
         self.progress.pop(run_id, None)
         if shown := self.shown.get(run_id):
             shown.history.clear()
             shown.reader, shown.loaded, shown.broken = None, False, 0
 
     def _folder(self, run_id: int) -> Path | None:
-        """Where the run is looked for; None before the first look."""
+        """The folder in which the run is followed; None before the first poll."""
         live = self._live.get(run_id)
         return None if live is None else live.dir.path
 
@@ -174,8 +175,8 @@ class Follower(threading.Thread):
         if live.trouble:
             self._complain(live.run_id, live.trouble)
         else:
-            self._said.pop(live.run_id, None)
-        self._record(live, at_once=live.state is not self._told.get(live.run_id))
+            self._complaints.pop(live.run_id, None)
+        self._record(live, at_once=live.state is not self._reported.get(live.run_id))
         self._publish(progress)
         return live.behind
 
@@ -185,7 +186,7 @@ class Follower(threading.Thread):
             self._outbox.progress(progress)
 
     def _record(self, live: LiveRun, at_once: bool) -> None:
-        """Bring the store up to date, if it is due; then tell a change of state."""
+        """Bring the store up to date, if it is due; then report a change of state."""
         now = time.monotonic()
         if not at_once and now - self._recorded_at.get(live.run_id, -1.0e9) < _RECORD_SECONDS:
             return
@@ -198,8 +199,8 @@ class Follower(threading.Thread):
                 self._complain(0, str(error))
                 return
             live.recorded(progress)
-        if self._told.get(live.run_id) is not live.state:
-            self._told[live.run_id] = live.state
+        if self._reported.get(live.run_id) is not live.state:
+            self._reported[live.run_id] = live.state
             self._outbox.state(live.run_id, live.state)
 
     def _fill(self, live: LiveRun, shown: ShownRun) -> bool:
@@ -234,15 +235,15 @@ class Follower(threading.Thread):
         return more
 
     def _complain(self, run_id: int, message: str) -> None:
-        """Say it once, not ten times a second."""
-        if self._said.get(run_id) != message:
-            self._said[run_id] = message
+        """Report it once, not ten times per second."""
+        if self._complaints.get(run_id) != message:
+            self._complaints[run_id] = message
             self._outbox.trouble(run_id, message)
 
 
 def _unread(reader: EventReader, known: int) -> str:
-    """What the log says of lines that could not be read, ``known`` of which it has spoken of already."""
+    """The log's line on unreadable lines, ``known`` of which it has reported already."""
     count = reader.broken - known
-    lines = "A line of the events was" if count == 1 else f"{count} lines of the events were"
+    lines = "1 line of events.jsonl was" if count == 1 else f"{count} lines of events.jsonl were"
     first = f" The first: {reader.problem}." if known == 0 else ""
-    return f"{lines} unreadable and passed over.{first}"
+    return f"{lines} unreadable and skipped.{first}"

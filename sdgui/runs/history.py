@@ -108,7 +108,7 @@ class RunHistory:
         self._worked_before = 0.0  # seconds of earlier sittings, each from its start to its last event
 
     def clear(self) -> None:
-        """Forget everything: the events file was replaced by another."""
+        """Drop everything: the events file was replaced."""
         self._series = {}
         self._pending = {}
         self._logs, self._samples, self._checkpoints, self._evaluated, self._starts = [], [], [], [], []
@@ -135,6 +135,7 @@ class RunHistory:
                     self._logs.append(event)
                     changed.add("log")
                 case Sample() if event.what == "retrieval" and not _is_retrieval(event.content):
+                    self._last = event.time  # the time of the warning
                     changed |= self.warn(f"The sample of step {event.step} has another shape and is not shown.")
                 case Sample():
                     self._samples.append(event)
@@ -147,8 +148,8 @@ class RunHistory:
         return frozenset(changed)
 
     def warn(self, message: str) -> frozenset[str]:
-        """Say ``message`` in the log, at the time of the last event. Returns what changed."""
-        self._logs.append(Log(level="warning", message=message, time=self._last or time.time()))
+        """Add ``message`` to the log, at the time of the last event. Returns what changed."""
+        self._logs.append(Log(level="warning", message=message, time=time.time() if self._last is None else self._last))
         return frozenset({"log"})
 
     def _add(self, event: Metrics | Evaluated, changed: set[str]) -> None:
@@ -231,7 +232,7 @@ class RunHistory:
 
     @property
     def step(self) -> int:
-        """The last step reported."""
+        """The last reported step."""
         return self._step
 
     @property
@@ -259,19 +260,19 @@ class RunHistory:
 
     @property
     def starts(self) -> tuple[RunStarted, ...]:
-        """Each start and resume; the last tells device, precision, pairs and parameters."""
+        """Each start and resume; the last has device, precision, pairs and parameters."""
         return tuple(self._starts)
 
     @property
     def worked(self) -> float:
-        """Seconds at work in all sittings, also on steps that were trained again later; pauses do not count."""
+        """Seconds of work over all sessions, steps that were trained twice included, pauses excluded."""
         if self._segment_start is None or self._last is None:
             return self._worked_before
         return self._worked_before + max(0.0, self._last - self._segment_start)
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:
-        """How it ended; None while it has not, or has gone on since."""
+        """Its terminal event; None while it has none, or was resumed since."""
         return self._terminal
 
     def state(self, status: RunStatus | None, launched: float | None = None) -> RunState:

@@ -1,7 +1,7 @@
 """Launcher: starts trainers as programs of their own, pauses, stops and queues them.
 
 Flow: a definition from the store -> run folder with ``config.json`` -> ``python -m core train`` in its own session.
-From then on the run folder speaks for the run; the window only writes ``control``. A trainer outlives the window.
+From then on the run folder holds its state; the window only writes ``control``. A trainer outlives the window.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.spec.files import write_whole
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.chains import ChainWatch, chain_file, write_chain
-from sdgui.runs.program import core_command, start_detached
+from sdgui.runs.program import core_command, start_trainer
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.store.records import Run, StoreError
@@ -31,11 +31,11 @@ from sdgui.store.sessions import slug
 from sdgui.store.store import Store
 
 _TICK_MS = 200
-_QUEUE_TICKS = 5  # the queue is looked at every second: another window's run may have ended
+_QUEUE_TICKS = 5  # the queue is checked every second: another window's run may have ended
 
 
 class LaunchError(UserError):
-    """A trainer could not be started; the message says why and what to do."""
+    """A trainer could not be started; the message gives reason and remedy."""
 
 
 class Launcher(QObject):
@@ -74,7 +74,7 @@ class Launcher(QObject):
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
         self._timer.start()
-        self._moved.connect(self._look_at_queue, Qt.ConnectionType.QueuedConnection)
+        self._moved.connect(self._check_queue, Qt.ConnectionType.QueuedConnection)
         self.chains = ChainWatch(store, self)
         self.chains.start()
 
@@ -92,11 +92,11 @@ class Launcher(QObject):
         return self._store.run(run.id)
 
     def resume(self, run_id: int) -> Run:
-        """Go on with a paused, stopped, failed or interrupted run in its folder. Raises LaunchError."""
+        """Resume a paused, stopped, failed or interrupted run in its folder. Raises LaunchError."""
         run = self._store.run(run_id)
         _refuse_alive(run)
         if not run.dir.config.is_file():
-            raise LaunchError(f"{run.folder} has no config.json any more, so the run cannot go on; launch a new one.")
+            raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
         run = self._store.mark_launched(run_id)
         try:
             self._start(run)
@@ -106,7 +106,7 @@ class Launcher(QObject):
         return run
 
     def pause(self, run_id: int) -> None:
-        """Ask it to save everything and end. Raises LaunchError when the folder cannot be written."""
+        """Ask it to save its state and exit. Raises LaunchError when the folder cannot be written."""
         folder = self._store.run(run_id).dir
         try:
             folder.ask("pause")
@@ -114,7 +114,7 @@ class Launcher(QObject):
             raise _unwritable(folder, error) from error
 
     def stop(self, run_id: int) -> Stopping:
-        """Ask it to stop; if it does not in time it is told to end, then killed. Again: the next stage at once.
+        """Ask it to stop; if it does not in time it is terminated, then killed. Called again: the next stage at once.
 
         Raises LaunchError when the folder cannot be written.
         """
@@ -148,13 +148,13 @@ class Launcher(QObject):
         return run
 
     def enqueue_run(self, run_id: int) -> Run:
-        """Put a paused or interrupted run in the queue, to go on in its turn."""
+        """Put a paused or interrupted run in the queue, to be resumed in its turn."""
         run = self._store.enqueue(run_id)
         self._queue_moved()
         return run
 
     def unqueue(self, run_id: int) -> None:
-        """Take it out of the queue; a run that never began is removed with its folder."""
+        """Remove it from the queue; a run that never started is deleted with its folder."""
         run = self._store.unqueue(run_id)
         if self._never_began(run):
             self._discard(run)
@@ -166,7 +166,7 @@ class Launcher(QObject):
         self._queue_moved()
 
     def close(self) -> None:
-        """Let go of the trainers: they train on, and those asked to stop still do."""
+        """Detach from the trainers: they keep training, and those asked to stop still stop."""
         self._timer.stop()
         self.chains.stop()
         self._starter.wait()
@@ -214,9 +214,9 @@ class Launcher(QObject):
         if chain:
             run = self._store.mark_launched(run.id)
         try:
-            process = start_detached(command, folder)
+            process = start_trainer(command, folder)
         except FileNotFoundError as error:
-            raise LaunchError(f"There is no program {error.filename or command[0]}; reinstall sdgui.") from error
+            raise LaunchError(f"The program {error.filename or command[0]} was not found; reinstall sdgui.") from error
         except RunDirError as error:
             raise LaunchError(str(error)) from error
         except OSError as error:
@@ -227,11 +227,11 @@ class Launcher(QObject):
         self.launched.emit(run.id)
 
     def _reap(self, run_id: int, process: subprocess.Popen[bytes]) -> None:
-        """In a thread that ends with the window, so that the child is no zombie here and no captive either."""
+        """Wait for the child in a daemon thread: no zombie stays, and the window need not wait."""
         self._ended.put((run_id, process.wait()))
 
     def _discard(self, run: Run) -> None:
-        """Remove a run that never began."""
+        """Delete a run that never started."""
         shutil.rmtree(run.folder.parent if chain_file(run.folder) else run.folder, ignore_errors=True)
         self._store.delete_run(run.id, for_good=True)
 
@@ -245,7 +245,7 @@ class Launcher(QObject):
     def _queue_moved(self) -> None:
         self._moved.emit()
 
-    def _look_at_queue(self) -> None:
+    def _check_queue(self) -> None:
         self.queue_changed.emit()
         self._ticks = 0
         self._tick()
@@ -281,7 +281,7 @@ class Launcher(QObject):
 
 
 def _trained(folder: RunDir) -> bool:
-    """Whether a trainer has left something in the folder."""
+    """Whether a trainer has written to the folder."""
     return folder.events.exists() or folder.status.exists() or any(folder.checkpoints.glob("*"))
 
 
@@ -297,4 +297,6 @@ def _refuse_alive(run: Run) -> None:
 
 def _unwritable(folder: RunDir, error: OSError) -> LaunchError:
     reason = error.strerror or str(error)
-    return LaunchError(f"The run folder {folder.path} cannot be written: {reason}. Make room, or mend its permissions.")
+    return LaunchError(
+        f"The run folder {folder.path} cannot be written: {reason}. Free some space or fix its permissions."
+    )

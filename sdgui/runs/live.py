@@ -1,6 +1,6 @@
-"""LiveRun: one run folder as it is now: new events folded in, status read, state judged. No Qt.
+"""LiveRun: the current state of one run folder, by its new events and its status. No Qt.
 
-Flow: the tailer polls one per run in its thread, tells the window what ``poll`` returns and records ``to_record``.
+Flow: the tailer polls one per run in its thread, passes what ``poll`` returns to the window and records ``to_record``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
 from sdgui.store.summary import STARTING, RunSummary, run_state, summarise
 
 _CHUNK = 1 << 20  # bytes of events at once
-_JUDGE_SECONDS = 0.5  # between looks at the process table
+_JUDGE_SECONDS = 0.5  # between checks of the process table
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """What the list shows of a run while it lives."""
+    """The progress of a run as the tree shows it."""
 
     run_id: int
     state: RunState
@@ -35,7 +35,7 @@ class RunProgress:
 
 
 class LiveRun:
-    """Follows the events from ``run.offset``, where the store's knowledge ends."""
+    """Follows the events from ``run.offset``, up to which the store has them."""
 
     def __init__(self, run: Run, metrics: Mapping[str, MetricSummary]) -> None:
         self.run_id = run.id
@@ -48,7 +48,7 @@ class LiveRun:
         self._summary = RunSummary.of(run, metrics)
         # Of a file in which nothing could be read, what was wrong is found out again.
         self._reader = EventReader(self.dir.events, 0 if self._summary.empty else run.offset)
-        self._grew = False  # whether the last look took in events
+        self._grew = False  # whether the last poll read events
         self._failure = run.failure
         self._status: RunStatus | None = None
         self._status_stamp: int | None = None
@@ -58,11 +58,11 @@ class LiveRun:
 
     @property
     def restful(self) -> bool:
-        """Whether a seldom look is enough: no trainer is alive, as far as is known."""
+        """Whether polling it seldom is enough: no trainer is alive, as far as is known."""
         return not self.state.alive
 
     def refresh(self, run: Run) -> None:
-        """Take over what the store knows anew: it was launched again, queued or taken from the queue."""
+        """Take over a new record of the store: it was launched again, queued or removed from the queue."""
         if run.launched != self.launched or self.queued != (run.queue_position is not None):
             self._judged = 0.0
         self.launched = run.launched
@@ -72,7 +72,7 @@ class LiveRun:
             self._summary.ending, self._summary.failure, self._summary.finished = "failed", run.failure, run.finished
 
     def poll(self) -> RunProgress:
-        """Read what is new, a chunk at most, and judge."""
+        """Read new events, one chunk at most, and determine the state."""
         try:
             grew, self.trouble = self._read_events(), ""
         except EventError as error:
@@ -92,7 +92,7 @@ class LiveRun:
         except FileNotFoundError:  # not made yet; or out of reach for now, and what is known of it stands
             return False
         if not stat.S_ISREG(found.st_mode):
-            self._reader.read()  # says what it is instead
+            self._reader.read()  # raises what it is instead
         size = found.st_size
         if size < self._reader.offset:  # replaced, perhaps from a backup
             return self._read_anew()
@@ -120,7 +120,7 @@ class LiveRun:
             return False
         status = self.dir.read_status() if stamp is not None else None
         if stamp is not None and status is None:
-            return False  # caught while it is being replaced; looked at again next time
+            return False  # caught while it is being replaced; checked again next time
         self._status, self._status_stamp = status, stamp
         return True
 
@@ -139,7 +139,7 @@ class LiveRun:
 
     def _interruption(self) -> str:
         if not self.dir.path.exists():
-            return f"The run folder {self.dir.path} is gone."
+            return f"The run folder {self.dir.path} no longer exists."
         if unreadable := self.trouble or self._summary.unreadable:
             return unreadable
         lines = [line for line in self.dir.stderr_end().splitlines() if line.strip()]
@@ -162,12 +162,12 @@ class LiveRun:
         )
 
     def failed(self, sentence: str) -> RunProgress:
-        """What to show of a run that cannot be followed: what is known of it, and why it is no more."""
+        """The progress of a run that cannot be followed: the last known one, with the reason."""
         self._failure = sentence
         return self._progress()
 
     def to_record(self) -> Progress | None:
-        """What the store does not have yet; None when it has all."""
+        """The progress that the store does not have yet; None when it is up to date."""
         if not self.rewritten and self._recorded == (self._reader.offset, self.state, self._failure):
             return None
         return self._summary.progress(self._reader.offset, self.state, self._failure)
@@ -179,7 +179,7 @@ class LiveRun:
 
     @property
     def behind(self) -> bool:
-        """Whether there is more to read than one chunk, and the last look took one in."""
+        """Whether there is more to read than one chunk, and the last poll read one."""
         if not self._grew:
             return False
         try:

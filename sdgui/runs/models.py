@@ -1,7 +1,7 @@
-"""Which models there are and what each can do, without torch: architectures, pretrained tags, checkpoints of runs.
+"""The available models and their abilities, without torch: architectures, pretrained tags, checkpoints of runs.
 
 Flow: model picker -> **names** -> files: open_clip's own model configurations and list of weights are read as text, a
-run's ``checkpoint.json`` says which networks it holds and whether it captions.
+run's ``checkpoint.json`` names its networks and whether it captions.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _READING = threading.Lock()
 
 def _package() -> Path | None:
     found = importlib.util.find_spec("open_clip")  # finds the folder, loads nothing
-    places = list(found.submodule_search_locations or ()) if found else []
-    return Path(places[0]) if places else None
+    folders = list(found.submodule_search_locations or ()) if found else []
+    return Path(folders[0]) if folders else None
 
 
 @functools.cache
@@ -99,7 +99,7 @@ def read_json(path: Path) -> dict[str, Any]:
 # Runs and folders
 @dataclass(frozen=True)
 class RunFacts:
-    """What a run's folder offers. ``steps``: whole checkpoints, newest first."""
+    """The models of a run's folder. ``steps``: complete checkpoints, newest first."""
 
     steps: tuple[int, ...]
     best: int | None  # what "best" and "last" stand for now
@@ -109,7 +109,7 @@ class RunFacts:
 
 
 def run_facts(run: RunDir) -> RunFacts:
-    """Look at the folder now; nothing there is an empty answer."""
+    """Read the folder now; without checkpoints the answer is empty."""
     try:
         names = [path.parent.name for path in run.checkpoints.glob(f"{_STEP}*/checkpoint.json")]
     except OSError:

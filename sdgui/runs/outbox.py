@@ -1,6 +1,6 @@
-"""Outbox: what the tailer's thread has for the window, gathered so that a slow window gets little, not late.
+"""Outbox: news of the tailer's thread for the window, gathered so that a slow window gets one batch, not a backlog.
 
-Flow: the tailer's thread puts news in and, when ``put`` says so, rings once; the window's thread takes all of it.
+Flow: the tailer adds news and notifies the window once, where ``should_notify``; the window's thread takes all of it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from sdgui.runs.live import RunProgress
 
 @dataclass
 class News:
-    """Everything since it was last taken; of what was replaced meanwhile, only the newest."""
+    """Everything since it was last taken; of repeated changes, only the newest."""
 
     added: dict[int, None] = field(default_factory=dict)
+    removed: dict[int, None] = field(default_factory=dict)
     progress: dict[int, RunProgress] = field(default_factory=dict)
     states: dict[int, RunState] = field(default_factory=dict)
     curves: dict[int, set[str]] = field(default_factory=dict)
@@ -24,7 +25,7 @@ class News:
     troubles: list[tuple[int, str]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return any((self.added, self.progress, self.states, self.curves, self.loaded, self.troubles))
+        return any((self.added, self.removed, self.progress, self.states, self.curves, self.loaded, self.troubles))
 
 
 class Outbox:
@@ -33,11 +34,15 @@ class Outbox:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._news = News()
-        self._rung = False
+        self._notified = False
 
     def added(self, run_id: int) -> None:
         with self._lock:
             self._news.added[run_id] = None
+
+    def removed(self, run_id: int) -> None:
+        with self._lock:
+            self._news.removed[run_id] = None
 
     def progress(self, progress: RunProgress) -> None:
         with self._lock:
@@ -59,15 +64,15 @@ class Outbox:
         with self._lock:
             self._news.troubles.append((run_id, message))
 
-    def must_ring(self) -> bool:
-        """Whether there is news that the window has not been told of yet; then tell it."""
+    def should_notify(self) -> bool:
+        """Whether there is news that the window has not been notified of; the caller notifies it then."""
         with self._lock:
-            ring = bool(self._news) and not self._rung
-            self._rung = self._rung or ring
-            return ring
+            notify = bool(self._news) and not self._notified
+            self._notified = self._notified or notify
+            return notify
 
     def take(self) -> News:
         """All the news, once."""
         with self._lock:
-            news, self._news, self._rung = self._news, News(), False
+            news, self._news, self._notified = self._news, News(), False
             return news

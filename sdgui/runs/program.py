@@ -1,6 +1,6 @@
-"""How ``core`` is run as a program of its own, detached from the window.
+"""Running ``core`` as a program of its own, detached from the window.
 
-Flow: the launcher starts trainers, the worker client its worker, both by the command and environment of
+Flow: the launcher starts trainers, the study programs their studies; command and environment are those of
 ``core.spec.children``.
 """
 
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import psutil
+from PySide6.QtCore import QObject, QProcess, QProcessEnvironment
 
-from core.spec.children import environment, python_command
+from core.spec.children import environment, python_command, start_program
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus
 from sdgui.store.summary import STARTING
@@ -26,49 +26,47 @@ def core_command() -> list[str]:
     return python_command("core")
 
 
-def start_detached(command: Sequence[str], run: RunDir) -> subprocess.Popen[bytes]:
+def start_trainer(command: Sequence[str], run: RunDir) -> subprocess.Popen[bytes]:
     """Start a trainer that outlives this program, its output appended to the run's logs.
 
     The first ``status.json`` names it, unless it was quicker and has written its own. OSError when it cannot start,
     RunDirError when its logs or its status would be written outside of its folder.
     """
     run.check()
-    run.status.unlink(missing_ok=True)  # a former trainer's
+    run.status.unlink(missing_ok=True)  # the previous trainer's
     run.clear_control()
     with run.stdout.open("ab") as stdout, run.stderr.open("ab") as stderr:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            env=environment(),
-            # A session of its own, so that neither a closed terminal nor the window's end reaches it.
-            start_new_session=sys.platform != "win32",
-            creationflags=_creation_flags(),
-        )
+        process = start_program(command, stdout, stderr, detached=True)
     _write_first_status(process.pid, run)
     return process
 
 
-def _creation_flags() -> int:
-    """On Windows no window, yet a console for the loader's processes to share, and apart from our Ctrl+C."""
-    if sys.platform == "win32":
-        return subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    return 0
-
-
 def _write_first_status(pid: int, run: RunDir) -> None:
     """Created only where there is no file: the trainer replaces it whole, and is never overwritten."""
-    try:
-        started = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:  # it ended at once; what it left says why
-        started = time.time()
-    status = RunStatus(pid=pid, started=started, heartbeat=time.time(), doing=STARTING)
+    status = RunStatus(pid=pid, started=start_time(pid), heartbeat=time.time(), doing=STARTING)
     try:
         with run.status.open("xb") as file:
             file.write(json.dumps(asdict(status)).encode())
     except FileExistsError:
         pass
+
+
+def start_time(pid: int) -> float:
+    """When the process began; now, where it has exited already (its output says why)."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return time.time()
+
+
+def qt_process(parent: QObject) -> QProcess:
+    """A child process of the window, not started yet, with the environment of all children."""
+    process = QProcess(parent)
+    variables = QProcessEnvironment()
+    for name, value in environment().items():
+        variables.insert(name, value)
+    process.setProcessEnvironment(variables)
+    return process
 
 
 def end_process(status: RunStatus, kill: bool) -> None:

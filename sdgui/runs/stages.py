@@ -1,4 +1,4 @@
-"""Where a definition comes from: its preset and size, and whether it is trained in stages.
+"""The origin of a definition: its preset and size, and whether it is trained in stages.
 
 Flow: Define shows ``origin``'s differences and keeps the wish for stages; a launch asks ``staged_chain`` for the chain.
 """
@@ -12,7 +12,7 @@ from PySide6.QtCore import QSettings
 from core.spec.chain import Chain
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
-from sdgui.runs.chains import FORMER, chain_of, is_staged, taken_from_former
+from sdgui.runs.chains import PREVIOUS_GENERATION, chain_of, is_staged, teacher_from_chain
 from sdgui.store.records import Experiment
 
 _OWN = frozenset({"name", "preset", "data", "seed"})  # the experiment's own, whatever the preset
@@ -55,25 +55,29 @@ def on_preset(config: RunConfig, preset: str, size: Size) -> RunConfig:
     """The preset's settings under the name, data and seed of ``config``."""
     kept = {name: getattr(config, name) for name in _OWN - {"preset"}}
     made = preset_config(preset, size).model_copy(update=kept)
-    return with_former(made) if preset == config.preset and config.teacher.checkpoint == FORMER else made
+    return (
+        with_previous_generation(made)
+        if preset == config.preset and config.teacher.checkpoint == PREVIOUS_GENERATION
+        else made
+    )
 
 
-def with_former(config: RunConfig) -> RunConfig:
+def with_previous_generation(config: RunConfig) -> RunConfig:
     """The definition of a generation whose teacher the chain names, where it is one."""
-    if not taken_from_former(config):
+    if not teacher_from_chain(config):
         return config
-    return config.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": FORMER})})
+    return config.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": PREVIOUS_GENERATION})})
 
 
 def wants_stages(config: RunConfig, experiment_id: int, settings: QSettings) -> bool:
-    """Whether a launch trains the stages of its preset, which it does unless the user said otherwise."""
-    if not is_staged(config.preset) or (config.teacher.kind == "previous" and not taken_from_former(config)):
+    """Whether a launch trains the stages of its preset, the default."""
+    if not is_staged(config.preset) or (config.teacher.kind == "previous" and not teacher_from_chain(config)):
         return False
     return str(settings.value(f"stages/{experiment_id}", "true")).lower() == "true"
 
 
 def keep_wish(staged: bool, experiment_id: int, settings: QSettings) -> None:
-    """Remember whether this experiment is trained in stages."""
+    """Save whether this experiment is trained in stages."""
     settings.setValue(f"stages/{experiment_id}", "true" if staged else "false")
 
 

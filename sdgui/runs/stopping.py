@@ -1,4 +1,4 @@
-"""Stopping a run in view: asked through ``control``, then told to end, then killed. No Qt.
+"""Stopping a run in view: asked through ``control``, then terminated, then killed. No Qt.
 
 Flow: the launcher makes a ``StopPlan`` when the user stops a run and calls ``advance`` a few times a second.
 """
@@ -19,7 +19,7 @@ _SILENT_SECONDS = 10.0  # without a heartbeat for so long it is not saving, it h
 
 
 class StopStage(StrEnum):
-    """How far stopping a run has gone."""
+    """The stages of stopping a run."""
 
     ASKED = "stopping"
     TERMINATED = "terminating"
@@ -41,7 +41,7 @@ class Stopping:
 
 
 class StopPlan:
-    """Where stopping one run stands."""
+    """The progress of stopping one run."""
 
     def __init__(self, run_id: int, folder: RunDir, asked_seconds: float, terminated_seconds: float) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Writes to the store beside the window's thread, one after another, in the order in which they were submitted.
+"""Writes to the store outside of the window's thread, in the order in which they were submitted.
 
 Another window, or a backup, may hold the database for seconds, and a commit may wait for a slow disk: no write is done
 in the window's own thread. Reads are: they are short, and never wait for a writer.
@@ -23,7 +23,7 @@ Failed = Callable[[UserError], object]
 class StoreWriter(QObject):
     """Lives in the window's thread; ``submit`` is called there."""
 
-    idle = Signal()  # everything that was submitted is done, and its outcome was told
+    idle = Signal()  # every write is done and its outcome delivered
     trouble = Signal(str)  # a write failed that nobody else reports
     _ended = Signal(object, object)
 
@@ -32,11 +32,11 @@ class StoreWriter(QObject):
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
         self._ended.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        self.pending = 0  # submitted, and the outcome not told yet
+        self.pending = 0  # submitted, and the outcome not delivered yet
         self.failures = 0  # so far
 
     def submit(self, write: Callable[[], Any], done: Done | None = None, failed: Failed | None = None) -> None:
-        """Do ``write`` after those before it. Without ``failed``, ``trouble`` says what went wrong."""
+        """Run ``write`` after the earlier ones. Without ``failed``, an error goes to ``trouble``."""
         self.pending += 1
         self._pool.start(lambda: self._work(write, done, failed))
 
@@ -64,5 +64,5 @@ class StoreWriter(QObject):
         self.trouble.emit(str(error))
 
     def wait(self) -> None:
-        """Block until every write is done; outcomes are still to be told by the event loop."""
+        """Block until every write is done; outcomes are delivered by the event loop later."""
         self._pool.waitForDone()

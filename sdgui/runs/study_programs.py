@@ -1,29 +1,33 @@
 """Starts, pauses, stops and follows studies, each a program of its own that outlives the window.
 
-Flow: Study place -> ``start`` -> ``python -m core study STUDY.json OUT`` in a session of its own; the study's folder
-speaks for it from then on. A thread looks at the listed studies, tells ``changed``, and lists their runs in the store.
+Flow: Study panel -> ``start`` -> ``python -m core study STUDY.json OUT`` in a session of its own; the study's folder
+holds all of its state. A thread reads the folders of the listed studies, emits ``changed``, and lists their runs.
 """
 
 from __future__ import annotations
 
 import platform
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 from PySide6.QtCore import QObject, Qt, Signal
 
-from core.spec.children import environment
+from core.spec.children import start_program
 from core.spec.config import ConfigError, read_config
 from core.spec.errors import UserError
 from core.spec.files import check_inside, write_whole
 from core.spec.study import Study, StudyDir, absolute, read_study
-from sdgui.runs.program import core_command
-from sdgui.runs.study_look import StudyLook, StudyRunLook, first_status, look, note_asked, program_alive
+from sdgui.runs.program import core_command, start_time
+from sdgui.runs.study_status import (
+    StudyRunSnapshot,
+    StudySnapshot,
+    first_status,
+    note_asked,
+    program_alive,
+    read_study_folder,
+)
 from sdgui.store.records import StoreError
 from sdgui.store.sessions import slug
 from sdgui.store.store import Store
@@ -33,36 +37,36 @@ POLL_SECONDS = 1.0
 
 
 class StudyProgramError(UserError):
-    """A study cannot be started or written; the message says why."""
+    """A study cannot be started or written; the message gives the reason."""
 
 
 class StudyPrograms(QObject):
-    """The studies of the store. ``look(study_id)`` is what is known of one."""
+    """The studies of the store; ``snapshot(study_id)`` is the last known status of one."""
 
-    changed = Signal(int)  # study id: its look is another one
+    changed = Signal(int)  # study id: its snapshot is a new one
     listed = Signal(object)  # frozenset[int]: runs of a study that were added to the store
     trouble = Signal(str)
-    _rung = Signal(int)
+    _notified = Signal(int)
 
     def __init__(self, store: Store, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store, self._command = store, list(command or core_command())
-        self._looks: Mapping[int, StudyLook] = {}  # replaced whole by the thread, so that others may iterate over it
+        self._snapshots: Mapping[int, StudySnapshot] = {}  # replaced by the thread, never changed
         self._listed: set[Path] = set()  # folders of runs that the store has, or had
         self._begun: set[Path] = set()  # those whose listing was begun here
-        self._refused: dict[Path, str] = {}  # folder -> why it could not be listed, as was told
+        self._refused: dict[Path, str] = {}  # folder -> the reason why it could not be listed, as reported
         self._ending, self._wake = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._rung.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     # What is known
-    def look(self, study_id: int) -> StudyLook | None:
-        """The last look at a study; None before the first."""
-        return self._looks.get(study_id)
+    def snapshot(self, study_id: int) -> StudySnapshot | None:
+        """The last snapshot of a study; None before the first."""
+        return self._snapshots.get(study_id)
 
     def alive(self) -> list[int]:
-        """Studies whose program is at work."""
-        return [study_id for study_id, one in self._looks.items() if one.alive]
+        """Studies whose program is running."""
+        return [study_id for study_id, one in self._snapshots.items() if one.alive]
 
     # Doing. All of it may wait for a disk: call it beside the window's thread.
     def add(self, study: Study, definitions: Mapping[str, str] | None = None) -> StudyRecord:
@@ -84,7 +88,7 @@ class StudyPrograms(QObject):
         return record
 
     def grow(self, study_id: int, study: Study, definitions: Mapping[str, str]) -> StudyRecord:
-        """Add the arms and seeds to a study that ``study`` has more than it.
+        """Add the arms and seeds of ``study`` that a study does not have yet.
 
         Raises StudyProgramError, StoreError, and ConfigError when the study that is there cannot be read.
         """
@@ -103,7 +107,7 @@ class StudyPrograms(QObject):
         return record
 
     def open(self, path: Path) -> StudyRecord:
-        """List a study's folder; or begin a new one from a study's file. Raises ConfigError with the wrong field."""
+        """List a study's folder, or create a study from a file. Raises ConfigError with the wrong field."""
         if path.is_dir():
             study = read_study(StudyDir(path).study)
             record = self._store.add_study(path, study.name)
@@ -115,7 +119,7 @@ class StudyPrograms(QObject):
         return self.add(absolute(read_study(path), path.parent))
 
     def start(self, study_id: int) -> None:
-        """Begin or go on. Raises StudyProgramError."""
+        """Start or resume the study. Raises StudyProgramError."""
         folder = self._store.study(study_id).folder
         out, run_logs = StudyDir(folder), (folder / "stdout.log", folder / "stderr.log")
         status = out.read_status()
@@ -125,25 +129,18 @@ class StudyPrograms(QObject):
         try:
             note_asked(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
-                process = subprocess.Popen(
-                    [*self._command, "study", str(out.study), str(folder)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=stdout,
-                    stderr=stderr,
-                    env=environment(),
-                    start_new_session=sys.platform != "win32",
-                    creationflags=_detached(),
-                )
+                command = [*self._command, "study", str(out.study), str(folder)]
+                process = start_program(command, stdout, stderr, detached=True)
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error
         threading.Thread(target=process.wait, name="study reaper", daemon=True).start()
-        began = _start_time(process.pid)
+        started = start_time(process.pid)
         if (out.read_status() or first_status(0, 0, [], "")).pid != process.pid:
-            out.write_status(first_status(process.pid, began, [], platform.node()))
+            out.write_status(first_status(process.pid, started, [], platform.node()))
         self.poll()
 
     def ask_to_end(self, study_id: int, what: str) -> None:
-        """ "pause" or "stop": the runs at work save their state, then the program ends; "kill" ends it at once."""
+        """ "pause" or "stop": running runs save their state, then the program exits; "kill" ends it at once."""
         folder = self._store.study(study_id).folder
         status = StudyDir(folder).read_status()
         if status is None or not program_alive(status):
@@ -168,7 +165,7 @@ class StudyPrograms(QObject):
             self.poll()
 
     def stop_all(self) -> None:
-        """Ask every study at work to stop, so that no further run of it begins; one that cannot be is told of."""
+        """Ask every running study to stop, so that it starts no further run; failures go to ``trouble``."""
         for study_id in self.alive():
             try:
                 self.ask_to_end(study_id, "stop")
@@ -177,17 +174,17 @@ class StudyPrograms(QObject):
 
     # Following
     def follow(self) -> None:
-        """Begin to look at the studies of the store."""
+        """Start following the studies of the store."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="studies", daemon=True)
             self._thread.start()
 
     def poll(self) -> None:
-        """Look now."""
+        """Read the folders now."""
         self._wake.set()
 
     def close(self) -> None:
-        """Look no more; the programs work on."""
+        """Stop following; the programs keep running."""
         self._ending.set()
         self._wake.set()
         if self._thread is not None:
@@ -204,17 +201,17 @@ class StudyPrograms(QObject):
             self._wake.clear()
 
     def _one(self, study: StudyRecord) -> None:
-        before = self._looks.get(study.id)
-        now = look(study.folder, before)
-        self._looks = {**self._looks, study.id: now}
+        before = self._snapshots.get(study.id)
+        now = read_study_folder(study.folder, before)
+        self._snapshots = {**self._snapshots, study.id: now}
         fresh = [self._try_to_list(study, run) for run in now.runs]
         if added := frozenset(run_id for run_id in fresh if run_id is not None):
             self.listed.emit(added)
         if now != before and not self._ending.is_set():
-            self._rung.emit(study.id)
+            self._notified.emit(study.id)
 
-    def _try_to_list(self, study: StudyRecord, run: StudyRunLook) -> int | None:
-        """``_list``; a failure is told once, hinders no other run, and is tried again at the next look."""
+    def _try_to_list(self, study: StudyRecord, run: StudyRunSnapshot) -> int | None:
+        """``_list``; a failure is reported once, hinders no other run, and is retried at the next poll."""
         try:
             new = self._list(study, run.arm, run.seed, run.folder)
         except (StoreError, ConfigError, OSError) as error:
@@ -226,7 +223,7 @@ class StudyPrograms(QObject):
         return new
 
     def _list(self, study: StudyRecord, arm: str, seed: int, folder: Path) -> int | None:
-        """Put a run that has begun into the store, under the experiment of its arm; its id when it is new there."""
+        """Add a started run to the store, under the experiment of its arm; its id when it is new there."""
         if folder in self._listed or not (folder / "config.json").is_file():
             return None
         known = {run.folder for run in self._store.runs()} | {run.folder for run in self._store.runs(deleted=True)}
@@ -255,16 +252,3 @@ def _write(folder: Path, study: Study, definitions: Mapping[str, str]) -> None:
         (folder / "arms").mkdir(exist_ok=True)
         write_whole(folder / "arms" / f"{name}.json", text.encode())
     write_whole(StudyDir(folder).study, absolute(study, folder).to_json().encode())
-
-
-def _detached() -> int:
-    if sys.platform == "win32":
-        return subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    return 0
-
-
-def _start_time(pid: int) -> float:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return time.time()

@@ -1,4 +1,4 @@
-"""Tailer: follows the runs' folders in a thread and tells the window what is new, at most ten times a second a run.
+"""Tailer: follows the runs' folders in a thread and notifies the window, at most ten times per second and run.
 
 Flow: ``Follower`` (thread) reads, records and fills an ``Outbox``; one queued signal takes the news over to the
 window's thread, where it is handed out as signals. A window that is busy gets one gathered signal, not a flood.
@@ -24,14 +24,15 @@ class Tailer(QObject):
     progress_changed = Signal(int, object)  # run id, RunProgress
     state_changed = Signal(int, object)  # run id, RunState; the store has it already
     run_added = Signal(int)  # run id: launched here or by another window, or imported
+    run_removed = Signal(int)  # run id: in the bin now, or removed for good, here or by another window
     trouble = Signal(int, str)  # run id (0: the store), a sentence: a folder or the database cannot be read
-    _rung = Signal()
+    _notified = Signal()
 
     def __init__(self, store: Store, parent: QObject | None = None, poll_seconds: float = 0.1) -> None:
         super().__init__(parent)
         self._outbox = Outbox()
-        self._follower = Follower(store, self._outbox, self._rung.emit, poll_seconds)
-        self._rung.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._follower = Follower(store, self._outbox, self._notified.emit, poll_seconds)
+        self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     def start(self) -> None:
         """Reattach to every run and begin to follow."""
@@ -42,19 +43,19 @@ class Tailer(QObject):
         self._follower.end(5.0)
 
     def follow(self, run_id: int) -> None:
-        """Look at this run now: it was just launched, resumed, queued or imported."""
-        self._follower.look(run_id)
+        """Poll this run now: it was just launched, resumed, queued or imported."""
+        self._follower.poll_now(run_id)
 
     def show(self, run_id: int) -> RunHistory:
         """Hold the run's curves: a history that fills from the file's start; ``curves_loaded`` when it is whole."""
         shown = self._follower.shown.get(run_id)
         if shown is None:
             shown = self._follower.shown[run_id] = ShownRun()
-            self._follower.look(run_id)
+            self._follower.poll_now(run_id)
         return shown.history
 
     def hide(self, run_id: int) -> None:
-        """Let its curves go."""
+        """Release its curves."""
         self._follower.shown.pop(run_id, None)
 
     def history(self, run_id: int) -> RunHistory | None:
@@ -63,11 +64,11 @@ class Tailer(QObject):
         return None if shown is None else shown.history
 
     def progress(self, run_id: int) -> RunProgress | None:
-        """What is known of a run at this moment; None before the first look at it."""
+        """The current progress of a run; None before it was first polled."""
         return self._follower.progress.get(run_id)
 
     def state(self, run_id: int) -> RunState | None:
-        """Its state at this moment; None before the first look at it."""
+        """Its current state; None before it was first polled."""
         progress = self.progress(run_id)
         return None if progress is None else progress.state
 
@@ -75,6 +76,8 @@ class Tailer(QObject):
         news = self._outbox.take()
         for run_id in news.added:
             self.run_added.emit(run_id)
+        for run_id in news.removed:
+            self.run_removed.emit(run_id)
         for run_id, progress in news.progress.items():
             self.progress_changed.emit(run_id, progress)
         for run_id, names in news.curves.items():

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.shared.services import Selection, Services
-from sdgui.widgets.actions import Actions
+from sdgui.widgets.actions import Actions, MenuItem
 
 
 class Panel(QWidget):
@@ -23,6 +23,12 @@ class Panel(QWidget):
     define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
     watch_asked = Signal(int)  # run id: choose it, and watch it
     changed = Signal(object)  # Changes: what the panel has written to the store
+
+    def set_view(self, view: QWidget) -> None:
+        """Fill the panel with ``view``; the panel itself is the controller."""
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(view)
 
     def select(self, selection: Selection) -> None:
         """Another experiment, run or set of ticks; called for every panel that is built."""
@@ -45,7 +51,7 @@ class Panel(QWidget):
 
 @dataclass(frozen=True)
 class PanelSpec:
-    """A panel before it is built."""
+    """A row of the table of panels: what is known of a panel before it is built."""
 
     name: str
     title: str
@@ -54,6 +60,8 @@ class PanelSpec:
     tip: str
     module: str
     panel: str
+    menus: tuple[MenuItem, ...] = ()  # context menus that lead to it
+    keys: tuple[tuple[str, str], ...] = ()  # for the shortcut list: keys that it handles itself, and what they do
 
     def build(self, services: Services, parent: QWidget | None = None) -> Panel:
         """Load the panel's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""

@@ -1,1 +1,1 @@
-"""The database of experiments and runs; ``sdgui.store.store.Store`` is its only door."""
+"""The database of experiments and runs; ``sdgui.store.store.Store`` is its only interface."""

@@ -1,6 +1,6 @@
-"""The captions' part of the store: the list that the Caption place works on, kept as it changes.
+"""The captions' part of the store: the list that the Caption panel works on, kept as it changes.
 
-Flow: Caption place -> thread -> ``keep_captions`` and ``forget_captions``; the next start reads ``captions`` in parts.
+Flow: Caption panel -> thread -> ``keep_captions`` and ``forget_captions``; the next start reads ``captions`` in parts.
 A picture is known by its path; keeping it again replaces what was kept.
 """
 
@@ -21,12 +21,10 @@ from sdgui.store.tables import CaptionedPictureRow, CaptionOriginRow
 _AT_ONCE = 400  # values in one statement; SQLite has a limit
 _ROWS_AT_ONCE = 60
 
-Place = tuple[int, int]  # position and id
-
 
 @dataclass(frozen=True)
 class KeptCaption:
-    """A picture of the list. ``made`` is JSON's plain data: model's side -> what it said."""
+    """A picture of the list. ``made`` is JSON's plain data: model's side -> its captions."""
 
     path: str
     position: int  # the list is sorted by it
@@ -37,12 +35,12 @@ class KeptCaption:
 
 
 class CaptionRecords(Sessions):
-    """The list: kept, forgotten, read back."""
+    """The caption list: saved, removed, read back."""
 
     def captions(
         self, after: tuple[int, int] = (-1, -1), limit: int = 500
     ) -> tuple[list[KeptCaption], tuple[int, int]]:
-        """The next ``limit`` of the list after a place in it, and the place that they reach to."""
+        """The next ``limit`` entries after ``(position, id)``, and the ``(position, id)`` of the last one."""
         row = CaptionedPictureRow
         later = (row.position > after[0]) | ((row.position == after[0]) & (row.id > after[1]))
         with self._read() as session:
@@ -55,7 +53,7 @@ class CaptionRecords(Sessions):
             return {one.key: _object(one.content) for one in session.scalars(select(CaptionOriginRow))}
 
     def keep_captions(self, entries: Sequence[KeptCaption], origins: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write these as they are now, new or known, and the origins that they name; all or nothing."""
+        """Insert or update these entries, and the origins that they name; all or nothing."""
         with self._write() as session:
             for key, content in origins.items():
                 session.merge(CaptionOriginRow(key=key, content=_json(content)))
@@ -66,7 +64,7 @@ class CaptionRecords(Sessions):
                 session.execute(new.on_conflict_do_update(index_elements=["path"], set_=fresh))
 
     def forget_captions(self, paths: Iterable[str]) -> None:
-        """Take these out of the list."""
+        """Remove these from the list."""
         keys = [os.fsencode(path) for path in paths]
         with self._write() as session:
             for start in range(0, len(keys), _AT_ONCE):
@@ -96,6 +94,6 @@ def _json(content: Mapping[str, Any]) -> str:
 def _object(text: str) -> Mapping[str, Any]:
     try:
         raw = json.loads(text)
-    except (ValueError, RecursionError):  # somebody else's writing
+    except (ValueError, RecursionError):  # written by another program
         return {}
     return raw if isinstance(raw, dict) else {}

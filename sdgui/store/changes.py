@@ -1,4 +1,4 @@
-"""Which records of the store are other ones now, so that a panel reads these again and no others.
+"""The changed records of the store, so that a panel reads these again and no others.
 
 Flow: whoever writes emits ``Changes``; the main window gathers them; the tree and the panels refresh.
 """

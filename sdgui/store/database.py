@@ -29,7 +29,7 @@ def open_database(path: Path, scripts: Path = MIGRATIONS, newest: str = SCHEMA_V
     version = read_version(path)
     if version is not None and not _known(version, newest):
         raise StoreError(
-            f"The database {path} has version {version}, and this sdgui knows versions up to {newest}. "
+            f"The database {path} has version {version}, but this sdgui supports versions up to {newest}. "
             "Use the newer sdgui that wrote it, or start with --home and another folder."
         )
     if version != newest:
@@ -64,7 +64,7 @@ def read_version(path: Path) -> str | None:
             tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if "alembic_version" not in tables:
                 if tables:
-                    raise StoreError(f"{path} is a database of another program; start with --home and another folder.")
+                    raise StoreError(f"{path} belongs to another program; start with --home and another folder.")
                 return None
             row = file.execute("SELECT version_num FROM alembic_version").fetchone()
             return str(row[0]) if row else None

@@ -19,7 +19,7 @@ WRITE = {"sqlite_begin": "IMMEDIATE"}  # execution option: take the write lock a
 
 
 def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
-    """An engine whose transactions are SQLite's own: BEGIN is sent as said, DDL included."""
+    """An engine whose transactions are SQLite's own: BEGIN is sent explicitly, DDL included."""
     engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -46,18 +46,18 @@ def sentences(path: Path) -> Iterator[None]:
 
 
 def store_error(error: Exception, path: Path) -> StoreError:
-    """What the user is told of a database or file error."""
+    """A database or file error as a sentence for the user."""
     cause = getattr(error, "orig", None) or error
     text = str(cause).lower()
     if "not a database" in text or "malformed" in text:
         remedy = "Rebuild it from the run folders with --rebuild, or start with --home and another folder."
         return StoreError(f"The database {path} is damaged ({cause}). {remedy}")
     if "locked" in text:
-        return StoreUnavailableError(f"The database {path} is held by another program. Close it and try again.")
+        return StoreUnavailableError(f"The database {path} is locked by another program. Close it and try again.")
     if "full" in text or getattr(cause, "errno", None) == 28:
-        return StoreUnavailableError(f"There is no room left on the disk of {path}. Free some and try again.")
+        return StoreUnavailableError(f"The disk of {path} is full. Free some space and try again.")
     if "readonly" in text or "unable to open" in text or isinstance(cause, PermissionError):
         return StoreUnavailableError(
-            f"The database {path} cannot be written ({cause}). Mend its permissions or use --home."
+            f"The database {path} cannot be written ({cause}). Fix its permissions or use --home."
         )
     return StoreUnavailableError(f"The database {path} cannot be used: {cause}.")

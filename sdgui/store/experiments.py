@@ -17,7 +17,7 @@ from sdgui.store.tables import ExperimentRow, TagRow
 
 
 class ExperimentRecords(Sessions):
-    """Definitions: listed, made, changed, binned."""
+    """Definitions: listed, created, edited, deleted."""
 
     def experiments(self, deleted: bool = False) -> list[Experiment]:
         """All that are not in the bin (or all that are), oldest first."""
@@ -35,7 +35,7 @@ class ExperimentRecords(Sessions):
             return {row.id: row.changed for row in session.execute(query)}
 
     def experiment(self, experiment_id: int) -> Experiment:
-        """One experiment, binned or not; StoreError when there is none."""
+        """One experiment, in the bin or not; StoreError when there is none."""
         with self._read() as session:
             return experiment_record(experiment_row(session, experiment_id))
 
@@ -81,7 +81,7 @@ class ExperimentRecords(Sessions):
             return experiment_record(row)
 
     def restore_experiment(self, experiment_id: int) -> Experiment:
-        """Take it out of the bin."""
+        """Restore it from the bin."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             row.deleted = None
@@ -146,7 +146,7 @@ def _text(config: RunConfig | str) -> str:
 
 
 def _name_in(text: str) -> str:
-    """The name that a definition gives itself; "" when that cannot be read."""
+    """The name in a definition; "" when that cannot be read."""
     try:
         raw = json.loads(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""The marks' part of the store: what a user said of the pairs of a data source in the Noise place.
+"""The marks' part of the store: the marks of the Noise panel on the pairs of a data source.
 
-Flow: Noise place -> ``mark_pairs``; the next ranking of the same data, by whatever model, reads ``pair_marks``.
+Flow: Noise panel -> ``mark_pairs``; the next ranking of the same data, by whatever model, reads ``pair_marks``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Pair = tuple[str, str]  # path of the picture, caption
 
 
 class MarkRecords(Sessions):
-    """Marks: read, set, taken back."""
+    """Marks: read, set, removed."""
 
     def pair_marks(self, source: str) -> dict[Pair, bool]:
         """Pair -> whether it was marked wrong (else right)."""
@@ -29,7 +29,7 @@ class MarkRecords(Sessions):
             return {(os.fsdecode(row.path), row.caption): row.wrong for row in session.scalars(query)}
 
     def mark_pairs(self, source: str, marks: Mapping[Pair, bool | None]) -> None:
-        """Mark pairs wrong (True) or right (False), or take their mark back (None); all or nothing."""
+        """Mark pairs wrong (True) or right (False), or remove their mark (None); all or nothing."""
         key = os.fsencode(source)
         entries = [((os.fsencode(path), storable(caption)), mark) for (path, caption), mark in marks.items()]
         with self._write() as session:

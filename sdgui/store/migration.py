@@ -28,6 +28,6 @@ def upgrade(path: Path, scripts: Path) -> None:
             command.upgrade(config, "head")
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
             if broken:
-                raise StoreError(f"Migrating {path} left {len(broken)} broken references; it was left as it was.")
+                raise StoreError(f"Migrating {path} left {len(broken)} broken references, so it was not migrated.")
     finally:
         engine.dispose()

@@ -1,4 +1,4 @@
-"""What the store hands out and takes in: frozen plain data, never database objects.
+"""Records of the store: frozen plain data, never database objects.
 
 Flow: ``Store`` reads rows and returns these; panels show them; the tailer and ``Store.import_run`` hand a
 ``Progress`` back in. They may be kept, compared and passed between threads.
@@ -6,7 +6,6 @@ Flow: ``Store`` reads rows and returns these; panels show them; the tailer and `
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +20,11 @@ Ending = Literal["", "done", "stopped", "paused", "failed"]
 
 
 class StoreError(UserError):
-    """The database cannot do what was asked; the message names the file or the record, and the remedy."""
+    """A failed request to the database; the message names the file or the record, and the remedy."""
 
 
 class StoreUnavailableError(StoreError):
-    """The database is held, full, damaged or may not be written: what was asked for can be tried again later."""
+    """The database is locked, full, damaged or not writable: the request can be tried again later."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """One metric of one run. ``best`` is the highest or the lowest, as ``higher_is_better`` says of its name."""
+    """One metric of one run. ``best`` is the highest or the lowest, by ``higher_is_better``."""
 
     last: float
     last_step: int
@@ -95,14 +94,14 @@ class Run:
 
 @dataclass(frozen=True)
 class RunLabel:
-    """What a run is called, and the palette index of its colour."""
+    """The display name of a run, and the palette index of its colour."""
 
     name: str
     color: int
 
 
 def color_index(run_id: int, arm: int | None) -> int:
-    """The palette index of a run, the same wherever it is drawn; ``arm``: the place of its arm in a study, if any.
+    """The palette index of a run, the same wherever it is drawn; ``arm``: the index of its arm in a study, if any.
 
     The seeds of an arm share one colour, so that an overlaid study shows its arms.
     """
@@ -111,7 +110,7 @@ def color_index(run_id: int, arm: int | None) -> int:
 
 @dataclass(frozen=True)
 class Progress:
-    """All that the first ``offset`` bytes of a run's events say of it; recording it twice changes nothing."""
+    """The progress of a run by the first ``offset`` bytes of its events; recording it twice changes nothing."""
 
     state: RunState
     offset: int
@@ -137,7 +136,3 @@ def higher_is_better(metric: str) -> bool:
 def ranks_runs(metric: str) -> bool:
     """Whether ``metric`` decides which point of a run is its best: ``val/student/mean_recall`` and the teacher's."""
     return metric.startswith("val/") and metric.endswith("/mean_recall")
-
-
-def is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

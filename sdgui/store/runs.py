@@ -1,4 +1,4 @@
-"""The runs' part of the store: what they are, how far they got, and which is next in the queue."""
+"""The runs' part of the store: records, progress and the queue."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class RunRecords(Sessions):
             return [self._run_record(row) for row in session.scalars(query.order_by(RunRow.id))]
 
     def run(self, run_id: int) -> Run:
-        """One run, binned or not; StoreError when there is none."""
+        """One run, in the bin or not; StoreError when there is none."""
         with self._read() as session:
             return self._run_record(run_row(session, run_id))
 
     def some_runs(self, run_ids: Iterable[int]) -> dict[int, Run]:
-        """Those of these runs that exist, binned or not."""
+        """Those of these runs that exist, in the bin or not."""
         wanted, found = sorted(run_ids), dict[int, Run]()
         with self._read() as session:
             for start in range(0, len(wanted), _AT_ONCE):
@@ -49,13 +49,13 @@ class RunRecords(Sessions):
         return found
 
     def alive_runs(self) -> list[Run]:
-        """Those that have a trainer, as far as the store knows."""
+        """Runs with a trainer, by their recorded state."""
         with self._read() as session:
             query = select(RunRow).where(RunRow.state.in_(_ALIVE), RunRow.deleted.is_(None)).order_by(RunRow.id)
             return [self._run_record(row) for row in session.scalars(query)]
 
     def run_in(self, folder: Path) -> Run | None:
-        """The run that lies in ``folder``, unless it is in the bin."""
+        """The run in ``folder``, unless it is in the bin."""
         with self._read() as session:
             query = select(RunRow).where(RunRow.folder == self._folder_text(folder), RunRow.deleted.is_(None))
             row = session.scalar(query)
@@ -69,18 +69,18 @@ class RunRecords(Sessions):
             return session.scalar(query) or 0
 
     def run_labels(self, run_ids: Sequence[int]) -> dict[int, RunLabel]:
-        """What these runs are called, and their colours, in one query; what is not there any more is left out.
+        """The names and colours of these runs, in one query; runs that no longer exist are left out.
 
-        A run is called by experiment and ordinal; in the bin its key stands for the ordinal.
+        A run is named by experiment and ordinal; in the bin, by experiment and key.
         """
-        place = func.row_number().over(
+        ordinal = func.row_number().over(
             partition_by=(RunRow.experiment_id, RunRow.deleted.is_(None)), order_by=RunRow.id
         )
         among = select(RunRow.experiment_id).where(RunRow.id.in_(run_ids))
         arm = func.row_number().over(partition_by=StudyArmRow.study_id, order_by=StudyArmRow.experiment_id) - 1
         arms = select(StudyArmRow.experiment_id, arm.label("arm")).subquery()
         numbered = (
-            select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, place.label("place"), arms.c.arm)
+            select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, ordinal.label("ordinal"), arms.c.arm)
             .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
             .outerjoin(arms, arms.c.experiment_id == RunRow.experiment_id)
             .where(RunRow.experiment_id.in_(among))
@@ -90,7 +90,7 @@ class RunRecords(Sessions):
             rows = session.execute(select(numbered).where(numbered.c.id.in_(run_ids))).all()
         return {
             row.id: RunLabel(
-                f"{row.name} · run {row.place if row.deleted is None else row.key}", color_index(row.id, row.arm)
+                f"{row.name} · run {row.ordinal if row.deleted is None else row.key}", color_index(row.id, row.arm)
             )
             for row in rows
         }
@@ -110,7 +110,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def add_imported(self, experiment_id: int, folder: str, digest: str) -> int:
-        """List the run that lies in ``folder``, whose definition has ``digest``, under the experiment; its number."""
+        """Add the run in ``folder``, whose definition has ``digest``, to the experiment; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             row = _new_run(session, experiment_id)
@@ -155,7 +155,7 @@ class RunRecords(Sessions):
         return found
 
     def restore_run(self, run_id: int) -> Run:
-        """Take it out of the bin."""
+        """Restore it from the bin."""
         with self._write() as session:
             row = run_row(session, run_id)
             row.deleted = None
@@ -178,7 +178,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def mark_launched(self, run_id: int) -> Run:
-        """Its trainer is being started now; it waits no longer."""
+        """Its trainer is being started; it is no longer queued."""
         with self._write() as session:
             return self._run_record(_launched(run_row(session, run_id)))
 
@@ -196,7 +196,7 @@ class RunRecords(Sessions):
             return [self._run_record(row) for row in session.scalars(_waiting())]
 
     def enqueue(self, run_id: int) -> Run:
-        """Put the run at the end of the queue, unless it waits already or is alive."""
+        """Put the run at the end of the queue, unless it is queued already or active."""
         with self._write() as session:
             row = run_row(session, run_id)
             if row.state in _ALIVE:
@@ -206,7 +206,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def unqueue(self, run_id: int) -> Run:
-        """Take the run out of the queue; it is again what it was before."""
+        """Remove the run from the queue; its state is the previous one again."""
         with self._write() as session:
             row = run_row(session, run_id)
             if row.queue_position is not None:
@@ -215,12 +215,12 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def reorder_queue(self, run_ids: Sequence[int]) -> None:
-        """Let these be next, in this order; others that wait follow as they stood."""
-        order = {run_id: place for place, run_id in enumerate(run_ids)}
+        """Put these first, in this order; the other queued runs follow in theirs."""
+        order = {run_id: position for position, run_id in enumerate(run_ids)}
         with self._write() as session:
             rows = sorted(session.scalars(_waiting()), key=lambda row: order.get(row.id, len(order)))
-            for place, row in enumerate(rows):
-                row.queue_position = place
+            for position, row in enumerate(rows):
+                row.queue_position = position
 
     def take_next(self, limit: int) -> Run | None:
         """The next waiting run, marked as launched, if fewer than ``limit`` are alive.
@@ -288,7 +288,7 @@ def _launched(row: RunRow) -> RunRow:
 
 
 def _waiting() -> Select[RunRow]:
-    """Runs of an experiment in the bin keep their place, but do not begin unseen."""
+    """Runs of an experiment in the bin keep their position, but do not start."""
     return (
         select(RunRow)
         .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)

@@ -1,4 +1,4 @@
-"""Sessions on the database, and what rows and records have in common.
+"""Sessions on the database, and helpers for rows and records.
 
 Flow: the parts of ``Store`` inherit from ``Sessions``; nobody else opens a session. A writing session takes the
 write lock at its start, so that two windows on one database wait for each other instead of failing half-way.
@@ -24,7 +24,7 @@ NAME_LENGTH = 120
 
 
 class Sessions:
-    """Where the data is kept, and transactions on it."""
+    """The location of the data, and transactions on it."""
 
     def __init__(self, home: Path, database: Path, engine: Engine) -> None:
         self.home = home
@@ -34,7 +34,7 @@ class Sessions:
         self._writer = engine.execution_options(**WRITE)
 
     def close(self) -> None:
-        """Let the file go; the store cannot be used afterwards."""
+        """Close the file; the store cannot be used afterwards."""
         self._engine.dispose()
 
     @contextmanager
@@ -48,7 +48,7 @@ class Sessions:
             yield session
 
     def _folder_text(self, folder: Path) -> str:
-        """How a run's folder is written down: relative to the runs folder when it is inside home, which may move.
+        """A run's folder as it is stored: relative to the runs folder when it is inside home, which may move.
 
         A study's run is ``../studies/NAME/runs/ARM-s0``.
         """
@@ -92,7 +92,7 @@ def clean_name(name: str) -> str:
     """A name as it will be shown; StoreError when nothing is left of it or it is too long."""
     clean = clean_line(name)
     if not clean:
-        raise StoreError("An experiment needs a name; enter at least one letter.")
+        raise StoreError("An experiment needs a name; enter at least one character.")
     if len(clean) > NAME_LENGTH:
         raise StoreError(f"The name has {len(clean)} characters; keep it to {NAME_LENGTH}.")
     return clean

@@ -58,7 +58,7 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
 
     @classmethod
     def rebuild(cls, home: Path | None = None) -> tuple[Self, list[str]]:
-        """Put a damaged database aside, begin a new one and import every run folder; also why some could not be."""
+        """Rename a damaged database, make a new one and import every run folder; with the errors of unreadable ones."""
         home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
         aside = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}"
         for ending in ("", "-wal", "-shm"):
@@ -67,12 +67,12 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
                 if file.exists():
                     file.rename(file.with_name(file.name + aside))
             except OSError as error:
-                raise StoreError(f"{file} cannot be put aside: {error.strerror}; close what uses it.") from error
+                raise StoreError(f"{file} cannot be renamed: {error.strerror}; close programs that use it.") from error
         store = cls.open(home)
         return store, store.import_folders()
 
     def import_folders(self) -> list[str]:
-        """Read every run folder of ours anew, oldest first, and list those that are missing; why some could not be.
+        """Read every run folder in ``runs`` again, oldest first, and list missing runs; returns errors.
 
         A folder that cannot be read stops none of the others. Names, tags and notes stay.
         """
@@ -87,7 +87,7 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
         return problems
 
     def import_run(self, folder: Path, experiment_id: int | None = None) -> Run:
-        """The run in ``folder``, from its config.json and events; a known folder is read anew.
+        """The run in ``folder``, from its config.json and events; a known folder is read again.
 
         It goes under ``experiment_id``, else under an experiment with the same definition or name, else a new one.
         """
@@ -95,14 +95,14 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
         try:
             config = read_config(run_dir.config)
         except ConfigError as error:
-            raise StoreError(f"{folder} holds no run that can be read: {error}") from error
+            raise StoreError(f"{folder} is not a readable run folder: {error}") from error
         text = self._folder_text(run_dir.path)
         with self._read() as session:
             known = session.execute(select(RunRow.id, RunRow.launched).where(RunRow.folder == text)).first()
         try:  # before anything is listed: a folder that cannot be read leaves no row
             progress = folder_progress(run_dir, known.launched if known else None, time.time())
         except EventError as error:
-            raise StoreError(f"{folder} holds no run that can be read: {error}") from error
+            raise StoreError(f"{folder} is not a readable run folder: {error}") from error
         run_id = known.id if known else self._add_imported(text, config, experiment_id)
         self.record(run_id, progress, rewritten=True)
         return self.run(run_id)
@@ -119,11 +119,11 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
         return next(iter(same + named), None)
 
     def owns(self, run: Run) -> bool:
-        """Whether its folder is one of ours; those of studies and of imported runs are not ours to remove."""
+        """Whether its folder is one of ours; those of studies and of imported runs are not deleted."""
         return run.folder.is_relative_to(self._folder_path("."))
 
     def delete_experiment(self, experiment_id: int, for_good: bool = False, folders: bool = False) -> None:
-        """Put it in the bin; or remove it and its runs ``for_good``, with the ``folders`` it ``owns`` or without.
+        """Put it in the bin; or delete it and its runs ``for_good``, with or without the ``folders`` that it ``owns``.
 
         Raises StoreError when one of its runs is alive.
         """
@@ -141,7 +141,7 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
                 row.deleted = time.time()
 
     def delete_run(self, run_id: int, for_good: bool = False, folder: bool = False) -> None:
-        """Put it in the bin; or remove it ``for_good``, with its ``folder`` if the store ``owns`` it or without.
+        """Put it in the bin; or delete it ``for_good``, with or without its ``folder`` if the store ``owns`` that.
 
         Raises StoreError while its trainer is alive.
         """
@@ -174,7 +174,7 @@ def _refuse_alive(run: Run) -> None:
 
 @contextmanager
 def _removed(folders: Sequence[Path]) -> Iterator[None]:
-    """Run folders, out of sight while the work within is done, then removed; all are put back where that fails."""
+    """Run folders, renamed while the block runs, then deleted; all are renamed back where it fails."""
     aside: dict[Path, Path] = {}
     try:
         for folder in folders:
@@ -183,7 +183,7 @@ def _removed(folders: Sequence[Path]) -> Iterator[None]:
         yield
     except BaseException:
         for folder, put in aside.items():
-            with suppress(OSError):  # what went wrong first is what is told
+            with suppress(OSError):  # the first error is the one that is reported
                 put.rename(folder)
         raise
     for put in aside.values():
@@ -191,18 +191,18 @@ def _removed(folders: Sequence[Path]) -> Iterator[None]:
 
 
 def _put_aside(folder: Path) -> Path:
-    """Rename a run's folder out of sight, which either works at once or changes nothing."""
+    """Rename a run's folder, which either works at once or changes nothing."""
     if not (folder / "config.json").is_file():
-        raise StoreError(f"{folder} does not look like a run folder, so it was not deleted; move it elsewhere first.")
+        raise StoreError(f"{folder} is not a run folder, so it was not deleted; move it elsewhere first.")
     aside = folder.with_name(folder.name + DELETED)
     try:
         return folder.rename(aside)
     except OSError as error:
-        raise StoreError(f"{folder} cannot be deleted: {error.strerror}; close what uses it.") from error
+        raise StoreError(f"{folder} cannot be deleted: {error.strerror}; close the programs that use it.") from error
 
 
 def _remove(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as error:
-        raise StoreError(f"{folder} could not be deleted whole: {error.strerror}; delete it by hand.") from error
+        raise StoreError(f"{folder} was only partly deleted: {error.strerror}; delete it by hand.") from error

@@ -1,6 +1,6 @@
 """The studies' part of the store: where their folders are, and which experiments list their arms' runs.
 
-Flow: Study place -> ``add_study``; the study watcher -> ``link_arm`` as runs appear; the tree reads ``studies``.
+Flow: Study panel -> ``add_study``; the study watcher -> ``link_arm`` as runs appear; the tree reads ``studies``.
 What a study is and found stands in its folder, so a folder from elsewhere can be added.
 """
 
@@ -22,7 +22,7 @@ from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, StudyRow
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study that the window knows. ``arms``: experiment id -> the arm's name."""
+    """A listed study. ``arms``: experiment id -> the arm's name."""
 
     id: int
     name: str
@@ -32,11 +32,11 @@ class StudyRecord:
 
 
 class StudyRecords(Sessions):
-    """Studies: listed, added, moved, binned."""
+    """Studies: listed, added, moved, deleted."""
 
     @property
     def studies_folder(self) -> Path:
-        """Where studies that are made here go."""
+        """The folder of new studies."""
         return self.home / "studies"
 
     def studies(self) -> list[StudyRecord]:
@@ -49,7 +49,7 @@ class StudyRecords(Sessions):
             return [self._study_record(row, arms.get(row.id, {})) for row in rows]
 
     def study(self, study_id: int) -> StudyRecord:
-        """One study, binned or not; StoreError when there is none."""
+        """One study, in the bin or not; StoreError when there is none."""
         with self._read() as session:
             row = _study_row(session, study_id)
             links = session.scalars(select(StudyArmRow).where(StudyArmRow.study_id == study_id))
@@ -75,13 +75,13 @@ class StudyRecords(Sessions):
             session.merge(StudyArmRow(experiment_id=experiment_id, study_id=study_id, arm=arm))
 
     def move_study(self, study_id: int, folder: Path) -> StudyRecord:
-        """The study's folder is now ``folder``; its runs are looked for there too."""
+        """The study's folder is now ``folder``; its runs are expected there too."""
         with self._write() as session:
             row = _study_row(session, study_id)
             before = self._study_path(row.folder)
             taken = session.scalar(select(StudyRow.id).where(StudyRow.folder == self._study_text(folder)))
             if taken is not None and taken != study_id:
-                raise StoreError(f"{folder} is another study of the list already; choose that one.")
+                raise StoreError(f"{folder} is already listed as another study; select that one.")
             row.folder = self._study_text(folder)
             arms = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id)
             for run in session.scalars(select(RunRow).where(RunRow.experiment_id.in_(arms))):
@@ -95,7 +95,7 @@ class StudyRecords(Sessions):
         self._set_deleted(study_id, time.time())
 
     def restore_study(self, study_id: int) -> None:
-        """Take it and its experiments out of the bin."""
+        """Restore it and its experiments from the bin."""
         self._set_deleted(study_id, None)
 
     def _set_deleted(self, study_id: int, when: float | None) -> None:

@@ -1,4 +1,4 @@
-"""RunSummary: what a run's events come to, folded one after another. Small, exact, and the same however it is cut.
+"""RunSummary: the sum of a run's events, added one after another. Small, exact, and independent of chunks.
 
 Flow: the tailer folds new events into it and hands ``progress`` to the store together with the offset, so that
 what is stored is always a function of the first ``offset`` bytes of ``events.jsonl``: a window killed between
@@ -19,9 +19,9 @@ from core.spec.run.status import RunState, RunStatus, judge
 from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, higher_is_better, ranks_runs
 
 MOST_METRICS = 2000  # of one run; a file that names more was not written by a trainer
-LONGEST_FAILURE = 4000  # characters of what a run says went wrong
+LONGEST_FAILURE = 4000  # characters of a failure message
 START_SECONDS = 90.0  # a trainer that has shown no sign for so long after its launch is not coming
-STARTING = "starting"  # what the launcher's first status says is being done
+STARTING = "starting"  # ``doing`` in the launcher's first status
 
 
 @dataclass
@@ -44,7 +44,7 @@ class RunSummary:
 
     @classmethod
     def of(cls, run: Run, metrics: Mapping[str, MetricSummary]) -> RunSummary:
-        """The summary that was stored, ready to go on from ``run.offset``."""
+        """The stored summary, to be continued from ``run.offset``."""
         return cls(
             step=run.step,
             total_steps=run.total_steps,
@@ -57,7 +57,7 @@ class RunSummary:
         )
 
     def apply(self, events: Iterable[Event], limit: float = math.inf) -> None:
-        """Fold ``events`` in; points after step ``limit`` are left out, for they are known to be void."""
+        """Fold ``events`` in; points after step ``limit`` are left out, since they are void."""
         for event in events:
             if isinstance(event, (Metrics, Evaluated)):
                 if event.step <= limit:
@@ -86,21 +86,21 @@ class RunSummary:
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:
-        """The last lifecycle event when that was an ending."""
+        """The last lifecycle event, when that was a terminal one."""
         return terminal_event(self.ending, self.finished, self.step, self.failure)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing that was read says anything of the run."""
+        """Whether no event that was read is about the run."""
         return self.started is None and not self.ending and not self.metrics
 
     @property
     def unreadable(self) -> str:
-        """Why nothing is known of the run although something was written; "" when it is known, or nothing was."""
+        """Why none of the written events can be read; "" when some can, or nothing was written."""
         return f"None of its events can be read: {self.problem}." if self.problem and self.empty else ""
 
     def progress(self, offset: int, state: RunState, failure: str = "") -> Progress:
-        """What the store records of it."""
+        """The record for the store."""
         return Progress(
             state=state,
             offset=offset,
@@ -115,19 +115,19 @@ class RunSummary:
         )
 
 
-def extended(former: MetricSummary | None, name: str, step: int, value: float) -> MetricSummary:
-    """``former`` with one more point."""
-    best, best_step = (math.nan, 0) if former is None else (former.best, former.best_step)
+def extended(previous: MetricSummary | None, name: str, step: int, value: float) -> MetricSummary:
+    """``previous`` with one more point."""
+    best, best_step = (math.nan, 0) if previous is None else (previous.best, previous.best_step)
     if math.isfinite(value) and (math.isnan(best) or (value > best if higher_is_better(name) else value < best)):
         best, best_step = value, step
     return MetricSummary(value, step, best, best_step)
 
 
-def better_point(former: BestPoint | None, point: BestPoint) -> BestPoint | None:
+def better_point(previous: BestPoint | None, point: BestPoint) -> BestPoint | None:
     """The higher of the two; the earlier when they are equal."""
     if not math.isfinite(point.value):
-        return former
-    return point if former is None or point.value > former.value else former
+        return previous
+    return point if previous is None or point.value > previous.value else previous
 
 
 def terminal_event(ending: Ending, time: float | None, step: int, failure: str) -> RunFinished | RunFailed | None:
@@ -142,10 +142,10 @@ def terminal_event(ending: Ending, time: float | None, step: int, failure: str) 
 def run_state(
     terminal: RunFinished | RunFailed | None, status: RunStatus | None, launched: float | None, now: float
 ) -> RunState:
-    """``core.spec.run.status.judge``, told of a launch that has not reported yet.
+    """``core.spec.run.status.judge``, with launches that have not reported yet.
 
-    A launch after the ending, here (``launched``) or by another program (the status is of a process that started
-    later), takes the run up again, though its ``run_started`` is yet to come. Without any status a launch is given
+    A launch after the terminal event, here (``launched``) or by another program (the status is of a process that
+    started later), resumes the run, though its ``run_started`` is yet to come. Without any status a launch is given
     ``START_SECONDS``, then it counts as interrupted.
     """
     begun = max(launched or 0.0, status.started if status is not None else 0.0)
@@ -210,7 +210,7 @@ def _split(events: list[Event]) -> list[list[Event]]:
 
 
 def folder_progress(folder: RunDir, launched: float | None, now: float) -> Progress:
-    """All that a run folder says of its run now. EventError when its events cannot be read at all."""
+    """The progress of the run in a folder. EventError when its events cannot be read at all."""
     summary, offset = summarise(folder.events)
     state = run_state(summary.terminal, folder.read_status(), launched, now)
     return summary.progress(offset, state, summary.unreadable if state is RunState.INTERRUPTED else "")

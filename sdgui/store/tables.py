@@ -15,7 +15,7 @@ SCHEMA_VERSION = "0003"  # the newest revision; digits that count up
 
 
 class Base(DeclarativeBase):
-    """Constraints have names, so that SQLite's copy-and-move migrations can speak of them."""
+    """Constraints have names, so that SQLite's copy-and-move migrations can name them."""
 
     type_annotation_map: ClassVar[dict[type, Any]] = {float: Double()}
     metadata = MetaData(
@@ -43,7 +43,7 @@ run_tags = _link("run_tags", "runs")
 
 
 class TagRow(Base):
-    """A word that experiments and runs are marked with."""
+    """A tag of experiments and runs."""
 
     __tablename__ = "tags"
 
@@ -68,7 +68,7 @@ class ExperimentRow(Base):
 
 
 class RunRow(Base):
-    """A training; what its events say up to ``offset``, and where it stands in the queue."""
+    """A training run: its progress by the events up to ``offset``, and its position in the queue."""
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -114,7 +114,7 @@ class SummaryRow(Base):
 
 
 class CaptionedPictureRow(Base):
-    """A picture in the list of the Caption place; ``made`` is JSON: what each of the two models said of it."""
+    """A picture in the list of the Caption panel; ``made`` is JSON: the captions of each of the two models."""
 
     __tablename__ = "captioned_pictures"
 
@@ -137,7 +137,7 @@ class CaptionOriginRow(Base):
 
 
 class StudyRow(Base):
-    """A study's folder; what the study is and how far it got stands in it."""
+    """A study's folder, which holds its definition and progress."""
 
     __tablename__ = "studies"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -160,7 +160,7 @@ class StudyArmRow(Base):
 
 
 class PairMarkRow(Base):
-    """What a user said of a pair of a data source: that its caption is wrong, or right."""
+    """A user's mark on a pair of a data source: its caption is wrong, or right."""
 
     __tablename__ = "pair_marks"
 

@@ -1,25 +1,105 @@
-"""Every action of the window, in one list: the menus, the buttons, Ctrl+K and the list of shortcuts all read it.
+"""Every action of the window, in one list: menus, context menus, buttons, Ctrl+K and the list of shortcuts all read it.
 
-Flow: the main window registers what can be done; an action has a text, a shortcut, a sentence that explains it and
-a slot, so that nothing can be reached by the mouse alone.
+Flow: a package declares its actions as a table of ``Action`` records; ``Actions.register`` makes a ``QAction`` of each;
+``Actions.update`` enables what can be done now. An action is one record, and nothing else needs to know of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Generic, TypeVar
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QPushButton, QWidget
+from PySide6.QtWidgets import QMenu, QPushButton, QWidget
+
+from sdgui.widgets.style.theme import theme
+
+C = TypeVar("C")  # what an action works on: the window, or a panel
 
 
-class Actions:
-    """The window's actions by name, in the order in which they were added."""
+class Section(IntEnum):
+    """The parts of a context menu, from top to bottom, with a separator between them."""
+
+    OPEN = 0
+    CONTROL = 1
+    EDIT = 2
+    REMOVE = 3
+
+
+@dataclass(frozen=True)
+class MenuItem:
+    """An action's position in the context menu ``menu``; within a section by ``order``, then as registered."""
+
+    menu: str
+    section: Section
+    order: int = 0
+
+
+@dataclass(frozen=True)
+class Action(Generic[C]):
+    """What can be done: how it is called, where it is found, when it is enabled and what it does.
+
+    ``group`` is its heading in the shortcut list and Ctrl+K, and its menu in the menu bar where there is one.
+    """
+
+    id: str
+    group: str
+    title: str  # with "&" before the mnemonic
+    tip: str  # one sentence: what it does
+    run: Callable[[C], object]
+    shortcuts: str | tuple[str, ...] = ()
+    enabled: Callable[[C], bool] | None = None  # None: always
+    current_title: Callable[[C], str] | None = None  # where it depends on the state
+    icon: str = ""
+    icon_color: str = "text"  # a role of the theme
+    menus: tuple[MenuItem, ...] = ()
+    scope: Callable[[C], QWidget] | None = None  # the widget within which its shortcuts hold (a bare F2, Delete)
+
+
+@dataclass(frozen=True)
+class _Registered:
+    record: Action[Any]
+    context: Any
+    action: QAction
+
+
+class Actions(QObject):
+    """The window's actions by id, in the order in which they were registered."""
 
     def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
         self._window = window
-        self._actions: dict[str, QAction] = {}
-        self._groups: dict[str, str] = {}
+        self._registered: dict[str, _Registered] = {}
+        theme().changed.connect(self._restyle)
+
+    def register(self, records: Iterable[Action[C]], context: C, scope: QWidget | None = None) -> None:
+        """Make an action of each record; it works on ``context``.
+
+        Its shortcuts hold within the record's own scope, else within ``scope``, else in the whole window.
+        """
+        for record in records:
+            self._register(record, context, record.scope(context) if record.scope is not None else scope)
+        self.update(context)
+
+    def _register(self, record: Action[C], context: C, scope: QWidget | None) -> QAction:
+        keys = [record.shortcuts] if isinstance(record.shortcuts, str) else record.shortcuts
+        action = QAction(record.title, self._window)
+        action.setObjectName(record.id)
+        action.setShortcuts([QKeySequence(key) for key in keys])
+        action.setToolTip(tooltip(record.tip, action))
+        action.setStatusTip(record.tip)
+        action.setWhatsThis(record.tip)
+        action.triggered.connect(lambda _checked=False: record.run(context))
+        if scope is not None:
+            action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        (scope or self._window).addAction(action)
+        if record.icon:
+            action.setIcon(theme().icon(record.icon, record.icon_color))
+        self._registered[record.id] = _Registered(record, context, action)
+        return action
 
     def add(
         self,
@@ -32,40 +112,53 @@ class Actions:
         *,
         scope: QWidget | None = None,
     ) -> QAction:
-        """A new action ``name``; ``scope`` limits its shortcut to that widget and its children (a bare F2, Delete)."""
-        keys = [shortcuts] if isinstance(shortcuts, str) else shortcuts
-        action = QAction(text, self._window)
-        action.setObjectName(name)
-        action.setShortcuts([QKeySequence(key) for key in keys])
-        action.setToolTip(tooltip(tip, action))
-        action.setStatusTip(tip)
-        action.setWhatsThis(tip)
-        action.triggered.connect(lambda _checked=False: slot())
-        if scope is not None:
-            action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            scope.addAction(action)
-        else:
-            self._window.addAction(action)
-        self._actions[name] = action
-        self._groups[name] = group
-        return action
+        """An action without a record of its own; prefer ``register``."""
+        keys = shortcuts if isinstance(shortcuts, str) else tuple(shortcuts)
+        return self._register(Action[None](name, group, text, tip, lambda _: slot(), keys), None, scope)
 
-    def __getitem__(self, name: str) -> QAction:
-        return self._actions[name]
+    def update(self, context: object) -> None:
+        """Enable what can be done now among the actions on ``context``, and title them as their state wants."""
+        for one in self._registered.values():
+            if one.context is not context:
+                continue
+            if one.record.current_title is not None:
+                one.action.setText(one.record.current_title(context))
+            if one.record.enabled is not None:
+                one.action.setEnabled(one.record.enabled(context))
+
+    def _restyle(self) -> None:
+        for one in self._registered.values():
+            if one.record.icon:
+                one.action.setIcon(theme().icon(one.record.icon, one.record.icon_color))
+
+    def __getitem__(self, action_id: str) -> QAction:
+        return self._registered[action_id].action
 
     def __iter__(self) -> Iterator[QAction]:
-        return iter(self._actions.values())
+        return iter([one.action for one in self._registered.values()])
 
     def group(self, action: QAction) -> str:
-        """The heading under which ``action`` stands in menus and lists."""
-        return self._groups[action.objectName()]
+        """The heading under which ``action`` is listed."""
+        return self._registered[action.objectName()].record.group
 
     def groups(self) -> dict[str, list[QAction]]:
         """Heading -> its actions."""
         found: dict[str, list[QAction]] = {}
-        for action in self:
-            found.setdefault(self.group(action), []).append(action)
+        for one in self._registered.values():
+            found.setdefault(one.record.group, []).append(one.action)
         return found
+
+    def fill_menu(self, menu: QMenu, name: str) -> None:
+        """Add the actions of the context menu ``name`` to ``menu``, section by section."""
+        items = [(item, one.action) for one in self._registered.values() for item in one.record.menus]
+        sections: dict[Section, list[tuple[int, QAction]]] = {}
+        for item, action in items:
+            if item.menu == name:
+                sections.setdefault(item.section, []).append((item.order, action))
+        for section in sorted(sections):
+            if not menu.isEmpty():
+                menu.addSeparator()
+            menu.addActions([action for _, action in sorted(sections[section], key=lambda pair: pair[0])])
 
 
 def tooltip(tip: str, action: QAction) -> str:
@@ -75,7 +168,7 @@ def tooltip(tip: str, action: QAction) -> str:
 
 
 class ActionButton(QPushButton):
-    """A button that does ``action``; text, icon, tooltip and whether it can be pressed are the action's."""
+    """A button for ``action``: text, icon, tooltip and whether it can be pressed are the action's."""
 
     def __init__(self, action: QAction, parent: QWidget) -> None:
         super().__init__(parent)

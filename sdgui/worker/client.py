@@ -2,8 +2,9 @@
 
 Flow: a panel's request -> one line of JSON -> worker -> lines of progress and one answer -> signals. The worker is
 started by the first request and, after a crash, by the next one. A ``WorkerPool`` may make a client wait with its
-start until another worker has gone; requests are kept until then. Every request ends: with an answer, with a failure
-when the process ends or writes what cannot be read, or when it does not heed a cancellation.
+start until another worker has gone; requests are kept until then. Every request ends: with an answer, or with a failure
+when the process exits, writes no heartbeat (or has closed its output), writes lines that cannot be read, or ignores
+a cancellation.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
 from shiboken6 import isValid
 
-from core.spec.children import environment
 from core.spec.reading import excerpt
-from sdgui.runs.program import core_command
-from sdgui.worker.replies import Cancelled, Done, Failure, Partial, Progress, Ready, read_reply
+from sdgui.runs.program import core_command, qt_process
+from sdgui.worker.heartbeat import Heartbeat
+from sdgui.worker.replies import Alive, Cancelled, Done, Failure, Partial, Progress, Ready, read_reply
 
 _STDERR_KEPT = 64 << 10
 _STDERR_LINES = 30
@@ -48,7 +49,6 @@ class WorkerClient(QObject):
         super().__init__(parent)
         self._may_start = may_start
         self._held: dict[int, bytes] = {}  # requests that wait for a process
-        self.starts = 0  # how many processes there were; a new one has opened nothing yet
         self._command = list(command or [*core_command(), "worker"])
         self._process: QProcess | None = None
         self._open: dict[int, str] = {}  # request -> what it does
@@ -57,6 +57,8 @@ class WorkerClient(QObject):
         self._stderr = bytearray()
         self._leaving: list[QProcess] = []  # asked to end, not gone yet
         self._ready = False
+        self._heartbeat = Heartbeat(self)
+        self._heartbeat.lost.connect(self._silent)
         self._unreadable = 0  # lines since the last reply
         self._state = "off"
         application = QCoreApplication.instance()
@@ -139,17 +141,13 @@ class WorkerClient(QObject):
         self._process = None
 
     def _start(self) -> QProcess:
-        process = QProcess(self)
-        variables = QProcessEnvironment()
-        for name, value in environment().items():
-            variables.insert(name, value)
-        process.setProcessEnvironment(variables)
+        process = qt_process(self)
         process.readyReadStandardOutput.connect(self._read)
         process.readyReadStandardError.connect(self._read_stderr)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._error)
         self._process, self._ready, self._unreadable = process, False, 0
-        self.starts += 1
+        self._heartbeat.restart()
         self._line.clear()
         self._stderr.clear()
         process.start(self._command[0], self._command[1:])
@@ -165,6 +163,7 @@ class WorkerClient(QObject):
             self._line = bytearray(rest)
             for line in lines:
                 self._reply(line)
+        self._heartbeat.beat(self._ready)
         self._check_readable(bytes(arrived))
         self._tell_state()
 
@@ -177,7 +176,7 @@ class WorkerClient(QObject):
         self._unreadable = 0
         if isinstance(reply, Ready):
             self._ready = True
-        elif reply.number not in self._open:
+        elif isinstance(reply, Alive) or reply.number not in self._open:
             return
         elif isinstance(reply, Progress):
             self.progress.emit(reply.number, reply.doing, reply.done, reply.total)
@@ -194,12 +193,20 @@ class WorkerClient(QObject):
         """End a process that only writes what is no reply: nobody would ever be answered."""
         if len(self._line) <= _LONGEST_LINE and (self._unreadable <= _MOST_UNREADABLE or not self._open):
             return
-        if (process := self._process) is not None:
-            self._let_go(process)
-            process.kill()
         self._stderr += b"\n" + excerpt(last[:_STDERR_KEPT].decode("utf-8", "replace")).encode()
         self._line.clear()
-        self._gone("The worker writes what is no answer, and was ended.", True)
+        self._end("The worker writes lines that are no replies, and was ended.")
+
+    def _silent(self, seconds: int) -> None:
+        self._end(f"The worker has not responded for {seconds} s, and was ended.")
+
+    def _end(self, message: str) -> None:
+        """Kill a process that cannot answer any more; every open request fails with ``message``."""
+        if (process := self._process) is not None:
+            self._read_stderr()
+            self._let_go(process)
+            process.kill()
+        self._gone(message, True)
 
     def _read_stderr(self) -> None:
         if self._process is not None:
@@ -247,6 +254,7 @@ class WorkerClient(QObject):
             state = "starting"
         else:
             state = "busy" if self._open else "ready"
+        self._heartbeat.watch(self._process is not None and bool(self._open))
         if state != self._state:
             self._state = state
             self.state_changed.emit(state)

@@ -76,10 +76,7 @@ class WorkerPool(QObject):
         self._timer.timeout.connect(self.free_idle)
 
     def client(self, key: str, title: str = "") -> WorkerClient:
-        """The worker of the model ``key`` (as ``open_model`` names models), not started yet when it is new.
-
-        After a state of "off" its process has opened nothing; ``starts`` counts them.
-        """
+        """The worker of the model ``key`` (as ``open_model`` names models), not started yet when it is new."""
         member = self._members.get(key)
         if member is None:
             client = WorkerClient(self._command, self, partial(self._may_start, key))

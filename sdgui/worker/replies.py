@@ -39,6 +39,11 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """A heartbeat: the process is at work on an answer."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a request is."""
 
@@ -72,7 +77,7 @@ class Failed:
     failure: Failure
 
 
-Reply = Ready | Progress | Partial | Done | Failed
+Reply = Ready | Alive | Progress | Partial | Done | Failed
 
 
 def read_reply(line: bytes) -> Reply | None:
@@ -86,6 +91,8 @@ def read_reply(line: bytes) -> Reply | None:
     event, number, result = raw.get("event"), raw.get("id"), raw.get("result")
     if event == "ready":
         return Ready()
+    if event == "alive":
+        return Alive()
     if type(number) is not int:
         return None
     if event == "progress":

@@ -315,6 +315,7 @@ Numbers = list[int]
 class Ranking(TypedDict):
     """The least believed pairs, and how all are spread over a thousand bins of belief."""
 
+    key: str
     model: str
     data: str
     pairs: int

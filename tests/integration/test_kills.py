@@ -22,7 +22,7 @@ from core.spec.run.events import EventReader, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from sdgui.runs.history import RunHistory
-from sdgui.runs.program import core_command, environment, start_detached
+from sdgui.runs.program import core_command, environment, start_trainer
 from sdgui.store.records import Run
 from sdgui.store.store import Store
 from sdgui.store.summary import RunSummary, folder_progress
@@ -100,7 +100,7 @@ def check_store(store: Store, run: Run) -> None:
 def kill_both(store: Store, run: Run, moments: random.Random) -> bool:
     """Start a trainer and a window, kill both at random moments; whether the run came to its end before."""
     command = [*core_command(), "train", str(run.dir.config), str(run.folder)]
-    trainer = start_detached(command, run.dir)
+    trainer = start_trainer(command, run.dir)
     window = subprocess.Popen(
         [sys.executable, "-c", WINDOW, str(store.home)], stdout=subprocess.DEVNULL, env=environment()
     )

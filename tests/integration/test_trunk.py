@@ -50,13 +50,13 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
         window.bar.press_remedy()  # "Search what it learnt"
         search = window.panels["search"]
         assert isinstance(search, SearchPanel)
-        search.filters.group.setChecked(False)  # a tiny model takes many pictures for near-identical
-        search.tabs.setCurrentIndex(EVALUATION)
-        qtbot.waitUntil(lambda: search.evaluation.model.columnCount() == 4, timeout=90000)
-        assert search.evaluation.model.rowCount() == 12
-        search.evaluation.choose_first()
-        for side in search.sides:
-            qtbot.waitUntil(lambda side=side: "True picture" in side.true.text(), timeout=30000)
+        search.view.filters.group.setChecked(False)  # a tiny model takes many pictures for near-identical
+        search.view.tabs.setCurrentIndex(EVALUATION)
+        qtbot.waitUntil(lambda: search.view.evaluation.model.columnCount() == 4, timeout=90000)
+        assert search.view.evaluation.model.rowCount() == 12
+        search.view.evaluation.choose_first()
+        for side in search.view.sides:
+            qtbot.waitUntil(lambda side=side: "Correct picture" in side.true.text(), timeout=30000)
             items = side.gallery.items()
             assert [item.rank for item in items] == list(range(1, 13))
             assert [item.correct for item in items].count(True) == 1

@@ -12,10 +12,10 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
-from core.worker.captioning import Captioner
+from core.worker.captioning import CaptionSession
 from core.worker.describing import describe_source
-from core.worker.noise import NoiseDesk
-from core.worker.searching import Searcher
+from core.worker.noise import NoiseSession
+from core.worker.searching import SearchSession
 from sdgui.worker.verbs import (
     CAPTION,
     CAPTION_OPEN,
@@ -76,7 +76,7 @@ def fits(verb: Verb[Any], do: Callable[..., dict[str, Any]], **arguments: Any) -
 
 
 def test_search_answers_as_declared(run: tuple[Path, Path], tmp_path: Path) -> None:
-    verbs, index = Searcher().verbs, str(tmp_path / "index")
+    verbs, index = SearchSession().verbs, str(tmp_path / "index")
     fits(SEARCH_INDEX, verbs["search_index"], folder=index, source=str(run[1]), model=str(run[0]))
     keys = []
     for arguments in ({"model": str(run[0])}, {"index": index}):
@@ -94,7 +94,7 @@ def test_search_answers_as_declared(run: tuple[Path, Path], tmp_path: Path) -> N
 
 
 def test_captions_answer_as_declared(run: tuple[Path, Path], tmp_path: Path) -> None:
-    verbs = Captioner().verbs
+    verbs = CaptionSession().verbs
     model = str(run[0])
     fits(CAPTION_OPEN, verbs["caption_open"], model=model)
     picture = next(path for path in run[1].parent.rglob("*.png"))
@@ -103,7 +103,7 @@ def test_captions_answer_as_declared(run: tuple[Path, Path], tmp_path: Path) -> 
 
 
 def test_noise_and_data_answer_as_declared(run: tuple[Path, Path]) -> None:
-    desk, data = NoiseDesk(), str(run[1])
+    desk, data = NoiseSession(), str(run[1])
     ranking = fits(NOISE_OPEN, desk.open, run=str(run[0]), data=data, checkpoint="last")
     worst = ranking["list"][0]
     pairs = [[worst["path"], worst["caption"]]]

@@ -30,18 +30,15 @@ class Failed(Exception):
     pass
 
 
-class Desk:
-    """Numbers of this process."""
+def key_of(**asked: Any) -> str:
+    """A key that describes what it names, so that any process knows it."""
+    return json.dumps(asked, sort_keys=True)
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.opened: dict[str, Request] = {}
-        self.results: dict[str, dict[str, Any]] = {}
-        self.probes: set[str] = set()
 
-    def number(self, what: str) -> str:
-        self.count += 1
-        return f"{what} {self.count}"
+def result_named(key: str) -> dict[str, Any]:
+    """What is known of a result by its key: right, names, data."""
+    found = json.loads(key)
+    return {"right": found["right"], "names": classes(found), "data": found["data"]}
 
 
 def reply(**fields: Any) -> None:
@@ -53,7 +50,7 @@ def picture(true: int, number: int) -> str:
     return str(FOLDER / "pictures" / f"{true % 4}-{number % 6}.png")
 
 
-def open_data(desk: Desk, request: Request, cancelled: set[int]) -> dict[str, Any]:
+def open_data(request: Request, cancelled: set[int]) -> dict[str, Any]:
     name = Path(request["data"]).stem
     for done in range(200 if name == "slow" else 2):
         if request["id"] in cancelled:
@@ -64,8 +61,7 @@ def open_data(desk: Desk, request: Request, cancelled: set[int]) -> dict[str, An
         return {"opened": 5, "model": {"layers": None}}
     if name == "broken":
         raise Failed("the label 'kind' has no value in any row of broken.csv; choose another label.")
-    number = desk.number("opened")
-    desk.opened[number] = request
+    number = key_of(model=request["model"], weights=request["weights"], data=request["data"])
     split = {"source": request["data"], "skipped": [], "skipped_count": 0}
     skipped = {"skipped": [{"where": "row 7", "reason": "no label"}], "skipped_count": 3}
     return {
@@ -84,8 +80,8 @@ def classes(request: Request) -> list[str]:
     return [f"class {number:03}" for number in range(1000)] if many else CLASSES
 
 
-def measured(desk: Desk, request: Request, kind: str, title: str) -> dict[str, Any]:
-    opened = desk.opened[request["opened"]]
+def measured(request: Request, kind: str, title: str) -> dict[str, Any]:
+    opened = json.loads(request["opened"])
     names = classes(opened)
     right = RIGHT[kind] + 2 * (opened["weights"] == "teacher")
     size, wrong = len(names), EACH - right
@@ -98,8 +94,7 @@ def measured(desk: Desk, request: Request, kind: str, title: str) -> dict[str, A
     }
     share = right / EACH
     interval = {"value": share, "low": share - 0.1, "high": share + 0.1}
-    number = desk.number("result")
-    desk.results[number] = {"right": right, "names": names, "data": opened["data"]}
+    number = key_of(right=right, data=opened["data"], kind=kind, title=title)
     probe = kind.endswith("probe")
     return {
         "result": number,
@@ -117,15 +112,15 @@ def measured(desk: Desk, request: Request, kind: str, title: str) -> dict[str, A
         "confusion": cells,
         "C": 0.1 if probe else None,
         "curve": [[0.001, 0.4], [0.1, 0.6], [10.0, 0.5]] if probe else [],
-        "mistakes": mistakes(number, desk, 0, 60)["pictures"],
+        "mistakes": mistakes(number, 0, 60)["pictures"],
         "mistake_count": wrong * size,
         "can_save": probe,
         "notes": [f"{kind}: C was chosen on held-out rows."] if probe else [],
     }
 
 
-def mistakes(number: str, desk: Desk, offset: int, limit: int) -> dict[str, Any]:
-    found = desk.results[number]
+def mistakes(number: str, offset: int, limit: int) -> dict[str, Any]:
+    found = result_named(number)
     names, wrong = found["names"], EACH - found["right"]
     every = [
         {
@@ -140,8 +135,8 @@ def mistakes(number: str, desk: Desk, offset: int, limit: int) -> dict[str, Any]
     return {"total": len(every), "pictures": every[offset : offset + limit]}
 
 
-def cell(desk: Desk, request: Request) -> dict[str, Any]:
-    found = desk.results[request["result"]]
+def cell(request: Request) -> dict[str, Any]:
+    found = result_named(request["result"])
     true, predicted = request["true"], request["predicted"]
     size = found["right"] if true == predicted else EACH - found["right"]
     pictures = [{"image": picture(true, n), "probability": 0.8} for n in range(size)]
@@ -149,8 +144,8 @@ def cell(desk: Desk, request: Request) -> dict[str, Any]:
     return {"true": names[true], "predicted": names[predicted], "total": size, "pictures": pictures}
 
 
-def compare(desk: Desk, request: Request) -> dict[str, Any]:
-    a, b = desk.results[request["a"]], desk.results[request["b"]]
+def compare(request: Request) -> dict[str, Any]:
+    a, b = result_named(request["a"]), result_named(request["b"])
     if a["data"] != b["data"]:
         raise Failed("the two were measured on different data; measure both on the same data.")
     gap = (a["right"] - b["right"]) / EACH
@@ -184,11 +179,9 @@ def few_shot(request: Request) -> dict[str, Any]:
     return {"curve": curve, "notes": ["class cat has fewer than 4 pictures and gave all."]}
 
 
-def tried(desk: Desk, request: Request) -> dict[str, Any]:
+def tried(request: Request) -> dict[str, Any]:
     names = request["classes"]
-    known = request["probe"] in desk.probes or request["probe"] in desk.results
-    if request["probe"] and not known:
-        raise Failed(f"the probe {request['probe']!r} is no longer in memory; measure again.")
+    known = bool(request["probe"])
     return {
         "pictures": [
             {
@@ -204,12 +197,11 @@ def tried(desk: Desk, request: Request) -> dict[str, Any]:
     }
 
 
-def load(desk: Desk, request: Request) -> dict[str, Any]:
+def load(request: Request) -> dict[str, Any]:
     if not Path(request["path"]).exists():
         raise Failed(f"there is no probe {request['path']}; choose another file.")
-    number = desk.number("probe")
-    desk.probes.add(number)
-    result = measured(desk, request, "linear-probe", "saved") if request.get("opened") else None
+    number = key_of(path=request["path"])
+    result = measured(request, "linear-probe", "saved") if request.get("opened") else None
     return {"probe": number, "classes": CLASSES, "C": 0.1, "path": request["path"], "result": result}
 
 
@@ -232,42 +224,42 @@ def described(request: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def result_of(desk: Desk, request: Request, cancelled: set[int]) -> dict[str, Any]:
+def result_of(request: Request, cancelled: set[int]) -> dict[str, Any]:
     do = request["do"]
     if do == "classify_open":
-        return open_data(desk, request, cancelled)
+        return open_data(request, cancelled)
     if do == "classify_zero_shot":
-        return measured(desk, request, "zero-shot", "zero-shot")
+        return measured(request, "zero-shot", "zero-shot")
     if do == "classify_probe":
-        if request["kind"] == "fused" and "single" in desk.opened[request["opened"]]["model"]:
+        if request["kind"] == "fused" and "single" in json.loads(request["opened"])["model"]:
             raise Failed("the model has no fusion; there is no fused probe.")
-        return measured(desk, request, "fused-probe" if request["kind"] == "fused" else "linear-probe", "probe")
+        return measured(request, "fused-probe" if request["kind"] == "fused" else "linear-probe", "probe")
     if do == "classify_knn":
-        return measured(desk, request, "knn", "knn")
+        return measured(request, "knn", "knn")
     if do == "classify_mistakes":
-        return mistakes(request["result"], desk, request["offset"], request["limit"])
+        return mistakes(request["result"], request["offset"], request["limit"])
     if do == "classify_save_probe":
         file = Path(request["path"])
         file.write_bytes(b"probe")
         file.with_suffix(".json").write_text("{}", encoding="utf-8")
         return {"path": str(file), "json": str(file.with_suffix(".json"))}
-    plain = {"describe_source": described, "classify_apply": apply, "classify_few_shot": few_shot}
-    if do in plain:
-        return plain[do](request)
-    with_desk = {
+    answers = {
+        "describe_source": described,
+        "classify_apply": apply,
+        "classify_few_shot": few_shot,
         "classify_cell": cell,
         "classify_compare": compare,
         "classify_try": tried,
         "classify_load_probe": load,
     }
-    return with_desk[do](desk, request)
+    return answers[do](request)
 
 
-def answer(desk: Desk, request: Request, cancelled: set[int]) -> None:
+def answer(request: Request, cancelled: set[int]) -> None:
     with (FOLDER / "requests.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(request) + "\n")
     try:
-        reply(id=request["id"], event="done", result=result_of(desk, request, cancelled))
+        reply(id=request["id"], event="done", result=result_of(request, cancelled))
     except (Failed, KeyError) as error:
         reply(id=request["id"], event="failed", message=str(error.args[0]), details="")
 
@@ -289,9 +281,8 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     reply(event="ready")
-    desk = Desk()
     while (request := waiting.get()) is not None:
-        answer(desk, request, cancelled)
+        answer(request, cancelled)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ def ranked(request: dict[str, Any]) -> dict[str, Any]:
         shuffled[int(pair["belief"] * 1000)] += pair["shuffled"]
     listed = 6 if "long" in request["data"] else 8
     return {
+        "key": json.dumps({"run": request["run"], "data": request["data"]}),
         "model": f"{request['run']}@{request['checkpoint']}",
         "data": request["data"],
         "pairs": 8,

@@ -213,16 +213,16 @@ def test_search_and_captions(qtbot: QtBot, window: MainWindow, tmp_path: Path) -
     place = window.show_panel("search")
     assert isinstance(place, SearchPanel)
     path = picture(tmp_path / "pictures")
-    place.sides[0].gallery.set_items([GalleryItem(path, HOSTILE, 0.5, 1, detail=HOSTILE)])
-    assert {"_Grid"} <= {name for name, _ in hostile_texts(place.sides[0].gallery)}
+    place.view.sides[0].gallery.set_items([GalleryItem(path, HOSTILE, 0.5, 1, detail=HOSTILE)])
+    assert {"_Grid"} <= {name for name, _ in hostile_texts(place.view.sides[0].gallery)}
     chips = [Chip(Part(words=HOSTILE), place), Chip(Part(image=str(path)), place)]
-    place.source.pickers[0].set_choice(ModelChoice(HOSTILE, "student", HOSTILE, None))
+    place.view.source.pickers[0].set_choice(ModelChoice(HOSTILE, "student", HOSTILE, None))
     captions = window.show_panel("caption")
     assert isinstance(captions, CaptionsPanel)
     qtbot.waitUntil(lambda: captions._held is None)
-    captions.tools.pickers["a"]._entry = None  # nothing captions it
+    captions.view.tools.pickers["a"]._entry = None  # nothing captions it
     captions.add_paths([str(path)])
-    captions.list.choose(str(path))
+    captions.view.list.choose(str(path))
     names = {name for name, _ in hostile_texts(window)}
     assert "CaptionsList" in names
     for chip in chips:

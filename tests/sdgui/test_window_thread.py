@@ -116,10 +116,10 @@ def test_nothing_is_written_in_the_windows_thread(
     assert isinstance(define, DefinePanel)
     define.form.set_value("seed", 5)
     define.save()
-    window.acts.launch()
+    window.window_actions["launch"].trigger()
     settle(window)
     qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE])
-    window.acts.queue()
+    window.window_actions["queue"].trigger()
     settle(window)
     qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE] * 2)
     statuses = [run.dir.read_status() for run in store.runs()]
@@ -139,7 +139,7 @@ def test_one_launch_reads_one_run(qtbot: QtBot, open_window: OpenWindow, reads: 
     window.experiment_commands.add(preset_config("clip", "tiny"), "one")
     settle(window)
     reads.clear()
-    window.acts.launch()
+    window.window_actions["launch"].trigger()
     settle(window)
     assert "runs" not in reads
     assert "reload" not in reads
@@ -170,8 +170,8 @@ def test_the_window_goes_on_while_another_holds_the_database(
         lambda: window.experiment_commands.describe(first, None, ["tag"], "note"),
         lambda: window.experiment_commands.describe(first, model.newest_run(first), ["best"], ""),
         lambda: window.experiments.select_experiment(first),
-        lambda: window.acts.launch(),
-        lambda: window.acts.queue(),
+        lambda: window.window_actions["launch"].trigger(),
+        lambda: window.window_actions["queue"].trigger(),
         lambda: window.experiment_commands.add(preset_config("clip", "tiny"), "added"),
     ]
     with held(store.database):
@@ -211,14 +211,14 @@ def test_a_write_that_fails_says_so_and_can_be_tried_again(
     one = store.experiments()[0].id
 
     def refuse(*_: Any) -> None:
-        raise StoreUnavailableError("The database is held by another program. Close it and try again.")
+        raise StoreUnavailableError("The database is locked by another program. Close it and try again.")
 
     with monkeypatch.context() as patch:
         for name in ("rename_experiment", "tag_experiment", "edit_experiment"):
             patch.setattr(store, name, refuse)
         window.experiments.model.setData(window.experiments.model.experiment_index(one), "typed name")
         settle(window)
-        assert "held by another program" in window.bar.text
+        assert "locked by another program" in window.bar.text
         assert window.experiments.model.experiment_index(one).data() == "one"
     window.bar.press_remedy()
     settle(window)
@@ -236,16 +236,16 @@ def test_a_definition_that_cannot_be_saved_stays_in_the_form_and_is_not_launched
     assert isinstance(define, DefinePanel)
 
     def refuse(*_: Any) -> None:
-        raise StoreUnavailableError("The database is held by another program. Close it and try again.")
+        raise StoreUnavailableError("The database is locked by another program. Close it and try again.")
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "edit_experiment", refuse)
         define.form.set_value("seed", 77)
-        window.acts.launch()
+        window.window_actions["launch"].trigger()
         settle(window)
         assert store.runs() == [], "the definition in the store is not the one in the form"
         assert "could not be saved" in window.bar.text
-        assert "held by another program" in define.bar.text
+        assert "locked by another program" in define.bar.text
         assert define.form.draft()["seed"] == "77"
         draft = window.services.settings.value(f"drafts/{one}")
         assert '"seed": "77"' in str(draft), "kept even if the window ends now"
@@ -290,7 +290,7 @@ def test_the_window_closes_when_the_last_write_is_done(qtbot: QtBot, open_window
         window.experiment_commands.describe(one, None, ["last"], "words")
         window.close()
         assert window.isVisible()
-        assert "being saved" in window.bar.text
+        assert "Saving the last changes" in window.bar.text
     qtbot.waitUntil(lambda: not window.isVisible())
     assert Store.open(home).experiment(one).note == "words"
 
@@ -375,7 +375,7 @@ def test_a_chain_is_looked_at_beside_the_windows_thread(
     window.experiment_commands.add(preset_config("blip", "tiny"), "two stages")
     settle(window)
     store = window.services.store
-    window.acts.launch()
+    window.window_actions["launch"].trigger()
     settle(window)
     qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE] * 2)
     qtbot.waitUntil(lambda: len(window.experiments.model.runs()) == 2)

@@ -1,4 +1,4 @@
-"""What an emoji's name says: concept, skin tone, gender, and the group it belongs to.
+"""What an emoji's name tells: concept, skin tone, gender, and the group it belongs to.
 
 Flow: ``openmoji`` names each picture with the ``emoji`` package and labels it here, for the demo data.
 

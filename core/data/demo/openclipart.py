@@ -57,7 +57,7 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
     if not source.is_dir():
         raise UserError(missing(source))
     rows = [row for row in open_source(source).rows if row.labels.get("class", NO_CATEGORY[0]) not in NO_CATEGORY]
-    log(f"making {len(rows)} pictures of {source} small")
+    log(f"shrinking {len(rows)} pictures of {source}")
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     found, bad = _read(rows, folder)
     once, left_out = _once(source, found, folder)
@@ -89,7 +89,7 @@ def missing(source: Path = USUAL) -> str:
     """What to do when there are no pictures at ``source``."""
     return (
         f"there are no pictures at {source}; install Debian's package openclipart-png, or name another folder of "
-        "category folders with --openclipart, and start the study again: only this is measured then."
+        "category folders with --openclipart, and start the study again: only this part runs then."
     )
 
 
@@ -150,8 +150,8 @@ def _halves(kept: Kept) -> tuple[list[Picture], list[Picture]]:
     test: list[Picture] = []
     for category, pictures in kept.items():
         names = sorted(pictures, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
-        for place, name in enumerate(names):
-            half = train if place < len(names) // 2 else test
+        for index, name in enumerate(names):
+            half = train if index < len(names) // 2 else test
             half.append((pictures[name], category, name))
     return train, test
 

@@ -23,8 +23,8 @@ def save_without(
 ) -> dict[str, Any]:
     """Write the rows of ``data`` without the pictures ``excluded`` and the ``pairs`` (path, caption) as a CSV.
 
-    Returns {"path", "kept": pictures, "excluded": pictures, "captions": written}. Raises UserError as `NoiseDesk.save`
-    says.
+    Returns {"path", "kept": pictures, "excluded": pictures, "captions": written}. Raises UserError as
+    `NoiseSession.save` says.
     """
     source = open_source(data)
     left_out = set(excluded)
@@ -60,6 +60,6 @@ def _refuse(to: Path, data: str, replace: bool) -> None:
     if to.suffix.lower() != ".csv":
         raise UserError(f"{to} must end with .csv.")
     if to.exists() and not replace:
-        raise UserError(f"{to} is there already and is not overwritten; choose another name.")
+        raise UserError(f"{to} already exists and is not overwritten; choose another name.")
     if to.exists() and to.resolve() == Path(data).resolve():
-        raise UserError(f"{to} is the data themselves and is not overwritten; choose another name.")
+        raise UserError(f"{to} is the data set itself and is not overwritten; choose another name.")

@@ -34,9 +34,9 @@ def write_noisy(source: str | Path, share: float, seed: int, noisy: Path, kept: 
     found = open_source(source)
     captions = [row.captions for row in found.rows]
     order = shuffled(captions, share, seed)
-    wrong = [place != row for row, place in enumerate(order)]
+    wrong = [source != row for row, source in enumerate(order)]
     names = names_below([row.file for row in found.rows], noisy.parent)
-    _write(noisy, found, names, [captions[place] for place in order], wrong, range(len(order)))
+    _write(noisy, found, names, [captions[source] for source in order], wrong, range(len(order)))
     untouched = [row for row in range(len(order)) if not wrong[row]]
     _write(kept, found, names, captions, wrong, untouched)
     return len(order), sum(wrong)

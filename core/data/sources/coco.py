@@ -29,7 +29,7 @@ def read_json(path: Path, pictures_root: Path | None) -> Source:
             file.seek(0)
             content = json.load(file)
     except (ValueError, RecursionError) as error:
-        hint = "; name it .jsonl if it has an object a line" if "Extra data" in str(error) else ""
+        hint = "; name it .jsonl if it has one object per line" if "Extra data" in str(error) else ""
         raise DataError(f"{path} is not JSON: {excerpt(str(error))}{hint}.") from error
     if isinstance(content, list):
         return _read_list(path, content, pictures_root)

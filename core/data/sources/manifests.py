@@ -57,7 +57,7 @@ def bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
         number += 1
         if len(line) > LONGEST_LINE:
             raise DataError(
-                f"{path}, line {number}: it has more than {LONGEST_LINE:,} characters; a manifest has a picture a line."
+                f"{path}, line {number}: it has more than {LONGEST_LINE:,} characters; give one picture per line."
             )
         yield line
 
@@ -127,7 +127,7 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
     for delimiter, header in found.items():
         if pick(header, PATH_NAMES) and pick(header, TITLE_NAMES):
             return header, delimiter
-    # No delimiter gives both: say what the likeliest one gives.
+    # No delimiter gives both: report what the likeliest one gives.
     return max(found.items(), key=lambda item: len(item[1]))[1], usual
 
 

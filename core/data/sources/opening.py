@@ -1,7 +1,7 @@
 """Where pairs come from: one ``open_source`` for every format users have.
 
 Flow: ``data.train`` and its like name a file or folder; ``open_source`` turns it into rows (a picture's path and its
-captions) and bad rows (skipped, each with its reason); the data set goes on from there. Only names are looked at
+captions) and bad rows (skipped, each with its reason); the data set goes on from there. Only names are read
 here, no picture is opened.
 
 Paths from a manifest stay inside its folder, or inside ``pictures_root``. What is confined is what a manifest says:
@@ -38,7 +38,7 @@ READERS: dict[str, Callable[[Path, Path | None], Source]] = {
 
 
 def open_source(path: str | Path, *, pictures_root: str | Path | None = None) -> Source:
-    """The rows of the file or folder ``path``; its format is told from its name and content.
+    """The rows of the file or folder ``path``; its format is found by its name and content.
 
     ``pictures_root``: the folder that a manifest's paths are relative to and must stay in, instead of its own.
 
@@ -47,13 +47,13 @@ def open_source(path: str | Path, *, pictures_root: str | Path | None = None) ->
     """
     if not str(path).strip():
         raise DataError(f"No data is named; give {FORMATS}.")
-    place = expand_user(path)
+    path = expand_user(path)
     root = expand_user(pictures_root) if pictures_root is not None else None
     try:
-        source = _read(place, root)
+        source = _read(path, root)
     except OSError as error:
         raise DataError(
-            f"Cannot read the data {excerpt(str(error.filename or place))}: {error.strerror or error}."
+            f"Cannot read the data {excerpt(str(error.filename or path))}: {error.strerror or error}."
         ) from error
     if not source.rows and not source.bad:
         raise DataError(f"{source.origin} ({source.format}) is empty: it names no picture; give {FORMATS}.")
@@ -61,18 +61,18 @@ def open_source(path: str | Path, *, pictures_root: str | Path | None = None) ->
     return source
 
 
-def _read(place: Path, root: Path | None) -> Source:
+def _read(path: Path, root: Path | None) -> Source:
     if root is not None and not root.is_dir():
         raise DataError(f"The pictures' folder {root} does not exist; name the folder that holds the pictures.")
-    if place.is_dir():
-        return read_folder(place)
-    if not place.exists():
-        raise DataError(f"There is no data at {place}; check the path, or give {FORMATS}.")
-    if not place.is_file():
-        raise DataError(f"{place} is neither a file nor a folder; give {FORMATS}.")
-    reader = READERS.get(place.suffix.lower())
+    if path.is_dir():
+        return read_folder(path)
+    if not path.exists():
+        raise DataError(f"There is no data at {path}; check the path, or give {FORMATS}.")
+    if not path.is_file():
+        raise DataError(f"{path} is neither a file nor a folder; give {FORMATS}.")
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"{place} has the unknown format {place.suffix or 'without an extension'!r}; give {FORMATS}.")
-    if place.stat().st_size == 0:
-        raise DataError(f"{place} is empty; give {FORMATS}.")
-    return reader(place, root)
+        raise DataError(f"{path} has the unknown format {path.suffix or 'without an extension'!r}; give {FORMATS}.")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty; give {FORMATS}.")
+    return reader(path, root)

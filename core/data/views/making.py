@@ -39,7 +39,7 @@ def make_view(
 ) -> Tensor:
     """One view (B, 3, S, S) uint8 of ``pictures``, each (3, h, w) uint8, which are the ``rows`` (B,) of the data.
 
-    ``view`` tells the views of a picture apart, ``epoch`` (one for all, or (B,)) the times it is shown.
+    ``view`` numbers the views of a picture, ``epoch`` (one for all, or (B,)) the times it is shown.
     """
     key = (seed, epoch, rows, view)
     shapes = np.array([picture.shape[1:] for picture in pictures], dtype=np.int64)
@@ -69,7 +69,7 @@ def draw_crops(shapes: Boxes, area: tuple[float, float], draws: Floats) -> Boxes
     """(B, 4) top, left, height, width of a crop within each of ``shapes`` (B, 2).
 
     ``area``: least and greatest share of the picture. ``draws`` (B, 2 ATTEMPTS + 2): area and ratio of each attempt,
-    then the place. Where no attempt fits, the largest middle part with an allowed ratio is taken.
+    then the position. Where no attempt fits, the largest middle part with an allowed ratio is taken.
     """
     height, width = shapes[:, :1].astype(float), shapes[:, 1:].astype(float)  # (B, 1)
     share = area[0] + (area[1] - area[0]) * draws[:, :ATTEMPTS]
@@ -84,9 +84,9 @@ def draw_crops(shapes: Boxes, area: tuple[float, float], draws: Floats) -> Boxes
     middle_height = np.minimum(height, np.rint(width / RATIO[0]))[:, 0]
     crop_width = np.where(any_fits, np.take_along_axis(tried_width, first, 1)[:, 0], middle_width)
     crop_height = np.where(any_fits, np.take_along_axis(tried_height, first, 1)[:, 0], middle_height)
-    place = np.where(any_fits[:, None], draws[:, 2 * ATTEMPTS :], 0.5)
-    top = np.floor(place[:, 0] * (height[:, 0] - crop_height + 1))
-    left = np.floor(place[:, 1] * (width[:, 0] - crop_width + 1))
+    position = np.where(any_fits[:, None], draws[:, 2 * ATTEMPTS :], 0.5)
+    top = np.floor(position[:, 0] * (height[:, 0] - crop_height + 1))
+    left = np.floor(position[:, 1] * (width[:, 0] - crop_width + 1))
     return np.stack([top, left, crop_height, crop_width], 1).astype(np.int64)
 
 

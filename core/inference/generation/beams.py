@@ -3,11 +3,11 @@
 Beams of one picture that spell the same prefix (all of them at the start; those of groups that agree) are one row of
 the decoder: the same result for less work.
 
-Diverse beam search: Vijayakumar et al. 2018 (arXiv 1610.02424). Groups choose in turn at each place; a token costs
+Diverse beam search: Vijayakumar et al. 2018 (arXiv 1610.02424). Groups choose in turn at each position; a token costs
 ``diversity_penalty`` for each beam of an earlier group that chose it there. As in the paper's equation 8 the
 penalty steers the choice and is not carried along.
 
-Legend: R rows, V vocabulary, G beams a group.
+Legend: R rows, V vocabulary, G beams per group.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from core.inference.generation.cache import settle
 from core.inference.generation.caption import Caption, Progress, SpecialTokens, score_of
 from core.inference.generation.decoding import TokenDecoder, check_finite
 from core.inference.generation.processors import Processors
+from core.model.towers.cache import settle
 from core.spec.generation import GenerationSettings
 
 
@@ -78,7 +78,7 @@ class _Group:
 
 @dataclass
 class _Picture:
-    """The groups of one picture; ``index`` is its place in the caller's batch."""
+    """The groups of one picture; ``index`` is its position in the caller's batch."""
 
     index: int
     prompt: int

@@ -1,8 +1,7 @@
-"""CocaDecoder: an open_clip CoCa that says one token after another, on cached keys and values.
+"""CocaDecoder: an open_clip CoCa that generates one token after another, on cached keys and values.
 
 Flow: ``start`` encodes the pictures, computes their keys and values for every cross-attention once and runs the prompt;
-each
-``Decoding.step`` runs one token a row; ``Decoding.keep`` says which rows live on, doubled or moved. Only the last
+each ``Decoding.step`` runs one token per row; ``Decoding.keep`` says which rows go on, doubled or moved. Only the last
 position's logits are computed. What comes out is what the module's own forward gives for the whole prefix.
 
 CoCa (Yu et al. 2022, arXiv 2205.01917): a causal text tower whose appended class token no other token sees (so it is
@@ -19,10 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.inference.generation.blocks import Block, Norm, Span, cast
-from core.inference.generation.cache import KeyValueCache
 from core.inference.generation.decoding import Decoding
-from core.inference.generation.linear import project
+from core.inference.generation.linear import FEW_ROWS
+from core.model.towers.block import Block, Norm
+from core.model.towers.cache import CachePosition, KeyValueCache
+from core.model.towers.decoder import MultimodalDecoder
+from core.model.towers.transformer import AttentionMask
 from core.spec.generation import GenerationError
 
 _AT_ONCE = 16  # pictures encoded in one pass
@@ -46,63 +47,59 @@ class CocaDecoder:
         self._shifted_mask = not getattr(text, "correct_cls_mask", False)
         pad = getattr(text, "pad_id", 0)
         self._pad_id = pad if isinstance(pad, int) else 0
-        self._text = [Block(block, dtype) for block in text.get_submodule("transformer.resblocks").children()]
-        self._text_norm = None if self._class_token else Norm(text.get_submodule("ln_final"))
-        self._decoder = [Block(block, dtype) for block in decoder.get_submodule("resblocks").children()]
-        self._cross = [Block(block, dtype) for block in decoder.get_submodule("cross_attn").children()]
-        self._norm = Norm(decoder.get_submodule("ln_final"))
-        projection = cast(decoder.get_parameter("text_projection"), dtype)
-        assert projection is not None
-        self._projection = projection  # (D, V)
-        self.dtype = projection.dtype
-        self.vocabulary = min(projection.shape[1], self._embedding.shape[0])
+        with torch.no_grad():  # the blocks hold views of the weights
+            self._text = [
+                Block(block, dtype, FEW_ROWS) for block in text.get_submodule("transformer.resblocks").children()
+            ]
+            self._text_norm = None if self._class_token else Norm(text.get_submodule("ln_final"))
+            self._decoder = MultimodalDecoder(decoder, dtype, FEW_ROWS)
+        self.dtype = self._decoder.projection.dtype
+        self.vocabulary = min(self._decoder.projection.shape[1], self._embedding.shape[0])
         room = self._positions.shape[0] - self._class_token
         limit = getattr(decoder, "context_length", room)
         self.context = min(room, limit) if isinstance(limit, int) else room
 
     @property
     def device(self) -> torch.device:
-        return self._projection.device
+        return self._decoder.projection.device
 
     @torch.inference_mode()
     def start(
         self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
     ) -> tuple[Decoding, Tensor]:
-        """Begin with one row a picture.
+        """Begin with one row per picture.
 
-        ``images`` (B, 3, height, width) normalised; ``prefixes`` start with the start token, one a picture, of any
+        ``images`` (B, 3, height, width) normalised; ``prefixes`` start with the start token, one per picture, of any
         lengths; room is kept for ``rows_per_picture`` rows of ``length`` tokens. Returns the state and logits (B, V).
         """
-        memory = self._remember(images)
+        memory = self._picture_cache(images)
         text, decoder = (
-            self._cache(blocks, len(images) * rows_per_picture, length) for blocks in (self._text, self._decoder)
+            self._cache(blocks, len(images) * rows_per_picture, length) for blocks in (self._text, self._decoder.blocks)
         )
         state = Decoding(text, decoder, memory, [len(prefix) for prefix in prefixes], self._step)
         longest = max(state.lengths)
         filler = prefixes[0][0]
         tokens = torch.tensor([[*p, *[filler] * (longest - len(p))] for p in prefixes], device=self.device)  # (B, L)
         state.hidden = self._hidden(tokens, state.lengths, state.text.store.shape[4])
-        span = Span(len(prefixes), longest, longest, causal=longest > 1)
         x = F.embedding(tokens, self._embedding) + self._positions[:longest]  # (B, L, D)
-        x = self._run(x.to(self.dtype).flatten(0, 1), state, span).view(len(prefixes), longest, -1)
+        x = self._run(x, state, CachePosition(longest), AttentionMask(causal=longest > 1))
         last = torch.tensor(state.lengths, device=self.device) - 1
         return state, self._logits(x[torch.arange(len(prefixes), device=self.device), last])
 
     @torch.inference_mode()
     def _step(self, state: Decoding, tokens: Sequence[int]) -> Tensor:
-        """Append ``tokens``, one a row: logits (R, V) of the next ones."""
-        places = None
+        """Append ``tokens``, one per row: logits (R, V) of the next ones."""
         longest = max(state.lengths)
-        if min(state.lengths) < longest:
-            places = torch.tensor(state.lengths, device=self.device)
-        positions = self._positions[longest] if places is None else self._positions[places]
+        at, mask, positions = CachePosition(longest + 1), AttentionMask(), self._positions[longest]
+        if min(state.lengths) < longest:  # each row writes at its own position
+            rows = torch.tensor(state.lengths, device=self.device)
+            at = CachePosition(longest + 1, rows)
+            mask = AttentionMask(allowed=(torch.arange(longest + 1, device=self.device) <= rows[:, None])[:, None])
+            positions = self._positions[rows]
         x = F.embedding(torch.tensor(tokens, device=self.device), self._embedding) + positions  # (R, D)
-        mask = None
-        if places is not None:
-            mask = (torch.arange(longest + 1, device=self.device) <= places[:, None])[:, None, None]  # (R, 1, 1, end)
-        x = self._run(x.to(self.dtype), state, Span(len(tokens), 1, longest + 1, places, mask))
+        x = self._run(x[:, None], state, at, mask)
         state.lengths = [length + 1 for length in state.lengths]
-        return self._logits(x)
+        return self._logits(x[:, 0])
 
     def _encode(self, images: Tensor) -> Tensor:
         """Picture tokens (B, S, D), each picture once."""
@@ -121,17 +118,18 @@ class CocaDecoder:
         tokens: Tensor = encoded[1]
         return tokens.to(self.dtype)
 
-    def _remember(self, images: Tensor) -> KeyValueCache:
+    def _picture_cache(self, images: Tensor) -> KeyValueCache:
         """The pictures' keys and values for every cross-attention, some pictures at a time to bound the memory."""
         memory: KeyValueCache | None = None
         for first in range(0, len(images), _AT_ONCE):
             tokens = self._encode(images[first : first + _AT_ONCE])  # (b, S, D)
             if memory is None:
-                memory = self._cache(self._cross, len(images), tokens.shape[1])
+                memory = self._cache(self._decoder.cross, len(images), tokens.shape[1])
             part = slice(first, first + len(tokens))
             with torch.autocast(self.device.type, enabled=False):
-                for block, (keys, values) in zip(self._cross, memory.layers, strict=True):
-                    block.write_picture(tokens, (keys[part], values[part]))
+                for pair, kept in zip(self._decoder.picture_pairs(tokens), memory.layers, strict=True):
+                    for new, store in zip(pair, kept, strict=True):
+                        store[part] = new
         assert memory is not None
         return memory
 
@@ -152,34 +150,33 @@ class CocaDecoder:
         shift = int(self._shifted_mask)
         return F.pad(padding, (shift, room - padding.shape[1]), value=False)[:, :room]
 
-    def _run(self, x: Tensor, state: Decoding, span: Span) -> Tensor:
-        """Through the text tower and the decoder: (R * L, D)."""
-        text_span = self._text_span(span, state.hidden)
+    def _run(self, x: Tensor, state: Decoding, at: CachePosition, mask: AttentionMask) -> Tensor:
+        """New tokens (R, L, D) through the text tower and the decoder: (R, L, D)."""
+        text_mask = _without_hidden(mask, state.hidden, x.shape[1], at.end)
+        x = x.to(self.dtype)
         with torch.autocast(self.device.type, enabled=False):
-            for block, kept in zip(self._text, state.text.layers, strict=True):
-                x = block.forward(x, text_span, kept)
+            for block, cache in zip(self._text, state.text.layers, strict=True):
+                x = block.attend_words(x, text_mask, cache, at)
             if self._text_norm is not None:
                 x = self._text_norm(x)
-            pairs = zip(self._decoder, state.decoder.layers, self._cross, state.pictures.layers, strict=True)
-            for block, kept, cross, seen in pairs:
-                x = block.forward(x, span, kept)
-                x = cross.forward_picture(x, state.layout, span.length, seen)
-        return x
-
-    def _text_span(self, span: Span, hidden: Tensor | None) -> Span:
-        if hidden is None:
-            return span
-        mask = ~hidden[:, None, None, : span.end]  # (R, 1, 1, end)
-        if span.mask is not None:
-            mask = mask & span.mask
-        if span.causal:
-            mask = mask & torch.ones(span.length, span.end, dtype=torch.bool, device=mask.device).tril()
-        return Span(span.rows, span.length, span.end, span.places, mask)
+            return self._decoder.states(x, state.pictures.layers, mask, state.decoder, at, state.layout)
 
     def _logits(self, x: Tensor) -> Tensor:
         """(R, D) to (R, V), in float32."""
         with torch.autocast(self.device.type, enabled=False):
-            return project(self._norm(x), self._projection)[:, : self.vocabulary].float()
+            return self._decoder.logits(x)[:, : self.vocabulary].float()
+
+
+def _without_hidden(mask: AttentionMask, hidden: Tensor | None, length: int, end: int) -> AttentionMask:
+    """``mask`` for ``length`` new tokens without the keys that are ``hidden`` (R, T)."""
+    if hidden is None:
+        return mask
+    allowed = ~hidden[:, None, :end]  # (R, 1, end)
+    if mask.allowed is not None:
+        allowed = allowed & mask.allowed
+    if mask.causal:
+        allowed = allowed & torch.ones(length, end, dtype=torch.bool, device=allowed.device).tril()
+    return AttentionMask(allowed=allowed)
 
 
 def _towers(model: nn.Module) -> tuple[nn.Module, nn.Module]:
@@ -189,7 +186,7 @@ def _towers(model: nn.Module) -> tuple[nn.Module, nn.Module]:
         raise GenerationError(f"{type(model).__name__} has no caption decoder; choose a CoCa architecture.")
     if getattr(text, "token_embedding", None) is None:
         raise GenerationError(
-            f"the text tower {type(text).__name__} looks both ways, so nothing can be cached between tokens; "
+            f"the text tower {type(text).__name__} is not causal, so nothing can be cached between tokens; "
             f"choose a CoCa with open_clip's own text tower, such as coca_ViT-B-32 or coca_ViT-L-14."
         )
     if getattr(text, "attn_mask", None) is None:

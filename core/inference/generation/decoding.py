@@ -1,7 +1,7 @@
 """The rows of one batch under way, and what a search asks of them.
 
 Flow: a ``TokenDecoder`` starts a batch; the search then calls, in turn, ``step`` with each row's token and ``keep``
-with the rows that live on.
+with the rows that go on.
 
 Legend: B pictures, R rows, T positions, V vocabulary.
 """
@@ -14,12 +14,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.inference.generation.cache import KeyValueCache, RowLayout, settle
+from core.model.towers.cache import KeyValueCache, RowLayout, settle
 from core.spec.generation import GenerationError
 
 
 def check_finite(whole: Tensor) -> None:
-    """GenerationError unless the logits' sums ``whole`` are numbers: a model that diverged has nothing to say."""
+    """GenerationError unless the logits' sums ``whole`` are numbers: those of a model that diverged are not."""
     if not bool(whole.isfinite().all()):
         raise GenerationError("the model's scores are not finite numbers; it diverged: choose an earlier checkpoint.")
 
@@ -48,7 +48,7 @@ class TokenDecoder(Protocol):
     def start(
         self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
     ) -> tuple[Rows, Tensor]:
-        """Begin with one row a picture, after ``prefixes``: the rows, and the next tokens' logits (B, V).
+        """Begin with one row per picture, after ``prefixes``: the rows, and the next tokens' logits (B, V).
 
         ``images`` (B, 3, height, width); room is kept for ``rows_per_picture`` rows of ``length`` tokens.
         """
@@ -68,7 +68,7 @@ class Decoding:
         self._step = step
         self.text, self.decoder, self.pictures = text, decoder, pictures
         self.lengths = lengths  # tokens cached, row by row
-        self.hidden: Tensor | None = None  # (R, T) True where the text tower may not look: padding in a prompt
+        self.hidden: Tensor | None = None  # (R, T) True where the text tower may not attend: padding in a prompt
         self.layout = RowLayout(range(len(lengths)), len(lengths), text.store.device)
         for cache in (text, decoder):
             cache.resize(len(lengths))
@@ -100,7 +100,7 @@ class Decoding:
         if count < self.layout.pictures:  # the last ones move into the gaps
             sources = [alive[index] for index in settle(alive)]
             self.pictures.move(sources, self.pictures.store.shape[4])
-            place_of = {picture: place for place, picture in enumerate(sources)}
-            owners = [place_of[owner] for owner in owners]
+            position_of = {picture: position for position, picture in enumerate(sources)}
+            owners = [position_of[owner] for owner in owners]
         if owners != self.layout.owners or count != self.layout.pictures:
             self.layout = RowLayout(owners, count, self.text.store.device)

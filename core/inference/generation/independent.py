@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from core.inference.generation.cache import settle
 from core.inference.generation.caption import Caption, Progress, SpecialTokens, score_of
 from core.inference.generation.decoding import TokenDecoder, check_finite
 from core.inference.generation.processors import Processors
+from core.model.towers.cache import settle
 from core.spec.generation import GenerationSettings
 
-_PROBE = 1024  # tokens looked at first for top-p; the whole vocabulary is sorted only when they are not enough
+_PROBE = 1024  # tokens tried first for top-p; the whole vocabulary is sorted only when they are not enough
 
 
 @dataclass
@@ -120,16 +120,16 @@ def _choose(
     if noise is None:
         return scores.argmax(dim=-1)
     candidate = torch.tensor([row.candidate for row in rows])
-    place = torch.tensor([len(row.prefix) - row.prompt for row in rows])
+    position = torch.tensor([len(row.prefix) - row.prompt for row in rows])
     return draw(
-        scores / settings.temperature, noise[candidate, place].to(scores.device), settings.top_k, settings.top_p
+        scores / settings.temperature, noise[candidate, position].to(scores.device), settings.top_k, settings.top_p
     )
 
 
-def uniform(seed: int, candidates: int, places: int) -> Tensor:
-    """Numbers in [0, 1), (candidates, places): the first ones are the same however many are asked for."""
+def uniform(seed: int, candidates: int, positions: int) -> Tensor:
+    """Numbers in [0, 1), (candidates, positions): the first ones are the same however many are asked for."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(candidates, places, dtype=torch.float64, generator=generator)
+    return torch.rand(candidates, positions, dtype=torch.float64, generator=generator)
 
 
 def draw(scores: Tensor, noise: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.model.towers.block import Kernels
+
 _FEW = 4096  # more rows are bound by arithmetic alone: leave them to F.linear
 _VERY_FEW = 4  # up to here the weight times the few columns beats oneDNN, for short rows
 _SHORT = 1024
@@ -55,11 +57,15 @@ _INTEL = _by_intel()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x`` (R, K) times ``weight`` (N, K) transposed, plus ``bias`` (N,): (R, N), contiguous."""
+    """``x`` (..., K) times ``weight`` (N, K) transposed, plus ``bias`` (N,): (..., N), contiguous."""
+    if not _is_plain(x) or weight.shape[0] % 2:
+        return F.linear(x, weight, bias)
+    return _of_rows(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
+
+
+def _of_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows, inputs = x.shape
     outputs = weight.shape[0]
-    if not _is_plain(x) or outputs % 2:
-        return F.linear(x, weight, bias)
     if _INTEL and rows <= _STRIPPED:
         return _in_strips(x, weight, bias)
     if rows == 1 or (rows <= _VERY_FEW and (inputs <= _SHORT or _ONEDNN is None)):
@@ -100,4 +106,11 @@ def project(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _is_plain(x: Tensor) -> bool:
-    return x.shape[0] <= _FEW and x.dtype is torch.float32 and x.device.type == "cpu"
+    return x.numel() <= _FEW * x.shape[-1] and x.dtype is torch.float32 and x.device.type == "cpu"
+
+
+def _fused_attention(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, causal: bool) -> Tensor:
+    return F.scaled_dot_product_attention(query, key, value, allowed, is_causal=causal)
+
+
+FEW_ROWS = Kernels(linear, project, _fused_attention)

@@ -47,7 +47,7 @@ class Processors:
             banned = repeating_tokens(prefix, self.no_repeat_ngram) if self.no_repeat_ngram else set()
             if len(prefix) <= self.min_tokens:  # the start token is not counted
                 banned = banned | set(self.enders)
-            if len(banned) >= scores.shape[1]:  # nothing is left to say
+            if len(banned) >= scores.shape[1]:  # every token is banned
                 banned = banned - {self.enders[0]}
             rows += [row] * len(banned)
             tokens += sorted(banned)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from core.model.attention import attend
-from core.model.fusion.face import Fused, Fusion
+from core.model.fusion.base import Fused, Fusion
 from core.model.towers.text import TextFeatures
 
 

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from core.model.fusion.base import Fused, Fusion, row_of, word_mask
 from core.model.fusion.blocks import FeedForward, SelfAttention
-from core.model.fusion.face import Fused, Fusion, row_of, word_reach
 from core.model.towers.text import TextFeatures
 
 Want = Literal["all", "words", "pooled"]
@@ -27,32 +27,32 @@ class MergedBlock(nn.Module):
         self.feed_forward_image = FeedForward(width) if per_modality else None
 
     def forward(
-        self, patches: Tensor, words: Tensor, reach: Tensor, last: Tensor, want: Want = "all"
+        self, patches: Tensor, words: Tensor, mask: Tensor, last: Tensor, want: Want = "all"
     ) -> tuple[Tensor, Tensor]:
         """Patches (B, P, F) and words (B, L, F) after the block; only what is wanted is computed.
 
-        ``reach`` (B, P + L, P + L). Of "words" the patches, of "pooled" the words but that at ``last`` (B,) are left
+        ``mask`` (B, P + L, P + L). Of "words" the patches, of "pooled" the words but that at ``last`` (B,) are left
         out: it is then the only one, (B, 1, F).
         """
         count = patches.shape[1]
         both = torch.cat([patches, words], dim=1)  # (B, P + L, F)
         if want == "all":
-            mixed = self.attention(both, both, reach)
+            mixed = self.attention(both, both, mask)
             patches, words = mixed[:, :count], mixed[:, count:]
             of_image = self.feed_forward if self.feed_forward_image is None else self.feed_forward_image
             return of_image(patches), self.feed_forward(words)
         rows = words if want == "words" else row_of(words, last)
-        allowed = reach[:, count:] if want == "words" else row_of(reach, count + last)
+        allowed = mask[:, count:] if want == "words" else row_of(mask, count + last)
         return patches, self.feed_forward(self.attention(both, rows, allowed))
 
 
-def merged_reach(patches: Tensor, padding: Tensor, causal: bool) -> Tensor:
+def merged_mask(patches: Tensor, padding: Tensor, causal: bool) -> Tensor:
     """Who attends to whom, (B, P + L, P + L) bool: all see all but padding; causal words the words up to themselves,
     and patches then no words."""
     batch, count, _ = patches.shape
     length = padding.shape[1]
     see = patches.new_ones(batch, count + length, count + length, dtype=torch.bool)
-    see[:, count:, count:] = word_reach(padding, causal)
+    see[:, count:, count:] = word_mask(padding, causal)
     see[:, :count, count:] = False if causal else ~padding[:, None, :]
     return see
 
@@ -79,8 +79,8 @@ class MergedFusion(Fusion):
         """As ``Fusion`` says."""
         patches, words = self._read(patches, text)
         patches, words = patches + self.image_type, words + self.text_type
-        reach = merged_reach(patches, text.padding, causal)
+        mask = merged_mask(patches, text.padding, causal)
         for block in self.blocks[:-1]:
-            patches, words = block(patches, words, reach, text.last)
-        _, words = self.blocks[-1](patches, words, reach, text.last, "words" if every_word else "pooled")
+            patches, words = block(patches, words, mask, text.last)
+        _, words = self.blocks[-1](patches, words, mask, text.last, "words" if every_word else "pooled")
         return self._fused(words, text, every_word)

@@ -1,4 +1,4 @@
-"""Learned queries that look at the picture and talk with the words (BLIP-2's Q-Former).
+"""Learned queries that attend to the picture and to the words (BLIP-2's Q-Former).
 
 Legend: B batch, P patches, L sequence of the text tower, N queries, F fused width.
 """
@@ -8,30 +8,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from core.model.fusion.base import Fused, Fusion, word_mask
 from core.model.fusion.blocks import CrossAttention, FeedForward, SelfAttention
-from core.model.fusion.face import Fused, Fusion, word_reach
 from core.model.towers.text import TextFeatures
 
 
 class QueryBlock(nn.Module):
     """Self-attention over queries and words, cross-attention of the queries to patches, a feed-forward for each."""
 
-    def __init__(self, width: int, heads: int, looks: bool) -> None:
-        """``looks``: whether the queries look at the patches in this block."""
+    def __init__(self, width: int, heads: int, attends: bool) -> None:
+        """``attends``: whether the queries attend to the patches in this block."""
         super().__init__()
         self.attention = SelfAttention(width, heads)
-        self.cross = CrossAttention(width, heads) if looks else None
+        self.cross = CrossAttention(width, heads) if attends else None
         self.feed_forward = FeedForward(width)
         self.feed_forward_words = FeedForward(width)
 
     def forward(
-        self, queries: Tensor, words: Tensor, patches: Tensor, reach: Tensor, with_words: bool
+        self, queries: Tensor, words: Tensor, patches: Tensor, mask: Tensor, with_words: bool
     ) -> tuple[Tensor, Tensor]:
         """``queries`` (B, N, F) and ``words`` (B, L, F) after the block; without words these stay as they were."""
         count = queries.shape[1]
         both = torch.cat([queries, words], dim=1)  # (B, N + L, F)
         rows = both if with_words else queries
-        mixed = self.attention(both, rows, reach[:, : rows.shape[1]])
+        mixed = self.attention(both, rows, mask[:, : rows.shape[1]])
         queries = mixed[:, :count]
         if self.cross is not None:
             queries = self.cross(queries, patches)
@@ -39,7 +39,7 @@ class QueryBlock(nn.Module):
 
 
 class QueryFusion(Fusion):
-    """``queries`` learned vectors ask the picture, every second layer, and meet the words in self-attention
+    """``queries`` learned vectors attend to the picture in every second layer, and to the words in self-attention
     (BLIP-2, Li et al. 2023, section 3.1). The pair is the mean of the queries.
 
     BLIP-2 averages the matching logits of all queries; for a linear head that is the logit of their mean. Words see
@@ -51,22 +51,22 @@ class QueryFusion(Fusion):
     ) -> None:
         super().__init__(text_width, image_width, width)
         self.queries = nn.Parameter(torch.empty(queries, width).normal_(std=0.02))
-        self.blocks = nn.ModuleList(QueryBlock(width, heads, looks=layer % 2 == 0) for layer in range(layers))
+        self.blocks = nn.ModuleList(QueryBlock(width, heads, attends=layer % 2 == 0) for layer in range(layers))
 
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
         """As ``Fusion`` says."""
         patches, words = self._read(patches, text)
         queries = self.queries.expand(len(words), -1, -1)
-        reach = self._reach(text.padding, causal)
+        mask = self._mask(text.padding, causal)
         final = len(self.blocks) - 1
         for layer, block in enumerate(self.blocks):
-            queries, words = block(queries, words, patches, reach, with_words=every_word or layer < final)
+            queries, words = block(queries, words, patches, mask, with_words=every_word or layer < final)
         return Fused(self.norm(queries).mean(dim=1), self.norm(words) if every_word else None)
 
-    def _reach(self, padding: Tensor, causal: bool) -> Tensor:
+    def _mask(self, padding: Tensor, causal: bool) -> Tensor:
         """Who attends to whom: (B, N + L, N + L) bool."""
         count, length = len(self.queries), padding.shape[1]
         see = torch.ones(len(padding), count + length, count + length, dtype=torch.bool, device=padding.device)
-        see[:, count:, count:] = word_reach(padding, causal)
+        see[:, count:, count:] = word_mask(padding, causal)
         see[:, :count, count:] = False if causal else ~padding[:, None, :]
         return see

@@ -1,4 +1,4 @@
-"""Asymmetric layers, in which words look at patches, with merged layers between them (mPLUG); without, ALBEF's.
+"""Asymmetric layers, in which words attend to patches, with merged layers between them (mPLUG); without, ALBEF's.
 
 Legend: B batch, P patches, L sequence of the text tower, F fused width.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from core.model.fusion.base import Fused, Fusion, row_of, word_mask
 from core.model.fusion.blocks import CrossAttention, FeedForward, SelfAttention
-from core.model.fusion.face import Fused, Fusion, row_of, word_reach
-from core.model.fusion.merged import MergedBlock, merged_reach
+from core.model.fusion.merged import MergedBlock, merged_mask
 from core.model.towers.text import TextFeatures
 
 
@@ -22,9 +22,9 @@ class AsymmetricBlock(nn.Module):
         self.cross = CrossAttention(width, heads)
         self.feed_forward = FeedForward(width)
 
-    def forward(self, words: Tensor, rows: Tensor, patches: Tensor, reach: Tensor) -> Tensor:
-        """``rows`` (B, Q, F), which are among ``words`` (B, L, F), after the block; ``reach`` (B, Q, L)."""
-        out: Tensor = self.feed_forward(self.cross(self.attention(words, rows, reach), patches))
+    def forward(self, words: Tensor, rows: Tensor, patches: Tensor, allowed: Tensor) -> Tensor:
+        """``rows`` (B, Q, F), which are among ``words`` (B, L, F), after the block; ``allowed`` (B, Q, L)."""
+        out: Tensor = self.feed_forward(self.cross(self.attention(words, rows, allowed), patches))
         return out
 
 
@@ -45,8 +45,8 @@ class SkipFusion(Fusion):
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
         """As ``Fusion`` says."""
         patches, words = self._read(patches, text)
-        whole = merged_reach(patches, text.padding, causal)
-        among_words = word_reach(text.padding, causal)
+        whole = merged_mask(patches, text.padding, causal)
+        among_words = word_mask(text.padding, causal)
         final = len(self.blocks) - 1
         for layer, block in enumerate(self.blocks):
             pooled = layer == final and not every_word
@@ -55,6 +55,6 @@ class SkipFusion(Fusion):
                 patches, words = block(patches, words, whole, text.last, want)
                 continue
             rows = row_of(words, text.last) if pooled else words
-            reach = row_of(among_words, text.last) if pooled else among_words
-            words = block(words, rows, patches, reach)
+            allowed = row_of(among_words, text.last) if pooled else among_words
+            words = block(words, rows, patches, allowed)
         return self._fused(words, text, every_word)

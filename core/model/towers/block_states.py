@@ -1,4 +1,4 @@
-"""What a single block of an image tower says about a picture, for probes of features below the last layer.
+"""The output of a single block of an image tower, for probes of features below the last layer.
 
 Flow: ``core.inference.encoder`` asks for a block by its number, counted from 1; the pass ends at that block.
 

@@ -1,23 +1,29 @@
-"""CoCa's multimodal decoder in training: from picture tokens and word states to logits of each next word.
+"""CoCa's multimodal decoder: from picture tokens and word states to logits of each next word, with an optional cache.
 
-Flow: ``core.model.towers.towers.Towers.decode`` calls this for all words at once; ``core.inference.generation`` says
-one word after another with the same weights.
+Flow: in training ``core.model.towers.towers.Towers.decode`` runs it on all words at once;
+``core.inference.generation.coca`` runs it on one token per row, with a cache of keys and values.
 
-Legend: B batch, P picture tokens, T words, W width of the decoder, V vocabulary, N kept words, H heads, d width of a
-head.
+CoCa (Yu et al. 2022, arXiv 2205.01917): alternating causal self-attention over the words and cross-attention to the
+picture, then a projection onto the vocabulary.
+
+Legend: B batch, P picture tokens, T words, W width of the decoder, V vocabulary, N kept words, R rows, L new words per
+row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from core.model.attention import attend
 from core.model.errors import ModelError
-from core.model.towers.transformer import Reach, run_blocks
+from core.model.towers.block import PLAIN, Block, Kernels, Norm, cast
+from core.model.towers.cache import CachePosition, KeyValueCache, Pair, RowLayout
+from core.model.towers.transformer import AttentionMask
+
+CAUSAL = AttentionMask(causal=True)
 
 
 def decoder_of(clip: nn.Module) -> Any:
@@ -31,31 +37,52 @@ def decoder_of(clip: nn.Module) -> Any:
     return decoder
 
 
+class MultimodalDecoder:
+    """open_clip's ``MultimodalTransformer`` by its weights: the module's own, unless ``dtype`` asks for a copy."""
+
+    def __init__(self, module: Any, dtype: torch.dtype | None = None, kernels: Kernels = PLAIN) -> None:
+        self.blocks = [Block(block, dtype, kernels) for block in module.resblocks]
+        self.cross = [Block(block, dtype, kernels) for block in module.cross_attn]
+        self.norm = Norm(module.ln_final)
+        self.projection = cast(module.text_projection, dtype)  # (W, V)
+        self._project = kernels.project
+
+    def picture_pairs(self, picture: Tensor) -> Iterable[Pair]:
+        """Keys and values of picture tokens (B, P, W) for each layer, computed as the layers ask for them."""
+        return (block.picture_pair(picture) for block in self.cross)
+
+    def states(
+        self,
+        words: Tensor,
+        pictures: Iterable[Pair],
+        mask: AttentionMask = CAUSAL,
+        cache: KeyValueCache | None = None,
+        at: CachePosition | None = None,
+        layout: RowLayout | None = None,
+    ) -> Tensor:
+        """States (R, L, W) of ``words`` (R, L, W), which see ``pictures`` and what ``mask`` allows.
+
+        With a ``cache`` the words follow those in it: their keys and values are written ``at`` their positions.
+        ``layout`` says which picture each row belongs to; without it row i belongs to picture i.
+        """
+        x = words
+        layers = [None] * len(self.blocks) if cache is None else cache.layers
+        for block, cross, picture, layer in zip(self.blocks, self.cross, pictures, layers, strict=True):
+            x = block.attend_words(x, mask, layer, at)
+            x = cross.attend_picture(x, picture, layout)
+        return x
+
+    def logits(self, states: Tensor) -> Tensor:
+        """(..., W) to (..., V)."""
+        return self._project(self.norm(states), self.projection)
+
+
 def decode(clip: nn.Module, picture: Tensor, words: Tensor, keep: Tensor | None = None) -> Tensor:
     """Logits of the word that follows each of ``words``, which sees the picture and the words up to itself.
 
     ``picture`` (B, P, W) tokens, ``words`` (B, T, W) states of the text tower. With ``keep`` (B, T) bool only the kept
     words are projected onto the vocabulary: (N, V) in the order of the rows; else (B, T, V).
     """
-    decoder = decoder_of(clip)
-    x = words
-    for block, cross in zip(decoder.resblocks, decoder.cross_attn, strict=True):
-        x = run_blocks([block], x, Reach(causal=True))
-        x = x + cross.ls_1(_look_at_picture(cross, x, picture))
-        x = x + cross.ls_2(cross.mlp(cross.ln_2(x)))
-    x = x if keep is None else x[keep]
-    logits: Tensor = decoder.ln_final(x) @ decoder.text_projection
-    return logits
-
-
-def _look_at_picture(block: Any, x: Tensor, picture: Tensor) -> Tensor:
-    """Cross-attention of open_clip's block, batch first and without copies. (B, T, W)"""
-    attention = block.attn
-    width, heads = attention.embed_dim, attention.num_heads
-    weight_q, weight_kv = torch.split(attention.in_proj_weight, [width, 2 * width])
-    bias_q, bias_kv = torch.split(attention.in_proj_bias, [width, 2 * width])
-    query = F.linear(block.ln_1(x), weight_q, bias_q).unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, H, T, d)
-    both = F.linear(block.ln_1_kv(picture), weight_kv, bias_kv).unflatten(-1, (2, heads, -1))  # (B, P, 2, H, d)
-    key, value = both.permute(2, 0, 3, 1, 4)  # (B, H, P, d) each
-    out: Tensor = attention.out_proj(attend(query, key, value).transpose(1, 2).flatten(2))
-    return out
+    decoder = MultimodalDecoder(decoder_of(clip))
+    states = decoder.states(words, decoder.picture_pairs(picture))
+    return decoder.logits(states if keep is None else states[keep])

@@ -36,6 +36,6 @@ def decoder_state(clip: Any, patches: Tensor, tokens: Tensor, pad_id: int) -> Te
     finally:
         hook.remove()
     states = held[0]  # (B, T, width)
-    places = torch.arange(states.shape[1], device=states.device)
-    last = ((tokens[:, : len(places)] != pad_id) * places).amax(dim=1)  # (B,)
+    positions = torch.arange(states.shape[1], device=states.device)
+    last = ((tokens[:, : len(positions)] != pad_id) * positions).amax(dim=1)  # (B,)
     return states[torch.arange(len(states), device=states.device), last]

@@ -39,19 +39,19 @@ def download(tag: dict[str, Any], progress: Progress | None = None) -> Path:
 
     ``progress`` hears megabytes and may raise to end the work; the next call goes on from there. Raises DownloadError.
     """
-    told = _Told(progress or (lambda *_: None))
+    report = _Progress(progress or (lambda *_: None))
     try:
         if tag.get("hf_hub"):
-            return _from_hub(str(tag["hf_hub"]), told)
-        return _from_address(str(tag["url"]), _cache_folder(), told)
+            return _from_hub(str(tag["hf_hub"]), report)
+        return _from_address(str(tag["url"]), _cache_folder(), report)
     # A failed download surfaces as any error of the hub's and the network's libraries.
     except Exception as error:
-        if told.raised is not None:
-            raise told.raised from None
+        if report.raised is not None:
+            raise report.raised from None
         raise DownloadError(next(iter(str(error).splitlines()), type(error).__name__)[:200]) from error
 
 
-class _Told:
+class _Progress:
     """Passes progress on, and remembers what it raised: libraries in between may take it for a failure."""
 
     def __init__(self, progress: Progress) -> None:
@@ -66,7 +66,7 @@ class _Told:
             raise
 
 
-def _from_hub(name: str, told: _Told) -> Path:
+def _from_hub(name: str, report: _Progress) -> Path:
     """``name`` is ``owner/repository/`` or ``owner/repository/file``."""
 
     class Bar(tqdm):  # type: ignore[misc]  # what the hub's library draws its progress with
@@ -75,7 +75,7 @@ def _from_hub(name: str, told: _Told) -> Path:
             super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})
 
         def display(self, *_: Any, **__: Any) -> bool:
-            told(self.n, self.total or 0)
+            report(self.n, self.total or 0)
             return True
 
     repository, file = os.path.split(name)
@@ -101,7 +101,7 @@ def _cache_folder() -> Path:
     return Path("~/.cache/clip").expanduser()
 
 
-def _from_address(url: str, folder: Path, told: _Told) -> Path:
+def _from_address(url: str, folder: Path, report: _Progress) -> Path:
     """A file of ``url``; a part of it in ``NAME.part`` is gone on with where the server can."""
     name = url.rpartition("/")[2]
     target, part = folder / name, folder / f"{name}.part"
@@ -109,7 +109,7 @@ def _from_address(url: str, folder: Path, told: _Told) -> Path:
     if target.is_file() and (not expected or _sum(target).startswith(expected)):
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    _fetch(url, part, told)
+    _fetch(url, part, report)
     if expected and not _sum(part).startswith(expected):
         part.unlink()
         raise DownloadError("what arrived has another checksum than its address says; try again")
@@ -117,7 +117,7 @@ def _from_address(url: str, folder: Path, told: _Told) -> Path:
     return target
 
 
-def _fetch(url: str, part: Path, told: _Told) -> None:
+def _fetch(url: str, part: Path, report: _Progress) -> None:
     done = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
@@ -134,7 +134,7 @@ def _fetch(url: str, part: Path, told: _Told) -> None:
         while piece := answer.read(_PIECE):
             file.write(piece)
             done += len(piece)
-            told(done, total)
+            report(done, total)
     if done < total:
         raise DownloadError(f"the connection ended after {done} of {total} bytes; the next try goes on from there")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.model.errors import ModelError
-from core.model.towers.transformer import Reach, is_plain, run_blocks, run_last_block
+from core.model.towers.transformer import AttentionMask, is_plain, run_blocks, run_last_block
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def image_widths(visual: Any, image_size: int) -> tuple[int, int | None]:
         return width, width
     if not isinstance(visual, TimmModel):
         return int(visual.output_dim), None
-    training = visual.training  # timm's many trunks do not say: look
+    training = visual.training  # timm's trunks have no common attribute for it
     features = image_features(visual.eval(), torch.zeros(1, 3, image_size, image_size))
     visual.train(training)
     tokens = features.tokens
@@ -117,16 +117,16 @@ def _vit(visual: Any, images: Tensor, mask: Tensor | None, token: Tensor | None,
     whole = visual.output_tokens or patches  # a caption decoder reads the patches after the last block
     last: Tensor | None = None
     if visual.attn_pool is None and visual.pool_type == "tok" and is_plain(blocks[-1]) and not whole:
-        x = run_blocks(blocks[:-1], x, Reach())
-        state, tokens = run_last_block(blocks[-1], x, 0, Reach())
+        x = run_blocks(blocks[:-1], x, AttentionMask())
+        state, tokens = run_last_block(blocks[-1], x, 0, AttentionMask())
         pooled, tokens = visual.ln_post(state), tokens[:, 1:]
     elif visual.attn_pool is None and visual.pool_type == "tok" and is_plain(blocks[-1]) and not visual.output_tokens:
-        x = run_blocks(blocks[:-1], x, Reach())
+        x = run_blocks(blocks[:-1], x, AttentionMask())
         tokens = blocks[-1].ln_1(x)[:, 1:]  # what the fusion reads is the same with and without ``patches``
-        x = visual.ln_post(run_blocks(blocks[-1:], x, Reach()))
+        x = visual.ln_post(run_blocks(blocks[-1:], x, AttentionMask()))
         pooled, last = x[:, 0], x[:, 1:]
     else:
-        states = run_blocks(blocks, x, Reach())
+        states = run_blocks(blocks, x, AttentionMask())
         pooled, tokens = visual._pool(states)
         pooled = pooled.flatten(1)
         if patches:

@@ -125,7 +125,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"{path} is not a state dict of tensors; give open_clip weights or a former run.")
+        raise ModelError(f"{path} is not a state dict of tensors; give open_clip weights or a previous run.")
     ours = {key.removeprefix(RUN_PREFIX): value for key, value in state.items() if key.startswith(RUN_PREFIX)}
     return ours or {key.removeprefix("module."): value for key, value in state.items()}
 

@@ -16,7 +16,7 @@ from open_clip.hf_model import ClsPooler, HFTextEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.model.towers.transformer import Reach, is_plain, run_blocks, run_last_block
+from core.model.towers.transformer import AttentionMask, is_plain, run_blocks, run_last_block
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TextTower:
         self._class_token = getattr(tower, "cls_emb", None) is not None
         self._causal = tower.attn_mask is not None
         self._mask_padding = self._class_token or getattr(tower, "use_pad_mask", False)
-        # A caption's padding is looked at by these towers; it cannot be cut off.
+        # These towers attend to padding; it cannot be cut off.
         self._needs_padding = self._pool == "last" or not (self._causal or self._mask_padding)
 
     @property
@@ -72,27 +72,27 @@ class TextTower:
         return not self._hugging_face and self._causal
 
     def encode(
-        self, tokens: Tensor, all_tokens: bool, hidden: Tensor | None = None, stand_in: Tensor | None = None
+        self, tokens: Tensor, all_tokens: bool, hidden: Tensor | None = None, mask_token: Tensor | None = None
     ) -> TextFeatures:
-        """Features of ``tokens`` (B, T); where ``hidden`` (B, T) the word's embedding is ``stand_in`` (1, 1, Wt)."""
+        """Features of ``tokens`` (B, T); where ``hidden`` (B, T) the word's embedding is ``mask_token`` (1, 1, Wt)."""
         if self._hugging_face:
-            return self._encode_hugging_face(tokens, hidden, stand_in)
+            return self._encode_hugging_face(tokens, hidden, mask_token)
         given = tokens.shape[1]
         tokens = self._pad(tokens)
         last = self._last(tokens)
-        reach, padding = self._reach(tokens, last)
+        mask, padding = self._attention_mask(tokens, last)
         blocks = self._tower.transformer.resblocks
-        embedded = self._embed(tokens, hidden, stand_in)
+        embedded = self._embed(tokens, hidden, mask_token)
         states: Tensor | None = None
         words: Tensor | None = None
         if all_tokens or not is_plain(blocks[-1]):
-            x = run_blocks(blocks, embedded, reach)
+            x = run_blocks(blocks, embedded, mask)
             states = self._tower.ln_final(x)
             words = x[:, :-1] if self._class_token else states  # open_clip norms the class token alone
             pooled = states[torch.arange(len(last), device=last.device), last]
         else:
-            x = run_blocks(blocks[:-1], embedded, reach)
-            pooled = self._tower.ln_final(run_last_block(blocks[-1], x, last, reach)[0])
+            x = run_blocks(blocks[:-1], embedded, mask)
+            pooled = self._tower.ln_final(run_last_block(blocks[-1], x, last, mask)[0])
         if not all_tokens or words is None:
             return TextFeatures(self._project(pooled), pooled, last, padding)
         return TextFeatures(self._project(pooled), pooled, last, padding, states, words[:, :given])
@@ -119,7 +119,7 @@ class TextTower:
             return (tokens == self._eos_id).int().argmax(dim=-1)
         return torch.full((batch,), 0 if self._pool == "first" else length - 1, device=tokens.device)
 
-    def _reach(self, tokens: Tensor, last: Tensor) -> tuple[Reach, Tensor]:
+    def _attention_mask(self, tokens: Tensor, last: Tensor) -> tuple[AttentionMask, Tensor]:
         """Who attends to whom, and what is padding (B, L)."""
         padding = tokens == self.pad_id
         if self._class_token:
@@ -127,7 +127,7 @@ class TextTower:
         elif self._pool in ("argmax", "eos"):  # the padding's id may also be a word's
             padding = torch.arange(tokens.shape[1], device=tokens.device) > last[:, None]
         if not self._mask_padding:
-            return Reach(causal=self._causal), padding
+            return AttentionMask(causal=self._causal), padding
         valid = tokens != self.pad_id
         if self._class_token:
             valid = F.pad(valid, (0, 1) if self._tower.correct_cls_mask else (1, 0), value=True)
@@ -135,12 +135,12 @@ class TextTower:
         allowed = valid[:, None, :].expand(-1, length, -1)  # (B, L, L)
         if self._causal:
             allowed = allowed & torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
-        return Reach(allowed=allowed), padding
+        return AttentionMask(allowed=allowed), padding
 
-    def _embed(self, tokens: Tensor, hidden: Tensor | None, stand_in: Tensor | None) -> Tensor:
+    def _embed(self, tokens: Tensor, hidden: Tensor | None, mask_token: Tensor | None) -> Tensor:
         """Words and positions. (B, L, Wt)"""
         tower = self._tower
-        x = _hide(tower.token_embedding(tokens), hidden, stand_in)
+        x = _hide(tower.token_embedding(tokens), hidden, mask_token)
         positions = tower.positional_embedding[: tokens.shape[1]]
         if self._class_token:  # its position is the last of the full context
             x = torch.cat([x, tower.cls_emb.expand(len(x), 1, -1)], dim=1)
@@ -155,14 +155,14 @@ class TextTower:
         projected: Tensor = projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection
         return projected
 
-    def _encode_hugging_face(self, tokens: Tensor, hidden: Tensor | None, stand_in: Tensor | None) -> TextFeatures:
+    def _encode_hugging_face(self, tokens: Tensor, hidden: Tensor | None, mask_token: Tensor | None) -> TextFeatures:
         tower = self._tower
         padding = tokens == self.pad_id
         mask = (~padding).long()
         if hidden is None:
             out = tower.transformer(input_ids=tokens, attention_mask=mask)
         else:
-            embedded = _hide(tower.transformer.get_input_embeddings()(tokens), hidden, stand_in)
+            embedded = _hide(tower.transformer.get_input_embeddings()(tokens), hidden, mask_token)
             out = tower.transformer(inputs_embeds=embedded, attention_mask=mask)
         state = tower.pooler(out, mask)
         last = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
@@ -172,9 +172,9 @@ class TextTower:
         return TextFeatures(tower.proj(state), state, last, padding, states, words)
 
 
-def _hide(embedded: Tensor, hidden: Tensor | None, stand_in: Tensor | None) -> Tensor:
-    """``embedded`` (B, L, Wt) with ``stand_in`` (1, 1, Wt) where ``hidden`` (B, T), T at most L."""
-    if hidden is None or stand_in is None:
+def _hide(embedded: Tensor, hidden: Tensor | None, mask_token: Tensor | None) -> Tensor:
+    """``embedded`` (B, L, Wt) with ``mask_token`` (1, 1, Wt) where ``hidden`` (B, T), T at most L."""
+    if hidden is None or mask_token is None:
         return embedded
     hidden = F.pad(hidden, (0, embedded.shape[1] - hidden.shape[1]), value=False)
-    return torch.where(hidden[..., None], stand_in.to(embedded.dtype), embedded)
+    return torch.where(hidden[..., None], mask_token.to(embedded.dtype), embedded)

@@ -23,11 +23,11 @@ from core.model.attention import attend
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Which tokens a token may attend to: all, those before it, or what ``allowed`` says."""
+class AttentionMask:
+    """Which tokens a token may attend to: all, those before it, or those in ``allowed``."""
 
     causal: bool = False
-    allowed: Tensor | None = None  # (B, L, L) bool, queries by keys; includes causality
+    allowed: Tensor | None = None  # (B, L or 1, L) bool, queries by keys; includes causality
 
     def of_row(self, index: Tensor, length: int) -> Tensor | None:
         """Keys that query ``index`` (B,) may attend to: (B, L) bool, None for all."""
@@ -60,14 +60,14 @@ def is_plain(block: nn.Module) -> bool:
     )
 
 
-def _attention(attention: nn.MultiheadAttention, x: Tensor, reach: Reach) -> Tensor:
+def _attention(attention: nn.MultiheadAttention, x: Tensor, mask: AttentionMask) -> Tensor:
     """Self-attention of every token. (B, L, W) to (B, L, W)."""
     batch, length, _ = x.shape
     packed = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)  # (B, L, 3 W)
     shape = (batch, length, attention.num_heads, attention.head_dim)
     query, key, value = (part.view(shape).transpose(1, 2) for part in packed.chunk(3, dim=-1))  # (B, H, L, d)
-    mask = None if reach.allowed is None else reach.allowed[:, None]  # (B, 1, L, L)
-    mixed = attend(query, key, value, mask, causal=mask is None and reach.causal)
+    allowed = None if mask.allowed is None else mask.allowed[:, None]  # (B, 1, L, L)
+    mixed = attend(query, key, value, allowed, causal=allowed is None and mask.causal)
     out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return out
 
@@ -86,18 +86,18 @@ def _attention_of_row(attention: nn.MultiheadAttention, x: Tensor, row: Tensor, 
     return out
 
 
-def run_blocks(blocks: Iterable[Any], x: Tensor, reach: Reach) -> Tensor:
+def run_blocks(blocks: Iterable[Any], x: Tensor, mask: AttentionMask) -> Tensor:
     """Every token through ``blocks``. (B, L, W) to (B, L, W)."""
     for block in blocks:
         if is_plain(block):
-            x = x + block.ls_1(_attention(block.attn, block.ln_1(x), reach))
+            x = x + block.ls_1(_attention(block.attn, block.ln_1(x), mask))
             x = x + block.ls_2(block.mlp(block.ln_2(x)))
         else:
-            x = block(x, attn_mask=reach.additive(x.shape[1], x, block.attn.num_heads))
+            x = block(x, attn_mask=mask.additive(x.shape[1], x, block.attn.num_heads))
     return x
 
 
-def run_last_block(block: Any, x: Tensor, index: Tensor | int, reach: Reach) -> tuple[Tensor, Tensor]:
+def run_last_block(block: Any, x: Tensor, index: Tensor | int, mask: AttentionMask) -> tuple[Tensor, Tensor]:
     """The last block for the token at ``index`` ((B,) or one for all) alone.
 
     Returns its state (B, W), and the tokens (B, L, W) as its attention read them (the block's first norm).
@@ -107,7 +107,7 @@ def run_last_block(block: Any, x: Tensor, index: Tensor | int, reach: Reach) -> 
         state, row, keys = x[:, index], normed[:, index], None
     else:
         rows = torch.arange(len(x), device=x.device)
-        state, row, keys = x[rows, index], normed[rows, index], reach.of_row(index, x.shape[1])
+        state, row, keys = x[rows, index], normed[rows, index], mask.of_row(index, x.shape[1])
     state = state + block.ls_1(_attention_of_row(block.attn, normed, row, keys))
     state = state + block.ls_2(block.mlp(block.ln_2(state)))
     return state, normed

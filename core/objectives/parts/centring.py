@@ -1,6 +1,6 @@
 """How a teacher's logits over prototypes become targets that do not collapse: centring, or Sinkhorn's algorithm.
 
-Flow: ``DistillPrototypes`` and ``MaskedPatches`` each own a ``Sharpener``; its centre is kept in checkpoints.
+Flow: ``DistillPrototypes`` and ``MaskedPatches`` each own a ``Centring``; its centre is kept in checkpoints.
 
 Legend: B rows (pictures or patches), K prototypes.
 """
@@ -12,12 +12,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from core.spec.config.distillation import SharpenedConfig
+from core.spec.config.distillation import PrototypesConfig
 
 SINKHORN_ROUNDS = 3  # SwAV, DINOv2
 
 
-class Sharpener(nn.Module):
+class Centring(nn.Module):
     """Targets from the teacher's logits t (B, K) at temperature u.
 
     center (DINO, Caron et al. 2021): ``softmax((t - c) / u)``, and after use in training c <- m c + (1 - m) mean_B t.
@@ -27,7 +27,7 @@ class Sharpener(nn.Module):
 
     centre: Tensor  # (K,)
 
-    def __init__(self, config: SharpenedConfig, prototypes: int) -> None:
+    def __init__(self, config: PrototypesConfig, prototypes: int) -> None:
         super().__init__()
         self.kind, self.center_momentum = config.centering, config.center_momentum
         self.register_buffer("centre", torch.zeros(prototypes))

@@ -1,7 +1,7 @@
-"""The teacher's features of former batches, as further negatives (MoCo, He et al. 2020; ALBEF, Li et al. 2021).
+"""The teacher's features of previous batches, as further negatives (MoCo, He et al. 2020; ALBEF, Li et al. 2021).
 
-Flow: an objective contrasts with ``keys`` and then calls ``push``; the buffers are saved with each checkpoint, so that
-a resumed run sees the queue that the uninterrupted one would have had.
+Flow: an objective compares with ``similarities`` of what is ``filled``, then calls ``push``; the buffers are saved with
+each checkpoint, so that a resumed run has the queue of the uninterrupted one.
 
 Legend: B batch, D embed, Q slots of the queue.
 """
@@ -19,7 +19,7 @@ class FeatureQueue(nn.Module):
 
     image: Tensor  # (Q, D)
     text: Tensor  # (Q, D)
-    pushed: Tensor  # scalar int64, pairs that were ever put in
+    pushed: Tensor  # scalar int64, pairs pushed so far
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, image: Tensor, text: Tensor) -> None:
-        """Put in pairs of unit vectors (B, D), after the batch was compared with what was there."""
+        """Add pairs of unit vectors (B, D), after the batch was compared with the queue."""
         size, count = len(self.image), len(image)
         newest = torch.arange(max(0, count - size), count, device=image.device)
         slots = (self.pushed + newest) % size
@@ -49,5 +49,5 @@ class FeatureQueue(nn.Module):
 def similarities(queries: Tensor, keys: Tensor, queued: Tensor, filled: Tensor, scale: Tensor) -> Tensor:
     """Logits (B, B + Q) of ``queries`` (B, D) with the batch's ``keys`` (B, D), then the ``queued`` (Q, D)."""
     batch = scale * queries @ keys.T
-    former = (scale * queries @ queued.T).masked_fill(~filled, EMPTY)
-    return torch.cat([batch, former], dim=1)
+    previous = (scale * queries @ queued.T).masked_fill(~filled, EMPTY)
+    return torch.cat([batch, previous], dim=1)

@@ -1,4 +1,4 @@
-"""What one objective goes by over a run: its weight, alpha, temperature and frozen prototypes, as arrays by step.
+"""The schedules of one objective over a run: weight, alpha, temperature and frozen prototypes, as arrays by step.
 
 Flow: ``core.training.schedules`` computes them once; ``Objectives.begin_step`` is given those of each step.
 
@@ -12,15 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.spec.config import DistillSimilarityConfig, MaskedWordsConfig, ObjectiveConfig
-from core.spec.config.distillation import SharpenedConfig
+from core.spec.config import ObjectiveConfig
+
+_SHORTEST = 1e-200  # ramp, as a share of training
 
 Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ObjectiveValues:
-    """What an objective goes by in one step."""
+    """The values of an objective's schedules in one step."""
 
     weight: float
     alpha: float = 1.0  # the teacher's share of the target
@@ -30,7 +31,7 @@ class ObjectiveValues:
 
 @dataclass(frozen=True)
 class ObjectiveSchedule:
-    """The same over a run. (N + 1,) each."""
+    """The values of every step of a run. (N + 1,) each."""
 
     weight: Values
     alpha: Values
@@ -38,7 +39,7 @@ class ObjectiveSchedule:
     frozen: npt.NDArray[np.bool_]
 
     def at(self, step: int) -> ObjectiveValues:
-        """What counts in ``step`` (the first is 1)."""
+        """The values in ``step`` (the first is 1)."""
         return ObjectiveValues(
             float(self.weight[step]),
             float(self.alpha[step]),
@@ -55,22 +56,23 @@ def objective_schedule(config: ObjectiveConfig, total_steps: int, start: int = 0
     """
     progress = np.maximum(0.0, step_numbers(total_steps) - start) / total_steps
     done = ramp(progress, config.ramp, 0.0, 1.0)
-    alpha = temperature = constant(1.0, total_steps)
-    frozen = np.zeros(total_steps + 1, dtype=np.bool_)
-    if isinstance(config, (DistillSimilarityConfig, MaskedWordsConfig)):
-        alpha = ramp(progress, config.alpha_ramp, 0.0, config.alpha)
-    if isinstance(config, SharpenedConfig):
-        first, last = config.teacher_temperature_first, config.teacher_temperature
-        temperature = ramp(progress, config.teacher_temperature_ramp, first, last)
-        frozen = (progress <= config.freeze_last) & (config.freeze_last > 0)
+    alpha, temperature = config.alpha_over_training(), config.temperature_over_training()
+    frozen = (progress <= config.frozen_share()) & (config.frozen_share() > 0)
     weight = config.weight * (done if config.ramp_shape == "linear" else np.exp(-5.0 * (1.0 - done) ** 2))
-    return ObjectiveSchedule(weight, alpha, temperature, frozen)
+    return ObjectiveSchedule(
+        weight,
+        ramp(progress, alpha.share, alpha.first, alpha.last),
+        ramp(progress, temperature.share, temperature.first, temperature.last),
+        frozen,
+    )
 
 
 def ramp(progress: Values, share: float, first: float, last: float) -> Values:
     """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; ``last`` throughout without one."""
     if share <= 0:
         return np.broadcast_to(np.float64(last), progress.shape)
+    if share < _SHORTEST:  # the product below would vanish
+        return np.where(progress > 0, last, first)
     return first + (last - first) * np.clip(progress, 0.0, share) / share
 
 

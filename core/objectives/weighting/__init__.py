@@ -1,1 +1,1 @@
-"""How much each pair counts: the belief in it, the evidence for that, the trust in the teacher."""
+"""How much each pair counts: evidence that it matches, weights from that evidence, the teacher's trust."""

@@ -1,14 +1,14 @@
-"""Whom to believe: a memory of how well each training pair fits the others, and a weight for each.
+"""Belief: evidence of how well each training pair fits the others, over training, and a weight for each.
 
-Flow: in every step the loop gives ``weigh`` what student and teacher made of the batch; their features are kept, a
-row a pair, at no further cost. Once an epoch ``refresh`` asks ``core.objectives.weighting.evidence`` of all pairs,
-remembers it, fits two components and sets the weights, which objectives find in ``output.belief``.
+Flow: in every step the loop gives ``weigh`` the outputs of student and teacher; their features are kept, one row
+per pair, at no further cost. Once per epoch ``refresh`` computes ``core.objectives.weighting.evidence`` of all pairs,
+averages it over time, fits two components and sets the weights, which objectives find in ``output.belief``.
 
 What a network learns first is what pairs have in common; wrong pairs are learnt late, one by one (Arpit et al. 2017).
 So early evidence is remembered (as in Self-adaptive training and ELR), the two kinds of pairs are told apart by a
-mixture (DivideMix, Li et al. 2020), and a pair that is doubted is no longer learnt, though it is still judged.
+mixture (DivideMix, Li et al. 2020), and likely mislabelled pairs are no longer learnt, though they are still evaluated.
 
-Everything is a buffer, so that a resumed run goes on bit for bit. Memory: 8 bytes a pair and embedding channel.
+Everything is a buffer, so that a resumed run goes on bit for bit. Memory: 8 bytes per pair and embedding channel.
 
 Legend: N training pairs, B batch, D embed.
 """
@@ -29,7 +29,7 @@ _ROUNDS = 200  # of the mixture's fit, at most
 
 
 class Belief(nn.Module):
-    """What is remembered of each training pair."""
+    """Features, evidence and weight of each training pair."""
 
     student_image: Tensor  # (N, D) float16, as last seen
     student_text: Tensor
@@ -38,7 +38,7 @@ class Belief(nn.Module):
     seen: Tensor  # (N,) bool
     memory: Tensor  # (N,) float32, remembered evidence, 0 to 1
     weight: Tensor  # (N,) float32, how much each pair counts
-    judged: Tensor  # scalar int64, how often all pairs were judged
+    judged: Tensor  # scalar int64, how often all pairs were evaluated
 
     def __init__(self, config: BeliefConfig, pairs: int, embed_dim: int, taught: bool) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Belief(nn.Module):
 
     @torch.no_grad()
     def weigh(self, rows: Tensor, student: Output, teacher: Output | None) -> Output:
-        """Note what was made of the pairs ``rows`` (B,); the student's output with how much each is believed."""
+        """Keep the features of the pairs ``rows`` (B,); the student's output with the weight of each."""
         self.student_image[rows] = _kept(student.clean.image)
         self.student_text[rows] = _kept(student.text)
         if self.taught:  # before it begins, and where its features are of another width, the student stands in
@@ -65,7 +65,7 @@ class Belief(nn.Module):
 
     @torch.no_grad()
     def refresh(self, scale: float, progress: float) -> dict[str, Tensor]:
-        """Judge every pair anew; ``scale`` is the logit scale, ``progress`` (0 to 1) how much of training is done."""
+        """Evaluate every pair again; ``scale`` is the logit scale, ``progress`` (0 to 1) the share of training done."""
         found = evidence(self.student_image, self.student_text, scale)
         if self.taught:
             found = (found + evidence(self.teacher_image, self.teacher_text, scale)) / 2
@@ -80,12 +80,12 @@ class Belief(nn.Module):
 
 
 def _kept(features: Tensor) -> Tensor:
-    """Features (B, D) as they are remembered: those of a step that is not finite, and is skipped, say nothing."""
+    """Features (B, D) as they are kept; those of a step that is not finite, and is skipped, become 0."""
     return features.detach().half().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def probability_right(values: Tensor, share: float, most: float) -> Tensor:
-    """How probable it is that each pair is right, from what is remembered of it (N,).
+    """How probable it is that each pair is right, from its evidence (N,).
 
     Two normal components are fitted by expectation and maximisation; the probability is that of the upper one, made
     to fall with ``values`` on both sides. With ``share`` above 0 just that share is below one half; ``most`` bounds it.
@@ -120,7 +120,7 @@ def probability_right(values: Tensor, share: float, most: float) -> Tensor:
 
 
 def weighted_mean(losses: Tensor, belief: Tensor | None) -> Tensor:
-    """Mean of a loss for each pair (B,), each counting as much as it is believed."""
+    """Mean of the losses of pairs (B,), weighted by ``belief`` (B,)."""
     if belief is None:
         return losses.mean()
     return (losses * belief).sum() / belief.sum().clamp_min(1e-6)

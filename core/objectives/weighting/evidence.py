@@ -3,11 +3,11 @@
 Flow: features of all pairs -> **evidence** -> ``core.objectives.weighting.belief`` in training,
 ``core.evaluation.noise`` afterwards.
 
-Four witnesses are heard, and each gives a rank, so that none shouts louder than another:
+Four measures are taken, and each gives a rank, so that none outweighs another:
 
 - *pair*: log-probability of the caption given the picture among all captions, and the reverse;
 - *neighbours*: whether the pictures most alike have captions alike, and the reverse. The pair itself is left out, so
-  that what was learnt by heart does not count;
+  that memorised pairs do not count;
 - *overlap*: the probability that a picture and a caption, each asked for a similar pair, name the same one;
 - *agreement*: the cosine of these two distributions.
 
@@ -40,21 +40,21 @@ def evidence(images: Tensor, texts: Tensor, scale: float) -> Tensor:
     parts = []
     for start in range(0, N, BLOCK):
         rows = torch.arange(start, min(start + BLOCK, N), device=images.device)
-        parts.append(torch.stack(_witnesses(images, texts, rows, reference, scale)))
+        parts.append(torch.stack(_measures(images, texts, rows, reference, scale)))
     pair, by_image, by_text, overlap, agreement = torch.cat(parts, dim=1)  # (N,) each
-    witnesses = torch.stack([pair, _standard(by_image) + _standard(by_text), overlap, agreement])  # (4, N)
-    return ranks(witnesses).mean(dim=0).cpu()
+    measures = torch.stack([pair, _standard(by_image) + _standard(by_text), overlap, agreement])  # (4, N)
+    return ranks(measures).mean(dim=0).cpu()
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Place of each value within its row, evenly from 0 for the least to 1: (..., N)."""
+    """Rank of each value within its row, evenly from 0 for the least to 1: (..., N)."""
     return values.argsort(dim=-1, stable=True).argsort(dim=-1).float() / max(1, values.shape[-1] - 1)
 
 
-def _witnesses(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, scale: float) -> list[Tensor]:
-    """What each witness says of ``rows``, more is better, neighbours by either modality; (len(rows),) each."""
+def _measures(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, scale: float) -> list[Tensor]:
+    """Each measure of ``rows``, more is better, neighbours by either modality; (len(rows),) each."""
     image, text = images[rows], texts[rows]
-    others = (rows[:, None] == reference[None]).to(image.dtype) * -1e4  # a pair does not speak for itself
+    others = (rows[:, None] == reference[None]).to(image.dtype) * -1e4  # a pair is not its own evidence
     own = scale * (image * text).sum(dim=1)
     to_text, to_image = scale * image @ texts[reference].T, scale * text @ images[reference].T
     pair = 2 * own - torch.logaddexp(own, (to_text + others).logsumexp(1))

@@ -1,4 +1,4 @@
-"""How much the teacher trusts each pair of a batch: what a step's losses weigh it by.
+"""Trust: the weight of each pair in a step's losses, by the teacher's probability for it.
 
 Flow: the loop asks ``trust`` of the teacher's output in each step; objectives find it in ``output.belief``, where the
 longer memory of ``core.objectives.weighting.belief`` counts too.
@@ -24,7 +24,7 @@ def trust(teacher: Output, power: float) -> Tensor:
 
         w = (p_image_to_text * p_text_to_image) ^ (power / 2) / mean_B
 
-    A pair's own probability in this place is the gradient of the generalised cross-entropy, which is robust to wrong
+    A pair's own probability as its weight is the gradient of the generalised cross-entropy, which is robust to wrong
     labels (Zhang and Sabuncu 2018; of pairs: RINCE, Chuang et al. 2022). The teacher's is steadier: it averages over
     steps, and does not know this step's views.
     """

@@ -18,9 +18,9 @@ import numpy as np
 
 from core.data.errors import BadRow
 from core.search.errors import IndexFolderError
-from core.search.index.changes import Changes, Found, Scan, compare, scan
+from core.search.index.acceleration import describe, layout, update_acceleration
 from core.search.index.manifest import BLOCK, Identity, Manifest, read_manifest
-from core.search.index.parts import bring_up_to_date, describe, layout
+from core.search.index.source_changes import Changes, Found, Scan, compare, scan
 from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, IndexWriter
 from core.spec.config import expand_user
 from core.spec.run.model_names import exact_name
@@ -69,18 +69,18 @@ def build_index(
     `open_model` and the source raise. Whatever ends it, what was committed stays.
     """
     began = time.monotonic()
-    place = str(expand_user(source).absolute())
+    path = str(expand_user(source).absolute())
     name, chosen = exact_name(model, weights)
     with closing(IndexWriter(folder)) as writer:
         work = _Build(writer, progress, log)
-        progress("looking through the source", 0, 0)
+        progress("scanning the source", 0, 0)
         before = read_manifest(writer.folder)
         if before is None:
             writer.refuse_foreign()
         else:
-            _same(before, name, chosen, place, writer.folder)
+            _same(before, name, chosen, path, writer.folder)
             before = work.mend(before)
-        scanned = scan(place)
+        scanned = scan(path)
         if before is None and not scanned.found:
             raise IndexFolderError(
                 f"{source} holds no picture; give a folder of pictures, or a manifest that names some."
@@ -89,7 +89,7 @@ def build_index(
         encoder: Encoder | None = None
         if before is None:
             encoder = _open(name, chosen)
-            before = Manifest(encoder.identity, place)
+            before = Manifest(encoder.identity, path)
         elif changes.fresh:
             encoder = _open(name, chosen)
             check_identity(before.identity, encoder.identity, writer.folder)
@@ -148,12 +148,12 @@ class _Build:
         if encoder is not None:
             manifest = self._append(manifest, changes.fresh, encoder, scanned)
         if manifest.rows and manifest.removed_rows().mean() > COMPACT_FROM:
-            self.progress("writing the index anew without what was removed", 0, 0)
+            self.progress("rewriting the index without removed pictures", 0, 0)
             manifest = self.writer.rewrite(IndexReader(self.writer.folder), manifest)
             self.writer.prepare(manifest)
         if not manifest.complete:
             self.writer.commit(manifest)
-        nearest = bring_up_to_date(self.writer.folder, manifest, self.progress)
+        nearest = update_acceleration(self.writer.folder, manifest, self.progress)
         if not manifest.complete or nearest != manifest.nearest:
             manifest = self.writer.commit(replace(manifest, complete=True, nearest=nearest))
             self.writer.prepare(manifest)
@@ -182,11 +182,11 @@ class _Build:
         if parts <= self._parts:
             return manifest
         self._parts = parts
-        nearest = bring_up_to_date(self.writer.folder, manifest, self.progress, trust=True)
+        nearest = update_acceleration(self.writer.folder, manifest, self.progress, trust=True)
         return self.writer.commit(replace(manifest, nearest=nearest))
 
     def account(self, changes: Changes, scanned: Scan, manifest: Manifest) -> None:
-        """Fill in the report, and say what the user should know."""
+        """Fill in the report and its notes."""
         report, reader = self.report, IndexReader(self.writer.folder)
         report.added, report.changed, report.removed = changes.added, changes.changed, changes.removed
         report.unchanged, report.away, report.moved = changes.unchanged, changes.away, changes.moved[:LISTED]
@@ -198,8 +198,8 @@ class _Build:
         report.bad = scanned.bad[:LISTED]
         report.bad += [BadRow(one.path, one.reason) for one in reader.records(bad[:LISTED].tolist())]
         report.nearest = describe(manifest)
-        for folder in scanned.silent:
-            self.log(f"{folder} does not answer; what the index holds of it is kept.")
+        for folder in scanned.unreachable:
+            self.log(f"{folder} cannot be reached; its pictures stay in the index.")
         if changes.moved:
             old, new = changes.moved[0]
             self.log(f"{len(changes.moved)} pictures seem to have moved, such as {old} to {new}.")
@@ -217,7 +217,7 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
     """
     before, after = (str(expand_user(path).absolute()).rstrip(os.sep) for path in (old, new))
     if not os.path.isdir(after):  # noqa: PTH112  (Path's raises where a folder does not answer)
-        raise IndexFolderError(f"there is no folder {after}; name the folder that the pictures are in now.")
+        raise IndexFolderError(f"there is no folder {after}; name the folder that now holds the pictures.")
     with closing(IndexWriter(folder)) as writer:
         reader = IndexReader(writer.folder)
         if reader.check() or reader.lost:  # written anew, damaged vectors would have checksums that hold
@@ -229,13 +229,13 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
         if not count:
             example = f", but under folders such as {Path(paths[0]).parent}" if paths else ""
             raise IndexFolderError(f"no picture of the index {folder} is under {before}{example}; check --relocate.")
-        progress("writing the index anew", 0, count)
+        progress("rewriting the index", 0, count)
         source = manifest.source
         if source == before or source.startswith(before + os.sep):
             source = after + source[len(before) :]
         manifest = writer.rewrite(reader, replace(manifest, source=source), {before + os.sep: after + os.sep})
         writer.prepare(manifest)
-        writer.commit(replace(manifest, nearest=bring_up_to_date(writer.folder, manifest, progress)))
+        writer.commit(replace(manifest, nearest=update_acceleration(writer.folder, manifest, progress)))
     return count
 
 
@@ -281,6 +281,6 @@ def _check_there(batch: Sequence[Entry], scanned: Scan, folder: Path) -> None:
         there = False
     if not there:
         raise IndexFolderError(
-            f"{root} went away while its pictures were read; what was encoded is safe in {folder}: "
+            f"{root} became unreachable while its pictures were read; what was encoded is safe in {folder}: "
             "connect it and run the same command again."
         )

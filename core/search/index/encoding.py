@@ -26,8 +26,8 @@ from core.data.dataset import longest
 from core.data.errors import PictureError
 from core.data.preprocessing import decoding_for, model_input
 from core.inference.encoder import encode_images, encode_tokens, finite
-from core.search.index.changes import Found
 from core.search.index.manifest import Identity
+from core.search.index.source_changes import Found
 from core.search.index.storage import BROKEN, UNREADABLE, Entry, Record, Vectors
 
 BATCH = 32  # pictures encoded at once; it divides a segment, so that a resumed build makes the same batches

@@ -39,10 +39,10 @@ _FILES = TypeAdapter(dict[str, Annotated[list[Count], Field(min_length=2, max_le
 
 
 def _nearest(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Refuses what `core.search.index.parts` cannot have said: words for each bank, size and CRC-32 for each file."""
+    """Refuses what `core.search.index.acceleration` cannot have written: a text per bank, two numbers per file."""
     _FILES.validate_python(value.get("files", {}))
     if not all(isinstance(words, str) for name, words in value.items() if name != "files"):
-        raise ValueError("how an index is searched is said in words")
+        raise ValueError("the description of how an index is searched must be text")
     return value
 
 
@@ -148,7 +148,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     if any(_KEY in content[:_HEAD] for content in found) or any(folder.glob("facts-[0-9]*.bin")):
         raise IndexFolderError(f"{folder / NAME} is damaged, and so is its copy; index into another folder.")
-    raise IndexFolderError(f"{folder} holds a {NAME} that is not an index's; choose an empty folder.")
+    raise IndexFolderError(f"{folder} holds a {NAME} that does not belong to an index; choose an empty folder.")
 
 
 class _DamagedError(IndexFolderError):

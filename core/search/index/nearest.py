@@ -1,4 +1,4 @@
-"""The nearest vectors to a query, by cosine: in memory, or by scanning the files of `core.search.index.parts`.
+"""The nearest vectors to a query, by cosine: in memory, or by scanning the files of `core.search.index.acceleration`.
 
 Flow: collection -> ``Exact`` or ``Scanned`` -> rows and scores. Both answer alike; ``Exact`` knows every score,
 ``Scanned`` compares the best of each part again by the vectors themselves, so that its scores are as exact.
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from core.search.errors import IndexFolderError
-from core.search.index.parts import AT_ONCE, Part, single
+from core.search.index.acceleration import AT_ONCE, Part, single
 from core.search.index.storage import Mask, Vectors, give_back
 from core.spec.reading import open_regular
 
@@ -79,7 +79,7 @@ def finite(vectors: Floats) -> Floats:
     """``vectors`` (N, D); IndexFolderError where a value is not a number, since no score would be one."""
     for start in range(0, len(vectors), AT_ONCE):
         if not np.isfinite(vectors[start : start + AT_ONCE]).all():
-            raise IndexFolderError("vectors of the pictures have values that are not numbers; index them again.")
+            raise IndexFolderError("vectors of the pictures have values that are not finite numbers; index them again.")
     return vectors
 
 
@@ -166,9 +166,9 @@ def _open(vectors: Vectors, part: Part, file: Path | None) -> Any:
         with open_regular(file, root=file.parent, error=IndexFolderError):  # faiss would wait for a pipe
             index = faiss.read_index(str(file), flags)
     except (FileNotFoundError, RuntimeError, MemoryError) as error:
-        raise IndexFolderError(f"{file} is damaged or missing; run `index` again to make it anew.") from error
+        raise IndexFolderError(f"{file} is damaged or missing; run `index` again to rebuild it.") from error
     if index.ntotal != part.stop - part.start or index.d != vectors.shape[1]:
-        raise IndexFolderError(f"{file} does not belong to this index; run `index` again to make it anew.")
+        raise IndexFolderError(f"{file} does not belong to this index; run `index` again to rebuild it.")
     return index
 
 

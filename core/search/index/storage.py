@@ -63,7 +63,7 @@ Text = Annotated[str, AfterValidator(_text)]
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a picture in words; ``reason`` says why it has no vector."""
+    """What is known of a picture as text; ``reason`` is why it has no vector."""
 
     path: Annotated[str, AfterValidator(_path)]
     captions: tuple[Text, ...] = ()
@@ -100,7 +100,7 @@ class IndexReader:
                 raise IndexFolderError(f"cannot read the index {self.folder}: {error.strerror or error}.") from error
         else:
             raise IndexFolderError(
-                f"data files of the index {self.folder} are missing; run `index` again to make them anew."
+                f"data files of the index {self.folder} are missing; run `index` again to rebuild them."
             )
 
     def _map(self) -> None:
@@ -265,7 +265,7 @@ class IndexWriter:
         return borne_out(manifest, sizes_of(self.folder, manifest))
 
     def prepare(self, manifest: Manifest) -> None:
-        """Cut the files to what the manifest counts, and forget those of former generations.
+        """Cut the files to what the manifest counts, and remove those of earlier generations.
 
         Raises IndexFolderError, and changes nothing, where a file is a link, a pipe or shorter than what is counted.
         """

@@ -1,4 +1,4 @@
-"""Whom the teacher believes: pairs whose caption does not seem to be theirs count less."""
+"""How much each pair counts: pairs that are likely mislabelled are down-weighted or left out."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from core.spec.config.base import Section, Share, shown
 
 
 class BeliefConfig(Section):
-    """A memory of how well each pair fits the others, and what is done with those that do not."""
+    """Evidence that each pair matches, collected over training, and the treatment of likely mislabelled pairs."""
 
     trust: Share = Field(
         0.0,
         title="Trust",
-        description="Each pair counts as the teacher's probability for it, to this power: 0 trusts all alike, 0.5 "
-        "hardly learns what the teacher thinks unlikely. Needs a teacher.",
+        description="Each pair is weighted by the teacher's probability for it, to this power. 0: all count alike; "
+        "0.5: pairs that the teacher finds unlikely hardly count. Needs a teacher.",
         json_schema_extra=shown("power"),
     )
     action: Literal["none", "watch", "drop", "weigh"] = Field(
         "none",
-        title="Doubted pairs",
-        description="watch: note how far each pair is believed; drop: train without those that seem wrong; weigh: each "
-        "counts as probable as it is right.",
+        title="Likely mislabelled pairs",
+        description="watch: only record how likely each pair matches; drop: train without likely mislabelled pairs; "
+        "weigh: weight each pair by its probability of being right.",
         json_schema_extra=shown(""),
     )
     begin: Share = Field(
         0.25,
         title="Begin after",
-        description="Share of training in which every pair is believed; what is learnt first is seldom wrong.",
+        description="Share of training before pairs are down-weighted; clean pairs are learnt first.",
         json_schema_extra=shown("share of steps"),
     )
     refresh: float = Field(
         1.0,
         gt=0.0,
         le=1000.0,
-        title="Judge every",
-        description="How often all pairs are judged anew.",
+        title="Re-evaluate every",
+        description="How often all pairs are evaluated again.",
         json_schema_extra=shown("epochs", advanced=True),
     )
     share: Share = Field(
         0.0,
-        title="Wrong pairs",
-        description="How many pairs are wrong, where that is known; 0: estimated by a mixture of two components.",
+        title="Mislabelled share",
+        description="Share of mislabelled pairs, where it is known; 0: estimated by a mixture of two components.",
         json_schema_extra=shown("share"),
     )
     most: Share = Field(
         0.5,
-        title="Doubt at most",
-        description="No more pairs than this are doubted, whatever the estimate says.",
+        title="At most",
+        description="Upper bound on the share of pairs treated as mislabelled, whatever the estimate.",
         json_schema_extra=shown("share", advanced=True),
     )

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from core.spec.config.base import Share, shown
-from core.spec.config.objective import ObjectiveConfig
+from core.spec.config.labelled import ClassificationConfig
+from core.spec.config.objective import Context, Need, ObjectiveConfig, Problems, Ramp, queue_needs
+
+
+def fused_needs(on: str) -> list[Need]:
+    """What the choice ``on`` of a representation needs."""
+    remedy = "fused needs a fusion: set fusion.kind, or distil image or text."
+    return [Need("on", remedy)] if on.startswith("fused") else []
 
 
 class DistillSimilarityConfig(ObjectiveConfig):
     """Match the teacher's image-to-text and text-to-image softmax over the batch (ALBEF, Li et al. 2021)."""
+
+    learns_from_teacher: ClassVar[bool] = True
 
     alpha: Share = Field(
         1.0,
@@ -31,14 +40,25 @@ class DistillSimilarityConfig(ObjectiveConfig):
         ge=0,
         le=1048576,
         title="Queue",
-        description="So many of the teacher's features of former batches are compared with too (ALBEF: 65536). "
+        description="How many of the teacher's features of previous batches are compared with too (ALBEF: 65536). "
         "0 for none.",
         json_schema_extra=shown("pairs", advanced=True),
     )
 
+    def needs_teacher(self) -> list[Need]:
+        return super().needs_teacher() + queue_needs(self.queue)
 
-class SharpenedConfig(ObjectiveConfig):
+    def trains_retrieval(self) -> bool:
+        return True
+
+    def alpha_over_training(self) -> Ramp:
+        return Ramp(self.alpha, self.alpha_ramp)
+
+
+class PrototypesConfig(ObjectiveConfig):
     """Match a teacher's softmax over learnt prototypes, kept from collapsing (DINO, Caron et al. 2021)."""
+
+    learns_from_teacher: ClassVar[bool] = True
 
     centering: Literal["center", "sinkhorn"] = Field(
         "center",
@@ -89,8 +109,14 @@ class SharpenedConfig(ObjectiveConfig):
         json_schema_extra=shown("share of steps", advanced=True),
     )
 
+    def temperature_over_training(self) -> Ramp:
+        return Ramp(self.teacher_temperature, self.teacher_temperature_ramp, self.teacher_temperature_first)
 
-class DistillPrototypesConfig(SharpenedConfig):
+    def frozen_share(self) -> float:
+        return self.freeze_last
+
+
+class DistillPrototypesConfig(PrototypesConfig):
     """Match the teacher's softmax over learnt prototypes (DINO, Caron et al. 2021)."""
 
     on: Literal["fused", "image", "text", "fused+image"] = Field(
@@ -117,18 +143,34 @@ class DistillPrototypesConfig(SharpenedConfig):
         json_schema_extra=shown("", advanced=True),
     )
 
+    def needs_fusion(self) -> list[Need]:
+        return fused_needs(self.on)
+
+    def uses_captions(self) -> bool:
+        return self.on != "image"
+
+    def prototype_count(self) -> int:
+        return self.prototypes
+
 
 class DistillCaptionsConfig(ObjectiveConfig):
     """Match the teacher's distribution over each next word (word-level distillation, Kim and Rush 2016)."""
+
+    learns_from_teacher: ClassVar[bool] = True
 
     temperature: float = Field(
         1.0, gt=0.0, le=100.0, title="Temperature", description="Divides both networks' logits; above 1 is softer.",
         json_schema_extra=shown("", advanced=True),
     )  # fmt: skip
 
+    def needs_decoder(self) -> bool:
+        return True
+
 
 class DistillFeaturesConfig(ObjectiveConfig):
-    """Find the teacher's feature of the same pair among the batch's (InfoNCE; COSMOS, Kim et al. 2025)."""
+    """Find the teacher's feature of the same pair within the batch (InfoNCE; COSMOS, Kim et al. 2025)."""
+
+    learns_from_teacher: ClassVar[bool] = True
 
     on: Literal["image", "text", "both", "fused"] = Field(
         "image",
@@ -143,13 +185,28 @@ class DistillFeaturesConfig(ObjectiveConfig):
         json_schema_extra=shown(""),
     )
     temperature: float = Field(
-        0.07, gt=0.0, le=10.0, title="Temperature", description="Divides the similarities; it is learnt from there.",
+        0.07,
+        gt=0.0,
+        le=10.0,
+        title="Temperature",
+        description="Divides the similarities; the initial value of a learnt scale.",
         json_schema_extra=shown("", advanced=True),
-    )  # fmt: skip
+    )
+
+    def needs_fusion(self) -> list[Need]:
+        return fused_needs(self.on)
+
+    def uses_captions(self) -> bool:
+        return self.on != "image" or self.cross
+
+    def trains_retrieval(self) -> bool:
+        return self.cross and self.on != "fused"
 
 
 class DistillLogitsConfig(ObjectiveConfig):
     """Match the teacher's softened logits, times temperature squared (Hinton et al. 2015)."""
+
+    learns_from_teacher: ClassVar[bool] = True
 
     on: Literal["similarities", "classes"] = Field(
         "similarities",
@@ -162,11 +219,24 @@ class DistillLogitsConfig(ObjectiveConfig):
         json_schema_extra=shown(""),
     )  # fmt: skip
 
+    def uses_captions(self) -> bool:
+        return self.on == "similarities"
 
-class MaskedPatchesConfig(SharpenedConfig):
-    """Match the teacher's prototypes of patches that the student does not see (iBOT, Zhou et al. 2022).
+    def trains_retrieval(self) -> bool:
+        return self.on == "similarities"
 
-    What is hidden is said by ``views.student``: mask, mask_min, mask_max and mask_kind.
+    def problems(self, context: Context) -> Problems:
+        if self.on == "classes" and context.other(ClassificationConfig).weight == 0:
+            yield (
+                "objectives.distill_logits.on",
+                "classes needs classification: give it a weight, or choose similarities.",
+            )
+
+
+class MaskedPatchesConfig(PrototypesConfig):
+    """Match the teacher's prototypes of masked patches (iBOT, Zhou et al. 2022).
+
+    ``views.student`` sets which patches are hidden: mask, mask_min, mask_max and mask_kind.
     """
 
     shared_head: bool = Field(
@@ -184,6 +254,24 @@ class MaskedPatchesConfig(SharpenedConfig):
         description="Of patches, where they have their own head; about as many as for whole pictures.",
         json_schema_extra=shown(""),
     )
+
+    def uses_captions(self) -> bool:
+        return False
+
+    def prototype_count(self) -> int:
+        return self.prototypes
+
+    def problems(self, context: Context) -> Problems:
+        views, pictures = context.views, context.other(DistillPrototypesConfig)
+        if not views.shared:
+            yield "views.shared", "Masked patches are compared with the same view seen whole: switch this on."
+        if views.student.mask == 0:
+            yield "views.student.mask", "No patch is hidden: set a probability above 0."
+        if views.student.mix != "none" or views.local.mask > 0:
+            where = "student.mix" if views.student.mix != "none" else "local.mask"
+            yield f"views.{where}", "Masked patches are hidden in whole views that are not interpolated."
+        if self.shared_head and (pictures.weight == 0 or pictures.on != "image"):
+            yield "objectives.masked_patches.shared_head", "It needs prototypes distilled on image; switch it off."
 
 
 class ImageContrastiveConfig(ObjectiveConfig):
@@ -209,3 +297,12 @@ class ImageContrastiveConfig(ObjectiveConfig):
         description="Of the projection's two hidden layers (SLIP: 4096).",
         json_schema_extra=shown("channels", advanced=True),
     )
+
+    def uses_captions(self) -> bool:
+        return False
+
+    def problems(self, context: Context) -> Problems:
+        if context.views.student.count < 2:
+            yield "views.student.count", "Image contrast compares two further views: set 2, or its weight to 0."
+        if context.views.student.mix != "none":
+            yield "views.student.mix", "Image contrast compares whole pictures: set none, or its weight to 0."

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from core.spec.config.axes import ViewsConfig
 from core.spec.config.base import shown
-from core.spec.config.objective import ObjectiveConfig
+from core.spec.config.objective import Context, Need, ObjectiveConfig, Problems
 
 
 class ClassificationConfig(ObjectiveConfig):
     """Classify labelled rows (data.label names the column); rows without a label are left out."""
+
+    learns_classes: ClassVar[bool] = True
 
     view: Literal["clean", "further"] = Field(
         "clean",
@@ -21,21 +24,36 @@ class ClassificationConfig(ObjectiveConfig):
         json_schema_extra=shown(""),
     )
 
+    def uses_captions(self) -> bool:
+        return False
+
+    def problems(self, context: Context) -> Problems:
+        # A definition without data is not yet wrong: the column comes with them.
+        if not context.data.label and context.data.train:
+            yield "data.label", "Classification needs the column of the classes; name it, or set the weight to 0."
+        if self.view == "further" and context.views.student.count == 0:
+            yield (
+                "objectives.classification.view",
+                "There is no further view: set views.student.count, or choose clean.",
+            )
+
 
 class ConsistencyConfig(ObjectiveConfig):
-    """Answer alike on rows without a label, whatever the view (Mean Teacher, MixMatch, FixMatch)."""
+    """Predict the same class for every view of rows without a label (Mean Teacher, MixMatch, FixMatch)."""
+
+    learns_unlabelled: ClassVar[bool] = True
 
     kind: Literal["mean-teacher", "mixmatch", "fixmatch"] = Field(
         "fixmatch",
         title="Kind",
-        description="mean-teacher: match the teacher; mixmatch: match sharpened guesses on interpolated pictures; "
-        "fixmatch: match confident guesses on strong views.",
+        description="mean-teacher: match the teacher; mixmatch: match sharpened pseudo-labels of mixed pictures; "
+        "fixmatch: match confident pseudo-labels on strong views.",
         json_schema_extra=shown(""),
     )
     guess: Literal["student", "teacher"] = Field(
         "student",
-        title="Guessed by",
-        description="Who guesses fixmatch's labels: the student itself, or the teacher (EMAN).",
+        title="Pseudo-labels from",
+        description="Whose predictions are fixmatch's pseudo-labels: the student's own, or the teacher's (EMAN).",
         json_schema_extra=shown(""),
     )
     distance: Literal["mse", "kl"] = Field(
@@ -45,11 +63,11 @@ class ConsistencyConfig(ObjectiveConfig):
         json_schema_extra=shown("", advanced=True),
     )
     threshold: float = Field(
-        0.95, ge=0.0, le=1.0, title="Threshold", description="FixMatch leaves out guesses less confident than this.",
+        0.95, ge=0.0, le=1.0, title="Threshold", description="FixMatch drops pseudo-labels less confident than this.",
         json_schema_extra=shown("probability"),
     )  # fmt: skip
     sharpen: float = Field(
-        0.5, gt=0.0, le=1.0, title="Sharpening", description="Temperature that sharpens guessed labels (MixMatch).",
+        0.5, gt=0.0, le=1.0, title="Sharpening", description="Temperature that sharpens pseudo-labels (MixMatch).",
         json_schema_extra=shown(""),
     )  # fmt: skip
     mix_alpha: float = Field(
@@ -60,3 +78,42 @@ class ConsistencyConfig(ObjectiveConfig):
         description="MixMatch's blend share is drawn from Beta(alpha, alpha) and folded to at least one half.",
         json_schema_extra=shown("", advanced=True),
     )
+
+    def needs_teacher(self) -> list[Need]:
+        if self.kind == "mean-teacher":
+            return [Need("kind", "mean-teacher needs a teacher: set teacher.kind, or choose another kind.")]
+        if self.kind == "fixmatch" and self.guess == "teacher":
+            return [Need("guess", "There is no teacher to guess: set teacher.kind, or choose student.")]
+        return []
+
+    def needs_teacher_throughout(self) -> str:
+        return "consistency"
+
+    def uses_captions(self) -> bool:
+        return False
+
+    def problems(self, context: Context) -> Problems:
+        views, classification = context.views, context.other(ClassificationConfig)
+        if classification.weight == 0:
+            yield (
+                "objectives.consistency.weight",
+                "It needs classes: give classification a weight, or set this to 0.",
+            )
+        if self.kind == "mean-teacher":
+            return
+        if views.student.count == 0:
+            yield "views.student.count", f"{self.kind} needs a further view of the student: set at least 1."
+        for name, view in (("student", views.student), ("local", views.local)):
+            if view.count > 0 and view.mix != "none":
+                yield f"views.{name}.mix", f"{self.kind} needs whole pictures here: set none."
+        if self.kind == "mixmatch":
+            yield from _of_mixmatch(views, classification)
+
+
+def _of_mixmatch(views: ViewsConfig, classification: ClassificationConfig) -> Problems:
+    if views.student.size < 1.0:
+        yield "views.student.size", "mixmatch interpolates the views with each other: set 1."
+    if views.local.count > 0:
+        yield "views.local.count", "mixmatch interpolates views of one size: set 0, or use the student's views."
+    if classification.view == "further":
+        yield "objectives.classification.view", "mixmatch interpolates the clean view's labelled rows: choose clean."

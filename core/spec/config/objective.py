@@ -1,16 +1,50 @@
-"""What every objective's settings have: a weight and a ramp."""
+"""What every objective's settings have: a weight, a ramp, and declarations of what the objective needs.
+
+Flow: ``core.spec.config.contradictions`` gathers the needs and problems of all objectives with a weight; the trainer,
+its validation and ``core.spec.presets.recommended`` read the same declarations. None of them names an objective.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
+from core.spec.config.axes import FusionConfig, TeacherConfig, ViewsConfig
 from core.spec.config.base import Section, Share, shown
+from core.spec.config.training import DataConfig
+
+Problems = Iterator[tuple[str, str]]
+"""Dotted fields of the definition, each with a sentence that names the remedy."""
+
+
+class Need(NamedTuple):
+    """A setting of an objective that needs a further part of the definition, and what to say where that is missing."""
+
+    field: str  # the setting, such as "weight"
+    remedy: str
+
+
+class Ramp(NamedTuple):
+    """A value that moves linearly from ``first`` to ``last`` over the first ``share`` of training, then stays."""
+
+    last: float
+    share: float = 0.0
+    first: float = 0.0
 
 
 class ObjectiveConfig(Section):
     """What every objective has: a weight that may rise over the first part of training."""
+
+    learns_from_teacher: ClassVar[bool] = False
+    """Whether the teacher's outputs are its targets: it begins when a teacher that starts late does."""
+    learns_classes: ClassVar[bool] = False
+    """Whether it learns the classes of ``data.label``."""
+
+    learns_unlabelled: ClassVar[bool] = False
+    """Whether it learns the same classes from rows without a label."""
 
     weight: float = Field(
         0.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
@@ -28,3 +62,76 @@ class ObjectiveConfig(Section):
         description="linear, or sigmoid: exp(-5 (1 - t)^2), slow at first (Mean Teacher).",
         json_schema_extra=shown("", advanced=True),
     )
+
+    def needs_teacher(self) -> list[Need]:
+        """The settings that need a teacher."""
+        if not self.learns_from_teacher:
+            return []
+        return [Need("weight", "It needs a teacher: set teacher.kind to ema, or this weight to 0.")]
+
+    def needs_teacher_throughout(self) -> str:
+        """What of it forbids a teacher that starts late, as it is called in a sentence; "" when nothing does."""
+        return ""
+
+    def needs_fusion(self) -> list[Need]:
+        """The settings that need a fusion."""
+        return []
+
+    def needs_decoder(self) -> bool:
+        """Whether it needs an architecture with a caption decoder (CoCa), which can write captions afterwards."""
+        return False
+
+    def uses_captions(self) -> bool:
+        """Whether it learns anything from captions."""
+        return True
+
+    def trains_retrieval(self) -> bool:
+        """Whether it draws a picture's vector and its caption's together."""
+        return False
+
+    def prototype_count(self) -> int:
+        """The number of prototypes it learns, its field ``prototypes``; 0 when it learns none."""
+        return 0
+
+    def tower_defaults(self) -> dict[str, float]:
+        """Fields of open_clip's model configuration that it starts from where the architecture does not set them."""
+        return {}
+
+    def alpha_over_training(self) -> Ramp:
+        """The teacher's share of the target."""
+        return Ramp(1.0)
+
+    def temperature_over_training(self) -> Ramp:
+        """The temperature of the teacher's softmax over prototypes."""
+        return Ramp(1.0)
+
+    def frozen_share(self) -> float:
+        """The share of training, from its start, in which its prototypes get no gradient."""
+        return 0.0
+
+    def problems(self, context: Context) -> Problems:
+        """Contradictions with the rest of the definition besides what is needed; asked where the weight is above 0."""
+        yield from ()
+
+
+def queue_needs(queue: int) -> list[Need]:
+    """What a queue of so many pairs needs."""
+    return [Need("queue", "The queue holds a teacher's features: set teacher.kind, or queue to 0.")] if queue else []
+
+
+C = TypeVar("C", bound=ObjectiveConfig)
+
+
+@dataclass(frozen=True)
+class Context:
+    """The rest of a definition, which the settings of one objective are checked against."""
+
+    data: DataConfig
+    views: ViewsConfig
+    teacher: TeacherConfig
+    fusion: FusionConfig
+    objectives: tuple[ObjectiveConfig, ...]
+
+    def other(self, kind: type[C]) -> C:
+        """The settings of another objective."""
+        return next(one for one in self.objectives if isinstance(one, kind))

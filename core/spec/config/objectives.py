@@ -25,13 +25,15 @@ class ObjectivesConfig(Section):
         ContrastiveConfig(), title="Contrastive", description="Pull matching pairs together, others apart."
     )
     captioning: CaptioningConfig = Field(
-        CaptioningConfig(), title="Captioning", description="Write the caption word by word. Needs a CoCa architecture."
+        CaptioningConfig(),
+        title="Captioning",
+        description="Predict the caption word by word. Needs a CoCa architecture.",
     )
     matching: MatchingConfig = Field(
         MatchingConfig(), title="Matching", description="Tell true pairs from the hardest false ones. Needs a fusion."
     )
     masked_words: MaskedWordsConfig = Field(
-        MaskedWordsConfig(), title="Masked words", description="Restore hidden words. Needs a fusion."
+        MaskedWordsConfig(), title="Masked words", description="Predict masked words. Needs a fusion."
     )
     distill_similarity: DistillSimilarityConfig = Field(
         DistillSimilarityConfig(),
@@ -43,25 +45,25 @@ class ObjectivesConfig(Section):
         title="Distil prototypes",
         description="Match the teacher's softmax over prototypes of the joint representation. Needs a teacher.",
     )
+    masked_patches: MaskedPatchesConfig = Field(
+        MaskedPatchesConfig(),
+        title="Masked patches",
+        description="Match the teacher's prototypes of masked patches. Needs a teacher.",
+    )
     distill_captions: DistillCaptionsConfig = Field(
         DistillCaptionsConfig(),
         title="Distil captions",
-        description="Match the teacher's choice of each next word. Needs a teacher and a CoCa architecture.",
+        description="Match the teacher's distribution over each next word. Needs a teacher and a CoCa architecture.",
     )
     distill_features: DistillFeaturesConfig = Field(
         DistillFeaturesConfig(),
         title="Distil features",
-        description="Find the teacher's feature of the same pair among the batch's. Needs a teacher.",
+        description="Find the teacher's feature of the same pair within the batch. Needs a teacher.",
     )
     distill_logits: DistillLogitsConfig = Field(
         DistillLogitsConfig(),
         title="Distil logits",
         description="Match the teacher's softened logits. Needs a teacher.",
-    )
-    masked_patches: MaskedPatchesConfig = Field(
-        MaskedPatchesConfig(),
-        title="Masked patches",
-        description="Match the teacher on patches that the student does not see. Needs a teacher.",
     )
     image_contrastive: ImageContrastiveConfig = Field(
         ImageContrastiveConfig(),
@@ -72,5 +74,7 @@ class ObjectivesConfig(Section):
         ClassificationConfig(), title="Classification", description="Classify labelled rows. Needs data.label."
     )
     consistency: ConsistencyConfig = Field(
-        ConsistencyConfig(), title="Consistency", description="Answer alike on unlabelled rows. Needs data.label."
+        ConsistencyConfig(),
+        title="Consistency",
+        description="Predict the same class for every view of an unlabelled row. Needs data.label.",
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
 
 from core.spec.config.base import Share, shown
-from core.spec.config.objective import ObjectiveConfig
+from core.spec.config.objective import Context, Need, ObjectiveConfig, Problems, Ramp, queue_needs
+
+NO_FUSION = "It needs a fusion: set fusion.kind, or this weight to 0."
 
 
 class ContrastiveConfig(ObjectiveConfig):
-    """Pull matching pairs together, others apart: InfoNCE over the batch (CLIP), or a sigmoid a pair (SigLIP)."""
+    """Pull matching pairs together, others apart: InfoNCE over the batch (CLIP), or a sigmoid per pair (SigLIP)."""
 
     weight: float = Field(
         1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
@@ -37,10 +40,28 @@ class ContrastiveConfig(ObjectiveConfig):
         ge=0,
         le=1048576,
         title="Queue",
-        description="So many of the teacher's features of former batches are contrasted with too (MoCo; ALBEF: 65536). "
+        description="How many of the teacher's features of previous batches are negatives too (MoCo; ALBEF: 65536). "
         "0 for none. Needs a teacher.",
         json_schema_extra=shown("pairs", advanced=True),
     )
+
+    def needs_teacher(self) -> list[Need]:
+        return queue_needs(self.queue)
+
+    def needs_teacher_throughout(self) -> str:
+        return "the contrastive queue" if self.queue > 0 else ""
+
+    def trains_retrieval(self) -> bool:
+        return True
+
+    def tower_defaults(self) -> dict[str, float]:
+        return {"init_logit_scale": math.log(10.0), "init_logit_bias": -10.0} if self.kind == "sigmoid" else {}
+
+    def problems(self, context: Context) -> Problems:
+        if self.kind == "sigmoid" and self.label_smoothing > 0:
+            yield "objectives.contrastive.label_smoothing", "Only softmax smooths: set it to 0, or kind to softmax."
+        if self.kind == "sigmoid" and self.queue > 0:
+            yield "objectives.contrastive.queue", "Only softmax has a queue: set it to 0, or kind to softmax."
 
 
 class CaptioningConfig(ObjectiveConfig):
@@ -49,8 +70,8 @@ class CaptioningConfig(ObjectiveConfig):
     through: Literal["decoder", "fusion"] = Field(
         "decoder",
         title="Through",
-        description="decoder: CoCa's, which can write captions afterwards. fusion: the fusion, each word seeing those "
-        "before it (BLIP, mPLUG, BLIP-2); it trains the representation only.",
+        description="decoder: CoCa's, which can write captions afterwards. fusion: the fusion with a causal "
+        "attention mask (BLIP, mPLUG, BLIP-2); it trains the representation only.",
         json_schema_extra=shown(""),
     )
 
@@ -63,9 +84,16 @@ class CaptioningConfig(ObjectiveConfig):
         json_schema_extra=shown("share", advanced=True),
     )
 
+    def needs_fusion(self) -> list[Need]:
+        remedy = "fusion needs a fusion: set fusion.kind, or choose decoder."
+        return [Need("through", remedy)] if self.through == "fusion" else []
+
+    def needs_decoder(self) -> bool:
+        return self.through == "decoder"
+
 
 class MatchingConfig(ObjectiveConfig):
-    """Tell matching pairs from hard negatives by the fused representation (ALBEF, Li et al. 2021)."""
+    """Classify pairs as matching or not, with hard negatives, by the fused representation (ALBEF, Li et al. 2021)."""
 
     negatives: Literal["hard", "random"] = Field(
         "hard",
@@ -74,9 +102,12 @@ class MatchingConfig(ObjectiveConfig):
         json_schema_extra=shown("", advanced=True),
     )
 
+    def needs_fusion(self) -> list[Need]:
+        return [Need("weight", NO_FUSION)]
+
 
 class MaskedWordsConfig(ObjectiveConfig):
-    """Restore masked words from the picture and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
+    """Predict masked words from the picture and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
 
     rate: float = Field(
         0.15, gt=0.0, lt=1.0, title="Masked share", description="Probability that a word is masked.",
@@ -94,3 +125,16 @@ class MaskedWordsConfig(ObjectiveConfig):
         description="Alpha rises linearly from 0 over this share of training (ALBEF: the first epoch).",
         json_schema_extra=shown("share of steps", advanced=True),
     )
+
+    def needs_teacher(self) -> list[Need]:
+        remedy = "Above 0 it needs a teacher: set teacher.kind to ema, or this to 0."
+        return [Need("alpha", remedy)] if self.alpha > 0 else []
+
+    def needs_teacher_throughout(self) -> str:
+        return "masked words' alpha" if self.alpha > 0 else ""
+
+    def needs_fusion(self) -> list[Need]:
+        return [Need("weight", NO_FUSION)]
+
+    def alpha_over_training(self) -> Ramp:
+        return Ramp(self.alpha, self.alpha_ramp)

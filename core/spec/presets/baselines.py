@@ -1,4 +1,4 @@
-"""The baselines that the method is judged against."""
+"""The baselines that the method is compared with."""
 
 from __future__ import annotations
 

@@ -138,44 +138,43 @@ LABELS = (
     Preset(
         "mean-teacher",
         "Mean Teacher",
-        "Few rows are labelled. The student classifies them, and on all rows its answer is drawn to that of a moving "
-        "average of itself, which sees another crop: squared difference of probabilities, whose weight rises along a "
-        "sigmoid.",
+        "Few rows are labelled. The student classifies them, and on all rows it matches the probabilities of a moving "
+        "average of itself, which sees another crop. The weight of this squared difference rises along a sigmoid.",
         "Tarvainen and Valpola 2017, Mean teachers are better role models",
         _mean_teacher,
     ),
     Preset(
         "eman",
         "EMAN",
-        "FixMatch in which the teacher guesses the labels: a moving average of the whole state, batch norm's "
-        "statistics too, so that the teacher's normalisation fits its weights. Its guesses are better, and a threshold "
-        "of 0.7 is enough.",
+        "FixMatch with pseudo-labels from the teacher: a moving average of the whole state, batch norm's "
+        "statistics too, so that the teacher's normalisation fits its weights. Its pseudo-labels are better, and a "
+        "threshold of 0.7 is enough.",
         "Cai et al. 2021, Exponential moving average normalization for self-supervised and semi-supervised learning",
         _eman,
     ),
     Preset(
         "mixmatch",
         "MixMatch",
-        "The answers to two weak views of an unlabelled picture are averaged and sharpened to a guess. Labelled and "
-        "guessed pictures are interpolated with each other, and so are their labels. The moving average is only "
-        "judged, it makes no targets.",
+        "The predictions on two weak views of an unlabelled picture are averaged and sharpened to a pseudo-label. "
+        "Labelled and pseudo-labelled pictures are interpolated with each other, and so are their labels. The moving "
+        "average is only validated; it makes no targets.",
         "Berthelot et al. 2019, MixMatch: A holistic approach to semi-supervised learning",
         _mixmatch,
     ),
     Preset(
         "mixup",
         "mixup",
-        "Supervised classification of pictures that are blended in pairs, with labels blended alike: the answer is "
-        "drawn to be linear between examples, which calms it between classes and on wrong labels.",
+        "Supervised classification of pictures that are blended in pairs, with labels blended alike: predictions "
+        "become linear between examples, which smooths them between classes and on wrong labels.",
         "Zhang et al. 2018, mixup: Beyond empirical risk minimization",
         _mixup,
     ),
     Preset(
         "fixmatch",
         "FixMatch",
-        "What the student is sure of on a weak view of an unlabelled picture (0.95 and more) is the label that it must "
-        "give to a strong view of it. Seven unlabelled pictures for each labelled one. The moving average is only "
-        "judged, it makes no targets.",
+        "The student's confident predictions (0.95 and more) on a weak view of an unlabelled picture are the label of "
+        "a strong view of it. Seven unlabelled pictures for each labelled one. The moving average is only validated; "
+        "it makes no targets.",
         "Sohn et al. 2020, FixMatch: Simplifying semi-supervised learning with consistency and confidence",
         _fixmatch,
     ),
@@ -191,7 +190,7 @@ LABELS = (
         "born-again",
         "Born-Again",
         "The same network trained anew, generation after generation: each learns the labels and the answers of the one "
-        "before it, and the generations together are an ensemble. Give the former runs under teacher.checkpoint.",
+        "before it, and the generations together are an ensemble. Name the previous runs under teacher.checkpoint.",
         "Furlanello et al. 2018, Born-again neural networks",
         _born_again,
     ),

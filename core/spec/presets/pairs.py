@@ -194,15 +194,15 @@ PAIRS = (
         "albef",
         "ALBEF",
         "Align before fuse: contrast of the towers first, with soft targets of a moving-average teacher (0.4, momentum "
-        "0.995) and a queue; then words look at patches, to tell true pairs from the hardest false ones and to restore "
-        "15 % of the words, softly too.",
+        "0.995) and a queue; then words attend to patches, to tell true pairs from the hardest false ones and to "
+        "predict 15 % of the words, softly too.",
         "Li et al. 2021, Align before fuse: Vision and language representation learning with momentum distillation",
         _albef,
     ),
     Preset(
         "mplug",
         "mPLUG",
-        "Words look at patches while these skip ahead, and every third layer merges both, so that the long visual "
+        "Words attend to patches while these skip ahead, and every third layer merges both, so that the long visual "
         "sequence costs little. Contrast and matching as in ALBEF, masked words, and a language model whose prefix is "
         "the picture (published: the picture and the caption's beginning).",
         "Li et al. 2022, mPLUG: Effective and efficient vision-language learning by cross-modal skip-connections",

@@ -47,12 +47,9 @@ def momentum_for(config: RunConfig, pairs: int) -> float:
 def recommended(config: RunConfig, pairs: int) -> list[Advice]:
     """Where ``config`` departs from what suits ``pairs`` pairs; empty when it fits."""
     found: list[Advice] = []
-    objectives, count = config.objectives, prototypes_for(pairs)
-    for name, objective in (
-        ("distill_prototypes", objectives.distill_prototypes),
-        ("masked_patches", objectives.masked_patches),
-    ):
-        if objective.weight > 0 and objective.prototypes != count:
+    count = prototypes_for(pairs)
+    for name, objective in config.objectives:
+        if objective.weight > 0 and objective.prototype_count() not in (0, count):
             reason = f"{pairs:,} pictures fill about {count:,} prototypes."
             found.append(Advice(f"objectives.{name}.prototypes", count, reason))
     if config.teacher.kind in ("ema", "ema-state"):

@@ -96,8 +96,11 @@ class RunDir:
         write_whole(self.status, json.dumps(asdict(status)).encode())
 
     def ask(self, what: Control) -> None:
-        """Ask the trainer to stop or pause; it looks each step."""
-        write_whole(self.control, what.encode())
+        """Ask the trainer to stop or pause; it checks at each step.
+
+        Not synced to the disk: after a power cut there is no trainer to ask, and the window's thread must not wait.
+        """
+        write_whole(self.control, what.encode(), durable=False)
 
     def asked(self) -> Control | None:
         """What was asked, if anything."""

@@ -36,7 +36,7 @@ def judge_together(runs: Sequence[RunDir], source: str, label: str, progress: Pr
     images, texts = [], []
     wanted = torch.empty(0)
     for place, run in enumerate(runs):
-        progress("judging generations", place, len(runs))
+        progress("evaluating generations", place, len(runs))
         loaded = load_checkpoint(run, "last")
         network, data = loaded.networks["student"], loaded.config.data
         towers, batch = network.towers, loaded.config.validation.batch_size

@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class ChainError(UserError):
-    """A chain that cannot go on."""
+    """A chain that cannot be started or resumed."""
 
 
 def run_chain(chain: Chain, folder: ChainDir, progress: Progress, quiet: bool = False) -> Outcome:
@@ -63,7 +63,7 @@ def _settle(chain: Chain, folder: ChainDir) -> None:
     if not folder.chain.exists():
         write_whole(folder.chain, chain.to_json().encode())
     elif read_chain(folder.chain) != chain:
-        raise ChainError(f"{folder.path} holds another chain, or another version of it; choose a new folder.")
+        raise ChainError(f"{folder.path} holds a different chain, or another version of this one; choose a new folder.")
 
 
 def _stage(chain: Chain, folder: ChainDir, place: int, progress: Progress, quiet: bool) -> Outcome:

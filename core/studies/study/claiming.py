@@ -14,11 +14,11 @@ from core.spec.files import check_inside, write_whole
 from core.spec.study import Arm, Study, StudyDir, read_study
 
 _OF_A_RUN = ("name", "seed", "optim.epochs", "data.train", "data.val")  # set for each run
-_REMEDY = "Remove that arm's runs to train them anew, or choose a new folder."
+_REMEDY = "Remove the arm's runs to train them again, or choose a new folder."
 
 
 class StudyError(UserError):
-    """A study that cannot go on."""
+    """A study that cannot be started or resumed."""
 
 
 def check_folders(out: StudyDir, study: Study) -> None:
@@ -36,9 +36,9 @@ def claim(out: StudyDir, study: Study) -> None:
     if there is not None:
         if not study.goes_on_from(there):
             raise StudyError(
-                f"{out.path} holds another study, or another version of it (measures, comparisons and description may "
-                "change, arms, seeds and data be added; what is trained stays as it is); choose a new folder, or "
-                "restore it."
+                f"{out.path} holds another study, or one whose training has changed (measures, comparisons and "
+                "description may change, and arms, seeds and data may be added); choose a new folder, or restore the "
+                "study."
             )
         _check_trained(out, study)
     if there != study:
@@ -54,7 +54,9 @@ def _check_trained(out: StudyDir, study: Study) -> None:
         try:
             changed = _changed(study, arm, read_config(run.config)) if run.config.exists() else {}
         except ConfigError as error:
-            raise StudyError(f"it cannot be told how {run.path} was trained: {error} {_REMEDY}") from error
+            raise StudyError(
+                f"the definition that {run.path} was trained with cannot be read: {error} {_REMEDY}"
+            ) from error
         if changed:
             name, (now, then) = next(iter(changed.items()))
             more = f", and {len(changed) - 1} more fields" if len(changed) > 1 else ""

@@ -69,8 +69,8 @@ def prepare(out: StudyDir, study: Study, log: Log, openclipart: Path | None = No
         source = data_path(out, study, study.noise.of)
         rows, wrong = write_noisy(source, study.noise.share, study.noise.seed, noisy, kept)
         if not wrong:
-            raise UserError(f"the noisy copy of {source} has no wrong caption; raise noise.share.")
-        log(f"{noisy}: {wrong} of {rows} captions are another row's")
+            raise UserError(f"the noisy copy of {source} has no wrong captions; raise noise.share.")
+        log(f"{noisy}: {wrong} of {rows} captions were swapped with another row's")
 
 
 def _prepare_openclipart(folder: Path, source: Path | None, log: Log) -> None:

@@ -120,7 +120,7 @@ def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
         earlier = before["networks"].get(weights, {})
         networks[weights] = {key: value for key, value in earlier.items() if key.startswith(had)}
         for one in missing:
-            _say(f"measuring {one.name} of the {weights}")
+            _say(f"evaluating {one.name} of the {weights}")
             try:
                 networks[weights] |= _measured(out, study, run, weights, one)
             except UserError as error:

@@ -1,4 +1,4 @@
-"""The runs of a study, one after another (or a few at a time), each a process; broken off and gone on with at will.
+"""The runs of a study, one after another (or a few in parallel), each a process; it can be interrupted and resumed.
 
 Flow: ``python -m core study STUDY.json OUT`` -> **queue** -> ``core.studies.study.job`` for each run that is not done
 yet -> ``core.studies.study.results``. Seeds are the outer loop: after the first seed of all arms there is a first
@@ -17,7 +17,7 @@ from types import FrameType
 
 import filelock
 
-from core.spec.children import environment, python_command
+from core.spec.children import python_command, start_program
 from core.spec.config import ConfigError
 from core.spec.errors import UserError
 from core.spec.files import check_inside
@@ -55,7 +55,7 @@ def run_study(
             lock.acquire()
         except filelock.Timeout as error:
             raise StudyError(
-                f"the study folder {out.path} is in use by another process; wait for it or end it."
+                f"the study folder {out.path} is in use by another process; wait for it or stop it."
             ) from error
         try:
             claim(out, study)
@@ -73,8 +73,8 @@ def writing(out: StudyDir) -> Iterator[None]:
     except OSError as error:
         where = error.filename or out.path
         raise StudyError(
-            f"cannot write {where}: {error.strerror or error}; free some space or allow writing there, then start the "
-            "study again: it goes on where it was."
+            f"cannot write {where}: {error.strerror or error}; free some space or make it writable, then start the "
+            "study again to resume it."
         ) from error
 
 
@@ -88,7 +88,7 @@ def _check_recipes(study: Study) -> None:
 
 
 class _Queue:
-    """Which runs wait, which are at work, and how each ended."""
+    """Which runs wait, which are running, and how each ended."""
 
     def __init__(self, study: Study, out: StudyDir, jobs: int, log: Log) -> None:
         self.study, self.out, self.jobs, self.log = study, out, max(1, jobs), log
@@ -100,7 +100,7 @@ class _Queue:
             except UserError as error:  # its measures were damaged; the others go on
                 run.state, run.message = "failed", str(error)
         self.status = StudyStatus(runs=runs)
-        self.at_work: dict[int, subprocess.Popen[bytes]] = {}
+        self.running: dict[int, subprocess.Popen[bytes]] = {}
 
     def work(self) -> StudyStatus:
         with _asked_to_end() as ended:
@@ -108,22 +108,22 @@ class _Queue:
                 while not ended.is_set():
                     self._collect()
                     self._start()
-                    self._tell()
-                    if not self.at_work and all(run.state in ("done", "failed") for run in self.status.runs):
+                    self._write_status()
+                    if not self.running and all(run.state in ("done", "failed") for run in self.status.runs):
                         break
                     ended.wait(LOOK_SECONDS)
             finally:
                 self._end_all()
         self.status.finished = not ended.is_set()
-        self._tell()
+        self._write_status()
         write_results(self.out, self.study)
         if ended.is_set():
             raise KeyboardInterrupt
         return self.status
 
     def _start(self) -> None:
-        for place, run in enumerate(self.status.runs):
-            if len(self.at_work) >= self.jobs:
+        for index, run in enumerate(self.status.runs):
+            if len(self.running) >= self.jobs:
                 return
             if run.state != "waiting" or self._taken(run):
                 continue
@@ -133,10 +133,10 @@ class _Queue:
                 if not self._still_coming(run):
                     run.state, run.message = "failed", str(error)
                 continue
-            self.at_work[place] = self._process(run, steps)
+            self.running[index] = self._process(run, steps)
             trained = self.out.measures(run.arm, run.seed).exists()
             run.state, run.message = "measuring" if trained else "training", ""
-            doing = "measuring what is new" if trained else f"{steps} steps"
+            doing = "evaluating new measures" if trained else f"{steps} steps"
             self.log(f"{self.status.done}/{len(self.status.runs)} done; {run.arm}, seed {run.seed}, {doing}")
 
     def _taken(self, run: StudyRun) -> bool:
@@ -159,44 +159,44 @@ class _Queue:
         folder.create()
         command = [*JOB, str(self.out.path), run.arm, str(run.seed), str(steps)]
         with folder.stdout.open("ab") as output, folder.stderr.open("wb") as errors:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment())
+            return start_program(command, output, errors)
 
     def _collect(self) -> None:
-        for place, process in list(self.at_work.items()):
-            run = self.status.runs[place]
+        for index, process in list(self.running.items()):
+            run = self.status.runs[index]
             status = process.poll()
             if status is None:
                 if run.state == "training" and self._trained(run):
                     run.state = "measuring"
                 continue
-            del self.at_work[place]
+            del self.running[index]
             if status == 0 and self.out.measures(run.arm, run.seed).exists():
                 run.state = "done"
                 write_results(self.out, self.study)
                 continue
             run.state = "failed"
-            said = self.out.run(run.arm, run.seed).stderr_end().splitlines()
-            run.message = said[-1] if said else f"the trainer ended with exit status {status}"
+            output = self.out.run(run.arm, run.seed).stderr_end().splitlines()
+            run.message = output[-1] if output else f"the trainer exited unexpectedly with status {status}"
             self.log(f"failed: {run.arm}, seed {run.seed}: {run.message}")
 
     def _trained(self, run: StudyRun) -> bool:
         status = self.out.run(run.arm, run.seed).read_status()
         return status is not None and 0 < status.total_steps <= status.step and status.doing.startswith("saving")
 
-    def _tell(self) -> None:
+    def _write_status(self) -> None:
         self.out.write_status(self.status.now())
 
     def _end_all(self) -> None:
         """Ask those at work to stop, which saves their state; the next time they go on."""
-        for process in self.at_work.values():
+        for process in self.running.values():
             process.terminate()
-        for place, process in self.at_work.items():
+        for index, process in self.running.items():
             try:
                 process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            self.status.runs[place].state = "waiting"
+            self.status.runs[index].state = "waiting"
 
 
 def steps_of(out: StudyDir, study: Study, arm: Arm, seed: int) -> int:
@@ -217,12 +217,12 @@ def _step_seconds(out: StudyDir, arm: str, seed: int) -> float:
     try:
         found = out.read_measures(arm, seed)
     except UserError as error:
-        raise StudyError(f"the time of {arm} with seed {seed} is not known: {error}") from error
+        raise StudyError(f"the step time of {arm} with seed {seed} is unknown: {error}") from error
     if found is None:
-        raise StudyError(f"{arm} with seed {seed} is not measured, so its time is not known.")
+        raise StudyError(f"{arm} with seed {seed} is not evaluated yet, so its step time is unknown.")
     seconds = float(found.get("step_seconds", 0.0))
     if seconds <= 0:
-        raise StudyError(f"{arm} with seed {seed} did not report its time.")
+        raise StudyError(f"{arm} with seed {seed} did not report its step time.")
     return seconds
 
 

@@ -1,6 +1,6 @@
 """A probe applied to a folder: every picture with its class and probabilities, as CSV.
 
-Flow: ``desk`` -> **applying** -> features (`core.inference.extraction`, kept as all are) -> the file. Pictures that
+Flow: ``session`` -> **applying** -> features (`core.inference.extraction`, kept as all are) -> the file. Pictures that
 cannot be read stand in it too, with the reason.
 
 Legend: N pictures, K classes.

@@ -1,12 +1,13 @@
-"""What the desk measures on opened data: zero-shot, probes, kNN, few-shot curves, and probes that were saved.
+"""Evaluators on opened data: zero-shot, probes, kNN, few-shot curves, and saved probes.
 
-Flow: `Opened` -> evaluators -> `Result` -> ``desk``, which numbers and keeps it.
+Flow: ``session`` -> `Opened` -> **measuring** -> `Result` -> ``session``, which keeps it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from core.inference.encoder import PROJECTED
@@ -20,7 +21,8 @@ from core.metrics.classification.prompts import load_templates
 from core.metrics.classification.zero_shot import zero_shot
 from core.spec.errors import UserError
 from core.spec.reporter import Reporter
-from core.worker.classify.opened import Desked, Opened
+from core.worker.classify.keys import Measurement
+from core.worker.classify.opened import LoadedModel, Opened
 from core.worker.classify.results import Result
 
 _PER_MILLE = 1000
@@ -28,13 +30,24 @@ _PER_MILLE = 1000
 _Splits = tuple[ProbeData, ProbeData, ProbeData | None]
 
 
+def measure(here: Opened, wanted: Measurement, saved: Probe | None, progress: Reporter) -> Result:
+    """Classify as ``wanted`` says; ``saved`` is the probe of a file, where it is to be used."""
+    if saved is not None:
+        return by_saved(saved, here, Path(wanted.path).stem, progress)
+    if wanted.method == "zero-shot":
+        return by_prompts(here, wanted.templates, progress)
+    if wanted.method == "knn":
+        return by_neighbours(here, wanted.k, progress)
+    return by_probe(here, wanted.kind, wanted.text, wanted.templates, wanted.standardise, progress)
+
+
 def by_prompts(here: Opened, templates: str, progress: Reporter) -> Result:
     """Zero-shot."""
-    embedder = here.desked.embedder(load_templates(templates))
+    embedder = here.loaded.embedder(load_templates(templates))
     embedded = embedder.embed(here.test.labels.classes, progress=shares(progress))
     scale = here.model.network.logit_scale.item()
     found = zero_shot(here.test.features[PROJECTED], here.test.labels, embedded, scale, shares(progress))
-    return Result("", here.number, "zero-shot", f"zero-shot, {here.title}", here.test, found, PROJECTED)
+    return Result("", here.key, "zero-shot", f"zero-shot, {here.title}", here.test, found, PROJECTED)
 
 
 def by_probe(here: Opened, kind: str, text: str, templates: str, standardise: bool, progress: Reporter) -> Result:
@@ -45,22 +58,22 @@ def by_probe(here: Opened, kind: str, text: str, templates: str, standardise: bo
     found, curve, notes = fitted.test, fitted.curve, fitted.notes
     if how is None:
         title = f"image-only probe, {here.title}"
-        return Result("", here.number, "linear-probe", title, here.test, found, layer, fitted.probe, how, curve, notes)
+        return Result("", here.key, "linear-probe", title, here.test, found, layer, fitted.probe, how, curve, notes)
     probe = replace(fitted.probe, text=how.text, candidates=how.classes, templates=how.templates)
     title = f"fused probe ({how.text}), {here.title}"
-    return Result("", here.number, "fused-probe", title, here.test, found, layer, probe, how, curve, notes)
+    return Result("", here.key, "fused-probe", title, here.test, found, layer, probe, how, curve, notes)
 
 
 def by_neighbours(here: Opened, k: int, progress: Reporter) -> Result:
     """kNN."""
     train, test, _ = here.image()
     found = knn(train.features, train.labels, test.features, test.labels, k, progress=shares(progress))
-    return Result("", here.number, "knn", f"{k} nearest, {here.title}", here.test, found, here.layer)
+    return Result("", here.key, "knn", f"{k} nearest, {here.title}", here.test, found, here.layer)
 
 
 def by_saved(probe: Probe, here: Opened, name: str, progress: Reporter) -> Result:
     """A probe that was saved, on other data or the same; UserError when it takes other features."""
-    layer, how = features_of(probe, here.desked)
+    layer, how = features_of(probe, here.loaded)
     test = here.test.among(probe.classes)
     if how is not None:
         features = here.fused(how, progress)[1].features
@@ -70,17 +83,15 @@ def by_saved(probe: Probe, here: Opened, name: str, progress: Reporter) -> Resul
         raise UserError(f"the probe takes the features {layer!r}; open the data with that layer.")
     found = classify_with(probe, ProbeData(features, test.labels))
     title = f"{name}, {here.title}"
-    return Result(
-        "", here.number, "fused-probe" if probe.text else "linear-probe", title, test, found, layer, probe, how
-    )
+    return Result("", here.key, "fused-probe" if probe.text else "linear-probe", title, test, found, layer, probe, how)
 
 
 def few_shot_curve(
     here: Opened, kind: str, text: str, templates: str, shots: Sequence[int], draws: int, progress: Reporter
 ) -> dict[str, Any]:
-    """A point for each number of shots, told as a partial answer as soon as it is there."""
+    """A point for each number of shots, also a partial answer when it is computed."""
     if not shots:
-        raise UserError("name at least one number of pictures a class.")
+        raise UserError("name at least one number of pictures per class.")
     (train, test, val), layer, how = data_of(here, kind, text, templates, progress)
     settings = ProbeSettings(layer=layer, model_digest=here.model.digest)
     curve: list[dict[str, Any]] = []
@@ -92,7 +103,7 @@ def few_shot_curve(
         notes += outcome.notes
         progress.partial({"curve": list(curve)})
     what = "image-only" if how is None else f"fused ({how.text})"
-    return {"opened": here.number, "kind": kind, "title": f"{what}, {here.title}", "curve": curve, "notes": notes}
+    return {"opened": here.key, "kind": kind, "title": f"{what}, {here.title}", "curve": curve, "notes": notes}
 
 
 def data_of(
@@ -108,14 +119,14 @@ def data_of(
     return here.fused(how, progress), how.layer, how
 
 
-def features_of(probe: Probe, desked: Desked) -> tuple[str, Joining | None]:
+def features_of(probe: Probe, loaded: LoadedModel) -> tuple[str, Joining | None]:
     """The layer and the joining that ``probe`` needs; EvaluationError when it is of another model."""
     layer = probe.layer or PROJECTED
-    probe.check_model(desked.model.digest, layer)
+    probe.check_model(loaded.model.digest, layer)
     if not probe.text:
         return layer, None
-    embed = desked.embedder(probe.templates).embed
-    return layer, joining(desked.model, probe.text, probe.candidates, probe.templates, embed)
+    embed = loaded.embedder(probe.templates).embed
+    return layer, joining(loaded.model, probe.text, probe.candidates, probe.templates, embed)
 
 
 def shares(progress: Reporter) -> Callable[[float, str], None]:

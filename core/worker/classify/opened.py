@@ -1,7 +1,7 @@
-"""A model with labelled data in its space, and what is remembered about it between two requests.
+"""A model with labelled data as features, kept in memory between two requests.
 
-Flow: ``desk`` opens -> **opened** -> zero-shot, probes. Features come from `core.inference.extraction`, so that what
-was encoded once is there at once, also after the worker was started anew.
+Flow: ``session`` -> **opened** -> zero-shot, probes. Features come from the disk cache of `core.inference.extraction`,
+so that they are encoded once, even when the worker is restarted.
 
 Legend: N pictures, D width of the features.
 """
@@ -30,6 +30,7 @@ from core.model.towers.block_states import blocks_of
 from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
+from core.worker.classify.keys import Wanted
 from core.worker.classify.trying import Tried
 
 SPLIT = "split"  # in place of training data: a part of the data themselves
@@ -37,7 +38,7 @@ SHOWN = 100  # rows that cannot be used, told with their reasons
 
 
 @dataclass
-class Desked:
+class LoadedModel:
     """A model in use, the class names and pictures that it has embedded; shared by all data that are open with it."""
 
     model: Model
@@ -76,8 +77,8 @@ class Desked:
 class Opened:
     """Labelled data as features of one model."""
 
-    number: str
-    desked: Desked
+    key: str  # names it, see ``keys``
+    loaded: LoadedModel
     layer: str
     splits: Splits | None  # None: there is nothing to train on
     test: Labelled
@@ -87,7 +88,7 @@ class Opened:
     @property
     def model(self) -> Model:
         """The model in use."""
-        return self.desked.model
+        return self.loaded.model
 
     @property
     def title(self) -> str:
@@ -109,7 +110,7 @@ class Opened:
     def joining(self, text: str, templates: str) -> Joining:
         """How pictures are joined with text here; UserError when the model cannot."""
         chosen = load_templates(templates)
-        embed = self.desked.embedder(chosen).embed
+        embed = self.loaded.embedder(chosen).embed
         return joining(self.model, text, self.test.labels.classes, chosen, embed)
 
     def fused(self, how: Joining, progress: Progress) -> tuple[ProbeData, ProbeData, ProbeData | None]:
@@ -129,8 +130,8 @@ class Opened:
         """As plain data."""
         splits = self.splits
         return {
-            "opened": self.number,
-            "model": self.desked.about(),
+            "opened": self.key,
+            "model": self.loaded.about(),
             "layer": self.layer,
             "classes": list(self.test.labels.classes),
             "data": about_split(self.test),
@@ -156,26 +157,14 @@ def about_split(split: Labelled) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What to open; empty fields stand for the only label column and for the run's own training data."""
-
-    data: str
-    label: str = ""
-    train: str = ""
-    train_label: str = ""
-    val: str = ""
-    layer: str = "before the projection"
-
-
-def open_data(number: str, desked: Desked, wanted: Wanted, progress: Progress) -> Opened:
+def open_data(loaded: LoadedModel, wanted: Wanted, progress: Progress) -> Opened:
     """Extract what is wanted. Without training data named, the run's own are taken where they have such labels, else
     a fifth of the data is kept for testing and the rest trained on.
 
     Raises UserError for data, labels and layers that cannot be used.
     """
     # All that can be read is measured; what cannot is listed.
-    model = replace(desked.model, data=desked.model.data.model_copy(update={"max_bad_share": 1.0}))
+    model = replace(loaded.model, data=loaded.model.data.model_copy(update={"max_bad_share": 1.0}))
     layer = check_layer(model.network, wanted.layer)
     layers = list(dict.fromkeys([layer, PROJECTED]))
 
@@ -198,7 +187,9 @@ def open_data(number: str, desked: Desked, wanted: Wanted, progress: Progress) -
     if splits and wanted.val:
         splits = replace(splits, val=labelled(wanted.val, wanted.label, test.labels.classes))
     sized = size_notes(test.dataset, model.network.image_size)
-    return Opened(number, desked, layer, splits, test, (*sized, *unreadable(test.dataset), *test.labels.notes, *notes))
+    return Opened(
+        wanted.key, loaded, layer, splits, test, (*sized, *unreadable(test.dataset), *test.labels.notes, *notes)
+    )
 
 
 def _unheard(message: str) -> None:

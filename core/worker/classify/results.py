@@ -1,6 +1,6 @@
-"""What was measured, kept so that questions about it are answered at once: cells, mistakes, differences.
+"""Results of evaluators, kept so that questions about them are answered at once: cells, mistakes, differences.
 
-Flow: ``desk`` makes a `Result` of an evaluator's `Classification`; its plain form goes to the panel.
+Flow: ``measuring`` makes a `Result` of an evaluator's `Classification`; its plain form goes to the panel.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MISTAKES = 60  # the first ones, that go with a result
 class Result:
     """Predictions for the test pictures of an opened data set, and the probe that made them, if any."""
 
-    number: str
-    opened: str  # number of what it was measured on
+    key: str  # names it, see ``keys``
+    opened: str  # key of the data that it was measured on
     kind: Task
     title: str
     test: Labelled
@@ -48,7 +48,7 @@ class Result:
             for name, value in outcome.metrics.items()
         }
         return {
-            "result": self.number,
+            "result": self.key,
             "opened": self.opened,
             "kind": self.kind,
             "title": self.title,
@@ -169,8 +169,8 @@ def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
         ]
 
     return {
-        "a": a.number,
-        "b": b.number,
+        "a": a.key,
+        "b": b.key,
         "differences": {name: {**asdict(one), "significant": one.significant} for name, one in found.items()},
         "per_class": per_class,
         "only_a": pictures(right_a & ~right_b),

@@ -1,7 +1,7 @@
-"""Single pictures tried: the classes that a probe and typed names give them.
+"""Single pictures classified by a probe and among typed class names.
 
-Flow: pictures dropped on the panel, names typed there -> ``desk`` -> **trying**. A picture is encoded once, a name too,
-so that typing is answered at once.
+Flow: pictures dropped on the panel, names typed there -> ``session`` -> **trying**. Pictures and names are encoded
+once, so that each key press is answered at once.
 
 Legend: B pictures, D width of the features, K classes.
 """

@@ -1,6 +1,6 @@
-"""The two rows over the list of captions: which models, how captions are made, what is shown, what can be done.
+"""The two rows over the list of captions: models, generation settings, tools and the filter.
 
-Flow: clicks -> the place's actions; the filter -> ``filter_changed`` with what an entry must be.
+Flow: clicks -> the panel's actions; filter -> ``filter_changed`` with a predicate on entries.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STATES: tuple[tuple[str, Passes | None], ...] = (
 
 
 class CaptionsBar(QWidget):
-    """Pickers and buttons; what the buttons do is connected by the place."""
+    """Pickers and buttons; the panel connects the buttons."""
 
     filter_changed = Signal(object)  # Passes, or None for all
 
@@ -41,7 +41,7 @@ class CaptionsBar(QWidget):
         self.compare = IconButton("ph.columns", "Compare with a second model", "", "Compare", True, self)
         self.how = IconButton("ph.sliders-horizontal", "Generation settings", text="beam", parent=self)
         self.add = IconButton("ph.plus", "Add pictures to the list", text="Add", parent=self)
-        self.again = IconButton("ph.arrows-clockwise", "Make captions", text="Caption", parent=self)
+        self.again = IconButton("ph.arrows-clockwise", "Caption pictures", text="Caption", parent=self)
         self.undo = IconButton("ph.arrow-counter-clockwise", "Undo", parent=self)
         self.redo = IconButton("ph.arrow-clockwise", "Redo", parent=self)
         self.words = QLineEdit(self)
@@ -59,9 +59,9 @@ class CaptionsBar(QWidget):
             button.setMenu(QMenu(button))
         self._arrange()
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
-        self._typing.timeout.connect(self._tell)
+        self._typing.timeout.connect(self._emit_filter)
         self.words.textChanged.connect(lambda _text: self._typing.start())
-        self.state.activated.connect(lambda _row: self._tell())
+        self.state.activated.connect(lambda _row: self._emit_filter())
         self.compare.toggled.connect(self.pickers["b"].setVisible)
         self.pickers["b"].hide()
 
@@ -85,7 +85,7 @@ class CaptionsBar(QWidget):
         column.addLayout(tools)
 
     def passes(self) -> Passes | None:
-        """What an entry must be to be shown; None when all are."""
+        """The filter as a predicate on entries; None if all are shown."""
         words = self.words.text().casefold().split()
         fits = STATES[max(0, self.state.currentIndex())][1]
         if not words:
@@ -97,11 +97,11 @@ class CaptionsBar(QWidget):
 
         return both
 
-    def _tell(self) -> None:
+    def _emit_filter(self) -> None:
         self._typing.stop()
         self.filter_changed.emit(self.passes())
 
     def show_state(self, title: str) -> None:
-        """Choose what is shown by its title."""
+        """Select a filter by its title."""
         self.state.setCurrentIndex(self.state.findText(title))
-        self._tell()
+        self._emit_filter()

@@ -1,4 +1,4 @@
-"""The chosen picture of the Caption place: large, with every candidate of both models, scores, and where they are from.
+"""The selected picture of the Caption panel: large, with all candidates of both models, scores and provenance.
 
 Flow: the list's current entry -> ``show_entry`` -> candidates; Enter, a double click or Alt+number -> ``taken``.
 """
@@ -31,12 +31,12 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _PICTURE = 26 * SPACE
-_PLACE = Qt.ItemDataRole.UserRole
+_CANDIDATE = Qt.ItemDataRole.UserRole
 _AROUND = 6 * SPACE  # px of a candidate's row that are not its text: padding and icon
 
 
 class CaptionsDetail(QWidget):
-    """``taken(path, text, side)``: this candidate is to be the caption."""
+    """``taken(path, text, side)``: use this candidate as the caption."""
 
     taken = Signal(str, str, str)
 
@@ -87,7 +87,7 @@ class CaptionsDetail(QWidget):
         self.show_entry(self._entry)
 
     def set_titles(self, titles: Mapping[Side, str]) -> None:
-        """What the two models are called."""
+        """Set the titles of the two models."""
         self._titles = dict(titles)
         self.show_entry(self._entry)
 
@@ -96,7 +96,7 @@ class CaptionsDetail(QWidget):
         self._origins = origins
 
     def show_entry(self, entry: Entry | None) -> None:
-        """All about one picture; nothing for None."""
+        """Show a picture with its candidates; nothing for None."""
         before, self._entry = self._entry, entry
         if entry is None or before is None or entry.path != before.path:
             self.picture.show_picture(Path(entry.path) if entry is not None else None)
@@ -107,8 +107,8 @@ class CaptionsDetail(QWidget):
         self._fill(entry)
 
     def take(self, number: int) -> None:
-        """Take the candidate with this number, from 0, counted over both models."""
-        items = [item for item in self._items() if item.data(_PLACE) is not None]
+        """Use the candidate with this number, from 0, counted over both models."""
+        items = [item for item in self._items() if item.data(_CANDIDATE) is not None]
         if number < len(items):
             self._take(items[number])
 
@@ -121,7 +121,9 @@ class CaptionsDetail(QWidget):
         text = STATE_TEXTS[entry.state]
         if entry.refused:
             text = (
-                f"refused: {entry.refused}" if entry.state == "refused" else f"{text}; at the last try: {entry.refused}"
+                f"refused: {entry.refused}"
+                if entry.state == "refused"
+                else f"{text}; the last attempt failed: {entry.refused}"
             )
         return text[:1].upper() + text[1:]
 
@@ -129,17 +131,17 @@ class CaptionsDetail(QWidget):
         self.candidates.clear()
         number = 0
         for side in SIDES:
-            made = entry.made.get(side) if entry is not None else None
-            if entry is None or made is None:
+            captions = entry.captions.get(side) if entry is not None else None
+            if entry is None or captions is None:
                 continue
-            if len(entry.made) > 1:
-                said_by = self._origins.get(made.origin)  # not always the model that is chosen now
-                self._heading(model_text(said_by) if said_by else self._titles[side])
-            for one in made.candidates:
+            if len(entry.captions) > 1:
+                model = self._origins.get(captions.origin)  # not always the model that is chosen now
+                self._heading(model_text(model) if model else self._titles[side])
+            for one in captions.candidates:
                 number += 1
                 item = QListWidgetItem(_two_lines(one), self.candidates)
-                item.setData(_PLACE, (one.text, side))
-                keys = f"\nAlt+{number} takes it" if number < 10 else ""
+                item.setData(_CANDIDATE, (one.text, side))
+                keys = f"\nAlt+{number} uses it" if number < 10 else ""
                 item.setToolTip(plain_tip(f"{one.text}{keys}\nlog p: log-probability of this caption"))
                 chosen = one.text == entry.text
                 item.setIcon(theme().icon("ph.check", "good") if chosen else self._blank)
@@ -152,20 +154,20 @@ class CaptionsDetail(QWidget):
         item.setFont(theme().font("small"))
 
     def _take(self, item: QListWidgetItem) -> None:
-        place = item.data(_PLACE)
-        if place is not None and self._entry is not None:
-            self.taken.emit(self._entry.path, *place)
+        candidate = item.data(_CANDIDATE)
+        if candidate is not None and self._entry is not None:
+            self.taken.emit(self._entry.path, *candidate)
 
     def _about(self, entry: Entry | None) -> str:
-        """``sd-coca-demo @234 teacher · 3f2a… · beam, 6 beams``, a line for each model."""
+        """``sd-coca-demo @234 teacher · 3f2a… · beam, 6 beams``, one line per model."""
         if entry is None:
             return ""
-        lines = [about_text(self._origins[m.origin]) for m in entry.made.values() if m.origin in self._origins]
+        lines = [about_text(self._origins[m.origin]) for m in entry.captions.values() if m.origin in self._origins]
         return "\n".join(dict.fromkeys(lines))
 
 
 class _Wrapped(QStyledItemDelegate):
-    """Rows as high as their text needs: Qt forgets the style sheet's padding, and would cut the figures off."""
+    """Rows as high as their text: Qt ignores the style sheet's padding, and would clip the figures."""
 
     def __init__(self, view: QListWidget) -> None:
         super().__init__(view)
@@ -187,7 +189,7 @@ def _two_lines(one: Candidate) -> str:
 
 
 def about_text(content: Mapping[str, Any]) -> str:
-    """Provenance in a line: model, step, the beginning of the weights' digest, search and seed."""
+    """Provenance in one line: model, step, the start of the weights' digest, search and seed."""
     settings = content.get("settings") or {}
     search = str(settings.get("search", ""))
     how = {"beam": f"beam {settings.get('beams')}", "sample": f"sample, seed {settings.get('seed')}"}.get(

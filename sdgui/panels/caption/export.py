@@ -1,7 +1,7 @@
-"""Captions written to files, for a thread: sidecars, CSV, JSON lines, COCO's JSON, or a training data source. No Qt.
+"""Exports captions: text files, CSV, JSON lines, COCO's JSON, or a training data source. Runs in a thread; no Qt.
 
-Flow: entries -> ``CaptionedPicture`` -> here -> files; nothing of the user's is overwritten unless ``force`` says so.
-Each has its provenance: in the file, or for sidecars and data sources in a JSON file beside them.
+Flow: entries -> ``CaptionedPicture`` -> here -> files; existing files are not overwritten unless ``force`` is given.
+Every format has the provenance: in the file, or for text files and data sources in a JSON file next to them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +28,25 @@ from core.spec.caption_files import (
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_json
+from sdgui.shared.export.formats import Exported, ExportFormat, Progress
 
 SIDECAR_PROVENANCE = "captions.provenance.json"
 TABLE, PROVENANCE, PICTURES = "train.csv", "provenance.json", "pictures"
 _WRITER = "sdgui captions"
-_LISTED = 50  # reasons
 _LARGEST = 256 * MEGABYTE  # of a file of provenance: a kilobyte for each of 250,000 pictures
 
-Progress = Callable[[int, int], None]  # may raise to end the work
-
-
-@dataclass
-class Written:
-    """What came of it. ``skipped``: what was left out and why."""
-
-    written: int
-    where: Path
-    skipped: list[tuple[str, str]] = field(default_factory=list)
+WriteCaptions = Callable[
+    [Sequence[CaptionedPicture], Path, Progress, bool], Exported
+]  # pictures, where, progress, force
 
 
 def existing_sidecars(pictures: Sequence[CaptionedPicture]) -> int:
-    """How many ``.txt`` files are there already."""
+    """The number of ``.txt`` files that exist already."""
     return sum(sidecar_of(picture.path).exists() for picture in pictures)
 
 
-def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, force: bool = False) -> Written:
-    """``NAME.txt`` beside each picture; files that are there stay, unless ``force``."""
+def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, force: bool = False) -> Exported:
+    """``NAME.txt`` next to each picture; existing files are kept, unless ``force``."""
     sidecars, done, skipped = Sidecars(force), list[CaptionedPicture](), list[tuple[str, str]]()
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
@@ -68,15 +60,15 @@ def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, fo
         folders.setdefault(Path(picture.path).parent, []).append(picture)
     for folder, inside in folders.items():
         try:
-            _tell_origin(folder, inside)
+            _write_provenance(folder, inside)
         except (CaptionFileError, OSError) as error:
             skipped.append((str(folder / SIDECAR_PROVENANCE), _plain(error)))
     where = Path(os.path.commonpath([str(folder) for folder in folders])) if folders else Path()
-    return Written(len(done), where, skipped)
+    return Exported(where, len(done), skipped)
 
 
-def _tell_origin(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
-    """Add these to the folder's provenance; another program's file of this name is left alone."""
+def _write_provenance(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
+    """Add these to the folder's provenance file; another program's file of this name is not changed."""
     path, known = folder / SIDECAR_PROVENANCE, dict[str, Any]()
     number = 2
     while path.exists():
@@ -92,7 +84,7 @@ def _tell_origin(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A file of provenance; {} for what is none."""
+    """A provenance file; {} if it is not one."""
     try:
         raw = read_json(path, _LARGEST)
     except (OSError, UserError):
@@ -100,41 +92,41 @@ def _read(path: Path) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Written:
-    """A CSV, a line a caption, with its provenance in further columns; whole, or not at all."""
+def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Exported:
+    """A CSV with a row per caption and its provenance in further columns; written completely or not at all."""
     text = io.StringIO(newline="")
     table = CaptionTable(None, text, root=path.absolute().parent)
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
         table.write(picture)
     write_new(path, text.getvalue(), force)
-    return Written(len(pictures), path)
+    return Exported(path, len(pictures))
 
 
 def export_json_lines(
     pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False
-) -> Written:
-    """A line of JSON a picture."""
+) -> Exported:
+    """A line of JSON per picture."""
     lines = []
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
         lines.append(json_line(picture) + "\n")
     write_new(path, "".join(lines), force)
-    return Written(len(pictures), path)
+    return Exported(path, len(pictures))
 
 
-def export_coco(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Written:
+def export_coco(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Exported:
     """COCO's captions format."""
     progress(0, len(pictures))
     write_new(path, coco_json(pictures, path.parent) + "\n", force)
-    return Written(len(pictures), path)
+    return Exported(path, len(pictures))
 
 
-def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Progress, copy: bool = False) -> Written:
+def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Progress, copy: bool = False) -> Exported:
     """A folder that ``data.train`` takes: ``train.csv``, the pictures as links (or copies), ``provenance.json``.
 
-    The manifest's paths lie inside the folder, as data sources must. What ends before its end leaves no folder. Raises
-    CaptionFileError when the folder is not empty or refuses.
+    The manifest's paths are inside the folder, as data sources require. A cancelled or failed export leaves no folder.
+    Raises CaptionFileError when the folder is not empty or cannot be written.
     """
     try:
         inside = folder / PICTURES
@@ -142,7 +134,9 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
             raise CaptionFileError(f"{folder} is not empty and was not changed; choose a new folder.")
         inside.mkdir(parents=True)
     except OSError as error:
-        raise CaptionFileError(f"{folder} cannot be made: {error.strerror or error}; choose another folder.") from error
+        raise CaptionFileError(
+            f"{folder} cannot be created: {error.strerror or error}; choose another folder."
+        ) from error
     try:
         return _fill(folder, pictures, progress, copy)
     except BaseException:
@@ -150,9 +144,9 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
         raise
 
 
-def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress, copy: bool) -> Written:
-    """The source's files, in a folder that is there. Raises CaptionFileError when no picture is left."""
-    rows, told, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
+def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress, copy: bool) -> Exported:
+    """Write the source's files into an existing folder. Raises CaptionFileError when no picture exists any more."""
+    rows, sources, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
     origins = list[Mapping[str, Any]]()
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
@@ -168,15 +162,15 @@ def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress
         rows.append((name, " ".join(picture.captions[0].text.split())))
         if picture.provenance not in origins:
             origins.append(picture.provenance)
-        told.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
+        sources.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
     if not rows:
-        raise CaptionFileError("None of the pictures exists any more; nothing was saved.")
+        raise CaptionFileError("None of the pictures exist any more; nothing was saved.")
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
-    about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": told}
+    about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": sources}
     write_new(folder / PROVENANCE, json.dumps(about) + "\n")
     write_new(folder / TABLE, text.getvalue())
-    return Written(len(rows), folder / TABLE, skipped)
+    return Exported(folder / TABLE, len(rows), skipped)
 
 
 def _bring(source: Path, target: Path, copy: bool) -> None:
@@ -191,7 +185,7 @@ def _bring(source: Path, target: Path, copy: bool) -> None:
 
 
 def _safe(name: str) -> str:
-    """A file's name that every table and system takes; the extension stays."""
+    """A file name that is valid in tables and on all systems; the extension is kept."""
     stem, dot, ending = name.rpartition(".")
     kept = "".join(char if char.isalnum() or char in "-_." else "_" for char in (stem if dot else name))
     ending = "".join(char for char in ending if char.isalnum())
@@ -199,20 +193,54 @@ def _safe(name: str) -> str:
     return f"{plain}.{ending.lower()}" if dot and ending else plain
 
 
-def free_folder(parent: Path, name: str) -> Path:
-    """``parent/name``, numbered where it is taken."""
-    path, number = parent / name, 2
-    while path.exists():
-        path, number = parent / f"{name}-{number}", number + 1
-    return path
-
-
 def _plain(error: Exception) -> str:
     return str(error).replace("; overwrite it with --force, or move it away", "")
 
 
-def reasons(written: Written) -> str:
-    """What was left out, a line each."""
-    more = len(written.skipped) - _LISTED
-    lines = [f"{what}: {why}" for what, why in written.skipped[:_LISTED]]
-    return "\n".join([*lines, f"and {more} more"] if more > 0 else lines)
+TRAINING_DATA: ExportFormat[WriteCaptions] = ExportFormat(
+    "data",
+    "Training data in a &folder …",
+    "Save as training data in a folder of your choice",
+    lambda pictures, folder, progress, _force: save_source(pictures, folder, progress),
+    stem="captions",
+    target="folder",
+)
+CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
+    ExportFormat(
+        "text",
+        "Export &text files",
+        "A .txt file next to each picture, plus a provenance file",
+        lambda pictures, _where, progress, force: export_sidecars(pictures, progress, force),
+        "Text files",
+        ".txt",
+        target="beside",
+    ),
+    ExportFormat(
+        "csv",
+        "Export a &CSV table …",
+        "One row per caption, with model, step, settings and seed",
+        export_table,
+        "Tables",
+        ".csv",
+        "captions",
+    ),
+    ExportFormat(
+        "jsonl",
+        "Export &JSON lines …",
+        "One line of JSON per picture, with model, step, settings and seed",
+        export_json_lines,
+        "JSON lines",
+        ".jsonl",
+        "captions",
+    ),
+    ExportFormat(
+        "coco",
+        "Export C&OCO captions …",
+        "COCO captions format, with model, step, settings and seed",
+        export_coco,
+        "COCO captions",
+        ".json",
+        "captions",
+    ),
+    TRAINING_DATA,
+)

@@ -1,6 +1,6 @@
-"""Export and saving of captions from the Caption place: the menu, the questions, the work in a thread, what came of it.
+"""Export and saving of captions: the formats of ``CAPTION_FORMATS``, the questions, the work in a thread, its outcome.
 
-Flow: menu -> dialog (which asks before it overwrites) -> thread (``captions_export``) -> strip and message bar.
+Flow: action -> dialog (which asks before it overwrites) -> ``ExportTask`` -> strip and message bar.
 """
 
 from __future__ import annotations
@@ -8,241 +8,147 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from threading import Event
 
-from PySide6.QtCore import QCoreApplication, QObject, Qt, QThreadPool, QUrl, Signal
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from core.spec.caption_files import CaptionedPicture
-from core.spec.errors import UserError
-from sdgui.panels.caption.export import (
-    Progress,
-    Written,
-    existing_sidecars,
-    export_coco,
-    export_json_lines,
-    export_sidecars,
-    export_table,
-    free_folder,
-    reasons,
-    save_source,
-)
+from sdgui.panels.caption.export import CAPTION_FORMATS, TRAINING_DATA, WriteCaptions, existing_sidecars
+from sdgui.shared.export.dialog import ask_file, exported_message
+from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
+from sdgui.shared.export.task import ExportTask, Work
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
 
-Work = Callable[[Progress], Written]
 Pictures = Callable[[], Sequence[CaptionedPicture]]
-Kind = tuple[str, str, str, Callable[[], object]]  # name, text, explanation, what it does
+CaptionFormat = ExportFormat[WriteCaptions]
 
 
-class _Cancelled(Exception):
-    """The user took it back."""
-
-
-class CaptionsFiles(QObject):
-    """``pictures`` are what is exported now: the chosen ones where several are, else all with a caption."""
+class CaptionFiles(QObject):
+    """``pictures`` returns the captions to export: the selected ones if several are selected, else all."""
 
     use_asked = Signal(str, int)  # manifest, pictures: train on what was saved
-
-    _told = Signal(int, int)
-    _ended = Signal(object)  # Written or Failure
 
     def __init__(
         self, pictures: Pictures, strip: ProgressStrip, show_message: ShowMessage, home: Path, over: QWidget
     ) -> None:
         super().__init__(over)
-        self._pictures, self._strip, self._show_message, self._home, self._over = (
-            pictures,
-            strip,
-            show_message,
-            home,
-            over,
-        )
-        self._where = Path.home()
-        self._then: Callable[[Written], None] = self._report
-        self._leave = Event()
-        self._pool = QThreadPool(self)
-        self._pool.setMaxThreadCount(1)
-        self.running = False
-        self._told.connect(lambda done, total: self._strip.advance(done, total) if self.running else None)
-        self._ended.connect(self._finish, Qt.ConnectionType.QueuedConnection)
-        strip.cancelled.connect(self._leave.set)
-        if (app := QCoreApplication.instance()) is not None:
-            app.aboutToQuit.connect(self.close_threads)
+        self._pictures, self._show_message, self._home, self._over = pictures, show_message, home, over
+        self._folder = Path.home()
+        self._then: Callable[[Exported], None] = self._report
+        self.task = ExportTask(strip, self)
+        self.task.done.connect(lambda report: self._then(report))
+        self.task.failed.connect(self._failed)
 
-    def kinds(self) -> list[Kind]:
-        """The ways out, for the list of actions."""
-        table = partial(self._ask_file, export_table, "captions.csv")
-        lines = partial(self._ask_file, export_json_lines, "captions.jsonl")
-        coco = partial(self._ask_file, export_coco, "captions.json")
-        return [
-            ("text", "Export &text files", "A .txt file next to each picture, plus a provenance file", self.sidecars),
-            ("csv", "Export a &CSV table …", "One line per caption, with model, step, settings and seed", table),
-            (
-                "jsonl",
-                "Export &JSON lines …",
-                "One line of JSON per picture, with model, step, settings and seed",
-                lines,
-            ),
-            ("coco", "Export C&OCO captions …", "COCO captions format, with model, step, settings and seed", coco),
-            (
-                "data",
-                "Training data in a &folder …",
-                "Save as training data in a folder of your choice",
-                self._ask_folder,
-            ),
-        ]
+    def slots(self) -> list[tuple[CaptionFormat, Callable[[], None]]]:
+        """Each format, and what its action does."""
+        ways = {"file": self._ask_file, "folder": self._ask_folder, "beside": self._write_beside}
+        return [(export, partial(ways[export.target], export)) for export in CAPTION_FORMATS]
 
-    # --- what is asked
+    # --- questions
 
-    def sidecars(self) -> None:
-        """``.txt`` beside each picture; where some are there already, asks what becomes of them."""
-        pictures = list(self._pictures())
-        if not self._any(pictures):
+    def _write_beside(self, export: CaptionFormat) -> None:
+        """Text files next to the pictures; asks what to do if some exist already."""
+        pictures = self._exportable()
+        if not pictures:
             return
 
-        def look(_progress: Progress) -> Written:
-            return Written(existing_sidecars(pictures), Path())
+        def check(_progress: Progress) -> Exported:
+            return Exported(Path(), existing_sidecars(pictures))
 
-        def found(there: Written) -> None:
-            if there.written:
-                self._ask_about(pictures, there.written)
+        def checked(existing: Exported) -> None:
+            if existing.written:
+                self._ask_overwrite(export, pictures, existing.written)
             else:
-                self._write_sidecars(pictures, force=False)
+                self.write(export.write, Path(), False, pictures)
 
-        self._run("Checking for existing text files", len(pictures), look, found)
+        self._run("Checking for existing text files", pictures, check, checked)
 
-    def _ask_about(self, pictures: Sequence[CaptionedPicture], there: int) -> None:
+    def _ask_overwrite(self, export: CaptionFormat, pictures: Sequence[CaptionedPicture], existing: int) -> None:
         box = QMessageBox(self._over)
         box.setObjectName("overwrite")
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Export captions")
-        what = "One text file is" if there == 1 else f"{count(there)} text files are"
-        box.setText(f"{what} already next to the pictures.")
+        what = "1 text file already exists" if existing == 1 else f"{count(existing)} text files already exist"
+        box.setText(f"{what} next to the pictures.")
         box.setInformativeText("Overwriting loses their current content.")
         keep = box.addButton("&Keep them", QMessageBox.ButtonRole.AcceptRole)
-        over = box.addButton("&Overwrite", QMessageBox.ButtonRole.DestructiveRole)
+        overwrite = box.addButton("&Overwrite", QMessageBox.ButtonRole.DestructiveRole)
         box.addButton(QMessageBox.StandardButton.Cancel)
         box.setDefaultButton(keep)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
 
         def answered(_result: int) -> None:
-            if box.clickedButton() in (keep, over):
-                self._write_sidecars(pictures, force=box.clickedButton() is over)
+            if box.clickedButton() in (keep, overwrite):
+                self.write(export.write, Path(), box.clickedButton() is overwrite, pictures)
 
         box.finished.connect(answered)
         box.open()
 
-    def _write_sidecars(self, pictures: Sequence[CaptionedPicture], force: bool) -> None:
-        self._run(
-            "Writing text files", len(pictures), lambda tell: export_sidecars(pictures, tell, force), self._report
-        )
+    def _ask_file(self, export: CaptionFormat) -> None:
+        if self._exportable() and (chosen := ask_file(export, self._over, self._folder / export.file_name)):
+            self.write(export.write, chosen.path, force=chosen.confirmed)
 
-    def _ask_file(self, export: Callable[..., Written], name: str) -> None:
+    def _ask_folder(self, export: CaptionFormat) -> None:
+        if found := QFileDialog.getExistingDirectory(self._over, "Save into a new folder in"):
+            self._export_folder(export, free_path(Path(found) / export.stem))
+
+    # --- work
+
+    def write(
+        self, write: WriteCaptions, path: Path, force: bool, pictures: Sequence[CaptionedPicture] | None = None
+    ) -> None:
+        """Export to ``path``; ``force`` overwrites existing files."""
+        chosen = list(self._pictures()) if pictures is None else pictures
+        self._run("Exporting captions", chosen, lambda progress: write(chosen, path, progress, force), self._report)
+
+    def save_training_data(self) -> None:
+        """Save as a data source in the home of experiments."""
+        self._export_folder(TRAINING_DATA, free_path(self._home / "data" / TRAINING_DATA.stem))
+
+    def _export_folder(self, export: CaptionFormat, folder: Path) -> None:
+        if pictures := self._exportable():
+            then = self._saved if export is TRAINING_DATA else self._report
+            write = export.write
+            self._run("Saving captions", pictures, lambda progress: write(pictures, folder, progress, False), then)
+
+    def _saved(self, report: Exported) -> None:
+        """Training data was saved: offer to train on it."""
+        text = f"{_captions(report.written)} saved as training data: {report.where}."
+        use = Remedy("Use in a new experiment", lambda: self.use_asked.emit(str(report.where), report.written))
+        self._show_message(exported_message(report, text, use))
+
+    def _exportable(self) -> Sequence[CaptionedPicture]:
+        """The captions to export; none while an export runs, or, with a message, if there are no captions."""
         pictures = list(self._pictures())
-        if not self._any(pictures):
-            return
-        suffix = Path(name).suffix
-        found, _ = QFileDialog.getSaveFileName(self._over, "Export as", str(self._where / name), f"*{suffix}")
-        if found:
-            path = Path(found)
-            if not path.suffix:  # the dialog has asked about another file
-                path = path.with_suffix(suffix)
-                self.write(export, path, force=False)
-            else:
-                self.write(export, path, force=True)  # it asks before it gives the name of a file that is there
-
-    def write(self, export: Callable[..., Written], path: Path, force: bool) -> None:
-        """Export into one file."""
-        pictures = list(self._pictures())
-        self._run("Exporting captions", len(pictures), lambda tell: export(pictures, path, tell, force), self._report)
-
-    def _ask_folder(self) -> None:
-        found = QFileDialog.getExistingDirectory(self._over, "Save training data into a new folder in")
-        if found:
-            self.source(free_folder(Path(found), "captions"))
-
-    def source(self, folder: Path | None = None) -> None:
-        """Save as a data source; without a ``folder`` in the home of experiments."""
-        pictures = list(self._pictures())
-        if not self._any(pictures):
-            return
-        where = folder or free_folder(self._home / "data", "captions")
-
-        def saved(written: Written) -> None:
-            left_out = f" {count(len(written.skipped))} left out." if written.skipped else ""
-            text = f"{_number(written.written)} saved as training data: {written.where}.{left_out}"
-            use = Remedy("Use in a new experiment", lambda: self.use_asked.emit(str(written.where), written.written))
-            self._show_message((warning if written.skipped else info)(text, reasons(written), use))
-
-        self._run("Saving training data", len(pictures), lambda tell: save_source(pictures, where, tell), saved)
-
-    def _any(self, pictures: Sequence[CaptionedPicture]) -> bool:
         if not pictures:
             self._show_message(info("There are no captions to export yet."))
-        return bool(pictures) and not self.running
+        return [] if self.task.running else pictures
 
-    # --- the work
+    def _run(
+        self, what: str, pictures: Sequence[CaptionedPicture], work: Work, then: Callable[[Exported], None]
+    ) -> None:
+        if not self.task.running:
+            self._then = then
+            self.task.start(what, len(pictures), work)
 
-    def _run(self, what: str, total: int, work: Work, then: Callable[[Written], None]) -> None:
-        if self.running:
-            return
-        self.running, self._then = True, then
-        self._leave.clear()
-        self._strip.start(what, total, "pictures")
-        self._pool.start(lambda: self._work(work))
-
-    def _work(self, work: Work) -> None:
-        """In the thread."""
-        try:
-            self._ended.emit(work(self._tell))
-        except _Cancelled:
-            self._ended.emit(Cancelled())
-        except UserError as problem:
-            text = str(problem).replace("overwrite it with --force, or move it away", "choose another name")
-            self._ended.emit(Failure(text))
-        except OSError as problem:
-            self._ended.emit(Failure(f"It could not be written: {problem.strerror or problem}; choose another place."))
-        except Exception as problem:  # noqa: BLE001  a thread's end must be told
-            self._ended.emit(Failure(f"The export failed: {type(problem).__name__}: {problem}."))
-
-    def _tell(self, done: int, total: int) -> None:
-        if self._leave.is_set():
-            raise _Cancelled
-        if done % 50 == 0:
-            self._told.emit(done, total)
-
-    def _finish(self, outcome: Written | Failure) -> None:
-        self.running = False
-        self._strip.finish()
-        if isinstance(outcome, Cancelled):
+    def _failed(self, failure: Failure) -> None:
+        if isinstance(failure, Cancelled):
             self._show_message(info("The export was cancelled; text files written so far are kept."))
-        elif isinstance(outcome, Failure):
-            self._show_message(error(outcome.text, outcome.details))
         else:
-            self._then(outcome)
+            text = failure.text.replace("overwrite it with --force, or move it away", "choose another name")
+            self._show_message(error(text, failure.details))
 
-    def _report(self, written: Written) -> None:
-        if not written.written:
-            text = f"No caption was exported; {count(len(written.skipped))} left out."
-            self._show_message(warning(text, reasons(written)))
+    def _report(self, report: Exported) -> None:
+        if not report.written:
+            text = f"No caption was exported; {count(len(report.skipped))} left out."
+            self._show_message(warning(text, report.reasons()))
             return
-        self._where = written.where if written.where.is_dir() else written.where.parent
-        text = f"{_number(written.written)} exported to {written.where}."
-        if written.skipped:
-            text += f" {count(len(written.skipped))} left out."
-        where = QUrl.fromLocalFile(str(self._where))
-        open_folder = Remedy("Open folder", lambda: QDesktopServices.openUrl(where))
-        self._show_message((warning if written.skipped else info)(text, reasons(written), open_folder))
-
-    def close_threads(self) -> None:
-        """Cancel and wait; call it before the application ends."""
-        self._leave.set()
-        self._pool.waitForDone()
+        self._folder = report.folder
+        self._show_message(exported_message(report, f"{_captions(report.written)} exported to {report.where}."))
 
 
-def _number(pictures: int) -> str:
-    return "1 caption" if pictures == 1 else f"{count(pictures)} captions"
+def _captions(number: int) -> str:
+    return "1 caption" if number == 1 else f"{count(number)} captions"

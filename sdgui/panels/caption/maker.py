@@ -1,7 +1,7 @@
 """Asks a worker for captions, some pictures at a time, and hands them over as they come.
 
-Flow: place -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``made`` with one
-picture after another, gathered for a moment -> place. One maker a side, so that two models work beside each other.
+Flow: panel -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``captioned`` with one
+picture after another, batched briefly -> panel. One maker per side, so that two models work in parallel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from core.spec.generation import GenerationSettings
-from sdgui.panels.caption.model import Made, made_of, origin_key
+from sdgui.panels.caption.model import ModelCaptions, model_captions, origin_key
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.pool import WorkerPool
@@ -28,10 +28,10 @@ _ABOUT = ("model", "pretrained", "weights", "step", "digest", "precision")
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one picture: captions or a reason."""
+    """The outcome for one picture: captions or an error."""
 
     path: str
-    made: Made | None
+    captions: ModelCaptions | None
     refused: str = ""
 
 
@@ -43,11 +43,11 @@ class _Job:
 
 
 class CaptionMaker(QObject):
-    """One model at work. ``facts`` is what ``caption_open`` said of the model opened last."""
+    """One model captioning pictures. ``facts``: the answer of ``caption_open`` for the last opened model."""
 
     opened = Signal(object)  # facts
-    origin = Signal(str, object)  # key, content: told before any caption that names it
-    made = Signal(list)  # of Answer
+    origin = Signal(str, object)  # key, content: emitted before any caption with this key
+    captioned = Signal(list)  # of Answer
     progress = Signal(str, int, int)  # what is being done, pictures done, of how many in all
     finished = Signal(int, int)  # captioned, refused: nothing is left to do
     failed = Signal(object)  # Failure: what was asked is given up
@@ -65,31 +65,31 @@ class CaptionMaker(QObject):
         self._answered: set[str] = set()  # of the job
         self._given_up: list[str] = []  # by cancelling, until the worker has stopped
         self.left: list[str] = []  # pictures that were given up at the last failure
-        self._first = True  # of the job: it is told at once
-        self._said = self._captioned = self._refused = self._total = 0
+        self._first = True  # of the job: emitted at once
+        self._reported = self._captioned = self._refused = self._total = 0
         self.facts: Captioner | None = None
         self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
-        self._timer.timeout.connect(self._tell)
+        self._timer.timeout.connect(self._emit)
 
     @property
     def busy(self) -> bool:
         return self._now is not None
 
     def waits(self, path: str) -> bool:
-        """Whether a picture is still to be captioned, or was a moment ago."""
+        """Whether a picture is queued, or in the request that is running."""
         return path in self._waiting
 
     def open(self, choice: ModelChoice) -> None:
-        """Load the model, so that it is there when pictures come."""
+        """Load the model before pictures are added."""
         if not self.busy:
             self._connect(choice).ask(
                 "open", CAPTION_OPEN, self._opened, self._open_failed, model=choice.model, weights=choice.weights
             )
 
     def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
-        """Caption these after what is being captioned."""
+        """Queue these pictures."""
         if not self.busy and not self._jobs:
-            self._said = self._captioned = self._refused = self._total = 0
+            self._reported = self._captioned = self._refused = self._total = 0
         self._total += len(paths)
         self._waiting.update(paths)
         for start in range(0, len(paths), _AT_ONCE):
@@ -98,7 +98,7 @@ class CaptionMaker(QObject):
             self._next()
 
     def cancel(self) -> None:
-        """Give up what is left; ``failed`` gets ``Cancelled`` when the worker has stopped."""
+        """Drop the queue; ``failed`` gets ``Cancelled`` when the worker has stopped."""
         if self._now is not None:
             self._given_up += [path for job in self._jobs for path in job.paths]
             self._waiting = set(self._now.paths)
@@ -136,8 +136,8 @@ class CaptionMaker(QObject):
             return
         job = self._now = self._jobs.popleft()
         self._answered.clear()
-        self._first, self._said = True, self._captioned + self._refused
-        self.progress.emit("Opening the model", self._said, self._total)
+        self._first, self._reported = True, self._captioned + self._refused
+        self.progress.emit("Opening the model", self._reported, self._total)
         self._connect(job.choice).ask(
             "open", CAPTION_OPEN, self._start, self._failed, model=job.choice.model, weights=job.choice.weights
         )
@@ -187,38 +187,38 @@ class CaptionMaker(QObject):
         self._answered.add(path)
         if "captions" in result:
             self._captioned += 1
-            self._gathered.append(Answer(path, made_of(key, result["captions"])))
+            self._gathered.append(Answer(path, model_captions(key, result["captions"])))
         else:
             self._refused += 1
             self._gathered.append(Answer(path, None, str(result.get("error", ""))))
         if self._first:
             self._first = False
-            self._tell()
+            self._emit()
         elif not self._timer.isActive():
             self._timer.start()
 
-    def _tell(self) -> None:
+    def _emit(self) -> None:
         self._timer.stop()
         answers, self._gathered = self._gathered, []
         if answers:
-            self.made.emit(answers)
+            self.captioned.emit(answers)
             self.progress.emit("Captioning", self._captioned + self._refused, self._total)
 
     def _progress(self, purpose: str, doing: str, done: int, _total: int) -> None:
         if self._now is None or purpose == "open":
-            self.progress.emit(doing[:1].upper() + doing[1:], self._said, self._total)
+            self.progress.emit(doing[:1].upper() + doing[1:], self._reported, self._total)
         else:
-            self.progress.emit("Captioning", self._said + done, self._total)
+            self.progress.emit("Captioning", self._reported + done, self._total)
 
     def _done(self, _result: Mapping[str, Any]) -> None:
-        self._tell()
+        self._emit()
         if self._now is not None:
             self._waiting.difference_update(self._now.paths)
         self._now = None
         self._next()
 
     def _failed(self, failure: Failure) -> None:
-        self._tell()
+        self._emit()
         now = self._now.paths if self._now is not None else ()
         rest = [path for job in self._jobs for path in job.paths]
         self.left = [*(path for path in now if path not in self._answered), *self._given_up, *rest]
@@ -230,6 +230,6 @@ class CaptionMaker(QObject):
 
 
 def fitted(settings: GenerationSettings, longest: int) -> GenerationSettings:
-    """The settings within the model's context: no caption longer than it holds."""
+    """The settings limited to the model's context length."""
     most = min(settings.max_tokens, longest)
     return settings.model_copy(update={"max_tokens": most, "min_tokens": min(settings.min_tokens, most)})

@@ -1,7 +1,7 @@
-"""One picture of the Caption place's list, and what two models said of it. No Qt; frozen, so that undo can keep it.
+"""One picture of the Caption panel's list, with the captions of up to two models. No Qt; frozen, so that undo keeps it.
 
-Flow: worker's answers -> ``Made`` -> ``Entry`` -> table, detail, export; ``kept`` and ``entry_of`` are the way into the
-store and back.
+Flow: worker's answers -> ``ModelCaptions`` -> ``Entry`` -> table, detail, export; ``kept`` and ``entry_of`` convert it
+to and from the store's record.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
 _LARGEST = 1e300  # of a number that a float can hold and a table can show
 HAND = "hand"  # origin of a text that a person wrote
-State = Literal["waiting", "made", "edited", "refused"]
+State = Literal["waiting", "captioned", "edited", "refused"]
 STATE_TEXTS: dict[State, str] = {
     "waiting": "without a caption",
-    "made": "captioned",
+    "captioned": "captioned",
     "edited": "edited by hand",
     "refused": "refused",
 }
 
 
 @dataclass(frozen=True)
-class Made:
-    """What one model said: candidates, the best first, and the key of their origin (model, weights, settings)."""
+class ModelCaptions:
+    """One model's candidates, the best first, and the key of their origin (model, weights, settings)."""
 
     origin: str
     candidates: tuple[Candidate, ...]
@@ -44,14 +44,14 @@ class Made:
 
 @dataclass(frozen=True)
 class Entry:
-    """``text`` is the caption that will be exported; ``origin`` says who wrote it: a side, ``HAND`` or nobody yet."""
+    """``text``: the caption to export; ``origin``: its author, a side, ``HAND`` or "" for none yet."""
 
     path: str
     position: int
     text: str = ""
     origin: str = ""
     refused: str = ""
-    made: Mapping[Side, Made] = field(default_factory=dict)
+    captions: Mapping[Side, ModelCaptions] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -63,12 +63,12 @@ class Entry:
             return "edited"
         if self.refused and not self.text:
             return "refused"
-        return "made" if self.text else "waiting"
+        return "captioned" if self.text else "waiting"
 
     def candidate(self) -> Candidate | None:
         """The candidate that ``text`` is, with its numbers; None where a person wrote it."""
         for side in (self.origin, *SIDES):
-            for one in self.made[side].candidates if side in SIDES and side in self.made else ():
+            for one in self.captions[side].candidates if side in SIDES and side in self.captions else ():
                 if one.text == self.text:
                     return one
         return None
@@ -76,33 +76,35 @@ class Entry:
     def with_text(self, text: str, origin: str) -> Entry:
         return replace(self, text=text, origin=origin)
 
-    def with_made(self, side: Side, made: Made) -> Entry:
-        """A model has spoken. What a person wrote stays; the first model's best is the caption, else the second's."""
-        entry = replace(self, made={**self.made, side: made}, refused="")
-        free = entry.origin in ("", side) or (side == "a" and entry.origin == "b" and "a" not in self.made)
-        return entry.with_text(made.best.text, side) if free and made.best is not None else entry
+    def with_captions(self, side: Side, captions: ModelCaptions) -> Entry:
+        """Add a model's captions. Text written by hand stays; else the first model's best is used."""
+        entry = replace(self, captions={**self.captions, side: captions}, refused="")
+        free = entry.origin in ("", side) or (side == "a" and entry.origin == "b" and "a" not in self.captions)
+        return entry.with_text(captions.best.text, side) if free and captions.best is not None else entry
 
     def with_refusal(self, reason: str) -> Entry:
-        """It could not be captioned; what is written already stays."""
+        """Record why it could not be captioned; the caption stays."""
         return replace(self, refused=reason)
 
     def differs(self) -> bool:
         """Whether the two models' best captions are different ones."""
-        one, two = (self.made[side].best if side in self.made else None for side in SIDES)
+        one, two = (self.captions[side].best if side in self.captions else None for side in SIDES)
         return one is not None and two is not None and one.text != two.text
 
 
-def made_of(origin: str, captions: Sequence[CaptionText]) -> Made:
+def model_captions(origin: str, captions: Sequence[CaptionText]) -> ModelCaptions:
     """The worker's answer for one picture."""
-    said = [(str(one["text"]), one.get("log_prob"), one.get("score")) for one in captions]
-    return Made(origin, tuple(Candidate(text, number(log_prob), number(score)) for text, log_prob, score in said))
+    rows = [(str(one["text"]), one.get("log_prob"), one.get("score")) for one in captions]
+    return ModelCaptions(
+        origin, tuple(Candidate(text, number(log_prob), number(score)) for text, log_prob, score in rows)
+    )
 
 
 def number(raw: object) -> float | None:
     """A finite number, None for anything else."""
     if isinstance(raw, bool) or not isinstance(raw, (int, float)):
         return None
-    return raw if -_LARGEST < raw < _LARGEST else None
+    return raw if -_LARGEST <= raw <= _LARGEST else None
 
 
 def origin_key(content: Mapping[str, Any]) -> str:
@@ -111,9 +113,9 @@ def origin_key(content: Mapping[str, Any]) -> str:
 
 
 def provenance(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Where an entry's caption comes from; ``edited`` where a person wrote it, over what a model had said."""
-    side = entry.origin if entry.origin in SIDES else next((one for one in SIDES if one in entry.made), "")
-    about = dict(origins.get(entry.made[side].origin, {})) if side in SIDES and side in entry.made else {}
+    """The provenance of an entry's caption; ``edited`` if it was written by hand over a model's caption."""
+    side = entry.origin if entry.origin in SIDES else next((one for one in SIDES if one in entry.captions), "")
+    about = dict(origins.get(entry.captions[side].origin, {})) if side in SIDES and side in entry.captions else {}
     return {**about, "edited": True} if entry.origin == HAND else about
 
 
@@ -127,19 +129,19 @@ def kept(entry: Entry) -> KeptCaption:
     """As the store keeps it."""
     made: dict[str, Any] = {
         side: {"origin": one.origin, "captions": [[c.text, c.log_prob, c.score] for c in one.candidates]}
-        for side, one in entry.made.items()
+        for side, one in entry.captions.items()
     }
     return KeptCaption(entry.path, entry.position, entry.text, entry.origin, entry.refused, made)
 
 
 def entry_of(record: KeptCaption) -> Entry:
     """As the store gave it back; what cannot be read of it is left out."""
-    made: dict[Side, Made] = {}
+    captions: dict[Side, ModelCaptions] = {}
     for side in SIDES:
         raw = record.made.get(side)
         if isinstance(raw, dict):
             listed = raw.get("captions")
-            captions = [c for c in listed if isinstance(c, list) and len(c) == 3] if isinstance(listed, list) else []
-            candidates = tuple(Candidate(str(text), number(p), number(score)) for text, p, score in captions)
-            made[side] = Made(str(raw.get("origin", "")), candidates)
-    return Entry(record.path, record.position, record.text, record.origin, record.refused, made)
+            rows = [c for c in listed if isinstance(c, list) and len(c) == 3] if isinstance(listed, list) else []
+            candidates = tuple(Candidate(str(text), number(p), number(score)) for text, p, score in rows)
+            captions[side] = ModelCaptions(str(raw.get("origin", "")), candidates)
+    return Entry(record.path, record.position, record.text, record.origin, record.refused, captions)

@@ -1,4 +1,4 @@
-"""After captions an experiment that trains on them; before there is a model, the demo that makes one."""
+"""The next step: an experiment that trains on the captions, or the demo while there is no model."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _TITLE = "Caption your pictures"
 ADD = (  # title, text, button, shortcut
     _TITLE,
     "Drop pictures or folders anywhere here, from the file manager or a browser, or paste them (Ctrl+V). Captions "
-    "appear as they are made; edit, compare and export them, or train on them.",
+    "appear one by one; edit, compare and export them, or train on them.",
     "Choose pictures …",
     "Ctrl+Shift+A",
 )
 TRAIN = (
     _TITLE,
-    "A model that has learnt to caption describes your pictures here. Choose one above, or train the demo: sd-coca "
-    "learns to name emoji in some minutes.",
+    "A captioning model describes your pictures here. Choose one above, or train the demo: sd-coca learns to name "
+    "emoji in a few minutes.",
     "Train the sd-coca demo",
 )
 _MANY = 20_000  # pictures from which a large architecture is worth its time
 
 
 def training_config(store: Store, choice: ModelChoice | None, manifest: Path, pictures: int) -> RunConfig:
-    """A definition that trains on a saved set: as the captioning run was defined, else the preset sd-coca.
+    """A definition that trains on a saved data source: the captioning run's definition, else the preset sd-coca.
 
     Raises StoreError when the run is gone from the store.
     """
@@ -39,7 +39,7 @@ def training_config(store: Store, choice: ModelChoice | None, manifest: Path, pi
         try:
             base = read_config(store.run(choice.run_id).dir.config)
         except ConfigError:
-            base = None  # it was changed by hand; the preset will do
+            base = None  # it was changed by hand; use the preset
     if base is None:
         base = preset_config("sd-coca", "base" if pictures >= _MANY else "demo")
     data = base.data.model_copy(update={"train": str(manifest)})
@@ -47,7 +47,7 @@ def training_config(store: Store, choice: ModelChoice | None, manifest: Path, pi
 
 
 def demo_config(services: Services) -> RunConfig | None:
-    """The demo's captioning experiment; None when it is in the store already."""
+    """The demo's captioning experiment; None if it is in the store already."""
     if any(one.name == DEMO for one in services.store.experiments()):
         return None
     folder = services.demo.folder
@@ -56,7 +56,7 @@ def demo_config(services: Services) -> RunConfig | None:
 
 
 def read_choice(text: object) -> ModelChoice | None:
-    """A model as it was remembered; None where that cannot be read."""
+    """A stored model choice; None if it cannot be read."""
     try:
         raw = json.loads(str(text or "null"))
         return ModelChoice(**raw) if isinstance(raw, dict) else None

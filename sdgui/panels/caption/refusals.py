@@ -1,4 +1,4 @@
-"""What was not taken from a drop, and what could not be captioned: one message, so that neither hides the other.
+"""Files refused from a drop, and pictures that could not be captioned: one message, so that neither hides the other.
 
 Flow: drop target and ``CaptionsWork`` -> here -> message bar; "Show them" filters the list.
 """
@@ -19,7 +19,7 @@ _Refused = tuple[str, str]  # what, why
 
 
 class CaptionsRefusals(QObject):
-    """``show`` shows in the list what could not be captioned."""
+    """``show`` filters the list to the pictures that could not be captioned."""
 
     def __init__(
         self,
@@ -36,33 +36,33 @@ class CaptionsRefusals(QObject):
         self._not_captioned = 0
         self._shown: Message | None = None
         target.refused.connect(self._gather)
-        target.finished.connect(self._told_all)
+        target.finished.connect(self._drop_checked)
 
     def not_captioned(self, number: int) -> None:
-        """So many of those just worked on were refused."""
+        """Report the number of pictures that could not be captioned."""
         self._begin()
         self._not_captioned = number
-        self._tell()
+        self._show_refusals()
 
     def _gather(self, refused: Sequence[_Refused]) -> None:
         self._gathered += refused
         if not self._target.busy:
-            self._told_all()
+            self._drop_checked()
 
-    def _told_all(self) -> None:
-        """All that was dropped has been looked through."""
+    def _drop_checked(self) -> None:
+        """All dropped files have been checked."""
         gathered, self._gathered = self._gathered, []
         if gathered:
             self._begin()
             self._not_taken = gathered
-            self._tell()
+            self._show_refusals()
 
     def _begin(self) -> None:
-        """What is no longer on the bar has been read, or put away."""
+        """Start a new message if the last one is no longer shown."""
         if self._shown is None or self._bar.message is not self._shown:
             self._not_taken, self._not_captioned = [], 0
 
-    def _tell(self) -> None:
+    def _show_refusals(self) -> None:
         parts = [text for text in (not_taken_text(self._not_taken), refused_text(self._not_captioned)) if text]
         details = "\n".join(f"{what}: {why}" for what, why in self._not_taken[:_LISTED])
         remedy = Remedy("Show them", self._show) if self._not_captioned else None
@@ -71,15 +71,15 @@ class CaptionsRefusals(QObject):
 
 
 def not_taken_text(refused: Sequence[_Refused]) -> str:
-    """``Not taken: words.doc: it is no picture. And 2 more.``; nothing where all was taken."""
+    """``Not added: words.doc: it is not a picture. And 2 more.``; "" if everything was added."""
     if not refused:
         return ""
     (what, why), more = refused[0], len(refused) - 1
-    return f"Not taken: {what}: {why}." + (f" And {count(more)} more." if more else "")
+    return f"Not added: {what}: {why}." + (f" And {count(more)} more." if more else "")
 
 
 def refused_text(refused: int) -> str:
-    """``3 pictures could not be captioned.``; nothing where all could."""
+    """``3 pictures could not be captioned.``; "" if all could."""
     if not refused:
         return ""
     return f"{'1 picture' if refused == 1 else f'{count(refused)} pictures'} could not be captioned."

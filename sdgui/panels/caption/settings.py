@@ -1,7 +1,7 @@
-"""How captions are searched for, in a sheet over the list: the form is generated from ``GenerationSettings``.
+"""Generation settings in a sheet over the list; the form is generated from ``GenerationSettings``.
 
-Flow: kept settings -> sheet -> ``changed(GenerationSettings)`` as soon as what is typed can be used. Fields that the
-chosen search does not read are put away.
+Flow: stored settings -> sheet -> ``changed(GenerationSettings)`` as soon as the input is valid. Fields that the
+selected search does not use are hidden.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _reads(search: str, field: str) -> bool:
 
 
 class CaptionSettings(QFrame):
-    """``settings`` is what was last valid; a wrong field says why, and changes nothing."""
+    """``settings`` are the last valid settings; an invalid field shows its error and changes nothing."""
 
     changed = Signal(object)  # GenerationSettings
 
@@ -45,7 +45,7 @@ class CaptionSettings(QFrame):
 
     @property
     def rows(self) -> dict[str, FormRow]:
-        """The form's, by field. Made when they are first asked for: the place is on screen before."""
+        """The form's rows by field; created when first used, after the panel is on screen."""
         if not self._rows:
             self._make()
         return self._rows
@@ -59,7 +59,7 @@ class CaptionSettings(QFrame):
         self._more = QPushButton("&More", page)
         self._more.setCheckable(True)
         self._more.setToolTip("Show advanced settings")
-        self._more.toggled.connect(lambda _on: self._put_away())
+        self._more.toggled.connect(lambda _on: self._update_visible())
         set_role(self._more, "flat")
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, SPACE, 0)
@@ -109,7 +109,7 @@ class CaptionSettings(QFrame):
         first.editor.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def errors(self) -> dict[str, str]:
-        """Field -> what is wrong with it."""
+        """Field -> its error."""
         return {name: row.error for name, row in self.rows.items() if row.error}
 
     def _edited(self, tell: bool = True) -> None:
@@ -126,22 +126,22 @@ class CaptionSettings(QFrame):
                 values[name] = 1 if name == "captions" else getattr(DEFAULTS, name)
                 errors.pop(name, None)
         if not errors:
-            errors = self._judge(values, tell)
+            errors = self._validate(values, tell)
         base = DEFAULTS.model_dump()
         for name, row in self.rows.items():
             row.set_error(errors.get(name, ""))
             row.set_differs(name in errors or (_reads(search, name) and values.get(name) != base[name]))
-        self._put_away()
+        self._update_visible()
 
-    def _put_away(self) -> None:
-        """Only what the chosen search reads; what is seldom changed when it is asked for, changed or wrong."""
+    def _update_visible(self) -> None:
+        """Show only fields of the selected search; advanced ones if asked for, changed or invalid."""
         search = self.rows["search"].text()
         for name, row in self.rows.items():
             seldom = row.spec.advanced and name != "seed"  # which alone makes drawn captions others
             needed = not seldom or self._more.isChecked() or row.differs or bool(row.error)
             row.setVisible(needed and _reads(search, name))
 
-    def _judge(self, values: Mapping[str, Any], tell: bool) -> dict[str, str]:
+    def _validate(self, values: Mapping[str, Any], tell: bool) -> dict[str, str]:
         try:
             settings = GenerationSettings.model_validate(values)
         except ValidationError as error:
@@ -160,7 +160,7 @@ def settings_text(settings: GenerationSettings) -> str:
 
 
 def read_settings(text: object) -> GenerationSettings:
-    """What was kept; the defaults where it cannot be used."""
+    """The stored settings; the defaults if they are invalid."""
     try:
         raw = json.loads(str(text or "{}"))
         return GenerationSettings.model_validate({**DEFAULTS.model_dump(), **raw} if isinstance(raw, dict) else {})

@@ -1,7 +1,7 @@
-"""The Caption place's two makers at work on its list: what is asked of them, what they answer, how far they are.
+"""Captions the list with one or two models: requests, results and progress.
 
-Flow: place -> ``caption`` -> ``CaptionMaker`` a side -> entries of ``CaptionsModel``; candidates that took the place of
-others become one step of undo.
+Flow: panel -> ``caption`` -> ``CaptionMaker`` per side -> entries of ``CaptionsModel``; candidates that replaced others
+become one undo step.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from sdgui.worker.replies import Cancelled, Failure
 
 
 class CaptionsWork(QObject):
-    """``choices`` and ``settings`` are asked when captions are."""
+    """``choice`` and ``settings`` are called when captioning starts."""
 
-    refused = Signal(int)  # some could not be captioned: show them
+    refused = Signal(int)  # number of pictures that could not be captioned
     origin = Signal(str, object)  # key, content
 
     def __init__(
@@ -53,7 +53,7 @@ class CaptionsWork(QObject):
         for side, maker in self.makers.items():
             maker.opened.connect(self._opened)
             maker.origin.connect(self.origin)
-            maker.made.connect(partial(self._made, side))
+            maker.captioned.connect(partial(self._captioned, side))
             maker.progress.connect(partial(self._progress, side))
             maker.finished.connect(partial(self._finished, side))
             maker.failed.connect(partial(self._failed, side))
@@ -61,7 +61,7 @@ class CaptionsWork(QObject):
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """Who captions: both while models are compared."""
+        """The sides that caption: both while models are compared."""
         return SIDES if self.compares else ("a",)
 
     @property
@@ -69,22 +69,24 @@ class CaptionsWork(QObject):
         return any(maker.busy for maker in self.makers.values())
 
     def caption(self, paths: Sequence[str], sides: Sequence[Side] | None = None) -> None:
-        """Caption these, new or again; what is being captioned is not asked for twice."""
+        """Caption these for the first time or again; pictures already queued are skipped."""
         for side in self.sides if sides is None else sides:
             self._make(side, paths)
 
     def caption_missing(self, side: Side) -> None:
-        """Caption what this side has not captioned yet."""
-        self._make(side, [entry.path for entry in self._model.entries() if side not in entry.made])
+        """Caption the pictures that this side has not captioned yet."""
+        self._make(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
 
     def waiting(self) -> None:
-        """Caption what has no caption, or with the second model what it has not captioned yet."""
+        """Caption pictures without a caption, and with the second model those it has not captioned yet."""
         for side in self.sides:
             entries = self._model.entries()
-            self._make(side, [e.path for e in entries if side not in e.made or (side == "a" and e.state == "waiting")])
+            self._make(
+                side, [e.path for e in entries if side not in e.captions or (side == "a" and e.state == "waiting")]
+            )
 
-    def go_on(self) -> None:
-        """Caption what was given up, new or again."""
+    def resume(self) -> None:
+        """Continue with the pictures left by a failure or by stopping."""
         left, self._left = self._left, {"a": [], "b": []}
         for side in self.sides:
             self._make(side, [path for path in left[side] if self._model.entry(path) is not None])
@@ -96,7 +98,7 @@ class CaptionsWork(QObject):
             self.makers[side].open(choice)
 
     def cancel(self) -> None:
-        """Stop; what is made stays."""
+        """Stop; finished captions are kept."""
         for maker in self.makers.values():
             maker.cancel()
 
@@ -107,7 +109,7 @@ class CaptionsWork(QObject):
             return
         for path in paths:
             entry = self._model.entry(path)
-            if entry is not None and side in entry.made:
+            if entry is not None and side in entry.captions:
                 self._again[side].setdefault(path, entry)
         if not self.busy:
             self._strip.start("Opening the model", len(paths), "pictures")
@@ -121,20 +123,23 @@ class CaptionsWork(QObject):
         if notes:
             self._show_message(warning(notes[0], "\n".join(notes[1:])))
 
-    def _made(self, side: Side, answers: Sequence[Answer]) -> None:
+    def _captioned(self, side: Side, answers: Sequence[Answer]) -> None:
         entries = []
         for answer in answers:
-            entry, made = self._model.entry(answer.path), answer.made
-            if entry is not None:
-                refused = answer.refused or "it could not be captioned"
-                entries.append(entry.with_made(side, made) if made is not None else entry.with_refusal(refused))
+            entry, captions = self._model.entry(answer.path), answer.captions
+            if entry is None:
+                continue
+            if captions is not None:
+                entries.append(entry.with_captions(side, captions))
+            else:
+                entries.append(entry.with_refusal(answer.refused or "it could not be captioned"))
         self._model.update(entries)
 
     def _progress(self, side: Side, what: str, done: int, total: int) -> None:
         if side == "a" or not self.makers["a"].busy:
             self._strip.advance(done, total, what)
 
-    def _finished(self, side: Side, made: int, refused: int) -> None:
+    def _finished(self, side: Side, _captioned: int, refused: int) -> None:
         self._end(side)
         if refused:
             self.refused.emit(refused)
@@ -143,10 +148,10 @@ class CaptionsWork(QObject):
         self._end(side)
         self._left[side] = self.makers[side].left
         if isinstance(failure, Cancelled):
-            remedy = Remedy("Go on", self.go_on)
-            self._show_message(info("Captioning was stopped; captions made so far are kept.", remedy=remedy))
+            remedy = Remedy("Continue", self.resume)
+            self._show_message(info("Captioning was stopped; finished captions are kept.", remedy=remedy))
         else:
-            self._show_message(error(failure.text, failure.details, Remedy("Try again", self.go_on)))
+            self._show_message(error(failure.text, failure.details, Remedy("Try again", self.resume)))
 
     def _end(self, side: Side) -> None:
         again, self._again[side] = self._again[side], {}

@@ -72,7 +72,7 @@ class Measure:
     path: str = ""
 
     def request(self) -> tuple[str, dict[str, Any]]:
-        """The verb and its arguments, without the number of the opened data."""
+        """The verb and its arguments, without the key of the opened data."""
         by = self.settings
         if self.method == "zero-shot":
             return "classify_zero_shot", {"templates": by.templates}

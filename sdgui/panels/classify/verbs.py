@@ -69,7 +69,7 @@ class Layers(TypedDict):
 
 @_STRICT
 class Opened(TypedDict):
-    """Data encoded by a model, under the number ``opened`` of one process."""
+    """Data encoded by a model; ``opened`` is the key that names them, in any process."""
 
     opened: str
     model: Layers

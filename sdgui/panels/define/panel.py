@@ -20,8 +20,8 @@ from sdgui.panels.define.advice import AdviceBar
 from sdgui.panels.define.differences import Differences
 from sdgui.panels.define.model import runs_hint
 from sdgui.panels.define.preset_bar import PresetBar
-from sdgui.runs.chains import FORMER, taken_from_former
-from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_former
+from sdgui.runs.chains import PREVIOUS_GENERATION, teacher_from_chain
+from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_previous_generation
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.texts import field_title
 from sdgui.shared.panel import Panel
@@ -154,7 +154,7 @@ class DefinePanel(Panel):
     def _show_form(self, config: RunConfig, read_only: bool) -> None:
         staged = self._staged(config)
         if staged and not read_only:
-            config = with_former(config)
+            config = with_previous_generation(config)
         base = origin(config)
         self.form.set_config(config, base[0] if base else None)
         self.form.set_read_only(read_only)
@@ -303,9 +303,9 @@ class DefinePanel(Panel):
             return
         keep_wish(staged, self._experiment.id, self._services.settings)
         checkpoint = self.form.draft()["teacher.checkpoint"]
-        if staged and self._experiment.config is not None and taken_from_former(self._experiment.config):
-            self.form.set_value("teacher.checkpoint", FORMER)
-        elif not staged and checkpoint == FORMER:
+        if staged and self._experiment.config is not None and teacher_from_chain(self._experiment.config):
+            self.form.set_value("teacher.checkpoint", PREVIOUS_GENERATION)
+        elif not staged and checkpoint == PREVIOUS_GENERATION:
             self.form.set_value("teacher.checkpoint", "")
 
     def _follow_advice(self, values: dict[str, object]) -> None:

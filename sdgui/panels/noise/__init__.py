@@ -1,1 +1,1 @@
-"""The Noise panel: pairs ranked by how little a run believes their captions."""
+"""The Noise panel: finds likely mislabelled pairs."""

@@ -1,6 +1,6 @@
-"""A histogram of beliefs from 0 to 1 with a cut that is dragged, or moved by a box beside it.
+"""A histogram of beliefs from 0 to 1 with a threshold line to drag, or to set in a box.
 
-Flow: a panel calls ``set_bins``; ``cut_moved`` tells the cut in thousandths while it is dragged.
+Flow: a panel calls ``set_bins``; ``threshold_moved`` emits thousandths while the line is dragged.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ BARS = 50
 
 
 class BeliefHistogram(MadeLate):
-    """Bars of all pairs, those known to be shuffled in another colour; faint beyond the cut."""
+    """Bars of all pairs, and in another colour of those known to be shuffled."""
 
     late = ("_plot",)
 
-    cut_moved = Signal(int)  # thousandths
+    threshold_moved = Signal(int)  # thousandths
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,7 +42,7 @@ class BeliefHistogram(MadeLate):
         self.box.setSingleStep(0.01)
         self.box.setFixedWidth(12 * SPACE)
         hide_steps(self.box)
-        self.box.setAccessibleName("Threshold: pairs below this belief")
+        self.box.setAccessibleName("Threshold of belief")
         self.box.setToolTip("Pairs with a lower belief are below the threshold; drag the line or type a value")
         self.box.valueChanged.connect(self._typed)
         self.legend = QLabel(self)
@@ -67,7 +67,7 @@ class BeliefHistogram(MadeLate):
 
     @cached_property
     def _plot(self) -> pg.PlotWidget:
-        """Made after the widget is on screen: it takes as long as a place's other parts together."""
+        """Created after the widget is on screen: it takes as long as the rest of the panel."""
         self._left, self._bottom = PlotAxis("left", "value"), PlotAxis("bottom", "value")
         plot = still_plot(self, self._left, self._bottom)
         plot.setXRange(0, 1, padding=0.01)
@@ -77,36 +77,36 @@ class BeliefHistogram(MadeLate):
         return plot
 
     def set_bins(self, bins: NDArray[np.int64], shuffled: NDArray[np.int64] | None) -> None:
-        """Show how many pairs there are in each thousandth, and how many of them are known to be shuffled."""
+        """Show the number of pairs per thousandth of belief, and of those known to be shuffled."""
         self._bins, self._shuffled = bins, shuffled
         self._draw()
 
-    def set_cut(self, cut: int) -> None:
-        """Put the cut there, in thousandths, without telling."""
+    def set_threshold(self, threshold: int) -> None:
+        """Set the threshold in thousandths without emitting a signal."""
         self.box.blockSignals(True)
-        self.box.setValue(cut / BINS)
+        self.box.setValue(threshold / BINS)
         self.box.blockSignals(False)
         self._line.blockSignals(True)
-        self._line.setValue(cut / BINS)
+        self._line.setValue(threshold / BINS)
         self._line.blockSignals(False)
         self._describe()
 
-    def cut(self) -> int:
-        """In thousandths."""
+    def threshold(self) -> int:
+        """The threshold in thousandths."""
         return round(self.box.value() * BINS)
 
     def _dragged(self) -> None:
-        cut = round(float(self._line.value()) * BINS)
-        if cut != self.cut():
+        threshold = round(float(self._line.value()) * BINS)
+        if threshold != self.threshold():
             self.box.blockSignals(True)
-            self.box.setValue(cut / BINS)
+            self.box.setValue(threshold / BINS)
             self.box.blockSignals(False)
             self._describe()
-            self.cut_moved.emit(cut)
+            self.threshold_moved.emit(threshold)
 
     def _typed(self, value: float) -> None:
-        self.set_cut(round(value * BINS))
-        self.cut_moved.emit(self.cut())
+        self.set_threshold(round(value * BINS))
+        self.threshold_moved.emit(self.threshold())
 
     def _draw(self) -> None:
         if is_made(self, "_plot"):
@@ -136,5 +136,5 @@ class BeliefHistogram(MadeLate):
         plot.addItem(self._line)
 
     def _describe(self) -> None:
-        below, total = int(self._bins[: self.cut()].sum()), int(self._bins.sum())
-        self.setAccessibleDescription(f"{count(below)} of {count(total)} pairs are below {self.cut() / BINS:.3f}")
+        below, total = int(self._bins[: self.threshold()].sum()), int(self._bins.sum())
+        self.setAccessibleDescription(f"{count(below)} of {count(total)} pairs are below {self.threshold() / BINS:.3f}")

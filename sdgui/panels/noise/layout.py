@@ -1,4 +1,4 @@
-"""How the Noise place is laid out, and what its labels and pictures say; ``NoisePanel`` acts."""
+"""What the Noise panel shows: its widgets, and the texts of its labels and pictures; ``NoisePanel`` controls it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from sdgui.panels.noise.histogram import BINS, BeliefHistogram
 from sdgui.panels.noise.model import RankedPairs, Shown, Sorting
 from sdgui.panels.noise.source import NoiseSource
 from sdgui.panels.noise.table import PairsTable
-from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
@@ -35,7 +34,7 @@ from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FILTERS: tuple[tuple[str, Shown], ...] = (
-    ("All, least believed first", "all"),
+    ("All, lowest belief first", "all"),
     ("Below the threshold", "below"),
     ("Unmarked", "unmarked"),
     ("Marked wrong", "wrong"),
@@ -43,13 +42,11 @@ _FILTERS: tuple[tuple[str, Shown], ...] = (
 )
 _KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
 _HINT = "X wrong · Space right · U unmark · Enter enlarges · Ctrl+Z undoes"
-_EMPTY = (
-    "Choose a run and a data source. The pairs that the run believes least are listed first, as pictures with captions."
-)
+_EMPTY = "Choose a run and a data source. Pairs are listed by belief, lowest first, as pictures with captions."
 
 
-class NoiseLayout(Panel):
-    """Source on top; gallery on the left, histogram and table on the right; what is left out at the foot."""
+class NoiseView(QWidget):
+    """Source at the top; gallery on the left, histogram and table on the right; counts and saving at the bottom."""
 
     marked = Signal(object)  # True wrong, False right, None neither
     undo_asked = Signal()
@@ -57,8 +54,7 @@ class NoiseLayout(Panel):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._line_row = -1
-        self._made: dict[tuple[int, bool | None, bool], GalleryItem] = {}  # by place, mark, whether left out
+        self._items: dict[tuple[int, bool | None, bool], GalleryItem] = {}  # by index, mark, whether excluded
         self.source = NoiseSource(services, self)
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
@@ -78,7 +74,7 @@ class NoiseLayout(Panel):
         self._restore_layout()
 
     def _body(self) -> QWidget:
-        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        """From the outside to the inside: a widget with a new parent is styled again with all its children."""
         body = QWidget(self.stack)
         self.split = QSplitter(Qt.Orientation.Horizontal, body)
         self._pictures()
@@ -103,7 +99,7 @@ class NoiseLayout(Panel):
         self.words.setPlaceholderText("Filter captions")
         self.words.setAccessibleName("Filter captions")
         self.words.setClearButtonEnabled(True)
-        self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair passes the filter.", left)
+        self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair matches the filter.", left)
         self.gallery.view.setAccessibleName("Ranked pairs as pictures")
         self.gallery.view.setToolTip(plain_tip(_HINT))
         self.hint = ElidedLabel(_HINT, left)
@@ -121,7 +117,7 @@ class NoiseLayout(Panel):
 
     def _figures(self) -> None:
         right = QWidget(self.split)
-        self.facts, self.cut_text = PlainLabel(right, wordWrap=True), PlainLabel(right, wordWrap=True)
+        self.facts, self.threshold_text = PlainLabel(right, wordWrap=True), PlainLabel(right, wordWrap=True)
         set_role(self.facts, "small")
         self.sides = QSplitter(Qt.Orientation.Vertical, right)
         self.histogram = BeliefHistogram(self.sides)
@@ -131,13 +127,13 @@ class NoiseLayout(Panel):
         figures.setContentsMargins(SPACE, 0, 0, 0)
         figures.setSpacing(SPACE // 2)
         figures.addWidget(self.facts)
-        figures.addWidget(self.cut_text)
+        figures.addWidget(self.threshold_text)
         figures.addWidget(self.sides, 1)
 
     def _foot(self, body: QWidget) -> QHBoxLayout:
         self.counts = ElidedLabel("", body)
-        self.below_too = QCheckBox("Exclude all be&low the threshold", body)
-        self.below_too.setToolTip("Exclude all pairs below the threshold, except those marked right")
+        self.exclude_below = QCheckBox("Exclude all be&low the threshold", body)
+        self.exclude_below.setToolTip("Exclude all pairs below the threshold, except those marked right")
         self.save_button = QPushButton("&Save as new data …", body)
         self.save_button.setToolTip("Save the remaining pairs as a new table (Ctrl+S)")
         self.save_button.setShortcut(QKeySequence("Ctrl+S"))
@@ -146,7 +142,7 @@ class NoiseLayout(Panel):
         foot = QHBoxLayout()
         foot.setSpacing(SPACE)
         foot.addWidget(self.counts, 1)
-        for widget in (self.below_too, self.save_button, self.use_button):
+        for widget in (self.exclude_below, self.save_button, self.use_button):
             foot.addWidget(widget)
         return foot
 
@@ -157,11 +153,11 @@ class NoiseLayout(Panel):
         return which
 
     def sorting(self) -> tuple[Sorting, bool]:
-        """By what the pairs are sorted, and whether descending."""
+        """The sort key, and whether descending."""
         return self.table.sorting()
 
     def offer_shuffled(self, known: bool) -> None:
-        """Where the data tell the shuffled pairs, one can see them alone."""
+        """Offer a filter for shuffled pairs if the data marks them."""
         row = self.filters.findData("shuffled")
         if known and row < 0:
             self.filters.addItem("Known to be shuffled", "shuffled")
@@ -169,72 +165,78 @@ class NoiseLayout(Panel):
             self.filters.removeItem(row)
 
     # Pictures
-    def item(self, ranked: RankedPairs, place: int) -> GalleryItem:
-        """A pair as the gallery shows it, made once for each way that it can look."""
-        pair = ranked.pairs[place]
-        mark, faint = ranked.marks.get(pair.key), ranked.left_out(pair)
-        made = self._made.get((place, mark, faint))
+    def item(self, ranked: RankedPairs, index: int) -> GalleryItem:
+        """The gallery item of a pair; cached per mark and exclusion."""
+        pair = ranked.pairs[index]
+        mark, faint = ranked.marks.get(pair.key), ranked.excluded(pair)
+        made = self._items.get((index, mark, faint))
         if made is None:
             known = {None: "", True: "known to be shuffled", False: "known to be correct"}[pair.shuffled]
-            made = self._made[place, mark, faint] = GalleryItem(
+            made = self._items[index, mark, faint] = GalleryItem(
                 Path(pair.path),
                 pair.caption,
                 pair.belief,
                 pair.rank,
                 None if mark is None else not mark,
-                detail="\n".join(part for part in (f"right with probability {pair.right:.3f}", known) if part),
+                detail="\n".join(
+                    part for part in (f"probability of a correct caption: {pair.right:.3f}", known) if part
+                ),
                 badge={None: "", True: "wrong", False: "right"}[mark],
                 badge_spoken={None: "", True: "marked wrong", False: "marked right"}[mark],
                 faint=faint,
             )
         return made
 
+    def forget_items(self) -> None:
+        """Clear the cache; another ranking is shown."""
+        self._items.clear()
+
     @staticmethod
     def with_line(item: GalleryItem, line: bool) -> GalleryItem:
-        """The picture with the line of the cut before it, or without."""
+        """The item with or without the threshold's line before it."""
         return item if item.line == line else replace(item, line=line)
 
     @staticmethod
     def line_row(ranked: RankedPairs | None, shown: list[int]) -> int:
-        """The first row that is not below the cut; -1 when there is none."""
+        """The first row that is not below the threshold; -1 when there is none."""
         if ranked is None:
             return -1
-        return next((row for row, place in enumerate(shown) if ranked.pairs[place].bin >= ranked.cut), -1)
+        return next((row for row, index in enumerate(shown) if ranked.pairs[index].bin >= ranked.threshold), -1)
 
     # Words
-    def tell_counts(self, ranked: RankedPairs | None, shown: int) -> None:
-        """What is ranked, below the cut, marked and left out."""
-        out = 0 if ranked is None else ranked.left_out_count()
+    def show_counts(self, ranked: RankedPairs | None, shown: int) -> None:
+        """Show the numbers of pairs ranked, below the threshold, marked and excluded."""
+        out = 0 if ranked is None else ranked.excluded_count()
         self.save_button.setEnabled(out > 0)
         if ranked is None:
             return
-        memory = ", using beliefs recorded during training" if ranked.remembered else ""
-        facts = f"{count(ranked.total)} pairs ranked{memory}; {count(ranked.doubted)} likely mislabelled."
+        memory = ", using beliefs recorded during training" if ranked.recorded else ""
+        facts = f"{count(ranked.total)} pairs ranked{memory}; {count(ranked.mislabelled)} likely mislabelled."
         if len(ranked.pairs) < ranked.total:
-            facts += f" The {count(len(ranked.pairs))} least believed are listed."
+            facts += f" The {count(len(ranked.pairs))} with the lowest belief are listed."
         if ranked.shuffled and ranked.precision is not None:
             facts += (
-                f" The data mark {count(ranked.shuffled)} as shuffled: "
-                f"of as many least believed, {ranked.precision:.1%} are."
+                f" {count(ranked.shuffled)} are marked as shuffled in the data; of the same number with the lowest "
+                f"belief, {ranked.precision:.1%} are."
             )
         self.facts.setText(facts)
         below, found = ranked.below(), ranked.shuffled_below()
-        text = f"{count(below)} below {ranked.cut / BINS:.3f}"
+        text = f"{count(below)} below {ranked.threshold / BINS:.3f}"
         if found is not None and below and ranked.shuffled:
             text += f": {found / below:.1%} of them shuffled, {found / ranked.shuffled:.1%} of all shuffled"
-        self.cut_text.setText(text)
+        self.threshold_text.setText(text)
         wrong, right = ranked.marked(wrong=True), ranked.marked(wrong=False)
         self.counts.setText(
-            f"{count(out)} of {count(ranked.total)} left out · {count(wrong)} marked wrong, {count(right)} right · "
+            f"{count(out)} of {count(ranked.total)} excluded · {count(wrong)} marked wrong, {count(right)} right · "
             f"{count(shown)} shown"
         )
 
     def show_empty(self, ready: bool, ranking: bool) -> None:
-        """What the place is for, and the next step."""
+        """Show what the panel is for and the next step."""
         if ranking:
             self.empty.set_content("Ranking the pairs", "The run encodes every picture and caption once.")
         elif ready:
-            text = "The pairs that the run believes least are listed first, as pictures with captions."
+            text = "Pairs are listed by belief, lowest first, as pictures with captions."
             self.empty.set_content("Find mislabelled pairs", text, "Rank the pairs", "Ctrl+Shift+R")
         else:
             self.empty.set_content("Find mislabelled pairs", _EMPTY)
@@ -242,7 +244,7 @@ class NoiseLayout(Panel):
 
     # Keys
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """X, Space and U mark, in the pictures and in the table, before the views take them for their own."""
+        """X, Space and U mark, in gallery and table, before the views handle these keys."""
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier)
             key = Qt.Key(event.key())
@@ -259,13 +261,13 @@ class NoiseLayout(Panel):
 
     # Sizes
     def keep_layout(self) -> None:
-        """Sizes and filters to the settings."""
+        """Write sizes and filters to the settings."""
         settings = self._services.settings
         settings.setValue("noise/split", self.split.saveState())
         settings.setValue("noise/sides", self.sides.saveState())
         settings.setValue("noise/pictures", self.gallery.thumbnail_size())
         settings.setValue("noise/filter", self.filters.currentData())
-        settings.setValue("noise/below", self.below_too.isChecked())
+        settings.setValue("noise/below", self.exclude_below.isChecked())
 
     def _restore_layout(self) -> None:
         settings = self._services.settings
@@ -275,4 +277,4 @@ class NoiseLayout(Panel):
         size = str(settings.value("noise/pictures") or "")
         self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 112)
         self.filters.setCurrentIndex(max(0, self.filters.findData(settings.value("noise/filter"))))
-        self.below_too.setChecked(str(settings.value("noise/below")).lower() == "true")
+        self.exclude_below.setChecked(str(settings.value("noise/below")).lower() == "true")

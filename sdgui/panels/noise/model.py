@@ -1,9 +1,9 @@
-"""The ranked pairs of the Noise place: what is marked, where the cut is, and what would be left out.
+"""The ranked pairs of the Noise panel: marks, the threshold, and the pairs to exclude. No Qt.
 
-Flow: worker's answer and the store's marks -> ``RankedPairs`` -> gallery, table, histogram, ``leaving_out``.
+Flow: worker's answer and the store's marks -> ``RankedPairs`` -> gallery, table, histogram, ``saving``.
 
-Beliefs are compared in thousandths (``core.evaluation.noise`` counts them so), so that the count below a cut is exact
-for all pairs, though only the least believed are listed.
+Beliefs are compared in thousandths (as ``core.evaluation.noise`` counts them), so that the count below a threshold is
+exact for all pairs, though only those with the lowest belief are listed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Key = tuple[str, str]  # path, caption
 
 @dataclass(frozen=True)
 class Pair:
-    """One caption of one picture; ``rank`` 1 is the least believed."""
+    """One caption of one picture; ``rank`` 1 has the lowest belief."""
 
     path: str
     caption: str
     belief: float  # 0 to 1
     right: float  # probability
     rank: int
-    shuffled: bool | None  # where the data say so
+    shuffled: bool | None  # if the data has this column
 
     @cached_property
     def key(self) -> Key:
@@ -38,12 +38,12 @@ class Pair:
 
     @cached_property
     def bin(self) -> int:
-        """The thousandth that the belief lies in."""
+        """The belief in thousandths."""
         return min(BINS - 1, max(0, int(self.belief * BINS)))
 
 
 class RankedPairs:
-    """What one ranking said, with the user's marks. ``cut`` is in thousandths of belief; 0 leaves nothing out."""
+    """One ranking with the user's marks. ``threshold`` is in thousandths of belief; 0 excludes nothing."""
 
     def __init__(self, answer: Mapping[str, Any], marks: Mapping[Key, bool]) -> None:
         self.pairs = [
@@ -57,69 +57,71 @@ class RankedPairs:
             )
             for one in answer["list"]
         ]
+        self.key = str(answer["key"])  # names the ranking in any worker
         self.model, self.data = str(answer["model"]), str(answer["data"])
-        self.total, self.doubted = int(answer["pairs"]), int(answer["doubted"])
-        self.remembered = bool(answer["remembered"])
+        self.total, self.mislabelled = int(answer["pairs"]), int(answer["doubted"])
+        self.recorded = bool(answer["remembered"])
         self.shuffled: int | None = answer["shuffled"]
         self.precision: float | None = answer["precision"]
         self.bins = np.asarray(answer["bins"], dtype=np.int64)
         raw = answer.get("shuffled_bins")
         self.shuffled_bins = None if raw is None else np.asarray(raw, dtype=np.int64)
         self.marks: dict[Key, bool] = dict(marks)
-        self.cut = self.suggested_cut()
-        self.below_too = False  # whether all below the cut are left out, marked or not
+        self.threshold = self.suggested_threshold()
+        self.exclude_below = False  # whether all below the threshold are excluded, marked or not
 
-    def suggested_cut(self) -> int:
-        """Where the mixture of believed and doubted pairs parts them."""
+    def suggested_threshold(self) -> int:
+        """The threshold below which the mixture model finds the likely mislabelled pairs."""
         reached = np.cumsum(self.bins)
-        return int(np.searchsorted(reached, self.doubted, side="left")) + 1 if self.doubted else 0
+        return int(np.searchsorted(reached, self.mislabelled, side="left")) + 1 if self.mislabelled else 0
 
     # Counts
-    def below(self, cut: int | None = None) -> int:
-        """How many of all pairs are believed less than the cut."""
-        return int(self.bins[: self.cut if cut is None else cut].sum())
+    def below(self, threshold: int | None = None) -> int:
+        """The number of pairs below the threshold."""
+        return int(self.bins[: self.threshold if threshold is None else threshold].sum())
 
     def shuffled_below(self) -> int | None:
-        """How many of those are known to be shuffled."""
-        return None if self.shuffled_bins is None else int(self.shuffled_bins[: self.cut].sum())
+        """The number of known shuffled pairs below the threshold."""
+        return None if self.shuffled_bins is None else int(self.shuffled_bins[: self.threshold].sum())
 
     def marked(self, wrong: bool) -> int:
-        """How many pairs are marked so."""
+        """The number of pairs with this mark."""
         return sum(mark is wrong for mark in self.marks.values())
 
-    def left_out(self, pair: Pair) -> bool:
-        """Whether ``pair`` would not be saved."""
+    def excluded(self, pair: Pair) -> bool:
+        """Whether ``pair`` is excluded from saving."""
         mark = self.marks.get(pair.key)
-        return mark is True or (mark is None and self.below_too and pair.bin < self.cut)
+        return mark is True or (mark is None and self.exclude_below and pair.bin < self.threshold)
 
-    def left_out_count(self) -> int:
-        """How many of all pairs would not be saved."""
-        if not self.below_too:
+    def excluded_count(self) -> int:
+        """The number of excluded pairs."""
+        if not self.exclude_below:
             return self.marked(wrong=True)
         listed = {pair.key: pair for pair in self.pairs}
         count = self.below()
         for key, wrong in self.marks.items():
             pair = listed.get(key)
-            inside = pair is not None and pair.bin < self.cut
+            inside = pair is not None and pair.bin < self.threshold
             count += (wrong and not inside) - (inside and not wrong)
         return count
 
     def saving(self) -> dict[str, Any]:
-        """The arguments of ``noise_save`` that say what is left out."""
+        """The arguments of ``noise_save`` for the excluded pairs."""
         marked = [list(key) for key, wrong in self.marks.items() if wrong]
-        if not self.below_too:
+        if not self.exclude_below:
             return {"pairs": marked}
         kept = [list(key) for key, wrong in self.marks.items() if not wrong]
-        if len(self.pairs) == self.total or (self.pairs and self.pairs[-1].bin >= self.cut):  # all of them are listed
-            return {"pairs": [*marked, *(list(pair.key) for pair in self.pairs if self._by_cut(pair))]}
-        return {"pairs": marked, "below": self.cut, "kept": kept}
+        listed = len(self.pairs) == self.total or (self.pairs and self.pairs[-1].bin >= self.threshold)
+        if listed:  # every pair below the threshold is among them
+            return {"pairs": [*marked, *(list(pair.key) for pair in self.pairs if self._below_threshold(pair))]}
+        return {"pairs": marked, "below": self.threshold, "kept": kept, "key": self.key}
 
-    def _by_cut(self, pair: Pair) -> bool:
-        return pair.bin < self.cut and pair.key not in self.marks
+    def _below_threshold(self, pair: Pair) -> bool:
+        return pair.bin < self.threshold and pair.key not in self.marks
 
     # Choosing
     def mark(self, pairs: Iterable[Pair], wrong: bool | None) -> dict[Key, bool | None]:
-        """Set marks; returns what they were, to undo it."""
+        """Set marks; returns the previous ones, for undo."""
         before: dict[Key, bool | None] = {}
         for pair in pairs:
             before[pair.key] = self.marks.get(pair.key)
@@ -130,32 +132,32 @@ class RankedPairs:
         return before
 
     def shown(self, which: Shown, words: str, sorting: Sorting, descending: bool) -> list[int]:
-        """Places of the pairs that pass the filter, in order."""
+        """Indices of the pairs that pass the filter, in order."""
         wanted = words.casefold().split()
-        places = [
-            place
-            for place, pair in enumerate(self.pairs)
+        indices = [
+            index
+            for index, pair in enumerate(self.pairs)
             if self._fits(pair, which) and all(word in pair.caption.casefold() for word in wanted)
         ]
-        return self._sorted(places, sorting, descending)
+        return self._sorted(indices, sorting, descending)
 
     def _fits(self, pair: Pair, which: Shown) -> bool:
         if which == "below":
-            return pair.bin < self.cut
+            return pair.bin < self.threshold
         if which == "shuffled":
             return bool(pair.shuffled)
         if which == "all":
             return True
         return self.marks.get(pair.key) is {"unmarked": None, "wrong": True, "right": False}[which]
 
-    def _sorted(self, places: Sequence[int], sorting: Sorting, descending: bool) -> list[int]:
+    def _sorted(self, indices: Sequence[int], sorting: Sorting, descending: bool) -> list[int]:
         pairs, marks = self.pairs, self.marks
         order = {None: 1, True: 0, False: 2}
         keys = {
-            "rank": lambda place: place,
-            "caption": lambda place: pairs[place].caption.casefold(),
-            "right": lambda place: pairs[place].right,
-            "mark": lambda place: order[marks.get(pairs[place].key)],
-            "shuffled": lambda place: bool(pairs[place].shuffled),
+            "rank": lambda index: index,
+            "caption": lambda index: pairs[index].caption.casefold(),
+            "right": lambda index: pairs[index].right,
+            "mark": lambda index: order[marks.get(pairs[index].key)],
+            "shuffled": lambda index: bool(pairs[index].shuffled),
         }
-        return sorted(places, key=keys[sorting], reverse=descending)
+        return sorted(indices, key=keys[sorting], reverse=descending)

@@ -1,4 +1,4 @@
-"""The head of the Noise place: which run judges which data, and the button that ranks."""
+"""The source of a ranking: the run, the data, and the button that ranks."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sdgui.shared.pickers.models import ModelChoice, ModelPicker
 from sdgui.shared.services import Services
 from sdgui.widgets.style.theme import SPACE, set_role
 
-NO_RUN = "Pairs are ranked by a trained run; choose one."
+NO_RUN = "Choose a run: pairs are ranked by a trained run."
 _BOTH = "Both networks, and beliefs recorded during training"
 _ONE = "The selected network only"
 
 
 class NoiseSource(QWidget):
-    """``rank_asked`` when the user wants the ranking; ``changed`` when model or data are others."""
+    """``rank_asked`` when the button is pressed; ``changed`` when model or data change."""
 
     changed = Signal()
     rank_asked = Signal()
@@ -33,22 +33,22 @@ class NoiseSource(QWidget):
         super().__init__(parent)
         self.model = ModelPicker(services, "search", self)
         self.data = DataPicker(services, parent=self)
-        self.heard = QComboBox(self)
-        self.heard.addItem(_BOTH, True)
-        self.heard.addItem(_ONE, False)
-        self.heard.setAccessibleName("Ranked by")
-        self.heard.setToolTip(
+        self.networks = QComboBox(self)
+        self.networks.addItem(_BOTH, True)
+        self.networks.addItem(_ONE, False)
+        self.networks.setAccessibleName("Ranked by")
+        self.networks.setToolTip(
             "A run that recorded beliefs (belief.action) ranks its own training data better than its final weights do"
         )
         self.rank = QPushButton("Rank the pairs", self)
-        self.rank.setToolTip("Rank all pairs by how little the run believes them (Ctrl+Shift+R)")
+        self.rank.setToolTip("Rank all pairs by belief, lowest first (Ctrl+Shift+R)")
         self.rank.setShortcut("Ctrl+Shift+R")
         set_role(self.rank, "primary")
         first, second = QHBoxLayout(), QHBoxLayout()
         for row in (first, second):
             row.setSpacing(SPACE)
         first.addWidget(self.model, 3)
-        first.addWidget(self.heard, 2)
+        first.addWidget(self.networks, 2)
         second.addWidget(self.data, 1)
         second.addWidget(self.rank, 0, Qt.AlignmentFlag.AlignTop)  # the data have a line of figures below
         column = QVBoxLayout(self)
@@ -58,20 +58,20 @@ class NoiseSource(QWidget):
         column.addLayout(second)
         self.model.changed.connect(self._model_changed)
         self.model.refused.connect(self.refused)
-        self.data.changed.connect(lambda _source: self._tell())
+        self.data.changed.connect(lambda _source: self._choice_changed())
         self.data.refused.connect(self.refused)
-        self.heard.activated.connect(lambda _row: self._tell())
+        self.networks.activated.connect(lambda _row: self._choice_changed())
         self.rank.clicked.connect(self.rank_asked)
-        self._tell()
+        self._choice_changed()
 
     def _model_changed(self, choice: ModelChoice) -> None:
         if not self.data.source() and (data := training_data(self.run())):
             self.data.set_source(data)
         if choice.model.startswith(OPEN_CLIP) or self.run() is None:
             self.refused.emit(NO_RUN)
-        self._tell()
+        self._choice_changed()
 
-    def _tell(self) -> None:
+    def _choice_changed(self) -> None:
         ready = self.run() is not None and bool(self.data.source())
         self.rank.setEnabled(ready)
         self.changed.emit()
@@ -89,12 +89,12 @@ class NoiseSource(QWidget):
         choice, run, data = self.model.choice(), self.run(), self.data.source()
         if choice is None or run is None or not data:
             return None
-        weights = "" if self.heard.currentData() else choice.weights
+        weights = "" if self.networks.currentData() else choice.weights
         which = choice.model.rpartition("@")[2]
         return {"run": str(run), "checkpoint": which, "data": data, "weights": weights}
 
     def show_run(self, run_id: int, folder: Path) -> bool:
-        """Choose this run and its training data; False when it has no checkpoint yet, and all stays as it is."""
+        """Choose this run and its training data; False if it has no checkpoint yet, which changes nothing."""
         if not self.model.show_run(run_id):
             return False
         if data := training_data(folder):
@@ -105,13 +105,13 @@ class NoiseSource(QWidget):
     def state(self) -> str:
         choice = self.model.choice()
         model = None if choice is None else asdict(choice)
-        return json.dumps({"model": model, "data": self.data.source(), "both": bool(self.heard.currentData())})
+        return json.dumps({"model": model, "data": self.data.source(), "both": bool(self.networks.currentData())})
 
     def restore(self, text: str) -> None:
-        """What ``state`` gave; what is no longer there is passed over."""
+        """Restore what ``state`` returned; sources that no longer exist are ignored."""
         try:
             raw = json.loads(text or "{}")
-            self.heard.setCurrentIndex(0 if raw.get("both", True) else 1)
+            self.networks.setCurrentIndex(0 if raw.get("both", True) else 1)
             data = str(raw.get("data") or "")
             if data and Path(data).exists():
                 self.data.set_source(data)
@@ -122,7 +122,7 @@ class NoiseSource(QWidget):
 
 
 def training_data(run: Path | None) -> str:
-    """What the run was trained on; "" when that cannot be told."""
+    """The training data of a run; "" if it cannot be read."""
     try:
         return read_config(RunDir(run).config).data.train if run is not None else ""
     except ConfigError:

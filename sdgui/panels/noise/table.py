@@ -26,17 +26,17 @@ from sdgui.widgets.style.theme import SPACE, theme
 Index = QModelIndex | QPersistentModelIndex
 MARKS = {True: "✗", False: "✓", None: ""}
 _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
-    ("Rank", "rank", "1 is the least believed"),
+    ("Rank", "rank", "1 has the lowest belief"),
     ("Caption", "caption", "The caption of the pair"),
-    ("Belief", "rank", "How well the pair fits what was learnt from the other pairs, 0 to 1"),
-    ("P(right)", "right", "Probability that the caption belongs to the picture, from a two-component mixture"),
+    ("Belief", "rank", "How well the caption fits the picture, judged from the other pairs, 0 to 1"),
+    ("P(right)", "right", "Probability that the caption is correct, from a two-component mixture"),
     ("Mark", "mark", "Your mark: X wrong, Space right, U none"),
     ("Shuffled", "shuffled", "Whether the data marks the caption as shuffled"),
 )
 
 
 class PairsModel(QAbstractTableModel):
-    """Rows are the pairs that are shown, in their order."""
+    """Rows are the shown pairs, in order."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -44,7 +44,7 @@ class PairsModel(QAbstractTableModel):
         self._shown: Sequence[int] = ()
 
     def show_pairs(self, ranked: RankedPairs | None, shown: Sequence[int]) -> None:
-        """Replace everything; ``shown`` are places in ``ranked.pairs``."""
+        """Replace everything; ``shown`` are indices in ``ranked.pairs``."""
         self.beginResetModel()
         self._ranked, self._shown = ranked, shown
         self.endResetModel()
@@ -92,7 +92,7 @@ class PairsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ForegroundRole:
             if column == 4 and mark is not None:
                 return theme().color("error" if mark else "good")
-            return theme().color("muted") if self._ranked.left_out(pair) else None
+            return theme().color("muted") if self._ranked.excluded(pair) else None
         return None
 
 
@@ -102,7 +102,7 @@ def _side(column: int) -> Qt.AlignmentFlag:
 
 
 class PairsTable(QTableView):
-    """``sort_asked`` when a head is pressed; the panel sorts gallery and table together."""
+    """``sort_asked`` when a column header is pressed; the panel sorts gallery and table together."""
 
     sort_asked = Signal(str, bool)  # Sorting, descending
     chosen = Signal(list)  # rows
@@ -120,7 +120,7 @@ class PairsTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         head = self.horizontalHeader()
         head.setHighlightSections(False)
-        # A selection of its own, always empty: to draw a head, Qt would look whether its whole column is selected.
+        # An empty selection of its own: to draw a header, Qt would check whether its whole column is selected.
         head.setSelectionModel(QItemSelectionModel(self.pairs, head))
         head.setSectionsClickable(True)
         head.setSortIndicatorShown(True)
@@ -144,13 +144,13 @@ class PairsTable(QTableView):
         self.sort_asked.emit(_COLUMNS[column][1], order == Qt.SortOrder.DescendingOrder)
 
     def sorting(self) -> tuple[Sorting, bool]:
-        """By what, and whether descending, as the head shows it."""
+        """The sort key and whether descending, from the header."""
         head = self.horizontalHeader()
         descending = head.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
         return _COLUMNS[head.sortIndicatorSection()][1], descending
 
     def set_chosen(self, rows: Sequence[int], current: int) -> None:
-        """Select these rows without telling."""
+        """Select these rows without emitting a signal."""
         self._quiet = True
         selection = QItemSelection()
         for first, last in runs_of(rows):

@@ -1,7 +1,7 @@
-"""Makes an index on disk, brings one up to date, and tells one where its pictures are now; with progress and cancel.
+"""Builds, refreshes and relocates an index on disk, with progress and cancel.
 
 Flow: sheet -> the pool's worker ``search_index`` or ``search_relocate`` -> progress -> ``ended(folder)``. A build that
-is cancelled or fails keeps what it has: the same button goes on with it.
+is cancelled or fails keeps the pictures encoded so far; the same button continues it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LISTED = 20
 
 
 class IndexSheet(QFrame):
-    """Three lines: make, refresh, relocate. ``message_requested`` asks for one to be shown."""
+    """Three rows: build, refresh, relocate."""
 
     working = Signal(str, str, int, int)  # purpose, what is being done, done, total
     ended = Signal(str)  # this index can be opened (again)
@@ -40,7 +40,7 @@ class IndexSheet(QFrame):
     def __init__(
         self, services: Services, chosen: Callable[[], ModelChoice | None], parent: QWidget | None = None
     ) -> None:
-        """``chosen``: the model that is to make the index."""
+        """``chosen`` returns the model that builds the index."""
         super().__init__(parent)
         self._chosen = chosen
         self._calls = WorkerCalls(services.pool.client(_WORKER, "indexing"), self)
@@ -48,7 +48,7 @@ class IndexSheet(QFrame):
         set_role(self, "card")
         self.setAccessibleName("Indexes on disk")
         self.source = DataPicker(services, pictures_only=True, parent=self)
-        self.folder = self._line("Folder of the index", "The folder that the index is written into")
+        self.folder = self._line("Folder of the index", "The folder to write the index to")
         self.old = self._line("Where the pictures were", "The folder recorded in the index")
         self.new = self._line("Where the pictures are now", "The folder that they were moved to")
         self.drop = QCheckBox("Remove missing pictures", self)
@@ -60,7 +60,7 @@ class IndexSheet(QFrame):
         self.refresh = QPushButton("Re&fresh", self)
         self.refresh.setToolTip("Update the index with new, changed and removed pictures")
         self.move_pictures = QPushButton("Re&locate", self)
-        self.move_pictures.setToolTip("Tell the index where unchanged pictures were moved to")
+        self.move_pictures.setToolTip("Record the folder that unchanged pictures were moved to")
         self._arrange()
         self.build.clicked.connect(self.start)
         self.refresh.clicked.connect(self.start_refresh)
@@ -108,12 +108,12 @@ class IndexSheet(QFrame):
         return self._calls.busy("index")
 
     def cancel(self) -> None:
-        """End the work; what is committed stays."""
+        """Stop; pictures encoded so far are kept."""
         self._calls.cancel("index")
 
     # The work
     def start(self) -> None:
-        """Make the index, or go on with it, by the model that is chosen above."""
+        """Build the index, or continue it, with the model chosen above."""
         chosen = self._chosen()
         if chosen is None:
             self.message_requested.emit(warning("First choose a model above."))
@@ -124,12 +124,12 @@ class IndexSheet(QFrame):
             self._start(SEARCH_INDEX, source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
 
     def start_refresh(self) -> None:
-        """Bring the index up to date, with the model and the pictures that it was made by and of."""
+        """Update the index with its own model and pictures."""
         if self._named():
             self._start(SEARCH_INDEX, drop_missing=self.drop.isChecked())
 
     def start_relocating(self) -> None:
-        """Tell the index where its pictures are."""
+        """Record where the pictures of the index were moved to."""
         if not self.old.text().strip() or not self.new.text().strip():
             self.message_requested.emit(warning("Give the old and the new folder of the pictures."))
         elif self._named():
@@ -168,7 +168,7 @@ class IndexSheet(QFrame):
 
 
 def _report(folder: str, result: dict[str, Any]) -> Message:
-    """What was done, in words."""
+    """The report as a sentence."""
     if "relocated" in result:
         return info(f"{count(result['relocated'])} pictures of {folder} were relocated.")
     parts = [f"{count(result[name])} {name}" for name in ("added", "changed", "removed", "unchanged") if result[name]]
@@ -177,6 +177,6 @@ def _report(folder: str, result: dict[str, Any]) -> Message:
     if bad:
         text += f" {count(len(bad))} cannot be used."
     if result.get("away"):
-        text += f" {count(result['away'])} are not available now and are kept."
+        text += f" {count(result['away'])} are not available and are kept."
     lines = [*result["log"], *bad[:_LISTED], *([f"and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else [])]
     return (warning if bad or result.get("away") else info)(text, "\n".join(lines))

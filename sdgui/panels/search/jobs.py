@@ -1,4 +1,4 @@
-"""Several works, one strip: it shows the oldest that runs, and its cancel button ends that one."""
+"""Several jobs, one progress strip: it shows the oldest running job, and its cancel button ends that one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Job:
 
 
 class Jobs(QObject):
-    """Works by name."""
+    """Jobs by name."""
 
     def __init__(self, strip: ProgressStrip, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -29,14 +29,14 @@ class Jobs(QObject):
         strip.cancelled.connect(self._cancel)
 
     def advance(self, name: str, what: str, done: int, total: int, cancel: Callable[[], None]) -> None:
-        """Begin ``name``, or say how far it is."""
+        """Start ``name``, or update its progress."""
         what = what[:1].upper() + what[1:]
         job = self._jobs.setdefault(name, _Job(what, cancel))
         job.what, job.done, job.total = what, done, total
         self._show()
 
     def end(self, name: str) -> None:
-        """It is over, well or not; nothing happens for one that is not known."""
+        """The job has ended, successfully or not; an unknown name is ignored."""
         if self._jobs.pop(name, None) is not None:
             self._show()
 

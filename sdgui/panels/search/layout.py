@@ -1,6 +1,6 @@
-"""How the Search place is laid out: source, messages, tabs, query, filters, the two sides, evaluation and map.
+"""What the Search panel shows: source, messages, tabs, query, filters, the two sides, evaluation and map.
 
-What happens is `SearchPanel`'s; here is where things stand, and what of that is remembered.
+``SearchPanel`` controls it; the layout and its saved sizes are here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from sdgui.panels.search.source import SourceBar
 from sdgui.panels.search.tabs.evaluation import EvaluationPane
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.shared.export.menu import ExportMenu
-from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.elided_label import ElidedLabel
@@ -40,7 +39,7 @@ from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 PICTURES_TAB, EVALUATION, MAP = range(3)
-LATE = ("sheet", "evaluation", "map")  # parts that are made after the place is on screen, or when they are asked for
+LATE = ("sheet", "evaluation", "map")  # parts created after the panel is on screen, or when first used
 _TABS = (
     ("&Pictures", "Search pictures by words and pictures (Alt+P)"),
     ("E&valuation", "Rank of every query with a known answer (Alt+V)"),
@@ -48,8 +47,8 @@ _TABS = (
 )
 
 
-class SearchLayout(Panel):
-    """The widgets by name. The signals are those of the parts that are made later."""
+class SearchView(QWidget):
+    """The widgets by name. The signals are those of the parts that are created later."""
 
     known_chosen = Signal(object)  # Known
     known_activated = Signal(object)  # Known
@@ -74,7 +73,7 @@ class SearchLayout(Panel):
 
     @cached_property
     def sheet(self) -> IndexSheet:
-        """Made when it is first asked for."""
+        """Created when first used."""
         sheet = IndexSheet(self._services, lambda: self.source.pickers[0].choice(), self)
         sheet.hide()
         if isinstance(column := self.layout(), QVBoxLayout):
@@ -88,7 +87,7 @@ class SearchLayout(Panel):
 
     @cached_property
     def evaluation(self) -> EvaluationPane:
-        """Made when it is first asked for."""
+        """Created when first used."""
         pane = EvaluationPane(self)
         if (layout := self._left.layout()) is not None:
             layout.addWidget(pane)
@@ -100,7 +99,7 @@ class SearchLayout(Panel):
 
     @cached_property
     def map(self) -> MapPage:
-        """Made when it is first asked for."""
+        """Created when first used."""
         page = MapPage(self._cache, self._export, self)
         self._pages.addWidget(page)
         self._restore_size("map", page.split)
@@ -109,7 +108,7 @@ class SearchLayout(Panel):
         return page
 
     def _arrange(self, history: SearchHistory) -> None:
-        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        """From the outside to the inside: a widget with a new parent is styled again with all its children."""
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE)
@@ -198,16 +197,16 @@ class SearchLayout(Panel):
 
     # What is shown
     def show_empty(self, title: str, text: str) -> None:
-        """Say what the place is for."""
+        """Show what the panel is for instead of results."""
         self.empty.set_content(title, text)
         self._stack.setCurrentIndex(0)
 
     def show_work(self) -> None:
-        """There is something to search."""
+        """Show the query and the results."""
         self._stack.setCurrentIndex(1)
 
     def show_tab(self, tab: int) -> None:
-        """Pictures, evaluation or map."""
+        """Show the widgets of this tab: pictures, evaluation or map."""
         if tab == EVALUATION:
             self.evaluation.show()
         self._left.setVisible(tab == EVALUATION)
@@ -216,18 +215,18 @@ class SearchLayout(Panel):
             tool.setVisible(tab != MAP)
 
     def show_filters_count(self, number: int) -> None:
-        """So that filters that are folded away are not forgotten."""
+        """Show the number of active filters on the button, also while the filters are hidden."""
         self.filter_button.setText(f"Filters ({number})" if number else "Filters")
 
     def show_relocate(self, index: str, folder: str) -> None:
-        """Offer to say where the pictures of ``index`` are now."""
+        """Open the fields that relocate the pictures of ``index``, with the old folder filled in."""
         self.sheet.folder.setText(index)
         self.sheet.old.setText(folder)
         self.source.sheet.setChecked(True)
         self.sheet.new.setFocus()
 
     def show_known(self, path: str, words: str) -> None:
-        """The picture that belongs to the query, and what it is; "" hides it."""
+        """Show the correct picture of a query with a known answer; "" hides it."""
         self.belongs.setVisible(bool(path))
         if path:
             self.true_picture.show_picture(Path(path))
@@ -254,7 +253,7 @@ class SearchLayout(Panel):
         }
 
     def restore_layout(self, state: Mapping[str, Any]) -> None:
-        """The reverse; what makes no sense is passed over."""
+        """Restore what ``layout_state`` returned; invalid values are ignored."""
         self.score.setCurrentIndex(max(0, self.score.findData(state.get("score"))))
         filters = state.get("filters")
         self.filters.set_filters(filters if isinstance(filters, dict) else {}, bool(state.get("group", True)))
@@ -274,7 +273,7 @@ class SearchLayout(Panel):
         self.tabs.setCurrentIndex(tab if tab in (PICTURES_TAB, EVALUATION, MAP) else PICTURES_TAB)
 
     def _splits(self) -> dict[str, QSplitter]:
-        """By name, as far as they are made."""
+        """The splitters created so far, by name."""
         there = {"split": self.split, "pair": self.pair}
         if is_made(self, "map"):
             there["map"] = self.map.split

@@ -1,4 +1,4 @@
-"""What is searched for, as the Search place keeps it: words, pictures with weights, prompts, filters; no Qt.
+"""A query: words, pictures with weights, prompts, filters. No Qt.
 
 Flow: query bar -> ``Query`` -> ``request`` -> worker ``search_query``; ``to_json`` -> history and saved searches.
 """
@@ -17,7 +17,7 @@ _FILTERS = ("folders", "labels", "min_size", "max_size", "after", "before")
 
 @dataclass(frozen=True)
 class Part:
-    """Words or a picture with a weight. ``row``: of the picture in what is searched, where it came from there."""
+    """Words or a picture with a weight. ``row``: the picture's row in the searched collection, if it is from there."""
 
     words: str = ""
     image: str = ""
@@ -26,7 +26,7 @@ class Part:
 
     @property
     def title(self) -> str:
-        """``at night``; a picture by its file's name."""
+        """``at night``; the file name of a picture."""
         return self.words or Path(self.image).name
 
     @property
@@ -37,7 +37,7 @@ class Part:
         return f"{sign}{self.title}{weight}"
 
     def request(self, use_row: bool) -> dict[str, Any]:
-        """As the worker takes it."""
+        """This part of the worker's request."""
         if self.words:
             what: dict[str, Any] = {"text": self.words}
         elif self.row >= 0 and use_row:
@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Query:
-    """All that a search depends on, besides the model. ``caption``: the number of a known one that is looked up."""
+    """All that a search depends on besides the model. ``caption``: the number of a caption with a known picture."""
 
     words: str = ""
     parts: tuple[Part, ...] = ()
@@ -76,7 +76,7 @@ class Query:
         return text
 
     def request(self, use_rows: bool) -> dict[str, Any]:
-        """The worker's arguments; ``use_rows``: numbers of rows and captions hold in what is asked."""
+        """The worker's arguments; ``use_rows``: row and caption numbers are valid in the searched collection."""
         common: dict[str, Any] = {"find": self.find, "prompts": self.prompts, "group": self.group}
         common["filters"] = dict(self.filters)
         if self.caption >= 0 and use_rows:
@@ -91,7 +91,7 @@ class Query:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """What can be searched again another day: no numbers of rows."""
+        """For history and saved searches: without row numbers, which another collection does not share."""
         return {
             "words": self.words.strip(),
             "parts": [{"words": part.words, "image": part.image, "weight": part.weight} for part in self.parts],
@@ -103,7 +103,7 @@ class Query:
 
     @classmethod
     def from_json(cls, raw: object) -> Query | None:
-        """The reverse; None for what is no query."""
+        """The query of ``to_json``; None for anything else."""
         if not isinstance(raw, Mapping):
             return None
         try:

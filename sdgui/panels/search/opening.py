@@ -1,4 +1,4 @@
-"""What opening each of Search's two models came to: one side's error or warning stays whatever the other side does.
+"""Errors and warnings of opening Search's two models: one side's message stays whatever the other side does.
 
 Flow: ``SearchPanel`` -> ``set(side, message)`` -> message bar; both sides' messages are shown as one.
 """
@@ -14,7 +14,7 @@ _BY_WEIGHT = ("error", "warning", "info")
 
 
 class OpeningMessages:
-    """``name`` says what a side is called."""
+    """``name`` returns the title of a side."""
 
     def __init__(self, bar: MessageBar, name: Callable[[int], str]) -> None:
         self._bar, self._name = bar, name
@@ -22,13 +22,13 @@ class OpeningMessages:
         self._shown: Message | None = None
 
     def set(self, side: int, message: Message | None) -> None:
-        """``message``: what there is to know of this side; None once it is open, is opened again, or is gone."""
+        """Set this side's message; None when it has opened, is being opened again or was closed."""
         if message == self._of[side]:
             return
         self._of[side] = message
         is_shown = self._shown is not None and self._bar.message is self._shown
         if message is None and not is_shown:
-            return  # what the user has put away, or something newer replaced, stays away
+            return  # a message that was closed or replaced is not shown again
         if there := self._there():
             self._show(there)
         else:
@@ -39,7 +39,7 @@ class OpeningMessages:
         self._bar.show_message(self._shown)
 
     def _joined(self, there: Sequence[tuple[str, Message]]) -> Message:
-        """One message: both texts, the worse level, one button."""
+        """Both sides' messages as one: both texts, the more severe level, one button."""
         if len(there) == 1:
             return there[0][1]
         texts = list(dict.fromkeys(one.text for _, one in there))
@@ -50,7 +50,7 @@ class OpeningMessages:
         return Message(ordered[0].level, text, details, Remedy(label, lambda: self._press(label)) if label else None)
 
     def _press(self, label: str) -> None:
-        """Do both sides' remedies of this name; a message with another one stays."""
+        """Run both sides' remedies with this label; a message with another remedy stays."""
         there = self._there()
         for _, one in there:
             if one.remedy is not None and one.remedy.label == label:

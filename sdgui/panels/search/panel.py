@@ -1,59 +1,51 @@
-"""Search: pictures by words, by pictures, by both; two models side by side; the evaluation; the map.
+"""Search by words, pictures or both; two models side by side; the evaluation; the map.
 
-Flow: source bar -> ``SearchSession`` for each model -> worker; query bar and filters -> the same question to both ->
-galleries, with what moved between them. Answers to questions that are no longer asked are dropped.
+Flow: source bar -> ``SearchSession`` per model -> worker; query bar and filters -> ``SearchQueries`` -> both sides,
+with the changes in rank between them.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from pathlib import Path
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 
 from sdgui.panels.search.following import RunFollowing
-from sdgui.panels.search.layout import EVALUATION, LATE, MAP, PICTURES_TAB, SearchLayout
+from sdgui.panels.search.layout import EVALUATION, LATE, MAP, PICTURES_TAB, SearchView
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.opening import OpeningMessages
+from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.query.history import SearchHistory
-from sdgui.panels.search.results import Score
+from sdgui.panels.search.tab_results import TabResults
 from sdgui.panels.search.tabs.known_queries import Known
-from sdgui.panels.search.views import SearchViews
 from sdgui.panels.search.work import ABOUT_TARGET, SearchSession
+from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.message import Message, Remedy, error, info, warning
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.worker.replies import Cancelled, Failure
-from sdgui.worker.verbs import SEARCH_FACETS, Results, SearchOpened
+from sdgui.worker.verbs import SEARCH_FACETS, SearchOpened
 
-_TYPING = 30  # ms in which further key presses join a question
-_FIRST, _FURTHER = 50, 4  # results asked for, and how many times more when the user scrolls to their end
-_MOST = 3200
 _STATE = "search/state"
 
 
-class SearchPanel(SearchLayout):
-    """The place. ``sessions`` are the models that are searched, ``sides`` what they find."""
+class SearchPanel(Panel):
+    """Controls ``view``. ``sessions`` are the models being searched; ``view.sides`` show their results."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
-        super().__init__(services, SearchHistory(services.settings), parent)
+        super().__init__(parent)
+        self.view = SearchView(services, SearchHistory(services.settings), self)
+        self.set_view(self.view)
         self._services = services
         self._entered = False
-        self._number = 0
-        self._asked = Query()
-        self._k = _FIRST
-        self._answers: list[Results | None] = [None, None]
         self.sessions = (SearchSession(services.pool, self), SearchSession(services.pool, self))
-        self.opening = OpeningMessages(self.bar, self.source.name)
-        self._of_query: Message | None = None  # what was said of the query, and goes with it
-        self.views = SearchViews(self, self.sessions)
-        self._typing = QTimer(self, singleShot=True, interval=_TYPING)
-        self._typing.timeout.connect(self.run)
-        self.following = RunFollowing(self, services)
+        self.opening = OpeningMessages(self.view.bar, self.view.source.name)
+        self.queries = SearchQueries(self.view, self.sessions)
+        self.tab_results = TabResults(self.view, self.sessions)
+        self.following = RunFollowing(services, self.view.source, self)
         self._connect()
 
     def _connect(self) -> None:
@@ -61,59 +53,56 @@ class SearchPanel(SearchLayout):
             session.working.connect(lambda *work, side=side: self._working(side, *work))
             session.opened.connect(lambda facts, side=side: self._opened(side, facts))
             session.failed.connect(lambda failure, side=side: self._open_failed(side, failure))
-            session.answered.connect(lambda number, answer, side=side: self._answered(side, number, answer))
-            session.refused.connect(lambda number, failure, side=side: self._refused(side, number, failure))
-            widget = self.sides[side]
+            widget = self.view.sides[side]
             widget.like_asked.connect(self.search_like)
-            widget.part_asked.connect(lambda path, row, weight: self.query.add_picture(path, weight, row))
+            widget.part_asked.connect(lambda path, row, weight: self.view.query.add_picture(path, weight, row))
             widget.captions_asked.connect(self.search_captions)
-            widget.more_wanted.connect(self._more)
-            widget.current_changed.connect(lambda what, side=side: self.sides[1 - side].choose(what))
-        self.source.changed.connect(self.open)
-        self.source.renewed.connect(lambda side: self.open(side, anew=True))
-        self.source.compared.connect(lambda _on: self.open(1))
-        self.source.refused.connect(lambda sentence: self.show_message(warning(sentence)))
-        self.query.changed.connect(self._changed)
-        self.query.past_chosen.connect(self.search_again)
-        self.query.left_downwards.connect(self._into_results)
-        self.query.paste_asked.connect(self.drop.paste)
-        self.filters.changed.connect(self._changed)
-        self.score.activated.connect(lambda _row: self._show_answers())
-        self.tabs.currentChanged.connect(self._tab_changed)
-        self.drop.dropped.connect(self._dropped)
-        self.drop.refused.connect(self._not_taken)
-        self.known_chosen.connect(self.look_up)
-        self.known_activated.connect(lambda _known: self._into_results())
-        self.like_asked.connect(self.search_like)
-        self.indexing.connect(self._indexing)
+            widget.current_changed.connect(lambda what, side=side: self.view.sides[1 - side].choose(what))
+        self.view.source.changed.connect(self.open)
+        self.view.source.renewed.connect(lambda side: self.open(side, anew=True))
+        self.view.source.compared.connect(lambda _on: self.open(1))
+        self.view.source.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
+        self.view.query.past_chosen.connect(self.search_again)
+        self.view.query.left_downwards.connect(self._into_results)
+        self.view.query.paste_asked.connect(self.view.drop.paste)
+        self.view.tabs.currentChanged.connect(self._tab_changed)
+        self.view.drop.dropped.connect(self._dropped)
+        self.view.drop.refused.connect(self._not_taken)
+        self.view.known_chosen.connect(self.look_up)
+        self.view.known_activated.connect(lambda _known: self._into_results())
+        self.view.like_asked.connect(self.search_like)
+        self.view.indexing.connect(self._indexing)
+        self.following.open_asked.connect(lambda: self.open(-1))
+        self.following.nothing_to_open.connect(lambda why: self.view.show_empty("No model to search with yet", why))
+        self.following.message_requested.connect(self.message_requested)
 
-    # The place
+    # Panel
     def select(self, selection: Selection) -> None:
-        """Search with the current run."""
+        """Follow the current run."""
         self.following.select(selection.current_run)
 
     def entered(self) -> None:
         if not self._entered:
             self._entered = True
             self._restore()
-            make_in_turns(self, LATE)
+            make_in_turns(self.view, LATE)
         self.following.follow()
 
     def focus_search(self) -> None:
-        if self.tabs.currentIndex() == MAP:
-            self.tabs.setCurrentIndex(PICTURES_TAB)
-        self.query.line.setFocus()
-        self.query.line.selectAll()
+        if self.view.tabs.currentIndex() == MAP:
+            self.view.tabs.setCurrentIndex(PICTURES_TAB)
+        self.view.query.line.setFocus()
+        self.view.query.line.selectAll()
 
     def left(self) -> None:
         self.following.stop()
         if self._entered:
-            state = {"source": self.source.state(), "followed": self.following.run_id, **self.layout_state()}
+            state = {"source": self.view.source.state(), "followed": self.following.run_id, **self.view.layout_state()}
             self._services.settings.setValue(_STATE, json.dumps(state))
 
     def refresh(self) -> None:
-        """Runs or their names changed."""
-        for picker in self.source.pickers:
+        """Runs were added, removed or renamed."""
+        for picker in self.view.source.pickers:
             picker.refresh()
 
     def _restore(self) -> None:
@@ -123,89 +112,89 @@ class SearchPanel(SearchLayout):
             state = {}
         if not isinstance(state, dict) or not state:
             return
-        self.restore_layout(state)
+        self.view.restore_layout(state)
         source = state.get("source")
-        self.source.restore(source if isinstance(source, dict) else {})
+        self.view.source.restore(source if isinstance(source, dict) else {})
         followed = state.get("followed")
         self.following.run_id = followed if isinstance(followed, int) else None
 
     # Opening
     def open(self, side: int, anew: bool = False) -> None:
-        """Open what is chosen for ``side`` (-1 both), where it is not open already, or ``anew``."""
+        """Open the selected source of ``side`` (-1: both) unless it is open already; ``anew`` opens it again."""
         for one in (0, 1) if side < 0 else (side,):
-            target, session = self.source.target(one), self.sessions[one]
-            self.sides[one].setVisible(one == 0 or self.source.comparing)
+            target, session = self.view.source.target(one), self.sessions[one]
+            self.view.sides[one].setVisible(one == 0 or self.view.source.comparing)
             if target is None:
                 session.close()
                 self.opening.set(one, None)
-                self._answers[one] = None
+                self.queries.forget(one)
                 self._end_jobs(one, "open", *ABOUT_TARGET)
-                self.sides[one].clear()
+                self.view.sides[one].clear()
                 continue
             if anew or target != session.target or (session.facts is None and not session.opening):
-                self._answers[one] = None
+                self.queries.forget(one)
                 self._end_jobs(one, *ABOUT_TARGET)
                 self.opening.set(one, None)
                 session.open(target)
         self._retitle()
-        self._say_where()
-        self.views.changed()
+        self._show_hint()
+        self.tab_results.changed()
 
     def _end_jobs(self, side: int, *purposes: str) -> None:
-        """They were taken back, of which nobody is told."""
+        """End cancelled jobs of a side without a message."""
         for purpose in purposes:
-            self.jobs.end(f"{purpose}{side}")
+            self.view.jobs.end(f"{purpose}{side}")
 
-    def _say_where(self) -> None:
-        """What is missing for there to be something to search."""
-        if self.source.target(0) is None and self.sessions[0].facts is None:
-            if self.source.kind == "index":
-                self.show_empty("No index is chosen", "Choose one above, or create one with Index …, Build.")
-            elif self.source.kind == "data":
-                self.show_empty("No pictures are chosen", "Choose a table or a folder above, or drop one there.")
-            elif self.source.pickers[0].choice() is None:
-                self.show_empty("No model is chosen", "Choose a run, an open_clip model or a folder above.")
+    def _show_hint(self) -> None:
+        """Show what has to be chosen before anything can be searched."""
+        if self.view.source.target(0) is None and self.sessions[0].facts is None:
+            if self.view.source.kind == "index":
+                self.view.show_empty("No index is chosen", "Choose one above, or create one with Index …, Build.")
+            elif self.view.source.kind == "data":
+                self.view.show_empty("No pictures are chosen", "Choose a table or a folder above, or drop one there.")
+            elif self.view.source.pickers[0].choice() is None:
+                self.view.show_empty("No model is chosen", "Choose a run, an open_clip model or a folder above.")
         elif self.sessions[0].facts is None:
-            self.show_empty("Opening", "Every picture is encoded once; an index on disk opens at once.")
+            self.view.show_empty("Opening", "Every picture is encoded once; an index on disk opens at once.")
 
     def _opened(self, side: int, facts: SearchOpened) -> None:
-        self.jobs.end(f"open{side}")
+        self.view.jobs.end(f"open{side}")
         session = self.sessions[side]
         if session.target is not None and session.target.index:
-            self.source.follow_model(side, str(facts["model"]), str(facts["weights"]))
+            self.view.source.follow_model(side, str(facts["model"]), str(facts["weights"]))
         self._retitle()
-        self.show_work()
+        self.view.show_work()
         if side == 0:
             of = f"{count(facts['captions'])} captions · " if facts["captions"] else ""
-            self.source.facts.setText(f"{count(facts['pictures'])} pictures · {of}{facts['dim']} dimensions")
-            self.source.facts.setToolTip(plain_tip(f"{facts['source']}\n{facts['how']}"))
-            session.ask("facets", SEARCH_FACETS, self.filters.set_facets, lambda *_: None)
+            self.view.source.facts.setText(f"{count(facts['pictures'])} pictures · {of}{facts['dim']} dimensions")
+            self.view.source.facts.setToolTip(plain_tip(f"{facts['source']}\n{facts['how']}"))
+            session.ask("facets", SEARCH_FACETS, self.view.filters.set_facets, lambda *_: None)
             self._note_index(facts)
         self.opening.set(side, self._notes(side, facts["notes"]))
-        self.views.opened(side)
-        self.run()
+        self.tab_results.opened(side)
+        self.queries.run()
 
     def _notes(self, side: int, notes: list[str]) -> Message | None:
-        """What the worker says of a collection, such as that its index is stale."""
+        """The worker's notes on a collection as a message, such as that its index is stale."""
         target = self.sessions[side].target
         if not notes:
             return None
         if target is None or not target.index:
             return warning(" ".join(notes))
-        return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.sheet.start_refresh))
+        return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.view.sheet.start_refresh))
 
     def _note_index(self, facts: SearchOpened) -> None:
         target = self.sessions[0].target
         if target is not None and target.index:
-            self.sheet.folder.setText(target.index)
-            self.sheet.source.set_source(str(facts["source"]))
+            self.view.sheet.folder.setText(target.index)
+            self.view.sheet.source.set_source(str(facts["source"]))
 
     def _open_failed(self, side: int, failure: Failure) -> None:
-        self.jobs.end(f"open{side}")
-        self._answers[side] = None
+        self.view.jobs.end(f"open{side}")
+        self.queries.forget(side)
         if side == 0:
-            self.show_empty("Nothing open", "Choose another model or other pictures above, or try again.")
-        self.sides[side].clear()
+            self.view.show_empty("Nothing is open", "Choose another model or other pictures above, or try again.")
+        self.view.sides[side].clear()
         if isinstance(failure, Cancelled):
             remedy = Remedy("Open", lambda: self.open(side, anew=True))
             self.opening.set(side, info("Opening was cancelled.", remedy=remedy))
@@ -214,18 +203,18 @@ class SearchPanel(SearchLayout):
             self.opening.set(side, error(failure.text, failure.details, remedy))
 
     def _retitle(self) -> None:
-        for side, widget in enumerate(self.sides):
+        for side, widget in enumerate(self.view.sides):
             facts = self.sessions[side].facts
             about = f"{facts['model']}\n{facts['title']}, {facts['how']}" if facts is not None else ""
-            widget.set_name(self.source.name(side), about)
+            widget.set_name(self.view.source.name(side), about)
 
     def _working(self, side: int, purpose: str, doing: str, done: int, total: int) -> None:
         quiet = purpose in ("query", "facets", "evaluate", "compare") and doing == "starting"
         if doing == "starting":
             doing = {"map": "computing the map", "open": "opening"}.get(purpose, doing)
         if not quiet:
-            name = self.source.name(side) if self.source.comparing else ""
-            self.jobs.advance(
+            name = self.view.source.name(side) if self.view.source.comparing else ""
+            self.view.jobs.advance(
                 f"{purpose}{side}",
                 f"{name}: {doing}" if name else doing,
                 done,
@@ -234,154 +223,50 @@ class SearchPanel(SearchLayout):
             )
 
     def _indexing(self, _purpose: str, doing: str, done: int, total: int) -> None:
-        self.jobs.advance("index", doing, done, total, self.sheet.cancel)
-
-    # Asking
-    @property
-    def number(self) -> int:
-        """Of the last question."""
-        return self._number
-
-    @property
-    def answered(self) -> bool:
-        """Whether all models that are open have answered the last question."""
-        pairs = zip(self.sessions, self._answers, strict=True)
-        return not self._typing.isActive() and all(one.facts is None or found is not None for one, found in pairs)
-
-    def _changed(self) -> None:
-        self._k = _FIRST
-        self.query.set_filters(self.filters.filters())
-        self.show_filters_count(len(self.filters.filters()))
-        self._typing.start()
-
-    def run(self) -> None:
-        """Ask both models what is in the query bar now."""
-        self._typing.stop()
-        query = replace(self.query.query(), filters=self.filters.filters(), group=self.filters.group.isChecked())
-        self._number += 1
-        self._asked, self._answers = query, [None, None]
-        if query.empty:
-            for widget in self.sides:
-                widget.clear("Type a query or drop a picture here.")
-            self.note.hide()
-            self.show_known("", "")
-            return
-        words = (
-            "the picture that is asked for its captions" if query.find == "captions" else "the picture it belongs to"
-        )
-        self.show_known(query.true_path, words)
-        for side in (0, 1):
-            self._ask(side)
-
-    def _ask(self, side: int) -> None:
-        if self.sessions[side].facts is not None:
-            request = self._asked.request(side == 0 or self._same_rows())
-            self.sessions[side].search(self._number, {**request, "k": self._k})
-
-    def _same_rows(self) -> bool:
-        """Whether both models number pictures and captions alike."""
-        facts = [session.facts for session in self.sessions]
-        targets = [session.target for session in self.sessions]
-        if facts[0] is None or facts[1] is None or targets[0] is None or targets[1] is None:
-            return False
-        alike = all(facts[0][name] == facts[1][name] for name in ("source", "pictures", "captions"))
-        return alike and targets[0].index == targets[1].index
-
-    def _more(self) -> None:
-        rows = [answer["rows"] for answer in self._answers if answer is not None]
-        if self._k < _MOST and rows and max(map(len, rows)) >= self._k:
-            self._k = min(_MOST, self._k * _FURTHER)
-            for side in (0, 1):
-                self._ask(side)
-
-    def _answered(self, side: int, number: int, answer: Results) -> None:
-        self.jobs.end(f"query{side}")
-        if number != self._number:
-            return
-        self._answers[side] = answer
-        if self._of_query is not None and self.bar.message is self._of_query:
-            self.bar.clear()
-        notes = list(dict.fromkeys(note for one in self._answers if one is not None for note in one["notes"]))
-        self.note.setText(" ".join(notes))
-        self.note.setVisible(bool(notes))
-        self._show_answers(side)
-        self._say_missing(side)
-
-    def _show_answers(self, came: int = -1) -> None:
-        """Both sides, since what moved depends on both; while the other is to come, only the one that ``came``."""
-        score: Score = self.score.currentData()
-        whole = all(answer is not None for answer in self._answers)
-        for side, answer in enumerate(self._answers):
-            if answer is not None and (whole or came in (-1, side)):
-                other = self._answers[1 - side] if self.source.comparing else None
-                self.sides[side].show_answer(answer, self._asked, score, other, self.source.name(1 - side))
-
-    def _refused(self, side: int, number: int, failure: Failure) -> None:
-        self.jobs.end(f"query{side}")
-        if number == self._number and not isinstance(failure, Cancelled):
-            again = Remedy("Try again", self.run)
-            self._say_of_query((error if failure.details else warning)(failure.text, failure.details, again))
-
-    def _say_of_query(self, message: Message) -> None:
-        """It goes with the next answer."""
-        self._of_query = message
-        self.show_message(message)
-
-    def _say_missing(self, side: int) -> None:
-        missing = self.sides[side].missing()
-        target = self.sessions[side].target
-        if not missing:
-            return
-        text = f"{count(len(missing))} of the pictures found are missing, such as {missing[0]}."
-        if target is None or not target.index:
-            self._say_of_query(warning(f"{text} They are shown in grey; reconnect their folder or search other data."))
-        else:
-            folder, index = str(Path(missing[0]).parent), target.index
-            remedy = Remedy("Locate …", lambda: self.show_relocate(index, folder))
-            self._say_of_query(warning(f"{text} They may have been moved or deleted.", remedy=remedy))
+        self.view.jobs.advance("index", doing, done, total, self.view.sheet.cancel)
 
     # Other ways to ask
     def search_again(self, query: Query) -> None:
-        """A query with its filters, out of the history or the saved ones."""
-        self.filters.set_filters(query.filters, query.group)
-        self.query.set_query(query)
+        """Search again for a query from the history or the saved searches, with its filters."""
+        self.view.filters.set_filters(query.filters, query.group)
+        self.view.query.set_query(query)
 
     def search_like(self, path: str, row: int) -> None:
-        """Pictures like this one."""
-        self.query.remember()
-        self.tabs.setCurrentIndex(PICTURES_TAB)
-        self.query.set_query(Query(parts=(Part(image=path, row=row),), prompts=self.query.query().prompts))
+        """Search for pictures like this one."""
+        self.view.query.remember()
+        self.view.tabs.setCurrentIndex(PICTURES_TAB)
+        self.view.query.set_query(Query(parts=(Part(image=path, row=row),), prompts=self.view.query.query().prompts))
 
     def search_captions(self, path: str, row: int) -> None:
-        """Captions that fit this picture."""
-        self.query.set_query(Query(parts=(Part(image=path, row=row),), find="captions", true_path=path))
+        """Search for captions of this picture."""
+        self.view.query.set_query(Query(parts=(Part(image=path, row=row),), find="captions", true_path=path))
 
     def look_up(self, known: Known) -> None:
-        """A query whose answer is known: its own picture, or caption, is marked and its rank told."""
+        """Search for a query with a known answer: the correct picture or caption is marked and its rank is shown."""
         if known.text < 0:
             self.search_captions(known.path, known.row)
         else:
-            self.query.set_query(Query(known.title, caption=known.text, true_path=known.path, true_row=known.row))
+            self.view.query.set_query(Query(known.title, caption=known.text, true_path=known.path, true_row=known.row))
 
     def _dropped(self, paths: list[str]) -> None:
         for path in paths[:8]:
-            self.query.add_picture(path)
+            self.view.query.add_picture(path)
         if len(paths) > 8:
-            self.show_message(info(f"{len(paths)} pictures were given; the first 8 are used."))
+            self.view.show_message(info(f"{len(paths)} pictures were dropped; the first 8 are used."))
 
     def _not_taken(self, refused: list[tuple[str, str]]) -> None:
         what, why = refused[0]
         details = "\n".join(f"{one}: {reason}" for one, reason in refused)
-        self.show_message(warning(f"{what} was not taken: {why}.", details))
+        self.view.show_message(warning(f"{what} was not added: {why}.", details))
 
     def _into_results(self) -> None:
-        gallery = self.sides[0].gallery
+        gallery = self.view.sides[0].gallery
         gallery.view.setFocus(Qt.FocusReason.OtherFocusReason)
         if gallery.current() < 0 and gallery.items():
             gallery.view.setCurrentIndex(gallery.model.index(0))
 
     def _tab_changed(self, tab: int) -> None:
-        self.show_tab(tab)
-        self.views.changed()
-        if tab == EVALUATION and QApplication.focusWidget() is self.tabs:
-            self.evaluation.filter_box.setFocus()
+        self.view.show_tab(tab)
+        self.tab_results.changed()
+        if tab == EVALUATION and QApplication.focusWidget() is self.view.tabs:
+            self.view.evaluation.filter_box.setFocus()

@@ -1,6 +1,6 @@
-"""Answers of the worker as pictures of a gallery: scores in the wanted measure, the cut-off, what moved between models.
+"""Search results as gallery items: the selected score, the cut-off, changes in rank between two models.
 
-Flow: worker ``search_query`` -> ``items`` -> gallery; with a second model's answer -> badges with how far each moved.
+Flow: worker ``search_query`` -> ``items`` -> gallery; with a second model's results -> badges with the change in rank.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Score = Literal["cosine", "softmax", "rank"]
 SCORES: dict[Score, tuple[str, str]] = {
     "cosine": (
         "Cosine",
-        "The cosine between query and picture: 1 is the same direction, 0 unrelated. Compare it with the cut-off, "
+        "Cosine similarity of query and picture: 1 is the same direction, 0 unrelated. Compare it with the cut-off, "
         "not with another model's.",
     ),
     "softmax": (
@@ -32,7 +32,7 @@ Row = Mapping[str, Any]
 
 
 def ranks_of(answer: Mapping[str, Any]) -> dict[str, int]:
-    """What was found -> its rank; duplicates that are folded away have theirs too."""
+    """Result -> its rank; duplicates that are grouped away have ranks too."""
     found: dict[str, int] = {}
     for row in answer["rows"]:
         found.setdefault(identity(row), int(row["rank"]))
@@ -42,7 +42,7 @@ def ranks_of(answer: Mapping[str, Any]) -> dict[str, int]:
 
 
 def identity(row: Row) -> str:
-    """What is the same thing for two models: a picture's path, a caption with its picture."""
+    """Identifies a result for both models: the picture's path, or the caption with its picture."""
     return f"{row['path']}\n{row['caption']}" if "text" in row else str(row["path"])
 
 
@@ -53,10 +53,10 @@ def items(
     other: Mapping[str, int] | None = None,
     other_name: str = "",
 ) -> list[GalleryItem]:
-    """The gallery's items; ``other``: `ranks_of` the other model's answer, ``other_name`` what that model is called."""
+    """The gallery's items; ``other``: `ranks_of` the other model's results, ``other_name``: that model's title."""
     found = []
     before = True  # is what came before above the cut-off?
-    for place, row in enumerate(answer["rows"]):
+    for index, row in enumerate(answer["rows"]):
         above = bool(row["above_cutoff"])
         badge, spoken = _badges(row, other, other_name)
         value = None if score == "rank" else float(row[score])
@@ -72,7 +72,7 @@ def items(
                 not row.get("there", True),
                 spoken if above else f"{spoken}, below the cut-off".lstrip(", "),
                 not above,
-                before and not above and place > 0,
+                before and not above and index > 0,
             )
         )
         before = above
@@ -85,15 +85,15 @@ def _is_true(row: Row, answer: Mapping[str, Any], query: Query) -> bool:
     return bool(query.true_path) and str(row["path"]) == query.true_path
 
 
-def true_place(answer: Mapping[str, Any], query: Query) -> float | None:
-    """The rank of the picture that belongs to the query; None where none is known, or it is not among the results."""
+def true_rank(answer: Mapping[str, Any], query: Query) -> float | None:
+    """The rank of the correct picture; None if it is unknown or not among the results."""
     if answer.get("true_rank") is not None:
         return float(answer["true_rank"])
     return next((float(row["rank"]) for row in answer["rows"] if _is_true(row, answer, query)), None)
 
 
 def _badges(row: Row, other: Mapping[str, int] | None, name: str) -> tuple[str, str]:
-    """What stands on the picture, and the same in words."""
+    """The badge on the picture, and its text for screen readers."""
     signs, words = [], []
     if other is not None:
         before, rank = other.get(identity(row)), int(row["rank"])
@@ -103,8 +103,8 @@ def _badges(row: Row, other: Mapping[str, int] | None, name: str) -> tuple[str, 
         elif before != rank:
             signs.append(f"{'▲' if rank < before else '▼'} {abs(before - rank)}")
             direction = "higher" if rank < before else "lower"
-            places = "place" if abs(before - rank) == 1 else "places"
-            words.append(f"{abs(before - rank)} {places} {direction} than with {name}")
+            ranks = "rank" if abs(before - rank) == 1 else "ranks"
+            words.append(f"{abs(before - rank)} {ranks} {direction} than with {name}")
     if duplicates := len(row["duplicates"]):
         signs.append(f"+{duplicates}")
         words.append(f"{duplicates} near-identical")
@@ -135,7 +135,7 @@ def file_size(size: int) -> str:
 
 
 def file_time(seconds: float) -> str:
-    """``2024-05-31``; "" where it is not known."""
+    """``2024-05-31``; "" if unknown."""
     try:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d") if seconds > 0 else ""
     except (OverflowError, OSError, ValueError):
@@ -143,26 +143,26 @@ def file_time(seconds: float) -> str:
 
 
 def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
-    """A line over the results, and what it means: ``12 of 50 above the cut-off 0.243 · 790 searched``."""
+    """A line over the results, and its tooltip: ``12 of 50 above the cut-off 0.243 · 790 searched``."""
     rows, cutoff = answer["rows"], answer["cutoff"]
     if not rows:
-        return "no picture passes the filters", "Change or clear the filters."
+        return "no picture matches the filters", "Change or clear the filters."
     what = "captions" if query.find == "captions" else "pictures"
     text = f"{count(answer['above'])} above the cut-off {cutoff['cosine']:.3f} · {count(answer['searched'])} {what}"
     meaning = str(cutoff["meaning"])
     return text, f"{meaning[:1].upper()}{meaning[1:]}. Results below the cut-off are faded, after a dashed line."
 
 
-def true_line(place: float | None, answer: Mapping[str, Any], query: Query) -> str:
-    """Where the true one stands: ``True picture: rank 3 of 790``; "" where none is known."""
+def true_line(rank: float | None, answer: Mapping[str, Any], query: Query) -> str:
+    """``Correct picture: rank 3 of 790``; "" if it is unknown."""
     if query.caption < 0 and not query.true_path:
         return ""
     of = f" of {count(answer['searched'])}"
-    if place is None:
-        return f"True picture: not among the first {count(len(answer['rows']))}{of}"
-    shown = count(place) if place == int(place) else f"{place:.1f}"
-    beyond = "" if place <= _last(answer["rows"]) else ", not among these"
-    return f"True picture: rank {shown}{of}{' ✓' if place == 1 else beyond}"
+    if rank is None:
+        return f"Correct picture: not among the first {count(len(answer['rows']))}{of}"
+    shown = count(rank) if rank == int(rank) else f"{rank:.1f}"
+    beyond = "" if rank <= _last(answer["rows"]) else ", not among these"
+    return f"Correct picture: rank {shown}{of}{' ✓' if rank == 1 else beyond}"
 
 
 def _last(rows: Sequence[Row]) -> int:

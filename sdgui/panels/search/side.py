@@ -1,7 +1,6 @@
-"""What one model finds: its name, where the true picture stands, the cut-off, the pictures, and what one can do with
-them.
+"""The results of one model: its name, the rank of the correct picture, the cut-off, the pictures and their menu.
 
-Flow: panel -> ``show_answer`` -> gallery; the user's wishes about a picture -> signals -> panel.
+Flow: panel -> ``show_answer`` -> gallery; actions on a picture -> signals -> panel.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
 
 from sdgui.panels.search.model import Query
-from sdgui.panels.search.results import Score, cutoff_line, identity, items, ranks_of, true_line, true_place
+from sdgui.panels.search.results import Score, cutoff_line, identity, items, ranks_of, true_line, true_rank
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.gallery.gallery import Gallery
@@ -28,7 +27,7 @@ _MORE_AT = 0.9  # share of the way down at which more results are fetched
 
 
 class SearchSide(QWidget):
-    """``answer`` is what is shown, None while nothing is. Keys on a picture: M more like it, + and - with Ctrl+Alt."""
+    """``answer``: the results shown, or None. Keys on a picture: M more like it, + and - with Ctrl+Alt."""
 
     like_asked = Signal(str, int)  # path, row: search for pictures like this one
     part_asked = Signal(str, int, float)  # path, row, weight: put it into the query
@@ -73,24 +72,24 @@ class SearchSide(QWidget):
             shortcut.activated.connect(slot)
 
     def set_name(self, name: str, facts: str = "") -> None:
-        """What the model is called; ``facts`` stand in the tooltip."""
+        """Set the model's title, with ``facts`` in the tooltip."""
         self.title.setText(name)
         self.title.setToolTip(plain_tip("\n".join(filter(None, (name, facts)))))
-        self.gallery.setAccessibleName(f"What {name} finds")
-        self.gallery.view.setAccessibleName(f"What {name} finds")
+        self.gallery.setAccessibleName(f"Results of {name}")
+        self.gallery.view.setAccessibleName(f"Results of {name}")
 
     # Results
     def show_answer(
         self, answer: Results, query: Query, score: Score, other: Mapping[str, Any] | None, other_name: str
     ) -> None:
-        """The results; ``other``: the other model's answer to the same question, for what moved."""
+        """Show results; ``other``: the other model's results of the same query, for changes in rank."""
         shown = items(answer, query, score, ranks_of(other) if other is not None else None, other_name)
         before = self.gallery.items()
         same = [(one.path, one.caption) for one in before] == [(one.path, one.caption) for one in shown[: len(before)]]
         if before and same and self.query == query:
-            for place, (old, new) in enumerate(zip(before, shown, strict=False)):
+            for index, (old, new) in enumerate(zip(before, shown, strict=False)):
                 if old != new:
-                    self.gallery.replace(place, new)
+                    self.gallery.replace(index, new)
             self.gallery.append(shown[len(before) :])  # the user scrolled to the end
         else:
             self.gallery.set_items(shown)
@@ -99,14 +98,14 @@ class SearchSide(QWidget):
         self.line.setText(text)
         self.line.setToolTip(plain_tip(meaning))
         self.line.setAccessibleDescription(meaning)
-        true = true_line(true_place(answer, query), answer, query)
+        true = true_line(true_rank(answer, query), answer, query)
         self.true.setText(true)
         self.true.setVisible(bool(true))
-        self.gallery.set_empty_text("" if shown else "No picture passes the filters.")
+        self.gallery.set_empty_text("" if shown else "No picture matches the filters.")
         self._moved(self.gallery.current())
 
     def clear(self, text: str = "") -> None:
-        """Nothing is asked; ``text`` stands in the middle."""
+        """Remove the results and show ``text`` in the middle."""
         self.answer, self.query = None, Query()
         self.gallery.set_items([])
         self.gallery.set_empty_text(text)
@@ -114,25 +113,25 @@ class SearchSide(QWidget):
         self.true.hide()
 
     def missing(self) -> list[str]:
-        """Paths of results whose files are gone."""
+        """Paths of results whose files are missing."""
         return [str(item.path) for item in self.gallery.items() if item.missing]
 
     def choose(self, what: str) -> None:
-        """Focus the same thing as the other side does, quietly, where it is among the results."""
+        """Select the same result as the other side, if it is here, without emitting a signal."""
         rows = self.answer["rows"] if self.answer is not None else []
-        place = next((i for i, row in enumerate(rows) if identity(row) == what), -1)
-        self.gallery.set_current(place)
-        self._tell(place)
+        index = next((i for i, row in enumerate(rows) if identity(row) == what), -1)
+        self.gallery.set_current(index)
+        self._update_facts(index)
 
-    def _moved(self, place: int) -> None:
-        self._tell(place)
+    def _moved(self, index: int) -> None:
+        self._update_facts(index)
         rows = self.answer["rows"] if self.answer is not None else []
-        self.current_changed.emit(identity(rows[place]) if 0 <= place < len(rows) else "")
+        self.current_changed.emit(identity(rows[index]) if 0 <= index < len(rows) else "")
 
-    def _tell(self, place: int) -> None:
+    def _update_facts(self, index: int) -> None:
         shown = self.gallery.items()
-        if 0 <= place < len(shown):
-            item = shown[place]
+        if 0 <= index < len(shown):
+            item = shown[index]
             self.detail.setText(" · ".join([*item.detail.splitlines()[:2], str(item.path)]))
         else:
             self.detail.setText("")
@@ -140,8 +139,8 @@ class SearchSide(QWidget):
     # What is done with a picture
     def _chosen(self) -> tuple[str, int] | None:
         rows = self.answer["rows"] if self.answer is not None else []
-        place = self.gallery.current()
-        return (str(rows[place]["path"]), int(rows[place]["row"])) if 0 <= place < len(rows) else None
+        index = self.gallery.current()
+        return (str(rows[index]["path"]), int(rows[index]["row"])) if 0 <= index < len(rows) else None
 
     def _like(self) -> None:
         if (chosen := self._chosen()) is not None:
@@ -165,4 +164,4 @@ class SearchSide(QWidget):
         ):
             menu.addAction(text).triggered.connect(lambda _checked=False, slot=slot: slot())
         menu.addSeparator()
-        self._export.fill(menu, [self.gallery.items()[place] for place in chosen])
+        self._export.fill(menu, [self.gallery.items()[index] for index in chosen])

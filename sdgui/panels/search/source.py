@@ -1,4 +1,4 @@
-"""What is searched: a model, perhaps a second one beside it, and the pictures: held-out data, any source, an index.
+"""The models and pictures to search: one or two models; held-out data, any data source, or an index.
 
 Flow: pickers -> ``changed`` -> ``target(side)`` for each session; a new checkpoint of a live run -> ``renewed(side)``.
 """
@@ -28,7 +28,7 @@ _REMEMBERED = 8
 
 
 class SourceBar(QWidget):
-    """Two lines. Side 0 is the model, side 1 the one beside it."""
+    """Two rows. Side 0 is the first model, side 1 the second one."""
 
     changed = Signal(int)  # this side is to be opened; -1 both
     renewed = Signal(int)  # this side's run has a newer checkpoint
@@ -118,7 +118,7 @@ class SourceBar(QWidget):
         return self.compare.isChecked()
 
     def target(self, side: int) -> Target | None:
-        """What this side is to open; None while something is still to be chosen."""
+        """The model and pictures of this side; None while one of them is not chosen."""
         choice = self.pickers[side].choice()
         if side == 1 and not self.comparing:
             return None
@@ -138,7 +138,7 @@ class SourceBar(QWidget):
         return Target(choice.model, choice.weights, choice.title, data=data)
 
     def name(self, side: int) -> str:
-        """What this side is called where both are shown: what tells the two apart."""
+        """The title of this side where both are shown: what distinguishes the two."""
         choices = [picker.choice() for picker in self.pickers]
         mine, other = choices[side], choices[1 - side]
         if mine is None:
@@ -151,7 +151,7 @@ class SourceBar(QWidget):
         return mine.title
 
     def show_run(self, run_id: int, folder: Path, title: str, alive: bool) -> bool:
-        """Choose a run: its best checkpoint, while it trains its newest; both networks side by side, if it has two."""
+        """Choose a run: its best checkpoint, or its newest while it trains; both networks if it has two."""
         facts = run_facts(RunDir(folder))
         if not facts.steps:
             return False
@@ -196,7 +196,7 @@ class SourceBar(QWidget):
 
     # Remembering
     def state(self) -> dict[str, object]:
-        """What is to be chosen again at the next start."""
+        """The choices to restore at the next start."""
         choices = [picker.choice() for picker in self.pickers]
         return {
             "models": [[c.model, c.weights, c.title, c.run_id] if c is not None else None for c in choices],
@@ -207,7 +207,7 @@ class SourceBar(QWidget):
         }
 
     def restore(self, state: dict[str, object]) -> None:
-        """Choose it again; what is gone is passed over."""
+        """Restore what ``state`` returned; sources that no longer exist are ignored."""
         self._quiet = True
         models = state.get("models")
         for picker, raw in zip(self.pickers, models if isinstance(models, list) else [], strict=False):

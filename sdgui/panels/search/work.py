@@ -1,7 +1,7 @@
-"""One model over one collection: opened once, asked as one types; the newest question waits for the one before.
+"""One model over one collection: opened once, queried as one types; the newest query waits for the one before.
 
 Flow: ``open(Target)`` -> worker ``search_open`` -> ``opened``; ``search`` -> worker ``search_query`` -> ``answered``.
-A question that is overtaken while another is being answered is never sent.
+A query that is replaced while another one runs is never sent.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_QUERY, Answer, Results, SearchOpened, Verb
 
-ABOUT_TARGET = ("query", "facets", "evaluate", "compare", "map")  # what is asked of what is open; void with another
+ABOUT_TARGET = (
+    "query",
+    "facets",
+    "evaluate",
+    "compare",
+    "map",
+)  # requests about the open collection; dropped when another one is opened
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is searched with which model. ``index`` or ``data``; both empty: the run's held-out data."""
+    """A model and a collection: ``index`` or ``data``; both empty: the run's held-out data."""
 
     model: str
     weights: str
@@ -32,18 +38,18 @@ class Target:
 
     @property
     def collection(self) -> tuple[str, str]:
-        """Where rows are numbered alike, whatever the model."""
+        """Targets with the same collection share row numbers, whatever the model."""
         return self.data, self.index
 
 
 class SearchSession(QObject):
-    """``facts`` is what ``search_open`` answered, None while nothing is open."""
+    """``facts``: the answer of ``search_open``, None while nothing is open."""
 
     working = Signal(str, str, int, int)  # purpose, what is being done, done, total
     opened = Signal(object)  # facts
     failed = Signal(object)  # opening failed: Failure
-    answered = Signal(int, object)  # the question's number, the answer
-    refused = Signal(int, object)  # the question's number, Failure
+    answered = Signal(int, object)  # the query's number, the results
+    refused = Signal(int, object)  # the query's number, Failure
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -56,7 +62,7 @@ class SearchSession(QObject):
 
     @property
     def key(self) -> str:
-        """What the worker calls the collection, "" while none is open."""
+        """The worker's key of the open collection, "" if none is open."""
         return str(self.facts["key"]) if self.facts is not None else ""
 
     @property
@@ -64,7 +70,7 @@ class SearchSession(QObject):
         return self._calls is not None and self._calls.busy("open")
 
     def open(self, target: Target) -> None:
-        """Open it, instead of what is open; what was found before stays on the screen until then."""
+        """Open ``target`` in place of the current one, whose results stay on screen until then."""
         calls = self._calls_of(target.model or target.index, target.title)
         for purpose in ABOUT_TARGET:
             calls.drop(purpose)
@@ -91,13 +97,13 @@ class SearchSession(QObject):
         )
 
     def close(self) -> None:
-        """Nothing is open any more."""
+        """Close the session."""
         if self._calls is not None:
             self._calls.close()
         self._calls, self._client_key, self.target, self.facts, self._next = None, "", None, None, None
 
     def search(self, number: int, request: dict[str, Any]) -> None:
-        """Ask; of several questions that come while one is answered only the last is sent."""
+        """Send a query; of several that arrive while one is being answered only the last is sent."""
         if self._calls is None or self.facts is None or self.opening:
             return
         self._next = (number, request)
@@ -128,19 +134,19 @@ class SearchSession(QObject):
         partial: Callable[[Any], None] | None = None,
         **arguments: Any,
     ) -> None:
-        """Any other verb of the worker; ``key`` is put in where no other is given. Nothing until something is open."""
+        """Call another verb of the worker; ``key`` defaults to this collection's. Ignored until something is open."""
         if self._calls is not None and self.facts is not None and not self.opening:
             self._calls.ask(purpose, verb, done, failed, partial, **{"key": self.key, **arguments})
 
     def ask_plain(
         self, purpose: str, verb: Verb[Answer], done: Callable[[Answer], None], failed: Failed, **arguments: Any
     ) -> None:
-        """A verb that is not about this session's collection alone: no ``key`` is put in."""
+        """Call a verb that is not about this collection alone: no ``key`` is added."""
         if self._calls is not None:
             self._calls.ask(purpose, verb, done, failed, None, **arguments)
 
     def cancel(self, purpose: str) -> None:
-        """As the user does."""
+        """Cancel requests of this purpose."""
         if self._calls is not None:
             self._calls.cancel(purpose)
 

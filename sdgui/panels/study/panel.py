@@ -1,7 +1,7 @@
 """Study: recipes trained with several seeds, evaluated in the same way, and compared with their spread.
 
 Flow: a file, a folder or the form -> ``StudyPrograms.add`` -> Start -> a program that outlives the window; its folder
-is read in a thread (``StudyLook``) and shown; the tree lists its runs below the study.
+is read in a thread (``StudySnapshot``) and shown; the tree lists its runs below the study.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sdgui.panels.study.export import ExportMenu
 from sdgui.panels.study.open_menu import OpenMenu
 from sdgui.panels.study.toolbar import StudyToolbar
 from sdgui.panels.study.view import StudyView
-from sdgui.runs.study_look import StudyLook
+from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
@@ -168,8 +168,8 @@ class StudyPanel(Panel):
     def _id(self) -> int | None:
         return self._study.id if self._study is not None else None
 
-    def _look(self) -> StudyLook | None:
-        return self._programs.look(self._study.id) if self._study is not None else None
+    def _look(self) -> StudySnapshot | None:
+        return self._programs.snapshot(self._study.id) if self._study is not None else None
 
     def _changed(self, study_id: int) -> None:
         if study_id == self._id() and not self._editing:
@@ -186,16 +186,16 @@ class StudyPanel(Panel):
             self._show_problem(look)
         self._enable(look)
 
-    def _show_problem(self, look: StudyLook) -> None:
+    def _show_problem(self, look: StudySnapshot) -> None:
         if look.state == "gone":
             self.show_message(Message("error", look.problem, remedy=Remedy("Locate folder …", self._find)))
         elif look.problem:
             self.show_message(Message("error", look.problem.splitlines()[0], look.problem))
-        elif look.state == "interrupted" and look.said:
-            text = f"The study ended unexpectedly: {look.said.splitlines()[-1]}"
-            self.show_message(Message("error", text, look.said))
+        elif look.state == "interrupted" and look.stderr:
+            text = f"The study ended unexpectedly: {look.stderr.splitlines()[-1]}"
+            self.show_message(Message("error", text, look.stderr))
 
-    def _enable(self, look: StudyLook | None) -> None:
+    def _enable(self, look: StudySnapshot | None) -> None:
         if look is None or not look.alive:
             self.ending.forget(self._id())
         self.toolbar.show_state(self._study, look, self._editing, self.ending)

@@ -11,7 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
 from sdgui.panels.study.ending import StudyEnding
-from sdgui.runs.study_look import StudyLook
+from sdgui.runs.study_status import StudySnapshot
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import plain_tip
@@ -67,7 +67,9 @@ class StudyToolbar(QWidget):
         """Select a study in the box; no signal is emitted."""
         self.box.setCurrentIndex(self.box.findData(study_id))
 
-    def show_state(self, study: StudyRecord | None, look: StudyLook | None, editing: bool, ending: StudyEnding) -> None:
+    def show_state(
+        self, study: StudyRecord | None, look: StudySnapshot | None, editing: bool, ending: StudyEnding
+    ) -> None:
         """Enable what can be done with ``study`` now; nothing while its form is being filled in."""
         state = look.state if look is not None else "gone"
         ready = look is not None and look.study is not None and not editing

@@ -1,6 +1,6 @@
 """The view of one study: its progress, its results with a plot, its runs, its arms.
 
-Flow: ``StudyLook`` -> ``show_look``; what has not changed is not redrawn.
+Flow: ``StudySnapshot`` -> ``show_look``; what has not changed is not redrawn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sdgui.panels.study.arms import fill_arms
 from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.panels.study.model import Table, differences_table, is_share, means_table
 from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, bars_of
-from sdgui.runs.study_look import StudyLook, StudyRunLook
+from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.late_parts import home_of
@@ -63,7 +63,7 @@ class StudyView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._look: StudyLook | None = None
+        self._look: StudySnapshot | None = None
         self._colors: Mapping[str, int] = {}
         self._metric = ""
         self.about, self.state = ElidedLabel("", self), ElidedLabel("", self)
@@ -138,7 +138,7 @@ class StudyView(QWidget):
         self.network.activated.connect(lambda _row: self._show_results())
 
     # What is shown
-    def show_look(self, look: StudyLook, colors: Mapping[str, int]) -> None:
+    def show_look(self, look: StudySnapshot, colors: Mapping[str, int]) -> None:
         """Show the study as it is now; ``colors``: arm -> palette index of its runs, wherever they are drawn."""
         before, self._look = self._look, look
         self._colors = colors
@@ -202,7 +202,7 @@ class StudyView(QWidget):
             self._metric = metric
             self._show_bars()
 
-    def _show_runs(self, runs: tuple[StudyRunLook, ...]) -> None:
+    def _show_runs(self, runs: tuple[StudyRunSnapshot, ...]) -> None:
         chosen = self.runs.currentIndex().row()
         self.runs.clear()
         for run in runs:
@@ -225,7 +225,7 @@ class StudyView(QWidget):
         fill_arms(self.arms, study)
 
 
-def state_text(look: StudyLook) -> str:
+def state_text(look: StudySnapshot) -> str:
     """``Running. 5 of 12 runs are done, about 8 min left.``"""
     parts = [look.problem.splitlines()[0] if look.problem else _STATES[look.state]]
     if look.runs:

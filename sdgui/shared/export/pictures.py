@@ -1,7 +1,7 @@
-"""Pictures of a gallery written out: links, copies, a table, JSON lines, contact sheets. For a thread; no widgets.
+"""Exports pictures of a gallery: links, copies, a table, JSON lines, contact sheets. Runs in a thread; no widgets.
 
-Flow: gallery -> ``ExportTask`` (thread) -> **these** -> files. What is there is never written over: a folder gets
-further names, a file that exists is refused. A table names its columns as data sources do: it can be trained on.
+Flow: gallery -> ``ExportTask`` (thread) -> here -> files. Nothing is overwritten: files in a folder get numbered names,
+an existing file is refused. A table names its columns as data sources do, so that it can be trained on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,46 +23,29 @@ from PySide6.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter
 
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
+from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
 from sdgui.widgets.gallery.delegate import two_lines
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.gallery.pictures import read_picture
 
 SHEET = 200  # pictures on one contact sheet
 _SIDE, _GAP = 240, 16  # px
-_EVERY = 50  # rows between two words of progress
+_EVERY = 50  # rows between two reports of progress
 COLUMNS = ("filepath", "title", "rank", "score", "true", "note")
 
-Progress = Callable[[int, int], None]  # done, total; raising ends the export
+WritePictures = Callable[[Sequence[GalleryItem], Path, Progress, str], Exported]  # pictures, where, progress, title
 
 
 class ExportError(UserError):
-    """Nothing, or not all, could be written; the message names the place and the remedy."""
+    """Nothing, or not everything, could be written; the message names the file and the remedy."""
 
 
-@dataclass
-class Exported:
-    """What was written, and what was left out and why."""
-
-    where: Path  # the folder, or the (first) file
-    written: int = 0
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-
-
-def free_path(path: Path, number: int = 1) -> Path:
-    """``path``, or the first of ``NAME-2``, ``NAME-3`` … that is free; earlier numbers are passed over."""
-    found = path if number < 2 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-    number = max(2, number + 1)
-    while found.exists() or found.is_symlink():
-        found, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
-    return found
-
-
-def export_copies(items: Sequence[GalleryItem], folder: Path, progress: Progress) -> Exported:
+def export_copies(items: Sequence[GalleryItem], folder: Path, progress: Progress, _title: str = "") -> Exported:
     """Copy the pictures into ``folder``, times kept. Raises ExportError when it cannot be written."""
     return _each(items, folder, progress, _copy)
 
 
-def export_links(items: Sequence[GalleryItem], folder: Path, progress: Progress) -> Exported:
+def export_links(items: Sequence[GalleryItem], folder: Path, progress: Progress, _title: str = "") -> Exported:
     """Symbolic links to the pictures in ``folder``. Raises ExportError, also where there are no links."""
     return _each(items, folder, progress, lambda source, target: target.symlink_to(source.absolute()))
 
@@ -97,7 +79,7 @@ def _each(
             put(item.path, free_path(folder / item.path.name, alike[item.path.name]))
         except PermissionError as error:
             if error.filename == str(item.path):
-                report.skipped.append((str(item.path), "it may not be read"))
+                report.skipped.append((str(item.path), "no permission to read it"))
                 continue
             raise _refusal(folder, error, report.written) from error
         except (OSError, NotImplementedError) as error:
@@ -107,23 +89,23 @@ def _each(
     return report
 
 
-def export_table(items: Sequence[GalleryItem], file: Path, progress: Progress) -> Exported:
+def export_table(items: Sequence[GalleryItem], file: Path, progress: Progress, _title: str = "") -> Exported:
     """A CSV with filepath, title, rank, score, true, note. Raises ExportError; an existing file stays."""
     with _new_file(file) as writing:
         table = csv.writer(writing)
         table.writerow(COLUMNS)
         for number, item in enumerate(items):
-            _tell(progress, number, len(items))
+            _report(progress, number, len(items))
             record = _record(item, file.parent)
             table.writerow(marked_row("" if record[name] is None else record[name] for name in COLUMNS))
     return Exported(file, len(items))
 
 
-def export_json_lines(items: Sequence[GalleryItem], file: Path, progress: Progress) -> Exported:
+def export_json_lines(items: Sequence[GalleryItem], file: Path, progress: Progress, _title: str = "") -> Exported:
     """An object a line, with what of COLUMNS there is. Raises ExportError; an existing file stays."""
     with _new_file(file) as writing:
         for number, item in enumerate(items):
-            _tell(progress, number, len(items))
+            _report(progress, number, len(items))
             record = {name: value for name, value in _record(item, file.parent).items() if value not in (None, "")}
             writing.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n")
     return Exported(file, len(items))
@@ -149,14 +131,14 @@ def export_contact_sheet(
     sheets = [items[start : start + SHEET] for start in range(0, len(items), SHEET)]
     report = Exported(file)
     for number, part in enumerate(sheets):
-        place = file if number == 0 else free_path(file)
-        image = draw_sheet(part, title, columns, partial(_tell_sheet, progress, number * SHEET, len(items)))
+        path = file if number == 0 else free_path(file)
+        image = draw_sheet(part, title, columns, partial(_sheet_progress, progress, number * SHEET, len(items)))
         report.skipped += [(str(item.path), "it could not be read") for item in part if not item.path.is_file()]
-        with _new_file(place):
+        with _new_file(path):
             pass  # the name is ours from here on
-        if not image.save(str(place), "PNG"):  # type: ignore[call-overload]  # PySide6's stub asks for bytes
-            place.unlink(missing_ok=True)
-            raise ExportError(f"{place} could not be written; is the disk full? Choose another folder.")
+        if not image.save(str(path), "PNG"):  # type: ignore[call-overload]  # PySide6's stub asks for bytes
+            path.unlink(missing_ok=True)
+            raise ExportError(f"{path} cannot be written; is the disk full? Choose another folder.")
         report.written += len(part)
     progress(len(items), len(items))
     return report
@@ -189,29 +171,29 @@ def draw_sheet(items: Sequence[GalleryItem], title: str, columns: int, done: Cal
     return image
 
 
-def _draw_cell(painter: QPainter, item: GalleryItem, place: QRect, font: QFont, metrics: QFontMetrics) -> None:
-    picture, _ = read_picture(item.path, place.size())
+def _draw_cell(painter: QPainter, item: GalleryItem, rect: QRect, font: QFont, metrics: QFontMetrics) -> None:
+    picture, _ = read_picture(item.path, rect.size())
     if picture is None:
-        painter.drawRect(place.adjusted(0, 0, -1, -1))
+        painter.drawRect(rect.adjusted(0, 0, -1, -1))
     else:
         box = QRect(0, 0, picture.width(), picture.height())
-        box.moveCenter(place.center())
+        box.moveCenter(rect.center())
         painter.drawImage(box.topLeft(), picture)
     mark = {True: "✓", False: "✗", None: ""}[item.correct]
     rank, score = f"#{item.rank}" if item.rank else "", f"{item.score:.3f}" if item.score is not None else ""
     lines = [" ".join(part for part in (rank, score, mark, item.badge) if part)]
-    lines += two_lines(item.caption, font, metrics, place.width())
-    line = QRect(place.left(), place.bottom() + 2, place.width(), metrics.height())
+    lines += two_lines(item.caption, font, metrics, rect.width())
+    line = QRect(rect.left(), rect.bottom() + 2, rect.width(), metrics.height())
     for text in filter(None, lines):
         painter.drawText(line, int(Qt.AlignmentFlag.AlignLeft), text)
         line.translate(0, metrics.height())
 
 
-def _tell_sheet(progress: Progress, before: int, total: int, done: int) -> None:
+def _sheet_progress(progress: Progress, before: int, total: int, done: int) -> None:
     progress(before + done, total)
 
 
-def _tell(progress: Progress, number: int, total: int) -> None:
+def _report(progress: Progress, number: int, total: int) -> None:
     if number % _EVERY == 0:
         progress(number, total)
 
@@ -235,14 +217,35 @@ def _new_file(file: Path) -> Iterator[TextIO]:
         raise
 
 
-def _refusal(place: Path, error: BaseException, written: int = 0) -> ExportError:
+def _refusal(path: Path, error: BaseException, written: int = 0) -> ExportError:
     code = getattr(error, "errno", None)
-    kept = f" {written} pictures were written before." if written else ""
+    kept = f" {written} pictures had been written." if written else ""
     if isinstance(error, FileExistsError):
-        return ExportError(f"{place} already exists and was not overwritten; choose another name.{kept}")
+        return ExportError(f"{path} already exists and was not overwritten; choose another name.{kept}")
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ExportError(f"{place} may not be written; choose a folder of your own.{kept}")
+        return ExportError(f"{path} cannot be written: no permission; choose another folder.{kept}")
     if code in (errno.ENOSPC, errno.EDQUOT):
-        return ExportError(f"The disk of {place} is full; free some space, or choose another.{kept}")
+        return ExportError(f"The disk of {path} is full; free some space or choose another disk.{kept}")
     reason = getattr(error, "strerror", None) or error
-    return ExportError(f"{place} cannot be written: {reason}; choose another place.{kept}")
+    return ExportError(f"{path} cannot be written: {reason}; choose another folder.{kept}")
+
+
+PICTURE_FORMATS: tuple[ExportFormat[WritePictures], ...] = (
+    ExportFormat("copies", "&Copies into a folder …", "Copy the picture files", export_copies, target="folder"),
+    ExportFormat("links", "&Links in a folder …", "Symbolic links to the picture files", export_links, target="folder"),
+    ExportFormat(
+        "csv", "&Table (CSV) …", "File, caption, rank and score per row", export_table, "Tables", ".csv", "pictures"
+    ),
+    ExportFormat(
+        "jsonl", "&JSON lines …", "One JSON object per line", export_json_lines, "JSON lines", ".jsonl", "pictures"
+    ),
+    ExportFormat(
+        "sheet",
+        "Contact &sheet (PNG) …",
+        "Pictures with rank, score and caption, 200 per sheet",
+        export_contact_sheet,
+        "Pictures",
+        ".png",
+        "contact-sheet",
+    ),
+)

@@ -61,16 +61,13 @@ def needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
     """What preset ``name`` needs beside pairs of pictures and captions, and what is special in how it is trained."""
     config = preset_config(name, size)
     found: list[Need] = []
-    objectives = config.objectives
-    if objectives.captioning.weight and objectives.captioning.through == "decoder":
-        found.append(
-            Need("captions", "CoCa", "Uses a CoCa architecture, set by the preset; the trained model captions.")
-        )
-    if objectives.classification.weight:
-        few = " A few labelled rows are enough." if objectives.consistency.weight else ""
+    objectives = [objective for _, objective in config.objectives if objective.weight]
+    if any(objective.needs_decoder() for objective in objectives):
+        found.append(Need("captions", "CoCa", "Uses a CoCa architecture, set by the preset; it can caption."))
+    if any(objective.learns_classes for objective in objectives):
+        few = " A few labelled rows are enough." if any(one.learns_unlabelled for one in objectives) else ""
         found.append(Need("labels", "labels", f"Data with a class column, named in data.label.{few}"))
-    paired = ("contrastive", "captioning", "matching", "masked_words", "distill_similarity")
-    if not objectives.classification.weight and not any(getattr(objectives, key).weight for key in paired):
+    elif not any(objective.uses_captions() for objective in objectives):
         found.append(Need("pictures", "pictures only", "Captions are not used: the text tower is not trained."))
     if stage_count(name):
         words = f"Trained in stages, one after another: {stages(name)}"

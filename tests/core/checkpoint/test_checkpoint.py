@@ -1,4 +1,4 @@
-"""What a checkpoint keeps is found again by its name, also where former checkpoints called it otherwise."""
+"""A checkpoint's tensors are found again by their names, also where older checkpoints named them otherwise."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo
 from core.checkpoint.state import optimizer_tensors, restore_optimizer
+from core.model.heads import current_name, saved_name
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
@@ -120,3 +122,38 @@ def test_the_same_step_is_replaced_without_a_moment_of_none(tmp_path: Path, monk
     assert whole == [1, 2]  # the former one is still there, whole, when the new one takes its name
     assert checkpoint.load_weights(run, "step-00000003", "student", torch.device("cpu"))["x"].item() == 2.0
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last", "step-00000003"]
+
+
+def test_parameters_keep_the_names_that_older_programs_read(tmp_path: Path) -> None:
+    """The shared prototypes and the mask token of words have other names here; files and digests do not change."""
+    student = network()
+    run = RunDir(tmp_path)
+    run.checkpoints.mkdir(parents=True)
+    optimizer = moved(student)
+    info = CheckpointInfo(step=1, total_steps=2, config=CONFIG.model_dump(mode="json"), model={})
+    state = optimizer_tensors(optimizer, student)
+    name, _ = checkpoint.save(run, info, checkpoint.CheckpointState(student.state_dict(), {}, state), keep=1)
+    there = load_file(run.checkpoints / name / "student.safetensors")
+    assert "head.prototypes" in there
+    assert not any(key.startswith("heads.prototypes") for key in there)
+    assert "optimizer.head.prototypes.exp_avg" in load_file(run.checkpoints / name / "state.safetensors")
+    assert checkpoint.load_weights(run, name, "student", torch.device("cpu")).keys() == student.state_dict().keys()
+    assert checkpoint.load_weights(run, name, "state", torch.device("cpu")).keys() == state.keys()
+    assert checkpoint.shapes(run, name, "student").keys() == student.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [
+        ("heads.prototypes.mlp.0.weight", "head.mlp.0.weight"),
+        ("optimizer.heads.prototypes.mlp.0.weight.exp_avg", "optimizer.head.mlp.0.weight.exp_avg"),
+        ("heads.masked_words.mask_token", "heads.masked_words.stand_in"),
+        ("heads.masked_words.words.words.weight", "heads.masked_words.words.words.weight"),
+        ("heads.distill_prototypes.prototypes", "heads.distill_prototypes.prototypes"),
+        ("towers.clip.visual.proj", "towers.clip.visual.proj"),
+        ("optimizer.12.exp_avg", "optimizer.12.exp_avg"),
+    ],
+)
+def test_names_in_checkpoints(name: str, saved: str) -> None:
+    assert saved_name(name) == saved
+    assert current_name(saved) == name

@@ -59,7 +59,7 @@ def test_text(coca: str, shapes: Path, capsys: Printed) -> None:
         f"{shapes}/a.png", f"{shapes}/b.jpg", f"{shapes}/c\\nd \N{CAT}.png",
     ]  # fmt: skip
     assert all(caption for _, caption in lines)
-    assert "3 captioned, 0 refused, 1 other files passed over" in err
+    assert "3 captioned, 0 refused, 1 other files skipped" in err
 
 
 def test_json_lines_say_where_they_come_from(coca: str, shapes: Path, capsys: Printed) -> None:
@@ -96,7 +96,7 @@ def test_a_table_is_training_data(coca: str, shapes: Path, capsys: Printed) -> N
     assert len(rows[0]["digest"]) == 16
     before = table.read_bytes()
     assert main(command) == 1
-    assert f"error: {table} is there already and is left alone" in capsys.readouterr().err
+    assert f"error: {table} already exists" in capsys.readouterr().err
     assert table.read_bytes() == before
     assert main([*command, "--force"]) == 0
     assert table.read_bytes() == before
@@ -110,7 +110,7 @@ def test_a_table_that_is_no_training_data_is_noted(
     command = ["caption", coca, str(shapes), "--greedy", "--csv"]
     assert main([*command, "captions.csv"]) == 0
     said = capsys.readouterr().err
-    assert said.count(f"note: captions.csv does not lie above {shapes}/a.png, so that it is no training data") == 1
+    assert said.count(f"note: {shapes}/a.png is not below the folder of captions.csv, so the table cannot be used") == 1
     with pytest.raises(DataError, match="leads out of"):
         open_source("captions.csv")
     assert main([*command, "../captions.csv"]) == 0
@@ -152,7 +152,7 @@ def test_an_interrupt_keeps_the_table_and_what_was_captioned(
     assert table.read_text(encoding="utf-8") == "mine"
     (kept,) = shapes.glob("captions.partial-*.csv")
     assert kept.read_text(encoding="utf-8") == first
-    assert f"the table is as it was; {kept} holds what was captioned" in capsys.readouterr().err
+    assert f"the existing table was left unchanged; the captions are in {kept}" in capsys.readouterr().err
 
 
 def test_a_table_on_stdout(coca: str, shapes: Path, capsys: Printed) -> None:
@@ -167,8 +167,8 @@ def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: P
     draw("black", "bar", 24).save(shapes / "b.webp")  # would have the same sidecar as b.jpg
     assert main(["caption", coca, str(shapes), "--greedy", "--sidecars"]) == 1
     err = capsys.readouterr().err
-    assert "a.txt is there already and is left alone; overwrite it with --force" in err
-    assert "b.txt holds the caption of" in err
+    assert "a.txt already exists; overwrite it with --force" in err
+    assert "b.txt already holds the caption of" in err
     assert (shapes / "a.txt").read_text(encoding="utf-8") == "mine\n"
     assert (shapes / "c\nd \N{CAT}.txt").is_file()
     first = (shapes / "b.txt").read_text(encoding="utf-8")
@@ -185,9 +185,9 @@ def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: P
         (["--greedy", "--temperature", "2"], "--temperature, --greedy belong to different searches"),
         (["--beams", "0"], "beams: Input should be greater than or equal to 1"),
         (["--max-length", "99"], "max_tokens 99 is more than the model's context holds; set it to 14 or less"),
-        (["--batch", "0"], "--batch 0 takes no picture at once; give 1 or more"),
-        (["--batch", "-1"], "--batch -1 takes no picture at once"),
-        (["--csv", "picture.png"], "--csv picture.png is no name of a table"),
+        (["--batch", "0"], "--batch 0 is not a batch size; give 1 or more"),
+        (["--batch", "-1"], "--batch -1 is not a batch size"),
+        (["--csv", "picture.png"], "--csv picture.png does not end in .csv"),
         (["--weights", "teacher"], "has one network, no student and teacher"),
     ],
 )

@@ -95,7 +95,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path, sort: str) -> None:
         os.mkfifo(path)
     else:
         path.mkdir()
-    with pytest.raises(CaptionFileError, match=r"a\.csv (is there already|cannot be written)"):
+    with pytest.raises(CaptionFileError, match=r"a\.csv (already exists|cannot be written)"):
         write_new(path, "rank", force=True)
     assert [one.name for one in tmp_path.iterdir()] == ["a.csv"]
     assert not path.is_file()

@@ -19,7 +19,7 @@ from core.data.errors import DataError, PictureError
 from core.data.pictures import decode, picture_size
 from core.data.sources import coco, manifests
 from core.data.sources.opening import open_source
-from core.search.index.changes import scan
+from core.search.index.source_changes import scan
 from tests.core.data.samples import write_picture
 from tests.mutations import mutated, survives
 

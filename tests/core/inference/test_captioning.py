@@ -19,7 +19,7 @@ from core.inference.pictures import Found, gather
 from core.spec.config import DataConfig
 from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
-from core.worker.captioning import Captioner
+from core.worker.captioning import CaptionSession
 from tests.core.caption_models import CLIP, save_model
 from tests.core.pictures import write_pairs
 from tests.core.worker.test_server import Client
@@ -249,7 +249,7 @@ def test_settings_that_cannot_be_used_are_all_named(model: CaptionModel) -> None
 
 def test_a_model_without_decoder_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match=r"clip cannot caption: CLIP has no caption decoder; choose a CoCa"):
-        Captioner().caption_open(Heard(), str(folder / "clip"))
+        CaptionSession().caption_open(Heard(), str(folder / "clip"))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_a_prompt_begins_each_caption(model: CaptionModel, found: list[Found]) -
 
 
 def test_the_desk_opens_captions_and_says_where_they_come_from(folder: Path) -> None:
-    desk, heard = Captioner(), Heard()
+    desk, heard = CaptionSession(), Heard()
     opened = desk.caption_open(heard, str(folder / "coca"))
     assert opened["max_tokens"] == 14
     assert opened["image_size"] == 32
@@ -314,7 +314,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_models_used_last_are_kept_and_the_oldest_is_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded, desk = loads(monkeypatch), Captioner(kept=2)
+    loaded, desk = loads(monkeypatch), CaptionSession(kept=2)
     save_model(folder / "third", seed=2)
     for name in ("coca", "other", "coca", "third", "coca", "other"):
         desk.caption_open(Heard(), str(folder / name))
@@ -325,7 +325,7 @@ def test_models_used_last_are_kept_and_the_oldest_is_dropped(folder: Path, monke
 
 
 def test_weights_written_anew_are_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded, desk = loads(monkeypatch), Captioner()
+    loaded, desk = loads(monkeypatch), CaptionSession()
     first = desk.caption_open(Heard(), str(save_model(tmp_path / "m")))["digest"]
     (tmp_path / "m" / "open_clip_model.safetensors").unlink()
     second = desk.caption_open(Heard(), str(save_model(tmp_path / "m", seed=5)))["digest"]

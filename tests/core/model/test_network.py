@@ -65,7 +65,7 @@ def spy(network: Network) -> dict[str, list[int]]:
 
     network.towers.encode_image = encode_image  # type: ignore[method-assign]
     network.towers.encode_text = encode_text  # type: ignore[method-assign]
-    for name, part in (("fusion", network.fusion), ("head", network.head)):
+    for name, part in (("fusion", network.fusion), ("head", network.prototypes)):
         if part is not None:
             part.register_forward_pre_hook(lambda module, given, name=name: calls[name].append(len(given[0])))
     return calls
@@ -81,7 +81,7 @@ def assert_same(one: Output, two: Output) -> None:
 def test_plain_clip_computes_nothing_more() -> None:
     network = build(preset_config("clip", "tiny"))
     assert network.fusion is None
-    assert network.head is None
+    assert network.prototypes is None
     calls = spy(network)
     output = network.forward_student(batch(network))
     assert calls == {"visual": [4], "text": [4], "fusion": [], "head": []}
@@ -166,7 +166,7 @@ def test_fuse_gives_what_the_prototypes_read() -> None:
 def test_a_fusion_that_no_objective_asks_for_is_not_run() -> None:
     network = build(config(weight=0.0))
     assert network.fusion is not None
-    assert network.head is None
+    assert network.prototypes is None
     calls = spy(network)
     assert network.forward_student(batch(network)).clean.fused is None
     assert calls["fusion"] == []
@@ -216,7 +216,7 @@ def test_state_travels_by_safetensors(tmp_path: Path) -> None:
     other.load_state_dict(load_file(tmp_path / "student.safetensors"))
     assert_same(other.forward_student(batch(other)), network.forward_student(batch(network)))
     assert not torch.equal(before.text, other.forward_student(batch(other)).text)
-    assert {key.split(".")[0] for key in network.state_dict()} == {"towers", "fusion", "head"}
+    assert {key.split(".")[0] for key in network.state_dict()} == {"towers", "fusion", "heads"}
 
 
 def test_same_seed_same_network_and_deep_copies_are_apart() -> None:

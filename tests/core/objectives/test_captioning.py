@@ -47,7 +47,7 @@ def batch(network: Network, length: int = 16) -> Batch:
 
 def loss_of(network: Network, config: RunConfig, pairs: Batch, name: str = "captioning") -> Tensor:
     objectives = build_objectives(config)
-    output = objectives.look(network, pairs, network.forward_student(pairs))
+    output = objectives.head_outputs(network, pairs, network.forward_student(pairs))
     (objective,) = (one for one in objectives if one.name == name)
     return objective(output, None)[0]
 
@@ -132,10 +132,10 @@ def test_words_are_decoded_once_for_both_objectives(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(network.towers, "decode", spy)
     objectives = build_objectives(config)
     pairs = batch(network)
-    objectives.look(network, pairs, network.forward_student(pairs))
+    objectives.head_outputs(network, pairs, network.forward_student(pairs))
     assert calls == [4]
     alone = build_objectives(override(config, ["objectives.captioning.weight=0"]))
-    output = alone.look(network, pairs, network.forward_student(pairs))
+    output = alone.head_outputs(network, pairs, network.forward_student(pairs))
     assert calls == [4, 4]
     assert "distill_captions" in output.extra
 
@@ -175,9 +175,9 @@ def test_through_the_fusion_no_word_sees_the_words_to_come(kind: str) -> None:
 
     def logits(texts: Tensor, images: Tensor = pairs.clean.images) -> Tensor:
         changed = Batch(pairs.rows, texts, View(images))
-        return (
-            build_objectives(config).look(network, changed, network.forward_student(changed)).extra["captioning"].logits
-        )
+        output = build_objectives(config).head_outputs(network, changed, network.forward_student(changed))
+        found: Tensor = output.extra["captioning"].logits
+        return found
 
     plain = logits(pairs.texts)
     later = pairs.texts.clone()

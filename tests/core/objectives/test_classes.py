@@ -14,8 +14,10 @@ from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.towers.architectures import resolve_architecture
 from core.objectives.build import build_network, build_objectives
-from core.objectives.classification import Classification, ClassLogits, Interpolated, class_logits
-from core.objectives.consistency import Consistency, draw_partners, sharpened
+from core.objectives.classification import Classification, ClassLogits, Interpolated, LabelledElsewhere, class_logits
+from core.objectives.fixmatch import FixMatch
+from core.objectives.mean_teacher import MeanTeacher
+from core.objectives.mixmatch import draw_partners, sharpened
 from core.spec.config import ClassificationConfig, ConsistencyConfig, RunConfig
 from core.spec.presets import preset_config
 from tests.core.objectives.made_up import blended, cross_entropy, kl, mean, mix_of, output_of, softmax
@@ -75,7 +77,7 @@ def test_mean_teacher_is_the_plain_loop(
 ) -> None:
     mix = None if share is None else mix_of(batch, share)
     student, teacher = answers(batch, classes, 1, 2), answers(batch, classes, 2, 1)
-    objective = Consistency(ConsistencyConfig(weight=1.0, kind="mean-teacher", distance=distance))
+    objective = MeanTeacher(ConsistencyConfig(weight=1.0, kind="mean-teacher", distance=distance))
     loss, _ = objective(answering(student, mixes=(mix,)), answering(teacher))
     wanted = blended([softmax(row) for row in teacher.views[0].tolist()], mix)
     rows = student.views[1].tolist()
@@ -96,7 +98,7 @@ def test_fixmatch_is_the_plain_loop_and_lets_through_what_is_confident(
 ) -> None:
     student, teacher = answers(batch, classes, 3, views), answers(batch, classes, 4, 1)
     settings = ConsistencyConfig(weight=1.0, kind="fixmatch", threshold=threshold, guess=guess)
-    loss, report = Consistency(settings)(answering(student), answering(teacher))
+    loss, report = FixMatch(settings)(answering(student), answering(teacher))
     weak = (student if guess == "student" else teacher).views[0].tolist()
     hidden = [i for i, label in enumerate(student.labels.tolist()) if label < 0]
     total, kept = 0.0, 0
@@ -116,7 +118,7 @@ def test_a_guess_is_given_no_gradient() -> None:
     student = answers(6, 3, 1, 2, unlabelled=1.0)
     for logits in student.views:
         logits.requires_grad_()
-    Consistency(ConsistencyConfig(weight=1.0, kind="fixmatch", threshold=0.0))(answering(student), None)[0].backward()
+    FixMatch(ConsistencyConfig(weight=1.0, kind="fixmatch", threshold=0.0))(answering(student), None)[0].backward()
     assert student.views[0].grad is None
     assert student.views[1].grad is not None
 
@@ -168,7 +170,7 @@ def test_mixmatch_is_algorithm_one() -> None:
     config, network = classifier()
     batch = batch_of([2, 0, -1, -1, -1])
     objectives = build_objectives(config, network)
-    student = objectives.look(network, batch, network.forward_student(batch))
+    student = objectives.head_outputs(network, batch, network.forward_student(batch))
     mixed = student.extra["consistency"]
     pictures: list[Tensor] = [network.towers.normalise(v.images) for v in (batch.clean, *batch.student)]
     chances = [class_logits(network, v.images).softmax(-1) for v in (batch.clean, *batch.student)]
@@ -199,7 +201,7 @@ def test_mixmatch_gives_its_guesses_no_gradient() -> None:
     config, network = classifier()
     batch, parameters = batch_of([2, 0, -1, -1, -1]), list(network.parameters())
     objectives = build_objectives(config, network)
-    student = objectives.look(network, batch, network.forward_student(batch))
+    student = objectives.head_outputs(network, batch, network.forward_student(batch))
     mixed = student.extra["consistency"]
     assert not mixed.guesses.requires_grad
     assert not mixed.unlabelled.targets.requires_grad
@@ -223,7 +225,7 @@ def test_mixmatch_bears_batches_of_one_kind(labels: list[int]) -> None:
     config, network = classifier()
     objectives = build_objectives(config, network)
     batch = batch_of(labels)
-    student = objectives.look(network, batch, network.forward_student(batch))
+    student = objectives.head_outputs(network, batch, network.forward_student(batch))
     total = torch.stack([one(student, None)[0] for one in objectives]).sum()
     total.backward()
     assert torch.isfinite(total)
@@ -232,12 +234,9 @@ def test_mixmatch_bears_batches_of_one_kind(labels: list[int]) -> None:
 def test_rows_interpolated_by_another_objective_are_classified_in_place_of_the_clean_ones() -> None:
     answer = answers(4, 3, 1, 2, unlabelled=0.0)
     given = Interpolated(torch.zeros(2, 3), torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
-
-    class Given:
-        labelled = given
-
+    interpolating = LabelledElsewhere(given)
     student = answering(answer)
-    student = replace(student, extra={**student.extra, "consistency": Given()})
+    student = replace(student, extra={**student.extra, "consistency": interpolating})
     loss, _ = Classification(ClassificationConfig(weight=1.0))(student, None)
     assert loss.item() == pytest.approx(1.0986123, rel=1e-5)  # ln 3
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from core.objectives.classification import ClassLogits
-from core.objectives.distill_features import DistillFeatures, FeatureLook
+from core.objectives.distill_features import DistillFeatures, FeatureOutputs
 from core.objectives.distill_logits import DistillLogits
 from core.objectives.image_contrastive import ImageContrastive
 from core.spec.config import DistillFeaturesConfig, DistillLogitsConfig, ImageContrastiveConfig
@@ -49,8 +49,8 @@ def test_features_are_the_plain_loop(
     generator = torch.Generator().manual_seed(5)
     fused = tuple(unit(generator, batch, width) for _ in shares)
     taught_fused = (unit(generator, batch, width),)
-    student = replace(student, extra={"distill_features": FeatureLook(torch.tensor(9.0), fused)})
-    teacher = replace(teacher, extra={"distill_features": FeatureLook(torch.tensor(50.0), taught_fused)})
+    student = replace(student, extra={"distill_features": FeatureOutputs(torch.tensor(9.0), fused)})
+    teacher = replace(teacher, extra={"distill_features": FeatureOutputs(torch.tensor(50.0), taught_fused)})
     loss, report = DistillFeatures(DistillFeaturesConfig(weight=1.0, on=on, cross=cross))(student, teacher)
     image, text = teacher.distilled[0].image, teacher.text
     compared: list[Any] = []

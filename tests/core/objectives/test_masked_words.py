@@ -18,9 +18,9 @@ from core.objectives.build import build_network, build_objectives
 from core.objectives.masked_words import MaskedWords, Restored, mask_words
 from core.spec.config import MaskedWordsConfig, RunConfig, override
 from core.spec.presets import preset_config
-from core.teacher.frozen import FrozenTeacher
 from core.training.schedules import build_schedules
 from tests.core.objectives.little_pairs import flat_pairs, little
+from tests.core.teacher.trained import frozen_teacher
 
 CAPTIONS = ["a red circle", "two dogs sleep on the mat", "a tree", "woman firefighter"]
 SPECIAL = torch.tensor([0, 90, 91])
@@ -69,7 +69,7 @@ def test_a_hidden_word_leaves_no_trace(architecture: str) -> None:
     towers = network.towers
     hidden = torch.zeros_like(batch.texts, dtype=torch.bool)
     hidden[1, 2] = True
-    stand_in = network.heads["masked_words"].stand_in
+    stand_in = network.heads["masked_words"].mask_token
     other = batch.texts.clone()
     other[1, 2] = 345
     one, two = (towers.encode_text(tokens, True, hidden, stand_in) for tokens in (batch.texts, other))
@@ -121,13 +121,13 @@ def test_what_is_restored_depends_on_picture_and_words_left(kind: str) -> None:
 
     def logits(pairs: Batch) -> Tensor:
         torch.manual_seed(3)  # the same words are masked
-        return objective.look(network, pairs, network.forward_student(pairs)).logits
+        return objective.head_outputs(network, pairs, network.forward_student(pairs)).logits
 
     plain = logits(batch)
     assert len(plain) > 0
     blank = Batch(batch.rows, batch.texts, View(torch.zeros_like(batch.clean.images)))
     assert not torch.allclose(logits(blank), plain, atol=1e-4)
-    restored = objective.look(network, batch, network.forward_student(batch))
+    restored = objective.head_outputs(network, batch, network.forward_student(batch))
     for label, pair in zip(restored.labels.tolist(), restored.pairs.tolist(), strict=True):
         assert label in batch.texts[pair].tolist()
 
@@ -139,12 +139,12 @@ def test_the_teacher_reads_the_same_masked_caption() -> None:
     teacher = copy.deepcopy(network)
     objectives = build_objectives(settings)
     with torch.no_grad():
-        target = objectives.look_as_teacher(teacher, batch, teacher.forward_teacher(batch))
-    output = objectives.look(network, batch, network.forward_student(batch))
+        target = objectives.teacher_head_outputs(teacher, batch, teacher.forward_teacher(batch))
+    output = objectives.head_outputs(network, batch, network.forward_student(batch))
     one, two = (seen.extra["masked_words"] for seen in (output, target))
     torch.testing.assert_close(one.logits, two.logits)  # a teacher starts equal to its student
     assert torch.equal(one.labels, two.labels)
-    later: Any = objectives.look(network, batch, network.forward_student(batch)).extra["masked_words"]
+    later: Any = objectives.head_outputs(network, batch, network.forward_student(batch)).extra["masked_words"]
     assert later.logits.shape != one.logits.shape or not torch.allclose(later.logits, one.logits)
 
 
@@ -153,11 +153,11 @@ def test_several_teachers_read_the_same_masked_caption() -> None:
                       "teacher.kind=previous", "teacher.checkpoint=former")  # fmt: skip
     network, batch = built(settings)
     former, objectives = copy.deepcopy(network), build_objectives(settings)
-    teacher = FrozenTeacher(settings, network, [former, copy.deepcopy(network)])
+    teacher = frozen_teacher(settings, network, [former, copy.deepcopy(network)])
     for _ in range(2):  # and each step another one
         objectives.begin_step(network, build_schedules(settings, 10).at(5))
-        target = teacher.targets(batch, objectives.look_as_teacher)
-        output = objectives.look(network, batch, network.forward_student(batch))
+        target = teacher.targets(batch, objectives.teacher_head_outputs)
+        output = objectives.head_outputs(network, batch, network.forward_student(batch))
         one, two = (seen.extra["masked_words"] for seen in (output, target))
         torch.testing.assert_close(one.logits, two.logits)  # all of them are equal
         assert torch.equal(one.labels, two.labels)
@@ -172,7 +172,7 @@ def test_it_learns_to_restore() -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     losses = []
     for _ in range(40):
-        loss, _ = objective(objectives.look(network, batch, network.forward_student(batch)), None)
+        loss, _ = objective(objectives.head_outputs(network, batch, network.forward_student(batch)), None)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

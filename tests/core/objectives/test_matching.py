@@ -96,7 +96,7 @@ def test_each_judged_pair_is_what_it_is_alone(kind: str, negatives: str) -> None
     shown: list[Tensor] = []
     assert network.fusion is not None
     network.fusion.register_forward_hook(lambda module, given, made: shown.append(made.pooled))
-    judged = matching.look(network, batch, network.forward_student(batch))
+    judged = matching.head_outputs(network, batch, network.forward_student(batch))
     assert judged.match.tolist() == [1] * 5 + [0] * 10
     alone = {}  # every picture with every caption, one at a time
     for i in range(5):
@@ -146,7 +146,7 @@ def test_it_learns_to_tell_pairs_apart() -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     losses = []
     for _ in range(40):
-        loss, _ = matching(objectives.look(network, batch, network.forward_student(batch)), None)
+        loss, _ = matching(objectives.head_outputs(network, batch, network.forward_student(batch)), None)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.data.batch import Batch, Mix, View
-from core.model.heads import PrototypeHead
+from core.model.heads import PROTOTYPES, PrototypeHead
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.image import ImageFeatures
 from core.objectives.distill_prototypes import DistillPrototypes, koleo, view_pairs
 from core.objectives.masked_patches import MaskedPatches
-from core.objectives.parts.centring import Sharpener, sinkhorn
+from core.objectives.parts.centring import Centring, sinkhorn
 from core.objectives.parts.schedule import objective_schedule
 from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig
 
@@ -94,11 +94,11 @@ def test_fused_and_image_are_both_distilled_each_from_its_own() -> None:
     alone = [DistillPrototypes(DistillPrototypesConfig(prototypes=8, on=on)) for on in ("fused", "image")]
     head = both.build_head(SimpleNamespace(towers=SimpleNamespace(image_width=5)))  # type: ignore[arg-type]
     assert isinstance(head, PrototypeHead)
-    network: Any = SimpleNamespace(head=None, heads={"distill_prototypes": head})
+    network: Any = SimpleNamespace(heads={"distill_prototypes": head})
     pairs = masked_batch([None], 4)
     for step in range(3):
         student, teacher = output([2, 3], 4, 8, step), output([2], 4, 8, 10 + step)
-        looked = [one.with_extra({both.name: both.look(network, pairs, one)}) for one in (student, teacher)]
+        looked = [one.with_extra({both.name: both.head_outputs(network, pairs, one)}) for one in (student, teacher)]
         loss, report = both(*looked)
 
         def of_image(one: Output) -> Output:
@@ -177,8 +177,8 @@ def test_views_of_one_crop_are_compared_only_where_there_is_no_other() -> None:
 def test_centring_keeps_the_entropy_of_a_teacher_that_prefers_one_prototype() -> None:
     """Logits that all favour the first prototype: without the centre the targets collapse, with it they do not."""
     generator = torch.Generator().manual_seed(0)
-    sharpeners = [Sharpener(DistillPrototypesConfig(center_momentum=m), 16) for m in (0.0, 0.9)]
-    still = Sharpener(DistillPrototypesConfig(), 16)
+    sharpeners = [Centring(DistillPrototypesConfig(center_momentum=m), 16) for m in (0.0, 0.9)]
+    still = Centring(DistillPrototypesConfig(), 16)
     for _ in range(40):
         logits = 0.1 * torch.randn(32, 16, generator=generator)
         logits[:, 0] += 1.0
@@ -232,7 +232,7 @@ def test_masked_patches_are_the_plain_loop(batch: int, patches: int, prototypes:
     )  # fmt: skip
     objective = MaskedPatches(config, DistillPrototypesConfig(prototypes=prototypes))
     head = PrototypeHead(6, prototypes)
-    network: Any = SimpleNamespace(head=head, heads={"masked_patches": None if shared else head})
+    network: Any = SimpleNamespace(heads={PROTOTYPES if shared else "masked_patches": head})
     pairs = masked_batch([*masks, None], batch)
     centre = torch.zeros(prototypes)
     for _ in range(2):
@@ -244,7 +244,7 @@ def test_masked_patches_are_the_plain_loop(batch: int, patches: int, prototypes:
             features = [ImageFeatures(one.pooled, one.before_projection, None, patch)
                         for one, patch in zip(plain.image_features, states[who], strict=True)]  # fmt: skip
             found = replace(plain, image_features=tuple(features))
-            return found.with_extra({"masked_patches": objective.look(network, pairs, found)})
+            return found.with_extra({"masked_patches": objective.head_outputs(network, pairs, found)})
 
         loss, report = objective(looked("s"), looked("t"))
         pictures: list[float] = []
@@ -271,12 +271,12 @@ def test_masked_patches_are_the_plain_loop(batch: int, patches: int, prototypes:
 def test_a_batch_that_hides_nothing_costs_nothing() -> None:
     objective = MaskedPatches(MaskedPatchesConfig(weight=1.0, prototypes=4), DistillPrototypesConfig())
     head = PrototypeHead(6, 4)
-    network: Any = SimpleNamespace(head=None, heads={"masked_patches": head})
+    network: Any = SimpleNamespace(heads={"masked_patches": head})
     pairs = masked_batch([torch.zeros(2, 4, dtype=torch.bool)], 2)
     plain = output([2], 2, 4, 0)
     features = tuple(replace(one, patches=torch.zeros(2, 4, 6)) for one in plain.image_features)
     plain = replace(plain, image_features=features)
-    looked = plain.with_extra({"masked_patches": objective.look(network, pairs, plain)})
+    looked = plain.with_extra({"masked_patches": objective.head_outputs(network, pairs, plain)})
     loss, _ = objective(looked, looked)
     assert loss.item() == 0.0
     loss.backward()
@@ -286,7 +286,7 @@ def test_frozen_prototypes_get_no_gradient_and_what_is_before_them_does() -> Non
     config = DistillPrototypesConfig(prototypes=8, freeze_last=0.5, on="fused+image")
     objective, schedule = DistillPrototypes(config), objective_schedule(config, 100)
     heads = [PrototypeHead(6, 8), PrototypeHead(6, 8)]
-    network: Any = SimpleNamespace(head=heads[0], heads={"distill_prototypes": heads[1]})
+    network: Any = SimpleNamespace(heads={PROTOTYPES: heads[0], "distill_prototypes": heads[1]})
     x = torch.randn(3, 6)
     for step, frozen in ((10, True), (50, True), (51, False)):
         objective.begin_step(network, schedule.at(step))

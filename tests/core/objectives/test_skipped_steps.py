@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from core.model.outputs import Output, ViewOutput
-from core.objectives.parts.centring import Sharpener
+from core.objectives.parts.centring import Centring
 from core.objectives.parts.queue import FeatureQueue
 from core.objectives.weighting.belief import Belief
 from core.spec.config import BeliefConfig, DistillPrototypesConfig
@@ -30,7 +30,7 @@ def test_the_queue_keeps_what_was_there() -> None:
 
 
 def test_the_centre_stays() -> None:
-    targets = Sharpener(DistillPrototypesConfig(center_momentum=0.5), 4)
+    targets = Centring(DistillPrototypesConfig(center_momentum=0.5), 4)
     targets.follow(torch.ones(2, 4))
     targets.follow(torch.cat([NAN, torch.ones(1, 4)]))
     assert torch.equal(targets.centre, torch.full((4,), 0.5))

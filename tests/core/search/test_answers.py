@@ -12,7 +12,7 @@ import pytest
 from core.__main__ import main
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError
-from core.search.index.changes import scan
+from core.search.index.source_changes import scan
 from core.search.queries import Query, Term
 from core.search.results import Options, Searching
 from tests.core.search.samples import build, write_pictures
@@ -87,4 +87,4 @@ def test_what_to_keep_away_from_may_be_any_words(
     command = ["search", str(tmp_path / "index"), "--text", "red", "--minus", words]
     assert main([*command, "--weight", "0.5"]) == 0
     assert main([*command, "--weight", "nan"]) == 1
-    assert "--weight nan is no number that weighs; give one such as 0.5" in capsys.readouterr().err
+    assert "--weight nan is not a finite number; give one such as 0.5" in capsys.readouterr().err

@@ -16,9 +16,9 @@ from core.metrics.classification.prompts import load_templates
 from core.search.errors import IndexFolderError, QueryError
 from core.search.filters import Filter, read_date, read_size
 from core.search.index import nearest
+from core.search.index.acceleration import Part, Sizes, layout, update_acceleration
 from core.search.index.manifest import BLOCK, Identity, Manifest
 from core.search.index.nearest import Exact, Floats, Scanned
-from core.search.index.parts import Part, Sizes, bring_up_to_date, layout
 from core.search.index.storage import Entry, IndexReader, IndexWriter, Mask, Record
 from core.search.queries import Query, Term, plain, read_terms
 from core.search.results import Options, Searching
@@ -71,7 +71,7 @@ def test_large_indexes_find_what_brute_force_finds(
     monkeypatch.setattr(nearest, "FEW", 10)
     bank = vectors(2700)
     manifest = stored(tmp_path, bank)
-    said = bring_up_to_date(tmp_path, manifest, quiet, sizes)
+    said = update_acceleration(tmp_path, manifest, quiet, sizes)
     parts = layout(len(bank), DIM, sizes)
     assert [part.kind for part in parts] == kinds
     names = [part.name(1, "pictures") for part in parts]
@@ -92,15 +92,15 @@ def test_large_indexes_find_what_brute_force_finds(
 def test_files_for_searching_are_made_once_and_mended(tmp_path: Path) -> None:
     sizes = Sizes(small=0, scan=1000)
     manifest = stored(tmp_path, vectors(2000))
-    first = bring_up_to_date(tmp_path, manifest, quiet, sizes)
+    first = update_acceleration(tmp_path, manifest, quiet, sizes)
     again = Manifest(manifest.identity, "source", segments=manifest.segments, nearest=first)
     file = tmp_path / next(iter(first["files"]))
     before = file.stat().st_mtime_ns
-    assert bring_up_to_date(tmp_path, again, quiet, sizes) == first
+    assert update_acceleration(tmp_path, again, quiet, sizes) == first
     assert file.stat().st_mtime_ns == before
     whole = file.read_bytes()
     file.write_bytes(whole[:-7] + b"damaged")
-    assert bring_up_to_date(tmp_path, again, quiet, sizes) == first
+    assert update_acceleration(tmp_path, again, quiet, sizes) == first
     assert file.read_bytes() == whole
     file.write_bytes(whole[:100])
     with pytest.raises(IndexFolderError, match="is damaged or missing; run `index` again"):
@@ -113,7 +113,7 @@ def test_files_of_former_codes_are_made_anew(tmp_path: Path) -> None:
     former = "ivf-0001-pictures-0000000000.faiss"
     (tmp_path / former).write_bytes(b"8-bit codes")
     nearest_then = {"pictures": "2 inverted files", "files": {former: [11, zlib.crc32(b"8-bit codes")]}}
-    now = bring_up_to_date(tmp_path, replace(manifest, nearest=nearest_then), quiet, sizes)
+    now = update_acceleration(tmp_path, replace(manifest, nearest=nearest_then), quiet, sizes)
     assert set(now["files"]) == {part.name(1, "pictures") for part in layout(2000, DIM, sizes)}
     writer = IndexWriter(tmp_path)
     writer.prepare(replace(manifest, nearest=now))

@@ -78,7 +78,7 @@ def test_a_pipe_or_a_device_is_never_replaced_by_a_table(tmp_path: Path) -> None
         write_whole(pipe, b"x")
     with pytest.raises(CaptionFileError, match="a pipe or a device"):
         write_new(pipe, "x", force=True)
-    with pytest.raises(CaptionFileError, match="no file to write over"):
+    with pytest.raises(CaptionFileError, match="cannot be overwritten"):
         CaptionTable(pipe, force=True)
     assert pipe.is_fifo()
     assert [path.name for path in tmp_path.iterdir()] == ["pipe.csv"]

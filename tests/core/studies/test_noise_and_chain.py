@@ -75,7 +75,7 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     command = ["noise", str(run.path), "--json", "--csv", str(tmp_path / "ranked.csv")]
     (tmp_path / "ranked.csv").write_text("a user's")
     assert main(command) == 1
-    assert "ranked.csv is there already and is left alone; overwrite it with --force" in capsys.readouterr().err
+    assert "ranked.csv already exists; overwrite it with --force" in capsys.readouterr().err
     assert (tmp_path / "ranked.csv").read_text() == "a user's"
     assert main([*command, "--force"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -193,6 +193,6 @@ def test_chains_of_presets_and_what_is_wrong_with_one(tmp_path: Path) -> None:
     raw = json.loads(vlmo.to_json())
     raw["stages"][0]["takes"] = {"towers.pretrained": "pairs"}
     path.write_text(json.dumps(raw))
-    with pytest.raises(ConfigError, match="no stage before it"):
+    with pytest.raises(ConfigError, match="not an earlier stage"):
         read_chain(path)
     assert Chain.model_validate(json.loads(vlmo.to_json())) == vlmo

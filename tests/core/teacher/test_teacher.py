@@ -68,7 +68,7 @@ def test_momentum_rises_within_0_and_1(momentum: float, schedule: str, warmup: b
 
 def test_it_starts_as_the_student_and_stays_in_eval_mode_without_gradients() -> None:
     student = student_network().train()
-    teacher = build_teacher(preset_config("sd-clip", "tiny"), student)
+    teacher = build_teacher(preset_config("sd-clip", "tiny").teacher, student)
     assert teacher is not None
     for key, value in teacher.state_dict().items():
         assert torch.equal(value, student.state_dict()[key]), key
@@ -105,7 +105,7 @@ def test_buffers_are_the_students() -> None:
 def test_its_state_is_a_networks_and_goes_on_after_loading() -> None:
     settings = RunConfig.model_validate(preset_config("sd-clip", "tiny").model_dump())
     student = student_network()
-    teacher = build_teacher(settings, student)
+    teacher = build_teacher(settings.teacher, student)
     assert teacher is not None
     with torch.no_grad():
         for parameter in student.parameters():
@@ -114,7 +114,7 @@ def test_its_state_is_a_networks_and_goes_on_after_loading() -> None:
     saved = {key: value.clone() for key, value in teacher.state_dict().items()}
     plain = student_network()
     plain.load_state_dict(saved)
-    resumed = build_teacher(settings, student)
+    resumed = build_teacher(settings.teacher, student)
     assert resumed is not None
     resumed.load_state_dict(saved)
     for one in (teacher, resumed):
@@ -124,4 +124,4 @@ def test_its_state_is_a_networks_and_goes_on_after_loading() -> None:
 
 
 def test_no_teacher_unless_asked_for() -> None:
-    assert build_teacher(preset_config("clip", "tiny"), student_network()) is None
+    assert build_teacher(preset_config("clip", "tiny").teacher, student_network()) is None

@@ -14,7 +14,7 @@ from core.model.towers.towers import build_towers, resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
-from core.teacher.frozen import FrozenTeacher
+from tests.core.teacher.trained import frozen_teacher
 
 FROZEN = ("teacher.kind=frozen", "teacher.checkpoint=somewhere")
 
@@ -42,13 +42,13 @@ QUEUES = {
 def test_a_queue_needs_a_single_teacher_of_its_own_width(field: str) -> None:
     config = override(preset_config("clip", "tiny"), [*FROZEN, *QUEUES[field]])
     student, alike = network(config, small()), Network(build_towers(small()))
-    FrozenTeacher(config, student, [alike])
+    frozen_teacher(config, student, [alike])
     with pytest.raises(ModelError, match=rf"objectives\.{field} compares vectors.* 32 numbers .* have 64; set it to 0"):
-        FrozenTeacher(config, student, [Network(build_towers(small(32)))])
+        frozen_teacher(config, student, [Network(build_towers(small(32)))])
     with pytest.raises(ModelError, match=rf"objectives\.{field} needs a single teacher; 2 only .*teacher\.checkpoint"):
-        FrozenTeacher(config, student, [alike, Network(build_towers(small()))])
+        frozen_teacher(config, student, [alike, Network(build_towers(small()))])
     without = override(config, [f"objectives.{field}=0"])
-    FrozenTeacher(without, student, [alike, Network(build_towers(small(32)))])  # similarities alone are shared
+    frozen_teacher(without, student, [alike, Network(build_towers(small(32)))])  # similarities alone are shared
 
 
 MASKED = (
@@ -61,12 +61,12 @@ def test_masked_patches_need_a_teacher_with_the_students_grid() -> None:
     config = override(preset_config("clip", "tiny"), MASKED)
     student = network(config, small())
     side, patch = student.image_size, student.towers.patch_side
-    FrozenTeacher(config, student, [network(config, small(image_size=2 * side, patch_size=2 * patch))])
+    frozen_teacher(config, student, [network(config, small(image_size=2 * side, patch_size=2 * patch))])
     with pytest.raises(ModelError, match=r"masked_patches compares patch by patch.*8 x 8 .* 4 x 4;.*weight to 0"):
-        FrozenTeacher(config, student, [network(config, small(image_size=2 * side))])
+        frozen_teacher(config, student, [network(config, small(image_size=2 * side))])
     other = override(config, ["objectives.masked_patches.prototypes=8"])
     with pytest.raises(ModelError, match=r"masked_patches\.prototypes is 16, and the teacher .* 8; set it to 8"):
-        FrozenTeacher(config, student, [network(other, small())])
+        frozen_teacher(config, student, [network(other, small())])
 
 
 def test_masked_patches_need_every_patch() -> None:

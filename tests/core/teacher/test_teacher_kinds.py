@@ -30,6 +30,7 @@ from core.teacher.frozen import FrozenTeacher
 from core.training.schedules import build_schedules, momenta
 from core.training.train import train
 from tests.core.pictures import write_pairs
+from tests.core.teacher.trained import frozen_teacher
 
 RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
 
@@ -89,7 +90,7 @@ def test_heads_only_shares_the_students_towers_and_averages_the_rest() -> None:
     student = network().train()
     teacher = EmaTeacher(TeacherConfig(kind="ema", part="heads", momentum=0.7, momentum_warmup=False), student)
     assert teacher.network.towers is student.towers
-    assert teacher.network.head is not student.head
+    assert teacher.network.prototypes is not student.prototypes
     before = {name: value.clone() for name, value in teacher.network.named_parameters()}
     modes: list[bool] = []
     original = student.towers.encode_image
@@ -152,7 +153,7 @@ def test_a_frozen_teacher_of_another_architecture_gives_its_similarities() -> No
     other = small(image_size=48, width=96)
     other["embed_dim"], other["text_cfg"]["context_length"] = 24, 8
     trained = network("clip", 4, other)
-    teacher = build_teacher(frozen_config(), student, [trained])
+    teacher = build_teacher(frozen_config().teacher, student, [trained])
     assert isinstance(teacher, FrozenTeacher)
     long = batch(words=12)
     target = teacher.targets(long)
@@ -177,7 +178,7 @@ def test_generations_teach_with_the_mean_of_their_similarities(count: int) -> No
     with torch.no_grad():
         for number, one in enumerate(trained):
             one.towers.clip.logit_scale.fill_(math.log(5.0 + 10 * number))
-    teacher = FrozenTeacher(frozen_config(), student, trained)
+    teacher = frozen_teacher(frozen_config(), student, trained)
     pairs = batch()
     target = teacher.targets(pairs)
     wanted = torch.stack(
@@ -193,23 +194,23 @@ def test_what_a_frozen_teacher_cannot_teach_is_said() -> None:
     narrow = small()
     narrow["embed_dim"] = 24
     with pytest.raises(ModelError, match="have 24 numbers where the student's have 64"):
-        FrozenTeacher(frozen_config(distill_features={"weight": 1.0}), student, [network("clip", 1, narrow)])
+        frozen_teacher(frozen_config(distill_features={"weight": 1.0}), student, [network("clip", 1, narrow)])
     with pytest.raises(ModelError, match=r"no such prototypes .* set objectives.distill_prototypes.weight to 0"):
-        FrozenTeacher(frozen_config(distill_prototypes={"weight": 1.0}), network(), [student])
+        frozen_teacher(frozen_config(distill_prototypes={"weight": 1.0}), network(), [student])
     with pytest.raises(ModelError, match="needs its weights"):
-        FrozenTeacher(frozen_config(), student, [])
+        frozen_teacher(frozen_config(), student, [])
     short = small()
     short["text_cfg"]["context_length"] = 8
     shorter, asked = network("clip", 1, short), frozen_config(distill_captions={"weight": 1.0})
     with pytest.raises(ModelError, match=r"distill_captions.weight compares word by word, and the teacher reads 8 tok"):
-        FrozenTeacher(asked, student, [shorter])
-    FrozenTeacher(frozen_config(masked_words={"weight": 1.0, "alpha": 0.0}), student, [shorter])
+        frozen_teacher(asked, student, [shorter])
+    frozen_teacher(frozen_config(masked_words={"weight": 1.0, "alpha": 0.0}), student, [shorter])
     with pytest.raises(ModelError, match=r"masked_words.alpha .* or set it to 0"):
-        FrozenTeacher(frozen_config(masked_words={"weight": 1.0, "alpha": 0.4}), student, [shorter])
+        frozen_teacher(frozen_config(masked_words={"weight": 1.0, "alpha": 0.4}), student, [shorter])
     words = small()
     words["text_cfg"]["vocab_size"] = 101
     with pytest.raises(ModelError, match="other words than the student"):
-        FrozenTeacher(frozen_config(), student, [network("clip", 1, words)])
+        frozen_teacher(frozen_config(), student, [network("clip", 1, words)])
 
 
 PUBLISHED = {  # what open_clip's weights, which have no heads, can teach
@@ -224,11 +225,11 @@ PUBLISHED = {  # what open_clip's weights, which have no heads, can teach
 def test_published_weights_teach_what_needs_no_head(what: str) -> None:
     config, model = frozen_config(**PUBLISHED[what]), small("sd-coca-tiny")
     student = build_network(config, model, ("a", "b") if what == "classes beside" else ())
-    teacher = FrozenTeacher(config, student, [Network(build_towers(model))])
+    teacher = frozen_teacher(config, student, [Network(build_towers(model))])
     objectives, pairs = build_objectives(config, student), replace(batch(), labels=torch.tensor([0, 1, -1]))
     objectives.begin_step(student, build_schedules(config, 10).at(5))
-    target = teacher.targets(pairs, objectives.look_as_teacher)
-    output = objectives.look(student, pairs, student.forward_student(pairs))
+    target = teacher.targets(pairs, objectives.teacher_head_outputs)
+    output = objectives.head_outputs(student, pairs, student.forward_student(pairs))
     losses = [objective(output, target)[0] for objective in objectives]
     assert len(losses) == len(PUBLISHED[what]) + 1  # and the contrastive loss
     assert all(loss.isfinite() for loss in losses)
@@ -237,16 +238,16 @@ def test_published_weights_teach_what_needs_no_head(what: str) -> None:
 def test_a_teacher_without_what_is_asked_of_it_is_refused() -> None:
     plain = Network(build_towers(small()))
     captions = frozen_config(captioning={"weight": 1.0}, distill_captions={"weight": 1.0})
-    with pytest.raises(ModelError, match="the teacher cannot say captions"):
-        FrozenTeacher(captions, build_network(captions, small("sd-coca-tiny")), [plain])
+    with pytest.raises(ModelError, match="the teacher cannot write captions"):
+        frozen_teacher(captions, build_network(captions, small("sd-coca-tiny")), [plain])
     words = override(preset_config("albef", "tiny"), ["teacher.kind=frozen", "teacher.checkpoint=x"])
     with pytest.raises(ModelError, match=r"not trained with objectives\.masked_words as it is here"):
-        FrozenTeacher(words, build_network(words, small()), [plain])
+        frozen_teacher(words, build_network(words, small()), [plain])
     classes = frozen_config(classification={"weight": 1.0}, distill_logits={"weight": 1.0, "on": "classes"})
     student, same, other = (build_network(classes, small(), names) for names in (("a", "b"), ("a", "b"), ("c", "d")))
-    FrozenTeacher(classes, student, [same])
-    with pytest.raises(ModelError, match=r"other classes apart \(c, d\) than data.label has \(a, b\)"):
-        FrozenTeacher(classes, student, [other])
+    frozen_teacher(classes, student, [same])
+    with pytest.raises(ModelError, match=r"other classes \(c, d\) than data.label \(a, b\)"):
+        frozen_teacher(classes, student, [other])
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def test_fusion_and_heads_of_a_former_run_are_taken_where_they_fit(run: RunDir) 
     former = open_teachers(str(run.path), "student", torch.device("cpu"))[0].state_dict()
     fresh = network(seed=9, model=resolve_architecture("sd-tiny"))
     taken = carry_over(fresh, weights)
-    assert {name.split(".")[0] for name in taken if not name.startswith("towers.")} == {"fusion", "head", "heads"}
+    assert {name.split(".")[0] for name in taken if not name.startswith("towers.")} == {"fusion", "heads"}
     assert all(torch.equal(fresh.state_dict()[name], former[name]) for name in taken)
     wide = preset_config("sd-clip", "tiny").model_dump()
     wide["objectives"]["distill_prototypes"]["prototypes"] = 32

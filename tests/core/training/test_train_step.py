@@ -157,8 +157,8 @@ def test_before_a_late_teacher_begins_only_what_a_loss_reads_is_computed(
             return plain(images, *more)  # type: ignore[arg-type]
 
         towers.encode_image = encode_image  # type: ignore[assignment, method-assign]
-        assert loop.network.head is not None
-        loop.network.head.register_forward_hook(lambda module, given, made: heads.append(len(made)))
+        assert loop.network.prototypes is not None
+        loop.network.prototypes.register_forward_hook(lambda module, given, made: heads.append(len(made)))
         for step, batch in enumerate(loop.parts.loader.batches(0, loop.total_steps), 1):
             sizes.clear()
             heads.clear()

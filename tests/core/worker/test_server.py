@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -20,9 +21,11 @@ from core.data.dataset import open_dataset
 from core.inference.encoder import Features, encode_dataset, encode_texts
 from core.spec.config import override
 from core.spec.presets import preset_config
+from core.spec.reporter import Reporter
 from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
 from core.training.train import train
+from core.worker import server
 from core.worker.server import Worker
 from tests.core.pictures import write_pairs
 
@@ -51,7 +54,9 @@ class Client:
 
     def receive(self) -> Reply:
         assert self.process.stdout is not None
-        reply: Reply = json.loads(self.process.stdout.readline())
+        while (reply := json.loads(self.process.stdout.readline())) == {"event": "alive"}:
+            pass
+        assert isinstance(reply, dict)
         return reply
 
     def end(self) -> None:
@@ -216,7 +221,7 @@ def test_scores_and_true_ranks_are_those_of_a_plain_loop(
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({"do": "sing"}, "does not know 'sing'; it knows describe_source, "),
+        ({"do": "sing"}, "there is no verb 'sing'; there are describe_source, "),
         ({"do": "search_query", "texts": "red"}, "nothing is opened yet; choose an index or a run first."),
         ({"do": "search_query", "key": "KEY", "caption": 99}, "there is no caption 99; there are 12"),
         ({"do": "search_open", "model": "EMPTY"}, "has no checkpoint yet"),
@@ -279,6 +284,40 @@ def test_shutdown_ends_the_work_and_the_process(folder: Path, many: Path) -> Non
         assert client.process.stdout.read() == ""
     finally:
         client.end()
+
+
+def test_a_long_answer_is_accompanied_by_heartbeats_and_rest_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEARTBEAT_SECONDS", 0.01)
+    read, write = os.pipe()
+    replies = io.StringIO()
+    with os.fdopen(read) as requests, os.fdopen(write, "w") as asking:
+        worker = Worker(requests, replies)
+        beats: list[int] = []
+
+        def long(progress: Reporter) -> Reply:
+            while replies.getvalue().count("alive") < 3:
+                time.sleep(0.01)
+            return {}
+
+        def count(progress: Reporter) -> Reply:
+            beats.append(replies.getvalue().count("alive"))
+            return {}
+
+        worker._verbs = {"long": long, "count": count}
+        serving = threading.Thread(target=worker.serve)
+        serving.start()
+        for do in ("long", "count"):
+            asking.write(json.dumps({"id": 1, "do": do}) + "\n")
+        asking.flush()
+        while not beats:
+            time.sleep(0.01)
+        time.sleep(0.2)  # idle
+        idle = replies.getvalue().count("alive")
+        asking.write('{"do": "shutdown"}\n')
+        asking.flush()
+        serving.join()
+    assert beats[0] >= 3
+    assert idle <= beats[0] + 2
 
 
 def test_replies_of_two_threads_stay_whole_lines() -> None:

@@ -44,7 +44,7 @@ def names(window: MainWindow) -> list[str]:
 def trained(qtbot: QtBot, window: MainWindow, runs: int) -> None:
     """Launch the chosen experiment until it has ``runs`` finished runs."""
     for number in range(1, runs + 1):
-        window.acts.launch()
+        window.window_actions["launch"].trigger()
         expected = [RunState.DONE] * number
         qtbot.waitUntil(
             lambda expected=expected: [r.state for r in window.services.store.runs()] == expected, timeout=15000
@@ -108,7 +108,7 @@ def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: Mai
     assert isinstance(watch, WatchPanel)
     assert set(watch.grid.runs()) == {str(older), str(newer)}
     window.experiments.select_run(older)
-    window.acts.tick()
+    window.window_actions["tick"].trigger()
     assert window.selection.ticked == ()
 
 
@@ -119,15 +119,15 @@ def test_the_runs_of_an_experiment_are_ticked_at_once(window: MainWindow) -> Non
     window.experiments.select_experiment(experiment)
     told: list[Selection] = []
     window.experiments.selected.connect(told.append)
-    window.acts.tick()
-    window.acts.tick()
+    window.window_actions["tick"].trigger()
+    window.window_actions["tick"].trigger()
     assert [one.ticked for one in told] == [runs, ()]
     assert [one.ticked_experiments for one in told] == [{experiment}, frozenset()]
 
 
 def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbot: QtBot, window: MainWindow) -> None:
-    sheet = window.acts.sheet
-    window.acts.describe()
+    sheet = window.dialogs.sheet
+    window.window_actions["describe"].trigger()
     sheet.tags.setText("a, #b, a,")
     sheet.note.setPlainText("because")
     sheet.hide()
@@ -135,7 +135,7 @@ def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbo
     experiment = window.services.store.experiments()[-1]
     assert (experiment.tags, experiment.note) == (("a", "b"), "because")
     assert window.experiments.tree.currentIndex().data(Role.TAGS) == "#a #b"
-    window.acts.describe()
+    window.window_actions["describe"].trigger()
     assert sheet.tags.text() == "a, b"
     sheet.tags.setText("c")
     qtbot.keyClick(sheet, Qt.Key.Key_Escape)
@@ -144,12 +144,12 @@ def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbo
 
 def test_tags_and_note_are_kept_for_what_they_were_typed_for(window: MainWindow) -> None:
     first, second = (one.id for one in window.services.store.experiments())
-    sheet = window.acts.sheet
+    sheet = window.dialogs.sheet
     window.experiments.select_experiment(first)
-    window.acts.describe()
+    window.window_actions["describe"].trigger()
     sheet.tags.setText("of the first")
     window.experiments.select_experiment(second)  # as a run that was just launched is selected
-    window.acts.describe()  # the sheet is still open: what was typed is kept first
+    window.window_actions["describe"].trigger()  # the sheet is still open: what was typed is kept first
     assert sheet.tags.text() == ""
     sheet.note.setPlainText("of the second")
     window.experiments.select_experiment(first)
@@ -164,14 +164,14 @@ def test_dialogs_and_completers_do_not_pile_up(qtbot: QtBot, window: MainWindow)
         return window.findChildren(ShortcutsDialog)
 
     for _ in range(3):
-        window.acts.shortcuts()
-        window.acts.describe()
-        window.acts.sheet.hide()
+        window.window_actions["shortcuts"].trigger()
+        window.window_actions["describe"].trigger()
+        window.dialogs.sheet.hide()
     assert len(dialogs()) == 1
-    assert len(window.acts.sheet.findChildren(QCompleter)) == 1
+    assert len(window.dialogs.sheet.findChildren(QCompleter)) == 1
     dialogs()[0].close()
     qtbot.waitUntil(lambda: dialogs() == [])
-    window.acts.shortcuts()
+    window.window_actions["shortcuts"].trigger()
     assert len(dialogs()) == 1
 
 
@@ -181,7 +181,7 @@ def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window:
     define = window.show_panel("define")
     window.experiments.select_run(run.id)
     assert isinstance(define, DefinePanel)
-    assert "Frozen" in define.bar.text
+    assert "Read-only" in define.bar.text
     define.bar.press_remedy()
     settle(window)
     assert names(window)[0] == "second 2"
@@ -196,18 +196,18 @@ def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptie
     gone(qtbot, window)
     run = window.services.store.runs()[0]
     window.experiments.select_run(run.id)
-    window.acts.delete()
+    window.window_actions["delete"].trigger()
     settle(window)
     assert window.services.store.runs() == []
     window.bar.press_remedy()
     settle(window)
     assert [each.id for each in window.services.store.runs()] == [run.id]
     window.experiments.select_run(run.id)
-    window.acts.delete()
+    window.window_actions["delete"].trigger()
     settle(window)
     answers = [QMessageBox.StandardButton.Cancel, QMessageBox.StandardButton.Yes]
     monkeypatch.setattr(QMessageBox, "question", lambda *_args: answers.pop(0))
-    window.acts.empty_bin()
+    window.window_actions["empty_bin"].trigger()
     assert run.folder.exists()
     delete_run = window.services.store.delete_run
     threads: list[threading.Thread] = []
@@ -217,8 +217,8 @@ def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptie
         delete_run(*args, **options)
 
     monkeypatch.setattr(window.services.store, "delete_run", noted)
-    window.acts.empty_bin()
-    window.acts.empty_bin()  # nothing is asked about what is being removed
+    window.window_actions["empty_bin"].trigger()
+    window.window_actions["empty_bin"].trigger()  # nothing is asked about what is being removed
     qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
     assert not run.folder.exists()
     assert window.services.store.runs(deleted=True) == []
@@ -265,10 +265,10 @@ def test_the_bin_says_which_folders_stay(
     far.config.write_text(preset_config("coca", "tiny").to_json(), encoding="utf-8")
     window.experiment_commands.import_run(far.path)
     qtbot.waitUntil(lambda: "Imported" in window.bar.text)
-    window.acts.delete()
+    window.window_actions["delete"].trigger()
     settle(window)
-    window.acts.empty_bin()
-    assert asked == ["Delete 1 experiment for good? Folders of studies and of imported runs stay where they are."]
+    window.window_actions["empty_bin"].trigger()
+    assert asked == ["Permanently delete 1 experiment? Folders of studies and of imported runs are kept."]
     qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
     assert far.config.is_file()
     assert window.services.store.experiments(deleted=True) == []
@@ -278,11 +278,11 @@ def test_a_live_run_is_not_deleted(qtbot: QtBot, open_window: OpenWindow) -> Non
     window = open_window("--steps", "1000", "--delay", "0.02")
     window.experiment_commands.add(preset_config("clip", "tiny"), "x")
     settle(window)
-    window.acts.launch()
+    window.window_actions["launch"].trigger()
     qtbot.waitUntil(lambda: [r.state for r in window.services.store.runs()] == [RunState.RUNNING], timeout=15000)
-    window.acts.delete()
+    window.window_actions["delete"].trigger()
     settle(window)
-    assert "Stop the run first" in window.bar.text
+    assert "Stop it first" in window.bar.text
     assert len(window.services.store.runs()) == 1
 
 

@@ -14,7 +14,7 @@ from core.spec.presets import preset_config, preset_names
 from core.spec.run.status import RunState, own_status
 from sdgui.runs.chains import ChainWatch, chain_file, chain_of, is_staged, write_chain
 from sdgui.runs.launcher import Launcher
-from sdgui.runs.stages import FORMER, origin, with_former
+from sdgui.runs.stages import PREVIOUS_GENERATION, origin, with_previous_generation
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Progress
 from sdgui.store.store import Store
@@ -38,11 +38,11 @@ def test_every_stage_takes_the_experiments_settings_but_what_it_sets_itself() ->
 
 
 def test_generations_have_their_own_teachers_and_seeds() -> None:
-    config = with_former(override(preset_config("born-again", "tiny"), ["seed=7"]))
-    assert config.teacher.checkpoint == FORMER
+    config = with_previous_generation(override(preset_config("born-again", "tiny"), ["seed=7"]))
+    assert config.teacher.checkpoint == PREVIOUS_GENERATION
     found = origin(config)
     assert found is not None
-    assert found[0].teacher.checkpoint == FORMER  # no difference to the preset
+    assert found[0].teacher.checkpoint == PREVIOUS_GENERATION  # no difference to the preset
     chain = chain_of(override(config, ["data.train=/a.csv"]), "tiny")
     assert [stage.config.seed for stage in chain.stages] == [7, 8, 9]
     assert [stage.config.teacher.kind for stage in chain.stages] == ["none", "previous", "previous"]
@@ -53,7 +53,7 @@ def test_generations_have_their_own_teachers_and_seeds() -> None:
 def test_a_stage_that_contradicts_itself_is_named() -> None:
     masked = ["objectives.masked_patches.weight=0.1", "views.shared=true", "views.student.count=1"]
     config = override(preset_config("born-again", "tiny"), [*masked, "views.student.mask=0.5"])
-    with pytest.raises(ConfigError, match=r"Stage generation-1 cannot be trained so: objectives\.masked_patches"):
+    with pytest.raises(ConfigError, match=r"Stage generation-1 cannot be trained: objectives\.masked_patches"):
         chain_of(config, "tiny")
 
 
@@ -165,6 +165,6 @@ def test_a_stage_that_begins_during_the_last_look_is_listed(
         return there
 
     monkeypatch.setattr(Path, "is_file", begun_just_then)
-    assert watch._look(), "looked at again: the program was alive when the look began"
-    assert not watch._look()
+    assert watch._poll(), "polled again: the program was alive when the poll began"
+    assert not watch._poll()
     assert [run.folder.name for run in store.runs()] == ["stage-1-" + chain.stages[0].name, second.path.name]

@@ -89,7 +89,7 @@ def test_garbage_beside_twenty_good_runs(
     assert progress is not None
     assert progress.failure == why
     qtbot.waitUntil(lambda: bool(history.logs))
-    assert any("were unreadable and passed over. The first: " in line for _, _, line in event_lines(history))
+    assert any("were unreadable and skipped. The first: " in line for _, _, line in event_lines(history))
     assert troubles == []
 
 

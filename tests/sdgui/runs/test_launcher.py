@@ -20,7 +20,7 @@ from core.spec.run.events import EventReader, EventWriter, Metrics, RunFinished,
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus, process_alive
 from sdgui.runs.launcher import Launcher, LaunchError
-from sdgui.runs.program import start_detached
+from sdgui.runs.program import start_trainer
 from sdgui.runs.stopping import StopStage
 from sdgui.store.records import Experiment, Progress, Run
 from sdgui.store.store import Store
@@ -85,8 +85,8 @@ def test_a_trainer_has_a_session_of_its_own_and_no_zombie_stays(
 def test_the_first_status_names_the_process_and_never_overwrites(store: Store, experiment: Experiment) -> None:
     run = store.add_run(experiment.id)
     run.dir.create()
-    run.dir.write_status(RunStatus(pid=1, started=1.0, heartbeat=1.0, doing="a former trainer's"))
-    process = start_detached([sys.executable, "-c", "import time; time.sleep(60)"], run.dir)
+    run.dir.write_status(RunStatus(pid=1, started=1.0, heartbeat=1.0, doing="the previous trainer's"))
+    process = start_trainer([sys.executable, "-c", "import time; time.sleep(60)"], run.dir)
     status = run.dir.read_status()
     assert status is not None
     assert (status.pid, status.doing) == (process.pid, "starting")
@@ -94,11 +94,12 @@ def test_the_first_status_names_the_process_and_never_overwrites(store: Store, e
     process.kill()
     process.wait()
     writer = (
-        "import sys; from core.spec.run.folder import *; run = RunDir(sys.argv[1]);"
+        "import sys; from core.spec.run.folder import RunDir; "
+        "from core.spec.run.status import own_status; run = RunDir(sys.argv[1]);"
         "run.write_status(own_status(step=77)); print('written', flush=True)"
     )
     for _ in range(5):  # whoever is first, in the end the trainer's own status stands
-        process = start_detached([sys.executable, "-c", writer, str(run.folder)], run.dir)
+        process = start_trainer([sys.executable, "-c", writer, str(run.folder)], run.dir)
         process.wait()
         status = run.dir.read_status()
         assert status is not None
@@ -138,7 +139,7 @@ def test_pause_saves_and_resume_goes_on(make_launcher: MakeLauncher, experiment:
 def test_a_live_run_is_not_started_twice(make_launcher: MakeLauncher, experiment: Experiment) -> None:
     launcher = make_launcher("--steps", "500")
     run = launcher.launch(experiment.id)
-    with pytest.raises(LaunchError, match="alive already"):
+    with pytest.raises(LaunchError, match="already running"):
         launcher.resume(run.id)
 
 

@@ -50,7 +50,7 @@ def test_a_run_that_could_not_be_listed_is_tried_again_and_hinders_no_other(
     def held_twice(*what: Any) -> Any:
         calls.append(what)
         if len(calls) in (1, 3):
-            raise StoreError("The database is held by another program.")
+            raise StoreError("The database is locked by another program.")
         return real(*what)
 
     monkeypatch.setattr(store, failing, held_twice)
@@ -59,7 +59,7 @@ def test_a_run_that_could_not_be_listed_is_tried_again_and_hinders_no_other(
         assert [run.folder for run in store.runs() if run.tags] == [out.run("clip", 1).path]
     programs._one(record)
     assert sorted(run.tags for run in store.runs()) == [("seed 0",), ("seed 1",)]
-    assert told == ["The database is held by another program."]
+    assert told == ["The database is locked by another program."]
     assert len(store.experiments()) == 1
 
 
@@ -69,8 +69,8 @@ def test_a_study_that_is_listed_while_the_live_ones_are_counted_disturbs_nobody(
     programs = StudyPrograms(store)
     records = [store.add_study(a_study(tmp_path / name, seeds=1).path, name) for name in ("one", "two", "three")]
 
-    class Look:
-        """What is asked of it lets the thread take its turn, as the interpreter may at any moment."""
+    class Snapshot:
+        """Reading it lets the thread take its turn, as the interpreter may at any moment."""
 
         @property
         def alive(self) -> bool:
@@ -78,9 +78,9 @@ def test_a_study_that_is_listed_while_the_live_ones_are_counted_disturbs_nobody(
             programs._one(records[2])
             return True
 
-    programs._looks = {records[0].id: Look()}  # type: ignore[dict-item]
+    programs._snapshots = {records[0].id: Snapshot()}  # type: ignore[dict-item]
     assert programs.alive() == [records[0].id]
-    assert programs.look(records[2].id) is not None
+    assert programs.snapshot(records[2].id) is not None
 
 
 def test_runs_of_a_study_that_is_opened_again_after_the_bin_was_emptied_are_listed(

@@ -22,7 +22,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
-from sdgui.runs.program import start_detached
+from sdgui.runs.program import start_trainer
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, MetricSummary, Progress, Run, StoreError
 from sdgui.store.store import Store
@@ -106,6 +106,24 @@ def test_a_run_is_followed_from_its_launch_to_its_end(
     assert heard.troubles == []
 
 
+def test_a_run_in_the_bin_of_another_window_is_reported_once_and_again_when_it_is_restored(
+    store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot
+) -> None:
+    removed: list[int] = []
+    tailer.run_removed.connect(removed.append)
+    tailer.start()
+    qtbot.waitUntil(lambda: tailer.progress(run.id) is not None, timeout=WAIT_MS)
+    other = Store.open(store.home)  # as another window has it
+    other.delete_run(run.id)
+    qtbot.waitUntil(lambda: removed == [run.id], timeout=WAIT_MS)
+    assert tailer.progress(run.id) is None
+    assert heard.added == []
+    other.restore_run(run.id)
+    qtbot.waitUntil(lambda: heard.added == [run.id], timeout=WAIT_MS)
+    assert removed == [run.id]
+    other.close()
+
+
 def test_curves_of_a_shown_run_are_whole_and_go_on(
     tailer: Tailer, heard: Heard, run: Run, store: Store, qtbot: QtBot
 ) -> None:
@@ -151,7 +169,7 @@ def test_death_and_failure_are_told_apart(
     tailer.start()
     qtbot.waitUntil(lambda: store.run(failed.id).state is RunState.FAILED, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: store.run(run.id).state is RunState.INTERRUPTED, timeout=WAIT_MS)
-    assert store.run(run.id).failure.endswith("Its last words: Killed: out of memory")
+    assert store.run(run.id).failure.endswith("Last line of output: Killed: out of memory")
     assert store.run(failed.id).failure == "train.csv is empty."
 
 
@@ -269,7 +287,7 @@ def test_a_lost_folder_is_said_in_words(store: Store, tailer: Tailer, run: Run, 
     tailer.start()
     qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)
     moved = run.folder.rename(run.folder.with_name("moved"))
-    qtbot.waitUntil(lambda: store.run(run.id).failure.endswith("is gone."), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: store.run(run.id).failure.endswith("no longer exists."), timeout=WAIT_MS)
     assert tailer.state(run.id) is RunState.INTERRUPTED
     moved.rename(run.folder)
 
@@ -296,7 +314,7 @@ def test_a_database_that_is_held_is_complained_of_once_and_written_later(
 
     def refuse(run_id: int, progress: Progress, rewritten: bool = False) -> None:
         if held:
-            raise StoreError("The database is held by another program.")
+            raise StoreError("The database is locked by another program.")
         record(run_id, progress, rewritten)
 
     monkeypatch.setattr(store, "record", refuse)
@@ -304,7 +322,7 @@ def test_a_database_that_is_held_is_complained_of_once_and_written_later(
     tailer.start()
     qtbot.waitUntil(lambda: bool(heard.troubles), timeout=WAIT_MS)
     qtbot.wait(150)
-    assert heard.troubles == ["The database is held by another program."]
+    assert heard.troubles == ["The database is locked by another program."]
     assert heard.states == [], "what the store does not have is not announced"
     held = False
     qtbot.waitUntil(lambda: heard.states == [(run.id, RunState.DONE)], timeout=WAIT_MS)
@@ -356,7 +374,7 @@ def kill_windows(store: Store, run: Run, times: int, seed: int) -> None:
 def check_killed_windows(
     store: Store, run: Run, command: list[str], trainer: ModuleType, qtbot: QtBot, times: int, seed: int
 ) -> None:
-    process = start_detached([*command, "train", str(run.dir.config), str(run.folder)], run.dir)
+    process = start_trainer([*command, "train", str(run.dir.config), str(run.folder)], run.dir)
     kill_windows(store, run, times, seed)
     tailer = Tailer(store)
     tailer.start()
@@ -395,12 +413,12 @@ def test_a_killed_trainer_resumed_leaves_one_curve(
     tailer.start()
     history = tailer.show(run.id)
     order = [*command("--steps", "40", "--delay", "0.01"), "train", str(run.dir.config), str(run.folder)]
-    process = start_detached(order, run.dir)
+    process = start_trainer(order, run.dir)
     qtbot.waitUntil(lambda: history.step >= 14, timeout=WAIT_MS)
     process.kill()
     process.wait()
     qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)
-    process = start_detached(order, run.dir)
+    process = start_trainer(order, run.dir)
     process.wait()
     qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: history.terminal is not None, timeout=WAIT_MS)

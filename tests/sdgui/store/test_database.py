@@ -173,7 +173,7 @@ def test_a_held_database_is_said_to_be_held(tmp_path: Path, monkeypatch: pytest.
     store = Store.open(tmp_path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreError, match="held by another program"):
+        with pytest.raises(StoreError, match="locked by another program"):
             store.add_experiment(preset_config("clip", "tiny"))
         assert len(store.experiments()) == 1, "reading goes on meanwhile"
         other.execute("ROLLBACK")

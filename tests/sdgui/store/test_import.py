@@ -50,7 +50,7 @@ def test_import_reads_a_foreign_folder_once(store: Store, tmp_path: Path) -> Non
 
 
 def test_import_of_what_is_no_run_says_so(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="holds no run"):
+    with pytest.raises(StoreError, match="is not a readable run folder"):
         store.import_run(tmp_path)
     assert store.experiments() == []
 
@@ -99,7 +99,7 @@ def test_import_of_events_that_are_no_file_leaves_nothing_behind(store: Store, t
         case "link":
             (tmp_path / "precious").write_text("mine")
             folder.events.symlink_to(tmp_path / "precious")
-    with pytest.raises(StoreError, match=r"holds no run that can be read: .*events\.jsonl is a"):
+    with pytest.raises(StoreError, match=r"is not a readable run folder: .*events\.jsonl is a"):
         store.import_run(folder.path)
     assert (store.runs(), store.experiments()) == ([], [])
 

@@ -152,7 +152,7 @@ def test_the_bin_gives_back_and_for_good_does_not(store: Store) -> None:
     store.delete_experiment(experiment.id, for_good=True, folders=True)
     assert (store.experiments(deleted=True), store.runs(), run.folder.exists()) == ([], [], False)
     assert list(store.runs_folder.iterdir()) == []
-    with pytest.raises(StoreError, match="any more"):
+    with pytest.raises(StoreError, match="it was deleted"):
         store.run(run.id)
     assert store.add_experiment(preset_config("clip", "tiny")).id > experiment.id
 
@@ -200,9 +200,9 @@ def test_a_live_run_is_not_deleted(store: Store) -> None:
     run = store.add_run(experiment.id)
     make_folder(run, store)
     run.dir.write_status(own_status())
-    with pytest.raises(StoreError, match="still alive"):
+    with pytest.raises(StoreError, match="still active"):
         store.delete_run(run.id, for_good=True, folder=True)
-    with pytest.raises(StoreError, match="still alive"):
+    with pytest.raises(StoreError, match="still active"):
         store.delete_experiment(experiment.id)
     assert run.dir.config.is_file()
 
@@ -211,7 +211,7 @@ def test_a_folder_that_is_no_run_is_never_deleted(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     run.folder.mkdir()
     (run.folder / "thesis.txt").write_text("years")
-    with pytest.raises(StoreError, match="does not look like a run folder"):
+    with pytest.raises(StoreError, match="is not a run folder"):
         store.delete_run(run.id, for_good=True, folder=True)
     assert (run.folder / "thesis.txt").exists()
     assert store.run(run.id).id == run.id
@@ -235,7 +235,7 @@ def test_the_queue_keeps_its_order_and_gives_each_run_once(store: Store) -> None
 
 def test_a_paused_run_waits_and_is_paused_again_when_taken_out(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
-    with pytest.raises(StoreError, match="still alive"):
+    with pytest.raises(StoreError, match="still active"):
         store.enqueue(run.id)
     store.record(run.id, Progress(state=RunState.PAUSED, offset=10, ending="paused"))
     assert store.enqueue(run.id).state is RunState.QUEUED
@@ -286,7 +286,7 @@ def test_a_window_killed_while_recording_leaves_a_whole_record(tmp_path: Path) -
     code = f"""
 import sys
 from pathlib import Path
-from core.rundir import RunState
+from core.spec.run.status import RunState
 from sdgui.store.records import MetricSummary, Progress
 from sdgui.store.store import Store
 store = Store.open(Path(sys.argv[1]))
@@ -316,4 +316,4 @@ for n in range(1, 100000):
 
 
 def _root() -> str:
-    return str(Path(parse_config.__code__.co_filename).resolve().parent.parent)
+    return str(Path(parse_config.__code__.co_filename).resolve().parents[3])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pytestqt.qtbot import QtBot
 
 from sdgui.worker import client as worker_client
+from sdgui.worker import heartbeat
 from sdgui.worker.client import WorkerClient
 from sdgui.worker.replies import Cancelled, Done, Failed, Failure, read_reply
 from tests.mutations import mutated, survives
@@ -204,6 +205,13 @@ GARBAGE = textwrap.dedent(
             time.sleep(600)
         elif do == "hang":
             time.sleep(600)
+        elif do == "ready then silent":
+            print('{"event": "ready"}', flush=True); time.sleep(600)
+        elif do == "alive":
+            print('{"event": "ready"}', flush=True)
+            for _ in range(asked["beats"]):
+                print('{"event": "alive"}', flush=True); time.sleep(0.05)
+            print(json.dumps({"event": "done", "id": number, "result": {}}), flush=True)
     """
 )
 
@@ -275,6 +283,45 @@ def test_a_worker_that_does_not_heed_a_cancellation_is_ended(garbage: WorkerClie
     assert isinstance(heard.failed[number], Cancelled)
     again = garbage.request("answer", replies=[{"event": "done", "result": {}}])
     wait(lambda: again in heard.done)
+
+
+@pytest.mark.parametrize("do", ["hang", "ready then silent", "mute"])
+def test_a_silent_worker_is_noticed_without_a_cancellation(
+    garbage: WorkerClient, wait: Wait, monkeypatch: pytest.MonkeyPatch, do: str
+) -> None:
+    monkeypatch.setattr(heartbeat, "TICK_MS", 50)
+    monkeypatch.setattr(heartbeat, "STARTING_TICKS", 20)
+    heard = Heard(garbage)
+    number = garbage.request(do)
+    wait(lambda: number in heard.failed)
+    assert heard.failed[number].text.startswith("The worker has not responded for ")
+    assert not isinstance(heard.failed[number], Cancelled)
+    again = garbage.request("answer", replies=[{"event": "done", "result": {}}])
+    wait(lambda: again in heard.done)
+
+
+def test_a_heartbeat_keeps_a_worker_that_tells_of_no_progress(
+    garbage: WorkerClient, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "TICK_MS", 100)
+    heard = Heard(garbage)
+    number = garbage.request("alive", beats=40)  # longer than silence is allowed to last
+    wait(lambda: number in heard.done)
+    assert heard.failed == {}
+
+
+def test_silence_is_not_counted_while_nothing_is_awaited(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "TICK_MS", 1)
+    watched = heartbeat.Heartbeat()
+    lost: list[int] = []
+    watched.lost.connect(lost.append)
+    watched.beat(ready=True)
+    watched.watch(True)
+    watched.watch(False)
+    qtbot.wait(50)
+    assert lost == []
+    watched.watch(True)
+    qtbot.waitUntil(lambda: len(lost) == 1, timeout=WAIT_MS)
 
 
 JSON = st.recursive(

@@ -1,6 +1,6 @@
-"""What can be undone in the list of captions: one step for an edit, a replacement everywhere, a removal, a new try.
+"""The undo steps of the list of captions: an edit, a replacement everywhere, a removal, a re-captioning.
 
-Flow: place -> ``QUndoStack.push`` -> ``CaptionsModel``. A command keeps entries as they were and as they became.
+Flow: panel -> ``QUndoStack.push`` -> ``CaptionsModel``. A command keeps the entries before and after it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from PySide6.QtGui import QUndoCommand
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.model import HAND, SIDES, Entry
 
-Text = tuple[str, str]  # a caption and who wrote it
+Text = tuple[str, str]  # a caption and its author
 
 
 class WriteTexts(QUndoCommand):
-    """Other captions for some pictures."""
+    """Change the captions of some pictures."""
 
     def __init__(self, model: CaptionsModel, texts: Mapping[str, Text], what: str) -> None:
         super().__init__(what)
@@ -39,9 +39,9 @@ class WriteTexts(QUndoCommand):
 
 
 class RemovePictures(QUndoCommand):
-    """Pictures taken out of the list; undone, they are where they were.
+    """Remove pictures from the list; undo puts them back where they were.
 
-    One that was added again in the meantime stays as it is, unless only the removed one's caption was written by hand.
+    A picture added again in the meantime stays as it is, unless only the removed entry's caption was written by hand.
     """
 
     def __init__(self, model: CaptionsModel, paths: Sequence[str]) -> None:
@@ -59,18 +59,18 @@ class RemovePictures(QUndoCommand):
 
 
 def _restored(removed: Entry, now: Entry | None) -> Entry:
-    """A removed entry for the list, where ``now`` may be of the same picture: no text of a person's is lost."""
+    """The entry to put back, where ``now`` may be the same picture added again: no text written by hand is lost."""
     if now is None:
         return removed
     return now.with_text(removed.text, HAND) if removed.origin == HAND and now.origin != HAND else now
 
 
 class CaptionedAgain(QUndoCommand):
-    """New candidates in place of older ones. They are in the list already when this is pushed."""
+    """Replace candidates by new ones, which are in the list already when this is pushed."""
 
     def __init__(self, model: CaptionsModel, before: Sequence[Entry]) -> None:
         count = len(before)
-        super().__init__("Caption 1 picture again" if count == 1 else f"Caption {count} pictures again")
+        super().__init__("Re-caption 1 picture" if count == 1 else f"Re-caption {count} pictures")
         self._model = model
         self._before = list(before)
         self._after = [entry for one in before if (entry := model.entry(one.path)) is not None]
@@ -85,7 +85,7 @@ class CaptionedAgain(QUndoCommand):
         self._put(self._before)
 
     def _put(self, entries: Sequence[Entry]) -> None:
-        """Candidates as they were; what a person has written in the meantime stays."""
+        """Restore candidates; captions written by hand in the meantime are kept."""
         put = []
         for entry in entries:
             now = self._model.entry(entry.path)
@@ -95,8 +95,8 @@ class CaptionedAgain(QUndoCommand):
 
 
 def typed(entry: Entry, text: str) -> Text:
-    """A typed text and who wrote it: typing what a model said gives its caption back."""
+    """A typed text and its author: typing a candidate's text makes it the model's caption again."""
     for side in SIDES:
-        if side in entry.made and any(one.text == text for one in entry.made[side].candidates):
+        if side in entry.captions and any(one.text == text for one in entry.captions[side].candidates):
             return text, side
     return (text, HAND) if text else ("", "")

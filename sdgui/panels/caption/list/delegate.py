@@ -1,4 +1,4 @@
-"""Paints the list of captions: thumbnail, state, caption on up to three lines; opens an editor in place.
+"""Paints the list of captions: thumbnail, state, caption in up to three lines; opens an editor in place.
 
 Flow: table asks for a cell -> here -> ``CaptionsModel`` and ``Thumbnails``. Scaled pictures and broken lines are kept,
 so that scrolling paints and computes nothing twice.
@@ -24,14 +24,14 @@ _KEPT = 3000  # scaled pictures, and broken texts
 _Index = QModelIndex | QPersistentModelIndex
 _ICONS: dict[State, tuple[str, str]] = {
     "waiting": ("ph.circle-dashed", "muted"),
-    "made": ("ph.check-circle", "good"),
+    "captioned": ("ph.check-circle", "good"),
     "edited": ("ph.pencil-simple-fill", "accent_text"),
     "refused": ("ph.x-circle-fill", "error"),
 }
 
 
 class CaptionsDelegate(QStyledItemDelegate):
-    """All rows are alike in height."""
+    """All rows have the same height."""
 
     def __init__(self, thumbnails: Thumbnails, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -41,7 +41,7 @@ class CaptionsDelegate(QStyledItemDelegate):
         self.restyle()
 
     def restyle(self) -> None:
-        """The look changed: take colours, fonts and icons anew."""
+        """The theme changed: update colours, fonts and icons."""
         look = theme()
         self._font, self._small = look.font(), look.font("small")
         self._metrics, self._small_metrics = QFontMetrics(self._font), QFontMetrics(self._small)
@@ -52,7 +52,7 @@ class CaptionsDelegate(QStyledItemDelegate):
         self._lines.clear()
 
     def row_height(self) -> int:
-        """Three lines of text, or a picture of that height, and room around."""
+        """The height of three lines of text, with padding."""
         return max(LINES * self._metrics.lineSpacing(), 6 * SPACE) + SPACE
 
     def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
@@ -81,17 +81,17 @@ class CaptionsDelegate(QStyledItemDelegate):
 
     def _picture_cell(self, painter: QPainter, box: QRect, entry: Entry) -> None:
         side = box.height() - SPACE
-        place = QRect(box.left() + SPACE // 2, box.top() + SPACE // 2, side, side)
+        rect = QRect(box.left() + SPACE // 2, box.top() + SPACE // 2, side, side)
         thumbnail = self._thumbnails.get(Path(entry.path))
         if thumbnail is None:
-            painter.fillRect(place, self._colors["raised"])
+            painter.fillRect(rect, self._colors["raised"])
         elif thumbnail.image is None:
             painter.setPen(QPen(self._colors["muted"], 1, Qt.PenStyle.DashLine))
-            painter.drawRect(place.adjusted(1, 1, -1, -1))
-            painter.drawPixmap(place.center() - QPoint(12, 12), self._broken)
+            painter.drawRect(rect.adjusted(1, 1, -1, -1))
+            painter.drawPixmap(rect.center() - QPoint(12, 12), self._broken)
         else:
-            self._picture(painter, place, thumbnail.image)
-        left = place.right() + SPACE
+            self._picture(painter, rect, thumbnail.image)
+        left = rect.right() + SPACE
         painter.drawPixmap(QPoint(left, box.center().y() - 18), self._icons[entry.state])
         painter.setFont(self._small)
         painter.setPen(self._colors["muted"])
@@ -103,11 +103,11 @@ class CaptionsDelegate(QStyledItemDelegate):
             self._small_metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, line.width()),
         )
 
-    def _picture(self, painter: QPainter, place: QRect, image: QImage) -> None:
+    def _picture(self, painter: QPainter, rect: QRect, image: QImage) -> None:
         ratio = painter.device().devicePixelRatioF()
-        pixmap = self._fitting(image, place.width(), ratio)
+        pixmap = self._fitting(image, rect.width(), ratio)
         size = pixmap.deviceIndependentSize().toSize()
-        corner = place.center() - QPoint(size.width() // 2, size.height() // 2)
+        corner = rect.center() - QPoint(size.width() // 2, size.height() // 2)
         if image.hasAlphaChannel():
             painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as the model sees it
         painter.drawPixmap(corner, pixmap)
@@ -166,7 +166,7 @@ class CaptionsDelegate(QStyledItemDelegate):
         return editor
 
     def setEditorData(self, editor: QWidget, index: _Index) -> None:
-        """Qt asks whenever a row near it changes: what is being typed, and where, is left alone."""
+        """Qt calls this whenever a nearby row changes: the text being typed and the cursor are not changed."""
         if not isinstance(editor, QPlainTextEdit):
             return
         text = str(index.data(Qt.ItemDataRole.EditRole) or "")

@@ -1,4 +1,4 @@
-"""What a person does to captions: typing, taking candidates, replacing everywhere, removing; each one step of undo."""
+"""Edits of captions: typing, accepting candidates, replacing everywhere, removing; each is one undo step."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, ShowMessage, info
 
 
-class CaptionsEdits(QObject):
-    """Works on the list's chosen entries; ``undo`` remembers."""
+class CaptionEdits(QObject):
+    """Edits the selected entries of the list through the undo stack."""
 
     def __init__(
         self, model: CaptionsModel, view: CaptionsList, undo: QUndoStack, show_message: ShowMessage, parent: QObject
@@ -27,44 +27,44 @@ class CaptionsEdits(QObject):
         model.edit_asked.connect(self.type)
 
     def type(self, path: str, text: str) -> None:
-        """A person wrote ``text``."""
+        """The user typed ``text``."""
         entry = self._model.entry(path)
         if entry is not None and text != entry.text:
             self.write({path: typed(entry, text)}, "Edit")
 
     def write(self, texts: Mapping[str, Text], what: str) -> None:
-        """Other captions, as one step."""
+        """Change captions in one undo step."""
         if texts:
             self._undo.push(WriteTexts(self._model, texts, what))
 
     def take_best(self, side: Side) -> None:
-        """The model's best candidate becomes the caption of each chosen picture."""
+        """Use the model's best candidate as the caption of each selected picture."""
         texts: dict[str, Text] = {}
         for entry in self._list.selected():
-            best = entry.made[side].best if side in entry.made else None
+            best = entry.captions[side].best if side in entry.captions else None
             if best is not None and (best.text, side) != (entry.text, entry.origin):
                 texts[entry.path] = (best.text, side)
-        self.write(texts, "Take the model's caption")
+        self.write(texts, "Accept the model's caption")
 
     def take_first(self) -> None:
-        """The model's best."""
+        """Accept the first model's best candidates."""
         self.take_best("a")
 
     def take_second(self) -> None:
-        """The second model's best."""
+        """Accept the second model's best candidates."""
         self.take_best("b")
 
     def changeable(self) -> list[Entry]:
-        """What replacing works on: the chosen ones where several are, else all that are shown."""
+        """The entries that replacing works on: the selected ones if several are selected, else all shown."""
         chosen = self._list.selected()
         return [entry for entry in (chosen if len(chosen) > 1 else self._model.shown()) if entry.text]
 
     def texts(self) -> list[str]:
-        """Their captions."""
+        """The captions that replacing works on."""
         return [entry.text for entry in self.changeable()]
 
     def replace_all(self, found: Finder) -> None:
-        """Replace everywhere in ``changeable``, as one step."""
+        """Replace in all ``changeable`` entries, in one undo step."""
         texts: dict[str, Text] = {}
         places = 0
         for entry in self.changeable():
@@ -79,7 +79,7 @@ class CaptionsEdits(QObject):
             self._show_message(info(f"Replaced {count(places)} in {where}.", remedy=Remedy("Undo", self._undo.undo)))
 
     def remove(self) -> None:
-        """Take the chosen pictures out of the list; their files stay."""
+        """Remove the selected pictures from the list; their files are kept."""
         chosen = self._list.selected()
         if not chosen:
             return

@@ -1,6 +1,6 @@
-"""Find and replace over captions: how many there are is said as one types; replacing all is one step of undo.
+"""Find and replace in captions: matches are counted as one types; replacing all is one undo step.
 
-Flow: words -> ``Finder`` (a compiled pattern) -> count -> ``replace_asked(Finder)`` -> place.
+Flow: words -> ``Finder`` (a compiled pattern) -> count -> ``replace_asked(Finder)`` -> panel.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _TYPING = 120  # ms
 
 @dataclass(frozen=True)
 class Finder:
-    """What is looked for and what is put in its place."""
+    """A pattern and its replacement."""
 
     pattern: re.Pattern[str]
     replacement: str
-    plain: bool  # the replacement is taken as it is, without groups
+    plain: bool  # the replacement is literal, without groups
 
     def replaced(self, text: str) -> tuple[str, int]:
-        """The text afterwards, and how many places were changed. Raises re.error for a group that is not there."""
+        """The new text, and the number of replacements. Raises re.error for an unknown group."""
         return self.pattern.subn((lambda _match: self.replacement) if self.plain else self.replacement, text)
 
 
 def finder(words: str, replacement: str, case: bool, whole: bool, regular: bool) -> Finder:
-    """Raises re.error where a regular expression is none."""
+    """Raises re.error for an invalid regular expression."""
     text = words if regular else re.escape(words)
     if whole:
         text = rf"(?<!\w)(?:{text})(?!\w)"
@@ -43,18 +43,18 @@ def finder(words: str, replacement: str, case: bool, whole: bool, regular: bool)
 
 
 def occurrences(found: Finder, texts: Iterable[str]) -> tuple[int, int]:
-    """Places, and texts that have some."""
+    """The number of matches, and of texts with a match."""
     numbers = [sum(1 for _ in found.pattern.finditer(text)) for text in texts]
     return sum(numbers), sum(number > 0 for number in numbers)
 
 
 class ReplaceBar(QWidget):
-    """Hidden until it is asked for; Escape puts it away."""
+    """Hidden until it is opened; Escape hides it."""
 
     replace_asked = Signal(object)  # Finder
 
     def __init__(self, texts: Callable[[], Iterable[str]], parent: QWidget | None = None) -> None:
-        """``texts``: the captions that would be changed now."""
+        """``texts`` returns the captions that would be changed."""
         super().__init__(parent)
         self._texts = texts
         self.words, self.replacement = QLineEdit(self), QLineEdit(self)
@@ -100,7 +100,7 @@ class ReplaceBar(QWidget):
         self.recount()
 
     def finder(self) -> Finder | None:
-        """What is typed; None while it is nothing that can be looked for."""
+        """The typed pattern; None while it is empty or invalid."""
         words = self.words.text()
         if not words:
             return None
@@ -113,7 +113,7 @@ class ReplaceBar(QWidget):
         return found
 
     def recount(self) -> None:
-        """Say how many there are now."""
+        """Show the current number of matches."""
         found = self.finder()
         if found is None:
             self.found.setText("invalid pattern" if self.words.text() else "")

@@ -1,7 +1,7 @@
-"""The Caption place's list as a Qt model: pictures, their captions, scores, a second model's captions; filtered here.
+"""The Caption panel's list as a Qt model: pictures, their captions, scores, a second model's captions; filtered here.
 
 Flow: drops, the worker's answers and edits -> ``add``, ``update`` and ``remove`` -> rows; ``changed`` and ``removed``
-tell the keeper. Rows that a filter hides stay in ``entries``; what is shown stays in place while it is edited.
+go to the store. Rows that a filter hides stay in ``entries``; a row keeps its position while it is edited.
 """
 
 from __future__ import annotations
@@ -58,36 +58,36 @@ class CaptionsModel(QAbstractTableModel):
         return sorted(self._entries.values(), key=lambda entry: entry.position)
 
     def states(self) -> Counter[State]:
-        """How many are in each state, hidden ones included."""
+        """The number of entries per state, hidden ones included."""
         return Counter(entry.state for entry in self._entries.values())
 
     def shown(self) -> list[Entry]:
-        """Those that pass the filter, in order."""
+        """The entries that pass the filter, in order."""
         return [self._entries[path] for path in self._shown]
 
     def entry(self, path: str) -> Entry | None:
         return self._entries.get(path)
 
     def at(self, row: int) -> Entry:
-        """The entry in a row; IndexError when there is none."""
+        """The entry of a row; IndexError if there is none."""
         return self._entries[self._shown[row]]
 
     def row(self, path: str) -> int:
-        """Where it is shown, -1 when it is not."""
+        """The row of a picture, -1 if it is not shown."""
         return self._rows.get(path, -1)
 
     def add_paths(self, paths: Iterable[str]) -> list[str]:
-        """Append pictures; those that are in the list already are left out. Returns what is new."""
+        """Append pictures; those already in the list are skipped. Returns the new ones."""
         fresh = [path for path in dict.fromkeys(paths) if path not in self._entries]
         self.add([Entry(path, self._last + 1 + number) for number, path in enumerate(fresh)])
         return fresh
 
-    def add(self, entries: Sequence[Entry], told: bool = True) -> None:
-        """Put entries where their positions say; known ones are replaced. ``told``: emit ``changed``."""
+    def add(self, entries: Sequence[Entry], emit: bool = True) -> None:
+        """Insert entries at their positions; existing ones are replaced. ``emit``: emit ``changed``."""
         known = [entry for entry in entries if entry.path in self._entries]
         fresh = [entry for entry in entries if entry.path not in self._entries]
         if known:
-            self.update(known, told)
+            self.update(known, emit)
         if not fresh:
             return
         at_end = min(entry.position for entry in fresh) > self._last
@@ -110,15 +110,15 @@ class CaptionsModel(QAbstractTableModel):
                 insort(order, (self._entries[path].position, path))
             self._set_shown([path for _, path in order])
             self.endResetModel()
-        if told:
+        if emit:
             self.changed.emit(fresh)
         self.counted.emit()
 
     def _take(self, entries: Sequence[Entry]) -> None:
         self._entries.update((entry.path, entry) for entry in entries)
 
-    def update(self, entries: Sequence[Entry], told: bool = True) -> None:
-        """Replace what is known of pictures in the list; of others nothing is taken."""
+    def update(self, entries: Sequence[Entry], emit: bool = True) -> None:
+        """Replace entries of pictures in the list; others are ignored."""
         fresh = [entry for entry in entries if self._entries.get(entry.path, entry) != entry]
         if not fresh:
             return
@@ -126,12 +126,12 @@ class CaptionsModel(QAbstractTableModel):
         rows = [self._rows[entry.path] for entry in fresh if entry.path in self._rows]
         if rows:
             self.dataChanged.emit(self.index(min(rows), 0), self.index(max(rows), self.columnCount() - 1))
-        if told:
+        if emit:
             self.changed.emit(fresh)
         self.counted.emit()
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Take pictures out of the list."""
+        """Remove pictures from the list."""
         gone = {path for path in paths if path in self._entries}
         if not gone:
             return
@@ -148,7 +148,7 @@ class CaptionsModel(QAbstractTableModel):
         self._rows = {path: row for row, path in enumerate(paths)}
 
     def set_filter(self, passes: Callable[[Entry], bool] | None) -> None:
-        """Show only what ``passes``; None shows everything."""
+        """Show only entries that pass; None shows everything."""
         self.beginResetModel()
         self._filter = passes
         self._set_shown([entry.path for entry in self.entries() if passes is None or passes(entry)])
@@ -156,7 +156,7 @@ class CaptionsModel(QAbstractTableModel):
         self.counted.emit()
 
     def set_compares(self, compares: bool) -> None:
-        """Show the second model's column, or not."""
+        """Show or hide the second model's column."""
         if compares != self.compares:
             self.beginResetModel()
             self.compares = compares
@@ -205,7 +205,7 @@ class CaptionsModel(QAbstractTableModel):
         if column == SCORE:
             found = entry.candidate() if entry.origin != HAND else None
             return value(found.score) if found is not None and found.score is not None else ""
-        best = entry.made["b"].best if "b" in entry.made else None
+        best = entry.captions["b"].best if "b" in entry.captions else None
         return best.text if best is not None else ""
 
     def _spoken(self, entry: Entry, column: int) -> str:
@@ -215,7 +215,7 @@ class CaptionsModel(QAbstractTableModel):
         return f"{words}. {entry.text or entry.refused}" if entry.text or entry.refused else words
 
     def setData(self, index: _Index, value: Any, role: int = int(Qt.ItemDataRole.EditRole)) -> bool:
-        """What was typed becomes one step of undo."""
+        """Ask for the typed text to become one undo step."""
         if role != Qt.ItemDataRole.EditRole or index.column() != CAPTION:
             return False
         self.edit_asked.emit(self._shown[index.row()], " ".join(str(value).split()))

@@ -1,6 +1,6 @@
-"""The table of the Caption place: uniform rows, thumbnails read for what is in view, keys for everything.
+"""The table of the Caption panel: uniform rows, thumbnails read for what is in view, keys for everything.
 
-Flow: ``CaptionsModel`` -> **table** -> signals to the place. Space shows the picture large, F2 or typing edits, Enter
+Flow: ``CaptionsModel`` -> **table** -> signals to the panel. Space shows the picture large, F2 or typing edits, Enter
 edits too, Ctrl+C copies captions with the files.
 """
 
@@ -24,11 +24,11 @@ _PICTURE_WIDTH = 26 * SPACE
 
 
 class CaptionsList(QTableView):
-    """``current_changed(path)``, "" for none; ``selected`` are the chosen entries, in order."""
+    """``current_changed(path)``, "" for none; ``selected`` returns the selected entries, in order."""
 
     current_changed = Signal(str)
     menu_asked = Signal(QPoint)  # of the screen
-    selection_told = Signal()
+    selection_reported = Signal()
 
     def __init__(self, model: CaptionsModel, cache: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -66,30 +66,30 @@ class CaptionsList(QTableView):
         self.thumbnails.ready.connect(self._thumbnail_came)
         self.verticalScrollBar().valueChanged.connect(lambda _value: self._tidy.start())
         self.selectionModel().currentChanged.connect(self._current_changed)
-        self.selectionModel().selectionChanged.connect(lambda *_: self.selection_told.emit())
+        self.selectionModel().selectionChanged.connect(lambda *_: self.selection_reported.emit())
         model.modelReset.connect(self._reset)
         theme().changed.connect(self.restyle)
         self._fit_rows()
         self._reset()
 
     def restyle(self) -> None:
-        """The look changed."""
+        """The theme changed."""
         self.delegate.restyle()
         self._fit_rows()
 
     def _fit_rows(self) -> None:
-        """Rows have the height that the font asks for."""
+        """Set the row height from the font."""
         self.verticalHeader().setDefaultSectionSize(self.delegate.row_height())
         self.thumbnails.set_side(self.delegate.row_height() * self.devicePixelRatioF())
         self.viewport().update()
 
     def _reset(self) -> None:
         self._widths()
-        self.selection_told.emit()
+        self.selection_reported.emit()
         self.current_changed.emit(self.current_path())
 
     def _widths(self) -> None:
-        """Captions share what the picture and the score leave."""
+        """Divide the width left by the picture and the score among the captions."""
         head = self.horizontalHeader()
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         narrow = self.viewport().width() < 80 * SPACE
@@ -106,23 +106,23 @@ class CaptionsList(QTableView):
     # --- what is chosen
 
     def current_path(self) -> str:
-        """The picture that has the focus, "" for none."""
+        """The path of the current picture, "" for none."""
         index = self.currentIndex()
         return self.captions.at(index.row()).path if index.isValid() else ""
 
     def selected(self) -> list[Entry]:
-        """The chosen entries, in order; by ranges, since an index for each of 10,000 takes long."""
+        """The selected entries, in order; by ranges, since one index per row is slow for 10,000."""
         ranges = list(self.selectionModel().selection())  # type: ignore[call-overload]  # a list, unknown to the stub
         rows = sorted({row for one in ranges for row in range(one.top(), one.bottom() + 1)})
         return [self.captions.at(row) for row in rows]
 
     def selected_count(self) -> int:
-        """How many are chosen."""
+        """The number of selected entries."""
         ranges = list(self.selectionModel().selection())  # type: ignore[call-overload]  # a list, unknown to the stub
         return sum(one.height() for one in ranges if one.left() == 0)
 
     def choose(self, path: str) -> None:
-        """Focus and select one picture; nothing when it is not shown."""
+        """Focus and select one picture, if it is shown."""
         row = self.captions.row(path)
         if row >= 0:
             flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
@@ -130,13 +130,13 @@ class CaptionsList(QTableView):
             self.scrollTo(self.captions.index(row, CAPTION))
 
     def edit_current(self) -> None:
-        """Open the editor of the caption that has the focus."""
+        """Open the editor of the current caption."""
         index = self.currentIndex()
         if index.isValid():
             self.edit(self.captions.index(index.row(), CAPTION))
 
     def preview_current(self) -> None:
-        """The picture, large."""
+        """Show the current picture large."""
         entry = self.captions.entry(self.current_path())
         if entry is None:
             return
@@ -153,7 +153,7 @@ class CaptionsList(QTableView):
         self.preview_current()
 
     def copy(self) -> None:
-        """Captions as text, a line each, and the files with them."""
+        """Copy captions as text, one per line, together with the files."""
         entries = self.selected()
         data = QMimeData()
         data.setUrls([QUrl.fromLocalFile(entry.path) for entry in entries])

@@ -1,6 +1,6 @@
-"""The box that is typed into, its chips and buttons: together they are the query.
+"""The search box with its chips and buttons: together they are the query.
 
-Flow: typing, dropping, choosing -> ``changed(Query)``; Up and Down in the box walk through what was searched before.
+Flow: typing, dropping, choosing -> ``changed(Query)``; Up and Down in the box go through the search history.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _LISTED = 15  # queries in the menu
 
 
 class SearchBar(QWidget):
-    """``query`` is all of it but the filters; ``changed`` when it became another one, whoever did it.
+    """``query`` is the query without its filters; ``changed`` is emitted on every change, by the user or by code.
 
-    ``wanted`` and ``prompts`` are laid out by whoever has the room for them.
+    ``wanted`` and ``prompts`` are placed by the owner.
     """
 
     changed = Signal()
@@ -39,7 +39,7 @@ class SearchBar(QWidget):
     left_downwards = Signal()  # Down where there is no newer query: the focus may go to the results
 
     def __init__(self, history: SearchHistory, tools: QWidget, parent: QWidget | None = None) -> None:
-        """``tools``: where the boxes ``wanted`` and ``prompts`` are put."""
+        """``tools``: the parent of the boxes ``wanted`` and ``prompts``."""
         super().__init__(parent)
         self._history = history
         self._at = -1  # in the history, -1 is what is being typed
@@ -96,12 +96,12 @@ class SearchBar(QWidget):
         self.minus.clicked.connect(lambda: self._keep(-1.0))
         self.star.clicked.connect(self._save)
         self.past.clicked.connect(self.show_past)
-        self.wanted.activated.connect(lambda _row: self._tell())
-        self.prompts.activated.connect(lambda _row: self._tell())
+        self.wanted.activated.connect(lambda _row: self._emit_changed())
+        self.prompts.activated.connect(lambda _row: self._emit_changed())
 
     # The query
     def query(self) -> Query:
-        """What is asked for now."""
+        """The current query."""
         known = self._known
         return Query(
             self.line.text() if known.caption < 0 else known.words,
@@ -114,7 +114,7 @@ class SearchBar(QWidget):
         )
 
     def set_query(self, query: Query, tell: bool = True) -> None:
-        """Ask for something else."""
+        """Replace the query."""
         self._known = query if query.true_path or query.caption >= 0 else Query()
         self.line.setText(query.words)
         self.line.setCursorPosition(len(query.words))
@@ -124,33 +124,33 @@ class SearchBar(QWidget):
             self.prompts.addItem(f"Prompts: {Path(query.prompts).name}", query.prompts)
         self.prompts.setCurrentIndex(self.prompts.findData(query.prompts))
         if tell:
-            self._tell()
+            self._emit_changed()
 
     def add_picture(self, path: str, weight: float = 1.0, row: int = -1) -> None:
-        """One more picture, beside what is typed."""
+        """Add a picture to the query."""
         self._known = Query()
         self.chips.add(Part(image=path, weight=weight, row=row))
 
     def _edited(self, text: str) -> None:
         self._at, self._typed = -1, text
         self._known = Query()
-        self._tell()
+        self._emit_changed()
 
     def _cleared(self, text: str) -> None:
         if not text and self._known.caption >= 0:  # by its button
             self._known = Query()
-            self._tell()
+            self._emit_changed()
 
     def _parts_changed(self) -> None:
         self._known = Query()
-        self._tell()
+        self._emit_changed()
 
-    def _tell(self) -> None:
+    def _emit_changed(self) -> None:
         self.show_saved()
         self.changed.emit()
 
     def _keep(self, weight: float) -> bool:
-        """The words become a chip, and the box is free for others."""
+        """Turn the typed words into a chip."""
         words = self.line.text().strip()
         self._known = Query()
         if words:
@@ -166,7 +166,7 @@ class SearchBar(QWidget):
 
     # What was searched before
     def set_filters(self, filters: dict[str, Any]) -> None:
-        """What the filters are, for what is remembered and saved."""
+        """Set the filters that history and saved searches record."""
         self._filters = filters
         self.show_saved()
 
@@ -175,12 +175,12 @@ class SearchBar(QWidget):
         return replace(self.query(), filters=self._filters)
 
     def remember(self) -> None:
-        """Put what is asked into the history."""
+        """Add the query to the history."""
         self._at = -1
         self._history.remember(self.whole())
 
     def show_saved(self) -> None:
-        """The star says whether this search is saved."""
+        """Show on the star whether this search is saved."""
         saved = self._history.is_saved(self.whole())
         self.star.setChecked(saved)
         self.star.setEnabled(not self.query().empty and self.query().caption < 0)
@@ -207,7 +207,7 @@ class SearchBar(QWidget):
                 action = menu.addAction(text.replace("&", "&&") + filtered)
                 action.triggered.connect(partial(self._chosen, query))
             if not queries:
-                menu.addAction("    none yet").setEnabled(False)
+                menu.addAction("    None yet").setEnabled(False)
         menu.addSeparator()
         forget = menu.addAction("Clear recent searches")
         forget.setEnabled(bool(self._history.recent))

@@ -1,4 +1,4 @@
-"""The parts of a query as chips: words and pictures, each wanted or to be avoided, with a weight, and removable."""
+"""The parts of a query as chips: words and pictures, each included or excluded, with a weight, removable."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST = 28  # characters of a title that are shown
 
 
 class Chip(QFrame):
-    """One part. Keys: minus and plus turn its sign, Delete removes it."""
+    """One part. Keys: minus and plus change its sign, Delete removes it."""
 
     changed = Signal(object)  # Part
     removed = Signal()
@@ -97,7 +97,7 @@ class Chip(QFrame):
 
 
 class _Weight(QDoubleSpinBox):
-    """Without buttons; the stylesheet would leave their room, and none for the text."""
+    """Hide the step buttons; the stylesheet would leave their space, and none for the text."""
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -114,7 +114,7 @@ class _Weight(QDoubleSpinBox):
 
 
 class ChipRow(QWidget):
-    """The chips in order; hidden while there are none. ``changed`` when one is turned, weighed or removed."""
+    """The chips in order; hidden while there are none. ``changed`` when a part is changed or removed."""
 
     changed = Signal()
 
@@ -143,7 +143,7 @@ class ChipRow(QWidget):
         self.setVisible(bool(self._chips))
 
     def add(self, part: Part) -> None:
-        """One more."""
+        """Add a part."""
         self._put(part)
         self.show()
         self.changed.emit()
@@ -160,8 +160,8 @@ class ChipRow(QWidget):
         chip.show()
 
     def _remove(self, chip: Chip) -> None:
-        place = self._chips.index(chip)
+        index = self._chips.index(chip)
         self.set_parts(tuple(one.part for one in self._chips if one is not chip))
         if self._chips:
-            self._chips[min(place, len(self._chips) - 1)].setFocus()
+            self._chips[min(index, len(self._chips) - 1)].setFocus()
         self.changed.emit()

@@ -1,4 +1,4 @@
-"""Which pictures may be found: folder, label, size, date of the last change; near-identical ones grouped or not.
+"""Filters: folder, label, file size, date of the last change; near-identical pictures grouped or not.
 
 Flow: worker ``search_facets`` -> ``set_facets``; the user's choice -> ``changed`` -> ``filters()`` for the worker.
 """
@@ -26,7 +26,7 @@ _FIELDS = {
 
 
 class FilterRow(QWidget):
-    """Boxes in a line that wraps. ``changed`` when the filters are others, by the user's hand."""
+    """Filter boxes in a row that wraps. ``changed`` when the user changes a filter."""
 
     changed = Signal()
 
@@ -37,7 +37,7 @@ class FilterRow(QWidget):
         self.label = self._box("Label", "Only pictures with this label column")
         self.value = self._box("Value of the label", "Only pictures whose label has this value")
         self.fields = {name: self._field(*texts) for name, texts in _FIELDS.items()}
-        self.group = QCheckBox("group near-identical", self)
+        self.group = QCheckBox("Group near-identical", self)
         self.group.setToolTip("Group near-identical pictures under the best match, marked +1, +2, …")
         self.group.setChecked(True)
         self.clear_button = QPushButton("Clear", self)
@@ -76,23 +76,23 @@ class FilterRow(QWidget):
 
     # What there is
     def set_facets(self, facets: Mapping[str, Any]) -> None:
-        """Offer these folders and labels. What is chosen stays chosen and in view, also where it is not among them."""
+        """Offer these folders and labels. The current choice stays, even if it is not among them."""
         chosen = self.filters()
         self.folder.clear()
-        self.folder.addItem("any folder", "")
+        self.folder.addItem("Any folder", "")
         for folder in facets["folders"]:
             self.folder.addItem(Path(folder).name or folder, folder)
             self.folder.setItemData(self.folder.count() - 1, plain_tip(folder), Qt.ItemDataRole.ToolTipRole)
         self._labels = facets["labels"]
         self.label.clear()
-        self.label.addItem("any label", "")
+        self.label.addItem("Any label", "")
         for name in self._labels:
             self.label.addItem(name, name)
         self._show(chosen)
 
     # What is chosen
     def filters(self) -> dict[str, Any]:
-        """As the worker takes them; {} when everything passes."""
+        """The worker's arguments; {} without filters."""
         found: dict[str, Any] = {}
         if folder := self.folder.currentData():
             found["folders"] = [folder]
@@ -124,16 +124,16 @@ class FilterRow(QWidget):
             line.setModified(False)
 
     def _choose(self, box: NoWheelComboBox, data: str, text: str = "") -> None:
-        """A filter that these pictures do not have is in force all the same, so it is offered."""
+        """Offer a filter value that these pictures do not have: it is active all the same."""
         if data and box.findData(data) < 0:
             box.addItem(text or data, data)
-            text = f"{data}: none of these pictures has it"
+            text = f"{data}: no picture here has it"
             box.setItemData(box.count() - 1, plain_tip(text), Qt.ItemDataRole.ToolTipRole)
         box.setCurrentIndex(max(0, box.findData(data)))
 
     def _fill_values(self) -> None:
         self.value.clear()
-        self.value.addItem("any value", "")
+        self.value.addItem("Any value", "")
         for value in self._labels.get(str(self.label.currentData()), ()):
             if value:
                 self.value.addItem(value, value)
@@ -157,5 +157,5 @@ class FilterRow(QWidget):
 
 
 def _first(values: object) -> str:
-    """The first of the folders or values that a filter names; "" where it names none."""
+    """The first folder or value of a filter; "" if it has none."""
     return values[0] if isinstance(values, (list, tuple)) and values and isinstance(values[0], str) else ""

@@ -1,4 +1,4 @@
-"""What was searched before, and what was saved to be searched again; kept across starts.
+"""Recent and saved searches, kept between starts.
 
 Flow: query bar -> ``SearchHistory`` -> settings. Unreadable settings are an empty history, never an error.
 """
@@ -16,7 +16,7 @@ _REMEMBERED = 100
 
 
 class SearchHistory:
-    """``recent`` newest first; ``saved`` in the order in which they were saved. A query is known by its JSON."""
+    """``recent`` newest first; ``saved`` in the order of saving. A query is identified by its JSON."""
 
     def __init__(self, settings: QSettings) -> None:
         self._settings = settings
@@ -24,7 +24,7 @@ class SearchHistory:
         self.saved = self._read(_SAVED)
 
     def remember(self, query: Query) -> None:
-        """Put it first among the recent ones; nothing searched for is not remembered."""
+        """Put it first among the recent searches; an empty query is not recorded."""
         if query.caption >= 0 or (kept := Query.from_json(query.to_json())) is None:
             return
         self.recent = [kept, *(one for one in self.recent if one != kept)][:_REMEMBERED]
@@ -34,14 +34,14 @@ class SearchHistory:
         return Query.from_json(query.to_json()) in self.saved
 
     def save(self, query: Query) -> None:
-        """Keep it until ``forget``."""
+        """Save it until ``forget``."""
         kept = Query.from_json(query.to_json())
         if kept is not None and kept not in self.saved:
             self.saved.append(kept)
             self._write(_SAVED, self.saved)
 
     def forget(self, query: Query) -> None:
-        """No longer saved."""
+        """Remove a saved search."""
         kept = Query.from_json(query.to_json())
         self.saved = [one for one in self.saved if one != kept]
         self._write(_SAVED, self.saved)

@@ -1,1 +1,1 @@
-"""What Search shows beside results: evaluation, the map, queries with known answers."""
+"""The evaluation, the map, and queries with known answers."""

@@ -1,6 +1,6 @@
-"""The evaluation: every known query with its rank, hardest first, both ways; what only one of two models finds; recall.
+"""The evaluation: every query with a known answer and its rank, hardest first, both ways; differences; recall.
 
-Flow: worker ``search_evaluate``, ``search_compare`` -> table and curve; a query chosen -> ``chosen`` -> the galleries.
+Flow: worker ``search_evaluate``, ``search_compare`` -> table and curve; selecting a query -> ``chosen`` -> galleries.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TEXTS, PICTURES, PAIRS = "text_to_image", "image_to_text", "pairs"
 
 
 class EvaluationPane(QWidget):
-    """``chosen``: a ``Known``; ``activated``: it was entered. ``compare_asked``: for pairs, among the first k."""
+    """``chosen``: a ``Known``; ``activated``: Enter or double click. ``compare_asked(k)``: pairs."""
 
     chosen = Signal(object)
     activated = Signal(object)
@@ -115,7 +115,7 @@ class EvaluationPane(QWidget):
 
     # What is shown
     def show_sides(self, sides: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-        """Answers of ``search_evaluate``, of one model or of two, and what the models are called."""
+        """Show answers of ``search_evaluate`` for one or two models, and the models' titles."""
         self._sides, self._names, self._pairs = list(sides), list(names), None
         lines = []
         for color, (side, name) in enumerate(zip(sides, names, strict=True)):
@@ -123,15 +123,15 @@ class EvaluationPane(QWidget):
             lines.append(RecallLine(f"{name} text→image", curve["k"], curve[TEXTS], color))
             lines.append(RecallLine(f"{name} image→text", curve["k"], curve[PICTURES], color, dashed=True))
         self.curve.set_lines(lines)
-        place = self.way.findData(PAIRS)
-        if len(sides) < 2 and place >= 0:
-            self.way.removeItem(place)
-        elif len(sides) == 2 and place < 0:
+        row = self.way.findData(PAIRS)
+        if len(sides) < 2 and row >= 0:
+            self.way.removeItem(row)
+        elif len(sides) == 2 and row < 0:
             self.way.addItem("Found by one model only", PAIRS)
         self._way_changed()
 
     def show_pairs(self, answer: Mapping[str, Any]) -> None:
-        """The answer of ``search_compare``."""
+        """Show an answer of ``search_compare``."""
         self._pairs = answer
         self._fill()
 
@@ -178,12 +178,12 @@ class EvaluationPane(QWidget):
 
     # Choosing
     def current(self) -> Known | None:
-        """The query that is chosen."""
+        """The selected query."""
         index = self.table.currentIndex()
         return self.model.known[index.row()] if index.isValid() else None
 
     def choose(self, title: str, path: str) -> bool:
-        """Choose a query; False when it is not listed."""
+        """Select a query; False if it is not listed."""
         for row, one in enumerate(self.model.known):
             if (one.title, one.path) == (title, path):
                 index = self.model.index(row, 0)
@@ -194,7 +194,7 @@ class EvaluationPane(QWidget):
         return False
 
     def choose_first(self) -> None:
-        """Choose the top row."""
+        """Select the top row."""
         if self.model.known:
             self.table.selectRow(0)
 

@@ -1,4 +1,4 @@
-"""The table of the evaluation: known queries with the rank of each one's own, for one model or two; and what moved."""
+"""The table of the evaluation: queries with the rank of their correct answer for one or two models, and the change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LAST = 1e12  # a rank that is not known sorts behind all others
 
 @dataclass(frozen=True)
 class Known:
-    """A query whose answer is known. ``text``: the caption's number, -1 where a picture is the query."""
+    """A query with a known answer. ``text``: the caption's number, -1 if the query is a picture."""
 
     title: str
     path: str
@@ -28,7 +28,7 @@ class Known:
 
     @property
     def moved(self) -> float | None:
-        """How many places the second model has it higher."""
+        """By how many ranks the second model is better."""
         a, b = (*self.ranks, None, None)[:2]
         return None if a is None or b is None else a - b
 
@@ -39,12 +39,12 @@ def known_texts(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
 
 
 def known_pictures(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
-    """The same for pictures that look for their captions."""
+    """The same for picture queries, which look for their captions."""
     return _merge(sides, "image_to_text", lambda one: " / ".join(one["captions"]))
 
 
 def known_pairs(answer: Mapping[str, Any]) -> list[Known]:
-    """What ``search_compare`` says one of the two models finds and the other misses."""
+    """The pairs of a ``search_compare`` answer: found by one model and missed by the other."""
     rows = [*answer["only_a"], *answer["only_b"]]
     return [
         Known(str(one["caption"]), str(one["path"]), -1, int(one["text_a"]), (one["rank_a"], one["rank_b"]))
@@ -63,9 +63,9 @@ def _merge(sides: Sequence[Mapping[str, Any]], way: str, title: Any) -> list[Kno
 
 
 class KnownModel(QAbstractTableModel):
-    """Columns: the query, a rank for each model, and with two of them what moved.
+    """Columns: the query, a rank per model, and with two models the change in rank.
 
-    It sorts and filters by itself: a proxy would ask for each cell, and take a tenth of a second for 2000 rows.
+    It sorts and filters by itself: a proxy would query each cell, which takes 0.1 s for 2000 rows.
     """
 
     arranged = Signal()  # other rows, or in another order
@@ -87,7 +87,7 @@ class KnownModel(QAbstractTableModel):
         self.endResetModel()
 
     def set_filter(self, text: str) -> None:
-        """Only queries that hold ``text``, in capitals or not."""
+        """Show only queries that contain ``text``, ignoring case."""
         self._filter = text.casefold()
         self.beginResetModel()
         self._arrange()
@@ -134,7 +134,7 @@ class KnownModel(QAbstractTableModel):
             if section <= len(self._names):
                 name = self._names[section - 1]
                 return plain_tip(f"Rank that {name} gives the correct answer; 1 is first")
-            return plain_tip(f"How many places higher {self._names[1]} finds it than {self._names[0]}")
+            return plain_tip(f"By how many ranks {self._names[1]} is better than {self._names[0]}")
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignLeft if section == 0 else Qt.AlignmentFlag.AlignRight
             return side | Qt.AlignmentFlag.AlignVCenter
@@ -164,7 +164,7 @@ class KnownModel(QAbstractTableModel):
             return f"{'▲' if moved > 0 else '▼'} {rank_text(abs(moved))}"
         if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole):
             direction = "higher" if moved > 0 else "lower"
-            text = f"{rank_text(abs(moved))} places {direction} than with {self._names[0]}"
+            text = f"{rank_text(abs(moved))} ranks {direction} than with {self._names[0]}"
             return plain_tip(text) if role == Qt.ItemDataRole.ToolTipRole else text
         if role == Qt.ItemDataRole.ForegroundRole:
             return theme().color("good" if moved > 0 else "error")
@@ -172,5 +172,5 @@ class KnownModel(QAbstractTableModel):
 
 
 def rank_text(rank: float) -> str:
-    """``12``; ``1.5`` where equal scores share their places."""
+    """``12``; ``1.5`` where equal scores share ranks."""
     return count(rank) if rank == int(rank) else f"{rank:.1f}"

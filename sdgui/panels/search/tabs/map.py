@@ -1,4 +1,4 @@
-"""The map: pictures and captions laid out by what the model thinks of them, coloured by a label, lassoed to a gallery.
+"""The map: pictures and captions laid out by their vectors, coloured by a label; a lasso shows pictures in a gallery.
 
 Flow: worker ``search_map`` (a quick layout, then a better one) -> canvas -> lasso -> gallery; hovering shows a picture.
 """
@@ -37,12 +37,12 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 SHOWN = 6000  # points asked for: an answer of about a megabyte, read in some milliseconds
-_COLORED = 8  # values of a label that get a colour: as many as can be told apart
+_COLORED = 8  # label values with a colour of their own: as many as can be distinguished
 _POPUP = 16 * SPACE
 
 
 class MapPage(QWidget):
-    """``wanted``: the page is shown and has no map yet, or another is asked for (with captions or not)."""
+    """``wanted(captions)``: the page is shown without a map, or captions are switched on or off."""
 
     wanted = Signal(bool)
     like_asked = Signal(str, int)  # path, row
@@ -120,7 +120,7 @@ class MapPage(QWidget):
         return not self._answer["pictures"]
 
     def clear(self) -> None:
-        """Another collection: its map is to be made."""
+        """Remove the map; another collection is open."""
         self._set({"pictures": [], "captions": [], "method": ""})
         self.status.setText("")
         if self.isVisible():
@@ -132,7 +132,7 @@ class MapPage(QWidget):
             self.wanted.emit(self.captions.isChecked())
 
     def show_map(self, answer: Mapping[str, Any]) -> None:
-        """An answer of ``search_map``, the quick one or the better one."""
+        """Show an answer of ``search_map``, the quick or the better one."""
         self._set(answer)
         pictures, captions = len(answer["pictures"]), len(answer["captions"])
         what = f"{count(pictures)} pictures" + (f", {count(captions)} captions" if captions else "")
@@ -160,25 +160,25 @@ class MapPage(QWidget):
 
     # Colours
     def _groups(self) -> list[int]:
-        """A colour for each point; a caption has that of its picture."""
+        """A colour per point; a caption has the colour of its picture."""
         name = str(self.color.currentData() or "")
         pictures, captions = self._answer["pictures"], self._answer["captions"]
         if not name:
-            self._tell_colors([("pictures", 0), ("captions", 1)] if captions else [])
+            self._show_legend([("pictures", 0), ("captions", 1)] if captions else [])
             return [0] * len(pictures) + [1] * len(captions)
         values = {int(one["row"]): str(one["labels"].get(name, "")) for one in pictures}
         common = Counter(value for value in values.values() if value).most_common(_COLORED)
         colors = {value: color for color, (value, _) in enumerate(common)}
         others = len({value for value in values.values() if value}) - len(colors)
         legend = [*colors.items(), *([(f"{others} others", OTHER)] if others else [])]
-        self._tell_colors(legend)
+        self._show_legend(legend)
         group = {row: colors.get(value, OTHER) for row, value in values.items()}
         return [group[int(one["row"])] for one in pictures] + [group.get(int(one["row"]), OTHER) for one in captions]
 
     def _recolor(self) -> None:
         self.canvas.set_groups(self._groups())
 
-    def _tell_colors(self, legend: list[tuple[str, int]]) -> None:
+    def _show_legend(self, legend: list[tuple[str, int]]) -> None:
         layout = self._legend.layout()
         while layout is not None and layout.count():
             item = layout.takeAt(0)
@@ -210,12 +210,12 @@ class MapPage(QWidget):
         one = self._answer["captions"][index - len(pictures)]
         return self._paths.get(int(one["row"]), ""), str(one["caption"]), int(one["row"]), True
 
-    def _hovered(self, index: int, place: QPoint) -> None:
+    def _hovered(self, index: int, position: QPoint) -> None:
         if index < 0:
             self._popup.hide()
             return
         path, words, _, caption = self._point(index)
-        self._popup.show_at(self.mapFromGlobal(place), path, f"“{words}”" if caption else words)
+        self._popup.show_at(self.mapFromGlobal(position), path, f"“{words}”" if caption else words)
 
     def _clicked(self, index: int) -> None:
         self._show_lassoed([index])
@@ -230,14 +230,14 @@ class MapPage(QWidget):
         self._lassoed = indices
         self.gallery.set_items(list(pictures.values()))
 
-    def _current(self, place: int) -> None:
+    def _current(self, index: int) -> None:
         shown = self.gallery.items()
-        if 0 <= place < len(shown):
-            path = str(shown[place].path)
+        if 0 <= index < len(shown):
+            path = str(shown[index].path)
             self.canvas.mark([i for i, one in enumerate(self._answer["pictures"]) if one["path"] == path])
 
     def _fill_menu(self, menu: QMenu, chosen: list[int]) -> None:
-        shown = [self.gallery.items()[place] for place in chosen]
+        shown = [self.gallery.items()[index] for index in chosen]
         menu.addSeparator()
         like = menu.addAction("More like this")
         like.setEnabled(len(shown) == 1)
@@ -248,7 +248,7 @@ class MapPage(QWidget):
 
 
 class _Popup(QFrame):
-    """The picture under the mouse with its words; beside the mouse, within the page."""
+    """Show the picture under the mouse with its caption, beside the mouse and within the page."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -264,15 +264,15 @@ class _Popup(QFrame):
         column.addWidget(self._words)
         self.hide()
 
-    def show_at(self, place: QPoint, path: str, words: str) -> None:
+    def show_at(self, position: QPoint, path: str, words: str) -> None:
         self._picture.show_picture(Path(path) if path else None)
         self._words.setText(words[:200])
         self.adjustSize()
         page = self.parentWidget()
-        x = place.x() + 2 * SPACE
+        x = position.x() + 2 * SPACE
         if page is not None and x + self.width() > page.width():
-            x = place.x() - 2 * SPACE - self.width()
-        y = place.y() if page is None else min(place.y(), page.height() - self.height())
+            x = position.x() - 2 * SPACE - self.width()
+        y = position.y() if page is None else min(position.y(), page.height() - self.height())
         self.move(max(0, x), max(0, y))
         self.show()
         self.raise_()

@@ -1,6 +1,6 @@
 """Points in two dimensions to pan, zoom, hover and lasso: pictures as discs, captions as triangles, coloured by group.
 
-Flow: map page -> ``set_points`` -> the user's hand -> ``hovered(index)``, ``lassoed(indices)``. Left drag draws the
+Flow: map page -> ``set_points`` -> mouse and keys -> ``hovered(index)``, ``lassoed(indices)``. Left drag draws the
 lasso; middle or right drag, or Shift and left, pans; the wheel zooms.
 """
 
@@ -25,7 +25,7 @@ OTHER = -1  # group of points without a colour of their own
 
 
 class _LassoBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
-    """A view box whose left drag draws."""
+    """A view box in which a left drag draws."""
 
     drawn = Signal(object, bool)  # points of the lasso in view coordinates, whether it is finished
     reset_asked = Signal()
@@ -54,7 +54,7 @@ class _LassoBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 class MapCanvas(QWidget):
-    """Keys: plus and minus zoom, arrows pan, R shows everything, A takes all that is in view."""
+    """Keys: plus and minus zoom, arrows pan, R shows everything, A selects everything in view."""
 
     hovered = Signal(int, QPoint)  # index of the point under the mouse and where on the screen; -1 for none
     clicked = Signal(int)
@@ -90,38 +90,38 @@ class MapCanvas(QWidget):
         theme().changed.connect(self._restyle)
         self._restyle()
 
-    def set_points(self, places: Floats, groups: Sequence[int], pictures: int) -> None:
-        """``places`` (N, 2); the first ``pictures`` are pictures, the others captions. ``groups``: colours, or OTHER.
+    def set_points(self, positions: Floats, groups: Sequence[int], pictures: int) -> None:
+        """``positions`` (N, 2); the first ``pictures`` are pictures, the rest captions. ``groups``: colours, or OTHER.
 
-        Points that were there and only moved keep the view.
+        The view stays if only the positions changed.
         """
-        fresh = len(places) != len(self._places)
-        self._places, self._groups = places, np.asarray(groups, np.int64)
+        fresh = len(positions) != len(self._places)
+        self._places, self._groups = positions, np.asarray(groups, np.int64)
         self._pictures, self._marked = pictures, self._marked if not fresh else []
         self._draw()
-        self.setAccessibleDescription(f"{pictures} pictures and {len(places) - pictures} captions")
+        self.setAccessibleDescription(f"{pictures} pictures and {len(positions) - pictures} captions")
         self.show_all()
 
     def set_groups(self, groups: Sequence[int]) -> None:
-        """Other colours."""
+        """Change the colours of the points."""
         self._groups = np.asarray(groups, np.int64)
         self._draw()
 
     def mark(self, indices: Sequence[int]) -> None:
-        """Ring these points."""
+        """Draw rings around these points."""
         self._marked = list(indices)
         where = self._places[self._marked] if self._marked else np.zeros((0, 2))
         pen = pg.mkPen(theme().color("text"), width=1.5)
         self._chosen.setData(pos=where, size=_SIZE + 5, symbol="o", brush=None, pen=pen)
 
     def show_all(self) -> None:
-        """Everything in view."""
+        """Zoom out until everything is in view."""
         if len(self._places):
             low, high = self._places.min(0), self._places.max(0)
             self._box.setRange(xRange=(low[0], high[0]), yRange=(low[1], high[1]), padding=0.04)
 
     def in_view(self) -> list[int]:
-        """Points that can be seen."""
+        """The points in view."""
         (x0, x1), (y0, y1) = self._box.viewRange()
         x, y = self._places[:, 0], self._places[:, 1]
         found: list[int] = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)).tolist()
@@ -181,8 +181,8 @@ class MapCanvas(QWidget):
         under = self.nearest(point)
         if under != self._under:
             self._under = under
-            place = self._view.mapToGlobal(self._view.mapFromScene(point))
-            self.hovered.emit(under, place)
+            position = self._view.mapToGlobal(self._view.mapFromScene(point))
+            self.hovered.emit(under, position)
 
     def _mouse_clicked(self, event: Any) -> None:
         under = self.nearest(event.scenePos())

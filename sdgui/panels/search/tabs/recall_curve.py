@@ -20,7 +20,7 @@ _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 @dataclass(frozen=True)
 class RecallLine:
-    """One curve. ``dashed`` tells pictures-to-captions from captions-to-pictures without colour."""
+    """One curve. ``dashed`` distinguishes image→text from text→image without colour."""
 
     name: str
     k: Sequence[int]
@@ -30,7 +30,7 @@ class RecallLine:
 
 
 class RecallCurve(QWidget):
-    """Hover tells the values; a screen reader gets them as the widget's description."""
+    """Hovering shows the values; screen readers get them as the widget's description."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -76,7 +76,7 @@ class RecallCurve(QWidget):
         self._cross.setVisible(False)
         self._plot.addItem(self._cross, ignoreBounds=True)
         self._plot.setXRange(0, float(np.log10(max(2, most))), padding=0.02)
-        self._tell(10)
+        self._show_values(10)
         self.setAccessibleDescription(self.text_at(1) + "; " + self.text_at(10))
 
     def text_at(self, k: int) -> str:
@@ -90,7 +90,7 @@ class RecallCurve(QWidget):
                 parts.append(f"{line.name} {line.recall[near]:.1%}")
         return f"recall at {k}: " + ", ".join(parts) if parts else "no recall yet"
 
-    def _tell(self, k: int) -> None:
+    def _show_values(self, k: int) -> None:
         text = self.text_at(k)
         self._readout.setText(text[:1].upper() + text[1:])
 
@@ -101,4 +101,4 @@ class RecallCurve(QWidget):
         k = min(self._lines[0].k, key=lambda one: abs(np.log10(one) - x))
         self._cross.setValue(float(np.log10(k)))
         self._cross.setVisible(True)
-        self._tell(k)
+        self._show_values(k)

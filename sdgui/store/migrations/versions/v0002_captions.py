@@ -1,4 +1,4 @@
-"""The list of the Caption place: pictures with their captions, and what made them."""
+"""The list of the Caption panel: pictures with their captions, and what made them."""
 
 from __future__ import annotations
 

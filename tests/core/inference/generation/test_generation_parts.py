@@ -15,12 +15,14 @@ from pydantic import ValidationError
 from torch import nn
 
 from core.inference.generation import linear as linear_module
-from core.inference.generation.cache import KeyValueCache, RowLayout, settle
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
 from core.inference.generation.coca import CocaDecoder
 from core.inference.generation.linear import linear, project
 from core.inference.generation.processors import Processors
+from core.model.towers.cache import CachePosition, KeyValueCache, RowLayout, settle
+from core.model.towers.decoder import MultimodalDecoder
+from core.model.towers.transformer import AttentionMask
 from core.spec.generation import GenerationError, GenerationSettings
 from tests.core.inference.generation.references import END, PAD, START, VOCABULARY, pictures, processed, tiny_coca
 
@@ -107,7 +109,7 @@ def test_towers_that_cannot_be_cached() -> None:
     with pytest.raises(GenerationError, match="no caption decoder; choose a CoCa"):
         CocaDecoder(model.visual)
     model.text = _TextTower()
-    with pytest.raises(GenerationError, match="looks both ways, so nothing can be cached"):
+    with pytest.raises(GenerationError, match="is not causal, so nothing can be cached"):
         CocaDecoder(model)
     both_ways = tiny_coca(0)
     both_ways.text.attn_mask = None
@@ -207,8 +209,33 @@ def test_pictures_without_rows_leave_the_cache() -> None:
     assert first.shape == (5, VOCABULARY)
 
 
-def test_places_of_a_cache_that_nothing_was_written_to_are_numbers() -> None:
-    """They are hidden by masks, which multiply them by 0; memory that held nan before would go through."""
+def test_positions_of_a_cache_that_nothing_was_written_to_are_finite() -> None:
+    """Masks multiply them by 0, which would let a nan through."""
     torch.full((3 * 2 * 4 * 2 * 16 * 8,), math.nan)
     cache = KeyValueCache(3, 4, 2, 16, 8, torch.float32, torch.device("cpu"))
     assert torch.isfinite(cache.store).all()
+
+
+def test_layer_scale_in_half_precision() -> None:
+    """Its scale of each block has the decoder's precision, so that the states keep it."""
+    model = tiny_coca(1, ls_init_value=0.1)
+    chosen = GenerationSettings(search="greedy", max_tokens=8, min_tokens=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = generate(model, pictures(3), chosen, ids=IDS)
+    assert [len(captions) for captions in made] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("text", [{}, {"ls_init_value": 0.1}])
+def test_one_decoder_in_training_and_with_a_cache(text: dict[str, float]) -> None:
+    """The same states from all words at once, with gradients, and from one word after another."""
+    decoder = MultimodalDecoder(tiny_coca(2, **text).text_decoder)
+    words, picture = torch.randn(3, 6, 32), torch.randn(3, 5, 32)
+    whole = decoder.states(words, decoder.picture_pairs(picture))
+    assert whole.requires_grad
+    cache = KeyValueCache(2, 3, 2, 6, 16, torch.float32, torch.device("cpu"))
+    pairs = list(decoder.picture_pairs(picture))
+    for step in range(6):
+        with torch.inference_mode():
+            at = CachePosition(step + 1)
+            state = decoder.states(words[:, step : step + 1], pairs, AttentionMask(), cache, at)
+        torch.testing.assert_close(state, whole[:, step : step + 1].detach(), rtol=1e-4, atol=1e-4)

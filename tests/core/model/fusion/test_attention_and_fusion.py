@@ -16,7 +16,7 @@ from core.model.attention import attend
 from core.model.fusion import CrossAttentionFusion
 from core.model.heads import PrototypeHead
 from core.model.towers.text import TextFeatures
-from core.model.towers.transformer import Reach
+from core.model.towers.transformer import AttentionMask
 
 
 def plain_attention(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
@@ -55,8 +55,8 @@ def test_reach_says_the_same_in_each_form() -> None:
     allowed = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0)) < 0.6
     index = torch.tensor([5, 0, 3])
     for reach, whole in (
-        (Reach(allowed=allowed), allowed),
-        (Reach(causal=True), torch.ones(3, 6, 6, dtype=torch.bool).tril()),
+        (AttentionMask(allowed=allowed), allowed),
+        (AttentionMask(causal=True), torch.ones(3, 6, 6, dtype=torch.bool).tril()),
     ):
         row = reach.of_row(index, 6)
         assert row is not None
@@ -68,8 +68,8 @@ def test_reach_says_the_same_in_each_form() -> None:
             for h in range(2):
                 assert torch.equal(per_head[2 * b + h] == 0, whole[b])
                 assert per_head[2 * b + h][~whole[b]].eq(float("-inf")).all()
-    assert Reach().of_row(index, 6) is None
-    assert Reach().additive(6, torch.zeros(1), 2) is None
+    assert AttentionMask().of_row(index, 6) is None
+    assert AttentionMask().additive(6, torch.zeros(1), 2) is None
 
 
 def every_query(fusion: CrossAttentionFusion, tokens: Tensor, patches: Tensor, last: list[int]) -> Tensor:

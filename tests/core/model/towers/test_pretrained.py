@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from core.checkpoint.loading import start_weights
 from core.model.errors import ModelError
 from core.model.towers import pretrained
 from core.model.towers.downloading import DownloadError
@@ -66,15 +67,15 @@ def test_a_folder_prefers_open_clips_name_and_safetensors(tmp_path: Path) -> Non
     assert same(good, towers)
 
 
-def test_a_former_run_gives_its_best_teacher(tmp_path: Path) -> None:
+def test_a_previous_run_gives_its_best_teacher(tmp_path: Path) -> None:
     student, teacher, later = build(1), build(2), build(3)
     write_checkpoint(tmp_path / "checkpoints" / "step-00000001", student=student, teacher=teacher)
     write_checkpoint(tmp_path / "checkpoints" / "step-00000002", student=later)
     towers = build(9)
-    load_pretrained(towers, "sd-tiny", str(tmp_path))
+    load_pretrained(towers, "sd-tiny", start_weights(str(tmp_path), "auto"))
     assert same(later, towers)
     (tmp_path / "checkpoints" / "best").write_text("step-00000001", encoding="ascii")
-    load_pretrained(towers, "sd-tiny", str(tmp_path))
+    load_pretrained(towers, "sd-tiny", start_weights(str(tmp_path), "auto"))
     assert same(teacher, towers)
     load_pretrained(towers, "sd-tiny", str(tmp_path / "checkpoints" / "step-00000001" / "student.safetensors"))
     assert same(student, towers)

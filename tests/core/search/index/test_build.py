@@ -24,7 +24,7 @@ from core.search.errors import IndexFolderError
 from core.search.index import build as build_module
 from core.search.index import encoding, storage
 from core.search.index.build import build_index, relocate
-from core.search.index.changes import scan
+from core.search.index.source_changes import scan
 from core.search.index.storage import IndexReader, IndexWriter
 from core.search.queries import Query, Term
 from core.search.results import Options, Searching
@@ -321,7 +321,7 @@ def test_a_folder_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: p
         if done == 16:
             (tmp_path / "pictures").rename(tmp_path / "away")
 
-    with pytest.raises(IndexFolderError, match="went away while its pictures were read; what was encoded is safe"):
+    with pytest.raises(IndexFolderError, match="while its pictures were read; what was encoded is safe"):
         build_index(MODEL, str(tmp_path / "pictures"), tmp_path / "index", progress, lambda text: None)
     safe = len(alive(tmp_path / "index"))
     assert 16 <= safe < 48
@@ -382,4 +382,4 @@ def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) ->
         (tmp_path / name).symlink_to(tmp_path / name)
     after = scan(str(tmp_path))
     assert [one.path for one in after.found] == [one.path for one in before.found]
-    assert not after.silent
+    assert not after.unreachable

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError
-from core.search.index import parts as scan_module
+from core.search.index import acceleration as scan_module
 from core.search.index.build import relocate
 from core.search.index.files import FACTS, checksum_of
 from core.search.index.manifest import read_manifest, write_manifest
@@ -169,9 +169,9 @@ def test_a_pipe_where_codes_should_be(tmp_path: Path, monkeypatch: pytest.Monkey
     sizes = scan_module.Sizes(small=0, scan=16)
     for module in ("core.search.index.build", "core.search.collection"):
         monkeypatch.setattr(f"{module}.layout", lambda rows, dim, _=None: scan_module.layout(rows, dim, sizes))
-    make = scan_module.bring_up_to_date
+    make = scan_module.update_acceleration
     monkeypatch.setattr(
-        "core.search.index.build.bring_up_to_date", lambda *args, trust=False: make(*args, sizes=sizes, trust=trust)
+        "core.search.index.build.update_acceleration", lambda *args, trust=False: make(*args, sizes=sizes, trust=trust)
     )
     build(tmp_path / "pictures", tmp_path / "index")
     assert open_index(tmp_path / "index", quiet).how.startswith("exact scan")
@@ -231,7 +231,7 @@ def test_vectors_that_are_not_numbers_are_refused(own: tuple[Path, Path], where:
     vectors[100] = np.nan
     file.write_bytes(vectors.tobytes())
     sign(own[1])
-    with pytest.raises(IndexFolderError, match="have values that are not numbers; index them again"):
+    with pytest.raises(IndexFolderError, match="have values that are not finite numbers; index them again"):
         open_index(own[1], quiet)
 
 

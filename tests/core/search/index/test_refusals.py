@@ -21,7 +21,7 @@ def quiet(doing: str, done: int, total: int) -> None:
 @pytest.mark.parametrize(
     ("mine", "message"),
     [
-        ("manifest.json", r"holds a manifest\.json that is not an index's; choose an empty folder"),
+        ("manifest.json", r"holds a manifest\.json that does not belong to an index; choose an empty folder"),
         ("pictures-holiday.bin", r"holds pictures-holiday\.bin but is not an index; choose an empty folder"),
         ("records-0001.bin", r"holds records-0001\.bin but is not an index; choose an empty folder"),
         ("texts-old.tmp", r"holds texts-old\.tmp but is not an index; choose an empty folder"),

@@ -144,8 +144,8 @@ def test_mixmatch_mixes_views_of_one_size(setting: str, field: str) -> None:
 
 
 @pytest.mark.parametrize("views", ["student", "local"])
-def test_fixmatch_looks_at_whole_pictures(views: str) -> None:
-    with pytest.raises(ConfigError, match=rf"views.{views}.mix: fixmatch looks at whole pictures"):
+def test_fixmatch_needs_whole_pictures(views: str) -> None:
+    with pytest.raises(ConfigError, match=rf"views.{views}.mix: fixmatch needs whole pictures"):
         override(preset_config("fixmatch", "tiny"), [f"views.{views}.count=1", f"views.{views}.mix=mixup"])
 
 

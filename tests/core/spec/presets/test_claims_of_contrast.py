@@ -86,7 +86,7 @@ def learns(network: Network, name: str) -> bool:
 
 def test_slips_second_loss_trains_pictures_alone_behind_a_head_that_nothing_else_uses() -> None:
     _, network, objectives, batch = small("slip")
-    output = objectives.look(network, batch, network.forward_student(batch))
+    output = objectives.head_outputs(network, batch, network.forward_student(batch))
     next(one for one in objectives if one.name == "image_contrastive")(output, None)[0].backward()
     assert learns(network, "visual")
     assert not learns(network, "token_embedding")
@@ -110,8 +110,8 @@ def test_cosmos_finds_the_teachers_picture_and_text_from_small_crops() -> None:
     config, network, objectives, batch = small("cosmos")
     assert config.views.student.crop_max <= config.views.teacher.crop_min
     with torch.no_grad():
-        target = objectives.look_as_teacher(network, batch, network.forward_teacher(batch))
-    output = objectives.look(network, batch, network.forward_student(batch))
+        target = objectives.teacher_head_outputs(network, batch, network.forward_teacher(batch))
+    output = objectives.head_outputs(network, batch, network.forward_student(batch))
     objective = next(one for one in objectives if one.name == "distill_features")
     assert len(output.extra["distill_features"].fused) == config.views.student.count
     loss, report = objective(output, target)

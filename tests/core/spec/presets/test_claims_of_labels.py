@@ -57,7 +57,7 @@ def test_eman_asks_the_teacher_and_is_content_with_70_percent() -> None:
 def test_eman_averages_batch_norms_statistics_too() -> None:
     config = preset_config("eman", "tiny")
     student = build_network(config, resolve_architecture(config.towers.architecture), ("a", "b"))
-    teacher = build_teacher(config, student)
+    teacher = build_teacher(config.teacher, student)
     assert teacher is not None
 
     def statistics(network: nn.Module) -> dict[str, Tensor]:

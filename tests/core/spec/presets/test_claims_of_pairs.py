@@ -37,7 +37,7 @@ def objective(objectives: Objectives, name: str) -> Any:
 
 
 def seen(network: Network, objectives: Objectives, pairs: Batch) -> Output:
-    return objectives.look(network, pairs, network.forward_student(pairs))
+    return objectives.head_outputs(network, pairs, network.forward_student(pairs))
 
 
 @pytest.mark.parametrize("name", [*OURS, "sd-coca", *ABLATIONS])
@@ -96,7 +96,7 @@ def test_sd_coca_draws_the_words_to_the_teachers() -> None:
             parameter.add_(0.05 * torch.randn(parameter.shape))
     pairs = flat_pairs()
     distil = objective(objectives, "distill_captions")
-    target = objectives.look_as_teacher(teacher, pairs, teacher.forward_teacher(pairs))
+    target = objectives.teacher_head_outputs(teacher, pairs, teacher.forward_teacher(pairs))
     assert not target.extra["distill_captions"].logits.requires_grad
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     losses = []
@@ -183,7 +183,7 @@ def test_blip_filters_captions_by_its_matching_head() -> None:
     pairs, matching = flat_pairs(), objective(objectives, "matching")
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in range(60):
-        loss, _ = matching(objectives.look(network, pairs, network.forward_student(pairs)), None)
+        loss, _ = matching(objectives.head_outputs(network, pairs, network.forward_student(pairs)), None)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -36,7 +36,7 @@ class Step:
         torch.manual_seed(0)
         model = copy.deepcopy(resolve_architecture("sd-tiny"))
         self.network: Network = build_network(self.config, model).train()
-        self.teacher = build_teacher(self.config, self.network)
+        self.teacher = build_teacher(self.config.teacher, self.network)
         self.objectives: Objectives = build_objectives(self.config, self.network)
         self.optimizer = build_optimizer(self.config.optim, self.network)
         data, _ = write_pairs(folder)
@@ -50,8 +50,8 @@ class Step:
     def losses(self, batch: Batch, progress: float = 1.0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         assert self.teacher is not None
         self.objectives.begin_step(self.network, build_schedules(self.config, 1000).at(round(1000 * progress)))
-        target = self.teacher.targets(batch, self.objectives.look_as_teacher)
-        output = self.objectives.look(self.network, batch, self.network.forward_student(batch))
+        target = self.teacher.targets(batch, self.objectives.teacher_head_outputs)
+        output = self.objectives.head_outputs(self.network, batch, self.network.forward_student(batch))
         found, report = {}, {}
         for objective in self.objectives:
             found[objective.name], facts = objective(output, target)
@@ -93,7 +93,7 @@ def test_dinos_teacher_sees_large_crops_alone_and_never_teaches_a_crop_of_itself
 
 def test_dinos_prototypes_rest_at_first_and_move_later(tmp_path: Path) -> None:
     step = Step("dino", tmp_path)
-    head = step.network.head
+    head = step.network.prototypes
     assert head is not None
     before = head.prototypes.detach().clone()
     share = step.config.objectives.distill_prototypes.freeze_last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -88,6 +89,15 @@ def test_control_is_asked_seen_and_cleared(run: RunDir) -> None:
     assert run.asked() is None
     run.control.write_bytes(b"\xffgarbage")
     assert run.asked() is None
+
+
+def test_asking_waits_for_no_disk(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    run.ask("pause")
+    run.ask("stop")
+    assert run.asked() == "stop"
+    assert synced == []
 
 
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:

@@ -71,10 +71,10 @@ def test_shipped_studies_are_whole(name: str) -> None:
         ({"arms": [{"name": "a", "preset": "no-such"}]}, "no-such"),
         ({"arms": [{"name": "a"}]}, "needs a preset"),
         ({"arms": [{"name": "a", "preset": "clip", "train": "other"}]}, "other"),
-        ({"arms": [{"name": "a", "preset": "clip", "as_long_as": "a"}]}, "no steps of its own"),
+        ({"arms": [{"name": "a", "preset": "clip", "as_long_as": "a"}]}, "which has as_long_as itself"),
         (
             {"arms": [{"name": "a", "preset": "clip"}, {"name": "b", "preset": "sd-clip", "as_long_as": "a"}]},
-            "the arm b is as long as 'a', and no arm tells how long a step of its own takes",
+            "the arm b has as_long_as 'a', but its own step time is unknown",
         ),
         ({"compare": [["base", "worse"]]}, "worse"),
         ({"seeds": [1, 1]}, "seed 1"),

@@ -15,13 +15,13 @@ from core.spec.chain import ChainDir, preset_chain, read_chain
 from core.spec.config import ConfigError
 from core.spec.errors import UserError
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, absolute, read_study
-from core.spec.study_records import results_problem
+from core.spec.study.records import results_problem
 from core.studies.chain.run import ChainError, run_chain
 from core.studies.study import queue
 from core.studies.study.claiming import StudyError
 from core.studies.study.queue import run_study, steps_of
 from core.studies.study.results import collect, write_results
-from sdgui.runs.study_look import look
+from sdgui.runs.study_status import look
 from tests.core.pictures import write_pairs
 from tests.mutations import mutated, survives
 

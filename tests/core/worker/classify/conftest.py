@@ -12,7 +12,7 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.labelled import write_labelled
-from tests.core.worker.classify.desk import Answer, Desk
+from tests.core.worker.classify.asking import Answer, Desk
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,14 @@ from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
 from core.metrics.classification.prompts import load_templates
 from core.spec.errors import UserError
-from tests.core.worker.classify.desk import Answer, Desk, by_hand
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import default_network
+from tests.core.worker.classify.asking import Answer, Desk, by_hand
 
 
-def test_opening_tells_what_there_is(opened: Answer) -> None:
+def test_opening_tells_what_there_is(run: str, opened: Answer) -> None:
     assert opened["classes"] == ["black", "blue", "green", "red"]
-    assert opened["model"]["weights"] == "teacher"
+    assert opened["model"]["weights"] == default_network(RunDir(run), "best")
     assert opened["model"]["layers"][:3] == [UNPROJECTED, PROJECTED, "block 1"]
     assert opened["model"]["texts"] == ["predicted", "classes"]
     assert opened["data"]["labelled"] == 12

@@ -16,7 +16,7 @@ from core.checkpoint.opening import Model, open_model
 from core.inference import extraction
 from core.spec.errors import UserError
 from core.worker.server import Worker
-from tests.core.worker.classify.desk import Answer, Cancelled, Desk, manifest
+from tests.core.worker.classify.asking import Answer, Cancelled, Desk, manifest
 
 
 def test_a_folder_of_class_folders_is_split(desk: Desk, run: str, place: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_nan_features_are_refused_with_the_remedy(desk: Desk, val: str, monkeypa
             model.network.towers.clip.visual.conv1.weight.fill_(float("nan"))
         return model
 
-    monkeypatch.setattr("core.worker.classify.desk.open_model", diverged)
+    monkeypatch.setattr("core.worker.classify.session.open_model", diverged)
     opened = broken.ask("open", model="open_clip:sd-tiny", data=val, label="colour", train="split")
     for verb in ("zero_shot", "probe", "knn"):
         with pytest.raises(UserError, match=r"NaN or infinity .*an earlier checkpoint, or in fp32"):
@@ -120,8 +120,8 @@ def test_pictures_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp
 @pytest.mark.parametrize(
     ("verb", "arguments", "message"),
     [
-        ("zero_shot", {"opened": "opened 999"}, "'opened 999' is no longer in memory; open the data again"),
-        ("cell", {"result": "result 999", "true": 0, "predicted": 0}, "is no longer in memory; measure again"),
+        ("zero_shot", {"opened": "opened 999"}, "these data are not open; open them first"),
+        ("cell", {"result": "result 999", "true": 0, "predicted": 0}, "there is no such result; measure it first"),
         ("probe", {"opened": "OPENED", "kind": "sung"}, "there is no probe 'sung'; there are image and fused"),
         (
             "probe",

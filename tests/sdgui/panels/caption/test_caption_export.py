@@ -18,9 +18,9 @@ from sdgui.panels.caption.export import (
     export_json_lines,
     export_sidecars,
     export_table,
-    free_folder,
     save_source,
 )
+from sdgui.shared.export.formats import free_path
 
 ABOUT = {
     "model": "/runs/x@step-30",
@@ -71,7 +71,7 @@ def test_a_saved_set_may_hold_copies_and_leaves_out_what_is_gone(made: list[Capt
     assert not any(path.is_symlink() for path in (tmp_path / "set" / "pictures").iterdir())
     with pytest.raises(CaptionFileError, match="not empty"):
         save_source(made, tmp_path / "set", no_progress)
-    assert free_folder(tmp_path, "set") == tmp_path / "set-2"
+    assert free_path(tmp_path / "set") == tmp_path / "set-2"
     for picture in made[1:]:
         Path(picture.path).unlink()
     with pytest.raises(CaptionFileError, match="None of the pictures"):

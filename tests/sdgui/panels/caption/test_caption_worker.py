@@ -44,24 +44,24 @@ def test_captions_of_a_run_become_the_next_runs_training_data(
     panel.set_actions(Actions(panel))
     panel.show()
     panel.entered()
-    assert panel.tools.pickers["a"].set_choice(ModelChoice(f"{run.path}@last", "teacher", "tiny", imported.id))
+    assert panel.view.tools.pickers["a"].set_choice(ModelChoice(f"{run.path}@last", "teacher", "tiny", imported.id))
     given = sorted(str(path) for path in (tmp_path / "pairs").glob("*.png"))[:5]
     broken = tmp_path / "pairs" / "broken.png"
     broken.write_bytes(Path(given[0]).read_bytes()[:60])
-    panel.target.take_paths([*given, broken])
+    panel.view.target.take_paths([*given, broken])
     qtbot.waitUntil(lambda: len(panel.model) == 6 and not panel.work.busy, timeout=90000)
     entries = panel.model.entries()
-    assert [entry.state for entry in entries] == ["made"] * 5 + ["refused"]
+    assert [entry.state for entry in entries] == ["captioned"] * 5 + ["refused"]
     assert "broken or cut off" in entries[5].refused
-    origin = panel._origins[entries[0].made["a"].origin]
+    origin = panel._origins[entries[0].captions["a"].origin]
     assert (origin["weights"], len(origin["digest"]), origin["settings"]["beams"]) == ("teacher", 16, 6)
-    assert len(entries[0].made["a"].candidates) == 3
+    assert len(entries[0].captions["a"].candidates) == 3
     panel.edits.type(entries[0].path, "a disc")
-    panel.files.source()
-    qtbot.waitUntil(lambda: not panel.files.running, timeout=10000)
+    panel.files.save_training_data()
+    qtbot.waitUntil(lambda: not panel.files.task.running, timeout=10000)
     asked: list[RunConfig] = []
     panel.define_asked.connect(asked.append)
-    panel.bar.press_remedy()
+    panel.view.bar.press_remedy()
     assert asked[0].preset == "sd-coca"
     assert asked[0].data.val == str(tmp_path / "pairs" / "val.csv")
     rows = open_source(asked[0].data.train).rows
@@ -69,8 +69,8 @@ def test_captions_of_a_run_become_the_next_runs_training_data(
     assert {row.image.resolve(): row.captions[0] for row in rows} == expected
     assert rows[0].captions == ("a disc",)
     panel.work.makers["a"].close()
-    panel.keeper.close()
-    panel.list.close_threads()
+    panel.persistence.close()
+    panel.view.list.close_threads()
     services.pool.close()
     services.store.close()
     panel.close()

@@ -12,15 +12,16 @@ from pytestqt.qtbot import QtBot
 from core.spec.config import override
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
-from sdgui.shared.export import menu as export_menu
-from sdgui.shared.export.pictures import Exported, export_table
+from sdgui.shared.export import dialog as export_dialog
+from sdgui.shared.export.formats import Exported
+from sdgui.shared.export.pictures import export_table
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message import Message, Remedy
 from tests.sdgui.conftest import leave
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, choose, classify, make_run
 
 
-def test_a_worker_that_was_ended_is_asked_anew_for_what_is_shown(
+def test_a_restarted_worker_answers_about_what_is_shown_by_its_key(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify()
@@ -30,8 +31,8 @@ def test_a_worker_that_was_ended_is_asked_anew_for_what_is_shown(
     qtbot.waitUntil(lambda: client.state == "off", timeout=20000)
     panel.view.matrix.ask_cell(0, 1)
     qtbot.waitUntil(lambda: panel.view.matrix.gallery.model.rowCount() == 1, timeout=20000)
-    assert len(asked(folder, "classify_open")) == 2
-    assert len(asked(folder, "classify_probe")) == 2
+    assert len(asked(folder, "classify_open")) == 1
+    assert len(asked(folder, "classify_probe")) == 1
 
 
 def test_what_cannot_be_classified_is_said_in_the_panels_bar(
@@ -66,7 +67,7 @@ def test_an_exports_remedy_does_nothing_but_its_own(
 ) -> None:
     panel = open_classify("")
     opened: list[object] = []
-    monkeypatch.setattr(export_menu.QDesktopServices, "openUrl", opened.append)
+    monkeypatch.setattr(export_dialog.QDesktopServices, "openUrl", opened.append)
     again: list[str] = []
     panel.show_message(Message("error", "The worker crashed.", remedy=Remedy("Try again", lambda: again.append("x"))))
     panel.export._done(Exported(tmp_path, 3))

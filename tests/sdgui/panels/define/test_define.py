@@ -15,7 +15,7 @@ from core.spec.config import override
 from core.spec.presets import PRESETS, SIZES, preset_config, preset_names
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.define.panel import DefinePanel
-from sdgui.runs.chains import FORMER
+from sdgui.runs.chains import PREVIOUS_GENERATION
 from sdgui.runs.stages import staged_chain, wants_stages
 from sdgui.shared.form.editors import ColumnEditor
 from sdgui.shared.pickers.preset_facts import FAMILIES, needs
@@ -176,7 +176,7 @@ def test_a_staged_preset_trains_in_stages_unless_told_otherwise(define: DefinePa
     assert bar.in_stages.isChecked()
     define.form.set_value("data.train", "/a.csv")  # without stages it would now want a former run
     assert define.form.errors() == {}
-    assert define.form.draft()["teacher.checkpoint"] == FORMER
+    assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
     assert define.save()
     chain = staged_chain(stored(services, experiment), services.settings)
     assert chain is not None

@@ -47,30 +47,30 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
     place.show()
     place.entered()
     place.rank()
-    qtbot.waitUntil(lambda: place.ranked is not None or bool(place.bar.text), timeout=240_000)
-    assert place.bar.text == ""
+    qtbot.waitUntil(lambda: place.ranked is not None or bool(place.view.bar.text), timeout=240_000)
+    assert place.view.bar.text == ""
     ranked = place.ranked
     assert ranked is not None
-    assert (ranked.total, ranked.shuffled, ranked.remembered) == (rows, wrong, True)
+    assert (ranked.total, ranked.shuffled, ranked.recorded) == (rows, wrong, True)
     assert int(ranked.bins.sum()) == rows
     assert ranked.shuffled_bins is not None
     assert int(ranked.shuffled_bins.sum()) == wrong
-    qtbot.keyClick(place.gallery.view, Qt.Key.Key_X)
-    place.histogram.box.setValue((ranked.pairs[4].bin + 1) / 1000)
-    place.below_too.setChecked(True)
-    expected = {pair.key for pair in ranked.pairs if ranked.left_out(pair)}
+    qtbot.keyClick(place.view.gallery.view, Qt.Key.Key_X)
+    place.view.histogram.box.setValue((ranked.pairs[4].bin + 1) / 1000)
+    place.view.exclude_below.setChecked(True)
+    expected = {pair.key for pair in ranked.pairs if ranked.excluded(pair)}
     assert len(expected) >= 5
     place.save(tmp_path / "cleaned.csv")
-    qtbot.waitUntil(lambda: place.use_button.isEnabled(), timeout=60_000)
+    qtbot.waitUntil(lambda: place.view.use_button.isEnabled(), timeout=60_000)
     before = {(row.file, caption) for row in open_source(noisy).rows for caption in row.captions}
     after = {(row.file, caption) for row in open_source(tmp_path / "cleaned.csv").rows for caption in row.captions}
     assert after == before - expected
     place.save(tmp_path / "cleaned.csv")
-    qtbot.waitUntil(lambda: "is there already" in place.bar.text, timeout=60_000)
+    qtbot.waitUntil(lambda: "is there already" in place.view.bar.text, timeout=60_000)
     place.save(noisy, replace=True)
-    qtbot.waitUntil(lambda: "the data themselves" in place.bar.text, timeout=60_000)
-    place._tasks.wait()
-    place.gallery.close_threads()
+    qtbot.waitUntil(lambda: "the data themselves" in place.view.bar.text, timeout=60_000)
+    place.work.background.wait()
+    place.view.gallery.close_threads()
     services.pool.shutdown()
     qtbot.waitUntil(lambda: not services.pool.findChildren(QProcess), timeout=20_000)
     services.launcher.close()

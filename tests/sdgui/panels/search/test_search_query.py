@@ -11,7 +11,7 @@ from PySide6.QtCore import QSettings
 
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.query.history import SearchHistory
-from sdgui.panels.search.results import items, ranks_of, true_line, true_place
+from sdgui.panels.search.results import items, ranks_of, true_line, true_rank
 
 _WORDS = st.text(min_size=1).map(str.strip).filter(bool)
 _PARTS = st.builds(Part, words=_WORDS, weight=st.floats(-5, 5).filter(bool))
@@ -77,8 +77,8 @@ def test_what_moved_is_told_in_signs_and_in_words() -> None:
     other = _answer(_row("/b", 1), _row("/x", 2, duplicates=("/a",)), _row("/c", 4))
     found = items(mine, Query("q"), "cosine", ranks_of(other), "Teacher")
     assert [item.badge for item in found] == ["▲ 2", "▼ 1 · +1", "", "new"]
-    assert found[0].badge_spoken == "2 places higher than with Teacher"
-    assert found[1].badge_spoken == "1 place lower than with Teacher, 1 near-identical"
+    assert found[0].badge_spoken == "2 ranks higher than with Teacher"
+    assert found[1].badge_spoken == "1 rank lower than with Teacher, 1 near-identical"
     assert found[3].badge_spoken == "not found by Teacher, below the cut-off"
     assert [item.line for item in found] == [False, False, False, True]
 
@@ -86,9 +86,9 @@ def test_what_moved_is_told_in_signs_and_in_words() -> None:
 def test_the_true_picture_is_told_though_it_is_not_among_the_results() -> None:
     answer = _answer(_row("/a", 1), _row("/b", 2))
     query = Query("q", true_path="/b")
-    assert true_line(true_place(answer, query), answer, query) == "True picture: rank 2 of 40"
+    assert true_line(true_rank(answer, query), answer, query) == "Correct picture: rank 2 of 40"
     far = Query("q", true_path="/z")
-    assert true_line(true_place(answer, far), answer, far) == "True picture: not among the first 2 of 40"
+    assert true_line(true_rank(answer, far), answer, far) == "Correct picture: not among the first 2 of 40"
     known = {**answer, "true_rank": 17.0, "true_row": 8}
-    assert true_line(true_place(known, query), known, query) == "True picture: rank 17 of 40, not among these"
+    assert true_line(true_rank(known, query), known, query) == "Correct picture: rank 17 of 40, not among these"
     assert true_line(None, answer, Query("q")) == ""

@@ -64,10 +64,10 @@ def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, op
         panel = with_study(qtbot, window, a_study(name=name))
         qtbot.waitUntil(lambda panel=panel, name=name: panel.toolbar.box.currentText() == name)
     first, second = (study.id for study in window.services.store.studies())
-    window.experiments.select_study(second)
+    window.experiments.select(window.experiments.model.study_index(second))
     panel.toolbar.new.click()
     panel.editor.name.setText("my careful study")
-    window.experiments.select_study(first)
+    window.experiments.select(window.experiments.model.study_index(first))
     assert window.selection.study_id == first
     assert panel.stack.currentWidget() is panel.editor
     assert panel.editor.name.text() == "my careful study"

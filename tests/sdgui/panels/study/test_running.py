@@ -16,8 +16,8 @@ from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.study import ending as study_ending
 from sdgui.panels.watch.panel import WatchPanel
-from sdgui.runs.study_look import StudyRunLook, time_left
 from sdgui.runs.study_programs import StudyProgramError
+from sdgui.runs.study_status import StudyRunSnapshot, time_left
 from tests.sdgui.panels.study.studying import Open, a_study, panel_of, until, with_study
 
 
@@ -168,8 +168,8 @@ def test_a_failed_arm_and_a_single_seed_are_said(qtbot: QtBot, open_study: Open)
 
 
 def test_the_time_left_goes_by_what_runs_of_the_same_arm_took() -> None:
-    def run(arm: str, state: str, **more: Any) -> StudyRunLook:
-        return StudyRunLook(arm, 0, state, "", Path(), **more)
+    def run(arm: str, state: str, **more: Any) -> StudyRunSnapshot:
+        return StudyRunSnapshot(arm, 0, state, "", Path(), **more)
 
     done = [run("a", "done", seconds=10.0), run("b", "done", seconds=30.0)]
     assert time_left([*done, run("a", "training", seconds_left=4.0), run("b", "waiting")], "running") == 34.0

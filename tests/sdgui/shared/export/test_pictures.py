@@ -16,17 +16,16 @@ from pytestqt.qtbot import QtBot
 
 from core.data.sources.opening import open_source
 from sdgui.app.start import make_application
+from sdgui.shared.export.formats import Exported, free_path
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.export.pictures import (
     SHEET,
-    Exported,
     ExportError,
     export_contact_sheet,
     export_copies,
     export_json_lines,
     export_links,
     export_table,
-    free_path,
 )
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message_bar import MessageBar
@@ -118,7 +117,7 @@ def test_an_existing_file_is_refused_and_kept(
 ) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("mine")
-    with pytest.raises(ExportError, match="exists already"):
+    with pytest.raises(ExportError, match="already exists"):
         export(items, file, silent)
     assert file.read_text() == "mine"
     assert free_path(file) == tmp_path / "mine-2.csv"
@@ -140,7 +139,7 @@ def test_permissions_are_said(items: list[GalleryItem], tmp_path: Path, monkeypa
     for export, name in ((export_links, "symlink_to"), (partial(export_table), "open")):
         with monkeypatch.context() as patch:
             patch.setattr(Path, name, refuse)  # the test may run as one who may do all
-            with pytest.raises(ExportError, match="may not be written; choose a folder of your own"):
+            with pytest.raises(ExportError, match="cannot be written: no permission; choose another folder"):
                 export(items, tmp_path / "closed", silent)
 
 
@@ -178,7 +177,7 @@ def test_a_panel_exports_in_a_thread_and_says_what_came_of_it(
     assert "1 left out" in bar.text
     (tmp_path / "a.csv").touch()
     menu.run(export_table, items, tmp_path / "a.csv")
-    qtbot.waitUntil(lambda: "exists already" in bar.text, timeout=5000)
+    qtbot.waitUntil(lambda: "already exists" in bar.text, timeout=5000)
     menu.run(export_table, items * 50_000, tmp_path / "b.csv")
     strip.cancelled.emit()
     qtbot.waitUntil(lambda: "cancelled" in bar.text, timeout=5000)

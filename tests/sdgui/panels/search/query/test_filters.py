@@ -58,7 +58,7 @@ def test_a_label_that_is_no_longer_chosen_is_no_longer_offered(qapp: object) -> 
     row.set_facets({"folders": [], "labels": {"tone": ["dark"]}})
     row.clear_button.click()
     row.set_facets({"folders": [], "labels": {"tone": ["dark"]}})
-    assert [row.label.itemText(at) for at in range(row.label.count())] == ["any label", "tone"]
+    assert [row.label.itemText(at) for at in range(row.label.count())] == ["Any label", "tone"]
 
 
 @pytest.mark.parametrize("raw", [{"labels": 5}, {"labels": {"a": 5}}, {"labels": {"a": [5]}}, {"folders": 5}, {"x": 1}])

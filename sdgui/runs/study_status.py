@@ -1,6 +1,6 @@
-"""What a study folder says at this moment, in plain data. No Qt, no torch; called from a thread.
+"""The status of a study, read from its folder as plain data. No Qt, no torch; called from a thread.
 
-Flow: ``study.json``, ``status.json``, ``results.json`` and the run folders -> ``look`` -> ``StudyLook`` -> Study place.
+Flow: the study's folder and its runs' -> ``read_study_folder`` -> ``StudySnapshot`` -> Study panel.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from core.spec.reading import KILOBYTE, UnreadableError, checked, read_json, rea
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus, process_alive
 from core.spec.study import Study, StudyDir, StudyStatus, read_study
-from core.spec.study_records import LARGEST_MEASURES, MeasuresFile, results_problem
+from core.spec.study.records import LARGEST_MEASURES, MeasuresFile, results_problem
 
 RESULTS_VERSION = 1
-ASKED = "asked"  # file in which the window notes what it asked of the program: "pause" or "stop"
+ASKED = "asked"  # file in which the window records what it asked of the program: "pause" or "stop"
 
 State = Literal[
     "not started", "starting", "running", "paused", "stopped", "interrupted", "grown", "done", "failed", "gone"
@@ -29,7 +29,7 @@ State = Literal[
 
 
 @dataclass(frozen=True)
-class StudyRunLook:
+class StudyRunSnapshot:
     """One run of the queue; ``step`` of ``total`` where it is known."""
 
     arm: str
@@ -44,19 +44,19 @@ class StudyRunLook:
 
 
 @dataclass(frozen=True)
-class StudyLook:
-    """A study as its folder has it; ``problem`` says why it cannot be read."""
+class StudySnapshot:
+    """A study as its folder shows it; ``problem``: why it cannot be read."""
 
     folder: Path
     state: State = "not started"
     study: Study | None = None
     problem: str = ""
-    runs: tuple[StudyRunLook, ...] = ()
+    runs: tuple[StudyRunSnapshot, ...] = ()
     seconds_left: float | None = None
     results: dict[str, Any] | None = field(default=None, compare=False)
     results_stamp: float = 0.0
     results_problem: str = ""
-    said: str = ""  # the end of what the program wrote to stderr
+    stderr: str = ""  # its last lines, of a program that failed
 
     @property
     def done(self) -> int:
@@ -67,24 +67,24 @@ class StudyLook:
         return self.state in ("starting", "running")
 
     @property
-    def failures(self) -> list[StudyRunLook]:
+    def failures(self) -> list[StudyRunSnapshot]:
         return [run for run in self.runs if run.state == "failed"]
 
 
-def look(folder: Path, before: StudyLook | None = None) -> StudyLook:
+def read_study_folder(folder: Path, before: StudySnapshot | None = None) -> StudySnapshot:
     """Read the folder; results that did not change since ``before`` are taken from it."""
     out = StudyDir(folder)
     if not folder.is_dir():
-        return StudyLook(folder, "gone", problem=f"The folder {folder} is no longer there. Locate it.")
+        return StudySnapshot(folder, "gone", problem=f"The folder {folder} is no longer there. Locate it.")
     try:
         study = read_study(out.study)
     except ConfigError as error:
-        return StudyLook(folder, problem=str(error))
+        return StudySnapshot(folder, problem=str(error))
     status = out.read_status()
     state = _state(out, study, status)
     runs = tuple(_runs(out, study, status, alive=state in ("running", "starting")))
     results, stamp, problem = _results(out, before)
-    return StudyLook(
+    return StudySnapshot(
         folder,
         state,
         study,
@@ -112,35 +112,35 @@ def _state(out: StudyDir, study: Study, status: StudyStatus | None) -> State:
 
 
 def program_alive(status: StudyStatus) -> bool:
-    """Whether the program that wrote ``status`` is still at work."""
+    """Whether the program that wrote ``status`` is still running."""
     return process_alive(RunStatus(status.pid, status.started, status.heartbeat, host=status.host))
 
 
 def asked_of(out: StudyDir) -> str:
-    """What the window asked of the program last; "" for nothing."""
+    """The last request to the program; "" for none."""
     try:
         return read_text(out.path / ASKED, KILOBYTE).strip()
     except (OSError, UnreadableError):
         return ""
 
 
-def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) -> list[StudyRunLook]:
+def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) -> list[StudyRunSnapshot]:
     known = {(run.arm, run.seed): run for run in (status.runs if status else [])}
     found = []
     for seed in study.seeds:
         for arm in study.arms:
-            folder, told = out.run(arm.name, seed), known.get((arm.name, seed))
+            folder, reported = out.run(arm.name, seed), known.get((arm.name, seed))
             measures = out.measures(arm.name, seed)
-            state = "done" if measures.exists() else str(told.state) if told else "waiting"
+            state = "done" if measures.exists() else str(reported.state) if reported else "waiting"
             if state in ("training", "measuring") and not alive:
                 state = "waiting"
             progress = folder.read_status() if state in ("training", "measuring") else None
             found.append(
-                StudyRunLook(
+                StudyRunSnapshot(
                     arm.name,
                     seed,
                     state,
-                    told.message if told and state == "failed" else "",
+                    reported.message if reported and state == "failed" else "",
                     folder.path,
                     progress.step if progress else 0,
                     progress.total_steps if progress else 0,
@@ -152,7 +152,7 @@ def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) 
 
 
 def _took(folder: RunDir, measures: Path) -> float | None:
-    """Seconds of training and measuring; those between two sittings are not counted."""
+    """Seconds of training and evaluation; pauses are not counted."""
     try:
         trained = checked(MeasuresFile, read_json(measures, LARGEST_MEASURES), str(measures)).train_seconds
         return trained + max(0.0, measures.stat().st_mtime - folder.events.stat().st_mtime)
@@ -160,8 +160,8 @@ def _took(folder: RunDir, measures: Path) -> float | None:
         return None
 
 
-def time_left(runs: Sequence[StudyRunLook], state: str, now: float | None = None) -> float | None:
-    """Seconds until the last run is done, from those that are; None while there is nothing to go by."""
+def time_left(runs: Sequence[StudyRunSnapshot], state: str, now: float | None = None) -> float | None:
+    """Seconds until the last run is done, estimated from finished runs; None while there is none."""
     if state != "running":
         return None
     took: dict[str, list[float]] = {}
@@ -184,7 +184,7 @@ def time_left(runs: Sequence[StudyRunLook], state: str, now: float | None = None
     return left
 
 
-def _results(out: StudyDir, before: StudyLook | None) -> tuple[dict[str, Any] | None, float, str]:
+def _results(out: StudyDir, before: StudySnapshot | None) -> tuple[dict[str, Any] | None, float, str]:
     try:
         stamp = out.results.stat().st_mtime
     except OSError:
@@ -205,21 +205,21 @@ def _results(out: StudyDir, before: StudyLook | None) -> tuple[dict[str, Any] | 
             ),
         )
     if not {"arms", "compare", "metrics", "seeds"} <= raw.keys():
-        return None, stamp, f"{out.results} holds no results of a study; delete it and press Start to make it anew."
+        return None, stamp, f"{out.results} holds no results of a study; delete it and press Start to recreate it."
     if wrong := results_problem(raw):
-        return None, stamp, f"{out.results}: {wrong} Delete it and press Start to make it anew."
+        return None, stamp, f"{out.results}: {wrong} Delete it and press Start to recreate it."
     return raw, stamp, ""
 
 
 def note_asked(folder: Path, what: str) -> None:
-    """Remember what was asked; "" forgets it. May raise OSError."""
+    """Record what was asked; "" clears it. May raise OSError."""
     path = folder / ASKED
     if what:
-        write_whole(path, what.encode("ascii"), durable=False)  # in the place of a link, not through it
+        write_whole(path, what.encode("ascii"), durable=False)  # replaces a link, does not follow it
     else:
         path.unlink(missing_ok=True)
 
 
 def first_status(pid: int, started: float, runs: list[Any], host: str) -> StudyStatus:
-    """What a study's status says until the program has written its own."""
+    """The status of a study until its program has written its own."""
     return StudyStatus(pid, started, time.time(), host, False, runs)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from core.model.fusion.base import Fusion
 from core.model.fusion.cross import CrossAttentionFusion
-from core.model.fusion.face import Fusion
 from core.model.fusion.merged import MergedFusion
 from core.model.fusion.queries import QueryFusion
 from core.model.fusion.skip import SkipFusion

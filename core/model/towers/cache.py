@@ -1,16 +1,41 @@
 """Keys and values kept between tokens: those of a row's own prefix, and those of its picture.
 
-Rows and pictures leave and are reordered by moving only what changes its place; the tensors are allocated once.
+Flow: ``core.inference.generation`` allocates them for a batch; ``core.model.towers.block`` writes and reads them.
+Rows and pictures leave and are reordered by moving only what changes its position; the tensors are allocated once.
 
-Legend: R rows, B pictures, H heads, T positions, S tokens of a picture, E width of a head.
+Legend: R rows, B pictures, H heads, L new tokens per row, T positions, S tokens of a picture, E width of a head.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+Pair = tuple[Tensor, Tensor]  # keys and values
+
+
+@dataclass(frozen=True)
+class CachePosition:
+    """Where a pass stands in the cache: its last new tokens at ``end - 1``, or each row's at a position of its own."""
+
+    end: int  # positions attended to, the new ones included
+    rows: Tensor | None = None  # (R,) each row's position, where they differ; one new token per row then
+
+    def write(self, cache: Pair, key: Tensor, value: Tensor) -> Pair:
+        """Store the new keys and values (R, H, L, E); returns all that may be attended to, (R, H, end, E)."""
+        keys, values = cache
+        if self.rows is None:
+            start = self.end - key.shape[2]
+            keys[:, :, start : self.end] = key
+            values[:, :, start : self.end] = value
+        else:
+            index = torch.arange(len(key), device=key.device)
+            keys[index, :, self.rows] = key[:, :, 0]
+            values[index, :, self.rows] = value[:, :, 0]
+        return keys[:, :, : self.end], values[:, :, : self.end]
 
 
 class KeyValueCache:
@@ -20,7 +45,7 @@ class KeyValueCache:
         self, layers: int, capacity: int, heads: int, length: int, width: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         shape = (layers, 2, capacity, heads, length, width)
-        # Not empty: places that a mask hides are multiplied by 0 all the same, and memory may hold what is no number.
+        # Not torch.empty: positions that a mask hides are still multiplied by 0, and memory may hold nan.
         self.store = torch.zeros(shape, dtype=dtype, device=device)  # (layers, 2, capacity, H, T, E)
         self.layers = self._first(capacity)
 
@@ -29,7 +54,7 @@ class KeyValueCache:
         return self.store.nbytes
 
     def resize(self, entries: int) -> None:
-        """Look at the first ``entries`` only."""
+        """Use the first ``entries`` only."""
         self.layers = self._first(entries)
 
     def move(self, sources: Sequence[int], used: int) -> None:
@@ -42,7 +67,7 @@ class KeyValueCache:
                 part.index_copy_(0, targets, part.index_select(0, origins))
         self.resize(len(sources))
 
-    def _first(self, entries: int) -> list[tuple[Tensor, Tensor]]:
+    def _first(self, entries: int) -> list[Pair]:
         return [(layer[0, :entries], layer[1, :entries]) for layer in self.store]
 
 
@@ -81,17 +106,17 @@ class RowLayout:
 
 
 def settle(sources: Sequence[int]) -> list[int]:
-    """An order of ``sources`` in which as many as possible stand at their own place, so that few have to move.
+    """An order of ``sources`` that leaves as many as possible at their own index, so that few have to move.
 
-    Returns a permutation p of range(len(sources)): place i gets ``sources[p[i]]``.
+    Returns a permutation p of range(len(sources)): index i gets ``sources[p[i]]``.
     """
     count = len(sources)
-    places: list[int | None] = [None] * count
+    taken: list[int | None] = [None] * count
     waiting = []
     for index, source in enumerate(sources):
-        if source < count and places[source] is None:
-            places[source] = index
+        if source < count and taken[source] is None:
+            taken[source] = index
         else:
             waiting.append(index)
     rest = iter(waiting)
-    return [next(rest) if place is None else place for place in places]
+    return [next(rest) if index is None else index for index in taken]

@@ -1,7 +1,7 @@
-"""Keeps the list of captions in the store from a thread of its own, so that the window never waits for the disk.
+"""Persists the list of captions to the store from a thread, so that the window never waits for the disk.
 
-Flow: list's changes -> gathered for a moment -> thread -> store; at the start the list comes back in parts. Changes
-are written in the order in which they were made; a window that is killed loses at most the last moment.
+Flow: changes of the list -> batched briefly -> thread -> store; at the start the list is read back in parts. Changes
+are written in their order; a window that is killed loses at most the last 150 ms.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Changed = dict[str, Entry | None]  # None: forgotten
 Origins = dict[str, Mapping[str, Any]]
 
 
-class CaptionsKeeper(QObject):
-    """``keep`` and ``forget`` return at once. ``restored`` brings what was kept, ``ready`` ends it."""
+class CaptionPersistence(QObject):
+    """``keep`` and ``forget`` return at once. ``restored`` emits stored entries in parts; ``ready`` ends it."""
 
     restored = Signal(list)  # of Entry
     ready = Signal(object)  # origins: key -> content
@@ -58,17 +58,17 @@ class CaptionsKeeper(QObject):
         self._pool.start(lambda: self._try(self._read, self.unreadable))
 
     def keep(self, entries: Iterable[Entry]) -> None:
-        """Write these as they are now."""
+        """Store the current state of these entries."""
         self._changed.update((entry.path, entry) for entry in entries)
         self._begin()
 
     def keep_origin(self, key: str, content: Mapping[str, Any]) -> None:
-        """Write what a key stands for."""
+        """Store the content of an origin key."""
         self._origins[key] = content
         self._begin()
 
     def forget(self, paths: Iterable[str]) -> None:
-        """These are no longer in the list."""
+        """Remove these from the store."""
         self._changed.update((path, None) for path in paths)
         self._begin()
 
@@ -77,7 +77,7 @@ class CaptionsKeeper(QObject):
             self._timer.start(after)
 
     def flush(self) -> None:
-        """Hand over what has gathered."""
+        """Start writing the pending changes."""
         self._timer.stop()
         changed, self._changed = self._changed, {}
         origins, self._origins = self._origins, {}
@@ -85,7 +85,7 @@ class CaptionsKeeper(QObject):
             self._pool.start(lambda: self._try(lambda: self._write(changed, origins), self.failed))
 
     def close(self) -> None:
-        """Write what is left, and wait until it is written."""
+        """Write the pending changes, and wait until they are written."""
         self.flush()
         self._pool.waitForDone()
 
@@ -109,7 +109,7 @@ class CaptionsKeeper(QObject):
         self.ready.emit(origins)
 
     def _write(self, changed: Changed, origins: Origins) -> None:
-        """Also what an earlier failure left, unless there is something newer of it."""
+        """Also write what an earlier failure left, unless a newer change replaces it."""
         self._unwritten = changed = self._unwritten | changed
         self._unwritten_origins = origins = self._unwritten_origins | origins
         gone = [path for path, entry in changed.items() if entry is None]

@@ -1,4 +1,4 @@
-"""What every fusion takes and gives, and the projections that they share.
+"""The interface of a fusion, and the projections that all of them share.
 
 Legend: B batch, P patches, L sequence of the text tower, F fused width.
 """
@@ -66,7 +66,7 @@ def row_of(states: Tensor, index: Tensor) -> Tensor:
     return states[torch.arange(len(index), device=index.device), index][:, None]
 
 
-def word_reach(padding: Tensor, causal: bool) -> Tensor:
+def word_mask(padding: Tensor, causal: bool) -> Tensor:
     """Which words a word may attend to: (B, L, L) bool, never padding (but a padding itself), queries by keys."""
     length = padding.shape[1]
     itself = torch.eye(length, dtype=torch.bool, device=padding.device)

@@ -12,7 +12,7 @@ from core.checkpoint.opening import Model
 from core.data.dataset import open_dataset
 from core.data.views.making import centre_view
 from core.inference.encoder import encode_layers
-from core.worker.classify.desk import Classify
+from core.worker.classify.session import ClassifySession
 from tests.core.labelled import read, write
 
 Answer = dict[str, Any]
@@ -26,7 +26,7 @@ class Desk:
     """A desk that is asked by a verb's name; every answer must be what JSON can hold."""
 
     def __init__(self) -> None:
-        self.verbs = Classify().verbs
+        self.verbs = ClassifySession().verbs
         self.heard: list[tuple[str, int, int]] = []
         self.partials: list[Answer] = []
         self.stop_at = ""

@@ -1,4 +1,4 @@
-"""What lies in a source now, by name, size and time of change: no picture is opened, nothing is hashed.
+"""What changed in a source, by name, size and time of change: no picture is opened, nothing is hashed.
 
 Flow: source (a manifest, or any folder of pictures) -> ``scan`` -> ``compare`` with what the index knows -> build. In a
 folder, ``NAME.txt`` beside a picture holds its captions, a line each; the folder right under the top is its label
@@ -34,7 +34,7 @@ class Found:
     """A picture of the source."""
 
     path: str
-    size: int  # bytes; MISSING when it could not be looked at
+    size: int  # bytes; MISSING when it could not be read
     time: int  # of its last change, nanoseconds
     captions: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
@@ -42,12 +42,12 @@ class Found:
 
 @dataclass
 class Scan:
-    """All pictures of a source in its order; ``silent`` are folders that did not answer."""
+    """All pictures of a source in its order; ``unreachable`` are folders that cannot be read."""
 
     source: str
     found: list[Found]
     bad: list[BadRow] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
     is_folder: bool = False
 
 
@@ -70,17 +70,17 @@ def scan(source: str) -> Scan:
 
     Raises DataError for a manifest that cannot be read, IndexFolderError for a folder that is not there.
     """
-    place = expand_user(source)
-    if os.path.isdir(place):  # noqa: PTH112  (Path's raises where a folder does not answer)
-        return _scan_folder(place)
-    if not os.path.exists(place):  # noqa: PTH110
+    path = expand_user(source)
+    if os.path.isdir(path):  # noqa: PTH112  (Path's raises where a folder does not answer)
+        return _scan_folder(path)
+    if not os.path.exists(path):  # noqa: PTH110
         raise IndexFolderError(
             f"{source} is not there now; if it is a network folder, connect it and run again: the index stays as it is."
         )
-    rows = open_source(place)
+    rows = open_source(path)
     facts = _stat_all([row.file for row in rows.rows])
     found = [Found(row.file, *facts[row.file], row.captions, row.labels) for row in rows.rows]
-    return Scan(str(place), found, list(rows.bad))
+    return Scan(str(path), found, list(rows.bad))
 
 
 def _stat_all(files: list[str]) -> dict[str, tuple[int, int]]:
@@ -133,7 +133,7 @@ def _walk(path: str, scanned: Scan, seen: set[tuple[int, int]]) -> Iterator[str]
         with os.scandir(path) as entries:
             inner = sorted(entry.path for entry in entries if entry.name[0] != "." and leads_to_folder(entry))
     except OSError:
-        scanned.silent.append(path)
+        scanned.unreachable.append(path)
         return
     yield path
     for one in inner:
@@ -162,7 +162,7 @@ def _take(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
                     status = entry.stat()
                     pictures.append((entry.name, status.st_size, status.st_mtime_ns))
     except OSError:
-        scanned.silent.append(folder)
+        scanned.unreachable.append(folder)
         return
     for name, size, time in sorted(pictures):
         file = f"{folder}{os.sep}{name}"
@@ -246,11 +246,11 @@ def _known(reader: IndexReader) -> dict[str, _Known]:
 def _drop(changes: Changes, before: Mapping[str, _Known], scanned: Scan, drop_missing: bool) -> None:
     """Rows that the source no longer has are gone, but for those in folders that did not answer."""
     new = {(one.path.rpartition(os.sep)[2], one.size, one.time): one.path for one in changes.fresh}
-    silent = tuple(folder + os.sep for folder in scanned.silent)
+    unreachable = tuple(folder + os.sep for folder in scanned.unreachable)
     answers: dict[str, bool] = {}
     for path, old in before.items():
         folder, _, name = path.rpartition(os.sep)
-        away = path.startswith(silent) if silent else False
+        away = path.startswith(unreachable) if unreachable else False
         if not scanned.is_folder:
             if folder not in answers:
                 answers[folder] = os.path.isdir(folder)  # noqa: PTH112

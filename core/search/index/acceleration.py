@@ -1,6 +1,6 @@
 """What makes a large index fast to search: files beside the vectors, made from them, and never needed to rebuild them.
 
-Flow: build -> ``bring_up_to_date`` -> files -> ``core.search.index.nearest``. The vectors are cut into parts by
+Flow: build -> ``update_acceleration`` -> files -> ``core.search.index.nearest``. The vectors are cut into parts by
 number alone:
 
 - up to `SMALL` values nothing is made: the vectors are compared as they are;
@@ -89,24 +89,24 @@ def describe(manifest: Manifest) -> str:
     return str(manifest.nearest.get("pictures", "exact, in memory"))
 
 
-def bring_up_to_date(
+def update_acceleration(
     folder: Path,
     manifest: Manifest,
     progress: Progress,
     sizes: Sizes = Sizes(),
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Make the files that are missing or damaged; returns what the manifest says under ``nearest``.
+    """Make the files that are missing or damaged; returns the manifest's ``nearest``.
 
-    With ``trust`` those that are there are not read to see whether they are whole.
+    With ``trust`` existing files are not checked.
     """
     before: Mapping[str, Any] = manifest.nearest.get("files", {})
-    said: dict[str, Any] = {}
+    summaries: dict[str, Any] = {}
     files: dict[str, Any] = {}
     reader = IndexReader(folder) if manifest.rows else None
     for bank, rows in (("pictures", manifest.rows), ("texts", manifest.texts)):
         parts = layout(rows, manifest.identity.dim, sizes)
-        said[bank] = _said(parts, sizes)
+        summaries[bank] = _summary(parts, sizes)
         assert reader is not None or not parts
         trained: Any = None
         for done, part in enumerate(parts):
@@ -117,15 +117,15 @@ def bring_up_to_date(
                 progress(f"preparing the search of {bank}", done, len(parts))
                 vectors: Vectors = getattr(reader, bank)
                 if part.kind == "ivf" and trained is None:
-                    trained = _shared(folder, vectors.shape[1], parts, before, manifest.generation, bank, sizes)
+                    trained = _reusable_ivf(folder, vectors.shape[1], parts, before, manifest.generation, bank, sizes)
                 trained = make_part(folder / name, part, vectors, trained, sizes)
                 files[name] = _fingerprint(folder / name)
             else:
                 files[name] = list(before[name])
-    return {**said, "files": files}
+    return {**summaries, "files": files}
 
 
-def _said(parts: list[Part], sizes: Sizes) -> str:
+def _summary(parts: list[Part], sizes: Sizes) -> str:
     kinds = [part.kind for part in parts]
     if not parts:
         return "exact, in memory"
@@ -165,7 +165,7 @@ def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Siz
             temporary.unlink(missing_ok=True)  # it may be a link or a pipe
             faiss.write_index(index, str(temporary))
             temporary.replace(path)
-    except RuntimeError as error:  # faiss's word for a full disk too
+    except RuntimeError as error:  # faiss raises it for a full disk too
         raise IndexFolderError(
             f"cannot write {path}, which makes the index fast to search: the disk may be full; what was committed is "
             "kept; free some space and run again."
@@ -175,7 +175,7 @@ def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Siz
     return trained
 
 
-def _shared(
+def _reusable_ivf(
     folder: Path, dim: int, parts: list[Part], before: Mapping[str, Any], generation: int, bank: str, sizes: Sizes
 ) -> Any:
     """An empty inverted file with the centroids of a part that is there, so that all parts share them; or None."""

@@ -1,0 +1,57 @@
+"""Consistency with a teacher: the student gives the teacher's classes, whatever the view.
+
+Legend: B batch, C classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.model.network import Network
+from core.model.outputs import Output
+from core.objectives.classification import check_classes, class_answers
+from core.objectives.objective import Objective, Report, require
+from core.objectives.parts.probabilities import cross_entropy, entropy
+from core.spec.config import ConsistencyConfig, ObjectiveConfig
+
+
+class MeanTeacher(Objective):
+    """Match the teacher's probabilities of the classes (Tarvainen and Valpola 2017), on all rows: it needs no label.
+
+        loss = mean_bc (p_student - p_teacher)^2,  or KL(p_teacher || p_student)
+
+    averaged over the distilled views. Where a view is interpolated, so are the teacher's probabilities.
+    """
+
+    name = "consistency"
+    config_class = ConsistencyConfig
+    needs_views = True
+
+    def __init__(self, config: ConsistencyConfig) -> None:
+        super().__init__(config)
+        self.distance = config.distance
+        self.asks_teacher = True
+
+    @classmethod
+    def serves(cls, config: ObjectiveConfig) -> bool:
+        return isinstance(config, ConsistencyConfig) and config.kind == "mean-teacher"
+
+    def check_teacher(self, student: Network, teacher: Network) -> None:
+        check_classes(student, teacher)
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        teacher = require(teacher, self.name)
+        with torch.autocast(student.text.device.type, enabled=False):
+            wanted = class_answers(teacher).views[0].float().softmax(dim=-1)  # (B, C)
+            losses = []
+            for logits, view in zip(class_answers(student).distilled, student.distilled, strict=True):
+                target = wanted if view.mix is None else view.mix.blend(wanted)
+                losses.append(self._distance(target, logits.float()))
+            return torch.stack(losses).mean(), {"diag/guess_confidence": wanted.amax(dim=-1).mean()}
+
+    def _distance(self, target: Tensor, logits: Tensor) -> Tensor:
+        if self.distance == "mse":
+            return F.mse_loss(logits.softmax(dim=-1), target)
+        return cross_entropy(target, logits) - entropy(target)

@@ -1,0 +1,123 @@
+"""MixMatch: labelled and guessed pictures are interpolated with each other, and classified anew.
+
+Flow: the answers to the clean and the further views -> guesses -> ``interpolate`` -> the network's answers to the
+interpolated pictures. The labelled part becomes the loss of classification, the rest that of this objective.
+
+Legend: B batch, C classes, L labelled rows, U rows without a label, K weak views, S side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.data.batch import Batch
+from core.data.draws import seed_of
+from core.data.labelling import NONE
+from core.model.network import Network
+from core.model.outputs import Output
+from core.objectives.classification import NAME as CLASSIFICATION
+from core.objectives.classification import Interpolated, LabelledElsewhere
+from core.objectives.objective import Objective, Report
+from core.spec.config import ConsistencyConfig, ObjectiveConfig
+
+MIXMATCH = 1101  # what a draw is for
+
+
+@dataclass(frozen=True)
+class MixedBatch:
+    """Interpolated pictures and the distributions that are wanted of them: the labelled rows, then K U others."""
+
+    pictures: Tensor  # (L + K U, 3, S, S) normalised
+    targets: Tensor  # (L + K U, C)
+    labelled: int  # L
+
+
+@dataclass(frozen=True)
+class MixedAnswers(LabelledElsewhere):
+    """The network's answers to the interpolated rows, with the labels that are wanted of them."""
+
+    unlabelled: Interpolated  # K U rows
+    guesses: Tensor  # (U, C) sharpened
+
+
+class MixMatch(Objective):
+    """Match sharpened guesses on interpolated pictures (Berthelot et al. 2019, algorithm 1).
+
+    The guess q is the mean answer to the clean and the further views, sharpened to ``q^(1/T) / sum q^(1/T)``. Labelled
+    and guessed pictures are interpolated with partners drawn from all of them, in shares from Beta(alpha, alpha) that
+    are folded to at least one half. Over the part that had no label,
+
+        loss = mean_uc (p - q)^2
+    """
+
+    name = "consistency"
+    config_class = ConsistencyConfig
+    needs_views = True
+
+    def __init__(self, config: ConsistencyConfig) -> None:
+        super().__init__(config)
+        self.sharpen, self.mix_alpha = config.sharpen, config.mix_alpha
+
+    @classmethod
+    def serves(cls, config: ObjectiveConfig) -> bool:
+        return isinstance(config, ConsistencyConfig) and config.kind == "mixmatch"
+
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> MixedAnswers:
+        assert batch.labels is not None
+        head = network.heads[CLASSIFICATION]
+        with torch.no_grad():
+            answers = [head(features.before_projection).float().softmax(-1) for features in output.image_features]
+            guesses = sharpened(torch.stack(answers).mean(dim=0)[batch.labels == NONE], self.sharpen)  # (U, C)
+        views = [network.towers.normalise(view.images) for view in (batch.clean, *batch.student)]
+        mixed = interpolate(batch, views, guesses, self.mix_alpha)
+        logits = head(network.towers.encode_image(mixed.pictures).before_projection)
+        labelled, unlabelled = (
+            Interpolated(logits[part], mixed.targets[part])
+            for part in (slice(0, mixed.labelled), slice(mixed.labelled, None))
+        )
+        return MixedAnswers(labelled, unlabelled, guesses)
+
+    def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
+        mixed: MixedAnswers = student.extra[self.name]
+        with torch.autocast(student.text.device.type, enabled=False):
+            answers, wanted = mixed.unlabelled.logits.float(), mixed.unlabelled.targets
+            loss = ((answers.softmax(dim=-1) - wanted) ** 2).sum() / max(1, wanted.numel())
+            confidence = mixed.guesses.amax(dim=-1).sum() / max(1, len(mixed.guesses))
+        return loss, {"diag/guess_confidence": confidence}
+
+
+def interpolate(batch: Batch, views: Sequence[Tensor], guesses: Tensor, alpha: float) -> MixedBatch:
+    """The rows of ``batch`` in their ``views`` (B, 3, S, S), each blended with a partner drawn from all of them.
+
+    ``guesses`` (U, C) are the labels of the rows without one. The draw depends on the numbers of the rows alone.
+    """
+    assert batch.labels is not None
+    has_label = batch.labels != NONE
+    pictures = torch.cat([views[0][has_label], *(view[~has_label] for view in views)])
+    known = F.one_hot(batch.labels[has_label], guesses.shape[1]).to(guesses.dtype)
+    targets = torch.cat([known, guesses.repeat(len(views), 1)])
+    partner, share = draw_partners(batch.rows, len(pictures), alpha)
+    partner, share = partner.to(pictures.device), share.to(pictures)
+    targets = torch.lerp(targets[partner], targets, share[:, None])
+    pictures = torch.lerp(pictures[partner], pictures, share[:, None, None, None])
+    return MixedBatch(pictures, targets, len(known))
+
+
+def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
+    """Rows (n, C) raised to 1 / temperature and made distributions again (MixMatch, equation 7)."""
+    raised = probabilities ** (1.0 / temperature)
+    return raised / raised.sum(dim=-1, keepdim=True)
+
+
+def draw_partners(rows: Tensor, count: int, alpha: float) -> tuple[Tensor, Tensor]:
+    """A permutation of ``count`` pictures and each one's own share (at least one half), by the numbers of ``rows``."""
+    generator = np.random.default_rng(seed_of(*rows.tolist(), MIXMATCH))
+    share = generator.beta(alpha, alpha, count)
+    partner = torch.from_numpy(generator.permutation(count))
+    return partner, torch.from_numpy(np.maximum(share, 1.0 - share))

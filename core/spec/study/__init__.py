@@ -1,0 +1,41 @@
+"""What a study is and what its folder holds: the definition, its run states and its results. No torch."""
+
+from core.spec.study.definition import (
+    DEMO,
+    MOST,
+    NAME,
+    OPENCLIPART,
+    RENDERED_FILES,
+    STUDY_VERSION,
+    Arm,
+    Measure,
+    NoiseSpec,
+    Seed,
+    Study,
+    Task,
+    absolute,
+    read_study,
+)
+from core.spec.study.folder import StudyDir, StudyRun, StudyStatus
+from core.spec.study.records import RunState
+
+__all__ = [
+    "DEMO",
+    "MOST",
+    "NAME",
+    "OPENCLIPART",
+    "RENDERED_FILES",
+    "STUDY_VERSION",
+    "Arm",
+    "Measure",
+    "NoiseSpec",
+    "RunState",
+    "Seed",
+    "Study",
+    "StudyDir",
+    "StudyRun",
+    "StudyStatus",
+    "Task",
+    "absolute",
+    "read_study",
+]

@@ -1,0 +1,217 @@
+"""What a study compares: arms, seeds, data and measures, as ``study.json`` holds them.
+
+Flow: a file, or the window's editor -> **definition** -> ``core.studies.study`` trains and measures it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from core.spec.config import (
+    ConfigError,
+    RunConfig,
+    Section,
+    expand_user,
+    field_errors,
+    field_lines,
+    override,
+    read_config,
+)
+from core.spec.presets import PRESETS, SIZES, Size, preset_config
+from core.spec.reading import MEGABYTE, excerpt, read_json
+
+STUDY_VERSION: Literal[1] = 1
+Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "noise"]
+DEMO = "demo:"  # before a file of the rendered demo data
+RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
+OPENCLIPART = "openclipart:"  # before train.csv and test.csv of Debian's clip art, by category
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # of what becomes a file or folder; the whole of it
+LARGEST_FILE = MEGABYTE  # of a definition
+MOST = 500  # arms, seeds, measures: more are a mistake
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class NoiseSpec(Section):
+    """A copy of one of the data sets with a share of its captions shuffled."""
+
+    of: str = Field("train", description="Data set to copy.")
+    share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of the rows that get another row's caption.")
+    seed: int = Field(0, ge=0, description="Seed of the shuffle.")
+    name: str = Field("noisy", description="Name of the copy, also its file name.")
+    kept: str = Field("kept", description="Name of the data set of unchanged rows, also its file name.")
+
+    @model_validator(mode="after")
+    def _files_of_their_own(self) -> NoiseSpec:
+        for name in (self.name, self.kept):
+            if not NAME.fullmatch(name):
+                raise ValueError(f"the noisy copy is called '{excerpt(name)}'; letters, digits, . _ - only")
+        if self.name.casefold() == self.kept.casefold():
+            raise ValueError(f"the noisy copy and the untouched rows are both called '{self.name}'; rename one")
+        return self
+
+
+class Arm(Section):
+    """One recipe, trained with each seed."""
+
+    name: str = Field(description="Name, also part of the folder name.")
+    preset: str = Field("", description="Preset to start from.")
+    config: str = Field("", description="Config file to start from, instead of a preset.")
+    set: list[str] = Field([], description="Overrides, FIELD=VALUE, as with --set.")
+    train: str = Field("", description="Training data (default: the study's).")
+    as_long_as: str = Field("", description="Train for the same wall-clock time as this arm, instead of equal steps.")
+
+
+class Measure(Section):
+    """An evaluation of each trained run."""
+
+    name: str = Field(description="Name of the results.")
+    task: Task
+    data: str = Field(description="Data set of the study to evaluate on.")
+    label: str = Field("", description="Label column.")
+    train: str = Field("", description="For probes and knn: labelled training data.")
+    templates: str = Field("photo", description="For zero-shot: prompt templates.")
+    shots: list[int] = Field([], description="For probes: numbers of training images per class (default: all).")
+    draws: int = Field(3, ge=1, le=1000, description="For shots: random subsets per number, averaged.")
+    keep: list[str] = Field([], description="Metrics to keep (default: all).")
+    arms: list[str] = Field([], description="Arms to evaluate (default: all).")
+
+    def written(self) -> dict[str, Any]:
+        """As it is recorded in ``measures.json``."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class Study(Section):
+    """The definition of a study."""
+
+    version: Literal[1] = STUDY_VERSION
+    name: str = Field(min_length=1, max_length=60)
+    about: str = ""
+    size: Size = "demo"
+    steps: int = Field(ge=1, le=10**9, description="Optimiser steps of every arm.")
+    seeds: list[Seed] = Field([0, 1, 2], min_length=1, max_length=MOST)
+    data: dict[str, str] = Field(
+        description=f"Name to path, relative to the study file; {DEMO}train.csv is rendered demo data, "
+        f"{OPENCLIPART}train.csv Debian's clip art."
+    )
+    noise: NoiseSpec | None = None
+    train: str = "train"
+    val: str = "val"
+    set: list[str] = Field([], description="Overrides for every arm, applied before its own.")
+    arms: list[Arm] = Field(min_length=1, max_length=MOST)
+    compare: list[tuple[str, str]] = Field(
+        [], max_length=10 * MOST, description="Pairs of arms; the second is the baseline."
+    )
+    measures: list[Measure] = Field(min_length=1, max_length=MOST)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        names = [arm.name for arm in self.arms]
+        copies = (self.noise.name, self.noise.kept) if self.noise else ()
+        known = {*self.data, *copies}
+        arms, seeds = Counter(names), Counter(self.seeds)
+        _each(names, lambda name: bool(NAME.fullmatch(name)), "an arm is called {!r}; letters, digits, . _ - only")
+        _each(names, lambda name: arms[name] == 1, "two arms are called {!r}")
+        _each(list(self.seeds), lambda seed: seeds[seed] == 1, "the seed {} is listed twice")
+        _each(
+            list(copies),
+            lambda name: name not in self.data,
+            "noise: the name {!r} is already used by a data set; rename it",
+        )
+        rendered = [where.partition(":")[2] for where in self.data.values() if where.startswith((DEMO, OPENCLIPART))]
+        _each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is not a file of the rendered data")
+        made = {file.casefold() for file in (*rendered, *RENDERED_FILES)}
+        _each(list(copies), lambda name: f"{name}.csv".casefold() not in made, "noise: {!r} is a file of the demo data")
+        for arm in self.arms:
+            if bool(arm.preset) == bool(arm.config):
+                raise ValueError(f"the arm {arm.name} needs a preset or a config, and not both")
+            if arm.preset and arm.preset not in PRESETS:
+                raise ValueError(f"the arm {arm.name} has an unknown preset: '{excerpt(arm.preset)}'")
+            if arm.as_long_as and arm.as_long_as not in arms:
+                raise ValueError(f"the arm {arm.name} has as_long_as '{excerpt(arm.as_long_as)}', which is not an arm")
+            if arm.as_long_as and self.arm(arm.as_long_as).as_long_as:
+                raise ValueError(f"the arm {arm.name} has as_long_as {arm.as_long_as!r}, which has as_long_as itself")
+            if arm.as_long_as and self.timed(arm) is None:
+                raise ValueError(
+                    f"the arm {arm.name} has as_long_as {arm.as_long_as!r}, but its own step time is unknown; add an "
+                    "arm with the same preset or config and set, without as_long_as"
+                )
+        wanted = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
+        wanted += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
+        _each([w for w in wanted if w], lambda name: name in known, "there is no data set {!r}")
+        _each([a for pair in self.compare for a in pair], lambda name: name in arms, "compare: {!r} is not an arm")
+        _each([a for m in self.measures for a in m.arms], lambda name: name in arms, "measures: {!r} is not an arm")
+        return self
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The arms to compare; each with the first one by default."""
+        first = self.arms[0].name
+        return self.compare or [(arm.name, first) for arm in self.arms[1:]]
+
+    def arm(self, name: str) -> Arm:
+        """The arm called ``name``."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def measures_of(self, arm: str) -> list[Measure]:
+        """What is measured of the arm called ``arm``."""
+        return [one for one in self.measures if not one.arms or arm in one.arms]
+
+    def goes_on_from(self, other: Study) -> bool:
+        """Whether what ``other`` trained is this study's too: it may add arms, seeds and data, and measure others."""
+        free = {"about": "", "compare": [], "measures": [], "data": {}, "arms": self.arms, "seeds": self.seeds}
+        same = self.model_copy(update=free) == other.model_copy(update=free)
+        grown = all(arm in self.arms for arm in other.arms) and set(other.seeds) <= set(self.seeds)
+        return same and grown and self.data | other.data == self.data
+
+    def timed(self, arm: Arm) -> Arm | None:
+        """The arm with the recipe of ``arm`` and the study's steps, whose steps are as long; None without one."""
+        same = (
+            other
+            for other in self.arms
+            if not other.as_long_as and (other.preset, other.config, other.set) == (arm.preset, arm.config, arm.set)
+        )
+        return next(same, None)
+
+    def recipe(self, arm: Arm) -> RunConfig:
+        """The definition of ``arm`` before data and seed; ConfigError when its file or a setting cannot be used."""
+        base = preset_config(arm.preset, self.size) if arm.preset else read_config(Path(arm.config))
+        return override(base, [*self.set, *arm.set])
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def absolute(study: Study, folder: Path) -> Study:
+    """The study with its files' paths made absolute, relative to ``folder``."""
+
+    def settled(where: str) -> str:
+        path = expand_user(where)
+        return where if where.startswith((DEMO, OPENCLIPART)) or path.is_absolute() else str((folder / path).absolute())
+
+    data = {name: settled(where) for name, where in study.data.items()}
+    arms = [arm.model_copy(update={"config": settled(arm.config)}) if arm.config else arm for arm in study.arms]
+    return study.model_copy(update={"data": data, "arms": arms})
+
+
+def _each(values: list[Any], holds: Any, complaint: str) -> None:
+    for value in values:
+        if not holds(value):
+            raise ValueError(excerpt(complaint.format(value)))
+
+
+def read_study(path: Path) -> Study:
+    """The study in a file; ConfigError when it is missing or wrong. Sizes are any of the presets'."""
+    where = f"the study {excerpt(str(path))}"
+    try:
+        return Study.model_validate(read_json(path, LARGEST_FILE, error=ConfigError))
+    except FileNotFoundError as error:
+        raise ConfigError(f"cannot read {where}: {error.strerror}; check the path.") from error
+    except ValidationError as error:
+        sizes = f" (sizes: {', '.join(SIZES)})" if "size" in field_errors(error) else ""
+        raise ConfigError(f"{where} cannot be used{sizes}:\n{field_lines(error, 'study')}") from error

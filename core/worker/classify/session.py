@@ -1,0 +1,293 @@
+"""The Classify panel's session in a worker: the verbs ``classify_...``.
+
+Flow: panel -> worker -> **session** -> ``opened``, evaluators, ``results``, ``trying``, ``applying`` -> plain data ->
+panel. Opened data, results and probes are named by keys (``keys``); what is not in memory is computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from core.checkpoint.opening import model_key, open_model
+from core.inference.encoder import PROJECTED, UNPROJECTED
+from core.metrics.classification.few_shot import DRAWS, SHOTS
+from core.metrics.classification.knn import NEIGHBOURS
+from core.metrics.classification.probe import Probe, load_probe, save_probe
+from core.metrics.classification.prompts import DEFAULT_TEMPLATES, load_templates
+from core.spec.config import expand_user
+from core.spec.errors import UserError
+from core.spec.reporter import Reporter
+from core.spec.run.model_names import exact_name
+from core.worker.classify.applying import apply_probe, summary, write_csv
+from core.worker.classify.keys import Measurement, ProbeFile, Wanted
+from core.worker.classify.measuring import features_of, few_shot_curve, measure
+from core.worker.classify.opened import SHOWN, LoadedModel, Opened, open_data
+from core.worker.classify.results import Result, difference
+from core.worker.classify.trying import best_by_names, best_by_probe, typed
+from core.worker.session import Recent, Session, Verb, read_key
+
+MODELS, OPENED, RESULTS = 3, 6, 48  # kept in memory
+
+
+class ClassifySession(Session):
+    """Answers requests about classification."""
+
+    def __init__(self) -> None:
+        self._models: Recent[tuple[str, ...], LoadedModel] = Recent(MODELS)
+        self._opened: Recent[str, Opened] = Recent(OPENED)
+        self._results: Recent[str, Result] = Recent(RESULTS)
+        self._probes: Recent[str, Probe] = Recent(RESULTS)  # from files
+
+    @property
+    def verbs(self) -> Mapping[str, Verb]:
+        return {
+            "classify_model": self.model,
+            "classify_open": self.open,
+            "classify_zero_shot": self.zero_shot,
+            "classify_probe": self.probe,
+            "classify_knn": self.nearest,
+            "classify_few_shot": self.few_shot,
+            "classify_mistakes": self.mistakes,
+            "classify_cell": self.cell,
+            "classify_compare": self.compare,
+            "classify_try": self.try_pictures,
+            "classify_save_probe": self.save_probe,
+            "classify_load_probe": self.load_probe,
+            "classify_apply": self.apply,
+        }
+
+    def model(self, progress: Reporter, model: str, weights: str = "") -> dict[str, Any]:
+        """Load a model without data, to try pictures with; the answer is `LoadedModel.about`."""
+        return self._load(model, weights, progress).about()
+
+    def open(
+        self,
+        progress: Reporter,
+        model: str,
+        data: str,
+        weights: str = "",
+        label: str = "",
+        train: str = "",
+        train_label: str = "",
+        val: str = "",
+        layer: str = UNPROJECTED,
+        packed: bool = False,
+    ) -> dict[str, Any]:
+        """Extract the features of ``data`` and of the training data of a probe (see `open_data`).
+
+        The answer has ``opened`` (the key that the other verbs take), ``model``, ``classes``, ``data``, ``train``,
+        ``val`` and ``notes``. Extracted features are cached on disk, even when the request is cancelled. ``packed``:
+        the confusion matrices of results on these data are packed (`Result.plain`).
+        """
+        exact, chosen = exact_name(model, weights)
+        wanted = Wanted(
+            model=exact, weights=chosen or weights, data=data, label=label,
+            train=train, train_label=train_label, val=val, layer=layer, packed=packed,
+        )  # fmt: skip
+        return self._open(wanted, progress).answer()
+
+    def zero_shot(self, progress: Reporter, opened: str, templates: str = DEFAULT_TEMPLATES) -> dict[str, Any]:
+        """Classify by prompts of the class names; the answer is `Result.plain`."""
+        return self._measure(Measurement(opened=_data(opened), method="zero-shot", templates=templates), progress)
+
+    def probe(
+        self,
+        progress: Reporter,
+        opened: str,
+        kind: str = "image",
+        text: str = "predicted",
+        templates: str = DEFAULT_TEMPLATES,
+        standardise: bool = False,
+    ) -> dict[str, Any]:
+        """Fit a linear probe on the image alone, or (``kind`` "fused") on the image joined with ``text``.
+
+        The answer is `Result.plain`, with ``curve`` (C and its validation accuracy) and ``C``.
+        """
+        wanted = Measurement(
+            opened=_data(opened), method="probe", kind=kind, text=text, templates=templates, standardise=standardise
+        )
+        return self._measure(wanted, progress)
+
+    def nearest(self, progress: Reporter, opened: str, k: int = NEIGHBOURS) -> dict[str, Any]:
+        """Classify by the ``k`` nearest neighbours among the training pictures; the answer is `Result.plain`."""
+        return self._measure(Measurement(opened=_data(opened), method="knn", k=k), progress)
+
+    def few_shot(
+        self,
+        progress: Reporter,
+        opened: str,
+        kind: str = "image",
+        text: str = "predicted",
+        templates: str = DEFAULT_TEMPLATES,
+        shots: Sequence[int] = SHOTS,
+        draws: int = DRAWS,
+    ) -> dict[str, Any]:
+        """Probes on a few pictures per class; each point of ``curve`` is also a partial answer when it is computed.
+
+        A point is ``shots, accuracy, low, high`` (None for one draw), ``draws`` (accuracies) and ``C``.
+        """
+        here = self._open(_data(opened), progress)
+        return few_shot_curve(here, kind, text, templates, shots, draws, progress)
+
+    def mistakes(self, progress: Reporter, result: str, offset: int = 0, limit: int = 60) -> dict[str, Any]:
+        """More of the most confident mistakes: ``total`` and ``pictures`` (image, true, predicted, probability)."""
+        return self._result(result, progress).mistakes(max(0, offset), limit)
+
+    def cell(
+        self, progress: Reporter, result: str, true: int, predicted: int, offset: int = 0, limit: int = 200
+    ) -> dict[str, Any]:
+        """Pictures in one cell of the confusion matrix: ``true, predicted, total, pictures`` (image, probability)."""
+        return self._result(result, progress).cell(true, predicted, max(0, offset), limit)
+
+    def compare(self, progress: Reporter, a: str, b: str, shown: int = 60) -> dict[str, Any]:
+        """Result ``a`` minus result ``b`` by the paired bootstrap; see `core.worker.classify.results.difference`."""
+        return difference(self._result(a, progress), self._result(b, progress), shown)
+
+    def try_pictures(
+        self,
+        progress: Reporter,
+        pictures: Sequence[str],
+        model: str,
+        weights: str = "",
+        probe: str = "",
+        classes: Sequence[str] = (),
+        templates: str = DEFAULT_TEMPLATES,
+        top: int = 5,
+    ) -> dict[str, Any]:
+        """The likeliest classes of each picture: by ``probe`` (the key of a result or a loaded probe, or none) and
+        among the typed ``classes`` (zero-shot).
+
+        Each of ``pictures`` has ``image, probe, zero_shot`` (lists of class and probability, None where not asked for)
+        and ``error`` (why it cannot be read, else empty).
+        """
+        loaded = self._load(model, weights, progress)
+        tried = loaded.tried
+        found = tried.gather(pictures, progress)
+        names = typed(classes)
+        by_names, by_probe = {}, {}
+        refused: dict[str, str] = {}
+        if names:
+            embedded = loaded.embedder(load_templates(templates)).embed(names, keep=False)
+            scale = loaded.model.network.logit_scale.item()
+            values, refused = tried.features(found, PROJECTED, None, progress)
+            by_names = {path: best_by_names(one, names, embedded, scale, top) for path, one in values.items()}
+        if probe:
+            chosen = self._probe(probe, progress)
+            layer, how = features_of(chosen, loaded)
+            values, refused = tried.features(found, layer, how, progress)
+            by_probe = {path: best_by_probe(chosen, one, top) for path, one in values.items()}
+        return {
+            "pictures": [
+                {
+                    "image": item.path,
+                    "probe": by_probe.get(item.path),
+                    "zero_shot": by_names.get(item.path),
+                    "error": refused.get(item.path, ""),
+                }
+                for item in found
+            ]
+        }
+
+    def save_probe(self, progress: Reporter, result: str, path: str, replace: bool = False) -> dict[str, Any]:
+        """Write a result's probe as safetensors with a JSON description beside it; answers both paths.
+
+        UserError when such a file exists and not ``replace``.
+        """
+        file = save_probe(self._probe(result, progress), expand_user(path), replace)
+        return {"path": str(file), "json": str(file.with_suffix(".json"))}
+
+    def load_probe(self, progress: Reporter, path: str, opened: str = "") -> dict[str, Any]:
+        """A probe that was saved: ``probe`` (its key), ``classes, C, layer, text, model_digest, path``.
+
+        With ``opened`` data it is evaluated on them too: ``result`` is then `Result.plain`, else None.
+        """
+        wanted = ProbeFile(path=path)
+        probe = self._probes.put(wanted.key, load_probe(expand_user(path)))
+        result = None
+        if opened:
+            result = self._measure(Measurement(opened=_data(opened), method="saved probe", path=path), progress)
+        return {
+            "probe": wanted.key,
+            "classes": list(probe.classes),
+            "C": probe.C,
+            "layer": probe.layer,
+            "text": probe.text,
+            "model_digest": probe.model_digest,
+            "path": path,
+            "result": result,
+        }
+
+    def apply(
+        self,
+        progress: Reporter,
+        probe: str,
+        pictures: Sequence[str],
+        out: str,
+        model: str,
+        weights: str = "",
+        replace: bool = False,
+    ) -> dict[str, Any]:
+        """Classify every picture in files and folders and write the CSV ``out`` (`write_csv`).
+
+        The answer has ``path, pictures, classes`` (the number of pictures of each), ``unreadable`` and
+        ``unreadable_count``.
+        UserError, before anything is computed, when ``out`` exists and not ``replace``.
+        """
+        file = expand_user(out)
+        if file.exists() and not replace:
+            raise UserError(f"{file} is there already and is not overwritten; choose another name.")
+        loaded = self._load(model, weights, progress)
+        chosen = self._probe(probe, progress)
+        layer, how = features_of(chosen, loaded)
+        applied = apply_probe(chosen, loaded.model, layer, how, pictures, progress)
+        write_csv(applied, chosen, file)
+        return summary(applied, chosen, file, SHOWN)
+
+    def _open(self, wanted: Wanted, progress: Reporter) -> Opened:
+        """Opened data; those not in memory are read back from the cache of features."""
+        load = self._load
+        return self._opened.get(
+            wanted.key, lambda: open_data(load(wanted.model, wanted.weights, progress), wanted, progress)
+        )
+
+    def _load(self, name: str, weights: str, progress: Reporter) -> LoadedModel:
+        def load() -> LoadedModel:
+            progress("loading the model", 0, 0)
+            return LoadedModel(open_model(name, weights))
+
+        return self._models.get(model_key(name, weights), load)
+
+    def _measure(self, wanted: Measurement, progress: Reporter) -> dict[str, Any]:
+        """Measure now, though there may be such a result already; the answer is `Result.plain`."""
+        return self._results.put(wanted.key, self._measured(wanted, progress)).plain(wanted.opened.packed)
+
+    def _measured(self, wanted: Measurement, progress: Reporter) -> Result:
+        here = self._open(wanted.opened, progress)
+        saved = self._saved(wanted.path) if wanted.method == "saved probe" else None
+        return replace(measure(here, wanted, saved, progress), key=wanted.key)
+
+    def _result(self, key: str, progress: Reporter) -> Result:
+        wanted: Measurement = read_key(Measurement, key, "there is no such result; measure it first.")
+        return self._results.get(wanted.key, lambda: self._measured(wanted, progress))
+
+    def _saved(self, path: str) -> Probe:
+        return self._probes.get(ProbeFile(path=path).key, lambda: load_probe(expand_user(path)))
+
+    def _probe(self, key: str, progress: Reporter) -> Probe:
+        """Of a result or of a file, by key."""
+        wanted: Measurement | ProbeFile = read_key(
+            Measurement | ProbeFile, key, "there is no such probe; fit or load one first."
+        )
+        if isinstance(wanted, ProbeFile):
+            return self._saved(wanted.path)
+        result = self._result(key, progress)
+        if result.probe is None:
+            raise UserError(f"{result.title} has no probe to save or to apply; fit a linear probe first.")
+        return result.probe
+
+
+def _data(key: str) -> Wanted:
+    wanted: Wanted = read_key(Wanted, key, "these data are not open; open them first.")
+    return wanted

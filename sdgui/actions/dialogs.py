@@ -1,0 +1,60 @@
+"""The popups that actions open, each made once: Ctrl+K, the shortcut list, tags and note, the choice of a preset."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QWidget
+
+from sdgui.actions.menus import palette_entries
+from sdgui.actions.palette import CommandPalette
+from sdgui.actions.shortcuts import ShortcutsDialog
+from sdgui.experiments.commands import ExperimentCommands
+from sdgui.experiments.describe import DescribeSheet
+from sdgui.experiments.panel import ExperimentsPanel
+from sdgui.shared.pickers.presets import PresetChooser
+from sdgui.widgets.actions import Actions
+
+
+class Dialogs(QObject):
+    """``window``: over which they open."""
+
+    def __init__(
+        self, actions: Actions, experiments: ExperimentsPanel, commands: ExperimentCommands, parent: QWidget
+    ) -> None:
+        super().__init__(parent)
+        self.window = parent
+        self._actions, self._experiments, self._commands = actions, experiments, commands
+        self._shortcuts: ShortcutsDialog | None = None
+        self.palette = CommandPalette(parent)
+        self.sheet = DescribeSheet(parent)
+        self.sheet.described.connect(self._described)
+        self.chooser = PresetChooser(parent, "Create experiment")
+        self.chooser.chosen.connect(commands.new)
+
+    def open_palette(self) -> None:
+        """Offer everything that can be done or shown now."""
+        experiments = self._experiments
+        self.palette.open(
+            palette_entries(
+                self._actions,
+                experiments.model,
+                self._commands.new,
+                experiments.select_experiment,
+                experiments.select_run,
+            )
+        )
+
+    def open_shortcuts(self) -> None:
+        """Show the shortcut list, or bring it to the front."""
+        if self._shortcuts is None:
+            self._shortcuts = ShortcutsDialog(self._actions, self.window)
+            self._shortcuts.destroyed.connect(self._forget_shortcuts)
+        self._shortcuts.show()
+        self._shortcuts.raise_()
+        self._shortcuts.activateWindow()
+
+    def _forget_shortcuts(self) -> None:
+        self._shortcuts = None
+
+    def _described(self, target: tuple[int, int | None], tags: list[str], note: str) -> None:
+        self._commands.describe(*target, tags, note)

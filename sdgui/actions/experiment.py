@@ -1,0 +1,151 @@
+"""Actions of the Experiment menu: create, import, edit, delete; and the program's end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtWidgets import QFileDialog
+
+from sdgui.actions.window import Window, has_experiment
+from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU
+from sdgui.widgets.actions import Action, MenuItem, Section
+
+
+def _new_from_file(window: Window) -> None:
+    path, _ = QFileDialog.getOpenFileName(window.dialogs.window, "Open a definition", "", "Experiments (*.json)")
+    if path:
+        window.experiment_commands.new_from_file(Path(path))
+
+
+def _import_run(window: Window) -> None:
+    path = QFileDialog.getExistingDirectory(window.dialogs.window, "Import a run folder")
+    if path:
+        window.experiment_commands.import_run(Path(path))
+
+
+def _duplicate(window: Window) -> None:
+    if (experiment_id := window.selection.experiment_id) is not None:
+        window.save_definition()
+        window.experiment_commands.duplicate(experiment_id)
+
+
+def _describe(window: Window) -> None:
+    selection, store, model = window.selection, window.services.store, window.experiments.model
+    experiment_id, run_id = selection.experiment_id, selection.run_id
+    if experiment_id is None:
+        return
+    record = store.experiment(experiment_id) if run_id is None else store.run(run_id)
+    name = model.experiment_name(experiment_id) if run_id is None else model.name(run_id)
+    position = window.experiments.current_rect_bottom()
+    window.dialogs.sheet.open((experiment_id, run_id), name, record.tags, record.note, store.tags(), position)
+
+
+def _delete(window: Window) -> None:
+    if (experiment_id := window.selection.experiment_id) is not None:
+        window.experiment_commands.delete(experiment_id, window.selection.run_id)
+
+
+EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
+    Action(
+        "new",
+        "Experiment",
+        "&New",
+        "New experiment from a preset",
+        lambda window: window.dialogs.chooser.open(),
+        "Ctrl+N",
+        icon="ph.plus",
+    ),
+    Action(
+        "new_from_file",
+        "Experiment",
+        "New from a &file…",
+        "New experiment from a definition in a JSON file",
+        _new_from_file,
+        "Ctrl+O",
+    ),
+    Action(
+        "import_run",
+        "Experiment",
+        "&Import a run folder…",
+        "Add a run that was trained elsewhere",
+        _import_run,
+        "Ctrl+I",
+    ),
+    Action(
+        "rebuild",
+        "Experiment",
+        "Reb&uild the database from run folders",
+        "Read every run folder again",
+        lambda window: window.experiment_commands.rebuild(),
+        "Ctrl+Shift+B",
+    ),
+    Action(
+        "duplicate",
+        "Experiment",
+        "&Duplicate",
+        "Make an editable copy of the experiment",
+        _duplicate,
+        "Ctrl+D",
+        enabled=has_experiment,
+        icon="ph.copy",
+        menus=(MenuItem(EXPERIMENT_MENU, Section.EDIT, 1),),
+    ),
+    Action(
+        "rename",
+        "Experiment",
+        "&Rename",
+        "Rename the experiment",
+        lambda window: window.experiments.rename(),
+        "F2",
+        enabled=has_experiment,
+        menus=(MenuItem(EXPERIMENT_MENU, Section.EDIT),),
+        scope=lambda window: window.experiments,
+    ),
+    Action(
+        "describe",
+        "Experiment",
+        "&Tags and note…",
+        "Edit tags and note of the experiment or run",
+        _describe,
+        "Ctrl+T",
+        enabled=has_experiment,
+        icon="ph.tag",
+        menus=(MenuItem(EXPERIMENT_MENU, Section.EDIT, 2), MenuItem(RUN_MENU, Section.EDIT)),
+    ),
+    Action(
+        "delete",
+        "Experiment",
+        "D&elete",
+        "Move the experiment or run to the bin (can be undone)",
+        _delete,
+        "Del",
+        enabled=has_experiment,
+        icon="ph.trash",
+        menus=(MenuItem(EXPERIMENT_MENU, Section.REMOVE), MenuItem(RUN_MENU, Section.REMOVE)),
+        scope=lambda window: window.experiments,
+    ),
+    Action(
+        "empty_bin",
+        "Experiment",
+        "Empty the &bin…",
+        "Permanently delete everything in the bin",
+        lambda window: window.experiment_commands.empty_bin(window.dialogs.window),
+        "Ctrl+Shift+Del",
+    ),
+    Action(
+        "demo",
+        "Experiment",
+        "Try the de&mo",
+        "Create the demo data and two experiments",
+        lambda window: window.start_demo(),
+        "Ctrl+Shift+D",
+    ),
+    Action(
+        "quit",
+        "Experiment",
+        "&Quit",
+        "Close the window; runs can continue in the background",
+        lambda window: window.close(),
+        "Ctrl+Q",
+    ),
+)

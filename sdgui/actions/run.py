@@ -1,0 +1,161 @@
+"""Actions of the Run menu: launch, queue, pause, resume, stop; overlay curves and open the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+
+from core.spec.config import RunConfig
+from core.spec.run.status import RunState
+from sdgui.actions.window import Window, has_experiment, has_run
+from sdgui.experiments.run_commands import RESUMABLE, RunCommands
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU
+from sdgui.shared.run_texts import stop_text
+from sdgui.store.records import Run
+from sdgui.widgets.actions import Action, MenuItem, Section
+
+
+def _launch(window: Window) -> None:
+    _begin(window, window.run_commands.launch)
+
+
+def _queue(window: Window) -> None:
+    _begin(window, window.run_commands.queue)
+
+
+def _begin(window: Window, begin: Callable[[int, RunConfig | None], object]) -> None:
+    """Start with the values in the form; where one is invalid, show the form instead."""
+    experiment_id, define = window.selection.experiment_id, window.panels.get("define")
+    if isinstance(define, DefinePanel) and not define.ready_to_launch():
+        window.show_panel("define")
+        return
+    if experiment_id is not None:
+        begin(experiment_id, define.definition(experiment_id) if isinstance(define, DefinePanel) else None)
+
+
+def _with_run(act: Callable[[RunCommands, Run], object]) -> Callable[[Window], None]:
+    """A command on the run that the window is about."""
+
+    def run(window: Window) -> None:
+        if window.target.run is not None:
+            act(window.run_commands, window.target.run)
+
+    return run
+
+
+def _open_folder(window: Window) -> None:
+    if window.target.run is not None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(window.target.run.folder)))
+
+
+def _can_launch(window: Window) -> bool:
+    return has_experiment(window) and not window.target.waiting_for_data
+
+
+def _can_pause(window: Window) -> bool:
+    return window.target.state in (RunState.STARTING, RunState.RUNNING) and window.target.stopping is None
+
+
+def _can_resume(window: Window) -> bool:
+    return window.target.state in RESUMABLE
+
+
+def _can_stop(window: Window) -> bool:
+    state = window.target.state
+    return state is not None and (state.alive or state == RunState.QUEUED)
+
+
+def _launch_title(window: Window) -> str:
+    return "Waiting for data" if window.target.waiting_for_data else "&Launch"
+
+
+def _stop_title(window: Window) -> str:
+    if window.target.state == RunState.QUEUED:
+        return "Remove from queue"
+    return f"&{stop_text(window.target.stopping)[0]}"
+
+
+RUN_ACTIONS: tuple[Action[Window], ...] = (
+    Action(
+        "launch",
+        "Run",
+        "&Launch",
+        "Start training the current experiment",
+        _launch,
+        ("Ctrl+Return", "Ctrl+Enter"),
+        enabled=_can_launch,
+        current_title=_launch_title,
+        icon="ph.play-fill",
+        icon_color="on_accent",
+        menus=(MenuItem(EXPERIMENT_MENU, Section.CONTROL),),
+    ),
+    Action(
+        "queue",
+        "Run",
+        "&Queue",
+        "Start training when no other run is active",
+        _queue,
+        ("Ctrl+Shift+Return", "Ctrl+Shift+Enter"),
+        enabled=has_experiment,
+        icon="ph.clock",
+        menus=(MenuItem(EXPERIMENT_MENU, Section.CONTROL),),
+    ),
+    Action(
+        "pause",
+        "Run",
+        "&Pause",
+        "Save a checkpoint and end the trainer; Resume continues from it",
+        _with_run(RunCommands.pause),
+        "Ctrl+P",
+        enabled=_can_pause,
+        icon="ph.pause",
+        menus=(MenuItem(RUN_MENU, Section.CONTROL),),
+    ),
+    Action(
+        "resume",
+        "Run",
+        "&Resume",
+        "Continue the run from its last checkpoint",
+        _with_run(RunCommands.resume),
+        "Ctrl+R",
+        enabled=_can_resume,
+        icon="ph.play",
+        menus=(MenuItem(RUN_MENU, Section.CONTROL),),
+    ),
+    Action(
+        "stop",
+        "Run",
+        "&Stop",
+        "Ask the trainer to save a checkpoint and stop; a second time ends it at once",
+        _with_run(RunCommands.stop),
+        "Ctrl+.",
+        enabled=_can_stop,
+        current_title=_stop_title,
+        icon="ph.stop",
+        menus=(MenuItem(RUN_MENU, Section.CONTROL),),
+    ),
+    Action(
+        "tick",
+        "Run",
+        "Overlay &curves",
+        "Show or hide the run's curves in Watch",
+        lambda window: window.experiments.toggle_tick(),
+        "Ctrl+Shift+T",
+        enabled=has_run,
+        menus=(MenuItem(RUN_MENU, Section.OPEN, 1),),
+    ),
+    Action(
+        "open_folder",
+        "Run",
+        "Open the run's &folder",
+        "Open the run's folder in the file manager",
+        _open_folder,
+        "Ctrl+Shift+O",
+        enabled=has_run,
+        icon="ph.folder-open",
+        menus=(MenuItem(RUN_MENU, Section.EDIT, 1),),
+    ),
+)

@@ -1,0 +1,64 @@
+"""The panels of the window, one shown at a time; each is built when it is first shown.
+
+Flow: the main window passes selections and refreshes to the built panels; it connects a new one on ``built``.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QStackedWidget, QWidget
+
+from sdgui.panels.registry import PANELS
+from sdgui.shared.panel import Panel
+from sdgui.shared.services import Selection, Services
+
+FIRST = PANELS[0].name
+_SPECS = {spec.name: spec for spec in PANELS}
+
+
+class PanelStack(QStackedWidget):
+    """``panels``: those that are built, by name; ``current``: the name of the shown one."""
+
+    built = Signal(str)  # the name of a panel, before it is first shown
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self.panels: dict[str, Panel] = {}
+        self.current = FIRST
+
+    def restore(self, name: str) -> None:
+        """Make ``name`` the panel to be shown first; an unknown name is the first panel."""
+        self.current = name if name in _SPECS else FIRST
+
+    def show_panel(self, name: str) -> Panel:
+        """Show a panel, building it when it is new."""
+        previous = self.panels.get(self.current)
+        panel = self.panels.get(name) or self._build(name)
+        if previous is not None and previous is not panel:
+            previous.left()
+        self.current = name
+        self.setCurrentWidget(panel)
+        panel.entered()
+        return panel
+
+    def _build(self, name: str) -> Panel:
+        panel = self.panels[name] = _SPECS[name].build(self._services, self)
+        self.addWidget(panel)
+        self.built.emit(name)
+        return panel
+
+    def select(self, selection: Selection) -> None:
+        """Pass a selection on to every panel."""
+        for panel in self.panels.values():
+            panel.select(selection)
+
+    def refresh(self) -> None:
+        """Let every panel read again what it shows of the store."""
+        for panel in self.panels.values():
+            panel.refresh()
+
+    def leave(self) -> None:
+        """Let every panel save what was typed: the window closes."""
+        for panel in self.panels.values():
+            panel.left()

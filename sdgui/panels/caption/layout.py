@@ -1,0 +1,146 @@
+"""What the Caption panel shows: models and tools above, the list in the middle, the selected picture on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QPoint, QSettings, Qt
+from PySide6.QtWidgets import QFileDialog, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from sdgui.panels.caption.bar import CaptionsBar
+from sdgui.panels.caption.detail import CaptionsDetail
+from sdgui.panels.caption.list.replace import ReplaceBar
+from sdgui.panels.caption.list.rows import CaptionsModel
+from sdgui.panels.caption.list.table import CaptionsList
+from sdgui.panels.caption.model import STATE_TEXTS
+from sdgui.panels.caption.next_step import ADD, TRAIN
+from sdgui.panels.caption.settings import CaptionSettings, read_settings, settings_text
+from sdgui.shared.services import Services
+from sdgui.widgets.drop_target import DropTarget
+from sdgui.widgets.dropped_files import PICTURE_SUFFIXES
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.formats import count
+from sdgui.widgets.message import Message
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_FILES = f"Pictures ({' '.join(f'*{suffix}' for suffix in sorted(PICTURE_SUFFIXES))});;All files (*)"
+
+
+class CaptionView(QWidget):
+    """The widgets by name; ``CaptionsPanel`` controls them. ``texts`` are the captions that replacing works on."""
+
+    def __init__(
+        self, services: Services, model: CaptionsModel, texts: Callable[[], list[str]], parent: QWidget
+    ) -> None:
+        super().__init__(parent)
+        self._model = model
+        home: Path = services.store.home
+        # Made from the outside to the inside: a widget that gets another parent is styled again with all its children.
+        self.target = DropTarget(home / "pasted", "Drop pictures or folders to caption them", self)
+        inside = QWidget(self.target)
+        self.target.set_content(inside)
+        self.tools = CaptionsBar(services, inside)
+        self.settings = CaptionSettings(self)
+        self.strip, self.export_strip = ProgressStrip(inside), ProgressStrip(inside)  # they may run at once
+        self.bar = MessageBar(inside)
+        self.stack = QStackedWidget(inside)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self.stack)
+        self.list = CaptionsList(model, home / "thumbnails", self.split)
+        self.replace = ReplaceBar(texts, inside)
+        self.detail = CaptionsDetail(self.split)
+        self.empty = EmptyState("ph.closed-captioning", "", "", parent=self.stack)
+        self.counts = PlainLabel(inside)
+        set_role(self.counts, "small")
+        self._arrange(inside)
+        self._restore(services.settings)
+        self.show_empty()
+
+    def _arrange(self, inside: QWidget) -> None:
+        self.split.setStretchFactor(0, 3)
+        self.split.setStretchFactor(1, 1)
+        self.split.setSizes([640, 280])
+        self.split.setChildrenCollapsible(False)
+        self.stack.addWidget(self.empty)
+        self.stack.addWidget(self.split)
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        column.setSpacing(SPACE)
+        for part in (self.tools, self.strip, self.export_strip, self.bar, self.replace):
+            column.addWidget(part)
+        column.addWidget(self.stack, 1)
+        column.addWidget(self.counts)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self.target)
+
+    # --- remembered
+
+    def _restore(self, settings: QSettings) -> None:
+        state = settings.value("captions/split")
+        if state is not None:
+            self.split.restoreState(state)
+        self.settings.set_settings(read_settings(settings.value("captions/settings")))
+        self.show_settings()
+
+    def keep(self, settings: QSettings) -> None:
+        """Write sizes and choices to the settings."""
+        settings.setValue("captions/split", self.split.saveState())
+        settings.setValue("captions/compare", self.tools.compare.isChecked())
+
+    # --- what is shown
+
+    def show_message(self, message: Message) -> None:
+        """Show ``message`` in the panel's message bar."""
+        self.bar.show_message(message)
+
+    def show_settings(self) -> None:
+        """Write the generation settings on their button."""
+        self.tools.how.setText(settings_text(self.settings.settings))
+
+    def show_current(self) -> None:
+        """Show the list's current picture with its candidates."""
+        self.detail.show_entry(self._model.entry(self.list.current_path()))
+
+    def show_empty(self) -> None:
+        """The list; or, while it is empty, what the panel is for and the next step."""
+        self.stack.setCurrentIndex(1 if len(self._model) else 0)
+        if not len(self._model):
+            self.empty.set_content(*(ADD if self.tools.pickers["a"].choice() is not None else TRAIN))
+
+    def show_counts(self) -> None:
+        """``12 pictures · 3 shown · 10 captioned · 2 selected``."""
+        number, states = len(self._model), self._model.states()
+        parts = ["1 picture" if number == 1 else f"{count(number)} pictures"]
+        if self._model.rowCount() != number:
+            parts.append(f"{count(self._model.rowCount())} shown")
+        parts += [f"{count(states[state])} {text}" for state, text in STATE_TEXTS.items() if states[state]]
+        selected = self.list.selected_count()
+        if selected > 1:
+            parts.append(f"{count(selected)} selected")
+        self.counts.setText(" · ".join(parts) if number else "")
+        self.show_empty()
+        if self.replace.isVisible():
+            self.replace.recount()
+
+    # --- dialogs
+
+    def ask_files(self) -> None:
+        """Add pictures chosen in a dialog."""
+        found, _ = QFileDialog.getOpenFileNames(self, "Pictures to caption", "", _FILES)
+        self.target.take_paths(found)
+
+    def ask_folder(self) -> None:
+        """Add a folder of pictures chosen in a dialog."""
+        found = QFileDialog.getExistingDirectory(self, "A folder of pictures to caption")
+        if found:
+            self.target.take_paths([found])
+
+    def open_settings(self) -> None:
+        """Show the generation settings: search, beams, sampling, lengths, prompt, seed."""
+        button = self.tools.how
+        corner = button.mapToGlobal(QPoint(button.width(), button.height() + SPACE // 2))
+        self.settings.open_at(corner, self.window().mapToGlobal(self.window().rect().bottomLeft()).y() - corner.y())

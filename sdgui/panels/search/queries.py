@@ -1,0 +1,156 @@
+"""The current query: sent to both models as one types; results are shown once they belong to the newest query.
+
+Flow: query bar, filters -> ``changed`` -> ``run`` -> ``SearchSession.search`` -> results -> both sides' galleries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer
+
+from sdgui.panels.search.layout import SearchView
+from sdgui.panels.search.model import Query
+from sdgui.panels.search.results import Score
+from sdgui.panels.search.work import SearchSession
+from sdgui.widgets.formats import count
+from sdgui.widgets.message import Message, Remedy, error, warning
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import Results
+
+_TYPING = 30  # ms in which further key presses join a query
+_FIRST, _FURTHER = 50, 4  # results asked for, and the factor when the user scrolls to their end
+_MOST = 3200
+
+
+class SearchQueries(QObject):
+    """Runs the query of ``view`` in both ``sessions``."""
+
+    def __init__(self, view: SearchView, sessions: tuple[SearchSession, SearchSession]) -> None:
+        super().__init__(view)
+        self._view, self._sessions = view, sessions
+        self._number = 0
+        self._asked = Query()
+        self._k = _FIRST
+        self._answers: list[Results | None] = [None, None]
+        self._query_message: Message | None = None  # about the current query; the next results clear it
+        self._typing = QTimer(self, singleShot=True, interval=_TYPING)
+        self._typing.timeout.connect(self.run)
+        view.query.changed.connect(self.changed)
+        view.filters.changed.connect(self.changed)
+        view.score.activated.connect(lambda _row: self._show_answers())
+        for side, session in enumerate(sessions):
+            session.answered.connect(lambda number, answer, side=side: self._answered(side, number, answer))
+            session.refused.connect(lambda number, failure, side=side: self._refused(side, number, failure))
+            view.sides[side].more_wanted.connect(self._more)
+
+    def forget(self, side: int) -> None:
+        """Drop the results of a side whose collection is closed or opened anew."""
+        self._answers[side] = None
+
+    @property
+    def number(self) -> int:
+        """The number of the last query."""
+        return self._number
+
+    @property
+    def answered(self) -> bool:
+        """Whether all open models have answered the last query."""
+        pairs = zip(self._sessions, self._answers, strict=True)
+        return not self._typing.isActive() and all(one.facts is None or found is not None for one, found in pairs)
+
+    def changed(self) -> None:
+        """Run the query once typing pauses."""
+        self._k = _FIRST
+        self._view.query.set_filters(self._view.filters.filters())
+        self._view.show_filters_count(len(self._view.filters.filters()))
+        self._typing.start()
+
+    def run(self) -> None:
+        """Search both models for the current query."""
+        self._typing.stop()
+        query = replace(
+            self._view.query.query(), filters=self._view.filters.filters(), group=self._view.filters.group.isChecked()
+        )
+        self._number += 1
+        self._asked, self._answers = query, [None, None]
+        if query.empty:
+            for widget in self._view.sides:
+                widget.clear("Type a query or drop a picture here.")
+            self._view.note.hide()
+            self._view.show_known("", "")
+            return
+        words = "the query picture" if query.find == "captions" else "the correct picture"
+        self._view.show_known(query.true_path, words)
+        for side in (0, 1):
+            self._ask(side)
+
+    def _ask(self, side: int) -> None:
+        if self._sessions[side].facts is not None:
+            request = self._asked.request(side == 0 or self._same_rows())
+            self._sessions[side].search(self._number, {**request, "k": self._k})
+
+    def _same_rows(self) -> bool:
+        """Whether both models share the numbering of pictures and captions."""
+        facts = [session.facts for session in self._sessions]
+        targets = [session.target for session in self._sessions]
+        if facts[0] is None or facts[1] is None or targets[0] is None or targets[1] is None:
+            return False
+        alike = all(facts[0][name] == facts[1][name] for name in ("source", "pictures", "captions"))
+        return alike and targets[0].index == targets[1].index
+
+    def _more(self) -> None:
+        rows = [answer["rows"] for answer in self._answers if answer is not None]
+        if self._k < _MOST and rows and max(map(len, rows)) >= self._k:
+            self._k = min(_MOST, self._k * _FURTHER)
+            for side in (0, 1):
+                self._ask(side)
+
+    def _answered(self, side: int, number: int, answer: Results) -> None:
+        self._view.jobs.end(f"query{side}")
+        if number != self._number:
+            return
+        self._answers[side] = answer
+        if self._query_message is not None and self._view.bar.message is self._query_message:
+            self._view.bar.clear()
+        notes = list(dict.fromkeys(note for one in self._answers if one is not None for note in one["notes"]))
+        self._view.note.setText(" ".join(notes))
+        self._view.note.setVisible(bool(notes))
+        self._show_answers(side)
+        self._show_missing(side)
+
+    def _show_answers(self, came: int = -1) -> None:
+        """Show both sides, since changes in rank depend on both; until both have answered, only ``came``."""
+        score: Score = self._view.score.currentData()
+        whole = all(answer is not None for answer in self._answers)
+        for side, answer in enumerate(self._answers):
+            if answer is not None and (whole or came in (-1, side)):
+                other = self._answers[1 - side] if self._view.source.comparing else None
+                self._view.sides[side].show_answer(answer, self._asked, score, other, self._view.source.name(1 - side))
+
+    def _refused(self, side: int, number: int, failure: Failure) -> None:
+        self._view.jobs.end(f"query{side}")
+        if number == self._number and not isinstance(failure, Cancelled):
+            again = Remedy("Try again", self.run)
+            self._show_query_message((error if failure.details else warning)(failure.text, failure.details, again))
+
+    def _show_query_message(self, message: Message) -> None:
+        """Show a message that the next results clear."""
+        self._query_message = message
+        self._view.show_message(message)
+
+    def _show_missing(self, side: int) -> None:
+        missing = self._view.sides[side].missing()
+        target = self._sessions[side].target
+        if not missing:
+            return
+        text = f"{count(len(missing))} of the found pictures are missing, such as {missing[0]}."
+        if target is None or not target.index:
+            self._show_query_message(
+                warning(f"{text} They are shown in grey; reconnect their disk, or search other data.")
+            )
+        else:
+            folder, index = str(Path(missing[0]).parent), target.index
+            remedy = Remedy("Locate …", lambda: self._view.show_relocate(index, folder))
+            self._show_query_message(warning(f"{text} They may have been moved or deleted.", remedy=remedy))

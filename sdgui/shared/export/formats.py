@@ -1,0 +1,70 @@
+"""What can be exported: a panel's formats are rows of a table, from which its menu, actions and dialogs are made.
+
+Flow: ``ExportFormat`` rows -> menu or action -> ``ask_file`` -> ``ExportTask`` (thread) -> ``Exported`` -> message.
+To add a format, add a row to the panel's table. No Qt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+from sdgui.widgets.formats import count
+
+_LISTED = 50  # items left out whose reasons are shown
+Progress = Callable[[int, int], None]  # done, total; raises to cancel the export
+Write = TypeVar("Write")
+Target = Literal["file", "folder", "beside"]  # beside: a file next to each picture, so that nothing is chosen
+
+
+@dataclass(frozen=True)
+class ExportFormat(Generic[Write]):
+    """One format that a panel offers. ``write`` is the function, or the worker's verb, that writes it."""
+
+    name: str  # of its action, such as "csv"
+    title: str  # in menus
+    tip: str
+    write: Write
+    kind: str = ""  # what the file dialog calls such files
+    suffix: str = ""
+    stem: str = ""  # of the suggested name
+    target: Target = "file"
+
+    @property
+    def filter(self) -> str:
+        """For a file dialog: ``Tables (*.csv)``."""
+        return f"{self.kind} (*{self.suffix})"
+
+    @property
+    def file_name(self) -> str:
+        return self.stem + self.suffix
+
+
+@dataclass
+class Exported:
+    """What was written, and what was left out and why."""
+
+    where: Path  # the folder, or the (first) file
+    written: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.where if self.where.is_dir() else self.where.parent
+
+    def reasons(self) -> str:
+        """What was left out, one item per line."""
+        more = len(self.skipped) - _LISTED
+        lines = [f"{what}: {why}" for what, why in self.skipped[:_LISTED]]
+        return "\n".join([*lines, f"and {count(more)} more"] if more > 0 else lines)
+
+
+def free_path(path: Path, number: int = 1) -> Path:
+    """``path``, or the first of ``NAME-2``, ``NAME-3`` … that is free; earlier numbers are passed over."""
+    found = path if number < 2 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+    number = max(2, number + 1)
+    while found.exists() or found.is_symlink():
+        found, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return found

@@ -1,0 +1,67 @@
+"""Objectives declare what they need; the rules, the loop and the advice read it and name no objective."""
+
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from core.objectives.parts import schedule
+from core.spec.config import ObjectivesConfig, RunConfig, contradictions, problems
+from core.spec.presets import recommended
+from core.training import schedules, train_step, validation
+
+OBJECTIVES = list(ObjectivesConfig.model_fields)
+TAUGHT = {
+    "distill_similarity",
+    "distill_prototypes",
+    "distill_features",
+    "distill_logits",
+    "distill_captions",
+    "masked_patches",
+}
+
+
+@pytest.mark.parametrize("module", [contradictions, recommended, schedule, schedules, train_step, validation])
+def test_no_objective_is_named(module: ModuleType) -> None:
+    source = inspect.getsource(module)
+    assert [name for name in OBJECTIVES if f"objectives.{name}." in source or f'"{name}"' in source] == []
+
+
+def alone(name: str, **settings: Any) -> RunConfig:
+    """A definition with one objective and nothing that it could need."""
+    weights: dict[str, Any] = {"contrastive": {"weight": 0.0}}
+    return RunConfig.model_validate({"objectives": weights | {name: {"weight": 1.0, **settings}}})
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_those_that_learn_from_a_teacher_need_one(name: str) -> None:
+    found = problems(alone(name, **({"on": "image"} if name == "distill_prototypes" else {})))
+    assert (found.get(f"objectives.{name}.weight", "").startswith("It needs a teacher")) == (name in TAUGHT)
+    assert getattr(alone(name).objectives, name).learns_from_teacher == (name in TAUGHT)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "field"),
+    [
+        ("matching", {}, "matching.weight"),
+        ("masked_words", {}, "masked_words.weight"),
+        ("captioning", {"through": "fusion"}, "captioning.through"),
+        ("distill_prototypes", {"on": "fused+image"}, "distill_prototypes.on"),
+        ("distill_features", {"on": "fused"}, "distill_features.on"),
+        ("contrastive", {"queue": 8}, "contrastive.queue"),
+        ("masked_words", {"alpha": 0.4}, "masked_words.alpha"),
+        ("consistency", {"kind": "mean-teacher"}, "consistency.kind"),
+        ("consistency", {"guess": "teacher"}, "consistency.guess"),
+    ],
+)
+def test_a_need_is_shown_at_the_setting_that_has_it(name: str, settings: dict[str, Any], field: str) -> None:
+    assert f"objectives.{field}" in problems(alone(name, **settings))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_whoever_has_prototypes_declares_how_many(name: str) -> None:
+    settings = getattr(alone(name).objectives, name)
+    assert settings.prototype_count() == getattr(settings, "prototypes", 0)

@@ -1,0 +1,33 @@
+"""Children are started with one environment and no input; a detached one has a session of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.spec.children import environment, python_command, start_program
+
+_REPORT = "import os, sys; print(os.getsid(0) == os.getpid(), repr(sys.stdin.read()), sys.flags.safe_path)"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no sessions there")
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_child_has_no_input_and_a_session_of_its_own_when_detached(tmp_path: Path, detached: bool) -> None:
+    out, err = tmp_path / "out", tmp_path / "err"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        child = start_program([sys.executable, "-c", _REPORT], stdout, stderr, detached)
+        assert child.wait(timeout=60) == 0, err.read_text()
+    assert out.read_text().split() == [str(detached), "''", "True"]
+
+
+def test_a_program_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as file, pytest.raises(FileNotFoundError):
+        start_program([str(tmp_path / "gone")], file, file)
+
+
+def test_the_current_folder_is_kept_out_of_what_is_imported() -> None:
+    assert "-P" in python_command("core")
+    assert environment({"PYTHONPATH": "mine"})["PYTHONPATH"].split(os.pathsep)[-1] == "mine"

@@ -1,0 +1,203 @@
+"""Runs in the window: launched, paused, queued, stopped, kept over a restart, removed by another window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QMessageBox,
+    QPlainTextEdit,
+)
+from pytestqt.qtbot import QtBot
+
+from core.spec.run.status import RunState, process_alive
+from sdgui.experiments.tree_model import Role
+from sdgui.panels.watch.panel import WatchPanel
+from sdgui.store.records import Run
+from sdgui.store.store import Store
+from tests.sdgui.conftest import settle
+from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, click, press, question, states
+
+
+def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "30")
+    add(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
+    watch = window.panels["watch"]
+    assert isinstance(watch, WatchPanel)
+    assert watch.isVisible()
+    run = window.services.store.runs()[0]
+    qtbot.waitUntil(lambda: watch.grid.metrics() != [] and len(watch.grid.points(str(run.id), "train/loss")[0]) == 30)
+    steps, values = watch.grid.points(str(run.id), "train/loss")
+    assert list(steps) == list(range(1, 31))
+    assert values[9] == pytest.approx(0.4)
+    index = window.experiments.model.run_index(run.id)
+    qtbot.waitUntil(lambda: "Done" in index.data(Role.DETAIL))
+    assert index.data(Role.BEST) == "96.8 %"
+    assert "finished" in window.bar.text
+    assert any(
+        "Ended at step 30" in str(watch.log.model().index(row, 0).data()) for row in range(watch.log.model().rowCount())
+    )
+
+
+def test_a_failure_shows_its_message_and_the_end_of_stderr(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "20", "--fail-at", "5")
+    add(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: states(window) == [RunState.FAILED], timeout=15000)
+    watch = window.panels["watch"]
+    assert isinstance(watch, WatchPanel)
+    qtbot.waitUntil(lambda: "It broke at step 5." in watch.bar.text)
+    details = watch.bar.findChild(QPlainTextEdit)
+    assert details is not None
+    assert "Traceback: it broke" in details.toPlainText()
+    qtbot.waitUntil(window.window_actions["resume"].isEnabled)
+
+
+def test_pause_and_resume_go_on_along_the_same_steps(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "60", "--delay", "0.03")
+    add(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(
+        lambda: window.services.store.runs() != [] and window.services.store.runs()[0].step >= 5, timeout=15000
+    )
+    press(qtbot, window, Qt.Key.Key_P)
+    qtbot.waitUntil(lambda: states(window) == [RunState.PAUSED], timeout=15000)
+    qtbot.waitUntil(lambda: window.window_actions["resume"].isEnabled())
+    press(qtbot, window, Qt.Key.Key_R)
+    qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
+    watch, run = window.panels["watch"], window.services.store.runs()[0]
+    assert isinstance(watch, WatchPanel)
+    qtbot.waitUntil(lambda: list(watch.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
+
+
+def test_a_queued_run_starts_when_the_other_ends(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "60", "--delay", "0.03")
+    add(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    press(qtbot, window, Qt.Key.Key_Return, CTRL | SHIFT)
+    settle(window)
+    assert "Queued" in window.bar.text
+    assert states(window)[1] == RunState.QUEUED
+    assert "1 queued" in window.status.runs.text()
+    qtbot.waitUntil(lambda: states(window) == [RunState.DONE, RunState.DONE], timeout=20000)
+
+
+def test_stopping_escalates_in_view(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "2000", "--delay", "0.02", "--deaf")
+    add(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: states(window) == [RunState.RUNNING], timeout=15000)
+    press(qtbot, window, Qt.Key.Key_Period)
+    watch = window.panels["watch"]
+    assert isinstance(watch, WatchPanel)
+    qtbot.waitUntil(lambda: "will be terminated" in watch.header.stopping.text())
+    assert window.window_actions["stop"].text() == "&End now"
+    press(qtbot, window, Qt.Key.Key_Period)
+    qtbot.waitUntil(lambda: window.window_actions["stop"].text() == "&Kill")
+    press(qtbot, window, Qt.Key.Key_Period)
+    qtbot.waitUntil(lambda: not states(window)[0].alive, timeout=15000)
+
+
+def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "150", "--delay", "0.02")
+    add(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: states(window) == [RunState.RUNNING], timeout=15000)
+    run = window.services.store.runs()[0]
+    window.close()
+    assert window.isVisible()
+    box = question(window)
+    assert box.defaultButton().text() == "&Keep training"
+    click(qtbot, box, "Cancel")
+    assert window.isVisible()
+    qtbot.waitUntil(lambda: window.findChild(QMessageBox, "closing") is None)
+    window.close()
+    qtbot.keyClick(question(window), Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: not window.isVisible())
+    again = open_window("--steps", "150", "--delay", "0.02")
+    assert again.selection.run_id == run.id
+    assert again.panel == "watch"
+    qtbot.waitUntil(lambda: again.services.tailer.state(run.id) == RunState.RUNNING, timeout=10000)
+    qtbot.waitUntil(lambda: states(again) == [RunState.DONE], timeout=20000)
+    watch = again.panels["watch"]
+    assert isinstance(watch, WatchPanel)
+    qtbot.waitUntil(lambda: list(watch.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 151)))
+
+
+def _ended(run: Run) -> bool:
+    status = run.dir.read_status()
+    return status is not None and not process_alive(status)
+
+
+def test_closing_may_stop_the_run(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "2000", "--delay", "0.02")
+    add(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: states(window) == [RunState.RUNNING], timeout=15000)
+    window.close()
+    click(qtbot, question(window), "Stop and close")
+    qtbot.waitUntil(lambda: not window.isVisible())
+    again = open_window()
+    qtbot.waitUntil(lambda: states(again) == [RunState.STOPPED], timeout=15000)
+
+
+def test_a_run_that_another_window_puts_in_the_bin_leaves_the_tree(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "2")
+    add(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
+    run = window.services.store.runs()[0]
+    qtbot.waitUntil(lambda: window.experiments.model.run(run.id) is not None)
+    other = Store.open(window.services.store.home)
+    qtbot.waitUntil(lambda: _ended(run))
+    other.delete_run(run.id)
+    qtbot.waitUntil(lambda: window.experiments.model.run(run.id) is None)
+    assert window.selection.run_id is None
+    other.restore_run(run.id)
+    qtbot.waitUntil(lambda: window.experiments.model.run(run.id) is not None)
+    other.close()
+
+
+def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
+    window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
+    window.start_demo()
+    settle(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    settle(window)
+    assert "still being created" in window.bar.text
+    assert not window.window_actions["launch"].isEnabled()
+    assert window.services.store.runs() == []
+    (tmp_path / "go").touch()
+    qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
+    assert window.services.demo.complete
+
+
+def test_an_experiment_deleted_while_its_launch_waits_is_not_trained(
+    qtbot: QtBot, open_window: OpenWindow, tmp_path: Path
+) -> None:
+    window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
+    window.start_demo()
+    settle(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    settle(window)
+    with qtbot.waitSignal(window.services.demo.ready):
+        window.window_actions["delete"].trigger()
+        settle(window)
+        (tmp_path / "go").touch()
+    settle(window)
+    assert window.services.store.runs() == []
+
+
+def test_demo_data_that_cannot_be_made_says_why(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window(demo_options=("--fail",))
+    window.start_demo()
+    settle(window)
+    press(qtbot, window, Qt.Key.Key_Return)
+    settle(window)
+    qtbot.waitUntil(lambda: "the disk is full; free some space." in window.bar.text, timeout=10000)
+    assert window.services.store.runs() == []
+    assert window.window_actions["launch"].isEnabled()

@@ -1,0 +1,176 @@
+"""Captions edited: typed, accepted, replaced, removed, filtered; each edit can be undone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.caption.panel import CaptionsPanel
+from tests.sdgui.panels.caption.conftest import CTRL, SHIFT, drop, pictures, texts
+
+
+def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png"))
+    panel.view.list.setFocus()
+    panel.view.list.choose(panel.model.at(1).path)
+    qtbot.keyClicks(panel.view.list, "m")
+    editor = panel.view.list.findChild(QWidget, "") or panel.view.list.viewport().focusWidget()
+    assert editor is not None
+    editor = panel.window().focusWidget()
+    qtbot.keyClicks(editor, "y words")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    assert texts(panel) == ["a a indeed", "my words"]
+    assert panel.model.at(1).state == "edited"
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_Z, CTRL)
+    assert texts(panel) == ["a a indeed", "a b indeed"]
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_Z, CTRL | SHIFT)
+    assert texts(panel)[1] == "my words"
+    panel.edits.type(panel.model.at(1).path, "a b hardly")
+    assert panel.model.at(1).origin == "a", "typing what the model said is the model's caption again"
+
+
+def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    panel.view.list.setFocus()
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_2, Qt.KeyboardModifier.AltModifier)
+    assert texts(panel) == ["a a perhaps"]
+    assert panel.model.data(panel.model.index(0, 2)) == "-0.5"
+    assert "score -0.5 · log p -2" in panel.view.detail.candidates.item(1).text()
+    panel.undo.undo()
+    assert texts(panel) == ["a a indeed"]
+
+
+def test_a_candidate_shows_its_figures_however_narrow_the_column_is(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, f"{'dog with a long name ' * 4}.png"))
+    view = panel.view.detail.candidates
+    assert view.count() == 3
+    for width in range(230, 330, 7):
+        panel.view.split.setSizes([900 - width, width])
+        qtbot.wait(1)
+        for row in range(view.count()):
+            option = QStyleOptionViewItem()
+            view.initViewItemOption(option)
+            view.itemDelegate().initStyleOption(option, view.model().index(row, 0))
+            option.rect = view.visualItemRect(view.item(row))
+            room = view.style().subElementRect(QStyle.SubElement.SE_ItemViewItemText, option, view)
+            text = option.fontMetrics.boundingRect(room, int(Qt.TextFlag.TextWordWrap), option.text)
+            assert text.height() <= room.height(), (width, option.text)
+            assert option.rect.width() <= view.viewport().width()
+
+
+def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "ab.png", "c.png"))
+    panel.view.replace.open()
+    panel.view.replace.whole.setChecked(True)
+    panel.view.replace.words.setText("A")
+    qtbot.waitUntil(lambda: panel.view.replace.found.text() == "4 in 3 captions")
+    panel.view.replace.case.setChecked(True)
+    assert panel.view.replace.found.text() == "none"
+    panel.view.replace.case.setChecked(False)
+    panel.view.replace.regular.setChecked(True)
+    panel.view.replace.words.setText("a (a|ab) (")
+    qtbot.waitUntil(lambda: panel.view.replace.found.text() == "invalid pattern")
+    assert not panel.view.replace.button.isEnabled()
+    panel.view.replace.words.setText("a (ab?) indeed")
+    panel.view.replace.replacement.setText(r"\1!")
+    qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
+    assert texts(panel) == ["a!", "ab!", "a c indeed"]
+    assert panel.view.bar.text == "Replaced 2 in 2 captions."
+    panel.view.bar.press_remedy()
+    assert texts(panel) == ["a a indeed", "a ab indeed", "a c indeed"]
+    assert not panel.undo.canUndo()
+
+
+def test_the_filter_shows_what_fits_and_what_is_copied_is_what_is_chosen(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    paths = pictures(tmp_path, "cat.png", "dog.png", "cow.png")
+    drop(qtbot, panel, paths)
+    panel.focus_search()
+    qtbot.keyClicks(panel.view.tools.words, "INDEED co")
+    qtbot.waitUntil(lambda: [entry.name for entry in panel.model.shown()] == ["cow.png"])
+    panel.view.tools.words.clear()
+    qtbot.waitUntil(lambda: panel.model.rowCount() == 3)
+    panel.view.list.selectAll()
+    panel.view.list.copy()
+    clipboard = QGuiApplication.clipboard()
+    assert clipboard.text().splitlines() == texts(panel)
+    urls = clipboard.mimeData().urls()
+    assert [url.toLocalFile() for url in urls] == [entry.path for entry in panel.model.entries()]
+    clipboard.clear()  # offscreen, what it holds outlives the application
+
+
+def test_what_is_removed_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "c.png"))
+    panel.view.list.setFocus()
+    panel.view.list.choose(panel.model.at(1).path)
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_Delete)
+    assert texts(panel) == ["a a indeed", "a c indeed"]
+    assert panel.view.list.current_path().endswith("c.png")
+    panel.undo.undo()
+    assert texts(panel) == ["a a indeed", "a b indeed", "a c indeed"]
+
+
+def test_undoing_a_removal_leaves_what_was_added_again_as_it_is(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    paths = pictures(tmp_path, "a.png", "b.png", "c.png")
+    drop(qtbot, panel, paths)
+    panel.edits.type(paths[1], "mine, typed first")
+    panel.view.list.selectAll()
+    panel.edits.remove()
+    drop(qtbot, panel, paths[:2])
+    panel.model.update([panel.model.at(0).with_text("typed since", "hand")])
+    panel.undo.undo()
+    entries = panel.model.shown()
+    assert {Path(entry.path).name: entry.text for entry in entries} == {
+        "a.png": "typed since",
+        "b.png": "mine, typed first",
+        "c.png": "a c indeed",
+    }, "what a person wrote is never overwritten by what a model said"
+    assert [entry.position for entry in entries] == sorted(entry.position for entry in entries)
+    panel.undo.redo()
+    assert not texts(panel)
+    panel.undo.undo()
+    assert "typed since" in texts(panel), "a removal done again is of what was there then"
+
+
+def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    paths = pictures(tmp_path, "a.png", "b.png", "c.png")
+    drop(qtbot, panel, paths)
+    panel.view.list.choose(paths[1])
+    for words, chosen in (("indeed", paths[1]), ("c.png", paths[2]), ("", paths[2])):
+        panel.view.tools.words.setText(words)
+        panel.view.tools._emit_filter()
+        assert panel.view.list.current_path() == chosen
+        assert panel.view.detail.name.text() == Path(chosen).name
+
+
+def test_undoing_captioning_again_keeps_what_was_typed_while_it_was_under_way(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "slow.png"))
+    panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
+    panel.caption_all()
+    qtbot.waitUntil(lambda: texts(panel)[1] == "see a b indeed")
+    panel.edits.type(panel.model.at(0).path, "mine")
+    qtbot.waitUntil(lambda: not panel.work.busy)
+    assert texts(panel) == ["mine", "see a b indeed", "see a slow indeed"]
+    panel.undo.undo()
+    assert texts(panel) == ["mine", "a b indeed", "a slow indeed"]
+    assert panel.model.at(0).state == "edited"
+    assert panel.model.at(0).captions["a"].candidates[0].text == "a a indeed", "its candidates are the earlier ones"
+    panel.undo.redo()
+    assert texts(panel) == ["mine", "see a b indeed", "see a slow indeed"]
+    assert panel.model.at(0).state == "edited"
+    panel.undo.undo()
+    panel.undo.undo()
+    assert texts(panel)[0] == "see a a indeed", "typing was the step before"

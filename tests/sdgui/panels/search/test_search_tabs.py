@@ -1,0 +1,82 @@
+"""The evaluation and the map of Search."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPoint, QPointF, Qt
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.search.layout import EVALUATION, MAP, PICTURES_TAB
+from sdgui.panels.search.model import Part
+from sdgui.worker.verbs import SEARCH_EVALUATE
+from tests.sdgui.panels.search.conftest import OpenSearch
+
+
+def test_the_evaluation_has_the_hardest_first_and_leads_to_the_pictures(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    search.view.tabs.setCurrentIndex(EVALUATION)
+    pane = search.view.evaluation
+    qtbot.waitUntil(lambda: pane.model.columnCount() == 4 and pane.current() is not None, timeout=10000)
+    first = [pane.table.model().index(0, column).data() for column in range(4)]
+    assert first == ["a white line", "6", "1", "▲ 5"]
+    qtbot.waitUntil(lambda: "rank 6 of 6" in search.view.sides[0].true.text(), timeout=10000)
+    qtbot.waitUntil(lambda: "rank 1 of 6 ✓" in search.view.sides[1].true.text(), timeout=10000)
+    assert search.view.sides[0].gallery.items()[5].correct is True
+    assert search.view.belongs.isVisible()
+    pane.filter_box.setText("SQUARE")
+    assert pane.found.text() == "1 of 6 queries"
+    pane.filter_box.clear()
+    assert [line.dashed for line in pane.curve.lines()] == [False, True, False, True]
+    assert "Student text→image 20.0%" in pane.curve.text_at(1)
+    pane.way.setCurrentIndex(2)
+    pane.way.activated.emit(2)
+    qtbot.waitUntil(lambda: pane.model.rowCount() == 5)
+    assert pane.found.text() == "only Student 0 · only Teacher 5 · both 1 · neither 0"
+
+
+def test_what_is_under_way_ends_when_another_model_is_opened(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    for side, session in enumerate(search.sessions):
+        judged: list[object] = []
+        session.ask("evaluate", SEARCH_EVALUATE, judged.append, lambda *_: None)
+        for purpose in ("query", "evaluate", "map"):
+            search._working(side, purpose, "judging", 1, 10)
+        with qtbot.waitSignal(session.opened):
+            search.open(side, anew=True)
+            assert not {f"query{side}", f"evaluate{side}", f"map{side}"} & set(search.view.jobs.running())
+        assert judged == [], "of what is no longer open"
+    search._working(1, "evaluate", "judging", 1, 10)
+    search.view.source.compare.setChecked(False)
+    assert search.view.jobs.running() == []
+    assert search.view.strip.isHidden()
+
+
+def test_the_map_shows_a_quick_layout_then_a_better_one_and_takes_a_lasso(
+    qtbot: QtBot, open_search: OpenSearch
+) -> None:
+    search = open_search()
+    search.view.tabs.setCurrentIndex(MAP)
+    page = search.view.map
+    qtbot.waitUntil(lambda: "t-SNE" in page.status.text(), timeout=10000)
+    assert "6 pictures, 6 captions" in page.status.text()
+    canvas = page.canvas
+    around = [QPointF(-0.6, -0.6), QPointF(0.6, -0.6), QPointF(0.6, -0.4), QPointF(-0.6, -0.4)]
+    assert canvas.inside(around) == [0, 2, 4]
+    canvas.lassoed.emit(canvas.inside(around))
+    assert [item.path.name for item in page.gallery.items()] == ["0.png", "2.png", "4.png"]
+    canvas.hovered.emit(7, canvas.mapToGlobal(QPoint(10, 10)))
+    assert page._popup.isVisible()
+    assert page._popup._words.text() == "“a blue square”"
+    canvas.setFocus()
+    qtbot.keyClick(canvas, Qt.Key.Key_A)
+    assert len(page.gallery.items()) == 6
+
+
+def test_everything_has_a_name_and_the_tabs_have_keys(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    qtbot.keyClick(search.view.query.line, Qt.Key.Key_V, Qt.KeyboardModifier.AltModifier)
+    assert search.view.tabs.currentIndex() == EVALUATION
+    qtbot.keyClick(search.view.query.line, Qt.Key.Key_P, Qt.KeyboardModifier.AltModifier)
+    assert search.view.tabs.currentIndex() == PICTURES_TAB
+    assert Part("people", weight=-0.5).spoken == "without people, weight 0.5"
+    search.view.query.chips.set_parts((Part("people", weight=-0.5),))
+    assert search.view.query.chips.chips()[0].accessibleName() == "Part of the query: without people, weight 0.5"

@@ -1,0 +1,89 @@
+"""Formats as rows: what a panel offers, what its dialogs ask, and what a row needs to be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.caption.export import CAPTION_FORMATS
+from sdgui.panels.noise.work import CLEANED
+from sdgui.shared.export.dialog import ask_file, exported_message
+from sdgui.shared.export.formats import Exported, ExportFormat
+from sdgui.shared.export.menu import ExportMenu
+from sdgui.shared.export.pictures import PICTURE_FORMATS, WritePictures
+from sdgui.widgets.gallery.items import GalleryItem
+from sdgui.widgets.message import Remedy
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip
+
+
+def names(items: list[GalleryItem], file: Path) -> Exported:
+    file.write_text("\n".join(item.path.name for item in items), encoding="utf-8")
+    return Exported(file, len(items))
+
+
+TOY: ExportFormat[WritePictures] = ExportFormat(
+    "names", "&Names …", "A name per line", lambda items, file, *_: names(list(items), file), "Lists", ".txt", "names"
+)
+
+
+@pytest.mark.parametrize("formats", [PICTURE_FORMATS, CAPTION_FORMATS, (CLEANED,)])
+def test_a_row_has_all_that_menus_and_dialogs_need(formats: tuple[ExportFormat[object], ...]) -> None:
+    assert len({one.name for one in formats}) == len(formats)
+    for one in formats:
+        assert one.title
+        assert one.tip
+        if one.target == "file":
+            assert one.filter == f"{one.kind} (*{one.suffix})"
+            assert one.file_name == f"{one.stem}{one.suffix}"
+            assert one.kind
+            assert one.stem
+            assert one.suffix.startswith(".")
+
+
+def test_a_row_is_all_that_a_format_needs(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = QWidget()
+    qtbot.addWidget(panel)
+    strip, bar = ProgressStrip(panel), MessageBar(panel)
+    menu = ExportMenu(strip, bar.show_message, panel, formats=(*PICTURE_FORMATS, TOY))
+    inner = menu.fill(QMenu(panel), [GalleryItem(tmp_path / "a.png"), GalleryItem(tmp_path / "b.png")])
+    asked: list[str] = []
+
+    def choose(_over: QWidget, _title: str, start: str, kinds: str, **_more: object) -> tuple[str, str]:
+        asked.extend((Path(start).name, kinds))
+        return str(tmp_path / "mine"), kinds
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    inner.actions()[-1].trigger()
+    qtbot.waitUntil(lambda: "2 pictures exported" in bar.text)
+    assert asked == ["names.txt", "Lists (*.txt)"]
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "a.png\nb.png"
+    menu.task.close_threads()
+
+
+@pytest.mark.parametrize(("typed", "confirmed"), [("mine.csv", True), ("mine", False)])
+def test_a_file_is_overwritten_only_if_the_dialog_asked_about_its_very_name(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, confirmed: bool
+) -> None:
+    panel = QWidget()
+    qtbot.addWidget(panel)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **_more: (str(tmp_path / typed), ""))
+    chosen = ask_file(CLEANED, panel, tmp_path)
+    assert chosen is not None
+    assert (chosen.path, chosen.confirmed) == (tmp_path / "mine.csv", confirmed)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **_more: ("", ""))
+    assert ask_file(CLEANED, panel, tmp_path) is None
+
+
+def test_what_was_left_out_is_a_warning_with_its_reasons(tmp_path: Path) -> None:
+    report = Exported(tmp_path / "a.csv", 3, [(f"{number}.png", "missing") for number in range(60)])
+    message = exported_message(report, "3 pictures exported.", Remedy("Use", lambda: None))
+    assert (message.level, message.text) == ("warning", "3 pictures exported. 60 left out.")
+    assert message.details.splitlines()[0] == "0.png: missing"
+    assert message.details.splitlines()[-1] == "and 10 more"
+    assert message.remedy is not None
+    assert message.remedy.label == "Use"
+    assert exported_message(Exported(tmp_path, 1), "1 picture exported.").level == "info"
