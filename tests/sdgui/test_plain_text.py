@@ -26,6 +26,7 @@ from pytestqt.qtbot import QtBot
 import sdgui
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
+from sdgui.actions.failure_dialog import FailureDialog
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.caption.panel import CaptionsPanel
@@ -36,7 +37,6 @@ from sdgui.panels.search.query.chips import Chip
 from sdgui.panels.watch.panel import WatchPanel
 from sdgui.panels.watch.plots.legend import PlotLegend
 from sdgui.shared.pickers.models import ModelChoice
-from sdgui.widgets.failure_dialog import FailureDialog
 from sdgui.widgets.gallery.gallery import GalleryItem
 from sdgui.widgets.message import Message
 from sdgui.widgets.plain_text import PlainLabel, make_plain, plain_tip
