@@ -1,15 +1,14 @@
-"""What Watch says of a run: its status line, the sentences of its event log, the message of a bad end. No Qt.
+"""What Watch says of a run: the sentences of its event log, the message of a bad end. No Qt.
 
-Flow: `RunHistory` and `RunProgress` -> these functions -> header, event log, message bar.
+Flow: `RunHistory` and `RunProgress` -> these functions -> event log, message bar.
 """
 
 from __future__ import annotations
 
-from core.spec.run.events import RunFailed, RunFinished, RunStarted
+from core.spec.run.events import RunFailed, RunFinished
 from core.spec.run.status import RunState
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
-from sdgui.shared.run_texts import state_line, time_text
 from sdgui.store.records import Run
 from sdgui.widgets.formats import count, value
 from sdgui.widgets.message import Message
@@ -44,19 +43,6 @@ def event_lines(history: RunHistory) -> list[Line]:
         lines.append((end.time, "error", f"Failed at step {count(end.step)}: {end.message}"))
     lines.sort(key=lambda line: line[0])
     return lines
-
-
-def status_line(run: Run, progress: RunProgress | None, start: RunStarted | None, worked: float | None) -> str:
-    """``Running · step 240 of 600 · 40 % · 15 min left · cuda:0 · bf16 · 1.2 M parameters``, as far as known."""
-    state = progress.state if progress else run.state
-    parts = [state_line(run, progress), time_text(run, progress, worked)]
-    if state == RunState.QUEUED and run.queue_position is not None:
-        parts.append("queued behind other runs")
-    if start is not None:
-        parts += [start.device, start.precision]
-        parts.append(f"{count(start.parameters)} parameters" if start.parameters else "")
-        parts.append(f"{count(start.pairs)} pairs" if start.pairs else "")
-    return " · ".join(part for part in parts if part)
 
 
 def end_message(
