@@ -29,7 +29,7 @@ def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
         ("a cat perhaps", -0.5),
         ("a cat hardly", -0.75),
     ]
-    assert panel.view.bar.text.endswith("1 file that is no picture was left out. 1 picture could not be captioned.")
+    assert panel.view.bar.text.endswith("1 file that is not a picture was skipped. 1 picture could not be captioned.")
     panel.view.bar.press_remedy()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
     qtbot.waitUntil(lambda: panel.view.counts.text() == "3 pictures · 1 shown · 2 captioned · 1 refused")

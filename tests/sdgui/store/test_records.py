@@ -20,7 +20,7 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState, own_status
 from sdgui.store.records import BestPoint, MetricSummary, Progress, RunLabel, StoreError
 from sdgui.store.store import Store
-from tests.sdgui.store.conftest import make_folder
+from tests.sdgui.store.folders import make_folder
 
 
 def test_an_experiment_survives_reopening(store: Store) -> None:
@@ -280,16 +280,6 @@ def test_two_windows_take_each_queued_run_once(tmp_path: Path) -> None:
         store.close()
 
 
-def test_a_moved_home_finds_its_runs(store: Store, tmp_path: Path) -> None:
-    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
-    make_folder(run, store)
-    store.close()
-    moved = store.home.rename(tmp_path / "elsewhere")
-    again = Store.open(moved)
-    assert again.run(run.id).dir.config.is_file()
-    again.close()
-
-
 def test_a_window_killed_while_recording_leaves_a_whole_record(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     run = store.add_run(store.add_experiment(RunConfig(name="x")).id)
@@ -299,7 +289,7 @@ from pathlib import Path
 from core.spec.run.status import RunState
 from sdgui.store.records import MetricSummary, Progress
 from sdgui.store.store import Store
-from tests.sdgui.store.conftest import make_folder
+from tests.sdgui.store.folders import make_folder
 store = Store.open(Path(sys.argv[1]))
 for n in range(1, 100000):
     values = {{f"m{{i}}": MetricSummary(n, n, n, n) for i in range(8)}}

@@ -1,4 +1,4 @@
-"""Run folders from elsewhere become runs of the store, and a lost database is rebuilt from them."""
+"""Run folders are imported, and the database is rebuilt from them, whatever lies in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from sdgui.store import store as store_module
 from sdgui.store.records import BestPoint, MetricSummary, Progress, StoreError
 from sdgui.store.store import DELETED, Store
 from tests.core.spec.run.hostile_events import HOSTILE_LINES
-from tests.sdgui.store.conftest import make_folder
+from tests.sdgui.store.folders import make_folder
+
+
+def test_a_moved_home_finds_its_runs(store: Store, tmp_path: Path) -> None:
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    make_folder(run, store)
+    store.close()
+    moved = store.home.rename(tmp_path / "elsewhere")
+    again = Store.open(moved)
+    assert again.run(run.id).dir.config.is_file()
+    again.close()
 
 
 def test_import_reads_a_foreign_folder_once(store: Store, tmp_path: Path) -> None:
