@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,16 @@ CHECKPOINT_VERSION = 1
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """``checkpoint.json``: what the weights are, in words."""
+    """``checkpoint.json``: the facts that are needed to load the weights."""
 
     step: int
     total_steps: int
     config: Mapping[str, Any]
     model: Mapping[str, Any]  # the open_clip model configuration
-    metrics: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None  # what best is chosen by: the greatest mean recall of student and teacher
     network: str = ""  # whose score it is, "student" or "teacher"; "" where that is not known
     best_score: float | None = None  # the greatest score of the run up to here
-    classes: Sequence[str] = ()  # what the classification head tells apart, in the order of its outputs
+    classes: Sequence[str] = ()  # of the classification head, in the order of its outputs
     version: int = CHECKPOINT_VERSION
 
 
@@ -73,7 +72,7 @@ class CheckpointState:
 
 
 def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int) -> tuple[str, bool]:
-    """Write a checkpoint whole, then forget those beyond the newest ``keep`` and the best.
+    """Write a checkpoint whole, then delete all but the newest ``keep`` and the best.
 
     Returns its name and whether it is the best so far. Raises CheckpointError when the disk refuses; what was there
     stays untouched.
@@ -83,7 +82,7 @@ def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int)
     try:
         _write_folder(temporary, info, tensors)
         if final.exists():  # the same step again after a resume; out of the way at once, removed by _forget
-            final.replace(run.checkpoints / f".{name}.{os.getpid()}.former.tmp")
+            final.replace(run.checkpoints / f".{name}.{os.getpid()}.previous.tmp")
         temporary.replace(final)
         write_whole(run.checkpoints / "last", name.encode())
         best = _leads(run, info, name)
@@ -137,7 +136,7 @@ def _why_not_written(folder: Path, error: Exception) -> str:
             f"the disk is full ({free:.0f} MiB free) and the checkpoint in {folder} could not be written; the last "
             "good one is kept. Free some space and resume the run."
         )
-    return f"the checkpoint in {folder} could not be written: {error}; the last good one is kept. Mend it and resume."
+    return f"the checkpoint in {folder} could not be written: {error}; the last good one is kept. Fix this and resume."
 
 
 def _forget(run: RunDir, keep: int) -> None:
@@ -150,7 +149,7 @@ def _forget(run: RunDir, keep: int) -> None:
 
 
 def read_info(run: RunDir, name: str) -> CheckpointInfo:
-    """What ``checkpoint.json`` says; CheckpointError when it is damaged or from a later version."""
+    """Read ``checkpoint.json``; CheckpointError when it is damaged or from a later version."""
     path = run.checkpoints / name / "checkpoint.json"
     raw = read_info_file(path, run.path)
     version = raw.get("version")

@@ -1,6 +1,7 @@
-"""A model by its name, ready to be used: a run's checkpoint, one of open_clip's, or a folder that holds one.
+"""A model by its name, ready to be used: the one way to evaluate, search, caption, learn from or start from one.
 
-Flow: every verb and panel that uses a trained model -> ``open_model`` -> encoder or generation.
+Flow: a verb, a panel or a definition -> ``core.spec.run.model_names.locate`` -> ``open_network`` -> ``open_model`` for
+what encodes and captions, ``open_teachers`` and ``core.checkpoint.starting`` for training.
 """
 
 from __future__ import annotations
@@ -8,21 +9,23 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import torch
 
-from core.checkpoint.loading import load_checkpoint, start_weights
+from core.checkpoint import files as checkpoint
+from core.checkpoint.files import CheckpointInfo
+from core.checkpoint.starting import load_towers
+from core.checkpoint.tensor_files import check_claims
 from core.model.heads import saved_name
 from core.model.network import Network
-from core.model.runtime import Runtime, set_up
+from core.model.runtime import Runtime, RuntimeUnavailable, set_up
 from core.model.towers.pretrained import known_problem
-from core.model.towers.towers import build_towers, load_pretrained, resolve_architecture
-from core.spec.config import DataConfig, RuntimeConfig, ValidationConfig, expand_user, split_run
+from core.model.towers.towers import build_towers, resolve_architecture
+from core.objectives.build import build_network
+from core.spec.config import DataConfig, RunConfig, RuntimeConfig, ValidationConfig, expand_user
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
-from core.spec.run.folder import RunDir
-from core.spec.run.model_names import OPEN_CLIP, default_network, resolve
+from core.spec.run.model_names import OPEN_CLIP, OpenClipModel, RunNetwork, locate, locate_run
 
 SEED = 0  # of the weights of a model that is used from scratch
 
@@ -49,90 +52,9 @@ class Model:
         return digest.hexdigest()[:16]
 
 
-def open_model(name: str, weights: str = "", progress: Progress | None = None) -> Model:
-    """The model that ``name`` stands for, in eval mode.
-
-    ``name`` is a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's name),
-    ``open_clip:NAME[,PRETRAINED]``, or a folder as open_clip saves one (``open_clip_config.json`` and weights).
-    ``weights`` is "student" or "teacher"; by default of a run's best checkpoint the one that was validated better, of
-    others the teacher where there is one. ``progress`` hears of a download, in megabytes, and may raise to end it.
-
-    Raises UserError when there is no such model, checkpoint or network.
-    """
-    path = expand_user(name)
-    saved = (path / "open_clip_config.json").is_file()
-    if name.startswith(OPEN_CLIP) or saved:
-        if weights:
-            raise UserError(f"{name} has one network, no student and teacher; leave out --weights {weights}.")
-        architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition(",")
-        return (
-            _open_clip(str(path), str(path), progress)
-            if saved
-            else _open_clip(architecture.strip(), pretrained.strip(), progress)
-        )
-    found = split_run(name)
-    if found is None:
-        raise UserError(
-            f"there is no model {name!r}; give a run folder, RUN@STEP, or {OPEN_CLIP}NAME[,PRETRAINED] "
-            f"such as {OPEN_CLIP}ViT-B-32,openai."
-        )
-    folder, which = found
-    return _from_run(folder, which or "best", weights)
-
-
-def model_key(name: str, weights: str = "") -> tuple[str, ...]:
-    """Changes when ``name`` begins to stand for other weights: a run's better checkpoint, a folder filled anew."""
-    found = split_run(name)
-    if found is None:
-        return name, weights
-    folder, which = found
-    run = RunDir(folder)
-    if run.checkpoints.is_dir():
-        which = which or "best"
-        weights = weights or default_network(run, which)
-        return (str(folder.resolve()), resolve(run, which), weights)
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    return (str(folder.resolve()), *(f"{file.name} {file.stat().st_mtime_ns}" for file in files), weights)
-
-
-def _from_run(folder: Path, which: str, weights: str) -> Model:
-    run = RunDir(folder)
-    chosen = weights or default_network(run, which)
-    loaded = load_checkpoint(run, which)
-    if chosen not in loaded.networks:
-        raise UserError(f"{folder} has no {chosen}; it was trained without one, so measure --weights student.")
-    subject = Subject(model=f"{folder}@{loaded.name}", dataset="", weights=chosen)
-    batch = loaded.config.validation.batch_size
-    return Model(loaded.networks[chosen], loaded.runtime, subject, loaded.config.data, batch)
-
-
-def _open_clip(architecture: str, pretrained: str, progress: Progress | None) -> Model:
-    """In fp32, so that published numbers are met whatever the machine prefers."""
-    runtime = set_up(RuntimeConfig(precision="fp32"))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        towers = build_towers(resolve_architecture(architecture))
-    notes: tuple[str, ...] = ()
-    if pretrained:
-        load_pretrained(towers, architecture, start_weights(pretrained, "auto"), progress)
-        notes = tuple(filter(None, (known_problem(architecture, pretrained),)))
-    else:
-        notes = (
-            f"{architecture} has random weights (seed {SEED}), since no pretrained weights were named; "
-            f"write {OPEN_CLIP}{architecture},PRETRAINED to measure trained ones.",
-        )
-    subject = Subject(model=architecture, dataset="", pretrained="" if pretrained == architecture else pretrained)
-    return Model(Network(towers).to(runtime.device).eval(), runtime, subject, notes=notes)
-
-
-def model_digest(model: Model) -> str:
-    """``model.digest``."""
-    return model.digest
-
-
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What was measured on what. ``weights`` is student or teacher where a run has both."""
+    """A model and the data it is evaluated on. ``weights`` is student or teacher where a run has both."""
 
     model: str
     dataset: str
@@ -145,3 +67,112 @@ class Subject:
         """For headings."""
         facts = ", ".join(fact for fact in (self.pretrained, self.weights) if fact)
         return f"{self.model} ({facts})" if facts else self.model
+
+
+def open_model(name: str, weights: str = "", progress: Progress | None = None) -> Model:
+    """The model that ``name`` and ``weights`` stand for (see ``locate``), in eval mode.
+
+    A run's network computes in the precision it was trained with, on the run's device or, elsewhere, on what is here;
+    one of open_clip's in fp32, so that published numbers are met. ``progress`` hears of a download, in megabytes, and
+    may raise to end it.
+
+    Raises UserError when there is no such model, checkpoint or network, or it is damaged.
+    """
+    source = locate(name, weights)
+    if isinstance(source, OpenClipModel):
+        runtime = set_up(RuntimeConfig(precision="fp32"))
+        network = open_network(source, runtime.device, progress).eval()
+        subject = Subject(
+            model=source.architecture,
+            dataset="",
+            pretrained="" if source.pretrained == source.architecture else source.pretrained,
+        )
+        return Model(network, runtime, subject, notes=_notes(source))
+    config, _ = _definition(source)
+    runtime = _runtime(config)
+    network = open_network(source, runtime.device).eval()
+    subject = Subject(model=source.name, dataset="", weights=source.network)
+    return Model(network, runtime, subject, config.data, config.validation.batch_size)
+
+
+def open_teachers(names: str, weights: str, device: torch.device) -> list[Network]:
+    """The networks that ``names``, separated by semicolons, stand for. UserError names the one that cannot teach."""
+    return [_open_teacher(name.strip(), weights, device) for name in names.split(";") if name.strip()]
+
+
+def _open_teacher(name: str, weights: str, device: torch.device) -> Network:
+    try:
+        source = locate(name)
+        if isinstance(source, RunNetwork):
+            source = locate(name, weights)
+    except UserError as error:
+        raise UserError(f"teacher.checkpoint: {error}") from error
+    if isinstance(source, OpenClipModel) and not source.pretrained:
+        raise UserError(f"the teacher {name} has no weights; write {OPEN_CLIP}{source.architecture},PRETRAINED.")
+    return open_network(source, device)
+
+
+def open_network(source: RunNetwork | OpenClipModel, device: torch.device, progress: Progress | None = None) -> Network:
+    """The network that a name stands for, on ``device``; torch's random generator stays where it is.
+
+    Raises CheckpointError or ModelError when its weights are not there, damaged, or of another version.
+    """
+    with torch.random.fork_rng(devices=[]):
+        if isinstance(source, RunNetwork):
+            return _from_run(source, device)
+        torch.manual_seed(SEED)
+        towers = build_towers(resolve_architecture(source.architecture))
+    if source.pretrained:
+        load_towers(towers, source.architecture, source.pretrained, progress=progress)
+    return Network(towers).to(device)
+
+
+def _from_run(source: RunNetwork, device: torch.device) -> Network:
+    config, info = _definition(source)
+    shapes = checkpoint.shapes(source.run, source.checkpoint, source.network)
+
+    def build() -> Network:
+        return build_network(config, dict(info.model), info.classes)
+
+    check_claims(build, info.model, shapes, _origin(source))
+    network = build().to(device)
+    tensors = checkpoint.load_weights(source.run, source.checkpoint, source.network, device)
+    checkpoint.fill(network.load_state_dict, tensors, _origin(source))
+    return network
+
+
+def _definition(source: RunNetwork) -> tuple[RunConfig, CheckpointInfo]:
+    info = checkpoint.read_info(source.run, source.checkpoint)
+    return checkpoint.definition(info, _origin(source)), info
+
+
+def _origin(source: RunNetwork) -> str:
+    return f"the checkpoint {source.run.checkpoints / source.checkpoint}"
+
+
+def _runtime(config: RunConfig) -> Runtime:
+    try:
+        return set_up(config.runtime)
+    except RuntimeUnavailable:
+        return set_up(config.runtime.model_copy(update={"device": "auto"}))
+
+
+def _notes(source: OpenClipModel) -> tuple[str, ...]:
+    if source.pretrained:
+        return tuple(filter(None, (known_problem(source.architecture, source.pretrained),)))
+    return (
+        f"{source.architecture} has random weights (seed {SEED}), since no pretrained weights were named; "
+        f"write {OPEN_CLIP}{source.architecture},PRETRAINED to evaluate trained ones.",
+    )
+
+
+def model_key(name: str, weights: str = "") -> tuple[str, ...]:
+    """Changes when ``name`` begins to stand for other weights: a run's better checkpoint, a folder filled anew."""
+    found = locate_run(name, weights)
+    if found is not None:
+        return str(found.run.path.resolve()), found.checkpoint, found.network
+    folder = expand_user(name)
+    if not folder.is_dir():
+        return name, weights
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    return (str(folder.resolve()), *(f"{file.name} {file.stat().st_mtime_ns}" for file in files), weights)

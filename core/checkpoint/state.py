@@ -30,13 +30,13 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tens
     """
     parameters = _in_order(optimizer, network)
     names = [name for name, _ in parameters]
-    for numbered in (names, _former_order(names)):
+    for numbered in (names, _previous_order(names)):
         state = _moments(parameters, numbered, tensors)
         if state is not None:
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
             return
     raise CheckpointError(
-        "the optimiser's state in the checkpoint is that of other parameters than this definition has; it was written "
+        "the optimiser state in the checkpoint does not match the parameters of this definition; it was written "
         "by another version of this program: resume with that one, or start anew."
     )
 
@@ -48,11 +48,11 @@ def _in_order(optimizer: torch.optim.Optimizer, network: nn.Module) -> list[tupl
     return [(names[id(parameter)], parameter) for parameter in every]
 
 
-def _former_order(names: list[str]) -> list[str]:
+def _previous_order(names: list[str]) -> list[str]:
     """``names`` as they were numbered when a fusion's final norm came after its blocks."""
     norms = [name for name in names if name.startswith("fusion.norm.")]
     others = [name for name in names if name not in norms]
-    blocks = [place for place, name in enumerate(others) if name.startswith("fusion.blocks.")]
+    blocks = [position for position, name in enumerate(others) if name.startswith("fusion.blocks.")]
     after = blocks[-1] + 1 if blocks else len(others)
     return [*others[:after], *norms, *others[after:]]
 
@@ -60,8 +60,8 @@ def _former_order(names: list[str]) -> list[str]:
 def _moments(
     parameters: Sequence[tuple[str, Tensor]], numbered: Sequence[str], tensors: Mapping[str, Tensor]
 ) -> dict[int, dict[str, Tensor]] | None:
-    """Place of a parameter -> its moments; None when one of them has no parameter, or one of another shape."""
-    places = {name: place for place, (name, _) in enumerate(parameters)}
+    """Position of a parameter -> its moments; None when one of them has no parameter, or one of another shape."""
+    positions = {name: position for position, (name, _) in enumerate(parameters)}
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         owner, _, rest = key.partition(".")
@@ -70,10 +70,10 @@ def _moments(
         name, _, moment = rest.rpartition(".")
         if name.isdecimal() and int(name) < len(numbered):
             name = numbered[int(name)]
-        place = places.get(name)
-        if place is None or (value.ndim > 0 and value.shape != parameters[place][1].shape):
+        position = positions.get(name)
+        if position is None or (value.ndim > 0 and value.shape != parameters[position][1].shape):
             return None
-        state.setdefault(place, {})[moment] = value
+        state.setdefault(position, {})[moment] = value
     return state
 
 
@@ -86,13 +86,14 @@ def rng_tensors() -> dict[str, Tensor]:
 
 
 def restore_rng(tensors: Mapping[str, Tensor]) -> None:
-    """Go on with the random numbers where ``rng_tensors`` was taken; CheckpointError when they are no such states."""
+    """Restore the generators to where ``rng_tensors`` was taken; CheckpointError when they are no such states."""
     try:
         torch.set_rng_state(tensors["rng.cpu"])
         if torch.cuda.is_available() and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])
     except (KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(
-            "the checkpoint's state of the random numbers is damaged, or another PyTorch's; remove that checkpoint and "
+            "the state of the random number generators in the checkpoint is damaged, or of another PyTorch; "
+            "remove that checkpoint and "
             "resume from the one before, or start anew."
         ) from error

@@ -1,6 +1,6 @@
 """The files of a checkpoint as they are read: regular, in their run folder, of bounded size, and true to each other.
 
-Flow: ``core.checkpoint.files`` and ``core.objectives.build`` read a checkpoint that may come from anywhere through
+Flow: ``core.checkpoint.files`` and ``core.checkpoint.opening`` read a checkpoint that may come from anywhere through
 here. ``checkpoint.json`` says what network the weights are of; it may claim one of any size, and building it would
 take the memory before the weights refused to fit. So what it claims is counted first, on a device that holds nothing.
 """
@@ -38,7 +38,9 @@ def read_info_file(path: Path, root: Path) -> dict[str, Any]:
     except CheckpointError as error:
         raise CheckpointError(f"{path} is damaged: {error} Choose another checkpoint.") from error
     if not isinstance(raw, dict):
-        raise CheckpointError(f"{path} is damaged: it is no object but {excerpt(raw, 60)}; choose another checkpoint.")
+        raise CheckpointError(
+            f"{path} is damaged: it is not an object but {excerpt(raw, 60)}; choose another checkpoint."
+        )
     return raw
 
 
@@ -70,7 +72,7 @@ def check_claims(
     cannot be built.
     """
     if wrong := _wrong_architecture(model, shapes):
-        raise CheckpointError(f"{origin} has an architecture that cannot be its own: {wrong}; choose another.")
+        raise CheckpointError(f"{origin} has an architecture that does not match its weights: {wrong}; choose another.")
     try:
         with torch.device("meta"):  # has shapes, but no memory
             claimed = sum(value.numel() for value in build().state_dict().values())
@@ -92,7 +94,7 @@ def _wrong_architecture(model: Mapping[str, Any], shapes: Mapping[str, tuple[int
     for name in _TOWERS:
         tower = model.get(name, {} if name == "multimodal_cfg" else None)
         if not isinstance(tower, dict):
-            return f"{name} is no object"
+            return f"{name} is not an object"
         layers = tower.get("layers", 0)
         every = layers if isinstance(layers, list) else [layers]
         if not all(isinstance(one, int) for one in every) or sum(map(abs, every)) > len(shapes):
@@ -101,7 +103,7 @@ def _wrong_architecture(model: Mapping[str, Any], shapes: Mapping[str, tuple[int
             value = tower.get(key)
             numbers = value if isinstance(value, list) else [] if value is None else [value]
             if not all(isinstance(one, (int, float)) and one > 0 for one in numbers):
-                return f"{name}.{key} is {excerpt(value, 60)}, which is no number above 0"
+                return f"{name}.{key} is {excerpt(value, 60)}, which is not a number above 0"
             if key in _SIDES and any(one > LARGEST_SIDE for one in numbers):
                 return f"{name}.{key} is {excerpt(value, 60)}, and at most {LARGEST_SIDE} is possible"
     return ""

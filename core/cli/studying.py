@@ -75,14 +75,14 @@ def _study(arguments: argparse.Namespace) -> int:
 
 
 def _noise(arguments: argparse.Namespace) -> int:
-    from core.evaluation.noise import judge_run, to_csv
+    from core.evaluation.noise import rank_pairs, to_csv
 
     if arguments.csv and arguments.csv.exists() and not arguments.force:
         raise refused(arguments.csv)
     run = RunDir(arguments.run_dir)
     if not run.path.is_dir():
         raise UserError(f"there is no run folder {run.path}; give the folder of a trained run.")
-    found = judge_run(run, arguments.data, now_and_then(), arguments.checkpoint, arguments.weights)
+    found = rank_pairs(run, arguments.data, now_and_then(), arguments.checkpoint, arguments.weights)
     if arguments.csv:
         write_new(arguments.csv, to_csv(found.pairs), arguments.force)
     if arguments.json:

@@ -1,1 +1,1 @@
-"""A model and a data set measured: classification, retrieval, captioning, noise; reports and their comparison."""
+"""Evaluation of a model on a data set: classification, retrieval, captioning, noise; reports and their comparison."""

@@ -61,9 +61,9 @@ def nearest_neighbours(work: Work) -> Outcome:
 
 
 def fused_probe(work: Work) -> Outcome:
-    """Probes of the image joined with text, one for each way to do so, beside the image-only probe of the same data.
+    """Probes of the fused representation, one for each text, beside the image-only probe of the same data.
 
-    The first way's numbers go without a prefix, those of others with theirs, the image-only ones with ``image_``;
+    The first text's numbers go without a prefix, those of others with theirs, the image-only ones with ``image_``;
     ``gain_acc1`` is what the first one adds to the image-only accuracy.
     """
     layer, model = work.layer(), work.model
@@ -75,12 +75,12 @@ def fused_probe(work: Work) -> Outcome:
     classes = splits.train.labels.classes
     embed = class_embedder(model, templates).embed
     outcomes = {IMAGE: _one(work, _data(splits, layer), layer, 0, len(texts))}
-    for place, text in enumerate(texts, start=1):
+    for position, text in enumerate(texts, start=1):
         how = joining(model, text, classes, templates, embed)
         data = tuple(
             None if split is None else _joined(work, how, split) for split in (splits.train, splits.test, splits.val)
         )
-        outcomes[text] = _one(work, data, how.layer, place, len(texts))
+        outcomes[text] = _one(work, data, how.layer, position, len(texts))
     return work.noted(_together(outcomes, texts), splits, {"templates": list(templates), "texts": list(texts)})
 
 
@@ -92,12 +92,12 @@ def _data(splits: Splits, layer: str) -> _Data:
 
 
 def _joined(work: Work, how: Joining, split: Labelled) -> ProbeData:
-    """The split's pictures joined with text; the readable ones are the same as those that are encoded already."""
+    """The fused representation of the split's pictures, whose readable ones are known already."""
     return ProbeData(joined_features(how, split.dataset, work.progress).values[how.layer], split.labels)
 
 
-def _one(work: Work, data: _Data, layer: str, place: int, others: int) -> Outcome:
-    watch = part_of(work.share, place / (others + 1), (place + 1) / (others + 1))
+def _one(work: Work, data: _Data, layer: str, position: int, others: int) -> Outcome:
+    watch = part_of(work.share, position / (others + 1), (position + 1) / (others + 1))
     settings = work.settings(layer)
     if work.request.shots:
         return _few_shot(work, data, settings, watch)
@@ -130,7 +130,7 @@ def _together(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcom
         per_query |= {f"{name}_{metric}": one for metric, one in outcomes[name].per_query.items()}
         ends |= {f"{name}_{metric}": one for metric, one in outcomes[name].intervals.items()}
     notes = list(main.notes)
-    notes.append(f"the picture is joined with: {', '.join(_MEANING[text] for text in texts)}.")
+    notes.append(f"the image is fused with: {', '.join(_MEANING[text] for text in texts)}.")
     details: dict[str, Any] = {**main.details, "others": {name: dict(one.details) for name, one in outcomes.items()}}
     if "acc1" in image.per_query:
         gain = paired_difference(main.per_query["acc1"], image.per_query["acc1"])

@@ -1,10 +1,10 @@
-"""Measure a model on labelled pictures or on pairs: what ``python -m core evaluate`` does.
+"""Evaluation of a model on labelled pictures or on pairs, for ``python -m core evaluate``.
 
 Flow: `core.checkpoint.opening` (a run's checkpoint, or open_clip's) -> features (`core.inference.extraction`, cached)
 -> an evaluator -> `Report` -> table or JSON. Two reports that were saved as JSON are compared by `compare_reports`.
 
-Zero-shot and retrieval compare pictures with texts and take the embeddings; probes and kNN judge the image tower alone
-and take, by default, its features before the projection.
+Zero-shot and retrieval compare pictures with texts and take the embeddings; probes and kNN evaluate the image tower
+alone and take, by default, its features before the projection.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ TASKS: dict[str, Callable[[Work], Outcome]] = {
 
 
 def evaluate(model: Model, request: Request, progress: Progress, log: Log) -> Report:
-    """Measure ``model`` as ``request`` says; ``log`` is told of rows that are skipped.
+    """Evaluate ``model`` on ``request``; ``log`` hears of rows that are skipped.
 
     Raises UserError for an unknown task or label column, data that cannot be read, and what the evaluators refuse.
     """
     if request.task not in TASKS:
-        raise UserError(f"there is no task {request.task!r} here; there are {', '.join(TASKS)}.")
+        raise UserError(f"unknown task {request.task!r}; choose one of {', '.join(TASKS)}.")
     outcome = TASKS[request.task](Work(model, request, progress, log))
     outcome = replace(outcome, notes=model.notes + outcome.notes)
     return Report(replace(model.subject, dataset=request.data), outcome)
 
 
 def compare_reports(a: Report, b: Report) -> dict[str, Difference]:
-    """A minus B for each metric; EvaluationError when they were not measured on the same queries."""
+    """A minus B for each metric; EvaluationError when they were not evaluated on the same queries."""
     one, other = (report.outcome.details.get(DATA_DIGEST) for report in (a, b))
     if one != other:
         raise EvaluationError(
-            f"A was measured on {a.subject.dataset} and B on {b.subject.dataset}, whose pictures or labels differ; "
+            f"A was evaluated on {a.subject.dataset} and B on {b.subject.dataset}, whose pictures or labels differ; "
             "evaluate both on the same data."
         )
     return compare(a.outcome, b.outcome)

@@ -1,9 +1,9 @@
-"""Which pairs of a data set are doubted: ranked by how little a trained model believes them.
+"""Likely mislabelled pairs of a data set: all pairs, ranked by how badly a trained model matches them.
 
-Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Noise panel, a study's measure.
-What is asked of the features is ``core.objectives.weighting.evidence``. A run that remembered its pairs while it learnt
-(``belief.action``) has more to say of its own training data than its last weights have: by then the wrong pairs are
-learnt by heart. Then the memory is what counts, with the last word of the weights added.
+Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Noise panel, a study's evaluation.
+The score of a pair is ``core.objectives.weighting.evidence`` of its features. A run that accumulated it while training
+(``belief.action``) knows more of its own training data than its last weights: by then wrong pairs are memorised. Its
+memory then counts, averaged with the evidence of the weights.
 
 Legend: P pairs (captions with their pictures), D embed.
 """
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from core.checkpoint import files as checkpoint
-from core.checkpoint.loading import Loaded, load_checkpoint
+from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
 from core.inference.encoder import encode_dataset, finite
 from core.objectives.weighting.belief import probability_right
@@ -30,14 +30,15 @@ from core.spec.cells import marked_row
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import resolve, weights_in
 
-SHUFFLED = "shuffled"  # the label column that says which captions were dealt out, 1 or 0
-MOST = 0.5  # share of pairs that are doubted at most
+SHUFFLED = "shuffled"  # the label column that says which captions were shuffled, 1 or 0
+MOST = 0.5  # share of pairs that are likely mislabelled, at most
 
 
 @dataclass(frozen=True)
-class JudgedPair:
-    """One caption of one picture; ``rank`` 1 is the least believed."""
+class RankedPair:
+    """One caption of one picture; ``rank`` 1 is the most likely mislabelled."""
 
     row: int
     path: str
@@ -45,27 +46,27 @@ class JudgedPair:
     belief: float  # 0 to 1
     right: float  # probability, by a mixture of two components
     rank: int
-    shuffled: bool | None  # where the data say so
+    shuffled: bool | None  # where the data have that column
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """All pairs of a source, the least believed first."""
+class Ranking:
+    """All pairs of a source, the most likely mislabelled first."""
 
     model: str
     data: str
-    remembered: bool  # whether the memory of training was heard
-    pairs: tuple[JudgedPair, ...]
-    doubted: int  # pairs that are more probably wrong than right
+    remembered: bool  # whether the memory of training was used
+    pairs: tuple[RankedPair, ...]
+    doubted: int  # pairs that are likely mislabelled
 
     @property
     def shuffled(self) -> int | None:
-        """How many captions were shuffled; None where the data do not say."""
+        """How many captions were shuffled; None where the data do not tell."""
         known = [pair.shuffled for pair in self.pairs if pair.shuffled is not None]
         return sum(known) if known else None
 
     def precision(self) -> float | None:
-        """Share of the shuffled among as many of the least believed as there are shuffled ones; None without any."""
+        """Precision at k, with k the number of shuffled captions; None without any."""
         count = self.shuffled
         if not count:
             return None
@@ -84,87 +85,80 @@ class Judgement:
         }
 
 
-def judge_run(run: RunDir, data: str, progress: Progress, which: str = "last", weights: str = "") -> Judgement:
+def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", weights: str = "") -> Ranking:
     """Rank the pairs of ``data`` (by default the run's training data) by checkpoint ``which``.
 
-    ``weights``: "student" or "teacher" alone; by default both are heard. Raises UserError when there is no such
+    ``weights``: "student" or "teacher" alone; by default the mean of both. Raises UserError when there is no such
     checkpoint, network or data.
     """
     progress("loading the model", 0, 0)
-    loaded = load_checkpoint(run, which)
-    source = data or loaded.config.data.train
+    name = resolve(run, which)
+    models = [open_model(f"{run.path}@{name}", one) for one in ([weights] if weights else weights_in(run, name))]
+    source = data or models[0].data.train
     if not source:
         raise UserError(f"{run.path} names no training data; give --data SOURCE.")
-    if weights and weights not in loaded.networks:
-        raise UserError(f"{run.path} has no {weights}; there is {', '.join(loaded.networks)}.")
-    networks = {name: network for name, network in loaded.networks.items() if weights in ("", name)}
-    dataset = _opened(loaded, source, progress)
-    heard = []
-    for network in networks.values():
-        batch = loaded.config.validation.batch_size
-        features = encode_dataset(network, dataset, loaded.runtime, batch, progress)
+    dataset = _opened(models[0], source, progress)
+    evidences = []
+    for model in models:
+        network = model.network
+        features = encode_dataset(network, dataset, model.runtime, model.batch, progress)
         for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
-            finite(vectors, f"{run.path}@{loaded.name}")
+            finite(vectors, model.subject.model)
         images = features.images[features.text_to_image]  # (P, D)
-        heard.append(evidence(images, features.texts, float(network.logit_scale.detach())))
+        evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())))
         rows = features.rows[features.text_to_image]
-    belief = torch.stack(heard).mean(dim=0)
-    single = len(rows) == len(rows.unique())  # what is remembered is of pictures, and tells several captions not apart
-    memory = _memory(loaded, source, dataset) if single and not weights else None
+    belief = torch.stack(evidences).mean(dim=0)
+    single = len(rows) == len(rows.unique())  # the memory has an entry per picture, not per caption
+    memory = _memory(run, name, models[0].data.train, source, dataset) if single and not weights else None
     if memory is not None:
         remembered, judged = memory
         belief = remembered[rows].lerp(belief, 2.0 / (judged + 2.0))
-    return _judgement(f"{run.path}@{loaded.name}", source, dataset, rows, belief, memory is not None)
+    return _ranking(models[0].subject.model, source, dataset, rows, belief, memory is not None)
 
 
-def _opened(loaded: Loaded, source: str, progress: Progress) -> PairDataset:
-    network = next(iter(loaded.networks.values()))
-    towers = network.towers
-    data = loaded.config.data
+def _opened(model: Model, source: str, progress: Progress) -> PairDataset:
+    towers = model.network.towers
     dataset = open_dataset(
-        source, data, network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=None
+        source, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=None
     )
     if len(dataset.captions) < 3:
-        raise UserError(f"{source} has {len(dataset.captions)} pairs; at least 3 are needed to doubt any.")
+        raise UserError(f"{source} has {len(dataset.captions)} pairs; at least 3 are needed to rank them.")
     return dataset
 
 
-def _memory(loaded: Loaded, source: str, dataset: PairDataset) -> tuple[Tensor, float] | None:
-    """Evidence remembered from training (N,) and how often it was asked; None for other data or without one."""
-    trained = loaded.config.data.train
+def _memory(run: RunDir, name: str, trained: str, source: str, dataset: PairDataset) -> tuple[Tensor, float] | None:
+    """Evidence remembered from training (N,) and how often it was updated; None for other data or without one."""
     if not trained or Path(trained).resolve() != Path(source).resolve():
         return None
-    state = checkpoint.load_weights(loaded.run, loaded.name, "state", torch.device("cpu"))
+    state = checkpoint.load_weights(run, name, "state", torch.device("cpu"))
     memory, judged = state.get("belief.memory"), state.get("belief.judged")
     if memory is None or judged is None or len(memory) != len(dataset) or not int(judged):
         return None
     return memory, float(judged)
 
 
-def _judgement(
-    model: str, source: str, dataset: PairDataset, rows: Tensor, belief: Tensor, remembered: bool
-) -> Judgement:
+def _ranking(model: str, source: str, dataset: PairDataset, rows: Tensor, belief: Tensor, remembered: bool) -> Ranking:
     right = probability_right(belief, 0.0, MOST)
     captions = [dataset.captions[i] for row in rows.unique().tolist() for i in dataset.caption_span(row)]
     pairs = []
-    for rank, place in enumerate(belief.argsort(stable=True).tolist(), 1):
-        row = int(rows[place])
+    for rank, position in enumerate(belief.argsort(stable=True).tolist(), 1):
+        row = int(rows[position])
         flag = dataset.labels(row).get(SHUFFLED, "")
         pairs.append(
-            JudgedPair(
+            RankedPair(
                 row=row,
                 path=str(dataset.path(row)),
-                caption=captions[place],
-                belief=float(belief[place]),
-                right=float(right[place]),
+                caption=captions[position],
+                belief=float(belief[position]),
+                right=float(right[position]),
                 rank=rank,
                 shuffled=flag == "1" if flag in ("0", "1") else None,
             )
         )
-    return Judgement(model, source, remembered, tuple(pairs), int((right < 0.5).sum()))
+    return Ranking(model, source, remembered, tuple(pairs), int((right < 0.5).sum()))
 
 
-def to_csv(pairs: Sequence[JudgedPair]) -> str:
+def to_csv(pairs: Sequence[RankedPair]) -> str:
     """The pairs as a table: rank, belief, right, filepath, title, shuffled."""
     text = io.StringIO()
     writer = csv.writer(text)

@@ -56,8 +56,8 @@ def retrieval(work: Work) -> Outcome:
     notes = list(unreadable(dataset)) + list(outcome.notes)
     if extra:
         notes.append(
-            f"reranked_... are of a second look: the matching head reordered the first {work.request.rerank} of each "
-            "query; the other numbers are of the embeddings alone."
+            f"reranked_... metrics are after re-ranking: the matching head reordered the first {work.request.rerank} "
+            "of each query; the other metrics use the embeddings alone."
         )
     return replace(outcome, notes=tuple(notes), details=details)
 
@@ -72,7 +72,7 @@ def _pairs(work: Work, dataset: PairDataset) -> Features:
 
 
 def matching_head(model: Model) -> nn.Module:
-    """What tells matching pairs from others by the fused representation (P, F): logits (P,), (P, 1) or (P, 2).
+    """The matching head's scores of pairs from the fused representation (P, F): logits (P,), (P, 1) or (P, 2).
 
     Of two logits the second is that of a match, as ALBEF has it. EvaluationError when the model has none.
     """
@@ -104,9 +104,9 @@ def _pair_scores(model: Model, head: nn.Module, dataset: PairDataset, features: 
     def score(pictures: Tensor, captions: Tensor) -> Tensor:
         scores = []
         for some, texts in zip(pictures.cpu().split(model.batch), captions.cpu().split(model.batch), strict=True):
-            own, place = some.unique(return_inverse=True)
+            own, position = some.unique(return_inverse=True)
             views = [centre_view(dataset.picture(int(features.rows[i])), network.image_size) for i in own.tolist()]
-            images = torch.stack(views)[place].to(runtime.device)  # (P, 3, S, S)
+            images = torch.stack(views)[position].to(runtime.device)  # (P, 3, S, S)
             with runtime.autocast():
                 fused = network.fuse(images, tokens[texts].to(runtime.device))  # (P, F)
                 scores.append(match_scores(head, fused).cpu())

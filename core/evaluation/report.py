@@ -1,4 +1,4 @@
-"""An outcome for people and for programs: a table, our JSON, and CLIP_benchmark's JSON.
+"""Evaluation reports: a table, our JSON, and CLIP_benchmark's JSON.
 
 Flow: evaluator -> `Outcome` -> here -> terminal, panel, file; a saved JSON report read back is compared with another.
 """
@@ -38,7 +38,7 @@ _NO_SHARES = ("_rank", "CIDEr")
 
 @dataclass(frozen=True)
 class Report:
-    """An outcome and whom it is about."""
+    """The outcome of an evaluation, and its subject."""
 
     subject: Subject
     outcome: Outcome
@@ -80,7 +80,7 @@ class QueriesRecord(_Record):
         return self
 
     def queries(self) -> Queries:
-        """As the statistics take them."""
+        """The values as `Queries`."""
         groups, strata = (
             None if numbers is None else np.array(numbers, dtype=np.int64) for numbers in (self.groups, self.strata)
         )
@@ -123,7 +123,7 @@ def _ends(outcome: Outcome) -> dict[str, Interval]:
 
 
 def shown(name: str, value: float) -> str:
-    """A value as people read it: shares in per cent; ranks and CIDEr as they are."""
+    """A value formatted for a table: shares in per cent; ranks and CIDEr as they are."""
     if not math.isfinite(value):
         return "-"
     if any(name.endswith(ending) for ending in _NO_SHARES):

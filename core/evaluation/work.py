@@ -1,4 +1,4 @@
-"""What is asked for, and what every task does with it: open data, extract features, tell how far it is.
+"""An evaluation request, and what every task does with it: open data, extract features, report progress.
 
 Flow: ``core.evaluation.evaluate`` makes a `Work` of model and request and hands it to the task.
 """
@@ -22,15 +22,15 @@ from core.spec.errors import UserError
 from core.spec.reporter import Progress
 
 DATA_DIGEST = "data_digest"
-_PER_MILLE = 1000  # what the evaluators' shares are told in
+_PER_MILLE = 1000  # the unit of evaluators' progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to measure. Empty fields stand for the only label column, and for the run's own training data.
+    """What to evaluate. Empty fields stand for the only label column, and for the run's own training data.
 
     ``shots`` asks for few-shot probes; ``texts`` what pictures are joined with (`core.inference.fusing.TEXTS`), by
-    default all that cost little; ``rerank`` for so many candidates of each query, looked at again by a matching head.
+    default all that cost little; ``rerank`` for so many candidates of each query, re-ranked by a matching head.
     """
 
     data: str
@@ -56,13 +56,13 @@ class Splits:
     val: Labelled | None = None
 
     def all(self) -> list[Labelled]:
-        """Those there are."""
+        """The splits that are given."""
         return [self.train, self.test, *([self.val] if self.val else [])]
 
 
 @dataclass(frozen=True)
 class Work:
-    """A model and a request, and who is told how it goes."""
+    """A model, a request, and the callbacks for progress and notes."""
 
     model: Model
     request: Request
@@ -74,7 +74,7 @@ class Work:
         self.progress(doing, round(share * _PER_MILLE), _PER_MILLE)
 
     def layer(self) -> str:
-        """The layer that was asked for, by its full name."""
+        """The requested layer, by its full name."""
         return check_layer(self.model.network, self.request.layer)
 
     def labelled(self, source: str, layers: Sequence[str], classes: tuple[str, ...] | None = None) -> Labelled:

@@ -1,4 +1,4 @@
-"""Pictures captioned in batches that begin small, so that the first caption is there at once.
+"""Captions of many pictures, in batches that begin small, so that the first caption comes at once.
 
 Flow: ``gather`` -> **stream** on a ``CaptionModel`` -> the verb's files, or the panel's list. Reading runs ahead in a
 thread. Want of memory makes batches smaller, then moves the model to the CPU; what is done is not done again.
@@ -33,7 +33,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Captioned:
-    """One picture's captions, or why it has none; ``index`` counts what was gathered."""
+    """The captions of one picture, or why it has none; ``index`` counts what was gathered."""
 
     index: int
     path: str
@@ -73,13 +73,13 @@ def caption_pictures(
 
 
 def largest_batch(settings: GenerationSettings) -> int:
-    """Pictures to take together where memory is no concern."""
+    """The batch size where memory does not limit it."""
     rows = {"beam": settings.beams, "sample": settings.captions, "greedy": 1}[settings.search]
     return max(1, min(LARGEST, LARGEST_ROWS // rows))
 
 
 class _Run:
-    """What stays the same from batch to batch, and how many pictures are done."""
+    """State over all batches: the model, its settings, and how many pictures are done."""
 
     def __init__(
         self, model: CaptionModel, settings: GenerationSettings, total: int, progress: Progress, tell: Tell
@@ -90,7 +90,7 @@ class _Run:
         self.done = 0
 
     def batch(self, waiting: list[tuple[int, Read]]) -> Iterator[Captioned]:
-        """All of ``waiting``, in as many parts as the memory asks for."""
+        """Captions of all of ``waiting``, in as many parts as the memory allows."""
         while waiting:
             part = waiting[: self._model.most or len(waiting)]
             finished: set[int] = set()
@@ -129,10 +129,12 @@ class _Run:
         left = [item for item in part if item[0] not in finished]
         if len(part) > 1 and left:
             self._model.most = max(1, len(part) // 2)
-            self._tell(f"the memory does not suffice for {len(part)} pictures at once; going on by {self._model.most}.")
+            self._tell(
+                f"not enough memory for {len(part)} pictures at once; continuing with {self._model.most} at a time."
+            )
         elif not self._model.on_cpu:
             self._model.move_to_cpu()
-            self._tell("the GPU's memory does not suffice for one picture; going on, slower, on the CPU.")
+            self._tell("not enough GPU memory for one picture; continuing on the CPU, more slowly.")
         else:
             index, read = left[0]
             finished.add(index)

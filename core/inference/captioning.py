@@ -1,4 +1,4 @@
-"""A model that captions: a network with a caption decoder, its words, and what is known about it.
+"""A captioning model: a network with a caption decoder, its tokenizer, and its provenance.
 
 Flow: a model's name -> ``open_caption_model`` -> ``CaptionModel.captions`` -> ``core.inference.caption_stream``.
 
@@ -16,7 +16,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from core.checkpoint.opening import Model, model_digest, open_model
+from core.checkpoint.opening import Model, open_model
 from core.inference.generation.caption import Caption, SpecialTokens
 from core.inference.generation.captions import caption_steps
 from core.inference.generation.fusion import caption_decoder
@@ -63,7 +63,7 @@ class CaptionModel:
 
     @property
     def network(self) -> Network:
-        """What captions."""
+        """The network."""
         return self._model.network
 
     @property
@@ -71,19 +71,19 @@ class CaptionModel:
         return self._model.runtime.device.type == "cpu"
 
     def move_to_cpu(self) -> None:
-        """For want of memory on the GPU; free what the GPU holds."""
+        """Continue on the CPU, and free the memory of the GPU."""
         self._move(self._model, torch.device("cpu"))
         self.most = None
         free_memory()
 
     @property
     def side(self) -> int:
-        """Of the square pictures it takes, in pixels."""
+        """Side of its square input pictures, in pixels."""
         return self._model.network.image_size
 
     @property
     def data(self) -> DataConfig:
-        """How its pictures are decoded."""
+        """The data settings of its training, by which pictures are decoded."""
         return self._model.data
 
     @property
@@ -97,10 +97,10 @@ class CaptionModel:
         return self._model.notes
 
     def about(self) -> dict[str, Any]:
-        """Which weights these are, for provenance: ``model, pretrained, weights, step, digest, precision``."""
+        """Provenance of the captions: ``model, pretrained, weights, step, digest, precision``."""
         subject = self._model.subject
         step = re.search(r"@step-(\d+)$", subject.model)
-        self._digest = self._digest or model_digest(self._model)
+        self._digest = self._digest or self._model.digest
         return {
             "model": subject.model,
             "pretrained": subject.pretrained,

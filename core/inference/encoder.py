@@ -1,4 +1,4 @@
-"""From a checkpoint, or a network in training, to vectors: pictures and captions of a data set, or one query.
+"""Embeddings of pictures and captions, from a checkpoint or a network in training: a data set, or one query.
 
 Flow: checkpoint -> **encoder** -> index -> panel. The trainer's validation and the worker encode through here alike, so
 that a number in the window is the number in the log.
@@ -26,7 +26,7 @@ from core.spec.reporter import Progress
 
 @dataclass(frozen=True)
 class Features:
-    """A data set as unit vectors in one model's space."""
+    """The embeddings of a data set."""
 
     images: Tensor  # (N, D) float32
     texts: Tensor  # (M, D) float32
@@ -135,10 +135,10 @@ def encode_texts(network: Network, texts: Sequence[str], runtime: Runtime) -> Te
 
 
 def finite(vectors: Tensor, model: str) -> Tensor:
-    """``vectors``; UserError naming the ``model`` where one has a value that is not a number."""
+    """``vectors``; UserError naming the ``model`` where one is not finite."""
     if not bool(torch.isfinite(vectors).all()):
         raise UserError(
-            f"{model} encodes into values that are not numbers: its weights are damaged, or its training diverged; "
+            f"{model} produces NaN or infinite embeddings: its weights are damaged, or its training diverged; "
             "choose another checkpoint."
         )
     return vectors

@@ -1,7 +1,7 @@
-"""Features of a data set's pictures by one model: encoded once, kept on disk, read back by every task and panel.
+"""Features of a data set's pictures by one model: encoded once, cached on disk, shared by every task and panel.
 
 Flow: model and data set -> **extraction** (`core.inference.feature_cache` beneath, `core.inference.encoder` for what
-is missing) -> judges. An extraction that is broken off keeps what it has, and the next one goes on from there.
+is missing) -> evaluators. An interrupted extraction keeps its parts, and the next one continues from there.
 
 Legend: B batch, N pictures, S side of the pictures.
 """
@@ -114,7 +114,7 @@ def extract(
 
 @dataclass
 class _Work:
-    """One extraction under way."""
+    """An extraction in progress."""
 
     dataset: PairDataset
     folders: Mapping[str, FeatureFolder]
@@ -122,7 +122,7 @@ class _Work:
     keeps: bool = True  # until the cache cannot be written
 
     def done(self, name: str) -> int:
-        """Rows of the data set that are dealt with."""
+        """Rows of the data set that are encoded or skipped."""
         return self.parts[name][-1].stop if self.parts[name] else 0
 
     def encode(

@@ -1,4 +1,4 @@
-"""Features kept on disk, so that a picture goes through a model once: written in parts, gone on with after a break.
+"""A cache of features on disk: written in parts, and continued after an interruption.
 
 Flow: ``core.inference.extraction`` asks for the folder of one (model, layer, data); it reads the parts that are
 there, encodes the rest, and appends. What was encoded before work was cancelled, or the machine went off, is there

@@ -1,4 +1,4 @@
-"""Labelled pictures as features of a model: opened, matched with classes, extracted, with notes on what was left out.
+"""Features of labelled pictures: data opened, labels matched with classes, features extracted; notes on skipped rows.
 
 Flow: a data source -> **labelled** -> `core.evaluation.evaluate` and the Classify panel's desk.
 
@@ -26,7 +26,7 @@ from core.metrics.classification.logistic import ProbeData
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 
-_SIZED = 32  # pictures whose size is read
+_SIZED = 32  # pictures whose size is checked
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Labelled:
         return str(self.dataset.path(self.rows[row]))
 
     def digest(self) -> str:
-        """Names the labelled pictures, so that two reports are known to be of the same ones."""
+        """Digest of the labelled pictures: reports on the same ones have the same."""
         classes = self.labels.classes
         pairs = zip(self.labels.rows.tolist(), self.labels.targets.tolist(), strict=True)
         return queries_digest([[self.dataset.path(self.rows[i]).name, classes[target]] for i, target in pairs])
@@ -95,7 +95,7 @@ def open_labelled(
 ) -> Labelled:
     """The pictures of ``source`` as features of ``layers``, with labels among ``classes`` (by default all there are).
 
-    Raises UserError for data or labels that cannot be used, before any picture is encoded where possible.
+    Raises UserError for data or labels that cannot be used, where possible before any picture is encoded.
     """
     dataset = open_pictures(model, source, progress, log)
     name = label_name(dataset, label)
@@ -134,7 +134,7 @@ def unreadable(dataset: PairDataset) -> tuple[str, ...]:
 
 
 def size_notes(dataset: PairDataset, image_size: int) -> tuple[str, ...]:
-    """A sentence where the pictures are much smaller than the model's, judged by an even sample of them."""
+    """A sentence where the pictures are much smaller than the model's, by an even sample of them."""
     step = max(1, len(dataset) // _SIZED)
     sides = []
     for row in range(0, len(dataset), step):
@@ -145,12 +145,12 @@ def size_notes(dataset: PairDataset, image_size: int) -> tuple[str, ...]:
     if not sides or (typical := round(statistics.median(sides))) * 2 > image_size:
         return ()
     return (
-        f"the pictures of {dataset.origin} are about {typical} pixels a side and are enlarged to the {image_size} that "
-        "the model takes; it has seen sharper ones.",
+        f"the pictures of {dataset.origin} are about {typical} pixels per side and are enlarged to the model's "
+        f"{image_size}; it was trained on sharper ones.",
     )
 
 
 def queries_digest(queries: Sequence[Sequence[str]]) -> str:
-    """Names what was measured on; 16 hex digits."""
+    """Digest of the evaluated data; 16 hex digits."""
     text = json.dumps(queries).encode()  # names that are not Unicode are escaped
     return hashlib.sha256(text).hexdigest()[:16]

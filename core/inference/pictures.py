@@ -1,4 +1,4 @@
-"""What was given, as pictures or as refusals with their reasons; each picture read and cropped for the model.
+"""Pictures from files and folders, or the reason why one cannot be read; each cropped for the model.
 
 Flow: paths, folders, ``file:`` addresses -> ``gather`` -> ``read_ahead`` -> ``core.inference.caption_stream``.
 Whatever one of them is, the others go on.
@@ -33,7 +33,7 @@ _TOLD_EACH = 1000  # pictures found between two reports
 
 @dataclass(frozen=True)
 class Found:
-    """Something given, or found in a folder that was: a file to read, or why not."""
+    """A file to read, given or found in a given folder, or why it cannot be read."""
 
     path: str
     refused: str = ""
@@ -41,7 +41,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Gathered:
-    """All that was given, in order; folders by name."""
+    """All files found, in the order given; within folders by name."""
 
     found: list[Found]
     passed_over: int  # files in folders that are no pictures by their names

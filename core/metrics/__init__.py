@@ -1,1 +1,1 @@
-"""Judges of a trained model, one protocol each."""
+"""Metrics: pure functions from features and predictions to numbers, one evaluation protocol each."""

@@ -21,7 +21,7 @@ Progress = Callable[[float, str], None]
 
 
 class EvaluationError(UserError):
-    """Something that cannot be measured; the message names the value and the remedy."""
+    """An evaluation that is impossible; the message names the value and the remedy."""
 
 
 class EvaluationCancelledError(Exception):
@@ -29,7 +29,7 @@ class EvaluationCancelledError(Exception):
 
 
 def no_progress(share: float, doing: str) -> None:
-    """The default `Progress`: nobody watches."""
+    """The default `Progress`: ignored."""
 
 
 def check_features(features: Tensor, what: str) -> Tensor:

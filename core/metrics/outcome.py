@@ -1,4 +1,4 @@
-"""What every evaluator hands back: its numbers, what they were averaged from, and what was left out.
+"""The result of every evaluator: its metrics, the values per query that they average, and notes.
 
 Flow: an evaluator makes an `Outcome`; `core.evaluation.report` adds whom it is about and writes it as a table or JSON;
 `core.metrics.statistics` gives intervals and paired differences from ``per_query``.

@@ -1,4 +1,4 @@
-"""Retrieval in two stages: cosine picks candidates, a matching head looks at each pair and reorders them.
+"""Retrieval in two stages: cosine picks candidates, a matching head scores each pair and reorders them.
 
 As ALBEF evaluates (Li et al., "Align before Fuse", 2021, section 5): the first ``top`` candidates by cosine are scored
 by the head; all others stay behind them in their old order. Its numbers are named ``reranked_...``, so that they are

@@ -73,9 +73,9 @@ class Ranks:
         harmonic = (torch.digamma(last + 1) - torch.digamma(first)) / (last - first + 1)
         found = torch.where(self.tied > 0, harmonic, 1 / first)
         several = (self.own > 1) & (self.tied > 0)
-        kinds, place = torch.stack([self.better, self.tied, self.own])[:, several].unique(dim=1, return_inverse=True)
+        kinds, position = torch.stack([self.better, self.tied, self.own])[:, several].unique(dim=1, return_inverse=True)
         values = [_reciprocal_of_first(*kind) for kind in kinds.T.tolist()]
-        found[several] = torch.tensor(values, dtype=torch.float64)[place]
+        found[several] = torch.tensor(values, dtype=torch.float64)[position]
         return found
 
     def metrics(self, name: str) -> dict[str, float]:
@@ -95,11 +95,11 @@ def _log_factorial(count: Tensor) -> Tensor:
 
 def _reciprocal_of_first(better: int, tied: int, own: int) -> float:
     """Expected 1/rank of the first of ``own`` in random order among ``tied``, behind ``better``."""
-    place = torch.arange(1, tied + 2, dtype=torch.float64)
+    position = torch.arange(1, tied + 2, dtype=torch.float64)
     # The chance of each place from the one before: a wrong one of those that were left came first.
-    steps = (tied - place[:-1] + 1) / (tied + own - place[:-1])
+    steps = (tied - position[:-1] + 1) / (tied + own - position[:-1])
     chances = own / (tied + own) * torch.cat([torch.ones(1, dtype=torch.float64), steps]).cumprod(0)
-    return float((chances / (better + place)).sum())
+    return float((chances / (better + position)).sum())
 
 
 def retrieval_metrics(
@@ -143,7 +143,9 @@ def retrieval_outcome(
     pictures, captions = len(image_to_text.queries), len(text_to_image.queries)
     tied = int((image_to_text.tied > 0).sum() + (text_to_image.tied > 0).sum())
     if tied:
-        notes.append(f"{tied} of {pictures + captions} queries tie with wrong candidates; they count as chance would.")
+        notes.append(
+            f"{tied} of {pictures + captions} queries tie with wrong candidates; ties count at their expected rank."
+        )
     return Outcome(
         task="retrieval",
         samples=captions,
@@ -286,8 +288,8 @@ def _rivals(
         rows = near.nonzero().flatten()
         at = rows.to(scores.device)
         close = (scores[at] >= low[at]) & (scores[at] <= high[at])
-        place, column = (index.cpu() for index in close.nonzero(as_tuple=True))
-        gap = cosine(rows[place], column) - threshold[rows[place]]
-        better.index_add_(0, rows[place], (gap > EQUAL).long())
-        near = torch.zeros_like(near).index_add_(0, rows[place], (gap.abs() <= EQUAL).long())
+        position, column = (index.cpu() for index in close.nonzero(as_tuple=True))
+        gap = cosine(rows[position], column) - threshold[rows[position]]
+        better.index_add_(0, rows[position], (gap > EQUAL).long())
+        near = torch.zeros_like(near).index_add_(0, rows[position], (gap.abs() <= EQUAL).long())
     return torch.stack([better, near]), NEAR if many else EQUAL

@@ -116,7 +116,7 @@ def compare(a: Outcome, b: Outcome, level: float = LEVEL, draws: int = DRAWS) ->
     shared = [name for name in a.per_query if name in b.per_query]
     if a.task != b.task or not shared:
         raise EvaluationError(
-            f"cannot compare {a.task} with {b.task}: they share no metric that is measured per query."
+            f"cannot compare {a.task} with {b.task}: they share no metric that is computed per query."
         )
     return {name: paired_difference(a.per_query[name], b.per_query[name], level, draws) for name in shared}
 
@@ -142,8 +142,8 @@ def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
     random = np.random.default_rng(seed)
     values = _checked(queries.values)
     if queries.groups is not None:
-        _, place = np.unique(queries.groups, return_inverse=True)
-        sums, counts = np.bincount(place, values), np.bincount(place)
+        _, position = np.unique(queries.groups, return_inverse=True)
+        sums, counts = np.bincount(position, values), np.bincount(position)
         return _ratio_means(sums.astype(np.float64), counts.astype(np.float64), draws, random)
     if queries.strata is not None:
         total = np.zeros(draws)
@@ -159,12 +159,12 @@ def _drawn_apart(values: Floats, strata: Integers) -> list[Floats]:
 
     Where there is but one of them, it and the smallest other stratum are, as two totals.
     """
-    _, place, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    _, position, sizes = np.unique(strata, return_inverse=True, return_counts=True)
     alone = sizes == 1
     if alone.sum() == 1 and len(sizes) > 1:
         alone[np.where(alone, len(values), sizes).argmin()] = True
-    apart = [values[place == stratum] for stratum in np.flatnonzero(~alone)]
-    return [*apart, np.bincount(place, values)[alone]] if alone.any() else apart
+    apart = [values[position == stratum] for stratum in np.flatnonzero(~alone)]
+    return [*apart, np.bincount(position, values)[alone]] if alone.any() else apart
 
 
 def _plain_means(values: Floats, draws: int, random: np.random.Generator, size: int | None = None) -> Floats:

@@ -131,7 +131,7 @@ class ChainDir:
 class StageStatus(BaseModel):
     """One stage in ``status.json``."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
     name: str
     folder: str
     state: str
@@ -140,7 +140,7 @@ class StageStatus(BaseModel):
 class ChainStatus(BaseModel):
     """``status.json``: how far the chain is."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
     version: int
     stages: list[StageStatus]
     at: int = Field(ge=0, le=MOST_STAGES)

@@ -1,4 +1,4 @@
-"""The one kind of failure whose message is meant for the user.
+"""Errors whose message is meant for the user.
 
 Every part raises its own subclass (ConfigError, DataError, ...); the verbs and the worker print the message alone.
 Anything else that escapes is a bug and comes with its traceback, folded away.
@@ -15,7 +15,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """Something the user can mend; the message names what is wrong, its value and the remedy."""
+    """A problem that the user can fix; the message names what is wrong, its value and the remedy."""
 
 
 @contextmanager

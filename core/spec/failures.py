@@ -1,4 +1,4 @@
-"""What a program says when it cannot go on: a sentence for what the user can mend, where Python can still say one.
+"""Error messages when a program cannot go on: a sentence for what the user can fix, where Python can still say one.
 
 Flow: ``core.__main__`` or a study's job catches what was raised -> `sentence` -> `say_error`.
 """
@@ -12,13 +12,13 @@ import sys
 from core.spec.errors import UserError, is_full, not_written
 from core.spec.reading import excerpt
 
-_NO_MEMORY = "there is not enough memory; end other programs, raise the limit (ulimit -v), or take less at once"
+_NO_MEMORY = "not enough memory; close other programs, raise the limit (ulimit -v), or process less at once"
 # What libraries say in a RuntimeError or ImportError of theirs when memory is refused.
 _REFUSED = ("allocate memory", "out of memory", "start new thread", "failed to map segment", "bad_alloc")
 
 
 def sentence(error: Exception) -> str | None:
-    """What is to be said of ``error``; None for a fault of this program, which its traceback tells."""
+    """The message for ``error``; None for a bug in this program, which needs its traceback."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
@@ -28,12 +28,12 @@ def sentence(error: Exception) -> str | None:
     if isinstance(error, (RuntimeError, ImportError)) and any(words in str(error).lower() for words in _REFUSED):
         return f"{_NO_MEMORY} ({excerpt(' '.join(str(error).split()))})."
     if isinstance(error, ImportError):
-        return f"a part of this program cannot be loaded ({excerpt(' '.join(str(error).split()))}); install it anew."
+        return f"a part of this program cannot be loaded ({excerpt(' '.join(str(error).split()))}); reinstall it."
     if isinstance(error, OSError) and is_full(error):
         return not_written(error.filename or "the output", error)
     if isinstance(error, OSError):
         what = f"cannot use {excerpt(str(error.filename))}" if error.filename else "the output cannot be written"
-        return f"{what}: {error.strerror or excerpt(str(error))}; mend that, and start again."
+        return f"{what}: {error.strerror or excerpt(str(error))}; fix that and try again."
     return None
 
 

@@ -1,4 +1,4 @@
-"""Names that a person types: ~ for a home, and RUN@STEP, which says which checkpoint of a run is meant."""
+"""Names that a user types: ~ for a home, and RUN@STEP, which says which checkpoint of a run is meant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def expand_user(name: str | Path) -> Path:
 
 
 def split_run(name: str) -> tuple[Path, str] | None:
-    """The folder that ``name`` is, and which checkpoint in it is asked for: "" where none is said.
+    """The run folder in ``name``, and the checkpoint after its @; "" without one.
 
     A folder may itself have an @ in its name, so one that is there whole is taken whole. None when there is no such
     folder, as of ``open_clip:`` names.

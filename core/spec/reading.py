@@ -78,7 +78,7 @@ def open_regular(
         raise error(f"{excerpt(str(path))} cannot be the name of a file; give another.") from problem
     except OSError as problem:
         reason = problem.strerror or type(problem).__name__
-        raise error(f"{excerpt(str(path))} cannot be read: {reason}; mend that or give another file.") from problem
+        raise error(f"{excerpt(str(path))} cannot be read: {reason}; fix that or give another file.") from problem
 
 
 def read_bytes(
@@ -90,7 +90,7 @@ def read_bytes(
             content = file.read(limit + 1)  # it may grow while it is read
         except OSError as problem:
             reason = problem.strerror or type(problem).__name__
-            raise error(f"{excerpt(str(path))} cannot be read: {reason}; mend that or give another file.") from problem
+            raise error(f"{excerpt(str(path))} cannot be read: {reason}; fix that or give another file.") from problem
     if len(content) > limit:
         raise error(_too_large(Path(path), limit))
     return content
@@ -127,7 +127,7 @@ def parse_json(content: bytes | str, where: str, *, error: type[UserError] = Unr
     try:
         value = json.loads(content)
     except json.JSONDecodeError as problem:
-        raise error(f"{where}, line {problem.lineno}: not JSON ({problem.msg}); mend it or use a copy.") from problem
+        raise error(f"{where}, line {problem.lineno}: not JSON ({problem.msg}); fix it or use a copy.") from problem
     except UnicodeDecodeError as problem:
         raise error(f"{where} is not text in UTF-8 (byte {problem.start}); save it as UTF-8.") from problem
     except RecursionError as problem:

@@ -1,4 +1,4 @@
-"""How long work tells whoever asked for it how far it is, and what it has so far.
+"""Callbacks by which long work reports its progress, and partial results.
 
 Flow: worker or verb -> **reporter** <- classify, captions, search, noise. Any call may raise, which ends the work.
 """

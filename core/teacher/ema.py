@@ -49,18 +49,25 @@ class EmaTeacher(Teacher):
             return output if head_outputs is None else head_outputs(self.network, batch, output)
 
     @torch.no_grad()
-    def update(self, student: Network, momentum: float) -> None:
-        share = 1.0 - momentum
+    def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:
         ours, theirs = dict(self.network.named_parameters()), dict(student.named_parameters())
         moved = [name for name, value in ours.items() if value is not theirs[name]]
-        torch._foreach_lerp_([ours[name] for name in moved], [theirs[name] for name in moved], share)
-        averaged = self.config.kind == "ema-state"
-        their_buffers = dict(student.named_buffers())
+        followers: list[Tensor] = [ours[name] for name in moved]
+        leaders: list[Tensor] = [theirs[name] for name in moved]
+        share = 1.0 - momentum
+        # As a tensor it is 0 after a skipped step without a word to the host; torch's stubs know numbers only.
+        weight: Any = share if skipped is None else [share * (1.0 - skipped)] * len(moved)
+        torch._foreach_lerp_(followers, leaders, weight)
+        self._follow_buffers(student, share, skipped)
+
+    def _follow_buffers(self, student: Network, share: float, skipped: Tensor | None) -> None:
+        theirs = dict(student.named_buffers())
         for name, buffer in self.network.named_buffers():
-            if averaged and buffer.is_floating_point():
-                buffer.lerp_(their_buffers[name], share)
-            else:
-                buffer.copy_(their_buffers[name])
+            if buffer is theirs[name]:
+                continue
+            averaged = self.config.kind == "ema-state" and buffer.is_floating_point()
+            value = buffer.lerp(theirs[name], share) if averaged else theirs[name]
+            buffer.copy_(value if skipped is None else torch.where(skipped > 0, buffer, value))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The network's state, so that a teacher's checkpoint loads into a Network."""

@@ -52,8 +52,12 @@ class Teacher:
         """The teacher's outputs of its views of the batch, with those of ``head_outputs``."""
         raise NotImplementedError
 
-    def update(self, student: Network, momentum: float) -> None:
-        """Follow ``student``, keeping the share ``momentum``; call it after the optimiser's step."""
+    def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:
+        """Follow ``student``, keeping the share ``momentum``; call it after the optimiser's step.
+
+        ``skipped``: 1.0 where the optimiser left the student as it was, else 0.0; a scalar on the device, not read.
+        The teacher then stays as it is too.
+        """
 
     def state_dict(self) -> dict[str, Tensor]:
         """Its tensors in a checkpoint; empty where they are kept elsewhere."""

@@ -1,4 +1,4 @@
-"""A definition turned into live parts: data opened, networks built, ready for the loop."""
+"""A definition built: data sets, networks, objectives and the loader, as the loop takes them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from core.checkpoint.former import carry_over, open_teachers
-from core.checkpoint.loading import start_weights
+from core.checkpoint.opening import open_teachers
+from core.checkpoint.starting import carry_over, load_towers
 from core.data.batch import Batch
 from core.data.dataset import Log, PairDataset, Progress, open_dataset
 from core.data.labelling import label_rows
 from core.data.loader import Loader
 from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
-from core.model.towers.towers import load_pretrained, resolve_architecture
+from core.model.towers.towers import resolve_architecture
 from core.objectives.build import Objectives, add_heads, build_objectives
 from core.spec.config import RunConfig, validate
 from core.spec.errors import UserError
@@ -25,7 +25,7 @@ from core.teacher.teacher import Teacher
 
 @dataclass(frozen=True)
 class Assembly:
-    """What a run is made of."""
+    """The parts of a run."""
 
     runtime: Runtime
     model_cfg: dict[str, Any]  # the open_clip model configuration, kept with each checkpoint
@@ -38,17 +38,17 @@ class Assembly:
     loader: Loader
 
     def to_device(self, batch: Batch) -> Batch:
-        """The batch where the networks are; the copy overlaps with computing on a GPU."""
+        """The batch on the networks' device; to a GPU it is copied asynchronously."""
         if self.runtime.device.type == "cpu":
             return batch
         return batch.map(lambda tensor: tensor.to(self.runtime.device, non_blocking=True))
 
 
 def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
-    """Everything that ``config`` names, built with its seed.
+    """The parts of the run ``config``, on its device; draws from torch's generator, which is seeded here.
 
-    Raises UserError for contradictions, data, architectures or weights that cannot be used; whatever ``progress``
-    raises, to end a long reading of pictures.
+    ``progress`` hears how far the reading of pictures is, and may raise to end it. Raises UserError for contradictions,
+    and for data, architectures or weights that cannot be used.
     """
     config = validate(config.model_dump(mode="json"), "the experiment")
     if not config.data.train:
@@ -57,10 +57,9 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
     torch.manual_seed(config.seed)
     model_cfg = resolve_architecture(config.towers.architecture)
     network = build_backbone(config, model_cfg)
-    weights = ""
-    if config.towers.pretrained:
-        weights = start_weights(config.towers.pretrained, config.towers.weights)
-        load_pretrained(network.towers, config.towers.architecture, weights)
+    wanted, start = config.towers, None
+    if wanted.pretrained:
+        start = load_towers(network.towers, wanted.architecture, wanted.pretrained, wanted.weights)
 
     def opened(path: str) -> PairDataset:
         towers = network.towers
@@ -71,7 +70,8 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
     train = opened(config.data.train)
     labels = label_rows(train, config.data, config.seed)
     add_heads(network, config, labels.classes if labels else ())
-    carry_over(network, weights)
+    if start is not None:
+        carry_over(network, start)
     network.to(runtime.device)
     objectives = build_objectives(config, network).to(runtime.device)
     return Assembly(
@@ -88,7 +88,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
 
 
 def _trained_teachers(config: RunConfig, device: torch.device) -> list[Network]:
-    """The networks that ``teacher.checkpoint`` names, where the teacher is not made of the student."""
+    """The networks in ``teacher.checkpoint``, for a frozen or previous teacher; none for others."""
     teacher = config.teacher
     if teacher.kind not in ("frozen", "previous"):
         return []

@@ -1,4 +1,4 @@
-"""How well a network in training captions: the loss on held-out captions, and a few captions to look at.
+"""Captioning validation of a network in training: the loss on held-out captions, and a few sample captions.
 
 Flow: the loop asks after each validation, where captioning has a weight; numbers go into ``evaluated`` events, captions
 into ``sample`` events.
@@ -66,14 +66,14 @@ def _losses(
         for start in range(0, len(tokens), _AT_ONCE):
             part = tokens[start : start + _AT_ONCE].to(device)
             text = towers.encode_text(part, all_tokens=True)
-            said = next_words(network, part, image.rows(owner[start : start + _AT_ONCE].to(device)), text, through)
-            loss = F.cross_entropy(said.logits.float(), said.labels, reduction="sum")
-            total += torch.tensor([float(loss), len(said.labels)], dtype=torch.float64)
+            words = next_words(network, part, image.rows(owner[start : start + _AT_ONCE].to(device)), text, through)
+            loss = F.cross_entropy(words.logits.float(), words.labels, reduction="sum")
+            total += torch.tensor([float(loss), len(words.labels)], dtype=torch.float64)
     return total
 
 
 def caption_sample(networks: Mapping[str, Network], dataset: PairDataset, runtime: Runtime) -> dict[str, Any]:
-    """A few pictures, evenly spread, with their captions and what each network writes (greedily), as plain data.
+    """A few pictures, evenly spread, with their captions and the greedy caption of each network, as plain data.
 
     ``{"student": [{"image", "caption", "truth"}, ...], "teacher": ...}``
     """
@@ -91,8 +91,8 @@ def _some_pictures(dataset: PairDataset, size: int) -> tuple[list[int], Tensor]:
     """Evenly spread readable pictures, and their rows."""
     count = min(SAMPLES, len(dataset))
     rows, pictures = [], []
-    for place in range(count):
-        first = place * len(dataset) // count
+    for position in range(count):
+        first = position * len(dataset) // count
         for found, images in evaluation_batches(dataset, size, 1, first):
             if int(found[0]) not in rows:
                 rows.append(int(found[0]))

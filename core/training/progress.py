@@ -1,6 +1,6 @@
-"""How far a long piece of work is: for the window through ``status.json``, for a terminal through stderr.
+"""Progress of long work: for the window through ``status.json``, for a terminal through stderr.
 
-Flow: the trainer tells a ``Heartbeat`` what it does and how far it is; a thread of its own renews ``status.json``, so
+Flow: the trainer updates a ``Heartbeat``; a thread of its own renews ``status.json``, so
 that a long step, a slow disk or a validation never looks like lost contact.
 """
 
@@ -26,7 +26,7 @@ class TimeLeft:
         self._marks: deque[tuple[int, float]] = deque(maxlen=window)
 
     def seconds(self, done: int, total: int, now: float | None = None) -> float | None:
-        """Estimate after ``done`` of ``total``; None until there is a pace to judge by."""
+        """Estimate after ``done`` of ``total``; None until there is a pace to estimate from."""
         now = time.monotonic() if now is None else now
         if self._marks and done < self._marks[-1][0]:
             self._marks.clear()
@@ -38,7 +38,7 @@ class TimeLeft:
 
 
 class Pace:
-    """Pairs a second over the steps since the last report; what is done between two steps is left out."""
+    """Pairs per second over the steps since the last report, without what is done between steps."""
 
     def __init__(self) -> None:
         self._pairs, self._seconds = 0, 0.0
@@ -49,12 +49,12 @@ class Pace:
         self._began = time.perf_counter()
 
     def step(self, pairs: int) -> None:
-        """A step of so many pairs is done, or on its way on the device."""
+        """Count a step of so many pairs, finished or queued on the device."""
         self._pairs += pairs
         self._seconds += time.perf_counter() - self._began
 
     def report(self, pairs: int) -> dict[str, float]:
-        """As `step`, once the step is done whole; the pace, and the count begins anew."""
+        """As `step`, after the step has finished; the pace since the last report."""
         self.step(pairs)
         pace = self._pairs / max(self._seconds, 1e-9)
         self._pairs, self._seconds = 0, 0.0
@@ -62,7 +62,7 @@ class Pace:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: "45 s", "1 min 10 s", "2 h 5 min"."""
+    """Seconds in words: "45 s", "1 min 10 s", "2 h 5 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -97,14 +97,14 @@ class Heartbeat:
         self._write()
 
     def update(self, doing: str, step: int, total_steps: int, note: str = "") -> None:
-        """Say what is being done after ``step`` of ``total_steps``; ``note`` is shown in a terminal only."""
+        """Set the activity after ``step`` of ``total_steps``; ``note`` is shown in a terminal only."""
         if doing == "training":
             self._left = self._pace.seconds(step, total_steps)
         self._doing, self._step, self._total = doing, step, total_steps
         self._show(note)
 
     def part(self, doing: str, done: int, total: int) -> None:
-        """Say how far a piece of work inside a step is: reading pictures, validating."""
+        """Set the progress of work inside a step, such as reading pictures or validating."""
         self._doing = f"{doing} {done}/{total}" if total else doing
         self._show("")
 

@@ -1,6 +1,6 @@
-"""Steps whose numbers are not finite are skipped on the device, and found out when the next report is due.
+"""Steps whose losses or gradients are not finite: skipped on the device, reported with the next metrics.
 
-Flow: each step the loop shows its losses and the gradient's norm; the optimiser is told on the device whether to move.
+Flow: each step the loop passes its losses and the gradient's norm; the flag goes to optimiser and teacher, unread.
 With each report the loop asks which steps were skipped. Reading a number in between would make the host wait for the
 device in every step.
 
@@ -20,7 +20,7 @@ GRADIENT = "the gradient"
 
 @dataclass(frozen=True)
 class SkippedStep:
-    """A step that was not taken."""
+    """A step that the optimiser skipped."""
 
     step: int
     suspects: tuple[str, ...]  # the losses that were not finite; the gradient where all of them were

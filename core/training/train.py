@@ -1,7 +1,7 @@
 """Training: a definition and a run folder in, events and checkpoints out.
 
 Flow: ``python -m core train`` calls ``train``; the window never does. The run folder is claimed,
-``core.training.loop`` trains, and the ending is put on record whatever it is.
+``core.training.loop`` trains, and the outcome is recorded, whatever it is.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import psutil
-
 from core.spec.config import RunConfig, differences, read_config
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.run.events import EventWriter, Outcome, RunFailed, RunFinished, lifecycle
 from core.spec.run.folder import RunDir, RunDirError
-from core.training.loop import Interrupt, Loop, TrainingError
+from core.spec.run.processes import own_start_time
+from core.training.errors import Interrupt, TrainingError
+from core.training.loop import Loop
 from core.training.progress import Heartbeat
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -33,7 +33,7 @@ _FREE_ON_RESUME = ("name", "runtime.", "checkpoint.", "data.cache_mib", "data.wo
 def train(config: RunConfig, run: RunDir, quiet: bool = False) -> Outcome:
     """Train ``config`` in ``run``, from its newest checkpoint if it has one; returns how it ended.
 
-    Raises UserError, after the failure is on record in ``events.jsonl``; RunDirError without a trace when the folder
+    Raises UserError, after recording the failure in ``events.jsonl``; RunDirError without recording it when the folder
     is in use, belongs to another definition or cannot be written.
     """
     run.create()
@@ -48,13 +48,13 @@ def train(config: RunConfig, run: RunDir, quiet: bool = False) -> Outcome:
 
 
 def _prepared(config: RunConfig, run: RunDir) -> Outcome | None:
-    """The folder ready to be trained in, or how its run ended when there is nothing left to do."""
+    """Prepare the folder; the outcome where its run is finished already."""
     try:
         _settle_config(config, run)
         if finished := _finished_before(run):
             return finished
         # A killed trainer may have left it; what was asked since this one was started counts.
-        run.clear_control(older_than=psutil.Process().create_time())
+        run.clear_control(older_than=own_start_time())
     except OSError as error:
         raise _full(run) if error.errno in _FULL else run.unwritable(error) from error
     return None
@@ -74,7 +74,7 @@ def _full(run: RunDir) -> TrainingError:
 
 
 def _settle_config(config: RunConfig, run: RunDir) -> None:
-    """Write ``config.json``, or make sure that the folder holds the same definition."""
+    """Write ``config.json``, or check that the folder has the same definition."""
     if run.config.exists():
         there = read_config(run.config)
         changed = {
@@ -98,7 +98,7 @@ def _finished_before(run: RunDir) -> Outcome | None:
 
 
 def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat, events: EventWriter) -> Outcome:
-    """Train, and put the ending on record whatever it is."""
+    """Train, and record the outcome, whatever it is."""
     loop: Loop | None = None
     try:
         with _signals_as_stop() as asked:
@@ -129,7 +129,7 @@ def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat, events: Even
 
 
 def _record_failure(events: EventWriter, loop: Loop | None, error: Exception) -> None:
-    """Put a failure on record; a disk that refuses even that must not hide what failed."""
+    """Record a failure; a disk that refuses even that must not hide what failed."""
     message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     step = loop.step if loop else 0
     kind = type(error).__name__

@@ -1,7 +1,7 @@
 """The losses of a step: the teacher makes targets, the student answers, the objectives compare.
 
 Flow: the loop hands over each batch with the number of its step, and moves the student by the gradient of what comes
-back. Nothing is moved here but what objectives remember from step to step.
+back. No parameter changes here; what objectives and belief remember from step to step (queues, centres, features) does.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class TrainStep:
 
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, Report]:
         """The losses of ``batch`` in ``step`` (the first is 1), and what to report: the bare ones and diagnostics."""
-        teacher = self._teacher if self._schedules.teacher_begun(step) else None
+        teacher = self._teacher if self._schedules.teacher_begun(step) else None  # one that starts late
         objectives = self._objectives.active(taught=teacher is not None or self._teacher is None)
         objectives.begin_step(self._network, self._schedules.at(step))
+
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)
-            with self._autocast():
-                seen = self._network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
-                output = objectives.head_outputs(self._network, batch, seen)
+            output = self._output(objectives, batch)
         if self._belief is not None:
             output = self._belief.weigh(batch.rows, output, target)
         output = trusted(output, target, self._trust)
+
         losses: Losses = {}
         report: Report = {}
         for objective in objectives:
@@ -58,8 +58,14 @@ class TrainStep:
             report.update(facts)
         return losses, report
 
+    def _output(self, objectives: Objectives, batch: Batch) -> Output:
+        """The student's outputs for ``batch``, with what the objectives' heads add."""
+        with self._autocast():
+            output = self._network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
+            return objectives.head_outputs(self._network, batch, output)
+
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
-        """What the teacher makes of ``batch``; None where nobody asks."""
+        """The teacher's outputs for ``batch``, without gradient; None where nothing reads them."""
         if teacher is None or not (objectives.ask_teacher or self._belief is not None or self._trust > 0):
             return None
         with self._autocast():  # apart: weights cast without a gradient would serve a student who shares them

@@ -34,7 +34,7 @@ def validate(
 ) -> tuple[dict[str, float], dict[str, Features]]:
     """Metrics named ``<split>/<student|teacher>/image_to_text_R@1`` and so on, and the features they come from.
 
-    A network that classifies is judged on the rows of ``dataset`` that have a ``label`` too: ``.../top1``.
+    A network that classifies is evaluated on the rows of ``dataset`` that have a ``label`` too: ``.../top1``.
     """
     values: dict[str, float] = {}
     features: dict[str, Features] = {}
@@ -74,16 +74,16 @@ def best_score(values: Mapping[str, float], objectives: ObjectivesConfig, progre
     """What the best checkpoint is chosen by, and the network that it is of: "student" or "teacher".
 
     It is the greater of their mean recalls; where retrieval is not trained, of their shares of right classes. Equal
-    ones are the teacher's. Where neither is measured it is ``progress`` (0 to 1) of no network (""): recall is chance
+    ones are the teacher's. Where neither is computed it is ``progress`` (0 to 1) of no network (""): recall is chance
     then, and the last checkpoint the best.
     """
     metric = "/mean_recall" if trains_retrieval(objectives) else "/top1"
-    judged = [(value, name.split("/")[-2]) for name, value in values.items() if name.endswith(metric)]
-    return max(judged, default=(progress, ""))  # of equal scores the name decides: student < teacher
+    scores = [(value, name.split("/")[-2]) for name, value in values.items() if name.endswith(metric)]
+    return max(scores, default=(progress, ""))  # of equal scores the name decides: student < teacher
 
 
 def trains_retrieval(objectives: ObjectivesConfig) -> bool:
-    """Whether anything draws a picture's vector and its caption's together."""
+    """Whether any objective aligns the embeddings of pictures and captions."""
     return any(objective.weight > 0 and objective.trains_retrieval() for _, objective in objectives)
 
 

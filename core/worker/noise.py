@@ -1,6 +1,6 @@
 """The Noise panel's session in a worker: the verbs ``noise_open`` and ``noise_save``.
 
-Flow: panel -> worker -> **session** -> `judge_run` -> ranked pairs and a histogram of belief -> panel.
+Flow: panel -> worker -> **session** -> `rank_pairs` -> ranked pairs and a histogram of belief -> panel.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ConfigDict
 
 from core.data.derived.cleaned import save_without
-from core.evaluation.noise import Judgement, judge_run
+from core.evaluation.noise import Ranking, rank_pairs
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
@@ -39,7 +39,7 @@ class NoiseSession(Session):
     """Ranks the pairs of a source, and saves it without the excluded ones."""
 
     def __init__(self) -> None:
-        self._rankings: Recent[str, Judgement] = Recent(KEPT)
+        self._rankings: Recent[str, Ranking] = Recent(KEPT)
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
@@ -60,7 +60,7 @@ class NoiseSession(Session):
         thousandth of belief; ``shuffled_bins``: the shuffled ones among them, None where the data do not say;
         ``key`` names the ranking for ``noise_save``.
         """
-        found = judge_run(RunDir(Path(run)), data, progress, checkpoint, weights)
+        found = rank_pairs(RunDir(Path(run)), data, progress, checkpoint, weights)
         _, _, used = found.model.rpartition("@")
         key = write_key(Ranked(run=run, data=found.data, checkpoint=used, weights=weights))
         self._rankings.put(key, found)
@@ -101,12 +101,14 @@ class NoiseSession(Session):
             left_out |= doubted - spared
         return save_without(data, excluded, Path(to), left_out, replace)
 
-    def _ranking(self, key: str, data: str, progress: Progress) -> Judgement:
+    def _ranking(self, key: str, data: str, progress: Progress) -> Ranking:
         ranked: Ranked = read_key(Ranked, key, "the pairs are not ranked; rank them, then save.")
         if Path(ranked.data).resolve() != Path(data).resolve():
             raise UserError(f"the ranking is of {ranked.data}, not of {data}; rank its pairs, then save.")
         run = RunDir(Path(ranked.run))
-        return self._rankings.get(key, lambda: judge_run(run, ranked.data, progress, ranked.checkpoint, ranked.weights))
+        return self._rankings.get(
+            key, lambda: rank_pairs(run, ranked.data, progress, ranked.checkpoint, ranked.weights)
+        )
 
 
 def bin_of(belief: float) -> int:

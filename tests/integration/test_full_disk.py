@@ -23,7 +23,7 @@ from core.__main__ import main
 from core.checkpoint.opening import open_model
 from core.data.derived.cleaned import save_without
 from core.evaluation import noise
-from core.evaluation.noise import Judgement, judge_run
+from core.evaluation.noise import Ranking, rank_pairs
 from core.search.collection import open_index
 from core.search.index import encoding
 from core.spec.caption_files import Candidate, CaptionedPicture
@@ -215,19 +215,19 @@ def test_caption_sidecars(size: int, things: Path, small: Small, capsys: Said) -
 
 
 @pytest.fixture(scope="module")
-def judged(things: Path) -> Judgement:
+def judged(things: Path) -> Ranking:
     """Many pairs, ranked."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDGUI_CACHE_DIR", str(things / "cache"))
-        found = judge_run(RunDir(things / "run"), "", lambda *_: None)
+        found = rank_pairs(RunDir(things / "run"), "", lambda *_: None)
     return replace(found, pairs=found.pairs * 400)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_noise(
-    size: int, things: Path, judged: Judgement, small: Small, capsys: Said, monkeypatch: pytest.MonkeyPatch
+    size: int, things: Path, judged: Ranking, small: Small, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(noise, "judge_run", lambda *_: judged)
+    monkeypatch.setattr(noise, "rank_pairs", lambda *_: judged)
     disk = small(size)
     command = ["noise", str(things / "run"), "--csv"]
     if not ends("noise --csv", [*command, str(disk / "new.csv")], capsys):

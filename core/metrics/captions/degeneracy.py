@@ -1,6 +1,6 @@
 """Captions that are no captions: empty, the same for every picture, or caught in a loop.
 
-Scores hide them (one generic sentence reaches a respectable BLEU), so they are counted and said aloud.
+Scores hide them (one generic sentence reaches a respectable BLEU), so they are counted and reported.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Degeneracy:
 def degeneracy(captions: Sequence[Sequence[str]]) -> Degeneracy:
     """Finds the degenerate ones among ``captions``, each a list of words."""
     if not captions:
-        raise EvaluationError("there are no captions to look at.")
+        raise EvaluationError("there are no captions to check.")
     texts = [" ".join(words) for words in captions]
     counted = Counter(text for text in texts if text)
     common, times = counted.most_common(1)[0] if counted else ("", 0)
@@ -82,8 +82,8 @@ def loops(words: Sequence[str]) -> bool:
     """Whether a run of one to four words comes at least three times in succession."""
     for length in range(1, LOOP_WORDS + 1):
         same = 0  # words in a row that equal the one ``length`` before them
-        for place in range(length, len(words)):
-            same = same + 1 if words[place] == words[place - length] else 0
+        for position in range(length, len(words)):
+            same = same + 1 if words[position] == words[position - length] else 0
             if same >= length * (LOOP_TIMES - 1):
                 return True
     return False

@@ -1,4 +1,4 @@
-"""METEOR and SPICE, which exist as Java programs: run where Java and pycocoevalcap are installed, else told why not.
+"""METEOR and SPICE, which exist as Java programs: run where Java and pycocoevalcap are installed, else the reason.
 
 Nothing is downloaded: SPICE needs Stanford's language models beside it, which pycocoevalcap would fetch by itself on
 first use; they are looked for before, and SPICE is left out without them.
@@ -69,7 +69,7 @@ def java_metrics(captions: Sequence[str], references: Sequence[Sequence[str]]) -
                 continue
             except (OSError, ValueError, subprocess.SubprocessError) as error:
                 reason = f"its Java program failed ({error})"
-        notes.append(f"{name} was not measured: {reason}.")
+        notes.append(f"{name} was not computed: {reason}.")
     return JavaScores(values, per_caption, tuple(notes))
 
 

@@ -154,8 +154,8 @@ def longest_common(a: Words, b: Words) -> int:
     before = [0] * (len(b) + 1)
     for word in a:
         row = [0]
-        for place, other in enumerate(b):
-            row.append(before[place] + 1 if word == other else max(row[place], before[place + 1]))
+        for position, other in enumerate(b):
+            row.append(before[position] + 1 if word == other else max(row[position], before[position + 1]))
         before = row
     return before[-1]
 

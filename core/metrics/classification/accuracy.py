@@ -28,7 +28,7 @@ FIRST = 5  # acc5, and how many candidates a mistake shows
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row that was taken for another class, with the probability that the model gave to it."""
+    """A misclassified row, with the probability of the predicted class."""
 
     row: int  # in the data source
     true: str
@@ -65,13 +65,13 @@ class Classification:
         return right.double() / self.labels.counts().double()
 
     def confusion(self) -> Tensor:
-        """Rows of true class i taken for class j: (K, K) int64."""
+        """Confusion matrix: rows of true class i predicted as class j, (K, K) int64."""
         count = len(self.labels.classes)
         cells = torch.bincount(self.labels.targets * count + self.predictions, minlength=count * count)
         return cells.view(count, count)
 
     def cell(self, true: int, predicted: int) -> Tensor:
-        """Rows, in the data source, that stand in one cell of the confusion matrix; surest first."""
+        """Rows, in the data source, in one cell of the confusion matrix; most confident first."""
         here = ((self.labels.targets == true) & (self.predictions == predicted)).nonzero().flatten()
         return self.labels.rows[here[self.probabilities[here].argsort(descending=True, stable=True)]]
 

@@ -72,7 +72,7 @@ def few_shot(
     """
     if draws < 1 or not shots or min(shots) < 1:
         raise EvaluationError(
-            f"few-shot needs at least one draw and one picture a class, not {draws} and {list(shots)}."
+            f"few-shot needs at least one draw and one picture per class, not {draws} and {list(shots)}."
         )
     check_splits(train, test, val)
     x, y = train.arrays("training")
@@ -83,15 +83,15 @@ def few_shot(
         val_x, val_y = val.arrays("validation")
     points = []
     numbers = sorted(set(shots))
-    for place, number in enumerate(numbers):
+    for position, number in enumerate(numbers):
         accuracies, Cs = [], []
         for draw in range(draws):
-            step = place * draws + draw
+            step = position * draws + draw
             watch = part_of(
                 progress,
                 step / (len(numbers) * draws),
                 (step + 1) / (len(numbers) * draws),
-                f"{number} a class, draw {draw + 1} of {draws}",
+                f"{number} per class, draw {draw + 1} of {draws}",
             )
             rows = draw_shots(y, number, settings.seed + draw)
             C, _ = search_C(x[rows], y[rows], val_x, val_y, settings, watch)
@@ -135,7 +135,9 @@ def few_shot_outcome(points: Sequence[FewShotPoint], samples: int) -> Outcome:
             }
         )
         if point.short_classes:
-            notes.append(f"{point.short_classes} classes have fewer than {point.shots} training pictures and gave all.")
+            notes.append(
+                f"{point.short_classes} classes have fewer than {point.shots} training pictures; all were used."
+            )
     return Outcome(
         task="linear-probe",
         samples=samples,

@@ -82,7 +82,7 @@ def index_labels(labels: Sequence[str | None], classes: Sequence[str] | None = N
         raise EvaluationError(f"none of the {len(labels)} rows has a label; name the column that holds the labels.")
     names = check_classes(sorted({label for _, label in written}) if classes is None else classes)
     find = _finder(names)
-    found = [(row, place) for row, label in written if (place := find(label)) is not None]
+    found = [(row, position) for row, label in written if (position := find(label)) is not None]
     if not found:
         raise EvaluationError(_no_overlap({label for _, label in written}, names))
     notes = _notes(labels, written, names, find)
@@ -92,9 +92,9 @@ def index_labels(labels: Sequence[str | None], classes: Sequence[str] | None = N
 
 def _finder(names: Sequence[str]) -> Callable[[str], int | None]:
     """Looks up the number of a label's class; another spelling counts only where it fits one class alone."""
-    exact = {name: place for place, name in enumerate(names)}
+    exact = {name: position for position, name in enumerate(names)}
     shared = Counter(matching_key(name) for name in names)
-    loose = {key: place for place, name in enumerate(names) if shared[key := matching_key(name)] == 1}
+    loose = {key: position for position, name in enumerate(names) if shared[key := matching_key(name)] == 1}
     return lambda label: exact.get(label, loose.get(matching_key(label)))
 
 
@@ -121,11 +121,11 @@ def _notes(
     if unknown:
         shown = ", ".join(repr(name) for name, _ in unknown.most_common(3)) + (", ..." if len(unknown) > 3 else "")
         notes.append(
-            f"{unknown.total()} rows have one of {len(unknown)} labels that are no class here ({shown}) "
+            f"{unknown.total()} rows have one of {len(unknown)} labels that are not among the classes ({shown}) "
             "and were left out."
         )
     alike = [key for key, count in Counter(matching_key(name) for name in names).items() if count > 1]
     if alike:
         pair = [name for name in names if matching_key(name) == alike[0]]
-        notes.append(f"classes that differ only in spelling are kept apart: {', '.join(map(repr, pair))}.")
+        notes.append(f"classes that differ only in spelling are kept separate: {', '.join(map(repr, pair))}.")
     return tuple(notes)

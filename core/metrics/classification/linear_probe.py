@@ -112,27 +112,27 @@ def search_C(
     accuracy: dict[int, float] = {}
     fits = len(C_GRID[::FIRST_STRIDE]) + 2 * (FIRST_STRIDE.bit_length() - 1)
 
-    def try_place(place: int) -> None:
-        if place in accuracy or not 0 <= place < len(C_GRID):
+    def try_at(position: int) -> None:
+        if position in accuracy or not 0 <= position < len(C_GRID):
             return
         share = len(accuracy) / fits
-        watch = part_of(progress, share, share + 1 / fits, f"searching C: {C_GRID[place]:.1e}")
-        model = fit_logistic(x, y, float(C_GRID[place]), settings, watch)
-        accuracy[place] = float((model.predict(val_x) == val_y).mean())
+        watch = part_of(progress, share, share + 1 / fits, f"searching C: {C_GRID[position]:.1e}")
+        model = fit_logistic(x, y, float(C_GRID[position]), settings, watch)
+        accuracy[position] = float((model.predict(val_x) == val_y).mean())
 
-    for place in range(0, len(C_GRID), FIRST_STRIDE):
-        try_place(place)
+    for position in range(0, len(C_GRID), FIRST_STRIDE):
+        try_at(position)
     stride = FIRST_STRIDE // 2
     while stride:
         peak = _peak(accuracy)
-        try_place(peak - stride)
-        try_place(peak + stride)
+        try_at(peak - stride)
+        try_at(peak + stride)
         stride //= 2
     return float(C_GRID[_peak(accuracy)]), tuple((float(C_GRID[i]), accuracy[i]) for i in sorted(accuracy))
 
 
 def _peak(accuracy: dict[int, float]) -> int:
-    return min(accuracy, key=lambda place: (-accuracy[place], place))
+    return min(accuracy, key=lambda position: (-accuracy[position], position))
 
 
 def classify_with(probe: Probe, data: ProbeData) -> Classification:
@@ -143,7 +143,9 @@ def classify_with(probe: Probe, data: ProbeData) -> Classification:
     classes = data.labels.classes
     strange = [name for name in probe.classes if name not in classes]
     if strange:
-        raise EvaluationError(f"the probe knows the class {strange[0]!r}, which the data do not; index them alike.")
+        raise EvaluationError(
+            f"the probe has the class {strange[0]!r}, which the data lack; use the same classes for both."
+        )
     features = check_rows(data.features, data.labels, "features")
     columns = torch.tensor([classes.index(name) for name in probe.classes])
     return classify(data.labels, _blocks(probe, features, columns, len(classes)))
@@ -193,7 +195,7 @@ def _thin_classes(labels: Labels) -> list[str]:
     single = [name for name, count in zip(labels.classes, labels.counts().tolist(), strict=True) if count == 1]
     if not single:
         return []
-    return [f"{len(single)} classes have one training picture only, such as {single[0]!r}; they are hardly learnt."]
+    return [f"{len(single)} classes have one training picture only, such as {single[0]!r}; they are hard to learn."]
 
 
 def _untrained(train: Labels, test: Labels) -> list[str]:

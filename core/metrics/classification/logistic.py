@@ -145,7 +145,7 @@ def to_probe(model: LogisticRegression, scaling: Scaling, classes: Sequence[str]
     return Probe(
         weight=torch.from_numpy(weight).float(),
         bias=torch.from_numpy(bias).float(),
-        classes=tuple(classes[place] for place in model.classes_),
+        classes=tuple(classes[position] for position in model.classes_),
         C=float(model.C),
         layer=settings.layer,
         model_digest=settings.model_digest,

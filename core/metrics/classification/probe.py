@@ -1,4 +1,4 @@
-"""A linear probe as a thing: applied to features, saved, loaded, and applied again.
+"""Linear probes: applied to features, saved and loaded.
 
 Flow: `core.metrics.classification.linear_probe` fits one; the Classify panel saves it as ``NAME.safetensors`` with
 ``NAME.json`` beside it, and applies it to folders.
@@ -76,7 +76,7 @@ def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
     path = _tensors_of(path)
     there = [file for file in (path, path.with_suffix(".json")) if file.exists()]
     if there and not replace:
-        raise EvaluationError(f"{there[0]} is there already and is not overwritten; choose another name.")
+        raise EvaluationError(f"{there[0]} already exists and is not overwritten; choose another name.")
     facts = {
         "version": PROBE_VERSION,
         "classes": list(probe.classes),

@@ -87,7 +87,7 @@ class ClassEmbedder:
             with torch.no_grad():
                 features = unit_rows(check_features(self._encode(part), "prompt features").cpu())  # (b, D)
             if len(features) != len(part):
-                raise EvaluationError(f"the model made {len(features)} features of {len(part)} prompts.")
+                raise EvaluationError(f"the model returned {len(features)} features for {len(part)} prompts.")
             sums = torch.zeros(len(names), features.shape[1]) if sums is None else sums
             sums.index_add_(0, torch.arange(start, start + len(part)) // len(self.templates), features)
             self.encoded += len(part)

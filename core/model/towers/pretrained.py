@@ -1,6 +1,6 @@
-"""Weights to start from: an open_clip tag, a local folder or file, or a checkpoint of a run.
+"""Weights for the towers: an open_clip tag, a local folder or file.
 
-Flow: ``RunConfig.towers.pretrained`` -> ``find_weights`` -> ``read_weights`` ->
+Flow: ``core.checkpoint`` turns a run's name into a file -> ``find_weights`` -> ``read_weights`` ->
 ``core.model.towers.towers.load_pretrained``. A tag's weights are looked for in ``weights_folder`` first: what a user
 puts there needs no network. Nothing is ever unpickled: ``.bin``, ``.pt`` and ``.pth`` files are read for their
 tensors alone.
@@ -28,7 +28,7 @@ from core.model.towers.downloading import DownloadError, Progress, download
 from core.spec.config import expand_user
 from core.spec.reading import excerpt, open_regular
 
-PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
+PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model", "teacher", "student")
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 RUN_PREFIX = "towers.clip."  # how a Network's state dict names what open_clip names
 _COCO_COCA = "was fine-tuned on COCO for captions: {}"
@@ -62,8 +62,8 @@ def _first_line(error: Exception) -> str:
 def find_weights(architecture: str, pretrained: str, progress: Progress | None = None) -> Path:
     """The weights file that ``pretrained`` stands for, downloaded when it is a tag.
 
-    A folder may be one of a run's checkpoints (the teacher where there is one), or hold a weights file. Raises
-    ModelError naming the tags there are, or the folder to fill when there is no network.
+    Of a folder it is the file that open_clip would save; of a copied checkpoint, the teacher's. Raises ModelError
+    naming the tags there are, or the folder to fill when there is no network.
     """
     path = expand_user(pretrained)
     # os.path's, since Path's raise for a name too long
@@ -93,10 +93,6 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
 
 
 def _in_folder(folder: Path) -> Path:
-    if (folder / "checkpoint.json").is_file():
-        return next(
-            (path for path in (folder / "teacher.safetensors",) if path.is_file()), folder / "student.safetensors"
-        )
     found = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
     if not found:
         raise ModelError(f"the folder {folder} holds no weights; put open_clip_model.safetensors there.")

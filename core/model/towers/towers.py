@@ -268,7 +268,7 @@ def load_pretrained(
     towers: Towers, architecture: str, pretrained: str, progress: Callable[[str, int, int], None] | None = None
 ) -> None:
     """Fill ``towers`` with the weights ``pretrained``: an open_clip tag of ``architecture``, or a local folder or file
-    (``core.checkpoint.loading.start_weights`` finds that of a run). ``progress`` gets a download's megabytes.
+    (``core.checkpoint.starting.load_towers`` finds that of a run). ``progress`` gets a download's megabytes.
 
     Raises ModelError naming the tags there are, the folder to fill without a network, or what does not fit.
     """

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.checkpoint.opening import Model, model_digest, open_model
+from core.checkpoint.opening import Model, open_model
 from core.data.dataset import longest
 from core.data.errors import PictureError
 from core.data.preprocessing import decoding_for, model_input
@@ -63,9 +63,7 @@ class Encoder:
     def __init__(self, model: Model, name: str) -> None:
         self.model = model
         towers = model.network.towers
-        self.identity = Identity(
-            name, model.subject.weights, model_digest(model), preprocessing(model), int(towers.embed_dim)
-        )
+        self.identity = Identity(name, model.subject.weights, model.digest, preprocessing(model), int(towers.embed_dim))
         self._on_cpu = model.runtime.device.type == "cpu"
 
     def entries(self, found: Sequence[Found]) -> Generator[list[Entry], None, None]:

@@ -153,22 +153,22 @@ class ViewsConfig(Section):
     """What student and teacher are shown of the same picture."""
 
     clean: ViewConfig = Field(
-        ViewConfig(),
+        default_factory=ViewConfig,
         title="Clean view",
         description="The student's view that carries the contrastive loss.",
     )
     student: ViewConfig = Field(
-        ViewConfig(count=0, crop_min=0.4, randaugment_ops=2),
+        default_factory=lambda: ViewConfig(count=0, crop_min=0.4, randaugment_ops=2),
         title="Student's further views",
         description="Views that are only distilled; with none, the clean view is distilled too.",
     )
     local: ViewConfig = Field(
-        ViewConfig(count=0, crop_min=0.05, crop_max=0.4, size=0.43),
+        default_factory=lambda: ViewConfig(count=0, crop_min=0.05, crop_max=0.4, size=0.43),
         title="Student's local views",
         description="Small crops at a smaller side that the student distils too (DINO's multi-crop).",
     )
     teacher: ViewConfig = Field(
-        ViewConfig(),
+        default_factory=ViewConfig,
         title="Teacher's views",
         description="What the teacher sees when it makes the targets. 0 views: it sees the clean view itself.",
     )

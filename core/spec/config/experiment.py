@@ -32,17 +32,17 @@ class RunConfig(Section):
     seed: int = Field(
         0, ge=0, lt=2**31, title="Seed", description="Of weights, order and augmentation.", json_schema_extra=shown("")
     )
-    data: DataConfig = Field(DataConfig(), title="Data")
-    views: ViewsConfig = Field(ViewsConfig(), title="Views")
-    towers: TowersConfig = Field(TowersConfig(), title="Towers")
-    fusion: FusionConfig = Field(FusionConfig(), title="Fusion")
-    teacher: TeacherConfig = Field(TeacherConfig(), title="Teacher")
-    objectives: ObjectivesConfig = Field(ObjectivesConfig(), title="Objectives")
-    belief: BeliefConfig = Field(BeliefConfig(), title="Belief")
-    optim: OptimConfig = Field(OptimConfig(), title="Optimiser")
-    validation: ValidationConfig = Field(ValidationConfig(), title="Validation")
-    checkpoint: CheckpointConfig = Field(CheckpointConfig(), title="Checkpoints")
-    runtime: RuntimeConfig = Field(RuntimeConfig(), title="Runtime")
+    data: DataConfig = Field(default_factory=DataConfig, title="Data")
+    views: ViewsConfig = Field(default_factory=ViewsConfig, title="Views")
+    towers: TowersConfig = Field(default_factory=TowersConfig, title="Towers")
+    fusion: FusionConfig = Field(default_factory=FusionConfig, title="Fusion")
+    teacher: TeacherConfig = Field(default_factory=TeacherConfig, title="Teacher")
+    objectives: ObjectivesConfig = Field(default_factory=ObjectivesConfig, title="Objectives")
+    belief: BeliefConfig = Field(default_factory=BeliefConfig, title="Belief")
+    optim: OptimConfig = Field(default_factory=OptimConfig, title="Optimiser")
+    validation: ValidationConfig = Field(default_factory=ValidationConfig, title="Validation")
+    checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, title="Checkpoints")
+    runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, title="Runtime")
 
     def to_json(self) -> str:
         """The definition as readable JSON, the same bytes for the same definition."""

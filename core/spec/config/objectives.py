@@ -22,59 +22,67 @@ class ObjectivesConfig(Section):
     """What the student is trained on; the loss is the weighted sum."""
 
     contrastive: ContrastiveConfig = Field(
-        ContrastiveConfig(), title="Contrastive", description="Pull matching pairs together, others apart."
+        default_factory=ContrastiveConfig,
+        title="Contrastive",
+        description="Pull matching pairs together, others apart.",
     )
     captioning: CaptioningConfig = Field(
-        CaptioningConfig(),
+        default_factory=CaptioningConfig,
         title="Captioning",
         description="Predict the caption word by word. Needs a CoCa architecture.",
     )
     matching: MatchingConfig = Field(
-        MatchingConfig(), title="Matching", description="Tell true pairs from the hardest false ones. Needs a fusion."
+        default_factory=MatchingConfig,
+        title="Matching",
+        description="Tell true pairs from the hardest false ones. Needs a fusion.",
     )
     masked_words: MaskedWordsConfig = Field(
-        MaskedWordsConfig(), title="Masked words", description="Predict masked words. Needs a fusion."
+        default_factory=MaskedWordsConfig,
+        title="Masked words",
+        description="Predict masked words. Needs a fusion.",
     )
     distill_similarity: DistillSimilarityConfig = Field(
-        DistillSimilarityConfig(),
+        default_factory=DistillSimilarityConfig,
         title="Distil similarities",
         description="Match the teacher's similarities between the batch's images and texts. Needs a teacher.",
     )
     distill_prototypes: DistillPrototypesConfig = Field(
-        DistillPrototypesConfig(),
+        default_factory=DistillPrototypesConfig,
         title="Distil prototypes",
         description="Match the teacher's softmax over prototypes of the joint representation. Needs a teacher.",
     )
     masked_patches: MaskedPatchesConfig = Field(
-        MaskedPatchesConfig(),
+        default_factory=MaskedPatchesConfig,
         title="Masked patches",
         description="Match the teacher's prototypes of masked patches. Needs a teacher.",
     )
     distill_captions: DistillCaptionsConfig = Field(
-        DistillCaptionsConfig(),
+        default_factory=DistillCaptionsConfig,
         title="Distil captions",
         description="Match the teacher's distribution over each next word. Needs a teacher and a CoCa architecture.",
     )
     distill_features: DistillFeaturesConfig = Field(
-        DistillFeaturesConfig(),
+        default_factory=DistillFeaturesConfig,
         title="Distil features",
         description="Find the teacher's feature of the same pair within the batch. Needs a teacher.",
     )
     distill_logits: DistillLogitsConfig = Field(
-        DistillLogitsConfig(),
+        default_factory=DistillLogitsConfig,
         title="Distil logits",
         description="Match the teacher's softened logits. Needs a teacher.",
     )
     image_contrastive: ImageContrastiveConfig = Field(
-        ImageContrastiveConfig(),
+        default_factory=ImageContrastiveConfig,
         title="Image contrast",
         description="Pull two further views of a picture together. Needs two of them for the student.",
     )
     classification: ClassificationConfig = Field(
-        ClassificationConfig(), title="Classification", description="Classify labelled rows. Needs data.label."
+        default_factory=ClassificationConfig,
+        title="Classification",
+        description="Classify labelled rows. Needs data.label.",
     )
     consistency: ConsistencyConfig = Field(
-        ConsistencyConfig(),
+        default_factory=ConsistencyConfig,
         title="Consistency",
         description="Predict the same class for every view of an unlabelled row. Needs data.label.",
     )

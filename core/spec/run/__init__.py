@@ -1,1 +1,1 @@
-"""The run folder: paths, status, events, and what a model's name stands for."""
+"""The run folder: paths, status, events, and names of models."""

@@ -1,4 +1,4 @@
-"""What each field of an event may hold: a check returns the value found in a foreign line, or refuses it in words.
+"""Checks of an event's fields: each returns the value found in a foreign line, or raises with the reason.
 
 Flow: a line of ``events.jsonl`` -> ``core.spec.run.events.decode`` -> a check per field -> an event of reliable types.
 Steps are whole numbers that a float holds exactly, times can be shown as local time, and the database takes both.
@@ -34,20 +34,20 @@ def step(value: Any) -> int:
     """A whole number from 0 to 2^53."""
     if type(value) is int and 0 <= value <= LARGEST_STEP:
         return value
-    raise EventError(f"{shown(value)} is no whole number from 0 to 2^53")
+    raise EventError(f"{shown(value)} is not a whole number from 0 to 2^53")
 
 
 def moment(value: Any) -> float:
     """Seconds since the epoch that can be shown as a date."""
     if type(value) in (int, float) and 0 <= value <= LATEST:
         return float(value)
-    raise EventError(f"{shown(value)} is no time in seconds since 1970")
+    raise EventError(f"{shown(value)} is not a time in seconds since 1970")
 
 
 def text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise EventError(f"{shown(value)} is no text")
+    raise EventError(f"{shown(value)} is not text")
 
 
 def flag(value: Any) -> bool:
@@ -62,7 +62,7 @@ def one_of(known: Collection[str]) -> Check:
     def check(value: Any) -> str:
         if isinstance(value, str) and value in known:
             return value
-        raise EventError(f"{shown(value)} is none of {', '.join(known)}")
+        raise EventError(f"{shown(value)} is not one of {', '.join(known)}")
 
     return check
 
@@ -70,7 +70,7 @@ def one_of(known: Collection[str]) -> Check:
 def numbers(values: Any) -> Mapping[str, float]:
     """Metrics by name: at most `MOST_VALUES`, each a number of 64 bits or one of "nan", "inf", "-inf"."""
     if not isinstance(values, dict):
-        raise EventError(f"{shown(values)} is no object")
+        raise EventError(f"{shown(values)} is not an object")
     if len(values) > MOST_VALUES:
         raise EventError(f"{len(values)} metrics in one event; at most {MOST_VALUES} are read")
     if values and max(map(len, values)) > LONGEST_NAME:
@@ -87,7 +87,7 @@ def _number(name: str, value: Any) -> float:
         return float(value)
     if isinstance(value, str) and value in _NOT_FINITE:
         return _NOT_FINITE[value]
-    raise EventError(f"{excerpt(name)}: {shown(value)} is no number")
+    raise EventError(f"{excerpt(name)}: {shown(value)} is not a number")
 
 
 def check_nesting(line: bytes) -> None:
@@ -98,4 +98,4 @@ def check_nesting(line: bytes) -> None:
 def content(value: Any) -> Mapping[str, Any]:
     if isinstance(value, dict):
         return value
-    raise EventError(f"{shown(value)} is no object")
+    raise EventError(f"{shown(value)} is not an object")

@@ -1,4 +1,4 @@
-"""What a run reports: one line of JSON per event, only ever appended.
+"""Events of a run: one line of JSON each, only ever appended.
 
 Flow: the trainer's ``EventWriter`` appends to ``events.jsonl``; the window's tailer and the tests read it
 through ``EventReader``, from any offset. Everything about a run's past is in this file and nowhere else.
@@ -34,7 +34,7 @@ Level = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What every event has: when it was written, in seconds since the epoch."""
+    """The base of all events: when it was written, in seconds since the epoch."""
 
     kind: ClassVar[str] = ""
     time: float = field(default_factory=time.time)
@@ -88,7 +88,7 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(Event):
-    """Something to look at: ``what`` names the sort, ``content`` is plain data with pictures by path."""
+    """Samples of a validation: ``what`` is their kind, ``content`` plain data with pictures by path."""
 
     kind: ClassVar[str] = "sample"
     step: int
@@ -98,7 +98,7 @@ class Sample(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Log(Event):
-    """A sentence for the person who watches: bad rows, a skipped step, a lower precision."""
+    """A message for the user: bad rows, a skipped step, a lower precision."""
 
     kind: ClassVar[str] = "log"
     level: Level
@@ -107,7 +107,7 @@ class Log(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
-    """The trainer ended of its own will; ``stopped`` and ``paused`` runs saved their state and can go on."""
+    """The trainer ended regularly; ``stopped`` and ``paused`` runs saved their state and can go on."""
 
     kind: ClassVar[str] = "run_finished"
     step: int
@@ -116,7 +116,7 @@ class RunFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFailed(Event):
-    """The trainer ended on an error: ``message`` is for the user, ``traceback`` for a bug report."""
+    """The trainer ended with an error: ``message`` is for the user, ``traceback`` for a bug report."""
 
     kind: ClassVar[str] = "run_failed"
     step: int

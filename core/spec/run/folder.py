@@ -1,4 +1,4 @@
-"""The run folder: where a run keeps what, who may write there, and what state it is in.
+"""The run folder: its files, the lock that a trainer holds, and its status.
 
 Flow: the launcher makes the folder and writes ``config.json``; the trainer claims it, appends events, renews
 ``status.json`` and looks at ``control``; the window reads all of it and writes only ``control``. The folder may come
@@ -13,14 +13,15 @@ import stat
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
-
-import filelock
+from typing import TYPE_CHECKING, Literal
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import KILOBYTE, checked, excerpt, open_regular, read_bytes, read_json
 from core.spec.run.status import RunStatus, _StatusFile
+
+if TYPE_CHECKING:
+    import filelock
 
 Control = Literal["stop", "pause"]
 
@@ -54,7 +55,7 @@ class RunDir:
         self.check()
 
     def unwritable(self, error: OSError) -> RunDirError:
-        """What to say when something in the folder cannot be written."""
+        """The error for something in the folder that cannot be written."""
         return RunDirError(f"cannot write the run folder {self.path}: {error.strerror or error}; choose another.")
 
     def check(self) -> None:
@@ -70,6 +71,8 @@ class RunDir:
 
         Raises RunDirError when another trainer holds it, or it would be written outside of it.
         """
+        import filelock  # noqa: PLC0415  (a reader of run folders does without)
+
         self.check()
         lock = filelock.FileLock(self.lock, timeout=0)
         try:
@@ -103,7 +106,7 @@ class RunDir:
         write_whole(self.control, what.encode(), durable=False)
 
     def asked(self) -> Control | None:
-        """What was asked, if anything."""
+        """The pending request; None without one."""
         try:
             text = read_bytes(self.control, KILOBYTE, root=self.path, error=RunDirError).strip()
         except (OSError, RunDirError):
@@ -111,7 +114,7 @@ class RunDir:
         return "stop" if text == b"stop" else "pause" if text == b"pause" else None
 
     def clear_control(self, older_than: float | None = None) -> None:
-        """Forget what was asked; with ``older_than`` (seconds since the epoch) only what was asked before that."""
+        """Remove the request; with ``older_than`` (seconds since the epoch) only one made before that."""
         try:
             if older_than is None or self.control.stat().st_mtime < older_than:
                 self.control.unlink()

@@ -1,10 +1,14 @@
-"""What a model may be called, and what its name stands for now, told from folders alone [no torch].
+"""Names of models, and the network that a name stands for now, from folders alone [no torch].
 
-Flow: verbs and panels -> ``exact_name``, ``resolve`` -> checkpoint, opening, index. Loading torch and open_clip takes
-longer than bringing an index up to date in which nothing changed.
+Flow: verbs and panels -> ``locate`` -> ``core.checkpoint.opening``. An index asks ``exact_name``: loading torch and
+open_clip takes longer than bringing an index up to date in which nothing changed.
 """
 
 from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
 
 from core.spec.config import expand_user, split_run
 from core.spec.errors import UserError
@@ -12,6 +16,8 @@ from core.spec.reading import KILOBYTE, MEGABYTE, UnreadableError, excerpt, read
 from core.spec.run.folder import RunDir
 
 OPEN_CLIP = "open_clip:"
+NETWORKS = ("student", "teacher")
+_DEFAULT = ("", "auto")  # the network that `default_network` chooses
 CHECKPOINT = "step-{:08d}"  # the name of a checkpoint
 _LONGEST_RECORD = 64 * MEGABYTE  # of a checkpoint.json
 
@@ -34,7 +40,7 @@ def resolve(run: RunDir, which: str) -> str:
     """
     found = names(run)
     if not found:
-        raise CheckpointError(f"{run.path} has no checkpoint yet; train it for longer, or save more often.")
+        raise _no_checkpoint(run)
     if which in ("best", "last"):
         pointed = pointer(run, which)
         return pointed if pointed in found else found[-1]
@@ -43,6 +49,10 @@ def resolve(run: RunDir, which: str) -> str:
         there = ", ".join((*found[:10], *(["…"] if len(found) > 10 else [])))
         raise CheckpointError(f"{run.path} has no checkpoint {excerpt(which)!r}; there are best, last, {there}.")
     return name
+
+
+def _no_checkpoint(run: RunDir) -> CheckpointError:
+    return CheckpointError(f"{run.path} has no checkpoint yet; train it for longer, or save more often.")
 
 
 def pointer(run: RunDir, which: str) -> str:
@@ -55,7 +65,7 @@ def pointer(run: RunDir, which: str) -> str:
 
 def weights_in(run: RunDir, name: str) -> list[str]:
     """The networks that a checkpoint holds: "student" and, where it was trained with one, "teacher"."""
-    return [part for part in ("student", "teacher") if (run.checkpoints / name / f"{part}.safetensors").exists()]
+    return [part for part in NETWORKS if (run.checkpoints / name / f"{part}.safetensors").exists()]
 
 
 def default_network(run: RunDir, which: str) -> str:
@@ -75,22 +85,119 @@ def _winner(run: RunDir, name: str) -> str:
     """Which network its ``checkpoint.json`` says was validated better; "" where it does not."""
     try:
         record = read_json(run.checkpoints / name / "checkpoint.json", _LONGEST_RECORD, error=CheckpointError)
-    except (OSError, CheckpointError):  # whoever opens the checkpoint is told what is wrong with it
+    except (OSError, CheckpointError):  # opening the checkpoint raises with the reason
         return ""
     return str(record.get("network", "")) if isinstance(record, dict) else ""
+
+
+@dataclass(frozen=True)
+class RunNetwork:
+    """One network of a run's checkpoint."""
+
+    run: RunDir
+    checkpoint: str  # its name
+    network: str  # "student" or "teacher"
+
+    @property
+    def path(self) -> Path:
+        """The file of its weights."""
+        return self.run.checkpoints / self.checkpoint / f"{self.network}.safetensors"
+
+    @property
+    def name(self) -> str:
+        """A model's name that stays true when the run has a better checkpoint."""
+        return f"{self.run.path}@{self.checkpoint}"
+
+
+@dataclass(frozen=True)
+class OpenClipModel:
+    """A model of open_clip's: an architecture or a folder that holds one, and its weights ("" for random ones)."""
+
+    architecture: str
+    pretrained: str
+
+
+def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel:
+    """What the model's name ``name`` stands for now; every use of a model asks here.
+
+    ``name`` is a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's name), a
+    checkpoint's folder, ``open_clip:NAME[,PRETRAINED]``, or a folder as open_clip saves one
+    (``open_clip_config.json`` and weights). ``weights`` is "student", "teacher" or, as ``default_network`` chooses,
+    "auto" or "".
+
+    Raises UserError when there is no such model, checkpoint or network.
+    """
+    named = _open_clip(name)
+    if named is not None:
+        if weights not in _DEFAULT:
+            raise UserError(f"{name} has one network, no student and teacher; leave out --weights {weights}.")
+        return named
+    found = locate_run(name, weights)
+    if found is None:
+        if split := split_run(name):
+            raise _no_checkpoint(RunDir(split[0]))
+        raise UserError(
+            f"there is no model {name!r}; give a run folder, RUN@STEP, or {OPEN_CLIP}NAME[,PRETRAINED] "
+            f"such as {OPEN_CLIP}ViT-B-32,openai."
+        )
+    return found
+
+
+def _open_clip(name: str) -> OpenClipModel | None:
+    path = expand_user(name)
+    if (path / "open_clip_config.json").is_file():
+        return OpenClipModel(str(path), str(path))
+    if not name.startswith(OPEN_CLIP):
+        return None
+    architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition(",")
+    return OpenClipModel(architecture.strip(), pretrained.strip())
+
+
+def locate_run(name: str, weights: str = "") -> RunNetwork | None:
+    """The network of a run that ``name`` stands for: a run as for ``locate``, or the file of a network's weights.
+
+    None where it names neither such a file nor a folder with checkpoints. Raises UserError when the run has no such
+    checkpoint or network.
+    """
+    if file := _weights_file(expand_user(name)):
+        return file
+    split = split_run(name)
+    if split is None:
+        return None
+    run, which = RunDir(split[0]), split[1] or "best"
+    if not split[1] and _is_checkpoint(split[0]):
+        run, which = RunDir(split[0].parent.parent), split[0].name
+    if not run.checkpoints.is_dir():
+        return None
+    checkpoint = resolve(run, which)
+    if weights in _DEFAULT:
+        return RunNetwork(run, checkpoint, default_network(run, which))
+    if weights not in weights_in(run, checkpoint):
+        raise UserError(f"{run.path} was trained without a {weights}; choose the student's weights.")
+    return RunNetwork(run, checkpoint, weights)
+
+
+def _weights_file(path: Path) -> RunNetwork | None:
+    if path.stem not in NETWORKS or path.suffix != ".safetensors" or not _is_checkpoint(path.parent):
+        return None
+    return RunNetwork(RunDir(path.parents[2]), path.parent.name, path.stem) if path.is_file() else None
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    # os.path's, since Path's raises for a name too long
+    return folder.parent.name == "checkpoints" and os.path.isfile(folder / "checkpoint.json")  # noqa: PTH113
 
 
 def exact_name(name: str, weights: str = "") -> tuple[str, str]:
     """A model's name that stays true: a run's "best" becomes the checkpoint that it is now; and which weights.
 
-    Raises CheckpointError when the run has none.
+    Raises UserError as ``locate`` does.
     """
-    path = expand_user(name)
-    if name.startswith(OPEN_CLIP) or (path / "open_clip_config.json").is_file():
-        return (name.strip() if name.startswith(OPEN_CLIP) else str(path.absolute())), ""
-    split = split_run(name)
-    if split is None:
+    named = _open_clip(name)
+    if named is not None:
+        return (name.strip() if name.startswith(OPEN_CLIP) else str(Path(named.architecture).absolute())), ""
+    if split_run(name) is None:
         return name, weights  # `open_model` will say that there is none
-    run = RunDir(split[0].absolute())
-    found = resolve(run, split[1] or "best")
-    return f"{run.path}@{found}", weights or default_network(run, split[1] or "best")
+    found = locate(name, weights)
+    assert isinstance(found, RunNetwork)
+    return f"{found.run.path.absolute()}@{found.checkpoint}", found.network

@@ -1,4 +1,4 @@
-"""``status.json`` and what it tells: who trains, how far, and the state of a run."""
+"""``status.json``: the training process, its progress, and the state of a run that follows from them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.spec.run.event_fields import LARGEST_STEP, LATEST
 from core.spec.run.events import Event, RunFailed, RunFinished
+from core.spec.run.processes import is_running, own_start_time
 
 HEARTBEAT_SECONDS = 2.0
 LOST_AFTER_SECONDS = 30.0
@@ -24,7 +24,7 @@ _Step = Annotated[int, Field(ge=0, le=LARGEST_STEP)]
 
 
 class RunState(StrEnum):
-    """What the window says of a run."""
+    """The state of a run, as the window shows it."""
 
     QUEUED = "queued"
     STARTING = "starting"
@@ -44,7 +44,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class RunStatus:
-    """``status.json``: who trains here and how far it is. ``pid`` alone may be reused; with ``started`` it may not."""
+    """``status.json``: the process that trains, and its progress. ``pid`` may be reused; with ``started`` is unique."""
 
     pid: int
     started: float  # the process's own start time, seconds since the epoch
@@ -65,7 +65,7 @@ def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_lef
     """A status of the calling process, with a fresh heartbeat."""
     return RunStatus(
         pid=os.getpid(),
-        started=psutil.Process().create_time(),
+        started=own_start_time(),
         heartbeat=time.time(),
         step=step,
         total_steps=total_steps,
@@ -76,16 +76,10 @@ def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_lef
 
 
 def process_alive(status: RunStatus) -> bool:
-    """Whether the process that wrote ``status`` is still the one with its pid; elsewhere, its heartbeat speaks."""
+    """Whether the process that wrote ``status`` is still the one with its pid; on another host, by its heartbeat."""
     if not status.here:
         return time.time() - status.heartbeat <= LOST_AFTER_SECONDS
-    try:
-        process = psutil.Process(status.pid)
-        return abs(process.create_time() - status.started) < 2.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
+    return is_running(status.pid, status.started)
 
 
 def judge(status: RunStatus | None, terminal: Event | None, now: float | None = None) -> RunState:
@@ -111,7 +105,7 @@ def judge(status: RunStatus | None, terminal: Event | None, now: float | None = 
 class _StatusFile(BaseModel):
     """What ``status.json`` may hold; a later version's further fields are ignored."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
     pid: Annotated[int, Field(ge=0, lt=1 << 31)]
     started: _Moment

@@ -19,12 +19,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import UnreadableError, checked, excerpt, read_json
 from core.spec.run.folder import RunDir
+from core.spec.run.processes import own_start_time
 from core.spec.study.definition import Measure, Study
 from core.spec.study.records import (
     LARGEST_MEASURES,
@@ -60,7 +59,7 @@ class StudyStatus:
 
     def now(self) -> StudyStatus:
         """The same with this process and the current time."""
-        self.pid, self.started = os.getpid(), psutil.Process().create_time()
+        self.pid, self.started = os.getpid(), own_start_time()
         self.heartbeat, self.host = time.time(), platform.node()
         return self
 

@@ -34,7 +34,7 @@ Pid = Annotated[int, Field(ge=0, lt=2**31)]
 class _Record(BaseModel):
     """Types as they are written, not as they might be meant: what is checked is then used as it stands."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
 
 
 class CurvePoint(_Record):
@@ -112,7 +112,7 @@ class CostRecord(_Record):
 class NothingRecord(_Record):
     """``{}``: no run of the arm is done."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class ArmRecord(_Record):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.checkpoint.loading import load_checkpoint
+from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.labelling import label_numbers
 from core.data.loader import evaluation_batches
@@ -37,17 +37,16 @@ def judge_together(runs: Sequence[RunDir], source: str, label: str, progress: Pr
     wanted = torch.empty(0)
     for place, run in enumerate(runs):
         progress("evaluating generations", place, len(runs))
-        loaded = load_checkpoint(run, "last")
-        network, data = loaded.networks["student"], loaded.config.data
-        towers, batch = network.towers, loaded.config.validation.batch_size
+        model = open_model(f"{run.path}@last", "student")
+        network, data, towers, batch = model.network, model.data, model.network.towers, model.batch
         dataset = open_dataset(source, data, network.image_size, towers.tokenize, pad_id=towers.pad_id)
         if network.classes and label in dataset.label_names:
             found = []
             rows = []
             with evaluating(network):
                 for some, pictures in evaluation_batches(dataset, network.image_size, batch):
-                    with loaded.runtime.autocast():
-                        logits = class_logits(network, pictures.to(loaded.runtime.device))
+                    with model.runtime.autocast():
+                        logits = class_logits(network, pictures.to(model.runtime.device))
                     found.append(logits.softmax(dim=-1).cpu())
                     rows.append(some)
             wanted = label_numbers(dataset, label, network.classes)[torch.cat(rows)]
@@ -56,7 +55,7 @@ def judge_together(runs: Sequence[RunDir], source: str, label: str, progress: Pr
             chances.append(torch.cat(found))  # (N, C)
             each.append({"top1": _top1(chances[-1], wanted)})
         else:
-            features = encode_dataset(network, dataset, loaded.runtime, batch, lambda what, done, of: None)
+            features = encode_dataset(network, dataset, model.runtime, batch, lambda what, done, of: None)
             images.append(features.images)
             texts.append(features.texts)
             owner = features.text_to_image

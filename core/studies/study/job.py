@@ -25,7 +25,7 @@ from core.checkpoint.opening import open_model
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row
 from core.evaluation.evaluate import Request, evaluate
-from core.evaluation.noise import judge_run
+from core.evaluation.noise import rank_pairs
 from core.spec.config import RunConfig, override, read_config, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.failures import sentence
@@ -154,7 +154,7 @@ def _quiet(doing: str, done: int, total: int) -> None:
 def _measured(out: StudyDir, study: Study, run: RunDir, weights: str, one: Measure) -> dict[str, float]:
     data = str(data_path(out, study, one.data))
     if one.task == "noise":
-        alone, together = judge_run(run, data, _quiet, weights=weights), judge_run(run, data, _quiet)
+        alone, together = rank_pairs(run, data, _quiet, weights=weights), rank_pairs(run, data, _quiet)
         precisions = {"precision": alone.precision(), "precision with memory": together.precision()}
         return {f"{one.name}/{key}": value for key, value in precisions.items() if value is not None}
     request = Request(

@@ -32,7 +32,7 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.study import Study, StudyDir
 from core.studies.study.plot import draw
-from core.studies.study.statistics import Mean, Paired, mean_of, paired
+from core.studies.study.statistics import Paired, mean_of, paired
 from core.studies.study.table import markdown
 
 RESULTS_VERSION = 1
@@ -193,8 +193,3 @@ def value_at(curve: Sequence[dict[str, Any]], seconds: float, metric: str) -> fl
             return float(before + (value - before) * share)
         before_time, before, last = point["seconds"], value, value
     return last
-
-
-def mean_from(plain: dict[str, Any]) -> Mean:
-    """A ``Mean`` from its JSON."""
-    return Mean(plain["mean"], plain["low"], plain["high"], tuple(plain["values"]))

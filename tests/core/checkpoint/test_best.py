@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from core.checkpoint import files as checkpoint
-from core.checkpoint.former import open_teachers
-from core.checkpoint.loading import start_weights
-from core.checkpoint.opening import model_key, open_model
+from core.checkpoint.opening import model_key, open_model, open_teachers
 from core.data.dataset import PairDataset
 from core.inference.encoder import Features
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.events import CheckpointSaved, EventReader
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import default_network, exact_name, resolve
-from core.training.loop import Interrupt, Loop
+from core.spec.run.model_names import RunNetwork, default_network, exact_name, locate, locate_run, resolve
+from core.training.errors import Interrupt
+from core.training.loop import Loop
 from core.training.train import train
+from core.training.validator import Validator
 from tests.core.pictures import write_pairs
 
 # Mean recall of student and teacher at each validation.
@@ -33,15 +33,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     folder = tmp_path_factory.mktemp("best")
     data, val = write_pairs(folder)
 
-    def judge(loop: Loop, dataset: PairDataset, split: str) -> tuple[dict[str, float], dict[str, Features]]:
-        student, teacher = SCORES[loop.step]
+    def evaluated(
+        validator: Validator, dataset: PairDataset, split: str, step: int
+    ) -> tuple[dict[str, float], dict[str, Features]]:
+        student, teacher = SCORES[step]
         return {f"{split}/student/mean_recall": student, f"{split}/teacher/mean_recall": teacher}, {}
 
     settings = [f"data.train={data}", f"data.val={val}", "optim.epochs=4", "optim.batch_size=12", "checkpoint.keep=9"]
     run = RunDir(folder / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
-        patch.setattr(Loop, "_judge", judge)
+        patch.setattr(Validator, "evaluate", evaluated)
         train(override(preset_config("sd-clip", "tiny"), [*settings, "runtime.threads=1"]), run, quiet=True)
     return run
 
@@ -70,7 +72,9 @@ def test_whoever_opens_the_best_gets_the_winner(run: RunDir) -> None:
         assert opened.subject.weights == "student"
         assert torch.equal(opened.network.towers.clip.text_projection, student)
         assert exact_name(name) == (f"{folder}@{best}", "student")
-        assert start_weights(name, "auto").endswith(f"{best}/student.safetensors")
+        for found in (locate_run(name), locate(name, "auto")):
+            assert isinstance(found, RunNetwork)
+            assert found.path == run.checkpoints / best / "student.safetensors"
         assert torch.equal(open_teachers(name, "auto", torch.device("cpu"))[0].towers.clip.text_projection, student)
     assert model_key(folder)[-1] == "student"
 
@@ -81,7 +85,9 @@ def test_another_checkpoint_and_a_named_network_are_what_they_were(run: RunDir) 
     assert open_model(f"{folder}@6").subject.weights == "teacher"
     assert open_model(folder, "teacher").subject.weights == "teacher"
     assert exact_name(folder, "teacher") == (f"{folder}@step-00000006", "teacher")
-    assert start_weights(folder, "teacher").endswith("step-00000006/teacher.safetensors")
+    found = locate_run(folder, "teacher")
+    assert found is not None
+    assert found.path == run.checkpoints / "step-00000006" / "teacher.safetensors"
 
 
 @pytest.mark.parametrize("record", ["without", "damaged", "of nobody"])
@@ -121,8 +127,8 @@ def test_a_run_that_is_paused_after_a_resume_keeps_its_best(
     def pause(loop: Loop) -> None:
         raise Interrupt("paused")
 
-    monkeypatch.setattr(Loop, "look_at_control", pause)
-    monkeypatch.setattr(Loop, "_part", lambda *_: None)
+    monkeypatch.setattr(Loop, "check_control", pause)
+    monkeypatch.setattr(Loop, "_progress", lambda *_: None)
     assert train(config, copy, quiet=True) == "paused"
     assert resolve(copy, "best") == "step-00000006"
     again = checkpoint.read_info(copy, "step-00000009")

@@ -80,7 +80,7 @@ def test_moments_of_other_parameters_are_refused() -> None:
     student = network()
     tensors = optimizer_tensors(moved(student), student)
     tensors["optimizer.towers.gone.exp_avg"] = torch.zeros(3)
-    with pytest.raises(CheckpointError, match="that of other parameters"):
+    with pytest.raises(CheckpointError, match="does not match the parameters"):
         restore_optimizer(build_optimizer(CONFIG.optim, student), student, tensors)
 
 

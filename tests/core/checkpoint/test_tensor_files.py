@@ -14,14 +14,14 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo, CheckpointState
-from core.checkpoint.loading import load_checkpoint, trained_network
+from core.checkpoint.opening import open_model, open_network
 from core.checkpoint.state import restore_rng
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import resolve
+from core.spec.run.model_names import RunNetwork, resolve
 from tests.mutations import survives
 
 CPU = torch.device("cpu")
@@ -95,7 +95,7 @@ def test_what_is_no_file_of_the_run_folder_is_refused(run: RunDir, tmp_path: Pat
         put[what](path)
     said = {"pipe": "a named pipe", "device": "a device", "folder": "a folder", "link": "a link out of"}[what]
     with pytest.raises(CheckpointError, match=said):
-        load_checkpoint(run, "last")
+        open_model(f"{run.path}@last")
 
 
 @pytest.mark.parametrize("what", ["pipe", "device", "link", "long"])
@@ -133,7 +133,7 @@ def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
         (put_in("config", value="x"), "config: .*, not x"),
         (put_in("step", value="many"), "step: .*, not many"),
         (put_in("version", value=2), "has version 2, this program reads 1"),
-        (put_in("model", value={}), "vision_cfg is no object"),
+        (put_in("model", value={}), "vision_cfg is not an object"),
         (put_in("model", "vision_cfg", "layers", value=10**6), "vision_cfg has 1000000 layers, and there are"),
         (put_in("model", "vision_cfg", "layers", value=[10**6, 1, 1, 1]), "layers, and there are"),
         (put_in("model", "vision_cfg", "layers", value="two"), "vision_cfg has two layers"),
@@ -141,8 +141,8 @@ def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
         (put_in("model", "text_cfg", "vocab_size", value=10**9), "which has .* parameters and its weights"),
         (put_in("model", "text_cfg", "context_length", value=10**6), "context_length is 1000000, and at most 4096"),
         (put_in("model", "vision_cfg", "image_size", value=10**6), "image_size is 1000000, and at most 4096"),
-        (put_in("model", "vision_cfg", "patch_size", value=0), "patch_size is 0, which is no number above 0"),
-        (put_in("model", "vision_cfg", "width", value=0), "width is 0, which is no number above 0"),
+        (put_in("model", "vision_cfg", "patch_size", value=0), "patch_size is 0, which is not a number above 0"),
+        (put_in("model", "vision_cfg", "width", value=0), "width is 0, which is not a number above 0"),
         (put_in("model", "embed_dim", value="wide"), "cannot be built"),
         (put_in("config", "fusion", value=CONFIG.fusion.model_dump() | {"layers": 24, "width": 8192}), "parameters"),
         (put_in("config", "seed", value="y" * 10_000), "config|seed"),
@@ -156,7 +156,7 @@ def test_what_a_checkpoint_claims_is_checked_first(
 
     def read() -> None:
         with pytest.raises(CheckpointError, match=said) as caught:
-            trained_network(run, "step-00000001", "student", CPU)
+            open_network(RunNetwork(run, "step-00000001", "student"), CPU)
         raise caught.value
 
     survives(read)
@@ -170,22 +170,17 @@ def test_a_description_beyond_all_size_is_refused(run: RunDir) -> None:
 
 
 def test_a_network_that_fits_is_built_as_before(run: RunDir) -> None:
-    """The check draws no random numbers, which a run would miss."""
+    """Neither checking nor building moves the random numbers, which a run would miss."""
     before = torch.get_rng_state()
-    torch.manual_seed(3)
-    build_network(CONFIG, small_model())
-    wanted = torch.get_rng_state()
-    torch.manual_seed(3)
-    network = trained_network(run, "step-00000001", "student", CPU)
-    assert torch.equal(torch.get_rng_state(), wanted)
-    torch.set_rng_state(before)
+    network = open_network(RunNetwork(run, "step-00000001", "student"), CPU)
+    assert torch.equal(torch.get_rng_state(), before)
     assert {value.device.type for value in network.state_dict().values()} == {"cpu"}
 
 
 @pytest.mark.parametrize("state", [torch.zeros(7, dtype=torch.uint8), torch.zeros(5056), None])
 def test_random_states_of_another_kind_are_refused(state: torch.Tensor | None) -> None:
     before = torch.get_rng_state()
-    with pytest.raises(CheckpointError, match=r"state of the random numbers is damaged.*resume from the one before"):
+    with pytest.raises(CheckpointError, match=r"random number generators .* is damaged.*resume from the one before"):
         restore_rng({} if state is None else {"rng.cpu": state})
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from core.__main__ import main
-from core.checkpoint.loading import Loaded, load_checkpoint
+from core.checkpoint.opening import Model, open_model
 from core.data.dataset import open_dataset
 from core.data.views.making import centre_view
 from core.inference.encoder import UNPROJECTED, encode_layers, encode_pictures
@@ -49,13 +49,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDir]:
 
 
 @pytest.fixture(scope="module")
-def loaded(run: RunDir) -> Loaded:
-    return load_checkpoint(run, "last")
+def loaded(run: RunDir) -> dict[str, Model]:
+    return {weights: open_model(f"{run.path}@last", weights) for weights in ("student", "teacher")}
 
 
 @pytest.fixture(scope="module")
-def val(loaded: Loaded) -> str:
-    return loaded.config.data.val
+def val(loaded: dict[str, Model]) -> str:
+    return loaded["student"].data.val
 
 
 def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -73,13 +73,14 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return said.err.rpartition("error: ")[2].strip()
 
 
-def features(loaded: Loaded, source: str, weights: str) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+def features(loaded: dict[str, Model], source: str, weights: str) -> tuple[list[str], torch.Tensor, torch.Tensor]:
     """Colour, embedding and feature before the projection of each picture, one picture at a time."""
-    network = loaded.networks[weights]
-    data = open_dataset(source, loaded.config.data, network.image_size, network.towers.tokenize)
-    rows, embeddings = encode_pictures(network, data, loaded.runtime, 1, lambda *_: None)
+    model = loaded[weights]
+    network = model.network
+    data = open_dataset(source, model.data, network.image_size, network.towers.tokenize)
+    rows, embeddings = encode_pictures(network, data, model.runtime, 1, lambda *_: None)
     pictures = [centre_view(data.picture(row), network.image_size)[None] for row in rows.tolist()]
-    states = torch.cat([encode_layers(network, one, loaded.runtime, [UNPROJECTED])[UNPROJECTED] for one in pictures])
+    states = torch.cat([encode_layers(network, one, model.runtime, [UNPROJECTED])[UNPROJECTED] for one in pictures])
     return [data.labels(row)["colour"] for row in rows.tolist()], embeddings, states
 
 
@@ -97,21 +98,21 @@ def test_retrieval_equals_the_log_of_the_run(
         assert value == pytest.approx(logged[f"val/{weights}/{name}"], abs=1e-9), name
 
 
-def test_features_before_the_projection_lead_to_the_embedding(loaded: Loaded, val: str) -> None:
+def test_features_before_the_projection_lead_to_the_embedding(loaded: dict[str, Model], val: str) -> None:
     _, embeddings, states = features(loaded, val, "student")
-    projected = states @ loaded.networks["student"].towers.clip.visual.proj.detach()
+    projected = states @ loaded["student"].network.towers.clip.visual.proj.detach()
     assert torch.allclose(torch.nn.functional.normalize(projected, dim=1), embeddings, atol=1e-5)
     assert not torch.allclose(states.norm(dim=1), torch.ones(len(states)), atol=1e-2)
 
 
 def test_zero_shot_equals_a_plain_loop(
-    run: RunDir, loaded: Loaded, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: RunDir, loaded: dict[str, Model], val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     templates = tmp_path / "mine.txt"
     templates.write_text("a {} thing\nit is {}\n", encoding="utf-8")
     arguments = [f"{run.path}@last", "--data", val, "--task", "zero-shot", "--label", "colour"]
     found = report(capsys, *arguments, "--templates", str(templates), "--weights", "student", "--json")
-    network = loaded.networks["student"]
+    network = loaded["student"].network
     truth, embeddings, _ = features(loaded, val, "student")
     classes = {}
     for name in sorted(set(truth)):
@@ -129,12 +130,12 @@ def test_zero_shot_equals_a_plain_loop(
 
 
 def test_linear_probe_is_fitted_before_the_projection_on_the_training_data_of_the_run(
-    run: RunDir, loaded: Loaded, val: str, capsys: pytest.CaptureFixture[str]
+    run: RunDir, loaded: dict[str, Model], val: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [f"{run.path}@last", "--data", val, "--task", "linear-probe", "--label", "colour"]
     found = report(capsys, *arguments, "--weights", "teacher", "--json")
     data = []
-    for source in (loaded.config.data.train, val):
+    for source in (loaded["student"].data.train, val):
         colours, _, states = features(loaded, source, "teacher")
         data.append(ProbeData(states, index_labels(colours)))
     expected = linear_probe(data[0], data[1])
@@ -144,10 +145,12 @@ def test_linear_probe_is_fitted_before_the_projection_on_the_training_data_of_th
     assert any("trained on 36 pictures" in note for note in found["notes"])
 
 
-def test_knn_equals_a_plain_loop(run: RunDir, loaded: Loaded, val: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_knn_equals_a_plain_loop(
+    run: RunDir, loaded: dict[str, Model], val: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = [f"{run.path}@last", "--data", val, "--task", "knn", "--label", "colour", "--weights", "student"]
     found = report(capsys, *arguments, "--json")
-    names, _, train_states = features(loaded, loaded.config.data.train, "student")
+    names, _, train_states = features(loaded, loaded["student"].data.train, "student")
     truth, _, states = features(loaded, val, "student")
     hits = []
     for state, true in zip(states, truth, strict=True):
@@ -198,11 +201,11 @@ def test_an_open_clip_model_with_the_weights_of_a_run_is_that_run(
 
 
 def test_a_folder_as_open_clip_saves_one(
-    run: RunDir, loaded: Loaded, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: RunDir, loaded: dict[str, Model], val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     architecture = {"model_cfg": resolve_architecture("sd-tiny"), "preprocess_cfg": {}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(architecture), encoding="utf-8")
-    save_file(loaded.networks["student"].towers.clip.state_dict(), tmp_path / "open_clip_model.safetensors")
+    save_file(loaded["student"].network.towers.clip.state_dict(), tmp_path / "open_clip_model.safetensors")
     request = ["--data", val, "--task", "retrieval", "--json"]
     ours = report(capsys, f"{run.path}@last", "--weights", "student", *request)
     theirs = report(capsys, str(tmp_path), *request)
@@ -241,10 +244,10 @@ def test_reports_of_different_data_are_not_compared(
 
 
 def test_rows_without_a_label_or_a_picture_are_left_out_and_told(
-    run: RunDir, loaded: Loaded, val: str, capsys: pytest.CaptureFixture[str]
+    run: RunDir, loaded: dict[str, Model], val: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs = Path(val).parent
-    table = list(csv.reader(Path(loaded.config.data.train).read_text(encoding="utf-8").splitlines()))
+    table = list(csv.reader(Path(loaded["student"].data.train).read_text(encoding="utf-8").splitlines()))
     table[1][2] = ""
     (pairs / "broken.png").write_bytes(b"no picture")
     holes = write(pairs / "holes.csv", [*table, ["broken.png", "a red circle", "red", "circle"]])
@@ -259,7 +262,7 @@ def test_rows_without_a_label_or_a_picture_are_left_out_and_told(
     [
         ([*ZERO_SHOT, "size"], "no label column 'size'; there are colour, shape."),
         (["RUN", "--data", "VAL", "--task", "knn"], "several label columns; choose one with --label: colour, shape."),
-        (["RUN", "--data", "VAL", "--task", "sing"], "there is no task 'sing' here; there are zero-shot,"),
+        (["RUN", "--data", "VAL", "--task", "sing"], "unknown task 'sing'; choose one of zero-shot,"),
         (["RUN@99", *RETRIEVAL], "has no checkpoint '99'; there are best, last, step-"),
         (["nowhere", *RETRIEVAL], "there is no model 'nowhere'; give a run folder, RUN@STEP"),
         (["open_clip:ViT-B-33", *RETRIEVAL], "there is no architecture 'ViT-B-33'; did you mean"),

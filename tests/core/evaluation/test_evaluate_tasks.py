@@ -190,7 +190,7 @@ def test_captions_of_a_coca_are_scored(data: tuple[str, str]) -> None:
     assert {"Bleu_4", "ROUGE_L", "CIDEr"} <= set(found.metrics)
     assert found.details["samples"][0]["caption"] == made[0]
     assert (
-        any("were not measured" in note or "was not measured" in note for note in found.notes)
+        any("were not measured" in note or "was not computed" in note for note in found.notes)
         or "METEOR" in found.metrics
     )
 
@@ -247,10 +247,10 @@ def test_zero_shot_encodes_a_thousand_classes_by_eighty_templates_once(
     [
         ({"task": "retrieval", "rerank": 10}, "has no matching head to re-rank with; measure without --rerank"),
         ({"task": "captioning"}, "cannot caption"),
-        ({"task": "fused-probe", "train": "TRAIN"}, "joins no pictures with text"),
-        ({"task": "fused-probe", "train": "TRAIN", "texts": ("song",)}, "there is no text 'song'"),
+        ({"task": "fused-probe", "train": "TRAIN"}, "cannot fuse images with text"),
+        ({"task": "fused-probe", "train": "TRAIN", "texts": ("song",)}, "'song' is not a text to fuse images with"),
         ({"task": "linear-probe", "train": "TRAIN", "layer": "block 12"}, "there is no layer 'block 12'"),
-        ({"task": "linear-probe", "train": "TRAIN", "shots": (0,)}, "at least one draw and one picture a class"),
+        ({"task": "linear-probe", "train": "TRAIN", "shots": (0,)}, "at least one draw and one picture per class"),
         ({"task": "knn", "train": "TRAIN", "k": 0}, "kNN needs at least one neighbour"),
     ],
 )

@@ -133,7 +133,7 @@ def test_the_retrieval_outcome_agrees_with_the_metrics_and_groups_captions() -> 
     assert outcome.notes == ()
     same = torch.ones(30, 8)
     tied = retrieval_outcome(*ranks(same, torch.ones(60, 8), owner), owner)
-    assert tied.notes == ("90 of 90 queries tie with wrong candidates; they count as chance would.",)
+    assert tied.notes == ("90 of 90 queries tie with wrong candidates; ties count at their expected rank.",)
 
 
 def test_comparison_says_who_is_better() -> None:

@@ -140,7 +140,7 @@ def test_out_of_memory_takes_smaller_batches_and_says_so(
     made = list(caption_pictures(model, found, GREEDY, quiet, notes.append, batch=16))
     assert texts(made) == expected
     assert len(made) == 48  # those done before the memory ran out are not done again
-    assert notes[0].startswith("the memory does not suffice for")
+    assert notes[0].startswith("not enough memory for")
     assert max(sizes[-4:]) <= fits
     assert len(notes) <= 4  # what does not fit is learnt once
 
@@ -165,7 +165,7 @@ def test_the_cpu_is_the_last_resort(model: CaptionModel, found: list[Found], mon
     monkeypatch.setattr(CaptionModel, "move_to_cpu", move)
     notes: list[str] = []
     assert texts(list(caption_pictures(model, found, GREEDY, quiet, notes.append))) == expected
-    assert notes == ["the GPU's memory does not suffice for one picture; going on, slower, on the CPU."]
+    assert notes == ["not enough GPU memory for one picture; continuing on the CPU, more slowly."]
 
 
 def test_without_memory_on_the_cpu_the_picture_is_refused_and_the_rest_goes_on(

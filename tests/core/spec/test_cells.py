@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
 from core.data.sources.opening import open_source
-from core.evaluation.noise import JudgedPair, to_csv
+from core.evaluation.noise import RankedPair, to_csv
 from core.spec.caption_files import Candidate, CaptionedPicture, CaptionFileError, CaptionTable, write_new
 from core.spec.cells import marked, marked_row, unmarked
 from core.spec.files import write_whole
@@ -67,7 +67,7 @@ def test_other_tables_of_pairs_are_no_programs_either(tmp_path: Path) -> None:
         rows = open_source(tmp_path / f"{name}.csv").rows
         assert {caption for row in rows for caption in row.captions} <= {row.captions[0] for row in given_}
         assert {row.labels["+kind"] for row in rows} == {"@home"}
-    pair = JudgedPair(0, "/pictures/=x.png", LINK, 0.5, 0.5, 1, None)
+    pair = RankedPair(0, "/pictures/=x.png", LINK, 0.5, 0.5, 1, None)
     assert next(iter(csv.DictReader(io.StringIO(to_csv([pair])))))["title"] == f"'{LINK}"
 
 

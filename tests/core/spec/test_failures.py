@@ -62,7 +62,7 @@ def test_too_little_memory_is_a_sentence(megabytes: int) -> None:
         (SystemError("error return without exception set"), "not enough memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 byte"), "not enough memory"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory"),
-        (ImportError("No module named 'faiss'"), "install it anew"),
+        (ImportError("No module named 'faiss'"), "reinstall it"),
         (OSError(28, "No space left on device", "/full/x.csv"), "cannot use /full/x.csv: No space left on device"),
     ],
 )

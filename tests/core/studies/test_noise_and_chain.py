@@ -16,7 +16,7 @@ from core.data.batch import Batch
 from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
 from core.data.sources.opening import open_source
-from core.evaluation.noise import judge_run
+from core.evaluation.noise import rank_pairs
 from core.spec.chain import Chain, ChainDir, preset_chain, read_chain
 from core.spec.config import ConfigError, override
 from core.spec.errors import UserError
@@ -62,7 +62,7 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     run = RunDir(tmp_path / "run")
     config = preset_config("sd-clip", "tiny")
     train(override(config, settings((noisy, data[1]), "optim.epochs=2", "belief.action=drop")), run, quiet=True)
-    found = judge_run(run, "", quiet)
+    found = rank_pairs(run, "", quiet)
     assert found.remembered
     assert found.shuffled == 11
     assert [pair.rank for pair in found.pairs] == list(range(1, 37))
@@ -70,7 +70,7 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     true = {(row.file, row.captions[0]): row.labels["shuffled"] == "1" for row in open_source(noisy).rows}
     assert {(pair.path, pair.caption): pair.shuffled for pair in found.pairs} == true
     assert found.precision() == sum(true[pair.path, pair.caption] for pair in found.pairs[:11]) / 11
-    assert not judge_run(run, str(data[1]), quiet).remembered
+    assert not rank_pairs(run, str(data[1]), quiet).remembered
 
     command = ["noise", str(run.path), "--json", "--csv", str(tmp_path / "ranked.csv")]
     (tmp_path / "ranked.csv").write_text("a user's")
@@ -111,7 +111,7 @@ def test_a_memory_of_pictures_does_not_judge_their_several_captions(data: tuple[
     several.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     run = RunDir(tmp_path / "run")
     train(override(preset_config("clip", "tiny"), settings((several, data[1]), "belief.action=watch")), run, quiet=True)
-    found = judge_run(run, "", quiet)
+    found = rank_pairs(run, "", quiet)
     assert len(found.pairs) == 2 * len(pairs)
     assert not found.remembered
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from core.checkpoint.former import carry_over, open_teachers
-from core.checkpoint.loading import start_weights
+from core.checkpoint.opening import open_teachers
+from core.checkpoint.starting import carry_over
 from core.data.batch import Batch, View
 from core.model.errors import ModelError
 from core.model.eval_mode import evaluating
@@ -24,6 +24,7 @@ from core.spec.config import RunConfig, TeacherConfig, override, problems
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import locate_run
 from core.teacher.build import build_teacher
 from core.teacher.ema import EmaTeacher
 from core.teacher.frozen import FrozenTeacher
@@ -283,26 +284,28 @@ def test_a_former_run_is_opened_by_step_and_network(run: RunDir) -> None:
     assert not torch.equal(both[0].towers.clip.visual.proj, both[1].towers.clip.visual.proj)
     assert torch.equal(both[1].towers.clip.visual.proj, teacher.towers.clip.visual.proj)
     assert torch.equal(torch.get_rng_state(), state)  # opening one must not move the student's random start
-    assert start_weights(f"{run.path}@2", "student").endswith("step-00000002/student.safetensors")
-    assert start_weights("laion2b_s34b_b79k", "auto") == "laion2b_s34b_b79k"
-    with pytest.raises(UserError, match=r"there is no teacher 'gone'; give in teacher\.checkpoint a run folder"):
+    found = locate_run(f"{run.path}@2", "student")
+    assert found is not None
+    assert found.path == run.checkpoints / "step-00000002" / "student.safetensors"
+    assert locate_run("laion2b_s34b_b79k", "auto") is None
+    with pytest.raises(UserError, match=r"teacher\.checkpoint: there is no model 'gone'; give a run folder"):
         open_teachers("gone", "auto", device)
     with pytest.raises(UserError, match="has no weights"):
         open_teachers("open_clip:sd-tiny", "auto", device)
 
 
 def test_fusion_and_heads_of_a_former_run_are_taken_where_they_fit(run: RunDir) -> None:
-    weights = start_weights(str(run.path), "student")
+    source = locate_run(str(run.path), "student")
+    assert source is not None
     former = open_teachers(str(run.path), "student", torch.device("cpu"))[0].state_dict()
     fresh = network(seed=9, model=resolve_architecture("sd-tiny"))
-    taken = carry_over(fresh, weights)
+    taken = carry_over(fresh, source)
     assert {name.split(".")[0] for name in taken if not name.startswith("towers.")} == {"fusion", "heads"}
     assert all(torch.equal(fresh.state_dict()[name], former[name]) for name in taken)
     wide = preset_config("sd-clip", "tiny").model_dump()
     wide["objectives"]["distill_prototypes"]["prototypes"] = 32
     other = build_network(RunConfig.model_validate(wide), resolve_architecture("sd-tiny"))
-    assert "head.prototypes" not in carry_over(other, weights)
-    assert carry_over(other, "laion2b_s34b_b79k") == []
+    assert "head.prototypes" not in carry_over(other, source)
 
 
 def test_a_late_teacher_trains_as_plain_clip_until_then(run: RunDir, tmp_path: Path) -> None:

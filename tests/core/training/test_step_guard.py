@@ -18,7 +18,8 @@ from core.spec.config import RunConfig
 from core.spec.run.events import Event, EventReader, Log, Metrics, RunFailed
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
-from core.training.loop import Loop, TrainingError
+from core.training.errors import TrainingError
+from core.training.loop import Loop
 from core.training.step_guard import SkippedStep, StepGuard, numbers
 from core.training.train import train
 from core.training.train_step import TrainStep
@@ -116,15 +117,18 @@ def warnings(run: RunDir) -> list[str]:
 
 
 def state_of(loop: Loop) -> dict[str, torch.Tensor]:
-    kept = {**loop.network.state_dict(), **optimizer_tensors(loop.optimizer, loop.network)}
+    assert loop.teacher is not None
+    teacher = {f"teacher.{name}": value for name, value in loop.teacher.state_dict().items()}
+    kept = {**loop.network.state_dict(), **optimizer_tensors(loop.optimizer, loop.network), **teacher}
     return {name: value.clone() for name, value in kept.items()}
 
 
-def test_a_skipped_step_moves_neither_weights_nor_moments(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["ema", "ema-state"])
+def test_a_skipped_step_moves_neither_weights_nor_moments_nor_teacher(
+    kind: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        opened(config_for(data, "sd-clip"), tmp_path / "run") as loop,
+        opened(config_for(data, "sd-clip", f"teacher.kind={kind}"), tmp_path / "run") as loop,
         broken_from(monkeypatch, {3}),
     ):
         for step, batch in enumerate(loop.parts.loader.batches(0, 4), 1):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from core.checkpoint.loading import load_checkpoint
+from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.inference.encoder import Features, encode_dataset, encode_texts
 from core.spec.config import override
@@ -181,11 +181,11 @@ def test_the_numbers_are_those_of_the_log(
 
 def by_hand(run: RunDir, weights: str) -> tuple[Features, list[str], list[float]]:
     """Vectors of the held-out data, the file of each picture, and each picture's cosine with "a red circle"."""
-    loaded = load_checkpoint(run, "last")
-    network = loaded.networks[weights]
-    data = open_dataset(loaded.config.data.val, loaded.config.data, network.image_size, network.towers.tokenize)
-    features = encode_dataset(network, data, loaded.runtime, 64, lambda *_: None)
-    words = encode_texts(network, ["a red circle"], loaded.runtime)[0]
+    model = open_model(f"{run.path}@last", weights)
+    network = model.network
+    data = open_dataset(model.data.val, model.data, network.image_size, network.towers.tokenize)
+    features = encode_dataset(network, data, model.runtime, 64, lambda *_: None)
+    words = encode_texts(network, ["a red circle"], model.runtime)[0]
     paths = [str(data.path(row)) for row in features.rows.tolist()]
     return features, paths, [float(words @ image) for image in features.images]
 

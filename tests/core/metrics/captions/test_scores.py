@@ -129,7 +129,7 @@ def test_java_metrics_run_or_say_why_not() -> None:
     scores = java_metrics.java_metrics(GOLDEN["captions"], GOLDEN["references"])
     for name, reason in java_metrics.available().items():
         if reason:
-            assert f"{name} was not measured: {reason}." in scores.notes
+            assert f"{name} was not computed: {reason}." in scores.notes
             assert name not in scores.values
         else:
             assert len(scores.per_caption[name]) == len(GOLDEN["captions"])
@@ -139,10 +139,10 @@ def test_java_metrics_run_or_say_why_not() -> None:
 
 def test_java_scores_join_the_outcome() -> None:
     scores = caption_scores(["a cat", "a dog"], [["a cat"], ["a cow"]])
-    java = java_metrics.JavaScores({"METEOR": 0.3}, {"METEOR": np.array([0.5, 0.1])}, ("SPICE was not measured: why.",))
+    java = java_metrics.JavaScores({"METEOR": 0.3}, {"METEOR": np.array([0.5, 0.1])}, ("SPICE was not computed: why.",))
     outcome = scores.outcome(java)
     assert outcome.metrics["METEOR"] == outcome.per_query["METEOR"].values.mean()
-    assert outcome.notes == ("SPICE was not measured: why.",)
+    assert outcome.notes == ("SPICE was not computed: why.",)
 
 
 def test_without_java_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

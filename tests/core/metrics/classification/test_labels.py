@@ -60,7 +60,7 @@ def test_rows_without_a_label_are_skipped_and_said() -> None:
     assert labels.counts().tolist() == [2, 1]
     assert labels.notes == (
         "2 of 6 rows have no label and were left out.",
-        "1 rows have one of 1 labels that are no class here ('bird') and were left out.",
+        "1 rows have one of 1 labels that are not among the classes ('bird') and were left out.",
     )
 
 

@@ -204,7 +204,7 @@ def test_shots_are_drawn_a_class_and_nested() -> None:
     assert len(draw_shots(np.array([0, 0, 0, 1]), 2, seed=0)) == 3
     thin = data(np.eye(6), np.array([0, 0, 0, 0, 1, 1]), ("a", "b"))
     notes = few_shot_outcome(few_shot(thin, thin, thin, shots=[4], draws=1), samples=6).notes
-    assert notes == ("1 classes have fewer than 4 training pictures and gave all.",)
+    assert notes == ("1 classes have fewer than 4 training pictures; all were used.",)
 
 
 def test_thin_and_missing_classes_are_noted() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from core.checkpoint.loading import start_weights
 from core.model.errors import ModelError
 from core.model.towers import pretrained
 from core.model.towers.downloading import DownloadError
@@ -33,13 +31,17 @@ def same(one: Towers, two: Towers) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def write_checkpoint(folder: Path, **networks: Towers) -> None:
-    folder.mkdir(parents=True)
-    for name, towers in networks.items():
+def test_a_copied_checkpoint_gives_its_teacher(tmp_path: Path) -> None:
+    student, teacher, towers = build(1), build(2), build(3)
+    for name, source in (("state", student), ("student", student), ("teacher", teacher)):
         save_file(
-            {f"towers.{key}": value for key, value in towers.state_dict().items()}, folder / f"{name}.safetensors"
+            {f"towers.{key}": value for key, value in source.state_dict().items()}, tmp_path / f"{name}.safetensors"
         )
-    (folder / "checkpoint.json").write_text(json.dumps({"step": 1}), encoding="utf-8")
+    load_pretrained(towers, "sd-tiny", str(tmp_path))
+    assert same(teacher, towers)
+    (tmp_path / "teacher.safetensors").unlink()
+    load_pretrained(towers, "sd-tiny", str(tmp_path))
+    assert same(student, towers)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".bin"])
@@ -65,20 +67,6 @@ def test_a_folder_prefers_open_clips_name_and_safetensors(tmp_path: Path) -> Non
     towers = build(2)
     load_pretrained(towers, "sd-tiny", str(tmp_path))
     assert same(good, towers)
-
-
-def test_a_previous_run_gives_its_best_teacher(tmp_path: Path) -> None:
-    student, teacher, later = build(1), build(2), build(3)
-    write_checkpoint(tmp_path / "checkpoints" / "step-00000001", student=student, teacher=teacher)
-    write_checkpoint(tmp_path / "checkpoints" / "step-00000002", student=later)
-    towers = build(9)
-    load_pretrained(towers, "sd-tiny", start_weights(str(tmp_path), "auto"))
-    assert same(later, towers)
-    (tmp_path / "checkpoints" / "best").write_text("step-00000001", encoding="ascii")
-    load_pretrained(towers, "sd-tiny", start_weights(str(tmp_path), "auto"))
-    assert same(teacher, towers)
-    load_pretrained(towers, "sd-tiny", str(tmp_path / "checkpoints" / "step-00000001" / "student.safetensors"))
-    assert same(student, towers)
 
 
 def test_positions_are_resized_to_another_picture_size(tmp_path: Path) -> None:

@@ -51,10 +51,10 @@ def test_the_problem_names_the_field_and_its_value(tmp_path: Path) -> None:
     path.write_bytes(HOSTILE_LINES[0] + b"\n" + HOSTILE_LINES[7] + b"\n")
     reader = EventReader(path)
     assert reader.read() == []
-    assert reader.problem == f"{path}, at byte 0: metrics: values: train/loss: null is no number"
-    with pytest.raises(EventError, match="metrics: step: 1 is no whole number from 0 to 2"):
+    assert reader.problem == f"{path}, at byte 0: metrics: values: train/loss: null is not a number"
+    with pytest.raises(EventError, match="metrics: step: 1 is not a whole number from 0 to 2"):
         decode(HOSTILE_LINES[7])
-    with pytest.raises(EventError, match="run_finished: outcome: exploded is none of done, stopped, paused"):
+    with pytest.raises(EventError, match="run_finished: outcome: exploded is not one of done, stopped, paused"):
         decode(HOSTILE_LINES[19])
     with pytest.raises(EventError, match="run_started: total_steps is missing"):
         decode(b'{"v":1,"kind":"run_started","time":1.0,"step":0,"config_digest":""}')

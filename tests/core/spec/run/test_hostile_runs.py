@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointInfo, CheckpointState
-from core.checkpoint.loading import trained_network
+from core.checkpoint.opening import open_network
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
@@ -38,7 +38,7 @@ from core.spec.run.events import (
     lifecycle,
 )
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import resolve
+from core.spec.run.model_names import RunNetwork, resolve
 from core.spec.run.status import judge, own_status, process_alive
 from sdgui.runs.history import RunHistory
 from sdgui.store.summary import RunSummary
@@ -172,7 +172,7 @@ def small_model() -> dict[str, Any]:
 
 
 INFO = CheckpointInfo(
-    1, 12, CONFIG.model_dump(mode="json"), small_model(), {"loss": 1.0}, score=0.5, best_score=0.5, classes=("a", "b")
+    1, 12, CONFIG.model_dump(mode="json"), small_model(), score=0.5, best_score=0.5, classes=("a", "b")
 )
 CHECKPOINT = {"content": mutated(asdict(INFO))}
 
@@ -189,7 +189,7 @@ def saved(run: RunDir) -> RunDir:
 def read_checkpoint(run: RunDir, content: bytes) -> Network:
     name = resolve(run, "last")
     (run.checkpoints / name / "checkpoint.json").write_bytes(content)
-    return trained_network(run, name, "student", CPU)
+    return open_network(RunNetwork(run, name, "student"), CPU)
 
 
 @tried(100)

@@ -18,7 +18,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, RunFinished, encode
 from core.spec.run.folder import RunDir, RunDirError
 from core.training import train as training
-from core.training.loop import TrainingError
+from core.training.errors import TrainingError
 from core.training.train import train
 from tests.core.spec.run.hostile_events import HOSTILE_LINES
 

@@ -111,7 +111,7 @@ def test_pictures_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp
         for number in range(3):
             Image.new("RGB", (8, 8), colour).save(tmp_path / name / f"{number}.png")
     opened = desk.ask("open", model="open_clip:sd-tiny", data=str(tmp_path))
-    assert any("about 8 pixels a side and are enlarged" in note for note in opened["notes"])
+    assert any("about 8 pixels per side and are enlarged" in note for note in opened["notes"])
     assert not any(
         "enlarged" in note for note in desk.ask("open", model="open_clip:sd-tiny", data=val, label="colour")["notes"]
     )
@@ -126,7 +126,7 @@ def test_pictures_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp
         (
             "probe",
             {"opened": "OPENED", "kind": "fused", "text": "caption"},
-            "writes no captions; join with 'predicted'",
+            "cannot write captions; fuse with 'predicted'",
         ),
         ("few_shot", {"opened": "OPENED", "shots": []}, "name at least one number of pictures per class"),
         ("open", {"model": "RUN", "data": "VAL", "label": "colour", "layer": "top"}, "there is no layer 'top'"),

@@ -1,0 +1,37 @@
+"""The belief in each training pair over a run: built with it, refreshed at intervals.
+
+Flow: ``TrainStep`` records features and weighs losses with ``Belief.weigh``; after the optimiser's step the loop calls
+``refresh``.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from core.objectives.weighting.belief import Belief
+from core.spec.config import RunConfig
+from core.training.assembly import Assembly
+from core.training.schedules import Schedules
+
+
+def build_belief(config: RunConfig, parts: Assembly) -> Belief | None:
+    """The memory of the training pairs, on the run's device; None where ``belief.action`` is none."""
+    if config.belief.action == "none":
+        return None
+    taught = parts.teacher is not None
+    belief = Belief(config.belief, len(parts.train), parts.network.towers.embed_dim, taught)
+    return belief.to(parts.runtime.device)
+
+
+class BeliefRefresh:
+    """Refreshes ``belief`` every ``belief.refresh`` epochs."""
+
+    def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules, belief: Belief | None) -> None:
+        self._belief, self._network, self._schedules = belief, parts.network, schedules
+        self._every = max(1, round(config.belief.refresh * parts.loader.steps_per_epoch))
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Diagnostics of a refresh after ``step``; nothing where none is due."""
+        if self._belief is None or step % self._every:
+            return {}
+        return self._belief.refresh(float(self._network.logit_scale.detach()), self._schedules.progress(step))

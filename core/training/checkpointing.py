@@ -1,0 +1,100 @@
+"""What a run's checkpoints hold: everything that the next step depends on, so that a resumed run goes on bit for bit.
+
+Flow: the loop saves after validations and at intervals, and resumes from the newest whole checkpoint when it starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from core.checkpoint import files as checkpoint
+from core.checkpoint.state import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
+from core.objectives.weighting.belief import Belief
+from core.spec.config import RunConfig
+from core.spec.run.folder import RunDir
+from core.training.assembly import Assembly
+from core.training.errors import TrainingError
+
+
+@dataclass
+class Standing:
+    """How far a run is, and how good its last validation was."""
+
+    step: int = 0
+    score: float | None = None  # of the validation after this step, if there was one
+    network: str = ""  # the network that the score is of
+    best: float | None = None  # the greatest score so far
+
+    def begin_step(self) -> None:
+        self.step += 1
+        self.score, self.network = None, ""
+
+    def note(self, score: float, network: str) -> bool:
+        """Record the score of a validation; returns whether the run was never better."""
+        self.score, self.network = score, network
+        improved = self.best is None or score > self.best
+        if improved:
+            self.best = score
+        return improved
+
+
+class Checkpointing:
+    """Saves the state of a run's parts, and restores it."""
+
+    def __init__(
+        self, config: RunConfig, run: RunDir, parts: Assembly, optimizer: torch.optim.Optimizer, belief: Belief | None
+    ) -> None:
+        self._config, self._run, self._parts = config, run, parts
+        self._optimizer, self._belief = optimizer, belief
+
+    def save(self, standing: Standing) -> tuple[str, bool]:
+        """Save the state after this step; returns the checkpoint's name, and whether it is the best so far."""
+        parts = self._parts
+        buffers = {f"objectives.{key}": value for key, value in parts.objectives.state_dict().items()}
+        if self._belief is not None:
+            buffers |= {f"belief.{key}": value for key, value in self._belief.state_dict().items()}
+        tensors = checkpoint.CheckpointState(
+            student=parts.network.state_dict(),
+            teacher=parts.teacher.state_dict() if parts.teacher is not None else {},
+            state={**optimizer_tensors(self._optimizer, parts.network), **buffers, **rng_tensors()},
+        )
+        info = checkpoint.CheckpointInfo(
+            step=standing.step,
+            total_steps=parts.loader.total_steps,
+            config=self._config.model_dump(mode="json"),
+            model=parts.model_cfg,
+            score=standing.score,
+            network=standing.network,
+            best_score=standing.best,
+            classes=parts.network.classes,
+        )
+        return checkpoint.save(self._run, info, tensors, self._config.checkpoint.keep)
+
+    def resume(self) -> Standing:
+        """Restore the newest whole checkpoint; the start of the run where there is none.
+
+        Raises TrainingError when the data now make another number of steps, CheckpointError when none can be read.
+        """
+        parts = self._parts
+        found = checkpoint.newest_whole(self._run, parts.runtime.device)
+        if found is None:
+            return Standing()
+        info, tensors = found
+        if info.total_steps != parts.loader.total_steps:
+            raise TrainingError(
+                f"{self._run.path} was planned for {info.total_steps} steps and its data now make "
+                f"{parts.loader.total_steps}; the training data {self._config.data.train} changed. Restore them, or "
+                "start anew."
+            )
+        origin = f"the checkpoint of step {info.step} in {self._run.path}"
+        checkpoint.fill(parts.network.load_state_dict, tensors.student, origin)
+        if parts.teacher is not None:
+            checkpoint.fill(parts.teacher.load_state_dict, tensors.teacher, origin)
+        restore_optimizer(self._optimizer, parts.network, tensors.state)
+        checkpoint.fill(parts.objectives.load_buffers, tensors.under("objectives."), origin)
+        if self._belief is not None:
+            checkpoint.fill(self._belief.load_state_dict, tensors.under("belief."), origin)
+        restore_rng(tensors.state)
+        return Standing(info.step, info.score, info.network, info.best_score)

@@ -1,0 +1,66 @@
+"""Validation while a run trains: student and teacher on held-out data, and what the window shows of it.
+
+Flow: the loop asks when a validation is due -> ``core.training.validation`` and ``core.training.caption_validation``
+compute -> ``evaluated`` and ``sample`` events; the score decides which checkpoint is the best.
+"""
+
+from __future__ import annotations
+
+from core.data.dataset import PairDataset
+from core.inference.encoder import Features
+from core.model.network import Network
+from core.spec.config import RunConfig
+from core.spec.reporter import Progress
+from core.spec.run.events import Evaluated, EventWriter, Sample
+from core.training.assembly import Assembly
+from core.training.caption_validation import caption_losses, caption_sample
+from core.training.validation import best_score, retrieval_sample, validate
+
+
+class Validator:
+    """Evaluates the networks of a run on its validation and test data."""
+
+    def __init__(self, config: RunConfig, parts: Assembly, events: EventWriter, progress: Progress) -> None:
+        self._config, self._parts, self._events, self._progress = config, parts, events, progress
+        self._every = config.validation.every_steps or parts.loader.steps_per_epoch
+
+    def due(self, step: int) -> bool:
+        """Whether the networks are validated after ``step``."""
+        last = step == self._parts.loader.total_steps
+        return self._parts.val is not None and (last or step % self._every == 0)
+
+    def validate(self, step: int, progress: float) -> tuple[float, str]:
+        """Write the events of a validation; returns its score, and the network that it is of.
+
+        ``progress`` (0 to 1) is how much of training is done: the score where nothing else can be one.
+        """
+        dataset = self._parts.val
+        assert dataset is not None
+        values, features = self.evaluate(dataset, "val", step)
+        self._events.write(Evaluated(step=step, values=values))
+        self._events.write(Sample(step=step, what="retrieval", content=retrieval_sample(dataset, features)))
+        if self._config.objectives.captioning.weight > 0:
+            captions = caption_sample(self._networks(), dataset, self._parts.runtime)
+            self._events.write(Sample(step=step, what="captions", content=captions))
+        return best_score(values, self._config.objectives, progress)
+
+    def test(self, step: int) -> None:
+        """Write the event of the test data, where there are some."""
+        if self._parts.test is not None:
+            values, _ = self.evaluate(self._parts.test, "test", step)
+            self._events.write(Evaluated(step=step, values=values))
+
+    def evaluate(self, dataset: PairDataset, split: str, step: int) -> tuple[dict[str, float], dict[str, Features]]:
+        """Metrics of student and teacher on ``dataset``, named after ``split``; and their features."""
+        networks, runtime, batch = self._networks(), self._parts.runtime, self._config.validation.batch_size
+        values, features = validate(networks, dataset, runtime, split, batch, self._progress, self._config.data.label)
+        captioning = self._config.objectives.captioning
+        if captioning.weight > 0:
+            through = captioning.through
+            values |= caption_losses(networks, dataset, runtime, split, batch, self._progress, through)
+        return values, features
+
+    def _networks(self) -> dict[str, Network]:
+        """The networks that change; a teacher that does not was evaluated when it was trained."""
+        student, teacher = self._parts.network, self._parts.teacher
+        return {"student": student} | ({"teacher": teacher.network} if teacher is not None and teacher.moves else {})

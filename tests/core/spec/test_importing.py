@@ -1,0 +1,28 @@
+"""What importing the definition costs: nothing is loaded or built that most programs never use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+CODE = """
+import json, sys
+import core.spec.config, core.spec.presets, core.spec.run.folder, core.spec.study
+from pydantic import BaseModel
+
+def below(model):
+    for child in model.__subclasses__():
+        yield child
+        yield from below(child)
+
+built = [m.__name__ for m in below(BaseModel) if m.__module__.startswith("core") and m.__pydantic_complete__]
+print(json.dumps([sorted({"psutil", "filelock", "asyncio", "importlib.metadata"} & set(sys.modules)), built]))
+"""
+
+
+def test_importing_a_definition_builds_no_validator_and_loads_no_process_table() -> None:
+    found = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert json.loads(found.stdout) == [[], []]

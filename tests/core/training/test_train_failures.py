@@ -1,0 +1,153 @@
+"""Runs that cannot go on: the failure is recorded and said in words, and the last good checkpoint stays."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.checkpoint import files as checkpoint
+from core.data.batch import Batch
+from core.model.network import Network
+from core.spec.config import ConfigError, RunConfig
+from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.events import (
+    Event,
+    EventWriter,
+    Log,
+    Metrics,
+    RunFailed,
+)
+from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.model_names import resolve
+from core.training.errors import TrainingError
+from core.training.train import train
+from core.training.train_step import TrainStep
+from tests.core.training.test_train import config_for, data, own_cache, read, uninterrupted, weights
+
+__all__ = ["data", "own_cache", "uninterrupted"]  # fixtures
+
+
+def failure(config: RunConfig, run: RunDir, kind: type[UserError] = UserError) -> RunFailed:
+    """Train, expect a failure of ``kind``, and return what is on record of it."""
+    with pytest.raises(kind) as caught:
+        train(config, run, quiet=True)
+    event = read(run)[-1]
+    assert isinstance(event, RunFailed)
+    assert event.message == str(caught.value)
+    return event
+
+
+def test_missing_data_is_named(data: tuple[Path, Path], tmp_path: Path) -> None:
+    event = failure(config_for(data, "clip", f"data.train={tmp_path / 'gone.csv'}"), RunDir(tmp_path / "run"))
+    assert "gone.csv" in event.message
+
+
+def test_no_data_is_said(tmp_path: Path) -> None:
+    assert "data.train is empty" in failure(preset_config("clip", "tiny"), RunDir(tmp_path / "run")).message
+
+
+def test_contradictions_are_said(data: tuple[Path, Path], tmp_path: Path) -> None:
+    config = config_for(data).model_copy(update={"teacher": config_for(data, "clip").teacher})
+    assert "needs a teacher" in failure(config, RunDir(tmp_path / "run"), ConfigError).message
+
+
+def test_losses_that_are_no_numbers_end_the_run_with_suspects(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "run")
+    original = TrainStep.__call__
+
+    def broken(losses: TrainStep, batch: Batch, step: int) -> Any:
+        found, report = original(losses, batch, step)
+        if step >= 3:
+            found = {name: loss * float("nan") for name, loss in found.items()}
+            report["train/contrastive"] = report["train/contrastive"] * float("nan")
+        return found, report
+
+    monkeypatch.setattr(TrainStep, "__call__", broken)
+    event = failure(config_for(data, "clip", "runtime.nonfinite_limit=4", "optim.epochs=9"), run, TrainingError)
+    assert event.step == 6
+    assert "step 6 was skipped: train/contrastive not finite, for 4 steps in a row" in event.message
+    assert "learning rate" in event.message
+    assert len([e for e in read(run) if isinstance(e, Log)]) == 4
+    saved = weights(run)
+    assert all(torch.isfinite(value).all() for value in saved.values())
+
+
+def test_out_of_memory_says_what_fits(data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Network.forward_student
+
+    def hungry(network: Network, batch: Batch, *options: bool) -> Any:
+        if len(batch.rows) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(network, batch, *options)
+
+    monkeypatch.setattr(Network, "forward_student", hungry)
+    event = failure(config_for(data), RunDir(tmp_path / "run"), TrainingError)
+    assert "out of memory" in event.message
+    assert "optim.batch_size 12; 3 fits: set optim.batch_size to 3" in event.message
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "run")
+    original = checkpoint.save_file
+
+    def full(tensors: Any, path: Path) -> None:
+        if "step-00000006" in str(path) and path.name == "state.safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        original(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        event = failure(config_for(data), run, checkpoint.CheckpointError)
+    assert "the disk is full" in event.message
+    assert "Free some space and resume" in event.message
+    assert resolve(run, "last") == "step-00000003"
+    assert [path.name for path in run.checkpoints.iterdir() if path.name.startswith(".")] == []
+    assert train(config_for(data), run, quiet=True) == "done"
+
+
+def test_a_disk_too_full_for_the_event_log_is_said_in_words(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = EventWriter.write
+
+    def full(writer: EventWriter, event: Event) -> None:
+        if isinstance(event, (Metrics, RunFailed)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(writer, event)
+
+    monkeypatch.setattr(EventWriter, "write", full)
+    with pytest.raises(TrainingError, match=r"the disk that holds .* is full; .* Free some space and resume"):
+        train(config_for(data), RunDir(tmp_path / "run"), quiet=True)
+    assert "could not be written to the event log" in capsys.readouterr().err
+
+
+def test_other_weights_are_asked_for_in_vain(uninterrupted: RunDir) -> None:
+    with pytest.raises(checkpoint.CheckpointError, match=r"has no checkpoint 'step-9'; there are best, last, step-"):
+        resolve(uninterrupted, "step-9")
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    yield folder
+    folder.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root and Windows write anywhere")
+def test_a_folder_that_may_not_be_written_is_named(data: tuple[Path, Path], read_only: Path) -> None:
+    with pytest.raises(RunDirError, match=r"cannot write the run folder .*locked/run"):
+        train(config_for(data), RunDir(read_only / "run"), quiet=True)
