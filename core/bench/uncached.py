@@ -4,7 +4,7 @@ The image is encoded once for each beam and the whole prefix runs anew, through 
 token and every beam, finished or not. With it ``core.bench.caption`` has a peer that needs no transformers, and a
 reference for the tokens of every search.
 
-Legend: B pictures, R rows, K rows a picture, V vocabulary.
+Legend: B pictures, R rows, K rows per picture, V vocabulary.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from core.inference.generation.decoding import PrefixRows
 
 
 class UncachedDecoder:
@@ -27,37 +29,27 @@ class UncachedDecoder:
     def start(
         self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
     ) -> tuple[UncachedRows, Tensor]:
-        """Begin with one row a picture; ``length`` is not needed. Prefixes must be equally long."""
+        """Begin with one row per picture; ``length`` is not needed. Prefixes must be equally long."""
         with torch.no_grad():
             latent, tokens = self.model._encode_image(images.repeat_interleave(rows_per_picture, dim=0))
-        rows = UncachedRows(self.model, latent, tokens, rows_per_picture, [list(prefix) for prefix in prefixes])
+        rows = UncachedRows(self.model, latent, tokens, rows_per_picture, prefixes)
         return rows, rows.run()
 
 
-class UncachedRows:
+class UncachedRows(PrefixRows):
     """Rows under way: their prefixes and their pictures."""
 
-    def __init__(self, model: Any, latent: Tensor, tokens: Tensor, width: int, prefixes: list[list[int]]) -> None:
+    def __init__(
+        self, model: Any, latent: Tensor, tokens: Tensor, width: int, prefixes: Sequence[Sequence[int]]
+    ) -> None:
+        super().__init__(prefixes)
         self._model, self._latent, self._tokens, self._width = model, latent, tokens, width
-        self._prefixes = prefixes
-        self._owners = list(range(len(prefixes)))
-
-    def step(self, tokens: Sequence[int]) -> Tensor:
-        """Append one token to each row: the logits (R, V) of the next ones."""
-        for prefix, token in zip(self._prefixes, tokens, strict=True):
-            prefix.append(token)
-        return self.run()
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Row i becomes what row ``rows[i]`` is now."""
-        self._prefixes = [list(self._prefixes[row]) for row in rows]
-        self._owners = [self._owners[row] for row in rows]
 
     def run(self) -> Tensor:
         """All K rows of all pictures through the whole model; those that nobody waits for repeat another's prefix."""
-        grid = [[*self._prefixes[0]] for _ in range(len(self._tokens))]
+        grid = [[*self.prefixes[0]] for _ in range(len(self._tokens))]
         positions, used = [], [0] * (len(self._tokens) // self._width)
-        for prefix, owner in zip(self._prefixes, self._owners, strict=True):
+        for prefix, owner in zip(self.prefixes, self.owners, strict=True):
             position = owner * self._width + used[owner]
             used[owner] += 1
             grid[position] = prefix

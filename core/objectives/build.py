@@ -126,9 +126,9 @@ def objective_class(config: ObjectiveConfig) -> type[Objective]:
 def objective_classes() -> tuple[type[Objective], ...]:
     """Every objective that a module of this package defines and gives a ``config_class``."""
     modules = [
-        importlib.import_module(f"{core.objectives.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(core.objectives.__path__)
-        if not module.ispkg and module.name not in ("build", "objective")
+        importlib.import_module(module.name)
+        for module in pkgutil.walk_packages(core.objectives.__path__, f"{core.objectives.__name__}.")
+        if not module.ispkg and module.name not in (__name__, Objective.__module__)
     ]
     return tuple(
         value

@@ -1,4 +1,4 @@
-"""What every benchmark prints: ours and a peer's, measured in turn in one call, as a ratio with what it must reach."""
+"""Results of the benchmarks: ours against a peer, measured alternately in one call, with the ratio to reach."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One row. ``ratio`` says how much better ours is; it holds when it is ``at_least`` so much, or None is asked."""
+    """One row. ``ratio``: how much better ours is; it holds from ``at_least`` on, or always where that is None."""
 
     name: str
     ours: float
@@ -22,7 +22,7 @@ class BenchResult:
 
 
 def result(name: str, ours: float, peer: float, unit: str, ratio: float, at_least: float | None) -> BenchResult:
-    """A row whose ``ratio`` must be ``at_least`` so much."""
+    """A row whose ``ratio`` must be ``at_least`` this."""
     return BenchResult(name, ours, peer, unit, ratio, at_least, at_least is None or ratio >= at_least)
 
 
@@ -31,7 +31,7 @@ def to_json(results: Sequence[BenchResult]) -> str:
 
 
 def to_table(results: Sequence[BenchResult]) -> str:
-    """The rows for people."""
+    """The rows as a text table."""
     lines = [f"{'':44} {'ours':>12} {'peer':>12} {'unit':10} {'ratio':>8} {'at least':>9}"]
     for row in results:
         bound = "" if row.at_least is None else f"{row.at_least:.3g}"

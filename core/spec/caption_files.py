@@ -1,4 +1,4 @@
-"""Captions written to files with where they come from, and never over a user's file unless told to. No torch.
+"""Caption files with provenance; an existing file is never overwritten unless forced. No torch.
 
 Flow: the verb ``caption``, and the window's export, give pictures with their captions; out come ``.txt`` sidecars, a
 CSV that ``data.train`` takes, JSON lines, or COCO's JSON. Provenance is plain data: which model, step, weights' digest,
@@ -37,7 +37,7 @@ class CaptionTableError(CaptionFileError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One caption of a picture; the numbers are None where a person wrote it."""
+    """One caption of a picture; the scores are None where a person wrote it."""
 
     text: str
     log_prob: float | None = None
@@ -73,7 +73,7 @@ class Sidecars:
 
 
 def sidecar_of(picture: str) -> Path:
-    """The text file that belongs to a picture."""
+    """The sidecar file of a picture."""
     return Path(picture).with_suffix(".txt")
 
 
@@ -105,7 +105,7 @@ def _write_once(path: Path, content: bytes) -> None:
 
 
 def refused(path: Path) -> CaptionFileError:
-    """What is said of a file that is there already."""
+    """The error for a file that exists already."""
     return CaptionFileError(f"{path} already exists; overwrite it with --force, or move it away.")
 
 
@@ -176,7 +176,7 @@ class CaptionTable:
                 self.kept = None
 
     def _abandon(self) -> None:
-        """Remove the file that was begun."""
+        """Remove the unfinished file."""
         if self._own is not None and self._written is not None:
             self._own.close()
             self._own = None
@@ -201,7 +201,7 @@ class CaptionTable:
         self._whole = self._own.tell()
 
     def write(self, picture: CaptionedPicture) -> None:
-        """A line for each caption; paths are relative where the picture lies under the table's folder.
+        """A row per caption; paths are relative where the picture lies under the table's folder.
 
         Raises CaptionTableError where the disk is full; what was written before is whole.
         """

@@ -1,4 +1,4 @@
-"""Texts of a table that a spreadsheet would run as a formula: marked where they are written, plain where they are read.
+"""Protects cells of a CSV that a spreadsheet would run as formulas: marked when written, unmarked when read.
 
 A caption such as ``=HYPERLINK(...)`` is a picture's text here and a program in a spreadsheet. An apostrophe before it
 says that it is text, as spreadsheets themselves write it. Texts that look marked already get another one, so that
@@ -27,5 +27,5 @@ def unmarked(cell: str) -> str:
 
 
 def marked_row(cells: Iterable[object]) -> list[object]:
-    """A row with its texts marked; numbers are no texts, and a negative one stays a number."""
+    """A row with its texts marked; numbers stay as they are, negative ones too."""
     return [marked(cell) if isinstance(cell, str) else cell for cell in cells]

@@ -1,12 +1,12 @@
-"""What a chain is on disk: its definition and how far it is. No torch, the window may read it.
+"""A chain folder: definition and status. No torch, the window reads it.
 
 A chain folder:
 
     chain.json            the definition, as it was begun
-    status.json           which stage is at work; written whole and renamed
-    data/                 manifests that a stage made for a later one
+    status.json           which stage is running; written whole and renamed
+    data/                 manifests that one stage made for a later one
     stage-1-NAME/ ...     a run folder each, like any other
-    ensemble.json         what the stages together score, where the chain asks for it
+    ensemble.json         the score of the ensemble of stages, where the chain asks for it
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class ChainStage(Section):
     about: str = ""
     config: RunConfig
     takes: dict[str, str] = Field({}, description="Field of the definition -> the earlier stage whose run it names.")
-    before: Literal["", "caption-filter"] = Field("", description="What is done with the stage before and the data.")
+    before: Literal["", "caption-filter"] = Field("", description="Step between the previous stage and this one.")
 
 
 class Chain(Section):
-    """A chain, whole."""
+    """The definition of a chain."""
 
     version: Literal[1] = CHAIN_VERSION
     name: str = Field(min_length=1, max_length=60)
     stages: list[ChainStage] = Field(min_length=1, max_length=MOST_STAGES)
-    ensemble: bool = Field(False, description="Judge the stages together at the end, on the validation data.")
+    ensemble: bool = Field(False, description="Evaluate the ensemble of all stages at the end, on the validation data.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Chain:
@@ -86,9 +86,9 @@ def _loosely(config: RunConfig, settings: list[str]) -> RunConfig:
     """``override`` for a stage, whose definition is whole only when the earlier stages' runs are named in it."""
     if config.teacher.kind not in ("frozen", "previous") or config.teacher.checkpoint:
         return override(config, settings)
-    stand_in = override(config, ["teacher.checkpoint=former", *settings])
-    teacher = stand_in.teacher.model_copy(update={"checkpoint": config.teacher.checkpoint})
-    return stand_in.model_copy(update={"teacher": teacher})
+    placeholder = override(config, ["teacher.checkpoint=former", *settings])
+    teacher = placeholder.teacher.model_copy(update={"checkpoint": config.teacher.checkpoint})
+    return placeholder.model_copy(update={"teacher": teacher})
 
 
 class ChainDir:
@@ -102,12 +102,12 @@ class ChainDir:
         self.ensemble = self.path / "ensemble.json"
         self.lock = self.path / ".lock"
 
-    def stage(self, chain: Chain, place: int) -> RunDir:
-        """The run folder of stage ``place`` (the first is 0)."""
-        return RunDir(self.path / f"stage-{place + 1}-{chain.stages[place].name}")
+    def stage(self, chain: Chain, index: int) -> RunDir:
+        """The run folder of stage ``index`` (the first is 0)."""
+        return RunDir(self.path / f"stage-{index + 1}-{chain.stages[index].name}")
 
     def write_status(self, chain: Chain, at: int, doing: str) -> None:
-        """Say that stage ``at`` is at work: {"stages": [{"name", "folder", "state"}], "at", "doing"}."""
+        """Record that stage ``at`` is running: {"stages": [{"name", "folder", "state"}], "at", "doing"}."""
         stages = []
         for place, stage in enumerate(chain.stages):
             state = "done" if place < at else doing if place == at else "waiting"

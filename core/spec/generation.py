@@ -1,4 +1,4 @@
-"""GenerationSettings: how captions are searched for. Torch-free, so that the window builds its form from it.
+"""GenerationSettings: how captions are decoded. Torch-free, so that the window builds its form from it.
 
 Lengths count the caption's own tokens, the prompt included, the start and the end token not: open_clip's
 ``seq_len=30, min_seq_len=5`` is ``max_tokens=28, min_tokens=4`` here.
@@ -27,12 +27,12 @@ def _unit(unit: str, advanced: bool = False) -> dict[str, Any]:
 
 
 class GenerationSettings(Section):
-    """One way to make captions; the same settings, model and picture give the same captions, in any batch."""
+    """Decoding settings; the same settings, model and picture give the same captions, in any batch."""
 
     search: Search = Field(
         "beam",
         title="Search",
-        description="greedy: the likeliest token each time. beam: the likeliest captions. sample: drawn at random.",
+        description="greedy: the most likely token at each step. beam: beam search. sample: random sampling.",
         json_schema_extra=_unit(""),
     )
     captions: int = Field(
@@ -40,13 +40,13 @@ class GenerationSettings(Section):
         ge=1,
         le=64,
         title="Captions",
-        description="How many candidates to give for each picture, the best first.",
+        description="Candidates per picture, best first.",
         json_schema_extra=_unit("captions"),
     )
     prompt: str = Field(
         "",
         title="Prompt",
-        description='How each caption begins, as "a picture of"; leave empty to let the model begin.',
+        description='Start of every caption, such as "a picture of"; empty for none.',
         json_schema_extra=_unit(""),
     )
     max_tokens: int = Field(
@@ -54,7 +54,7 @@ class GenerationSettings(Section):
         ge=1,
         le=1024,
         title="Longest caption",
-        description="A caption is cut at this many tokens, the prompt included; the model's context is a limit too.",
+        description="Maximum number of tokens, prompt included; the model's context length is a limit too.",
         json_schema_extra=_unit("tokens"),
     )
     min_tokens: int = Field(
@@ -62,7 +62,7 @@ class GenerationSettings(Section):
         ge=0,
         le=1024,
         title="Shortest caption",
-        description="A caption does not end before it has this many tokens, the prompt included.",
+        description="Minimum number of tokens, prompt included.",
         json_schema_extra=_unit("tokens"),
     )
     beams: int = Field(
@@ -70,7 +70,7 @@ class GenerationSettings(Section):
         ge=1,
         le=64,
         title="Beams",
-        description="How many beginnings a beam search keeps for each picture.",
+        description="Partial captions that beam search keeps per picture.",
         json_schema_extra=_unit("beams"),
     )
     beam_groups: int = Field(
@@ -78,7 +78,7 @@ class GenerationSettings(Section):
         ge=1,
         le=64,
         title="Beam groups",
-        description="Diverse beam search: the beams are split into groups, each avoiding the words of those before.",
+        description="Diverse beam search: the beams are split into groups; each avoids the tokens of earlier groups.",
         json_schema_extra=_unit("groups"),
     )
     diversity_penalty: float = Field(
@@ -86,14 +86,14 @@ class GenerationSettings(Section):
         ge=0.0,
         le=100.0,
         title="Diversity penalty",
-        description="What a token costs for each beam of an earlier group that chose it at the same place.",
+        description="Subtracted from a token's score for each beam of an earlier group that chose it at the same step.",
         json_schema_extra=_unit("nats"),
     )
     beam_stop: BeamStop = Field(
         "likely",
         title="Beam search ends",
-        description="enough: with as many captions as beams. likely: once those under way score lower. "
-        "certain: once those under way cannot win any more.",
+        description="enough: when as many captions as beams are finished. likely: when unfinished ones score lower. "
+        "certain: when unfinished ones cannot win any more.",
         json_schema_extra=_unit("", advanced=True),
     )
     length_penalty: float = Field(
@@ -101,7 +101,7 @@ class GenerationSettings(Section):
         ge=-4.0,
         le=4.0,
         title="Length penalty",
-        description="A caption's score is its log-probability over its length to this power; above 0 favours long.",
+        description="Score = log-probability / length to this power; above 0 favours long captions.",
         json_schema_extra=_unit("", advanced=True),
     )
     temperature: float = Field(
@@ -109,14 +109,14 @@ class GenerationSettings(Section):
         gt=0.0,
         le=100.0,
         title="Temperature",
-        description="Sampling: below 1 keeps to likely words, above 1 is bolder.",
+        description="Sampling: below 1 favours likely tokens, above 1 gives more variety.",
         json_schema_extra=_unit(""),
     )
     top_k: int = Field(
         0,
         ge=0,
         title="Top k",
-        description="Sampling: only among this many likeliest tokens; 0 for all.",
+        description="Sampling: only from this many most likely tokens; 0 for all.",
         json_schema_extra=_unit("tokens"),
     )
     top_p: float = Field(
@@ -124,7 +124,7 @@ class GenerationSettings(Section):
         gt=0.0,
         le=1.0,
         title="Top p",
-        description="Sampling: only among the likeliest tokens that together have this probability.",
+        description="Sampling: only from the most likely tokens of this total probability.",
         json_schema_extra=_unit("probability"),
     )
     repetition_penalty: float = Field(
@@ -132,7 +132,7 @@ class GenerationSettings(Section):
         ge=0.1,
         le=100.0,
         title="Repetition penalty",
-        description="Above 1 makes tokens that the caption already has less likely; 1 changes nothing.",
+        description="Above 1 makes tokens that the caption already contains less likely; 1 is off.",
         json_schema_extra=_unit("x"),
     )
     no_repeat_ngram: int = Field(
@@ -140,7 +140,7 @@ class GenerationSettings(Section):
         ge=0,
         le=64,
         title="No repeated phrase of",
-        description="No run of this many tokens comes twice in a caption; 0 allows it.",
+        description="No n-gram of this many tokens occurs twice in a caption; 0 is off.",
         json_schema_extra=_unit("tokens"),
     )
     seed: int = Field(
@@ -148,7 +148,7 @@ class GenerationSettings(Section):
         ge=0,
         lt=2**63,
         title="Seed",
-        description="Sampling: the same seed draws the same captions for the same picture.",
+        description="Sampling: the same seed gives the same captions for the same picture.",
         json_schema_extra=_unit("", advanced=True),
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from sdgui.actions.failure_dialog import FailureDialog
 from sdgui.actions.window import Window
 from sdgui.widgets.actions import Action
-from sdgui.widgets.failure_dialog import FailureDialog
 
 
 def program_version() -> str:

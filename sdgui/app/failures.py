@@ -17,7 +17,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication
 
 from core.spec.errors import UserError
-from sdgui.widgets.failure_dialog import FailureDialog
+from sdgui.actions.failure_dialog import FailureDialog
 
 _LOG_LIMIT = 2 << 20  # bytes; an older log is kept once beside it
 

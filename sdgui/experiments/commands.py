@@ -17,7 +17,7 @@ from core.spec.config import RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.presets import Size, preset_config
 from sdgui.runs.demo import SHOWN_FIRST, demo_configs
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Run, StoreUnavailableError
@@ -35,7 +35,7 @@ class ExperimentCommands(QObject):
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._aside = Aside(self)
+        self._tasks = BackgroundTasks(self)
         self._emptying = False
         self._rebuilding = False
 
@@ -78,7 +78,7 @@ class ExperimentCommands(QObject):
     def import_run(self, folder: Path) -> None:
         """A run folder from elsewhere becomes a run here; its events may take seconds to read."""
         self.message_requested.emit(Message("info", f"Reading the run in {folder} …"))
-        self._aside.do(lambda: self._services.store.import_run(folder), self._imported, self._failed)
+        self._tasks.run(lambda: self._services.store.import_run(folder), self._imported, self._failed)
 
     def _imported(self, run: Run) -> None:
         self._services.tailer.follow(run.id)
@@ -94,7 +94,7 @@ class ExperimentCommands(QObject):
         self._rebuilding = True
         self.message_requested.emit(Message("info", "Reading every run folder …"))
         store = self._services.store
-        self._aside.do(lambda: (store.import_folders(), len(store.runs())), self._rebuilt, self._not_rebuilt)
+        self._tasks.run(lambda: (store.import_folders(), len(store.runs())), self._rebuilt, self._not_rebuilt)
 
     def _rebuilt(self, found: tuple[list[str], int]) -> None:
         problems, runs = found
@@ -221,7 +221,7 @@ class ExperimentCommands(QObject):
         self._emptying = True
         # Replaces the message that offers to undo a deletion.
         self.message_requested.emit(Message("info", "Emptying the bin …"))
-        self._aside.do(
+        self._tasks.run(
             remove,
             lambda _: self._emptied(Message("info", "The bin is empty.")),
             lambda why: self._emptied(Message("error", why)),

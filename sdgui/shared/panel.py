@@ -1,7 +1,7 @@
-"""What every place of the window is given and must offer; the main window knows places only through this.
+"""What every panel of the window is given and must offer; the main window knows panels only through this.
 
 Flow: ``__main__`` makes the ``Services``; the tree of experiments makes a ``Selection``; the main window hands both to
-the place that is shown. A place is built when it is first needed, so that the window opens before heavy libraries load.
+the panel that is shown. A panel is built when it is first needed, so that the window opens before heavy libraries load.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Panel(QWidget):
     message_requested = Signal(object)  # Message
     define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
     watch_asked = Signal(int)  # run id: choose it, and watch it
-    changed = Signal(object)  # Changes: what the place has written to the store
+    changed = Signal(object)  # Changes: what the panel has written to the store
 
     def set_view(self, view: QWidget) -> None:
         """Fill the panel with ``view``; the panel itself is the controller."""
@@ -31,19 +31,19 @@ class Panel(QWidget):
         layout.addWidget(view)
 
     def select(self, selection: Selection) -> None:
-        """Another experiment, run or set of ticks; called for every place that is built."""
+        """Another experiment, run or set of ticks; called for every panel that is built."""
 
     def set_actions(self, actions: Actions) -> None:
-        """Take the buttons that the place needs from the window's actions."""
+        """Take the buttons that the panel needs from the window's actions."""
 
     def focus_search(self) -> None:
-        """Put the cursor into the place's search box."""
+        """Put the cursor into the panel's search box."""
 
     def entered(self) -> None:
-        """The place is now the one that is shown."""
+        """The panel is now the one that is shown."""
 
     def left(self) -> None:
-        """Another place is shown, or the window closes: nothing typed may be lost."""
+        """Another panel is shown, or the window closes: nothing typed may be lost."""
 
     def refresh(self) -> None:
         """Names, tags or the list of runs changed in the store."""
@@ -64,8 +64,8 @@ class PanelSpec:
     keys: tuple[tuple[str, str], ...] = ()  # for the shortcut list: keys that it handles itself, and what they do
 
     def build(self, services: Services, parent: QWidget | None = None) -> Panel:
-        """Load the place's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""
+        """Load the panel's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""
         panel = getattr(import_module(self.module), self.panel)(services, parent)
         if not isinstance(panel, Panel):
-            raise TypeError(f"{self.module}.{self.panel} is no Panel")
+            raise TypeError(f"{self.module}.{self.panel} is not a Panel")
         return panel

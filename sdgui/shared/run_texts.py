@@ -1,4 +1,4 @@
-"""What is said of experiments and runs in lists, headers and the status bar: short, with units."""
+"""Texts about experiments and runs in lists, headers and the status bar: short, with units."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def step_text(step: int, total: int) -> str:
 
 
 def state_line(run: Run, progress: RunProgress | None) -> str:
-    """What the second line of a run says: its state, what it does, how far it is."""
+    """The second line of a run: its state, activity and progress."""
     if progress is None:
         return _join(str(run.state).capitalize(), step_text(run.step, run.total_steps))
     state = str(progress.state).capitalize()
@@ -59,7 +59,7 @@ def short_time(run: Run, progress: RunProgress | None) -> str:
 def time_text(run: Run, progress: RunProgress | None, worked: float | None = None) -> str:
     """Time left of a live run; else how long it took: the seconds ``worked``, else by its record.
 
-    A record with a launch after the first start has several sittings, and how long the pauses were it does not say.
+    After a resume, a record does not contain how long the pauses were: "".
     """
     if progress is not None and progress.state.alive:
         return f"{duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
@@ -83,7 +83,7 @@ def best_tip(best: BestPoint | None) -> str:
 
 
 def experiment_line(experiment: Experiment, runs: int) -> str:
-    """What the second line of an experiment says."""
+    """The second line of an experiment."""
     if experiment.config is None:
         return "Definition cannot be used"
     preset = PRESETS.get(experiment.config.preset)
@@ -105,11 +105,11 @@ def _join(*parts: str) -> str:
 
 
 def stop_text(stopping: Stopping | None) -> tuple[str, str]:
-    """What the stop button says at this stage, and a sentence on what happens next."""
+    """The stop button's label at this stage, and a sentence on what happens next."""
     if stopping is None or stopping.stage == StopStage.ENDED:
         return "Stop", ""
     if stopping.host:
-        return "Stop", f"Asked to stop; it trains on {stopping.host}, where alone it can be ended if it does not."
+        return "Stop", f"Asked to stop. It runs on {stopping.host}; if it does not stop, end it there."
     left = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
     if stopping.stage == StopStage.ASKED:
         return "End now", f"Stopping; will be terminated{left}."

@@ -101,21 +101,6 @@ class Actions(QObject):
         self._registered[record.id] = _Registered(record, context, action)
         return action
 
-    def add(
-        self,
-        name: str,
-        group: str,
-        text: str,
-        shortcuts: str | list[str],
-        tip: str,
-        slot: Callable[[], object],
-        *,
-        scope: QWidget | None = None,
-    ) -> QAction:
-        """An action without a record of its own; prefer ``register``."""
-        keys = shortcuts if isinstance(shortcuts, str) else tuple(shortcuts)
-        return self._register(Action[None](name, group, text, tip, lambda _: slot(), keys), None, scope)
-
     def update(self, context: object) -> None:
         """Enable what can be done now among the actions on ``context``, and title them as their state wants."""
         for one in self._registered.values():

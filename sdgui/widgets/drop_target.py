@@ -33,20 +33,20 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from sdgui.widgets.dropped_files import Refusal, expand
 from sdgui.widgets.style.theme import SPACE, theme
 
-_WEB = "it is a web address, and nothing is downloaded; save the picture and drop the file"
+_WEB = "it is a web address; save the picture and drop the file instead"
 _LOOK = 0.1  # s between two looks whether the window ends
-_TEXT = "it is text; drop pictures, or folders that hold some"
+_TEXT = "it is text; drop pictures or folders of pictures"
 
 
 class DropTarget(QWidget):
-    """Put the panel's content inside with ``set_content``; while something is dragged over it, it says so.
+    """Put the panel's content inside with ``set_content``; while something is dragged over it, a hint is shown.
 
-    Ctrl+V pastes wherever no text box has the focus. Accessible as what ``setAccessibleName`` says.
+    Ctrl+V pastes wherever no text box has the focus. Set an accessible name with ``setAccessibleName``.
     """
 
     dropped = Signal(list)  # of str: absolute paths of pictures; several times for one drop when there are many
     refused = Signal(list)  # of (what, why)
-    finished = Signal()  # all of what was given so far has been looked through
+    finished = Signal()  # everything dropped so far has been searched
 
     _found = Signal(list, list)
     _ended = Signal()
@@ -56,7 +56,7 @@ class DropTarget(QWidget):
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._pasted = pasted
-        self._open = 0  # drops that are being looked through
+        self._open = 0  # drops that are being searched
         self._leave = Event()
         self._turn = Semaphore()  # one part at a time, so that the window has its turn between two
         self._pool = QThreadPool(self)
@@ -64,7 +64,7 @@ class DropTarget(QWidget):
         self._veil = _Veil(prompt, self)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
-        self._found.connect(self._tell, Qt.ConnectionType.QueuedConnection)
+        self._found.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         self._ended.connect(self._one_ended, Qt.ConnectionType.QueuedConnection)
         paste = QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), self)
         paste.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -79,7 +79,7 @@ class DropTarget(QWidget):
 
     @property
     def busy(self) -> bool:
-        """Whether folders are still being looked through."""
+        """Whether folders are still being searched."""
         return self._open > 0
 
     # Ways in
@@ -101,7 +101,7 @@ class DropTarget(QWidget):
         elif data.hasText() and data.text().strip():
             self._look([], [(_shortened(data.text()), _TEXT)])
         else:
-            self._look([], [("The drop", "it holds neither files nor a picture")])
+            self._look([], [("The drop", "it contains neither files nor a picture")])
 
     # In the thread
     def _look(self, paths: list[str], refused: list[Refusal]) -> None:
@@ -137,12 +137,12 @@ class DropTarget(QWidget):
         try:
             self._hand_over([str(save_pasted(image, self._pasted))], [])
         except OSError as error:
-            reason = f"it could not be saved into {self._pasted}: {error.strerror or error}"
+            reason = f"it could not be saved to {self._pasted}: {error.strerror or error}"
             self._hand_over([], [("The picture", reason)])
         self._ended.emit()
 
     # In the window's thread again
-    def _tell(self, pictures: list[str], refused: list[Refusal]) -> None:
+    def _deliver(self, pictures: list[str], refused: list[Refusal]) -> None:
         if pictures:
             self.dropped.emit(pictures)
         if refused:
@@ -198,16 +198,16 @@ class _Veil(QWidget):
         self.hide()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        look = theme()
+        style = theme()
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        ground = look.color("selection")
+        ground = style.color("selection")
         ground.setAlphaF(0.92)
         painter.setBrush(ground)
-        painter.setPen(QPen(look.color("accent"), 2, Qt.PenStyle.DashLine))
+        painter.setPen(QPen(style.color("accent"), 2, Qt.PenStyle.DashLine))
         painter.drawRoundedRect(self.rect().adjusted(SPACE, SPACE, -SPACE, -SPACE), 8, 8)
-        painter.setPen(look.color("text"))
-        painter.setFont(look.font("heading"))
+        painter.setPen(style.color("text"))
+        painter.setFont(style.font("heading"))
         painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), self._prompt)
         painter.end()
 

@@ -20,8 +20,8 @@ PICTURE_SUFFIXES = frozenset(
 )
 _VIDEOS = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"))
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-PART = 500  # pictures told at a time
-_REFUSED_AT_MOST = 200  # told one by one; the rest as a number
+PART = 500  # pictures reported at a time
+_REFUSED_AT_MOST = 200  # listed; the rest as a number
 
 Refusal = tuple[str, str]  # what, and why not
 
@@ -64,7 +64,7 @@ def expand(paths: Sequence[str], ended: Callable[[], bool] = lambda: False) -> I
             yield part
             part = Found()
     if more:
-        part.refused.append((f"{more} more", "were left out for reasons like these"))
+        part.refused.append((f"{more} more", "were skipped for similar reasons"))
     if part.pictures or part.refused:
         yield part
 
@@ -94,7 +94,7 @@ def why_not(path: Path) -> str:
     if suffix in PICTURE_SUFFIXES:
         return ""
     if suffix in _VIDEOS:
-        return "it is a video; save single pictures of it"
+        return "it is a video; save single frames as pictures"
     with path.open("rb") as file:
         if file.read(8).startswith(_STARTS):
             return ""  # a picture by another name, as browsers save them
@@ -122,8 +122,8 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
             yield f"{folder}{os.sep}{name}", None
         waiting.extend(reversed(inner))
     if others:
-        what = "1 file that is no picture was" if others == 1 else f"{others} files that are no pictures were"
-        yield str(top), (str(top), f"{what} left out")
+        what = "1 file that is not a picture was" if others == 1 else f"{others} files that are not pictures were"
+        yield str(top), (str(top), f"{what} skipped")
     elif not pictures and not closed:
         yield str(top), (str(top), "the folder has no new pictures")
 

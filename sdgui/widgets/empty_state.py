@@ -1,4 +1,4 @@
-"""What a place is for while it is empty, and the one next step."""
+"""What a panel is for while it is empty, and the one next step."""
 
 from __future__ import annotations
 

@@ -45,9 +45,14 @@ def value(number: float, unit: str = "") -> str:
     if math.isinf(number):
         return "∞" if number > 0 else "-∞"
     if unit == "%":
-        return f"{number * 100:.1f} %"
+        return percent(number)
     text = _plain(number)
     return f"{text} {unit}" if unit else text
+
+
+def percent(share: float) -> str:
+    """A share of 0 to 1 in per cent: ``87.3 %``."""
+    return f"{100 * share:.1f} %"
 
 
 def _plain(number: float) -> str:
@@ -65,7 +70,7 @@ def _plain(number: float) -> str:
 
 
 def tick(number: float, spacing: float = 0.0) -> str:
-    """A tick of an axis whose ticks are ``spacing`` apart: no more digits than tell neighbours apart."""
+    """A tick of an axis whose ticks are ``spacing`` apart: no more digits than are needed to distinguish neighbours."""
     size = max(abs(number), abs(spacing))
     if number == 0 or size == 0:
         return "0"

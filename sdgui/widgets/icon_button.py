@@ -38,14 +38,14 @@ class IconButton(QToolButton):
         self._restyle()
 
     def set_icon(self, icon: str, tip: str = "") -> None:
-        """Another icon, and with it another meaning."""
+        """Change the icon and the tooltip."""
         self._icon_name = icon
         if tip:
             self.set_tip(tip)
         self._restyle()
 
     def set_tip(self, tip: str, shortcut: str = "") -> None:
-        """What the button does, for the eye and for a screen reader."""
+        """Set the tooltip and the accessible name."""
         self.setToolTip(plain_tip(f"{tip} ({shortcut})" if shortcut else tip))
         self.setAccessibleName(tip)
 

@@ -1,7 +1,7 @@
-"""Parts of a place that are made after the place is on screen, each in a turn of the event loop of its own.
+"""Parts of a panel that are made after the panel is on screen, each in a turn of the event loop of its own.
 
-Flow: dear parts are cached properties of a widget -> it is shown -> ``make_in_turns`` asks for each. Who needs one
-sooner asks for it by its name, and it is made then.
+Flow: expensive parts are cached properties of a widget -> it is shown -> ``make_in_turns`` asks for each. Whoever
+needs one sooner gets it by its name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def is_made(owner: QWidget, name: str) -> bool:
 
 
 def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
-    """Make the cached properties ``names`` of ``owner`` that nobody asks for before their turn comes."""
+    """Make the cached properties ``names`` of ``owner`` that were not needed before their turn."""
     timer = QTimer(owner, interval=_PAUSE)
 
     def make() -> None:
@@ -57,13 +57,13 @@ def tab_after(before: QWidget, part: QWidget) -> None:
 
 
 def home_of(tabs: QTabWidget) -> QWidget:
-    """What the pages of ``tabs`` live in. A page that is born there need not be styled anew when it is added."""
+    """What the pages of ``tabs`` live in. A page made there need not be styled again when it is added."""
     return tabs.findChild(QStackedWidget, options=Qt.FindChildOption.FindDirectChildrenOnly) or tabs
 
 
 def replace_page(tabs: QTabWidget, number: int, page: QWidget) -> None:
-    """``page`` in place of the one that stood for it; text, tooltip and what is current stay."""
-    stood, current, quiet = tabs.widget(number), tabs.currentIndex(), tabs.blockSignals(True)
+    """Put ``page`` in place of its empty stand-in; text, tooltip and current tab stay."""
+    empty, current, quiet = tabs.widget(number), tabs.currentIndex(), tabs.blockSignals(True)
     tabs.insertTab(number, page, tabs.tabText(number))
     tabs.setTabToolTip(number, tabs.tabToolTip(number + 1))
     tabs.setTabEnabled(number, tabs.isTabEnabled(number + 1))
@@ -71,5 +71,5 @@ def replace_page(tabs: QTabWidget, number: int, page: QWidget) -> None:
         tabs.setCurrentIndex(number)
     tabs.removeTab(number + 1)
     tabs.blockSignals(quiet)
-    if stood is not None:
-        stood.deleteLater()
+    if empty is not None:
+        empty.deleteLater()

@@ -1,7 +1,7 @@
 """A message where it happened: one sentence, details that fold out, copy, and at most one remedy to press.
 
 Flow: a panel keeps one bar at its top and calls ``show_message``; nothing is modal. Pressing the remedy clears the bar
-and does what the message says: nobody else needs to know whose message is on the bar.
+and calls what the message carries: nobody else needs to know whose message is shown.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _COLORS = {"info": "accent_text", "warning": "warning", "error": "error"}
 
 
 class MessageBar(QFrame):
-    """Hidden until there is something to say. ``dismissed`` fires when the user closes it."""
+    """Hidden while there is no message. ``dismissed`` fires when the user closes it."""
 
     dismissed = Signal()
 
@@ -86,7 +86,7 @@ class MessageBar(QFrame):
         self.show()
 
     def clear(self) -> None:
-        """Nothing to say any more."""
+        """Remove the message and hide."""
         self._message = None
         self.hide()
         self._text.clear()
@@ -102,7 +102,7 @@ class MessageBar(QFrame):
         return self._message
 
     def press_remedy(self) -> None:
-        """Clear the bar and do what its button offers."""
+        """Clear the bar and run the remedy."""
         remedy = self._message.remedy if self._message is not None else None
         if remedy is not None:
             self.clear()

@@ -1,4 +1,4 @@
-"""A combo box whose choice starts heavy work: neither the wheel nor an arrow key chooses by the way."""
+"""A combo box whose choice starts heavy work: neither the wheel nor an arrow key changes it by accident."""
 
 from __future__ import annotations
 

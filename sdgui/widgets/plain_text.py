@@ -1,4 +1,4 @@
-"""Names, captions and paths shown as they are written: Qt takes what looks like HTML for HTML, and loads its pictures.
+"""Names, captions and paths as plain text: Qt would render anything that looks like HTML, and load its images.
 
 Everything that shows text which somebody else may have written goes through here: ``PlainLabel`` for labels,
 ``plain_tip`` for tooltips (of widgets, tabs and items), ``make_plain`` for message boxes.

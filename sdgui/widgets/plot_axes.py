@@ -1,4 +1,4 @@
-"""pyqtgraph's axes and view box with our manners: tick texts as people read them, and zooming that says what it moved.
+"""pyqtgraph's axes and view box as this window uses them: readable ticks, and zooming that reports the axes it moved.
 
 pyqtgraph has no type hints; the two classes that must inherit from it are kept here.
 """
@@ -22,16 +22,16 @@ _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10
 
 
 def dress(*axes: pg.AxisItem) -> None:
-    """Give axes the colours and the font of the present theme."""
-    look = theme()
+    """Give axes the colours and the font of the current theme."""
+    style = theme()
     for axis in axes:
-        axis.setPen(look.color("border"))
-        axis.setTextPen(look.color("muted"))
-        axis.setStyle(tickFont=look.font("small"))
+        axis.setPen(style.color("border"))
+        axis.setTextPen(style.color("muted"))
+        axis.setStyle(tickFont=style.font("small"))
 
 
 def still_plot(parent: QWidget, left: pg.AxisItem, bottom: pg.AxisItem) -> pg.PlotWidget:
-    """A plot that is only looked at: neither mouse nor keyboard moves it, and it has no menu."""
+    """A static plot: neither mouse nor keyboard moves it, and it has no menu."""
     plot = pg.PlotWidget(parent, enableMenu=False, axisItems={"left": left, "bottom": bottom})
     plot.hideButtons()
     plot.setMouseEnabled(False, False)
@@ -56,7 +56,7 @@ class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         self.update()
 
     def paint(self, p: QPainter, opt: Any, widget: Any) -> None:
-        """As pyqtgraph does it, but on one QPicture for life: each new one takes six references to None for good."""
+        """As in pyqtgraph, but with one QPicture for ever: each new one would leak six references to None."""
         if self.picture is None:
             painter = QPainter(self._sheet)
             if self.style["tickFont"] is not None:
@@ -65,7 +65,7 @@ class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
             if specs is not None:
                 self.drawPicture(painter, *specs)
             painter.end()
-            self.picture = cast(Any, self._sheet)  # set to None by pyqtgraph where it must be drawn anew
+            self.picture = cast(Any, self._sheet)  # set to None by pyqtgraph where it must be redrawn
         self._sheet.play(p)
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float | None, Any]]:
@@ -120,7 +120,7 @@ def _round_values(low: float, high: float, wanted: float) -> Any:
 class ZoomBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
     """Wheel zooms along x (over an axis: that axis), left drag zooms into a rectangle, middle drag pans.
 
-    ``moved(x, y)`` says which axes the user has taken over; ``reset_asked`` fires on a double click, ``menu_asked`` on
+    ``moved(x, y)``: the axes that the user has moved; ``reset_asked`` fires on a double click, ``menu_asked`` on
     a right click (with the position on the screen).
     """
 

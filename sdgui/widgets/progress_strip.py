@@ -1,7 +1,7 @@
-"""One line that says what is being done, how far it is and how long it will take, with a cancel button.
+"""One line with the current task, its progress, the time left and a cancel button.
 
 Flow: whoever does long work (training, indexing, encoding, downloading) calls ``start``, ``advance`` and ``finish``;
-``cancelled`` asks them to stop, and the strip says so until they do.
+``cancelled`` asks them to stop, and the strip shows that until they do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TimeLeft:
         self._weight = 0.0
 
     def update(self, done: float) -> None:
-        """``done`` of the work's units are finished now. Going back (a restart of the work) starts anew."""
+        """``done`` of the work's units are finished now. Going back (a restart of the work) starts again."""
         now = self._clock()
         if self._began is None or done < self._done:
             self.restart()
@@ -53,7 +53,7 @@ class TimeLeft:
         self._last, self._done = now, done
 
     def seconds(self, total: float) -> float | None:
-        """Seconds left until ``total``; None while there is too little to tell."""
+        """Seconds left until ``total``; None while too little is known."""
         if self._began is None or self._weight <= 0 or self._last - self._began < _MIN_ELAPSED:
             return None
         rate = self._rate / self._weight
@@ -130,7 +130,7 @@ class ProgressStrip(QWidget):
 
     @property
     def text(self) -> str:
-        """What the strip says, as one sentence."""
+        """The text of the strip."""
         return " · ".join(part for part in (self._what.text(), self._figures.text()) if part)
 
     def _ask_to_cancel(self) -> None:

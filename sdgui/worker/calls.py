@@ -1,7 +1,7 @@
-"""Requests to one worker by what they are for: an answer finds who asked, and a newer question takes the former back.
+"""Requests to one worker by purpose: a newer request for the same purpose cancels the older one.
 
-Flow: panel -> ``WorkerCalls.ask`` -> ``WorkerClient`` -> one callback, ``done`` or ``failed``. What was taken back
-calls nobody; an answer of another type than its ``Verb`` declares is a failure.
+Flow: panel -> ``WorkerCalls.ask`` -> ``WorkerClient`` -> one callback, ``done`` or ``failed``. A dropped
+request calls nobody; an answer of another type than its ``Verb`` declares is a failure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sdgui.worker.replies import Failure, unusable
 from sdgui.worker.verbs import Answer, Verb
 
 Done = Callable[[dict[str, Any]], None]
-Failed = Callable[[Failure], None]  # ``Cancelled`` when the user took it back
+Failed = Callable[[Failure], None]  # ``Cancelled`` when the user cancelled it
 
 
 @dataclass(frozen=True)
@@ -52,29 +52,29 @@ class WorkerCalls(QObject):
         partial: Callable[[Any], None] | None = None,
         **arguments: Any,
     ) -> None:
-        """Send ``verb`` with its ``arguments``; an open request for the same purpose is taken back."""
+        """Send ``verb`` with its ``arguments``; an open request for the same purpose is dropped."""
         self.drop(purpose)
         number = self._client.request(verb.name, **arguments)
         self._calls[number] = _Call(purpose, verb, done, failed, partial)
 
     def busy(self, purpose: str) -> bool:
-        """Whether its answer is still to come."""
+        """Whether an answer is pending."""
         return any(call.purpose == purpose for call in self._calls.values())
 
     def drop(self, purpose: str) -> None:
-        """Take the request back; nobody is told."""
+        """Cancel the request; no callback is called."""
         for number in [number for number, call in self._calls.items() if call.purpose == purpose]:
             del self._calls[number]
             self._client.cancel(number)
 
     def cancel(self, purpose: str) -> None:
-        """Take it back as the user does: ``failed`` gets ``Cancelled`` when the worker has stopped."""
+        """Cancel as the user does: ``failed`` gets ``Cancelled`` once the worker has stopped."""
         for number, call in self._calls.items():
             if call.purpose == purpose:
                 self._client.cancel(number)
 
     def close(self) -> None:
-        """Take everything back and listen no more."""
+        """Drop all requests and disconnect from the client."""
         for purpose in {call.purpose for call in self._calls.values()}:
             self.drop(purpose)
         self._client.progress.disconnect(self._progress)

@@ -37,7 +37,7 @@ class WorkerClient(QObject):
     done = Signal(int, object)  # request, result (dict)
     failed = Signal(int, object)  # request, Failure
     state_changed = Signal(str)  # "off", "waiting", "starting", "ready", "busy"
-    lost = Signal(str, str)  # the process ended without being asked: sentence, end of its stderr
+    lost = Signal(str, str)  # the process exited unexpectedly: sentence, end of its stderr
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class WorkerClient(QObject):
         else:
             self._held[number] = line
             self.start_waiting()
-        self._tell_state()
+        self._update_state()
         return number
 
     def start_waiting(self) -> None:
@@ -92,10 +92,10 @@ class WorkerClient(QObject):
         held, self._held = self._held, {}
         for line in held.values():
             process.write(line)
-        self._tell_state()
+        self._update_state()
 
     def cancel(self, number: int) -> None:
-        """Give a request up; the worker answers it as ``failed``, unless it was done already."""
+        """Cancel a request; the worker answers it as ``failed``, unless it was done already."""
         if number in self._held:
             del self._held[number]
             QTimer.singleShot(0, self, lambda: self._give_up(number))
@@ -105,11 +105,11 @@ class WorkerClient(QObject):
 
     def _give_up(self, number: int) -> None:
         if self._open.pop(number, None) is not None:
-            self._tell_state()
+            self._update_state()
             self.failed.emit(number, Cancelled())
 
     def _unheeded(self, number: int) -> None:
-        """The worker did not answer a cancellation: it is at something that it cannot leave, or it hangs."""
+        """The worker did not answer a cancellation: it is in an uninterruptible step, or it hangs."""
         if number not in self._open:
             return
         self._give_up(number)
@@ -117,7 +117,7 @@ class WorkerClient(QObject):
             self.shutdown()  # the next request starts another
 
     def shutdown(self) -> None:
-        """Ask the worker to end; it is killed if it has not within a moment. A later request starts another."""
+        """Ask the worker to exit; it is killed after a few seconds. A later request starts another."""
         process = self._process
         if process is None:
             if self._open:
@@ -130,14 +130,14 @@ class WorkerClient(QObject):
         self._gone("The worker was closed.")
 
     def _let_go(self, process: QProcess) -> None:
-        """Hear no more of it; it is on its way out."""
+        """Disconnect from a process that is exiting."""
         self._leaving = [other for other in self._leaving if isValid(other)]
         self._leaving.append(process)
         process.readyReadStandardOutput.disconnect(self._read)
         process.readyReadStandardError.disconnect(self._read_stderr)
         process.finished.disconnect(self._finished)
         process.errorOccurred.disconnect(self._error)
-        process.finished.connect(process.deleteLater)  # nothing of ours is called: it may outlive this object
+        process.finished.connect(process.deleteLater)  # no method of this object: the process may outlive it
         self._process = None
 
     def _start(self) -> QProcess:
@@ -165,10 +165,10 @@ class WorkerClient(QObject):
                 self._reply(line)
         self._heartbeat.beat(self._ready)
         self._check_readable(bytes(arrived))
-        self._tell_state()
+        self._update_state()
 
     def _reply(self, line: bytes) -> None:
-        """Act on one line; what is no reply (a library's print) is left aside."""
+        """Handle one line; anything that is not a reply (a print of a library) is ignored."""
         reply = read_reply(line)
         if reply is None:
             self._unreadable += 1
@@ -190,7 +190,7 @@ class WorkerClient(QObject):
             self.failed.emit(reply.number, reply.failure)
 
     def _check_readable(self, last: bytes) -> None:
-        """End a process that only writes what is no reply: nobody would ever be answered."""
+        """End a process that writes only lines that are not replies."""
         if len(self._line) <= _LONGEST_LINE and (self._unreadable <= _MOST_UNREADABLE or not self._open):
             return
         self._stderr += b"\n" + excerpt(last[:_STDERR_KEPT].decode("utf-8", "replace")).encode()
@@ -223,23 +223,23 @@ class WorkerClient(QObject):
         self._read()
         self._read_stderr()
         crashed = status is QProcess.ExitStatus.CrashExit
-        self._gone("The worker crashed." if crashed else f"The worker ended with code {code}.", True)
+        self._gone("The worker crashed." if crashed else f"The worker exited with code {code}.", True)
 
     def _gone(self, message: str, unasked: bool = False) -> None:
-        """The process is no more: every open request fails, and the next one starts another."""
+        """The process is gone: every open request fails, and the next one starts another."""
         process, self._process, self._ready = self._process, None, False
         if process is not None and unasked:
             process.deleteLater()
         details = "\n".join(self._stderr.decode("utf-8", "replace").splitlines()[-_STDERR_LINES:])
         lost, self._open, self._held = list(self._open), {}, {}
-        self._tell_state()
+        self._update_state()
         if unasked:
             self.lost.emit(message, details)
         for number in lost:
-            self.failed.emit(number, Failure(f"{message} Try again; a new one is started.", details))
+            self.failed.emit(number, Failure(f"{message} Try again; a new worker is started.", details))
 
     def close(self) -> None:
-        """The window ends: leave no process behind. A killed process is gone within milliseconds."""
+        """The window closes: leave no process behind. A killed process is gone within milliseconds."""
         processes = [*self._leaving, *([self._process] if self._process is not None else [])]
         self._process, self._leaving, self._open, self._held = None, [], {}, {}
         for process in filter(isValid, processes):
@@ -247,7 +247,7 @@ class WorkerClient(QObject):
             process.kill()
             process.waitForFinished(500)
 
-    def _tell_state(self) -> None:
+    def _update_state(self) -> None:
         if self._process is None:
             state = "waiting" if self._held else "off"
         elif not self._ready:

@@ -1,7 +1,7 @@
-"""WorkerPool: one worker process a model, few at a time, idle ones freed.
+"""WorkerPool: one worker process per model, a few at a time; idle ones are ended.
 
 Flow: panel -> ``client(key)`` -> ``WorkerClient`` -> process. A client is kept for good, so that panels connect once;
-its process comes with the first request and goes when another model needs the room, or after some minutes of rest.
+its process starts with the first request and ends when another model needs the memory, or after some idle minutes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from sdgui.worker.client import WorkerClient
 
 MOST = 2  # models in memory at a time
 IDLE_MINUTES = 10.0
-DATA = "data"  # key of the worker that reads tables and folders; it loads no model and takes no model's place
+DATA = "data"  # key of the worker that reads tables and folders; it loads no model and does not count
 _LOOK_MS = 15_000
 _STATES = {
     "off": "not started",
-    "waiting": "waiting for another to finish",
+    "waiting": "waiting for another model to finish",
     "starting": "starting",
     "ready": "ready",
     "busy": "busy",
@@ -34,7 +34,7 @@ class _Member:
     client: WorkerClient
     title: str
     used: float  # on the pool's clock
-    trouble: str = ""  # why its last process ended, until it is used again
+    trouble: str = ""  # why its last process exited, until it is used again
     details: str = ""
 
 
@@ -55,7 +55,7 @@ class WorkerState:
 
 
 class WorkerPool(QObject):
-    """At most ``most`` processes; where all are busy, a further model waits for one to finish."""
+    """At most ``most`` processes; when all are busy, the next model waits for one to finish."""
 
     state_changed = Signal()
 
@@ -88,7 +88,7 @@ class WorkerPool(QObject):
         return member.client
 
     def states(self) -> list[WorkerState]:
-        """Those that have a process, wait for one, or lost theirs; the one used last comes first."""
+        """Workers that have a process, wait for one, or lost theirs, most recently used first."""
         members = sorted(self._members.items(), key=lambda item: -item[1].used)
         return [
             WorkerState(key, member.title, member.client.state, member.trouble, member.details)
@@ -97,12 +97,12 @@ class WorkerPool(QObject):
         ]
 
     def free(self, key: str) -> None:
-        """End this model's process and give its memory back; what is asked of it fails."""
+        """End this model's process to free its memory; its open requests fail."""
         if key in self._members:
             self._members[key].client.shutdown()
 
     def free_idle(self) -> None:
-        """End those that have rested for long enough."""
+        """End processes that were idle for long enough."""
         now = self._clock()
         for member in self._members.values():
             if member.client.state == "ready" and now - member.used >= self._idle_seconds:
@@ -114,7 +114,7 @@ class WorkerPool(QObject):
             member.client.shutdown()
 
     def end(self) -> None:
-        """The window closes: ask all to end, and start none again, whatever a place still asks for."""
+        """The window closes: ask all to end, and start none again, whatever a panel still requests."""
         self._ended = True
         self.shutdown()
 
@@ -160,7 +160,7 @@ class WorkerPool(QObject):
         self.state_changed.emit()
 
     def _admit(self) -> None:
-        """Give the room that there is to the one that waited longest."""
+        """Start the worker that has waited longest, if there is room."""
         waiting = [member for member in self._members.values() if member.client.state == "waiting"]
         for member in sorted(waiting, key=lambda member: member.used):
             member.client.start_waiting()

@@ -1,6 +1,6 @@
-"""What a worker says, line by line, checked: nothing that it writes may harm or hang the window.
+"""Replies of a worker, checked line by line: nothing that it writes may harm or hang the window.
 
-Flow: a line of its stdout -> ``read_reply`` -> ``WorkerClient``. A line that is no reply (a library's print) is None.
+Flow: a line of its stdout -> ``read_reply`` -> ``WorkerClient``. Any other line (a print of a library) is None.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.spec.reading import excerpt
 _MOST = (1 << 31) - 1  # Qt's signals carry 32 bits
 _LONGEST = 4000  # characters of a sentence
 _LONGEST_DETAILS = 64_000  # characters; the end is kept, as of a traceback
-_CANCELLED = "cancelled"  # what the worker says of a request that was taken back
+_CANCELLED = "cancelled"  # the worker's message for a cancelled request
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Cancelled(Failure):
-    """The user took the request back."""
+    """The user cancelled the request."""
 
     text: str = "Cancelled."
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The process is there."""
+    """The process is up."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Alive:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a request is."""
+    """Progress of a request."""
 
     number: int
     doing: str
@@ -71,7 +71,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """No answer, and why."""
+    """The request failed, and why."""
 
     number: int
     failure: Failure
@@ -107,8 +107,8 @@ def read_reply(line: bytes) -> Reply | None:
 
 
 def unusable(why: str) -> Failure:
-    """An answer that is not as it must be."""
-    return Failure("The worker's answer cannot be used; try again, and restart the window if it stays so.", why)
+    """The failure for an answer of the wrong form."""
+    return Failure("The worker's answer cannot be read. Try again, and restart the window if it persists.", why)
 
 
 def _failure(raw: dict[str, Any]) -> Failure:

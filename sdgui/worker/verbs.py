@@ -1,4 +1,4 @@
-"""What a worker can be asked, and what its answers must be like: the window takes no answer of another type.
+"""The worker's verbs and the types of their answers; the window accepts no answer of another type.
 
 Flow: ``WorkerCalls.ask(purpose, VERB, ...)`` -> worker -> ``VERB.problem(answer)`` -> the panel, or a failure in words.
 Only what the window reads is declared; an answer may hold more.
@@ -29,7 +29,7 @@ class Verb(Generic[Answer]):
     part: type[Any] | None = None
 
     def problem(self, raw: Mapping[str, Any], partial: bool = False) -> str:
-        """Why ``raw`` is no answer to it, nor (``partial``) a part of one; "" where it is."""
+        """Why ``raw`` is not an answer to it, or (``partial``) a part of one; "" if it is."""
         try:
             shape: Any = (self.part or self.answer) if partial else self.answer
             _adapter(shape).validate_python(raw)
@@ -196,7 +196,7 @@ class Comparison(TypedDict):
 
 @_STRICT
 class MapPicture(TypedDict):
-    """A picture's place on the map."""
+    """A picture's position on the map."""
 
     x: float
     y: float
@@ -207,7 +207,7 @@ class MapPicture(TypedDict):
 
 @_STRICT
 class MapCaption(TypedDict):
-    """A caption's place on the map."""
+    """A caption's position on the map."""
 
     x: float
     y: float
@@ -240,7 +240,7 @@ class Indexed(TypedDict):
 
 @_STRICT
 class Relocated(TypedDict):
-    """How many pictures of an index were found at their new place."""
+    """Number of pictures of an index that were relocated."""
 
     relocated: int
 

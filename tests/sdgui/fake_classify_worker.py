@@ -147,7 +147,7 @@ def cell(request: Request) -> dict[str, Any]:
 def compare(request: Request) -> dict[str, Any]:
     a, b = result_named(request["a"]), result_named(request["b"])
     if a["data"] != b["data"]:
-        raise Failed("the two were measured on different data; measure both on the same data.")
+        raise Failed("the two were evaluated on different data; evaluate both on the same data.")
     gap = (a["right"] - b["right"]) / EACH
     one = {
         "value": gap,

@@ -11,7 +11,8 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.classify.layout import PARTS, ClassifyLayout
+from sdgui.panels.classify.panel import ClassifyPanel
+from sdgui.panels.classify.view import PARTS
 from sdgui.panels.registry import PANELS
 from sdgui.panels.study.panel import StudyPanel
 from tests.sdgui.conftest import OpenWindow
@@ -25,8 +26,8 @@ def whole(open_window: OpenWindow) -> MainWindow:
     window.experiment_commands.add(preset_config("sd-clip", "tiny"), "one")
     for spec in PANELS:
         place = window.show_panel(spec.name)
-        if isinstance(place, ClassifyLayout):
-            assert all(getattr(place, part) is not None for part in PARTS)
+        if isinstance(place, ClassifyPanel):
+            assert all(getattr(place.view, part) is not None for part in PARTS)
     return window
 
 
@@ -34,8 +35,8 @@ def whole(open_window: OpenWindow) -> MainWindow:
 def test_no_two_keys_collide_in_any_place(whole: MainWindow, begin: str, stop: str) -> None:
     study = whole.panels["study"]
     assert isinstance(study, StudyPanel)
-    study.begin.setText(begin)
-    study.stop.setText(stop)
+    study.toolbar.begin.setText(begin)
+    study.toolbar.stop.setText(stop)
     assert collisions(whole) == []
 
 

@@ -26,6 +26,7 @@ from pytestqt.qtbot import QtBot
 import sdgui
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
+from sdgui.actions.failure_dialog import FailureDialog
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.caption.panel import CaptionsPanel
@@ -36,7 +37,6 @@ from sdgui.panels.search.query.chips import Chip
 from sdgui.panels.watch.panel import WatchPanel
 from sdgui.panels.watch.plots.legend import PlotLegend
 from sdgui.shared.pickers.models import ModelChoice
-from sdgui.widgets.failure_dialog import FailureDialog
 from sdgui.widgets.gallery.gallery import GalleryItem
 from sdgui.widgets.message import Message
 from sdgui.widgets.plain_text import PlainLabel, make_plain, plain_tip
@@ -192,15 +192,15 @@ def test_classify(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
     data = tmp_path / "work" / f"{FILE}.csv"
     data.parent.mkdir(parents=True, exist_ok=True)
     data.write_text("filepath,title,kind\n")
-    place.source.data.set_source(str(data))
-    qtbot.waitUntil(lambda: place.source.data.facts() is not None)
-    place.source.set_method("image")
-    place.source.button.click()
-    qtbot.waitUntil(lambda: bool(place.results.results()))
-    place.matrix.ask_cell(0, 1)
-    qtbot.waitUntil(lambda: place.matrix.gallery.model.rowCount() > 0)
-    place.tabs.setCurrentWidget(place.trying)
-    place.trying.add([str(picture(tmp_path / "pictures"))])
+    place.view.source.data.set_source(str(data))
+    qtbot.waitUntil(lambda: place.view.source.data.facts() is not None)
+    place.view.source.set_method("image")
+    place.view.source.button.click()
+    qtbot.waitUntil(lambda: bool(place.view.results.results()))
+    place.view.matrix.ask_cell(0, 1)
+    qtbot.waitUntil(lambda: place.view.matrix.gallery.model.rowCount() > 0)
+    place.view.tabs.setCurrentWidget(place.view.trying)
+    place.view.trying.add([str(picture(tmp_path / "pictures"))])
     place.probes.unless_there([data], lambda: None)
     found = {name for name, _ in hostile_texts(window)}
     assert {"_Grid", "QListWidget", "ElidedLabel", "PlainLabel"} <= found
@@ -252,7 +252,7 @@ def test_labels_and_boxes_are_plain_before_they_are_shown(qtbot: QtBot) -> None:
 
 # No text of others may come in by a new widget: what is not written in the code goes through `plain_text`.
 
-_RICH = {"plain_text.py", "plot_readout.py", "map.py", "histogram.py"}  # these escape what is not theirs
+_RICH = {"plain_text.py", "readout.py", "map.py", "histogram.py"}  # these escape what is not theirs
 _COPIED = ("toolTip", "tabToolTip", "tooltip", "plain_tip")  # tips that went through already, and those of actions
 
 

@@ -8,6 +8,7 @@ Legend: B pictures, R rows, T positions, V vocabulary.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -52,6 +53,31 @@ class TokenDecoder(Protocol):
 
         ``images`` (B, 3, height, width); room is kept for ``rows_per_picture`` rows of ``length`` tokens.
         """
+
+
+class PrefixRows(ABC):
+    """Rows of a decoder without a cache: their prefixes, which run anew for each token, and their pictures."""
+
+    def __init__(self, prefixes: Sequence[Sequence[int]]) -> None:
+        """One row per picture."""
+        self.prefixes = [list(prefix) for prefix in prefixes]
+        self.owners = list(range(len(prefixes)))  # each row's picture
+
+    @abstractmethod
+    def run(self) -> Tensor:
+        """Logits (R, V) after the prefixes."""
+
+    @torch.inference_mode()
+    def step(self, tokens: Sequence[int]) -> Tensor:
+        """Append one token to each row: the logits (R, V) of the next ones."""
+        for prefix, token in zip(self.prefixes, tokens, strict=True):
+            prefix.append(token)
+        return self.run()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Row i becomes what row ``rows[i]`` is now."""
+        self.prefixes = [list(self.prefixes[row]) for row in rows]
+        self.owners = [self.owners[row] for row in rows]
 
 
 class Decoding:

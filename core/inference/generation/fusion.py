@@ -16,7 +16,7 @@ from torch import Tensor
 
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.coca import CocaDecoder
-from core.inference.generation.decoding import TokenDecoder
+from core.inference.generation.decoding import PrefixRows, TokenDecoder
 from core.model.network import Network
 from core.model.towers.image import ImageFeatures
 from core.spec.generation import GenerationError
@@ -49,8 +49,8 @@ class FusionDecoder:
     def start(
         self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
     ) -> tuple[FusionRows, Tensor]:
-        """Begin with one row a picture: ``images`` (B, 3, S, S) normalised. The rows, and logits (B, V)."""
-        rows = FusionRows(self, self.network.towers.encode_image(images), [list(prefix) for prefix in prefixes])
+        """Begin with one row per picture: ``images`` (B, 3, S, S) normalised. The rows, and logits (B, V)."""
+        rows = FusionRows(self, self.network.towers.encode_image(images), prefixes)
         return rows, rows.run()
 
     def next_word(self, image: ImageFeatures, prefixes: Sequence[Sequence[int]]) -> Tensor:
@@ -67,29 +67,17 @@ class FusionDecoder:
         return logits.float()
 
 
-class FusionRows:
+class FusionRows(PrefixRows):
     """Rows under way: their words, and which picture each is of."""
 
-    def __init__(self, decoder: FusionDecoder, image: ImageFeatures, prefixes: list[list[int]]) -> None:
-        self._decoder, self._image, self._prefixes = decoder, image, prefixes
-        self._owners = list(range(len(prefixes)))
-
-    @torch.inference_mode()
-    def step(self, tokens: Sequence[int]) -> Tensor:
-        """Append one token to each row: the logits (R, V) of the next ones."""
-        for prefix, token in zip(self._prefixes, tokens, strict=True):
-            prefix.append(token)
-        return self.run()
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Row i becomes what row ``rows[i]`` is now."""
-        self._prefixes = [list(self._prefixes[row]) for row in rows]
-        self._owners = [self._owners[row] for row in rows]
+    def __init__(self, decoder: FusionDecoder, image: ImageFeatures, prefixes: Sequence[Sequence[int]]) -> None:
+        super().__init__(prefixes)
+        self._decoder, self._image = decoder, image
 
     def run(self) -> Tensor:
         """Logits (R, V) after the words so far."""
-        owners = torch.tensor(self._owners, device=self._image.pooled.device)
-        return self._decoder.next_word(self._image.rows(owners), self._prefixes)
+        owners = torch.tensor(self.owners, device=self._image.pooled.device)
+        return self._decoder.next_word(self._image.rows(owners), self.prefixes)
 
 
 def caption_decoder(

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.model.towers.decoder import MultimodalDecoder, decoder_of
+
 
 @torch.no_grad()
 def decoder_patches(clip: Any, images: Tensor) -> Tensor:
@@ -28,14 +30,9 @@ def decoder_state(clip: Any, patches: Tensor, tokens: Tensor, pad_id: int) -> Te
     Its cross-attention is CoCa's own joining of picture and text; the state is that of the text's last token, which
     has seen all before it (Yu et al. 2022, arXiv 2205.01917).
     """
-    held: list[Tensor] = []
-    hook = clip.text_decoder.ln_final.register_forward_hook(lambda module, given, made: held.append(made))
-    try:
-        words = clip._encode_text(tokens)[1]  # (B, T, width of the text tower)
-        clip.text_decoder(patches, words)
-    finally:
-        hook.remove()
-    states = held[0]  # (B, T, width)
+    words = clip._encode_text(tokens)[1]  # (B, T, width of the text tower)
+    decoder = MultimodalDecoder(decoder_of(clip))
+    states = decoder.norm(decoder.states(words, decoder.picture_pairs(patches)))  # (B, T, width)
     positions = torch.arange(states.shape[1], device=states.device)
     last = ((tokens[:, : len(positions)] != pad_id) * positions).amax(dim=1)  # (B,)
     return states[torch.arange(len(states), device=states.device), last]

@@ -83,25 +83,25 @@ BEYOND = (
     Preset(
         "siglip",
         "SigLIP",
-        "Each picture with each text is a question of its own, a pair or not, answered by a sigmoid with a learnt bias "
-        "that starts at -10. No softmax over the batch, so that small batches learn as well.",
+        "Each combination of picture and text is classified as a pair or not, by a sigmoid with a learnt bias that "
+        "starts at -10. There is no softmax over the batch, so that small batches learn as well.",
         "Zhai et al. 2023, Sigmoid loss for language image pre-training",
         _siglip,
     ),
     Preset(
         "slip",
         "SLIP",
-        "CLIP's loss on one view, and SimCLR's between two strong views of the same picture, behind a projection that "
-        "is thrown away. No teacher.",
+        "CLIP's loss on one view, and SimCLR's between two strong views of the same picture, behind a projection "
+        "that is discarded after training. No teacher.",
         "Mu et al. 2022, SLIP: Self-supervision meets language-image pre-training",
         _slip,
     ),
     Preset(
         "cosmos",
         "COSMOS",
-        "Small crops of the picture, joined with the text by cross-attention, must find the teacher's picture and the "
-        "teacher's text among the batch's. The teacher is a moving average that sees a large crop. Both losses count "
-        "the same.",
+        "Small crops of the picture, joined with the text by cross-attention, must find the teacher's picture and "
+        "the teacher's text within the batch. The teacher is a moving average that sees a large crop. Both losses "
+        "count the same.",
         "Kim et al. 2025, COSMOS: Cross-modality self-distillation for vision language pre-training",
         _cosmos,
     ),

@@ -106,29 +106,29 @@ IMAGES = (
     Preset(
         "dino",
         "DINO",
-        "Pictures alone, without their captions. The student sees two large crops and several small ones, the teacher, "
-        "its moving average, the large ones; each of the student's crops is to give the teacher's softmax over "
-        "prototypes of every other crop. Centring and a low temperature keep the teacher from collapse, and the "
-        "prototypes rest at first.",
+        "Pictures alone, without their captions. The student sees two large crops and several small ones, the "
+        "teacher, its moving average, the large ones; each of the student's crops matches the teacher's softmax over"
+        " prototypes of every other crop. Centring and a low temperature keep the teacher from collapse, and the "
+        "prototypes are frozen at first.",
         "Caron et al. 2021, Emerging properties in self-supervised vision transformers",
         _dino,
     ),
     Preset(
         "maskclip",
         "MaskCLIP",
-        "CLIP, and a masked copy of the picture: three quarters of its patches are hidden from the student, which is "
-        "to say what its moving average sees in them, as a softmax over prototypes. The contrastive loss stays on the "
-        "whole picture, and the weight of the masked part is small: at 1 the gain is lost. This is the image part; "
-        "hidden patches are replaced by a learnt token, not dropped.",
+        "CLIP, and a masked copy of the picture: three quarters of its patches are masked for the student, which "
+        "predicts its moving average's softmax over prototypes there. The contrastive loss stays on the whole "
+        "picture, and the weight of the masked part is small: at 1 the gain is lost. This is the image part; hidden "
+        "patches are replaced by a learnt token, not dropped.",
         "Dong et al. 2023, MaskCLIP: Masked self-distillation advances contrastive language-image pretraining",
         _maskclip,
     ),
     Preset(
         "silc",
         "SILC",
-        "CLIP, and small crops: the student sees parts of the picture, and is to give the prototypes that its moving "
-        "average gives of the whole, which sharpens what single places mean. The contrastive loss is on the whole "
-        "picture, both weigh the same.",
+        "CLIP, and small crops: the student sees parts of the picture, and matches the prototypes that its moving "
+        "average assigns to the whole, which improves local features. The contrastive loss is on the whole picture; "
+        "both have the same weight.",
         "Naeem et al. 2024, SILC: Improving vision language pretraining with self-distillation",
         _silc,
     ),

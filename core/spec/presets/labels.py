@@ -181,16 +181,17 @@ LABELS = (
     Preset(
         "kd",
         "Knowledge distillation",
-        "A trained classifier teaches: its softmax, softened by a temperature, is the target, beside the true labels "
-        "with a small weight. Give the teacher's run under teacher.checkpoint; it must tell the same classes apart.",
+        "A trained classifier teaches: its softmax, softened by a temperature, is the target, beside the true labels"
+        " with a small weight. Name the teacher's run under teacher.checkpoint; it must have the same classes.",
         "Hinton et al. 2015, Distilling the knowledge in a neural network",
         _kd,
     ),
     Preset(
         "born-again",
         "Born-Again",
-        "The same network trained anew, generation after generation: each learns the labels and the answers of the one "
-        "before it, and the generations together are an ensemble. Name the previous runs under teacher.checkpoint.",
+        "The same network trained anew, generation after generation: each learns the labels and the predictions of "
+        "the one before it, and the generations together are an ensemble. Name the previous runs under "
+        "teacher.checkpoint.",
         "Furlanello et al. 2018, Born-again neural networks",
         _born_again,
     ),

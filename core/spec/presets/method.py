@@ -105,7 +105,7 @@ def _ablations(name: str, title: str, whole: Settings) -> tuple[Preset, ...]:
             "ema-only",
             "average only",
             f"Ablation of {name}: the moving average is kept and validated, but teaches nothing: no further view, no "
-            "fusion, no distillation. It tells what averaging alone brings.",
+            "fusion, no distillation. It shows the effect of averaging alone.",
             _ema_only,
         ),
         (
@@ -117,15 +117,15 @@ def _ablations(name: str, title: str, whole: Settings) -> tuple[Preset, ...]:
         (
             "no-fusion",
             "without fusion",
-            f"Ablation of {name}: image and text are not joined; the prototypes of their joint representation fall "
-            "away, those of the picture and what else is distilled stay.",
+            f"Ablation of {name}: image and text are not joined; the prototypes of their joint representation are "
+            "left out; those of the picture and the other distillation losses stay.",
             _no_fusion,
         ),
         (
             "image-only",
             "image only",
-            f"Ablation of {name}: only the image is distilled, by prototypes of its own representation (DINO); no text "
-            "takes part in it.",
+            f"Ablation of {name}: only the image is distilled, by prototypes of its own representation (DINO); text "
+            "takes no part in it.",
             _image_only,
         ),
     )
@@ -136,10 +136,10 @@ METHOD = (
     Preset(
         "sd-clip",
         "Self-distilling CLIP",
-        "CLIP with a moving-average teacher. The student sees two strongly augmented, interpolated views besides, and "
-        "matches the teacher's similarities and its softmax over prototypes, of the image-text representation that "
-        "cross-attention makes and of the picture alone. The contrastive loss stays on the clean view, and each pair "
-        "counts as much as the teacher trusts it.",
+        "CLIP with a moving-average teacher. The student sees two strongly augmented, interpolated views besides, "
+        "and matches the teacher's similarities and its softmax over prototypes, of the image-text representation "
+        "from cross-attention and of the picture alone. The contrastive loss stays on the clean view, and each pair "
+        "is weighted by the teacher's trust in it.",
         PAPER,
         _sd_clip,
     ),
@@ -147,8 +147,8 @@ METHOD = (
         "sd-coca",
         "Self-distilling CoCa",
         "CoCa with a moving-average teacher. As in sd-clip the student matches the teacher's similarities and "
-        "prototypes on strong, interpolated views; and its choice of each next word is drawn to the teacher's, whose "
-        "soft words are steadier than the caption's single ones. Captions and contrast stay on the clean view.",
+        "prototypes on strong, interpolated views; and it matches the teacher's distribution over each next word, "
+        "which varies less than the caption's single words. Captions and contrast stay on the clean view.",
         PAPER,
         _sd_coca,
     ),

@@ -175,18 +175,18 @@ PAIRS = (
     Preset(
         "coca",
         "CoCa",
-        "Two towers and a decoder that writes the caption word by word, looking at the picture through attentional "
-        "pooling. It is trained by the contrastive loss and, with twice its weight, by next-word cross-entropy, in one "
-        "pass. The baseline of everything that captions here.",
+        "Two towers and a decoder that predicts the caption word by word, attending to the picture through "
+        "attentional pooling. It is trained by the contrastive loss and, with twice its weight, by next-word cross-"
+        "entropy, in one pass. The baseline of everything that captions here.",
         "Yu et al. 2022, CoCa: Contrastive captioners are image-text foundation models",
         _coca,
     ),
     Preset(
         "uniter",
         "UNITER",
-        "Patches and words attend to each other as one sequence. It learns to restore 15 % of the words, and to tell "
-        "true pairs from random ones. Here the sequence starts from two towers instead of detected regions, and the "
-        "objectives on regions are left out. The towers are not contrasted: it ranks by its matching head.",
+        "Patches and words attend to each other as one sequence. It learns to predict 15 % of the words, and to tell"
+        " true pairs from random ones. Here the sequence starts from two towers instead of detected regions, and the"
+        " objectives on regions are left out. The towers are not contrasted: it ranks by its matching head.",
         "Chen et al. 2020, UNITER: Universal image-text representation learning",
         _uniter,
     ),
@@ -229,9 +229,9 @@ PAIRS = (
     Preset(
         "blip2",
         "BLIP-2",
-        "The image tower is frozen; 32 learnt queries ask it in every second layer and meet the words in "
-        "self-attention. Contrast, matching and generation: the first of its two stages. It needs a trained image "
-        "tower: name one in towers.pretrained. Here the contrast is between the towers, not of the queries.",
+        "The image tower is frozen; 32 learnt queries attend to it in every second layer, and to the words in self-"
+        "attention. Contrast, matching and generation: the first of its two stages. It needs a trained image tower: "
+        "name one in towers.pretrained. Here the contrast is between the towers, not of the queries.",
         "Li et al. 2023, BLIP-2: Bootstrapping language-image pre-training with frozen image encoders and large "
         "language models",
         _blip2,
@@ -239,8 +239,8 @@ PAIRS = (
     Preset(
         "beit3",
         "BEiT-3",
-        "Masked data modelling alone: 40 % of the patches and 50 % of a pair's words are hidden and restored by one "
-        "multiway network, a feed-forward for each modality. Patches are restored as a moving-average teacher's "
+        "Masked data modelling alone: 40 % of the patches and 50 % of a pair's words are masked and predicted by one"
+        " multiway network, with a feed-forward per modality. Patches are predicted as a moving-average teacher's "
         "prototypes, where the published one has a frozen tokenizer.",
         "Wang et al. 2023, Image as a foreign language: BEiT pretraining for vision and vision-language tasks",
         _beit3,

@@ -88,7 +88,7 @@ def _with(config: RunConfig, fields: dict[str, str]) -> RunConfig:
 
 
 def _together(chain: Chain, folder: ChainDir, progress: Progress) -> None:
-    """Judge the stages as an ensemble, once."""
+    """Evaluate the ensemble of stages, once."""
     data = chain.stages[-1].config.data
     if not chain.ensemble or not data.val or folder.ensemble.exists():
         return

@@ -1,4 +1,4 @@
-"""``results.md``: a study's results as people read them, negative ones too. Shares are in per cent.
+"""``results.md``: a study's results as a report, negative ones too. Shares are in per cent.
 
 Flow: ``core.studies.study.results`` -> **table**.
 """
@@ -12,7 +12,7 @@ PLAIN = ("CIDEr", "rank", "MRR")  # metrics that are no shares
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The whole report."""
+    """The full report."""
     parts = [f"# Study: {results['name']}", results["about"], _facts(results), _means(results), _cost(results)]
     parts += [_comparison(one) for one in results["compare"]]
     parts.append(_failures(results))
@@ -20,7 +20,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def shown(metric: str, value: float) -> str:
-    """A value as people read it."""
+    """A value with the usual precision."""
     return f"{value:.3f}" if any(word in metric for word in PLAIN) else f"{100 * value:.1f}"
 
 
@@ -35,9 +35,9 @@ def _with_ends(metric: str, mean: Mapping[str, Any], signed: bool = False) -> st
 def _facts(results: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, results["seeds"]))
     return (
-        f"{results['steps']} steps an arm, seeds {seeds}. Means over seeds with 95 % intervals (Student's t); shares "
-        "in per cent. *Final* is the teacher where an arm has one, else the student. Each p is of its own comparison: "
-        "they are not corrected for there being many. Where every seed gains the same, no spread is known, and there "
+        f"{results['steps']} steps per arm, seeds {seeds}. Means over seeds with 95 % intervals (Student's t); shares "
+        "in per cent. *Final* is the teacher where an arm has one, else the student. p values are not "
+        "corrected for multiple comparisons. Where all seeds gain exactly the same, the spread is unknown, and there "
         "is no interval and no p (t)."
     )
 
@@ -55,7 +55,7 @@ def _means(results: Mapping[str, Any]) -> str:
             if values:
                 cells = [_with_ends(m, values[m]) if m in values else "" for m in results["metrics"]]
                 rows.append([f"{name}, {weights}", str(len(arm["seeds"])), *cells])
-    return "## Means\n\n" + _table(["arm", "seeds", *results["metrics"]], rows) if rows else "No run is done yet."
+    return "## Means\n\n" + _table(["arm", "seeds", *results["metrics"]], rows) if rows else "No run is finished yet."
 
 
 def _cost(results: Mapping[str, Any]) -> str:
@@ -66,7 +66,7 @@ def _cost(results: Mapping[str, Any]) -> str:
             ratio = f"{cost['ratio']['mean']:.2f}" if cost["ratio"] else ""
             step = 1000 * cost["step_seconds"]["mean"]
             rows.append([name, f"{step:.0f} ms", f"{cost['train_seconds']['mean']:.0f} s", ratio])
-    return "## Cost\n\n" + _table(["arm", "a step", "training", "of the first arm's step"], rows) if rows else ""
+    return "## Cost\n\n" + _table(["arm", "step", "training", "relative to the first arm's step"], rows) if rows else ""
 
 
 def _comparison(one: Mapping[str, Any]) -> str:
@@ -81,7 +81,7 @@ def _comparison(one: Mapping[str, Any]) -> str:
     clock = [[metric, *_difference(metric, found)] for metric, found in one["equal_clock"].items()]
     if clock and one["cost_ratio"]:
         text += (
-            f"\n\nAt equal wall-clock time (a step costs {one['cost_ratio']['mean']:.2f} times the baseline's; the "
+            f"\n\nAt equal wall-clock time (a step takes {one['cost_ratio']['mean']:.2f} times the baseline's; the "
             "slower arm is cut short on its validation curve, before its learning rate has decayed, which understates "
             f"it):\n\n{_table([head[0], *head[2:]], clock)}"
         )
@@ -110,4 +110,4 @@ def _failures(results: Mapping[str, Any]) -> str:
         for seed, some in arm["notes"].items()
         for note in some
     ]
-    return text + ("\n\n## Not measured\n\n" + "\n".join(notes) if notes else "")
+    return text + ("\n\n## Not evaluated\n\n" + "\n".join(notes) if notes else "")

@@ -1,7 +1,7 @@
 """A probe applied to a folder: every picture with its class and probabilities, as CSV.
 
-Flow: ``session`` -> **applying** -> features (`core.inference.extraction`, kept as all are) -> the file. Pictures that
-cannot be read stand in it too, with the reason.
+Flow: ``session`` -> **applying** -> features (`core.inference.extraction`, cached) -> the file. Unreadable pictures
+are listed too, with the reason.
 
 Legend: N pictures, K classes.
 """
@@ -35,7 +35,7 @@ from core.spec.files import write_whole
 from core.spec.reporter import Progress
 
 EVERY_CLASS = 200  # classes up to which each has a column of its own
-BEST = 5  # otherwise so many of the likeliest
+BEST = 5  # otherwise the most likely ones
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
     UserError when the file cannot be written.
     """
     every = len(probe.classes) <= EVERY_CLASS
-    places = range(1, min(BEST, len(probe.classes)) + 1)
+    ranks = range(1, min(BEST, len(probe.classes)) + 1)
     columns = (
         [f"p({name})" for name in probe.classes]
         if every
-        else [text for place in places for text in (f"class {place}", f"probability {place}")]
+        else [text for rank in ranks for text in (f"class {rank}", f"probability {rank}")]
     )
     text = io.StringIO()
     writer = csv.writer(text)
@@ -99,9 +99,9 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
         if every:
             rest: list[Any] = [f"{value:.6f}" for value in row.tolist()]
         else:
-            values, best = row.topk(len(places))
+            values, best = row.topk(len(ranks))
             pairs = zip(best.tolist(), values.tolist(), strict=True)
-            rest = [item for place, value in pairs for item in (probe.classes[place], f"{value:.6f}")]
+            rest = [item for index, value in pairs for item in (probe.classes[index], f"{value:.6f}")]
         writer.writerow(marked_row([path, probe.classes[first], f"{float(row[first]):.6f}", *rest, ""]))
     for bad in applied.unreadable:
         writer.writerow(marked_row([bad.where, "", "", *[""] * len(columns), bad.reason]))
@@ -109,12 +109,12 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
-        raise UserError(f"cannot write {file}: {error.strerror}; choose another place.") from error
+        raise UserError(f"cannot write {file}: {error.strerror}; choose another folder.") from error
 
 
 def summary(applied: Applied, probe: Probe, file: Path, shown: int) -> dict[str, Any]:
-    """What was done, as plain data."""
-    classes = Counter(probe.classes[place] for place in applied.probabilities.argmax(dim=1).tolist())
+    """The answer, as plain data."""
+    classes = Counter(probe.classes[index] for index in applied.probabilities.argmax(dim=1).tolist())
     return {
         "path": str(file),
         "pictures": len(applied.paths),

@@ -163,7 +163,7 @@ def open_data(loaded: LoadedModel, wanted: Wanted, progress: Progress) -> Opened
 
     Raises UserError for data, labels and layers that cannot be used.
     """
-    # All that can be read is measured; what cannot is listed.
+    # Unreadable pictures are listed and the others used.
     model = replace(loaded.model, data=loaded.model.data.model_copy(update={"max_bad_share": 1.0}))
     layer = check_layer(model.network, wanted.layer)
     layers = list(dict.fromkeys([layer, PROJECTED]))
@@ -183,7 +183,9 @@ def open_data(loaded: LoadedModel, wanted: Wanted, progress: Progress) -> Opened
         train = splits.train
         notes += [f"training data: {note}" for note in (*unreadable(train.dataset), *train.labels.notes)]
         if train.dataset.origin == test.dataset.origin:
-            notes.append("the training data are the test data, so the numbers say nothing about unseen pictures.")
+            notes.append(
+                "the training data are the test data, so the results do not tell how well it does on unseen pictures."
+            )
     if splits and wanted.val:
         splits = replace(splits, val=labelled(wanted.val, wanted.label, test.labels.classes))
     sized = size_notes(test.dataset, model.network.image_size)
@@ -197,7 +199,7 @@ def _unheard(message: str) -> None:
 
 
 def _given(wanted: Wanted, model: Model, labelled: Callable[..., Labelled]) -> tuple[Splits | None, list[str]]:
-    """Training data and data to test on; None where the data themselves are to be split, and why."""
+    """Training and test data; None, and why, where the data themselves are to be split."""
     own = model.data.train
     if wanted.train == SPLIT or (not wanted.train and not (own and expand_user(own).exists())):
         return None, []
@@ -214,19 +216,19 @@ def _given(wanted: Wanted, model: Model, labelled: Callable[..., Labelled]) -> t
 
 
 def _split(test: Labelled) -> tuple[Splits | None, list[str]]:
-    """A fifth of each class to test and the rest to train on."""
+    """A fifth of each class for testing, the rest for training."""
     labels = test.labels
     single = [name for name, count in Counter(labels.targets.tolist()).items() if count == 1]
     if len(single) == int((labels.counts() > 0).sum()):
         return None, [
-            "every class has one picture only, so nothing is left to test a probe on; "
-            "give training data, or more pictures of a class."
+            "every class has one picture only, so none is left to test a probe on; "
+            "give training data, or more pictures per class."
         ]
     kept, held = stratified_split(labels.targets.numpy(), HELD_OUT, 0)
-    notes = [f"no training data: of {len(labels.rows)} pictures {len(kept)} are trained on and {len(held)} tested."]
+    notes = [f"no training data: of {len(labels.rows)} pictures {len(kept)} are used to train and {len(held)} to test."]
     if single:
         notes.append(
-            f"{len(single)} classes have one picture only, such as {labels.classes[single[0]]!r}; it is trained on and "
-            "never tested."
+            f"{len(single)} classes have one picture only, such as {labels.classes[single[0]]!r}; it is "
+            "used for training only."
         )
     return Splits(test.split(torch.from_numpy(kept)), test.split(torch.from_numpy(held))), notes

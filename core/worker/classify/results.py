@@ -69,18 +69,18 @@ class Result:
         }
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Accuracy of each class that occurs, with the place of the class among ``classes``."""
+        """Accuracy of each class that occurs, with its index among ``classes``."""
         counts, right = self.found.labels.counts().tolist(), self.found.recall_per_class().tolist()
         table = []
-        for place, (name, total) in enumerate(zip(self.found.labels.classes, counts, strict=True)):
+        for index, (name, total) in enumerate(zip(self.found.labels.classes, counts, strict=True)):
             if total:
-                ends = wilson(round(right[place] * total), total)
+                ends = wilson(round(right[index] * total), total)
                 table.append(
                     {
                         "class": name,
-                        "index": place,
+                        "index": index,
                         "rows": total,
-                        "accuracy": right[place],
+                        "accuracy": right[index],
                         "low": ends.low,
                         "high": ends.high,
                     }
@@ -88,13 +88,13 @@ class Result:
         return table
 
     def confusion(self) -> dict[str, list[int]]:
-        """The cells that are not empty, as three flat lists."""
+        """The non-empty cells, as three flat lists."""
         cells = self.found.confusion()
         true, predicted = cells.nonzero(as_tuple=True)
         return {"true": true.tolist(), "predicted": predicted.tolist(), "count": cells[true, predicted].tolist()}
 
     def mistakes(self, offset: int, limit: int) -> dict[str, Any]:
-        """The most confident mistakes from number ``offset`` on."""
+        """The most confident mistakes, from the ``offset``-th on."""
         wrong = self.found.mistakes(offset + limit)
         pictures = [
             {
@@ -108,11 +108,11 @@ class Result:
         return {"total": int((~self.found.hits).sum()), "pictures": pictures}
 
     def cell(self, true: int, predicted: int, offset: int, limit: int) -> dict[str, Any]:
-        """Pictures of class ``true`` that were taken for class ``predicted``, surest first."""
+        """Pictures of class ``true`` that were predicted as ``predicted``, most confident first."""
         classes = self.found.labels.classes
-        for place in (true, predicted):
-            if not 0 <= place < len(classes):
-                raise UserError(f"there is no class {place}; there are {len(classes)}, counted from 0.")
+        for index in (true, predicted):
+            if not 0 <= index < len(classes):
+                raise UserError(f"there is no class {index}; classes are numbered 0 to {len(classes) - 1}.")
         rows = self.found.cell(true, predicted).tolist()
         chance = dict(zip(self.found.labels.rows.tolist(), self.found.probabilities.tolist(), strict=True))
         return {
@@ -135,12 +135,12 @@ def pack(lists: dict[str, list[int]]) -> dict[str, str]:
 def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
     """A minus B on the same pictures: metrics with intervals, classes, and pictures that only one of them gets right.
 
-    UserError when the two were not measured on the same pictures and labels.
+    UserError when the two were not evaluated on the same pictures and labels.
     """
     if a.test.digest() != b.test.digest() or a.found.labels.classes != b.found.labels.classes:
         raise UserError(
-            f"{a.title} was measured on {a.test.dataset.origin} and {b.title} on {b.test.dataset.origin}, whose "
-            "pictures, labels or classes differ; measure both on the same data."
+            f"{a.title} was evaluated on {a.test.dataset.origin} and {b.title} on {b.test.dataset.origin}, whose "
+            "pictures, labels or classes differ; evaluate both on the same data."
         )
     # A probe and zero-shot answer the same question here.
     found = compare(a.found.outcome("zero-shot"), b.found.outcome("zero-shot"))

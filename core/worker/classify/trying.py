@@ -38,7 +38,7 @@ class Tried:
         self._kept: OrderedDict[_Key, Tensor] = OrderedDict()
 
     def gather(self, paths: Sequence[str], progress: Progress) -> list[Found]:
-        """The pictures that ``paths``, files and folders, stand for; what is none has its reason."""
+        """The pictures that ``paths``, files and folders, stand for; files that are none have the reason."""
         return gather(paths, progress).found
 
     def features(
@@ -56,7 +56,7 @@ class Tried:
                         refused[item.path] = read.refused
                         continue
                     self._kept[key] = self._encode(read.picture[None], layer, joining)
-                    progress("looking at pictures", done, len(found))
+                    progress("encoding pictures", done, len(found))
                 self._kept.move_to_end(key)
                 values[item.path] = self._kept[key]
         while len(self._kept) > KEPT:
@@ -75,14 +75,14 @@ class Tried:
 
 
 def best_by_probe(probe: Probe, features: Tensor, top: int) -> list[dict[str, Any]]:
-    """The likeliest classes of one picture's ``features`` (D,)."""
+    """The most likely classes of one picture's ``features`` (D,)."""
     return best(probe.probabilities(features[None])[0], probe.classes, top)
 
 
 def best_by_names(
     embedding: Tensor, names: Sequence[str], classes: Tensor, scale: float, top: int
 ) -> list[dict[str, Any]]:
-    """The likeliest of ``names``, embedded as ``classes`` (K, D), for one picture's ``embedding`` (D,)."""
+    """The most likely of ``names``, embedded as ``classes`` (K, D), for one picture's ``embedding`` (D,)."""
     with full_precision(embedding.device):
         logits = scale * unit_rows(embedding[None]) @ classes.T  # (1, K)
     return best(logits[0].softmax(dim=0), names, top)
@@ -90,15 +90,15 @@ def best_by_names(
 
 def best(probabilities: Tensor, names: Sequence[str], top: int) -> list[dict[str, Any]]:
     """The ``top`` classes by their probabilities (K,)."""
-    values, places = probabilities.topk(min(max(1, top), len(names)))
+    values, indices = probabilities.topk(min(max(1, top), len(names)))
     return [
-        {"class": names[place], "probability": value}
-        for value, place in zip(values.tolist(), places.tolist(), strict=True)
+        {"class": names[index], "probability": value}
+        for value, index in zip(values.tolist(), indices.tolist(), strict=True)
     ]
 
 
 def typed(classes: Sequence[str]) -> list[str]:
-    """The names that say something, each once, as they were typed."""
+    """The names without blanks and repetitions, as they were typed."""
     return list(dict.fromkeys(name.strip() for name in classes if prompt_name(name)))
 
 

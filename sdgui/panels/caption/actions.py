@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from PySide6.QtGui import QAction, QUndoStack
 from PySide6.QtWidgets import QWidget
 from shiboken6 import isValid
 
 from sdgui.panels.caption.bar import CaptionsBar
-from sdgui.panels.caption.files import CaptionFiles
+from sdgui.panels.caption.files import CaptionFiles, CaptionFormat
 from sdgui.panels.caption.layout import CaptionView
 from sdgui.panels.caption.list.edits import CaptionEdits
-from sdgui.widgets.actions import Actions
+from sdgui.widgets.actions import Action, Actions, MenuItem, Section
 from sdgui.widgets.plain_text import plain_tip
 
 _GROUP = "Captions"
@@ -41,103 +40,171 @@ class CaptionActions:
     export: Sequence[QAction]
 
 
-@dataclass(frozen=True)
-class _Action:
-    """``name`` is part of the action's id; ``menu``: the button whose menu has it, "" for none."""
-
-    name: str
-    title: str
-    tip: str
-    run: Callable[[Commands], object]
-    keys: str | tuple[str, ...] = ()
-    menu: str = ""
+_ADD = MenuItem("captions_add", Section.OPEN)  # the menu of the button Add
+_AGAIN = MenuItem("captions_again", Section.OPEN)  # the menu of the button that captions again
 
 
-_ACTIONS = (
-    _Action(
-        "files", "Add &pictures …", "Choose pictures to caption", lambda c: c.view.ask_files(), "Ctrl+Shift+A", "add"
+def _undo_title(commands: Commands) -> str:
+    return f"Undo: {commands.undo.undoText()}" if commands.undo.undoText() else "Undo"
+
+
+def _redo_title(commands: Commands) -> str:
+    return f"Redo: {commands.undo.redoText()}" if commands.undo.redoText() else "Redo"
+
+
+def _candidate(number: int) -> Action[Commands]:
+    tip = f"Use candidate {number} as the caption"
+    return Action(
+        f"captions_candidate_{number}", _GROUP, tip, tip, lambda c: c.view.detail.take(number - 1), f"Alt+{number}"
+    )
+
+
+_ACTIONS: tuple[Action[Commands], ...] = (
+    Action(
+        "captions_files",
+        _GROUP,
+        "Add &pictures …",
+        "Choose pictures to caption",
+        lambda c: c.view.ask_files(),
+        "Ctrl+Shift+A",
+        menus=(_ADD,),
     ),
-    _Action(
-        "folder",
+    Action(
+        "captions_folder",
+        _GROUP,
         "Add a &folder …",
         "Caption all pictures of a folder",
         lambda c: c.view.ask_folder(),
         "Ctrl+Alt+A",
-        "add",
+        menus=(_ADD,),
     ),
-    _Action(
-        "paste", "P&aste", "Caption pictures from the clipboard (Ctrl+V)", lambda c: c.view.target.paste(), menu="add"
+    Action(
+        "captions_paste",
+        _GROUP,
+        "P&aste",
+        "Caption pictures from the clipboard (Ctrl+V)",
+        lambda c: c.view.target.paste(),
+        menus=(_ADD,),
     ),
-    _Action(
-        "waiting",
+    Action(
+        "captions_waiting",
+        _GROUP,
         "U&ncaptioned",
         "Caption all pictures without a caption",
         lambda c: c.caption_uncaptioned(),
         "Ctrl+Shift+G",
-        "again",
+        menus=(_AGAIN,),
     ),
-    _Action(
-        "chosen",
+    Action(
+        "captions_chosen",
+        _GROUP,
         "Re-caption &selected",
         "Caption the selected pictures again",
         lambda c: c.caption_selected(),
         "Ctrl+G",
-        "again",
+        menus=(_AGAIN,),
     ),
-    _Action(
-        "all",
+    Action(
+        "captions_all",
+        _GROUP,
         "Re-caption &all shown",
         "Caption all pictures in the current view again",
         lambda c: c.caption_shown(),
-        menu="again",
+        menus=(_AGAIN,),
     ),
-    _Action(
-        "how",
+    Action(
+        "captions_how",
+        _GROUP,
         "&Generation settings …",
         "Search method, beams, sampling, lengths",
         lambda c: c.view.open_settings(),
         "Ctrl+,",
-        "again",
+        menus=(_AGAIN,),
     ),
-    _Action(
-        "compare", "Com&pare models", "Compare with a second model", lambda c: c.view.tools.compare.toggle(), "Ctrl+M"
+    Action(
+        "captions_compare",
+        _GROUP,
+        "Com&pare models",
+        "Compare with a second model",
+        lambda c: c.view.tools.compare.toggle(),
+        "Ctrl+M",
     ),
-    _Action("undo", "&Undo", "Undo the last caption edit", lambda c: c.undo.undo(), "Ctrl+Z"),
-    _Action("redo", "&Redo", "Redo the last undone edit", lambda c: c.undo.redo(), ("Ctrl+Shift+Z", "Ctrl+Y")),
-    _Action("edit", "&Edit the caption", "Edit the caption in place (F2)", lambda c: c.view.list.edit_current()),
-    _Action(
-        "take_a",
+    Action(
+        "captions_undo",
+        _GROUP,
+        "&Undo",
+        "Undo the last caption edit",
+        lambda c: c.undo.undo(),
+        "Ctrl+Z",
+        enabled=lambda c: c.undo.canUndo(),
+        current_title=_undo_title,
+    ),
+    Action(
+        "captions_redo",
+        _GROUP,
+        "&Redo",
+        "Redo the last undone edit",
+        lambda c: c.undo.redo(),
+        ("Ctrl+Shift+Z", "Ctrl+Y"),
+        enabled=lambda c: c.undo.canRedo(),
+        current_title=_redo_title,
+    ),
+    Action(
+        "captions_edit",
+        _GROUP,
+        "&Edit the caption",
+        "Edit the caption in place (F2)",
+        lambda c: c.view.list.edit_current(),
+    ),
+    Action(
+        "captions_take_a",
+        _GROUP,
         "Accept the model's &best",
         "Use the model's best candidate as the caption",
         lambda c: c.edits.take_first(),
         "Ctrl+B",
     ),
-    _Action(
-        "take_b",
+    Action(
+        "captions_take_b",
+        _GROUP,
         "Accept the s&econd model's",
         "Use the second model's best candidate as the caption",
         lambda c: c.edits.take_second(),
         "Ctrl+U",
     ),
-    _Action(
-        "replace", "Find and &replace …", "Find and replace in captions", lambda c: c.view.replace.open(), "Ctrl+H"
+    Action(
+        "captions_replace",
+        _GROUP,
+        "Find and &replace …",
+        "Find and replace in captions",
+        lambda c: c.view.replace.open(),
+        "Ctrl+H",
     ),
-    _Action("copy", "&Copy", "Copy captions and files (Ctrl+C)", lambda c: c.view.list.copy()),
-    _Action("show", "En&large the picture", "Show a large preview (Space)", lambda c: c.view.list.preview_current()),
-    _Action(
-        "remove",
+    Action("captions_copy", _GROUP, "&Copy", "Copy captions and files (Ctrl+C)", lambda c: c.view.list.copy()),
+    Action(
+        "captions_show",
+        _GROUP,
+        "En&large the picture",
+        "Show a large preview (Space)",
+        lambda c: c.view.list.preview_current(),
+    ),
+    Action(
+        "captions_remove",
+        _GROUP,
         "Re&move from the list",
         "Remove the selected pictures from the list",
         lambda c: c.edits.remove(),
         "Del",
     ),
-    _Action(
-        "source",
+    Action(
+        "captions_source",
+        _GROUP,
         "Save as &training data",
         "Save captions as training data for an experiment",
         lambda c: c.files.save_training_data(),
         "Ctrl+S",
     ),
+    *map(_candidate, range(1, 10)),
 )
 _CONTEXT_MENU = ("edit", "take_a", "take_b", "chosen", "copy", "show", "remove", "source")
 
@@ -145,51 +212,44 @@ _CONTEXT_MENU = ("edit", "take_a", "take_b", "chosen", "copy", "show", "remove",
 def add_actions(actions: Actions, scope: QWidget, commands: Commands) -> CaptionActions:
     """Register everything that can be done, and fill the buttons' menus. Shortcuts hold within ``scope``."""
     tools = commands.view.tools
-
-    def add(name: str, text: str, keys: str | tuple[str, ...], tip: str, slot: Callable[[], object]) -> QAction:
-        shortcuts = keys if isinstance(keys, str) else list(keys)
-        return actions.add(f"captions_{name}", _GROUP, text, shortcuts, tip, slot, scope=scope)
-
-    added = {one.name: add(one.name, one.title, one.keys, one.tip, partial(one.run, commands)) for one in _ACTIONS}
-    for one in _ACTIONS:
-        if one.menu:
-            {"add": tools.add, "again": tools.again}[one.menu].menu().addAction(added[one.name])
-    for number in range(9):
-        tip = f"Use candidate {number + 1} as the caption"
-        add(f"candidate_{number + 1}", tip, f"Alt+{number + 1}", tip, partial(commands.view.detail.take, number))
-    slots = commands.files.slots()
-    exports = [(one.target, add(f"export_{one.name}", one.title, (), one.tip, slot)) for one, slot in slots]
-    folders = [action for target, action in exports if target == "folder"]
-    export = (*(action for target, action in exports if target != "folder"), added["source"], *folders)
+    actions.register(_ACTIONS, commands, scope)
+    actions.fill_menu(tools.add.menu(), _ADD.menu)
+    actions.fill_menu(tools.again.menu(), _AGAIN.menu)
+    exports = [(kind.target, _export(kind, slot)) for kind, slot in commands.files.slots()]
+    actions.register([record for _, record in exports], commands, scope)
+    files = [actions[record.id] for target, record in exports if target != "folder"]
+    folders = [actions[record.id] for target, record in exports if target == "folder"]
+    export = (*files, actions["captions_source"], *folders)
     tools.export.menu().addActions(export)
-    _connect_buttons(tools, added)
-    _follow(commands.undo, tools, added["undo"], added["redo"])
-    return CaptionActions([added[name] for name in _CONTEXT_MENU], export)
+    _connect_buttons(tools, actions)
+    _follow(commands, actions)
+    return CaptionActions([actions[f"captions_{name}"] for name in _CONTEXT_MENU], export)
 
 
-def _connect_buttons(tools: CaptionsBar, added: dict[str, QAction]) -> None:
-    tools.undo.clicked.connect(added["undo"].trigger)
-    tools.redo.clicked.connect(added["redo"].trigger)
+def _export(kind: CaptionFormat, slot: Callable[[], object]) -> Action[Commands]:
+    return Action(f"captions_export_{kind.name}", _GROUP, kind.title, kind.tip, lambda _: slot())
+
+
+def _connect_buttons(tools: CaptionsBar, actions: Actions) -> None:
+    tools.undo.clicked.connect(actions["captions_undo"].trigger)
+    tools.redo.clicked.connect(actions["captions_redo"].trigger)
     for button, name in ((tools.how, "how"), (tools.compare, "compare"), (tools.replace, "replace")):
-        button.setToolTip(added[name].toolTip())
+        button.setToolTip(actions[f"captions_{name}"].toolTip())
 
 
-def _follow(stack: QUndoStack, tools: CaptionsBar, undo: QAction, redo: QAction) -> None:
+def _follow(commands: Commands, actions: Actions) -> None:
     """Show on undo and redo what they would do; disable them when there is nothing."""
+    stack, tools = commands.undo, commands.view.tools
 
     def show() -> None:
         if not isValid(stack):  # it emits once more while it is destroyed
             return
-        for action, button, can, what, word in (
-            (undo, tools.undo, stack.canUndo(), stack.undoText(), "Undo"),
-            (redo, tools.redo, stack.canRedo(), stack.redoText(), "Redo"),
-        ):
-            action.setEnabled(can)
-            button.setEnabled(can)
-            action.setText(f"{word}: {what}" if can and what else word)
+        actions.update(commands)
+        for name, button in (("captions_undo", tools.undo), ("captions_redo", tools.redo)):
+            action = actions[name]
+            button.setEnabled(action.isEnabled())
             button.setAccessibleName(action.text())
-            keys = action.shortcut().toString()
-            button.setToolTip(plain_tip(f"{action.text()} ({keys})"))
+            button.setToolTip(plain_tip(f"{action.text()} ({action.shortcut().toString()})"))
 
     stack.indexChanged.connect(lambda _index: show())
     stack.canUndoChanged.connect(lambda _can: show())

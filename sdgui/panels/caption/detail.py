@@ -26,7 +26,7 @@ from core.spec.caption_files import Candidate
 from sdgui.panels.caption.model import SIDES, STATE_TEXTS, Entry, Side
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, value
-from sdgui.widgets.gallery.thumbnail import Thumbnail
+from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -48,7 +48,7 @@ class CaptionsDetail(QWidget):
         blank = QPixmap(16, 16)
         blank.fill(Qt.GlobalColor.transparent)
         self._blank = QIcon(blank)
-        self.picture = Thumbnail(_PICTURE, self)
+        self.picture = PictureLabel(_PICTURE, self)
         self.name = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
         set_role(self.name, "title")
         self.state = PlainLabel(self, wordWrap=True)

@@ -1,4 +1,4 @@
-"""The next step that the empty Classify place offers: a trained demo run on the demo's own labels, or the demo.
+"""The next step that the empty Classify panel offers: a trained demo run on the demo's own labels, or the demo.
 
 Flow: store and run folders -> `next_step` -> the empty state's sentence and button.
 """
@@ -10,14 +10,13 @@ from pathlib import Path
 
 from sdgui.runs.demo import SHOWN_FIRST
 from sdgui.runs.models import run_facts
-from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
+from sdgui.store.store import Store
 
 PURPOSE = (
-    "Classifies labelled pictures with a trained model: accuracy with its interval, every class, the confusion matrix, "
-    "the most confident mistakes, and your own pictures. Choose a model and "
-    "labelled data above, or drop a folder of class "
-    "folders here."
+    "Evaluate a model on labelled pictures: accuracy with its interval, per-class accuracy, the confusion matrix and "
+    "the most confident mistakes. Choose a model and labelled data above, or drop a folder with one subfolder per "
+    "class here."
 )
 LABEL = "group"
 _TABLES = ("unseen.csv", "test.csv", "val.csv")
@@ -34,24 +33,25 @@ class DemoStep:
     make: bool = False
 
 
-def next_step(services: Services) -> DemoStep:
-    """What to offer now."""
+def next_step(store: Store) -> DemoStep:
+    """What to offer now; reads the store and files, so it is called in a background thread."""
     try:
-        names = {one.id: one.name for one in services.store.experiments() if one.config is not None}
+        experiments = store.experiments()
+        names = {one.id: one.name for one in experiments}
         folders = {
             one.id: Path(one.config.data.train).parent
-            for one in services.store.experiments()
+            for one in experiments
             if one.config is not None and one.config.data.train
         }
-        runs = [run for run in services.store.runs() if run.experiment_id in folders]
+        demos = {number: folder for number, folder in folders.items() if (folder / "demo.json").is_file()}
+        runs = [run for number in demos for run in store.runs(number)]
+        for run in sorted(runs, key=lambda run: (names[run.experiment_id] != SHOWN_FIRST, -run.id)):
+            folder = demos[run.experiment_id]
+            table = next((folder / name for name in _TABLES if (folder / name).is_file()), None)
+            if table is not None and run_facts(run.dir).steps:
+                return DemoStep(PURPOSE, "Classify the demo's groups", run.id, str(table))
     except StoreError:
         return DemoStep(PURPOSE)
-    demos = [run for run in runs if (folders[run.experiment_id] / "demo.json").is_file()]
-    for run in sorted(demos, key=lambda run: (names[run.experiment_id] != SHOWN_FIRST, -run.id)):
-        folder = folders[run.experiment_id]
-        table = next((folder / name for name in _TABLES if (folder / name).is_file()), None)
-        if table is not None and run_facts(run.dir).steps:
-            return DemoStep(PURPOSE, "Classify the demo's groups", run.id, str(table))
-    if demos or any((folder / "demo.json").is_file() for folder in folders.values()):
+    if demos:
         return DemoStep(f"{PURPOSE} The demo's groups can be classified as soon as its run has saved a checkpoint.")
     return DemoStep(PURPOSE, "Try the demo", make=True)

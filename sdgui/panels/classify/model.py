@@ -1,4 +1,4 @@
-"""What the Classify place asks for and what it got, as plain values: no Qt, no worker.
+"""Evaluations of the Classify panel and their results, as plain values: no Qt, no worker.
 
 Flow: the bar of choices makes a `Target` and a `Measure` -> ``ClassifySession`` -> a worker's answer -> `Measured` ->
 the tabs.
@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sdgui.widgets.formats import percent
+
 Integers = NDArray[np.int32]
 Method = Literal["zero-shot", "image", "fused", "knn", "saved"]
 
@@ -26,6 +28,9 @@ METHODS: dict[Method, str] = {
     "fused": "Fused probe",
     "knn": "Nearest neighbours",
 }
+
+
+METRICS = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall": "mean over classes"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +47,14 @@ class Target:
     layer: str = LAYER
 
     def request(self) -> dict[str, Any]:
-        """As the verb ``classify_open`` takes it."""
+        """The arguments of the verb ``classify_open``."""
         names = ("model", "weights", "data", "label", "train", "train_label", "layer")
         return {name: getattr(self, name) for name in names} | {"packed": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How it is measured."""
+    """Settings of an evaluation."""
 
     templates: str = "photo"
     text: str = "predicted"  # what a fused probe joins the picture with
@@ -81,13 +86,13 @@ class Measure:
         return "classify_probe", asked
 
     def other(self, **changes: Any) -> Measure:
-        """The same way on another target: another model, other weights."""
+        """The same method on another target: another model, other weights."""
         return replace(self, target=replace(self.target, **changes))
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """The cells that are not empty: class that is true, class that was predicted, pictures."""
+    """The non-empty cells of a confusion matrix: true class, predicted class, number of pictures."""
 
     true: Integers
     predicted: Integers
@@ -113,7 +118,7 @@ def _numbers(values: Any) -> Integers:
 
 @dataclass(frozen=True)
 class Measured:
-    """A measure with what came of it. ``answer`` is `core.worker.classify.results.Result.plain`."""
+    """The result of an evaluation. ``answer`` is `core.worker.classify.results.Result.plain`."""
 
     measure: Measure
     answer: dict[str, Any]
@@ -141,19 +146,14 @@ def measured(measure: Measure, answer: dict[str, Any]) -> Measured:
     return Measured(measure, answer, read_confusion(answer["confusion"]))
 
 
-def percent(share: float) -> str:
-    """``87.3 %``."""
-    return f"{100 * share:.1f} %"
-
-
 def between(interval: Mapping[str, Any]) -> str:
     """``85.1 to 89.2 %`` of ``low`` and ``high``; "" where there is none."""
     low, high = interval.get("low"), interval.get("high")
-    return f"{100 * float(low):.1f} to {100 * float(high):.1f} %" if low is not None and high is not None else ""
+    return f"{100 * float(low):.1f} to {percent(float(high))}" if low is not None and high is not None else ""
 
 
 def method_title(measure: Measure) -> str:
-    """How it was classified, in words."""
+    """The name of the method with its settings."""
     by = measure.settings
     return {
         "zero-shot": f"Zero-shot ({Path(by.templates).stem} prompts)",

@@ -1,4 +1,4 @@
-"""Notes that fold out: what was skipped and why, what was chosen on one's behalf."""
+"""Notes on a result, collapsed to one line: skipped rows with the reason, settings chosen automatically."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
-class NotesFold(QWidget):
-    """One line to press; hidden while there is nothing to say."""
+class Notes(QWidget):
+    """A line that expands when clicked; hidden while there are no notes."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -31,7 +31,7 @@ class NotesFold(QWidget):
         column.setSpacing(0)
         column.addWidget(self.button)
         column.addWidget(self.list)
-        self.button.toggled.connect(self._unfold)
+        self.button.toggled.connect(self._expand)
         self.hide()
 
     def show_notes(self, notes: Sequence[str], skipped: Sequence[str] = (), more: int = 0) -> None:
@@ -49,22 +49,22 @@ class NotesFold(QWidget):
         self.setVisible(bool(parts))
 
     def text(self) -> str:
-        """All of it."""
+        """All notes, also while collapsed."""
         return self.list.toPlainText()
 
-    def _unfold(self, shown: bool) -> None:
+    def _expand(self, shown: bool) -> None:
         self.list.setVisible(shown)
 
 
 def skipped_rows(opened: Mapping[str, Any]) -> tuple[list[str], int]:
-    """Rows that could not be used, of test and training data, and how many are not told. ``opened``: the answer of
+    """Rows that could not be used, of test and training data, and how many are not listed. ``opened``: the answer of
     ``classify_open``."""
-    told: list[str] = []
-    whole, known = 0, set[str]()
+    listed: list[str] = []
+    total, known = 0, set[str]()
     for part in ("data", "train", "val"):
         split = opened.get(part)
         if split and str(split["source"]) not in known:
             known.add(str(split["source"]))
-            told += [f"{one['where']}: {one['reason']}" for one in split["skipped"]]
-            whole += int(split["skipped_count"])
-    return told, max(0, whole - len(told))
+            listed += [f"{one['where']}: {one['reason']}" for one in split["skipped"]]
+            total += int(split["skipped_count"])
+    return listed, max(0, total - len(listed))

@@ -1,4 +1,4 @@
-"""Further choices of the Classify place: layer, prompts, what a fused probe joins with, neighbours, standardising."""
+"""More options of the Classify panel: features, prompts, text of a fused probe, neighbours, standardising."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sdgui.panels.classify.model import LAYER, Settings
 from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _PROMPTS = resource_folder("prompts")
-_FILE = "file …"
+_FILE = "from a file …"
 _TEXTS = {"predicted": "the predicted class", "classes": "every class", "caption": "its own caption"}
 
 
 class OptionsRow(QWidget):
-    """One row; what is chosen goes with the next measure."""
+    """One row; used by the next evaluation."""
 
     def __init__(self, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -30,7 +30,8 @@ class OptionsRow(QWidget):
         self._text = NoWheelComboBox(self)
         self._k = QSpinBox(self)
         self._k.setRange(1, 1000)
-        self._standardise = QCheckBox("&standardise", self)
+        hide_steps(self._k)
+        self._standardise = QCheckBox("&Standardise", self)
         self._build()
         self._restore()
 
@@ -46,7 +47,7 @@ class OptionsRow(QWidget):
         for text, box, tip in (
             ("Features", self._layer, "Features used by the probe and nearest neighbours"),
             ("Prompts", self._prompts, "Prompt templates for zero-shot and fused probes"),
-            ("Fuse with", self._text, "The text that a fused probe is given with the picture"),
+            ("Fuse with", self._text, "Text that a fused probe combines with the picture"),
             ("Neighbours", self._k, "Number of nearest training pictures that vote"),
         ):
             label = PlainLabel(text, self)
@@ -71,7 +72,7 @@ class OptionsRow(QWidget):
         return str(self._layer.currentData())
 
     def settings(self) -> Settings:
-        """How to measure."""
+        """The settings of an evaluation."""
         return Settings(
             templates=str(self._prompts.currentData()),
             text=str(self._text.currentData()),
@@ -80,7 +81,7 @@ class OptionsRow(QWidget):
         )
 
     def set_layers(self, layers: Sequence[str]) -> None:
-        """The layers of the model that is open; the chosen one stays where the model has it."""
+        """The layers of the model that is open; the chosen one stays if the model has it."""
         chosen = self.layer()
         self._layer.clear()
         for layer in layers:
@@ -109,7 +110,7 @@ class OptionsRow(QWidget):
         self._standardise.setChecked(str(value("classify/standardise")) == "true")
 
     def save(self) -> None:
-        """Remember what is chosen; the layer is each model's own."""
+        """Remember what is chosen; the features depend on the model."""
         chosen = self.settings()
         for name, value in (("prompts", chosen.templates), ("text", chosen.text), ("k", str(chosen.k))):
             self._kept.setValue(f"classify/{name}", value)

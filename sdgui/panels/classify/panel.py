@@ -1,7 +1,7 @@
-"""Classify: a model on labelled pictures, by four methods; looked at, compared, tried on pictures of one's own.
+"""Classify: a model on labelled pictures, by four methods; results inspected, compared, tried on other pictures.
 
-Flow: ``ClassifySource`` (model, data, label, method) -> ``ClassifySession`` -> a worker (progress, cancel) -> results
-in a list -> tabs. What the tabs ask about a result goes the same way. Nothing here computes.
+Flow: ``ClassifyView`` (choices, list of results, tabs) -> ``Evaluations`` and questions about the shown result ->
+``ClassifySession`` -> a worker -> the view. Nothing here computes.
 """
 
 from __future__ import annotations
@@ -11,337 +11,205 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from sdgui.panels.classify.demo import LABEL, DemoStep, next_step
-from sdgui.panels.classify.layout import PARTS, ClassifyLayout
-from sdgui.panels.classify.model import Measure, Measured, Settings, Target, method_title
+from sdgui.panels.classify.demo import LABEL, PURPOSE, DemoStep, next_step
+from sdgui.panels.classify.evaluations import Evaluations
+from sdgui.panels.classify.model import Measure, Measured, Settings, Target
 from sdgui.panels.classify.notes import skipped_rows
 from sdgui.panels.classify.probes import Probes
 from sdgui.panels.classify.tabs.compare import result_title
 from sdgui.panels.classify.tabs.confusion import PAGE
 from sdgui.panels.classify.tabs.mistakes import PAGE as MISTAKES
 from sdgui.panels.classify.tabs.try_it import refused_text
+from sdgui.panels.classify.view import PARTS, ClassifyView
 from sdgui.panels.classify.work import ClassifySession
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.export.menu import ExportMenu
+from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.late_parts import is_made, make_in_turns
-from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message import Message
 from sdgui.worker.calls import Done
 from sdgui.worker.replies import Cancelled, Failure
 
-_LONG = ("measure", "compare", "few-shot", "apply")  # what the strip tells of
-_KEPT = "Cancelled. Encoded features are kept and reused next time."
 
-
-class ClassifyPanel(ClassifyLayout):
-    """Choices above, results on the left, tabs on the right."""
+class ClassifyPanel(Panel):
+    """Connects the view with the worker and the window."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
-        super().__init__(services, parent)
+        super().__init__(parent)
+        self._services = services
         self._selection = Selection()
         self._actions: Actions | None = None
-        self._demo = DemoStep("")
+        self._demo, self._searches = DemoStep(PURPOSE), 0
         self._restored = False
-        self._queue: list[Measure] = []  # still to be measured
-        self._refusals: list[str] = []  # of several methods, those that could not be measured
         self._opened: dict[Target, Mapping[str, Any]] = {}
         self._loaded: Measure | None = None  # a saved probe, for the pictures that are tried
+        self._tasks = BackgroundTasks(self)
+        self.view = ClassifyView(services, self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.view)
         self.session = ClassifySession(services.pool, self)
-        self.export = ExportMenu(self.export_strip, self.show_message, self, self._title)
-        self.probes = Probes(self.session, self.show_message, self.strip.start, self.strip.finish, self)
+        self.evaluations = Evaluations(self.view, self.session, self.show_message)
+        self.export = ExportMenu(self.view.export_strip, self.show_message, self, self._title)
+        self.probes = Probes(self.session, self.show_message, self.view.set_busy, self)
         self._connect()
         self._show_result(None)
 
     def _connect(self) -> None:
-        self.source.run_asked.connect(self.run)
-        self.source.refused.connect(lambda sentence: self.show_message(Message("error", sentence)))
-        self.source.model_changed.connect(self._probe_changed)
-        self.session.working.connect(self._working)
+        view = self.view
+        view.source.refused.connect(lambda sentence: self.show_message(Message("error", sentence)))
+        view.source.model_changed.connect(self._probe_changed)
         self.session.opened.connect(self._data_opened)
-        self.strip.cancelled.connect(self._cancel)
-        self.empty.activated.connect(self._take_step)
-        self.results.chosen.connect(self._show_result)
-        self.results.save_probe.clicked.connect(lambda: self.probes.ask_save(self.probe()))
-        self.results.load_probe.clicked.connect(lambda: self.probes.ask_load(self.load_probe))
-        self.results.apply.clicked.connect(lambda: self.probes.ask_apply(self.probe()))
-        self.class_chosen.connect(self._show_class)
-        self.cell_asked.connect(self._ask_cell)
-        self.mistakes_asked.connect(self._ask_mistakes)
-        self.few_shot_asked.connect(self._ask_few_shot)
-        self.compare_asked.connect(self._compare)
-        self.measure_asked.connect(self._measure_beside)
-        self.try_asked.connect(self._try)
-        self.try_refused.connect(lambda refused: self.show_message(Message("warning", *refused_text(refused))))
-        self.menu_opening.connect(lambda menu, gallery: self.export.fill(menu, gallery.selected_items()))
+        view.empty.activated.connect(self._take_step)
+        view.results.chosen.connect(self._show_result)
+        view.results.save_probe.clicked.connect(lambda: self.probes.ask_save(self.probe()))
+        view.results.load_probe.clicked.connect(lambda: self.probes.ask_load(self.load_probe))
+        view.results.apply.clicked.connect(lambda: self.probes.ask_apply(self.probe()))
+        view.class_chosen.connect(view.show_class)
+        view.cell_asked.connect(self._ask_cell)
+        view.mistakes_asked.connect(self._ask_mistakes)
+        view.try_asked.connect(self._try)
+        view.try_refused.connect(lambda refused: self.show_message(Message("warning", *refused_text(refused))))
+        view.menu_opening.connect(lambda menu, gallery: self.export.fill(menu, gallery.selected_items()))
 
-    # The place
+    # The panel
     def set_actions(self, actions: Actions) -> None:
         self._actions = actions
 
     def select(self, selection: Selection) -> None:
-        """The model is chosen here; the tree's run is only offered while there is none."""
+        """The model is chosen here; the tree's run is only offered while none is chosen."""
         self._selection = selection
         if self.isVisible():
             self._offer_run()
-            self._show_step()
+            self._find_step()
 
     def entered(self) -> None:
         if not self._restored:
             self._restored = True
-            self.source.restore()
-            self._restore_tab()
-            make_in_turns(self, PARTS)
+            self.view.restore()
+            make_in_turns(self.view, PARTS)
         self._offer_run()
-        self._show_step()
+        self._find_step()
 
     def left(self) -> None:
-        settings = self._services.settings
-        if not self._restored:
-            return
-        self.source.save()
-        for part in ("matrix", "compare", "trying"):
-            if is_made(self, part):
-                getattr(self, part).save()
-        settings.setValue("classify/split", self.split.saveState())
-        settings.setValue("classify/tab", self.tabs.currentIndex())
+        if self._restored:
+            self.view.save()
 
     def refresh(self) -> None:
-        self._show_step()
+        if self.isVisible():
+            self._find_step()
 
     def focus_search(self) -> None:
-        self.box_to_search()
-
-    def _restore_tab(self) -> None:
-        """The last tab; one that needs a result comes with the first result."""
-        kept = str(self._services.settings.value("classify/tab") or "0")
-        self._wanted_tab = int(kept) if kept.isdecimal() and int(kept) < self.tabs.count() else 0
-        if self.tabs.isTabEnabled(self._wanted_tab):
-            self.tabs.setCurrentIndex(self._wanted_tab)
+        self.view.focus_search()
 
     def _offer_run(self) -> None:
-        run = self._selection.current_run
-        if run is not None and self.source.model.choice() is None:
-            self.source.model.show_run(run)
+        run, model = self._selection.current_run, self.view.source.model
+        if run is not None and model.choice() is None:
+            model.show_run(run)
 
-    def _show_step(self) -> None:
-        self._demo = next_step(self._services)
-        self.empty.set_content("Nothing classified yet", self._demo.text, self._demo.button)
+    def show_message(self, message: Message) -> None:
+        """Show ``message`` in the panel's message bar."""
+        self.view.bar.show_message(message)
+
+    def _title(self) -> str:
+        found = self.view.results.current()
+        return result_title(found.measure) if found is not None else "Classify"
+
+    # The next step that the empty panel offers
+    def _find_step(self) -> None:
+        """In the background: with thousands of runs this takes a while. What is asked meanwhile is one more search."""
+        self._searches += 1
+        if self._searches == 1:
+            store = self._services.store
+            self._tasks.run(lambda: next_step(store), self._show_step, lambda _: self._show_step(DemoStep(PURPOSE)))
+
+    def _show_step(self, step: DemoStep) -> None:
+        asked, self._searches = self._searches, 0
+        if asked > 1:
+            self._find_step()
+        self._demo = step
+        self.view.empty.set_content("Nothing classified yet", step.text, step.button)
 
     def _take_step(self) -> None:
-        """The one next step of the empty place."""
+        source = self.view.source
         if self._demo.make:
             if self._actions is not None:
                 self._actions["demo"].trigger()
-        elif self._demo.run_id is not None and self.source.model.show_run(self._demo.run_id):
-            self.source.set_label(LABEL)
-            self.source.set_training("")
-            self.source.set_method("image")
-            self.source.data.set_source(self._demo.data)
-            self.run()
-
-    # Messages
-    def show_message(self, message: Message) -> None:
-        """Show ``message`` in the panel's message bar."""
-        self.bar.show_message(message)
-
-    def _title(self) -> str:
-        found = self.results.current()
-        return result_title(found.measure) if found is not None else "Classify"
-
-    # Measuring
-    def run(self) -> None:
-        """What the button does."""
-        problem = self.source.problem()
-        if problem:
-            self.show_message(Message("error", problem))
-            return
-        if self.session.busy("measure"):
-            return
-        self.bar.clear()
-        self.source.save()
-        self._queue, self._refusals = self.source.measures(), []
-        self._next()
-
-    def _next(self) -> None:
-        if not self._queue:
-            self._rest()
-            if self._refusals:
-                self.show_message(Message("warning", self._refusals[0], "\n".join(self._refusals[1:])))
-            return
-        measure = self._queue.pop(0)
-        several = bool(self._queue or self._refusals)
-        self._begin(f"{method_title(measure)}: opening the model")
-        self.session.measure(measure, self._measured, lambda failure: self._refused(measure, failure, several))
-
-    def _measured(self, found: Measured) -> None:
-        self.results.add(found)
-        self._next()
-
-    def _refused(self, measure: Measure, failure: Failure, several: bool) -> None:
-        if isinstance(failure, Cancelled):
-            self._queue = []
-            self._rest()
-            self.show_message(Message("info", _KEPT, remedy=Remedy("Go on", self.run)))
-        elif several:  # one method may not fit the model; the others go on
-            self._refusals.append(f"{method_title(measure)}: {failure.text}")
-            self._next()
-        else:
-            self._rest()
-            self.show_message(Message("error", failure.text, failure.details, Remedy("Try again", self.run)))
-
-    def _begin(self, what: str) -> None:
-        self.strip.start(what)
-        self.source.button.setEnabled(False)
-        self.curves.set_busy(True)
-
-    def _rest(self) -> None:
-        self.strip.finish()
-        self.source.button.setEnabled(True)
-        self.curves.set_busy(False)
-
-    def _working(self, purpose: str, doing: str, done: int, total: int) -> None:
-        if purpose in _LONG and not self.strip.isHidden():
-            self.strip.advance(done, total, doing[:1].upper() + doing[1:])
-
-    def _cancel(self) -> None:
-        for purpose in _LONG:
-            self.session.cancel(purpose)
-
-    def _data_opened(self, target: Target, answer: Mapping[str, Any]) -> None:
-        self._opened[target] = answer
-        self.source.options.set_layers(answer["model"]["layers"])
+        elif self._demo.run_id is not None and source.model.show_run(self._demo.run_id):
+            source.set_label(LABEL)
+            source.set_training("")
+            source.set_method("image")
+            source.data.set_source(self._demo.data)
+            self.evaluations.run()
 
     # Results
-    def _show_result(self, found: Measured | None) -> None:
-        there = found is not None
-        self.results.setVisible(bool(self.results.results()) or self._loaded is not None)
-        self.first.setCurrentWidget(self.accuracy if there else self.empty)
-        for number in range(1, self.tabs.count() - 1):
-            self.tabs.setTabEnabled(number, there)
-        self.results.save_probe.setEnabled(self.probe() is not None)
-        self.results.apply.setEnabled(self.probe() is not None)
-        if there or is_made(self, "compare"):
-            self.compare.set_results(self.results.results(), found)
-        self._probe_changed()
-        if found is None:
-            self.notes.show_notes([])
-            return
-        for tab in (self.accuracy, self.matrix, self.mistakes, self.curves):
-            tab.show_result(found)
-        self.trying.set_class_names(found.classes)
-        self._show_notes(found)
-        wanted, self._wanted_tab = self._wanted_tab, 0
-        if wanted and wanted < self.tabs.count() - 1:
-            self.tabs.setCurrentIndex(wanted)
+    def _data_opened(self, target: Target, answer: Mapping[str, Any]) -> None:
+        self._opened[target] = answer
+        self.view.source.options.set_layers(answer["model"]["layers"])
 
-    _wanted_tab = 0  # the tab used last, until there is a result to show in it
+    def _show_result(self, found: Measured | None) -> None:
+        results, probe = self.view.results, self.probe()
+        results.setVisible(bool(results.results()) or self._loaded is not None)
+        results.save_probe.setEnabled(probe is not None)
+        results.apply.setEnabled(probe is not None)
+        self.view.show_result(found)
+        self._probe_changed()
+        if found is not None:
+            self._show_notes(found)
 
     def _show_notes(self, found: Measured) -> None:
         opened = self._opened.get(found.measure.target)
         skipped, more = skipped_rows(opened) if opened is not None else ([], 0)
         notes = [*(opened["notes"] if opened is not None else ()), *found.answer["notes"]]
-        self.notes.show_notes(list(dict.fromkeys(map(str, notes))), skipped, more)
-
-    def _show_class(self, index: int) -> None:
-        self.tabs.setCurrentWidget(self.matrix)
-        self.matrix.show_class(index)
+        self.view.notes.show_notes(list(dict.fromkeys(map(str, notes))), skipped, more)
 
     def _ask(self, purpose: str, verb: str, done: Done, failed: Callable[[], None], **arguments: Any) -> None:
         """Ask about the shown result; an answer for a result that is no longer shown is dropped."""
-        found = self.results.current()
+        results = self.view.results
+        found = results.current()
         if found is None:
             return
 
-        def still(answer: dict[str, Any]) -> None:
-            if self.results.current() is found:
+        def answered(answer: dict[str, Any]) -> None:
+            if results.current() is found:
                 done(answer)
 
         def unanswered(failure: Failure) -> None:
-            if self.results.current() is found:
+            if results.current() is found:
                 failed()
             self._question_failed(failure)
 
-        self.session.ask(purpose, found.measure, verb, still, unanswered, **arguments)
+        self.session.ask(purpose, found.measure, verb, answered, unanswered, **arguments)
 
     def _question_failed(self, failure: Failure) -> None:
         if not isinstance(failure, Cancelled):
             self.show_message(Message("error", failure.text, failure.details))
 
     def _ask_cell(self, true: int, predicted: int, offset: int) -> None:
-        arguments = {"true": true, "predicted": predicted, "offset": offset, "limit": PAGE}
-        self._ask("cell", "classify_cell", self.matrix.show_cell, self.matrix.cell_failed, **arguments)
+        tab, arguments = self.view.matrix, {"true": true, "predicted": predicted, "offset": offset, "limit": PAGE}
+        self._ask("cell", "classify_cell", tab.show_cell, tab.cell_failed, **arguments)
 
     def _ask_mistakes(self, offset: int) -> None:
-        tab, arguments = self.mistakes, {"offset": offset, "limit": MISTAKES}
+        tab, arguments = self.view.mistakes, {"offset": offset, "limit": MISTAKES}
         self._ask("mistakes", "classify_mistakes", tab.append, tab.more_failed, **arguments)
-
-    # Curves
-    def _ask_few_shot(self, kind: str, draws: int) -> None:
-        found = self.results.current()
-        if found is None:
-            return
-        target = found.measure.target
-        measure = Measure(target, "fused" if kind == "fused" else "image", self.source.options.settings())
-
-        def come(answer: dict[str, Any]) -> None:
-            self.curves.show_few_shot(target, kind, answer)
-
-        def done(answer: dict[str, Any]) -> None:
-            self._rest()
-            come(answer)
-
-        self._begin("Few-shot probes")
-        self.session.few_shot(measure, draws, done, self._long_failed, come)
-
-    def _long_failed(self, failure: Failure) -> None:
-        self._rest()
-        if isinstance(failure, Cancelled):
-            self.show_message(Message("info", _KEPT))
-        else:
-            self.show_message(Message("error", failure.text, failure.details))
-
-    # Comparing
-    def _compare(self, a: Measure, b: Measure) -> None:
-        def done(answer: dict[str, Any]) -> None:
-            self._rest()
-            self.compare.show_difference(a, b, answer)
-
-        def failed(failure: Failure) -> None:
-            self.compare.show_failure()
-            self._long_failed(failure)
-
-        self._begin("Comparing")
-        self.session.compare(a, b, done, failed)
-
-    def _measure_beside(self, measure: Measure) -> None:
-        """Measure something to stand beside the first result of the comparison, then compare."""
-        first = self.compare.first()
-        if first is None or self.session.busy("measure"):
-            return
-
-        def done(found: Measured) -> None:
-            self._rest()
-            self.results.add(found, show=False)
-            self.compare.choose(first, measure)
-
-        self._begin(f"{method_title(measure)}: opening the model")
-        self.session.measure(measure, done, self._long_failed, beside=first)
 
     # Probes and pictures
     def probe(self) -> Measure | None:
-        """The probe in use: the shown result's, else the loaded one, else the newest there is."""
-        shown = self.results.current()
+        """The probe in use: the shown result's, else the loaded one, else the newest."""
+        shown = self.view.results.current()
         if shown is not None and shown.has_probe:
             return shown.measure
         if self._loaded is not None:
             return self._loaded
-        return next((found.measure for found in self.results.results() if found.has_probe), None)
+        return next((found.measure for found in self.view.results.results() if found.has_probe), None)
 
     def load_probe(self, path: Path) -> None:
-        """Take a saved probe for the chosen model; where data are chosen too, measure it on them."""
-        choice = self.source.model.choice()
+        """Load a saved probe for the chosen model; where data are chosen too, evaluate it on them."""
+        choice = self.view.source.model.choice()
         if choice is None:
             self.show_message(Message("error", "First choose the model that the probe was fitted on."))
             return
@@ -349,46 +217,47 @@ class ClassifyPanel(ClassifyLayout):
         loaded = Measure(bare, "saved", Settings(), str(path))
 
         def done(_number: str) -> None:
-            self._rest()
+            self.view.set_busy("")
             self._loaded = loaded
-            self._show_result(self.results.current())
+            self._show_result(self.view.results.current())
             self.show_message(
                 Message("info", f"The probe {path.name} is loaded. Try it on pictures or apply it to a folder.")
             )
-            target = self.source.target()
+            target = self.view.source.target()
             if target is not None:
-                self._queue, self._refusals = [Measure(target, "saved", Settings(), str(path))], []
-                self._next()
+                self.evaluations.start([Measure(target, "saved", Settings(), str(path))])
 
-        self._begin("Reading the probe")
-        self.session.load(loaded, done, self._long_failed)
+        self.view.set_busy("Reading the probe")
+        self.session.load(loaded, done, self.evaluations.failed)
 
     def _probe_changed(self) -> None:
         probe = self.probe()
-        if probe is None and not is_made(self, "trying"):
+        if probe is None and not is_made(self.view, "trying"):
             return
-        self.trying.show_probe(result_title(probe) if probe is not None else "", self._trier())
-        if self.trying.current():
-            QTimer.singleShot(0, self, self.trying.ask)
+        trying = self.view.trying
+        trying.show_probe(result_title(probe) if probe is not None else "", self._classifier())
+        if trying.current():
+            QTimer.singleShot(0, self, trying.ask)
 
-    def _trier(self) -> Measure | tuple[str, str] | None:
+    def _classifier(self) -> Measure | tuple[str, str] | None:
         """What pictures are tried with: a probe, or a model's name and weights."""
-        choice = self.source.model.choice()
+        choice = self.view.source.model.choice()
         return self.probe() or ((choice.model, choice.weights) if choice is not None else None)
 
     def _try(self, pictures: list[str], names: list[str], current: bool) -> None:
-        probe, trier, question = self.probe(), self._trier(), self.trying.question
-        if trier is None:
+        trying = self.view.trying
+        probe, classifier, question = self.probe(), self._classifier(), trying.question
+        if classifier is None:
             self.show_message(Message("error", "Choose a model first to try it on pictures."))
             return
         if probe is None and not names:
             return
-        model = (trier.target.model, trier.target.weights) if isinstance(trier, Measure) else trier
+        model = (classifier.target.model, classifier.target.weights) if isinstance(classifier, Measure) else classifier
 
         def done(answer: dict[str, Any]) -> None:
-            if self.trying.question == question:  # else the names or the probe are others by now
-                self.trying.show_answer(answer)
-            self.trying.ask_more()
+            if trying.question == question:  # else the names or the probe have changed since
+                trying.show_answer(answer)
+            trying.ask_more()
 
         purpose = "try" if current else "try more"
         self.session.try_pictures(purpose, model, probe, pictures, names, done, self._question_failed)

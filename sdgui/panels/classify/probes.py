@@ -1,6 +1,6 @@
-"""What is done with a probe: saved, loaded, applied to a folder; questions before anything is replaced.
+"""Saving and loading probes, and applying one to a folder; nothing is replaced without a question.
 
-Flow: a button of the place -> dialog -> ``ClassifySession`` -> a sentence in the place's message bar.
+Flow: a button of the panel -> dialog -> ``ClassifySession`` -> a message in the panel's message bar.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from PySide6.QtCore import QObject, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
+from sdgui.panels.classify.evaluations import KEPT
 from sdgui.panels.classify.model import Measure
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.widgets.formats import count
@@ -26,20 +27,18 @@ _NO_PROBE = "There is no probe yet. Fit a linear or fused probe, or load one."
 
 
 class Probes(QObject):
-    """The dialogs and the requests behind them."""
+    """The dialogs and their requests."""
 
     def __init__(
         self,
         session: ClassifySession,
         show_message: ShowMessage,
-        busy: Callable[[str], None],
-        rest: Callable[[], None],
-        over: QWidget,
+        set_busy: Callable[[str], None],
+        parent: QWidget,
     ) -> None:
-        """``busy`` starts the progress strip with a word, ``rest`` ends it; dialogs stand over ``over``."""
-        super().__init__(over)
-        self._session, self._show_message = session, show_message
-        self._busy, self._rest, self._over = busy, rest, over
+        """``set_busy`` starts the progress strip with a text, and ends it with ""; ``parent`` owns the dialogs."""
+        super().__init__(parent)
+        self._session, self._show_message, self._set_busy, self._window = session, show_message, set_busy, parent
 
     # Saving
     def ask_save(self, probe: Measure | None) -> None:
@@ -49,7 +48,7 @@ class Probes(QObject):
             return
         name = f"probe-{Path(probe.target.model.partition('@')[0]).name}{_SUFFIX}"
         option = QFileDialog.Option.DontConfirmOverwrite  # asked below, once the suffix is known
-        found, _ = QFileDialog.getSaveFileName(self._over, "Save the probe", name, f"*{_SUFFIX}", options=option)
+        found, _ = QFileDialog.getSaveFileName(self._window, "Save the probe", name, f"*{_SUFFIX}", options=option)
         if found:
             path = Path(found) if Path(found).suffix == _SUFFIX else Path(f"{found}{_SUFFIX}")
             there = [one for one in (path, path.with_suffix(".json")) if one.exists()]
@@ -67,7 +66,7 @@ class Probes(QObject):
     # Loading
     def ask_load(self, taken: Callable[[Path], None]) -> None:
         """Ask which file; ``taken`` gets it."""
-        found, _ = QFileDialog.getOpenFileName(self._over, "Load a saved probe", "", _PROBES)
+        found, _ = QFileDialog.getOpenFileName(self._window, "Load a saved probe", "", _PROBES)
         if found:
             taken(Path(found).with_suffix(_SUFFIX))
 
@@ -77,53 +76,54 @@ class Probes(QObject):
         if probe is None:
             self._show_message(Message("info", _NO_PROBE))
             return
-        folder = QFileDialog.getExistingDirectory(self._over, "A folder of pictures to classify")
+        folder = QFileDialog.getExistingDirectory(self._window, "Choose a folder of pictures to classify")
         if not folder:
             return
         start = str(Path(folder).parent / f"{Path(folder).name}-classes.csv")
         option = QFileDialog.Option.DontConfirmOverwrite
-        found, _ = QFileDialog.getSaveFileName(self._over, "Write the classes to", start, "*.csv", options=option)
+        found, _ = QFileDialog.getSaveFileName(
+            self._window, "Save the predicted classes as", start, "*.csv", options=option
+        )
         if found:
             out = Path(found) if Path(found).suffix else Path(f"{found}.csv")
             self.unless_there([out] if out.exists() else [], lambda: self.apply(probe, Path(folder), out))
 
     def apply(self, probe: Measure, folder: Path, out: Path) -> None:
         """Classify every picture under ``folder`` into ``out``."""
-        self._busy(f"Classifying {folder.name}")
+        self._set_busy(f"Classifying {folder.name}")
         self._session.apply(probe, [str(folder)], str(out), self._applied, self._failed)
 
     def _applied(self, answer: Mapping[str, Any]) -> None:
-        self._rest()
+        self._set_busy("")
         out, bad = Path(str(answer["path"])), int(answer["unreadable_count"])
-        text = f"{count(answer['pictures'])} pictures are classified, in {out}."
+        text = f"{count(answer['pictures'])} pictures classified; the classes are in {out}."
         level: Level = "info"
         if bad:
             level = "warning"
-            text += f" {count(bad)} could not be read; they are listed with the reason."
+            text += f" {count(bad)} could not be read; the details list them."
         lines = [f"{one['class']}: {count(one['pictures'])}" for one in answer["classes"]]
         lines += [f"{one['where']}: {one['reason']}" for one in answer["unreadable"]]
         open_folder = Remedy("Open folder", lambda: _open(out.parent))
         self._show_message(Message(level, text, "\n".join(lines), open_folder))
 
     def _failed(self, failure: Failure) -> None:
-        self._rest()
+        self._set_busy("")
         if isinstance(failure, Cancelled):
-            text = "Cancelled. Encoded features are kept and reused next time."
-            self._show_message(Message("info", text))
+            self._show_message(Message("info", KEPT))
         else:
             self._show_message(Message("error", failure.text, failure.details))
 
     # Asking
     def unless_there(self, there: list[Path], go: Callable[[], object]) -> None:
-        """Do it at once when nothing is there, else ask first."""
+        """Call ``go`` at once when none of the files exist, else ask first."""
         if not there:
             go()
             return
-        box = QMessageBox(self._over)
+        box = QMessageBox(self._window)
         box.setObjectName("replace")
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Replace")
-        box.setText(f"{' and '.join(path.name for path in there)} {'is' if len(there) == 1 else 'are'} already there.")
+        box.setText(f"{' and '.join(path.name for path in there)} already {'exists' if len(there) == 1 else 'exist'}.")
         box.setInformativeText(f"In {there[0].parent}")
         replace = box.addButton("&Replace", QMessageBox.ButtonRole.DestructiveRole)
         cancel = box.addButton(QMessageBox.StandardButton.Cancel)

@@ -1,6 +1,6 @@
-"""The results that were measured, as a list beside the tabs, and what can be done with a probe.
+"""The list of evaluation results beside the tabs, and the buttons for probes.
 
-Flow: the place adds a `Measured` -> ``chosen`` when another one is to be shown -> the tabs.
+Flow: the panel adds a `Measured` -> ``chosen`` with the one to show -> the tabs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measure, Measured, between, method_title, percent
+from sdgui.panels.classify.model import Measure, Measured, between, method_title
+from sdgui.widgets.formats import percent
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -19,7 +20,7 @@ MOST = 40  # the worker remembers few more
 
 
 class ResultList(QWidget):
-    """Newest first; Delete takes one out."""
+    """Newest first; Delete removes one."""
 
     chosen = Signal(object)  # Measured, None when there is none
 
@@ -47,11 +48,11 @@ class ResultList(QWidget):
         ):
             button.setToolTip(plain_tip(tip))
             column.addWidget(button)
-        self.list.currentRowChanged.connect(lambda _row: self._tell())
+        self.list.currentRowChanged.connect(lambda _row: self._emit_chosen())
         remove = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.list)
         remove.setContext(Qt.ShortcutContext.WidgetShortcut)
         remove.activated.connect(self.remove_current)
-        self._tell()
+        self._emit_chosen()
 
     def results(self) -> list[Measured]:
         """All, newest first."""
@@ -67,7 +68,7 @@ class ResultList(QWidget):
         return next((found for found in self._results if found.measure == measure), None)
 
     def add(self, found: Measured, show: bool = True) -> None:
-        """Put it first, in place of a former one of the same measure, and show it."""
+        """Put it first, replacing a previous result of the same evaluation, and show it."""
         kept = self.current()
         rest = [one for one in self._results if one.measure != found.measure]
         self._fill([found, *rest][:MOST], found if show or kept is None else kept)
@@ -79,7 +80,7 @@ class ResultList(QWidget):
             self.list.setCurrentRow(self._results.index(found))
 
     def remove_current(self) -> None:
-        """Take the shown one out."""
+        """Remove the shown one."""
         row = self.list.currentRow()
         if row >= 0:
             rest = self._results[:row] + self._results[row + 1 :]
@@ -91,20 +92,20 @@ class ResultList(QWidget):
         self.list.clear()
         for found in self._results:
             target = found.measure.target
-            model = " · ".join(part for part in (target.weights, target.title) if part)  # what tells them apart first
+            model = " · ".join(part for part in (target.weights, target.title) if part)  # the differing part first
             text = f"{percent(found.accuracy)}  {method_title(found.measure)}\n{model}"
             item = QListWidgetItem(text)
-            told = [
+            lines = [
                 text,
                 f"95 %: {between(found.answer['accuracy'])}",
-                f"{target.data}, label {target.label or 'the only one'}",
+                f"{target.data}, label {target.label or 'the only column'}",
             ]
-            item.setToolTip(plain_tip("\n".join(told)))
-            item.setData(Qt.ItemDataRole.AccessibleTextRole, ", ".join(told).replace("\n", ", "))
+            item.setToolTip(plain_tip("\n".join(lines)))
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, ", ".join(lines).replace("\n", ", "))
             self.list.addItem(item)
         self.list.setCurrentRow(next((row for row, one in enumerate(self._results) if one is shown), -1))
         self.list.blockSignals(False)
-        self._tell()
+        self._emit_chosen()
 
-    def _tell(self) -> None:
+    def _emit_chosen(self) -> None:
         self.chosen.emit(self.current())

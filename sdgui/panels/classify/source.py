@@ -1,7 +1,7 @@
-"""What is to be classified with what: the choices above the results of the Classify place.
+"""The choices above the results of the Classify panel: model, data, label, training data and method.
 
-Flow: model, data, label, training data and method are chosen -> the button -> ``run_asked`` -> the place takes
-``measures()``. Choices are kept in the settings; ``problem()`` says in words what is still missing.
+Flow: model, data, label, training data and method are chosen -> the button -> ``run_asked`` -> the panel reads
+``measures()``. Choices are kept in the settings; ``problem()`` names what is still missing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ClassifySource(QWidget):
         self.train_data = DataPicker(services, parent=self)
         self.train_label = NoWheelComboBox(self)
         self.method = NoWheelComboBox(self)
-        self.more = IconButton("ph.sliders-horizontal", "Further choices", checkable=True, parent=self)
+        self.more = IconButton("ph.sliders-horizontal", "More options", checkable=True, parent=self)
         self.button = QPushButton("Classify", self)
         self.options = OptionsRow(services.settings, self)
         self._wanted_label = str(services.settings.value("classify/label") or "")
@@ -83,7 +83,7 @@ class ClassifySource(QWidget):
         top = _row(self, [(self.model, 3), (self.data, 2)])
         top.setAlignment(self.model, Qt.AlignmentFlag.AlignTop)
         inner = _row(self.train_row, [(_named("Training data", self.train_data.box, self), 0), (self.train_data, 1)])
-        inner.addWidget(_named("its label", self.train_label, self))
+        inner.addWidget(_named("label column", self.train_label, self))
         inner.addWidget(self.train_label)
         self.train_row.setLayout(inner)
         below = _row(
@@ -136,7 +136,7 @@ class ClassifySource(QWidget):
         self.more.setChecked(str(value("classify/more")) == "true")
 
     def _restore_model(self) -> None:
-        """The place's own last model, else the one used last anywhere."""
+        """The panel's own last model, else the one used last anywhere."""
         try:
             raw = json.loads(str(self._settings.value("classify/model") or "{}"))
             choice = ModelChoice(str(raw["model"]), str(raw["weights"]), str(raw["title"]), raw["run_id"])
@@ -188,19 +188,19 @@ class ClassifySource(QWidget):
         if self.model.choice() is None:
             return "Choose a model first: a run with a checkpoint, an open_clip name, or a folder."
         if not self.data.source():
-            return "Choose labelled pictures: a table with a label column, or a folder of class folders."
+            return "Choose labelled pictures: a table with a label column, or a folder with one subfolder per class."
         facts = self.data.facts()
         if facts is not None and not facts["labels"]:
             return (
-                f"{Path(self.data.source()).name} holds no labels. Choose a table with a label column, "
-                "or a folder with one folder for each class."
+                f"{Path(self.data.source()).name} has no labels. Choose a table with a label column, "
+                "or a folder with one subfolder per class."
             )
         if self.train.currentData() == _OTHER and not self.train_data.source():
             return "Choose the training data, or train on the model's own."
         return ""
 
     def target(self) -> Target | None:
-        """The model on the data; None while ``problem`` has something to say."""
+        """The model on the data; None while there is a ``problem``."""
         choice = self.model.choice()
         if choice is None or self.problem():
             return None
@@ -229,7 +229,7 @@ class ClassifySource(QWidget):
     def _described(self, facts: Mapping[str, Any]) -> None:
         _fill_labels(self.label, facts, self._wanted_label)
         if not facts["labels"]:
-            self.refused.emit(self.problem() if self.model.choice() else f"{facts['source']} holds no labels.")
+            self.refused.emit(self.problem() if self.model.choice() else f"{facts['source']} has no labels.")
 
     def _label_chosen(self) -> None:
         self._wanted_label = self.chosen_label()

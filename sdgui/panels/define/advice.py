@@ -1,4 +1,4 @@
-"""What suits the training data: how many pairs they hold, and which settings fit so many.
+"""Settings recommended for the training data, by its number of pairs.
 
 Flow: the form's ``data.train`` -> (a moment after it was typed) the pool's worker ``describe_source`` -> figures,
 columns of labels for the form, and ``recommended`` beside the form with its reasons; *Apply* puts it into the form.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
-from core.spec.config import RunConfig, get_field
+from core.spec.config import RunConfig
 from core.spec.presets.recommended import Advice, recommended
-from sdgui.shared.form.texts import field_title, value_text
+from sdgui.panels.define.model import advice_lines
 from sdgui.shared.pickers.data import figures_text
 from sdgui.shared.services import Services
 from sdgui.widgets.dropped_files import existing_path
@@ -70,7 +70,7 @@ class AdviceBar(QFrame):
             self.hide()
             self._timer.start()
         elif self._facts is not None:
-            self._tell()
+            self._show_advice()
 
     def facts(self) -> SourceFacts | None:
         """What is known of the training data."""
@@ -87,7 +87,7 @@ class AdviceBar(QFrame):
             self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
 
     def _key(self) -> tuple[str, int] | None:
-        """The source and when it changed; None for one that is not there, of which the trainer will speak."""
+        """The source and when it changed; None for one that is not there, which the trainer reports."""
         path = existing_path(self._source)
         try:
             return (self._source, path.stat().st_mtime_ns) if path is not None else None
@@ -101,31 +101,23 @@ class AdviceBar(QFrame):
 
     def _failed(self, failure: Failure) -> None:
         if not isinstance(failure, Cancelled):
-            self._say("error", f"Training data: {failure.text}")
+            self._set_text("error", f"Training data: {failure.text}")
 
     def _learn(self, facts: SourceFacts) -> None:
         self._facts = facts
         self.described.emit(facts)
-        self._tell()
+        self._show_advice()
 
-    def _tell(self) -> None:
+    def _show_advice(self) -> None:
         config, facts = self._config, self._facts
         if config is None or facts is None:
             return
         self._advice = recommended(config, int(facts["pairs"]))
-        lines = []
-        label = config.data.label
-        if label and label not in facts["labels"]:
-            there = ", ".join(facts["labels"]) or "none"
-            lines.append(f"The training data has no column “{label}” for data.label; its columns of labels: {there}.")
-        lines += [_line(config, each) for each in self._advice]
-        if self._advice:
-            lines.insert(0, f"For {count(int(facts['pairs']))} pairs:")
-        else:
-            lines.insert(0, figures_text(facts))
-        self._say("muted" if len(lines) == 1 else "", "\n".join(lines))
+        heading = f"For {count(int(facts['pairs']))} pairs:" if self._advice else figures_text(facts)
+        lines = [heading, *advice_lines(config, self._advice, list(facts["labels"]))]
+        self._set_text("muted" if len(lines) == 1 else "", "\n".join(lines))
 
-    def _say(self, role: Role, text: str) -> None:
+    def _set_text(self, role: Role, text: str) -> None:
         self.text.setText(text)
         set_role(self.text, role)
         self.apply.setVisible(bool(self._advice) and not self._read_only and role != "error")
@@ -134,8 +126,3 @@ class AdviceBar(QFrame):
 
     def _apply(self) -> None:
         self.applied.emit({advice.field: advice.value for advice in self._advice})
-
-
-def _line(config: RunConfig, advice: Advice) -> str:
-    now = value_text(get_field(config, advice.field))
-    return f"• {field_title(advice.field)} {value_text(advice.value)} (now {now}). {advice.reason}"

@@ -25,8 +25,8 @@ class Differences(QWidget):
         self._hint = PlainLabel(self, wordWrap=True)
         set_role(self._hint, "muted")
         self.list = QTreeWidget(self)
-        self.list.setAccessibleName("Differences to the preset")
-        self.list.setHeaderLabels(["Field", "Preset", "Here"])
+        self.list.setAccessibleName("Differences from the preset")
+        self.list.setHeaderLabels(["Field", "Preset", "This experiment"])
         self.list.setRootIsDecorated(False)
         self.list.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in (1, 2):
@@ -48,13 +48,15 @@ class Differences(QWidget):
             item = QTreeWidgetItem([field_title(field), value_text(theirs), value_text(ours)])
             item.setData(0, Qt.ItemDataRole.UserRole, field)
             for column in range(3):
-                item.setToolTip(column, plain_tip(f"{field}\npreset: {value_text(theirs)}\nhere: {value_text(ours)}"))
+                item.setToolTip(
+                    column, plain_tip(f"{field}\npreset: {value_text(theirs)}\nthis experiment: {value_text(ours)}")
+                )
             for column in (1, 2):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.list.addTopLevelItem(item)
         number = len(changes)
         self.title.setText(f"{number} difference{'s' if number > 1 else ''}")
-        self._hint.setText(f"to the settings of {preset}")
+        self._hint.setText(f"from the settings of {preset}")
         self.setVisible(bool(number))
 
     def _choose(self, item: QTreeWidgetItem) -> None:

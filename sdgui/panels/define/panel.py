@@ -18,6 +18,7 @@ from core.spec.errors import UserError
 from core.spec.presets import PRESETS, Size
 from sdgui.panels.define.advice import AdviceBar
 from sdgui.panels.define.differences import Differences
+from sdgui.panels.define.model import runs_hint
 from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.runs.chains import PREVIOUS_GENERATION, teacher_from_chain
 from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_previous_generation
@@ -48,7 +49,7 @@ class DefinePanel(Panel):
         self._frozen: RunConfig | None = None
         self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
         self._undoable: Message | None = None  # what was set by one press, and can be taken back
-        self._unwritten: Message | None = None  # says that the last save failed, and offers to try again
+        self._unwritten: Message | None = None  # that the last save failed, with the remedy to try again
         self._unsaved: dict[int, Experiment] = {}  # as they will be once the store has what was submitted
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
@@ -108,7 +109,7 @@ class DefinePanel(Panel):
         return self._unsaved.get(experiment_id) or self._services.store.experiment(experiment_id)
 
     def definition(self, experiment_id: int) -> RunConfig | None:
-        """What the form says of this experiment; None when it shows another one, or a run's frozen definition."""
+        """The form's definition of this experiment; None when another one or a run's frozen definition is shown."""
         shown = self._experiment is not None and self._experiment.id == experiment_id and self._frozen is None
         return self.form.config() if shown else None
 
@@ -129,7 +130,7 @@ class DefinePanel(Panel):
             self._load(experiment.config, read_only=False)
         elif experiment.name != before.name:
             self.form.set_value("name", experiment.name)
-        self._say_state(experiment)
+        self._show_hint(experiment)
 
     def focus_search(self) -> None:
         self.form.focus_search()
@@ -140,7 +141,7 @@ class DefinePanel(Panel):
 
     def _show_nothing(self) -> None:
         self._experiment = self._frozen = None
-        self._loaded = self.form.config()  # what the hidden form holds is nobody's
+        self._loaded = self.form.config()  # the hidden form belongs to no experiment
         self.bar.clear()
         for widget in (self.preset_bar, self.hint, self.advice, self.split):
             widget.hide()
@@ -175,7 +176,7 @@ class DefinePanel(Panel):
         draft = self._services.settings.value(f"drafts/{experiment.id}")
         if draft:
             self._put_draft(str(draft))
-        self._say_state(experiment)
+        self._show_hint(experiment)
 
     def _put_draft(self, text: str) -> None:
         try:
@@ -201,12 +202,10 @@ class DefinePanel(Panel):
         copy = Remedy("Edit as a new experiment", lambda: self.copy_asked.emit(frozen))
         self.bar.show_message(Message("info", "Read-only: the settings this run was launched with.", remedy=copy))
 
-    def _say_state(self, experiment: Experiment) -> None:
-        runs = self._services.store.run_count(experiment.id)
-        if runs:
-            what = "its run keeps its" if runs == 1 else f"its {runs} runs keep their"
-            self.hint.setText(f"Changes are for the next run; {what} own definition.")
-        self.hint.setVisible(bool(runs))
+    def _show_hint(self, experiment: Experiment) -> None:
+        text = runs_hint(self._services.store.run_count(experiment.id))
+        self.hint.setText(text)
+        self.hint.setVisible(bool(text))
 
     # Editing
     def _form_changed(self) -> None:
@@ -233,7 +232,7 @@ class DefinePanel(Panel):
         if config is None:
             self._services.settings.setValue(key, json.dumps(self.form.draft()))
             return False
-        if config not in (self._loaded, experiment.config):  # a form that nobody edited may be older than the store
+        if config not in (self._loaded, experiment.config):  # an unedited form may be older than the store
             self._write(experiment, config)
         elif experiment.id not in self._unsaved:
             self._services.settings.remove(key)
@@ -273,7 +272,7 @@ class DefinePanel(Panel):
         self.bar.show_message(self._unwritten)
 
     def ready_to_launch(self) -> bool:
-        """Save; when a field is wrong, say so, go to the first one and return False."""
+        """Save; when a field is wrong, show why, go to the first one and return False."""
         if self._frozen is not None or self.save():
             return True
         errors = self.form.errors()
@@ -292,7 +291,7 @@ class DefinePanel(Panel):
         after = on_preset(before, preset, size).model_copy(update={"preset": preset})
         self._show_form(after, read_only=False)
         self.save()
-        self._offer_undo(f"All settings are {PRESETS[preset].title}'s now ({size}).", before)
+        self._offer_undo(f"All settings are now those of {PRESETS[preset].title} ({size}).", before)
 
     # Stages, advice
     def _staged(self, config: RunConfig) -> bool:
@@ -314,7 +313,7 @@ class DefinePanel(Panel):
         self.form.set_values(values)
         self.save()
         titles = ", ".join(field_title(field) for field in values)
-        self._offer_undo(f"Set for this data: {titles}.", before)
+        self._offer_undo(f"Adapted to this data: {titles}.", before)
 
     def _offer_labels(self, facts: dict[str, Any]) -> None:
         labels = facts["labels"]

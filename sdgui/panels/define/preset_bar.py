@@ -14,7 +14,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class PresetBar(QFrame):
-    """Preset and size on a button that opens the chooser; ``chosen`` when the user asks to start from one anew."""
+    """Preset and size on a button that opens the chooser; ``chosen`` when the user starts from another one."""
 
     chosen = Signal(str, str)  # preset, size
     staged = Signal(bool)  # the user wants it trained in stages, or in one run

@@ -15,7 +15,7 @@ from PySide6.QtCore import QObject, Signal
 
 from core.spec.config import expand_user
 from sdgui.panels.noise.model import Key, RankedPairs
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.store import Store
@@ -53,7 +53,7 @@ class NoiseWork(QObject):
         self._pool, self._store = pool, store
         self._asked: _Session | None = None  # for the ranking that was asked for last
         self._shown: _Session | None = None  # whose ranking is shown
-        self.background = Aside(self)
+        self.background = BackgroundTasks(self)
 
     @property
     def ranking(self) -> bool:
@@ -89,7 +89,7 @@ class NoiseWork(QObject):
     def _answered(self, session: _Session, answer: Ranking) -> None:
         """Read the marks of these data in the background; then the ranking is complete."""
         key, store = source_key(str(answer["data"])), self._store
-        self.background.do(
+        self.background.run(
             lambda: RankedPairs(answer, store.pair_marks(key)),
             partial(self._complete, session),
             lambda sentence: self.rank_failed.emit(Failure(sentence)),
@@ -113,7 +113,7 @@ class NoiseWork(QObject):
     def keep_marks(self, pairs: RankedPairs, marks: Mapping[Key, bool | None]) -> None:
         """Write marks to the store in the background."""
         store, key = self._store, source_key(pairs.data)
-        self.background.do(lambda: store.mark_pairs(key, marks), None, self.not_kept.emit)
+        self.background.run(lambda: store.mark_pairs(key, marks), None, self.not_kept.emit)
 
 
 def source_key(data: str) -> str:

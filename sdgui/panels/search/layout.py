@@ -28,7 +28,7 @@ from sdgui.shared.services import Services
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.gallery.thumbnail import Thumbnail
+from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made, tab_after
 from sdgui.widgets.message import Message
@@ -169,7 +169,7 @@ class SearchView(QWidget):
         self.note = ElidedLabel("", right)
         set_role(self.note, "small")
         self.belongs = QWidget(right)  # what belongs to a known caption or picture
-        self.true_picture = Thumbnail(5 * SPACE, self.belongs)
+        self.true_picture = PictureLabel(5 * SPACE, self.belongs)
         self.true_words = ElidedLabel("", self.belongs)
         column = QVBoxLayout(right)
         column.setContentsMargins(0, 0, 0, 0)

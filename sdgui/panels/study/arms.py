@@ -1,6 +1,6 @@
-"""The list of what may be an arm of a study: presets and the store's experiments, with a tick each.
+"""The list of possible arms of a study: presets and the store's experiments, with check boxes.
 
-Flow: ``begin`` (a new study) or ``begin_beside`` (one that grows) -> ticks -> ``ticked`` -> ``StudyEditor``.
+Flow: ``begin`` (a new study) or ``begin_beside`` (one to extend) -> check boxes -> ``ticked`` -> ``StudyEditor``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WHAT = Qt.ItemDataRole.UserRole  # a preset's name, an experiment's number, Non
 
 
 class ArmsList(QListWidget):
-    """Ticked ones are arms; those of a study that grows are ticked and stay so."""
+    """Checked ones are arms; existing arms of a study that is extended stay checked."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -48,7 +48,7 @@ class ArmsList(QListWidget):
         self._fill(experiments, ticked, () if ticked else _START)
 
     def begin_beside(self, arms: Sequence[Arm], experiments: Sequence[Experiment]) -> None:
-        """For a study that grows beyond ``arms``."""
+        """For extending a study beyond ``arms``."""
         self._there = list(arms)
         self._fill(experiments, set(), ())
 
@@ -99,7 +99,7 @@ class ArmsList(QListWidget):
 
 
 def arm_name(text: str) -> str:
-    """A name that may be a folder's."""
+    """A name that can be a folder name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:50] or "arm"
     return name if NAME.match(name) else "arm"
 
@@ -126,7 +126,7 @@ def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def fill_arms(tree: QTreeWidget, study: Study) -> None:
-    """Arms with their preset, and below each what differs from the first arm."""
+    """Arms with their preset, and below each its differences from the first arm."""
     tree.clear()
     first: dict[str, object] | None = None
     for arm in study.arms:

@@ -1,7 +1,7 @@
-"""A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, measures; or more of one.
+"""A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, evaluation; or extending one.
 
 Flow: fields -> ``study()`` (checked by the same rules as a study's file) -> ``made(Study, experiments' definitions)``.
-What is wrong is said below the fields as one types. A study that grows has only seeds and arms to add.
+Errors are shown below the fields while typing. A study that is extended offers only seeds and arms to add.
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 DEMO_DATA = {"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"}
 _MEASURES = (
     ("Retrieval on the test data", Measure(name="test", task="retrieval", data="test", keep=["R@1", "R@10"])),
-    ("Zero-shot by a label", Measure(name="zero-shot", task="zero-shot", data="test", label="concept", keep=["acc1"])),
-    ("Shuffled captions found", Measure(name="noise", task="noise", data="noisy")),
+    (
+        "Zero-shot classification",
+        Measure(name="zero-shot", task="zero-shot", data="test", label="concept", keep=["acc1"]),
+    ),
+    ("Detection of shuffled captions", Measure(name="noise", task="noise", data="noisy")),
 )
 
 
 class StudyEditor(QWidget):
-    """``made`` with the study and the experiments that some of its new arms are; ``cancelled``."""
+    """``made`` with the study and the experiments behind some of its new arms; ``cancelled``."""
 
     made = Signal(object, object)  # Study, dict: arm -> Experiment
     cancelled = Signal()
@@ -91,7 +94,7 @@ class StudyEditor(QWidget):
             ("Training data", self.data["train"], "A table or folder of pairs; demo:train.csv is the demo's"),
             ("Validation data", self.data["val"], "A table or folder of pairs"),
             ("Test data", self.data["test"], "Data for evaluation"),
-            ("Shuffled captions", self.noise, "Share of training captions that are shuffled"),
+            ("Shuffled captions", self.noise, "Fraction of training captions to shuffle"),
             ("Label", self.label, "Column of the test data, for zero-shot"),
         ]
         for text, widget, tip in rows:
@@ -100,11 +103,11 @@ class StudyEditor(QWidget):
             form.addRow(text, widget)
         self._seeds_row = next(row for row, (_, widget, _) in enumerate(rows) if widget is self.seeds)
         boxes = QVBoxLayout()
-        for place, box in enumerate(self.measures):
-            box.setChecked(place < 2)
+        for index, box in enumerate(self.measures):
+            box.setChecked(index < 2)
             boxes.addWidget(box)
-        form.addRow("Measures", boxes)
-        self.arms.setHeaderLabels(["Arm and what differs from the first", "First arm", "Here"])
+        form.addRow("Evaluation", boxes)
+        self.arms.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
         self.arms.setAccessibleName("Arms and their differences")
         right = QVBoxLayout()
         scroll.setWidget(left)
@@ -152,7 +155,7 @@ class StudyEditor(QWidget):
         self.check()
 
     def grow(self, study: Study, experiments: Sequence[Experiment]) -> None:
-        """More seeds and arms for ``study``; all else stays as it is."""
+        """More seeds and arms for ``study``; everything else is fixed."""
         self._for(study)
         self.presets.begin_beside(study.arms, experiments)
         self.seeds.setText(", ".join(map(str, study.seeds)))
@@ -190,7 +193,7 @@ class StudyEditor(QWidget):
         data = {name: line.text().strip() for name, line in self.data.items()}
         for name, where in data.items():
             if not where:
-                raise ValueError(f"{self.data[name].accessibleName()}: give a table or folder.")
+                raise ValueError(f"{self.data[name].accessibleName()}: enter a table or folder.")
             if not where.startswith("demo:") and existing_path(where) is None:
                 raise ValueError(f"{self.data[name].accessibleName()}: there is no {where}.")
         noise = NoiseSpec(of="train", share=self.noise.value() / 100) if self.noise.value() else None
@@ -199,9 +202,9 @@ class StudyEditor(QWidget):
             one.model_copy(update={"label": self.label.text().strip()}) if one.label else one for one in measures
         ]
         if noise is None and any(one.task == "noise" for one in measures):
-            raise ValueError("Measures: finding shuffled captions needs shuffled captions in the data.")
+            raise ValueError("Evaluation: detecting shuffled captions needs shuffled captions in the data.")
         if not measures:
-            raise ValueError("Measures: select at least one.")
+            raise ValueError("Evaluation: select at least one.")
         fields = {
             "name": self.name.text().strip(),
             "about": self.about.text().strip(),
@@ -217,15 +220,15 @@ class StudyEditor(QWidget):
         return _checked(fields)
 
     def check(self) -> bool:
-        """Show what is wrong, and the differences of the arms; whether the study can be made."""
+        """Show errors and the differences of the arms; True if the study can be made."""
         try:
-            study, said = self.study(), ""
+            study, problem = self.study(), ""
         except ValueError as error:
-            study, said = None, str(error)
+            study, problem = None, str(error)
         if study is not None and len(study.seeds) == 1:
-            said = "One seed gives no interval and no test; three or more do."
+            problem = "One seed gives no interval and no test; three or more do."
         set_role(self.wrong, "error" if study is None else "muted")
-        self.wrong.setText(said)
+        self.wrong.setText(problem)
         self.make.setEnabled(study is not None)
         if study is not None:
             written = {arm.name for arm, experiment in self.ticked() if experiment is not None}
@@ -243,8 +246,8 @@ class StudyEditor(QWidget):
 def _grown(there: Study, arms: list[Arm], seeds: list[int]) -> Study:
     """``there`` with new arms, each compared with the first, and with ``seeds``."""
     if not set(there.seeds) <= set(seeds):
-        gone = next(seed for seed in there.seeds if seed not in seeds)
-        raise ValueError(f"Seeds: {gone} is already in the study; add others after it.")
+        present = next(seed for seed in there.seeds if seed not in seeds)
+        raise ValueError(f"Seeds: {present} is already in the study; add others after it.")
     if not arms and set(seeds) == set(there.seeds):
         raise ValueError("Add a seed or select another arm.")
     pairs = [*there.compare, *((arm.name, there.arms[0].name) for arm in arms)] if there.compare else []

@@ -1,6 +1,6 @@
-"""Studies that were asked to pause or stop, and how long ago: only one that is still at work a while later is killed.
+"""Studies that were asked to pause or stop, and when: only one still running a while later may be killed.
 
-Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.ask_to_end``; the buttons say what can be done next.
+Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.ask_to_end``; the buttons show what can be done next.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from sdgui.runs.study_programs import StudyPrograms
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 
 EndRequest = Literal["pause", "stop", "kill"]
 
@@ -20,7 +20,7 @@ KILL_AFTER = 20.0  # seconds that the runs have to save and end
 
 
 class StudyEnding(QObject):
-    """Asks, and remembers when."""
+    """Sends the requests, and remembers when."""
 
     refused = Signal(str)  # a study could not be asked, with the reason; it may be asked again
     became_overdue = Signal()  # a study that was asked may be killed now, if it is still at work
@@ -28,7 +28,7 @@ class StudyEnding(QObject):
     def __init__(self, programs: StudyPrograms, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._programs = programs
-        self._aside = Aside(self)
+        self._tasks = BackgroundTasks(self)
         self._asked: dict[int, float] = {}  # study id -> when, by the monotonic clock
 
     def ask(self, study_id: int, what: EndRequest) -> None:
@@ -37,7 +37,7 @@ class StudyEnding(QObject):
             self._asked[study_id] = time.monotonic()
             QTimer.singleShot(round(1000 * KILL_AFTER) + 1, self, self.became_overdue.emit)
         programs = self._programs
-        self._aside.do(lambda: programs.ask_to_end(study_id, what), None, partial(self._refused, study_id))
+        self._tasks.run(lambda: programs.ask_to_end(study_id, what), None, partial(self._refused, study_id))
 
     def asked(self, study_id: int | None) -> bool:
         """Whether the study was asked to end, and not ``forget`` since."""
@@ -49,7 +49,7 @@ class StudyEnding(QObject):
         return asked is not None and time.monotonic() - asked >= KILL_AFTER
 
     def forget(self, study_id: int | None) -> None:
-        """The study is not at work any more, or not to end after all."""
+        """The study has ended, or the request was withdrawn."""
         self._asked.pop(study_id or 0, None)
 
     def _refused(self, study_id: int, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Means with their 95 % intervals as bars, one an arm, dots for single seeds; hover and description tell the values."""
+"""Means with their 95 % intervals as bars, one per arm, with dots for single seeds; values in the tooltip."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ErrorBars(MadeLate):
 
     @cached_property
     def _plot(self) -> pg.PlotWidget:
-        """Made after the widget is on screen: it takes as long as a place's other parts together."""
+        """Made after the widget is on screen: it takes as long as a panel's other parts together."""
         self._left, self._bottom = PlotAxis("left", "value"), pg.AxisItem("bottom")
         plot = still_plot(self, self._left, self._bottom)
         self._column.takeAt(1)
@@ -73,27 +73,27 @@ class ErrorBars(MadeLate):
             self._draw_bars(self._plot)
 
     def _draw_bars(self, plot: pg.PlotWidget) -> None:
-        look = theme()
-        plot.setBackground(look.color("surface"))
+        style = theme()
+        plot.setBackground(style.color("surface"))
         dress(self._left, self._bottom)
         self._left.setWidth(6 * SPACE)
         plot.clear()
-        self._bottom.setTicks([[(place, bar.name) for place, bar in enumerate(self._bars)]])
-        line = pg.mkPen(look.color("text"), width=2)
-        for place, bar in enumerate(self._bars):
+        self._bottom.setTicks([[(position, bar.name) for position, bar in enumerate(self._bars)]])
+        line = pg.mkPen(style.color("text"), width=2)
+        for position, bar in enumerate(self._bars):
             item = pg.BarGraphItem(
-                x=[place], height=[bar.mean], width=0.6, brush=look.run_color(bar.color), pen=pg.mkPen(None)
+                x=[position], height=[bar.mean], width=0.6, brush=style.run_color(bar.color), pen=pg.mkPen(None)
             )
             item.setToolTip(plain_tip(f"{bar.name}: {bar.text}"))
             plot.addItem(item)
             if bar.low is not None and bar.high is not None:
                 ends = {"top": np.array([bar.high - bar.mean]), "bottom": np.array([bar.mean - bar.low])}
-                whisker = pg.ErrorBarItem(x=np.array([place]), y=np.array([bar.mean]), beam=0.2, pen=line, **ends)
+                whisker = pg.ErrorBarItem(x=np.array([position]), y=np.array([bar.mean]), beam=0.2, pen=line, **ends)
                 plot.addItem(whisker)
-            dots = [place + 0.2 + 0.02 * (i % 3 - 1) for i in range(len(bar.values))]
+            dots = [position + 0.2 + 0.02 * (i % 3 - 1) for i in range(len(bar.values))]
             plot.addItem(
                 pg.ScatterPlotItem(
-                    x=dots, y=list(bar.values), size=6, brush=look.color("surface"), pen=pg.mkPen(look.color("text"))
+                    x=dots, y=list(bar.values), size=6, brush=style.color("surface"), pen=pg.mkPen(style.color("text"))
                 )
             )
         reach = [

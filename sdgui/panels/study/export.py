@@ -1,4 +1,4 @@
-"""What a study found, out of the window: Markdown, CSV, JSON, the plot, and the table on the clipboard."""
+"""Export of a study's results: Markdown, CSV, JSON, the plot, and the table on the clipboard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.spec.reading import excerpt
 from core.spec.study import StudyDir
 from sdgui.panels.study.model import to_csv
 from sdgui.panels.study.view import StudyView
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.widgets.message import Message, ShowMessage
 
 _ENDINGS = (".md", ".csv", ".json", ".svg")
@@ -33,13 +33,13 @@ class ExportMenu(QMenu):
     ) -> None:
         super().__init__(parent)
         self._view, self._folder, self._show_message, self._failed = view, folder, show_message, failed
-        self._aside = Aside(self)
+        self._tasks = BackgroundTasks(self)
         for text, ending in _KINDS:
             self.addAction(text).triggered.connect(partial(self._ask, ending))
         self.addAction("Copy the &table").triggered.connect(lambda: self.copy_table())
 
     def copy_table(self) -> None:
-        """The table that is in front, as text."""
+        """Copy the current table as text."""
         view = self._view.means if self._view.tables.currentIndex() == 0 else self._view.differences
         view.clearSelection()
         view.copy()
@@ -50,7 +50,7 @@ class ExportMenu(QMenu):
             return
         kind = path.suffix.lower()
         if kind not in _ENDINGS:
-            self._failed(f"{excerpt(path.name)} names no format; end it with {', '.join(_ENDINGS[:-1])} or .svg.")
+            self._failed(f"{excerpt(path.name)} has no known extension; use {', '.join(_ENDINGS[:-1])} or .svg.")
             return
         out, tables = StudyDir(folder), self._view.tables_now()
         sources = {".md": out.table, ".json": out.results, ".svg": out.plot}
@@ -61,8 +61,8 @@ class ExportMenu(QMenu):
             else:
                 write_whole(path, sources[kind].read_bytes())
 
-        written = Message("info", f"The results are written to {path}.")
-        self._aside.do(write, lambda _: self._show_message(written), self._failed)
+        written = Message("info", f"Results written to {path}.")
+        self._tasks.run(write, lambda _: self._show_message(written), self._failed)
 
     def _ask(self, ending: str, _checked: bool = False) -> None:
         if (folder := self._folder()) is None:

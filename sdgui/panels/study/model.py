@@ -17,7 +17,7 @@ _NO_SHARE = ("CIDEr", "length", "vocabulary", "distinct")  # counts and scores t
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, what it is sorted by, and what is told of it."""
+    """A text, its sort key, and its tooltip."""
 
     text: str
     value: float | str = math.nan
@@ -57,7 +57,7 @@ def interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
 
 
 def means_table(results: Mapping[str, Any], network: str) -> Table:
-    """A row an arm, a column a metric: mean and 95 % interval of ``network`` (final, student or teacher)."""
+    """One row per arm, one column per metric: mean and 95 % interval of ``network`` (final, student or teacher)."""
     metrics = list(results["metrics"])
     rows = []
     for name, arm in results["arms"].items():
@@ -70,7 +70,7 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
         for metric in metrics:
             mean = values.get(metric)
             if mean is None:
-                cells.append(Cell("–", tip="No finished run" if not seeds else f"Not measured of its {network}"))
+                cells.append(Cell("–", tip="No finished run" if not seeds else f"Not evaluated for its {network}"))
             else:
                 by_seed = ", ".join(number(metric, one) for one in mean["values"])
                 cells.append(Cell(interval(metric, mean), mean["mean"], f"{metric} by seed: {by_seed}"))
@@ -95,7 +95,7 @@ def _cost(cost: Mapping[str, Any]) -> list[Cell]:
 
 
 def differences_table(results: Mapping[str, Any], network: str) -> Table:
-    """A row a comparison and metric: the difference at equal steps and, on validation data, at equal wall-clock."""
+    """One row per comparison and metric: the difference at equal steps and, on validation data, at equal wall-clock."""
     rows, metrics = [], []
     for one in results["compare"]:
         wanted = {metric: some.get(network) for metric, some in one["metrics"].items()}
@@ -158,8 +158,8 @@ def to_csv(tables: Sequence[Table]) -> str:
     """Tables one below another, an empty line between them."""
     text = io.StringIO()
     writer = csv.writer(text)
-    for place, table in enumerate(tables):
-        if place:
+    for index, table in enumerate(tables):
+        if index:
             writer.writerow([])
         writer.writerow(marked_row(table.columns))
         # what stands on the left is a name; on the right are our own numbers, a difference with its sign

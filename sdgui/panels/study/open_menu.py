@@ -1,4 +1,4 @@
-"""What Study can open: a study that is shipped, a study's file, the folder of one."""
+"""The menu of the Open button: bundled studies, a study file, a study folder."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class OpenMenu(QMenu):
         super().__init__(parent)
         self.setToolTipsVisible(True)
         for path in sorted(SHIPPED.glob("*.json")):
-            self.addAction(f"Shipped: {path.stem}").triggered.connect(partial(self._choose, path))
+            self.addAction(f"Bundled: {path.stem}").triggered.connect(partial(self._choose, path))
         self.addSeparator()
-        self.addAction("A study's &file …").triggered.connect(self._ask_file)
-        self.addAction("The f&older of a study …").triggered.connect(self._ask_folder)
+        self.addAction("Study &file …").triggered.connect(self._ask_file)
+        self.addAction("Study f&older …").triggered.connect(self._ask_folder)
 
     def _choose(self, path: Path, _checked: bool = False) -> None:
         self.chosen.emit(path)
 
     def _ask_file(self) -> None:
-        found, _ = QFileDialog.getOpenFileName(self.parentWidget(), "A study's file", "", "Studies (*.json)")
+        found, _ = QFileDialog.getOpenFileName(self.parentWidget(), "Open a study file", "", "Studies (*.json)")
         if found:
             self.chosen.emit(Path(found))
 
     def _ask_folder(self) -> None:
-        found = QFileDialog.getExistingDirectory(self.parentWidget(), "The folder of a study")
+        found = QFileDialog.getExistingDirectory(self.parentWidget(), "Open a study folder")
         if found:
             self.chosen.emit(Path(found))

@@ -1,7 +1,7 @@
-"""Study: recipes trained with several seeds, queued, measured alike, and compared with their spread.
+"""Study: recipes trained with several seeds, evaluated in the same way, and compared with their spread.
 
 Flow: a file, a folder or the form -> ``StudyPrograms.add`` -> Start -> a program that outlives the window; its folder
-is looked at in a thread (``StudySnapshot``) and shown; its runs stand in the tree below the study.
+is read in a thread (``StudySnapshot``) and shown; the tree lists its runs below the study.
 """
 
 from __future__ import annotations
@@ -12,11 +12,8 @@ from pathlib import Path
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
-    QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QLineEdit,
-    QPushButton,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -27,30 +24,29 @@ from sdgui.panels.study.editor import StudyEditor
 from sdgui.panels.study.ending import EndRequest, StudyEnding
 from sdgui.panels.study.export import ExportMenu
 from sdgui.panels.study.open_menu import OpenMenu
+from sdgui.panels.study.toolbar import StudyToolbar
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_status import StudySnapshot
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, StoreError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _ABOUT = (
-    "A study trains several recipes with the same seeds and tells whether they differ, with intervals. "
-    "It works on when the window is closed."
+    "A study trains several recipes with the same seeds and compares them, with confidence intervals. "
+    "It keeps running when the window is closed."
 )
 
 
 class StudyPanel(Panel):
-    """Which study, what can be done with it, and what it found."""
+    """Toolbar, message bar, and one of three pages: the empty state, a study, the form of a new one."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,18 +56,8 @@ class StudyPanel(Panel):
         self._followed: int | None = None  # what was chosen in the tree
         self._grows: int | None = None  # the study that the editor adds to
         self.ending = StudyEnding(self._programs, self)
-        self._aside = Aside(self)
-        self.box = QComboBox(self)
-        self.box.setAccessibleName("Study")
-        self.box.setToolTip("Current study")
-        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.box.setMinimumContentsLength(12)
-        self.new, self.open_button = QPushButton("New …", self), QPushButton("&Open …", self)
-        self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
-        self.export = QPushButton("E&xport", self)
-        self.more = IconButton("ph.plus", "Add seeds or arms to this study; finished runs are kept", parent=self)
-        self.folder = IconButton("ph.folder-open", "Show the study's folder", parent=self)
-        self.bin = IconButton("ph.trash", "Move the study to the bin; its folder is kept", parent=self)
+        self._tasks = BackgroundTasks(self)
+        self.toolbar = StudyToolbar(self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
         self.empty = EmptyState("ph.flask", "No study yet", _ABOUT, "Make a study", parent=self.stack)
@@ -81,30 +67,12 @@ class StudyPanel(Panel):
         self.refresh()
 
     def _build(self) -> None:
-        set_role(self.begin, "primary")
-        tips = {
-            self.new: "Create a study from presets and experiments (Ctrl+Shift+N)",
-            self.open_button: "Open a bundled study, a study file, or a study folder",
-            self.begin: "Start or continue the study; failed runs are retried",
-            self.pause: "Active runs save a checkpoint and end; Resume continues from it",
-            self.stop: "As Pause; if the study is still at work after a while, Kill ends it at once",
-            self.export: "Results as Markdown, CSV or JSON, and the plot; Ctrl+C copies the table",
-        }
-        for button, tip in tips.items():
-            button.setToolTip(plain_tip(tip))
-        self.new.setShortcut("Ctrl+Shift+N")
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
-        row.addWidget(self.box, 1)
-        small = (self.more, self.folder, self.bin)
-        for widget in (self.begin, self.pause, self.stop, self.export, *small, self.new, self.open_button):
-            row.addWidget(widget)
         for page in (self.empty, self.view):
             self.stack.addWidget(page)
         column = QVBoxLayout(self)
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column.setSpacing(SPACE)
-        column.addLayout(row)
+        column.addWidget(self.toolbar)
         column.addWidget(self.bar)
         column.addWidget(self.stack, 1)
         if (state := self._services.settings.value("study/split")) is not None:
@@ -113,7 +81,7 @@ class StudyPanel(Panel):
 
     @cached_property
     def editor(self) -> StudyEditor:
-        """The form of a new study, made after the place is on screen, or when it is asked for."""
+        """The form of a new study, made after the panel is on screen, or when it is asked for."""
         editor = StudyEditor(self.stack)
         self.stack.addWidget(editor)
         editor.made.connect(self._made)
@@ -127,7 +95,7 @@ class StudyPanel(Panel):
     def _fill_menus(self) -> None:
         menu = OpenMenu(self)
         menu.chosen.connect(self.open_study)
-        self.open_button.setMenu(menu)
+        self.toolbar.open_button.setMenu(menu)
         self.exports = ExportMenu(
             self.view,
             lambda: self._study.folder if self._study is not None else None,
@@ -135,27 +103,27 @@ class StudyPanel(Panel):
             self._failed,
             self,
         )
-        self.export.setMenu(self.exports)
+        self.toolbar.export.setMenu(self.exports)
 
     def _connect(self) -> None:
-        self.box.activated.connect(lambda row: self.show_study(self.box.itemData(row)))
-        self.new.clicked.connect(lambda: self.edit())
+        self.toolbar.box.activated.connect(lambda row: self.show_study(self.toolbar.box.itemData(row)))
+        self.toolbar.new.clicked.connect(lambda: self.edit())
         self.empty.activated.connect(lambda: self.edit())
-        self.begin.clicked.connect(self._start)
-        self.pause.clicked.connect(lambda: self._end("pause"))
-        self.stop.clicked.connect(lambda: self._end("kill" if self.ending.overdue(self._id()) else "stop"))
+        self.toolbar.begin.clicked.connect(self._start)
+        self.toolbar.pause.clicked.connect(lambda: self._end("pause"))
+        self.toolbar.stop.clicked.connect(lambda: self._end("kill" if self.ending.overdue(self._id()) else "stop"))
         self.ending.refused.connect(self._not_ended)
         self.ending.became_overdue.connect(lambda: self._enable(self._look()))
-        self.more.clicked.connect(lambda: self.grow())
-        self.folder.clicked.connect(self._show_folder)
-        self.bin.clicked.connect(self._delete)
+        self.toolbar.more.clicked.connect(lambda: self.grow())
+        self.toolbar.folder.clicked.connect(self._show_folder)
+        self.toolbar.bin.clicked.connect(self._delete)
         self.view.watch_asked.connect(self._watch)
         self._programs.changed.connect(self._changed)
 
-    # The place
+    # The panel
     def select(self, selection: Selection) -> None:
         """Show the chosen study, or the one that the chosen experiment is an arm of."""
-        if selection.study_id not in (None, self._followed, self._id()):  # not again when the tree is read anew
+        if selection.study_id not in (None, self._followed, self._id()):  # not again when the tree is reloaded
             self.show_study(selection.study_id)
         self._followed = selection.study_id
         self._ticked = set(selection.ticked_experiments)
@@ -171,31 +139,28 @@ class StudyPanel(Panel):
         settings.setValue("study/shown", self._id() or 0)
 
     def refresh(self) -> None:
-        """The list of studies may be another one."""
+        """The list of studies may have changed."""
         try:
             studies = self._services.store.studies()
         except StoreError as error:
             self.show_message(Message("error", str(error)))
             return
-        self.box.clear()
-        for study in reversed(studies):
-            self.box.addItem(study.name, study.id)
-            self.box.setItemData(self.box.count() - 1, str(study.folder), 3)  # tooltip
+        self.toolbar.show_studies(studies)
         kept = str(self._services.settings.value("study/shown") or "")
         wanted = self._id() or (int(kept) if kept.isdecimal() else 0)
         self._study = next((study for study in studies if study.id == wanted), studies[-1] if studies else None)
-        self.box.setCurrentIndex(self.box.findData(self._id()))
+        self.toolbar.choose(self._id())
         if not self._editing:
             self._show()
 
     def show_study(self, study_id: int) -> None:
-        """Show this study; while a form is being filled in, when that is left."""
+        """Show this study; while a form is being filled in, once it is left."""
         try:
             self._study = self._services.store.study(int(study_id))
         except StoreError as error:
             self.show_message(Message("error", str(error)))
             return
-        self.box.setCurrentIndex(self.box.findData(study_id))
+        self.toolbar.choose(study_id)
         if not self._editing:
             self.bar.clear()
             self._show()
@@ -223,7 +188,7 @@ class StudyPanel(Panel):
 
     def _show_problem(self, look: StudySnapshot) -> None:
         if look.state == "gone":
-            self.show_message(Message("error", look.problem, remedy=Remedy("Find it …", self._find)))
+            self.show_message(Message("error", look.problem, remedy=Remedy("Locate folder …", self._find)))
         elif look.problem:
             self.show_message(Message("error", look.problem.splitlines()[0], look.problem))
         elif look.state == "interrupted" and look.stderr:
@@ -231,22 +196,9 @@ class StudyPanel(Panel):
             self.show_message(Message("error", text, look.stderr))
 
     def _enable(self, look: StudySnapshot | None) -> None:
-        state = look.state if look is not None else "gone"
-        ready = look is not None and look.study is not None and not self._editing
-        alive = look is not None and look.alive
-        if not alive:
+        if look is None or not look.alive:
             self.ending.forget(self._id())
-        ending, kills = self.ending.asked(self._id()), self.ending.overdue(self._id())
-        self.box.setEnabled(not self._editing)
-        self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
-        self.begin.setEnabled(ready and not alive and state != "done")
-        self.pause.setEnabled(ready and alive and not ending)
-        self.stop.setEnabled(ready and alive and (kills or not ending))
-        self.stop.setText("&Kill" if kills else "Sto&p")
-        self.export.setEnabled(ready and look is not None and look.results is not None)
-        self.folder.setEnabled(self._study is not None and not self._editing)
-        self.bin.setEnabled(self.folder.isEnabled() and not alive)
-        self.more.setEnabled(ready and not alive)
+        self.toolbar.show_state(self._study, look, self._editing, self.ending)
 
     def show_message(self, message: Message) -> None:
         """Show ``message``; the same one again leaves its details as they are folded."""
@@ -297,7 +249,7 @@ class StudyPanel(Panel):
         def write() -> StudyRecord:
             return programs.add(study, definitions) if grows is None else programs.grow(grows, study, definitions)
 
-        self._aside.do(write, self._added, self._failed)
+        self._tasks.run(write, self._added, self._failed)
 
     def _added(self, study: StudyRecord) -> None:
         self._study = study
@@ -308,9 +260,9 @@ class StudyPanel(Panel):
         self._programs.poll()
 
     def open_study(self, path: Path) -> None:
-        """Open a study's file or folder; what is wrong with it is said with its field."""
+        """Open a study's file or folder; an error names its field."""
         self.bar.clear()
-        self._aside.do(lambda: self._programs.open(path), self._added, self._failed)
+        self._tasks.run(lambda: self._programs.open(path), self._added, self._failed)
 
     def _find(self) -> None:
         found = QFileDialog.getExistingDirectory(self, "Where is the study's folder now?")
@@ -318,22 +270,22 @@ class StudyPanel(Panel):
             self.move_to(Path(found))
 
     def move_to(self, folder: Path) -> None:
-        """The study's folder is there now."""
+        """The study's folder has moved to ``folder``."""
         study_id, store = self._id(), self._services.store
         if study_id is None:
             return
         if not StudyDir(folder).study.is_file():
-            text = f"{folder} holds no study.json; choose the study's own folder."
-            self.show_message(Message("error", text, remedy=Remedy("Find it …", self._find)))
+            text = f"{folder} contains no study.json; choose the study's own folder."
+            self.show_message(Message("error", text, remedy=Remedy("Locate folder …", self._find)))
             return
-        self._aside.do(lambda: store.move_study(study_id, folder), self._added, self._failed)
+        self._tasks.run(lambda: store.move_study(study_id, folder), self._added, self._failed)
 
     # The program
     def _start(self) -> None:
         if (study_id := self._id()) is not None:
             self.bar.clear()
-            self.begin.setEnabled(False)
-            self._aside.do(lambda: self._programs.start(study_id), None, self._failed)
+            self.toolbar.begin.setEnabled(False)
+            self._tasks.run(lambda: self._programs.start(study_id), None, self._failed)
 
     def _end(self, what: EndRequest) -> None:
         if (study_id := self._id()) is None:
@@ -376,17 +328,17 @@ class StudyPanel(Panel):
             store.restore_study(study.id)
             return store.study(study.id)
 
-        def gone(study: StudyRecord) -> None:
+        def deleted(study: StudyRecord) -> None:
             self._study = None
             self.stack.setCurrentWidget(self.empty)
             self.refresh()
             self.changed.emit(
                 Changes(frozenset(study.arms), studies=frozenset((study.id,)))
             )  # they are in the bin with it
-            text = f"Put “{study.name}” in the bin; its folder stays."
+            text = f"Moved “{study.name}” to the bin; its folder is kept."
             self.show_message(Message("info", text, remedy=Remedy("Undo", back)))
 
         def back() -> None:
-            self._aside.do(restore, self._added, self._failed)
+            self._tasks.run(restore, self._added, self._failed)
 
-        self._aside.do(delete, gone, self._failed)
+        self._tasks.run(delete, deleted, self._failed)

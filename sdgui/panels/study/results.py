@@ -28,12 +28,12 @@ def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mappi
     """What the plot shows of ``metric``; arms without it are left out. ``colors``: arm -> palette index of its runs."""
     scale = 100.0 if is_share(metric) else 1.0
     bars = []
-    for place, (name, arm) in enumerate(results["arms"].items()):
+    for index, (name, arm) in enumerate(results["arms"].items()):
         mean = arm["networks"].get(network, {}).get(metric)
         if mean is not None:
             ends = [None if mean[end] is None else scale * mean[end] for end in ("low", "high")]
             values = tuple(scale * value for value in mean["values"])
-            color = colors.get(name, place)
+            color = colors.get(name, index)
             bars.append(Bar(name, scale * mean["mean"], ends[0], ends[1], values, interval(metric, mean), color))
     return bars
 
@@ -87,7 +87,7 @@ class ResultsModel(QAbstractTableModel):
 
 
 class ResultsView(QTableView):
-    """Sorted by its heads; Ctrl+C copies the selected cells, or everything, with the heads."""
+    """Sorted by its column headers; Ctrl+C copies the selected cells, or everything, with the headers."""
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)

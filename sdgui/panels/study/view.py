@@ -1,6 +1,6 @@
-"""One study as the Study place shows it: how far it is, its results with a plot, its queue, its arms.
+"""The view of one study: its progress, its results with a plot, its runs, its arms.
 
-Flow: ``StudySnapshot`` -> ``show_look``; the place's buttons act. What is unchanged is not drawn anew.
+Flow: ``StudySnapshot`` -> ``show_look``; what has not changed is not redrawn.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from sdgui.widgets.late_parts import home_of
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-NETWORKS = (("final network (teacher where there is one)", "final"), ("student", "student"), ("teacher", "teacher"))
+NETWORKS = (("final network (teacher if there is one)", "final"), ("student", "student"), ("teacher", "teacher"))
 _ICONS = {
     "waiting": ("queued", "queued"),
     "training": ("running", "training"),
-    "measuring": ("running", "measuring"),
+    "measuring": ("running", "evaluating"),
     "done": ("done", "done"),
     "failed": ("failed", "failed"),
 }
@@ -48,7 +48,7 @@ _STATES = {
     "running": "Running.",
     "paused": "Paused; all runs are saved.",
     "stopped": "Stopped; it can be resumed.",
-    "interrupted": "Interrupted: the process is gone. Resume continues from the last checkpoints.",
+    "interrupted": "Interrupted: the process exited unexpectedly. Resume continues from the last checkpoints.",
     "grown": "Extended: Start trains the new runs.",
     "done": "Done.",
     "failed": "Finished with failed runs. Resume retries them.",
@@ -89,7 +89,7 @@ class StudyView(QWidget):
         return model
 
     def _results(self, parent: QWidget) -> QWidget:
-        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
         results = QWidget(parent)
         self.note = PlainLabel(results, wordWrap=True)
         set_role(self.note, "small")
@@ -115,10 +115,10 @@ class StudyView(QWidget):
         return results
 
     def _build(self) -> None:
-        self.runs.setHeaderLabels(["Arm", "Seed", "State", "Progress", "Time", "Why"])
+        self.runs.setHeaderLabels(["Arm", "Seed", "State", "Progress", "Time", "Message"])
         self.runs.setAccessibleName("Runs of the study, in order")
         self.runs.setToolTip("Press Enter to watch the run")
-        self.arms.setHeaderLabels(["Arm and what differs from the first", "First arm", "Here"])
+        self.arms.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
         self.arms.setAccessibleName("Arms of the study and their differences")
         for tree in (self.runs, self.arms):
             tree.setUniformRowHeights(True)

@@ -1,4 +1,4 @@
-"""What a run did, in sentences: starts, checkpoints, validations, warnings, its end. Newest at the bottom."""
+"""The event log: starts, checkpoints, validations, warnings and the end of a run. Newest at the bottom."""
 
 from __future__ import annotations
 
@@ -8,54 +8,23 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelInde
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QListView, QWidget
 
-from core.spec.run.events import RunFailed, RunFinished
+from sdgui.panels.watch.model import Line, event_lines
 from sdgui.runs.history import RunHistory
-from sdgui.widgets.formats import count, value
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
-
-Line = tuple[float, str, str]  # time, level, sentence
 
 _ICONS = {"warning": ("ph.warning-fill", "warning"), "error": ("ph.x-circle-fill", "error")}
 
 
-def event_lines(history: RunHistory) -> list[Line]:
-    """Everything but the metrics, in order of time."""
-    lines: list[Line] = [(log.time, log.level, log.message) for log in history.logs]
-    for number, start in enumerate(history.starts):
-        what = "Training started" if number == 0 else f"Resumed at step {count(start.step)}"
-        lines.append((start.time, "info", f"{what} on {start.device or 'an unnamed device'}, {start.precision}."))
-    for saved in history.checkpoints:
-        best = ", best so far" if saved.best else ""
-        lines.append((saved.time, "info", f"Saved checkpoint {saved.name} at step {count(saved.step)}{best}."))
-    for row in history.evaluated:
-        split = "test" if any(name.startswith("test/") for name in row.values) else "val"
-        recalls = [
-            f"{who} {value(row.values[name], '%')}"
-            for who in ("student", "teacher")
-            if (name := f"{split}/{who}/mean_recall") in row.values
-        ]
-        done = "Tested" if split == "test" else "Validated"
-        found = f": mean recall of {', '.join(recalls)}" if recalls else ""
-        lines.append((row.time, "info", f"{done} at step {count(row.step)}{found}."))
-    end = history.terminal
-    if isinstance(end, RunFinished):
-        lines.append((end.time, "info", f"Ended at step {count(end.step)}: {end.outcome}."))
-    elif isinstance(end, RunFailed):
-        lines.append((end.time, "error", f"Failed at step {count(end.step)}: {end.message}"))
-    lines.sort(key=lambda line: line[0])
-    return lines
-
-
 class EventLogModel(QAbstractListModel):
-    """The lines, with time before and level as icon."""
+    """Each line with its time, and its level as an icon."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._lines: list[Line] = []
 
     def set_lines(self, lines: list[Line]) -> None:
-        """Show ``lines``; those that only follow are added at the end."""
+        """Show ``lines``; new ones at the end are appended."""
         old = len(self._lines)
         if lines[:old] == self._lines:
             if len(lines) > old:
@@ -84,7 +53,7 @@ class EventLogModel(QAbstractListModel):
 
 
 class EventLog(QListView):
-    """A list that stays at its end while one is there; Ctrl+C copies the chosen lines."""
+    """A list that stays scrolled to its end; Ctrl+C copies the selected lines."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -59,7 +59,7 @@ class CurveFeed(QObject):
             self._loaded(run_id)
 
     def rename(self) -> None:
-        """An experiment has another name."""
+        """An experiment was renamed."""
         self._call(list(self._shown))
 
     def _call(self, run_ids: list[int]) -> None:
@@ -69,7 +69,7 @@ class CurveFeed(QObject):
             self._grid.set_run(str(run_id), label.name, label.color)
 
     def close(self) -> None:
-        """Let all curves go."""
+        """Stop following all curves."""
         self.watch(())
 
     def _loaded(self, run_id: int) -> None:
@@ -86,7 +86,7 @@ class CurveFeed(QObject):
             self._timer.start()
 
     def _flush(self) -> None:
-        """Hand over what waits, for as long as the window can spare; the rest at the next turn."""
+        """Hand over waiting points for a few milliseconds; the rest in the next turn of the event loop."""
         clock = QElapsedTimer()
         clock.start()
         while self._waiting:

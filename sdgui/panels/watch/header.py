@@ -1,4 +1,4 @@
-"""The head of Watch: which run it is, how far, and what can be done to it now, with stopping's escalation in view."""
+"""The header of Watch: the run, its progress, its buttons, and what happens next while it is being stopped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ICON = 20
 
 
 class RunHeader(QWidget):
-    """Plain data in, labels out; the buttons are the window's actions."""
+    """Icon, name and status line of a run; the buttons are the window's actions."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,7 +46,7 @@ class RunHeader(QWidget):
         theme().changed.connect(self._restyle)
 
     def set_actions(self, actions: Actions) -> None:
-        """Buttons for what can be done to a run; those that cannot be done now are hidden."""
+        """Add buttons for the actions on a run; disabled ones are hidden."""
         for name in ("pause", "resume", "stop", "search"):
             made = ActionButton(actions[name], self)
             action = actions[name]
@@ -63,13 +63,13 @@ class RunHeader(QWidget):
         stopping: Stopping | None,
         worked: float | None = None,
     ) -> None:
-        """Say everything anew; ``worked``: seconds in all its sittings, where they are known."""
+        """Show the run as it is now; ``worked``: seconds of training without pauses, where known."""
         state = progress.state if progress else run.state
         if str(state) != self._state:
             self._state = str(state)
             self._restyle()
         self.title.setText(name)
-        self.line.setText(" · ".join(part for part in self._parts(run, progress, start, worked) if part))
+        self.line.setText(status_line(run, progress, start, worked))
         self.line.setToolTip(
             plain_tip(f"{self.line.text()}\n{best_tip(progress.best if progress else run.best)}\n{run.folder}")
         )
@@ -78,19 +78,20 @@ class RunHeader(QWidget):
         self.stopping.setVisible(bool(sentence))
         self.setAccessibleName(f"{name}: {self.line.text()}")
 
-    @staticmethod
-    def _parts(run: Run, progress: RunProgress | None, start: RunStarted | None, worked: float | None) -> list[str]:
-        state = progress.state if progress else run.state
-        parts = [state_line(run, progress), time_text(run, progress, worked)]
-        if state == RunState.QUEUED and run.queue_position is not None:
-            parts.append("queued behind other runs")
-        if start is not None:
-            parts += [start.device, start.precision]
-            parts.append(f"{count(start.parameters)} parameters" if start.parameters else "")
-            parts.append(f"{count(start.pairs)} pairs" if start.pairs else "")
-        return parts
-
     def _restyle(self) -> None:
         if self._state:
             self.icon.setPixmap(theme().state_icon(self._state).pixmap(QSize(_ICON, _ICON)))
             self.icon.setToolTip(plain_tip(theme().state_text(self._state)))
+
+
+def status_line(run: Run, progress: RunProgress | None, start: RunStarted | None, worked: float | None) -> str:
+    """``Running · step 240 of 600 · 40 % · 15 min left · cuda:0 · bf16 · 1.2 M parameters``, as far as known."""
+    state = progress.state if progress else run.state
+    parts = [state_line(run, progress), time_text(run, progress, worked)]
+    if state == RunState.QUEUED and run.queue_position is not None:
+        parts.append("queued behind other runs")
+    if start is not None:
+        parts += [start.device, start.precision]
+        parts.append(f"{count(start.parameters)} parameters" if start.parameters else "")
+        parts.append(f"{count(start.pairs)} pairs" if start.pairs else "")
+    return " · ".join(part for part in parts if part)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
-from core.spec.run.events import RunFailed
 from core.spec.run.status import RunState
 from sdgui.panels.watch.event_log import EventLog
 from sdgui.panels.watch.feed import CurveFeed
 from sdgui.panels.watch.header import RunHeader
+from sdgui.panels.watch.model import end_message
 from sdgui.panels.watch.plots.grid import PlotGrid
 from sdgui.panels.watch.samples import SamplesView
 from sdgui.runs.history import RunHistory
@@ -27,18 +27,19 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
 _EMPTY = ("No run to watch yet", "Launch an experiment to see its curves here.")
-_ENDED_BADLY = (RunState.FAILED, RunState.INTERRUPTED)
+
+_SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
 
 
 class WatchPanel(Panel):
-    """Head, message, plots, and below them the tabs of events and samples."""
+    """Header, message bar, plots, and below them the tabs of events and samples."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self._selection = Selection()
         self._run: Run | None = None
-        self._said_of: tuple[int, RunState] | None = None
+        self._shown_end: tuple[int, RunState] | None = None
         self._arrange()
         self.feed = CurveFeed(services.tailer, self.grid, services.store.run_labels, self)
         self._second = QTimer(self, interval=1000)
@@ -63,7 +64,7 @@ class WatchPanel(Panel):
         layout.addWidget(self._stack)
 
     def _body(self) -> QWidget:
-        """From the outside to the inside: whoever gets another parent is styled anew, with all that is in it."""
+        """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
         body = QWidget(self._stack)
         self.header = RunHeader(body)
         self.bar = MessageBar(body)
@@ -87,7 +88,7 @@ class WatchPanel(Panel):
         return body
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons of the head and of the empty place."""
+        """The buttons of the header and of the empty state."""
         self.header.set_actions(actions)
         self.empty.set_content(
             *_EMPTY,
@@ -166,50 +167,23 @@ class WatchPanel(Panel):
             self._read_run(run_id)
 
     def _history_changed(self, run_id: int, changed: frozenset[str]) -> None:
-        if (
-            self._run is not None
-            and run_id == self._run.id
-            and changed
-            & {
-                "log",
-                "samples",
-                "checkpoints",
-                "evaluated",
-                "lifecycle",
-            }
-        ):
+        if self._run is not None and run_id == self._run.id and changed & _SHOWN:
             self._show_history()
             if "lifecycle" in changed:
                 self._show_end()
 
     def _show_end(self) -> None:
-        """A run that ended badly: why, and the end of what it wrote to stderr."""
+        """Show once why a run failed, was interrupted or lost contact."""
         run = self._run
         if run is None:
             return
         state = self._services.tailer.state(run.id) or run.state
-        if self._said_of == (run.id, state):
+        if self._shown_end == (run.id, state):
             return
-        self._said_of = (run.id, state)
-        if state not in _ENDED_BADLY:
-            if state == RunState.LOST_CONTACT:
-                self.bar.show_message(
-                    Message(
-                        "warning",
-                        "No heartbeat from the trainer; its process is still running and may be busy or hung.",
-                    )
-                )
-            else:
-                self.bar.clear()
-            return
-        history = self._history()
-        terminal = history.terminal if history is not None else None
-        progress = self._services.tailer.progress(run.id)
-        sentence = run.failure or (progress.failure if progress else "")
-        trace = terminal.traceback if isinstance(terminal, RunFailed) else ""
-        if state == RunState.INTERRUPTED:
-            sentence = (
-                sentence or "The trainer's process exited unexpectedly. Resume continues from the last checkpoint."
-            )
-        details = "\n\n".join(part for part in (run.dir.stderr_end(), trace) if part)
-        self.bar.show_message(Message("error", sentence or "The run failed.", details))
+        self._shown_end = (run.id, state)
+        terminal = history.terminal if (history := self._history()) is not None else None
+        message = end_message(run, state, self._services.tailer.progress(run.id), terminal)
+        if message is not None:
+            self.bar.show_message(message)
+        else:
+            self.bar.clear()

@@ -1,5 +1,5 @@
 """Samples of a run as they come, step by step: the pictures each network finds for held-out captions, and the captions
-that it writes for held-out pictures.
+that it generates for held-out pictures.
 
 Flow: ``Sample`` events -> ``show_samples`` -> slider over the validations -> hits or captions.
 """
@@ -23,19 +23,19 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 RETRIEVAL, CAPTIONS = "retrieval", "captions"
-_KINDS = {RETRIEVAL: "Pictures found", CAPTIONS: "Captions written"}
+_KINDS = {RETRIEVAL: "Retrieved pictures", CAPTIONS: "Generated captions"}
 _LONGEST = 1000  # characters of a caption
 _MOST = 100  # entries of a sample; the trainer writes eight
 
 
 class SamplesView(QWidget):
-    """A slider over the validations, and what student and teacher make of a few held-out pairs there."""
+    """A slider over the validations, and the samples of student and teacher there."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._samples: tuple[Sample, ...] = ()
         self.kind = NoWheelComboBox(self)
-        self.kind.setAccessibleName("Samples of what")
+        self.kind.setAccessibleName("Kind of samples")
         for kind, title in _KINDS.items():
             self.kind.addItem(title, kind)
         self.kind.hide()

@@ -26,7 +26,7 @@ from core.spec.errors import UserError
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
 from sdgui.widgets.gallery.delegate import two_lines
 from sdgui.widgets.gallery.items import GalleryItem
-from sdgui.widgets.gallery.thumbnail_files import read_picture
+from sdgui.widgets.gallery.pictures import read_picture
 
 SHEET = 200  # pictures on one contact sheet
 _SIDE, _GAP = 240, 16  # px

@@ -141,7 +141,7 @@ def parse(spec: FieldSpec, text: str) -> Any:
     if not typed:
         raise ValueError("Enter a number.")
     if "," in typed:
-        raise ValueError(f"{text.strip()!r} is not a number; write it with a point and without separators.")
+        raise ValueError(f"{text.strip()!r} is not a number; use a decimal point and no thousands separators.")
     try:
         return _whole(typed) if spec.kind == "whole" else float(typed)
     except (ValueError, OverflowError):
@@ -179,10 +179,10 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     raw: dict[str, Any] = {}
     for path, value in flat.items():
         *groups, name = path.split(".")
-        place = raw
+        level = raw
         for group in groups:
-            place = place.setdefault(group, {})
-        place[name] = value
+            level = level.setdefault(group, {})
+        level[name] = value
     return raw
 
 

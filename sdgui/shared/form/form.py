@@ -1,7 +1,7 @@
 """The form of an experiment, generated from ``RunConfig``: sections by axis, every value kept as it was typed.
 
-Flow: a panel calls ``set_config`` with a preset's or a former run's definition; the user edits; ``config()`` is the
-new definition, or None while ``errors()`` says why not. What is typed is in a ``FormState``; rows are made when
+Flow: a panel calls ``set_config`` with a preset's or a previous run's definition; the user edits; ``config()`` is the
+new definition, or None while there are ``errors()``. What is typed is in a ``FormState``; rows are made when
 they are first to be seen, a few at a time between other events, so that the window never waits for its form.
 """
 
@@ -52,7 +52,7 @@ class ConfigForm(QWidget):
         self._state = FormState(groups)
         self._choices: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
         self._area = QScrollArea(self)
-        # Each widget is born in its place: moving it later would style it and all inside once more.
+        # Each widget is made inside its final parent: moving it later would style it and all inside once more.
         self._page = FormPage(self._area.viewport())
         self._sections = [FormSection(group, self._state, self._row_made, self._page) for group in groups]
         self._homes: dict[str, FormSection] = {
@@ -121,7 +121,7 @@ class ConfigForm(QWidget):
         self._problems.clicked.connect(self.focus_next_error)
         self._list.itemClicked.connect(lambda item: self._scroll_to(self._list.row(item)))
         self._area.verticalScrollBar().valueChanged.connect(self._follow_scroll)
-        theme().changed.connect(self._tell)
+        theme().changed.connect(self._show_counts)
         shortcut = QShortcut(QKeySequence("F8"), self)
         shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         shortcut.activated.connect(self.focus_next_error)
@@ -175,7 +175,7 @@ class ConfigForm(QWidget):
                 row.set_read_only(read_only)
 
     def set_choices(self, field: str, choices: Sequence[str], notes: Sequence[str] = ()) -> None:
-        """Suggestions for a text field, e.g. ``towers.architecture``; ``notes`` says a word on each."""
+        """Suggestions for a text field, e.g. ``towers.architecture``; ``notes`` describes each."""
         self._choices[field] = (choices, notes)
         row = self._homes[field].rows.get(field)
         if row is not None:
@@ -202,7 +202,7 @@ class ConfigForm(QWidget):
         self.finish()
         row = home.row(field)
         row.editor.setFocus(Qt.FocusReason.OtherFocusReason)
-        # The page is laid out anew first; only then is the row's place known.
+        # The page is laid out first; only then is the row's position known.
         QTimer.singleShot(0, row, lambda: self._area.ensureWidgetVisible(row, 0, 10 * SPACE))
 
     def focus_next_error(self) -> None:
@@ -245,16 +245,16 @@ class ConfigForm(QWidget):
 
     def _show(self, was_valid: bool) -> None:
         self._update()
-        self._tell()
+        self._show_counts()
         if (self._state.config is not None) != was_valid:
             self.validity_changed.emit(self._state.config is not None)
 
     def _update(self) -> None:
         """Show what is to be seen now; what is not made yet follows between other events."""
         left = []
-        for place, section in enumerate(self._sections):
+        for index, section in enumerate(self._sections):
             left.append(section.update_rows())
-            self._list.setRowHidden(place, not left[-1])
+            self._list.setRowHidden(index, not left[-1])
         self._nothing.setVisible(not any(left))
         self._making.start()
 
@@ -269,7 +269,7 @@ class ConfigForm(QWidget):
                 self._making.start()
                 return
 
-    def _tell(self) -> None:
+    def _show_counts(self) -> None:
         state = self._state
         count, differing = len(state.errors), len(state.differing)
         self._problems.setVisible(bool(count))

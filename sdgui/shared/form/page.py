@@ -10,13 +10,13 @@ class FormPage(QWidget):
     """Holds the sections. Qt's own order of focus is that in which widgets were made, and rows are made late."""
 
     def focusNextPrevChild(self, next_: bool) -> bool:
-        """Move the focus to the next (or former) control of the page; beyond its ends, out of it."""
+        """Move the focus to the next (or previous) control of the page; beyond its ends, out of it."""
         here = QApplication.focusWidget()
         stops = self._stops()
         if here is None or here not in stops:
             return super().focusNextPrevChild(next_)
-        place = stops.index(here) + (1 if next_ else -1)
-        found = stops[place] if 0 <= place < len(stops) else self._beyond(here, next_)
+        position = stops.index(here) + (1 if next_ else -1)
+        found = stops[position] if 0 <= position < len(stops) else self._beyond(here, next_)
         if found is None:
             return super().focusNextPrevChild(next_)
         found.setFocus(Qt.FocusReason.TabFocusReason if next_ else Qt.FocusReason.BacktabFocusReason)
@@ -30,11 +30,11 @@ class FormPage(QWidget):
         """What Tab stops at here, from top to bottom and left to right."""
         found = [each for each in self.findChildren(QWidget) if _stops_at(each)]
 
-        def place(widget: QWidget) -> tuple[int, int]:
+        def position(widget: QWidget) -> tuple[int, int]:
             middle = widget.mapTo(self, QPoint(0, widget.height() // 2))
             return middle.y() // 4, middle.x()  # controls of one row are of slightly different heights
 
-        return sorted(found, key=place)
+        return sorted(found, key=position)
 
     def _beyond(self, here: QWidget, next_: bool) -> QWidget | None:
         widget: QWidget | None = here

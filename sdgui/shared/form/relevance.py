@@ -75,7 +75,7 @@ _PROMOTED = frozenset(
 
 
 def matters(path: str, values: Values) -> bool:
-    """Whether the field says anything, the others being ``values`` (dotted field -> value, whole)."""
+    """Whether the field has any effect, the others being ``values`` (dotted field -> value, whole)."""
     if path in _RULES:
         return _RULES[path](values)
     section, _, name = path.rpartition(".")

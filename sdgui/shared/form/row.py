@@ -171,7 +171,7 @@ class FoldRow(FormRow):
         if folded == self._folded:
             return
         self._folded = folded
-        self.button.setAccessibleName(f"{self._group.title}, {'folded' if folded else 'unfolded'}")
+        self.button.setAccessibleName(f"{self._group.title}, {'collapsed' if folded else 'expanded'}")
         self._restyle()
 
     def _restyle(self) -> None:

@@ -1,6 +1,6 @@
 """A titled part of the form: rows, groups inside, and what does not matter or is advanced folded under *More*.
 
-Rows are made when they are first to be seen: ``pending`` says what is missing, the form makes it between other events.
+Rows are made when they are first visible: ``pending`` lists the missing ones, which the form makes between events.
 A group that a number switches on (an objective's weight) is one line while that number is 0.
 """
 
@@ -27,7 +27,7 @@ class FormSection(QWidget):
     def __init__(
         self, group: FieldGroup, state: FormState, made: Callable[[FormRow], None], parent: QWidget, top: bool = True
     ) -> None:
-        """``made`` is told of each new row."""
+        """``made`` is called with each new row."""
         super().__init__(parent)
         self.group = group
         self.rows: dict[str, FormRow] = {}
@@ -42,7 +42,7 @@ class FormSection(QWidget):
         self._shown: set[str] = set()
         self._framed = False
         self._more: QPushButton | None = None
-        self._order = {spec.path: place for place, spec in enumerate(group.fields)}
+        self._order = {spec.path: index for index, spec in enumerate(group.fields)}
         self.inner = [FormSection(inner, state, made, self, top=False) for inner in group.groups]
         self._lines = QVBoxLayout()
         self._lines.setSpacing(SPACE // 2)
@@ -141,7 +141,7 @@ class FormSection(QWidget):
         else:
             row = FormRow(spec, self, indent=_INDENT if self._switch else 0)
         # The line that switches comes first, whatever the order of the fields.
-        order = {path: -1 if path == self._switch else place for path, place in self._order.items()}
+        order = {path: -1 if path == self._switch else index for path, index in self._order.items()}
         before = sum(order[other] < order[path] for other in self.rows)
         self.rows[path] = row
         self._lines.insertWidget(before, row)

@@ -37,7 +37,7 @@ class FormState:
         self.judge()
 
     def judge(self) -> None:
-        """Read the texts anew: the definition or the errors, and what differs."""
+        """Read the texts again: the definition or the errors, and what differs."""
         self.config, self.errors = read(self.specs, self.texts, self._base | self._kept)
         self.values = self._base | self._kept
         differing = set()

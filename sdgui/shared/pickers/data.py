@@ -1,7 +1,7 @@
-"""Names a data source and says at once what it holds: pairs, labels, bad rows.
+"""Choose a data source, and see what it contains: pairs, labels, bad rows.
 
 Flow: a known source, or a file or folder chosen or dropped -> ``changed(str)`` -> the pool's worker ``describe_source``
--> a line of figures and ``described``. A newer question takes the former one back; the window never waits.
+-> a line of figures and ``described``. A newer request cancels the previous one; the window never waits.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TABLES = "Pairs (*.csv *.tsv *.tab *.jsonl *.ndjson *.json);;All files (*)"
 class DataPicker(QWidget):
     """A box of sources, a button to choose another, and a line of figures under them."""
 
-    changed = Signal(str)  # the source, whoever chose it
+    changed = Signal(str)  # the source
     described = Signal(object)  # dict: source, format, pairs, pictures, labels, bad, reasons
     refused = Signal(str)  # why the source cannot be used
 
@@ -84,7 +84,7 @@ class DataPicker(QWidget):
         return self._source
 
     def facts(self) -> SourceFacts | None:
-        """What ``described`` said of the source; None while it is not known."""
+        """The facts last given by ``described``; None while they are not known."""
         return self._facts
 
     def set_source(self, source: str, title: str = "") -> None:
@@ -100,13 +100,8 @@ class DataPicker(QWidget):
             self._remember(source)
             self.changed.emit(source)
 
-    def describe_again(self) -> None:
-        """The file may have changed: count it anew."""
-        self._facts = None
-        self._describe()
-
     def showEvent(self, event: QShowEvent) -> None:
-        """The list is read from the store; a place is on screen before its pickers have theirs."""
+        """The list is read from the store; a panel is on screen before its pickers have theirs."""
         super().showEvent(event)
         if not self._listed:
             QTimer.singleShot(0, self, self.refresh)
@@ -186,23 +181,23 @@ class DataPicker(QWidget):
         self.figures.setText(text)
         self.figures.setToolTip(plain_tip(tip or text))
         set_role(self.figures, "error" if role == "error" else "small")
-        self.figures.setAccessibleName(f"What the data holds: {text}")
+        self.figures.setAccessibleName(f"Contents of the data: {text}")
         self.box.setAccessibleDescription(text)
 
     # Choosing another
     def _ask(self) -> None:
         menu = QMenu(self)
-        menu.addAction("A &file …").triggered.connect(lambda: self._ask_for(folder=False))
-        menu.addAction("A f&older …").triggered.connect(lambda: self._ask_for(folder=True))
+        menu.addAction("&File …").triggered.connect(lambda: self._ask_for(folder=False))
+        menu.addAction("F&older …").triggered.connect(lambda: self._ask_for(folder=True))
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
 
     def _ask_for(self, folder: bool) -> None:
         start = str(Path(self._source).parent) if self._source else ""
         if folder:
-            found = QFileDialog.getExistingDirectory(self, "A folder of pictures", start)
+            found = QFileDialog.getExistingDirectory(self, "Choose a folder of pictures", start)
         else:
-            found, _ = QFileDialog.getOpenFileName(self, "A table of pairs", start, _TABLES)
+            found, _ = QFileDialog.getOpenFileName(self, "Choose a table of pairs", start, _TABLES)
         if found:
             self.set_source(found)
 

@@ -55,7 +55,7 @@ class ModelEntry:
 def run_entries(store: Store, needs: Needs) -> list[ModelEntry]:
     """The runs, newest first; [] when the store cannot be read.
 
-    Every run's folder is looked into: with many runs that takes longer than the window may wait.
+    Every run's folder is read: with many runs that takes longer than the window may wait.
     """
     try:
         runs, experiments = store.runs(), {one.id: one.name for one in store.experiments()}

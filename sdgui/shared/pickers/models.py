@@ -1,7 +1,7 @@
 """Names a model: a run with its checkpoint and network, an open_clip name with its weights, or a folder.
 
 Flow: list (recent first) -> checkpoint or pretrained weights -> student or teacher -> ``changed(ModelChoice)``. What
-cannot do what the place needs is grey, with the reason in its tooltip. Checkpoints of live runs appear by themselves.
+cannot do what the panel needs is grey, with the reason in its tooltip. Checkpoints of live runs appear by themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, Q
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import default_network
 from sdgui.runs.models import OPEN_CLIP, RunFacts, architectures, pretrained_tags, run_facts
-from sdgui.shared.aside import Aside
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.pickers.entries import (
     ModelChoice,
     ModelEntry,
@@ -42,37 +42,37 @@ from sdgui.widgets.style.theme import SPACE
 __all__ = ["ModelChoice", "ModelPicker"]
 
 Groups = list[tuple[str, list[ModelEntry]]]  # heading, its lines
-_SETTLE = 500  # ms after the last news of a live run before its folder is looked at
+_SETTLE = 500  # ms after the last news of a live run before its folder is read
 _RANDOM = "no weights (random)"
 
 
 class ModelPicker(QWidget):
     """Three boxes in a row: model, checkpoint (or pretrained weights), network.
 
-    ``changed`` whenever the choice is another one, whoever made it; ``renewed`` when a new checkpoint of the chosen
-    live run has become its best or last: ``choice.model`` stays the same, and the place decides when to read it anew.
+    ``changed`` whenever the choice changes, by the user or by code; ``renewed`` when a new checkpoint of the chosen
+    live run has become its best or last: ``choice.model`` stays the same, and the panel decides when to read it again.
     """
 
     changed = Signal(object)  # ModelChoice
     renewed = Signal(object)  # ModelChoice
-    refused = Signal(str)  # a sentence: what was typed or dropped is no model, or not for this place
+    refused = Signal(str)  # a sentence: what was typed or dropped is no model, or not for this panel
 
     def __init__(self, services: Services, needs: Needs = "search", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services, self._needs = services, needs
         self._entry: ModelEntry | None = None
         self._told: ModelChoice | None = None
-        self._step: int | None = None  # what "best" or "last" stood for when it was told
+        self._step: int | None = None  # what "best" or "last" meant when it was emitted
         self._facts: RunFacts | None = None  # of the chosen run
         self.setAcceptDrops(True)
         self.model = NoWheelComboBox(self)
         self.line = QLineEdit(self.model)
         self.which = NoWheelComboBox(self)
         self.weights = NoWheelComboBox(self)
-        self._browse = IconButton("ph.folder-open", "Choose a folder that holds a model", parent=self)
+        self._browse = IconButton("ph.folder-open", "Choose a folder that contains a model", parent=self)
         self._items = QStandardItemModel(self)
-        self._aside = Aside(self)
-        self._stale = True  # the list does not say what is there now
+        self._tasks = BackgroundTasks(self)
+        self._stale = True  # the list may not be current
         self._filling = 0  # lists that are being read
         self._typed_early = False  # what was typed waits for the list
         self._build()
@@ -116,8 +116,8 @@ class ModelPicker(QWidget):
         self.setAccessibleName("Model")
         box.activated.connect(self._activated)
         self.line.editingFinished.connect(self._typed)
-        self.which.activated.connect(lambda _row: self._tell())
-        self.weights.activated.connect(lambda _row: self._tell())
+        self.which.activated.connect(lambda _row: self._emit_choice())
+        self.weights.activated.connect(lambda _row: self._emit_choice())
         self._browse.clicked.connect(self._ask_folder)
 
     # What is chosen
@@ -161,10 +161,10 @@ class ModelPicker(QWidget):
             if usable is not None and self._entry is None:
                 self._take(usable)
 
-        self._aside.do(lambda: run_entries(store, needs), found)
+        self._tasks.run(lambda: run_entries(store, needs), found)
 
     def restore(self) -> bool:
-        """Choose the model used last that this place can use; False when there is none."""
+        """Choose the model used last that this panel can use; False when there is none."""
         entries = [choice_entry(choice, self._needs) for choice in recent_choices(self._services.settings)]
         entry = next((one for one in entries if not one.reason), None)
         return entry is not None and self._take(entry)
@@ -173,7 +173,7 @@ class ModelPicker(QWidget):
         """Choose a model that lies in ``folder``; False, and a word by ``refused``, when there is none."""
         entry = folder_entry(folder.absolute(), self._needs)
         if entry is None:
-            self.refused.emit(f"{folder} holds no model: neither a run nor a folder as open_clip saves one.")
+            self.refused.emit(f"{folder} contains no model: neither a run nor a folder saved by open_clip.")
             return False
         store = self._services.store
         try:
@@ -184,7 +184,7 @@ class ModelPicker(QWidget):
 
     # The list
     def showEvent(self, event: QShowEvent) -> None:
-        """The list takes a while; a place is on screen before its pickers have theirs."""
+        """The list takes a while; a panel is on screen before its pickers have theirs."""
         super().showEvent(event)
         QTimer.singleShot(0, self, self._fill_once)
 
@@ -209,10 +209,10 @@ class ModelPicker(QWidget):
             return
         if run_facts(RunDir(entry.name)) != self._facts:
             self._fill_which(entry, self.which.currentData(), str(self.weights.currentData() or ""))
-            self._tell()
+            self._emit_choice()
 
     def _fill(self) -> None:
-        """Read in a thread what can be picked: every run's folder is looked into."""
+        """Read in a thread what can be picked: every run's folder is read."""
         self._stale, self._filling = False, self._filling + 1
         store, needs, choices = self._services.store, self._needs, recent_choices(self._services.settings)
 
@@ -224,7 +224,7 @@ class ModelPicker(QWidget):
                 ("open_clip", open_clip_entries(needs)),
             ]
 
-        self._aside.do(read, self._filled)
+        self._tasks.run(read, self._filled)
 
     def _filled(self, groups: Groups) -> None:
         self._filling -= 1
@@ -238,7 +238,7 @@ class ModelPicker(QWidget):
         self.model.blockSignals(True)
         self._items.clear()
         lines = [[heading(title), *map(_item, entries)] for title, entries in groups if entries]
-        self._items.invisibleRootItem().appendRows([line for group in lines for line in group])  # told only once
+        self._items.invisibleRootItem().appendRows([line for group in lines for line in group])  # one signal for all
         self.model.setCurrentIndex(-1)
         typing = self._typed_early or self.line.isModified()
         self.model.setEditText(text if typing or self._entry is None else self._entry.title)
@@ -273,7 +273,7 @@ class ModelPicker(QWidget):
         elif self._filling:
             self._typed_early = True
         else:
-            self._show_wrong(f"There is no model {text!r}; choose one of the list, or give a run's folder.")
+            self._show_wrong(f"There is no model {text!r}; choose one from the list or enter a run's folder.")
 
     def _show_wrong(self, sentence: str) -> None:
         self.line.setToolTip(plain_tip(sentence))
@@ -303,7 +303,7 @@ class ModelPicker(QWidget):
         if before and entry.kind == "open_clip":
             which = before.model.partition(",")[2].strip()
         self._fill_which(self._entry, which, before.weights if before else "")
-        self._tell()
+        self._emit_choice()
         return True
 
     def _known(self) -> list[ModelEntry]:
@@ -344,7 +344,7 @@ class ModelPicker(QWidget):
         return step or 0
 
     # Telling
-    def _tell(self) -> None:
+    def _emit_choice(self) -> None:
         choice = self.choice()
         if choice is None:
             return
@@ -373,7 +373,7 @@ class ModelPicker(QWidget):
 
     # Folders
     def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "A run, or a model as open_clip saves one")
+        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a run, or of a model saved by open_clip")
         if folder:
             self.take_folder(Path(folder))
 

@@ -63,19 +63,19 @@ def needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
     found: list[Need] = []
     objectives = [objective for _, objective in config.objectives if objective.weight]
     if any(objective.needs_decoder() for objective in objectives):
-        found.append(Need("captions", "CoCa", "A CoCa architecture, which the preset sets; afterwards it can caption."))
+        found.append(Need("captions", "CoCa", "Uses a CoCa architecture, set by the preset; it can caption."))
     if any(objective.learns_classes for objective in objectives):
         few = " A few labelled rows are enough." if any(one.learns_unlabelled for one in objectives) else ""
-        found.append(Need("labels", "labels", f"Data with a column of classes, named under data.label.{few}"))
+        found.append(Need("labels", "labels", f"Data with a class column, named in data.label.{few}"))
     elif not any(objective.uses_captions() for objective in objectives):
         found.append(Need("pictures", "pictures only", "Captions are not used: the text tower is not trained."))
     if stage_count(name):
         words = f"Trained in stages, one after another: {stages(name)}"
         found.append(Need("chain", f"{stage_count(name)} stages", words))
     elif config.teacher.kind in ("frozen", "previous") and not config.teacher.checkpoint:
-        found.append(Need("run", "a trained model", "The run or model that teaches, named under teacher.checkpoint."))
+        found.append(Need("run", "a trained model", "A run or model to use as teacher, named in teacher.checkpoint."))
     if config.towers.freeze != "none" and not config.towers.pretrained:
-        found.append(Need("run", "trained towers", "A trained model to start from, named under towers.pretrained."))
+        found.append(Need("run", "trained towers", "A trained model to start from, named in towers.pretrained."))
     return tuple(found)
 
 
@@ -88,7 +88,7 @@ def stages(name: str) -> str:
     """The stages of a staged preset in words."""
     if name == BORN_AGAIN:
         return f"{GENERATIONS} generations, each taught by the previous one."
-    return " ".join(f"{place}. {stage.description}" for place, stage in enumerate(STAGES[name], start=1))
+    return " ".join(f"{number}. {stage.description}" for number, stage in enumerate(STAGES[name], start=1))
 
 
 def matches(name: str, words: list[str]) -> bool:

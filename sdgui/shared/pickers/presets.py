@@ -41,7 +41,7 @@ class PresetChooser(QFrame):
     chosen = Signal(str, str)  # preset, size
 
     def __init__(self, parent: QWidget, button: str = "Choose") -> None:
-        """``button`` says what choosing does."""
+        """``button``: the label of the button that chooses."""
         super().__init__(parent, Qt.WindowType.Popup)
         self._over = parent
         self.setObjectName("preset_chooser")
@@ -66,7 +66,7 @@ class PresetChooser(QFrame):
         theme().changed.connect(self._restyle)
 
     def _build(self) -> None:
-        self.line.setPlaceholderText("Search presets: a name, what it does, its paper, what it needs")
+        self.line.setPlaceholderText("Search presets by name, description, paper or requirement")
         self.line.setAccessibleName("Search presets")
         self.line.setClearButtonEnabled(True)
         self.list.setAccessibleName("Presets")
@@ -92,12 +92,12 @@ class PresetChooser(QFrame):
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         side = QVBoxLayout()
         side.addWidget(area, 1)
-        for place, size in enumerate(SIZES):
+        for index, size in enumerate(SIZES):
             choice = QRadioButton(SIZE_TEXTS[size], self)
-            choice.setToolTip(plain_tip(f"Alt+{place + 1}"))
-            self.sizes.addButton(choice, place)
+            choice.setToolTip(plain_tip(f"Alt+{index + 1}"))
+            self.sizes.addButton(choice, index)
             side.addWidget(choice)
-            QShortcut(QKeySequence(f"Alt+{place + 1}"), self).activated.connect(choice.click)
+            QShortcut(QKeySequence(f"Alt+{index + 1}"), self).activated.connect(choice.click)
         side.addWidget(self.button)
         body = QHBoxLayout()
         body.setSpacing(2 * SPACE)

@@ -35,9 +35,9 @@ class GalleryDelegate(QStyledItemDelegate):
         self.restyle()
 
     def restyle(self) -> None:
-        """The look changed: take colours and fonts anew."""
-        look = theme()
-        self._font = look.font("small")
+        """The theme changed: read colours and fonts again."""
+        style = theme()
+        self._font = style.font("small")
         self._metrics = QFontMetrics(self._font)
         names = (
             "selection",
@@ -51,9 +51,9 @@ class GalleryDelegate(QStyledItemDelegate):
             "window",
             "warning",
         )
-        self._colors = {name: look.color(name) for name in names}
-        self._broken_icon = look.icon("ph.warning", "muted")
-        self._missing_icon = look.icon("ph.file-dotted", "muted")
+        self._colors = {name: style.color(name) for name in names}
+        self._broken_icon = style.icon("ph.warning", "muted")
+        self._missing_icon = style.icon("ph.file-dotted", "muted")
         self._lines.clear()
         self._marks: dict[tuple[bool, float], QPixmap] = {}
         self._plates: dict[tuple[int, float], QPixmap] = {}
@@ -70,24 +70,24 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._ground(painter, option)
-        place = QRect(option.rect.x() + SPACE, option.rect.y() + SPACE, self.side, self.side)
+        rect = QRect(option.rect.x() + SPACE, option.rect.y() + SPACE, self.side, self.side)
         thumbnail = self._model.thumbnail(index.row())
         gone = thumbnail is not None and thumbnail.missing
         if item.line:
             self._line(painter, option.rect)
         painter.setOpacity(_FAINT if item.faint else 1.0)
         if thumbnail is None:
-            painter.drawPixmap(place.topLeft(), self._waiting(painter.device().devicePixelRatioF()))
+            painter.drawPixmap(rect.topLeft(), self._waiting(painter.device().devicePixelRatioF()))
         elif thumbnail.image is None:
-            self._broken(painter, place, gone)
+            self._broken(painter, rect, gone)
         else:
-            self._picture(painter, place, thumbnail.image)
+            self._picture(painter, rect, thumbnail.image)
         painter.setOpacity(1.0)
         if item.badge:
-            self._badge(painter, place, item.badge)
+            self._badge(painter, rect, item.badge)
         if item.correct is not None:
-            self._mark(painter, place, item.correct)
-        self._words(painter, item, place, gone)
+            self._mark(painter, rect, item.correct)
+        self._words(painter, item, rect, gone)
         painter.restore()
 
     def _ground(self, painter: QPainter, option: QStyleOptionViewItem) -> None:
@@ -107,10 +107,10 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.setPen(QPen(self._colors["warning"], 2, Qt.PenStyle.DashLine))
         painter.drawLine(cell.left() + 1, cell.top() + SPACE, cell.left() + 1, cell.bottom() - SPACE)
 
-    def _picture(self, painter: QPainter, place: QRect, image: QImage) -> None:
+    def _picture(self, painter: QPainter, rect: QRect, image: QImage) -> None:
         pixmap = self._fitting(image, painter.device().devicePixelRatioF())
         size = pixmap.deviceIndependentSize().toSize()
-        corner = QPoint(place.center().x() - size.width() // 2, place.center().y() - size.height() // 2)
+        corner = QPoint(rect.center().x() - size.width() // 2, rect.center().y() - size.height() // 2)
         if image.hasAlphaChannel():
             painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as the trainer lays it
         painter.drawPixmap(corner, pixmap)
@@ -147,20 +147,20 @@ class GalleryDelegate(QStyledItemDelegate):
             painter.end()
         return plate
 
-    def _broken(self, painter: QPainter, place: QRect, gone: bool) -> None:
+    def _broken(self, painter: QPainter, rect: QRect, gone: bool) -> None:
         painter.setBrush(self._colors["window" if gone else "raised"])
         painter.setPen(QPen(self._colors["strong_border"], 1, Qt.PenStyle.DashLine))
-        painter.drawRoundedRect(place.adjusted(1, 1, -1, -1), 4, 4)
+        painter.drawRoundedRect(rect.adjusted(1, 1, -1, -1), 4, 4)
         icon = QRect(0, 0, 4 * SPACE, 4 * SPACE)
-        icon.moveCenter(place.center())
+        icon.moveCenter(rect.center())
         (self._missing_icon if gone else self._broken_icon).paint(painter, icon)
 
-    def _badge(self, painter: QPainter, place: QRect, text: str) -> None:
+    def _badge(self, painter: QPainter, rect: QRect, text: str) -> None:
         """A small plate in the lower left corner of the picture."""
-        width = place.width() - SPACE
+        width = rect.width() - SPACE
         text = self._metrics.elidedText(text, Qt.TextElideMode.ElideRight, width - SPACE)
         plate = QRect(0, 0, self._metrics.horizontalAdvance(text) + SPACE, self._metrics.height() + 2)
-        plate.moveBottomLeft(place.bottomLeft() + QPoint(4, -4))
+        plate.moveBottomLeft(rect.bottomLeft() + QPoint(4, -4))
         ground = QColor(self._colors["surface"])
         ground.setAlphaF(0.9)
         painter.setPen(QPen(self._colors["strong_border"], 1))
@@ -170,17 +170,17 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.setFont(self._font)
         painter.drawText(plate, int(Qt.AlignmentFlag.AlignCenter), text)
 
-    def _mark(self, painter: QPainter, place: QRect, correct: bool) -> None:
+    def _mark(self, painter: QPainter, rect: QRect, correct: bool) -> None:
         """The true one: a disc with a check and a frame; a wrong one: a small square with a cross."""
         if correct:
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(self._colors["good"], 3))
-            painter.drawRoundedRect(QRectF(place).adjusted(-1, -1, 1, 1), 4, 4)
+            painter.drawRoundedRect(QRectF(rect).adjusted(-1, -1, 1, 1), 4, 4)
         ratio = painter.device().devicePixelRatioF()
         mark = self._marks.get((correct, ratio))
         if mark is None:
             mark = self._marks[correct, ratio] = self._draw_mark(correct, ratio)
-        painter.drawPixmap(QPoint(place.right() - _MARK + 4, place.top() - 4), mark)
+        painter.drawPixmap(QPoint(rect.right() - _MARK + 4, rect.top() - 4), mark)
 
     def _draw_mark(self, correct: bool, ratio: float) -> QPixmap:
         color, ground = self._colors["good" if correct else "muted"], self._colors["surface"]
@@ -209,22 +209,22 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.end()
         return pixmap
 
-    def _words(self, painter: QPainter, item: GalleryItem, place: QRect, gone: bool) -> None:
-        """Drawn from their base lines: a text in a box is laid out anew each time, which takes five times as long."""
+    def _words(self, painter: QPainter, item: GalleryItem, rect: QRect, gone: bool) -> None:
+        """Drawn from their base lines: a text in a box is laid out each time, which takes five times as long."""
         down = QPoint(0, self._metrics.height())
-        base = QPoint(place.left(), place.bottom() + SPACE // 2 + self._metrics.ascent())
+        base = QPoint(rect.left(), rect.bottom() + SPACE // 2 + self._metrics.ascent())
         painter.setFont(self._font)
         painter.setPen(self._colors["muted"])
         if item.rank is not None:
             painter.drawText(base, f"#{item.rank}")
         figure = "missing" if gone else f"{item.score:.3f}" if item.score is not None else ""
         if figure:
-            painter.drawText(base + QPoint(place.width() - self._metrics.horizontalAdvance(figure), 0), figure)
+            painter.drawText(base + QPoint(rect.width() - self._metrics.horizontalAdvance(figure), 0), figure)
         if item.rank is not None or figure:
             base += down
         if not gone:
             painter.setPen(self._colors["text"])
-        for text in self._caption(item.caption, place.width()):
+        for text in self._caption(item.caption, rect.width()):
             painter.drawText(base, text)
             base += down
 

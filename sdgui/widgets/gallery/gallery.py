@@ -84,7 +84,7 @@ class Gallery(QWidget):
         self._build()
         self._connect()
         self.set_thumbnail_size(128)
-        self._tell()
+        self._show_count()
 
     def _build(self) -> None:
         view = self.view
@@ -133,26 +133,26 @@ class Gallery(QWidget):
         self.view.viewport().installEventFilter(self)
         self._slider.valueChanged.connect(self._slid)
         theme().changed.connect(self._restyle)
-        self.model.rowsInserted.connect(self._tell)
-        self.model.rowsRemoved.connect(self._tell)
+        self.model.rowsInserted.connect(self._show_count)
+        self.model.rowsRemoved.connect(self._show_count)
 
     # --- items
 
     def set_items(self, items: list[GalleryItem]) -> None:
-        """Replace everything; the selection is gone, the place at the top."""
+        """Replace everything; nothing is selected, and the view is at the top."""
         self.model.set_items(items)
         self.view.scrollToTop()
         self._tidy.start()
-        self._tell()
+        self._show_count()
         self.current_changed.emit(-1)
         self.selection_changed.emit([])
 
     def append(self, items: Sequence[GalleryItem]) -> None:
-        """Add at the end; selection and place stay."""
+        """Add at the end; selection and scroll position stay."""
         self.model.append(items)
 
     def replace(self, index: int, item: GalleryItem) -> None:
-        """Another item in this place."""
+        """Replace the item at this index."""
         self.model.replace(index, item)
 
     def remove(self, indices: Iterable[int]) -> None:
@@ -200,7 +200,7 @@ class Gallery(QWidget):
         self._quiet = True
         self.view.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
         self._quiet = False
-        self._tell()
+        self._show_count()
 
     def select_all(self) -> None:
         """Select everything, in one range: the view's own way asks for each item."""
@@ -269,7 +269,7 @@ class Gallery(QWidget):
             self.current_changed.emit(current.row())
 
     def _selection_changed(self, *_: object) -> None:
-        self._tell()
+        self._show_count()
         if not self._quiet:
             self.selection_changed.emit(self.selected())
 
@@ -289,7 +289,7 @@ class Gallery(QWidget):
         if not self._quiet:
             self.thumbnail_size_changed.emit(size)
 
-    def _tell(self) -> None:
+    def _show_count(self) -> None:
         there, chosen = self.model.rowCount(), sum(one.height() for one in self._ranges())
         pictures = "1 picture" if there == 1 else f"{count(there)} pictures"
         self._count.setText(pictures + (f", {count(chosen)} selected" if chosen > 1 else "") if there else "")

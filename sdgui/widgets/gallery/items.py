@@ -57,7 +57,7 @@ class GalleryModel(QAbstractListModel):
         self._waiting: dict[str, set[int]] = {}  # path -> rows that asked for its thumbnail
         self._came: set[int] = set()
         self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
-        self._gather.timeout.connect(self._tell_came)
+        self._gather.timeout.connect(self._emit_arrived)
         thumbnails.ready.connect(self._ready)
 
     def set_items(self, items: list[GalleryItem]) -> None:
@@ -76,7 +76,7 @@ class GalleryModel(QAbstractListModel):
             self.endInsertRows()
 
     def replace(self, row: int, item: GalleryItem) -> None:
-        """Another item in the place of ``row``; IndexError when there is none."""
+        """Replace the item of ``row``; IndexError when there is none."""
         self._items[row] = item
         self.dataChanged.emit(self.index(row), self.index(row))
 
@@ -144,7 +144,7 @@ class GalleryModel(QAbstractListModel):
         if self._came and not self._gather.isActive():
             self._gather.start()
 
-    def _tell_came(self) -> None:
+    def _emit_arrived(self) -> None:
         came, self._came = self._came, set()
         for first, last in runs_of(row for row in came if row < len(self._items)):
             self.dataChanged.emit(self.index(first), self.index(last), [Qt.ItemDataRole.DecorationRole])

@@ -1,15 +1,41 @@
-"""What one can do with pictures of the gallery: copy, preview, open, show in the folder."""
+"""The gallery's context menu: preview, copy, open, open the folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from PySide6.QtCore import QUrl
-from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtGui import QDesktopServices, QGuiApplication, QImage
 from PySide6.QtWidgets import QMenu, QWidget
+from shiboken6 import isValid
 
 from sdgui.widgets.gallery.items import GalleryItem, files_mime
-from sdgui.widgets.gallery.thumbnail_files import read_picture
+from sdgui.widgets.gallery.pictures import PictureReader
+
+
+class _PictureCopy(PictureReader):
+    """Puts pictures on the clipboard as they arrive; whatever is copied meanwhile, here or elsewhere, wins."""
+
+    _shared: _PictureCopy | None = None
+
+    def __init__(self) -> None:
+        super().__init__(QGuiApplication.instance())
+        self.arrived.connect(self._put)
+        QGuiApplication.clipboard().dataChanged.connect(self.cancel)
+
+    @classmethod
+    def shared(cls) -> _PictureCopy:
+        """One for the whole window."""
+        if cls._shared is None or not isValid(cls._shared):
+            cls._shared = cls()
+        return cls._shared
+
+    def _put(self, path: Path, image: QImage | None, _reason: str) -> None:
+        if image is None:
+            QGuiApplication.clipboard().setMimeData(files_mime([path]))
+        else:
+            QGuiApplication.clipboard().setImage(image)
 
 
 def gallery_menu(parent: QWidget, items: Sequence[GalleryItem], preview: Callable[[], None]) -> QMenu:
@@ -39,25 +65,21 @@ def copy_paths(items: Sequence[GalleryItem]) -> None:
 
 
 def copy_captions(items: Sequence[GalleryItem]) -> None:
-    """Captions as text, one a line."""
+    """Captions as text, one per line."""
     QGuiApplication.clipboard().setText("\n".join(item.caption for item in items))
 
 
 def copy_picture(item: GalleryItem) -> None:
-    """The picture itself; the path where it cannot be read."""
-    image, _ = read_picture(item.path)
-    if image is None:
-        copy_paths([item])
-    else:
-        QGuiApplication.clipboard().setImage(image)
+    """The picture itself, once it is read in the background; its path where it cannot be read."""
+    _PictureCopy.shared().read(item.path)
 
 
 def open_files(items: Sequence[GalleryItem]) -> None:
-    """In whatever the desktop opens pictures with."""
+    """Open with the desktop's default program, ten at most."""
     for item in items[:10]:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(item.path)))
 
 
 def open_folder(item: GalleryItem) -> None:
-    """The folder that holds the picture, in the file manager."""
+    """Open the picture's folder in the file manager."""
     QDesktopServices.openUrl(QUrl.fromLocalFile(str(item.path.parent)))

@@ -1,16 +1,15 @@
 """A picture, large: wheel, plus and minus zoom, 0 fits, 1 shows its own pixels; dragging or Shift+arrows pans; arrows
-go to the neighbours; Space or Esc closes."""
+show the neighbours; Space or Esc closes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, QThreadPool, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
-from shiboken6 import isValid
 
-from sdgui.widgets.gallery.thumbnail_files import read_picture
+from sdgui.widgets.gallery.pictures import PictureReader
 from sdgui.widgets.style.theme import SPACE, theme
 
 _ROOM = QSize(4096, 4096)  # decoded at most at this size
@@ -29,11 +28,10 @@ _PANS = {  # Shift and an arrow: the picture goes the other way
 
 class PicturePreview(QWidget):
     """Covers its owner's window, and goes when the owner is hidden. ``stepped(-1 | 1)`` asks for a neighbour;
-    ``closed`` when it is put away."""
+    ``closed`` when it is closed."""
 
     stepped = Signal(int)
     closed = Signal()
-    _read = Signal(str, object, str)
 
     def __init__(self, owner: QWidget) -> None:
         super().__init__(owner.window())
@@ -41,18 +39,19 @@ class PicturePreview(QWidget):
         self._path = Path()
         self._caption = ""
         self._image: QImage | None = None
-        self._whole = False  # it is the picture, not the thumbnail that stands in
+        self._whole = False  # it is the picture, not its thumbnail, shown meanwhile
         self._reason = ""
         self._zoom = 1.0  # times the fitting size
         self._offset = QPointF()
         self._grabbed: QPointF | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self._read.connect(self._arrived, Qt.ConnectionType.QueuedConnection)
+        self._reader = PictureReader(self)
+        self._reader.arrived.connect(self._arrived)
         owner.installEventFilter(self)
         self.hide()
 
     def show_picture(self, path: Path, caption: str, thumbnail: QImage | None) -> None:
-        """Show ``path``; the ``thumbnail`` stands in until the picture is read."""
+        """Show ``path``; the ``thumbnail`` until the picture is read."""
         self._path, self._caption, self._image, self._reason = path, caption, thumbnail, ""
         self._whole = False
         self._zoom, self._offset = 1.0, QPointF()
@@ -62,13 +61,7 @@ class PicturePreview(QWidget):
         self.raise_()
         self.setFocus()
         self.update()
-        QThreadPool.globalInstance().start(lambda: self._read_it(path))
-
-    def _read_it(self, path: Path) -> None:
-        """In a thread."""
-        image, reason = read_picture(path, _ROOM)
-        if isValid(self):  # the window may have been closed meanwhile
-            self._read.emit(str(path), image, reason)
+        self._reader.read(path, _ROOM)
 
     def fit(self) -> QRectF:
         """Where the picture is drawn now."""
@@ -80,11 +73,10 @@ class PicturePreview(QWidget):
         box.moveCenter(room.center() + self._offset)
         return box
 
-    def _arrived(self, path: str, image: QImage | None, reason: str) -> None:
-        if path == str(self._path):
-            self._image, self._reason = (image, "") if image is not None else (None, reason)
-            self._whole = image is not None
-            self.update()
+    def _arrived(self, _path: Path, image: QImage | None, reason: str) -> None:
+        self._image, self._reason = (image, "") if image is not None else (None, reason)
+        self._whole = image is not None
+        self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -112,7 +104,7 @@ class PicturePreview(QWidget):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Hide and not event.spontaneous() and self.isVisible():
-            self.close_it()  # another place is shown: there is nothing to step through
+            self.close_it()  # another panel is shown: there is nothing to step through
         return super().eventFilter(watched, event)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
@@ -121,7 +113,7 @@ class PicturePreview(QWidget):
             self.hide()  # a key went elsewhere, such as to the tree: what has the focus must be seen
 
     def focusNextPrevChild(self, following: bool) -> bool:
-        """Tab stays here: what is covered must not be worked by keys."""
+        """Tab stays here: covered widgets must not take keys."""
         return False
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -168,7 +160,8 @@ class PicturePreview(QWidget):
         self._grabbed = None
 
     def close_it(self) -> None:
-        """Put it away."""
+        """Hide the picture."""
+        self._reader.cancel()
         self.hide()
         self._image = None
         self.closed.emit()

@@ -8,23 +8,21 @@ was used least lately is removed beyond a limit.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from pathlib import Path
 
-from PySide6.QtCore import QFile, QIODevice, QSaveFile, QSize, Qt
-from PySide6.QtGui import QImage, QImageReader
+from PySide6.QtCore import QSaveFile, QSize
+from PySide6.QtGui import QImage
 
 from core.spec.errors import UserError
 from core.spec.reading import open_regular
+from sdgui.widgets.gallery.pictures import read_picture
 
 SIDE = 256  # px; thumbnails are made at this size and scaled when painted
 SIDES = (SIDE, 512, 1024)  # larger ones for large cells and dense screens
 _CACHE_BYTES = 1 << 30  # on disk
 _DAY = 86400.0
 _JPEG_QUALITY = 90
-_PIXELS_AT_MOST = 400_000_000
-_ALLOCATION_MIB = 2048
 
 
 Stamp = tuple[int, int] | None
@@ -50,7 +48,7 @@ class Thumbnail:
 
 
 def file_stamp(path: Path) -> Stamp:
-    """Tells a changed file from the one that was read."""
+    """Size and modification time, to detect a changed file."""
     try:
         facts = path.stat()
     except (OSError, ValueError):
@@ -79,51 +77,6 @@ def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thum
     if cached:
         _save(image, cached)
     return Thumbnail(image, "", side, stamp=stamp)
-
-
-def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, str]:
-    """The picture turned by its EXIF orientation, scaled while decoding to fit ``room``; or None and why.
-
-    Only regular files are read: Qt would wait for ever at a named pipe, and read a device without end.
-    """
-    file = QFile()
-    try:
-        with open_regular(path) as opened:
-            number = os.dup(opened.fileno())
-    except FileNotFoundError as error:
-        return None, f"{path.name}: {error.strerror}"
-    except UserError as error:
-        return None, str(error)
-    if not file.open(number, QIODevice.OpenModeFlag.ReadOnly, QFile.FileHandleFlag.AutoCloseHandle):
-        os.close(number)
-        return None, f"{path.name}: {file.errorString()}"
-    image, reason = _decode(file, room)
-    file.close()
-    return image, f"{path.name}{reason}" if image is None else ""
-
-
-def _decode(file: QFile, room: QSize | None) -> tuple[QImage | None, str]:
-    reader = QImageReader(file)
-    reader.setAutoTransform(True)
-    reader.setDecideFormatFromContent(True)
-    reader.setAllocationLimit(_ALLOCATION_MIB)
-    size = reader.size()
-    if size.isValid() and size.width() * size.height() > _PIXELS_AT_MOST:
-        return None, f" has {size.width()} x {size.height()} pixels, more than is opened here"
-    if room is not None and size.isValid() and (size.width() > room.width() or size.height() > room.height()):
-        reader.setScaledSize(size.scaled(room, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
-    image = reader.read()
-    if image.isNull():
-        return None, f": {reader.errorString()}"
-    if room is not None and (image.width() > room.width() or image.height() > room.height()):
-        image = image.scaled(room, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
-    return _paintable(image), ""
-
-
-def _paintable(image: QImage) -> QImage:
-    """In the format that is painted fastest."""
-    alpha = image.hasAlphaChannel()
-    return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied if alpha else QImage.Format.Format_RGB32)
 
 
 def _save(image: QImage, path: Path) -> None:

@@ -1,10 +1,10 @@
-"""One look for the whole window: spacing, text sizes, colours, icons of run states; dark and light follow the system.
+"""The theme of the whole window: spacing, text sizes, colours, icons of run states; dark and light follow the system.
 
 Flow: ``sdgui.__main__`` calls ``apply_theme(app)`` once; every widget asks ``theme()`` for colours and icons and
 connects to ``theme().changed`` to repaint what it draws itself. Widgets styled by palette and stylesheet follow alone.
 
 Roles of labels are dynamic properties that the stylesheet knows: ``set_role(label, "heading" | "title" | "muted" |
-"small" | "error" | "accent")``; of buttons: ``"primary"`` (one per place), ``"flat"``, ``"danger"``; of
+"small" | "error" | "accent")``; of buttons: ``"primary"`` (one per panel), ``"flat"``, ``"danger"``; of
 frames: ``"card"``.
 """
 
@@ -25,7 +25,7 @@ SPACE = 8  # px, device independent; every margin and gap is a multiple of it or
 Scheme = Literal["system", "light", "dark"]
 Role = Literal["", "heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card"]
 
-# state -> icon, colour field of Colors, what a screen reader says. Shapes differ, so colour is never needed.
+# state -> icon, colour field of Colors, the text for screen readers. Shapes differ, so colour is never needed.
 _STATES: dict[str, tuple[str, str, str]] = {
     "queued": ("ph.clock", "muted", "queued"),
     "starting": ("ph.hourglass", "accent_text", "starting"),
@@ -35,12 +35,12 @@ _STATES: dict[str, tuple[str, str, str]] = {
     "stopped": ("ph.stop-circle-fill", "muted", "stopped by you"),
     "done": ("ph.check-circle-fill", "good", "done"),
     "failed": ("ph.x-circle-fill", "error", "failed"),
-    "interrupted": ("ph.lightning-slash-fill", "error", "interrupted, the process is gone"),
+    "interrupted": ("ph.lightning-slash-fill", "error", "interrupted, process no longer running"),
 }
 
 
 class Theme(QObject):
-    """The look in force. ``changed`` fires after palette, stylesheet and ``colors`` have switched."""
+    """The current theme. ``changed`` fires after palette, stylesheet and ``colors`` have switched."""
 
     changed = Signal()
 
@@ -64,7 +64,7 @@ class Theme(QObject):
         return self._scheme
 
     def set_scheme(self, scheme: Scheme) -> None:
-        """Follow the system, or stay light or dark whatever the system says."""
+        """Follow the system, or stay light or dark whatever the system does."""
         self._scheme = scheme
         wanted = {
             "system": Qt.ColorScheme.Unknown,
@@ -82,12 +82,8 @@ class Theme(QObject):
         """Colour of the run with this palette index; they repeat after 8."""
         return QColor(self.colors.runs[index % len(self.colors.runs)])
 
-    def state_color(self, state: str) -> QColor:
-        """Colour of a run state (``core.spec.run.status.RunState`` or its text)."""
-        return self.color(_state(state)[1])
-
     def state_icon(self, state: str) -> QIcon:
-        """Icon of a run state: shape and colour both tell it."""
+        """Icon of a run state: both shape and colour show it."""
         name, role, _ = _state(state)
         return self.icon(name, role)
 
@@ -103,7 +99,7 @@ class Theme(QObject):
         return self._icons[name, role]
 
     def font(self, role: Literal["text", "small", "title", "heading"] = "text") -> QFont:
-        """The font of a text role; small for captions, title for sections, heading for places. Figures are tabular."""
+        """The font of a text role; small for captions, title for sections, headings of panels. Figures are tabular."""
         font = QFont(self._app.font())
         scale, weight = {
             "text": (1.0, QFont.Weight.Normal),
@@ -126,7 +122,7 @@ class Theme(QObject):
         self.colors = DARK if dark else LIGHT
         self._icons.clear()
         # A sheet in place of another styles each widget once for every widget that it is in; one taken off and one
-        # put on, once each. For a window with all its places that is a fifth of the time.
+        # put on, once each. For a window with all its panels that is a fifth of the time.
         self._app.setStyleSheet("")
         self._app.setPalette(_palette(self.colors))
         self._app.setStyleSheet(stylesheet(self.colors, dark, self._text_points, SPACE))
@@ -148,7 +144,7 @@ def apply_theme(app: QApplication) -> Theme:
 
 
 def theme() -> Theme:
-    """The theme in force, applied first when nobody has; RuntimeError without a QApplication."""
+    """The theme in force, applied first if it has not been; RuntimeError without a QApplication."""
     app = QApplication.instance()
     if not isinstance(app, QApplication):
         raise RuntimeError("theme() needs a QApplication")
@@ -189,7 +185,7 @@ def _state(state: str) -> tuple[str, str, str]:
 def _palette(colors: Colors) -> QPalette:
     role, group = QPalette.ColorRole, QPalette.ColorGroup
     palette = QPalette()
-    for place, value in {
+    for part, value in {
         role.Window: colors.window,
         role.WindowText: colors.text,
         role.Base: colors.surface,
@@ -212,7 +208,7 @@ def _palette(colors: Colors) -> QPalette:
         role.Dark: colors.border,
         role.Shadow: colors.border,
     }.items():
-        palette.setColor(place, QColor(value))
-    for place in (role.Text, role.WindowText, role.ButtonText, role.HighlightedText):
-        palette.setColor(group.Disabled, place, QColor(colors.strong_border))
+        palette.setColor(part, QColor(value))
+    for part in (role.Text, role.WindowText, role.ButtonText, role.HighlightedText):
+        palette.setColor(group.Disabled, part, QColor(colors.strong_border))
     return palette

@@ -16,8 +16,8 @@ folder = Path(sys.argv[1])
 again = folder.exists() and sys.argv[2] == "bad"
 folder.mkdir(exist_ok=True)
 import numpy as np
-from core.index.manifest import Identity, Manifest, read_manifest
-from core.index.storage import Entry, IndexWriter, Record
+from core.search.index.manifest import Identity, Manifest, read_manifest
+from core.search.index.storage import Entry, IndexWriter, Record
 writer = IndexWriter(folder)
 manifest = read_manifest(folder) or Manifest(Identity("m", "", "d", {}, 2), "source")
 writer.prepare(manifest)

@@ -138,7 +138,7 @@ def test_floating_point_tiff(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)).save(tmp_path / "a.tif")
     assert decode(tmp_path / "a.tif", None, 10)[0, :, 0].tolist() == [0, 128, 255]
     Image.fromarray(np.array([[0.0, np.nan]], np.float32)).save(tmp_path / "b.tif")
-    with pytest.raises(PictureError, match="no numbers"):
+    with pytest.raises(PictureError, match="not finite numbers"):
         decode(tmp_path / "b.tif", None, 10)
 
 

@@ -15,9 +15,9 @@ from core.model.network import Network
 from core.model.towers.architectures import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.classification import Classification, ClassLogits, Interpolated, LabelledElsewhere, class_logits
-from core.objectives.fixmatch import FixMatch
-from core.objectives.mean_teacher import MeanTeacher
-from core.objectives.mixmatch import draw_partners, sharpened
+from core.objectives.consistency.fixmatch import FixMatch
+from core.objectives.consistency.mean_teacher import MeanTeacher
+from core.objectives.consistency.mixmatch import draw_partners, sharpened
 from core.spec.config import ClassificationConfig, ConsistencyConfig, RunConfig
 from core.spec.presets import preset_config
 from tests.core.objectives.made_up import blended, cross_entropy, kl, mean, mix_of, output_of, softmax

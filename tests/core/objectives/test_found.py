@@ -27,7 +27,7 @@ def test_one_class_serves_each_kind_of_consistency(kind: str) -> None:
     config = ObjectivesConfig.model_validate({"consistency": {"kind": kind}}).consistency
     (found,) = [one for one in objective_classes() if one.serves(config)]
     assert issubclass(found, Objective)
-    assert found.__module__ == f"core.objectives.{kind.replace('-', '_')}"
+    assert found.__module__ == f"core.objectives.consistency.{kind.replace('-', '_')}"
 
 
 def test_those_with_a_weight_are_built_in_the_order_of_the_definition() -> None:

@@ -13,7 +13,7 @@ from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
-from core.objectives.matching import Judged, Matching, chances, draw, same_captions
+from core.objectives.matching import Matching, PairLogits, chances, draw, same_captions
 from core.spec.config import MatchingConfig, RunConfig, override
 from core.spec.presets import preset_config
 from tests.core.objectives.little_pairs import flat_pairs, little
@@ -96,15 +96,15 @@ def test_each_judged_pair_is_what_it_is_alone(kind: str, negatives: str) -> None
     shown: list[Tensor] = []
     assert network.fusion is not None
     network.fusion.register_forward_hook(lambda module, given, made: shown.append(made.pooled))
-    judged = matching.head_outputs(network, batch, network.forward_student(batch))
-    assert judged.match.tolist() == [1] * 5 + [0] * 10
+    answer = matching.head_outputs(network, batch, network.forward_student(batch))
+    assert answer.match.tolist() == [1] * 5 + [0] * 10
     alone = {}  # every picture with every caption, one at a time
     for i in range(5):
         for j in range(5):
             fused = network.fuse(batch.clean.images[i : i + 1], batch.texts[j : j + 1])
             alone[i, j] = network.heads["matching"](fused)[0]
-    for m, (picture, match) in enumerate(zip(judged.pairs.tolist(), judged.match.tolist(), strict=True)):
-        same = [ij for ij, logits in alone.items() if torch.allclose(logits, judged.logits[m], atol=1e-5)]
+    for m, (picture, match) in enumerate(zip(answer.indices.tolist(), answer.match.tolist(), strict=True)):
+        same = [ij for ij, logits in alone.items() if torch.allclose(logits, answer.logits[m], atol=1e-5)]
         assert any(i == picture for i, _ in same)
         true = {(picture, picture)} | {clash for clash in CLASHES if clash[0] == picture}
         assert bool(true & set(same)) == bool(match)
@@ -127,7 +127,7 @@ def test_loss_is_the_plain_loop(pairs: int) -> None:
             torch.zeros(3, 1),
             torch.tensor(1.0),
             ViewOutput(torch.zeros(3, 1)),
-            extra={"matching": Judged(logits, match, which)},
+            extra={"matching": PairLogits(logits, match, which)},
             belief=trust,
         )
         loss, report = Matching(MatchingConfig(weight=1.0))(output, None)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from core.checkpoint.opening import open_model
+from core.search.collection import open_index
 from core.search.index import encoding
-from tests.core.search.samples import build, copy, write_pictures
+from core.search.results import Searching
+from tests.core.search.samples import build, copy, quiet, write_pictures
 
 _once = functools.cache(open_model)
 
@@ -34,3 +36,16 @@ def own(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     """The same pictures, and an index of its own."""
     pictures, index = made
     return pictures, copy(index, tmp_path / "index")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("searched")
+    write_pictures(folder / "pictures")
+    build(folder / "pictures", folder / "index")
+    return folder
+
+
+@pytest.fixture
+def searching(pictures: Path) -> Searching:
+    return Searching(open_index(pictures / "index", quiet))

@@ -6,7 +6,10 @@ import shutil
 from itertools import product
 from pathlib import Path
 
+import numpy as np
+
 from core.search.index.build import Report, build_index
+from core.search.index.nearest import Floats
 from core.search.index.storage import IndexReader, Record
 from tests.core.pictures import COLOURS, SHAPES, SIZES, draw
 
@@ -48,3 +51,16 @@ def copy(folder: Path, to: Path) -> Path:
     """A copy, times of change included."""
     shutil.copytree(folder, to)
     return to
+
+
+DIM = 32
+
+
+def quiet(doing: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def vectors(count: int, seed: int = 0) -> Floats:
+    drawn = np.random.default_rng(seed).standard_normal((count, DIM), dtype=np.float32)
+    unit: Floats = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit

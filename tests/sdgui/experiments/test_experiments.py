@@ -238,7 +238,7 @@ def test_a_run_is_imported_beside_the_windows_thread(
 
     monkeypatch.setattr(store, "import_run", noted)
     window.experiment_commands.import_run(tmp_path / "none")
-    qtbot.waitUntil(lambda: "holds no run" in window.bar.text)
+    qtbot.waitUntil(lambda: "is not a readable run folder" in window.bar.text)
     run = RunDir(tmp_path / "elsewhere")
     run.path.mkdir()
     run.config.write_text(preset_config("clip", "tiny").model_copy(update={"name": "far"}).to_json(), encoding="utf-8")

@@ -11,10 +11,12 @@ from types import ModuleType
 
 import psutil
 import pytest
+from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from sdgui.store.records import Experiment
+from sdgui.runs.tailer import Tailer
+from sdgui.store.records import Experiment, Run
 from sdgui.store.store import Store
 
 FAKE_TRAINER = Path(__file__).parent.parent / "fake_trainer.py"
@@ -66,3 +68,20 @@ def end(folder: RunDir) -> None:
             process.wait(5)
     except psutil.NoSuchProcess:
         return
+
+
+@pytest.fixture
+def tailer(store: Store, qtbot: QtBot) -> Iterator[Tailer]:
+    tailer = Tailer(store, poll_seconds=0.02)
+    yield tailer
+    tailer.close()
+
+
+@pytest.fixture
+def run(store: Store, experiment: Experiment) -> Run:
+    """A run with a folder and nothing in it."""
+    run = store.add_run(experiment.id)
+    run.dir.create()
+    assert experiment.config is not None
+    run.dir.config.write_text(experiment.config.to_json())
+    return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
-from sdgui.panels.watch.event_log import event_lines
+from sdgui.panels.watch.model import event_lines
 from sdgui.runs.live import LiveRun
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, Run
@@ -22,13 +21,6 @@ from tests.core.spec.run.hostile_events import HOSTILE_LINES
 
 GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
 GARBAGE = b"\n".join([*HOSTILE_LINES, random.Random(0).randbytes(100_000), b""])
-
-
-@pytest.fixture
-def tailer(store: Store, qtbot: QtBot) -> Iterator[Tailer]:
-    tailer = Tailer(store, poll_seconds=0.02)
-    yield tailer
-    tailer.close()
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) ->
     (tmp_path / "0.png").symlink_to(tmp_path / "0.png")
     (part,) = expand([str(tmp_path)])
     assert part.pictures == [str(tmp_path / "0.png"), one], "which of them can be read is told when it is"
-    assert part.refused == [(str(tmp_path), "1 file that is no picture was left out")]
+    assert part.refused == [(str(tmp_path), "1 file that is not a picture was skipped")]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")

@@ -92,7 +92,7 @@ def test_an_answer_of_another_type_fails_with_the_field(
     outcome.ask(calls, DESCRIBE_SOURCE, {"event": "done", "result": answer})
     qtbot.waitUntil(lambda: bool(outcome.failed))
     assert outcome.done == []
-    assert outcome.failed[0].text.startswith("The worker's answer cannot be used; try again")
+    assert outcome.failed[0].text.startswith("The worker's answer cannot be read. Try again")
     assert f"describe_source: {field}: " in outcome.failed[0].details
     assert not calls.busy("it")
     outcome.ask(calls, DESCRIBE_SOURCE, {"event": "done", "result": {**FACTS, "more": 1}})

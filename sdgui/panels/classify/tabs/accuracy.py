@@ -1,6 +1,6 @@
-"""The Accuracy tab: the figure with its interval, large; the further ones; every class with a bar, to be sorted.
+"""The Accuracy tab: accuracy with its interval, further metrics, and a sortable table of classes.
 
-Flow: the place shows a `Measured`; ``class_chosen`` when a class is to be seen in the confusion matrix.
+Flow: the panel shows a `Measured`; ``class_chosen`` to show a class in the confusion matrix.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measured, between, percent
+from sdgui.panels.classify.model import METRICS, Measured, between
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
-from sdgui.widgets.formats import count, value
+from sdgui.widgets.formats import count, percent, value
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
-
-_NAMES = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall": "mean over classes"}
 
 
 def class_columns() -> list[Column]:
@@ -38,7 +36,7 @@ def class_columns() -> list[Column]:
 class AccuracyTab(QWidget):
     """Figures above, classes below."""
 
-    class_chosen = Signal(int)  # place of the class among all classes
+    class_chosen = Signal(int)  # index of the class among all classes
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -75,7 +73,7 @@ class AccuracyTab(QWidget):
         self.figure.setAccessibleName(f"Accuracy {percent(found.accuracy)}")
         self.interval.setText(f"95 % interval\n{between(accuracy)}")
         parts = [
-            f"{_NAMES.get(name, name)} {percent(one['value'])}"
+            f"{METRICS.get(name, name)} {percent(one['value'])}"
             for name, one in answer["metrics"].items()
             if name != "acc1"
         ]

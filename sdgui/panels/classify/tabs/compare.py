@@ -1,7 +1,7 @@
-"""The Compare tab: one result minus another on the same pictures: in words with an interval, by class, by picture.
+"""The Compare tab: one result minus another on the same pictures, in words, by class and by picture.
 
-Flow: two results are chosen, or one is measured to stand beside the first (``measure_asked``) -> ``compare_asked`` ->
-the place asks the worker -> ``show_difference``.
+Flow: two results are chosen, or another one is evaluated (``measure_asked``) -> ``compare_asked`` ->
+the panel asks the worker -> ``show_difference``.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from typing import Any
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measure, Measured, method_title, percent
+from sdgui.panels.classify.model import METRICS, Measure, Measured, method_title
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
 from sdgui.shared.services import Services
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_NAMES = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall": "mean over classes"}
 _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
 
 
 class CompareTab(QWidget):
-    """Two boxes, a sentence, a table of classes, and the pictures that only one gets right."""
+    """Two boxes, a sentence, a table of classes, and the pictures that only one classifies correctly."""
 
     compare_asked = Signal(object, object)  # Measure, Measure
     measure_asked = Signal(object)  # a Measure to stand beside the first one
@@ -43,10 +42,10 @@ class CompareTab(QWidget):
         self.further = PlainLabel(self, wordWrap=True)
         self.probe, self.network = QPushButton(self), QPushButton(self)
         self.other_model = ModelPicker(services, parent=self)
-        self.measure_other = QPushButton("Measure", self)
+        self.measure_other = QPushButton("Evaluate", self)
         self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
-        self.only_a = Gallery(services.store.home / "thumbnails", "None.", self)
-        self.only_b = Gallery(services.store.home / "thumbnails", "None.", self)
+        self.only_a = Gallery(services.store.home / "thumbnails", "No pictures.", self)
+        self.only_b = Gallery(services.store.home / "thumbnails", "No pictures.", self)
         self.titles = PlainLabel(self), PlainLabel(self)
         self._arrange()
         self._connect()
@@ -55,7 +54,7 @@ class CompareTab(QWidget):
     def _arrange(self) -> None:
         for box, name in ((self.a, "First result"), (self.b, "Second result")):
             box.setAccessibleName(name)
-            box.setToolTip(plain_tip(f"{name}: the first minus the second is shown"))
+            box.setToolTip(plain_tip(f"{name}; differences are first minus second"))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
         set_role(self.sentence, "title")
@@ -114,7 +113,7 @@ class CompareTab(QWidget):
 
     # What can be compared
     def set_results(self, results: Sequence[Measured], current: Measured | None) -> None:
-        """The results there are; the first box follows the current one."""
+        """Offer these results; the first box follows the current one."""
         other = self.b.currentData()
         self._results = list(results)
         for box in (self.a, self.b):
@@ -176,7 +175,7 @@ class CompareTab(QWidget):
             self.measure_asked.emit(measure)
 
     def _offer(self) -> None:
-        """The buttons name what they would measure."""
+        """Name on the buttons what they would evaluate."""
         first = self.first()
         fused = first is not None and first.method == "fused"
         self.probe.setText("With image-only" if fused else "With fused")
@@ -194,7 +193,7 @@ class CompareTab(QWidget):
         )
         self.measure_other.setEnabled(first is not None)
         if first is None:
-            self.sentence.setText("Classify first; two results can then be compared here.")
+            self.sentence.setText("Evaluate a model first; two results can then be compared here.")
         elif self.b.currentIndex() < 0:
             self.sentence.setText("Choose a second result to compare with the first, or evaluate one.")
 
@@ -204,21 +203,21 @@ class CompareTab(QWidget):
         main = answer["differences"]["acc1"]
         self.sentence.setText(difference_sentence(main, result_title(a), result_title(b)))
         others = [
-            f"{_NAMES.get(name, name)} {points(one['value'])} ({_ends(one)})"
+            f"{METRICS.get(name, name)} {points(one['value'])} ({_ends(one)})"
             for name, one in answer["differences"].items()
             if name != "acc1"
         ]
         only_a, only_b = answer["only_a"], answer["only_b"]
-        others.append(f"both right {count(answer['both_right'])}, both wrong {count(answer['both_wrong'])}")
+        others.append(f"both correct {count(answer['both_right'])}, both wrong {count(answer['both_wrong'])}")
         self.further.setText(" · ".join(others))
         self.table.set_rows(answer["per_class"])
         for label, name in zip(self.titles, (a, b), strict=True):
-            label.setText(f"Only {result_title(name)} is right")
+            label.setText(f"Only {result_title(name)} is correct")
         self.only_a.set_items(_items(only_a, "b"))
         self.only_b.set_items(_items(only_b, "a"))
 
     def show_failure(self) -> None:
-        """It could not be compared; the bar says why."""
+        """The comparison failed; the message bar shows why."""
         self.sentence.setText("These results could not be compared.")
 
 
@@ -227,7 +226,7 @@ def _items(pictures: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryIte
         GalleryItem(
             Path(one["image"]),
             f"{one['true']} (the other: {one[wrong]})",
-            detail=f"it is {one['true']}; the other result predicts {one[wrong]}",
+            detail=f"true: {one['true']}; the other result predicts {one[wrong]}",
         )
         for one in pictures
     ]
@@ -253,8 +252,8 @@ def difference_sentence(one: Mapping[str, Any], a: str, b: str) -> str:
     gap = one["value"]
     if not one["significant"]:
         return (
-            f"No difference beyond chance: {a} minus {b} is {points(gap)} ({_ends(one)}), "
-            "and the interval of the paired bootstrap holds 0."
+            f"No significant difference: {a} minus {b} is {points(gap)} ({_ends(one)}); "
+            "the paired bootstrap interval includes 0."
         )
     better, worse = (a, b) if gap > 0 else (b, a)
     return f"{better} is better than {worse}: the first minus the second is {points(gap)} ({_ends(one)}, paired)."

@@ -1,6 +1,6 @@
 """The Confusion tab: the matrix, the most confused pairs as a list beside it, and the pictures of the chosen cell.
 
-Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_asked`` -> the place asks the
+Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_asked`` -> the panel asks the
 worker -> ``show_cell``. More pictures are asked for as one scrolls.
 """
 
@@ -14,11 +14,11 @@ import numpy as np
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QSplitter, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measured, percent
+from sdgui.panels.classify.model import Measured
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -26,7 +26,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 PAGE = 200  # pictures of a cell asked for at a time
 _PAIRS = 500  # listed; the matrix holds all
-_ORDERS = (("as given", "given"), ("worst first", "worst"), ("most pictures first", "most"))
+_ORDERS = (("original order", "given"), ("lowest accuracy first", "worst"), ("most pictures first", "most"))
 
 
 class MatrixTab(QWidget):
@@ -54,7 +54,7 @@ class MatrixTab(QWidget):
         self._connect()
 
     def _tools(self) -> None:
-        self.find_box.setPlaceholderText("Find a class")
+        self.find_box.setPlaceholderText("Find …")
         self.find_box.setAccessibleName("Find a class")
         self.find_box.setToolTip("Enter jumps to the next class with a matching name")
         self.find_box.setClearButtonEnabled(True)
@@ -171,7 +171,7 @@ class MatrixTab(QWidget):
         self.matrix.set_order(order.tolist())
 
     def _find(self) -> None:
-        """The next class of the display with the words in its name."""
+        """Go to the next displayed class whose name contains the text."""
         words, size = self.find_box.text().casefold().strip(), len(self.matrix.classes)
         if not words or not size:
             return
@@ -202,7 +202,7 @@ class MatrixTab(QWidget):
             self.cell_asked.emit(true, predicted, 0)
 
     def show_cell(self, answer: Mapping[str, Any]) -> None:
-        """What the worker found; ``answer`` of ``classify_cell``."""
+        """Show the pictures of a cell; ``answer`` of ``classify_cell``."""
         true, predicted = answer["true"], answer["predicted"]
         if self._cell is None or [true, predicted] != [self.matrix.classes[i] for i in self._cell]:
             return  # another cell was chosen meanwhile
@@ -220,7 +220,7 @@ class MatrixTab(QWidget):
         )
 
     def cell_failed(self) -> None:
-        """Nothing came: choosing the cell, or scrolling on, asks again."""
+        """The request failed: choosing the cell, or scrolling on, asks again."""
         self._asked = self.gallery.model.rowCount()
         if not self._asked:
             self._cell = None
@@ -245,7 +245,7 @@ def _pair_columns() -> list[Column]:
             tip="Number of test pictures with this mistake",
         ),
         Column(
-            "Of",
+            "Share",
             lambda row: percent(row["count"] / max(1, row["of"])),
             lambda row: row["count"] / max(1, row["of"]),
             tip="Share of the true class's pictures",

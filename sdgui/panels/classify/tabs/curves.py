@@ -1,6 +1,6 @@
-"""The Curves tab: validation accuracy by C, and what a few pictures a class are worth, point by point as they come.
+"""The Curves tab: validation accuracy by C, and few-shot accuracy, point by point as results arrive.
 
-Flow: a `Measured` brings the C curve; the button -> ``few_shot_asked`` -> the place asks the worker ->
+Flow: a `Measured` brings the C curve; the button -> ``few_shot_asked`` -> the panel asks the worker ->
 ``show_few_shot`` for each part of the answer.
 """
 
@@ -16,7 +16,7 @@ from sdgui.panels.classify.model import Measured, Target
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.widgets.formats import count, value
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _SHOTS = (1, 2, 4, 8, 16, 32)
 _KINDS = {"image": ("image-only probe", 0), "fused": ("fused probe", 1)}
@@ -38,11 +38,12 @@ class CurvesTab(QWidget):
         self.shots = PointPlot("Few-shot accuracy", "pictures per class", count, _SHOTS, self)
         self.draws = QSpinBox(self)
         self.draws.setRange(1, 20)
+        hide_steps(self.draws)
         self.draws.setValue(3)
         self.draws.setAccessibleName("Draws")
         self.draws.setToolTip("Number of random draws; at least two are needed for an interval")
-        self.image = QPushButton("Measure the ima&ge-only probe", self)
-        self.fused = QPushButton("Measure the fused &probe", self)
+        self.image = QPushButton("Evaluate the ima&ge-only probe", self)
+        self.fused = QPushButton("Evaluate the fused &probe", self)
         self.notes = PlainLabel(self, wordWrap=True)
         set_role(self.notes, "small")
         label = PlainLabel("Dra&ws", self)
@@ -82,18 +83,18 @@ class CurvesTab(QWidget):
         self.c_curve.set_lines([line] if curve else [], _NO_CURVE)
         if chosen is not None:
             self.c_curve.readout.setText(
-                f"C = {value(chosen)} was chosen on validation rows (dashed); {len(curve)} values were tried."
+                f"C = {value(chosen)} was selected on validation rows (dashed) from {len(curve)} values."
             )
         self._show_shots()
 
     def show_few_shot(self, target: Target, kind: str, answer: Mapping[str, Any]) -> None:
-        """A curve, whole or the part that is known."""
+        """Show a curve, complete or as far as it is known."""
         self._lines[target, kind] = dict(answer)
         if target == self._target:
             self._show_shots()
 
     def set_busy(self, busy: bool) -> None:
-        """One at a time."""
+        """Disable the buttons while a request is running."""
         for button in (self.image, self.fused):
             button.setEnabled(not busy)
 

@@ -1,6 +1,6 @@
-"""The Mistakes tab: the pictures that the model is most sure about and wrong, surest first.
+"""The Mistakes tab: misclassified pictures, most confident first.
 
-Flow: a `Measured` brings the first ones; scrolling down -> ``more_asked`` -> the place asks the worker -> ``append``.
+Flow: a `Measured` brings the first ones; scrolling down -> ``more_asked`` -> the panel asks the worker -> ``append``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measured, percent
-from sdgui.widgets.formats import count
+from sdgui.panels.classify.model import Measured
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -22,7 +22,7 @@ PAGE = 120
 
 
 class MistakesTab(QWidget):
-    """A line that says how many there are, and the pictures."""
+    """Their number, and the pictures."""
 
     more_asked = Signal(int)  # from which number on
 
@@ -47,21 +47,21 @@ class MistakesTab(QWidget):
         samples = int(found.answer["samples"])
         if self._total:
             self.line.setText(
-                f"{count(self._total)} of {count(samples)} test pictures are mistaken; the surest come first. "
-                "Under each: what it was taken for, and with which probability."
+                f"{count(self._total)} of {count(samples)} test pictures are misclassified, most confident first. "
+                "Captions: predicted class, not true class."
             )
         else:
-            self.line.setText(f"All {count(samples)} test pictures are correct.")
+            self.line.setText(f"All {count(samples)} test pictures are classified correctly.")
         self.append({"pictures": found.answer["mistakes"]})
 
     def append(self, answer: Mapping[str, Any]) -> None:
-        """Further ones; ``answer`` of ``classify_mistakes``."""
+        """Add more; ``answer`` of ``classify_mistakes``."""
         items = mistake_items(answer["pictures"], self.gallery.model.rowCount())
         self.gallery.model.append(items)
         self._asked = self.gallery.model.rowCount()
 
     def more_failed(self) -> None:
-        """Nothing came: scrolling asks again."""
+        """The request failed: scrolling asks again."""
         self._asked = self.gallery.model.rowCount()
 
     def _more(self) -> None:
@@ -72,7 +72,7 @@ class MistakesTab(QWidget):
 
 
 def mistake_items(pictures: Sequence[Mapping[str, Any]], first: int = 0) -> list[GalleryItem]:
-    """Pictures with what they are and what they were taken for."""
+    """Pictures with their true and their predicted class."""
     return [
         GalleryItem(
             Path(one["image"]),

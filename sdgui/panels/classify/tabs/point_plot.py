@@ -1,6 +1,6 @@
-"""A small plot of measured points over a logarithmic axis: lines with markers, intervals as whiskers, levels as dashes.
+"""A small plot of points over a logarithmic axis: lines with markers, intervals as whiskers, levels as dashes.
 
-Flow: a panel gives ``PointLine``s -> drawn; hovering tells the nearest point, a screen reader gets all of them as the
+Flow: a panel gives ``PointLine``s -> drawn; hovering shows the nearest point, a screen reader gets all of them as the
 plot's description.
 """
 
@@ -20,7 +20,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-_SYMBOLS = ("o", "s", "t", "d")  # shapes too: colour alone tells nothing apart
+_SYMBOLS = ("o", "s", "t", "d")  # shapes too: colour alone must not distinguish lines
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class PointPlot(QWidget):
         self._draw()
 
     def set_lines(self, lines: Sequence[PointLine], empty: str = "") -> None:
-        """Show these; ``empty`` is said while there is none."""
+        """Show these; ``empty`` is shown while there are none."""
         self._lines = list(lines)
         self.readout.setText(self._legend() if self._lines else empty)
-        told = "; ".join(self.sentence(line) for line in self._lines)
-        self.setAccessibleDescription(told or empty)
+        texts = "; ".join(self.sentence(line) for line in self._lines)
+        self.setAccessibleDescription(texts or empty)
         self._plot.setVisible(bool(self._lines))
         self._draw()
 
@@ -100,12 +100,12 @@ class PointPlot(QWidget):
         )
 
     def _draw(self) -> None:
-        look = theme()
-        self._plot.setBackground(look.color("surface"))
+        style = theme()
+        self._plot.setBackground(style.color("surface"))
         self._plot.clear()
         dress(self._left, self._bottom)
         for axis in (self._left, self._bottom):
-            axis.setGrid(40 if look.dark else 60)
+            axis.setGrid(40 if style.dark else 60)
         self._left.setWidth(6 * SPACE)
         points = [line for line in self._lines if not line.level and len(line.x)]
         xs = [math.log10(x) for line in points for x in line.x]
@@ -117,13 +117,13 @@ class PointPlot(QWidget):
         self._plot.setYRange(max(-0.02, bottom - pad_y), min(1.02, top + pad_y), padding=0)
         marks = self._ticks or [10.0**d for d in range(math.ceil(low), math.floor(high) + 1)]
         self._bottom.setTicks([[(math.log10(x), tick(x)) for x in marks]])
-        self._bottom.setLabel(self._x_title, color=look.colors.muted)
+        self._bottom.setLabel(self._x_title, color=style.colors.muted)
         for number, line in enumerate(self._lines):
             self._draw_line(line, number)
 
     def _draw_line(self, line: PointLine, number: int) -> None:
-        look = theme()
-        color = look.run_color(line.color)
+        style = theme()
+        color = style.run_color(line.color)
         if line.level:
             pen = pg.mkPen(color, width=2, style=Qt.PenStyle.DashLine)
             self._plot.addItem(pg.InfiniteLine(pos=line.y[0], angle=0, pen=pen))
@@ -144,10 +144,10 @@ class PointPlot(QWidget):
             self._plot.addItem(whiskers)
         self._plot.plot(
             x, y, pen=pg.mkPen(color, width=2), symbol=_SYMBOLS[number % len(_SYMBOLS)], symbolSize=8,
-            symbolBrush=color, symbolPen=pg.mkPen(look.color("surface"), width=1),
+            symbolBrush=color, symbolPen=pg.mkPen(style.color("surface"), width=1),
         )  # fmt: skip
         if line.marked is not None:
-            pen = pg.mkPen(look.color("strong_border"), style=Qt.PenStyle.DashLine)
+            pen = pg.mkPen(style.color("strong_border"), style=Qt.PenStyle.DashLine)
             self._plot.addItem(pg.InfiniteLine(pos=math.log10(line.marked), angle=90, pen=pen))
 
     def _hovered(self, position: QPointF) -> None:

@@ -43,27 +43,27 @@ class ShareDelegate(QStyledItemDelegate):
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> None:
         share = index.data(SHARE_ROLE)
-        look = theme()
+        style = theme()
         painter.save()
         if option.state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(option.rect, look.color("selection"))
+            painter.fillRect(option.rect, style.color("selection"))
         inner = QRectF(option.rect).adjusted(SPACE / 2, 0, -SPACE / 2, 0)
         figure = min(option.fontMetrics.horizontalAdvance(_FIGURE) + SPACE, inner.width() * 0.6)
         if isinstance(share, Share):
             room = QRectF(inner.x(), inner.center().y() - SPACE / 2, inner.width() - figure - SPACE / 2, SPACE)
             _bar(painter, room, share)
-        painter.setPen(look.color("text"))
-        painter.setFont(look.font("text"))
+        painter.setPen(style.color("text"))
+        painter.setFont(style.font("text"))
         text = str(index.data() or "")
         painter.drawText(inner, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
         painter.restore()
 
 
 def _bar(painter: QPainter, room: QRectF, share: Share) -> None:
-    look = theme()
+    style = theme()
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(look.color("border"))
+    painter.setBrush(style.color("border"))
     painter.drawRoundedRect(room, 3, 3)
     zero = room.center().x() if share.signed else room.x()
     whole = room.width() / 2 if share.signed else room.width()
@@ -72,9 +72,9 @@ def _bar(painter: QPainter, room: QRectF, share: Share) -> None:
         return zero + whole * min(max(value, -1.0 if share.signed else 0.0), 1.0)
 
     end = at(share.value)
-    painter.setBrush(look.color("accent" if share.strong else "strong_border"))
+    painter.setBrush(style.color("accent" if share.strong else "strong_border"))
     painter.drawRoundedRect(QRectF(min(zero, end), room.y(), abs(end - zero), room.height()), 3, 3)
-    painter.setPen(QPen(look.color("text"), 1))
+    painter.setPen(QPen(style.color("text"), 1))
     if share.low is not None and share.high is not None:
         middle = room.center().y()
         painter.drawLine(QRectF(at(share.low), middle, 0, 0).topLeft(), QRectF(at(share.high), middle, 0, 0).topLeft())
@@ -83,5 +83,5 @@ def _bar(painter: QPainter, room: QRectF, share: Share) -> None:
                 QRectF(at(value), middle - 3, 0, 0).topLeft(), QRectF(at(value), middle + 3, 0, 0).topLeft()
             )
     if share.signed:
-        painter.setPen(QPen(look.color("strong_border"), 1))
+        painter.setPen(QPen(style.color("strong_border"), 1))
         painter.drawLine(QRectF(zero, room.y() - 2, 0, 0).topLeft(), QRectF(zero, room.bottom() + 2, 0, 0).topLeft())

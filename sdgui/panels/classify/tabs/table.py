@@ -1,4 +1,4 @@
-"""A table of the Classify place: rows of plain values, sorted by any column, filtered by words, bars for shares.
+"""A table of the Classify panel: rows of plain values, sorted by any column, filtered by words, bars for shares.
 
 Flow: a tab makes `Column`s and rows -> ``ClassTable`` -> ``chosen`` (Enter, double click) and ``current_changed`` with
 the row's number as it was given. Ctrl+C copies the selected rows, with the head, as text that spreadsheets take.
@@ -32,7 +32,7 @@ Row = Any
 
 @dataclass(frozen=True)
 class Column:
-    """What a column says of a row. ``share`` draws a bar; ``sort`` orders (else the text does)."""
+    """The text of a column for a row. ``share`` draws a bar; ``sort`` orders (else the text does)."""
 
     title: str
     text: Callable[[Row], str]
@@ -145,7 +145,7 @@ class ClassTable(QWidget):
         self.view.selectionModel().currentRowChanged.connect(lambda *_: self.current_changed.emit(self.current()))
         self.view.doubleClicked.connect(lambda _index: self.chosen.emit(self.current()))
         self.model.modelAboutToBeReset.connect(self._keep_current)
-        self.model.modelReset.connect(self._sorted_anew)
+        self.model.modelReset.connect(self._sorted)
         self._kept = -1
         self.setFocusProxy(self.view)
 
@@ -167,7 +167,7 @@ class ClassTable(QWidget):
         view.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         head = view.horizontalHeader()
         head.setHighlightSections(False)
-        head.setStyleSheet("QHeaderView::section { padding-right: 14px; }")  # room for the arrow of the order
+        head.setStyleSheet("QHeaderView::section { padding-left: 4px; padding-right: 12px; }")  # the sort arrow's
         for number, column in enumerate(self.model.columns):
             stretch = column.sort is None or column.share is not None
             head.setSectionResizeMode(
@@ -177,7 +177,7 @@ class ClassTable(QWidget):
                 view.setItemDelegateForColumn(number, ShareDelegate(view))
             elif not stretch:
                 text = max(column.title, "100.0 %", key=len)
-                view.setColumnWidth(number, self.fontMetrics().horizontalAdvance(text) + 3 * SPACE)
+                view.setColumnWidth(number, self.fontMetrics().horizontalAdvance(text) + 5 * SPACE // 2)
         for key, slot in ((Qt.Key.Key_Return, self._choose), (Qt.Key.Key_Enter, self._choose)):
             self._shortcut(QKeySequence(key), slot)
         self._shortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.copy)
@@ -192,7 +192,7 @@ class ClassTable(QWidget):
         """Show these, none chosen; the order and the filter stay."""
         self.view.setCurrentIndex(QModelIndex())
         self.model.set_rows(rows)
-        self._tell()
+        self._show_count()
 
     def rows(self) -> list[Row]:
         """All rows, as given."""
@@ -216,11 +216,11 @@ class ClassTable(QWidget):
             self.view.scrollTo(index)
 
     def shown(self) -> list[int]:
-        """Numbers of the rows as they stand there, from the top."""
+        """Numbers of the displayed rows, from the top."""
         return list(self.model.shown)
 
     def copy(self) -> None:
-        """The selected rows as text, columns apart by tabs."""
+        """The selected rows as text, columns separated by tabs."""
         rows = sorted({index.row() for index in self.view.selectionModel().selectedRows()})
         lines = ["\t".join(column.title for column in self.model.columns)]
         for row in rows:
@@ -232,16 +232,16 @@ class ClassTable(QWidget):
         if self.current() >= 0:
             self.chosen.emit(self.current())
 
-    def _sorted_anew(self) -> None:
-        """What was current stays so."""
+    def _sorted(self) -> None:
+        """The current row stays current."""
         if self._kept >= 0:
             self.set_current(self._kept)
 
     def _filter(self, text: str) -> None:
         self.model.set_filter(text)
-        self._tell()
+        self._show_count()
 
-    def _tell(self) -> None:
+    def _show_count(self) -> None:
         shown, there = self.model.rowCount(), len(self.model.rows)
         self.found.setText(f"{count(shown)} of {count(there)}")
         self.found.setVisible(shown != there)

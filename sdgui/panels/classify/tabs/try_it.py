@@ -1,7 +1,7 @@
 """The Try it tab: pictures dropped or pasted, their likeliest classes by the probe and among typed names.
 
-Flow: ``DropTarget`` -> gallery; the current picture -> ``asked`` (pictures, names) -> the place asks the worker ->
-``show_answer``. Typing asks anew for the current picture after a breath; the others follow when nothing else is asked.
+Flow: ``DropTarget`` -> gallery; the current picture -> ``asked`` (pictures, names) -> the panel asks the worker ->
+``show_answer``. After a short pause, typing asks again for the current picture; the others follow once it is answered.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sdgui.panels.classify.model import percent
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.drop_target import DropTarget
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -51,7 +50,7 @@ def _columns() -> list[Column]:
 
 
 class TryTab(QWidget):
-    """Pictures on the left; names, and the classes by both ways, on the right."""
+    """Pictures on the left; class names and both predictions on the right."""
 
     asked = Signal(
         list, list, bool
@@ -70,8 +69,8 @@ class TryTab(QWidget):
         self.drop = DropTarget(home / "pasted", "Drop pictures to classify", self)
         self.gallery = Gallery(home / "thumbnails", "Drop or paste pictures here (Ctrl+V), or choose some.", self)
         self.names = QPlainTextEdit(self)
-        self.by_probe = ClassTable("Classes by the probe", _columns(), "", self)
-        self.by_names = ClassTable("Typed classes", _columns(), "", self)
+        self.by_probe = ClassTable("Predictions of the probe", _columns(), "", self)
+        self.by_names = ClassTable("Zero-shot predictions", _columns(), "", self)
         self.probe_title = PlainLabel(self, wordWrap=True)
         self.line = PlainLabel(self, wordWrap=True)
         self.choose = QPushButton("Choose &pictures …", self)
@@ -82,7 +81,7 @@ class TryTab(QWidget):
         self._connect()
 
     def _build(self) -> None:
-        self.names.setPlaceholderText("Class names, one a line or with commas: a cat, a dog, ein Apfel")
+        self.names.setPlaceholderText("Class names, one per line or separated by commas: a cat, a dog, ein Apfel")
         self.names.setAccessibleName("Class names for zero-shot classification")
         self.names.setToolTip("Zero-shot classification among these names, updated as you type")
         self.names.setTabChangesFocus(True)
@@ -134,8 +133,8 @@ class TryTab(QWidget):
         head = QWidget(self)
         row = QHBoxLayout(head)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._titled(PlainLabel("By typed class names (zero-shot)", head)), 1)
-        self.data_names = QPushButton("The data's", head)
+        row.addWidget(self._titled(PlainLabel("Zero-shot with typed class names", head)), 1)
+        self.data_names = QPushButton("From the data", head)
         self.data_names.setToolTip("Use the class names of the current result")
         self.data_names.setEnabled(False)
         set_role(self.data_names, "flat")
@@ -180,7 +179,7 @@ class TryTab(QWidget):
             self.ask()
 
     def typed(self) -> list[str]:
-        """The names as they were typed, one a line; in a single line, apart by commas."""
+        """The names as they were typed, one per line; in a single line, separated by commas."""
         text = self.names.toPlainText()
         parts = text.split("\n") if "\n" in text.strip() else text.split(",")  # names may hold commas, one a line
         return [name.strip() for name in parts if name.strip()]
@@ -197,7 +196,7 @@ class TryTab(QWidget):
 
     def show_probe(self, title: str, trier: object = None) -> None:
         """Whose classes stand on the right; "" for no probe. Answers of another ``trier`` no longer hold."""
-        text = f"By the probe: {title}" if title else "By a probe: fit a linear or fused probe, or load one"
+        text = f"Probe: {title}" if title else "No probe yet: fit a linear or fused probe, or load one"
         self.probe_title.setText(text)
         if trier != self._trier:
             self._trier = trier
@@ -205,7 +204,7 @@ class TryTab(QWidget):
             self._show_classes("", None)
 
     def _forget(self) -> None:
-        """The question is another: every picture is to be asked for again."""
+        """The question has changed: every picture has to be asked for again."""
         self._known = {}
         self._waiting = [str(item.path) for item in self.gallery.model.items()]
 
@@ -228,7 +227,7 @@ class TryTab(QWidget):
 
     # Answers
     def show_answer(self, answer: Mapping[str, Any]) -> None:
-        """Some pictures' classes; ``answer`` of ``classify_try``."""
+        """Show the classes of some pictures; ``answer`` of ``classify_try``."""
         rows = {str(item.path): row for row, item in enumerate(self.gallery.model.items())}
         for one in answer["pictures"]:
             path = str(one["image"])
@@ -273,12 +272,12 @@ def _item(answer: Mapping[str, Any]) -> GalleryItem:
     best = (answer["probe"] or answer["zero_shot"] or [None])[0]
     if best is None:
         return GalleryItem(Path(answer["image"]), detail=str(answer["error"]))
-    told = [f"{one['class']} {percent(one['probability'])}" for one in (answer["probe"] or answer["zero_shot"])]
-    return GalleryItem(Path(answer["image"]), str(best["class"]), float(best["probability"]), detail="\n".join(told))
+    lines = [f"{one['class']} {percent(one['probability'])}" for one in (answer["probe"] or answer["zero_shot"])]
+    return GalleryItem(Path(answer["image"]), str(best["class"]), float(best["probability"]), detail="\n".join(lines))
 
 
 def refused_text(refused: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """A sentence and the details of what could not be taken."""
+    """A sentence and details about files that were refused."""
     first, why = refused[0]
     more = f" {count(len(refused) - 1)} more were skipped." if len(refused) > 1 else ""
     return f"{Path(first).name}: {why}.{more}", "\n".join(f"{what}: {reason}" for what, reason in refused)

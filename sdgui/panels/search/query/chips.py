@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QSizePolicy, 
 
 from sdgui.panels.search.model import Part
 from sdgui.widgets.flow_layout import FlowLayout
-from sdgui.widgets.gallery.thumbnail import Thumbnail
+from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -56,7 +56,7 @@ class Chip(QFrame):
         row.setSpacing(SPACE // 2)
         row.addWidget(self._sign)
         if part.image:
-            picture = Thumbnail(_PICTURE, self)
+            picture = PictureLabel(_PICTURE, self)
             picture.show_picture(Path(part.image))
             row.addWidget(picture)
         row.addWidget(self._title)

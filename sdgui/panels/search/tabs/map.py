@@ -31,7 +31,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
-from sdgui.widgets.gallery.thumbnail import Thumbnail
+from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -254,7 +254,7 @@ class _Popup(QFrame):
         super().__init__(parent)
         set_role(self, "card")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._picture = Thumbnail(_POPUP, self)
+        self._picture = PictureLabel(_POPUP, self)
         self._words = PlainLabel(self, wordWrap=True)
         self._words.setTextFormat(Qt.TextFormat.PlainText)
         self._words.setFixedWidth(_POPUP)

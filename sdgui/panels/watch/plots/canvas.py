@@ -1,7 +1,7 @@
 """The drawing area of a plot: curves of ``Series``, following the data until the user zooms, with a hover readout.
 
-Flow: ``LivePlot`` and ``PlotGrid`` own the toolbar and the legend and put series in here. ``refresh`` may be called
-for every new point: redraws are coalesced to 20 a second, and wait while nobody sees the canvas.
+Flow: ``PlotGrid`` owns the toolbar and the legend and puts series in here. ``refresh`` may be called
+for every new point: redraws are coalesced to 20 per second, and wait while the canvas is not visible.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class PlotCanvas(QWidget):
         return list(self._curves.series.values())
 
     def set_empty_text(self, text: str) -> None:
-        """What stands in the middle while there are no points."""
+        """The text shown while there are no points."""
         self._empty.setText(text)
 
     def set_log(self, log: bool) -> None:
@@ -134,7 +134,7 @@ class PlotCanvas(QWidget):
             self.refresh()
 
     def set_wheel_needs_ctrl(self, needs: bool) -> None:
-        """Whether the plain wheel is left to the page around."""
+        """Whether the wheel without Ctrl scrolls the page around."""
         self._wheel_needs_ctrl = needs
 
     def restyle(self) -> None:
@@ -150,7 +150,7 @@ class PlotCanvas(QWidget):
     # --- what part of it is in view
 
     def follow(self) -> None:
-        """Show everything again and go along with new points."""
+        """Show everything again and follow new points."""
         self._auto_x = self._auto_y = True
         self.zoomed.emit(False)
         self.refresh()
@@ -203,18 +203,18 @@ class PlotCanvas(QWidget):
         if self._auto_y:
             self._fit_y(*(bounds or (0.0, 1.0)))
         self._curves.draw_dots(low, high, self.view_range()[1][1])
-        self._tell()
+        self._describe()
         self.redrawn.emit()
 
     def _fit_y(self, low: float, high: float) -> None:
         pad = 0.06 * (high - low) or (0.5 if self._curves.log else 0.05 * abs(high) or 0.5)
         self._box.setYRange(low - pad, high + pad, padding=0)
 
-    def _tell(self) -> None:
+    def _describe(self) -> None:
         shown = self._curves.shown()
         self._empty.setVisible(not shown)
         hidden = self._curves.not_positive() if self._curves.log else 0
-        self._note.setText(f"{formats.count(hidden)} values ≤ 0 are not on a log scale" if hidden else "")
+        self._note.setText(f"{formats.count(hidden)} values ≤ 0 are not shown on a log scale" if hidden else "")
         self._note.setVisible(bool(hidden))
         self._note.adjustSize()
         latest = "; ".join(f"{one.name}: {formats.value(float(one.values[-1]))}" for one in shown[:10])
@@ -228,14 +228,14 @@ class PlotCanvas(QWidget):
             self.redraw()
 
     def _restyle(self) -> None:
-        look = theme()
-        self._view.setBackground(look.color("surface"))
+        style = theme()
+        self._view.setBackground(style.color("surface"))
         dress(self._bottom, self._left)
         for axis in (self._bottom, self._left):
             axis.setStyle(tickTextOffset=SPACE // 2)
-            axis.setGrid(40 if look.dark else 60)
+            axis.setGrid(40 if style.dark else 60)
             axis.setZValue(-10)  # its grid lies under the curves
-        self._cross.setPen(pg.mkPen(look.color("strong_border"), style=Qt.PenStyle.DashLine))
+        self._cross.setPen(pg.mkPen(style.color("strong_border"), style=Qt.PenStyle.DashLine))
         self._readout.restyle()
         self.restyle()
 
@@ -255,7 +255,7 @@ class PlotCanvas(QWidget):
             return
         x = float(self._box.mapSceneToView(position).x())
         self.show_cross(x)
-        self._readout.tell(self._curves.x_mode, x, self.readings(x), self._kind, position.toPoint())
+        self._readout.show_readings(self._curves.x_mode, x, self.readings(x), self._kind, position.toPoint())
         self.hovered.emit(x)
 
     def _leave(self) -> None:

@@ -41,7 +41,7 @@ class PlotCard(QFrame):
         self._layout.addStretch(1)
 
     def set_maximized(self, maximized: bool) -> None:
-        """The button goes the other way."""
+        """Switch the button between maximise and restore."""
         if maximized:
             self._button.set_icon("ph.arrows-in-simple", "Restore (Esc)")
         else:

@@ -1,6 +1,6 @@
 """The curves inside a plot's view box: pyqtgraph items for each ``Series``, their colours, dots and marks.
 
-Flow: ``PlotCanvas`` says what x range is in view; ``draw`` puts exactly what those pixels need into the items. Lines
+Flow: ``PlotCanvas`` gives the visible x range; ``draw`` puts exactly what those pixels need into the items. Lines
 are one pixel wide without antialiasing (wider is 7 times slower, antialiased 100 times), and faintness is a mixed
 colour, not alpha.
 """

@@ -46,7 +46,7 @@ def save_svg(canvas: PlotCanvas, path: str) -> None:
     generator.setTitle("Plot")
     painter = QPainter()
     if not painter.begin(generator):
-        raise OSError(f"cannot write the drawing {path}: is the folder there, and may you write to it?")
+        raise OSError(f"cannot write the SVG {path}: check that its folder exists and is writable")
     painter.fillRect(area, theme().color("surface"))
     scene.render(painter, area, area)
     painter.end()

@@ -144,7 +144,7 @@ class PlotGrid(QWidget):
         return list(self._runs)
 
     def metrics(self) -> list[str]:
-        """Ids of the plots, in the order they stand."""
+        """Ids of the plots, in their order."""
         return [chart.id for chart in ordered(card.chart for card in self._cards.values())]
 
     def points(self, key: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -242,8 +242,8 @@ class PlotGrid(QWidget):
         self.page.set_cards([self._cards[chart.id] for chart in charts])
 
     def _show_panel(self) -> None:
-        place = self._single if self._maximized is not None else self.page if self._cards else self.empty
-        self._stack.setCurrentWidget(place)
+        page = self._single if self._maximized is not None else self.page if self._cards else self.empty
+        self._stack.setCurrentWidget(page)
 
     def _seen(self, card: PlotCard) -> None:
         if card.canvas is not None:
@@ -350,7 +350,7 @@ class PlotGrid(QWidget):
         card = self._cards.get(self._maximized or "")
         if Path(path).suffix.lower() == ".svg":
             if card is None or card.canvas is None:
-                raise OSError("an SVG holds one plot: maximise it first")
+                raise OSError("an SVG shows one plot; maximise one first")
             save_svg(card.canvas, path)
         else:
             save_png(card or self.page.content, path)
@@ -363,7 +363,7 @@ class PlotGrid(QWidget):
         try:
             self.save_csv(path) if ending == "csv" else self.save_image(path)
         except OSError as error:
-            self.message.show_message(Message("error", f"Nothing was exported: {error}"))
+            self.message.show_message(Message("error", f"Export failed: {error}"))
         else:
             self.message.show_message(Message("info", f"Exported to {path}"))
 

@@ -13,18 +13,17 @@ from sdgui.widgets.plot_axes import AxisKind
 
 SECTIONS = ("Losses", "Validation", "Diagnostics", "Speed and rates", "Other")
 
-_RATES = {
-    "train/lr": "Learning rate",
-    "train/pairs_per_s": "Pairs per second",
-    "train/grad_norm": "Gradient norm",
-    "train/momentum": "Teacher momentum",
-}
 _TITLES = {
     "train/loss": "Total loss",
     "train/contrastive": "Contrastive loss",
     "train/distill_similarity": "Similarity distillation",
     "train/distill_prototypes": "Prototype distillation",
-}
+    "train/lr": "Learning rate",
+    "train/pairs_per_s": "Pairs per second",
+    "train/grad_norm": "Gradient norm",
+    "train/momentum": "Teacher momentum",
+}  # every other metric is titled by its name
+_RATES = ("train/lr", "train/pairs_per_s", "train/grad_norm", "train/momentum")
 _WHO = ("student", "teacher")
 
 
@@ -52,7 +51,7 @@ def chart_of(metric: str) -> Chart:
     if prefix == "val":
         return Chart(metric, _words(rest or metric), "Validation", "share" if _is_share(rest) else "value")
     if metric in _RATES:
-        return Chart(metric, _RATES[metric], "Speed and rates")
+        return Chart(metric, _TITLES[metric], "Speed and rates")
     if prefix == "train":
         return Chart(metric, _TITLES.get(metric, _words(rest)), "Losses")
     if prefix == "diag":
@@ -61,13 +60,13 @@ def chart_of(metric: str) -> Chart:
 
 
 def role_of(metric: str) -> str:
-    """``student`` or ``teacher`` where the metric tells them apart, else nothing."""
+    """``student`` or ``teacher`` for metrics of either, else ""."""
     parts = metric.split("/")
     return parts[1] if len(parts) > 2 and parts[0] == "val" and parts[1] in _WHO else ""
 
 
 def ordered(charts: Iterable[Chart]) -> list[Chart]:
-    """By section; within one, the whole loss first and the rest by name, numbers counted (R@5 before R@10)."""
+    """By section; within one, the total loss first and the rest by name, numbers counted (R@5 before R@10)."""
     return sorted(
         set(charts), key=lambda chart: (SECTIONS.index(chart.section), chart.id != "train/loss", _natural(chart.id))
     )

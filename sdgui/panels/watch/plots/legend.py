@@ -1,9 +1,9 @@
-"""The legend of a plot: a list that scrolls; hovering a row lifts its curve, clicking toggles it."""
+"""The legend of the plots: a list that scrolls; hovering a row highlights its curve, clicking toggles it."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen
+from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QPainter, QPen
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from sdgui.widgets.plain_text import plain_tip
@@ -11,8 +11,6 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 _KEY = Qt.ItemDataRole.UserRole
 _COLOR = Qt.ItemDataRole.UserRole + 1
-_DASH = Qt.ItemDataRole.UserRole + 2
-_VALUE = Qt.ItemDataRole.UserRole + 3
 
 
 class PlotLegend(QListWidget):
@@ -37,8 +35,8 @@ class PlotLegend(QListWidget):
         self.currentItemChanged.connect(lambda item, _: self.hovered.emit(item.data(_KEY) if item else ""))
         theme().changed.connect(self.viewport().update)
 
-    def set_entry(self, key: str, name: str, color: int | QColor, dash: Qt.PenStyle = Qt.PenStyle.SolidLine) -> None:
-        """Add a row, or change it and keep its state."""
+    def set_entry(self, key: str, name: str, color: int) -> None:
+        """Add a row, or change it and keep its state; ``color`` is a palette index."""
         item = self._rows.get(key)
         if item is None:
             item = QListWidgetItem()
@@ -49,12 +47,6 @@ class PlotLegend(QListWidget):
         item.setText(name)
         item.setToolTip(plain_tip(f"{name}\nClick: show or hide. Double-click: show only this."))
         item.setData(_COLOR, color)
-        item.setData(_DASH, dash.value)
-
-    def set_value(self, key: str, text: str) -> None:
-        """The figure at the right of a row."""
-        if key in self._rows and self._rows[key].data(_VALUE) != text:
-            self._rows[key].setData(_VALUE, text)
 
     def set_shown(self, key: str, shown: bool) -> None:
         """Check or uncheck a row without a signal."""
@@ -92,7 +84,7 @@ class PlotLegend(QListWidget):
 
 
 class _Row(QStyledItemDelegate):
-    """A piece of the line (hollow when hidden), the name, the value at the right."""
+    """A piece of the line, grey while the curve is hidden, and the name."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         return QSize(12 * SPACE, option.fontMetrics.height() + SPACE)
@@ -100,36 +92,17 @@ class _Row(QStyledItemDelegate):
     def paint(
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> None:
-        look = theme()
+        style = theme()
         shown = index.data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Checked
         state = option.state
         if state & QStyle.StateFlag.State_MouseOver or state & QStyle.StateFlag.State_HasFocus:
-            painter.fillRect(option.rect, look.color("raised"))
-        raw = index.data(_COLOR)
-        color = look.run_color(raw) if isinstance(raw, int) else QColor(raw)
-        if not shown:
-            color = look.color("border")
-        box = option.rect.adjusted(SPACE // 2, 0, -SPACE // 2, 0)
-        pen = QPen(color, 3, Qt.PenStyle(index.data(_DASH)), Qt.PenCapStyle.FlatCap)
-        painter.setPen(pen)
-        middle = box.center().y()
-        painter.drawLine(box.left(), middle, box.left() + 2 * SPACE, middle)
-        self._texts(painter, box.adjusted(3 * SPACE, 0, 0, 0), option, index, look.color("text" if shown else "muted"))
-
-    def _texts(
-        self,
-        painter: QPainter,
-        box: QRect,
-        option: QStyleOptionViewItem,
-        index: QModelIndex | QPersistentModelIndex,
-        color: QColor,
-    ) -> None:
-        figure = str(index.data(_VALUE) or "")
-        room = option.fontMetrics.horizontalAdvance(figure)
-        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        painter.setPen(theme().color("muted"))
-        painter.drawText(box, int(right), figure)
-        painter.setPen(color)
-        box = box.adjusted(0, 0, -(room + SPACE if figure else 0), 0)
-        name = option.fontMetrics.elidedText(index.data(), Qt.TextElideMode.ElideMiddle, box.width())
-        painter.drawText(box, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), name)
+            painter.fillRect(option.rect, style.color("raised"))
+        rect = option.rect.adjusted(SPACE // 2, 0, -SPACE // 2, 0)
+        color = style.run_color(index.data(_COLOR)) if shown else style.color("border")
+        painter.setPen(QPen(color, 3, Qt.PenStyle.SolidLine, Qt.PenCapStyle.FlatCap))
+        middle = rect.center().y()
+        painter.drawLine(rect.left(), middle, rect.left() + 2 * SPACE, middle)
+        rect = rect.adjusted(3 * SPACE, 0, 0, 0)
+        painter.setPen(style.color("text" if shown else "muted"))
+        name = option.fontMetrics.elidedText(index.data(), Qt.TextElideMode.ElideMiddle, rect.width())
+        painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), name)

@@ -18,7 +18,7 @@ _GAP = SPACE + SPACE // 2
 
 
 class PlotPage(QScrollArea):
-    """``card_seen(card)`` fires when a card scrolled into view, one card a turn of the event loop."""
+    """``card_seen(card)`` fires when a card scrolled into view, one card per turn of the event loop."""
 
     card_seen = Signal(object)
 
@@ -54,7 +54,7 @@ class PlotPage(QScrollArea):
         self._laying.start()
 
     def lay_out(self) -> None:
-        """Panel everything for the width there is."""
+        """Lay the cards out for the current width."""
         width = self.viewport().width()
         columns = max(1, (width + _GAP) // (_CARD_WIDTH + _GAP))
         card_width = (width - _GAP * (columns - 1)) // columns
@@ -89,7 +89,7 @@ class PlotPage(QScrollArea):
         self._looking.start()
 
     def _look(self) -> None:
-        """Tell of one visible card that was not told of since the page moved; then look again."""
+        """Emit ``card_seen`` for one visible card at a time since the page was scrolled."""
         if not self.isVisible():
             return
         seen = QRect(0, self.verticalScrollBar().value(), self.viewport().width(), self.viewport().height())

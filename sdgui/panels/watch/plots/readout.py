@@ -1,4 +1,4 @@
-"""The box beside the mouse on a plot: where it is, and what every curve is there."""
+"""The box beside the mouse on a plot: the step, and the value of every curve there."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Readout(QLabel):
             f"border-radius: 6px; padding: {SPACE // 2}px {SPACE}px;"
         )
 
-    def tell(self, mode: XMode, x: float, readings: list[Reading], kind: AxisKind, mouse: QPoint) -> None:
+    def show_readings(self, mode: XMode, x: float, readings: list[Reading], kind: AxisKind, mouse: QPoint) -> None:
         """Show ``readings`` at ``x`` beside ``mouse``; nothing when there are none."""
         if not readings:
             self.hide()

@@ -1,6 +1,6 @@
 """One curve's numbers: growing arrays, the smoothed twin, and what of them a given view must draw.
 
-Flow: ``LivePlot`` and ``PlotGrid`` append points; ``PlotCanvas`` asks ``drawn`` for at most two points per pixel
+Flow: ``PlotGrid`` appends points; ``PlotCanvas`` asks ``drawn`` for at most two points per pixel
 column. The column's least and greatest value are among them, so no spike is lost at any zoom. No Qt widget here.
 """
 

@@ -43,13 +43,12 @@ class PlotToolbar(QWidget):
         self.x_mode.addItem("Relative time", "time")
         self.x_mode.setToolTip("Units of the x axis")
         self.x_mode.setAccessibleName("X axis")
-        tip = "Show all and follow (double-click)"
+        tip = "Show all data and follow new points (double-click)"
         self.reset = IconButton("ph.arrow-counter-clockwise", tip, text="Reset", parent=self)
         self.reset.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.reset.setProperty("hasText", "true")
         self.reset.setEnabled(False)
         self.export = IconButton("ph.download-simple", "Export", parent=self)
-        self.menu_button = self.export
         self._arrange()
         self._connect()
 

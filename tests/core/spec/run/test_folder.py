@@ -62,7 +62,8 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
 
 def test_a_folder_in_use_is_refused_with_the_holder(run: RunDir) -> None:
     program = (
-        "import sys; from core.spec.run.folder import *; run = RunDir(sys.argv[1]); lock = run.claim();"
+        "import sys; from core.spec.run.folder import RunDir; from core.spec.run.status import own_status; "
+        "run = RunDir(sys.argv[1]); lock = run.claim();"
         "run.write_status(own_status()); print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(run.path)]

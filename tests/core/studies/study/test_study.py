@@ -21,10 +21,9 @@ from core.data.derived.noisy import shuffled, write_noisy
 from core.data.labelling import label_rows
 from core.data.loader import Loader
 from core.data.sources.opening import open_source
-from core.spec import files as spec_files
+from core.spec import files
 from core.spec.config import ConfigError, override, read_config
 from core.spec.errors import UserError
-from core.spec.files import _own
 from core.spec.presets import preset_config
 from core.spec.resources import resource_folder
 from core.spec.run.events import Evaluated, EventWriter, Metrics
@@ -267,7 +266,7 @@ def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_j
     with pytest.raises(StudyError, match=said):
         run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
     out.run("better", 0).config.write_text("lost")
-    with pytest.raises(StudyError, match=r"how .*better-s0 was trained: .*config\.json"):
+    with pytest.raises(StudyError, match=r"definition .*better-s0 was trained with cannot be read: .*config\.json"):
         run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
     assert read_study(out.study).seeds == [0, 1]
 
@@ -298,7 +297,7 @@ def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
     (tmp_path / "study.json").write_text(json.dumps(definition(seeds=[0])))
     out = StudyDir(tmp_path / "out")
     out.path.mkdir()
-    original = _own
+    original = files._own
 
     def full(path: str, flags: int) -> int:
         if Path(path).name.startswith(name):
@@ -307,7 +306,7 @@ def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
 
     arguments = ["study", str(tmp_path / "study.json"), str(out.path)]
     with monkeypatch.context() as patch:
-        patch.setattr(spec_files, "_own", full)
+        patch.setattr(files, "_own", full)
         assert main(arguments) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"error: cannot write {out.path / name}: No space left on device; free some space")

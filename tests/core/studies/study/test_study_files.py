@@ -21,7 +21,7 @@ from core.studies.study import queue
 from core.studies.study.claiming import StudyError
 from core.studies.study.queue import run_study, steps_of
 from core.studies.study.results import collect, write_results
-from sdgui.runs.study_status import look
+from sdgui.runs.study_status import read_study_folder
 from tests.core.pictures import write_pairs
 from tests.mutations import mutated, survives
 
@@ -184,7 +184,7 @@ def test_damaged_measures_are_listed_and_the_others_are_compared(broken: dict[st
     out.measures("better", 1).write_text(json.dumps(MEASURES | broken))
     results = collect(out, read_study(out.study))
     assert results["arms"]["better"]["seeds"] == [0]
-    assert "measures this run anew" in results["arms"]["better"]["failed"]["1"]
+    assert "evaluates this run again" in results["arms"]["better"]["failed"]["1"]
     assert results["arms"]["base"]["seeds"] == [0, 1]
     assert next(iter(broken)) in results["arms"]["better"]["failed"]["1"]
     with pytest.raises(UserError, match=r"measures\.json.*Remove it"):
@@ -226,9 +226,9 @@ def test_results_as_they_are_written_are_read(tmp_path: Path) -> None:
     results = out.read_results()
     assert results is not None
     assert results_problem(results) == ""
-    assert look(out.path).results == results
+    assert read_study_folder(out.path).results == results
     out.results.write_text(json.dumps(results | {"compare": [{"arm": "gone", "baseline": "base", "metrics": {}}]}))
-    assert "there is no arm" in look(out.path).results_problem
+    assert "there is no arm" in read_study_folder(out.path).results_problem
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +265,7 @@ def use(out: StudyDir, name: str, content: bytes) -> None:
             survives(lambda: read_chain(path))
         elif name == "chain status":
             survives(chain.read_status)
-        survives(lambda: look(out.path))
+        survives(lambda: read_study_folder(out.path))
     finally:
         if before is None:
             path.unlink()

@@ -144,7 +144,7 @@ def test_student_and_teacher_are_compared_on_the_same_pictures(desk: Desk, run: 
     )
     shapes = desk.ask("open", model=run, data=val, label="shape")
     by_shape = desk.ask("knn", opened=shapes["opened"], k=3)
-    with pytest.raises(UserError, match="measure both on the same data"):
+    with pytest.raises(UserError, match="evaluate both on the same data"):
         desk.ask("compare", a=probed["result"], b=by_shape["result"])
 
 

@@ -29,7 +29,7 @@ def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
         ("a cat perhaps", -0.5),
         ("a cat hardly", -0.75),
     ]
-    assert panel.view.bar.text.endswith("1 file that is no picture was left out. 1 picture could not be captioned.")
+    assert panel.view.bar.text.endswith("1 file that is not a picture was skipped. 1 picture could not be captioned.")
     panel.view.bar.press_remedy()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
     qtbot.waitUntil(lambda: panel.view.counts.text() == "3 pictures · 1 shown · 2 captioned · 1 refused")
@@ -113,7 +113,7 @@ def test_a_worker_that_died_says_so_and_a_new_one_is_started(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     panel.view.target.take_paths(pictures(tmp_path, "a.png", "die.png"))
-    qtbot.waitUntil(lambda: "ended with code 3" in panel.view.bar.text, timeout=10000)
+    qtbot.waitUntil(lambda: "exited with code 3" in panel.view.bar.text, timeout=10000)
     assert "memory access fault" in panel.view.bar._details.toPlainText()
     assert texts(panel) == ["a a indeed", ""]
     panel.view.list.choose(panel.model.at(1).path)
@@ -128,7 +128,7 @@ def test_captioning_again_that_failed_is_tried_again_with_what_is_left(
     drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png"))
     panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "die"}))
     panel.caption_all()
-    qtbot.waitUntil(lambda: "ended with code 3" in panel.view.bar.text, timeout=10000)
+    qtbot.waitUntil(lambda: "exited with code 3" in panel.view.bar.text, timeout=10000)
     panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
     panel.view.bar.press_remedy()
     qtbot.waitUntil(lambda: texts(panel) == ["see a a indeed", "see a b indeed"], timeout=10000)

@@ -131,7 +131,7 @@ def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_pa
     qtbot.waitUntil(lambda: "exported" in panel.view.bar.text)
     assert panel.view.bar.text == "No caption was exported; 1 left out."
     assert panel.view.bar._action.isHidden()
-    assert "is left alone." in panel.view.bar._details.toPlainText()
+    assert "already exists." in panel.view.bar._details.toPlainText()
 
 
 def test_ten_thousand_pictures_read_only_the_thumbnails_in_view(

@@ -145,6 +145,7 @@ def test_many_are_marked_those_in_view_at_once_and_the_others_some_at_a_time(
     answer = {
         "list": [{**pair, "belief": 0.1, "right": 0.2} for pair in pairs],
         "model": "m",
+        "key": "k",
         "data": str(tmp_path / "pairs.csv"),
         "pairs": 1000,
         "doubted": 3,

@@ -163,11 +163,11 @@ def test_an_answer_to_a_question_that_is_no_longer_asked_is_not_shown(
     search.sessions[0].answered.connect(lambda number, answer: answers.append((number, answer)))
     search.view.query.set_query(Query("slow"))
     search.queries.run()
-    overtaken = search.number
+    overtaken = search.queries.number
     search.view.query.line.setText("star")
     search.queries.run()
     answered(qtbot, search, "star")
-    qtbot.waitUntil(lambda: search.number in [number for number, _ in answers])
+    qtbot.waitUntil(lambda: search.queries.number in [number for number, _ in answers])
     late = [answer for number, answer in answers if number <= overtaken]
     assert late, "the worker did answer it"
     assert shown

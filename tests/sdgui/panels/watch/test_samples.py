@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.run.events import Sample
 from sdgui.app.start import make_application
 from sdgui.panels.watch.samples import CAPTIONS, SamplesView
-from sdgui.widgets.gallery.thumbnail import Thumbnail
+from sdgui.widgets.gallery.picture_label import PictureLabel
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_captions_are_shown_step_by_step_beside_the_true_ones(
     ]
     assert "Step 20" in view._step.text()
     pictures = [view.written.cellWidget(row, 0) for row in range(2)]
-    assert all(isinstance(picture, Thumbnail) for picture in pictures)
+    assert all(isinstance(picture, PictureLabel) for picture in pictures)
     qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in pictures))
     view.slider.setValue(0)
     assert texts(view)[0] == ["true 0", "student at 10 of 0", "teacher at 10 of 0"]

@@ -116,7 +116,7 @@ def test_typing_scientific_notation(form: ConfigForm, qtbot) -> None:
         ("optim.learning_rate", "0", "Must be above 0"),
         ("optim.learning_rate", "11", "Must be at most 10"),
         ("optim.learning_rate", "nan", "finite"),
-        ("optim.learning_rate", "0,5", "with a point"),
+        ("optim.learning_rate", "0,5", "decimal point"),
         ("optim.batch_size", "2.5", "not a whole number"),
         ("optim.batch_size", "1", "Must be at least 2"),
         ("optim.batch_size", "inf", "not a whole number"),
@@ -288,11 +288,11 @@ def test_what_is_switched_off_is_one_line_that_says_what_it_is_for(form: ConfigF
     assert isinstance(line_of, FoldRow)
     assert line_of.about.isVisibleTo(form)
     assert "Tell true pairs" in line_of.about.text()
-    assert line_of.button.accessibleName() == "Matching, folded"
+    assert line_of.button.accessibleName() == "Matching, collapsed"
     assert line_of.editor.control.accessibleName() == "Matching: weight"
     line_of.button.click()
     assert "objectives.matching.ramp" in shown(form)
-    assert line_of.button.accessibleName() == "Matching, unfolded"
+    assert line_of.button.accessibleName() == "Matching, expanded"
     line_of.button.click()
     assert "objectives.matching.ramp" not in shown(form)
 
@@ -362,6 +362,6 @@ def test_tab_follows_the_rows_though_later_ones_were_made_first(form: ConfigForm
         QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
         widget = QApplication.focusWidget()
         seen.append(widget.accessibleName())
-    assert seen == ["Matching, unfolded", "Matching: weight", "Ramp (share of steps)", "Ramp shape", "Negatives"]
+    assert seen == ["Matching, expanded", "Matching: weight", "Ramp (share of steps)", "Ramp shape", "Negatives"]
     QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Backtab)
     assert QApplication.focusWidget().accessibleName() == "Ramp shape"

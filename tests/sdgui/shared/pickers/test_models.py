@@ -91,7 +91,7 @@ def test_a_run_is_named_by_checkpoint_and_network(services: Services, qtbot: QtB
     picker = ModelPicker(services)
     qtbot.addWidget(picker)
     heard = Heard(picker)
-    assert "no checkpoint" in lines(qtbot, picker)["young · run 1"]
+    assert "saved a checkpoint" in lines(qtbot, picker)["young · run 1"]
     pick(picker, "clip · run 1")
     assert heard.changed == [
         ModelChoice(f"{run.folder}@best", "teacher", "clip · run 1 · best, step 100 · teacher", run.id)
@@ -217,7 +217,7 @@ def test_folders_are_dropped(services: Services, picker: ModelPicker, tmp_path: 
         picker.dropEvent(QDropEvent(QPointF(3, 3), action, data, button, Qt.KeyboardModifier.NoModifier))
 
     drop(saved)
-    assert "holds no model" in heard.refused[0]
+    assert "contains no model" in heard.refused[0]
     (saved / "open_clip_config.json").write_text("{}")
     drop(saved / "open_clip_config.json")
     assert heard.changed[-1] == ModelChoice(str(saved), "", "saved")

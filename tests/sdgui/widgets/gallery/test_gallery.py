@@ -15,7 +15,8 @@ from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
 from sdgui.widgets.gallery.broken_text import broken_at_words
 from sdgui.widgets.gallery.delegate import two_lines
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
-from sdgui.widgets.gallery.thumbnail_files import SIDE, load_thumbnail, prune, read_picture
+from sdgui.widgets.gallery.pictures import read_picture
+from sdgui.widgets.gallery.thumbnail_files import SIDE, load_thumbnail, prune
 from sdgui.widgets.gallery.thumbnail_service import ThumbnailService
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import Theme

@@ -17,8 +17,9 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.widgets.gallery import thumbnail_service as module
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
-from sdgui.widgets.gallery.thumbnail import Thumbnail as PictureLabel
-from sdgui.widgets.gallery.thumbnail_files import load_thumbnail, read_picture
+from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.gallery.pictures import read_picture
+from sdgui.widgets.gallery.thumbnail_files import load_thumbnail
 from sdgui.widgets.gallery.thumbnail_service import KEPT_BYTES, THREADS, ThumbnailService, thumbnail_service
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 

@@ -21,7 +21,7 @@ _FAINTEST = 0.18  # what a single mistake among many is drawn with; the eye must
 
 
 class ConfusionCells:
-    """``order``: at which place of the display stands which class."""
+    """``order``: the classes in the order in which they are displayed."""
 
     def __init__(self, size: int, true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
         """``size`` K; three arrays (N,) of the cells that are not empty. ValueError when they do not fit."""
@@ -63,7 +63,7 @@ class ConfusionCells:
         self._place[order] = np.arange(self.size)
         self._y, self._x = self._placed(self._place[self.true]), self._placed(self._place[self.predicted])
 
-    def place(self, index: int) -> int:
+    def position(self, index: int) -> int:
         """Where a class stands in the display."""
         return int(self._place[index])
 
@@ -83,9 +83,9 @@ class ConfusionCells:
     def levels(
         self, left: float, top: float, scale: float, width: int, height: int, mistakes_only: bool = False
     ) -> Levels:
-        """Levels (H, W), one a pixel, of the part from cell (``left``, ``top``) on at ``scale`` pixels a cell.
+        """Levels (H, W), one per pixel, of the part from cell (``left``, ``top``) on at ``scale`` pixels per cell.
 
-        0 is empty, up to 255 the diagonal, from 257 on mistakes. Below one pixel a cell the strongest one is shown.
+        0 is empty, up to 255 the diagonal, from 257 on mistakes. Below one pixel per cell, the strongest one is shown.
         """
         y, x, level = self._y, self._x, self._level
         if mistakes_only:
@@ -94,8 +94,8 @@ class ConfusionCells:
         if scale >= 1:
             return self._repeated(y, x, level, left, top, scale, width, height)
         # Where each class falls, once a class; beyond the picture lies a pixel that is cut off again.
-        places = np.arange(self.size)
-        rows, columns = np.floor((places - top) * scale), np.floor((places - left) * scale)
+        positions = np.arange(self.size)
+        rows, columns = np.floor((positions - top) * scale), np.floor((positions - left) * scale)
         rows[(rows < 0) | (rows >= height)] = height
         columns[(columns < 0) | (columns >= width)] = width
         picture = np.zeros((height + 1, width + 1), dtype=np.uint16)

@@ -27,7 +27,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 from sdgui.panels.classify.tabs.matrix.cells import ConfusionCells
 from sdgui.panels.classify.tabs.matrix.paint import Colours, MatrixPainter
 from sdgui.panels.classify.tabs.matrix.view import Scene, Viewport
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -70,7 +70,7 @@ class ConfusionMatrix(QWidget):
 
     # What is shown
     def set_matrix(self, classes: Sequence[str], true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
-        """Show other counts: three lists of the cells that are not empty. The whole of it is in view."""
+        """Show other counts: three lists of the cells that are not empty. The whole matrix is in view."""
         self.classes = list(classes)
         self.cells = ConfusionCells(len(self.classes), true, predicted, count)
         self._current = (0, 0) if self.classes else None
@@ -84,7 +84,7 @@ class ConfusionMatrix(QWidget):
         chosen = self.current()
         self.cells.set_order(order)
         if chosen is not None:
-            self._current = self.cells.place(chosen[0]), self.cells.place(chosen[1])
+            self._current = self.cells.position(chosen[0]), self.cells.position(chosen[1])
         self._renew()
 
     def set_mistakes_only(self, only: bool) -> None:
@@ -114,7 +114,7 @@ class ConfusionMatrix(QWidget):
 
     def set_current(self, true: int, predicted: int) -> None:
         """Go to a cell, by its classes, and bring it into view."""
-        self._go(self.cells.place(true), self.cells.place(predicted))
+        self._go(self.cells.position(true), self.cells.position(predicted))
 
     def sentence(self, cell: tuple[int, int] | None = None) -> str:
         """A cell in words, by classes; without one, the current cell."""
@@ -123,10 +123,10 @@ class ConfusionMatrix(QWidget):
             return "The matrix is empty."
         true, predicted = at
         total, number = int(self.cells.totals[true]), self.cells.count_at(true, predicted)
-        share = f" ({100 * number / total:.1f} %)" if total else ""
+        share = f" ({percent(number / total)})" if total else ""
         if true == predicted:
-            return f"{self.classes[true]}: {count(number)} of {count(total)} right{share}"
-        return f"{self.classes[true]} taken for {self.classes[predicted]}: {count(number)} of {count(total)}{share}"
+            return f"{self.classes[true]}: {count(number)} of {count(total)} correct{share}"
+        return f"{self.classes[true]} predicted as {self.classes[predicted]}: {count(number)} of {count(total)}{share}"
 
     # The view
     def viewport(self) -> Viewport:
@@ -135,7 +135,7 @@ class ConfusionMatrix(QWidget):
         return Viewport(area, len(self.classes), self._scale, self._left, self._top)
 
     def fit(self) -> None:
-        """Show everything, and go on doing so when the size changes."""
+        """Show everything, also after the size changes."""
         self._fitting = True
         area, size = self.viewport().area, max(1, len(self.classes))
         self._scale = min(_LARGEST, max(1, area.width()) / size, max(1, area.height()) / size)

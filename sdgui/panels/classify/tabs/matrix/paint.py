@@ -23,12 +23,12 @@ _NICE = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 class Colours:
-    """The colours of the levels in the theme in force: right ones in one hue, mistakes in another."""
+    """The colours of the levels in the current theme: correct predictions in one hue, mistakes in another."""
 
     def __init__(self) -> None:
-        look = theme()
-        ground = look.color("surface")
-        right, wrong = look.color("accent"), look.run_color(1)
+        style = theme()
+        ground = style.color("surface")
+        right, wrong = style.color("accent"), style.run_color(1)
         self.table: NDArray[np.uint32] = np.concatenate([_ramp(ground, right), _ramp(ground, wrong)])
 
 
@@ -107,7 +107,7 @@ class MatrixPainter:
             painter.drawText(scene.viewport.cell_rect(row, column), int(Qt.AlignmentFlag.AlignCenter), count(number))
 
     def _frames(self, painter: QPainter, scene: Scene) -> None:
-        """Around the current cell; of a size that can be seen."""
+        """Around the current cell; large enough to be seen."""
         if scene.current is None:
             return
         style, cell = theme(), scene.viewport.cell_rect(*scene.current)
@@ -160,7 +160,7 @@ class MatrixPainter:
         painter.restore()
 
     def _titles(self, painter: QPainter, area: QRect) -> None:
-        """What the two sides are."""
+        """The titles of the two axes."""
         height = painter.fontMetrics().height()
         painter.setPen(theme().color("muted"))
         painter.drawText(QRectF(area.x(), 0, area.width(), height), int(_LEFT), "predicted →")
@@ -176,7 +176,7 @@ _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 def label_step(height: int, scale: float) -> int:
-    """Every how many classes a name of ``height`` px has room, at ``scale`` px a class."""
+    """Every how many classes a name of ``height`` px has room, at ``scale`` px per class."""
     return next((step for step in _NICE if step >= height / scale), 10_000)
 
 

@@ -90,10 +90,10 @@ def matrix(qtbot: QtBot) -> ConfusionMatrix:
 
 
 def test_keys_go_from_cell_to_cell_and_say_each_in_words(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
-    assert "cat: 8 of 10 right (80.0 %)" in matrix.accessibleDescription()
+    assert "cat: 8 of 10 correct (80.0 %)" in matrix.accessibleDescription()
     qtbot.keyClick(matrix, Qt.Key.Key_Right)
     assert matrix.current() == (0, 1)
-    assert "cat taken for Große Katze: 2 of 10 (20.0 %)" in matrix.accessibleDescription()
+    assert "cat predicted as Große Katze: 2 of 10 (20.0 %)" in matrix.accessibleDescription()
     qtbot.keyClick(matrix, Qt.Key.Key_N)
     assert matrix.current() == (2, 3)
     qtbot.keyClick(matrix, Qt.Key.Key_P)

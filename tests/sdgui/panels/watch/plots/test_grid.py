@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 
 from sdgui.panels.watch.plots.grid import PlotGrid
 from sdgui.panels.watch.plots.groups import chart_of, ordered
@@ -70,6 +71,22 @@ def test_hiding_and_removing_a_run(grid: PlotGrid, qtbot) -> None:
     assert all(one.group == "r2" for card in grid._cards.values() for one in card.series.values())
 
 
+def test_solo_shows_one_run_and_again_all(grid: PlotGrid) -> None:
+    def shown() -> set[str]:
+        return {one.group for card in grid._cards.values() for one in card.series.values() if one.visible}
+
+    grid.legend.soloed.emit("r2")
+    assert shown() == {"r2"}
+    grid.set_points("r1", "train/loss", [1, 2], [3.0, 4.0])  # replaced points stay hidden
+    assert shown() == {"r2"}
+    grid.legend.soloed.emit("r2")
+    assert shown() == {"r1", "r2"}
+    grid.legend.hovered.emit("r1")
+    loss = grid._cards["train/loss"].canvas
+    assert loss is not None
+    assert loss._curves.lifted == "r1"
+
+
 def test_linked_plots_agree_on_the_time(grid: PlotGrid) -> None:
     """A validation 300 s after the start of the run is drawn at 300 s, whatever its plot's first point."""
     grid.set_points("r1", "train/loss", [1, 100], [2.0, 1.0], [1.0, 300.0])
@@ -77,6 +94,15 @@ def test_linked_plots_agree_on_the_time(grid: PlotGrid) -> None:
     grid.set_points("r1", "val/teacher/image_to_text_R@1", [100], [0.5], [300.0])
     curves = [one for card in grid._cards.values() for one in card.series.values() if one.group == "r1"]
     assert [one.x("time").tolist() for one in curves] == [[1.0, 300.0], [300.0], [300.0]]
+
+
+def test_the_reset_button_follows_the_data_again(grid: PlotGrid) -> None:
+    loss = grid._cards["train/loss"].canvas
+    assert loss is not None
+    loss._user_moved(True, False)
+    assert grid.toolbar.reset.isEnabled()
+    QTest.mouseClick(grid.toolbar.reset, Qt.MouseButton.LeftButton)
+    assert not grid.toolbar.reset.isEnabled()
 
 
 def test_axes_are_linked(grid: PlotGrid, qtbot) -> None:

@@ -1,4 +1,4 @@
-"""One small picture, decoded off the window's thread."""
+"""One small picture in a panel; its thumbnail comes from the window's service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 
 
-class Thumbnail(PlainLabel):
+class PictureLabel(PlainLabel):
     """Shows the picture last asked for; an unreadable one leaves a dash."""
 
     def __init__(self, size: int, parent: QWidget | None = None) -> None:

@@ -1,6 +1,6 @@
-"""Small work with files or the store, done beside the window's thread; its outcome comes back into it.
+"""Short tasks with files or the store, run in a background thread; their results come back to the window's thread.
 
-Flow: panel -> ``Aside.do(work, done, failed)`` -> thread -> ``done(result)`` or ``failed(sentence)``.
+Flow: panel -> ``BackgroundTasks.run(work, done, failed)`` -> thread -> ``done(result)`` or ``failed(sentence)``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from PySide6.QtCore import QCoreApplication, QObject, Qt, QThreadPool, Signal
 from core.spec.errors import UserError
 
 
-class Aside(QObject):
-    """Works one after another, in the order in which they were given."""
+class BackgroundTasks(QObject):
+    """One thread that runs tasks in the order in which they were given."""
 
     _ended = Signal(object, object)
 
@@ -23,17 +23,17 @@ class Aside(QObject):
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
         self._open = True
-        self._ended.connect(self._tell, Qt.ConnectionType.QueuedConnection)
+        self._ended.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
 
-    def do(
+    def run(
         self,
         work: Callable[[], Any],
         done: Callable[[Any], object] | None = None,
         failed: Callable[[str], object] | None = None,
     ) -> None:
-        """Do ``work`` in the thread; ``failed`` gets a sentence for the user."""
+        """Run ``work`` in the thread; ``done`` gets its result, ``failed`` an error message for the user."""
         self._pool.start(lambda: self._work(work, done, failed))
 
     def _work(
@@ -49,20 +49,20 @@ class Aside(QObject):
         except OSError as error:
             where = f" {error.filename}" if error.filename else ""
             self._ended.emit(failed, f"The file{where} cannot be used: {error.strerror or error}.")
-        except Exception as error:  # noqa: BLE001  a thread's end must be told
+        except Exception as error:  # noqa: BLE001  whatever ends a task must be reported
             self._ended.emit(failed, f"{type(error).__name__}: {error}")
         else:
             self._ended.emit(done, result)
 
-    def _tell(self, told: Callable[[Any], object] | None, what: Any) -> None:
-        if told is not None and self._open:
-            told(what)
+    def _deliver(self, receiver: Callable[[Any], object] | None, outcome: Any) -> None:
+        if receiver is not None and self._open:
+            receiver(outcome)
 
     def wait(self) -> None:
-        """Until everything is done; what it came to is told afterwards, by the event loop."""
+        """Wait until every task is finished; results are delivered later, by the event loop."""
         self._pool.waitForDone()
 
     def close(self) -> None:
-        """Finish what was begun and tell no more."""
+        """Finish the tasks that were given and deliver nothing more."""
         self._open = False
         self._pool.waitForDone()

@@ -1,4 +1,4 @@
-"""The Classify place on a real tiny run, through a real worker: classified, looked at, saved, applied."""
+"""The Classify panel on a real tiny run, through a real worker: classified, looked at, saved, applied."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ def test_a_real_run_is_classified_looked_at_saved_and_applied(
     window.show()
     qtbot.waitUntil(lambda: bool(window.panels))
     window.experiments.select_run(run.id)
-    place = window.show_panel("classify")
-    assert isinstance(place, ClassifyPanel)
+    panel = window.show_panel("classify")
+    assert isinstance(panel, ClassifyPanel)
     try:
-        place.source.data.set_source(str(val_data))
-        qtbot.waitUntil(lambda: place.source.data.facts() is not None, timeout=LONG)
-        place.source.set_label("colour")
-        place.source.set_method("all")
-        place.source.button.click()
-        qtbot.waitUntil(lambda: len(place.results.results()) == 4 or bool(place.bar.text), timeout=LONG)
-        qtbot.waitUntil(place.strip.isHidden, timeout=LONG)
-        assert place.bar.text == ""
-        for found in place.results.results():
+        panel.view.source.data.set_source(str(val_data))
+        qtbot.waitUntil(lambda: panel.view.source.data.facts() is not None, timeout=LONG)
+        panel.view.source.set_label("colour")
+        panel.view.source.set_method("all")
+        panel.view.source.button.click()
+        qtbot.waitUntil(lambda: len(panel.view.results.results()) == 4 or bool(panel.view.bar.text), timeout=LONG)
+        qtbot.waitUntil(panel.view.strip.isHidden, timeout=LONG)
+        assert panel.view.bar.text == ""
+        for found in panel.view.results.results():
             cells = found.confusion
             right = int(cells.count[cells.true == cells.predicted].sum())
             assert right / int(cells.count.sum()) == pytest.approx(found.accuracy)
-        found = next(one for one in place.results.results() if one.measure.method == "image")
-        place.results.choose(found.measure)
+        found = next(one for one in panel.view.results.results() if one.measure.method == "image")
+        panel.view.results.choose(found.measure)
         true, predicted = int(found.confusion.true[0]), int(found.confusion.predicted[0])
-        place.matrix.ask_cell(true, predicted)
+        panel.view.matrix.ask_cell(true, predicted)
         expected = int(found.confusion.count[0])
-        qtbot.waitUntil(lambda: place.matrix.gallery.model.rowCount() == expected, timeout=LONG)
-        assert place.matrix.gallery.model.item(0).path.is_file()
+        qtbot.waitUntil(lambda: panel.view.matrix.gallery.model.rowCount() == expected, timeout=LONG)
+        assert panel.view.matrix.gallery.model.item(0).path.is_file()
         out = tmp_path / "out.csv"
-        place.probes.apply(found.measure, place.matrix.gallery.model.item(0).path.parent, out)
-        qtbot.waitUntil(lambda: "are classified" in place.bar.text, timeout=LONG)
+        panel.probes.apply(found.measure, panel.view.matrix.gallery.model.item(0).path.parent, out)
+        qtbot.waitUntil(lambda: "pictures classified" in panel.view.bar.text, timeout=LONG)
         with out.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         assert {row["class"] for row in rows} <= set(found.classes)
-        place.probes.save(found.measure, tmp_path / "colours.safetensors")
-        qtbot.waitUntil(lambda: "is saved as" in place.bar.text, timeout=LONG)
+        panel.probes.save(found.measure, tmp_path / "colours.safetensors")
+        qtbot.waitUntil(lambda: "Saved the probe as" in panel.view.bar.text, timeout=LONG)
         assert (tmp_path / "colours.json").is_file()
     finally:
         leave(window, qtbot)

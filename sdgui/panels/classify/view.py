@@ -1,4 +1,4 @@
-"""What the Classify place is made of, and where it stands; ``ClassifyPanel`` connects it."""
+"""The widgets of the Classify panel and their layout; ``ClassifyPanel`` connects them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.notes import NotesFold
+from sdgui.panels.classify.model import Measured
+from sdgui.panels.classify.notes import Notes
 from sdgui.panels.classify.results import ResultList
 from sdgui.panels.classify.source import ClassifySource
 from sdgui.panels.classify.tabs.accuracy import AccuracyTab
@@ -18,11 +19,10 @@ from sdgui.panels.classify.tabs.confusion import MatrixTab
 from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
 from sdgui.panels.classify.tabs.try_it import TryTab
-from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
-from sdgui.widgets.late_parts import home_of, replace_page
+from sdgui.widgets.late_parts import home_of, is_made, replace_page
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -33,15 +33,15 @@ PARTS = ("accuracy", "matrix", "mistakes", "curves", "compare", "trying")  # in 
 _PAGES = (AccuracyTab, MatrixTab, MistakesTab, CurvesTab, CompareTab, TryTab)
 
 
-class ClassifyLayout(Panel):
+class ClassifyView(QWidget):
     """Choices above, results on the left, tabs on the right.
 
-    A tab is made when it is first asked for; the signals are the tabs', so that nobody needs a tab to listen to it.
+    A tab is made when it is first needed. Its signals are repeated here, so that connecting to them does not make it.
     """
 
-    class_chosen = Signal(int)  # place of the class among all
-    cell_asked = Signal(int, int, int)  # classes: true, predicted; from which picture on
-    mistakes_asked = Signal(int)  # from which number on
+    class_chosen = Signal(int)  # index of the class among all
+    cell_asked = Signal(int, int, int)  # classes: true, predicted; first picture
+    mistakes_asked = Signal(int)  # first mistake
     few_shot_asked = Signal(str, int)  # "image" or "fused", draws
     compare_asked = Signal(object, object)  # Measure, Measure
     measure_asked = Signal(object)  # Measure
@@ -52,11 +52,12 @@ class ClassifyLayout(Panel):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
+        self._wanted_tab = 0  # the tab used last, until there is a result to show in it
         self._home, self._settings = services.store.home, services.settings
         self.source = ClassifySource(services, self)
         self.strip, self.export_strip = ProgressStrip(self), ProgressStrip(self)  # they may work at once
         self.bar = MessageBar(self)
-        self.notes = NotesFold(self)
+        self.notes = Notes(self)
         self.results = ResultList(self)
         self.empty = EmptyState("ph.chart-bar", "Nothing classified yet", "")
         self.tabs = QTabWidget(self)
@@ -69,7 +70,7 @@ class ClassifyLayout(Panel):
     def _fill_tabs(self) -> None:
         self.first.addWidget(self.empty)
         for text, tip in (
-            ("&Accuracy", "The figure with its interval, and every class"),
+            ("&Accuracy", "Accuracy with its interval, and accuracy by class"),
             ("Con&fusion", "Which classes are confused"),
             ("&Mistakes", "The most confident mistakes"),
             ("C&urves", "Accuracy by regularisation and by number of pictures per class"),
@@ -93,36 +94,36 @@ class ClassifyLayout(Panel):
     def matrix(self) -> MatrixTab:
         tab = MatrixTab(self._home / "thumbnails", self._settings, home_of(self.tabs))
         tab.cell_asked.connect(self.cell_asked)
-        return self._placed(tab, tab.gallery)
+        return self._in_page(tab, tab.gallery)
 
     @cached_property
     def mistakes(self) -> MistakesTab:
         tab = MistakesTab(self._home / "thumbnails", home_of(self.tabs))
         tab.more_asked.connect(self.mistakes_asked)
-        return self._placed(tab, tab.gallery)
+        return self._in_page(tab, tab.gallery)
 
     @cached_property
     def curves(self) -> CurvesTab:
         tab = CurvesTab(home_of(self.tabs))
         tab.few_shot_asked.connect(self.few_shot_asked)
-        return self._placed(tab)
+        return self._in_page(tab)
 
     @cached_property
     def compare(self) -> CompareTab:
         tab = CompareTab(self._services, home_of(self.tabs))
         tab.compare_asked.connect(self.compare_asked)
         tab.measure_asked.connect(self.measure_asked)
-        return self._placed(tab, tab.only_a, tab.only_b)
+        return self._in_page(tab, tab.only_a, tab.only_b)
 
     @cached_property
     def trying(self) -> TryTab:
         tab = TryTab(self._home, self._settings, home_of(self.tabs))
         tab.asked.connect(self.try_asked)
         tab.refused.connect(self.try_refused)
-        return self._placed(tab, tab.gallery)
+        return self._in_page(tab, tab.gallery)
 
-    def _placed(self, tab: _Tab, *galleries: Gallery) -> _Tab:
-        """Put it where an empty page stands for it; each gallery's menu offers more than its own."""
+    def _in_page(self, tab: _Tab, *galleries: Gallery) -> _Tab:
+        """Put ``tab`` in the page kept for it; each gallery's menu is extended by the panel."""
         replace_page(self.tabs, _PAGES.index(type(tab)), tab)
         for gallery in galleries:
             gallery.menu_opening.connect(lambda menu, _rows, gallery=gallery: self.menu_opening.emit(menu, gallery))
@@ -143,8 +144,8 @@ class ClassifyLayout(Panel):
             layout.addWidget(widget)
         layout.addWidget(self.split, 1)
 
-    def box_to_search(self) -> None:
-        """The cursor into the box of the tab that is shown."""
+    def focus_search(self) -> None:
+        """Put the cursor into the search box of the current tab."""
         match self.tabs.currentIndex():
             case 1:
                 self.matrix.find_box.setFocus()
@@ -155,7 +156,58 @@ class ClassifyLayout(Panel):
             case _:
                 self.accuracy.table.filter_box.setFocus()
 
-    # A folder dropped anywhere in the place is data
+    # What is kept in the settings
+    def restore(self) -> None:
+        """The choices and the tab used last; a tab that needs a result is shown with the first result."""
+        self.source.restore()
+        kept = str(self._settings.value("classify/tab") or "0")
+        self._wanted_tab = int(kept) if kept.isdecimal() and int(kept) < self.tabs.count() else 0
+        if self.tabs.isTabEnabled(self._wanted_tab):
+            self.tabs.setCurrentIndex(self._wanted_tab)
+
+    def save(self) -> None:
+        """Keep what ``restore`` reads."""
+        self.source.save()
+        for part in ("matrix", "compare", "trying"):
+            if is_made(self, part):
+                getattr(self, part).save()
+        self._settings.setValue("classify/split", self.split.saveState())
+        self._settings.setValue("classify/tab", self.tabs.currentIndex())
+
+    # What is shown
+    def set_busy(self, what: str) -> None:
+        """A request that takes long has begun; "" when it has ended."""
+        if what:
+            self.strip.start(what)
+        else:
+            self.strip.finish()
+        self.source.button.setEnabled(not what)
+        self.curves.set_busy(bool(what))
+
+    def show_result(self, found: Measured | None) -> None:
+        """Show a result in every tab; None shows the empty state."""
+        there = found is not None
+        self.first.setCurrentWidget(self.accuracy if there else self.empty)
+        for number in range(1, self.tabs.count() - 1):
+            self.tabs.setTabEnabled(number, there)
+        if there or is_made(self, "compare"):
+            self.compare.set_results(self.results.results(), found)
+        if found is None:
+            self.notes.show_notes([])
+            return
+        for tab in (self.accuracy, self.matrix, self.mistakes, self.curves):
+            tab.show_result(found)
+        self.trying.set_class_names(found.classes)
+        wanted, self._wanted_tab = self._wanted_tab, 0
+        if wanted and wanted < self.tabs.count() - 1:
+            self.tabs.setCurrentIndex(wanted)
+
+    def show_class(self, index: int) -> None:
+        """Show a class in the confusion matrix."""
+        self.tabs.setCurrentWidget(self.matrix)
+        self.matrix.show_class(index)
+
+    # A folder dropped anywhere in the panel is data
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if any(url.isLocalFile() for url in event.mimeData().urls()):
             event.acceptProposedAction()

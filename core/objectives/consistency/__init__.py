@@ -1,0 +1,1 @@
+"""Learning from rows without a label: a module for each kind of ``objectives.consistency``."""

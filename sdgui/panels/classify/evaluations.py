@@ -1,0 +1,145 @@
+"""The requests of the Classify panel that take long: evaluations one after another, few-shot curves, comparisons.
+
+Flow: ``ClassifyView`` asks -> ``ClassifySession`` -> a worker, with progress and cancelling -> results, curves and
+differences in the view. One at a time; what fails is said in the message bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import QObject
+
+from sdgui.panels.classify.model import Measure, Measured, method_title
+from sdgui.panels.classify.view import ClassifyView
+from sdgui.panels.classify.work import ClassifySession
+from sdgui.widgets.message import Message, Remedy, ShowMessage
+from sdgui.worker.replies import Cancelled, Failure
+
+_LONG = ("measure", "compare", "few-shot", "apply")  # whose progress is shown
+KEPT = "Cancelled. Encoded features are kept and reused next time."
+
+
+class Evaluations(QObject):
+    """Evaluates what is chosen in the view, by one method or by all."""
+
+    def __init__(self, view: ClassifyView, session: ClassifySession, show_message: ShowMessage) -> None:
+        super().__init__(view)
+        self._view, self._session, self._show_message = view, session, show_message
+        self._queue: list[Measure] = []  # still to be evaluated
+        self._refusals: list[str] = []  # of several methods, those that could not be evaluated
+        session.working.connect(self._working)
+        view.source.run_asked.connect(self.run)
+        view.strip.cancelled.connect(self._cancel)
+        view.few_shot_asked.connect(self._few_shot)
+        view.compare_asked.connect(self._compare)
+        view.measure_asked.connect(self._evaluate_beside)
+
+    def run(self) -> None:
+        """Evaluate what is chosen."""
+        problem = self._view.source.problem()
+        if problem:
+            self._show_message(Message("error", problem))
+            return
+        if self._session.busy("measure"):
+            return
+        self._view.bar.clear()
+        self._view.source.save()
+        self.start(self._view.source.measures())
+
+    def start(self, measures: Sequence[Measure]) -> None:
+        """Evaluate these, one after another."""
+        self._queue, self._refusals = list(measures), []
+        self._next()
+
+    def _next(self) -> None:
+        if not self._queue:
+            self._view.set_busy("")
+            if self._refusals:
+                self._show_message(Message("warning", self._refusals[0], "\n".join(self._refusals[1:])))
+            return
+        measure = self._queue.pop(0)
+        several = bool(self._queue or self._refusals)
+        self._begin(measure)
+        self._session.measure(measure, self._found, lambda failure: self._refused(measure, failure, several))
+
+    def _begin(self, measure: Measure) -> None:
+        self._view.set_busy(f"{method_title(measure)}: opening the model")
+
+    def _found(self, found: Measured) -> None:
+        self._view.results.add(found)
+        self._next()
+
+    def _refused(self, measure: Measure, failure: Failure, several: bool) -> None:
+        if isinstance(failure, Cancelled):
+            self._queue = []
+            self._view.set_busy("")
+            self._show_message(Message("info", KEPT, remedy=Remedy("Continue", self.run)))
+        elif several:  # one method may not fit the model; the others go on
+            self._refusals.append(f"{method_title(measure)}: {failure.text}")
+            self._next()
+        else:
+            self._view.set_busy("")
+            self._show_message(Message("error", failure.text, failure.details, Remedy("Try again", self.run)))
+
+    def _working(self, purpose: str, doing: str, done: int, total: int) -> None:
+        if purpose in _LONG and not self._view.strip.isHidden():
+            self._view.strip.advance(done, total, doing[:1].upper() + doing[1:])
+
+    def _cancel(self) -> None:
+        for purpose in _LONG:
+            self._session.cancel(purpose)
+
+    def failed(self, failure: Failure) -> None:
+        """A long request has failed or was cancelled."""
+        self._view.set_busy("")
+        if isinstance(failure, Cancelled):
+            self._show_message(Message("info", KEPT))
+        else:
+            self._show_message(Message("error", failure.text, failure.details))
+
+    # Curves
+    def _few_shot(self, kind: str, draws: int) -> None:
+        found = self._view.results.current()
+        if found is None:
+            return
+        target = found.measure.target
+        measure = Measure(target, "fused" if kind == "fused" else "image", self._view.source.options.settings())
+
+        def partial(answer: dict[str, Any]) -> None:
+            self._view.curves.show_few_shot(target, kind, answer)
+
+        def done(answer: dict[str, Any]) -> None:
+            self._view.set_busy("")
+            partial(answer)
+
+        self._view.set_busy("Few-shot probes")
+        self._session.few_shot(measure, draws, done, self.failed, partial)
+
+    # Comparing
+    def _compare(self, a: Measure, b: Measure) -> None:
+        def done(answer: dict[str, Any]) -> None:
+            self._view.set_busy("")
+            self._view.compare.show_difference(a, b, answer)
+
+        def failed(failure: Failure) -> None:
+            self._view.compare.show_failure()
+            self.failed(failure)
+
+        self._view.set_busy("Comparing")
+        self._session.compare(a, b, done, failed)
+
+    def _evaluate_beside(self, measure: Measure) -> None:
+        """Evaluate what the first result of the comparison is to be compared with, then compare."""
+        first = self._view.compare.first()
+        if first is None or self._session.busy("measure"):
+            return
+
+        def done(found: Measured) -> None:
+            self._view.set_busy("")
+            self._view.results.add(found, show=False)
+            self._view.compare.choose(first, measure)
+
+        self._begin(measure)
+        self._session.measure(measure, done, self.failed, beside=first)

@@ -1,0 +1,34 @@
+"""What Define says of a definition and its data: recommendations, and what earlier runs keep. No Qt.
+
+Flow: definition and facts about the training data -> these functions -> the advice below the form, the hint above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.spec.config import RunConfig, get_field
+from core.spec.presets.recommended import Advice
+from sdgui.shared.form.texts import field_title, value_text
+from sdgui.widgets.formats import count
+
+
+def advice_lines(config: RunConfig, advice: Sequence[Advice], labels: Sequence[str]) -> list[str]:
+    """A label column that the data lack, and the recommendations; empty when all is well."""
+    lines = []
+    label = config.data.label
+    if label and label not in labels:
+        columns = ", ".join(labels) or "none"
+        lines.append(f"The training data has no column “{label}” for data.label; its label columns: {columns}.")
+    for each in advice:
+        now = value_text(get_field(config, each.field))
+        lines.append(f"• {field_title(each.field)} {value_text(each.value)} (now {now}). {each.reason}")
+    return lines
+
+
+def runs_hint(runs: int) -> str:
+    """What an edit changes when the experiment has ``runs`` runs; "" without any."""
+    if not runs:
+        return ""
+    kept = "its run keeps its" if runs == 1 else f"its {count(runs)} runs keep their"
+    return f"Changes apply to the next run; {kept} own definition."

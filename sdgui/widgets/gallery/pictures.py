@@ -1,0 +1,97 @@
+"""Pictures decoded from files: regular files only, turned as their EXIF data says, bounded in size.
+
+Flow: ``read_picture`` in a thread (thumbnails, export), or ``PictureReader.read`` -> thread -> ``arrived`` for one
+picture that a widget waits for.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from PySide6.QtCore import QFile, QIODevice, QObject, QSize, Qt, QThreadPool, Signal
+from PySide6.QtGui import QImage, QImageReader
+from shiboken6 import isValid
+
+from core.spec.errors import UserError
+from core.spec.reading import open_regular
+
+_PIXELS_AT_MOST = 400_000_000
+_ALLOCATION_MIB = 2048
+
+
+class PictureReader(QObject):
+    """Reads pictures off the window's thread; only the one asked for last arrives."""
+
+    arrived = Signal(object, object, str)  # Path, QImage or None, why there is none
+    _read = Signal(object, object, str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._wanted: Path | None = None
+        self._read.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+
+    def read(self, path: Path, room: QSize | None = None) -> None:
+        """Read ``path``, scaled to fit ``room``."""
+        self._wanted = path
+        QThreadPool.globalInstance().start(lambda: self._work(path, room))
+
+    def cancel(self) -> None:
+        """Let nothing arrive that was asked for until now."""
+        self._wanted = None
+
+    def _work(self, path: Path, room: QSize | None) -> None:
+        """In a thread."""
+        image, reason = read_picture(path, room)
+        if isValid(self):  # the window may have been closed meanwhile
+            self._read.emit(path, image, reason)
+
+    def _deliver(self, path: Path, image: QImage | None, reason: str) -> None:
+        if path == self._wanted:
+            self._wanted = None
+            self.arrived.emit(path, image, reason)
+
+
+def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, str]:
+    """The picture turned by its EXIF orientation, scaled while decoding to fit ``room``; or None and why.
+
+    Only regular files are read: Qt would wait for ever at a named pipe, and read a device without end.
+    """
+    file = QFile()
+    try:
+        with open_regular(path) as opened:
+            number = os.dup(opened.fileno())
+    except FileNotFoundError as error:
+        return None, f"{path.name}: {error.strerror}"
+    except UserError as error:
+        return None, str(error)
+    if not file.open(number, QIODevice.OpenModeFlag.ReadOnly, QFile.FileHandleFlag.AutoCloseHandle):
+        os.close(number)
+        return None, f"{path.name}: {file.errorString()}"
+    image, reason = _decode(file, room)
+    file.close()
+    return image, f"{path.name}{reason}" if image is None else ""
+
+
+def _decode(file: QFile, room: QSize | None) -> tuple[QImage | None, str]:
+    reader = QImageReader(file)
+    reader.setAutoTransform(True)
+    reader.setDecideFormatFromContent(True)
+    reader.setAllocationLimit(_ALLOCATION_MIB)
+    size = reader.size()
+    if size.isValid() and size.width() * size.height() > _PIXELS_AT_MOST:
+        return None, f" has {size.width()} × {size.height()} pixels; at most 400 million are supported"
+    if room is not None and size.isValid() and (size.width() > room.width() or size.height() > room.height()):
+        reader.setScaledSize(size.scaled(room, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
+    image = reader.read()
+    if image.isNull():
+        return None, f": {reader.errorString()}"
+    if room is not None and (image.width() > room.width() or image.height() > room.height()):
+        image = image.scaled(room, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
+    return _paintable(image), ""
+
+
+def _paintable(image: QImage) -> QImage:
+    """In the format that is painted fastest."""
+    alpha = image.hasAlphaChannel()
+    return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied if alpha else QImage.Format.Format_RGB32)

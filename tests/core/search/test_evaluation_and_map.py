@@ -1,0 +1,131 @@
+"""Cut-offs, ranks, comparisons and the map of an index."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from core.metrics.retrieval import retrieval_metrics
+from core.search import evaluation, projection
+from core.search.calibration import Calibration
+from core.search.collection import Collection
+from core.search.index.nearest import Exact, Floats, Rows
+from core.search.index.storage import Record
+from core.search.results import Searching
+from core.spec.errors import UserError
+from tests.core.search.samples import DIM, quiet, vectors
+
+
+class Fake(Collection):
+    """A collection of given vectors, without a model."""
+
+    def __init__(self, pictures: Floats, texts: Floats, owner: Rows) -> None:
+        self.title = "fake"
+        self.pictures, self.texts, self.owner = Exact(pictures), Exact(texts), owner
+        self.alive = np.ones(len(pictures), np.bool_)
+
+
+def test_the_cut_off_keeps_its_rate_on_queries_it_has_not_seen() -> None:
+    """Scores with heavy tails: a normal threshold would be passed several times as often."""
+    random = np.random.default_rng(0)
+
+    def heavy(count: int) -> Floats:
+        drawn = random.standard_t(2.5, (count, DIM)).astype(np.float32)
+        unit: Floats = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+        return unit
+
+    pictures = heavy(4000)
+    calibration = Calibration(Fake(pictures, heavy(600), np.arange(600)))
+    passed = []
+    for query in heavy(300):
+        cutoff = calibration.cutoff(query, "text", rate=1e-2)
+        passed.append(float((pictures @ query > cutoff.cosine).mean()))
+    assert cutoff.pairs > 200 * 3999
+    assert 0.5e-2 < np.mean(passed) < 2e-2
+    assert min(passed) >= 0.99e-2, "no cut-off is higher than that share of the query's own scores"
+    assert "1 % of unrelated pictures score above" in cutoff.meaning
+    assert calibration.cutoff(pictures[0], "text").rate == pytest.approx(10 / 4000)
+
+
+def test_own_pictures_do_not_count_as_unrelated() -> None:
+    """Ten pictures without captions answer the query, so that its own scores do not hold the cut-off down."""
+    captioned, query = vectors(400), vectors(1, seed=1)[0]
+    answers = query + 0.05 * vectors(10, seed=2)
+    pictures = np.concatenate([captioned, answers / np.linalg.norm(answers, axis=1, keepdims=True)])
+    calibration = Calibration(Fake(pictures, captioned, np.arange(400)))
+    cutoff = calibration.cutoff(query, "text", rate=1e-3)
+    assert cutoff.pairs == 256 * 409, "each caption with all pictures but its own"
+    assert cutoff.cosine < 0.75, "about three standard deviations of 1 / sqrt(32) above the median"
+    assert set(np.flatnonzero(pictures @ query > cutoff.cosine)) >= set(range(400, 410))
+
+
+def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searching) -> None:
+    collection = searching.collection
+    judged = evaluation.judge(collection, quiet)
+    answer = evaluation.evaluate(collection, judged)
+    images = torch.from_numpy(collection.pictures.vectors(np.arange(48)))
+    assert collection.texts is not None
+    texts = torch.from_numpy(collection.texts.vectors(np.arange(48)))
+    assert answer["recall"] == retrieval_metrics(images, texts, torch.from_numpy(collection.owner))
+    for direction in ("text_to_image", "image_to_text"):
+        ranks = [row["rank"] for row in answer[direction]]
+        assert ranks == sorted(ranks, reverse=True)
+        assert len(ranks) == answer["queries"][direction] == 48
+        for k, value in zip(answer["curve"]["k"], answer["curve"][direction], strict=True):
+            found = [1.0 if rank <= k else 0.0 for rank in ranks if float(rank).is_integer()]
+            assert value == pytest.approx(np.mean(found), abs=0.05)
+    for row in answer["text_to_image"]:
+        assert evaluation.true_rank(judged, row["text"]) == row["rank"]
+
+
+def test_comparing_finds_what_one_model_misses() -> None:
+    """Two fake models: A is right but for the last caption, B but for the first two."""
+    pictures = np.eye(6, DIM, dtype=np.float32)
+    a, b = pictures.copy(), pictures.copy()
+    a[5], b[0], b[1] = pictures[0], pictures[3], pictures[4]
+    collections = [Fake(pictures, texts, np.arange(6)) for texts in (a, b)]
+    for one in collections:
+        one.records = lambda rows: [Record(f"/{row}.png", (f"caption {row}",)) for row in rows]
+    judged = [evaluation.judge(one, quiet) for one in collections]
+    answer = evaluation.compare(collections[0], judged[0], collections[1], judged[1])
+    assert {row["caption"] for row in answer["only_a"]} == {"caption 0", "caption 1"}
+    assert {row["caption"] for row in answer["only_b"]} == {"caption 5"}
+    assert answer["counts"] == {"only_a": 2, "only_b": 1, "both": 3, "neither": 0}
+
+
+def test_the_map_lays_like_beside_like() -> None:
+    """Three clusters of pictures, each caption beside its own though all captions are moved aside."""
+    random = np.random.default_rng(0)
+    centres = vectors(3, seed=5)
+    pictures = np.repeat(centres, 20, axis=0) + 0.02 * random.standard_normal((60, DIM)).astype(np.float32)
+    texts = pictures + 2 * vectors(1, seed=6)
+    collection = Fake(pictures, texts, np.arange(60))
+    points = projection.choose(collection)
+    for layout_ in (projection.axes(points), projection.neighbourhoods(points, quiet)):
+        assert layout_.shape == (120, 2)
+        assert np.abs(layout_).max() == pytest.approx(1)
+        distance = np.linalg.norm(layout_[:, None] - layout_[None], axis=-1)
+        np.fill_diagonal(distance, np.inf)
+        cluster = np.tile(np.repeat(np.arange(3), 20), 2)
+        assert (cluster[distance.argmin(1)] == cluster).mean() > 0.95
+
+
+def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection, "FITTED", 30)
+    centres = vectors(3, seed=5)
+    pictures = np.repeat(centres, 40, axis=0) + 0.02 * vectors(120)
+    collection = Fake(pictures, vectors(0), np.zeros(0, np.int64))
+    layout_ = projection.neighbourhoods(projection.choose(collection), quiet)
+    distance = np.linalg.norm(layout_[:, None] - layout_[None], axis=-1)
+    np.fill_diagonal(distance, np.inf)
+    cluster = np.repeat(np.arange(3), 40)
+    assert (cluster[distance.argmin(1)] == cluster).mean() > 0.95
+
+
+def test_too_little_for_a_map_or_an_evaluation() -> None:
+    collection = Fake(vectors(2), vectors(0), np.zeros(0, np.int64))
+    with pytest.raises(UserError, match="too few pictures for a map"):
+        projection.choose(collection)
+    with pytest.raises(UserError, match="has no captions"):
+        evaluation.judge(collection, quiet)

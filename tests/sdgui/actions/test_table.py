@@ -1,0 +1,87 @@
+"""The window's table of actions: menus made from it, and when the actions on a run are enabled."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from PySide6.QtWidgets import QMenu, QWidget
+from pytestqt.qtbot import QtBot
+
+from core.spec.run.status import RunState
+from sdgui.actions.run import RUN_ACTIONS
+from sdgui.actions.table import WINDOW_ACTIONS
+from sdgui.actions.window import Target, Window
+from sdgui.runs.stopping import Stopping, StopStage
+from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU, STUDY_MENU
+from sdgui.widgets.actions import Actions
+
+
+def window(qtbot: QtBot, target: Target) -> Window:
+    """As much of a window as the table asks for."""
+    tree = QWidget()
+    qtbot.addWidget(tree)
+    return cast(Window, SimpleNamespace(target=target, experiments=tree))
+
+
+def titles(qtbot: QtBot, menu_name: str) -> list[str]:
+    host = QWidget()
+    qtbot.addWidget(host)
+    actions = Actions(host)
+    actions.register(WINDOW_ACTIONS, window(qtbot, Target()))
+    menu = QMenu(host)
+    actions.fill_menu(menu, menu_name)
+    return [action.objectName() for action in menu.actions()]
+
+
+def test_ids_are_unique() -> None:
+    ids = [record.id for record in WINDOW_ACTIONS]
+    assert len(ids) == len(set(ids))
+
+
+def test_records_name_menus_that_exist() -> None:
+    named = {item.menu for record in WINDOW_ACTIONS for item in record.menus}
+    assert named == {EXPERIMENT_MENU, RUN_MENU, STUDY_MENU}
+
+
+def test_context_menus_have_their_order(qtbot: QtBot) -> None:
+    experiment = ["launch", "queue", "", "rename", "duplicate", "describe", "", "delete"]
+    run = ["watch", "search", "tick", "", "pause", "resume", "stop", "", "describe", "open_folder", "", "delete"]
+    assert titles(qtbot, EXPERIMENT_MENU) == experiment
+    assert titles(qtbot, RUN_MENU) == run
+    assert titles(qtbot, STUDY_MENU) == ["study"]
+
+
+@pytest.mark.parametrize(
+    ("state", "stopping", "enabled"),
+    [
+        (RunState.QUEUED, None, {"stop"}),
+        (RunState.STARTING, None, {"pause", "stop"}),
+        (RunState.RUNNING, None, {"pause", "stop"}),
+        (RunState.RUNNING, Stopping(1, StopStage.ASKED, None), {"stop"}),
+        (RunState.PAUSED, None, {"resume"}),
+        (RunState.FAILED, None, {"resume"}),
+        (RunState.INTERRUPTED, None, {"resume"}),
+        (RunState.DONE, None, set()),
+    ],
+)
+def test_a_run_can_be_paused_resumed_and_stopped_by_its_state(
+    qtbot: QtBot, state: RunState, stopping: Stopping | None, enabled: set[str]
+) -> None:
+    run: Any = object()
+    host = window(qtbot, Target(1, run, state, stopping))
+    judged = {one.id: one.enabled(host) for one in RUN_ACTIONS if one.enabled is not None}
+    assert {name for name in ("pause", "resume", "stop") if judged[name]} == enabled
+    assert judged["tick"]
+    assert judged["open_folder"]
+
+
+def test_a_launch_that_waits_for_data_says_so_and_cannot_be_repeated(qtbot: QtBot) -> None:
+    launch = next(record for record in RUN_ACTIONS if record.id == "launch")
+    assert launch.enabled is not None
+    assert launch.current_title is not None
+    free, waiting = window(qtbot, Target(1)), window(qtbot, Target(1, waiting_for_data=True))
+    assert (launch.enabled(free), launch.current_title(free)) == (True, "&Launch")
+    assert (launch.enabled(waiting), launch.current_title(waiting)) == (False, "Waiting for data")
+    assert not launch.enabled(window(qtbot, Target()))

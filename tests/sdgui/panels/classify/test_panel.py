@@ -1,0 +1,147 @@
+"""The Classify panel as a whole: messages, cancelling, failing workers, settings, the empty state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import preset_config
+from sdgui.app.main_window import MainWindow
+from sdgui.shared.export import dialog as export_dialog
+from sdgui.shared.export.formats import Exported
+from sdgui.shared.export.pictures import export_table
+from sdgui.widgets.gallery.items import GalleryItem
+from sdgui.widgets.message import Message, Remedy
+from tests.sdgui.conftest import leave
+from tests.sdgui.panels.classify.classifying import OpenClassify, asked, choose, classify, make_run
+
+
+def test_a_restarted_worker_answers_about_what_is_shown_by_its_key(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path
+) -> None:
+    panel = open_classify()
+    classify(qtbot, panel)
+    client = panel._services.pool.client(panel.view.results.results()[0].measure.target.model)
+    client.shutdown()
+    qtbot.waitUntil(lambda: client.state == "off", timeout=20000)
+    panel.view.matrix.ask_cell(0, 1)
+    qtbot.waitUntil(lambda: panel.view.matrix.gallery.model.rowCount() == 1, timeout=20000)
+    assert len(asked(folder, "classify_open")) == 1
+    assert len(asked(folder, "classify_probe")) == 1
+
+
+def test_what_cannot_be_classified_is_said_in_the_panels_bar(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path
+) -> None:
+    panel = open_classify("")
+    panel.view.source.run_asked.emit()
+    assert "Choose labelled pictures" in panel.view.bar.text
+    choose(qtbot, panel, folder / "bare.csv")
+    assert "has no labels" in panel.view.bar.text
+    choose(qtbot, panel, folder / "broken.csv")
+    panel.view.source.button.click()
+    qtbot.waitUntil(lambda: "has no value in any row" in panel.view.bar.text, timeout=20000)
+    assert panel.view.strip.isHidden()
+    assert panel.view.source.button.isEnabled()
+    assert panel.view.empty.isVisible()
+
+
+def test_a_worker_that_answers_garbage_is_said_so_and_can_be_asked_again(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path
+) -> None:
+    panel = open_classify("garbage")
+    panel.view.source.button.click()
+    qtbot.waitUntil(lambda: "answer cannot be used" in panel.view.bar.text)
+    assert panel.view.strip.isHidden()
+    assert panel.view.source.button.isEnabled()
+    assert panel.view.bar._action.text() == "Try again"
+
+
+def test_an_exports_remedy_does_nothing_but_its_own(
+    qtbot: QtBot, open_classify: OpenClassify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_classify("")
+    opened: list[object] = []
+    monkeypatch.setattr(export_dialog.QDesktopServices, "openUrl", opened.append)
+    again: list[str] = []
+    panel.show_message(Message("error", "The worker crashed.", remedy=Remedy("Try again", lambda: again.append("x"))))
+    panel.export._done(Exported(tmp_path, 3))
+    panel.view.bar.press_remedy()
+    assert len(opened) == 1
+    assert again == []
+
+
+def test_opening_is_cancelled_and_gone_on_with(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
+    panel = open_classify("slow")
+    panel.view.source.button.click()
+    qtbot.waitUntil(lambda: "Encoding pictures" in panel.view.strip.text, timeout=20000)
+    assert not panel.view.source.button.isEnabled()
+    panel.export.run(export_table, [], folder / "pictures.csv")
+    qtbot.waitUntil(lambda: not panel.export.task.running)
+    assert panel.view.export_strip.isHidden()
+    assert not panel.view.strip.isHidden()
+    panel.view.strip.cancelled.emit()
+    qtbot.waitUntil(lambda: "Encoded features are kept" in panel.view.bar.text, timeout=20000)
+    assert panel.view.strip.isHidden()
+    assert panel.view.source.button.isEnabled()
+
+
+def test_a_button_of_another_message_does_not_try_again(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[QUrl] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
+    panel = open_classify("broken")
+    panel.view.source.button.click()
+    qtbot.waitUntil(lambda: panel.view.bar._action.text() == "Try again", timeout=20000)
+    panel.export.run(export_table, [GalleryItem(folder / "pictures" / "0-1.png")], folder / "pictures.csv")
+    qtbot.waitUntil(lambda: panel.view.bar._action.text() == "Open folder", timeout=20000)
+    panel.view.bar._action.click()
+    assert [url.toLocalFile() for url in opened] == [str(folder)]
+    assert panel.view.strip.isHidden()
+    assert not panel.session.busy("measure")
+    assert len(asked(folder, "classify_open")) == 1
+
+
+def test_choices_tab_and_names_are_remembered(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
+    panel = open_classify()
+    panel.view.source.set_label("tone")
+    panel.view.source.set_method("knn")
+    panel.view.source.set_training("split")
+    panel.view.trying.names.setPlainText("a cat\na dog")
+    panel.view.tabs.setCurrentWidget(panel.view.trying)
+    window = panel.window()
+    assert isinstance(window, MainWindow)
+    leave(window, qtbot)
+    again = open_classify("")
+    qtbot.waitUntil(lambda: again.view.source.chosen_label() == "tone", timeout=20000)
+    assert again.view.source.data.source() == str(folder / "small.csv")
+    assert again.view.source.method.currentData() == "knn"
+    assert again.view.source.train.currentData() == "split"
+    assert again.view.trying.typed() == ["a cat", "a dog"]
+    assert again.view.tabs.currentWidget() is again.view.trying
+
+
+def test_the_empty_panel_offers_the_demos_next_step(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path, home: Path
+) -> None:
+    panel = open_classify("")
+    qtbot.waitUntil(lambda: panel._demo.make)
+    demo = home / "demo-data"
+    demo.mkdir()
+    for name in ("demo.json", "unseen.csv", "train.csv"):
+        (demo / name).write_text("{}", encoding="utf-8")
+    window = panel.window()
+    assert isinstance(window, MainWindow)
+    make_run(window, override(preset_config("sd-clip", "tiny"), [f"data.train={demo / 'train.csv'}"]))
+    panel.refresh()
+    qtbot.waitUntil(lambda: panel._demo.button == "Classify the demo's groups")
+    panel.view.empty.activated.emit()
+    qtbot.waitUntil(lambda: len(panel.view.results.results()) == 1, timeout=20000)
+    request = asked(folder, "classify_open")[0]
+    assert (request["data"], request["label"]) == (str(demo / "unseen.csv"), "group")

@@ -1,0 +1,182 @@
+"""Studies are made, opened, extended, refused, binned and restored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.study import StudyDir, read_study
+from sdgui.panels.study.open_menu import SHIPPED
+from tests.sdgui.conftest import settle
+from tests.sdgui.panels.study.studying import Open, a_study, panel_of, until, with_study
+
+
+def test_a_study_is_made_from_presets_and_ticked_experiments(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study()
+    window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
+    settle(window)
+    panel = panel_of(window)
+    assert panel.stack.currentWidget() is panel.empty
+    panel._ticked = {window.services.store.experiments()[0].id}
+    panel.empty.activated.emit()
+    editor = panel.editor
+    assert [arm.name for arm, _ in editor.ticked()] == ["my-own-coca"]
+    editor.presets.item(1).setCheckState(Qt.CheckState.Checked)
+    editor.seeds.setText("0, one")
+    assert "Seeds" in editor.wrong.text()
+    assert not editor.make.isEnabled()
+    editor.seeds.setText("0")
+    assert "no interval" in editor.wrong.text()
+    editor.data["train"].setText("/nowhere/train.csv")
+    assert editor.wrong.text() == "Training data: there is no /nowhere/train.csv."
+    editor.data["train"].setText("~nobody-here/train.csv")
+    assert editor.wrong.text() == "Training data: there is no ~nobody-here/train.csv."
+    editor.data["train"].setText("demo:train.csv")
+    editor.noise.setValue(30)
+    editor.name.setText("mine")
+    editor.make.click()
+    qtbot.waitUntil(lambda: [one.name for one in window.services.store.studies()] == ["mine"], timeout=5000)
+    written = json.loads(StudyDir(window.services.store.studies()[0].folder).study.read_text(encoding="utf-8"))
+    assert written["noise"]["share"] == 0.3
+    assert written["train"] == "noisy"
+    assert Path(written["arms"][0]["config"]).is_file(), "the experiment's definition is frozen beside the study"
+
+
+def test_a_second_study_stays_shown_when_the_tree_is_read_anew(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
+    window = open_study()
+    panel = panel_of(window)
+    for name in ("first", "second"):
+        file = tmp_path / f"{name}.json"
+        file.write_text(a_study(name=name).to_json(), encoding="utf-8")
+        panel.open_study(file)
+        qtbot.waitUntil(lambda name=name: panel.toolbar.box.currentText() == name)
+        window.reload()
+        assert panel.toolbar.box.currentText() == name
+
+
+def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study()
+    for name in ("first", "second"):
+        panel = with_study(qtbot, window, a_study(name=name))
+        qtbot.waitUntil(lambda panel=panel, name=name: panel.toolbar.box.currentText() == name)
+    first, second = (study.id for study in window.services.store.studies())
+    window.experiments.select(window.experiments.model.study_index(second))
+    panel.toolbar.new.click()
+    panel.editor.name.setText("my careful study")
+    window.experiments.select(window.experiments.model.study_index(first))
+    assert window.selection.study_id == first
+    assert panel.stack.currentWidget() is panel.editor
+    assert panel.editor.name.text() == "my careful study"
+    panel.editor.cancelled.emit()
+    assert panel.stack.currentWidget() is panel.view
+    assert (panel._id(), panel.toolbar.box.currentText(), panel.toolbar.box.isEnabled()) == (first, "first", True)
+
+
+def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study()
+    window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
+    settle(window)
+    panel = with_study(qtbot, window, a_study(compare=[["sd-clip", "clip"]]))
+    panel.toolbar.begin.click()
+    until(qtbot, panel, "done")
+    out = StudyDir(window.services.store.studies()[0].folder)
+    before = out.run("clip", 0).events.stat().st_mtime_ns
+    panel.toolbar.more.click()
+    editor = panel.editor
+    assert panel.stack.currentWidget() is editor
+    assert not editor.steps.isVisible()
+    assert editor.wrong.text() == "Add a seed or select another arm."
+    editor.seeds.setText("1, 2")
+    assert editor.wrong.text() == "Seeds: 0 is already in the study; add others after it."
+    editor.seeds.setText("0, 1, 2")
+    there = [editor.presets.item(row) for row in range(2)]
+    assert [item.text().endswith("(in the study)") for item in there] == [True, True]
+    assert not there[0].flags() & Qt.ItemFlag.ItemIsEnabled
+    assert not editor.presets.findItems("sd-clip (experiment)", Qt.MatchFlag.MatchExactly), "it is in the study"
+    mine = editor.presets.findItems("my own coca (experiment)", Qt.MatchFlag.MatchExactly)[0]
+    mine.setCheckState(Qt.CheckState.Checked)
+    editor.make.click()
+    until(qtbot, panel, "grown")
+    grown = read_study(out.study)
+    assert (grown.seeds, grown.steps) == ([0, 1, 2], 3)
+    assert [arm.name for arm in grown.arms] == ["clip", "sd-clip", "my-own-coca"]
+    assert Path(grown.arms[2].config).is_file()
+    assert grown.compare == [("sd-clip", "clip"), ("my-own-coca", "clip")]
+    assert "Extended:" in panel.view.state.text()
+    assert (panel.toolbar.begin.text(), panel.toolbar.begin.isEnabled()) == ("&Start", True)
+    panel.toolbar.begin.click()
+    until(qtbot, panel, "done")
+    assert "9 of 9 runs finished" in panel.view.state.text()
+    assert out.run("clip", 0).events.stat().st_mtime_ns == before
+
+    panel.toolbar.new.click()
+    assert editor.steps.isVisible()
+    assert (editor.make.text(), editor.seeds.text()) == ("&Make the study", "0, 1, 2")
+
+
+def test_a_study_at_work_does_not_grow(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study("--delay", "0.2")
+    panel = with_study(qtbot, window, a_study(steps=20))
+    panel.toolbar.more.click()
+    window.services.studies.start(window.services.store.studies()[0].id)  # as another window might
+    qtbot.waitUntil(lambda: bool(window.services.studies.alive()), timeout=10000)
+    panel.editor.seeds.setText("0, 1, 2")
+    panel.editor.make.click()
+    qtbot.waitUntil(lambda: "pause it before adding to it" in panel.bar.text, timeout=5000)
+    assert read_study(StudyDir(window.services.store.studies()[0].folder).study).seeds == [0, 1]
+    panel._show()
+    assert not panel.toolbar.more.isEnabled()
+
+
+def test_studies_that_cannot_be_used_say_why(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
+    window = open_study()
+    panel = panel_of(window)
+    raw = json.loads(a_study().to_json())
+    file = tmp_path / "wrong.json"
+    file.write_text(json.dumps(raw | {"steps": 0}), encoding="utf-8")
+    panel.open_study(file)
+    qtbot.waitUntil(lambda: "cannot be used" in panel.bar.text, timeout=5000)
+    assert "steps" in panel.bar._details.toPlainText()
+    panel.open_study(tmp_path / "nothing.json")
+    qtbot.waitUntil(lambda: "cannot read the study" in panel.bar.text, timeout=5000)
+
+    panel = with_study(qtbot, window, a_study())
+    folder = window.services.store.studies()[0].folder
+    StudyDir(folder).results.write_text(json.dumps({"version": 7}), encoding="utf-8")
+    qtbot.waitUntil(lambda: "has version 7" in panel.view.note.text(), timeout=5000)
+
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    qtbot.waitUntil(lambda: "is no longer there" in panel.bar.text, timeout=5000)
+    assert not panel.toolbar.begin.isEnabled()
+    panel.move_to(tmp_path)
+    assert "contains no study.json" in panel.bar.text
+    panel.move_to(moved)
+    qtbot.waitUntil(
+        lambda: window.services.store.studies()[0].folder == moved and panel.toolbar.begin.isEnabled(), timeout=5000
+    )
+
+
+def test_the_bin_gives_a_study_back(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study()
+    panel = with_study(qtbot, window, a_study())
+    panel.toolbar.bin.click()
+    qtbot.waitUntil(lambda: window.services.store.studies() == [], timeout=5000)
+    qtbot.waitUntil(lambda: "bin" in panel.bar.text, timeout=5000)
+    assert panel.stack.currentWidget() is panel.empty
+    panel.bar.press_remedy()
+    qtbot.waitUntil(lambda: len(window.services.store.studies()) == 1, timeout=5000)
+
+
+def test_the_shipped_studies_can_be_opened(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study()
+    panel = panel_of(window)
+    arms = len(read_study(SHIPPED / "noisy.json").arms)
+    shipped = next(one for one in panel.toolbar.open_button.menu().actions() if one.text() == "Bundled: noisy")
+    shipped.trigger()
+    qtbot.waitUntil(lambda: panel.view.arms.topLevelItemCount() == arms, timeout=10000)
+    assert panel.view.arms.topLevelItem(1).childCount() > 3

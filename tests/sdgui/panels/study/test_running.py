@@ -1,0 +1,178 @@
+"""A study at work: started, paused, continued, stopped, shown and exported."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QFileDialog
+from pytestqt.qtbot import QtBot
+
+from core.spec.run.status import RunState
+from sdgui.experiments.tree_model import Role
+from sdgui.panels.study import ending as study_ending
+from sdgui.panels.watch.panel import WatchPanel
+from sdgui.runs.study_programs import StudyProgramError
+from sdgui.runs.study_status import StudyRunSnapshot, time_left
+from tests.sdgui.panels.study.studying import Open, a_study, panel_of, until, with_study
+
+
+def cells(table: Any) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in table.rows]
+
+
+def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
+    window = open_study()
+    panel = with_study(qtbot, window, a_study())
+    panel.toolbar.begin.click()
+    until(qtbot, panel, "done")
+    means, differences = panel.view.tables_now()
+    assert cells(means)[0][:3] == ["clip", "2", "10.5 [5.5, 15.5]"]
+    assert cells(means)[1][:3] == ["sd-clip", "2", "20.5 [15.5, 25.5]"]
+    steps, timed = cells(differences)
+    assert steps[:7] == ["sd-clip", "clip", "test/R@1", "+10.0 [+5.0, +15.0]", "0.010", "0.250", "yes"]
+    assert (timed[2], timed[3], timed[7]) == ("val/R@1", "–", "+10.0 [+5.0, +15.0]")
+    assert [(bar.name, len(bar.values)) for bar in panel.view.bars.bars()] == [("clip", 2), ("sd-clip", 2)]
+    assert panel.view.runs.topLevelItemCount() == 4
+    assert "4 of 4 runs finished" in panel.view.state.text()
+    qtbot.waitUntil(lambda: [run.state for run in window.services.store.runs()] == [RunState.DONE] * 4, timeout=10000)
+    qtbot.waitUntil(lambda: len(window.experiments.model.runs()) == 4, timeout=5000)
+    study = window.experiments.model.index(0, 0)
+    assert study.data(Role.DETAIL) == "Study · 2 arms · 4 runs"
+    arms = [window.experiments.model.index(row, 0, study) for row in range(2)]
+    assert [arm.data() for arm in arms] == ["clip", "sd-clip"]
+    ticks = [[window.experiments.model.index(row, 0, arm).data(Role.COLOR) for row in range(2)] for arm in arms]
+    assert ticks == [[bar.color] * 2 for bar in panel.view.bars.bars()] == [[0, 0], [1, 1]]
+    assert window.experiments.model.index(0, 0, arms[0]).data(Role.TAGS) == "#seed 1"
+
+    panel.exports.export_to(tmp_path / "out.csv")
+    panel.exports.export_to(tmp_path / "out.json")
+    panel.exports.export_to(tmp_path / "out.md")
+    qtbot.waitUntil(lambda: "out.md" in panel.bar.text, timeout=5000)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert list(csv.reader(file))[1][:3] == ["clip", "2", "10.5 [5.5, 15.5]"]
+    assert json.loads((tmp_path / "out.json").read_text())["name"] == "two arms"
+    assert (tmp_path / "out.md").read_text() == "# results\n"
+    panel.exports.copy_table()
+    assert QApplication.clipboard().text().splitlines()[1].startswith("clip\t2\t10.5")
+
+    window.experiments.tree.setCurrentIndex(window.experiments._filter.mapFromSource(study))
+    watch = window.show_panel("watch")
+    assert isinstance(watch, WatchPanel)
+    qtbot.waitUntil(lambda: len(watch.grid.runs()) == 4)  # all runs of the study, as none is ticked
+
+    panel.view.runs.setCurrentItem(panel.view.runs.topLevelItem(0))
+    panel.view.runs.itemActivated.emit(panel.view.runs.topLevelItem(0), 0)
+    assert window.panel == "watch"
+    assert window.selection.study_id == panel._id()
+
+
+def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study("--delay", "0.2")
+    panel = with_study(qtbot, window, a_study(steps=20))
+    panel.toolbar.begin.click()
+    until(qtbot, panel, "running")
+    window.keep_training()
+    again = open_study("--delay", "0.0")
+    panel = panel_of(again)
+    until(qtbot, panel, "running")
+    assert panel.toolbar.pause.isEnabled()
+    panel.toolbar.pause.click()
+    until(qtbot, panel, "paused")
+    assert panel.toolbar.begin.text() == "Re&sume"
+    panel.toolbar.begin.click()
+    until(qtbot, panel, "done")
+
+
+def test_stop_becomes_kill_only_after_a_while(qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = open_study("--delay", "0.2")
+    panel = with_study(qtbot, window, a_study(steps=100))
+    asked: list[str] = []
+    monkeypatch.setattr(window.services.studies, "ask_to_end", lambda _study, what: asked.append(what))
+    panel.toolbar.begin.click()
+    until(qtbot, panel, "running")
+
+    def buttons() -> tuple[str, bool, bool]:
+        return panel.toolbar.stop.text(), panel.toolbar.stop.isEnabled(), panel.toolbar.pause.isEnabled()
+
+    monkeypatch.setattr(study_ending, "KILL_AFTER", 1e6)
+    panel.toolbar.pause.click()
+    assert buttons() == ("Sto&p", False, False), "Pause gives the runs time to save"
+    panel.ending.forget(panel._id())
+    panel._show()
+    qtbot.mouseDClick(panel.toolbar.stop, Qt.MouseButton.LeftButton)
+    panel.toolbar.stop.click()
+    qtbot.waitUntil(lambda: asked == ["pause", "stop"])
+    assert buttons() == ("Sto&p", False, False)
+    panel.ending.forget(panel._id())
+    panel._show()
+    monkeypatch.setattr(study_ending, "KILL_AFTER", 0.01)
+    panel.toolbar.stop.click()
+    qtbot.waitUntil(lambda: buttons() == ("&Kill", True, False))
+    panel.toolbar.stop.click()
+    qtbot.waitUntil(lambda: asked == ["pause", "stop", "stop", "kill"])
+    monkeypatch.undo()
+
+
+def test_a_study_that_cannot_be_asked_may_be_asked_again(
+    qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_study("--delay", "0.2")
+    panel = with_study(qtbot, window, a_study(steps=100))
+    panel.toolbar.begin.click()
+    until(qtbot, panel, "running")
+
+    def refuse(_study: int, _what: str) -> None:
+        raise StudyProgramError("The study is running on far-away; end it there.")
+
+    monkeypatch.setattr(window.services.studies, "ask_to_end", refuse)
+    panel.toolbar.stop.click()
+    qtbot.waitUntil(lambda: "far-away" in panel.bar.text)
+    assert (panel.toolbar.stop.text(), panel.toolbar.stop.isEnabled()) == ("Sto&p", True)
+    monkeypatch.undo()
+
+
+def test_an_export_needs_an_ending_that_is_known(
+    qtbot: QtBot, open_study: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_study()
+    panel = with_study(qtbot, window, a_study())
+    panel.toolbar.begin.click()
+    until(qtbot, panel, "done")
+    panel.exports.export_to(tmp_path / "results")
+    assert panel.bar.text == "results has no known extension; use .md, .csv, .json or .svg."
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "typed.v2"), ""))
+    panel.exports._ask("md")
+    qtbot.waitUntil((tmp_path / "typed.v2.md").exists)
+    panel.exports.export_to(tmp_path / "LOUD.CSV")
+    qtbot.waitUntil((tmp_path / "LOUD.CSV").exists)
+
+
+def test_a_failed_arm_and_a_single_seed_are_said(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study("--fail", "sd-clip")
+    panel = with_study(qtbot, window, a_study(seeds=[0]))
+    panel.toolbar.begin.click()
+    until(qtbot, panel, "failed")
+    note = panel.view.note.text()
+    assert "Only one seed: no interval and no test" in note
+    assert "sd-clip, seed 0, failed: error: there is no picture; mend the data." in note
+    means, differences = panel.view.tables_now()
+    assert cells(means)[0][2] == "10.0", "a mean without an interval"
+    assert cells(means)[1][:3] == ["sd-clip", "0, 1 failed", "–"]
+    assert cells(differences)[0][2] == "sd-clip: no finished run"
+    assert panel.toolbar.begin.isEnabled(), "failed runs can be tried again"
+
+
+def test_the_time_left_goes_by_what_runs_of_the_same_arm_took() -> None:
+    def run(arm: str, state: str, **more: Any) -> StudyRunSnapshot:
+        return StudyRunSnapshot(arm, 0, state, "", Path(), **more)
+
+    done = [run("a", "done", seconds=10.0), run("b", "done", seconds=30.0)]
+    assert time_left([*done, run("a", "training", seconds_left=4.0), run("b", "waiting")], "running") == 34.0
+    assert time_left([*done, run("c", "waiting")], "running") == 20.0
+    assert time_left([run("a", "training"), run("b", "waiting")], "running") is None
+    assert time_left(done, "done") is None

@@ -1,0 +1,126 @@
+"""Windows and trainers killed while they write: the store stays exact, and the curve is one."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.children import environment
+from core.spec.run.events import EventReader
+from core.spec.run.status import RunState, RunStatus
+from sdgui.runs.history import RunHistory
+from sdgui.runs.program import start_trainer
+from sdgui.runs.tailer import Tailer
+from sdgui.store.records import MetricSummary, Run
+from sdgui.store.store import Store
+from sdgui.store.summary import RunSummary
+
+Command = Callable[..., list[str]]
+WAIT_MS = 20000
+GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
+
+
+WINDOW = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from PySide6.QtCore import QCoreApplication
+    from sdgui.runs.tailer import Tailer
+    from sdgui.store.store import Store
+    application = QCoreApplication([])
+    store = Store.open(Path(sys.argv[1]))
+    tailer = Tailer(store)
+    tailer.curves_changed.connect(lambda run_id, names: print(tailer.history(run_id).step, flush=True))
+    tailer.start()
+    for run in store.runs():
+        tailer.show(run.id)
+    assert "torch" not in sys.modules
+    application.exec()
+    """
+)
+
+
+def kill_windows(store: Store, run: Run, times: int, seed: int) -> None:
+    """Open a window ``times`` times and kill it at a random moment; what it left in the store is exact each time."""
+    moments = random.Random(seed)
+    for _ in range(times):
+        window = subprocess.Popen(
+            [sys.executable, "-c", WINDOW, str(store.home)], stdout=subprocess.PIPE, env=environment()
+        )
+        assert window.stdout is not None
+        assert window.stdout.readline().strip().isdigit(), "it follows"
+        time.sleep(moments.random() * 0.6)
+        window.kill()
+        window.communicate()
+        found = store.run(run.id)
+        part = run.folder / "prefix.jsonl"  # exactly the recorded bytes
+        part.write_bytes(run.dir.events.read_bytes()[: found.offset])
+        prefix, expected = EventReader(part), RunSummary()
+        expected.apply(prefix.read_all())
+        assert prefix.offset == found.offset
+        assert (found.step, found.best) == (expected.step, expected.best)
+        assert dict(store.summaries([run.id])[run.id]) == expected.metrics
+
+
+def check_killed_windows(
+    store: Store, run: Run, command: list[str], trainer: ModuleType, qtbot: QtBot, times: int, seed: int
+) -> None:
+    process = start_trainer([*command, "train", str(run.dir.config), str(run.folder)], run.dir)
+    kill_windows(store, run, times, seed)
+    tailer = Tailer(store)
+    tailer.start()
+    history: RunHistory = tailer.show(run.id)
+    assert process.wait(120) == 0, "the run is unharmed"
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE and history.terminal is not None, timeout=WAIT_MS)
+    tailer.close()
+    curve = history.curve("train/loss")
+    assert len(history.starts) == 1
+    total = history.total_steps
+    assert curve.steps.tolist() == list(range(1, total + 1))
+    assert curve.values.tolist() == [trainer.loss_at(step) for step in range(1, total + 1)]
+    summary = store.summaries([run.id])[run.id]["train/loss"]
+    assert summary == MetricSummary(trainer.loss_at(total), total, trainer.loss_at(total), total)
+    best = store.run(run.id).best
+    assert best is not None
+    assert (best.step, best.value) == (total, trainer.recall_at(total))
+
+
+def test_a_killed_window_loses_and_doubles_nothing(
+    store: Store, run: Run, command: Command, trainer: ModuleType, qtbot: QtBot
+) -> None:
+    check_killed_windows(store, run, command("--steps", "250", "--delay", "0.01"), trainer, qtbot, times=2, seed=5)
+
+
+@pytest.mark.slow
+def test_twenty_killed_windows_lose_and_double_nothing(
+    store: Store, run: Run, command: Command, trainer: ModuleType, qtbot: QtBot
+) -> None:
+    check_killed_windows(store, run, command("--steps", "2500", "--delay", "0.01"), trainer, qtbot, times=20, seed=20)
+
+
+def test_a_killed_trainer_resumed_leaves_one_curve(
+    store: Store, run: Run, command: Command, tailer: Tailer, trainer: ModuleType, qtbot: QtBot
+) -> None:
+    tailer.start()
+    history = tailer.show(run.id)
+    order = [*command("--steps", "40", "--delay", "0.01"), "train", str(run.dir.config), str(run.folder)]
+    process = start_trainer(order, run.dir)
+    qtbot.waitUntil(lambda: history.step >= 14, timeout=WAIT_MS)
+    process.kill()
+    process.wait()
+    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)
+    process = start_trainer(order, run.dir)
+    process.wait()
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: history.terminal is not None, timeout=WAIT_MS)
+    assert history.curve("train/loss").steps.tolist() == list(range(1, 41))
+    assert history.starts[1].step >= 10
+    assert store.summaries([run.id])[run.id]["train/loss"].last == trainer.loss_at(40)

@@ -1,0 +1,45 @@
+"""Background tasks: their order, how their results and failures arrive, and what a closed one delivers."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from core.spec.errors import UserError
+from sdgui.shared.background_tasks import BackgroundTasks
+
+
+def test_tasks_run_in_order_and_results_arrive_in_the_windows_thread(qtbot) -> None:
+    tasks = BackgroundTasks()
+    found: list[object] = []
+    for number in range(5):
+        tasks.run(lambda number=number: (number, threading.get_ident()), found.append)
+    qtbot.waitUntil(lambda: len(found) == 5)
+    assert [number for number, _ in found] == [0, 1, 2, 3, 4]
+    assert all(thread != threading.get_ident() for _, thread in found)
+
+
+def test_a_failure_is_a_sentence(qtbot, tmp_path: Path) -> None:
+    tasks = BackgroundTasks()
+    said: list[str] = []
+    missing = tmp_path / "missing.txt"
+
+    def refuse() -> None:
+        raise UserError("The table has no label column.")
+
+    tasks.run(refuse, None, said.append)
+    tasks.run(missing.read_text, None, said.append)
+    tasks.run(lambda: 1 / 0, None, said.append)
+    qtbot.waitUntil(lambda: len(said) == 3)
+    assert said[0] == "The table has no label column."
+    assert said[1].startswith(f"The file {missing} cannot be used")
+    assert said[2].startswith("ZeroDivisionError")
+
+
+def test_nothing_is_delivered_after_close(qtbot) -> None:
+    tasks = BackgroundTasks()
+    found: list[object] = []
+    tasks.run(lambda: 1, found.append)
+    tasks.close()
+    qtbot.wait(20)
+    assert found == []
