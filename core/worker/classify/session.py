@@ -237,7 +237,7 @@ class ClassifySession(Session):
         """
         file = expand_user(out)
         if file.exists() and not replace:
-            raise UserError(f"{file} is there already and is not overwritten; choose another name.")
+            raise UserError(f"{file} already exists and is not overwritten; choose another name.")
         loaded = self._load(model, weights, progress)
         chosen = self._probe(probe, progress)
         layer, how = features_of(chosen, loaded)
