@@ -263,4 +263,4 @@ def test_what_cannot_be_measured(data: tuple[str, str], request_: dict[str, Any]
 
 def test_shots_that_are_no_numbers(data: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "open_clip:sd-tiny", "--data", data[1], "--task", "linear-probe", "--shots", "1,few"]) == 1
-    assert "'few' is no number of pictures" in capsys.readouterr().err
+    assert "'few' is not a number of images" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 
 COUNTED = """
 import resource, sys, torch
-from core.runtime import keep_freed_memory
+from core.training.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 torch.ones(2**24)  # 64 MiB
