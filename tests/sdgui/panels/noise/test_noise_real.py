@@ -66,7 +66,7 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
     after = {(row.file, caption) for row in open_source(tmp_path / "cleaned.csv").rows for caption in row.captions}
     assert after == before - expected
     place.save(tmp_path / "cleaned.csv")
-    qtbot.waitUntil(lambda: "is there already" in place.view.bar.text, timeout=60_000)
+    qtbot.waitUntil(lambda: "already exists" in place.view.bar.text, timeout=60_000)
     place.save(noisy, replace=True)
     qtbot.waitUntil(lambda: "the data themselves" in place.view.bar.text, timeout=60_000)
     place.work.background.wait()
