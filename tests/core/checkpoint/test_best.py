@@ -58,6 +58,21 @@ def test_the_record_and_the_event_name_the_winner_and_a_tie_moves_nothing(run: R
     assert (info.score, info.network) == (0.76, "student")
 
 
+def test_a_better_one_between_two_saves_is_saved_at_once(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = checkpoint.definition(checkpoint.read_info(run, "step-00000006"), "here")
+    config = override(config, ["optim.epochs=2", "validation.every_steps=2", "checkpoint.every_steps=5"])
+    scores = {2: 0.3, 4: 0.5, 6: 0.4}
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(Validator, "evaluate", lambda *at: ({"val/student/mean_recall": scores[at[-1]]}, {}))
+    other = RunDir(tmp_path / "run")
+    assert train(config, other, quiet=True) == "done"
+    assert resolve(other, "best") == "step-00000004"
+    saved = [event.step for event in EventReader(other.events).read_all() if isinstance(event, CheckpointSaved)]
+    assert saved == [2, 4, 5, 6]
+
+
 def weights(run: RunDir, name: str, network: str) -> torch.Tensor:
     found = checkpoint.load_weights(run, name, network, torch.device("cpu"))
     return found["towers.clip.text_projection"]
@@ -107,8 +122,9 @@ def test_a_record_without_a_winner_means_the_teacher(run: RunDir, record: str) -
         path.write_text(whole)
 
 
+@pytest.mark.parametrize("score", [0.76, 0.5])
 def test_a_run_that_is_paused_after_a_resume_keeps_its_best(
-    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: float
 ) -> None:
     """Saving the same step again says again whose its score is, and a tie of then stays one."""
     info = checkpoint.read_info(run, "step-00000009")
@@ -122,6 +138,8 @@ def test_a_run_that_is_paused_after_a_resume_keeps_its_best(
         for file in (run.checkpoints / name).iterdir():
             (folder / file.name).write_bytes(file.read_bytes())
     (copy.checkpoints / "best").write_text("step-00000006")
+    record = copy.checkpoints / "step-00000009" / "checkpoint.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"score": score}))
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
 
     def pause(loop: Loop) -> None:
@@ -132,4 +150,4 @@ def test_a_run_that_is_paused_after_a_resume_keeps_its_best(
     assert train(config, copy, quiet=True) == "paused"
     assert resolve(copy, "best") == "step-00000006"
     again = checkpoint.read_info(copy, "step-00000009")
-    assert (again.score, again.network) == (0.76, "teacher")
+    assert (again.score, again.best_score, again.network) == (score, 0.76, "teacher")

@@ -50,6 +50,15 @@ def test_grouped_queries_are_less_sure() -> None:
     assert ratio == pytest.approx(np.sqrt(5), rel=0.15)
 
 
+def test_differences_of_grouped_queries_are_less_sure() -> None:
+    groups = np.repeat(np.arange(100), 5)
+    gains = np.repeat(np.random.default_rng(0).integers(2, size=100).astype(float), 5)  # all five agree
+    nothing = np.zeros(500)
+    alone = paired_difference(Queries(gains), Queries(nothing)).interval
+    grouped = paired_difference(Queries(gains, groups), Queries(nothing, groups)).interval
+    assert (grouped.high - grouped.low) / (alone.high - alone.low) == pytest.approx(np.sqrt(5), rel=0.15)
+
+
 def test_a_real_difference_is_found_and_none_where_there_is_none() -> None:
     random = np.random.default_rng(0)
     hard = random.random(2000)

@@ -180,6 +180,13 @@ def test_prompts_are_averaged(searching: Searching) -> None:
     assert found == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
 
 
+def test_other_prompts_for_the_same_words_count_at_once(searching: Searching) -> None:
+    plain = searching.embedder.embed(Query((Term(text="horse"),))).vector
+    prompted = searching.embedder.embed(Query((Term(text="horse"),), prompts="photo")).vector
+    assert not np.allclose(plain, prompted, atol=1e-3)
+    assert searching.embedder.embed(Query((Term(text="horse"),))).vector == pytest.approx(plain, abs=1e-6)
+
+
 def test_a_picture_finds_itself_and_captions(searching: Searching) -> None:
     answer = searching.search(Query((Term(row=7),)), Options(k=3, group=False))
     assert answer["rows"][0]["row"] == 7
@@ -251,6 +258,8 @@ def test_filters(searching: Searching, pictures: Path) -> None:
         found(labels={"folder": ("greem",)})
     with pytest.raises(QueryError, match="no picture is in /nowhere"):
         found(folders=("/nowhere",))
+    with pytest.raises(QueryError, match=r"no picture is in .*/re; "):  # not the folder red
+        found(folders=(str(pictures / "pictures" / "re"),))
 
 
 @pytest.mark.parametrize(("text", "size"), [("5", 5), (7, 7), ("200 KB", 204800), ("1.5MiB", 1572864), ("2g", 2 << 30)])

@@ -133,6 +133,7 @@ def test_generations_learn_from_the_former_and_go_on_in_the_middle(
     second = json.loads(whole.stage(chain, 1).config.read_text())
     assert second["teacher"]["checkpoint"] == str(whole.stage(chain, 0).path)
     together = json.loads(whole.ensemble.read_text())
+    assert together["data"] == str(data[1])
     assert len(together["each"]) == 2
     assert 0 <= together["together"]["top1"] <= 1
 
@@ -157,6 +158,16 @@ def test_generations_learn_from_the_former_and_go_on_in_the_middle(
     assert all(torch.equal(value, expected[name]) for name, value in last_weights(stage).items())
     with pytest.raises(ChainError, match="a different chain"):
         run_chain(chain.changed(["optim.learning_rate=0.1"]), broken, quiet)
+
+
+def test_generations_are_judged_together_on_the_test_data_where_there_are_some(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    chain = preset_chain("born-again", "tiny", generations=2)
+    chain = chain.changed(settings(data, "data.label=shape", f"data.test={data[0]}"))
+    folder = ChainDir(tmp_path / "chain")
+    assert run_chain(chain, folder, quiet, quiet=True) == "done"
+    assert json.loads(folder.ensemble.read_text())["data"] == str(data[0])
 
 
 def test_captions_are_made_and_filtered_for_the_next_stage(data: tuple[Path, Path], tmp_path: Path) -> None:

@@ -234,6 +234,26 @@ def test_another_definition_in_the_folder_is_refused(uninterrupted: RunDir, data
         train(config_for(data, "sd-clip", "seed=1"), uninterrupted, quiet=True)
 
 
+def test_the_last_step_is_reported_whatever_the_interval(data: tuple[Path, Path], tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    assert train(config_for(data, "clip", "optim.epochs=1", "runtime.log_every=2"), run, quiet=True) == "done"
+    assert list(losses(run)) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "optim.learning_rate=0.1", "optim.epochs=9", "teacher.momentum=0.5", "objectives.contrastive.weight=0.5",
+        "data.oversample=2", "views.student.crop_min=0.5", "belief.begin=0.4",
+    ],
+)  # fmt: skip
+def test_what_changes_the_training_may_not_change_in_a_folder(
+    uninterrupted: RunDir, data: tuple[Path, Path], setting: str
+) -> None:
+    with pytest.raises(RunDirError, match=f"another definition: {setting.partition('=')[0]} is "):
+        train(config_for(data, "sd-clip", setting), uninterrupted, quiet=True)
+
+
 def test_a_folder_in_use_is_refused(
     data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,6 +176,23 @@ def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow,
     assert window.services.demo.complete
 
 
+def test_two_launches_in_a_row_that_wait_for_the_demo_data_are_one(
+    qtbot: QtBot, open_window: OpenWindow, tmp_path: Path
+) -> None:
+    window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
+    window.start_demo()
+    settle(window)
+    experiment = window.selection.experiment_id
+    assert experiment is not None
+    window.run_commands.launch(experiment)
+    window.run_commands.launch(experiment)  # before the first has come to wait
+    settle(window)
+    (tmp_path / "go").touch()
+    qtbot.waitUntil(lambda: RunState.DONE in states(window), timeout=15000)
+    settle(window)
+    assert states(window) == [RunState.DONE]
+
+
 def test_an_experiment_deleted_while_its_launch_waits_is_not_trained(
     qtbot: QtBot, open_window: OpenWindow, tmp_path: Path
 ) -> None:

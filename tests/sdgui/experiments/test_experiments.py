@@ -78,6 +78,15 @@ def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWind
     assert stored.name == "third"
 
 
+def test_what_is_added_is_chosen_though_the_filter_would_hide_it(window: MainWindow) -> None:
+    window.experiments.filter_box.setText("first")
+    window.experiment_commands.add(preset_config("clip", "tiny"), "third")
+    settle(window)
+    added = next(one for one in window.services.store.experiments() if one.name == "third")
+    assert window.selection.experiment_id == added.id
+    assert window.experiments.filter_box.text() == ""
+
+
 def test_the_filter_finds_names_tags_and_states(qtbot: QtBot, window: MainWindow) -> None:
     trained(qtbot, window, 1)
     chosen = window.selection

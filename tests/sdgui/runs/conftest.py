@@ -15,12 +15,14 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
+from sdgui.runs.launcher import Launcher
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, Run
 from sdgui.store.store import Store
 
 FAKE_TRAINER = Path(__file__).parent.parent / "fake_trainer.py"
 Command = Callable[..., list[str]]
+MakeLauncher = Callable[..., Launcher]
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +56,20 @@ def command() -> Command:
         return [sys.executable, str(FAKE_TRAINER), *options]
 
     return make
+
+
+@pytest.fixture
+def make_launcher(qtbot: QtBot, store: Store, command: Command) -> Iterator[MakeLauncher]:
+    made: list[Launcher] = []
+
+    def make(*options: str, **settings: float) -> Launcher:
+        patience = {"asked_seconds": 20.0, "terminated_seconds": 20.0} | settings
+        made.append(Launcher(store, command=command(*options), **patience))
+        return made[-1]
+
+    yield make
+    for launcher in made:
+        launcher.close()
 
 
 def end(folder: RunDir) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,30 +18,16 @@ from core.spec.children import environment
 from core.spec.config import read_config
 from core.spec.run.events import EventReader, EventWriter, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
-from core.spec.run.status import RunState, RunStatus, process_alive
+from core.spec.run.status import RunState, RunStatus, own_status, process_alive
 from sdgui.runs.launcher import Launcher, LaunchError
 from sdgui.runs.program import start_trainer
 from sdgui.runs.stopping import StopStage
 from sdgui.store.records import Experiment, Progress, Run
 from sdgui.store.store import Store
+from tests.sdgui.runs.conftest import MakeLauncher
 
 Command = Callable[..., list[str]]
-MakeLauncher = Callable[..., Launcher]
 WAIT_MS = 15000
-
-
-@pytest.fixture
-def make_launcher(qtbot: QtBot, store: Store, command: Command) -> Iterator[MakeLauncher]:
-    made: list[Launcher] = []
-
-    def make(*options: str, **settings: float) -> Launcher:
-        patience = {"asked_seconds": 20.0, "terminated_seconds": 20.0} | settings
-        made.append(Launcher(store, command=command(*options), **patience))
-        return made[-1]
-
-    yield make
-    for launcher in made:
-        launcher.close()
 
 
 def running(run: Run) -> bool:
@@ -308,6 +294,26 @@ def test_a_queued_run_that_cannot_start_says_so_and_the_next_one_starts(
     assert "cannot be written" in said[0][1]
     assert store.run(bad.id).state is RunState.FAILED
     assert store.run(bad.id).failure == said[0][1]
+
+
+def test_a_queued_run_that_another_program_took_up_is_not_started_again(
+    make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
+) -> None:
+    run = store.add_run(experiment.id)
+    run.dir.create()
+    run.dir.config.write_text(experiment.config_json)
+    store.record(run.id, Progress(state=RunState.PAUSED, offset=1, ending="paused"))
+    store.enqueue(run.id)
+    run.dir.write_status(own_status(step=7))  # resumed from a terminal meanwhile
+    launcher = make_launcher("--steps", "3")
+    started: list[int] = []
+    launcher.launched.connect(started.append)
+    qtbot.waitUntil(lambda: store.queue() == [], timeout=WAIT_MS)
+    qtbot.wait(300)
+    assert started == []
+    status = run.dir.read_status()
+    assert status is not None
+    assert (status.pid, status.step) == (os.getpid(), 7), "its own status stands"
 
 
 def test_the_trainer_outlives_the_window(store: Store, experiment: Experiment, command: Command, qtbot: QtBot) -> None:

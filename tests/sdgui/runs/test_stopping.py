@@ -8,12 +8,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pytestqt.qtbot import QtBot
 
+from core.spec.run.events import EventReader, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus
 from sdgui.runs import stopping
 from sdgui.runs.stopping import StopPlan, StopStage
 from sdgui.shared.run_texts import stop_text
+from sdgui.store.records import Experiment, Run
+from tests.sdgui.runs.conftest import MakeLauncher
+
+WAIT_MS = 15000
 
 
 @pytest.fixture
@@ -70,3 +76,25 @@ def test_a_trainer_on_another_machine_is_asked_and_nothing_else_is_claimed(tmp_p
     folder_of(tmp_path, host="far-away", silent=60.0)
     assert plan.advance()
     assert plan.now.stage is StopStage.ENDED
+
+
+def starts(run: Run) -> int:
+    return sum(isinstance(event, RunStarted) for event in EventReader(run.dir.events).read_all())
+
+
+def outcomes(run: Run) -> list[str]:
+    return [event.outcome for event in EventReader(run.dir.events).read_all() if isinstance(event, RunFinished)]
+
+
+def test_a_run_that_is_stopped_a_second_time_is_asked_first_again(
+    make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
+) -> None:
+    launcher = make_launcher("--steps", "5000")
+    run = launcher.launch(experiment.id)
+    for attempt in (1, 2):
+        qtbot.waitUntil(lambda wanted=attempt: starts(run) == wanted, timeout=WAIT_MS)
+        assert launcher.stop(run.id).stage is StopStage.ASKED
+        qtbot.waitUntil(lambda: not launcher.stops(), timeout=WAIT_MS)
+        assert outcomes(run) == ["stopped"] * attempt
+        if attempt == 1:
+            launcher.resume(run.id)

@@ -17,7 +17,7 @@ from core.spec.children import environment
 from core.spec.run.events import EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus, own_status
-from sdgui.runs.live import RunProgress
+from sdgui.runs.live import LiveRun, RunProgress
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, MetricSummary, Progress, Run, StoreError
 from sdgui.store.store import Store
@@ -304,6 +304,23 @@ def test_a_database_that_is_held_is_complained_of_once_and_written_later(
     held = False
     qtbot.waitUntil(lambda: heard.states == [(run.id, RunState.DONE)], timeout=WAIT_MS)
     assert store.run(run.id).step == 1
+
+
+def test_a_folder_that_cannot_be_read_is_complained_of_once(
+    tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def refuse(live: LiveRun) -> RunProgress:
+        asked.append(live.run_id)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(LiveRun, "poll", refuse)
+    tailer.start()
+    qtbot.waitUntil(lambda: len(asked) > 2, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bool(heard.troubles), timeout=WAIT_MS)
+    qtbot.wait(100)
+    assert heard.troubles == [f"The run folder {run.folder} cannot be read: Input/output error."]
 
 
 def test_nothing_here_loads_torch(tmp_path: Path) -> None:

@@ -258,6 +258,14 @@ def test_a_run_of_an_experiment_in_the_bin_waits_until_that_is_taken_out(store: 
     assert store.take_next(limit=9) is None
 
 
+def test_a_queued_run_that_comes_back_from_the_bin_does_not_begin_by_itself(store: Store) -> None:
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id, queued=True)
+    store.delete_run(run.id)
+    assert store.restore_run(run.id).queue_position is None
+    assert store.queue() == []
+    assert store.take_next(limit=9) is None
+
+
 def test_two_windows_take_each_queued_run_once(tmp_path: Path) -> None:
     windows = [Store.open(tmp_path), Store.open(tmp_path)]
     experiment = windows[0].add_experiment(preset_config("clip", "tiny"))

@@ -191,3 +191,12 @@ def test_a_client_that_is_deleted_while_its_process_leaves_touches_nothing(tmp_p
 )
 def test_titles_are_short(key: str, title: str) -> None:
     assert short_title(key) == title
+
+
+def test_one_that_works_for_long_is_left_to_its_work(pool: WorkerPool, clock: Clock, qtbot: QtBot) -> None:
+    client = pool.client("a")
+    client.request("sleep")  # never answered
+    qtbot.waitUntil(lambda: client.state == "busy")
+    clock.now += 60 * 60
+    pool.free_idle()
+    assert client.state == "busy"

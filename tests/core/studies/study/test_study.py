@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -28,6 +31,7 @@ from core.spec.presets import preset_config
 from core.spec.resources import resource_folder
 from core.spec.run.events import Evaluated, EventWriter, Metrics
 from core.spec.run.folder import RunDir
+from core.spec.run.status import own_status
 from core.spec.study import Study, StudyDir, absolute, read_study
 from core.studies.study import queue
 from core.studies.study.claiming import StudyError
@@ -222,6 +226,23 @@ def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs
     assert read.done == 12
     with pytest.raises(StudyError, match="another study"):
         run_study(study.model_copy(update={"steps": 11}), tmp_path, out, 1, lambda text: None)
+
+
+def test_a_run_whose_previous_trainer_is_still_ending_waits_for_it(tmp_path: Path, fake_jobs: None) -> None:
+    write_pairs(tmp_path)
+    study = Study.model_validate(definition() | {"seeds": [0, 1]})
+    out = StudyDir(tmp_path / "out")
+    taken = out.run("base", 0)
+    taken.create()
+    ending = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)"])
+    born = psutil.Process(ending.pid).create_time()
+    taken.write_status(replace(own_status(step=5), pid=ending.pid, started=born))
+    ended: dict[str, bool] = {}
+    status = run_study(study, tmp_path, out, 1, lambda text: ended.update({text: ending.poll() is not None}))
+    began = {text.split("; ")[1].rpartition(",")[0]: there for text, there in ended.items() if "done; " in text}
+    assert began["base, seed 0"]
+    assert not began["better, seed 0"], "the others go on meanwhile"
+    assert status.done == 4
 
 
 def test_a_study_may_grow_by_arms_and_seeds(tmp_path: Path, fake_jobs: None) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from PIL import Image
@@ -141,6 +144,19 @@ def test_permissions_are_said(items: list[GalleryItem], tmp_path: Path, monkeypa
             patch.setattr(Path, name, refuse)  # the test may run as one who may do all
             with pytest.raises(ExportError, match="cannot be written: no permission; choose another folder"):
                 export(items, tmp_path / "closed", silent)
+
+
+def test_a_copy_that_fails_leaves_no_half_picture(
+    items: list[GalleryItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_reading: BinaryIO, writing: BinaryIO, _length: int) -> None:
+        writing.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(ExportError):
+        export_copies(items, tmp_path / "out", silent)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 class Stop(Exception):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from PySide6.QtCore import QItemSelectionModel, QSemaphore, QSize, Qt
-from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage
+from PySide6.QtGui import QFontMetrics, QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
 
@@ -16,7 +15,7 @@ from sdgui.widgets.gallery.broken_text import broken_at_words
 from sdgui.widgets.gallery.delegate import two_lines
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.pictures import read_picture
-from sdgui.widgets.gallery.thumbnail_files import SIDE, load_thumbnail, prune
+from sdgui.widgets.gallery.thumbnail_files import SIDE, load_thumbnail
 from sdgui.widgets.gallery.thumbnail_service import ThumbnailService
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import Theme
@@ -94,30 +93,6 @@ def test_large_pictures_are_scaled_and_turned(tmp_path: Path) -> None:
     assert whole.size() == QSize(1000, 2000)
 
 
-def test_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:
-    path, cache = tmp_path / "a.png", tmp_path / "cache"
-    Image.new("RGB", (300, 300), (255, 0, 0)).save(path)
-    load_thumbnail(path, cache)
-    kept = list(cache.glob("??/*"))
-    assert len(kept) == 1
-    QImage(8, 8, QImage.Format.Format_RGB32).save(str(kept[0]), "PNG")  # to see that it is the one that is read
-    cached = load_thumbnail(path, cache)
-    assert cached.image is not None
-    assert cached.image.width() == 8
-    Image.new("RGB", (300, 300), (0, 0, 255)).save(path)
-    os.utime(path, (1, 1))
-    fresh = load_thumbnail(path, cache)
-    assert fresh.image is not None
-    assert fresh.image.pixelColor(5, 5).blue() == 255
-
-
-def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    Image.new("RGB", (30, 30)).save(path)
-    (tmp_path / "file").write_text("in the way")
-    assert load_thumbnail(path, tmp_path / "file").image is not None
-
-
 def test_stale_wishes_are_dropped_and_the_latest_come_first(pictures: list[Path], qtbot) -> None:
     service = ThumbnailService(threads=1)
     thumbnails = Thumbnails(service=service)
@@ -165,6 +140,23 @@ def test_selection_current_and_links(gallery: Gallery, pictures: list[Path], qtb
     qtbot.waitUntil(lambda: other.view.verticalScrollBar().maximum() == gallery.view.verticalScrollBar().maximum())
     gallery.view.verticalScrollBar().setValue(150)
     assert other.view.verticalScrollBar().value() == 150
+    other.close_threads()
+
+
+def test_a_linked_gallery_of_fewer_pictures_does_not_pull_back(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+    other = Gallery()
+    qtbot.addWidget(other)
+    other.resize(700, 500)
+    other.show()
+    filled(gallery, pictures, 60)
+    filled(other, pictures, 3)
+    gallery.link(other)
+    mine, theirs = gallery.view.verticalScrollBar(), other.view.verticalScrollBar()
+    qtbot.waitUntil(lambda: mine.maximum() > 4 * theirs.maximum() > 0)
+    for value in (101, 202, 303, 404):
+        mine.setValue(value)
+        assert mine.value() == value
+        assert theirs.value() == round(value / mine.maximum() * theirs.maximum())
     other.close_threads()
 
 
@@ -330,18 +322,6 @@ def test_larger_cells_get_sharper_thumbnails(tmp_path: Path, qtbot) -> None:
     qtbot.waitUntil(lambda: thumbnails.is_sharp(thumbnails.get(path)), timeout=5000)
     assert thumbnails.get(path).image.width() == 512
     thumbnails.close()
-
-
-def test_the_cache_on_disk_is_pruned_once_a_day(tmp_path: Path) -> None:
-    for number in range(10):
-        file = tmp_path / f"{number:02}" / "thumbnail"
-        file.parent.mkdir()
-        file.write_bytes(bytes(100))
-        os.utime(file, (number, number))
-    prune(tmp_path, 500)
-    assert sorted(file.parent.name for file in tmp_path.glob("??/*")) == ["06", "07", "08", "09"]
-    prune(tmp_path, 0)  # it was done today
-    assert len(list(tmp_path.glob("??/*"))) == 4
 
 
 def test_the_menu_opens_by_key_and_takes_what_a_panel_adds(gallery: Gallery, pictures: list[Path], qtbot) -> None:

@@ -13,13 +13,14 @@ import pytest
 import shiboken6
 from PIL import Image
 from PySide6.QtCore import QSemaphore
+from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
 from sdgui.widgets.gallery import thumbnail_service as module
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.gallery.pictures import read_picture
-from sdgui.widgets.gallery.thumbnail_files import load_thumbnail
+from sdgui.widgets.gallery.thumbnail_files import load_thumbnail, prune
 from sdgui.widgets.gallery.thumbnail_service import KEPT_BYTES, THREADS, ThumbnailService, thumbnail_service
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 
@@ -229,3 +230,39 @@ def test_what_is_no_file_is_never_waited_for(
     assert refused is not None
     assert ", not a file; give a regular file." in refused.reason
     assert panel.get(pictures[0]) is not None
+
+
+def test_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:
+    path, cache = tmp_path / "a.png", tmp_path / "cache"
+    Image.new("RGB", (300, 300), (255, 0, 0)).save(path)
+    load_thumbnail(path, cache)
+    kept = list(cache.glob("??/*"))
+    assert len(kept) == 1
+    QImage(8, 8, QImage.Format.Format_RGB32).save(str(kept[0]), "PNG")  # to see that it is the one that is read
+    cached = load_thumbnail(path, cache)
+    assert cached.image is not None
+    assert cached.image.width() == 8
+    Image.new("RGB", (300, 300), (0, 0, 255)).save(path)
+    os.utime(path, (1, 1))
+    fresh = load_thumbnail(path, cache)
+    assert fresh.image is not None
+    assert fresh.image.pixelColor(5, 5).blue() == 255
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (30, 30)).save(path)
+    (tmp_path / "file").write_text("in the way")
+    assert load_thumbnail(path, tmp_path / "file").image is not None
+
+
+def test_the_cache_on_disk_is_pruned_once_a_day(tmp_path: Path) -> None:
+    for number in range(10):
+        file = tmp_path / f"{number:02}" / "thumbnail"
+        file.parent.mkdir()
+        file.write_bytes(bytes(100))
+        os.utime(file, (number, number))
+    prune(tmp_path, 500)
+    assert sorted(file.parent.name for file in tmp_path.glob("??/*")) == ["06", "07", "08", "09"]
+    prune(tmp_path, 0)  # it was done today
+    assert len(list(tmp_path.glob("??/*"))) == 4
