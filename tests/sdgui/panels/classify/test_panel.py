@@ -56,7 +56,7 @@ def test_a_worker_that_answers_garbage_is_said_so_and_can_be_asked_again(
 ) -> None:
     panel = open_classify("garbage")
     panel.view.source.button.click()
-    qtbot.waitUntil(lambda: "answer cannot be used" in panel.view.bar.text)
+    qtbot.waitUntil(lambda: "answer cannot be read" in panel.view.bar.text)
     assert panel.view.strip.isHidden()
     assert panel.view.source.button.isEnabled()
     assert panel.view.bar._action.text() == "Try again"
