@@ -6,6 +6,7 @@ Flow: panel -> ``BackgroundTasks.run(work, done, failed)`` -> thread -> ``done(r
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, Qt, QThreadPool, Signal
@@ -45,14 +46,18 @@ class BackgroundTasks(QObject):
         try:
             result = work()
         except UserError as error:
-            self._ended.emit(failed, str(error))
+            self._end(failed, str(error))
         except OSError as error:
             where = f" {error.filename}" if error.filename else ""
-            self._ended.emit(failed, f"The file{where} cannot be used: {error.strerror or error}.")
+            self._end(failed, f"The file{where} cannot be used: {error.strerror or error}.")
         except Exception as error:  # noqa: BLE001  whatever ends a task must be reported
-            self._ended.emit(failed, f"{type(error).__name__}: {error}")
+            self._end(failed, f"{type(error).__name__}: {error}")
         else:
-            self._ended.emit(done, result)
+            self._end(done, result)
+
+    def _end(self, receiver: Callable[[Any], object] | None, outcome: Any) -> None:
+        with suppress(RuntimeError):  # the owner was deleted while the task ran, so nobody waits for the outcome
+            self._ended.emit(receiver, outcome)
 
     def _deliver(self, receiver: Callable[[Any], object] | None, outcome: Any) -> None:
         if receiver is not None and self._open:

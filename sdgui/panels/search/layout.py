@@ -257,7 +257,7 @@ class SearchView(QWidget):
         self.score.setCurrentIndex(max(0, self.score.findData(state.get("score"))))
         filters = state.get("filters")
         self.filters.set_filters(filters if isinstance(filters, dict) else {}, bool(state.get("group", True)))
-        self.query.set_filters(self.filters.filters())
+        self.query.set_filters(self.filters.filters(), self.filters.group.isChecked())
         self.show_filters_count(len(self.filters.filters()))
         self.filter_button.setChecked(bool(state.get("filters_shown")))
         self.query.prompts.setCurrentIndex(max(0, self.query.prompts.findData(state.get("prompts"))))

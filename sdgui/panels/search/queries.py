@@ -63,7 +63,7 @@ class SearchQueries(QObject):
     def changed(self) -> None:
         """Run the query once typing pauses."""
         self._k = _FIRST
-        self._view.query.set_filters(self._view.filters.filters())
+        self._view.query.set_filters(self._view.filters.filters(), self._view.filters.group.isChecked())
         self._view.show_filters_count(len(self._view.filters.filters()))
         self._typing.start()
 

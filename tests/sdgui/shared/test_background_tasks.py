@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import shiboken6
+from PySide6.QtCore import QObject
+
 from core.spec.errors import UserError
 from sdgui.shared.background_tasks import BackgroundTasks
 
@@ -42,4 +45,25 @@ def test_nothing_is_delivered_after_close(qtbot) -> None:
     tasks.run(lambda: 1, found.append)
     tasks.close()
     qtbot.wait(20)
+    assert found == []
+
+
+def test_a_task_whose_owner_is_deleted_meanwhile_ends_quietly(qtbot) -> None:
+    owner = QObject()
+    tasks = BackgroundTasks(owner)
+    found: list[object] = []
+    running, deleting = threading.Event(), threading.Event()
+
+    def work() -> int:
+        running.set()
+        deleting.wait(10)
+        return 1
+
+    tasks.run(work, found.append)
+    assert running.wait(10)
+    with qtbot.captureExceptions() as raised:
+        owner.destroyed.connect(deleting.set)  # emitted before the tasks are deleted, which waits for their thread
+        shiboken6.delete(owner)
+        qtbot.wait(20)
+    assert raised == []
     assert found == []

@@ -45,6 +45,7 @@ class SearchBar(QWidget):
         self._at = -1  # in the history, -1 is what is being typed
         self._typed = ""
         self._filters: dict[str, Any] = {}
+        self._group = True
         self._known = Query()  # of a caption or picture that is looked up
         self.line = QLineEdit(self)
         self.line.setPlaceholderText("Search for …; drop or paste pictures")
@@ -165,14 +166,14 @@ class SearchBar(QWidget):
             self.add_picture(path)
 
     # What was searched before
-    def set_filters(self, filters: dict[str, Any]) -> None:
-        """Set the filters that history and saved searches record."""
-        self._filters = filters
+    def set_filters(self, filters: dict[str, Any], group: bool) -> None:
+        """Set the filters that history and saved searches record, and whether near-identical pictures are grouped."""
+        self._filters, self._group = filters, group
         self.show_saved()
 
     def whole(self) -> Query:
         """The query with its filters."""
-        return replace(self.query(), filters=self._filters)
+        return replace(self.query(), filters=self._filters, group=self._group)
 
     def remember(self) -> None:
         """Add the query to the history."""
@@ -203,8 +204,7 @@ class SearchBar(QWidget):
             head.setEnabled(False)
             for query in queries:
                 text = query.title if len(query.title) < 60 else f"{query.title[:59]}…"
-                filtered = "  (filtered)" if query.filters else ""
-                action = menu.addAction(text.replace("&", "&&") + filtered)
+                action = menu.addAction(text.replace("&", "&&") + _marks(query))
                 action.triggered.connect(partial(self._chosen, query))
             if not queries:
                 menu.addAction("    None yet").setEnabled(False)
@@ -251,6 +251,12 @@ class SearchBar(QWidget):
             else:
                 self.past_chosen.emit(self._history.recent[at])
         return True
+
+
+def _marks(query: Query) -> str:
+    """What tells apart queries with the same words in the menu."""
+    marks = [mark for mark, on in (("filtered", query.filters), ("ungrouped", not query.group)) if on]
+    return f"  ({', '.join(marks)})" if marks else ""
 
 
 def _holds_pictures() -> bool:

@@ -106,6 +106,16 @@ def test_the_filter_shows_what_fits_and_what_is_copied_is_what_is_chosen(
     clipboard.clear()  # offscreen, what it holds outlives the application
 
 
+def test_words_filter_within_what_is_shown(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "cat.png", "bad cat.png", "bad dog.png"))
+    panel.view.tools.show_state("Refused")
+    assert [entry.name for entry in panel.model.shown()] == ["bad cat.png", "bad dog.png"]
+    qtbot.keyClicks(panel.view.tools.words, "cat")
+    qtbot.waitUntil(lambda: [entry.name for entry in panel.model.shown()] == ["bad cat.png"])
+    panel.view.tools.show_state("All pictures")
+    assert [entry.name for entry in panel.model.shown()] == ["cat.png", "bad cat.png"]
+
+
 def test_what_is_removed_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "c.png"))
     panel.view.list.setFocus()

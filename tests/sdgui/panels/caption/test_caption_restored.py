@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.caption import persistence as caption_persistence
@@ -132,6 +133,24 @@ def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_pa
     assert panel.view.bar.text == "No caption was exported; 1 left out."
     assert panel.view.bar._action.isHidden()
     assert "already exists." in panel.view.bar._details.toPlainText()
+
+
+def test_a_file_that_the_dialog_did_not_ask_about_is_not_overwritten(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path / "p", "a.png"))
+    there = tmp_path / "mine.csv"
+    there.write_text("precious")
+    export = next(slot for kind, slot in panel.files.slots() if kind.name == "csv")
+    answers = iter([str(tmp_path / "mine"), str(there)])
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_args, **_more: (next(answers), ""))
+    export()  # typed without its ending: the dialog looked for another file
+    qtbot.waitUntil(lambda: not panel.files.task.running)
+    assert there.read_text() == "precious"
+    assert "already exists" in panel.view.bar.text
+    export()  # named whole: the dialog has asked
+    qtbot.waitUntil(lambda: not panel.files.task.running)
+    assert "a a indeed" in there.read_text()
 
 
 def test_ten_thousand_pictures_read_only_the_thumbnails_in_view(

@@ -145,3 +145,26 @@ def test_the_empty_panel_offers_the_demos_next_step(
     qtbot.waitUntil(lambda: len(panel.view.results.results()) == 1, timeout=20000)
     request = asked(folder, "classify_open")[0]
     assert (request["data"], request["label"]) == (str(demo / "unseen.csv"), "group")
+
+
+def test_an_answer_about_a_result_that_is_no_longer_shown_is_dropped(qtbot: QtBot, open_classify: OpenClassify) -> None:
+    panel = open_classify()
+    classify(qtbot, panel, "image")
+    first = panel.view.results.current()
+    classify(qtbot, panel, "zero-shot")
+    second = panel.view.results.current()
+    assert first is not None
+    assert second is not None
+    panel.view.results.choose(first.measure)
+    panel.view.matrix.ask_cell(0, 1)
+    panel.view.results.choose(second.measure)  # before the worker has answered
+    panel.view.matrix.ask_cell(2, 3)
+    gallery = panel.view.matrix.gallery
+    qtbot.waitUntil(lambda: gallery.model.rowCount() > 0 and not panel.session.busy("cell"))
+    pictures = [item.path.name for item in gallery.items()]
+    assert pictures == [f"2-{number}.png" for number in range(len(pictures))]
+    panel.view.results.choose(first.measure)
+    panel.view.matrix.ask_cell(0, 1)
+    panel.view.results.choose(second.measure)
+    qtbot.waitUntil(lambda: not panel.session.busy("cell"))
+    assert gallery.items() == []

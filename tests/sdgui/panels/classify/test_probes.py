@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QMessageBox
+from PySide6.QtWidgets import QFileDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.model import method_title
@@ -86,3 +86,21 @@ def test_answers_to_a_question_that_was_changed_are_dropped(
         one = {"image": path, "probe": None, "zero_shot": [{"class": name, "probability": 1.0}], "error": ""}
         done({"pictures": [one]})
         assert [row["class"] for row in panel.view.trying.by_names.rows()] == ([] if name == "old" else ["fox"])
+
+
+def test_a_json_file_beside_a_new_probe_is_asked_about_too(
+    qtbot: QtBot, open_classify: OpenClassify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_classify()
+    classify(qtbot, panel)
+    mine = tmp_path / "mine.json"
+    mine.write_text("precious")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_args, **_more: (str(tmp_path / "mine"), ""))
+    panel.view.results.save_probe.click()
+    box = panel.findChild(QMessageBox, "replace")
+    assert box is not None
+    assert "mine.json already exists" in box.text()
+    box.reject()
+    qtbot.wait(100)
+    assert mine.read_text() == "precious"
+    assert not (tmp_path / "mine.safetensors").exists()

@@ -107,6 +107,20 @@ def test_student_beside_teacher_in_words_by_class_and_by_picture(
     qtbot.waitUntil(lambda: "Fused probe" in panel.view.compare.sentence.text(), timeout=20000)
 
 
+def test_what_is_compared_with_stays_when_another_result_comes(qtbot: QtBot, open_classify: OpenClassify) -> None:
+    panel = open_classify()
+    for method in ("image", "zero-shot"):
+        classify(qtbot, panel, method)
+    image, words = panel.view.results.results()[1].measure, panel.view.results.results()[0].measure
+    panel.view.compare.choose(words, image)
+    qtbot.waitUntil(lambda: panel.view.strip.isHidden())
+    classify(qtbot, panel, "knn")
+    assert panel.view.compare.b.currentData() == image
+    latest = panel.view.results.current()
+    assert latest is not None
+    assert panel.view.compare.first() == latest.measure, "the first follows what is shown"
+
+
 def test_the_few_shot_curve_grows_and_the_zero_shot_line_stands_beside_it(
     qtbot: QtBot, open_classify: OpenClassify
 ) -> None:

@@ -237,3 +237,20 @@ def test_a_name_given_while_a_field_is_wrong_stays(define: DefinePanel, services
     define.form.set_value("seed", 5)
     assert define.save()
     assert stored(services, experiment).name == "renamed"
+
+
+def test_what_was_typed_is_kept_when_another_experiment_is_chosen_at_once(
+    define: DefinePanel, services: Services
+) -> None:
+    other = services.store.add_experiment(preset_config("clip", "demo"), "other")
+    first = show(define, services, "sd-clip")
+    define.form.set_value("optim.epochs", 7)
+    define.select(Selection(other.id))
+    kept, untouched = (stored(services, one).config for one in (first, other.id))
+    assert kept is not None
+    assert untouched is not None
+    assert (kept.optim.epochs, untouched.optim.epochs) == (7, preset_config("clip", "demo").optim.epochs)
+    define.form.set_value("optim.epochs", "many")  # a draft, not a definition yet
+    define.select(Selection(first))
+    define.select(Selection(other.id))
+    assert define.form.draft()["optim.epochs"] == "many"

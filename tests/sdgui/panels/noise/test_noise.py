@@ -273,3 +273,26 @@ def test_without_a_run_the_place_says_what_it_is_for(qtbot: QtBot, open_noise: O
     assert place.view.source.request() is None
     assert "Choose a run" in place.view.bar.text
     assert not place.view.source.rank.isEnabled()
+
+
+def test_several_pairs_of_which_some_are_marked_are_all_marked(qtbot: QtBot, open_noise: Open) -> None:
+    panel = open_noise()
+    ranked(qtbot, panel)
+    press(qtbot, panel, Qt.Key.Key_X)
+    panel.view.gallery.set_selected([0, 1, 2])
+    panel.mark(True)
+    assert [item.badge for item in panel.view.gallery.items()[:4]] == ["wrong", "wrong", "wrong", ""]
+    panel.view.gallery.set_selected([0, 1, 2])
+    panel.mark(True)
+    assert [item.badge for item in panel.view.gallery.items()[:4]] == ["", "", "", ""], "the same again takes it back"
+
+
+def test_an_undone_mark_stays_undone(qtbot: QtBot, open_noise: Open) -> None:
+    panel = open_noise()
+    ranked(qtbot, panel)
+    press(qtbot, panel, Qt.Key.Key_X, Qt.Key.Key_X)
+    panel.undo()
+    close(panel, qtbot)
+    again = open_noise()
+    pairs = ranked(qtbot, again)
+    assert pairs.marked(wrong=True) == 1

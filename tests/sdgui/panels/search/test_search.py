@@ -136,6 +136,27 @@ def test_history_saved_searches_and_the_place_are_remembered(qtbot: QtBot, open_
     assert titles[:5] == ["Saved", "star", "Recent", "star", "moon"]
 
 
+def test_a_saved_search_comes_back_with_its_filters(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+    search = open_search()
+    type_words(qtbot, search, "moon")
+    filters = {"labels": {"tone": ["cold"]}, "min_size": "1 KB"}
+    search.view.filters.set_filters(filters, group=False)
+    search.view.filters.changed.emit()
+    qtbot.waitUntil(lambda: requests(folder)[-1]["filters"] == filters)
+    search.view.query.star.click()
+    search.view.filters.clear_button.click()
+    assert not search.view.query.star.isChecked(), "without the filters it is another search"
+    type_words(qtbot, search, "star")
+    qtbot.waitUntil(lambda: (requests(folder)[-1]["filters"], requests(folder)[-1]["group"]) == ({}, True))
+    saved = next(action for action in search.view.query.past_menu().actions() if action.text().startswith("moon"))
+    assert "(filtered, ungrouped)" in saved.text()
+    saved.trigger()
+    qtbot.waitUntil(lambda: requests(folder)[-1]["texts"][0]["text"] == "moon")
+    assert requests(folder)[-1]["filters"] == filters
+    assert not requests(folder)[-1]["group"]
+    assert not search.view.filters.group.isChecked()
+
+
 def test_wrong_queries_long_ones_and_none_are_told_in_words(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
     search.view.query.set_query(Query("wrong"))
@@ -185,3 +206,27 @@ def test_a_filter_on_a_label_that_the_collection_lacks_is_seen_and_asked_with(
     assert requests(folder)[-1]["filters"] == {"labels": {"group": ["animals"]}} == search.view.filters.filters()
     assert search.view.filters.label.currentText() == "group"
     assert search.view.filter_button.text() == "Filters (1)"
+
+
+def test_typing_ends_the_question_after_a_known_caption(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+    search = open_search()
+    search.view.tabs.setCurrentIndex(EVALUATION)
+    qtbot.waitUntil(lambda: bool(search.view.evaluation.model.known), timeout=10000)
+    search.view.evaluation.choose_first()
+    qtbot.waitUntil(lambda: bool(requests(folder)) and requests(folder)[-1].get("caption") == 5)
+    search.view.query.line.setFocus()
+    search.view.query.line.end(False)
+    qtbot.keyClicks(search.view.query.line, " at night")
+    qtbot.waitUntil(lambda: "texts" in requests(folder)[-1])
+    assert requests(folder)[-1]["texts"][0]["text"] == "a white line at night"
+    assert search.view.query.query().caption < 0
+
+
+def test_weighing_what_is_excluded_leaves_it_excluded(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+    search = open_search()
+    type_words(qtbot, search, "people")
+    qtbot.keyClick(search.view.query.line, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
+    qtbot.keyClicks(search.view.query.line, "at night")
+    search.view.query.chips.chips()[0]._weight.setValue(2.5)
+    qtbot.waitUntil(lambda: requests(folder)[-1]["minus"] == [{"text": "people", "weight": 2.5}])
+    assert [one["text"] for one in requests(folder)[-1]["texts"]] == ["at night"]

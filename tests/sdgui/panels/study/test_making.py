@@ -76,6 +76,18 @@ def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, op
     assert (panel._id(), panel.toolbar.box.currentText(), panel.toolbar.box.isEnabled()) == (first, "first", True)
 
 
+def test_a_form_that_is_filled_in_survives_news_of_the_study(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study()
+    panel = with_study(qtbot, window, a_study())
+    panel.toolbar.new.click()
+    assert panel.stack.currentWidget() is panel.editor
+    panel.editor.name.setText("half typed")
+    window.services.studies.changed.emit(panel._id())
+    assert panel.stack.currentWidget() is panel.editor
+    panel.editor.cancelled.emit()
+    assert panel.stack.currentWidget() is panel.view
+
+
 def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")

@@ -43,6 +43,16 @@ def found(step: int, images: list[str]) -> Sample:
     return Sample(step=step, what="retrieval", content=content)
 
 
+def found_by_each(step: int) -> Sample:
+    hits = [{"image": f"/pictures/{step}-{i}.png", "score": 0.5 - i / 10, "true": i == 1} for i in range(3)]
+    entry = {"caption": "a red circle", "image": "/pictures/0.png", "hits": hits}
+    return Sample(step=step, what="retrieval", content={"student": [entry], "teacher": [entry]})
+
+
+def names(view: SamplesView) -> list[str]:
+    return [item.path.name for item in view.galleries["student"].items()]
+
+
 def texts(view: SamplesView) -> list[list[str]]:
     table = view.written
     rows = []
@@ -101,6 +111,25 @@ def test_a_run_without_captions_offers_none(view: SamplesView, images: list[str]
     assert view.captions.isVisible()
     view.show_samples(())
     assert view._step.text() == "Samples are recorded at validation"
+
+
+def test_the_newest_sample_is_shown_unless_an_older_one_is_chosen(view: SamplesView) -> None:
+    view.show_samples([found_by_each(10)])
+    view.show_samples([found_by_each(10), found_by_each(20)])
+    assert view._step.text() == "Step 20"
+    assert names(view) == ["20-0.png", "20-1.png", "20-2.png"]
+    view.slider.setValue(0)
+    view.show_samples([found_by_each(10), found_by_each(20), found_by_each(30)])
+    assert view._step.text() == "Step 10"
+    view.slider.setValue(2)
+    view.show_samples([found_by_each(10), found_by_each(20), found_by_each(30), found_by_each(40)])
+    assert names(view)[0] == "40-0.png"
+
+
+def test_the_true_picture_is_marked_and_a_run_without_a_teacher_has_one_side(view: SamplesView) -> None:
+    view.show_samples([Sample(step=1, what="retrieval", content={"student": found_by_each(1).content["student"]})])
+    assert [item.correct for item in view.galleries["student"].items()] == [None, True, None]
+    assert [view._sides[who].isHidden() for who in ("student", "teacher")] == [False, True]
 
 
 PLAIN: st.SearchStrategy[Any] = st.recursive(

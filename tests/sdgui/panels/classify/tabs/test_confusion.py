@@ -102,6 +102,13 @@ def test_keys_go_from_cell_to_cell_and_say_each_in_words(qtbot: QtBot, matrix: C
     assert matrix.current() == (0, 3)
 
 
+def test_an_empty_cell_is_said_to_be_empty(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
+    qtbot.keyClick(matrix, Qt.Key.Key_End)
+    assert matrix.current() == (0, 3)
+    assert "0 of 10" in matrix.accessibleDescription()
+    assert [matrix.cells.count_at(1, predicted) for predicted in range(4)] == [0, 5, 0, 0]
+
+
 def test_enter_and_a_click_choose_a_cell_and_a_drag_does_not(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
     with qtbot.waitSignal(matrix.cell_chosen) as chosen:
         qtbot.keyClick(matrix, Qt.Key.Key_Return)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.ma  # drawing loads it only once a curve has some 400 points: its own references to None would be counted
 import pytest
+from PySide6.QtCore import QEvent
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import QApplication
 
@@ -125,6 +126,17 @@ def test_hover_tells_every_curve(plot: PlotCanvas) -> None:
     assert "&lt;b&gt;second" in text
     assert plot._readout.isVisible()
     assert "step 9" in text  # the other curve's nearest point is another one
+
+
+def test_the_readout_goes_with_the_mouse(plot: PlotCanvas, qtbot) -> None:
+    curve(plot, "a", [0, 10, 20], [1, 2, 3], name="first", color=RED)
+    draw(plot)
+    plot._mouse_moved(plot._box.sceneBoundingRect().center())
+    assert plot._readout.isVisible()
+    with qtbot.waitSignal(plot.hovered) as told:
+        QApplication.sendEvent(plot._view.viewport(), QEvent(QEvent.Type.Leave))
+    assert told.args == [None]
+    assert not plot._readout.isVisible()
 
 
 def test_time_axis(plot: PlotCanvas) -> None:

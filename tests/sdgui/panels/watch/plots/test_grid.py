@@ -79,7 +79,9 @@ def test_solo_shows_one_run_and_again_all(grid: PlotGrid) -> None:
     assert shown() == {"r2"}
     grid.set_points("r1", "train/loss", [1, 2], [3.0, 4.0])  # replaced points stay hidden
     assert shown() == {"r2"}
-    grid.legend.soloed.emit("r2")
+    grid.legend.soloed.emit("r1")
+    assert shown() == {"r1"}, "another run alone, not all"
+    grid.legend.soloed.emit("r1")
     assert shown() == {"r1", "r2"}
     grid.legend.hovered.emit("r1")
     loss = grid._cards["train/loss"].canvas

@@ -28,6 +28,7 @@ _values = st.lists(st.one_of(st.floats(-1e3, 1e3), st.sampled_from([np.nan, np.i
 
 @settings(deadline=None, max_examples=60)
 @example(values=[1.0, np.nan, 5.0, -np.inf, 2.0], weight=0.9, cut=2)  # one that is not finite must not count
+@example(values=[np.nan, 1.0, 5.0], weight=0.9, cut=1)  # nor a piece of nothing else
 @given(values=_values, weight=st.sampled_from([0.1, 0.6, 0.9, 0.99, 0.999]), cut=st.integers(0, 60))
 def test_smoothing_equals_the_plain_loop_in_any_pieces(values: list[float], weight: float, cut: int) -> None:
     ema = Ema(weight)
@@ -93,6 +94,20 @@ def test_append_keeps_order_and_equals_replace() -> None:
     shuffled.append(x[order], y[order])
     np.testing.assert_array_equal(shuffled.values, y)
     np.testing.assert_allclose(shuffled.smoothed, whole.smoothed)
+
+
+def test_a_point_that_comes_late_is_smoothed_in_its_place() -> None:
+    one = Series("a")
+    one.set_weight(0.9)
+    one.append([1, 3, 4], [1.0, 5.0, 2.0])
+    one.append([2], [8.0])
+    np.testing.assert_allclose(one.smoothed, plain_ema([1.0, 8.0, 5.0, 2.0], 0.9))
+
+
+def test_a_line_reaches_both_edges_of_a_view_between_its_points() -> None:
+    x, y = column_peaks(np.array([0.0, 10.0, 20.0, 30.0]), np.arange(4.0), 12.0, 18.0, 100)
+    assert x.tolist() == [10.0, 20.0]
+    assert y.tolist() == [1.0, 2.0]
 
 
 def test_scalars_and_wrong_lengths() -> None:
