@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
 from core.cli.terminal import Verbs, now_and_then, say
 from core.spec.config import expand_user
 from core.spec.errors import UserError
+from core.spec.paths import is_file
 
 if TYPE_CHECKING:
     from core.search.index.build import Report
@@ -170,8 +170,7 @@ def _term(given: dict[str, Any]) -> Term:
     if not math.isfinite(weight):
         raise UserError(f"--weight {weight} is not a finite number; give one such as 0.5.")
     if what == "minus":
-        # Path's own is_file raises where many words would be too long a name.
-        weight, what = -weight, "image" if os.path.isfile(expand_user(value)) else "text"  # noqa: PTH113
+        weight, what = -weight, "image" if is_file(expand_user(value)) else "text"
     return Term(text=value, weight=weight) if what == "text" else Term(image=str(expand_user(value)), weight=weight)
 
 

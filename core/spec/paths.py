@@ -11,6 +11,19 @@ def expand_user(name: str | Path) -> Path:
     return Path(os.path.expanduser(name))  # noqa: PTH111  (Path's raises where there is no such user)
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether a regular file is at ``path``; False for what cannot be a name, such as words too long for one.
+
+    ``Path.is_file`` raises for a name that is too long and for a folder that cannot be reached.
+    """
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder is at ``path``; False for what cannot be a name, and for one that cannot be reached."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def split_run(name: str) -> tuple[Path, str] | None:
     """The run folder in ``name``, and the checkpoint after its @; "" without one.
 
@@ -18,9 +31,8 @@ def split_run(name: str) -> tuple[Path, str] | None:
     folder, as of ``open_clip:`` names.
     """
     path = expand_user(name)
-    # os.path.isdir, since Path's raises for a name too long or with a null character
-    if os.path.isdir(path):  # noqa: PTH112
+    if is_folder(path):
         return path, ""
     folder, at, which = name.rpartition("@")
     run = expand_user(folder)
-    return (run, which) if at and os.path.isdir(run) else None  # noqa: PTH112
+    return (run, which) if at and is_folder(run) else None

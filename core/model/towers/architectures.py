@@ -6,7 +6,6 @@ Flow: ``RunConfig.towers.architecture`` -> ``resolve_architecture`` -> ``core.mo
 from __future__ import annotations
 
 import difflib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import open_clip
 
 from core.model.errors import ModelError
 from core.spec.config import expand_user
+from core.spec.paths import is_file, is_folder
 from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, read_json
 from core.spec.resources import resource_folder
 
@@ -33,13 +33,12 @@ def resolve_architecture(name_or_path: str) -> dict[str, Any]:
     Raises ModelError for an unknown name (with the nearest ones) and for a file of another shape.
     """
     ours = OURS / f"{name_or_path}.json"
-    # os.path's, since Path's raise for a name too long
-    if ours.parent == OURS and os.path.isfile(ours):  # noqa: PTH113
+    if ours.parent == OURS and is_file(ours):
         return _read(ours)
     path = expand_user(name_or_path)
-    if path.suffix == ".json" or os.path.isfile(path):  # noqa: PTH113
+    if path.suffix == ".json" or is_file(path):
         return _read(path)
-    if os.path.isdir(path):  # noqa: PTH112
+    if is_folder(path):
         return _read(path / "open_clip_config.json")
     if name_or_path in open_clip.list_models():
         config: dict[str, Any] = open_clip.get_model_config(name_or_path)

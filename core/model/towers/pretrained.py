@@ -9,7 +9,6 @@ tensors alone.
 from __future__ import annotations
 
 import difflib
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from core.model.errors import ModelError
 from core.model.towers.downloading import DownloadError, Progress, download
 from core.spec.config import expand_user
+from core.spec.paths import is_file, is_folder
 from core.spec.reading import excerpt, open_regular
 
 PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model", "teacher", "student")
@@ -66,10 +66,9 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
     naming the tags there are, or the folder to fill when there is no network.
     """
     path = expand_user(pretrained)
-    # os.path's, since Path's raise for a name too long
-    if os.path.isfile(path):  # noqa: PTH113
+    if is_file(path):
         return path
-    if os.path.isdir(path):  # noqa: PTH112
+    if is_folder(path):
         return _in_folder(path)
     tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
     tag = _as_tag(pretrained)

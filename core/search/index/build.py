@@ -23,6 +23,7 @@ from core.search.index.manifest import BLOCK, Identity, Manifest, read_manifest
 from core.search.index.source_changes import Changes, Found, Scan, compare, scan
 from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, IndexWriter
 from core.spec.config import expand_user
+from core.spec.paths import is_folder
 from core.spec.run.model_names import exact_name
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
     Raises IndexFolderError when the index has none under ``old`` or is damaged, or there is no folder ``new``.
     """
     before, after = (str(expand_user(path).absolute()).rstrip(os.sep) for path in (old, new))
-    if not os.path.isdir(after):  # noqa: PTH112  (Path's raises where a folder does not answer)
+    if not is_folder(after):
         raise IndexFolderError(f"there is no folder {after}; name the folder that now holds the pictures.")
     with closing(IndexWriter(folder)) as writer:
         reader = IndexReader(writer.folder)

@@ -24,6 +24,7 @@ from core.search.errors import IndexFolderError
 from core.search.index.storage import UNREADABLE, IndexReader, Mask
 from core.spec.config import expand_user
 from core.spec.errors import UserError
+from core.spec.paths import is_folder
 from core.spec.reading import read_text
 
 MISSING = -1  # size of a file that is not there
@@ -71,7 +72,7 @@ def scan(source: str) -> Scan:
     Raises DataError for a manifest that cannot be read, IndexFolderError for a folder that is not there.
     """
     path = expand_user(source)
-    if os.path.isdir(path):  # noqa: PTH112  (Path's raises where a folder does not answer)
+    if is_folder(path):
         return _scan_folder(path)
     if not os.path.exists(path):  # noqa: PTH110
         raise IndexFolderError(
@@ -253,7 +254,7 @@ def _drop(changes: Changes, before: Mapping[str, _Known], scanned: Scan, drop_mi
         away = path.startswith(unreachable) if unreachable else False
         if not scanned.is_folder:
             if folder not in answers:
-                answers[folder] = os.path.isdir(folder)  # noqa: PTH112
+                answers[folder] = is_folder(folder)
             away = not answers[folder]
         if away and not drop_missing:
             changes.unchanged += 1

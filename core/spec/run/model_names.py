@@ -6,12 +6,12 @@ open_clip takes longer than bringing an index up to date in which nothing change
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.spec.config import expand_user, split_run
 from core.spec.errors import UserError
+from core.spec.paths import is_file
 from core.spec.reading import KILOBYTE, MEGABYTE, UnreadableError, excerpt, read_bytes, read_json
 from core.spec.run.folder import RunDir
 
@@ -185,7 +185,7 @@ def _weights_file(path: Path) -> RunNetwork | None:
 
 def _is_checkpoint(folder: Path) -> bool:
     # os.path's, since Path's raises for a name too long
-    return folder.parent.name == "checkpoints" and os.path.isfile(folder / "checkpoint.json")  # noqa: PTH113
+    return folder.parent.name == "checkpoints" and is_file(folder / "checkpoint.json")
 
 
 def exact_name(name: str, weights: str = "") -> tuple[str, str]:
