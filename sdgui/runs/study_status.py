@@ -104,7 +104,7 @@ def _state(out: StudyDir, study: Study, status: StudyStatus | None) -> State:
     if program_alive(status):
         return "running" if status.runs else "starting"
     if status.finished:
-        if len(status.runs) < len(study.arms) * len(study.seeds):
+        if len(status.runs) < len(study.trained) * len(study.seeds):
             return "grown"
         return "failed" if any(run.state == "failed" for run in status.runs) else "done"
     asked = asked_of(out)
@@ -128,7 +128,7 @@ def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) 
     known = {(run.arm, run.seed): run for run in (status.runs if status else [])}
     found = []
     for seed in study.seeds:
-        for arm in study.arms:
+        for arm in study.trained:
             folder, reported = out.run(arm.name, seed), known.get((arm.name, seed))
             measures = out.measures(arm.name, seed)
             state = "done" if measures.exists() else str(reported.state) if reported else "waiting"

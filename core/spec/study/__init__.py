@@ -14,6 +14,7 @@ from core.spec.study.definition import (
     Study,
     Task,
     absolute,
+    budget_name,
     read_study,
 )
 from core.spec.study.folder import StudyDir, StudyRun, StudyStatus
@@ -37,5 +38,6 @@ __all__ = [
     "StudyStatus",
     "Task",
     "absolute",
+    "budget_name",
     "read_study",
 ]

@@ -34,6 +34,7 @@ OPENCLIPART = "openclipart:"  # before train.csv and test.csv of Debian's clip a
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # of what becomes a file or folder; the whole of it
 LARGEST_FILE = MEGABYTE  # of a definition
 MOST = 500  # arms, seeds, measures: more are a mistake
+LONGEST_BUDGET = 1e9  # seconds
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -65,6 +66,7 @@ class Arm(Section):
     set: list[str] = Field([], description="Overrides, FIELD=VALUE, as with --set.")
     train: str = Field("", description="Training data (default: the study's).")
     as_long_as: str = Field("", description="Train for the same wall-clock time as this arm, instead of equal steps.")
+    budget: float = Field(0.0, ge=0.0, le=1e9, description="Seconds of training, instead of the study's steps.")
 
 
 class Measure(Section):
@@ -93,7 +95,10 @@ class Study(Section):
     name: str = Field(min_length=1, max_length=60)
     about: str = ""
     size: Size = "demo"
-    steps: int = Field(ge=1, le=10**9, description="Optimiser steps of every arm.")
+    steps: int = Field(0, ge=0, le=10**9, description="Optimiser steps of every arm; 0 where all have budgets.")
+    budgets: list[float] = Field(
+        [], max_length=MOST, description="Seconds of training: each arm is trained anew for each of them."
+    )
     seeds: list[Seed] = Field([0, 1, 2], min_length=1, max_length=MOST)
     data: dict[str, str] = Field(
         description=f"Name to path, relative to the study file; {DEMO}train.csv is rendered demo data, "
@@ -112,6 +117,7 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         names = [arm.name for arm in self.arms]
+        check_budgets(self)
         copies = (self.noise.name, self.noise.kept) if self.noise else ()
         known = {*self.data, *copies}
         arms, seeds = Counter(names), Counter(self.seeds)
@@ -149,24 +155,42 @@ class Study(Section):
         return self
 
     @property
+    def trained(self) -> list[Arm]:
+        """The arms as they are trained: one for each budget, or as they are where the study has none."""
+        if not self.budgets:
+            return self.arms
+        return [at_budget(arm, seconds) for seconds in self.budgets for arm in self.arms]
+
+    @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The arms to compare; each with the first one by default."""
+        """The trained arms to compare, at equal budgets; each with the first one by default."""
         first = self.arms[0].name
-        return self.compare or [(arm.name, first) for arm in self.arms[1:]]
+        pairs = self.compare or [(arm.name, first) for arm in self.arms[1:]]
+        if not self.budgets:
+            return pairs
+        return [(budget_name(a, one), budget_name(b, one)) for one in self.budgets for a, b in pairs]
 
     def arm(self, name: str) -> Arm:
-        """The arm called ``name``."""
-        return next(arm for arm in self.arms if arm.name == name)
+        """The arm, or the arm at one of the budgets, called ``name``."""
+        return next(arm for arm in (*self.arms, *self.trained) if arm.name == name)
+
+    def base(self, name: str) -> Arm:
+        """The arm as it is defined, of the one that is trained as ``name``."""
+        names = {budget_name(arm.name, one): arm for one in self.budgets for arm in self.arms}
+        return names.get(name) or self.arm(name)
 
     def measures_of(self, arm: str) -> list[Measure]:
-        """What is measured of the arm called ``arm``."""
-        return [one for one in self.measures if not one.arms or arm in one.arms]
+        """What is measured of the arm that is trained as ``arm``."""
+        base = self.base(arm).name
+        return [one for one in self.measures if not one.arms or base in one.arms]
 
     def goes_on_from(self, other: Study) -> bool:
         """Whether what ``other`` trained is this study's too: it may add arms, seeds and data, and measure others."""
         free = {"about": "", "compare": [], "measures": [], "data": {}, "arms": self.arms, "seeds": self.seeds}
+        free["budgets"] = self.budgets
         same = self.model_copy(update=free) == other.model_copy(update=free)
         grown = all(arm in self.arms for arm in other.arms) and set(other.seeds) <= set(self.seeds)
+        grown = grown and set(other.budgets) <= set(self.budgets) and bool(other.budgets) == bool(self.budgets)
         return same and grown and self.data | other.data == self.data
 
     def timed(self, arm: Arm) -> Arm | None:
@@ -185,6 +209,43 @@ class Study(Section):
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def budget_name(arm: str, seconds: float) -> str:
+    """The name, and the folder name, of an arm at a budget: ``clip-230s``."""
+    return f"{arm}-{seconds:g}s"
+
+
+def at_budget(arm: Arm, seconds: float) -> Arm:
+    """``arm`` as it is trained for so many seconds."""
+    return arm.model_copy(update={"name": budget_name(arm.name, seconds), "budget": seconds})
+
+
+def check_budgets(study: Study) -> None:
+    """ValueError where budgets are no times, or do not go with steps and arms."""
+    for seconds in study.budgets:
+        if not 0 < seconds <= LONGEST_BUDGET:
+            raise ValueError(f"budgets: {seconds:g} is no time to train; give seconds, above 0")
+    if len(set(study.budgets)) < len(study.budgets):
+        raise ValueError("budgets: a time is listed twice")
+    if study.budgets and study.steps:
+        raise ValueError("a study has steps or budgets; leave one of them out")
+    timed = [arm for arm in study.arms if arm.budget or arm.as_long_as]
+    if study.budgets and timed:
+        raise ValueError(
+            f"the arm {excerpt(timed[0].name)} has a time of its own; leave it out, or the study's budgets"
+        )
+    if not study.budgets and not study.steps and not all(arm.budget for arm in study.arms):
+        raise ValueError("a study needs steps, or budgets in seconds")
+    if len(study.budgets) * len(study.arms) > MOST:
+        raise ValueError(f"budgets: {len(study.budgets)} for each of {len(study.arms)} arms; {MOST} at most in all")
+    both = next((arm for arm in study.arms if arm.budget and arm.as_long_as), None)
+    if both is not None:
+        raise ValueError(f"the arm {excerpt(both.name)} has a budget and as_long_as; leave one of them out")
+    names = [arm.name for arm in study.trained] if study.budgets else []
+    counts = Counter(names)
+    _each(names, lambda name: bool(NAME.fullmatch(name)), "budgets: a run cannot be called {!r}; rename the arm")
+    _each(names, lambda name: counts[name] == 1, "budgets: two arms are trained as {!r}; rename one")
 
 
 def absolute(study: Study, folder: Path) -> Study:

@@ -5,8 +5,9 @@ A study folder:
     study.json       the definition, as it was begun
     status.json      who works on it, and the state of each run; written whole and renamed
     data/            rendered demo data, noisy copies and small clip art, where the study asks for them
+    times/ARM-0.json what a step of an arm takes, where the study has budgets
     runs/ARM-s0/     a run folder like any other, and ``exports/measures.json`` when it has been measured
-    results.json     means, intervals, paired differences; results.md and plot.svg are made from it
+    results.json     means, intervals, paired differences; results.md, plot.svg and cost.svg are made from it
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from core.spec.study.records import (
     LARGEST_STATUS,
     MeasuresFile,
     RunState,
+    StepTimeFile,
     StudyStatusRecord,
 )
 
@@ -77,10 +79,12 @@ class StudyDir:
         self.study = self.path / "study.json"
         self.status = self.path / "status.json"
         self.data = self.path / "data"
+        self.times = self.path / "times"
         self.runs = self.path / "runs"
         self.results = self.path / "results.json"
         self.table = self.path / "results.md"
         self.plot = self.path / "plot.svg"
+        self.costs = self.path / "cost.svg"
         self.lock = self.path / ".lock"
 
     def run(self, arm: str, seed: int) -> RunDir:
@@ -91,9 +95,23 @@ class StudyDir:
         """Where the numbers of a run are kept."""
         return self.run(arm, seed).exports / "measures.json"
 
+    def step_time(self, arm: str, part: int) -> Path:
+        """Where the step time of ``arm`` is kept, measured for the ``part``-th time."""
+        return self.times / f"{arm}-{part}.json"
+
+    def read_step_time(self, arm: str, part: int) -> StepTimeFile | None:
+        """One measurement of an arm's step time; None where there is none. Raises UserError for a wrong file."""
+        path = self.step_time(arm, part)
+        try:
+            raw: Any = read_json(path, LARGEST_STATUS)
+        except FileNotFoundError:
+            return None
+        return checked(StepTimeFile, raw, excerpt(str(path)), remedy="Remove it, and the study measures it again.")
+
     def written(self) -> list[Path]:
         """The folders and files in which, or through which, a study writes beside its runs."""
         folders = [self.data, *(self.data / name for name in ("openmoji", "openclipart")), self.runs]
+        folders.append(self.times)
         return [*folders, self.lock, self.path / "stdout.log", self.path / "stderr.log"]
 
     def written_of(self, arm: str, seed: int) -> list[Path]:

@@ -62,6 +62,16 @@ class MeasuresFile(_Record):
         return self
 
 
+class StepTimeFile(_Record):
+    """``times/ARM-0.json``: what `core.studies.study.step_time` measured of one arm."""
+
+    clock: Literal["cpu", "wall"]
+    step_seconds: Annotated[float, Field(ge=SHORTEST_STEP, le=1e9, allow_inf_nan=False)]
+    step_flops: Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)] = 0.0
+    machine: str = ""
+    device: str = ""
+
+
 class StudyRunRecord(_Record):
     """One run in ``status.json``."""
 
@@ -107,6 +117,8 @@ class CostRecord(_Record):
     step_seconds: MeanRecord
     train_seconds: MeanRecord
     ratio: MeanRecord | None = None
+    budget: Seconds = 0.0
+    flops: Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)] = 0.0
 
 
 class NothingRecord(_Record):
@@ -118,6 +130,7 @@ class NothingRecord(_Record):
 class ArmRecord(_Record):
     """One arm's results."""
 
+    of: str = ""
     seeds: list[Count]
     failed: dict[str, str] = {}
     notes: dict[str, list[str]] = {}
@@ -136,6 +149,16 @@ class ComparisonRecord(_Record):
     equal_clock: dict[str, PairedRecord] | None = None
 
 
+class CrossingRecord(_Record):
+    """The budget at which an arm overtakes another, or falls behind it."""
+
+    arm: str
+    baseline: str
+    metric: str
+    kind: Literal["ahead", "behind", "overtakes", "falls behind", "even"]
+    seconds: Seconds | None = None
+
+
 class ResultsFile(_Record):
     """``results.json``."""
 
@@ -146,6 +169,8 @@ class ResultsFile(_Record):
     metrics: list[str]
     arms: dict[str, ArmRecord]
     compare: list[ComparisonRecord]
+    budgets: list[Seconds] = []
+    crossings: list[CrossingRecord] = []
 
     @model_validator(mode="after")
     def _of_these_arms(self) -> ResultsFile:

@@ -23,7 +23,7 @@ class StudyError(UserError):
 
 def check_folders(out: StudyDir, study: Study) -> None:
     """StudyError where a link leads out of the study's folder from where the study would write."""
-    runs = [path for arm in study.arms for seed in study.seeds for path in out.written_of(arm.name, seed)]
+    runs = [path for arm in study.trained for seed in study.seeds for path in out.written_of(arm.name, seed)]
     check_inside(out.path, [*out.written(), *runs], StudyError)
 
 
@@ -46,7 +46,7 @@ def claim(out: StudyDir, study: Study) -> None:
 
 
 def _check_trained(out: StudyDir, study: Study) -> None:
-    runs = [(arm, seed) for arm in study.arms for seed in study.seeds]
+    runs = [(arm, seed) for arm in study.trained for seed in study.seeds]
     if all(out.measures(arm.name, seed).exists() for arm, seed in runs):
         return  # nothing is trained any more
     for arm, seed in runs:

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.sax.saxutils import escape
 
+from core.studies.study.svg import COLOURS, dot, line, picture, text
 from core.studies.study.table import shown
 
-COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#bab0ac")
 PANEL, ROW, LEFT, TOP, GAP = 360, 22, 150, 34, 26  # pixels
 MOST = 12  # metrics drawn
 
@@ -27,17 +26,12 @@ def draw(results: Mapping[str, Any]) -> str:
     columns = min(2, max(1, len(metrics)))
     width = columns * (LEFT + PANEL + 30)
     height = 40 + height_of * -(-len(metrics) // columns) if metrics else 60
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        _text(10, 20, f"{results['name']}: means over seeds with 95 % intervals", size=14),
-    ]
+    parts: list[str] = []
     for place, metric in enumerate(metrics):
         x = (place % columns) * (LEFT + PANEL + 30)
         y = 40 + (place // columns) * height_of
         parts += _panel(results, arms, metric, x, y)
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return picture(width, height, f"{results['name']}: means over seeds with 95 % intervals", parts)
 
 
 def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: float, y: float) -> list[str]:
@@ -50,10 +44,10 @@ def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: floa
     def at(value: float) -> float:
         return float(left + PANEL * max(0.0, min(value, top)) / top)
 
-    parts = [_text(left, y + 14, metric, size=13)]
+    parts = [text(left, y + 14, metric, size=13)]
     for place, (arm, mean) in enumerate(found.items()):
         middle = y + TOP + ROW * place
-        parts.append(_text(left - 8, middle + 4, arm, anchor="end"))
+        parts.append(text(left - 8, middle + 4, arm, anchor="end"))
         if mean is None:
             continue
         colour = COLOURS[place % len(COLOURS)]
@@ -62,22 +56,11 @@ def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: floa
             f'<rect x="{left:.1f}" y="{middle - 7:.1f}" width="{max(0.5, end - left):.1f}" height="14" '
             f'fill="{colour}" fill-opacity="0.75"/>'
         )
-        parts += [
-            f'<circle cx="{at(value):.1f}" cy="{middle:.1f}" r="2.5" fill="black" fill-opacity="0.5"/>'
-            for value in mean["values"]
-        ]
+        parts += [dot(at(value), middle, opacity=0.5) for value in mean["values"]]
         if mean["low"] is not None:
             low, high = at(mean["low"]), at(mean["high"])
-            parts += [_line(low, middle, high, middle), _line(low, middle - 4, low, middle + 4)]
-            parts.append(_line(high, middle - 4, high, middle + 4))
-        parts.append(_text(left + PANEL + 4, middle + 4, shown(metric, mean["mean"]), size=11))
-    parts.append(_line(left, y + TOP - ROW / 2, left, y + TOP + ROW * (len(arms) - 0.5)))
+            parts += [line(low, middle, high, middle), line(low, middle - 4, low, middle + 4)]
+            parts.append(line(high, middle - 4, high, middle + 4))
+        parts.append(text(left + PANEL + 4, middle + 4, shown(metric, mean["mean"]), size=11))
+    parts.append(line(left, y + TOP - ROW / 2, left, y + TOP + ROW * (len(arms) - 0.5)))
     return parts
-
-
-def _line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="black" stroke-width="1.2"/>'
-
-
-def _text(x: float, y: float, text: str, size: int = 12, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -23,12 +23,12 @@ from core.spec.errors import UserError
 from core.spec.files import check_inside
 from core.spec.run.status import process_alive
 from core.spec.study import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
+from core.studies.study.budgets import MOST_STEPS, measure_arms, steps_within
 from core.studies.study.claiming import StudyError, check_folders, claim
 from core.studies.study.data import prepare
 from core.studies.study.results import write_results
 
 LOOK_SECONDS = 1.0
-MOST_STEPS = 10**9  # of an arm that is as long as another
 JOB = tuple(python_command("core.studies.study.job"))
 
 Log = Callable[[str], None]
@@ -92,7 +92,7 @@ class _Queue:
 
     def __init__(self, study: Study, out: StudyDir, jobs: int, log: Log) -> None:
         self.study, self.out, self.jobs, self.log = study, out, max(1, jobs), log
-        order = sorted(study.arms, key=lambda arm: bool(arm.as_long_as))  # these need another arm's time
+        order = sorted(study.trained, key=lambda arm: bool(arm.as_long_as))  # these need another arm's time
         runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in order]
         for run in runs:
             try:
@@ -104,6 +104,7 @@ class _Queue:
 
     def work(self) -> StudyStatus:
         with _asked_to_end() as ended:
+            self._measure_steps(ended)
             try:
                 while not ended.is_set():
                     self._collect()
@@ -120,6 +121,20 @@ class _Queue:
         if ended.is_set():
             raise KeyboardInterrupt
         return self.status
+
+    def _measure_steps(self, ended: threading.Event) -> None:
+        """What a step takes, of the arms with budgets that still have runs to train."""
+        timed = [(run, self.study.base(run.arm).name) for run in self.status.runs if self.study.arm(run.arm).budget]
+        waiting = [
+            (run, base)
+            for run, base in timed
+            if run.state == "waiting" and not self.out.measures(run.arm, run.seed).exists()
+        ]
+        arms = list(dict.fromkeys(base for _, base in waiting))
+        problems = measure_arms(self.out, arms, ended, self.log, self._write_status)
+        for run, base in waiting:
+            if base in problems:
+                run.state, run.message = "failed", problems[base]
 
     def _start(self) -> None:
         for index, run in enumerate(self.status.runs):
@@ -147,7 +162,7 @@ class _Queue:
     def _still_coming(self, run: StudyRun) -> bool:
         """Whether the arm whose time ``run`` needs may yet be done."""
         wanted = self.study.arm(run.arm).as_long_as
-        return any(
+        return bool(wanted) and any(
             other.seed == run.seed and other.state in ("waiting", "training", "measuring")
             for other in self.status.runs
             if other.arm == wanted or not self.study.arm(other.arm).as_long_as
@@ -200,11 +215,13 @@ class _Queue:
 
 
 def steps_of(out: StudyDir, study: Study, arm: Arm, seed: int) -> int:
-    """Steps of a run: the study's, or as many as take the time of the arm that it is to be as long as.
+    """Steps of a run: the study's, as many as its budget holds, or as take the time of the arm it is to be as long as.
 
-    For that, a step's median seconds of both are compared: those of the other arm, and of the arm that has the same
+    For the last, a step's median seconds of both are compared: those of the other arm, and of the arm that has the same
     recipe and the plain number of steps. Raises StudyError while they are not measured.
     """
+    if arm.budget:
+        return steps_within(out, study, arm.name, arm.budget)
     if not arm.as_long_as:
         return study.steps
     timed = study.timed(arm)

@@ -14,6 +14,9 @@ results.json::
      "compare": [{"arm", "baseline", "metrics": {METRIC: {"final": PAIRED, "student": PAIRED, "teacher": PAIRED}},
         "cost_ratio": MEAN, "equal_clock": {METRIC: PAIRED} }], "metrics": [...]}
 
+A study with budgets also has "budgets": [SECONDS, ...], for each trained arm "of" and, in its cost, "budget", "steps",
+"clock", "flops", and "crossings": [{"arm", "baseline", "metric", "kind", "seconds"}].
+
 MEAN is {"mean", "low", "high", "values"}; PAIRED is {"difference": MEAN, "p_t", "p_exact", "significant", "seeds"}.
 
 Equal steps are the plain differences. *Equal clock* compares on the validation curve at the time by which the faster
@@ -30,7 +33,11 @@ from typing import Any
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.study import Study, StudyDir
+from core.spec.study import Arm, Study, StudyDir, budget_name
+from core.studies.study.budgets import step_time, steps_within
+from core.studies.study.claiming import StudyError
+from core.studies.study.cost_plot import draw_costs
+from core.studies.study.crossings import crossing
 from core.studies.study.plot import draw
 from core.studies.study.statistics import Paired, mean_of, paired
 from core.studies.study.table import markdown
@@ -46,24 +53,28 @@ def write_results(out: StudyDir, study: Study) -> dict[str, Any]:
     write_whole(out.results, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
     write_whole(out.table, markdown(results).encode())
     write_whole(out.plot, draw(results).encode())
+    if results["budgets"]:
+        write_whole(out.costs, draw_costs(results).encode())
     return results
 
 
 def collect(out: StudyDir, study: Study) -> dict[str, Any]:
     """The results as plain data."""
-    read = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.arms}
+    read = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.trained}
     found = {name: measured for name, (measured, _) in read.items()}
     status = out.read_status()
     failed = {(run.arm, run.seed): run.message for run in (status.runs if status else []) if run.state == "failed"}
     failed |= {(name, seed): why for name, (_, damaged) in read.items() for seed, why in damaged.items()}
-    first = study.arms[0].name
     arms: dict[str, dict[str, Any]] = {}
-    for arm in study.arms:
+    for arm in study.trained:
+        base = study.base(arm.name).name
+        first = budget_name(study.arms[0].name, arm.budget) if study.budgets else study.arms[0].name
         arms[arm.name] = {
+            "of": base,
             "seeds": sorted(found[arm.name]),
             "notes": {str(seed): one["notes"] for seed, one in found[arm.name].items() if one.get("notes")},
             "failed": {str(seed): why for (name, seed), why in failed.items() if name == arm.name},
-            "cost": _cost(found[arm.name], found[first]),
+            "cost": _cost(found[arm.name], found[first]) | _budget(out, study, arm, first) if found[arm.name] else {},
             "networks": _networks(found[arm.name]),
         }
     metrics: dict[str, None] = {}
@@ -79,7 +90,43 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
         "metrics": list(metrics),
         "arms": arms,
         "compare": compare,
+        "budgets": sorted(study.budgets),
+        "crossings": _crossings(study, compare),
     }
+
+
+def _budget(out: StudyDir, study: Study, arm: Arm, first: str) -> dict[str, Any]:
+    """Budget, operations and the measured cost of a step of a trained arm; nothing where it has no budget."""
+    if not arm.budget:
+        return {}
+    try:
+        own = step_time(out, study, arm.name)
+    except StudyError:
+        return {"budget": arm.budget}
+    steps = steps_within(out, study, arm.name, arm.budget)
+    found = {"budget": arm.budget, "steps": steps, "clock": own.clock, "flops": steps * own.step_flops}
+    try:
+        ratio = own.step_seconds / step_time(out, study, first).step_seconds
+    except StudyError:
+        return found
+    return found | {"ratio": asdict(mean_of([ratio]))}
+
+
+def _crossings(study: Study, compare: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where an arm overtakes its baseline, for each comparison and metric of a study with budgets."""
+    points: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    for one in compare if study.budgets else ():
+        for metric, networks in one["metrics"].items():
+            if FINAL in networks:
+                key = (study.base(one["arm"]).name, study.base(one["baseline"]).name, metric)
+                point = (study.arm(one["arm"]).budget, networks[FINAL]["difference"]["mean"])
+                points.setdefault(key, []).append(point)
+    found = []
+    for (arm, baseline, metric), some in points.items():
+        where = crossing(some)
+        if where is not None:
+            found.append({"arm": arm, "baseline": baseline, "metric": metric, **asdict(where)})
+    return found
 
 
 def _measures(out: StudyDir, arm: str, seeds: Sequence[int]) -> tuple[Found, dict[int, str]]:
@@ -115,8 +162,6 @@ def _networks(found: Found) -> dict[str, dict[str, Any]]:
 
 
 def _cost(found: Found, first: Found) -> dict[str, Any]:
-    if not found:
-        return {}
     shared = [seed for seed in found if seed in first and first[seed]["step_seconds"] > 0]
     ratios = [found[seed]["step_seconds"] / first[seed]["step_seconds"] for seed in shared]
     return {

@@ -14,6 +14,7 @@ PLAIN = ("CIDEr", "rank", "MRR")  # metrics that are no shares
 def markdown(results: Mapping[str, Any]) -> str:
     """The full report."""
     parts = [f"# Study: {results['name']}", results["about"], _facts(results), _means(results), _cost(results)]
+    parts.append(_budgets(results))
     parts += [_comparison(one) for one in results["compare"]]
     parts.append(_failures(results))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -34,8 +35,10 @@ def _with_ends(metric: str, mean: Mapping[str, Any], signed: bool = False) -> st
 
 def _facts(results: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, results["seeds"]))
+    budgets = ", ".join(f"{seconds:g} s" for seconds in results["budgets"])
+    length = f"Each arm is trained for each of {budgets}" if budgets else f"{results['steps']} steps per arm"
     return (
-        f"{results['steps']} steps per arm, seeds {seeds}. Means over seeds with 95 % intervals (Student's t); shares "
+        f"{length}, seeds {seeds}. Means over seeds with 95 % intervals (Student's t); shares "
         "in per cent. *Final* is the teacher where an arm has one, else the student. p values are not "
         "corrected for multiple comparisons. Where all seeds gain exactly the same, the spread is unknown, and there "
         "is no interval and no p (t)."
@@ -65,8 +68,37 @@ def _cost(results: Mapping[str, Any]) -> str:
         if cost:
             ratio = f"{cost['ratio']['mean']:.2f}" if cost["ratio"] else ""
             step = 1000 * cost["step_seconds"]["mean"]
-            rows.append([name, f"{step:.0f} ms", f"{cost['train_seconds']['mean']:.0f} s", ratio])
-    return "## Cost\n\n" + _table(["arm", "step", "training", "relative to the first arm's step"], rows) if rows else ""
+            flops = f"{cost['flops'] / 1e12:.2f}" if cost.get("flops") else ""
+            rows.append([name, f"{step:.0f} ms", f"{cost['train_seconds']['mean']:.0f} s", ratio, flops])
+    head = ["arm", "step", "training", "relative to the first arm's step", "TFLOPs"]
+    return "## Cost\n\n" + _table(head, rows) if rows else ""
+
+
+def _budgets(results: Mapping[str, Any]) -> str:
+    """Differences at each budget, and where an arm overtakes its baseline."""
+    budgets = results["budgets"]
+    if not budgets:
+        return ""
+    by_budget: dict[tuple[str, str, str, float], str] = {}
+    for one in results["compare"]:
+        arm, base = (results["arms"][one[key]] for key in ("arm", "baseline"))
+        seconds = arm["cost"].get("budget", 0.0)
+        for metric, networks in one["metrics"].items():
+            if "final" in networks:
+                told = _with_ends(metric, networks["final"]["difference"], signed=True)
+                by_budget[arm["of"], base["of"], metric, seconds] = told
+    rows = []
+    for one in results["crossings"]:
+        key = (one["arm"], one["baseline"], one["metric"])
+        cells = [by_budget.get((*key, seconds), "") for seconds in budgets]
+        where = f" at {one['seconds']:.0f} s" if one["seconds"] is not None else ""
+        rows.append([f"{one['arm']} - {one['baseline']}", one["metric"], *cells, f"{one['kind']}{where}"])
+    if not rows:
+        return ""
+    clock = {arm["cost"].get("clock") for arm in results["arms"].values()} - {None}
+    told = "CPU time of all threads" if clock == {"cpu"} else "elapsed time"
+    head = ["arms", "metric", *(f"{seconds:g} s" for seconds in budgets), "crossing"]
+    return f"## By budget\n\nDifferences of final networks at equal budgets ({told}).\n\n" + _table(head, rows)
 
 
 def _comparison(one: Mapping[str, Any]) -> str:

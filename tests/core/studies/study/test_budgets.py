@@ -1,0 +1,262 @@
+"""Studies by budget: arms at several budgets, steps from a measured cost, and where an arm overtakes another."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from pydantic import ValidationError
+
+from core.spec.config import override, with_absolute_paths
+from core.spec.presets import preset_config
+from core.spec.study import Study, StudyDir, read_study
+from core.spec.study.records import results_problem
+from core.studies.study import budgets, queue, step_time
+from core.studies.study.crossings import Crossing, crossing
+from core.studies.study.queue import run_study
+from tests.core.pictures import write_pairs
+
+# A step of `base` takes 0.5 s and one of `better` 1 s; better gains 0.1 with each doubling from 0.2 at 10 s.
+STEP_TIME = """
+import json, sys
+out, arm, part = sys.argv[1:]
+with open(f"{out}/timed.txt", "a") as calls:
+    calls.write(f"{arm} {part}\\n")
+if arm == "broken":
+    print("error: it is broken", file=sys.stderr)
+    sys.exit(1)
+seconds = {"base": 0.5, "better": 1.0}[arm] * {"0": 1.0, "1": 9.0, "2": 0.8}[part]
+record = {"clock": "cpu", "step_seconds": seconds, "step_flops": 2e12, "machine": "here", "device": "cpu"}
+open(f"{out}/times/{arm}-{part}.json", "w").write(json.dumps(record))
+"""
+JOB = """
+import json, math, sys
+out, arm, seed, steps = sys.argv[1:]
+with open(f"{out}/calls.txt", "a") as calls:
+    calls.write(f"{arm} {seed} {steps}\\n")
+base, _, seconds = arm.rpartition("-")
+value = 0.4 if base == "base" else 0.2 + 0.1 * math.log2(float(seconds.rstrip("s")) / 10)
+value += 0.01 * int(seed)
+curve = [{"step": 1, "seconds": 1.0, "values": {}}]
+measures = {"step_seconds": 0.1, "train_seconds": 1.0, "networks": {"student": {"val/R@1": value}}, "curve": curve}
+open(f"{out}/runs/{arm}-s{seed}/exports/measures.json", "w").write(json.dumps(measures))
+"""
+
+
+def definition(**more: Any) -> dict[str, Any]:
+    return {
+        "name": "small",
+        "size": "tiny",
+        "budgets": [10, 80],
+        "seeds": [0, 1],
+        "data": {"train": "train.csv", "val": "val.csv"},
+        "arms": [{"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip"}],
+        "measures": [{"name": "val", "task": "retrieval", "data": "val"}],
+        **more,
+    }
+
+
+@pytest.fixture
+def fake_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, code in ((queue, "job.py", JOB), (budgets, "time.py", STEP_TIME)):
+        (tmp_path / name).write_text(code)
+        monkeypatch.setattr(module, "JOB", (sys.executable, str(tmp_path / name)))
+    monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(budgets, "_POLL_SECONDS", 0.02)
+
+
+def test_each_arm_is_trained_anew_for_each_budget(tmp_path: Path, fake_jobs: None) -> None:
+    write_pairs(tmp_path)
+    study, out = Study.model_validate(definition()), StudyDir(tmp_path / "out")
+    status = run_study(study, tmp_path, out, 1, lambda text: None)
+    assert status.finished
+    timed = (out.path / "timed.txt").read_text().split("\n")[:-1]
+    assert timed == ["base 0", "better 0", "base 1", "better 1", "base 2", "better 2"]  # in turn
+    calls = set((out.path / "calls.txt").read_text().splitlines())
+    # the median of 0.5, 4.5 and 0.4 s is 0.5 s
+    assert {"base-10s 0 20", "better-10s 0 10", "base-80s 1 160", "better-80s 1 80"} <= calls
+    assert len(calls) == 8
+
+    results = out.read_results()
+    assert results is not None
+    assert results_problem(results) == ""
+    cost = results["arms"]["better-80s"]["cost"]
+    assert (cost["budget"], cost["steps"], cost["flops"], cost["clock"]) == (80, 80, 80 * 2e12, "cpu")
+    assert cost["ratio"]["mean"] == pytest.approx(2.0)
+    differences = [one["metrics"]["val/R@1"]["final"]["difference"]["mean"] for one in results["compare"]]
+    assert differences == pytest.approx([-0.2, 0.1])  # at 10 s and at 80 s, never across budgets
+    (found,) = results["crossings"]
+    assert (found["arm"], found["baseline"], found["kind"]) == ("better", "base", "overtakes")
+    assert found["seconds"] == pytest.approx(40.0)  # 0.2 + 0.1 log2(s / 10) is 0.4
+    table = out.table.read_text()
+    assert "| better - base | val/R@1 | -20.0 | +10.0 | overtakes at 40 s |" in table
+    assert "CPU time" in table
+    drawn = ElementTree.fromstring(out.costs.read_text())
+    assert sum(part.tag.endswith("circle") for part in drawn.iter()) == 4  # two arms at two budgets
+
+
+def test_a_study_goes_on_with_the_steps_it_measured_and_may_grow_by_budgets(tmp_path: Path, fake_jobs: None) -> None:
+    write_pairs(tmp_path)
+    out = StudyDir(tmp_path / "out")
+
+    def run(**more: Any) -> int:
+        run_study(Study.model_validate(definition(seeds=[0], **more)), tmp_path, out, 1, lambda text: None)
+        return len((out.path / "timed.txt").read_text().splitlines())
+
+    assert run(budgets=[10]) == 6
+    assert run() == 6  # the new budget takes the same measurements
+    assert len((out.path / "calls.txt").read_text().splitlines()) == 4
+    assert {run.arm for run in read_status(out).runs} == {"base-10s", "better-10s", "base-80s", "better-80s"}
+    out.step_time("base", 1).write_text('{"clock": "cpu", "step_seconds": -1}')
+    assert run(budgets=[10, 80, 90]) == 6
+    messages = {run.arm: run.message for run in read_status(out).runs if run.state == "failed"}
+    assert set(messages) == {"base-90s"}
+    assert "step_seconds" in messages["base-90s"]
+    assert "Remove it" in messages["base-90s"]
+
+
+def read_status(out: StudyDir) -> Any:
+    found = out.read_status()
+    assert found is not None
+    return found
+
+
+def test_an_arm_whose_step_cannot_be_measured_fails_and_the_others_go_on(tmp_path: Path, fake_jobs: None) -> None:
+    write_pairs(tmp_path)
+    arms = [*definition()["arms"], {"name": "broken", "preset": "siglip"}]
+    out = StudyDir(tmp_path / "out")
+    run_study(Study.model_validate(definition(arms=arms, seeds=[0])), tmp_path, out, 1, lambda text: None)
+    failed = {run.arm: run.message for run in read_status(out).runs if run.state == "failed"}
+    assert failed == {"broken-10s": "error: it is broken", "broken-80s": "error: it is broken"}
+    assert read_status(out).done == 4
+    assert (out.path / "timed.txt").read_text().count("broken") == 1  # not tried again in each round
+
+
+def test_measuring_ends_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "JOB", (sys.executable, "-c", "import time; time.sleep(60)"))
+    out, ended = StudyDir(tmp_path), threading.Event()
+    waited: list[None] = []
+
+    def wait() -> None:
+        waited.append(None)
+        ended.set()
+
+    assert budgets.measure_arms(out, ["base", "better"], ended, lambda text: None, wait) == {}
+    assert len(waited) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"budgets": [0]}, "above 0"),
+        ({"budgets": [2e9]}, "no time to train"),
+        ({"budgets": [math.inf]}, "finite"),
+        ({"budgets": [10, 10]}, "listed twice"),
+        ({"budgets": [10], "steps": 5}, "steps or budgets"),
+        ({"budgets": []}, "needs steps"),
+        ({"budgets": list(range(1, 400))}, "500 at most"),
+        ({"arms": [{"name": "base", "preset": "clip", "budget": 5}]}, "a time of its own"),
+        (
+            {"arms": [{"name": "a-10", "preset": "clip"}, {"name": "a", "preset": "clip"}], "budgets": [10, 1e-9]},
+            None,
+        ),
+        ({"arms": [{"name": "x" * 60, "preset": "clip"}]}, "rename the arm"),
+        (
+            {
+                "budgets": [],
+                "steps": 3,
+                "arms": [
+                    {"name": "a", "preset": "clip"},
+                    {"name": "b", "preset": "clip", "as_long_as": "a", "budget": 5},
+                ],
+            },
+            "leave one of them out",
+        ),
+    ],
+)
+def test_what_is_no_budget_is_refused(change: dict[str, Any], said: str | None) -> None:
+    if said is None:
+        Study.model_validate(definition() | change)
+        return
+    with pytest.raises(ValidationError, match=said):
+        Study.model_validate(definition() | change)
+
+
+def test_measures_and_overrides_are_of_the_arm_as_it_is_defined() -> None:
+    measures = [{"name": "val", "task": "retrieval", "data": "val", "arms": ["better"]}]
+    study = Study.model_validate(definition(measures=measures, compare=[["better", "base"]]))
+    assert [arm.name for arm in study.trained] == ["base-10s", "better-10s", "base-80s", "better-80s"]
+    assert study.pairs == [("better-10s", "base-10s"), ("better-80s", "base-80s")]
+    assert study.measures_of("base-80s") == []
+    assert [one.name for one in study.measures_of("better-80s")] == ["val"]
+    assert study.arm("better-80s").budget == 80
+    assert study.base("better-80s").name == "better"
+
+
+@pytest.mark.parametrize(
+    ("points", "found"),
+    [
+        ([], None),
+        ([(10, 1.0), (20, 2.0)], Crossing("ahead")),
+        ([(10, -1.0), (20, -2.0)], Crossing("behind")),
+        ([(10, 0.0)], Crossing("even")),
+        ([(1000, 1.0), (10, -1.0)], Crossing("overtakes", 100.0)),  # half way on a logarithmic scale
+        ([(10, 3.0), (1000, -1.0)], Crossing("falls behind", 10 ** (1 + 2 * 0.75))),
+        ([(10, 1.0), (20, -1.0), (80, 1.0)], Crossing("overtakes", 40.0)),  # the last change counts
+        ([(10, 0.0), (20, 1.0)], Crossing("overtakes", 10.0)),
+        ([(10, 1.0), (20, 0.0)], Crossing("even", 20)),
+    ],
+)
+def test_where_an_arm_overtakes_another(points: list[tuple[float, float]], found: Crossing | None) -> None:
+    got = crossing(points)
+    assert (got is None) == (found is None)
+    if got is not None and found is not None:
+        assert got.kind == found.kind
+        assert got.seconds == (found.seconds if found.seconds is None else pytest.approx(found.seconds))
+
+
+def test_a_step_is_measured_with_its_teacher_and_its_share_of_refreshes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Operations are counted, so they can be compared: twice the batch, twice the operations of the towers."""
+    write_pairs(tmp_path)
+    monkeypatch.setattr(step_time, "TIMED_STEPS", 5)
+    monkeypatch.setattr(step_time, "COUNTED_STEPS", 2)
+    out = StudyDir(tmp_path / "out")
+    out.times.mkdir(parents=True)
+    study = Study.model_validate(definition(set=["optim.batch_size=4", "runtime.threads=1"]))
+    study = study.model_copy(update={"data": {name: str(tmp_path / file) for name, file in study.data.items()}})
+    out.study.write_text(study.to_json())
+    assert read_study(out.study) == study
+    for arm in ("base", "better"):
+        assert step_time.main([str(out.path), arm, "0"]) == 0
+    base, better = (out.read_step_time(arm, 0) for arm in ("base", "better"))
+    assert base is not None
+    assert better is not None
+    assert base.clock == "cpu"
+    assert base.step_seconds > 0
+    assert better.step_flops > 1.5 * base.step_flops > 0
+    assert not (out.path / "runs").exists()  # nothing of the short runs is kept
+
+    def with_batch(size: int) -> float:
+        config = override(
+            preset_config("clip", "tiny"), [f"data.train={tmp_path / 'train.csv'}", f"optim.batch_size={size}"]
+        )
+        return step_time.measure_step(
+            lambda steps: with_absolute_paths(override(config, [f"optim.epochs={steps}"]))
+        ).flops
+
+    assert with_batch(4) == pytest.approx(2 * with_batch(2), rel=0.02)
+
+
+def test_a_step_that_cannot_be_measured_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = StudyDir(tmp_path)
+    out.study.write_text(json.dumps(definition(data={"train": str(tmp_path / "no.csv"), "val": "val.csv"})))
+    assert step_time.main([str(out.path), "base", "0"]) == 1
+    assert "no.csv" in capsys.readouterr().err
