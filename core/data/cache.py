@@ -35,6 +35,7 @@ from core.data.pictures import Pixels, decode, decoded_size
 from core.spec.errors import UserError
 from core.spec.files import whole_file
 from core.spec.reading import open_regular
+from core.spec.shards import split_member
 
 VERSION = 1
 MAGIC = b"sdgui-pictures-1"
@@ -49,12 +50,26 @@ Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
 Log = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Decoding:
-    """How pictures are decoded; a part of a cache's name."""
+    """How pictures are decoded; a part of the names of caches and of features."""
 
     shorter_side: int
     max_megapixels: int
+    fast: bool = False
+
+    def __repr__(self) -> str:
+        """As it was before there was a fast way, so that what was kept by that name is found."""
+        fast = ", fast=True" if self.fast else ""
+        return f"Decoding(shorter_side={self.shorter_side}, max_megapixels={self.max_megapixels}{fast})"
+
+    def read(self, path: str | Path | bytes) -> Pixels:
+        """The picture in ``path``, or in its bytes, as (H, W, 3) uint8, to be written to. Raises PictureError."""
+        return decode(path, self.shorter_side, self.max_megapixels, self.fast)
+
+    def size(self, path: str | Path) -> int:
+        """Bytes that ``read`` will make of ``path``, by the header alone. Raises PictureError."""
+        return decoded_size(path, self.shorter_side, self.max_megapixels, self.fast)
 
 
 _Side = Annotated[int, Field(ge=0, le=1 << 20)]
@@ -159,7 +174,7 @@ def _estimate(files: Sequence[str], decoding: Decoding) -> int:
     sizes = []
     for file in sample:
         with contextlib.suppress(PictureError):  # it will be found, and listed, when it is decoded
-            sizes.append(decoded_size(file, decoding.shorter_side, decoding.max_megapixels))
+            sizes.append(decoding.size(file))
     return round(sum(sizes) / len(sizes) * len(files)) if sizes else 0
 
 
@@ -172,8 +187,9 @@ def files_digest(files: Sequence[str], besides: str = "") -> str:
     """Names files by path, size and time of change, in their order, and ``besides``; 32 hex digits."""
     digest = hashlib.sha256(besides.encode())
     for file in files:
+        member = split_member(file)
         try:
-            status = os.stat(file)  # noqa: PTH116  (once for each of perhaps a million)
+            status = os.stat(member.tar if member else file)  # noqa: PTH116  (once for each of perhaps a million)
             facts = f"\n{file}\0{status.st_size}\0{status.st_mtime_ns}"
         except OSError:
             facts = f"\n{file}\0"
@@ -219,7 +235,7 @@ def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | Pict
 
     def attempt(path: str) -> Pixels | PictureError:
         try:
-            return decode(path, decoding.shorter_side, decoding.max_megapixels)
+            return decoding.read(path)
         except PictureError as error:
             return error
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from core.data.cache import Decoding, PictureCache, open_cache
 from core.data.errors import BadRow, DataError, PictureError, check_bad_share
-from core.data.pictures import decode
+from core.data.pairs import Floats, Pairs, Rows
 from core.data.preprocessing import decoding_for
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
@@ -29,13 +29,8 @@ CHUNK = 4096  # captions tokenised at once
 MENTIONED = 5  # bad rows named in the warning
 
 
-class PairDataset:
-    """Pictures with their captions. A row is a picture; it has one caption or more.
-
-    What the source itself could not read is no row. A row whose picture proves unreadable, while all are cached or
-    while they are streamed, keeps its number, so that a run is the same either way: ``broken`` lists it, and the
-    loader puts another row in its place.
-    """
+class PairDataset(Pairs):
+    """Pictures with their captions, all of which are in memory."""
 
     def __init__(
         self,
@@ -48,16 +43,13 @@ class PairDataset:
         """``tokens`` (C, T) are of all captions of ``source``; ``cache`` holds its pictures."""
         rows = source.rows
         counts = torch.tensor([len(row.captions) for row in rows], dtype=torch.int64)
-        self.origin = source.origin
-        self.label_names = source.label_names
+        super().__init__(source.origin, source.label_names, decoding, pad_id)
         self.bad = list(source.bad)
-        self.broken: dict[int, str] = dict(cache.bad) if cache is not None else {}
+        self.broken = dict(cache.bad) if cache is not None else {}
         self.rows: list[Row] = rows
         self.captions: list[str] = [caption for row in rows for caption in row.captions]  # (C,)
         self.caption_rows = torch.repeat_interleave(torch.arange(len(rows)), counts)  # (C,)
         self.tokens = tokens  # (C, T) int32
-        self.pad_id = pad_id
-        self.decoding = decoding
         self._starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).tolist()
         self._cache = cache
 
@@ -66,47 +58,44 @@ class PairDataset:
 
     @property
     def streamed(self) -> bool:
-        """Whether pictures are decoded anew each time."""
         return self._cache is None
 
     def picture(self, row: int) -> Tensor:
-        """(3, h, w) uint8, shorter side as decoded; not to be written to. PictureError when it cannot be read."""
         if row in self.broken:
             raise PictureError(self.broken[row])
-        if self._cache is not None:
-            pixels = self._cache.picture(row)
-        else:
-            pixels = decode(self.rows[row].file, self.decoding.shorter_side, self.decoding.max_megapixels).copy()
+        cache = self._cache
+        pixels = cache.picture(row) if cache is not None else self.decoding.read(self.rows[row].file)
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def path(self, row: int) -> Path:
-        """Where the picture of ``row`` lies."""
         return self.rows[row].image
 
     def labels(self, row: int) -> Mapping[str, str]:
-        """Label name -> value of ``row``."""
         return self.rows[row].labels
 
     def captions_of(self, row: int) -> tuple[str, ...]:
-        """Every caption of ``row``."""
         return self.rows[row].captions
 
     def caption_span(self, row: int) -> range:
         """Positions in ``captions`` and ``tokens`` of the captions of ``row``."""
         return range(self._starts[row], self._starts[row + 1])
 
-    def mark_broken(self, row: int, reason: str) -> None:
-        """Note that the picture of ``row`` proved unreadable while streaming."""
-        self.broken[row] = reason
+    def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
+        spans = [self.caption_span(row) for row in rows.tolist()]
+        chosen = [span[int(chance * len(span))] for span, chance in zip(spans, chances.tolist(), strict=True)]
+        tokens = self.tokens[chosen]
+        return tokens[:, : longest(tokens, self.pad_id)].long()
 
-    def all_bad(self) -> list[BadRow]:
-        """Bad rows of the source, and those found since."""
-        found = [_bad_row(self.rows[row], reason) for row, reason in sorted(self.broken.copy().items())]
-        return [*self.bad, *found]
+    def bad_rows(self) -> list[BadRow]:
+        return self.bad
 
-    def check(self, max_share: float) -> None:
-        """DataError with the list when more than ``max_share`` of all rows are bad by now."""
-        check_bad_share(self.origin, self.all_bad(), len(self.rows) + len(self.bad), max_share)
+    def bad_count(self) -> int:
+        return len(self.bad)
+
+    def bad_row(self, row: int, reason: str) -> BadRow:
+        """Where it stands on a line, the picture is named too."""
+        known = self.rows[row]
+        return BadRow(known.where, f"{known.image.name}: {reason}" if known.line else reason)
 
 
 def open_dataset(
@@ -127,7 +116,7 @@ def open_dataset(
 
     Raises DataError when they cannot be used, or when more rows are bad than ``config.max_bad_share`` allows.
     """
-    source = open_source(path)
+    source = open_source(path, progress=progress)
     total = len(source.rows) + len(source.bad)
     check_bad_share(source.origin, source.bad, total, config.max_bad_share)
     decoding = decoding_for(image_size, config)
@@ -136,7 +125,7 @@ def open_dataset(
     dataset = PairDataset(source, _tokens(captions, tokenize, pad_id, progress), decoding, cache, pad_id)
     dataset.check(config.max_bad_share)
     if log is not None and (bad := dataset.all_bad()):
-        log(_warning(source.origin, bad, total))
+        log(warning(source.origin, bad, total, len(bad)))
     return dataset
 
 
@@ -152,15 +141,11 @@ def _cache(
     return open_cache([row.file for row in source.rows], decoding, config.cache_mib << 20, step, log, build)
 
 
-def _bad_row(row: Row, reason: str) -> BadRow:
-    """A row whose picture cannot be read; where it stands on a line, the picture is named too."""
-    return BadRow(row.where, f"{row.image.name}: {reason}" if row.line else reason)
-
-
-def _warning(origin: str, bad: Sequence[BadRow], total: int) -> str:
+def warning(origin: str, bad: Sequence[BadRow], total: int, count: int) -> str:
+    """What a person is told of ``count`` bad rows, of which ``bad`` are the first or all."""
     named = "; ".join(map(str, bad[:MENTIONED]))
-    more = f"; and {len(bad) - MENTIONED} more" if len(bad) > MENTIONED else ""
-    return f"{len(bad)} of the {total} rows of {origin} are skipped: {named}{more}."
+    more = f"; and {count - MENTIONED} more" if count > MENTIONED else ""
+    return f"{count} of the {total} rows of {origin} are skipped: {named}{more}."
 
 
 def _tokens(captions: Sequence[str], tokenize: Tokenize, pad_id: int, progress: Progress | None) -> Tensor:

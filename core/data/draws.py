@@ -22,8 +22,8 @@ def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
-def _hash(keys: tuple[Integers, ...]) -> npt.NDArray[np.uint64]:
-    """(n,) 64 bit hashes of the keys, of which at most one kind of length n is an array."""
+def hashes(*keys: Integers) -> npt.NDArray[np.uint64]:
+    """(n,) 64 bit hashes of keys that broadcast to (n,)."""
     state = np.zeros(1, np.uint64)
     for key in keys:
         values = np.atleast_1d(np.asarray(key, dtype=np.int64)).astype(np.uint64)
@@ -34,10 +34,10 @@ def _hash(keys: tuple[Integers, ...]) -> npt.NDArray[np.uint64]:
 def uniforms(count: int, *keys: Integers) -> Floats:
     """(n, count) numbers in [0, 1) for keys that broadcast to (n,)."""
     counters = np.arange(1, count + 1, dtype=np.uint64) * GAMMA
-    bits = _mix(_hash(keys)[:, None] + counters)
+    bits = _mix(hashes(*keys)[:, None] + counters)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def seed_of(*keys: int) -> int:
     """One seed, 0 to 2**63 - 1, for a generator of its own."""
-    return int(_hash(keys)[0] >> np.uint64(1))
+    return int(hashes(*keys)[0] >> np.uint64(1))

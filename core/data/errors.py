@@ -31,24 +31,29 @@ class BadRow:
         return f"{self.where}: {self.reason}"
 
 
-def listing(bad: Sequence[BadRow], shown: int = SHOWN) -> str:
-    """The first ``shown`` bad rows, one a line, and how many more there are."""
+def listing(bad: Sequence[BadRow], shown: int = SHOWN, count: int | None = None) -> str:
+    """The first ``shown`` bad rows, one a line, and how many more there are of ``count`` (default: those given)."""
     lines: list[str] = []
     for row in bad[:shown]:
         if lines and sum(map(len, lines)) + len(str(row)) > LONGEST:
             break
         lines.append(f"  {excerpt(str(row), LONGEST)}")
-    if len(bad) > len(lines):
-        lines.append(f"  and {len(bad) - len(lines)} more")
+    more = (len(bad) if count is None else count) - len(lines)
+    if more > 0:
+        lines.append(f"  and {more} more")
     return "\n".join(lines)
 
 
-def check_bad_share(origin: str, bad: Sequence[BadRow], total: int, max_share: float) -> None:
-    """DataError with the list when more than ``max_share`` of ``total`` rows are bad, or all of them."""
-    if total and len(bad) >= total:
-        raise DataError(f"None of the {total} rows of {origin} can be used:\n{listing(bad)}")
-    if total and len(bad) / total > max_share:
+def check_bad_share(origin: str, bad: Sequence[BadRow], total: int, max_share: float, count: int | None = None) -> None:
+    """DataError with the list when more than ``max_share`` of ``total`` rows are bad, or all of them.
+
+    ``count``: how many they are, where ``bad`` holds only the first.
+    """
+    count = len(bad) if count is None else count
+    if total and count >= total:
+        raise DataError(f"None of the {total} rows of {origin} can be used:\n{listing(bad, count=count)}")
+    if total and count / total > max_share:
         raise DataError(
-            f"{len(bad)} of the {total} rows of {origin} cannot be used, more than the {max_share:.1%} allowed; "
-            f"mend them, or raise data.max_bad_share:\n{listing(bad)}"
+            f"{count} of the {total} rows of {origin} cannot be used, more than the {max_share:.1%} allowed; "
+            f"mend them, or raise data.max_bad_share:\n{listing(bad, count=count)}"
         )

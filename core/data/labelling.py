@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.data.dataset import PairDataset
 from core.data.draws import seed_of
 from core.data.errors import DataError
+from core.data.pairs import Pairs
 from core.spec.config import DataConfig
 
 KEPT, LABELLED, UNLABELLED = 1004, 1005, 1006  # what a draw is for
@@ -35,7 +35,7 @@ class Labels:
     of_rows: Tensor  # (N,) int64
 
 
-def label_rows(dataset: PairDataset, config: DataConfig, seed: int) -> Labels | None:
+def label_rows(dataset: Pairs, config: DataConfig, seed: int) -> Labels | None:
     """The labels of training data, all but ``labels_per_class`` of each class hidden; None where no column is named.
 
     DataError when the column is missing, holds fewer than two classes, or leaves no row for the unlabelled share.
@@ -61,7 +61,7 @@ def label_rows(dataset: PairDataset, config: DataConfig, seed: int) -> Labels | 
     return Labels(classes, of_rows)
 
 
-def label_numbers(dataset: PairDataset, label: str, classes: Sequence[str]) -> Tensor:
+def label_numbers(dataset: Pairs, label: str, classes: Sequence[str]) -> Tensor:
     """(N,) int64: the class of each row of further data; ``NONE`` for none and for classes that are not known.
 
     DataError when ``dataset`` has no column ``label``.
@@ -69,7 +69,7 @@ def label_numbers(dataset: PairDataset, label: str, classes: Sequence[str]) -> T
     return _numbers(_values(dataset, label), classes)
 
 
-def _values(dataset: PairDataset, label: str) -> list[str]:
+def _values(dataset: Pairs, label: str) -> list[str]:
     if label not in dataset.label_names:
         there = ", ".join(map(repr, dataset.label_names)) or "none"
         raise DataError(f"{dataset.origin} has no label {label!r}; its labels are {there}. Name one in data.label.")
@@ -129,10 +129,12 @@ class SplitOrder:
         self._labelled = Cycle((~hidden).nonzero()[:, 0], seed, LABELLED)
         self._unlabelled = Cycle(hidden.nonzero()[:, 0], seed, UNLABELLED)
         self._counts = batch_size, batch_size * ratio
+        self.batch_size = sum(self._counts)
         self.steps_per_epoch = max(1, len(self._unlabelled) // self._counts[1])
 
-    def take(self, step: int) -> tuple[Integers, Integers]:
-        """The rows of batch ``step``, and the pass that each belongs to."""
+    def take(self, step: int, first: int = 0, last: int | None = None) -> tuple[Integers, Integers]:
+        """Rows ``first`` to ``last - 1`` of batch ``step``, and the pass that each belongs to."""
         parts = zip((self._labelled, self._unlabelled), self._counts, strict=True)
         taken = [cycle.take(step * count, count) for cycle, count in parts]
-        return np.concatenate([rows for rows, _ in taken]), np.concatenate([passes for _, passes in taken])
+        rows, passes = (np.concatenate(both) for both in zip(*taken, strict=True))
+        return rows[first:last], passes[first:last]

@@ -9,32 +9,32 @@ Legend: B batch, T tokens of the batch's longest caption, S side of a view.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from core.data.batch import Batch, View
-from core.data.dataset import Log, PairDataset, longest
-from core.data.draws import Integers, seed_of, uniforms
+from core.data.batch import Batch
+from core.data.dataset import Log, PairDataset
 from core.data.errors import DataError, PictureError
-from core.data.labelling import Labels, SplitOrder
-from core.data.views.making import centre_view, draw_mix, make_view, view_side
-from core.data.views.masks import draw_masks
-from core.spec.config import RunConfig, ViewConfig
+from core.data.labelling import Labels
+from core.data.orders import StreamOrder, batch_order
+from core.data.pairs import Pairs
+from core.data.parts import ROWS, Joiner, LoadedPart, PartMaker, Span
+from core.data.views.making import centre_view
+from core.spec.config import RunConfig
 
-AHEAD = 2  # batches made ahead, by the thread or by each process
-ORDER, CAPTION, MIX = 1001, 1002, 1003  # purposes of draws, beside views
-CLEAN, TEACHER, STUDENT = 0, 1, 2  # numbers of views; the student's further ones count on
-TEACHERS, LOCAL = 100, 200  # the teacher's further views and the student's local ones
+AHEAD = 2  # batches made ahead, by the thread or by the processes together
+AUTOMATIC = -1  # data.workers: as many as the cores allow
+MOST_WORKERS = 32  # of those
 
 T = TypeVar("T")
 
@@ -47,104 +47,31 @@ class LoadedBatch:
     broken: dict[int, str] = field(default_factory=dict)
 
 
-class BatchMaker(Dataset[LoadedBatch]):
-    """Makes batch k. Holds only what a loader process needs."""
+@dataclass(frozen=True)
+class Place:
+    """Which process of a run this is; each takes its contiguous share of every batch."""
 
-    def __init__(
-        self, dataset: PairDataset, config: RunConfig, image_size: int, labels: Labels | None = None, multiple: int = 1
-    ) -> None:
-        self.dataset = dataset
-        self.config = config
-        self.size = image_size
-        self.multiple = multiple
-        self.labels = labels
-        self._split: SplitOrder | None = None
-        size, ratio = config.optim.batch_size, config.data.unlabelled_ratio
-        self.steps_per_epoch = len(dataset) // size
-        if labels is not None and ratio > 0:
-            self._split = SplitOrder(labels, size, ratio, config.seed)
-            self.steps_per_epoch = self._split.steps_per_epoch
-        self._epoch = -1
-        self._order = torch.empty(0, dtype=torch.int64)
+    rank: int = 0
+    world: int = 1
+    local_world: int = 1  # processes on this machine, which share its cores
+    on_gpu: bool = False  # whether it trains on one
 
-    def order(self, epoch: int) -> Tensor:
-        """(N,) rows in the order of ``epoch``."""
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(seed_of(self.config.seed, epoch, ORDER))
-            self._order = torch.randperm(len(self.dataset), generator=generator)
-            self._epoch = epoch
-        return self._order
+    def workers(self, asked: int) -> int:
+        """Loader processes: ``asked``, or one for each core that is left where a GPU trains, and none on the CPU."""
+        if asked != AUTOMATIC:
+            return asked
+        if not self.on_gpu:
+            return 0
+        return max(1, min(MOST_WORKERS, _cores() // self.local_world - 1))
 
-    def __getitem__(self, step: int) -> LoadedBatch:
-        wanted, passes = self._wanted(step)
-        known = set(self.dataset.broken)
-        pictures = []
-        rows = []
-        for row in wanted.tolist():
-            found = self._readable(row)
-            if found is None:
-                return LoadedBatch(None, self.dataset.broken)
-            rows.append(found[0])
-            pictures.append(found[1])
-        broken = {row: reason for row, reason in self.dataset.broken.items() if row not in known}
-        return LoadedBatch(self._batch(step, passes, np.array(rows), pictures), broken)
+    def share(self, count: int) -> tuple[int, int]:
+        """First row of this process's share of ``count``, and the one after its last."""
+        return self.rank * count // self.world, (self.rank + 1) * count // self.world
 
-    def _wanted(self, step: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Integers]:
-        """The rows of batch ``step``, and the pass through the data that all, or each, belong to."""
-        if self._split is not None:
-            return self._split.take(step)
-        epoch, position = divmod(step, self.steps_per_epoch)
-        size = self.config.optim.batch_size
-        return self.order(epoch)[position * size : (position + 1) * size].numpy(), epoch
 
-    def _readable(self, row: int) -> tuple[int, Tensor] | None:
-        """``row``, or the next row whose picture can be read, and its picture; None when there is no such row."""
-        for ahead in range(len(self.dataset)):
-            candidate = (row + ahead) % len(self.dataset)
-            if candidate in self.dataset.broken:
-                continue
-            try:
-                return candidate, self.dataset.picture(candidate)
-            except PictureError as error:
-                self.dataset.mark_broken(candidate, str(error))
-        return None
-
-    def _batch(
-        self, step: int, epoch: Integers, rows: np.ndarray[Any, np.dtype[np.int64]], pictures: list[Tensor]
-    ) -> Batch:
-        views = self.config.views
-        key = (self.config.seed, epoch, rows)
-
-        def view(config: ViewConfig, number: int, local: bool = False) -> View:
-            side = view_side(config, self.size, self.multiple)
-            images = make_view(pictures, config, side, *key, number)  # (B, 3, S, S)
-            generator = np.random.default_rng(seed_of(self.config.seed, step, number, MIX))
-            mask = draw_masks(config, side // self.multiple, *key, number)
-            return View(images, draw_mix(config, generator, len(rows), side), mask, number, local)
-
-        student = tuple(view(views.student, STUDENT + i) for i in range(views.student.count))
-        if self.config.teacher.kind == "none":
-            taught: tuple[View, ...] = ()
-        elif views.shared:
-            taught = tuple(one.whole() for one in student)
-        else:
-            taught = tuple(view(views.teacher, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count))
-        return Batch(
-            rows=torch.from_numpy(rows),
-            texts=self._texts(epoch, rows),
-            clean=view(views.clean, CLEAN),
-            student=student + tuple(view(views.local, LOCAL + i, local=True) for i in range(views.local.count)),
-            teacher=taught,
-            labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],
-        )
-
-    def _texts(self, epoch: Integers, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
-        """(B, T) int64: one caption of each row."""
-        chances = uniforms(1, self.config.seed, epoch, rows, CAPTION)[:, 0]
-        spans = [self.dataset.caption_span(row) for row in rows.tolist()]
-        chosen = [span[int(chance * len(span))] for span, chance in zip(spans, chances.tolist(), strict=True)]
-        tokens = self.dataset.tokens[chosen]
-        return tokens[:, : longest(tokens, self.dataset.pad_id)].long()
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Loader:
@@ -156,27 +83,35 @@ class Loader:
 
     def __init__(
         self,
-        dataset: PairDataset,
+        dataset: Pairs,
         config: RunConfig,
         image_size: int,
         log: Log | None = None,
         labels: Labels | None = None,
         multiple: int = 1,
+        place: Place | None = None,
     ) -> None:
         """``multiple``: of which every view's side is one, the model's patch.
 
-        DataError when a batch is larger than the data.
+        DataError when a batch is larger than the data, or cannot be shared by the processes of ``place``.
         """
         if config.optim.batch_size > len(dataset):
             raise DataError(
                 f"The batch size {config.optim.batch_size} is larger than the {len(dataset)} pairs of "
                 f"{dataset.origin}; set optim.batch_size to at most {len(dataset)}."
             )
-        self._maker = BatchMaker(dataset, config, image_size, labels, multiple)
+        self._place = place or Place()
+        order = batch_order(len(dataset), dataset.sharded, config, labels)
+        self.streams = order.streams if isinstance(order, StreamOrder) else 0  # 0: rows are drawn from all of the data
+        self.batch_size = order.batch_size
+        _check_world(self._place.world, order.batch_size, self.streams)
+        self._mine = self._place.share(order.batch_size)
+        self._maker = PartMaker(dataset, config, image_size, order, labels, multiple)
+        self._join = Joiner(config, order.batch_size, *self._mine, dataset.pad_id, pinned=self._place.on_gpu)
         self._dataset = dataset
         self._config = config
         self._log = log
-        self.steps_per_epoch = self._maker.steps_per_epoch
+        self.steps_per_epoch = order.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
@@ -184,27 +119,45 @@ class Loader:
         return max(1, round(self._config.optim.epochs * self.steps_per_epoch))
 
     def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
-        """Batches ``first_step`` to ``last_step - 1``, counted from 0: a run that has done s steps goes on with s.
+        """This process's share of batches ``first_step`` to ``last_step - 1``, counted from 0: a run that has done s
+        steps goes on with s.
 
         Close the iterator to end its thread or processes. DataError when too many pictures prove unreadable.
         """
         steps = range(first_step, last_step)
-        if self._config.data.workers > 0 and len(steps) > 0:
-            yield from self._checked(iter(self._processes(steps)))
-            return
-        with closing(ahead((partial(self._maker.__getitem__, step) for step in steps), AHEAD)) as made:
-            yield from self._checked(made)
+        spans = [self._spans(step) for step in steps[:1]]
+        parts = len(spans[0]) * len(steps) if spans else 0
+        workers = min(self._place.workers(self._config.data.workers), parts)
+        made = iter(self._processes(steps, workers)) if workers else self._in_thread(steps)
+        with closing(ahead((partial(self._next, step, made) for step in steps), 1 if workers else AHEAD)) as joined:
+            yield from self._checked(joined)
 
-    def _processes(self, steps: range) -> DataLoader[LoadedBatch]:
+    def _spans(self, step: int) -> list[Span]:
+        """The parts that make this process's share of batch ``step``."""
+        first, last = self._mine
+        return [(step, start, min(start + ROWS, last)) for start in range(first, last, ROWS)]
+
+    def _in_thread(self, steps: range) -> Iterator[LoadedPart]:
+        return (self._maker[span] for step in steps for span in self._spans(step))
+
+    def _processes(self, steps: range, workers: int) -> DataLoader[LoadedPart]:
+        each = len(self._spans(0))
         return DataLoader(
             self._maker,
             batch_size=None,
-            sampler=steps,
-            num_workers=min(self._config.data.workers, len(steps)),
-            prefetch_factor=AHEAD,
+            sampler=_Spans(self._spans, steps),
+            num_workers=workers,
+            prefetch_factor=max(2, -(-AHEAD * each // workers)),
             collate_fn=_as_is,
             generator=torch.Generator().manual_seed(self._config.seed),  # else the global one would be drawn from
         )
+
+    def _next(self, step: int, made: Iterator[LoadedPart]) -> LoadedBatch:
+        """Batch ``step``, whose parts come next."""
+        parts = [next(made) for _ in self._spans(step)]
+        broken = {row: reason for part in parts for row, reason in part.broken.items()}
+        batches = [part.batch for part in parts if part.batch is not None]
+        return LoadedBatch(self._join(step, batches) if len(batches) == len(parts) else None, broken)
 
     def _checked(self, made: Iterator[LoadedBatch]) -> Iterator[Batch]:
         """The batches; unreadable pictures are logged and counted, and too many are an error."""
@@ -219,6 +172,33 @@ class Loader:
                 self._dataset.check(self._config.data.max_bad_share)
             if item.batch is not None:
                 yield item.batch
+
+
+class _Spans:
+    """The parts of ``steps`` in order, listed as they are asked for; a sampler."""
+
+    def __init__(self, of_step: Callable[[int], list[Span]], steps: range) -> None:
+        self._of_step, self._steps = of_step, steps
+
+    def __iter__(self) -> Iterator[Span]:
+        return (span for step in self._steps for span in self._of_step(step))
+
+    def __len__(self) -> int:
+        return sum(len(self._of_step(step)) for step in self._steps[:1]) * len(self._steps)
+
+
+def _check_world(world: int, batch_size: int, streams: int) -> None:
+    """DataError when the rows of a batch, or its streams, cannot be dealt out evenly to ``world`` processes."""
+    if batch_size % world:
+        raise DataError(
+            f"A batch of {batch_size} pairs cannot be shared evenly by {world} processes; choose a number of processes "
+            "that divides it, or set optim.batch_size to a multiple of theirs."
+        )
+    if streams % world:
+        raise DataError(
+            f"The {streams} streams over the shards cannot be shared evenly by {world} processes; choose a number of "
+            "processes that divides them, or set data.streams and optim.batch_size to multiples of theirs."
+        )
 
 
 def _as_is(item: T) -> T:
@@ -241,7 +221,7 @@ def ahead(jobs: Iterable[Callable[[], T]], depth: int) -> Generator[T, None, Non
 
 
 def evaluation_batches(
-    dataset: PairDataset, image_size: int, batch_size: int, first: int = 0
+    dataset: Pairs, image_size: int, batch_size: int, first: int = 0
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """(rows (B,) int64, images (B, 3, S, S) uint8) of every readable picture from row ``first`` on, in order.
 

@@ -14,18 +14,17 @@ import torch
 from torch import Tensor
 
 from core.data.cache import Decoding
-from core.data.pictures import decode
 from core.data.views.making import centre_view
 from core.spec.config import DataConfig
 
 
 def decoding_for(image_size: int, config: DataConfig) -> Decoding:
     """How pictures are decoded for a model with ``image_size`` pixels a side: larger, so that views can be cut."""
-    return Decoding(max(image_size, round(image_size * config.oversample)), config.max_megapixels)
+    side = max(image_size, round(image_size * config.oversample))
+    return Decoding(side, config.max_megapixels, config.decoding == "fast")
 
 
 def model_input(path: str | Path, image_size: int, config: DataConfig) -> Tensor:
     """(3, S, S) uint8 as evaluation shows it to the model. PictureError when it cannot be read."""
-    decoding = decoding_for(image_size, config)
-    pixels = decode(path, decoding.shorter_side, decoding.max_megapixels).copy()
+    pixels = decoding_for(image_size, config).read(path)
     return centre_view(torch.from_numpy(pixels).permute(2, 0, 1), image_size)

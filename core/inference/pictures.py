@@ -26,6 +26,7 @@ from core.data.preprocessing import model_input
 from core.data.sources.folders import PICTURE_SUFFIXES, leads_to_folder
 from core.model.runtime import is_out_of_memory
 from core.spec.config import DataConfig
+from core.spec.shards import is_member
 
 _WEB = ("http", "https", "ftp", "data", "blob")
 _TOLD_EACH = 1000  # pictures found between two reports
@@ -101,6 +102,8 @@ def _is_folder(path: str) -> bool:
 
 def _why_no_file(path: str) -> str:
     """Why ``path`` cannot be read as a file; nothing when it can. Pipes and devices would never end."""
+    if is_member(path):
+        return ""
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError:

@@ -12,13 +12,16 @@ from core.checkpoint.starting import carry_over, load_towers
 from core.data.batch import Batch
 from core.data.dataset import Log, PairDataset, Progress, open_dataset
 from core.data.labelling import label_rows
-from core.data.loader import Loader
+from core.data.loader import Loader, Place
+from core.data.pairs import Pairs
+from core.data.shard_pairs import ShardPairs, open_shards
 from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import Objectives, add_heads, build_objectives
 from core.spec.config import RunConfig, validate
 from core.spec.errors import UserError
+from core.spec.shards import is_shards
 from core.teacher.build import build_teacher
 from core.teacher.teacher import Teacher
 
@@ -32,7 +35,7 @@ class Assembly:
     network: Network  # the student
     teacher: Teacher | None
     objectives: Objectives
-    train: PairDataset
+    train: Pairs
     val: PairDataset | None
     test: PairDataset | None
     loader: Loader
@@ -67,13 +70,16 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
             path, config.data, network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log
         )
 
-    train = opened(config.data.train)
+    train: Pairs = (
+        opened(config.data.train) if not is_shards(config.data.train) else _shards(config, network, progress, log)
+    )
     labels = label_rows(train, config.data, config.seed)
     add_heads(network, config, labels.classes if labels else ())
     if start is not None:
         carry_over(network, start)
     network.to(runtime.device)
     objectives = build_objectives(config, network).to(runtime.device)
+    place = Place(on_gpu=runtime.device.type == "cuda")
     return Assembly(
         runtime=runtime,
         model_cfg=model_cfg,
@@ -83,7 +89,21 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
         train=train,
         val=opened(config.data.val) if config.data.val else None,
         test=opened(config.data.test) if config.data.test else None,
-        loader=Loader(train, config, network.image_size, log, labels, network.towers.patch_side),
+        loader=Loader(train, config, network.image_size, log, labels, network.towers.patch_side, place),
+    )
+
+
+def _shards(config: RunConfig, network: Network, progress: Progress, log: Log) -> ShardPairs:
+    """Training pairs in shards."""
+    towers = network.towers
+    return open_shards(
+        config.data.train,
+        config.data,
+        network.image_size,
+        towers.tokenize,
+        pad_id=towers.pad_id,
+        progress=progress,
+        log=log,
     )
 
 

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from core.data.sources.folders import PICTURE_SUFFIXES
-from core.data.sources.opening import DataError, Source, open_source
+from core.data.sources.opening import DataError, Source, check_bad_share, open_source
+from core.data.sources.shards.collection import Shards
+from core.data.sources.shards.source import FORMAT as SHARDS
 from core.spec.config import expand_user
 from core.spec.reporter import Reporter
+from core.spec.shards import is_shards
 from core.worker.session import Session, Verb
 
 REASONS = 20  # bad rows listed with their reason
@@ -36,6 +39,8 @@ def describe_source(source: str, progress: Reporter, pictures_only: bool = False
     ``pictures_only`` takes a folder of bare pictures too, which has no pairs. Raises DataError as ``open_source`` does.
     """
     progress("reading the data", 0, 0)
+    if is_shards(source):
+        return _describe_shards(source, progress)
     try:
         found = open_source(source)
     except DataError:
@@ -47,6 +52,14 @@ def describe_source(source: str, progress: Reporter, pictures_only: bool = False
     pairs = sum(len(row.captions) for row in found.rows)
     bad = [str(row) for row in found.bad[:REASONS]]
     return _answer(source, found.format, pairs, len(found.rows), _classes(found), len(found.bad), bad)
+
+
+def _describe_shards(source: str, progress: Reporter) -> dict[str, Any]:
+    """By their index alone, as the rows may be millions: a pair for each, and the classes of no label."""
+    shards = Shards.open(source, progress)
+    check_bad_share(source, shards.bad_rows(), len(shards) + shards.bad_count(), 1.0, shards.bad_count())
+    bad = [str(row) for row in shards.bad_rows()[:REASONS]]
+    return _answer(source, SHARDS, len(shards), len(shards), {}, shards.bad_count(), bad)
 
 
 def _answer(

@@ -18,14 +18,17 @@ from core.data.sources.coco import read_json
 from core.data.sources.folders import read_folder
 from core.data.sources.manifests import read_json_lines, read_table
 from core.data.sources.rows import Row, Source
+from core.data.sources.shards.collection import Progress
+from core.data.sources.shards.source import read_shards
 from core.spec.config import expand_user
 from core.spec.reading import excerpt
+from core.spec.shards import is_shards
 
 __all__ = ["BadRow", "DataError", "Row", "Source", "check_bad_share", "listing", "open_source"]
 
 FORMATS = (
     "a CSV or TSV file with columns filepath and title, a JSON lines file, a COCO captions JSON, "
-    "a folder of class folders, or a folder of pictures with .txt files"
+    "a folder of class folders, a folder of pictures with .txt files, or shards (tars, as in shards/{000..099}.tar)"
 )
 READERS: dict[str, Callable[[Path, Path | None], Source]] = {
     ".csv": read_table,
@@ -37,9 +40,12 @@ READERS: dict[str, Callable[[Path, Path | None], Source]] = {
 }
 
 
-def open_source(path: str | Path, *, pictures_root: str | Path | None = None) -> Source:
-    """The rows of the file or folder ``path``; its format is found by its name and content.
+def open_source(
+    path: str | Path, *, pictures_root: str | Path | None = None, progress: Progress | None = None
+) -> Source:
+    """The rows of the file, folder or shards at ``path``; its format is found by its name and content.
 
+    ``progress`` hears of shards, whose headers may have to be read.
     ``pictures_root``: the folder that a manifest's paths are relative to and must stay in, instead of its own.
 
     Raises DataError, in one sentence with the remedy: nothing there, empty, wrong columns, unknown format,
@@ -47,6 +53,8 @@ def open_source(path: str | Path, *, pictures_root: str | Path | None = None) ->
     """
     if not str(path).strip():
         raise DataError(f"No data is named; give {FORMATS}.")
+    if is_shards(path):
+        return _checked(read_shards(str(path), progress))
     path = expand_user(path)
     root = expand_user(pictures_root) if pictures_root is not None else None
     try:
@@ -55,6 +63,10 @@ def open_source(path: str | Path, *, pictures_root: str | Path | None = None) ->
         raise DataError(
             f"Cannot read the data {excerpt(str(error.filename or path))}: {error.strerror or error}."
         ) from error
+    return _checked(source)
+
+
+def _checked(source: Source) -> Source:
     if not source.rows and not source.bad:
         raise DataError(f"{source.origin} ({source.format}) is empty: it names no picture; give {FORMATS}.")
     check_bad_share(source.origin, source.bad, len(source.rows) + len(source.bad), 1.0)

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from core.data.errors import BadRow
 from core.spec.reading import excerpt
+from core.spec.shards import is_member
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 LONGEST_PATH = 400  # characters of a path in a message
@@ -167,7 +168,9 @@ def missing_files(files: Sequence[str]) -> dict[str, None]:
 
 
 def is_file(file: str) -> bool:
-    """Whether ``file`` is a regular file; an OSError where its folder does not answer."""
+    """Whether ``file`` is a regular file, or a picture in a tar; an OSError where its folder does not answer."""
+    if is_member(file):
+        return True
     try:
         return Path(file).is_file()
     except OSError as error:

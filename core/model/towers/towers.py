@@ -27,6 +27,7 @@ from core.model.towers.freezing import frozen_modules
 from core.model.towers.image import ImageFeatures, image_features, image_widths, patch_side, takes_any_size
 from core.model.towers.pretrained import find_weights, fit_weights, read_weights
 from core.model.towers.text import TextFeatures, TextTower
+from core.model.towers.tokenizer import Tokenizer
 from core.spec.config import expand_user
 
 __all__ = [
@@ -66,7 +67,7 @@ class Towers(nn.Module):
         self.context_length = self._text.context_length
         self.pad_id = self._text.pad_id
         self._text_cfg: dict[str, Any] = dict(model_cfg["text_cfg"])
-        self._tokenizer: SimpleTokenizer | HFTokenizer | None = None
+        self.tokenize = Tokenizer(self._text_cfg, self.context_length)  # captions -> (N, context) int64
         preprocess = model_cfg.get("preprocess_cfg", {})
         self.register_buffer("pixel_mean", torch.tensor(preprocess.get("mean", OPENAI_DATASET_MEAN)))
         self.register_buffer("pixel_std", torch.tensor(preprocess.get("std", OPENAI_DATASET_STD)))
@@ -104,26 +105,16 @@ class Towers(nn.Module):
         with torch.no_grad():
             self.clip.logit_scale.clamp_(0.0, math.log(MAX_LOGIT_SCALE))
 
-    def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Captions as token ids, cut and padded to the context length: (N, context) int64."""
-        tokens: Tensor = self._words()(list(texts))
-        return tokens.long()
-
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text that token ids without start, end and padding stand for."""
-        tokenizer: Any = self._words()
+        tokenizer: Any = self.tokenize.words()
         plain = tokenizer.tokenizer if isinstance(tokenizer, HFTokenizer) else tokenizer
         return str(plain.decode(list(tokens)))
 
     @property
     def forgets_blanks(self) -> bool:
         """Whether ``detokenize`` has a blank between any two words or marks, whatever the text had (CLIP's own)."""
-        return isinstance(self._words(), SimpleTokenizer)
-
-    def _words(self) -> SimpleTokenizer | HFTokenizer:
-        if self._tokenizer is None:
-            self._tokenizer = _build_tokenizer(self._text_cfg, self.context_length)
-        return self._tokenizer
+        return isinstance(self.tokenize.words(), SimpleTokenizer)
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 to float of mean 0 and deviation 1 per colour."""
@@ -195,7 +186,7 @@ class Towers(nn.Module):
     @property
     def special_ids(self) -> tuple[int, ...]:
         """Token ids that are no words: start, end, padding."""
-        tokenizer: Any = self._words()
+        tokenizer: Any = self.tokenize.words()
         if isinstance(tokenizer, HFTokenizer):
             return tuple(sorted({self.pad_id, *tokenizer.tokenizer.all_special_ids}))
         return tuple(sorted({self.pad_id, *tokenizer.all_special_ids}))
@@ -223,24 +214,6 @@ def _square(size: int | Sequence[int]) -> int:
     if height != width:
         raise ModelError(f"image_size {height} x {width} is not square; pictures are cropped to squares.")
     return height
-
-
-def _build_tokenizer(text_cfg: dict[str, Any], context_length: int) -> SimpleTokenizer | HFTokenizer:
-    name = text_cfg.get("hf_tokenizer_name")
-    options = text_cfg.get("tokenizer_kwargs") or {}
-    if not name:
-        return SimpleTokenizer(context_length=context_length, **options)
-    try:
-        return HFTokenizer(
-            name, context_length=context_length, tokenizer_mode=text_cfg.get("tokenizer_mode"), **options
-        )
-    except ImportError as error:
-        raise ModelError(f"the tokenizer {name} needs the package transformers; pip install transformers.") from error
-    except OSError as error:
-        raise ModelError(
-            f"the tokenizer {name} could not be downloaded; give hf_tokenizer_name in the architecture's JSON a local "
-            "folder that holds it."
-        ) from error
 
 
 def build_towers(model_cfg: dict[str, Any]) -> Towers:

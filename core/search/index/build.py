@@ -25,6 +25,7 @@ from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, Inde
 from core.spec.config import expand_user
 from core.spec.paths import is_folder
 from core.spec.run.model_names import exact_name
+from core.spec.shards import absolute_pattern, is_shards, split_member
 
 if TYPE_CHECKING:
     from core.search.index.encoding import Encoder
@@ -70,7 +71,7 @@ def build_index(
     `open_model` and the source raise. Whatever ends it, what was committed stays.
     """
     began = time.monotonic()
-    path = str(expand_user(source).absolute())
+    path = absolute_pattern(source) if is_shards(source) else str(expand_user(source).absolute())
     name, chosen = exact_name(model, weights)
     with closing(IndexWriter(folder)) as writer:
         work = _Build(writer, progress, log)
@@ -275,7 +276,9 @@ def _check_there(batch: Sequence[Entry], scanned: Scan, folder: Path) -> None:
     """IndexFolderError when a whole batch cannot be opened because its folder went away."""
     if any(entry.state != UNREADABLE for entry in batch):
         return
-    root = Path(scanned.source) if scanned.is_folder else Path(batch[0].record.path).parent
+    first = batch[0].record.path
+    member = split_member(first)
+    root = Path(scanned.source) if scanned.is_folder else Path(member.tar if member else first).parent
     try:
         there = root.is_dir() and Path(batch[0].record.path).exists()
     except OSError:

@@ -41,7 +41,7 @@ def preprocessing(model: Model) -> dict[str, Any]:
     return {
         "image_size": size,
         "decoded_side": decoding_for(size, model.data).shorter_side,
-        "resize": "bicubic, antialiased",
+        "resize": "bicubic, antialiased" if model.data.decoding == "exact" else "bicubic, antialiased, of bytes",
         "crop": "centre",
         "mean": [round(value, 6) for value in towers.image_mean],
         "std": [round(value, 6) for value in towers.image_std],

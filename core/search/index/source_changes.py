@@ -26,6 +26,7 @@ from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.paths import is_folder
 from core.spec.reading import read_text
+from core.spec.shards import is_shards, split_member
 
 MISSING = -1  # size of a file that is not there
 
@@ -72,13 +73,13 @@ def scan(source: str) -> Scan:
     Raises DataError for a manifest that cannot be read, IndexFolderError for a folder that is not there.
     """
     path = expand_user(source)
-    if is_folder(path):
+    if is_folder(path) and not is_shards(source):
         return _scan_folder(path)
-    if not os.path.exists(path):  # noqa: PTH110
+    if not is_shards(source) and not os.path.exists(path):  # noqa: PTH110
         raise IndexFolderError(
             f"{source} is not there now; if it is a network folder, connect it and run again: the index stays as it is."
         )
-    rows = open_source(path)
+    rows = open_source(source)
     facts = _stat_all([row.file for row in rows.rows])
     found = [Found(row.file, *facts[row.file], row.captions, row.labels) for row in rows.rows]
     return Scan(str(path), found, list(rows.bad))
@@ -107,11 +108,12 @@ def _stat_all(files: list[str]) -> dict[str, tuple[int, int]]:
 
 
 def _stat(file: str) -> tuple[int, int]:
+    member = split_member(file)
     try:
-        status = os.stat(file)  # noqa: PTH116  (once for each of perhaps a million)
+        status = os.stat(member.tar if member else file)  # noqa: PTH116  (once for each of perhaps a million)
     except OSError:
         return MISSING, 0
-    return status.st_size, status.st_mtime_ns
+    return member.size if member else status.st_size, status.st_mtime_ns
 
 
 def _scan_folder(root: Path) -> Scan:
@@ -254,7 +256,8 @@ def _drop(changes: Changes, before: Mapping[str, _Known], scanned: Scan, drop_mi
         away = path.startswith(unreachable) if unreachable else False
         if not scanned.is_folder:
             if folder not in answers:
-                answers[folder] = is_folder(folder)
+                member = split_member(path)
+                answers[folder] = is_folder(Path(member.tar).parent if member else folder)
             away = not answers[folder]
         if away and not drop_missing:
             changes.unchanged += 1

@@ -22,6 +22,7 @@ from core.spec.config.contradictions import problems
 from core.spec.config.experiment import CONFIG_VERSION, RunConfig
 from core.spec.paths import split_run
 from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, parse_json, read_text
+from core.spec.shards import absolute_pattern, is_shards
 
 LARGEST_FILE = MEGABYTE  # of a definition; one with every field takes 10 kB
 MOST_LISTED = 20  # wrong fields in a message
@@ -163,6 +164,8 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 def _absolute(name: str) -> str:
     """A relative path that exists, or a RUN@STEP whose run exists, made absolute; anything else as it is."""
+    if name and is_shards(name):
+        return absolute_pattern(name)
     path, which = split_run(name) or (Path(name), "")
     # os.path.exists, since Path's raises for a name too long or with a null character
     if path.is_absolute() or not (path.name and os.path.exists(path)):  # noqa: PTH110

@@ -42,7 +42,6 @@ def _size_settings(size: Size) -> dict[str, Any]:
     return {
         "towers": {"architecture": "ViT-B-32"},
         "optim": {"epochs": 32, "batch_size": 256, "learning_rate": 5e-4, "warmup": 0.05, "weight_decay": 0.2},
-        "data": {"workers": 4},
     }
 
 
@@ -59,7 +58,7 @@ def preset_config(name: str, size: Size = "base") -> RunConfig:
         raise ConfigError(f"there is no preset '{excerpt(name)}'; {hint}")
     if size not in SIZES:
         raise ConfigError(f"there is no size '{excerpt(size)}'; choose {', '.join(SIZES)}.")
-    settings = _merged(_size_settings(size), PRESETS[name].settings(size))
+    settings = _merged({"data": {"decoding": "fast"}, **_size_settings(size)}, PRESETS[name].settings(size))
     return RunConfig.model_validate({"name": name, "preset": name, **settings})
 
 

@@ -11,7 +11,7 @@ import torch
 from core.data.batch import Batch
 from core.data.dataset import PairDataset, open_dataset
 from core.data.errors import DataError, PictureError
-from core.data.loader import Loader, evaluation_batches, evaluation_texts
+from core.data.loader import Loader, Place, evaluation_batches, evaluation_texts
 from core.spec.config import DataConfig, RunConfig
 from tests.core.data.samples import CONTEXT, tokenize, write_pairs
 
@@ -165,6 +165,54 @@ def test_the_stream_is_the_same_from_any_step_with_any_workers(tmp_path: Path, w
     assert torch.equal(before, torch.get_rng_state())
     assert len(resumed) == 2
     assert all(same(one, other) for one, other in zip(whole[3:], resumed, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_made_in_parts_is_that_made_at_once(
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is drawn for a row, or for the whole batch, and of whatever length captions are."""
+    dataset = opened(write_pairs(tmp_path, 11, captions=2))
+    distorted = {"jitter": 0.8, "greyscale": 0.2, "blur": 0.8, "solarize": 0.2, "erase": 0.5, "flip": True, "mask": 0.5}
+    views = {"student": {"count": 2, "randaugment_ops": 2, "mix": "either", **distorted}, "local": {"count": 1}}
+    configs = [definition(8, number, **views) for number in (0, workers)]
+    whole = list(Loader(dataset, configs[0], SIZE, multiple=4).batches(0, 3))
+    monkeypatch.setattr("core.data.loader.ROWS", 3)
+    parts = list(Loader(dataset, configs[1], SIZE, multiple=4).batches(0, 3))
+    assert all(same(a, b) for a, b in zip(whole, parts, strict=True))
+    shared = definition(8, workers, shared=True, student={"count": 2})
+    batch = next(Loader(dataset, shared, SIZE).batches(0, 1))
+    assert all(a.images is b.images for a, b in zip(batch.student, batch.teacher, strict=True))
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_have_a_share_each_of_the_same_batch(tmp_path: Path, world: int) -> None:
+    dataset = opened(write_pairs(tmp_path, 11))
+    whole = list(Loader(dataset, definition(8), SIZE).batches(0, 2))
+    shares = [
+        list(Loader(dataset, definition(8), SIZE, place=Place(rank, world)).batches(0, 2)) for rank in range(world)
+    ]
+    for step, batch in enumerate(whole):
+        parts = [share[step] for share in shares]
+        assert torch.equal(torch.cat([part.rows for part in parts]), batch.rows)
+        for number, view in enumerate(batch.student):
+            assert torch.equal(torch.cat([part.student[number].images for part in parts]), view.images)
+            mixes = [part.student[number].mix for part in parts]
+            assert view.mix is not None
+            partners = torch.cat([mix.partner for mix in mixes if mix is not None])
+            assert torch.equal(partners, view.mix.partner)  # they count within the whole batch
+            assert {(mix.share, mix.box) for mix in mixes if mix is not None} == {(view.mix.share, view.mix.box)}
+    with pytest.raises(DataError, match=r"batch of 8 pairs .* by 3 processes"):
+        Loader(dataset, definition(8), SIZE, place=Place(0, 3))
+
+
+def test_loader_processes_are_chosen_from_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.data.loader._cores", lambda: 48)
+    assert Place(on_gpu=True).workers(-1) == 32
+    assert Place(0, 8, local_world=8, on_gpu=True).workers(-1) == 5
+    assert Place(0, 64, local_world=64, on_gpu=True).workers(-1) == 1
+    assert Place().workers(-1) == 0
+    assert [Place(on_gpu=True).workers(number) for number in (0, 3)] == [0, 3]
 
 
 def test_each_batch_is_mixed_in_its_own_way(tmp_path: Path) -> None:

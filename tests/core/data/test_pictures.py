@@ -250,3 +250,63 @@ def test_shrinking_averages(tmp_path: Path) -> None:
     for kind in ("PNG", "JPEG"):
         Image.fromarray(board).save(tmp_path / kind, format=kind)
         assert np.abs(decode(tmp_path / kind, 16, 10).astype(int) - 127).max() <= 3
+
+
+# The fast way
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    """Waves of several lengths in each colour."""
+    y, x = np.mgrid[:height, :width] / max(width, height)
+    waves = [np.sin(6 * x + 2 * i) + np.cos(9 * y - i) + 0.3 * np.sin(40 * (x + y)) for i in range(3)]
+    return Image.fromarray((127 + 50 * np.stack(waves, -1)).clip(0, 255).astype(np.uint8))
+
+
+def alike(fast: np.ndarray, exact: np.ndarray) -> bool:
+    """Whether two pictures show the same at the size of the second."""
+    resized = Image.fromarray(fast).resize(exact.shape[1::-1], Image.Resampling.BICUBIC)
+    return bool(np.abs(np.asarray(resized).astype(int) - exact).mean() < 2)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize(
+    ("size", "found"),
+    [
+        ((40, 30), (64, 85)),  # scaled up
+        ((90, 64), (64, 90)),  # as it is, from once to twice what is wanted
+        ((128, 200), (200, 128)),
+        ((1200, 960), (64, 80)),
+        ((2000, 100), (100, 800)),  # a strip: its middle
+    ],
+)
+def test_the_fast_way_makes_nearly_the_same_picture(
+    tmp_path: Path, kind: str, size: tuple[int, int], found: tuple[int, int]
+) -> None:
+    path = tmp_path / "a"
+    smooth(*size).save(path, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    fast = decode(path, 64, 10, fast=True)
+    if kind == "JPEG":  # a fraction where that is large enough
+        found = {(128, 200): (100, 64), (1200, 960): (120, 150)}.get(size, found)
+    assert fast.shape[:2] == found
+    assert fast.nbytes == decoded_size(path, 64, 10, fast=True)
+    assert fast.flags.writeable
+    assert alike(fast, decode(path, 64, 10))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "L"])
+def test_the_fast_way_reads_every_mode(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.tif"
+    image = smooth(200, 150).convert("RGB").convert(mode)
+    if mode in ("RGBA", "LA"):
+        image.putalpha(Image.fromarray((np.arange(150)[:, None] + np.zeros(200)).astype(np.uint8)))
+    image.save(path)
+    assert alike(decode(path, 50, 10, fast=True), decode(path, 50, 10))
+
+
+@pytest.mark.parametrize("turn", sorted(TURNS))
+def test_the_fast_way_turns_pictures(tmp_path: Path, turn: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = turn
+    path = tmp_path / "a.jpg"
+    smooth(200, 150).save(path, exif=exif, quality=95)
+    assert alike(decode(path, 50, 10, fast=True), decode(path, 50, 10))

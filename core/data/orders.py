@@ -1,0 +1,92 @@
+"""Which rows make batch k: a function of (data, definition, k) alone, whoever asks for which part of it.
+
+Flow: ``core.data.parts`` asks the order for some rows of a batch and makes their views. There are three: every row once
+an epoch; labelled and unlabelled ones in a ratio; and streams over shards, for data too large to be shuffled as a list.
+
+Legend: N rows, B rows of a batch, V streams.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from core.data.draws import Integers, seed_of
+from core.data.labelling import Labels, SplitOrder
+from core.data.permutation import permuted
+from core.spec.config import RunConfig
+
+ORDER = 1001  # what a draw is for
+
+Rows = npt.NDArray[np.int64]
+
+
+class Order(Protocol):
+    """The rows of each batch."""
+
+    batch_size: int  # B, unlabelled rows included
+    steps_per_epoch: int
+
+    def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
+        """Rows ``first`` to ``last - 1`` of batch ``step``, and the pass through the data that all, or each, are of."""
+        ...
+
+
+def batch_order(count: int, sharded: bool, config: RunConfig, labels: Labels | None) -> Order:
+    """The order that ``config`` asks for of ``count`` rows."""
+    size, ratio = config.optim.batch_size, config.data.unlabelled_ratio
+    if labels is not None and ratio > 0:
+        return SplitOrder(labels, size, ratio, config.seed)
+    if sharded:
+        return StreamOrder(count, size, config.data.streams, config.seed)
+    return EpochOrder(count, size, config.seed)
+
+
+class EpochOrder:
+    """Every row once an epoch; the last, partial batch is dropped."""
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        self.batch_size, self.steps_per_epoch = batch_size, count // batch_size
+        self._count, self._seed = count, seed
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def order(self, epoch: int) -> Tensor:
+        """(N,) rows in the order of ``epoch``."""
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(seed_of(self._seed, epoch, ORDER))
+            self._order = torch.randperm(self._count, generator=generator)
+            self._epoch = epoch
+        return self._order
+
+    def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        start = position * self.batch_size
+        return self.order(epoch)[start + first : start + last].numpy(), epoch
+
+
+class StreamOrder:
+    """V streams, each of the same number of rows that lie together, and each giving B / V rows to every batch.
+
+    Whoever makes some of the streams reads their shards alone, and the batch is the same however streams are dealt out.
+    V is the greatest common divisor of ``streams`` and the batch, so that every batch size has streams.
+    """
+
+    def __init__(self, count: int, batch_size: int, streams: int, seed: int) -> None:
+        self.batch_size = batch_size
+        self.streams = math.gcd(streams, batch_size)
+        self.each = batch_size // self.streams
+        self.steps_per_epoch = count // self.streams // self.each
+        self._count, self._seed = count, seed
+
+    def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        stream, within = np.divmod(np.arange(first, last, dtype=np.int64), self.each)
+        starts = stream * self._count // self.streams
+        sizes = (stream + 1) * self._count // self.streams - starts
+        rows = permuted(position * self.each + within, sizes, self._seed, epoch, ORDER, stream)
+        return starts + rows, epoch

@@ -1,0 +1,165 @@
+"""Parts of batches: what one process of the loader makes at a time.
+
+Flow: the loader asks for parts of ``ROWS`` rows of each batch, from processes or from a thread, and joins them. A part
+is a function of (data, definition, step, rows) alone: views are drawn row by row, and what is drawn for a batch as a
+whole (its interpolation) is added when it is joined.
+
+Legend: B batch, b rows of a part, T tokens, S side of a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from core.data.batch import Batch, Mix, View
+from core.data.draws import Integers, seed_of, uniforms
+from core.data.errors import PictureError
+from core.data.labelling import Labels
+from core.data.orders import Order, Rows
+from core.data.pairs import Pairs
+from core.data.views.making import draw_mix, make_view, view_side
+from core.data.views.masks import draw_masks
+from core.spec.config import RunConfig, ViewConfig
+
+ROWS = 64  # of a part
+CAPTION, MIX = 1002, 1003  # purposes of draws, beside views
+CLEAN, TEACHER, STUDENT = 0, 1, 2  # numbers of views; the student's further ones count on
+TEACHERS, LOCAL = 100, 200  # the teacher's further views and the student's local ones
+
+Span: TypeAlias = tuple[int, int, int]  # step, first row, row after the last
+
+
+@dataclass
+class LoadedPart:
+    """Rows of a batch, and the pictures that proved unreadable on the way; no batch when none is readable."""
+
+    batch: Batch | None
+    broken: dict[int, str] = field(default_factory=dict)
+
+
+class PartMaker(Dataset[LoadedPart]):
+    """Makes rows ``first`` to ``last - 1`` of batch ``step``. Holds only what a loader process needs."""
+
+    def __init__(
+        self, dataset: Pairs, config: RunConfig, image_size: int, order: Order, labels: Labels | None, multiple: int
+    ) -> None:
+        self.dataset, self.config, self.order, self.labels = dataset, config, order, labels
+        self.size, self.multiple = image_size, multiple
+
+    def __getitem__(self, span: Span) -> LoadedPart:
+        wanted, passes = self.order.take(*span)
+        known = set(self.dataset.broken)
+        pictures, rows = [], []
+        for row in wanted.tolist():
+            found = self._readable(row)
+            if found is None:
+                return LoadedPart(None, self.dataset.broken)
+            rows.append(found[0])
+            pictures.append(found[1])
+        batch = self._batch(passes, np.array(rows), pictures)
+        broken = {row: reason for row, reason in self.dataset.broken.items() if row not in known}
+        return LoadedPart(batch, broken)
+
+    def _readable(self, row: int) -> tuple[int, Tensor] | None:
+        """``row``, or the next row whose picture can be read, and its picture; None when there is no such row."""
+        for ahead in range(len(self.dataset)):
+            candidate = (row + ahead) % len(self.dataset)
+            if candidate in self.dataset.broken:
+                continue
+            try:
+                return candidate, self.dataset.picture(candidate)
+            except PictureError as error:
+                self.dataset.mark_broken(candidate, str(error))
+        return None
+
+    def _batch(self, epoch: Integers, rows: Rows, pictures: list[Tensor]) -> Batch:
+        views = self.config.views
+        key = (self.config.seed, epoch, rows)
+
+        def view(config: ViewConfig, number: int, local: bool = False) -> View:
+            side = view_side(config, self.size, self.multiple)
+            images = make_view(pictures, config, side, *key, number)  # (b, 3, S, S)
+            mask = draw_masks(config, side // self.multiple, *key, number)
+            return View(images, None, mask, number, local)
+
+        student = tuple(view(views.student, STUDENT + i) for i in range(views.student.count))
+        if self.config.teacher.kind == "none" or views.shared:
+            taught: tuple[View, ...] = ()  # shared ones are the student's, and are added when parts are joined
+        else:
+            taught = tuple(view(views.teacher, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count))
+        chances = uniforms(1, self.config.seed, epoch, rows, CAPTION)[:, 0]
+        return Batch(
+            rows=torch.from_numpy(rows),
+            texts=self.dataset.some_tokens(rows, chances),
+            clean=view(views.clean, CLEAN),
+            student=student + tuple(view(views.local, LOCAL + i, local=True) for i in range(views.local.count)),
+            teacher=taught,
+            labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],
+        )
+
+
+class Joiner:
+    """Parts of a batch as one, with the interpolation that is drawn for all of it."""
+
+    def __init__(self, config: RunConfig, batch_size: int, first: int, last: int, pad_id: int, pinned: bool) -> None:
+        """Of batches of ``batch_size`` rows this process takes ``first`` to ``last - 1``.
+
+        ``pinned``: the tensors are laid where a GPU can fetch them by itself.
+        """
+        self._config, self._batch_size, self._pad_id, self._pinned = config, batch_size, pad_id, pinned
+        self._mine = slice(first, last)
+
+    def __call__(self, step: int, parts: Sequence[Batch]) -> Batch:
+        """Batch ``step`` from its parts in order."""
+        first, views = parts[0], self._config.views
+        student = tuple(
+            self._view(
+                [part.student[i] for part in parts], self._mix(step, views.local if one.local else views.student, one)
+            )
+            for i, one in enumerate(first.student)
+        )
+        teacher = tuple(
+            self._view([part.teacher[i] for part in parts], self._mix(step, views.teacher, one))
+            for i, one in enumerate(first.teacher)
+        )
+        if self._config.teacher.kind != "none" and views.shared:
+            teacher = tuple(one.whole() for one in student if not one.local)
+        return Batch(
+            rows=self._joined([part.rows for part in parts]),
+            texts=self._joined(self._padded([part.texts for part in parts])),
+            clean=self._view([part.clean for part in parts], self._mix(step, views.clean, first.clean)),
+            student=student,
+            teacher=teacher,
+            labels=None
+            if first.labels is None
+            else self._joined([x for part in parts if (x := part.labels) is not None]),
+        )
+
+    def _mix(self, step: int, config: ViewConfig, view: View) -> Mix | None:
+        """Drawn for the whole batch; ``partner`` counts within it, also where this process has a share of it."""
+        generator = np.random.default_rng(seed_of(self._config.seed, step, view.number, MIX))
+        mix = draw_mix(config, generator, self._batch_size, view.images.shape[-1])
+        return None if mix is None else replace(mix, partner=mix.partner[self._mine])
+
+    def _view(self, parts: Sequence[View], mix: Mix | None) -> View:
+        masks = [part.mask for part in parts if part.mask is not None]
+        images = self._joined([part.images for part in parts])
+        return replace(parts[0], images=images, mix=mix, mask=self._joined(masks) if masks else None)
+
+    def _padded(self, texts: Sequence[Tensor]) -> list[Tensor]:
+        longest = max(part.shape[1] for part in texts)
+        return [torch.nn.functional.pad(part, (0, longest - part.shape[1]), value=self._pad_id) for part in texts]
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """One tensor of all ``parts``."""
+        if len(parts) == 1 and not self._pinned:
+            return parts[0]
+        shape = (sum(map(len, parts)), *parts[0].shape[1:])
+        return torch.cat(list(parts), out=torch.empty(shape, dtype=parts[0].dtype, pin_memory=self._pinned))

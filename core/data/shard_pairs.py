@@ -1,0 +1,97 @@
+"""Pairs in shards, for training: every row is read, tokenised and decoded when a batch asks for it.
+
+Flow: ``core.training.assembly`` opens ``data.train`` with `open_shards` where it names shards; evaluation, an index and
+the noise ranking read all rows, by ``core.data.sources.shards.source``.
+
+What a process holds does not grow with the rows: the index is memory-mapped, and captions are tokenised by whoever
+makes the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from core.data.cache import Decoding
+from core.data.dataset import Log, Progress, longest, warning
+from core.data.errors import BadRow, PictureError
+from core.data.pairs import Floats, Pairs, Rows
+from core.data.preprocessing import decoding_for
+from core.data.sources.shards.collection import Shards
+from core.spec.config import DataConfig
+
+Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64; goes to loader processes
+
+
+class ShardPairs(Pairs):
+    """Rows of shards, by number."""
+
+    sharded = True
+
+    def __init__(self, shards: Shards, tokenize: Tokenize, decoding: Decoding, pad_id: int) -> None:
+        super().__init__(shards.origin, shards.label_names(), decoding, pad_id)
+        self.shards, self._tokenize = shards, tokenize
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    @property
+    def streamed(self) -> bool:
+        return True
+
+    def picture(self, row: int) -> Tensor:
+        if row in self.broken:
+            raise PictureError(self.broken[row])
+        self.shards.texts(row)  # a row without captions is no better than one without a picture
+        return torch.from_numpy(self.decoding.read(self.shards.picture(row))).permute(2, 0, 1)
+
+    def path(self, row: int) -> Path:
+        return Path(self.shards.path(row))
+
+    def labels(self, row: int) -> Mapping[str, str]:
+        try:
+            return self.shards.texts(row).labels
+        except PictureError:
+            return {}
+
+    def captions_of(self, row: int) -> tuple[str, ...]:
+        return self.shards.texts(row).captions
+
+    def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
+        captions = [self.captions_of(row) for row in rows.tolist()]
+        chosen = [some[int(chance * len(some))] for some, chance in zip(captions, chances.tolist(), strict=True)]
+        tokens = self._tokenize(chosen)
+        return tokens[:, : longest(tokens, self.pad_id)].long()
+
+    def bad_rows(self) -> list[BadRow]:
+        return self.shards.bad_rows()
+
+    def bad_count(self) -> int:
+        return self.shards.bad_count()
+
+    def bad_row(self, row: int, reason: str) -> BadRow:
+        return BadRow(str(self.path(row)), reason)
+
+
+def open_shards(
+    pattern: str,
+    config: DataConfig,
+    image_size: int,
+    tokenize: Tokenize,
+    *,
+    pad_id: int = 0,
+    progress: Progress | None = None,
+    log: Log | None = None,
+) -> ShardPairs:
+    """The pairs of the shards that ``pattern`` names, for a model with ``image_size`` pixels a side.
+
+    Raises DataError when they cannot be used, or when more members are bad than ``config.max_bad_share`` allows.
+    """
+    dataset = ShardPairs(Shards.open(pattern, progress), tokenize, decoding_for(image_size, config), pad_id)
+    dataset.check(config.max_bad_share)
+    if log is not None and dataset.bad_count():
+        log(warning(pattern, dataset.bad_rows(), len(dataset) + dataset.bad_count(), dataset.bad_count()))
+    return dataset

@@ -1,0 +1,130 @@
+"""A row of a shard: the members that share a key, and the captions and labels in them.
+
+Flow: tar members -> ``grouped`` -> the index; when a row is asked for, its texts -> ``captions_in``, ``labels_in``.
+
+By WebDataset's convention a key is a member's path up to the first dot of its name, and members with one key follow
+each other. A picture is ``KEY.jpg`` (``.png``, ``.webp`` and the like), its caption ``KEY.txt``, as img2dataset writes
+and open_clip reads them. ``KEY.json`` may hold ``captions`` (a list, which then counts), ``caption``, and labels as
+its other plain values; ``KEY.cls`` is a class, which is its caption where there is no other.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.data.errors import PictureError
+from core.data.sources.folders import PICTURE_SUFFIXES
+from core.data.sources.rows import clean_caption
+from core.data.sources.shards.tar import TarMember
+from core.spec.reading import UnreadableError, parse_json
+from core.spec.shards import LARGEST_MEMBER
+
+KINDS = {"txt": "text", "json": "meta", "cls": "cls"} | {suffix[1:]: "image" for suffix in PICTURE_SUFFIXES}
+LARGEST = {"image": LARGEST_MEMBER, "text": 1 << 20, "meta": 1 << 20, "cls": 1 << 10}  # bytes
+CAPTIONS = ("captions", "caption")  # keys of a JSON that are no labels
+LONGEST_LABEL = 200  # characters
+
+
+@dataclass
+class Sample:
+    """Members with one key."""
+
+    key: str
+    parts: dict[str, TarMember] = field(default_factory=dict)  # by kind
+
+    def problem(self) -> str:
+        """Why it is no row; "" when it is one."""
+        for kind, member in self.parts.items():
+            if member.sort:
+                return f"its {kind} is {member.sort}, not a file"
+            if member.size > LARGEST[kind]:
+                return f"its {kind} has {member.size:,} bytes, more than {LARGEST[kind]:,}"
+        if "image" not in self.parts:
+            return "it has no picture"
+        if not self.parts["image"].size:
+            return "its picture is empty"
+        if not any(self.parts[kind].size for kind in ("text", "meta", "cls") if kind in self.parts):
+            return "it has no caption (.txt, .json or .cls)"
+        return ""
+
+
+def grouped(members: Iterable[TarMember]) -> Iterator[Sample]:
+    """Samples in the order of a shard; other members, and folders, belong to none."""
+    sample: Sample | None = None
+    for member in members:
+        key, kind = _key_and_kind(member.name)
+        if not key or member.sort == "a folder":
+            continue
+        if sample is None or key != sample.key or kind in sample.parts:
+            if sample is not None and sample.parts:
+                yield sample
+            sample = Sample(key)
+        if kind:
+            sample.parts[kind] = member
+    if sample is not None and sample.parts:
+        yield sample
+
+
+def _key_and_kind(name: str) -> tuple[str, str]:
+    """What a member belongs to, "" for nothing, and what of it it is, "" for what is not used."""
+    folder, slash, last = name.rpartition("/")
+    stem, dot, extension = last.partition(".")
+    if not stem or not dot or last.startswith("__"):
+        return "", ""
+    return folder + slash + stem, KINDS.get(extension.lower(), "")
+
+
+def read_meta(content: bytes) -> dict[str, Any]:
+    """The object in a ``.json``. PictureError when there is none."""
+    try:
+        found = parse_json(content, "its .json")
+    except UnreadableError as error:
+        raise PictureError(str(error)) from error
+    if not isinstance(found, dict):
+        raise PictureError(f"its .json holds {type(found).__name__}, not an object")
+    return found
+
+
+def captions_in(text: bytes, meta: Mapping[str, Any], cls: bytes) -> tuple[str, ...]:
+    """The captions of a row, from what its members hold. PictureError when there is none."""
+    many = meta.get("captions")
+    found = [one for one in many if isinstance(one, str)] if isinstance(many, list) else []
+    if not found and text:
+        found = [_decoded(text, ".txt")]
+    if not found and isinstance(meta.get("caption"), str):
+        found = [meta["caption"]]
+    if not any(map(clean_caption, found)) and cls:
+        found = [_decoded(cls, ".cls").replace("_", " ")]
+    captions = tuple(dict.fromkeys(filter(None, map(clean_caption, found))))
+    if not captions:
+        raise PictureError("it has no caption: .txt, .json and .cls hold none")
+    if any("\ud800" <= char <= "\udfff" for one in captions for char in one):
+        raise PictureError("its caption is not Unicode (a lone surrogate)")
+    return captions
+
+
+def labels_in(meta: Mapping[str, Any], cls: bytes) -> dict[str, str]:
+    """Label name -> value: the plain values of a ``.json``, and ``class``."""
+    labels = {}
+    for name, value in meta.items():
+        if name in CAPTIONS or not isinstance(value, (str, bool, int, float)):
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
+            continue
+        text = value if isinstance(value, str) else json.dumps(value)
+        if len(name) <= LONGEST_LABEL:
+            labels[name] = text[:LONGEST_LABEL].encode("utf-8", "replace").decode()
+    if cls:
+        labels.setdefault("class", clean_caption(_decoded(cls, ".cls"))[:LONGEST_LABEL])
+    return labels
+
+
+def _decoded(content: bytes, member: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PictureError(f"its {member} is not text in UTF-8") from error

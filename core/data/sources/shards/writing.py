@@ -1,0 +1,143 @@
+"""Any source as shards that WebDataset, open_clip and this program read alike.
+
+Flow: ``python -m core shard SOURCE OUT`` -> ``write_shards`` -> OUT/00000.tar, ..., each with its index, and the counts
+of their rows in ``sizes.json``, where open_clip looks for them. A row is KEY.jpg (its file as it is, where that is a
+JPEG, PNG or WebP, else a PNG of it), KEY.txt with its first caption, and, where it has labels or more captions,
+KEY.json with all of them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from core.data.errors import BadRow, DataError, PictureError, check_bad_share
+from core.data.permutation import permuted
+from core.data.pictures import decode, picture_bytes, picture_kind
+from core.data.sources.rows import Row, Source
+from core.data.sources.shards.index import MOST_ROWS, open_index
+from core.spec.errors import writing
+from core.spec.files import whole_file, write_whole
+from core.spec.reading import excerpt
+from core.spec.shards import SUFFIX
+
+ROWS = 10_000  # of a shard, by default, as img2dataset's
+SIZES = "sizes.json"
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}  # what open_clip looks for
+MOST_SHARDS = 100_000  # five digits
+PROBED = 32  # pixels a side of a picture that is decoded to see that it can be
+SHUFFLE = 1007  # what a draw is for
+
+Progress = Callable[[int, int], None]  # (done, total); may raise to end the work
+
+
+@dataclass
+class Written:
+    """What came of it."""
+
+    shards: list[Path] = field(default_factory=list)
+    rows: int = 0
+    bad: list[BadRow] = field(default_factory=list)
+
+
+def write_shards(
+    source: Source,
+    folder: Path,
+    progress: Progress,
+    *,
+    rows: int = ROWS,
+    seed: int | None = None,
+    max_megapixels: int = 200,
+    max_bad_share: float = 0.05,
+) -> Written:
+    """Write ``source`` into ``folder``, ``rows`` to a shard; with ``seed`` in an order drawn by it.
+
+    Pictures that cannot be read are left out and listed. Raises DataError when ``folder`` holds anything, or too many
+    rows are bad; whatever ends it, a shard is there whole or not at all.
+    """
+    if not 1 <= rows <= MOST_ROWS or len(source.rows) > rows * MOST_SHARDS:
+        raise DataError(f"{rows} rows a shard cannot be: 1 to {MOST_ROWS:,}, and at most {MOST_SHARDS:,} shards.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{excerpt(str(folder))} is not an empty folder, and nothing is overwritten; choose another.")
+    order = np.arange(len(source.rows), dtype=np.int64)
+    if seed is not None:
+        order = permuted(order, len(order), seed, SHUFFLE)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        work = _Work(source, folder, progress, max_megapixels, max_bad_share)
+        for start in range(0, len(order), rows):
+            work.write(order[start : start + rows].tolist())
+        write_whole(folder / SIZES, json.dumps(work.sizes, indent=1).encode())
+    return work.written
+
+
+class _Work:
+    """One writing of shards."""
+
+    def __init__(
+        self, source: Source, folder: Path, progress: Progress, max_megapixels: int, max_bad_share: float
+    ) -> None:
+        self._source, self._folder, self._progress = source, folder, progress
+        self._max_megapixels, self._max_bad_share = max_megapixels, max_bad_share
+        self.written = Written(bad=list(source.bad))
+        self.sizes: dict[str, int] = {}
+        self._done = 0
+
+    def write(self, rows: Sequence[int]) -> None:
+        """A shard of ``rows``; none when no picture of them can be read."""
+        written, before = self.written, self.written.rows
+        path = self._folder / f"{len(written.shards):05}{SUFFIX}"
+        with whole_file(path) as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+                for row in rows:
+                    self._add(tar, self._source.rows[row])
+            total = len(self._source.rows) + len(self._source.bad)
+            check_bad_share(self._source.origin, written.bad, total, self._max_bad_share)
+        if written.rows == before:
+            path.unlink()
+            return
+        open_index(path)
+        written.shards.append(path)
+        self.sizes[path.name] = written.rows - before
+
+    def _add(self, tar: tarfile.TarFile, row: Row) -> None:
+        self._done += 1
+        self._progress(self._done, len(self._source.rows))
+        try:
+            extension, content = _picture(row.file, self._max_megapixels)
+        except PictureError as error:
+            self.written.bad.append(BadRow(row.where, str(error)))
+            return
+        key = f"{self.written.rows:09}"
+        _put(tar, f"{key}.{extension}", content)
+        _put(tar, f"{key}.txt", row.captions[0].encode())
+        if len(row.captions) > 1 or row.labels:
+            facts = {**row.labels, "captions": list(row.captions)}
+            _put(tar, f"{key}.json", json.dumps(facts, ensure_ascii=False).encode())
+        self.written.rows += 1
+
+
+def _picture(file: str, max_megapixels: int) -> tuple[str, bytes]:
+    """The extension and the bytes of a picture, which can be decoded. PictureError when it cannot."""
+    content = picture_bytes(file)
+    kind = picture_kind(content, max_megapixels)
+    if kind in EXTENSIONS:
+        decode(content, PROBED, max_megapixels, fast=True)  # a JPEG at an eighth: a cut off one is found
+        return EXTENSIONS[kind], content
+    made = io.BytesIO()
+    Image.fromarray(decode(content, None, max_megapixels)).save(made, "PNG")
+    return "png", made.getvalue()
+
+
+def _put(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """A member that depends on nothing but its name and content."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))

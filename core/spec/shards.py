@@ -1,0 +1,188 @@
+"""How shards and the pictures in them are named: patterns of tars, and a picture's place in one.
+
+A pattern is one path or several joined by ``::``, with braces (``{00000..00099}``, ``{a,b}``) and wildcards, as
+WebDataset and open_clip take them. A picture in a tar has a path as any other: TAR/OFFSET+SIZE/NAME, so that whatever
+shows or reads a picture by its path reads this one too, through `read_member`; nothing is ever unpacked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.spec.errors import UserError
+from core.spec.paths import expand_user, is_file, is_folder
+from core.spec.reading import UnreadableError, excerpt, open_regular
+
+SUFFIX = ".tar"
+SEPARATOR = "::"
+MOST_SHARDS = 1 << 20  # of a pattern
+MOST_BRACES = 64
+LARGEST_MEMBER = 256 << 20  # bytes of a picture
+_BESIDE = frozenset((SUFFIX, ".index", ".json", ".parquet", ".tmp"))  # what lies in a folder of shards
+_RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
+_WILD = re.compile(r"[*?\[]")
+_MEMBER = re.compile(r"(?P<tar>.+\.tar)[\\/](?P<offset>\d{1,18})\+(?P<size>\d{1,12})[\\/][^\\/]+", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A picture's place in a tar."""
+
+    tar: str
+    offset: int
+    size: int
+
+
+def is_shards(source: str | Path) -> bool:
+    """Whether ``source`` names shards: a tar, a pattern of tars, or a folder of tars and what belongs to them alone."""
+    text = str(source)
+    if all(part.lower().rstrip("}").endswith(SUFFIX) for part in text.split(SEPARATOR)):
+        return True
+    folder = expand_user(text)
+    try:
+        return bool(text) and is_folder(folder) and _holds_shards(folder)
+    except OSError:
+        return False
+
+
+def _holds_shards(folder: Path) -> bool:
+    found = False
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            suffix = Path(entry.name).suffix.lower()
+            if suffix not in _BESIDE and not entry.name.startswith("."):
+                return False  # in a folder of pictures mostly the first one
+            found = found or suffix == SUFFIX
+    return found
+
+
+def absolute_pattern(pattern: str) -> str:
+    """``pattern`` with every relative path in it made absolute."""
+    return SEPARATOR.join(str(expand_user(part).absolute()) for part in pattern.split(SEPARATOR))
+
+
+def expanded(pattern: str, error: type[UserError] = UnreadableError) -> list[str]:
+    """The paths that ``pattern`` names, braces and wildcards expanded, in its order (wildcards: by name).
+
+    ``error`` when a wildcard or folder finds none, or there would be more than a million.
+    """
+    found: list[str] = []
+    for part in pattern.split(SEPARATOR):
+        for name in _without_braces(part, error):
+            path = expand_user(name)
+            if is_folder(path):
+                found += _matching(path, "*" + SUFFIX, error)
+            elif _WILD.search(name) and not is_file(path):
+                anchor = path.anchor
+                found += _matching(Path(anchor or "."), str(path)[len(anchor) :], error)
+            else:
+                found.append(str(path))
+            if len(found) > MOST_SHARDS:
+                raise error(f"{excerpt(pattern)} names more than {MOST_SHARDS:,} shards; name fewer at once.")
+    return found
+
+
+def member_path(tar: str | Path, offset: int, size: int, name: str) -> str:
+    """The path of the picture ``name`` of ``size`` bytes at ``offset`` in ``tar``."""
+    return f"{tar}/{offset}+{size}/{name}"
+
+
+def split_member(path: str | Path) -> Member | None:
+    """The place that ``path`` names; None when it is no path of a picture in a tar."""
+    text = str(path)
+    match = _MEMBER.fullmatch(text) if SUFFIX in text else None
+    return Member(match["tar"], int(match["offset"]), int(match["size"])) if match else None
+
+
+def is_member(path: str | Path) -> bool:
+    """Whether ``path`` names bytes that are there, in a tar."""
+    member = split_member(path)
+    if member is None or not is_file(member.tar):
+        return False
+    return member.offset + member.size <= Path(member.tar).stat().st_size
+
+
+def read_member(member: Member, error: type[UserError] = UnreadableError) -> bytes:
+    """The bytes of a picture in a tar.
+
+    Raises ``error`` where they are not all there or are too many, and what `open_regular` raises.
+    """
+    if member.size > LARGEST_MEMBER:
+        raise error(
+            f"{excerpt(member.tar)} claims a picture of {member.size:,} bytes, more than {LARGEST_MEMBER >> 20} MB."
+        )
+    with open_regular(member.tar, error=error) as file:
+        file.seek(member.offset)
+        content = file.read(member.size)
+    if len(content) < member.size:
+        raise error(f"{excerpt(member.tar)} ends before byte {member.offset + member.size:,}; it was cut off.")
+    return content
+
+
+def _matching(folder: Path, wildcard: str, error: type[UserError]) -> list[str]:
+    try:
+        names = sorted(str(path) for path in folder.glob(wildcard))
+    except (OSError, ValueError, NotImplementedError) as problem:
+        raise error(
+            f"{excerpt(str(folder / wildcard))} cannot be looked for: {problem}; check the pattern."
+        ) from problem
+    if not names:
+        raise error(f"No shard matches {excerpt(str(folder / wildcard))}; check the path.")
+    return names
+
+
+def _without_braces(text: str, error: type[UserError]) -> list[str]:
+    """``text`` for each choice of its braces, the last one changing fastest."""
+    if text.count("{") > MOST_BRACES:
+        raise error(f"{excerpt(text)} has more than {MOST_BRACES} braces; name the shards by fewer.")
+    names = _expanded(text)
+    if names is None:
+        raise error(f"{excerpt(text)} names more than {MOST_SHARDS:,} shards; name fewer at once.")
+    return names
+
+
+def _expanded(text: str) -> list[str] | None:
+    """``text`` for each choice; None where there are more than `MOST_SHARDS`."""
+    start = text.find("{")
+    parts, end = _alternatives(text, start) if start >= 0 else ([], 0)
+    if not end:
+        return [text]
+    heads: list[str] | None = []
+    if len(parts) > 1:
+        each = [_expanded(part) for part in parts]
+        heads = None if None in each else [one for some in each for one in some or []]
+    elif match := _RANGE.fullmatch(parts[0]):
+        heads = _range(match[1], match[2])
+    else:
+        heads = ["{" + parts[0] + "}"]  # no choice: as it is
+    tails = _expanded(text[end:])
+    if heads is None or tails is None or len(heads) * len(tails) > MOST_SHARDS:
+        return None
+    return [text[:start] + head + tail for head in heads for tail in tails]
+
+
+def _alternatives(text: str, start: int) -> tuple[list[str], int]:
+    """What lies between the commas of the brace at ``start``, and where it ends; 0 where it does not."""
+    depth, parts, begin = 0, [], start + 1
+    for position in range(start, len(text)):
+        character = text[position]
+        depth += (character == "{") - (character == "}")
+        if character == "," and depth == 1:
+            parts.append(text[begin:position])
+            begin = position + 1
+        if depth == 0:
+            return [*parts, text[begin:position]], position + 1
+    return [], 0
+
+
+def _range(first: str, last: str) -> list[str] | None:
+    """The numbers from ``first`` to ``last``, as wide as these where they begin with 0; None for too many."""
+    width = max(len(first), len(last)) if first.startswith("0") or last.startswith("0") else 0
+    begin, end = int(first), int(last)
+    if abs(end - begin) >= MOST_SHARDS:
+        return None
+    step = 1 if end >= begin else -1
+    return [str(number).zfill(width) for number in range(begin, end + step, step)]

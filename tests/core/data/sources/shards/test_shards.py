@@ -1,0 +1,268 @@
+"""Shards as a source: their rows, their index, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.data.errors import DataError, PictureError
+from core.data.pictures import decode
+from core.data.sources.opening import open_source
+from core.data.sources.shards import collection
+from core.data.sources.shards.collection import Shards
+from core.data.sources.shards.index import beside, in_cache, make_index, open_index, read_facts, write_index
+from core.spec.shards import absolute_pattern, expanded, is_member, is_shards, split_member
+from tests.core.data.sources.shards.tars import picture, row, write_shard, write_shards
+from tests.mutations import survives
+
+# Names
+
+
+def test_braces_wildcards_and_lists_name_shards(tmp_path: Path) -> None:
+    for name in ("a-000.tar", "a-001.tar", "b.tar", "c.txt"):
+        (tmp_path / name).touch()
+    base = str(tmp_path)
+    assert expanded(f"{base}/a-{{000..001}}.tar") == [f"{base}/a-000.tar", f"{base}/a-001.tar"]
+    assert expanded(f"{base}/{{b,a-{{000..001}}}}.tar") == [f"{base}/b.tar", f"{base}/a-000.tar", f"{base}/a-001.tar"]
+    assert expanded(f"{base}/*.tar") == [f"{base}/{name}" for name in ("a-000.tar", "a-001.tar", "b.tar")]
+    assert expanded(f"{base}/b.tar::{base}/a-000.tar") == [f"{base}/b.tar", f"{base}/a-000.tar"]
+    assert expanded(f"{base}/x-{{9..11}}.tar") == [f"{base}/x-{n}.tar" for n in (9, 10, 11)]
+    assert not is_shards(base)  # something else lies there
+    (tmp_path / "c.txt").unlink()
+    assert is_shards(base)
+    assert expanded(base) == expanded(f"{base}/*.tar")
+    for text, sharded in (
+        ("a.tar", True),
+        ("x/{0..3}.tar::y.tar", True),
+        ("a.csv", False),
+        ("", False),
+        ("a.tar::b.csv", False),
+    ):
+        assert is_shards(text) is sharded
+
+
+def test_a_relative_pattern_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute_pattern("a/{0..3}.tar::/b.tar") == f"{tmp_path}/a/{{0..3}}.tar::/b.tar"
+
+
+@pytest.mark.parametrize("pattern", ["/a/{0..99999999}.tar", "{0..999}{0..999}{0..9}.tar", "{,}" * 40 + ".tar"])
+def test_a_pattern_of_too_many_is_refused_at_once(pattern: str) -> None:
+    def read() -> None:
+        with pytest.raises(DataError, match=r"more than 1,048,576 shards"):
+            expanded(pattern, DataError)
+
+    survives(read)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from("{},.01*?[]:/a~\\"), max_size=30))
+def test_any_pattern_is_answered_or_refused(text: str) -> None:
+    survives(lambda: (is_shards(text), split_member(text), open_source("/nowhere/" + text + ".tar")))
+
+
+# Rows
+
+
+def test_rows_have_their_captions_and_labels_by_convention(tmp_path: Path) -> None:
+    path = write_shard(
+        tmp_path / "a.tar",
+        {
+            "plain": row(0),
+            "folder.with.dots/one": row(
+                1, json={"caption": "not this", "kind": "cat", "width": 24, "nested": {"a": 1}}
+            ),
+            "many": row(2, json={"captions": ["first", "second", "first"], "kind": "dog"}),
+            "listed": {"png": picture(3), "json": b'{"caption": "of the json"}'},
+            "class": {"png": picture(4), "cls": b"7"},
+            "upper": {"JPG": picture(5, "JPEG"), "txt": b"\xef\xbb\xbf  two\n lines ", "npy": b"unused"},
+        },
+    )
+    source = open_source(path)
+    assert [one.captions for one in source.rows] == [
+        ("picture 0 caption",), ("picture 1 caption",), ("first", "second"), ("of the json",), ("7",), ("two lines",)
+    ]  # fmt: skip
+    assert [dict(one.labels) for one in source.rows[:3]] == [{}, {"kind": "cat", "width": "24"}, {"kind": "dog"}]
+    assert source.rows[4].labels == {"class": "7"}
+    assert source.label_names == ("kind", "width", "class")
+    assert [Path(one.file).name for one in source.rows][:2] == ["plain.png", "one.png"]
+    assert np.array_equal(decode(source.rows[3].file, None, 10), decode(picture(3), None, 10))
+    assert all(is_member(one.file) for one in source.rows)
+
+
+def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
+    rows = {f"{i}": row(i) for i in range(20)}
+    rows["no-caption"] = {"png": picture(1)}
+    rows["no-picture"] = {"txt": b"a dog"}
+    rows["empty"] = {"png": b"", "txt": b"a dog"}
+    rows["blank"] = {"png": picture(2), "txt": b" \n"}
+    rows["json"] = {"png": picture(2), "json": b"["}
+    rows["bytes"] = {"png": picture(2), "txt": b"\xff\xfe"}
+    source = open_source(write_shard(tmp_path / "a.tar", rows))
+    assert len(source.rows) == 20
+    reasons = {re.sub(r"\.png$", "", one.where.rpartition("/")[2]): one.reason for one in source.bad}
+    assert reasons["no-caption"] == "it has no caption (.txt, .json or .cls)"
+    assert reasons["no-picture"] == "it has no picture"
+    assert reasons["empty"] == "its picture is empty"
+    assert reasons["blank"].startswith("it has no caption")
+    assert reasons["json"].startswith("its .json, line 1: not JSON")
+    assert reasons["bytes"] == "its .txt is not text in UTF-8"
+
+
+def test_rows_count_through_the_shards_and_keep_their_identity(tmp_path: Path) -> None:
+    pattern = write_shards(tmp_path, [3, 1, 4])
+    shards = Shards.open(pattern)
+    assert len(shards) == 8
+    assert [shards.texts(i).captions[0].split()[1] for i in range(8)] == [str(i) for i in range(8)]
+    assert shards.identities(np.arange(8)).tolist() == [0, 1, 2, 1 << 20, *((2 << 20) + i for i in range(4))]
+    assert [shards.place(i) for i in (0, 3, 4, 7)] == [(0, 0), (1, 0), (2, 0), (2, 3)]
+    again = pickle.loads(pickle.dumps(shards))  # as a loader process gets it
+    assert again.picture(5) == picture(5)
+
+
+def test_few_files_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "OPEN", 2)
+    shards = Shards.open(write_shards(tmp_path, [1] * 6))
+    before = psutil.Process().num_fds()
+    assert [shards.picture(i) for i in (0, 5, 1, 4, 2, 3, 0)] == [picture(i) for i in (0, 5, 1, 4, 2, 3, 0)]
+    assert psutil.Process().num_fds() <= before + 4  # a file and a table each
+    assert sum(shard.held is not None for shard in shards.shards) <= 2
+
+
+# The index
+
+
+def test_the_index_is_written_once_and_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = write_shards(tmp_path / "data", [3, 2])
+    first = Shards.open(pattern)
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+        "00000.tar", "00000.tar.index", "00001.tar", "00001.tar.index"
+    ]  # fmt: skip
+    monkeypatch.setattr("core.data.sources.shards.index.make_index", lambda shard: pytest.fail("read again"))
+    again = Shards.open(pattern)
+    assert [again.picture(i) for i in range(5)] == [first.picture(i) for i in range(5)]
+
+
+def test_a_folder_that_may_not_be_written_to_has_its_index_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_shard(tmp_path / "a.tar", {"0": row(0)})
+    real = write_index
+
+    def refuse(to: Path, *rest: Any) -> None:
+        if to.parent == tmp_path:
+            raise PermissionError(13, "Permission denied", str(to))
+        real(to, *rest)
+
+    monkeypatch.setattr("core.data.sources.shards.index.write_index", refuse)
+    assert open_index(path).file == in_cache(path)
+    assert not beside(path).exists()
+    assert open_index(path).table["image_size"].tolist() == [len(picture(0))]
+
+
+def test_a_copy_with_another_time_is_the_same_shard(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "a.tar", {"0": row(0)})
+    open_index(path)
+    os.utime(path, (1, 1))
+    assert open_index(path).facts.time == 1_000_000_000
+    assert read_facts(beside(path)).time == 1_000_000_000
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_index_is_made_anew_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.getbasetemp() / "damaged-index"
+    path = folder / "a.tar"
+    if not path.exists():
+        write_shard(path, {str(i): row(i) for i in range(3)})
+    index = make_index(path)
+    write_index(beside(path), index.facts, index.table)
+    content = bytearray(beside(path).read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        if data.draw(st.booleans()):
+            content[at] = data.draw(st.integers(0, 255))
+        else:
+            del content[at : at + data.draw(st.integers(1, 100))]
+        if not content:
+            break
+    beside(path).write_bytes(content)
+
+    def read() -> None:
+        shards = Shards.open(str(path))
+        for number in range(len(shards)):
+            try:
+                shards.picture(number), shards.texts(number), shards.path(number)
+            except PictureError:
+                continue
+
+    survives(read)
+
+
+# What is wrong with shards
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    write_shards(tmp_path, [1, 1])
+    with pytest.raises(DataError, match=r"00002\.tar is not there; copy it again, or change the pattern"):
+        Shards.open(f"{tmp_path}/{{00000..00004}}.tar")
+    with pytest.raises(DataError, match=r"No shard matches .*/x\*\.tar"):
+        Shards.open(f"{tmp_path}/x*.tar")
+
+
+def test_a_cut_off_shard_is_named(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
+    with path.open("r+b") as file:
+        file.truncate(4000)
+    with pytest.raises(DataError, match=r"a\.tar is cut off in the member at byte"):
+        Shards.open(str(path))
+
+
+def test_a_shard_that_changed_since_its_index_is_named(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
+    open_index(path)
+    write_shard(path, {str(i): row(i) for i in range(4)})
+    with pytest.raises(DataError, match=r"a\.tar has changed since it was indexed \(3 rows and .*a\.tar\.index"):
+        Shards.open(str(path))
+    beside(path).unlink()
+    assert len(Shards.open(str(path))) == 4
+
+
+def test_a_shard_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
+    shards = Shards.open(str(path))
+    with path.open("r+b") as file:
+        file.truncate(4000)
+    with pytest.raises(PictureError, match=r"a\.tar was cut off"):
+        shards.picture(2)
+
+
+def test_a_doubled_shard_is_named(tmp_path: Path) -> None:
+    pattern = write_shards(tmp_path, [2])
+    with pytest.raises(DataError, match=r"00000\.tar is named twice"):
+        Shards.open(f"{pattern}::{tmp_path}/00000.tar")
+    (tmp_path / "copy.tar").write_bytes((tmp_path / "00000.tar").read_bytes())
+    with pytest.raises(DataError, match=r"00000\.tar and .*copy\.tar hold the same members"):
+        Shards.open(f"{tmp_path}/*.tar")
+
+
+@pytest.mark.parametrize("sort", ["folder", "pipe", "empty", "text"])
+def test_what_is_no_tar(tmp_path: Path, sort: str) -> None:
+    path = tmp_path / "a.tar"
+    if sort == "folder":
+        path.mkdir()
+    elif sort == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"" if sort == "empty" else b"filepath,title\n" * 100)
+    with pytest.raises(DataError, match=r"a\.tar|\*\.tar"):
+        Shards.open(str(path))

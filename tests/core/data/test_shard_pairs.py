@@ -1,0 +1,156 @@
+"""Training pairs in shards: streams, the same batches at any number of processes, resuming, broken rows."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.data.batch import Batch
+from core.data.dataset import open_dataset
+from core.data.errors import DataError, PictureError
+from core.data.labelling import label_rows
+from core.data.loader import Loader, Place
+from core.data.shard_pairs import ShardPairs, open_shards
+from core.spec.config import DataConfig, RunConfig
+from tests.core.data.samples import CONTEXT, tokenize
+from tests.core.data.sources.shards.tars import picture, row, write_shard, write_shards
+from tests.core.data.test_loader import SIZE, same
+
+
+def definition(batch_size: int = 8, streams: int = 4, workers: int = 0, **data: Any) -> RunConfig:
+    return RunConfig.model_validate(
+        {
+            "seed": 5,
+            "data": {"workers": workers, "max_bad_share": 0.3, "streams": streams, **data},
+            "teacher": {"kind": "ema"},
+            "views": {"student": {"count": 2, "randaugment_ops": 1}},
+            "optim": {"batch_size": batch_size, "epochs": 2.0},
+        }
+    )
+
+
+def opened(pattern: str, **settings: Any) -> ShardPairs:
+    return open_shards(pattern, DataConfig(**settings), SIZE, tokenize)
+
+
+def numbers(batch: Batch) -> list[int]:
+    return batch.rows.tolist()
+
+
+def joined(parts: list[Batch]) -> list[torch.Tensor]:
+    """Rows, texts and pictures of shares put together."""
+    texts = [torch.nn.functional.pad(part.texts, (0, CONTEXT - part.texts.shape[1])) for part in parts]
+    return [
+        torch.cat([part.rows for part in parts]),
+        torch.cat(texts),
+        torch.cat([part.clean.images for part in parts]),
+        torch.cat([part.student[1].images for part in parts]),
+        torch.cat([part.teacher[0].images for part in parts]),
+    ]
+
+
+def test_rows_are_what_the_shards_hold(tmp_path: Path) -> None:
+    pairs = opened(write_shards(tmp_path, [5, 4]))
+    assert len(pairs) == 9
+    assert pairs.streamed
+    assert pairs.captions_of(6) == ("picture 6 caption",)
+    assert pairs.picture(6).shape == (3, 20, 24)
+    assert pairs.path(6).name == "000006.png"
+    assert pickle.loads(pickle.dumps(pairs)).captions_of(8) == ("picture 8 caption",)
+    whole = open_dataset(f"{tmp_path}/*.tar", DataConfig(), SIZE, tokenize)
+    assert all(torch.equal(whole.picture(i), pairs.picture(i)) for i in range(9))
+    assert [str(whole.path(i)) for i in range(9)] == [str(pairs.path(i)) for i in range(9)]
+
+
+def test_each_stream_gives_the_same_part_of_every_batch(tmp_path: Path) -> None:
+    loader = Loader(opened(write_shards(tmp_path, [7, 9, 8, 8])), definition(), SIZE)  # 32 rows, 4 streams of 8
+    assert (loader.streams, loader.steps_per_epoch, loader.total_steps) == (4, 4, 8)
+    epochs = [[numbers(batch) for batch in loader.batches(4 * e, 4 * e + 4)] for e in (0, 1)]
+    for batches in epochs:
+        assert all([one // 8 for one in batch] == [0, 0, 1, 1, 2, 2, 3, 3] for batch in batches)
+        assert sorted(one for batch in batches for one in batch) == list(range(32))  # each row once an epoch
+    assert epochs[0] != epochs[1]
+    assert epochs[0] != sorted(epochs[0])
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_shares_of_processes_are_the_batch_of_one(tmp_path: Path, world: int) -> None:
+    pattern = write_shards(tmp_path, [10, 6, 17])
+    whole = list(Loader(opened(pattern), definition(), SIZE).batches(0, 6))
+    shares = [
+        list(Loader(opened(pattern), definition(), SIZE, place=Place(rank, world)).batches(0, 6))
+        for rank in range(world)
+    ]
+    for step, batch in enumerate(whole):
+        parts = [share[step] for share in shares]
+        assert all(torch.equal(a, b) for a, b in zip(joined([batch]), joined(parts), strict=True))
+
+
+def test_a_process_reads_the_shards_of_its_streams_alone(tmp_path: Path) -> None:
+    pattern = write_shards(tmp_path, [8] * 4)
+    pairs = opened(pattern)
+    for shard in (2, 3):
+        Path(tmp_path, f"{shard:05}.tar").unlink()
+    rows = [
+        one for batch in Loader(pairs, definition(), SIZE, place=Place(0, 2)).batches(0, 4) for one in numbers(batch)
+    ]
+    assert sorted(rows) == list(range(16))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_sees_what_the_other_would_have_seen(tmp_path: Path, workers: int) -> None:
+    pattern = write_shards(tmp_path, [10, 6, 17])
+    whole = list(Loader(opened(pattern), definition(), SIZE).batches(0, 8))
+    resumed = list(Loader(opened(pattern), definition(workers=workers), SIZE).batches(3, 8))
+    assert len(resumed) == 5
+    assert all(same(a, b) for a, b in zip(whole[3:], resumed, strict=True))
+
+
+@pytest.mark.parametrize(("batch", "streams", "found"), [(8, 64, 8), (6, 64, 2), (7, 64, 1), (96, 64, 32), (8, 3, 1)])
+def test_streams_that_do_not_divide_the_batch_are_fewer(tmp_path: Path, batch: int, streams: int, found: int) -> None:
+    pairs = opened(write_shards(tmp_path, [100]))
+    assert Loader(pairs, definition(batch, streams), SIZE).streams == found
+
+
+@pytest.mark.parametrize(
+    ("world", "batch", "message"),
+    [(3, 8, r"batch of 8 pairs .* by 3 processes"), (3, 6, r"The 2 streams .* by 3 processes.*data\.streams")],
+)
+def test_a_number_of_processes_that_does_not_divide(tmp_path: Path, world: int, batch: int, message: str) -> None:
+    pairs = opened(write_shards(tmp_path, [20]))
+    with pytest.raises(DataError, match=message):
+        Loader(pairs, definition(batch), SIZE, place=Place(0, world))
+
+
+def test_what_proves_broken_is_replaced_counted_and_listed(tmp_path: Path) -> None:
+    rows = {f"{i:03}": row(i) for i in range(16)}
+    rows["005"] = {"png": b"broken" * 100, "txt": b"a dog"}
+    rows["009"] = {"png": picture(9), "txt": b"\xff"}
+    rows["none"] = {"png": picture(1)}
+    said: list[str] = []
+    pattern = str(write_shard(tmp_path / "a.tar", rows))
+    pairs = open_shards(pattern, DataConfig(max_bad_share=0.5), SIZE, tokenize, log=said.append)
+    assert len(pairs) == 16
+    assert "none" in said[0]
+    assert said[0].startswith(f"1 of the 17 rows of {pattern} are skipped")
+    seen = [one for batch in Loader(pairs, definition(), SIZE, said.append).batches(0, 2) for one in numbers(batch)]
+    assert sorted(seen) == [*range(5), 6, 6, 7, 8, 10, 10, *range(11, 16)]
+    assert len(said) == 3
+    assert {one.where.rpartition("/")[2] for one in pairs.all_bad()} == {"none", "005.png", "009.png"}
+    with pytest.raises(PictureError, match=r"its \.txt is not text"):
+        pairs.picture(9)
+    with pytest.raises(DataError, match=r"3 of the 17 rows of .*a\.tar cannot be used"):
+        pairs.check(0.1)
+
+
+def test_labels_of_shards_are_classes(tmp_path: Path) -> None:
+    rows = {str(i): row(i, json={"kind": f"c{i % 2}"}) for i in range(6)}
+    pairs = opened(str(write_shard(tmp_path / "a.tar", rows)))
+    labels = label_rows(pairs, DataConfig(label="kind"), 0)
+    assert labels is not None
+    assert labels.classes == ("c0", "c1")
+    assert labels.of_rows.tolist() == [0, 1] * 3
