@@ -56,7 +56,7 @@ class StudyEditor(QWidget):
         super().__init__(parent)
         self._there: Study | None = None  # the study that grows
         self.name, self.about, self.seeds = QLineEdit(self), QLineEdit(self), QLineEdit("0, 1, 2", self)
-        self.label = QLineEdit("concept", self)
+        self.label, self.budgets = QLineEdit("concept", self), QLineEdit(self, placeholderText="for example 230, 600")
         self.size_box, self.steps, self.noise = QComboBox(self), QSpinBox(self), QDoubleSpinBox(self)
         self.size_box.addItems(list(SIZES))
         self.size_box.setCurrentText("demo")
@@ -90,6 +90,7 @@ class StudyEditor(QWidget):
             ("A&bout", self.about, "One sentence of description"),
             ("Si&ze", self.size_box, "Size of the presets"),
             ("S&teps", self.steps, "Optimiser steps of every arm"),
+            ("Bud&gets", self.budgets, "Seconds of training; each arm is trained anew for each, instead of Steps"),
             ("See&ds", self.seeds, "Each arm is trained once per seed; three or more seeds give intervals"),
             ("Training data", self.data["train"], "A table or folder of pairs; demo:train.csv is the demo's"),
             ("Validation data", self.data["val"], "A table or folder of pairs"),
@@ -132,7 +133,7 @@ class StudyEditor(QWidget):
         column.addLayout(foot)
 
     def _connect(self) -> None:
-        for line in (self.name, self.about, self.seeds, self.label, *self.data.values()):
+        for line in (self.name, self.about, self.seeds, self.label, self.budgets, *self.data.values()):
             line.textChanged.connect(lambda _text: self.check())
         self.size_box.currentIndexChanged.connect(lambda _row: self.check())
         self.steps.valueChanged.connect(lambda _value: self.check())
@@ -152,6 +153,7 @@ class StudyEditor(QWidget):
             name, number = f"study {number}", number + 1
         self.name.setText(name)
         self.seeds.setText("0, 1, 2")
+        self.budgets.clear()
         self.check()
 
     def grow(self, study: Study, experiments: Sequence[Experiment]) -> None:
@@ -186,6 +188,7 @@ class StudyEditor(QWidget):
             seeds = [int(part) for part in re.split(r"[,\s]+", self.seeds.text().strip()) if part]
         except ValueError:
             raise ValueError(f"Seeds: {self.seeds.text()!r} must be whole numbers such as 0, 1, 2.") from None
+        budgets = _budgets(self.budgets.text())
         if self._there is not None:
             return _grown(self._there, arms, seeds)
         if not arms:
@@ -209,7 +212,8 @@ class StudyEditor(QWidget):
             "name": self.name.text().strip(),
             "about": self.about.text().strip(),
             "size": self.size_box.currentText(),
-            "steps": self.steps.value(),
+            "steps": 0 if budgets else self.steps.value(),
+            "budgets": budgets,
             "seeds": seeds,
             "data": data,
             "noise": noise,
@@ -225,6 +229,7 @@ class StudyEditor(QWidget):
             study, problem = self.study(), ""
         except ValueError as error:
             study, problem = None, str(error)
+        self.steps.setEnabled(not self.budgets.text().strip())
         if study is not None and len(study.seeds) == 1:
             problem = "One seed gives no interval and no test; three or more do."
         set_role(self.wrong, "error" if study is None else "muted")
@@ -241,6 +246,14 @@ class StudyEditor(QWidget):
     def _make(self) -> None:
         if self.check():
             self.made.emit(self.study(), {arm.name: one for arm, one in self.ticked() if one is not None})
+
+
+def _budgets(typed: str) -> list[float]:
+    """Seconds as they are typed; ValueError where one is no number."""
+    try:
+        return [float(part) for part in re.split(r"[,;\s]+", typed.strip()) if part]
+    except ValueError:
+        raise ValueError(f"Budgets: {typed!r} must be seconds such as 230, 600.") from None
 
 
 def _grown(there: Study, arms: list[Arm], seeds: list[int]) -> Study:

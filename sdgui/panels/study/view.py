@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 
 from core.spec.study import Study
 from sdgui.panels.study.arms import fill_arms
+from sdgui.panels.study.cost_curves import CostCurves, cost_curves, crossing_texts
 from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.panels.study.model import Table, differences_table, is_share, means_table
 from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, bars_of
@@ -106,8 +107,9 @@ class StudyView(QWidget):
         self.tables.addTab(self.means, "&Means")
         self.tables.addTab(self.differences, "&Differences")
         self.tables.setCornerWidget(self.network)
-        self.bars = ErrorBars(self.split)
-        self.split.setSizes([280, 220])
+        self.bars, self.costs = ErrorBars(self.split), CostCurves(self.split)
+        self.costs.hide()
+        self.split.setSizes([280, 220, 220])
         inner = QVBoxLayout(results)
         inner.setContentsMargins(0, SPACE, 0, 0)
         inner.addWidget(self.note)
@@ -143,7 +145,7 @@ class StudyView(QWidget):
         before, self._look = self._look, look
         self._colors = colors
         study = look.study
-        self.about.setText("" if study is None else study.about or f"{len(study.arms)} arms, seeds {_seeds(study)}")
+        self.about.setText("" if study is None else study.about or _in_words(study))
         self.state.setText(state_text(look))
         self.progress.setMaximum(max(1, len(look.runs)))
         self.progress.setValue(look.done)
@@ -184,12 +186,21 @@ class StudyView(QWidget):
         metrics = [] if results is None else list(results["metrics"])
         if self._metric not in metrics:
             self._metric = metrics[0] if metrics else ""
-        self._show_bars()
+        self._show_plot()
 
-    def _show_bars(self) -> None:
+    def _show_plot(self) -> None:
+        """Bars of the arms, or their curves where they were trained for several budgets."""
         results = self._look.results if self._look is not None else None
-        self.bars.setVisible(results is not None and bool(self._metric))
-        if results is not None and self._metric:
+        shown = results is not None and bool(self._metric)
+        by_budget = results is not None and bool(results.get("budgets"))
+        self.bars.setVisible(shown and not by_budget)
+        self.costs.setVisible(shown and by_budget)
+        if results is not None and shown and by_budget:
+            unit = ", %" if is_share(self._metric) else ""
+            told = "; ".join(crossing_texts(results, self._metric))
+            title = f"{self._metric}{unit} by seconds of training{told and f'. {told}.'}"
+            self.costs.set_curves(title, cost_curves(results, self._metric, str(self.network.currentData())))
+        elif results is not None and shown:
             unit = ", %" if is_share(self._metric) else ""
             title = f"{self._metric}{unit}: means of seeds with 95 % intervals"
             network = str(self.network.currentData())
@@ -200,7 +211,7 @@ class StudyView(QWidget):
         known = self._look is not None and self._look.results is not None and metric in self._look.results["metrics"]
         if known and metric != self._metric:
             self._metric = metric
-            self._show_bars()
+            self._show_plot()
 
     def _show_runs(self, runs: tuple[StudyRunSnapshot, ...]) -> None:
         chosen = self.runs.currentIndex().row()
@@ -235,5 +246,8 @@ def state_text(look: StudySnapshot) -> str:
     return " ".join(parts)
 
 
-def _seeds(study: Study) -> str:
-    return ", ".join(map(str, study.seeds))
+def _in_words(study: Study) -> str:
+    """``4 arms, 230, 600 s, seeds 0, 1, 2``."""
+    arms = f"{len(study.arms)} arm{'s' if len(study.arms) != 1 else ''}"
+    budgets = ", ".join(f"{seconds:g}" for seconds in study.budgets)
+    return ", ".join([arms, *([f"{budgets} s"] if budgets else []), f"seeds {', '.join(map(str, study.seeds))}"])

@@ -1,0 +1,162 @@
+"""Quality against seconds of training: a line an arm, a point a budget, with 95 % intervals; values in the tooltip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from sdgui.panels.study.model import interval, is_share
+from sdgui.widgets.late_parts import MadeLate, is_made
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """One arm at one budget: mean, ends of its interval (None for a single seed)."""
+
+    seconds: float
+    mean: float
+    low: float | None
+    high: float | None
+    text: str  # as the table has it
+
+
+@dataclass(frozen=True)
+class CostCurve:
+    """An arm's points, by budget."""
+
+    name: str
+    points: tuple[CostPoint, ...]
+    color: int  # palette index
+
+
+def cost_curves(results: Mapping[str, Any], metric: str, network: str) -> list[CostCurve]:
+    """The curves of ``metric``, an arm each; arms without it are left out."""
+    scale = 100.0 if is_share(metric) else 1.0
+    points: dict[str, list[CostPoint]] = {}
+    for one in results["arms"].values():
+        mean = one["networks"].get(network, {}).get(metric)
+        seconds = (one.get("cost") or {}).get("budget", 0.0)
+        some = points.setdefault(one.get("of", ""), [])
+        if mean is not None and seconds > 0:
+            low, high = (None if mean[end] is None else scale * mean[end] for end in ("low", "high"))
+            some.append(CostPoint(seconds, scale * mean["mean"], low, high, interval(metric, mean)))
+    return [
+        CostCurve(name, tuple(sorted(some, key=lambda point: point.seconds)), color)
+        for color, (name, some) in enumerate(points.items())
+        if some
+    ]
+
+
+def crossing_texts(results: Mapping[str, Any], metric: str) -> list[str]:
+    """Where each compared arm overtakes its baseline: "sd-clip overtakes clip at about 410 s"."""
+    found = []
+    for one in results.get("crossings", ()):
+        if one["metric"] != metric:
+            continue
+        arm, base, seconds = one["arm"], one["baseline"], one.get("seconds")
+        where = f" at about {seconds:.0f} s" if seconds is not None else ""
+        found.append(
+            {
+                "ahead": f"{arm} is ahead of {base} at every budget",
+                "behind": f"{arm} is behind {base} at every budget",
+                "even": f"{arm} and {base} are even{where and f' from {seconds:.0f} s on'}",
+                "overtakes": f"{arm} overtakes {base}{where}",
+                "falls behind": f"{arm} falls behind {base}{where}",
+            }[one["kind"]]
+        )
+    return found
+
+
+class CostCurves(MadeLate):
+    """Curves over a logarithmic axis of seconds."""
+
+    late = ("_plot",)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._curves: list[CostCurve] = []
+        self.title = PlainLabel(self, wordWrap=True)
+        set_role(self.title, "small")
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(SPACE // 2)
+        self._column.addWidget(self.title)
+        self._column.addStretch(1)
+        self.setMinimumHeight(16 * SPACE)
+        theme().changed.connect(self._draw)
+
+    @cached_property
+    def _plot(self) -> pg.PlotWidget:
+        """Made after the widget is on screen: it takes as long as a panel's other parts together."""
+        self._left, self._bottom = PlotAxis("left", "value"), pg.AxisItem("bottom")
+        plot = still_plot(self, self._left, self._bottom)
+        self._column.takeAt(1)
+        self._column.addWidget(plot, 1)
+        self._draw_curves(plot)
+        return plot
+
+    def set_curves(self, title: str, curves: Sequence[CostCurve]) -> None:
+        """Show these; ``title`` names the metric."""
+        self._curves = list(curves)
+        self.title.setText(title)
+        self.setAccessibleName(title)
+        told = [f"{curve.name} at {point.seconds:g} s {point.text}" for curve in curves for point in curve.points]
+        self.setAccessibleDescription("; ".join(told))
+        self._draw()
+
+    def curves(self) -> list[CostCurve]:
+        return list(self._curves)
+
+    def _draw(self) -> None:
+        if is_made(self, "_plot"):
+            self._draw_curves(self._plot)
+
+    def _draw_curves(self, plot: pg.PlotWidget) -> None:
+        style = theme()
+        plot.setBackground(style.color("surface"))
+        dress(self._left, self._bottom)
+        self._left.setWidth(6 * SPACE)
+        plot.clear()
+        budgets = sorted({point.seconds for curve in self._curves for point in curve.points})
+        self._bottom.setTicks([[(math.log(seconds), f"{seconds:g} s") for seconds in budgets]])
+        legend = plot.plotItem.legend or plot.addLegend(offset=(-SPACE, -SPACE))
+        legend.clear()
+        legend.setLabelTextColor(style.color("text"))
+        for curve in self._curves:
+            _draw_curve(plot, curve)
+        self._fit(plot, budgets)
+
+    def _fit(self, plot: pg.PlotWidget, budgets: Sequence[float]) -> None:
+        points = [point for curve in self._curves for point in curve.points]
+        reach = [end for point in points for end in (point.mean, point.low, point.high) if end is not None]
+        if reach:
+            plot.setYRange(min(reach), max(max(reach), min(reach) + 1e-9), padding=0.08)
+            first, last = math.log(budgets[0]), math.log(budgets[-1])
+            plot.setXRange(first - 0.2, max(last, first + 0.2) + 0.2, padding=0)
+
+
+def _draw_curve(plot: pg.PlotWidget, curve: CostCurve) -> None:
+    color = theme().run_color(curve.color)
+    x = np.array([math.log(point.seconds) for point in curve.points])
+    y = np.array([point.mean for point in curve.points])
+    line = pg.PlotDataItem(
+        x, y, pen=pg.mkPen(color, width=2), symbol="o", symbolSize=7, symbolBrush=color, symbolPen=None, name=curve.name
+    )
+    told = "\n".join(f"{curve.name}, {point.seconds:g} s: {point.text}" for point in curve.points)
+    line.setToolTip(plain_tip(told))
+    plot.addItem(line)
+    for at, point in zip(x, curve.points, strict=True):
+        if point.low is not None and point.high is not None:
+            ends = {"top": np.array([point.high - point.mean]), "bottom": np.array([point.mean - point.low])}
+            where = {"x": np.array([at]), "y": np.array([point.mean])}
+            plot.addItem(pg.ErrorBarItem(**where, beam=0.05, pen=pg.mkPen(color, width=1), **ends))

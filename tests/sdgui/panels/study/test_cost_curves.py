@@ -1,0 +1,92 @@
+"""A study by budget in its panel: quality against seconds, where arms overtake, and the form's field."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.study.cost_curves import crossing_texts
+from sdgui.panels.study.view import StudyView
+from sdgui.runs.study_status import StudySnapshot
+from tests.sdgui.panels.study.studying import Open, a_study, panel_of
+
+
+def mean(value: float) -> dict[str, Any]:
+    return {"mean": value, "low": value - 0.05, "high": value + 0.05, "values": [value, value]}
+
+
+def results(*budgets: float) -> dict[str, Any]:
+    """clip stands at 40 %; sd-clip gains 10 points with each budget, from 30 %."""
+    arms = {}
+    for place, seconds in enumerate(budgets):
+        for name, value in (("clip", 0.4), ("sd-clip", 0.3 + 0.1 * place)):
+            networks = {"final": {"test/R@1": mean(value)}, "student": {"test/R@1": mean(value)}}
+            cost = {"step_seconds": mean(0.1), "train_seconds": mean(1.0), "ratio": None, "budget": seconds}
+            arms[f"{name}-{seconds:g}s"] = {"of": name, "seeds": [0, 1], "cost": cost, "networks": networks}
+    crossings = [{"arm": "sd-clip", "baseline": "clip", "metric": "test/R@1", "kind": "overtakes", "seconds": 410.2}]
+    head = {"seeds": [0, 1], "metrics": ["test/R@1"], "arms": arms, "compare": []}
+    return head | {"budgets": list(budgets), "crossings": crossings}
+
+
+def test_curves_by_budget_take_the_bars_place(qtbot: QtBot) -> None:
+    view = StudyView()
+    qtbot.addWidget(view)
+    view.show()
+    study = a_study(steps=0, budgets=[230, 600])
+    look = StudySnapshot(Path("/s"), "done", study, results=results(230, 600), results_stamp=1.0)
+    view.show_look(look, {})
+    assert view.about.text() == "2 arms, 230, 600 s, seeds 0, 1"
+    assert view.costs.isVisibleTo(view)
+    assert not view.bars.isVisibleTo(view)
+    clip, ours = view.costs.curves()
+    assert (clip.name, [(p.seconds, p.mean) for p in clip.points]) == ("clip", [(230, 40.0), (600, 40.0)])
+    assert (ours.name, [(p.seconds, p.mean) for p in ours.points]) == ("sd-clip", [(230, 30.0), (600, 40.0)])
+    assert (ours.points[0].low, ours.points[0].high) == pytest.approx((25.0, 35.0))
+    assert view.costs.title.text() == "test/R@1, % by seconds of training. sd-clip overtakes clip at about 410 s."
+    drawn = view.costs._plot.plotItem.listDataItems()
+    assert [item.name() for item in drawn] == ["clip", "sd-clip"]
+    assert drawn[1].yData.tolist() == pytest.approx([30.0, 40.0])
+    view.show_look(replace(look, results=results() | {"arms": {}}, results_stamp=2.0), {})
+    assert view.bars.isVisibleTo(view)
+    assert not view.costs.isVisibleTo(view)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "text"),
+    [
+        ("ahead", None, "a is ahead of b at every budget"),
+        ("behind", None, "a is behind b at every budget"),
+        ("even", None, "a and b are even"),
+        ("even", 80.0, "a and b are even from 80 s on"),
+        ("falls behind", 99.6, "a falls behind b at about 100 s"),
+    ],
+)
+def test_how_arms_compare_in_words(kind: str, seconds: float | None, text: str) -> None:
+    one = {"arm": "a", "baseline": "b", "metric": "m", "kind": kind, "seconds": seconds}
+    assert crossing_texts({"crossings": [one, one | {"metric": "other"}]}, "m") == [text]
+    assert crossing_texts({}, "m") == []
+
+
+def test_a_study_by_budget_is_made_in_the_form(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study()
+    panel = panel_of(window)
+    panel._ticked = set()
+    panel.empty.activated.emit()
+    editor = panel.editor
+    for row in (0, 1):
+        editor.presets.item(row).setCheckState(editor.presets.item(row).checkState().Checked)
+    editor.budgets.setText("230, soon")
+    assert editor.wrong.text() == "Budgets: '230, soon' must be seconds such as 230, 600."
+    editor.budgets.setText("230, 600")
+    assert not editor.steps.isEnabled()
+    assert (editor.study().budgets, editor.study().steps) == ([230, 600], 0)
+    editor.budgets.setText("230, 230")
+    assert "listed twice" in editor.wrong.text()
+    assert not editor.make.isEnabled()
+    editor.budgets.clear()
+    assert editor.steps.isEnabled()
+    assert editor.study().steps == editor.steps.value()
