@@ -184,3 +184,65 @@ def test_the_longest_unused_caches_go_first(tmp_path: Path) -> None:
     assert {path.stem for path in tmp_path.iterdir()} == {"new", "middle", "unrelated"}
     prune(tmp_path, keep=tmp_path / "middle.pictures", limit=50)
     assert {path.stem for path in tmp_path.iterdir()} == {"middle", "unrelated"}
+
+
+def test_a_picture_changed_at_the_same_size_is_decoded_anew(files: list[str]) -> None:
+    first = built(files)
+    status = Path(files[0]).stat()
+    os.utime(files[0], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert built(files).path != first.path
+
+
+def test_a_cache_of_other_files_is_not_taken(files: list[str]) -> None:
+    """Whatever its name says: one of fewer pictures would show each caption another picture."""
+    path, fewer = built(files).path, built(files[:5]).path
+    path.write_bytes(fewer.read_bytes())
+    assert same_as_decoded(built(files), files)
+
+
+def test_a_cache_that_is_used_is_the_last_to_go(files: list[str], own_cache: Path) -> None:
+    used, other = built(files).path, built(files[:3]).path
+    for path, age in ((used, 9000), (other, 5)):
+        os.utime(path, (time.time() - age, time.time() - age))
+    built(files)
+    prune(own_cache, limit=used.stat().st_size)
+    assert left(own_cache, ".pictures") == [used]
+
+
+def test_what_a_build_needs_is_made_room_for(
+    files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = built(files[:3]).path
+    os.utime(older, (1, 1))
+    (own_cache / "a-build-that-works.tmp").write_bytes(b"x")
+    monkeypatch.setattr(prune, "__defaults__", (None, 1))
+    newest = built(files).path
+    assert left(own_cache, ".pictures") == [newest]
+    assert left(own_cache, ".tmp"), "it is not a day old"
+
+
+def test_what_many_pictures_need_is_estimated_by_some(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "SAMPLED", 3)
+    same = [files[0]] * 50
+    one = decode(files[0], 16, 10).nbytes
+    assert open_cache(same, DECODING, 50 * one - 1) is None
+    assert open_cache(same, DECODING, 50 * one) is not None
+
+
+def test_a_disk_with_too_little_room_means_streaming(
+    files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    said: list[str] = []
+    assert open_cache(files, DECODING, PLENTY, log=said.append) is None
+    assert "0 MiB are free" in said[0]
+    assert list(own_cache.iterdir()) == []
+
+
+def test_without_building_only_what_is_there_is_taken(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_cache(files, DECODING, 1, build=False) is None
+    built(files)
+    monkeypatch.setattr(cache_module, "decoded_size", lambda *_: pytest.fail("a picture was opened"))
+    again = open_cache(files, DECODING, 1, build=False)
+    assert again is not None
+    assert len(again) == len(files)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from core.inference.encoder import Features
+from core.model.runtime import Runtime
 from core.spec.config import override
 from core.spec.presets import PRESETS, preset_config
 from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
 from core.studies.chain.ensemble import judge_together
+from core.training import validation
 from core.training.train import train
-from core.training.validation import best_score, trains_retrieval
+from core.training.validation import best_score, retrieval_sample, top1, trains_retrieval
 from tests.core.pictures import write_pairs
 
 JUDGED = {"val/student/mean_recall": 0.2, "val/teacher/mean_recall": 0.3, "val/student/text_to_image_R@1": 0.9}
@@ -59,3 +64,64 @@ def test_a_label_that_nothing_learns_ends_no_validation(tmp_path: Path, monkeypa
     together = judge_together([run, run], str(sources[1]), "group", lambda what, done, of: None)
     assert [one.keys() == together["together"].keys() for one in together["each"]] == [True, True]
     assert "mean_recall" in together["together"]
+
+
+class Little:
+    """Pictures with captions and a label each; the middle one cannot be read."""
+
+    label_names = ("kind",)
+    origin = "little.csv"
+    own = (("a", "b"), ("x",), ("c",), ("d", "e", "f"), ("g",))
+    kinds = ("cat", "dog", "", "dog", "bird")
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def path(self, row: int) -> Path:
+        return Path(f"/{row}.png")
+
+    def captions_of(self, row: int) -> tuple[str, ...]:
+        return self.own[row]
+
+    def labels(self, row: int) -> dict[str, str]:
+        return {"kind": self.kinds[row]}
+
+
+def test_a_sample_shows_evenly_spread_captions_and_what_each_network_finds_first() -> None:
+    """Captions a b c d e f g of pictures 0 0 2 3 3 3 4; a, c, e and g are shown, and e finds picture 4 first."""
+    texts = torch.eye(5, 8)[[0, 0, 2, 3, 4, 3, 4]]
+    features = Features(
+        torch.eye(5, 8)[[0, 2, 3, 4]], texts, torch.tensor([0, 0, 1, 2, 2, 2, 3]), torch.tensor([0, 2, 3, 4])
+    )
+    sample = retrieval_sample(Little(), {"student": features, "teacher": features})  # type: ignore[arg-type]
+    assert sample.keys() == {"student", "teacher"}
+    shown = sample["student"]
+    assert [(one["caption"], one["image"]) for one in shown] == [
+        ("a", "/0.png"), ("c", "/2.png"), ("e", "/3.png"), ("g", "/4.png"),
+    ]  # fmt: skip
+    assert [one["hits"][0] for one in shown] == [
+        {"image": path, "score": 1.0, "true": true}
+        for path, true in (("/0.png", True), ("/2.png", True), ("/4.png", False), ("/4.png", True))
+    ]
+    assert all(sum(hit["true"] for hit in one["hits"]) == 1 for one in shown)
+    assert len(shown[0]["hits"]) == 4
+
+
+def test_right_classes_are_a_share_of_the_labelled_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of cat, dog, none, dog and bird (no class here) it says cat, cat, cat, dog, cat: two of four."""
+    said = torch.tensor([0, 0, 0, 1, 0])
+
+    def batches(dataset: object, size: int, batch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for rows in torch.arange(5).split(batch):
+            yield rows, rows
+
+    monkeypatch.setattr(validation, "evaluation_batches", batches)
+    monkeypatch.setattr(validation, "class_logits", lambda network, rows: torch.eye(2)[said[rows]])
+    network = torch.nn.Linear(1, 1)
+    network.classes, network.image_size = ("cat", "dog"), 8  # type: ignore[assignment]
+    runtime = Runtime(torch.device("cpu"), "fp32")
+    done: list[int] = []
+    share = top1(network, Little(), runtime, 2, lambda what, at, of: done.append(at), "kind")  # type: ignore[arg-type]
+    assert share == 2 / 4
+    assert done == [2, 4, 5]
+    assert network.training

@@ -1,0 +1,168 @@
+"""Pairs ranked by hand: whose evidence counts, when the memory of training does, and what a table of them says."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from core.evaluation import noise
+from core.evaluation.noise import RankedPair, Ranking, rank_pairs, to_csv
+from core.spec.errors import UserError
+from core.spec.run.folder import RunDir
+
+EVIDENCE = {"student": [0.9, 0.2, 0.6, 0.4], "teacher": [0.7, 0.4, 0.2, 0.8]}
+
+
+class Dataset:
+    """Three pictures; the middle one could not be read, the last has two captions unless ``single``."""
+
+    def __init__(self, captions: tuple[tuple[str, ...], ...]) -> None:
+        self.own = captions
+        self.captions = [caption for some in captions for caption in some]
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def caption_span(self, row: int) -> range:
+        first = sum(map(len, self.own[:row]))
+        return range(first, first + len(self.own[row]))
+
+    def labels(self, row: int) -> dict[str, str]:
+        return {"shuffled": ("0", "1", "?")[row % 3]}
+
+    def path(self, row: int) -> Path:
+        return Path(f"/{row}.png")
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A run whose networks have EVIDENCE, over pictures of which row 1 cannot be read; may be changed."""
+    (tmp_path / "train.csv").write_text("")
+    captions = (("a",), ("b",), ("c",), ("d",), ("e",))
+    state: dict[str, Tensor] = {
+        "belief.memory": torch.tensor([0.0, 9.0, 0.5, 1.0, 0.3]),
+        "belief.judged": torch.tensor(2),
+    }
+    fake = SimpleNamespace(captions=captions, rows=[0, 2, 3, 4], owner=[0, 1, 2, 3], state=state, asked=[])
+    monkeypatch.setattr(noise, "resolve", lambda run, which: f"step-{which}")
+    monkeypatch.setattr(noise, "weights_in", lambda run, name: ["student", "teacher"])
+
+    def opened(name: str, weights: str) -> Any:
+        network = SimpleNamespace(
+            name=weights, image_size=8, logit_scale=torch.tensor({"student": 5.0, "teacher": 7.0}[weights]),
+            towers=SimpleNamespace(tokenize=None, pad_id=0),
+        )  # fmt: skip
+        data = SimpleNamespace(train=str(tmp_path / "train.csv"))
+        return SimpleNamespace(network=network, data=data, runtime=None, batch=4, subject=SimpleNamespace(model=name))
+
+    def encoded(network: Any, *_: Any) -> Any:
+        images = torch.eye(len(fake.rows), 6) + (0.5 if network.name == "teacher" else 0.0)
+        owner = torch.tensor(fake.owner)
+        return SimpleNamespace(
+            images=images, texts=torch.zeros(len(owner), 6), text_to_image=owner, rows=torch.tensor(fake.rows)
+        )
+
+    def evidence(images: Tensor, texts: Tensor, scale: float) -> Tensor:
+        assert len(images) == len(texts), "a picture for each caption"
+        fake.asked.append((scale, images.argmax(dim=1).tolist()))
+        return torch.tensor(EVIDENCE["student" if scale == 5.0 else "teacher"][: len(texts)])
+
+    monkeypatch.setattr(noise, "open_model", opened)
+    monkeypatch.setattr(noise, "open_dataset", lambda *_, **__: Dataset(fake.captions))
+    monkeypatch.setattr(noise, "encode_dataset", encoded)
+    monkeypatch.setattr(noise, "evidence", evidence)
+    monkeypatch.setattr(noise.checkpoint, "load_weights", lambda run, name, part, device: fake.state)
+    fake.run = RunDir(tmp_path / "run")
+    return fake
+
+
+def quiet(doing: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def beliefs(found: Ranking) -> dict[str, float]:
+    return {pair.caption: pytest.approx(pair.belief) for pair in found.pairs}  # type: ignore[misc]
+
+
+def test_both_networks_and_the_memory_count_as_their_numbers_say(fake: SimpleNamespace) -> None:
+    """The mean of both, as the third of three after a memory of two: half of the whole (2 / (2 + 2))."""
+    found = rank_pairs(fake.run, "", quiet)
+    assert found.remembered
+    mean, remembered = [0.8, 0.3, 0.4, 0.6], [0.0, 0.5, 1.0, 0.3]
+    assert beliefs(found) == {c: (m + r) / 2 for c, m, r in zip("acde", mean, remembered, strict=True)}
+    assert [pair.caption for pair in found.pairs] == ["a", "c", "e", "d"]
+    assert [pair.rank for pair in found.pairs] == [1, 2, 3, 4]
+    assert {pair.caption: (pair.path, pair.shuffled) for pair in found.pairs} == {
+        "a": ("/0.png", False), "c": ("/2.png", None), "d": ("/3.png", False), "e": ("/4.png", True),
+    }  # fmt: skip
+    assert found.model.endswith("run@step-last")
+
+
+@pytest.mark.parametrize("case", ["one network", "other data", "no memory", "of other data", "never judged"])
+def test_the_memory_counts_only_for_what_it_is_of(fake: SimpleNamespace, case: str) -> None:
+    data, weights = "", ""
+    if case == "one network":
+        weights = "student"
+    elif case == "other data":
+        data = "other.csv"
+    elif case == "no memory":
+        fake.state = {}
+    elif case == "of other data":
+        fake.state["belief.memory"] = torch.zeros(4)
+    else:
+        fake.state["belief.judged"] = torch.tensor(0)
+    found = rank_pairs(fake.run, data, quiet, weights=weights)
+    assert not found.remembered
+    wanted = EVIDENCE["student"] if weights else [0.8, 0.3, 0.4, 0.6]
+    assert beliefs(found) == dict(zip("acde", wanted, strict=True))
+
+
+def test_captions_of_one_picture_are_judged_apart_and_without_a_memory_of_pictures(fake: SimpleNamespace) -> None:
+    fake.captions = (("a", "b"), ("x",), ("c",), ("d",), ())
+    fake.rows, fake.owner = [0, 2, 3], [0, 0, 1, 2]
+    found = rank_pairs(fake.run, "", quiet)
+    assert not found.remembered
+    assert {pair.caption: pair.row for pair in found.pairs} == {"a": 0, "b": 0, "c": 2, "d": 3}
+    assert fake.asked[0] == (5.0, [0, 0, 1, 2])
+
+
+def test_too_few_pairs_cannot_be_ranked(fake: SimpleNamespace) -> None:
+    fake.captions = (("a",), ("b",))
+    with pytest.raises(UserError, match="has 2 pairs; at least 3 are needed to rank them"):
+        rank_pairs(fake.run, "", quiet)
+
+
+def pairs(*shuffled: bool | None) -> tuple[RankedPair, ...]:
+    return tuple(RankedPair(i, f"/{i}.png", f"c{i}", 0.0, 0.0, i + 1, one) for i, one in enumerate(shuffled))
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "count", "precision"),
+    [
+        ((True, False, True, False, True, False), 3, 2 / 3),
+        ((False, True), 1, 0.0),
+        ((None, None), None, None),
+        ((False, False), 0, None),
+        ((True, None, False), 1, 1.0),
+    ],
+)
+def test_precision_is_of_as_many_as_were_shuffled(
+    shuffled: tuple[bool | None, ...], count: int | None, precision: float | None
+) -> None:
+    found = Ranking("m", "d", False, pairs(*shuffled), 0)
+    assert (found.shuffled, found.precision()) == (count, precision)
+
+
+def test_a_table_of_pairs_runs_nothing() -> None:
+    pair = RankedPair(0, "/a.png", "=1+1", -0.25, 0.5, 1, True)
+    rows = list(csv.DictReader(io.StringIO(to_csv([pair, *pairs(None)]))))
+    assert rows[0] == {"rank": "1", "belief": "-0.250000", "right": "0.500000", "filepath": "/a.png",
+                       "title": "'=1+1", "shuffled": "1"}  # fmt: skip
+    assert rows[1]["shuffled"] == ""

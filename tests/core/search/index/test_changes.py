@@ -1,0 +1,264 @@
+"""What changed in a source and what an index makes of it: times, labels, folders that are away, captions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core.data.errors import PictureError
+from core.search.collection import open_index
+from core.search.errors import IndexFolderError
+from core.search.index import build as build_module
+from core.search.index import encoding, source_changes, storage
+from core.search.index.build import relocate
+from core.search.index.manifest import read_manifest, write_manifest
+from core.search.index.source_changes import scan
+from core.search.index.storage import IndexReader
+from tests.core.search.samples import alive, build, quiet, write_pictures
+
+
+def test_a_picture_of_another_time_is_read_again(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures", captions=False)
+    build(tmp_path / "pictures", tmp_path / "index")
+    os.utime(paths[7], ns=(1, 1_000_000_001))
+    report = build(tmp_path / "pictures", tmp_path / "index")
+    assert (report.changed, report.added, report.removed, report.unchanged) == (1, 0, 0, 47)
+    reader = IndexReader(tmp_path / "index")
+    assert reader.alive().sum() == 48, "the row of before is no more"
+    collection = open_index(tmp_path / "index", quiet)
+    row = next(i for i, one in enumerate(reader.records(range(49))) if one.path == str(paths[7]) and reader.alive()[i])
+    assert (collection.times[row], collection.sizes[row]) == (1_000_000_001, paths[7].stat().st_size)
+
+
+def test_another_label_or_caption_of_a_manifest_is_a_change(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures", captions=False)
+    rows = [[str(path), path.stem, "x"] for path in paths]
+
+    def again() -> tuple[int, int, int]:
+        lines = ["filepath,title,kind", *(",".join(row) for row in rows)]
+        (tmp_path / "pairs.csv").write_text("\n".join(lines), encoding="utf-8")
+        report = build(tmp_path / "pairs.csv", tmp_path / "index")
+        return report.added, report.changed, report.unchanged
+
+    assert again() == (48, 0, 0)
+    rows[3][2] = "y"
+    assert again() == (0, 1, 47)
+    rows[4][1] = "other words"
+    assert again() == (0, 1, 47)
+    found = alive(tmp_path / "index")
+    assert found[str(paths[3])].labels == {"kind": "y"}
+    assert found[str(paths[4])].captions == ("other words",)
+
+
+def test_hidden_folders_are_left_out_and_pictures_right_at_the_top_have_no_label(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path, captions=False)
+    (tmp_path / ".trash").mkdir()
+    shutil.copy(paths[0], tmp_path / ".trash" / "gone.png")
+    shutil.copy(paths[0], tmp_path / "b.png")
+    shutil.copy(paths[0], tmp_path / "a.png")
+    (tmp_path / "red" / "deep").mkdir()
+    shutil.copy(paths[0], tmp_path / "red" / "deep" / "in.png")
+    (tmp_path / "red" / "deep" / "up").symlink_to(tmp_path)
+    found = scan(str(tmp_path)).found
+    assert [one.path for one in found[:2]] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert len(found) == 51
+    assert [dict(one.labels) for one in found[:2]] == [{}, {}]
+    deep = next(one for one in found if one.path.endswith("in.png"))
+    assert deep.labels == {"folder": "red"}
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """Folders that cannot be listed."""
+    folders: set[str] = set()
+    look = os.scandir
+
+    def scandir(path: Any = ".") -> Any:
+        if str(path) in folders:
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(source_changes.os, "scandir", scandir)
+    return folders
+
+
+def test_pictures_of_a_folder_that_does_not_answer_are_kept(tmp_path: Path, away: set[str]) -> None:
+    """And of no other: not of one whose name begins alike."""
+    pictures = tmp_path / "pictures"
+    paths = write_pictures(pictures, captions=False)
+    (pictures / "red2").mkdir()
+    shutil.copy(paths[0], pictures / "red2" / "x.png")
+    build(pictures, tmp_path / "index")
+    away.add(str(pictures / "red"))
+    shutil.rmtree(pictures / "red2")
+    log: list[str] = []
+    report = build(pictures, tmp_path / "index", log)
+    assert (report.away, report.unchanged, report.removed, report.pictures) == (12, 48, 1, 48)
+    assert log == [f"{pictures / 'red'} cannot be reached; its pictures stay in the index."]
+    report = build(pictures, tmp_path / "index", drop_missing=True)
+    assert (report.away, report.removed, report.pictures) == (0, 12, 36)
+
+
+def test_a_picture_that_moved_within_the_source_is_said(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures", captions=False)
+    paths[0].write_bytes(paths[0].read_bytes() + b"\0" * 77)  # of a size of its own
+    build(tmp_path / "pictures", tmp_path / "index")
+    elsewhere = tmp_path / "pictures" / "elsewhere" / paths[0].name
+    elsewhere.parent.mkdir()
+    paths[0].rename(elsewhere)
+    log: list[str] = []
+    report = build(tmp_path / "pictures", tmp_path / "index", log)
+    assert report.moved == [(str(paths[0]), str(elsewhere))]
+    assert log == [f"1 pictures seem to have moved, such as {paths[0]} to {elsewhere}."]
+
+
+def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write_pictures(tmp_path / "pictures")
+    plain = encoding.Encoder.picture
+
+    def picture(encoder: encoding.Encoder, path: str) -> torch.Tensor:
+        if path == str(paths[5]):
+            raise PictureError("it cannot be opened: Input/output error")
+        if path == str(paths[6]):
+            raise PictureError("it is broken or cut off: truncated")
+        return plain(encoder, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encoding.Encoder, "picture", picture)
+        report = build(tmp_path / "pictures", tmp_path / "index")
+    assert (report.pictures, report.captions) == (46, 46)
+    assert {(row.where, row.reason) for row in report.bad} == {
+        (str(paths[5]), "it cannot be opened: Input/output error"),
+        (str(paths[6]), "it is broken or cut off: truncated"),
+    }
+    assert open_index(tmp_path / "index", quiet).alive.sum() == 46
+    again = build(tmp_path / "pictures", tmp_path / "index")
+    assert (again.changed, again.unchanged, again.pictures, again.captions) == (1, 47, 47, 47)
+    owner = IndexReader(tmp_path / "index").text_rows()
+    found = open_index(tmp_path / "index", quiet)
+    assert {
+        found.captions([text])[0] for text in range(len(owner)) if owner[text] >= 0 and found.alive[owner[text]]
+    } == {path.with_suffix(".txt").read_text().strip() for path in paths if path != paths[6]}
+
+
+def test_several_captions_of_a_picture_stay_its_own_when_files_are_written_anew(tmp_path: Path) -> None:
+    """Pictures with none, two and three captions; a quarter is removed, then the rest is relocated."""
+    paths = write_pictures(tmp_path / "pictures", captions=False)
+    wanted = {}
+    for number, path in enumerate(paths):
+        lines = [f"{path.parent.name} {path.stem} {i}" for i in range((0, 2, 3)[number % 3])]
+        if lines:
+            path.with_suffix(".txt").write_text("\n".join(lines), encoding="utf-8")
+        wanted[str(path)] = lines
+    build(tmp_path / "pictures", tmp_path / "index")
+
+    def check(folder: Path) -> None:
+        collection = open_index(folder, quiet)
+        owner = collection.owner
+        records = collection.records(range(len(collection.alive)))
+        for row in np.flatnonzero(collection.alive):
+            texts = np.flatnonzero(owner == row).tolist()
+            assert collection.captions(texts) == list(records[row].captions) == wanted[records[row].path]
+            if texts:
+                assert collection.texts is not None
+                for text, caption in zip(texts, records[row].captions, strict=True):
+                    tokens = collection.encoder.tokens([caption])
+                    vector = encoding.encode_tokens(
+                        collection.encoder.model.network, tokens, collection.encoder.model.runtime
+                    )[0]
+                    assert collection.texts.vectors(np.array([text]))[0] == pytest.approx(vector.numpy(), abs=2e-3)
+
+    check(tmp_path / "index")
+    for path in paths[:12]:
+        path.unlink()
+        path.with_suffix(".txt").unlink(missing_ok=True)
+    report = build(tmp_path / "pictures", tmp_path / "index")
+    assert report.captions == sum(len(wanted[str(path)]) for path in paths[12:])
+    assert IndexReader(tmp_path / "index").manifest.generation == 2
+    check(tmp_path / "index")
+    report = build(tmp_path / "pictures", tmp_path / "index")
+    assert (report.changed, report.unchanged) == (0, 36), "sizes and times were kept"
+
+
+def test_captions_are_counted_of_what_can_be_found(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures")
+    build(tmp_path / "pictures", tmp_path / "index")
+    paths[0].unlink()
+    report = build(tmp_path / "pictures", tmp_path / "index")
+    assert (report.pictures, report.captions) == (47, 47)
+
+
+def test_damage_beside_removed_rows_counts_what_is_encoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "BLOCK", 16)
+    monkeypatch.setattr(encoding, "BATCH", 16)
+    paths = write_pictures(tmp_path / "pictures")
+    build(tmp_path / "pictures", tmp_path / "index")
+    for path in (paths[0], paths[40]):
+        path.unlink()
+    build(tmp_path / "pictures", tmp_path / "index")
+    file = tmp_path / "index" / "pictures-0001.bin"
+    content = bytearray(file.read_bytes())
+    content[3] ^= 1  # in the first segment, which has 15 left
+    file.write_bytes(content)
+    log: list[str] = []
+    report = build(tmp_path / "pictures", tmp_path / "index", log)
+    assert (report.rebuilt, report.added, report.pictures) == (15, 15, 46)
+    assert "their 15 pictures are encoded again" in log[0]
+
+
+def test_relocating_moves_what_lies_below_and_nothing_beside_it(tmp_path: Path) -> None:
+    source = tmp_path / "all"
+    write_pictures(source / "old", captions=False)
+    write_pictures(source / "older", captions=False)
+    build(source, tmp_path / "index")
+    (source / "old").rename(source / "new")
+    assert relocate(tmp_path / "index", str(source / "old"), str(source / "new"), quiet) == 48
+    found = set(alive(tmp_path / "index"))
+    assert found == {str(path) for path in source.rglob("*.png")}
+    assert IndexReader(tmp_path / "index").manifest.source == str(source)
+    source.rename(tmp_path / "elsewhere")
+    assert relocate(tmp_path / "index", str(source), str(tmp_path / "elsewhere"), quiet) == 96
+    assert IndexReader(tmp_path / "index").manifest.source == str(tmp_path / "elsewhere")
+
+
+def test_a_reader_that_was_overtaken_by_a_rewrite_reads_again(
+    own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = read_manifest(own[1])
+    assert manifest is not None
+    told = iter([replace(manifest, generation=7), manifest])
+    monkeypatch.setattr(storage, "_manifest", lambda folder: next(told))
+    assert len(IndexReader(own[1])) == 48
+    monkeypatch.setattr(storage, "_manifest", lambda folder: replace(manifest, generation=7))
+    with pytest.raises(IndexFolderError, match=r"data files of the index .* are missing; run `index` again"):
+        IndexReader(own[1])
+
+
+def test_an_index_that_is_still_being_built_says_so(own: tuple[Path, Path]) -> None:
+    manifest = read_manifest(own[1])
+    assert manifest is not None
+    write_manifest(own[1], replace(manifest, complete=False))
+    (note,) = open_index(own[1], quiet).notes
+    assert "is being built, or its build was interrupted; what is there is searched" in note
+    assert build(*own).unchanged == 48
+    assert open_index(own[1], quiet).notes == ()
+
+
+def test_the_number_of_threads_is_what_it_was(own: tuple[Path, Path], tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        build(own[0], tmp_path / "other")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

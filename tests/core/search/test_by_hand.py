@@ -1,0 +1,304 @@
+"""Searching by hand: filters at their borders, cut-offs, near-identical pictures, ranks, over vectors made up here."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.search import calibration as calibration_module
+from core.search import evaluation, projection
+from core.search.calibration import NORMAL, Calibration
+from core.search.collection import Collection, read_columns
+from core.search.filters import Filter
+from core.search.index.acceleration import Part, Sizes, layout
+from core.search.index.nearest import Exact, Floats, best
+from core.search.index.storage import Record
+from core.search.queries import Query, Term, plain, read_terms
+from core.search.results import Options, Searching
+from core.spec.errors import UserError
+from tests.core.search.samples import DIM, quiet, vectors
+
+
+class Unknown(Exact):
+    """Vectors of which nobody knows every score, as of an index on disk."""
+
+    def all_scores(self, query: Floats) -> Floats | None:
+        return None
+
+
+def little(pictures: Floats, texts: Floats | None = None, owner: Any = None, scale: float = 20.0) -> Collection:
+    """A collection of given vectors; picture i lies in /f{i % 2} and has i + 1 as its size and time in seconds."""
+    count = len(pictures)
+    owner = np.arange(0 if texts is None else len(texts)) if owner is None else np.array(owner)
+    captions = [tuple(f"caption {i}" for i in np.flatnonzero(owner == row)) for row in range(count)]
+    records = [Record(f"/f{i % 2}/{i}.png", captions[i], {"kind": "ab"[i % 2]}) for i in range(count)]
+    network = SimpleNamespace(logit_scale=np.float32(scale))
+    return Collection(
+        title="little",
+        encoder=SimpleNamespace(model=SimpleNamespace(network=network)),  # type: ignore[arg-type]
+        pictures=Exact(pictures),
+        alive=np.ones(count, np.bool_),
+        texts=None if texts is None else Exact(texts),
+        owner=owner,
+        records=lambda rows: [records[row] for row in rows],
+        sizes=np.arange(1, count + 1, dtype=np.int64),
+        times=np.arange(1, count + 1, dtype=np.int64) * 10**9,
+        how="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "rows"),
+    [
+        ({"min_size": 3}, [2, 3, 4]),
+        ({"max_size": 3}, [0, 1, 2]),
+        ({"after": 3.0}, [2, 3, 4]),
+        ({"before": 3.0}, [0, 1]),
+        ({"after": 2.0, "before": 4.0, "max_size": 2}, [1]),
+        ({"folders": ("/f0",)}, [0, 2, 4]),
+        ({"folders": ("/f",)}, None),
+        ({"labels": {"kind": ("b",)}, "min_size": 3}, [3]),
+    ],
+)
+def test_filters_at_their_borders(given: dict[str, Any], rows: list[int] | None) -> None:
+    collection = little(vectors(5))
+    if rows is None:
+        with pytest.raises(UserError, match="no picture is in"):
+            Filter(**given).mask(collection)
+        return
+    assert np.flatnonzero(Filter(**given).mask(collection)).tolist() == rows
+    assert collection.alive.all(), "a filter changes nothing for the next search"
+
+
+def test_what_cannot_be_found_has_neither_folder_nor_label() -> None:
+    alive = np.array([True, False, True])
+    known = read_columns(
+        [Record("/a/1.png", (), {"k": "x"}), Record("/b/2.png", (), {"k": "y"}), Record("/a/3.png")], alive
+    )
+    assert known.folders == ["/a"]
+    assert known.folder.tolist() == [0, -1, 0]
+    assert known.labels["k"][0] == ["x"]
+    assert known.labels["k"][1].tolist() == [0, -1, -1]
+
+
+def test_captions_of_a_picture_that_cannot_be_found_are_not_searched_and_numbers_stay() -> None:
+    """Two captions of picture 0, one of 1 (gone), two of 2; -1 belongs to nobody."""
+    collection = little(vectors(3), vectors(6, seed=1), owner=[0, 0, 1, 2, 2, -1])
+    collection.alive = np.array([True, False, True])
+    assert collection.text_alive.tolist() == [True, True, False, True, True, False]
+    assert collection.captions([1, 3, 4]) == ["caption 1", "caption 3", "caption 4"]
+    answer = Searching(collection).search_vector(vectors(1, seed=2)[0], "text", Options(k=9, find="captions"))
+    assert {row["text"] for row in answer["rows"]} == {0, 1, 3, 4}
+    assert answer["searched"] == 4
+    kind = Filter(folders=("/f0",))
+    collection.alive = np.ones(3, np.bool_)
+    del collection.__dict__["text_alive"]
+    answer = Searching(collection).search_vector(vectors(1, seed=2)[0], "text", Options(find="captions", filter=kind))
+    assert {row["text"] for row in answer["rows"]} == {0, 1, 3, 4}, "those of the folder's pictures"
+
+
+def test_rows_out_of_range_are_no_pictures() -> None:
+    searching = Searching(little(vectors(5)))
+    for row in (-1, 5):
+        with pytest.raises(UserError, match=rf"there is no picture {row}; there are 5"):
+            searching._checked(row)
+
+
+def test_a_share_of_the_softmax_is_of_what_may_be_found() -> None:
+    bank, query = vectors(40), vectors(1, seed=3)[0]
+    searching = Searching(little(bank))
+    chosen = Filter(folders=("/f0",))
+    answer = searching.search_vector(query, "text", Options(k=3, group=False, filter=chosen))
+    scores = np.sort(bank[::2].astype(np.float64) @ query)[::-1]
+    shares = np.exp(20 * (scores - scores[0]))
+    assert [row["softmax"] for row in answer["rows"]] == pytest.approx(shares[:3] / shares.sum(), rel=1e-4)
+    assert [row["rank"] for row in answer["rows"]] == [1, 2, 3]
+    assert [row["time"] for row in answer["rows"]] == [row["row"] + 1 for row in answer["rows"]]
+    assert answer["searched"] == 20
+
+
+@pytest.mark.parametrize("scale", [5.0, 60.0])
+def test_where_not_every_score_is_known_the_rest_is_estimated(scale: float) -> None:
+    bank, query = vectors(2000), vectors(1, seed=3)[0]
+    exact, unknown = little(bank, scale=scale), little(bank, scale=scale)
+    unknown.pictures = Unknown(bank)
+    found = [Searching(one).search_vector(query, "text", Options(k=20, group=False)) for one in (exact, unknown)]
+    shares = [[row["softmax"] for row in answer["rows"]] for answer in found]
+    assert shares[1] == pytest.approx(shares[0], rel=0.02)
+
+
+def test_near_identical_is_said_by_how_far_apart_pictures_are() -> None:
+    """All in a narrow cone (cosines of about 0.9): two at 0.995 are apart, and two at 0.9998 are one."""
+    cone = np.eye(1, DIM, dtype=np.float32) * 3 + vectors(60)
+    cone /= np.linalg.norm(cone, axis=1, keepdims=True)
+    near, same = cone[0] + 0.1 * vectors(1, seed=4)[0], cone[1] + 0.01 * vectors(1, seed=5)[0]
+    bank = np.concatenate([cone, [near / np.linalg.norm(near)], [same / np.linalg.norm(same)]]).astype(np.float32)
+    searching = Searching(little(bank))
+    assert searching.calibration.spread_of_pairs == pytest.approx(0.9, abs=0.02)
+    rows = searching.search_vector(bank[0], "picture", Options(k=62))["rows"]
+    folded = {frozenset([row["row"], *(one["row"] for one in row["duplicates"])]) for row in rows}
+    assert frozenset([1, 61]) in folded
+    assert frozenset([0]) in folded
+    assert sum(map(len, folded)) == 62, "none twice"
+    far = Searching(little(vectors(60)))
+    assert far.calibration.spread_of_pairs == pytest.approx(0.0, abs=0.03)
+
+
+def test_a_result_is_above_the_cut_off_from_it_on() -> None:
+    searching = Searching(little(vectors(50)))
+    answer = searching.search_vector(vectors(1, seed=9)[0], "picture", Options(k=50, group=False))
+    cutoff = answer["cutoff"]["cosine"]
+    assert [row["above_cutoff"] for row in answer["rows"]] == [row["cosine"] >= cutoff for row in answer["rows"]]
+    assert answer["above"] == sum(row["above_cutoff"] for row in answer["rows"]) > 0
+
+
+def test_rates_are_of_the_number_of_pictures_within_bounds() -> None:
+    assert Calibration(little(vectors(50))).rate == 1e-2
+    assert Calibration(little(vectors(5000))).rate == pytest.approx(10 / 5000)
+    many = little(vectors(10))
+    many.alive = np.ones(1_000_000, np.bool_)
+    many.pictures = SimpleNamespace(dim=DIM, vectors=lambda rows: vectors(len(rows)))  # type: ignore[assignment]
+    assert Calibration(many).rate == 1e-4
+
+
+def test_the_sample_of_a_calibration_is_of_the_rows_that_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration_module, "SAMPLE", 30)
+    bank, query = vectors(100), vectors(1, seed=3)[0]
+    found = Calibration(little(bank))
+    assert len(set(found.rows.tolist())) == 30
+    assert found.scores(query) == pytest.approx(bank[found.rows] @ query, abs=1e-6)
+
+
+def test_a_cut_off_by_hand() -> None:
+    """Captions of 40 pictures over the same 40: z of all pairs but the own, from the medians and upper tenths."""
+    bank, texts, query = vectors(40), vectors(40, seed=1), vectors(1, seed=2)[0]
+    owner = np.arange(40)[::-1]
+    for captions in (False, True):
+        found = Calibration(little(bank, texts, owner=owner.copy()), captions)
+        sample = texts if captions else bank
+        belongs = owner if captions else np.arange(40)
+        z = []
+        for number, text in enumerate(texts):
+            scores = (sample @ text).astype(np.float64)
+            median, tenth = np.quantile(scores, [0.5, 0.9])
+            z += [(scores[i] - median) / (tenth - median) for i in range(40) if belongs[i] != owner[number]]
+        median, tenth = np.quantile((sample @ query).astype(np.float64), [0.5, 0.9])
+        for rate in (0.1, 0.02):
+            cutoff = found.cutoff(query, "text", rate)
+            highest = np.quantile(sample @ query, 1 - rate)
+            assert cutoff.pairs == 40 * 39
+            assert cutoff.cosine == pytest.approx(
+                min(highest, median + np.quantile(z, 1 - rate) * (tenth - median)), abs=1e-5
+            )
+            assert (cutoff.median, cutoff.spread) == (
+                pytest.approx(median, abs=1e-6),
+                pytest.approx(tenth - median, abs=1e-6),
+            )
+        z_few, pairs = found._threshold("text", 1e-5)  # 1,560 pairs show no such share
+        assert (z_few, pairs) == (pytest.approx(max(max(z), 4.2649 / NORMAL), rel=1e-3), 40 * 39)
+    without = Calibration(little(bank)).cutoff(query, "text", 1e-3)
+    assert without.pairs == 0
+    assert "assuming normally distributed scores" in without.meaning
+
+
+def test_equal_scores_come_in_the_order_of_rows() -> None:
+    scores, rows = np.array([0.5, 0.9, 0.5, 0.5, 0.1], np.float32), np.array([40, 10, 30, 20, 50])
+    for k, wanted in ((1, [10]), (2, [10, 20]), (3, [10, 20, 30]), (5, [10, 20, 30, 40, 50]), (0, [])):
+        assert best(scores, rows, k)[1].tolist() == wanted
+
+
+def test_parts_are_cut_by_values_and_by_rows() -> None:
+    small = Sizes(small=100, scan=10, ivf_from=40, ivf=20)
+    assert layout(10, 10, small) == []
+    assert layout(11, 10, small) == [Part("scan", 0, 10), Part("memory", 10, 11)]
+    assert layout(20, 10, small) == [Part("scan", 0, 10), Part("scan", 10, 20)]
+    assert layout(39, 10, small)[0].kind == "scan"
+    assert [(one.kind, one.start, one.stop) for one in layout(53, 10, small)] == [
+        ("ivf", 0, 20), ("ivf", 20, 40), ("scan", 40, 50), ("memory", 50, 53),
+    ]  # fmt: skip
+
+
+def test_terms_keep_their_sign_and_the_first_row_is_a_row() -> None:
+    terms = read_terms([{"row": 0}, {"text": "  "}, {"text": "a", "weight": 2}], sign=-1.0)
+    assert terms == [Term(row=0, weight=-1.0), Term(text="a", weight=-2.0)]
+    assert Query((Term(row=3), Term(text="a"))).kind == "text"
+    assert Query((Term(row=3), Term(image="a.png"))).kind == "picture"
+    assert plain("a\0b")[0] == "a b"
+    assert "Greek" in plain("κόκκινος κύκλος")[1][0]
+    assert len(plain("a" * 10_001)[0]) == 10_000
+
+
+def ranked(texts: Floats, alive: list[bool] | None = None) -> tuple[Collection, evaluation.Judged]:
+    collection = little(np.eye(6, DIM, dtype=np.float32), texts, scale=1.0)
+    if alive is not None:
+        collection.alive = np.array(alive)
+    return collection, evaluation.judge(collection, quiet)
+
+
+def test_ranks_are_among_the_pictures_that_can_be_found() -> None:
+    """Each caption finds its picture, but 5 finds 0 first and 4 finds 1 and 2 first; picture 2 is gone."""
+    texts = np.eye(6, DIM, dtype=np.float32)
+    texts[5, :6], texts[4, :6] = [0.9, 0, 0, 0, 0, 0.5], [0, 0.9, 0.8, 0, 0.1, 0]
+    collection, judged = ranked(texts, [True, True, False, True, True, True])
+    answer = evaluation.evaluate(collection, judged)
+    assert [(row["text"], row["row"], row["path"], row["rank"]) for row in answer["text_to_image"]][:2] == [
+        (4, 4, "/f0/4.png", 2.0), (5, 5, "/f1/5.png", 2.0),
+    ]  # fmt: skip
+    assert {row["row"] for row in answer["image_to_text"]} == {0, 1, 3, 4, 5}
+    assert evaluation.true_rank(judged, 4) == 2.0
+    assert evaluation.true_rank(judged, 2) is None
+    assert evaluation.true_rank(judged, 6) is None
+    assert evaluation.evaluate(collection, judged, listed=1)["text_to_image"] == answer["text_to_image"][:1]
+    assert answer["notes"] == []
+
+
+def test_of_too_many_pairs_captions_are_left_out_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "MOST_PAIRS", 20)
+    collection, judged = ranked(np.eye(6, DIM, dtype=np.float32))
+    assert judged.texts.tolist() == [0, 2, 5]
+    assert evaluation.evaluate(collection, judged)["notes"] == ["3 captions were left out, evenly, to save time."]
+
+
+def test_captions_that_hold_all_words() -> None:
+    collection, judged = ranked(np.eye(6, DIM, dtype=np.float32))
+    assert [row["text"] for row in evaluation.listed_captions(collection, judged, "CAPTION 3", 9)] == [3]
+    assert [row["text"] for row in evaluation.listed_captions(collection, judged, "", 2)] == [0, 1]
+    assert [row["text"] for row in evaluation.listed_captions(collection, judged, "caption", 2)] == [0, 1]
+
+
+def test_the_greatest_differences_come_first_and_at_counts_the_first_so_many() -> None:
+    """B misses pictures 0 (rank 2) and 1 (rank 3), both miss 5."""
+    a, b = (np.eye(6, DIM, dtype=np.float32) for _ in range(2))
+    b[0, :6], b[1, :6] = [0.5, 0, 0.6, 0, 0, 0], [0, 0.5, 0.6, 0.6, 0, 0]
+    a[5, :6] = b[5, :6] = [0, 0, 0.6, 0.6, 0.6, 0.5]
+    one, other = ranked(a), ranked(b)
+    found = evaluation.compare(*one, *other)
+    assert [(row["caption"], row["rank_a"], row["rank_b"]) for row in found["only_a"]] == [
+        ("caption 1", 1.0, 3.0), ("caption 0", 1.0, 2.0),
+    ]  # fmt: skip
+    assert found["counts"] == {"only_a": 2, "only_b": 0, "both": 3, "neither": 1}
+    at_two = evaluation.compare(*one, *other, at=2, listed=0)
+    assert at_two["counts"] == {"only_a": 1, "only_b": 0, "both": 4, "neither": 1}
+    assert at_two["only_a"] == []
+    assert evaluation.compare(*other, *one)["counts"]["only_b"] == 2
+
+
+def test_a_map_of_an_even_choice_names_each_point() -> None:
+    collection = little(vectors(40), vectors(40, seed=1))
+    points = projection.choose(collection, shown=20)
+    assert (len(points.pictures), len(points.texts)) == (10, 10)
+    assert points.vectors[10:].mean(0) == pytest.approx(np.zeros(DIM), abs=0.15)
+    answer = projection.answer(collection, points, np.arange(40.0).reshape(20, 2), "PCA")
+    assert [(one["x"], one["row"]) for one in answer["pictures"]] == [
+        (2.0 * i, row) for i, row in enumerate(points.pictures)
+    ]
+    assert [(one["x"], one["text"]) for one in answer["captions"]] == [
+        (20.0 + 2.0 * i, text) for i, text in enumerate(points.texts)
+    ]
+    few = projection.choose(little(vectors(3)))
+    assert projection.neighbourhoods(few, quiet).shape == (3, 2)
+    with pytest.raises(UserError, match="too few pictures"):
+        projection.choose(little(vectors(2)))

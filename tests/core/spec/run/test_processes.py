@@ -1,0 +1,67 @@
+"""Whether a process is still there: by pid and start, zombies excluded, and what may not be seen is not called dead."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from core.spec.run.processes import is_running, own_start_time
+from core.spec.run.status import LOST_AFTER_SECONDS, RunState, judge, own_status, process_alive
+
+
+def test_this_process_is_running_and_one_that_started_then_is_not() -> None:
+    started = own_start_time()
+    assert is_running(os.getpid(), started)
+    assert is_running(os.getpid(), started + 1.5), "clocks differ by a little"
+    assert not is_running(os.getpid(), started - 3.0)
+
+
+def test_a_process_that_ended_and_was_not_fetched_is_not_running() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    started = psutil.Process(process.pid).create_time()
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert not is_running(process.pid, started)
+    process.wait()
+    assert not is_running(process.pid, started)
+
+
+def test_a_process_that_may_not_be_looked_at_is_taken_for_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(process: psutil.Process) -> float:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "create_time", denied)
+    assert is_running(os.getpid(), 1.0)
+
+
+def test_a_status_says_whose_it_is() -> None:
+    status = own_status(step=3)
+    assert (status.pid, status.host) == (os.getpid(), platform.node())
+    assert status.here
+    assert replace(status, host="").here, "of before hosts were noted"
+    other = replace(status, host="elsewhere")
+    assert not other.here
+    assert process_alive(other)
+    assert not process_alive(replace(other, heartbeat=time.time() - LOST_AFTER_SECONDS - 1))
+
+
+@pytest.mark.parametrize(("age", "state"), [(29.0, RunState.RUNNING), (31.0, RunState.LOST_CONTACT)])
+@pytest.mark.parametrize("host", [platform.node(), "elsewhere"])
+def test_contact_is_lost_after_half_a_minute_here_and_elsewhere(age: float, state: RunState, host: str) -> None:
+    status = replace(own_status(), host=host)
+    assert judge(status, None, status.heartbeat + age) == state
+    gone = replace(status, started=1.0, heartbeat=time.time() - age)
+    assert judge(gone, None) == (RunState.INTERRUPTED if gone.here else state)
+
+
+def test_states_in_which_a_trainer_is_there() -> None:
+    assert {state for state in RunState if state.alive} == {
+        RunState.STARTING, RunState.RUNNING, RunState.LOST_CONTACT,
+    }  # fmt: skip

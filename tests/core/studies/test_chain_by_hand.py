@@ -1,0 +1,199 @@
+"""Captions filtered and generations judged by hand: which are kept, and whose answer counts."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from core.spec.chain import Chain, ChainDir, preset_chain
+from core.spec.config import RunConfig, override
+from core.spec.run.folder import RunDir
+from core.studies.chain import bootstrap, ensemble
+from core.studies.chain import run as chain_run
+from core.studies.chain.bootstrap import caption_and_filter
+from core.studies.chain.ensemble import judge_together
+from core.studies.chain.run import run_chain
+from tests.core.labelled import read, write
+from tests.core.pictures import draw
+
+
+def quiet(doing: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for name in "abcd":
+        draw("red", "bar", 12).save(tmp_path / f"{name}.png")
+    rows = [["a.png", "a one", "x"], ["a.png", "a two", "x"], ["b.png", "b one", "y"], ["c.png", "c one", ""],
+            ["d.png", "=d", "z"]]  # fmt: skip
+    return write(tmp_path / "pairs.csv", [["filepath", "title", "kind"], *rows])
+
+
+SCORES = {
+    "a one": 0.9,
+    "a two": -0.2,
+    "b one": -0.5,
+    "c one": -0.9,
+    "=d": 0.3,
+    "a made": 0.5,
+    "b made": -0.7,
+    "d made": -0.1,
+}
+
+
+def filtered(
+    source: Path, to: Path, monkeypatch: pytest.MonkeyPatch, heads: dict[str, nn.Module]
+) -> tuple[dict[str, int], list[list[str]]]:
+    """What is left with a model of these heads, which captions c with a blank."""
+    network = SimpleNamespace(image_size=32, towers=SimpleNamespace(tokenize=_ones, pad_id=0), heads=heads)
+    config = override(RunConfig(), [f"data.train={source}"])
+    model = SimpleNamespace(network=network, data=config.data, batch=3, runtime=None)
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(to.parent / "cache"))
+    monkeypatch.setattr(bootstrap, "open_model", lambda name: model)
+    monkeypatch.setattr(bootstrap, "own_captions", lambda *_: {0: "a made", 1: "b made", 2: " ", 3: "d made"})
+    monkeypatch.setattr(bootstrap, "_scores", lambda m, d, pairs, p: torch.tensor([SCORES[c] for _, c in pairs]))
+    counts = caption_and_filter(RunDir(to.parent / "run"), str(source), to, quiet)
+    return counts, read(to)
+
+
+def _ones(texts: list[str]) -> Tensor:
+    return torch.ones(len(texts), 4, dtype=torch.int64)
+
+
+def test_a_matching_head_keeps_what_is_at_even_odds_or_better(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, rows = filtered(source, tmp_path / "out.csv", monkeypatch, {"matching": nn.Identity()})
+    assert rows == [
+        ["a.png", "a one", "x", "0"], ["a.png", "a made", "x", "1"], ["b.png", "b one", "y", "0"],
+        ["c.png", "c one", "", "0"], ["d.png", "'=d", "z", "0"],
+    ]  # fmt: skip
+    assert counts == {"pictures": 4, "given": 4, "made": 1}
+
+
+def test_without_a_head_the_median_of_the_given_is_the_limit(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 0.9, -0.2, -0.5, -0.9 and 0.3 it is -0.2, which itself passes."""
+    counts, rows = filtered(source, tmp_path / "out.csv", monkeypatch, {})
+    assert [row[1] for row in rows] == ["a one", "a two", "a made", "b one", "c one", "'=d", "d made"]
+    assert counts == {"pictures": 4, "given": 5, "made": 2}
+
+
+KINDS = ("cat", "dog", "", "bird", "dog")
+LOGITS = {"one": [[3.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.5]],
+          "two": [[0.0, 0.1], [0.0, 5.0], [0.0, 1.0], [1.0, 0.0], [4.0, 0.0]]}  # fmt: skip
+
+
+def test_generations_are_judged_by_their_mean_probabilities_on_labelled_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """one: cat right, dog wrong, bird is none of its classes, dog right. two: cat wrong, dog right, dog wrong."""
+
+    class Data:
+        label_names = ("kind",)
+        origin = "d"
+
+        def __len__(self) -> int:
+            return 5
+
+        def labels(self, row: int) -> dict[str, str]:
+            return {"kind": KINDS[row]}
+
+    opened: list[tuple[str, str]] = []
+
+    def model(name: str, weights: str) -> Any:
+        opened.append((Path(name).name, weights))
+        network = nn.Linear(1, 1)
+        network.name = Path(name).name.partition("@")[0]  # type: ignore[assignment]
+        network.classes, network.image_size = ("cat", "dog"), 8  # type: ignore[assignment]
+        network.towers = SimpleNamespace(tokenize=None, pad_id=0)  # type: ignore[assignment]
+        runtime = SimpleNamespace(autocast=torch.no_grad, device="cpu")
+        return SimpleNamespace(network=network, data=None, batch=2, runtime=runtime)
+
+    def batches(dataset: Data, size: int, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows in torch.arange(5).split(batch):
+            yield rows, rows
+
+    monkeypatch.setattr(ensemble, "open_model", model)
+    monkeypatch.setattr(ensemble, "open_dataset", lambda *_, **__: Data())
+    monkeypatch.setattr(ensemble, "evaluation_batches", batches)
+    monkeypatch.setattr(ensemble, "class_logits", lambda network, rows: torch.tensor(LOGITS[network.name])[rows])
+    found = judge_together([RunDir("one"), RunDir("two")], "d", "kind", quiet)
+    assert opened == [("one@last", "student"), ("two@last", "student")]
+    assert found["each"] == [{"top1": 2 / 4}, {"top1": 1 / 4}]
+    # cat: 0.95 and 0.48 of cat; dog: 0.88 against 0.99 of dog; the last: 0.62 of dog against 0.98 of cat
+    assert found["together"] == {"top1": 2 / 4}
+
+
+def chain_of(source: Path, *settings: str) -> Chain:
+    return preset_chain("blip", "tiny").changed([f"data.train={source}", "optim.batch_size=2", *settings])
+
+
+def test_what_is_made_between_stages_is_made_once_by_the_stage_before(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, folder = chain_of(source), ChainDir(tmp_path / "chain")
+    outcomes = iter(["done", "stopped", "done", "paused", "done", "done"])
+    trained: list[tuple[str, str]] = []
+    made: list[Path] = []
+
+    def train(config: RunConfig, run: RunDir, quiet: bool) -> str:
+        trained.append((run.path.name, config.data.train))
+        return next(outcomes)
+
+    def caption(former: RunDir, data: str, manifest: Path, progress: Any) -> dict[str, int]:
+        made.append(former.path)
+        manifest.parent.mkdir(exist_ok=True)
+        manifest.write_text("")
+        return {}
+
+    monkeypatch.setattr(chain_run, "train", train)
+    monkeypatch.setattr(chain_run, "caption_and_filter", caption)
+    later = [place for place, stage in enumerate(chain.stages) if stage.before]
+    assert later
+    states = []
+    for _ in range(3):
+        run_chain(chain, folder, quiet)
+        status = folder.read_status()
+        assert status is not None
+        states.append([one["state"] for one in status["stages"]])
+    assert states == [["done", "stopped"], ["done", "paused"], ["done", "done"]]
+    assert made == [folder.stage(chain, later[0] - 1).path]
+    names = [folder.stage(chain, place).path.name for place in range(2)]
+    assert [name for name, _ in trained] == names * 3
+    assert {data for name, data in trained if name == names[1]} == {
+        str(folder.data / f"{chain.stages[later[0]].name}.csv")
+    }
+
+
+def test_generations_have_seeds_of_their_own_and_learn_from_the_one_before(tmp_path: Path) -> None:
+    chain = preset_chain("born-again", "tiny", 3)
+    assert [stage.config.seed for stage in chain.stages] == [0, 1, 2]
+    assert [stage.takes for stage in chain.stages] == [
+        {}, {"teacher.checkpoint": "generation-1"}, {"teacher.checkpoint": "generation-2"},
+    ]  # fmt: skip
+    changed = chain.changed(["optim.epochs=2"])
+    assert [stage.config.teacher.checkpoint for stage in changed.stages] == ["", "", ""]
+    assert {stage.config.optim.epochs for stage in changed.stages} == {2.0}
+    folder = ChainDir(tmp_path)
+    folder.write_status(chain, 1, "training")
+    raw = json.loads(folder.status.read_text())
+    assert [one["state"] for one in raw["stages"]] == ["done", "training", "waiting"]
+    assert [one["folder"] for one in raw["stages"]] == [f"stage-{n}-generation-{n}" for n in (1, 2, 3)]
+    assert [stage.takes for stage in preset_chain("blip", "tiny").stages] == [{}, {}]
+
+
+def test_the_table_of_a_filtered_manifest_is_read_back(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filtered(source, tmp_path / "out.csv", monkeypatch, {})
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert next(csv.reader(file)) == ["filepath", "title", "kind", "made"]

@@ -1,0 +1,118 @@
+"""Progress: time left and pace by hand, a status that says what is true, lines for a terminal, memory that fits."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunStatus
+from core.training import progress
+from core.training.memory import largest_fitting
+from core.training.progress import Heartbeat, Pace, TimeLeft, duration
+
+
+def test_time_left_is_that_of_the_last_steps() -> None:
+    left = TimeLeft(window=3)
+    assert left.seconds(0, 10, 100.0) is None
+    assert left.seconds(2, 10, 104.0) == pytest.approx(16.0)
+    assert left.seconds(4, 10, 112.0) == pytest.approx(18.0)
+    assert left.seconds(5, 10, 116.0) == pytest.approx(5 * 12 / 3)  # the first mark has left the window
+    assert left.seconds(12, 10, 117.0) == 0.0
+    assert left.seconds(1, 10, 118.0) is None  # anew: what was before has another pace
+    assert left.seconds(2, 10, 121.0) == pytest.approx(24.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (70, "1 min 10 s"), (3599, "59 min 59 s"),
+     (3600, "1 h 0 min"), (7500, "2 h 5 min"), (90061, "25 h 1 min")],
+)  # fmt: skip
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_the_pace_counts_steps_and_not_what_is_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 2.0, 10.0, 13.0, 20.0, 21.0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    pace = Pace()  # 0
+    pace.step(12)  # 2 s
+    pace.begin()  # 8 s of validation
+    assert pace.report(12) == {"train/pairs_per_s": pytest.approx(24 / 5)}
+    pace.begin()
+    assert pace.report(6) == {"train/pairs_per_s": pytest.approx(6.0)}  # only of what came since
+
+
+def status(run: RunDir) -> RunStatus:
+    found = run.read_status()
+    assert found is not None
+    return found
+
+
+def test_the_status_is_written_at_both_ends_and_time_is_left_of_training_only(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    with Heartbeat(run, quiet=True) as heartbeat:
+        assert status(run).doing == "starting"
+        heartbeat.update("training", 1, 8)
+        heartbeat.update("training", 2, 8)
+        left = heartbeat._left
+        assert left is not None
+        heartbeat.update("saving", 2, 8)
+        assert heartbeat._left == left
+        heartbeat.part("decoding pictures", 3, 9)
+    ended = status(run)  # at once, not with the next beat
+    assert (ended.step, ended.total_steps, ended.doing) == (2, 8, "decoding pictures 3/9")
+    assert ended.pid == os.getpid()
+
+
+def test_a_disk_that_refuses_the_status_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(run: RunDir, told: RunStatus) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RunDir, "write_status", full)
+    with Heartbeat(RunDir(tmp_path), quiet=True):
+        pass
+    assert f"cannot write {tmp_path / 'status.json'}: " in capsys.readouterr().err
+
+
+def test_lines_on_stderr_are_few_and_the_last_step_is_among_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeat, now = Heartbeat(RunDir(tmp_path)), [1000.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    heartbeat.part("loading", 0, 0)
+    for step in range(1, 5):
+        now[0] += 1.0
+        heartbeat.update("training", step, 4, f"loss {step}")
+    assert capsys.readouterr().err.splitlines() == ["loading: step 0/0", "training: step 4/4, 0 s left, loss 4"]
+    now[0] += 11.0
+    heartbeat.update("validating", 4, 4)
+    assert capsys.readouterr().err.startswith("validating: step 4/4")
+
+
+@pytest.mark.parametrize(("fits", "wanted"), [(100, 24), (12, 12), (11, 6), (1, 1), (0, 0)])
+def test_the_largest_half_that_fits(fits: int, wanted: int) -> None:
+    tried: list[int] = []
+
+    def attempt(size: int) -> None:
+        tried.append(size)
+        if size > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert largest_fitting(attempt, 48) == wanted
+    assert max(tried) == 24  # the whole did not fit
+
+
+def test_another_failure_is_not_taken_for_want_of_memory() -> None:
+    def attempt(size: int) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        largest_fitting(attempt, 8)

@@ -1,0 +1,285 @@
+"""What a definition says of a run is what the run does: seeds, test data, batches, intervals, the pairs' belief."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.data.batch import Batch
+from core.inference import encoder
+from core.model.network import Network
+from core.objectives.weighting.belief import Belief
+from core.spec.config import RunConfig, override
+from core.spec.run.events import Evaluated, Log, Metrics, RunFailed, RunFinished, RunStarted
+from core.spec.run.folder import RunDir
+from core.training.errors import TrainingError
+from core.training.loop import Loop
+from core.training.schedules import build_optimizer
+from core.training.train import train
+from tests.core.training.test_train import StopAt, config_for, data, losses, own_cache, read, weights
+from tests.core.training.test_train_failures import failure
+from tests.core.training.test_train_step import opened
+
+__all__ = ["data", "own_cache"]  # fixtures
+
+
+def start(config: RunConfig, folder: Path) -> tuple[dict[str, torch.Tensor], Batch]:
+    """The network before the first step, and the first batch."""
+    with opened(config, folder) as loop:
+        batch = next(loop.parts.loader.batches(0, 1))
+        return {name: value.clone() for name, value in loop.network.state_dict().items()}, batch
+
+
+def test_the_seed_draws_the_weights(data: tuple[Path, Path], tmp_path: Path) -> None:
+    found = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(number)  # what was drawn before does not matter
+        found.append(start(config_for(data, "clip", f"seed={seed}"), tmp_path / str(number))[0])
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    name = "towers.clip.text_projection"
+    assert not torch.equal(found[0][name], found[2][name])
+
+
+def test_the_seed_draws_which_labels_are_kept(data: tuple[Path, Path], tmp_path: Path) -> None:
+    lines = data[0].read_text().splitlines()
+    labelled = data[0].with_name("labelled.csv")
+    labelled.write_text("\n".join([f"{lines[0]},group", *(f"{line},{line.split()[2]}" for line in lines[1:])]) + "\n")
+    settings = [f"data.train={labelled}", "data.label=group", "data.labels_per_class=2"]
+    settings += ["objectives.classification.weight=1", "optim.batch_size=36"]
+    kept = []
+    for seed in (0, 1):
+        _, batch = start(config_for(data, "clip", *settings, f"seed={seed}"), tmp_path / str(seed))
+        assert batch.labels is not None
+        kept.append(set(batch.rows[batch.labels >= 0].tolist()))
+    assert len(kept[0]) == len(kept[1]) == 2 * 3
+    assert kept[0] != kept[1]
+
+
+def test_test_data_are_judged_once_at_the_end_in_batches_as_said(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    plain = encoder.evaluation_batches
+
+    def watched(dataset: Any, size: int, batch: int, first: int = 0) -> Any:
+        sizes.append(batch)
+        return plain(dataset, size, batch, first)
+
+    monkeypatch.setattr(encoder, "evaluation_batches", watched)
+    run, other = RunDir(tmp_path / "run"), RunDir(tmp_path / "other")
+    settings = ["optim.epochs=1", "validation.batch_size=7"]
+    assert train(config_for(data, "sd-clip", *settings, f"data.test={data[0]}"), run, quiet=True) == "done"
+    assert set(sizes) == {7}
+    validated, tested = [dict(event.values) for event in read(run) if isinstance(event, Evaluated)]
+    assert {name.partition("/")[0] for name in validated} == {"val"}
+    assert {name.partition("/")[0] for name in tested} == {"test"}
+    assert train(config_for(data, "sd-clip", *settings, f"data.val={data[0]}"), other, quiet=True) == "done"
+    (same,) = [event.values for event in read(other) if isinstance(event, Evaluated)]
+    assert tested == {name.replace("val/", "test/"): value for name, value in same.items()}
+
+
+def test_intervals_of_validating_and_saving_are_those_of_the_definition(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = RunDir(tmp_path / "run")
+    settings = ("validation.every_steps=5", "checkpoint.every_steps=7", "runtime.log_every=4", "optim.epochs=4")
+    assert train(config_for(data, "clip", *settings, "checkpoint.keep=9"), run, quiet=True) == "done"
+    assert [event.step for event in read(run) if isinstance(event, Evaluated)] == [5, 10, 12]
+    assert [event.step for event in read(run) if isinstance(event, Metrics)] == [4, 8, 12]
+    assert {"step-00000007", "step-00000012"} <= {path.name for path in run.checkpoints.glob("step-*")}
+    started = read(run)[0]
+    assert isinstance(started, RunStarted)
+    assert started.config_digest == config_for(data, "clip", *settings, "checkpoint.keep=9").digest()
+
+
+def believed(data: tuple[Path, Path], *settings: str) -> RunConfig:
+    beliefs = (
+        "belief.action=weigh",
+        "belief.begin=0",
+        "belief.refresh=0.7",
+        "optim.epochs=2",
+        "validation.every_steps=99",
+    )
+    return config_for(data, "sd-clip-ema-only", *beliefs, "belief.trust=0", *settings)
+
+
+def test_pairs_are_weighed_anew_as_often_as_the_definition_says(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3 steps an epoch, 0.7 epochs: every 2. And a resumed run goes on with what it believed."""
+    scales: list[tuple[float, float]] = []
+    refresh = Belief.refresh
+
+    def watched(belief: Belief, scale: float, progress: float) -> dict[str, torch.Tensor]:
+        scales.append((scale, progress))
+        assert belief.seen.any()
+        assert belief.taught
+        return refresh(belief, scale, progress)
+
+    whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(Belief, "refresh", watched)
+        assert train(believed(data), whole, quiet=True) == "done"
+    told = {step: values for step, values in losses(whole).items() if "diag/doubted" in values}
+    assert list(told) == [2, 4, 6]
+    assert [progress for _, progress in scales] == pytest.approx([2 / 6, 4 / 6, 1.0])
+    values = losses(whole)
+    assert [scale for scale, _ in scales[:2]] == pytest.approx([values[s]["diag/logit_scale"] for s in (3, 5)])
+    with monkeypatch.context() as patch:
+        StopAt(patch, 3, "stop")
+        assert train(believed(data), run, quiet=True) == "stopped"
+    assert train(believed(data), run, quiet=True) == "done"
+    assert losses(run) == values
+    ours, theirs = weights(run), weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_teacher_of_another_mind_is_kept_in_the_memory_of_pairs(data: tuple[Path, Path], tmp_path: Path) -> None:
+    with opened(believed(data, "teacher.momentum=0.9"), tmp_path / "run") as loop:
+        for batch in loop.parts.loader.batches(0, 3):
+            loop.train_step(batch)
+        belief = loop.refresh_belief._belief
+        assert belief is not None
+        assert not torch.equal(belief.teacher_text, belief.student_text)
+
+
+def test_the_optimiser_has_the_settings_of_the_definition(data: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = ["optim.beta1=0.8", "optim.beta2=0.9", "optim.eps=0.001", "optim.weight_decay=0.3"]
+    with opened(config_for(data, "clip", *settings), tmp_path / "run") as loop:
+        frozen = next(loop.network.towers.parameters())
+        frozen.requires_grad_(False)
+        optimizer = build_optimizer(loop.config.optim, loop.network)
+    assert optimizer.defaults["betas"] == (0.8, 0.9)
+    assert optimizer.defaults["eps"] == 0.001
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.3}
+    for group in optimizer.param_groups:
+        assert {bool(one.ndim >= 2) for one in group["params"]} == {group["weight_decay"] > 0}
+        assert all(one is not frozen for one in group["params"])
+
+
+def hungry(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> None:
+    plain = Network.forward_student
+
+    def forward(network: Network, batch: Batch, *options: bool) -> Any:
+        if len(batch.rows) > most:
+            raise error
+        return plain(network, batch, *options)
+
+    monkeypatch.setattr(Network, "forward_student", forward)
+
+
+@pytest.mark.parametrize(
+    ("most", "micro", "said"),
+    [
+        (4, 0, "3 fits: set optim.batch_size to 3, or optim.micro_batch to 3 and keep the batch, or choose a smaller"),
+        (4, 6, "3 fits: set optim.batch_size to 3, or choose a smaller"),
+        (1, 6, "1 fits: set optim.batch_size to 1, or choose a smaller"),
+        (0, 0, "not even one pair fits, or choose a smaller"),
+    ],
+)
+def test_what_helps_against_want_of_memory(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, micro: int, said: str
+) -> None:
+    hungry(monkeypatch, most, torch.OutOfMemoryError("CUDA out of memory"))
+    settings = [f"optim.micro_batch={micro}"]
+    if most == 1:
+        settings.append("objectives.contrastive.label_smoothing=0.1")
+    event = failure(config_for(data, "clip", *settings), RunDir(tmp_path / "run"), TrainingError)
+    assert said in event.message
+    assert event.step == 1
+
+
+def test_a_bug_in_a_step_is_no_want_of_memory(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hungry(monkeypatch, 0, RuntimeError("shapes do not fit"))
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(config_for(data, "clip"), run, quiet=True)
+    event = read(run)[-1]
+    assert isinstance(event, RunFailed)
+    assert (event.error, event.message, event.step) == ("RuntimeError", "RuntimeError: shapes do not fit", 1)
+    assert "Traceback" in event.traceback
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.EDQUOT, "is full; the last good"), (errno.EIO, "Input/output")])
+def test_a_disk_that_fails_in_the_midst_is_on_record(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    def refuse(loop: Loop, batch: Batch) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Loop, "train_step", refuse)
+    run = RunDir(tmp_path / "run")
+    with pytest.raises((OSError, TrainingError), match=said):
+        train(config_for(data, "clip"), run, quiet=True)
+    event = read(run)[-1]
+    assert isinstance(event, RunFailed)
+    assert said in event.message
+    run.claim().release()  # the folder is free again
+
+
+def test_the_first_signal_asks_and_the_second_ends_and_both_are_given_back(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    during: list[Any] = []
+    original = Loop.train_step
+
+    def step(loop: Loop, batch: Batch) -> Any:
+        if loop.step == 1:
+            during.append(signal.getsignal(signal.SIGTERM))
+            signal.raise_signal(signal.SIGTERM)
+            during.append(signal.getsignal(signal.SIGTERM))
+        return original(loop, batch)
+
+    monkeypatch.setattr(Loop, "train_step", step)
+    run = RunDir(tmp_path / "run")
+    run.create()
+    assert train(config_for(data, "clip"), run, quiet=True) == "stopped"
+    ended = read(run)[-1]
+    assert isinstance(ended, RunFinished)
+    assert (ended.step, ended.outcome) == (2, "stopped")
+    assert during[0] not in before
+    assert during[1] == signal.SIG_DFL
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    assert not run.control.exists()
+
+
+def test_what_was_asked_of_this_trainer_counts_and_what_was_asked_before_does_not(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    run.ask("stop")
+    os.utime(run.control, (1.0, 1.0))  # left by a trainer that was killed
+    assert train(config_for(data, "clip", "optim.epochs=1"), run, quiet=True) == "done"
+    assert not run.control.exists()
+    other = RunDir(tmp_path / "other")
+    other.create()
+    other.ask("stop")
+    assert train(config_for(data, "clip", "optim.epochs=1"), other, quiet=True) == "stopped"
+    assert not other.control.exists()
+
+
+def test_a_stopped_run_is_gone_on_with_and_not_taken_for_finished(data: tuple[Path, Path], tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    run.ask("stop")
+    train(config_for(data, "clip", "optim.epochs=1"), run, quiet=True)
+    free = override(config_for(data, "clip", "optim.epochs=1"), ["data.workers=1", "name=other", "runtime.log_every=3"])
+    assert train(free, run, quiet=True) == "done"  # what changes speed or bookkeeping only
+    assert not [event for event in read(run) if isinstance(event, Log)]
+
+
+def test_every_field_that_differs_is_counted(data: tuple[Path, Path], tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    train(config_for(data, "clip", "optim.epochs=1"), run, quiet=True)
+    with pytest.raises(Exception, match=r"is 0 there and 5 here and 1 more fields; choose another folder"):
+        train(config_for(data, "clip", "optim.epochs=2", "seed=5"), run, quiet=True)
