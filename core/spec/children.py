@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import core
 
@@ -35,21 +35,33 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def start_program(
-    command: Sequence[str], stdout: BinaryIO, stderr: BinaryIO, detached: bool = False
+    command: Sequence[str],
+    stdout: BinaryIO,
+    stderr: BinaryIO,
+    detached: bool = False,
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` without input, its output written to open files; OSError when it cannot be started.
 
     A ``detached`` one has a session of its own, so that it survives this program and the terminal's Ctrl+C.
+    ``variables`` are added to its environment.
     """
     return subprocess.Popen(
         list(command),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        env=environment(),
+        env=environment() | dict(variables or {}),
         start_new_session=detached and sys.platform != "win32",
         creationflags=_creation_flags() if detached else 0,
     )
+
+
+def process_group() -> dict[str, Any]:
+    """Options of Popen for a program that is spoken with: Ctrl+C in this one's terminal is not for it."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
 
 
 def _creation_flags() -> int:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from core.spec.run.event_fields import EventError
 from core.spec.run.events import EventReader
+from core.spec.run.starting import STARTING
 from core.spec.run.status import RunState, RunStatus
 from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
-from sdgui.store.summary import STARTING, RunSummary, run_state, summarise
+from sdgui.store.summary import RunSummary, run_state, summarise
 
 _CHUNK = 1 << 20  # bytes of events at once
 _JUDGE_SECONDS = 0.5  # between checks of the process table
@@ -142,6 +143,8 @@ class LiveRun:
             return f"The run folder {self.dir.path} no longer exists."
         if unreadable := self.trouble or self._summary.unreadable:
             return unreadable
+        if self._status is not None and self._status.note:
+            return self._status.note
         lines = [line for line in self.dir.stderr_end().splitlines() if line.strip()]
         if not lines:
             return "The trainer exited unexpectedly; it may have been killed or run out of memory."

@@ -6,57 +6,19 @@ Flow: the launcher starts trainers, the study programs their studies; command an
 
 from __future__ import annotations
 
-import json
-import subprocess
-import time
-from collections.abc import Sequence
-from dataclasses import asdict
-
 import psutil
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment
 
-from core.spec.children import environment, python_command, start_program
-from core.spec.run.folder import RunDir
+from core.spec.children import environment, python_command
+from core.spec.run.starting import start_trainer  # it is found here too
 from core.spec.run.status import RunStatus
-from sdgui.store.summary import STARTING
+
+__all__ = ["core_command", "end_process", "qt_process", "start_trainer"]
 
 
 def core_command() -> list[str]:
     """The command that the trainer's verbs follow."""
     return python_command("core")
-
-
-def start_trainer(command: Sequence[str], run: RunDir) -> subprocess.Popen[bytes]:
-    """Start a trainer that outlives this program, its output appended to the run's logs.
-
-    The first ``status.json`` names it, unless it was quicker and has written its own. OSError when it cannot start,
-    RunDirError when its logs or its status would be written outside of its folder.
-    """
-    run.check()
-    run.status.unlink(missing_ok=True)  # the previous trainer's
-    run.clear_control()
-    with run.stdout.open("ab") as stdout, run.stderr.open("ab") as stderr:
-        process = start_program(command, stdout, stderr, detached=True)
-    _write_first_status(process.pid, run)
-    return process
-
-
-def _write_first_status(pid: int, run: RunDir) -> None:
-    """Created only where there is no file: the trainer replaces it whole, and is never overwritten."""
-    status = RunStatus(pid=pid, started=start_time(pid), heartbeat=time.time(), doing=STARTING)
-    try:
-        with run.status.open("xb") as file:
-            file.write(json.dumps(asdict(status)).encode())
-    except FileExistsError:
-        pass
-
-
-def start_time(pid: int) -> float:
-    """When the process began; now, where it has exited already (its output says why)."""
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return time.time()
 
 
 def qt_process(parent: QObject) -> QProcess:

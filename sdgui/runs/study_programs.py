@@ -18,8 +18,9 @@ from core.spec.children import start_program
 from core.spec.config import ConfigError, read_config
 from core.spec.errors import UserError
 from core.spec.files import check_inside, write_whole
+from core.spec.run.processes import start_time
 from core.spec.study import Study, StudyDir, absolute, read_study
-from sdgui.runs.program import core_command, start_time
+from sdgui.runs.program import core_command
 from sdgui.runs.study_status import (
     StudyRunSnapshot,
     StudySnapshot,

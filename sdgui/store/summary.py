@@ -15,13 +15,13 @@ from pathlib import Path
 
 from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.starting import STARTING  # ``doing`` in the launcher's first status
 from core.spec.run.status import RunState, RunStatus, judge
 from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, higher_is_better, ranks_runs
 
 MOST_METRICS = 2000  # of one run; a file that names more was not written by a trainer
 LONGEST_FAILURE = 4000  # characters of a failure message
 START_SECONDS = 90.0  # a trainer that has shown no sign for so long after its launch is not coming
-STARTING = "starting"  # ``doing`` in the launcher's first status
 
 
 @dataclass
@@ -148,6 +148,8 @@ def run_state(
     started later), resumes the run, though its ``run_started`` is yet to come. Without any status a launch is given
     ``START_SECONDS``, then it counts as interrupted.
     """
+    if status is not None and status.verdict:  # told by its own machine, whose clock may be another
+        return judge(status, terminal, now)
     begun = max(launched or 0.0, status.started if status is not None else 0.0)
     if terminal is not None and begun > terminal.time:
         terminal = None

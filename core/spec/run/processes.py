@@ -5,12 +5,24 @@ psutil is imported when it is first asked: most of what imports ``core.spec`` ne
 
 from __future__ import annotations
 
+import time
+
 
 def own_start_time() -> float:
     """When this process started, in seconds since the epoch."""
     import psutil  # noqa: PLC0415
 
     return float(psutil.Process().create_time())
+
+
+def start_time(pid: int) -> float:
+    """When the process began; now, where it has exited already (its output says why)."""
+    import psutil  # noqa: PLC0415
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return time.time()
 
 
 def is_running(pid: int, started: float) -> bool:

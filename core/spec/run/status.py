@@ -7,7 +7,7 @@ import platform
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,6 +54,9 @@ class RunStatus:
     doing: str = ""  # "reading data", "training", "validating", "saving"
     seconds_left: float | None = None
     host: str = ""  # the machine that ``pid`` belongs to; "" for this one
+    # Of a run that is mirrored here, whose ``heartbeat`` is on this computer's clock:
+    verdict: str = ""  # its state as its machine sees it, by processes and scheduler; "" in a trainer's own status
+    note: str = ""  # why the machine says so: "Slurm ended job 12 at its time limit ..."
 
     @property
     def here(self) -> bool:
@@ -76,7 +79,11 @@ def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_lef
 
 
 def process_alive(status: RunStatus) -> bool:
-    """Whether the process that wrote ``status`` is still the one with its pid; on another host, by its heartbeat."""
+    """Whether the process that wrote ``status`` is still the one with its pid; on another host, by its heartbeat, and
+    by what that host says where it says anything.
+    """
+    if status.verdict and not RunState(status.verdict).alive:
+        return False
     if not status.here:
         return time.time() - status.heartbeat <= LOST_AFTER_SECONDS
     return is_running(status.pid, status.started)
@@ -88,8 +95,11 @@ def judge(status: RunStatus | None, terminal: Event | None, now: float | None = 
     ``terminal`` is the last lifecycle event when that is a RunFinished or RunFailed, None after a RunStarted.
     The launcher writes the first status, so a trainer that dies before it can report is still seen to be dead.
     A terminal event wins; without one, no such process means interrupted, and a stale heartbeat on a live process
-    means lost contact, never failed. A trainer on another machine cannot be seen here: its heartbeat speaks for it.
+    means lost contact, never failed. A trainer on another machine cannot be seen here: its heartbeat speaks for it,
+    unless that machine is watched and says more (``verdict``).
     """
+    if status is not None and status.verdict:
+        return _told(status, terminal, time.time() if now is None else now)
     if isinstance(terminal, RunFinished):
         return {"done": RunState.DONE, "stopped": RunState.STOPPED, "paused": RunState.PAUSED}[terminal.outcome]
     if isinstance(terminal, RunFailed):
@@ -100,6 +110,17 @@ def judge(status: RunStatus | None, terminal: Event | None, now: float | None = 
         return RunState.INTERRUPTED
     age = (time.time() if now is None else now) - status.heartbeat
     return RunState.LOST_CONTACT if age > LOST_AFTER_SECONDS else RunState.RUNNING
+
+
+def _told(status: RunStatus, terminal: Event | None, now: float) -> RunState:
+    """The state of a run that another machine tells of. Its scheduler, which may have put a run that had paused back
+    into its queue, overrides the last event; an alive run that nothing was heard of for long is out of contact.
+    """
+    told = RunState(status.verdict)
+    if terminal is not None and told is not RunState.STARTING:
+        return judge(None, terminal)
+    stale = now - status.heartbeat > LOST_AFTER_SECONDS
+    return RunState.LOST_CONTACT if told.alive and stale else told
 
 
 class _StatusFile(BaseModel):
@@ -115,3 +136,7 @@ class _StatusFile(BaseModel):
     doing: Annotated[str, Field(max_length=1000)] = ""
     seconds_left: Annotated[float, Field(ge=0, le=1e15)] | None = None
     host: Annotated[str, Field(max_length=1000)] = ""
+    verdict: Literal[
+        "", "queued", "starting", "running", "lost contact", "paused", "stopped", "done", "failed", "interrupted"
+    ] = ""
+    note: Annotated[str, Field(max_length=4000)] = ""

@@ -1,0 +1,46 @@
+"""``job.json`` in a run folder on its machine: how the run was started there, and as which process or Slurm job."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
+from core.spec.machines.machine import Launcher
+from core.spec.reading import KILOBYTE, checked, read_json
+from core.spec.run.folder import RunDir, RunDirError
+
+_Word = Annotated[str, Field(max_length=4096)]
+NAME = "job.json"
+
+
+class Job(BaseModel):
+    """``submitted``: when, on this machine's clock. ``pid`` leads the session of a run that was started directly."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+    token: _Word
+    launcher: Launcher = "direct"
+    submitted: float = 0.0
+    pid: int = 0
+    started: float = 0.0  # the start time of that process
+    job: _Word = ""
+
+
+def read_job(run: RunDir) -> Job | None:
+    """None where nothing was started. UserError when the file cannot be read."""
+    path = run.path / NAME
+    try:
+        raw = read_json(path, 64 * KILOBYTE, root=run.path, error=RunDirError)
+    except FileNotFoundError:
+        return None
+    return checked(Job, raw, str(path), error=RunDirError)
+
+
+def write_job(run: RunDir, job: Job) -> None:
+    """UserError when the disk refuses."""
+    with writing(run.path / NAME, UserError):
+        write_whole(run.path / NAME, json.dumps(job.model_dump()).encode())

@@ -1,0 +1,81 @@
+"""What this machine has: cores, memory, GPUs, versions, disk, Slurm's partitions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import time
+from pathlib import Path
+
+import psutil
+
+from core.remote.gpus import gpus
+from core.remote.slurm import Slurm
+from core.spec.errors import UserError
+from core.spec.machines.answers import Facts, Partition
+
+_MIB = 1 << 20
+
+
+def probe(runs: Path, slurm: Slurm) -> Facts:
+    """Look at the machine now."""
+    memory = psutil.virtual_memory()
+    found, by = gpus()
+    slurm_version, partitions = _partitions(slurm)
+    return Facts(
+        host=platform.node(),
+        system=platform.platform(),
+        cores=_cores(),
+        memory=memory.total // _MIB,
+        memory_free=memory.available // _MIB,
+        load=_load(),
+        gpus=found,
+        gpus_by=by,
+        python=platform.python_version(),
+        version=version("sdgui") or "a checkout",
+        torch=version("torch"),
+        runs=str(runs),
+        disk_free=disk_free(runs),
+        partitions=partitions,
+        slurm=slurm_version,
+        time=time.time(),
+    )
+
+
+def version(package: str) -> str:
+    """The installed version; "" where there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def disk_free(folder: Path) -> int:
+    """Free bytes where ``folder`` is, or will be; 0 where that cannot be told."""
+    for there in (folder, *folder.parents):
+        try:
+            return shutil.disk_usage(there).free
+        except OSError:
+            continue
+    return 0
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _load() -> float | None:
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _partitions(slurm: Slurm) -> tuple[str, list[Partition]]:
+    if not slurm.found:
+        return "", []
+    try:
+        return slurm.version(), slurm.partitions()
+    except UserError:  # a login node without a controller: the check says so
+        return "", []

@@ -1,0 +1,129 @@
+"""The commands that start a run here: directly, through torchrun, or the script for sbatch.
+
+The script is plain and complete, to be read and edited before it is sent. It turns Slurm's warning before the time
+limit, or before a preemption, into the trainer's own *pause*, waits until that is saved, and puts itself back into the
+queue, where it goes on by itself. Only the batch shell is signalled (B:), since torchrun dies of USR1 and
+orphans its workers.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.spec.children import SOURCE, python_command
+from core.spec.machines.machine import Machine
+from core.spec.run.folder import RunDir
+
+SCRIPT = "job.sbatch"
+REQUEUES = "requeues.log"  # why the script put itself back, a line each
+
+_WAIT = """
+requeue=""
+pause_and_requeue() {
+  left=$(( ${SLURM_JOB_END_TIME:-0} - $(date +%s) ))
+  why="preemption"
+  [ "$left" -le {soon} ] && why="time limit"
+  if [ ! -e "$RUN/control" ]; then
+    requeue="$why"
+    printf pause > "$RUN/control"
+  fi
+}
+trap pause_and_requeue USR1
+trap : TERM
+
+{command} &
+pid=$!
+wait $pid; code=$?
+while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
+
+last=$(grep -aE '"kind":"run_(started|finished|failed)"' "$RUN/events.jsonl" | tail -n 1)
+case "$last" in *'"outcome":"paused"'*)
+  if [ -n "$requeue" ]; then
+    echo "$(date +%s) $requeue" >> "$RUN/{requeues}"
+    scontrol requeue "$SLURM_JOB_ID" && sleep 60
+  fi ;;
+esac
+exit $code
+"""
+
+
+def direct_command(machine: Machine, run: RunDir, devices: Sequence[str]) -> list[str]:
+    """The program of its own that trains here; with torchrun, one process a device."""
+    train = ["train", str(run.config), str(run.path)]
+    if machine.launcher == "torchrun":
+        ranks = machine.processes or len(devices) or machine.gpus or 1
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        return [*torchrun, "-m", "core", *train]
+    return [*python_command("core"), *train]
+
+
+def sbatch_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
+    """The script for a run whose definition lies in its folder."""
+    return "\n".join([*_head(machine, run, devices), "", *_setup(machine, run), _body(machine, devices)])
+
+
+def _head(machine: Machine, run: RunDir, devices: Sequence[str]) -> list[str]:
+    gpus = len(devices) or machine.gpus
+    options = [
+        f"--output={_plain(run.stdout)}",
+        f"--error={_plain(run.stderr)}",
+        "--open-mode=append",
+        "--requeue",
+        f"--signal=B:USR1@{machine.warning}",
+        f"--nodes={machine.nodes}",
+        "--ntasks-per-node=1",
+        machine.partition and f"--partition={machine.partition}",
+        machine.time and f"--time={machine.time}",
+        f"--gpus-per-node={gpus}" if gpus else "",
+    ]
+    lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in options if option)]
+    return [*lines, *(line.rstrip() for line in machine.sbatch.splitlines() if line.strip())]
+
+
+def _setup(machine: Machine, run: RunDir) -> list[str]:
+    lines = [f"RUN={shlex.quote(str(run.path))}", "export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1"]
+    if SOURCE.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
+        lines.append(f"export PYTHONPATH={shlex.quote(str(SOURCE))}${{PYTHONPATH:+:$PYTHONPATH}}")
+    return [*machine.setup.strip().splitlines(), *lines]
+
+
+def _body(machine: Machine, devices: Sequence[str]) -> str:
+    command = _one_process() if _ranks(machine, devices) * machine.nodes == 1 else _torchrun(machine, devices)
+    text = _WAIT.replace("{command}", command).replace("{requeues}", REQUEUES)
+    return text.replace("{soon}", str(machine.warning + 60))
+
+
+def _one_process() -> str:
+    return f'srun --unbuffered {shlex.quote(sys.executable)} -m core train "$RUN/config.json" "$RUN"'
+
+
+def _torchrun(machine: Machine, devices: Sequence[str]) -> str:
+    """One agent a node; they meet at the first node's address, at a port of the job's own."""
+    lines = []
+    meet = "--standalone"
+    if machine.nodes > 1:
+        lines = [
+            'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+            "address=$(scontrol show node \"$first\" | grep -oE 'NodeAddr=[^ ]+' | cut -d= -f2)",
+        ]
+        meet = (
+            '--nnodes="$SLURM_NNODES" --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d '
+            '--rdzv-endpoint="$address:$(( 20000 + SLURM_JOB_ID % 10000 ))"'
+        )
+    run = (
+        f"srun --unbuffered {shlex.quote(sys.executable)} -m torch.distributed.run {meet} "
+        f'--nproc-per-node={_ranks(machine, devices)} -m core train "$RUN/config.json" "$RUN"'
+    )
+    return "\n".join([*lines, run])
+
+
+def _ranks(machine: Machine, devices: Sequence[str]) -> int:
+    return machine.processes or len(devices) or machine.gpus or 1
+
+
+def _plain(path: Path) -> str:
+    """A path for sbatch, which reads % as the beginning of a pattern."""
+    return str(path).replace("%", "%%").replace(" ", "\\ ")

@@ -1,0 +1,274 @@
+"""How a run stands, as its machine sees it: by its events, its process, and Slurm, whose word overrides the heartbeat.
+
+Flow: ``following`` asks ``Watched.stand`` once a second for each followed run -> ``Standing`` -> the mirror's status.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from core.remote.ending import end_processes
+from core.remote.job import Job, read_job
+from core.remote.script import REQUEUES
+from core.remote.slurm import Slurm, SlurmJob
+from core.spec.errors import UserError
+from core.spec.machines.answers import Standing
+from core.spec.reading import KILOBYTE, open_regular, read_text
+from core.spec.run.event_fields import EventError
+from core.spec.run.events import Event, EventWriter, RunFailed, RunFinished, RunStarted, decode
+from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.status import RunState, RunStatus, judge
+
+_CHUNK = 4 << 20
+_MARK = b'"kind":"run_'
+_SLACK = 2.0  # seconds: Slurm's times are whole seconds
+
+_REASONS = {
+    "Resources": "for free resources",
+    "Priority": "since other jobs come first",
+    "BeginTime": "until the time from which it may start",
+    "Dependency": "for another job",
+    "JobHeldUser": "since it is held (scontrol release lets it go)",
+    "JobHeldAdmin": "since an administrator holds it",
+    "PartitionTimeLimit": "in vain: it asks for more time than its partition allows; change time or partition",
+    "PartitionNodeLimit": "in vain: it asks for more nodes than its partition has; change nodes or partition",
+    "PartitionDown": "since its partition is down",
+    "PartitionInactive": "since its partition is inactive",
+    "ReqNodeNotAvail": "since the nodes that it asks for are not available",
+}
+_ENDS = {
+    "CANCELLED": "was cancelled in Slurm",
+    "TIMEOUT": "reached its time limit before the run could be saved",
+    "PREEMPTED": "was preempted by another job",
+    "OUT_OF_MEMORY": "was ended since it used more memory than it had asked for",
+    "NODE_FAIL": "ended since a node of it failed",
+    "BOOT_FAIL": "ended since a node of it did not start",
+    "DEADLINE": "reached its deadline",
+    "REVOKED": "was revoked",
+    "FAILED": "failed",
+    "COMPLETED": "ended without a word from the trainer",
+}
+
+
+class Lifecycle:
+    """The last start or ending in an events file, kept up to date by reading what is new of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self.last: RunStarted | RunFinished | RunFailed | None = None
+
+    def read(self) -> RunStarted | RunFinished | RunFailed | None:
+        """The last one now. EventError when the file cannot be read."""
+        try:
+            with open_regular(self._path, root=self._path.parent, error=EventError) as file:
+                size = file.seek(0, 2)
+                if size < self._offset:
+                    self._offset, self.last = 0, None
+                while self._offset < size:
+                    file.seek(self._offset)
+                    chunk = file.read(_CHUNK)
+                    end = chunk.rfind(b"\n") + 1
+                    if not end:
+                        if len(chunk) == _CHUNK:  # no trainer writes such a line
+                            self._offset += len(chunk)
+                            continue
+                        break
+                    self._take(chunk[:end])
+                    self._offset += end
+        except FileNotFoundError:
+            self._offset, self.last = 0, None
+        return self.last
+
+    def _take(self, lines: bytes) -> None:
+        at = lines.rfind(_MARK)
+        while at >= 0:
+            begin, end = lines.rfind(b"\n", 0, at) + 1, lines.find(b"\n", at)
+            try:
+                event: Event | None = decode(lines[begin:end])
+            except EventError:
+                event = None
+            if isinstance(event, (RunStarted, RunFinished, RunFailed)):
+                self.last = event
+                return
+            at = lines.rfind(_MARK, 0, begin)
+
+
+class Watched:
+    """One run folder, judged again and again."""
+
+    def __init__(self, run: RunDir, slurm: Slurm) -> None:
+        self.run = run
+        self._slurm = slurm
+        self._lifecycle = Lifecycle(run.events)
+        self._asked = ""  # what was asked of a trainer that may not listen yet
+
+    def stand(self, now: Callable[[], float] = time.time) -> Standing:
+        """The run as it stands. UserError when its folder cannot be read."""
+        if not self.run.path.is_dir():
+            note = f"The run folder {self.run.path} no longer exists on its machine."
+            return Standing(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
+        job, last, status = read_job(self.run), self._lifecycle.read(), self.run.read_status()
+        if job is not None and job.launcher == "slurm":
+            found = self._by_slurm(job, last, status, now())
+        else:
+            found = self._by_process(last, status, now())
+        self._insist(found)
+        return found
+
+    def _by_process(
+        self, last: RunStarted | RunFinished | RunFailed | None, status: RunStatus | None, now: float
+    ) -> Standing:
+        terminal = _terminal(last)
+        if terminal is not None and status is not None and status.started > terminal.time:
+            terminal = None  # it was resumed since
+        state = judge(status, terminal, now)
+        if state is RunState.RUNNING and (last is None or (status and last.time < status.started)):
+            state = RunState.STARTING
+        elif state is RunState.STARTING:  # no status at all: nobody trains here
+            state = RunState.INTERRUPTED
+        return self._standing(state, "", last, status, now)
+
+    def _by_slurm(
+        self, job: Job, last: RunStarted | RunFinished | RunFailed | None, status: RunStatus | None, now: float
+    ) -> Standing:
+        try:
+            found = self._slurm.job(job.job) if job.job else None
+        except UserError as error:  # the controller is away: what it said last stands no longer than a heartbeat
+            state = judge(_elsewhere(status), _terminal(last), now)
+            return self._standing(state, str(error), last, status, now)
+        state, note = _judged(job, found, last, status, now, self._why_requeued())
+        if found is not None and not (found.waiting or found.running):
+            found = None
+        expected = found.expected - now if found and found.expected else None
+        standing = self._standing(state, note, last, status, now)
+        return standing.model_copy(
+            update={"job": job.job, "scheduler": found.state if found else "", "expected": expected}
+        )
+
+    def _standing(
+        self, state: RunState, note: str, last: Event | None, status: RunStatus | None, now: float
+    ) -> Standing:
+        return Standing(
+            folder=str(self.run.path),
+            state=state,
+            note=note,
+            age=max(0.0, now - status.heartbeat) if status else None,
+            status=status,
+            step=getattr(last, "step", 0),
+        )
+
+    def _why_requeued(self) -> str:
+        try:
+            lines = read_text(self.run.path / REQUEUES, 256 * KILOBYTE, root=self.run.path, error=RunDirError).split(
+                "\n"
+            )
+        except (FileNotFoundError, UserError):
+            return ""
+        return next((line.partition(" ")[2] for line in reversed(lines) if line.strip()), "")
+
+    # What is asked of it
+    def ask(self, what: str) -> None:
+        """Ask its trainer to stop or pause; what waits in Slurm's queue is taken out of it."""
+        standing = self.stand()
+        if not standing.state.alive:
+            return
+        if standing.scheduler and self._waits(standing):
+            self._slurm.cancel(standing.job)
+            self._write_ending("stopped" if what == "stop" else "paused", standing.step)
+            return
+        self.run.ask("stop" if what == "stop" else "pause")
+        self._asked = what
+
+    def end(self, kill: bool) -> None:
+        """End it without waiting for its consent: signals to its processes, or ``scancel``."""
+        job = read_job(self.run)
+        if job is None or job.launcher != "slurm":
+            end_processes(job, self.run.read_status(), kill)
+        elif kill:
+            self._slurm.hurry(job.job)
+        else:
+            self._slurm.cancel(job.job)
+
+    def _waits(self, standing: Standing) -> bool:
+        found = self._slurm.job(standing.job)
+        return found is not None and found.waiting
+
+    def _write_ending(self, outcome: str, step: int) -> None:
+        """The ending of a job that no trainer will write, since none was running."""
+        lock = self.run.claim()
+        try:
+            writer = EventWriter(self.run.events)
+            writer.write(RunFinished(step=step, outcome="stopped" if outcome == "stopped" else "paused"))
+            writer.close()
+        finally:
+            lock.release()
+
+    def _insist(self, standing: Standing) -> None:
+        """A trainer that starts clears what was asked before: it is asked again until it has ended."""
+        if not standing.state.alive:
+            self._asked = ""
+        elif self._asked and not self.run.control.exists() and standing.state is RunState.STARTING:
+            self.run.ask("stop" if self._asked == "stop" else "pause")
+
+
+def _judged(
+    job: Job,
+    found: SlurmJob | None,
+    last: RunStarted | RunFinished | RunFailed | None,
+    status: RunStatus | None,
+    now: float,
+    requeued: str,
+) -> tuple[RunState, str]:
+    """State and note of a Slurm job's run."""
+    terminal = _terminal(last)
+    if found is None:
+        if terminal is not None and terminal.time >= job.submitted - _SLACK:
+            return judge(None, terminal), ""
+        known = f"Slurm no longer knows job {job.job}" if job.job else "sbatch was not reached"
+        return RunState.INTERRUPTED, f"{known}, and the run left no ending; resume it."
+    if found.waiting:
+        if terminal is not None and terminal.time >= job.submitted - _SLACK and not found.restarts:
+            return judge(None, terminal), ""
+        return RunState.STARTING, _waiting_note(job, found, now, requeued)
+    began = max(found.began or 0.0, job.submitted) - _SLACK
+    fresh = last is not None and last.time >= began
+    if found.running:
+        if fresh and terminal is not None:
+            return judge(None, terminal), ""
+        if fresh:
+            return RunState.RUNNING, ""
+        return RunState.STARTING, f"starting on {found.nodes or 'its node'} (Slurm job {job.job})"
+    if terminal is not None and (fresh or (terminal.time >= job.submitted - _SLACK and not found.restarts)):
+        return judge(None, terminal), ""
+    how = _ENDS.get(found.state, f"ended as {found.state}")
+    return RunState.INTERRUPTED, f"Slurm job {job.job} {how}; resume it to go on from its last checkpoint."
+
+
+def _waiting_note(job: Job, found: SlurmJob, now: float, requeued: str) -> str:
+    why = _REASONS.get(found.reason, f"({found.reason})" if found.reason else "")
+    parts = [f"Slurm job {job.job} waits {why}".strip()]
+    if found.restarts:
+        parts.insert(0, f"requeued after {requeued}" if requeued else "requeued by Slurm")
+    if found.expected and found.expected > now:
+        parts.append(f"it should start in about {_duration(found.expected - now)}")
+    return "; ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{round(seconds)} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _terminal(last: Event | None) -> RunFinished | RunFailed | None:
+    return last if isinstance(last, (RunFinished, RunFailed)) else None
+
+
+def _elsewhere(status: RunStatus | None) -> RunStatus | None:
+    """A status that is judged by its heartbeat alone: the process may be on any node."""
+    return replace(status, host="a node of the cluster", verdict="") if status is not None else None

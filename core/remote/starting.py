@@ -1,0 +1,119 @@
+"""Starting runs on this machine, once each: a request that comes again, since its answer was lost, starts nothing more.
+
+Flow: ``submit`` -> run folder with the definition -> a process of its own session, torchrun, or ``sbatch`` ->
+``job.json``.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.remote.job import Job, read_job, write_job
+from core.remote.script import SCRIPT, direct_command, sbatch_script
+from core.remote.slurm import Slurm
+from core.spec.config import parse_config, with_absolute_paths
+from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
+from core.spec.machines.answers import Submitted
+from core.spec.machines.machine import Machine
+from core.spec.reading import excerpt
+from core.spec.run.folder import RunDir
+from core.spec.run.processes import is_running, start_time
+from core.spec.run.starting import start_trainer
+
+_NAME = re.compile(r"[^\x00-\x1f/\\]{1,200}")
+_DEVICE = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+class Starter:
+    """Starts runs in one runs folder; requests may come from several threads."""
+
+    def __init__(self, runs: Path, slurm: Slurm) -> None:
+        self._runs, self._slurm = runs, slurm
+        self._lock = threading.Lock()
+
+    def run(self, name: str) -> RunDir:
+        """The folder of the run ``name``; UserError for what is no name of a folder."""
+        if not _NAME.fullmatch(name) or name.startswith(".") or name != name.strip():
+            raise UserError(f"{excerpt(name)} cannot be the name of a run folder; give another.")
+        return RunDir(self._runs / name)
+
+    def submit(
+        self, machine: Machine, name: str, token: str, config: str, devices: Sequence[str], script: str
+    ) -> Submitted:
+        """Start the run ``name``, or resume it without ``config``. UserError when it cannot be; nothing is left then.
+
+        Raises RunDirError when a trainer is alive in the folder, or it belongs to another run.
+        """
+        if wrong := [one for one in devices if not _DEVICE.fullmatch(one)]:
+            raise UserError(f"{excerpt(wrong[0])} is no device; give indices or UUIDs of GPUs.")
+        run = self.run(name)
+        with self._lock:
+            there = read_job(run)
+            if there is not None and there.token == token and (done := self._started(run, there)):
+                return done
+            self._refuse_alive(run, there)
+            self._prepare(run, config, there)
+            job = Job(token=token, launcher=machine.launcher, submitted=time.time())
+            write_job(run, job)  # before it starts: whoever asks again finds by it what was started
+            if machine.launcher == "slurm":
+                return self._sbatch(machine, run, job, devices, script)
+            return self._start(machine, run, job, devices)
+
+    def _started(self, run: RunDir, job: Job) -> Submitted | None:
+        """What the same request has started before, whether or not it could still note that."""
+        if job.launcher == "slurm":
+            number = job.job or self._slurm.named(run.path.name)
+            if number and number != job.job:
+                write_job(run, job.model_copy(update={"job": number}))
+            return Submitted(folder=str(run.path), job=number) if number else None
+        if job.pid:
+            return Submitted(folder=str(run.path), pid=job.pid)
+        status = run.read_status()
+        fresh = status is not None and status.started >= job.submitted - 2.0
+        return Submitted(folder=str(run.path), pid=status.pid) if fresh and status else None
+
+    def _refuse_alive(self, run: RunDir, job: Job | None) -> None:
+        status = run.read_status()
+        alive = status is not None and status.here and is_running(status.pid, status.started)
+        if job is not None and job.job:
+            found = self._slurm.job(job.job)
+            alive = alive or (found is not None and (found.waiting or found.running))
+        if alive:
+            raise UserError(f"The run {run.path.name} is already running on this machine; stop or pause it first.")
+
+    def _prepare(self, run: RunDir, config: str, job: Job | None) -> None:
+        if not config:
+            if not run.config.is_file():
+                raise UserError(f"{run.path} no longer has a config.json, so it cannot be resumed; launch a new run.")
+            return
+        frozen = with_absolute_paths(parse_config(config, "the definition")).to_json().encode()
+        if run.config.is_file() and job is None:
+            raise UserError(f"{run.path} is there already and was not made by this window; give another name.")
+        run.create()
+        with writing(run.config, UserError):
+            write_whole(run.config, frozen)
+
+    def _start(self, machine: Machine, run: RunDir, job: Job, devices: Sequence[str]) -> Submitted:
+        variables: dict[str, str] = {}
+        if devices:
+            variables["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+        with writing(run.path, UserError):
+            process = start_trainer(direct_command(machine, run, devices), run, variables)
+        threading.Thread(target=process.wait, name="reaper", daemon=True).start()
+        write_job(run, job.model_copy(update={"pid": process.pid, "started": start_time(process.pid)}))
+        return Submitted(folder=str(run.path), pid=process.pid)
+
+    def _sbatch(self, machine: Machine, run: RunDir, job: Job, devices: Sequence[str], script: str) -> Submitted:
+        path = run.path / SCRIPT
+        run.clear_control()
+        with writing(path, UserError):
+            run.status.unlink(missing_ok=True)  # the previous trainer's
+            write_whole(path, (script or sbatch_script(machine, run, devices)).encode())
+        number = self._slurm.submit(path, run.path.name)
+        write_job(run, job.model_copy(update={"job": number}))
+        return Submitted(folder=str(run.path), job=number)

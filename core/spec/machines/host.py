@@ -1,0 +1,134 @@
+"""Typed questions to a machine: each returns a ``Future`` of a checked answer, called from any thread.
+
+Flow: panel, launcher or verb -> ``Host.probe()`` -> ``Connection.call`` -> the program there -> ``Facts``. A future
+fails with a UserError whose message can be shown as it is; LineDown where trying again later may help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import CheckpointFacts, Chunk, Facts, Finding, RunFacts, Standing, Submitted
+from core.spec.machines.connection import Connection
+from core.spec.reading import checked_as
+
+End = Literal["terminate", "kill"]
+Control = Literal["stop", "pause"]
+Value = TypeVar("Value")
+
+
+class Host(Connection):
+    """A connection with a method for each thing that the program on the machine does."""
+
+    def probe(self) -> Future[Facts]:
+        """What the machine has: cores, memory, GPUs and who uses them, versions, disk, Slurm's partitions."""
+        return _typed(self.call("probe"), Facts)
+
+    def check(self, config: str = "") -> Future[list[Finding]]:
+        """What works there, what does not and the remedy; with a definition (JSON) its data and weights too."""
+        machine = self.machine.model_dump()
+        return _typed(self.call("check", 120.0, machine=machine, config=config), list[Finding], "findings")
+
+    def check_data(self, config: str) -> Future[list[Finding]]:
+        """Whether the paths that a definition (JSON) names are there, and can be read as data."""
+        return _typed(self.call("check_data", 120.0, config=config), list[Finding], "findings")
+
+    def script(self, name: str, devices: Sequence[str] = ()) -> Future[str]:
+        """The sbatch script that would start the run ``name``, to be read and edited before it is submitted."""
+        asked = self.call("script", machine=self.machine.model_dump(), name=name, devices=list(devices))
+        return _typed(asked, str, "script")
+
+    def submit(
+        self, name: str, token: str, config: str = "", devices: Sequence[str] = (), script: str = ""
+    ) -> Future[Submitted]:
+        """Start the run ``name`` (its folder in the runs folder there); without ``config``, resume what is there.
+
+        The same ``token`` again starts nothing twice and answers the same. ``devices``: indices or UUIDs of GPUs.
+        ``script``: in place of the sbatch script that the machine's settings make.
+        """
+        return _typed(
+            self.call(
+                "submit",
+                120.0,
+                machine=self.machine.model_dump(),
+                name=name,
+                token=token,
+                config=config,
+                devices=list(devices),
+                script=script,
+            ),
+            Submitted,
+        )
+
+    def control(self, folder: str, what: Control) -> Future[Standing]:
+        """Ask its trainer to stop or to pause; a job that waits for its first start is taken from Slurm's queue."""
+        return _typed(self.call("control", folder=folder, what=what), Standing)
+
+    def end(self, folder: str, how: End) -> Future[Standing]:
+        """End it without waiting for its consent: a signal to its process, or ``scancel``."""
+        return _typed(self.call("end", folder=folder, how=how), Standing)
+
+    def standing(self, folder: str) -> Future[Standing]:
+        """How a run stands now."""
+        return _typed(self.call("standing", folder=folder), Standing)
+
+    def runs(self) -> Future[list[RunFacts]]:
+        """The runs in the runs folder there."""
+        return _typed(self.call("runs"), list[RunFacts], "runs")
+
+    def checkpoints(self, folder: str) -> Future[list[CheckpointFacts]]:
+        """The checkpoints of a run, oldest first, with their files."""
+        return _typed(self.call("checkpoints", folder=folder), list[CheckpointFacts], "checkpoints")
+
+    def read(self, folder: str, file: str, offset: int, length: int, timeout: float = 60.0) -> Future[Chunk]:
+        """``length`` bytes of a file of the run from ``offset`` on, at most 4 MB."""
+        return _typed(self.call("read", timeout, folder=folder, file=file, offset=offset, length=length), Chunk)
+
+    def pictures(self, folder: str, paths: Sequence[str], side: int = 256) -> Future[Mapping[str, Chunk]]:
+        """Small JPEG copies of pictures that lie there, by path; of those that cannot be read, none."""
+        asked = self.call("pictures", folder=folder, paths=list(paths), side=side)
+        return _typed(asked, dict[str, Chunk], "pictures")
+
+
+def _typed(asked: Future[dict[str, Any]], shape: Any, part: str = "") -> Future[Any]:
+    """A future of the answer as a ``shape``, or of its ``part``."""
+    answer: Future[Any] = Future()
+
+    def settle(done: Future[dict[str, Any]]) -> None:
+        with suppress(InvalidStateError):
+            if answer.cancelled():
+                return
+            try:
+                found = done.result()
+                answer.set_result(checked_as(TypeAdapter(shape), found.get(part) if part else found, "the answer"))
+            except UserError as error:
+                answer.set_exception(error)
+
+    asked.add_done_callback(settle)
+    return answer
+
+
+def when_done(
+    future: Future[Value], done: Callable[[Value], object], failed: Callable[[UserError], object]
+) -> Future[Value]:
+    """Call one of both when it is answered, in a thread of the connection's."""
+
+    def settle(answered: Future[Value]) -> None:
+        if answered.cancelled():
+            return
+        error = answered.exception()
+        if isinstance(error, UserError):
+            failed(error)
+        elif error is not None:
+            failed(UserError(f"{type(error).__name__}: {error}"))
+        else:
+            done(answered.result())
+
+    future.add_done_callback(settle)
+    return future

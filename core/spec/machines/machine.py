@@ -1,0 +1,94 @@
+"""A machine: how it is reached, which Python trains there, where its runs lie, and how they are started.
+
+This computer is a machine too, the one without a ``host``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Launcher = Literal["direct", "torchrun", "slurm"]
+LOCAL = "this computer"  # the name of the machine without a host
+_NAME = re.compile(r"[^\x00-\x1f/\\]{1,100}")
+_HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:@\[\]%+-]{0,254}")  # never an option
+_LINE = re.compile(r"[^\x00-\x1f]{0,2000}")
+_TEXT = re.compile(r"[^\x00-\x08\x0b-\x1f]{0,20000}")
+
+
+class Machine(BaseModel):
+    """One machine. ``host`` is a name that ssh knows (an alias of ``~/.ssh/config``, or USER@HOST).
+
+    ``python`` is the path of the interpreter there; "" for the environment that `install` makes, else the
+    ``sdgui-core`` found there. ``setup`` are lines of shell before it (``module load cuda``). ``runs`` may start
+    with ~.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    name: str
+    host: str = ""
+    python: str = ""
+    setup: str = ""
+    runs: str = "~/sdgui-runs"
+    launcher: Launcher = "direct"
+    at_once: Annotated[int, Field(ge=1, le=1000)] = 1  # runs at a time where there is no GPU
+    nodes: Annotated[int, Field(ge=1, le=10000)] = 1  # what follows is for Slurm, and for torchrun the processes
+    processes: Annotated[int, Field(ge=0, le=1024)] = 0  # a node; 0: one a GPU, or one
+    gpus: Annotated[int, Field(ge=0, le=1024)] = 0  # a node
+    partition: str = ""
+    time: str = ""  # as Slurm writes it: 2-00:00:00
+    warning: Annotated[int, Field(ge=10, le=36000)] = 120  # seconds before the time limit in which a run is saved
+    sbatch: str = ""  # further #SBATCH lines
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value) or value != value.strip():
+            raise ValueError("a machine's name is 1 to 100 characters without slashes; give another")
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if value and not _HOST.fullmatch(value):
+            raise ValueError("this is no name that ssh takes; give an alias of ~/.ssh/config, or USER@HOST")
+        return value
+
+    @field_validator("python", "runs", "partition", "time")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not _LINE.fullmatch(value):
+            raise ValueError("this must be one line of at most 2,000 characters")
+        return value
+
+    @field_validator("setup", "sbatch")
+    @classmethod
+    def _lines(cls, value: str) -> str:
+        if not _TEXT.fullmatch(value):
+            raise ValueError("this must be text of at most 20,000 characters without control characters")
+        return value
+
+    @model_validator(mode="after")
+    def _sbatch_lines(self) -> Machine:
+        wrong = [line for line in self.sbatch.splitlines() if line.strip() and not line.startswith("#SBATCH ")]
+        if wrong:
+            raise ValueError(f"each line here starts with '#SBATCH ', not {wrong[0][:40]!r}")
+        return self
+
+    @property
+    def here(self) -> bool:
+        """Whether it is this computer."""
+        return not self.host
+
+    @property
+    def ranks(self) -> int:
+        """Processes a node."""
+        return self.processes or self.gpus or 1
+
+
+def this_computer(runs: str = "~/sdgui-runs") -> Machine:
+    """The machine that this program runs on."""
+    return Machine(name=LOCAL, runs=runs)
