@@ -1,0 +1,188 @@
+"""*Install there*: an environment with this very program on a machine, over ssh, its output as it comes.
+
+Flow: this program's own packages, packed, on stdin of ``ssh HOST sh`` -> a venv in ``~/.local/share/sdgui`` there, by
+uv where it is, else by Python's own venv -> the trainer's dependencies by pip -> the packages unpacked beside it. Nothing
+else is left there, and nothing stays running.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import re
+import shlex
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+from core.spec.children import SOURCE, environment, process_group
+from core.spec.errors import UserError
+from core.spec.machines import ssh
+from core.spec.machines.machine import Machine
+
+PACKAGES = ("core", "sdgui", "resources")
+# What only the window needs; a machine that trains has no screen.
+_WINDOW = ("pyside6", "pyqtgraph", "qtawesome", "sqlalchemy", "alembic", "psycopg")
+_SKIPPED = ("__pycache__", "screenshots")
+
+_SCRIPT = r"""
+set -e
+{setup}
+base="$HOME/.local/share/sdgui"
+mkdir -p "$base"
+python={python}
+if [ -z "$python" ]; then
+  for one in python3.13 python3.12 python3.11 python3; do
+    if command -v "$one" >/dev/null 2>&1 && "$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+      python="$one"; break
+    fi
+  done
+fi
+uv=$(command -v uv || true)
+[ -z "$uv" ] && [ -x "$HOME/.local/bin/uv" ] && uv="$HOME/.local/bin/uv"
+if [ -z "$python" ] && [ -z "$uv" ]; then
+  echo "There is no Python 3.11 or later and no uv here." >&2; exit 41
+fi
+rm -rf "$base/new"; mkdir -p "$base/new/source"
+tar -xzf - -C "$base/new/source"
+if [ -n "$uv" ]; then
+  echo "uv makes the environment $base/venv"
+  [ -x "$base/venv/bin/python" ] || "$uv" venv --python "${python:-3.11}" "$base/venv"
+  "$uv" pip install --python "$base/venv/bin/python" {packages}
+else
+  echo "$python makes the environment $base/venv"
+  [ -x "$base/venv/bin/python" ] || "$python" -m venv "$base/venv"
+  "$base/venv/bin/python" -m pip install --disable-pip-version-check {packages}
+fi
+if command -v nvidia-smi >/dev/null 2>&1; then
+  if [ -n "$uv" ]; then "$uv" pip install --python "$base/venv/bin/python" nvidia-ml-py || true
+  else "$base/venv/bin/python" -m pip install --disable-pip-version-check nvidia-ml-py || true; fi
+fi
+rm -rf "$base/source"; mv "$base/new/source" "$base/source"; rmdir "$base/new"
+site=$("$base/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+echo "$base/source" > "$site/sdgui-source.pth"
+"$base/venv/bin/python" -c 'import core.remote.server'
+echo "Installed in $base. Python: $base/venv/bin/python"
+"""
+
+
+class InstallError(UserError):
+    """It did not come to an end; the message says why and what to do."""
+
+
+def dependencies() -> list[str]:
+    """What the trainer needs, as this program's own metadata say; without what only the window needs."""
+    try:
+        lines = importlib.metadata.requires("sdgui") or []
+    except importlib.metadata.PackageNotFoundError:
+        lines = _declared(SOURCE / "pyproject.toml")
+    wanted = [line for line in lines if "extra ==" not in line]
+    return [line for line in wanted if not re.split(r"[^A-Za-z0-9]", line, maxsplit=1)[0].lower().startswith(_WINDOW)]
+
+
+def _declared(path: Path) -> list[str]:
+    import tomllib  # noqa: PLC0415  (a checkout that was never installed)
+
+    try:
+        return list(tomllib.loads(path.read_text(encoding="utf-8"))["project"]["dependencies"])
+    except (OSError, KeyError, ValueError) as error:
+        raise InstallError(f"what sdgui depends on cannot be read from {path}: {error}; reinstall it here.") from error
+
+
+def packed_program() -> bytes:
+    """This program's packages and metadata as a tar file."""
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as tar:
+        for name in PACKAGES:
+            tar.add(SOURCE / name, arcname=name, filter=_kept)
+        version = _version()
+        info = f"Metadata-Version: 2.1\nName: sdgui\nVersion: {version}\n".encode()
+        entry = tarfile.TarInfo(f"sdgui-{version}.dist-info/METADATA")
+        entry.size = len(info)
+        tar.addfile(entry, io.BytesIO(info))
+    return held.getvalue()
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("sdgui")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
+
+
+def _kept(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    if any(part in _SKIPPED for part in Path(entry.name).parts):
+        return None
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry
+
+
+def install_script(machine: Machine) -> str:
+    """What is run there; it takes the packed program on stdin."""
+    python = (
+        ssh.quoted_home(machine.python) if machine.python and not machine.python.endswith("/venv/bin/python") else ""
+    )
+    packages = shlex.join(dependencies())
+    words = {"{setup}": machine.setup.strip(), "{python}": python or '""', "{packages}": packages}
+    text = _SCRIPT
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
+
+
+def install(machine: Machine, say: Callable[[str], object], cancelled: Callable[[], bool] = lambda: False) -> None:
+    """Set up the environment; ``say`` gets each line of output. Takes minutes: not for the window's thread.
+
+    Raises InstallError, MachineRefused or LineDown.
+    """
+    if machine.here:
+        raise InstallError("This computer has sdgui already.")
+    command = [*ssh.ssh_command(machine.host), "sh -c " + shlex.quote(install_script(machine))]
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            **process_group(),
+        )
+    except OSError as error:
+        raise ssh.no_ssh(error) from error
+    _send(process, packed_program())
+    lines: list[str] = []
+    assert process.stdout is not None
+    with process.stdout as output:
+        for line in output:
+            lines.append(line.decode("utf-8", "replace").rstrip())
+            say(lines[-1])
+            if cancelled():
+                process.kill()
+                process.wait()
+                raise InstallError("Installing was cancelled; what was there before is untouched.")
+    code = process.wait()
+    if code:
+        raise _failed(machine, code, "\n".join(lines[-40:]))
+
+
+def _send(process: subprocess.Popen[bytes], content: bytes) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(content)
+        process.stdin.close()
+    except OSError:  # it ended before it had read all; its output says why
+        return
+
+
+def _failed(machine: Machine, code: int, said: str) -> UserError:
+    if code == 41:
+        return InstallError(
+            f"{machine.host} has no Python 3.11 or later and no uv. Install one of them (curl -LsSf "
+            "https://astral.sh/uv/install.sh | sh), or name a Python in the machine's settings."
+        )
+    if code == 255:
+        return ssh.refusal(machine, code, said)
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
+    return InstallError(f"Installing on {machine.host} failed ({code}): {last.strip()[:300]}. Its output says more.")
