@@ -14,6 +14,8 @@ from typing import Literal
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
+from core.spec.run.metric_names import higher_is_better as higher_is_better  # these are found here too
+from core.spec.run.metric_names import ranks_runs as ranks_runs
 from core.spec.run.status import RunState
 
 Ending = Literal["", "done", "stopped", "paused", "failed"]
@@ -122,17 +124,3 @@ class Progress:
     failure: str = ""
     best: BestPoint | None = None
     summaries: Mapping[str, MetricSummary] = field(default_factory=dict)
-
-
-_HIGHER = ("recall", "r@", "acc", "map", "ndcg", "auc", "cider", "bleu", "rouge", "meteor", "spice", "_per_s")
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether a larger value of ``metric`` is the better one: recalls, accuracies, speeds; a loss is better low."""
-    name = metric.rsplit("/", 1)[-1].lower()
-    return "loss" not in name and any(part in name for part in _HIGHER)
-
-
-def ranks_runs(metric: str) -> bool:
-    """Whether ``metric`` decides which point of a run is its best: ``val/student/mean_recall`` and the teacher's."""
-    return metric.startswith("val/") and metric.endswith("/mean_recall")

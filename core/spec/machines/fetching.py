@@ -1,8 +1,8 @@
 """Fetching a checkpoint from a machine into the run folder here: in parts, with progress, resumed and cancelled.
 
 Flow: ``fetch_checkpoint`` -> ``Host.read`` a part at a time, a few ahead -> ``checkpoints/.NAME.fetch.tmp`` -> renamed
-when whole. What was fetched stays after a cancellation or a cut of the line, and the next fetch goes on from it, unless the
-file there is another one by now.
+when whole. What was fetched stays after a cancellation or a cut of the line, and the next fetch goes on from it, unless
+the file there is another one by now.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """*Install there*: an environment with this very program on a machine, over ssh, its output as it comes.
 
 Flow: this program's own packages, packed, on stdin of ``ssh HOST sh`` -> a venv in ``~/.local/share/sdgui`` there, by
-uv where it is, else by Python's own venv -> the trainer's dependencies by pip -> the packages unpacked beside it. Nothing
-else is left there, and nothing stays running.
+uv where it is, else by Python's own venv -> the trainer's dependencies by pip -> the packages unpacked beside it.
+Nothing else is left there, and nothing stays running.
 """
 
 from __future__ import annotations

@@ -1,0 +1,64 @@
+"""The home folder that window and verbs share, and runs in it by their names."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import secrets
+import time
+import unicodedata
+from pathlib import Path
+
+from core.spec.errors import UserError
+from core.spec.paths import expand_user
+from core.spec.reading import excerpt
+from core.spec.run.folder import RunDir
+
+
+def add_home(parser: argparse.ArgumentParser) -> None:
+    """The option ``--home``."""
+    parser.add_argument("--home", type=Path, metavar="DIR", help="folder for runs (default: the window's)")
+
+
+def home_folder(home: Path | None) -> Path:
+    """The folder given, or the one that the window uses."""
+    if home is not None:
+        return expand_user(home).absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_path("sdgui", appauthor=False))
+
+
+def runs_folder(home: Path) -> Path:
+    """Where the runs of the window are."""
+    return home / "runs"
+
+
+def find_run(home: Path, name: str) -> RunDir:
+    """The run that ``name`` means: a folder, or a run of ``home`` by its name or an end of it (its key).
+
+    UserError when there is none, or more than one.
+    """
+    path = expand_user(name)
+    if (path / "config.json").is_file():
+        return RunDir(path.absolute())
+    known = [one for one in runs(home) if name == one.path.name or (name and one.path.name.endswith(name))]
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise UserError(f"there is no run {excerpt(name)} in {runs_folder(home)}; sdgui-core runs list shows them.")
+    names = ", ".join(one.path.name for one in known[:5])
+    raise UserError(f"{excerpt(name)} can mean {len(known)} runs ({names}); write more of its name.")
+
+
+def runs(home: Path) -> list[RunDir]:
+    """Every run in ``home``, oldest first by its folder's time."""
+    found = [path.parent for path in runs_folder(home).glob("*/config.json")]
+    return [RunDir(path) for path in sorted(found, key=lambda path: (path.stat().st_mtime, path.name))]
+
+
+def new_name(name: str) -> str:
+    """The name of a new run folder, as the window makes it."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:40].strip("-") or "run"
+    return f"{slug}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"

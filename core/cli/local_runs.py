@@ -1,0 +1,106 @@
+"""What the verbs of runs do on this computer: start, ask, resume, and follow what a run prints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from core.cli.run_tables import read_row
+from core.spec.children import python_command
+from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
+from core.spec.machines.machines import Machines
+from core.spec.machines.record import is_remote
+from core.spec.machines.remote_runs import RemoteRuns
+from core.spec.reading import open_regular
+from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.starting import start_trainer
+from core.spec.run.status import RunState, process_alive
+
+_POLL_SECONDS = 0.2
+_JUDGE_SECONDS = 1.0
+_PART = 1 << 20
+
+
+def start_here(run: RunDir, config: str, devices: Sequence[str]) -> None:
+    """Start a trainer that outlives this program. UserError when it cannot be."""
+    run.create()
+    with writing(run.config, UserError):
+        write_whole(run.config, config.encode())
+    _start(run, devices)
+
+
+def resume_here(run: RunDir) -> None:
+    """Go on with a run of this computer. UserError when it is alive."""
+    status = run.read_status()
+    if status is not None and process_alive(status):
+        raise UserError(f"{run.path.name} is already running; stop or pause it first.")
+    _start(run, ())
+
+
+def _start(run: RunDir, devices: Sequence[str]) -> None:
+    variables = {"CUDA_VISIBLE_DEVICES": ",".join(devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if devices else {}
+    with writing(run.path, UserError):
+        start_trainer([*python_command("core"), "train", str(run.config), str(run.path)], run, variables)
+
+
+def ask_here(run: RunDir, what: str, kill: bool) -> None:
+    """Ask its trainer to stop or to pause, or kill it."""
+    from core.remote.ending import end_processes
+
+    status = run.read_status()
+    if status is None or not process_alive(status):
+        raise UserError(f"{run.path.name} is not running.")
+    if kill:
+        end_processes(None, status, kill=True)
+        return
+    with writing(run.control, UserError):
+        run.ask("stop" if what == "stop" else "pause")
+
+
+def follow_logs(home: Path, run: RunDir, follow: bool, events: bool) -> int:
+    """Print what the run has printed; with ``follow`` until it ends: 0 when it is done, else 3."""
+    names = ("events.jsonl",) if events else ("stdout.log", "stderr.log")
+    remote = RemoteRuns(Machines(home), lambda folder, sentence: print(sentence, file=sys.stderr)) if follow else None
+    offsets = dict.fromkeys(names, 0)
+    try:
+        if remote is not None and is_remote(run.path):
+            remote.attach(run)
+        judged, state, told = 0.0, RunState.STARTING, ""
+        while True:
+            for name in names:
+                offsets[name] = _print_from(run, name, offsets[name])
+            if not follow:
+                return 0
+            if time.monotonic() - judged > _JUDGE_SECONDS:
+                judged = time.monotonic()
+                row = read_row(run)
+                state = RunState(row.state)
+                if f"{row.state} {row.note}" != told:
+                    told = f"{row.state} {row.note}"
+                    print(f"[{row.state}] {row.note}".rstrip(), file=sys.stderr, flush=True)
+                if not state.alive:
+                    break
+            time.sleep(_POLL_SECONDS)
+        for name in names:
+            _print_from(run, name, offsets[name])
+        return 0 if state is RunState.DONE else 3
+    finally:
+        if remote is not None:
+            remote.close()
+
+
+def _print_from(run: RunDir, name: str, offset: int) -> int:
+    """Print what a file has from ``offset`` on; its new offset."""
+    with suppress(FileNotFoundError), open_regular(run.path / name, root=run.path, error=RunDirError) as file:
+        if file.seek(0, 2) < offset:
+            offset = 0
+        file.seek(offset)
+        while part := file.read(_PART):
+            sys.stdout.buffer.write(part)
+            offset += len(part)
+        sys.stdout.flush()
+    return offset

@@ -1,0 +1,257 @@
+"""The verbs of runs, here and on other machines: ``runs launch pause stop resume logs fetch``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.cli.homes import add_home, find_run, home_folder, new_name, runs, runs_folder
+from core.cli.terminal import Verbs, say
+from core.spec.errors import UserError
+
+if TYPE_CHECKING:
+    from core.spec.run.folder import RunDir
+
+
+def add(verbs: Verbs) -> None:
+    """Add these verbs to the parser."""
+    listing = verbs.add_parser("runs", help="list, show or compare runs")
+    what = listing.add_subparsers(metavar="WHAT", required=True)
+    one = what.add_parser("list", help="all runs: state, step, best validation, machine")
+    one.add_argument("--on", default="", metavar="MACHINE", help="the runs in the runs folder of this machine")
+    one.set_defaults(verb=_list)
+    one = what.add_parser("show", help="one run with the last and best of each metric")
+    one.add_argument("run", metavar="RUN")
+    one.set_defaults(verb=_show)
+    one = what.add_parser("compare", help="where definitions differ, and metrics side by side")
+    one.add_argument("runs", nargs="+", metavar="RUN")
+    one.set_defaults(verb=_compare)
+    for parser in what.choices.values():
+        parser.add_argument("--json", action="store_true", help="print as JSON")
+        add_home(parser)
+
+    launch = verbs.add_parser("launch", help="start a run as a program of its own, here or on a machine")
+    launch.add_argument("config", type=Path, metavar="CONFIG.json")
+    launch.add_argument("--on", default="", metavar="MACHINE", help="a machine of `machines list` (default: here)")
+    launch.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
+    launch.add_argument("--devices", default="", metavar="0,1", help="GPUs that it may use (default: all)")
+    launch.add_argument("--script", type=Path, metavar="FILE", help="sbatch script in place of the machine's own")
+    launch.add_argument("--print-script", action="store_true", help="print the sbatch script, and start nothing")
+    launch.add_argument("--unchecked", action="store_true", help="do not look first whether the data are there")
+    launch.set_defaults(verb=_launch)
+
+    for name, text in (("pause", "save the state and end the process"), ("stop", "stop a run; its state is saved")):
+        one = verbs.add_parser(name, help=text)
+        one.add_argument("run", metavar="RUN")
+        one.set_defaults(verb=_ask, what=name)
+        if name == "stop":
+            one.add_argument("--kill", action="store_true", help="end it at once, without saving (scancel on Slurm)")
+    resume = verbs.add_parser("resume", help="go on with a run that ended, where it was")
+    resume.add_argument("run", metavar="RUN")
+    resume.set_defaults(verb=_resume)
+    logs = verbs.add_parser("logs", help="what a run printed")
+    logs.add_argument("run", metavar="RUN")
+    logs.add_argument("--follow", action="store_true", help="go on until it ends")
+    logs.add_argument("--events", action="store_true", help="its events as JSON lines instead")
+    logs.set_defaults(verb=_logs)
+    fetch = verbs.add_parser("fetch", help="fetch a checkpoint of a run from its machine")
+    fetch.add_argument("run", metavar="RUN")
+    fetch.add_argument("checkpoint", nargs="?", default="last", help="best, last, a step or a name (default: last)")
+    fetch.set_defaults(verb=_fetch)
+    for name in ("launch", "pause", "stop", "resume", "logs", "fetch"):
+        add_home(verbs.choices[name])
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    if arguments.on:
+        return _list_on(arguments)
+    from core.cli.run_tables import read_row, table
+
+    rows = [read_row(run) for run in runs(home_folder(arguments.home))]
+    if arguments.json:
+        print(json.dumps([row.plain() for row in rows], indent=1))
+        return 0
+    lines = [("run", "state", "step", "best", "machine")]
+    for row in rows:
+        best = f"{row.best[1].best:.4f} @{row.best[1].best_step}" if row.best else ""
+        lines.append((row.name, row.state, f"{row.step}/{row.total_steps}", best, row.machine))
+    print(table(lines))
+    return 0
+
+
+def _list_on(arguments: argparse.Namespace) -> int:
+    from core.cli.run_tables import table
+    from core.spec.machines.machines import Machines
+
+    machines = Machines(home_folder(arguments.home))
+    try:
+        found = machines.host(arguments.on).runs().result()
+    finally:
+        machines.close()
+    if arguments.json:
+        print(json.dumps([one.model_dump(mode="json") for one in found], indent=1))
+        return 0
+    rows = [("run", "state", "step"), *((one.name, one.state.value, f"{one.step}/{one.total_steps}") for one in found)]
+    print(table(rows))
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from core.cli.run_tables import read_row, table
+
+    row = read_row(find_run(home_folder(arguments.home), arguments.run))
+    if arguments.json:
+        print(json.dumps(row.plain(), indent=1))
+        return 0
+    where = f" on {row.machine}" if row.machine else ""
+    print(f"{row.name}: {row.experiment}, {row.state}{where}, step {row.step}/{row.total_steps}")
+    print(row.folder)
+    if row.note:
+        print(row.note)
+    lines = [("metric", "last", "@", "best", "@")]
+    for name, one in sorted(row.metrics.items()):
+        lines.append((name, f"{one.last:.5g}", str(one.last_step), f"{one.best:.5g}", str(one.best_step)))
+    print(table(lines))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from core.cli.run_tables import changed_fields, read_row, table
+
+    home = home_folder(arguments.home)
+    folders = [find_run(home, name) for name in arguments.runs]
+    fields, rows = changed_fields(folders), [read_row(run) for run in folders]
+    if arguments.json:
+        print(json.dumps({"fields": fields, "runs": [row.plain() for row in rows]}, indent=1))
+        return 0
+    lines = [("", *(row.name for row in rows))]
+    lines += [(name, *map(str, values)) for name, values in fields.items()]
+    for name in sorted({name for row in rows for name in row.metrics}):
+        shown = [f"{row.metrics[name].best:.5g}" if name in row.metrics else "" for row in rows]
+        lines.append((f"best {name}", *shown))
+    print(table(lines))
+    return 0
+
+
+def _launch(arguments: argparse.Namespace) -> int:
+    from core.spec.config import override, read_config, with_absolute_paths
+    from core.spec.run.folder import RunDir
+
+    config = override(read_config(arguments.config), arguments.set)
+    home, devices = home_folder(arguments.home), [one for one in arguments.devices.split(",") if one]
+    run = RunDir(runs_folder(home) / new_name(config.name))
+    if not arguments.on:
+        if arguments.script or arguments.print_script:
+            raise UserError("a script is for Slurm: name a machine with --on.")
+        from core.cli.local_runs import start_here
+
+        start_here(run, with_absolute_paths(config).to_json(), devices)
+        print(run.path)
+        return 0
+    from core.spec.machines.machines import Machines
+    from core.spec.machines.remote_runs import RemoteRuns
+
+    remote = RemoteRuns(Machines(home))
+    try:
+        host = remote.machines.host(arguments.on)
+        if arguments.print_script:
+            print(host.script(run.path.name, devices).result(), end="")
+            return 0
+        if not arguments.unchecked:
+            _refuse_missing(host.check_data(config.to_json()).result())
+        script = arguments.script.read_text(encoding="utf-8") if arguments.script else ""
+        remote.launch(run, arguments.on, config.to_json(), devices, script)
+    finally:
+        remote.close()
+    print(run.path)
+    return 0
+
+
+def _refuse_missing(findings: list) -> None:  # type: ignore[type-arg]
+    wrong = [f"{one.what}: {one.found} {one.remedy}" for one in findings if not one.works]
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from core.cli.local_runs import ask_here
+    from core.spec.machines.machines import Machines
+    from core.spec.machines.record import read_record
+
+    home = home_folder(arguments.home)
+    run = find_run(home, arguments.run)
+    record, kill = read_record(run), bool(getattr(arguments, "kill", False))
+    if record is None:
+        ask_here(run, arguments.what, kill)
+        return 0
+    machines = Machines(home)
+    try:
+        host = machines.host(record.machine)
+        folder = _there(run)
+        asked = host.end(folder, "kill") if kill else host.control(folder, arguments.what)
+        say(f"{run.path.name}: {asked.result().state.value}")
+    finally:
+        machines.close()
+    return 0
+
+
+def _there(run: RunDir) -> str:
+    from core.spec.machines.record import read_record
+
+    record = read_record(run)
+    if record is None or not record.folder:
+        raise UserError(f"{run.path.name} has not reached its machine yet; open the window, or launch it again.")
+    return record.folder
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from core.cli.local_runs import resume_here
+    from core.spec.machines.machines import Machines
+    from core.spec.machines.record import read_record
+    from core.spec.machines.remote_runs import RemoteRuns
+
+    home = home_folder(arguments.home)
+    run = find_run(home, arguments.run)
+    if read_record(run) is None:
+        resume_here(run)
+        return 0
+    remote = RemoteRuns(Machines(home))
+    try:
+        remote.resume(run)
+    finally:
+        remote.close()
+    return 0
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    from core.cli.local_runs import follow_logs
+
+    home = home_folder(arguments.home)
+    return follow_logs(home, find_run(home, arguments.run), arguments.follow, arguments.events)
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from core.spec.machines.fetching import fetch_checkpoint
+    from core.spec.machines.machines import Machines
+    from core.spec.machines.record import read_record
+
+    home = home_folder(arguments.home)
+    run = find_run(home, arguments.run)
+    record = read_record(run)
+    if record is None:
+        raise UserError(f"{run.path.name} trains on this computer; its checkpoints are in {run.checkpoints}.")
+    machines = Machines(home)
+    terminal = sys.stderr.isatty()
+
+    def show(done: int, total: int) -> None:
+        if terminal:
+            print(f"\r{done / 2**20:.0f} of {total / 2**20:.0f} MB", end="", file=sys.stderr, flush=True)
+
+    try:
+        print(fetch_checkpoint(machines.host(record.machine), run, arguments.checkpoint, show))
+    finally:
+        machines.close()
+    return 0
