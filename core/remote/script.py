@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.spec.children import SOURCE, python_command
+from core.spec.children import SOURCE
 from core.spec.machines.machine import Machine
 from core.spec.run.folder import RunDir
 
@@ -50,6 +50,11 @@ exit $code
 """
 
 
+def program() -> list[str]:
+    """The program that trains, without its verb."""
+    return [sys.executable, "-m", "core"]
+
+
 def direct_command(machine: Machine, run: RunDir, devices: Sequence[str]) -> list[str]:
     """The program of its own that trains here; with torchrun, one process a device."""
     train = ["train", str(run.config), str(run.path)]
@@ -57,7 +62,7 @@ def direct_command(machine: Machine, run: RunDir, devices: Sequence[str]) -> lis
         ranks = machine.processes or len(devices) or machine.gpus or 1
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         return [*torchrun, "-m", "core", *train]
-    return [*python_command("core"), *train]
+    return [*program(), *train]
 
 
 def sbatch_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
@@ -97,7 +102,7 @@ def _body(machine: Machine, devices: Sequence[str]) -> str:
 
 
 def _one_process() -> str:
-    return f'srun --unbuffered {shlex.quote(sys.executable)} -m core train "$RUN/config.json" "$RUN"'
+    return f'srun --unbuffered {shlex.join(program())} train "$RUN/config.json" "$RUN"'
 
 
 def _torchrun(machine: Machine, devices: Sequence[str]) -> str:

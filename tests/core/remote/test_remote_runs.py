@@ -1,0 +1,319 @@
+"""Runs on machines, mirrored: nothing lost or doubled, whatever is cut or killed, and whatever the clocks say."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import Bytes, Standing, packed
+from core.spec.machines.connection import BACK_OFF
+from core.spec.machines.fetching import FetchCancelled, fetch_checkpoint
+from core.spec.machines.host import Host
+from core.spec.machines.machine import Machine
+from core.spec.machines.machines import Machines
+from core.spec.machines.mirror import FILES, InUse, Mirror
+from core.spec.machines.record import RemoteRecord, read_record, write_record
+from core.spec.machines.remote_runs import RemoteRuns
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, judge
+from tests.core.remote.conftest import command, definition, wait_for
+
+Trainer = Callable[[str], None]
+
+
+@pytest.fixture
+def remote(machines: Machines) -> Iterator[RemoteRuns]:
+    found = RemoteRuns(machines)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """The run folder here, not made yet."""
+    return RunDir(tmp_path / "home" / "runs" / "one")
+
+
+def there(run: RunDir) -> RunDir:
+    record = read_record(run)
+    assert record is not None
+    return RunDir(record.folder)
+
+
+def state(run: RunDir) -> RunState:
+    """As whoever follows run folders sees it, while its events are another's business."""
+    status = run.read_status()
+    return judge(status, None)
+
+
+def same(run: RunDir) -> bool:
+    """Whether what is here is what is there, byte for byte."""
+    return all(
+        (run.path / name).exists() and (run.path / name).read_bytes() == (there(run).path / name).read_bytes()
+        for name in FILES
+        if (there(run).path / name).exists() and (there(run).path / name).stat().st_size
+    )
+
+
+def test_a_run_elsewhere_is_a_run_folder_here(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
+    trainer("--steps 40 --delay 0.02")
+    remote.launch(run, "near", definition())
+    wait_for(lambda: state(run) is RunState.RUNNING)
+    wait_for(lambda: state(run) is RunState.DONE)
+    wait_for(lambda: same(run))
+    status = run.read_status()
+    assert status is not None
+    assert (status.step, status.total_steps) == (40, 40)
+    assert not status.here
+
+
+def test_what_is_asked_here_is_heard_there(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
+    trainer("--steps 2000 --delay 0.02")
+    remote.launch(run, "near", definition())
+    wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
+    run.ask("pause")
+    wait_for(lambda: state(run) is RunState.PAUSED)
+    wait_for(lambda: not run.control.exists())
+    assert b'"outcome":"paused"' in there(run).events.read_bytes()
+    remote.resume(run)
+    wait_for(lambda: state(run) is RunState.RUNNING)
+    run.ask("stop")
+    wait_for(lambda: state(run) is RunState.STOPPED)
+    wait_for(lambda: same(run))
+
+
+def test_who_does_not_listen_is_ended_when_asked_again(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
+    trainer("--steps 2000 --delay 0.02 --deaf")
+    remote.launch(run, "near", definition())
+    wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
+    for _ in range(3):  # asked, terminated, killed
+        run.ask("stop")
+        wait_for(lambda: not run.control.exists())
+    wait_for(lambda: state(run) is RunState.INTERRUPTED)
+
+
+def test_a_clock_that_is_off_by_hours_does_not_matter(
+    remote: RemoteRuns, run: RunDir, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer("--steps 2000 --delay 0.02")
+    monkeypatch.setenv("FAKE_CLOCK", "-7200")
+    remote.launch(run, "near", definition())
+    wait_for(lambda: state(run) is RunState.RUNNING)
+    status, own = run.read_status(), there(run).read_status()
+    assert status is not None
+    assert own is not None
+    assert abs(time.time() - own.heartbeat) > 7000
+    assert abs(time.time() - status.heartbeat) < 60
+    run.ask("stop")
+    wait_for(lambda: state(run) is RunState.STOPPED)
+
+
+def test_a_window_that_was_closed_finds_what_happened_meanwhile(
+    machines: Machines, run: RunDir, trainer: Trainer, tmp_path: Path
+) -> None:
+    trainer("--steps 60 --delay 0.02")
+    first = RemoteRuns(machines)
+    first.launch(run, "near", definition())
+    wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
+    first.close()
+    wait_for(lambda: there(run).events.read_bytes().endswith(b'"outcome":"done"}\n'))
+    assert not same(run)
+    again = Machines(tmp_path / "home", command=command)
+    second = RemoteRuns(again)
+    second.attach_unsettled([run.path])
+    wait_for(lambda: state(run) is RunState.DONE and same(run))
+    second.close()
+
+
+def test_the_line_cut_again_and_again_loses_and_doubles_nothing(
+    remote: RemoteRuns, machines: Machines, run: RunDir, trainer: Trainer
+) -> None:
+    """The process that carries the line is killed at random moments while events flow."""
+    trainer("--steps 400 --delay 0.01")
+    remote.launch(run, "near", definition())
+    host, draw = machines.host("near"), random.Random(5)
+    kills = 0
+    while kills < 8:
+        wait_for(lambda: host.state.kind == "ready")
+        time.sleep(draw.uniform(0.0, 0.3))
+        if host._line is not None:
+            host._line.kill()
+            kills += 1
+            wait_for(lambda: host.state.kind != "ready")
+            host.retry()
+    wait_for(lambda: state(run) is RunState.DONE)
+    wait_for(lambda: same(run))
+    assert BACK_OFF[-1] <= 30.0
+
+
+def test_a_launch_while_the_line_is_down_arrives_later_and_once(
+    tmp_path: Path, machine: Machine, run: RunDir, trainer: Trainer
+) -> None:
+    trainer("--steps 20 --delay 0.01")
+    down = [sys.executable, "-c", "import sys; sys.stderr.write('Connection refused'); sys.exit(255)"]
+    line = [down]
+    machines = Machines(tmp_path / "home", command=lambda machine: line[0])
+    machines.list.put(machine)
+    remote = RemoteRuns(machines)
+    machines.host("near")._command = down
+    launching = threading.Thread(target=remote.launch, args=(run, "near", definition()))
+    launching.start()
+    wait_for(lambda: "cannot be reached" in machines.host("near").state.sentence)
+    assert state(run) is RunState.STARTING
+    machines.host("near")._command = command(machine)
+    machines.host("near").retry()
+    launching.join()
+    wait_for(lambda: state(run) is RunState.DONE and same(run))
+    assert there(run).events.read_bytes().count(b'"run_started"') == 1
+    remote.close()
+
+
+def test_a_refusal_starts_nothing_and_says_why(remote: RemoteRuns, run: RunDir) -> None:
+    with pytest.raises(UserError, match="is no device"):
+        remote.launch(run, "near", definition(), devices=["; rm"])
+    with pytest.raises(UserError, match="there is no machine"):
+        remote.launch(run, "nowhere", definition())
+
+
+def mirror_of(run: RunDir) -> Mirror:
+    run.create()
+    record = RemoteRecord(machine="near", folder="/there")
+    write_record(run, record)
+    return Mirror(run, record)
+
+
+def part(at: int, data: bytes, anew: bool = False) -> Bytes:
+    return Bytes.model_validate(
+        {"folder": "/there", "file": "events.jsonl", "at": at, "data": packed(data), "anew": anew}
+    )
+
+
+def test_parts_that_come_twice_or_with_a_gap(run: RunDir) -> None:
+    mirror = mirror_of(run)
+    mirror.grew(part(0, b"abc"))
+    mirror.grew(part(0, b"abcdef"))  # what is here already is not written again
+    mirror.grew(part(2, b"cd"))
+    assert run.events.read_bytes() == b"abcdef"
+    mirror.grew(part(9, b"later"))
+    assert run.events.read_bytes() == b"abcdef"
+    assert mirror.gap
+    assert mirror.offsets()["files"]["events.jsonl"]["offset"] == 6
+    assert not mirror.gap
+    mirror.grew(part(0, b"another file", anew=True))
+    assert run.events.read_bytes() == b"another file"
+    mirror.close()
+
+
+def test_only_one_program_mirrors_a_run(run: RunDir) -> None:
+    mirror = mirror_of(run)
+    record = mirror.record
+    with pytest.raises(InUse):
+        Mirror(run, record)
+    mirror.close()
+    Mirror(run, record).close()
+
+
+def test_a_file_that_was_replaced_there_is_copied_anew(host: Host, run: RunDir, trainer: Trainer) -> None:
+    trainer("--steps 5 --delay 0")
+    folder = host.submit("one", "a", definition()).result(60).folder
+    wait_for(lambda: host.standing(folder).result(60).state is RunState.DONE)
+    mirror = mirror_of(run)
+    run.events.write_bytes(b"x" * 200)  # as long as a part of what is there, and something else
+    host.follow(folder, mirror)
+    wait_for(lambda: run.events.read_bytes() == RunDir(folder).events.read_bytes())
+    host.unfollow(folder)
+    mirror.close()
+
+
+# Checkpoints
+def big_checkpoint(folder: Path, size: int = 3_000_000) -> Path:
+    step = folder / "checkpoints" / "step-00000010"
+    step.mkdir(parents=True)
+    (step / "student.safetensors").write_bytes(random.Random(1).randbytes(size))
+    (step / "checkpoint.json").write_text("{}")
+    (folder / "checkpoints" / "best").write_text(step.name)
+    return step
+
+
+@pytest.fixture
+def fetched(machines: Machines, run: RunDir, runs_there: Path) -> tuple[Host, Path]:
+    """A machine's connection, and a checkpoint of three megabytes there."""
+    step = big_checkpoint(runs_there / "one")
+    (runs_there / "one" / "config.json").write_text("{}")
+    run.create()
+    write_record(run, RemoteRecord(machine="near", folder=str(runs_there / "one")))
+    return machines.host("near"), step
+
+
+def test_a_checkpoint_is_fetched_whole(fetched: tuple[Host, Path], run: RunDir) -> None:
+    host, step = fetched
+    seen: list[tuple[int, int]] = []
+    folder = fetch_checkpoint(host, run, "best", lambda done, total: seen.append((done, total)))
+    assert folder == run.checkpoints / step.name
+    assert (folder / "student.safetensors").read_bytes() == (step / "student.safetensors").read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.json", "student.safetensors"]
+    assert seen == sorted(seen)
+    assert seen[-1] == (3_000_002, 3_000_002)
+    assert (run.checkpoints / "best").read_text() == step.name
+
+
+def test_a_fetch_that_was_cancelled_goes_on_where_it_was(fetched: tuple[Host, Path], run: RunDir) -> None:
+    host, step = fetched
+    done = 0
+
+    def show(so_far: int, total: int) -> None:
+        nonlocal done
+        done = so_far
+
+    with pytest.raises(FetchCancelled):
+        fetch_checkpoint(host, run, "10", show, lambda: done > 1_500_000)
+    held = run.checkpoints / f".{step.name}.fetch.tmp" / "student.safetensors"
+    before = held.stat().st_size
+    assert 1_000_000 < before < 3_000_000
+    seen: list[int] = []
+    fetch_checkpoint(host, run, "10", lambda so_far, total: seen.append(so_far))
+    assert before in seen  # what was here counts from the start
+    assert min(seen) <= before < 3_000_000
+    got = (run.checkpoints / step.name / "student.safetensors").read_bytes()
+    assert got == (step / "student.safetensors").read_bytes()
+
+
+def test_a_fetch_does_not_mix_two_checkpoints(fetched: tuple[Host, Path], run: RunDir) -> None:
+    host, step = fetched
+    count = [0]
+
+    def stop() -> bool:
+        count[0] += 1
+        return count[0] > 2
+
+    with pytest.raises(FetchCancelled):
+        fetch_checkpoint(host, run, "10", cancelled=stop)
+    shutil.rmtree(step.parent.parent)
+    step = big_checkpoint(step.parent.parent, 2_000_000)
+    (step / "student.safetensors").write_bytes(b"y" * 2_000_000)
+    folder = fetch_checkpoint(host, run, "10")
+    assert (folder / "student.safetensors").read_bytes() == b"y" * 2_000_000
+    with pytest.raises(UserError, match="no checkpoint 77"):
+        fetch_checkpoint(host, run, "77")
+
+
+def test_what_a_machine_says_outlives_no_contact(run: RunDir) -> None:
+    mirror = mirror_of(run)
+    run_status = {"pid": 1, "started": 1.0, "heartbeat": 100.0, "step": 3, "total_steps": 9, "doing": "training"}
+    mirror.stands(Standing.model_validate({"folder": "/there", "state": "running", "age": 1.0, "status": run_status}))
+    status = run.read_status()
+    assert status is not None
+    assert judge(status, None) is RunState.RUNNING
+    assert judge(status, None, now=time.time() + 100) is RunState.LOST_CONTACT
+    ended = replace(status, verdict="interrupted")
+    assert judge(ended, None, now=time.time() + 10_000) is RunState.INTERRUPTED
+    mirror.close()

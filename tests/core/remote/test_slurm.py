@@ -1,0 +1,186 @@
+"""Slurm with two virtual nodes: a job submitted, watched, paused, cancelled, preempted, warned, requeued, resumed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.spec.errors import UserError
+from core.spec.machines.machine import Machine
+from core.spec.machines.machines import Machines
+from core.spec.machines.remote_runs import RemoteRuns
+from core.spec.run.events import EventReader, Metrics
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState
+from sdgui.store.summary import folder_progress
+from tests.core.remote.conftest import command, definition, wait_for
+from tests.core.remote.test_remote_runs import same
+
+Trainer = Callable[[str], None]
+SLOW = "--steps 3000 --delay 0.02"
+
+
+@pytest.fixture
+def cluster(
+    slurm: dict[str, str], tmp_path: Path, runs_there: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RemoteRuns]:
+    """Remote runs of a program that knows a machine with Slurm; no job outlives the test."""
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    machines = Machines(tmp_path / "home", command=command)
+    machines.list.put(Machine(name="slurm", runs=str(runs_there), launcher="slurm", partition="low", warning=10))
+    found = RemoteRuns(machines)
+    yield found
+    found.close()
+    for number in listed():
+        subprocess.run(["scancel", "--full", "--signal=KILL", number], check=False)
+        subprocess.run(["scancel", number], check=False)
+    wait_for(lambda: not listed())
+
+
+def listed() -> list[str]:
+    return said("squeue", "-h", "-o", "%i").split()
+
+
+def said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ).stdout
+
+
+def launch(cluster: RemoteRuns, folder: Path, name: str = "one", script: str = "") -> RunDir:
+    run = RunDir(folder / "home" / "runs" / name)
+    cluster.launch(run, "slurm", definition(), script=script)
+    return run
+
+
+def state(run: RunDir) -> RunState:
+    """As the window sees it: by the mirrored events and status."""
+    return folder_progress(run, time.time(), time.time()).state
+
+
+def doing(run: RunDir) -> str:
+    status = run.read_status()
+    return status.doing if status else ""
+
+
+def note(run: RunDir) -> str:
+    status = run.read_status()
+    return status.note if status else ""
+
+
+def has_points(run: RunDir) -> bool:
+    return run.events.exists() and b'"metrics"' in run.events.read_bytes()
+
+
+def let_go(number: str) -> None:
+    """Slurm lets a requeued job wait two minutes; a test does not."""
+    subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], check=False)
+
+
+def points(run: RunDir) -> list[int]:
+    return [event.step for event in EventReader(run.events).read_all() if isinstance(event, Metrics)]
+
+
+def test_a_job_is_submitted_watched_paused_and_resumed(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
+    trainer(SLOW)
+    run = launch(cluster, tmp_path)
+    wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
+    run.ask("pause")
+    wait_for(lambda: state(run) is RunState.PAUSED)
+    wait_for(lambda: not listed())
+    assert state(run) is RunState.PAUSED
+    before = points(run)[-1]
+    cluster.resume(run)
+    wait_for(lambda: state(run) is RunState.RUNNING and points(run)[-1] > before)
+    run.ask("stop")
+    wait_for(lambda: state(run) is RunState.STOPPED)
+    wait_for(lambda: same(run))
+    assert points(run) == list(range(1, points(run)[-1] + 1))
+
+
+def test_a_job_that_waits_says_why_and_can_be_taken_back(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
+    trainer(SLOW)
+    said("sbatch", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
+    wait_for(lambda: "R" in said("squeue", "-h", "-o", "%t"))
+    run = launch(cluster, tmp_path)
+    wait_for(lambda: "waits for free resources" in doing(run) or "other jobs come first" in doing(run))
+    assert state(run) is RunState.STARTING
+    run.ask("stop")
+    wait_for(lambda: state(run) is RunState.STOPPED)
+    assert len(listed()) == 1
+
+
+def test_a_job_cancelled_in_slurm_is_told_so(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
+    trainer(f"{SLOW} --deaf")
+    run = launch(cluster, tmp_path)
+    wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
+    [number] = listed()
+    said("scancel", number)
+    wait_for(lambda: state(run) is RunState.INTERRUPTED)
+    assert f"job {number} was cancelled" in note(run)
+
+
+def test_the_window_cancels_a_job_that_does_not_listen(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
+    trainer(f"{SLOW} --deaf")
+    run = launch(cluster, tmp_path)
+    wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
+    for _ in range(2):
+        run.ask("stop")
+        wait_for(lambda: not run.control.exists())
+    wait_for(lambda: state(run) is RunState.INTERRUPTED)
+    assert "was cancelled" in note(run)
+
+
+def test_a_preempted_job_is_saved_requeued_and_goes_on(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
+    trainer(SLOW)
+    run = launch(cluster, tmp_path)
+    wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
+    [number] = listed()
+    said("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 6")
+    wait_for(lambda: state(run) is RunState.STARTING and "requeued after preemption" in doing(run))
+    assert b'"outcome":"paused"' in run.events.read_bytes()
+    saved = points(run)[-1]
+    wait_for(lambda: let_go(number) or (state(run) is RunState.RUNNING and points(run)[-1] > saved))
+    run.ask("stop")
+    wait_for(lambda: state(run) is RunState.STOPPED and same(run))
+    assert points(run) == list(range(1, points(run)[-1] + 1))
+
+
+def test_a_job_near_its_time_limit_saves_and_requeues_itself(
+    cluster: RemoteRuns, tmp_path: Path, trainer: Trainer
+) -> None:
+    """The least time limit is a minute; Slurm warns up to a minute early, so that the warning comes soon."""
+    trainer(SLOW)
+    script = cluster.machines.host("slurm").script("one").result(60)
+    script = script.replace("--signal=B:USR1@10", "--signal=B:USR1@55\n#SBATCH --time=1")
+    run = launch(cluster, tmp_path, script=script)
+    wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
+    [number] = listed()
+    wait_for(lambda: "requeued after time limit" in doing(run))
+    assert state(run) is RunState.STARTING
+    saved = points(run)[-1]
+    wait_for(lambda: let_go(number) or (state(run) is RunState.RUNNING and points(run)[-1] > saved))
+    run.ask("stop")
+    wait_for(lambda: state(run) is RunState.STOPPED and same(run))
+    assert points(run) == list(range(1, points(run)[-1] + 1))
+
+
+def test_what_sbatch_refuses_is_told_in_its_words(cluster: RemoteRuns, tmp_path: Path) -> None:
+    script = "#!/bin/bash\n#SBATCH --partition=no-such-partition\ntrue\n"
+    with pytest.raises(UserError, match=r"sbatch refused.*partition"):
+        launch(cluster, tmp_path, script=script)
+    findings = {one.what: one for one in cluster.machines.host("slurm").check().result(60)}
+    assert findings["Slurm"].works
+    assert findings["Partition"].works
+    assert "low" in findings["Partition"].found
+
+
+def test_the_script_can_be_read(cluster: RemoteRuns) -> None:
+    script = cluster.machines.host("slurm").script("one").result(60)
+    assert script.startswith("#!/bin/bash\n#SBATCH ")
+    for line in ("--partition=low", "--signal=B:USR1@10", "--requeue", "scontrol requeue", "trap"):
+        assert line in script
