@@ -20,6 +20,7 @@ from core.spec.reading import KILOBYTE, open_regular, read_text
 from core.spec.run.event_fields import EventError
 from core.spec.run.events import Event, EventWriter, RunFailed, RunFinished, RunStarted, decode
 from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.starting import STARTING
 from core.spec.run.status import RunState, RunStatus, judge
 
 _CHUNK = 4 << 20
@@ -126,7 +127,7 @@ class Watched:
         if terminal is not None and status is not None and status.started > terminal.time:
             terminal = None  # it was resumed since
         state = judge(status, terminal, now)
-        if state is RunState.RUNNING and (last is None or (status and last.time < status.started)):
+        if state is RunState.RUNNING and status is not None and status.doing == STARTING:
             state = RunState.STARTING
         elif state is RunState.STARTING:  # no status at all: nobody trains here
             state = RunState.INTERRUPTED

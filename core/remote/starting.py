@@ -15,6 +15,7 @@ from pathlib import Path
 from core.remote.job import Job, read_job, write_job
 from core.remote.script import SCRIPT, direct_command, sbatch_script
 from core.remote.slurm import Slurm
+from core.remote.standing import Watched
 from core.spec.config import parse_config, with_absolute_paths
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
@@ -26,6 +27,7 @@ from core.spec.run.processes import is_running, start_time
 from core.spec.run.starting import start_trainer
 
 _NAME = re.compile(r"[^\x00-\x1f/\\]{1,200}")
+_LEAVING_SECONDS = 30.0  # a process that has saved and written its ending is gone in less
 _DEVICE = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -78,13 +80,20 @@ class Starter:
         return Submitted(folder=str(run.path), pid=status.pid) if fresh and status else None
 
     def _refuse_alive(self, run: RunDir, job: Job | None) -> None:
+        """UserError while a trainer is at work; one that has written its ending is given a moment to leave."""
+        until = time.monotonic() + _LEAVING_SECONDS
+        while self._alive(run, job):
+            ended = not Watched(run, self._slurm).stand().state.alive
+            if not ended or time.monotonic() > until:
+                raise UserError(f"The run {run.path.name} is already running on this machine; stop or pause it first.")
+            time.sleep(0.1)
+
+    def _alive(self, run: RunDir, job: Job | None) -> bool:
         status = run.read_status()
-        alive = status is not None and status.here and is_running(status.pid, status.started)
-        if job is not None and job.job:
-            found = self._slurm.job(job.job)
-            alive = alive or (found is not None and (found.waiting or found.running))
-        if alive:
-            raise UserError(f"The run {run.path.name} is already running on this machine; stop or pause it first.")
+        if status is not None and status.here and is_running(status.pid, status.started):
+            return True
+        found = self._slurm.job(job.job) if job is not None and job.job else None
+        return found is not None and (found.waiting or found.running)
 
     def _prepare(self, run: RunDir, config: str, job: Job | None) -> None:
         if not config:

@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from core.spec.children import SOURCE, environment, process_group
@@ -169,11 +170,8 @@ def install(machine: Machine, say: Callable[[str], object], cancelled: Callable[
 
 def _send(process: subprocess.Popen[bytes], content: bytes) -> None:
     assert process.stdin is not None
-    try:
+    with suppress(OSError), process.stdin:  # one that ended before it had read all says why in its output
         process.stdin.write(content)
-        process.stdin.close()
-    except OSError:  # it ended before it had read all; its output says why
-        return
 
 
 def _failed(machine: Machine, code: int, said: str) -> UserError:

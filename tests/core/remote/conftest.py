@@ -22,7 +22,7 @@ from tests.sshd import HOST, Sshd, missing_programs, private_sshd
 
 ROOT = Path(__file__).parents[3]
 FAKE = Path(__file__).parent / "fake_remote.py"
-PATIENCE = 120.0  # seconds; a busy machine is no fault
+PATIENCE = float(os.environ.get("SDGUI_TEST_PATIENCE", "120"))  # seconds; a busy machine is no fault
 
 
 def wait_for(what: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -16,19 +16,27 @@ from core.remote import script
 TRAINER = Path(__file__).parents[2] / "sdgui" / "fake_trainer.py"
 
 
+AHEAD = """
+import time, psutil
+real, created = time.time, psutil.Process.create_time
+time.time = lambda: real() + CLOCK
+psutil.Process.create_time = lambda process: created(process) + CLOCK
+"""
+
+
+def ahead() -> str:
+    """Python that sets the clock of a process; "" where it is right."""
+    clock = float(os.environ.get("FAKE_CLOCK", "0"))
+    return AHEAD.replace("CLOCK", repr(clock)) if clock else ""
+
+
 def program() -> list[str]:
-    clock = os.environ.get("FAKE_CLOCK", "0")
-    ahead = f"import time; real = time.time; time.time = lambda: real() + {clock}; "
     run = f"import runpy; runpy.run_path({str(TRAINER)!r}, run_name='__main__')"
     options = shlex.split(os.environ.get("FAKE_TRAINER", ""))
-    return [sys.executable, "-c", ahead + run, *options]
+    return [sys.executable, "-c", f"{ahead()}\n{run}", *options]
 
 
 script.program = program
 if __name__ == "__main__":
-    if clock := float(os.environ.get("FAKE_CLOCK", "0")):
-        import time
-
-        real = time.time
-        time.time = lambda: real() + clock
+    exec(ahead())  # noqa: S102
     sys.exit(main(sys.argv[1:]))

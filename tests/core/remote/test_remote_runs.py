@@ -138,11 +138,11 @@ def test_the_line_cut_again_and_again_loses_and_doubles_nothing(
     remote: RemoteRuns, machines: Machines, run: RunDir, trainer: Trainer
 ) -> None:
     """The process that carries the line is killed at random moments while events flow."""
-    trainer("--steps 400 --delay 0.01")
+    trainer("--steps 250 --delay 0.01")
     remote.launch(run, "near", definition())
     host, draw = machines.host("near"), random.Random(5)
     kills = 0
-    while kills < 8:
+    while kills < 5:
         wait_for(lambda: host.state.kind == "ready")
         time.sleep(draw.uniform(0.0, 0.3))
         if host._line is not None:
@@ -281,8 +281,7 @@ def test_a_fetch_that_was_cancelled_goes_on_where_it_was(fetched: tuple[Host, Pa
     assert 1_000_000 < before < 3_000_000
     seen: list[int] = []
     fetch_checkpoint(host, run, "10", lambda so_far, total: seen.append(so_far))
-    assert before in seen  # what was here counts from the start
-    assert min(seen) <= before < 3_000_000
+    assert seen[:2] == [2, 2 + before]  # the small file, and what was here
     got = (run.checkpoints / step.name / "student.safetensors").read_bytes()
     assert got == (step / "student.safetensors").read_bytes()
 

@@ -76,6 +76,8 @@ def test_the_same_request_again_starts_nothing_more(host: Host, trainer: Trainer
     assert host.submit("one", "token", definition()).result(60) == first
     with pytest.raises(UserError, match="already running"):
         host.submit("one", "another", definition()).result(60)
+    events = RunDir(first.folder).events
+    wait_for(lambda: events.exists() and b"run_started" in events.read_bytes())
     host.end(first.folder, "kill").result(60)
     wait_for(lambda: host.standing(first.folder).result(60).state is RunState.INTERRUPTED)
     starts = [event for event in EventReader(RunDir(first.folder).events).read_all() if isinstance(event, RunStarted)]
