@@ -185,10 +185,10 @@ class Launcher(QObject):
             stage = write_chain(folder, chain)
             run = self._store.import_run(stage, experiment_id)
             return self._store.tag_run(run.id, [stage.name])
-        except OSError as error:
-            raise _unwritable(RunDir(folder), error) from error
-        except UserError as error:
+        except (OSError, UserError) as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise _unwritable(RunDir(folder), error) from error
             raise LaunchError(str(error)) from error
 
     def _prepare(self, run: Run) -> None:

@@ -250,9 +250,6 @@ class CaptionsPanel(Panel):
         self.view.detail.set_origins(self._origins)
         self.persistence.keep_origin(key, content)
 
-    def _use_candidate(self, path: str, text: str, side: str) -> None:
-        self.edits.write({path: (text, side)}, "Use a candidate")
-
     def _replace(self, found: Finder) -> None:
         self.edits.replace_all(found)
         self.view.replace.recount()

@@ -102,7 +102,7 @@ class SearchSide(QWidget):
         self.true.setText(true)
         self.true.setVisible(bool(true))
         self.gallery.set_empty_text("" if shown else "No picture matches the filters.")
-        self._moved(self.gallery.current())
+        self._update_facts(self.gallery.current())  # the other side keeps what is chosen there
 
     def clear(self, text: str = "") -> None:
         """Remove the results and show ``text`` in the middle."""

@@ -149,5 +149,5 @@ def fill_arms(tree: QTreeWidget, study: Study) -> None:
                 row = QTreeWidgetItem([field_title(name), value_text(first.get(name)), value_text(value)])
                 row.setToolTip(0, plain_tip(name))
                 item.addChild(row)
-        item.setText(1, f"{item.childCount()} differences")
+        item.setText(1, "1 difference" if item.childCount() == 1 else f"{item.childCount()} differences")
     tree.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

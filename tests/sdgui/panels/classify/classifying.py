@@ -14,6 +14,7 @@ from core.spec.config import RunConfig
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
+from sdgui.panels.classify.model import Measure, Measured, Method, Settings, Target, measured
 from sdgui.panels.classify.panel import ClassifyPanel
 
 OpenClassify = Callable[..., ClassifyPanel]
@@ -50,3 +51,37 @@ def classify(qtbot: QtBot, panel: ClassifyPanel, method: str = "image") -> None:
 def asked(folder: Path, verb: str) -> list[Request]:
     lines = (folder / "requests.jsonl").read_text(encoding="utf-8").splitlines()
     return [request for request in map(json.loads, lines) if request["do"] == verb]
+
+
+CLASSES = ("cat", "dog", "fox")
+#        true       predicted  pictures
+CELLS = ((0, 0, 1, 2, 2), (0, 1, 1, 0, 2), (9, 1, 2, 3, 1))
+
+
+def a_measure(method: Method = "image", model: str = "run@best", **settings: Any) -> Measure:
+    target = Target(model=model, weights="teacher", title="demo · teacher", data="/data/pictures.csv", label="kind")
+    return Measure(target, method, Settings(**settings))
+
+
+def a_result(measure: Measure | None = None, cells: Any = CELLS, classes: Any = CLASSES, **fields: Any) -> Measured:
+    """A result without a worker: three classes, 16 pictures, 12 of them classified correctly."""
+    share = {"value": 0.75, "low": 0.5, "high": 0.9}
+    answer: dict[str, Any] = {
+        "title": "probe",
+        "samples": 16,
+        "accuracy": share,
+        "metrics": {"acc1": share, "acc5": {"value": 1.0, "low": 0.9, "high": 1.0}},
+        "classes": list(classes),
+        "per_class": [
+            {"class": name, "index": i, "rows": 1, "accuracy": 0.5, "low": 0.1, "high": 0.9}
+            for i, name in enumerate(classes)
+        ],
+        "confusion": dict(zip(("true", "predicted", "count"), map(list, cells), strict=True)),
+        "C": 0.1,
+        "curve": [[10.0, 0.5], [0.001, 0.4], [0.1, 0.6]],
+        "mistakes": [],
+        "mistake_count": 0,
+        "can_save": True,
+        "notes": [],
+    }
+    return measured(measure or a_measure(), answer | fields)

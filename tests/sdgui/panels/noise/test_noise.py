@@ -3,86 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from PySide6.QtCore import QProcess, Qt
+from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from core.spec.config import RunConfig, override
-from core.spec.presets import preset_config
-from core.spec.run.folder import RunDir
-from sdgui.app.start import make_application, make_services
+from core.spec.config import RunConfig
 from sdgui.panels.noise.model import RankedPairs
-from sdgui.panels.noise.panel import NoisePanel
-from sdgui.shared.services import Selection, Services
-from tests.sdgui.conftest import program
-
-Open = Callable[..., NoisePanel]
-
-
-@pytest.fixture
-def open_noise(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
-    """Opens the place (again) in one home, on a run whose training data are ``data``."""
-    make_application()
-    opened = []
-
-    def open_it(data: str = "pairs.csv") -> NoisePanel:
-        services = make_services(tmp_path / "home", worker=program("fake_noise_worker.py"))
-        if not (tmp_path / "run").exists():
-            make_run(services, tmp_path / "run", tmp_path / data)
-        place = NoisePanel(services)
-        qtbot.addWidget(place)
-        opened.append(place)
-        place.resize(1000, 700)
-        place.select(Selection(current_run=services.store.runs()[0].id))
-        place.show()
-        place.entered()
-        return place
-
-    yield open_it
-    for place in opened:
-        close(place, qtbot)
-
-
-def make_run(services: Services, folder: Path, data: Path, name: str = "clip", checkpoint: bool = True) -> int:
-    """A run of these training data in the store; returns its number."""
-    run = RunDir(folder)
-    data.write_text("filepath,title\n", encoding="utf-8")
-    run.create()
-    if checkpoint:
-        place = run.checkpoints / "step-00000003"
-        place.mkdir()
-        (place / "checkpoint.json").write_text(json.dumps({"step": 3}), encoding="utf-8")
-        for network in ("student", "teacher"):
-            (place / f"{network}.safetensors").touch()
-        for which in ("last", "best"):
-            (run.checkpoints / which).write_text("step-00000003", encoding="ascii")
-    config = override(preset_config("clip", "tiny"), [f"data.train={data}"]).model_copy(update={"name": name})
-    run.config.write_text(config.to_json(), encoding="utf-8")
-    return services.store.import_run(run.path).id
-
-
-def close(place: NoisePanel, qtbot: QtBot) -> None:
-    place.work.background.wait()
-    place.view.gallery.close_threads()
-    place._services.pool.shutdown()
-    qtbot.waitUntil(lambda: not place._services.pool.findChildren(QProcess), timeout=10000)
-    place._services.launcher.close()
-
-
-def ranked(qtbot: QtBot, place: NoisePanel) -> RankedPairs:
-    place.rank()
-    qtbot.waitUntil(lambda: place.ranked is not None and not place.view.strip.isVisible(), timeout=15000)
-    assert place.ranked is not None
-    return place.ranked
-
-
-def press(qtbot: QtBot, place: NoisePanel, *keys: Qt.Key) -> None:
-    for key in keys:
-        qtbot.keyClick(place.view.gallery.view, key)
+from sdgui.shared.services import Selection
+from tests.sdgui.panels.noise.noising import Open, close, make_run, press, ranked
 
 
 def test_the_run_in_the_tree_ranks_its_training_data_and_the_most_doubted_come_first(

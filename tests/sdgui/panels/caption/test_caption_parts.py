@@ -1,0 +1,309 @@
+"""Captions: what is filtered, shown, kept and exported of a picture, and the questions before an export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtWidgets import QFileDialog, QMessageBox
+from pytestqt.qtbot import QtBot
+
+from core.spec.caption_files import Candidate
+from core.spec.presets import preset_config
+from sdgui.panels.caption.detail import about_text, model_text
+from sdgui.panels.caption.export import _safe
+from sdgui.panels.caption.list.commands import typed
+from sdgui.panels.caption.list.replace import finder
+from sdgui.panels.caption.list.rows import CAPTION, SCORE
+from sdgui.panels.caption.model import HAND, Entry, ModelCaptions, captioned, provenance
+from sdgui.panels.caption.next_step import ADD, DEMO, TRAIN, demo_config, training_config
+from sdgui.panels.caption.panel import CaptionsPanel
+from sdgui.panels.caption.settings import DEFAULTS, read_settings
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.worker.replies import Cancelled
+from tests.sdgui.panels.caption.conftest import MODEL, OpenPanel, drop, pictures, texts
+
+A, B = (ModelCaptions(key, (Candidate(f"{key} best", -1.0, -0.5), Candidate(f"{key} next"))) for key in ("a", "b"))
+ORIGINS = {"a": {"model": "one"}, "b": {"model": "two"}}
+
+
+def both() -> Entry:
+    return Entry("/p/x.png", 0).with_captions("a", A).with_captions("b", B)
+
+
+def test_provenance_names_whose_caption_it_is() -> None:
+    entry = both()
+    assert provenance(entry, ORIGINS) == {"model": "one"}
+    assert provenance(entry.with_text("b next", "b"), ORIGINS) == {"model": "two"}
+    hand = entry.with_text("a best", HAND)
+    assert provenance(hand, ORIGINS) == {"model": "one", "edited": True}
+    assert captioned(hand, ORIGINS).captions == (Candidate("a best"),), "what a person wrote has no score"
+    assert captioned(entry, ORIGINS).captions == (Candidate("a best", -1.0, -0.5),)
+    assert provenance(Entry("/p/y.png", 1, "mine", HAND), ORIGINS) == {"edited": True}
+
+
+def test_a_later_model_takes_over_only_what_is_nobodys() -> None:
+    assert Entry("/p/x.png", 0, refused="gone").with_captions("a", A).refused == ""
+    taken = both().with_text("b best", "b")
+    assert taken.with_captions("a", A).text == "b best", "the user chose the second model's"
+    assert typed(both(), "b next") == ("b next", "b")
+    assert typed(both(), "mine") == ("mine", HAND)
+    assert typed(both(), "") == ("", "")
+
+
+def test_origins_in_words() -> None:
+    about = {
+        "model": "/runs/demo@best", "step": 2340, "weights": "teacher", "digest": "0123456789abcdef",
+        "settings": {"search": "sample", "seed": 7},
+    }  # fmt: skip
+    assert model_text(about) == "demo · step 2\u2009340 · teacher"
+    assert about_text(about) == "demo · step 2\u2009340 · teacher · weights 0123456789ab · sample, seed 7"
+    assert about_text({"model": "m", "settings": {"search": "beam", "beams": 6}}) == "m · beam 6"
+
+
+def test_plain_words_are_found_and_put_in_as_they_are() -> None:
+    plain = finder("a.c", r"\1", case=False, whole=False, regular=False)
+    assert plain.replaced("abc A.C") == (r"abc \1", 1)
+    assert finder("cat", "dog", case=True, whole=True, regular=False).replaced("cat Cat cats") == ("dog Cat cats", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a b,c.PNG", "a_b_c.png"), ("é.jpg", "picture.jpg"), ("no-ending", "no-ending"), (".png", "picture.png")],
+)
+def test_names_that_hold_on_every_system(name: str, expected: str) -> None:
+    assert _safe(name) == expected
+
+
+def test_settings_that_cannot_be_read_are_the_defaults() -> None:
+    assert read_settings('{"captions": 2}').captions == 2
+    for broken in ("{", "[]", '{"captions": 99}', '{"beams": "x"}', None):
+        assert read_settings(broken).beams == DEFAULTS.beams
+
+
+def test_what_to_train_next(panel: CaptionsPanel, tmp_path: Path) -> None:
+    services = panel._services
+    store, few = services.store, tmp_path / "train.csv"
+    assert training_config(store, None, few, 10).towers == preset_config("sd-coca", "demo").towers
+    assert training_config(store, None, few, 20_000).towers == preset_config("sd-coca", "base").towers
+    config = preset_config("coca", "tiny")
+    run = store.add_run(store.add_experiment(config, "mine").id)
+    run.dir.create()
+    run.dir.config.write_text(config.model_copy(update={"name": "mine"}).to_json(), encoding="utf-8")
+    found = training_config(store, ModelChoice("m", "", "m", run.id), few, 10)
+    assert (found.preset, found.data.train, found.name) == ("coca", str(few), "mine on edited captions")
+    run.dir.config.write_text("{", encoding="utf-8")
+    assert training_config(store, ModelChoice("m", "", "m", run.id), few, 10).preset == "sd-coca"
+    demo = demo_config(services)
+    assert demo is not None
+    assert demo.name == DEMO
+    store.add_experiment(demo, DEMO)
+    assert demo_config(services) is None
+
+
+def test_the_filter_knows_every_state(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "bad.png", "c.png", "d.png"))
+    panel.edits.type(panel.model.at(2).path, "mine")
+    panel.edits.type(panel.model.at(3).path, "")
+    other = ModelCaptions("b", (Candidate("another"),))
+    panel.model.update([panel.model.at(0).with_captions("b", other)])
+    found = {}
+    for title in ("All pictures", "Without a caption", "Captioned", "Edited by hand", "Refused", "Models differ"):
+        panel.view.tools.show_state(title)
+        found[title] = "".join(entry.name[0] for entry in panel.model.shown())
+    assert found == {
+        "All pictures": "abcd",
+        "Without a caption": "d",
+        "Captioned": "ac",
+        "Edited by hand": "c",
+        "Refused": "b",
+        "Models differ": "a",
+    }
+    panel.view.tools.show_state("Captioned")
+    panel.view.list.selectAll()
+    panel.view.show_counts()
+    assert panel.view.counts.text().endswith("2 selected")
+    panel.view.replace.open()
+    panel.view.replace.words.setText("indeed")
+    panel.view.replace.recount()
+    assert panel.view.replace.found.text() == "1 in 1 captions", "in what is shown"
+    panel.view.tools.show_state("All pictures")
+    qtbot.keyClick(panel.view.replace, Qt.Key.Key_Escape)
+    assert panel.view.replace.isHidden()
+
+
+def test_the_detail_says_what_became_of_a_picture(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    detail = panel.view.detail
+    detail.show_entry(Entry("/p/x.png", 0, refused="it is torn"))
+    assert detail.state.text() == "Refused: it is torn"
+    detail.show_entry(both().with_refusal("it is torn"))
+    assert detail.state.text() == "Captioned; the last attempt failed: it is torn"
+    spoken = [item.data(Qt.ItemDataRole.AccessibleTextRole) for item in detail._items()]
+    assert spoken == [None, "a best, the caption", "a next", None, "b best", "b next"]
+    taken: list[tuple[str, str, str]] = []
+    detail.taken.connect(lambda *candidate: taken.append(candidate))
+    detail.take(2)
+    detail.take(9)
+    assert taken == [("/p/x.png", "b best", "b")]
+    detail.show_entry(Entry("/p/y.png", 1))
+    assert detail.name.text() == "y.png"
+
+
+def test_undo_and_redo_can_be_pressed_when_there_is_something(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    tools = panel.view.tools
+    assert (tools.undo.isEnabled(), tools.redo.isEnabled()) == (False, False)
+    panel.edits.type(panel.model.at(0).path, "mine")
+    assert (tools.undo.isEnabled(), tools.redo.isEnabled()) == (True, False)
+    assert tools.undo.accessibleName() == "Undo: Edit: a.png"
+    assert panel.model.index(0, SCORE).data() == "", "of what a person wrote there is no score"
+    tools.undo.click()
+    assert texts(panel) == ["a a indeed"]
+    assert (tools.undo.isEnabled(), tools.redo.isEnabled()) == (False, True)
+    panel.edits.take_first()
+    assert not panel.undo.canUndo(), "it is the caption already"
+    panel.edits.type(panel.model.at(0).path, "mine")
+    panel.edits.take_first()
+    assert texts(panel) == ["a a indeed"]
+    assert panel.model.at(0).origin == "a"
+
+
+def test_only_what_is_selected_is_captioned_again_and_exported(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "bad.png"))
+    assert [Path(one.path).name for one in panel._to_export()] == ["a.png", "b.png"], "what has a caption"
+    panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
+    panel.view.list.choose(panel.model.at(1).path)
+    panel.caption_selected()
+    qtbot.waitUntil(lambda: not panel.work.busy)
+    assert texts(panel) == ["a a indeed", "see a b indeed", ""]
+    panel.view.tools.words.setText("a.png")
+    panel.view.tools._emit_filter()
+    panel.caption_all()
+    qtbot.waitUntil(lambda: not panel.work.busy)
+    assert texts(panel) == ["see a a indeed", "see a b indeed", ""]
+    panel.view.tools.words.clear()
+    panel.view.tools._emit_filter()
+    panel.model.add_paths([str(tmp_path / "c.png")])
+    panel.model.update([panel.model.at(3).with_text("mine", HAND)])
+    panel.view.list.clearSelection()
+    flags = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
+    for row in (0, 3):
+        panel.view.list.selectionModel().select(panel.model.index(row, CAPTION), flags)
+    assert [Path(one.path).name for one in panel._to_export()] == ["a.png", "c.png"]
+    dragged = panel.model.mimeData([panel.model.index(row, 0) for row in (0, 1)])
+    assert [Path(url.toLocalFile()).name for url in dragged.urls()] == ["a.png", "b.png"]
+    assert dragged.text() == "see a a indeed\nsee a b indeed"
+
+
+def answer_box(panel: CaptionsPanel, text: str) -> None:
+    box = panel.findChild(QMessageBox, "overwrite")
+    assert box is not None
+    next(button for button in box.buttons() if text in button.text()).click()
+
+
+def test_text_files_that_exist_are_kept_or_overwritten_as_the_user_says(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    (path,) = pictures(tmp_path, "a.png")
+    drop(qtbot, panel, [path])
+    export = next(slot for kind, slot in panel.files.slots() if kind.name == "text")
+    export()
+    qtbot.waitUntil(lambda: "1 caption exported" in panel.view.bar.text)
+    beside = Path(path).with_suffix(".txt")
+    assert beside.read_text() == "a a indeed\n", "there was none: nothing is asked"
+    for answer, expected in (("Cancel", "mine"), ("Keep", "mine"), ("Overwrite", "a a indeed\n")):
+        beside.write_text("mine")
+        panel.view.bar.clear()
+        export()
+        qtbot.waitUntil(lambda: panel.findChild(QMessageBox, "overwrite") is not None)
+        answer_box(panel, answer)
+        qtbot.waitUntil(lambda: not panel.files.task.running)
+        qtbot.waitUntil(lambda: panel.findChild(QMessageBox, "overwrite") is None)
+        assert beside.read_text() == expected, answer
+
+
+def test_a_folder_of_training_data_is_a_new_one_and_dialogs_open_where_was_written_last(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path / "p", "a.png"))
+    ways = {kind.name: slot for kind, slot in panel.files.slots()}
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    (tmp_path / "captions").mkdir()
+    (tmp_path / "captions" / "mine").touch()
+    ways["data"]()
+    qtbot.waitUntil(lambda: (tmp_path / "captions-2" / "train.csv").is_file() and not panel.files.task.running)
+    asked: list[Any] = []
+
+    def choose(_over: object, _title: str, start: str, *_rest: Any, **_more: Any) -> tuple[str, str]:
+        asked.append(Path(start).parent)
+        return str(tmp_path / "out" / "x.csv"), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    (tmp_path / "out").mkdir()
+    for _ in range(2):
+        ways["csv"]()
+        qtbot.waitUntil(lambda: not panel.files.task.running)
+    assert asked[1] == tmp_path / "out"
+    panel.files._failed(Cancelled())
+    assert panel.view.bar.text == "The export was cancelled; text files written so far are kept."
+    panel.model.remove([entry.path for entry in panel.model.entries()])
+    ways["csv"]()
+    assert panel.view.bar.text == "There are no captions to export yet."
+
+
+def test_models_and_comparing_are_remembered(
+    qtbot: QtBot, panel: CaptionsPanel, open_panel: OpenPanel, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "open_clip_config.json").write_text('{"model_cfg": {"multimodal_cfg": {}}}')
+    drop(qtbot, panel, pictures(tmp_path / "p", "a.png", "b.png"))
+    panel.view.list.choose(panel.model.at(1).path)
+    panel.view.tools.compare.click()
+    assert panel.view.tools.pickers["b"].isVisible()
+    assert panel.view.list.current_path() == panel.model.at(1).path
+    assert panel.view.tools.pickers["b"].set_choice(ModelChoice(str(other), "", "other"))
+    qtbot.waitUntil(lambda: all(entry.differs() for entry in panel.model.entries()) and not panel.work.busy)
+    again = open_panel()
+    first = panel.view.tools.pickers["a"].choice()
+    assert first is not None
+    choices = [again.view.tools.pickers[side].choice() for side in ("a", "b")]
+    assert [choice.model for choice in choices if choice is not None] == [first.model, str(other)]
+    assert again.view.tools.compare.isChecked()
+    assert again.model.columnCount() == 4
+    assert again.view.list.current_path() == again.model.at(0).path
+    assert len(again._origins) == 2
+
+
+def test_another_model_captions_what_it_has_not_yet(qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path) -> None:
+    panel = open_panel()
+    assert panel.view.empty.accessibleDescription().startswith(TRAIN[1][:20])
+    assert panel.view.tools.pickers["a"].set_choice(MODEL)
+    assert panel.view.empty.accessibleDescription().startswith(ADD[1][:20])
+    qtbot.waitUntil(lambda: panel.work.makers["a"].facts is not None)  # loaded before the first picture
+    paths = pictures(tmp_path, "a.png", "slow.png")
+    panel.view.target.take_paths(paths)
+    qtbot.waitUntil(lambda: len(panel.model) == 2 and texts(panel)[0] == "a a indeed")
+    panel.caption_waiting()
+    panel.work.caption([paths[1]])
+    assert panel.work.makers["a"]._total == 2, "what is being captioned is not asked for again"
+    panel.view.list.setFocus()
+    panel.view.list.choose(paths[0])
+    panel.view.list.setCurrentIndex(panel.model.index(0, 0))
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_Return)
+    editor = panel.window().focusWidget()
+    assert editor is not panel.view.list
+    editor.insertPlainText("two\nlines")  # type: ignore[union-attr]
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    assert texts(panel)[0] == "two lines"
+    panel.view.list.setCurrentIndex(panel.model.index(0, 0))
+    qtbot.keyClick(panel.view.list, "x")
+    assert panel.view.list.currentIndex().column() == CAPTION
+    panel.view.strip.cancelled.emit()
+    qtbot.waitUntil(lambda: not panel.work.busy)

@@ -1,0 +1,74 @@
+"""The table of classes: sorted, filtered, copied; what is chosen is the row as it was given."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtGui import QGuiApplication
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.classify.tabs.accuracy import AccuracyTab
+from sdgui.panels.classify.tabs.table import ClassTable, Column
+from tests.sdgui.panels.classify.classifying import a_result
+
+ROWS = [("red fox", 3), ("grey wolf", 1), ("red panda", 2)]
+
+
+@pytest.fixture
+def table(qtbot: QtBot) -> ClassTable:
+    columns = [Column("Class", lambda row: row[0]), Column("Pictures", lambda row: str(row[1]), lambda row: row[1])]
+    made = ClassTable("Classes", columns, "Filter")
+    qtbot.addWidget(made)
+    made.set_rows(ROWS)
+    made.show()
+    return made
+
+
+def test_rows_with_every_word_are_shown_and_counted(table: ClassTable) -> None:
+    assert table.found.isHidden()
+    table.filter_box.setText("RED pan")
+    assert table.shown() == [2]
+    assert table.found.text() == "1 of 3"
+    assert not table.found.isHidden()
+
+
+def test_the_current_row_stays_current_in_another_order(table: ClassTable) -> None:
+    table.set_current(0)
+    table.sort_by(1)
+    assert table.shown() == [1, 2, 0]
+    assert table.current() == 0
+    table.sort_by(1, descending=True)
+    assert table.shown() == [0, 2, 1]
+    assert table.current() == 0
+    table.set_rows(ROWS)
+    assert table.current() == -1
+
+
+def test_what_is_chosen_is_the_row_as_it_was_given(table: ClassTable) -> None:
+    table.sort_by(1)
+    chosen: list[int] = []
+    table.chosen.connect(chosen.append)
+    table.view.setCurrentIndex(table.model.index(2, 0))
+    table.view.doubleClicked.emit(table.model.index(2, 0))
+    table._choose()  # as Enter does
+    assert chosen == [0, 0]
+
+
+def test_copied_rows_have_their_head(table: ClassTable) -> None:
+    table.sort_by(1)
+    table.view.selectRow(1)
+    table.copy()
+    assert QGuiApplication.clipboard().text() == "Class\tPictures\nred panda\t2"
+    QGuiApplication.clipboard().clear()
+
+
+def test_a_class_of_a_sorted_table_is_told_by_its_own_index(qtbot: QtBot) -> None:
+    tab = AccuracyTab()
+    qtbot.addWidget(tab)
+    worst = {"class": "fox", "index": 2, "rows": 4, "accuracy": 0.25, "low": 0.0, "high": 0.5}
+    best = {"class": "cat", "index": 0, "rows": 9, "accuracy": 0.9, "low": 0.8, "high": 1.0}
+    tab.show_result(a_result(per_class=[worst, best]))
+    with qtbot.waitSignal(tab.class_chosen) as told:
+        tab.table.chosen.emit(0)
+    assert told.args == [2]
+    assert tab.further.text() == "top-5 accuracy 100.0 % · 16 test pictures, 2 classes · C 0.1"
+    assert tab.interval.text() == "95 % interval\n50.0 to 90.0 %"

@@ -1,0 +1,199 @@
+"""The tabs of Classify alone: what they show of a result, and what they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QPointF, QSettings, Qt
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.classify.tabs.compare import difference_sentence
+from sdgui.panels.classify.tabs.confusion import PAGE, MatrixTab
+from sdgui.panels.classify.tabs.curves import CurvesTab
+from sdgui.panels.classify.tabs.mistakes import MistakesTab
+from tests.sdgui.panels.classify.classifying import a_measure, a_result
+
+Asked = list[tuple[int, int, int]]
+
+
+@pytest.fixture
+def tab(qtbot: QtBot, tmp_path: Path) -> Iterator[MatrixTab]:
+    made = MatrixTab(tmp_path, QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat))
+    qtbot.addWidget(made)
+    made.resize(900, 600)
+    made.show()
+    made.show_result(a_result())
+    yield made
+    made.gallery.close_threads()
+
+
+def asked_of(tab: MatrixTab) -> Asked:
+    asked: Asked = []
+    tab.cell_asked.connect(lambda *cell: asked.append(cell))
+    return asked
+
+
+def choose_order(tab: MatrixTab, kind: str) -> list[int]:
+    row = tab.order.findData(kind)
+    tab.order.setCurrentIndex(row)
+    tab.order.activated.emit(row)
+    return list(tab.matrix.cells.order)
+
+
+def pictures(number: int) -> list[dict[str, Any]]:
+    return [{"image": f"/nowhere/{i}.png", "probability": 0.5} for i in range(number)]
+
+
+def test_classes_stand_in_the_order_asked_for_also_with_the_next_result(tab: MatrixTab) -> None:
+    assert choose_order(tab, "worst") == [2, 0, 1], "1 of 4, 9 of 10, 2 of 2 correct"
+    assert choose_order(tab, "most") == [0, 2, 1]
+    tab.matrix.set_current(2, 0)
+    tab.show_result(a_result(a_measure("knn")))
+    assert list(tab.matrix.cells.order) == [0, 2, 1]
+    assert tab.matrix.current() == (2, 0), "the cell stays where the classes are the same"
+    assert tab.readout.text() == "fox predicted as cat: 3 of 4 (75.0 %)"
+    tab.show_result(a_result(classes=("a", "b", "c")))
+    assert tab.matrix.current() == (0, 0)
+
+
+def test_pairs_are_listed_by_their_pictures_with_the_share_of_the_true_class(tab: MatrixTab) -> None:
+    model = tab.pairs.model
+    rows = [[model.index(row, column).data() for column in range(4)] for row in range(model.rowCount())]
+    assert rows == [["fox", "cat", "3", "75.0 %"], ["cat", "dog", "1", "10.0 %"]]
+
+
+def test_finding_goes_from_match_to_match_and_around(tab: MatrixTab) -> None:
+    tab.find_box.setText("O")  # dog and fox
+    found = []
+    for _ in range(3):
+        tab.find_box.returnPressed.emit()
+        found.append(tab.matrix.current())
+    assert found == [(1, 1), (2, 2), (1, 1)]
+    tab.find_box.setText("cow")
+    tab.find_box.returnPressed.emit()
+    assert "No class has “cow”" in tab.readout.text()
+    assert tab.matrix.current() == (1, 1)
+
+
+def test_buttons_zoom_and_leave_the_diagonal_out(tab: MatrixTab) -> None:
+    scale = tab.matrix.viewport().scale
+    tab.larger.click()
+    assert tab.matrix.viewport().scale >= scale
+    with_diagonal = tab.matrix.picture().copy()
+    tab.mistakes_only.click()
+    assert tab.matrix.mistakes_only
+    assert tab.matrix.picture() != with_diagonal
+    tab.following.click()
+    assert tab.matrix.current() == (0, 1)
+
+
+def test_more_pictures_of_a_cell_are_asked_for_once_and_from_where_they_end(tab: MatrixTab) -> None:
+    tab.show_result(a_result(cells=((0, 1), (1, 1), (PAGE + 50, 2))))
+    asked = asked_of(tab)
+    tab.ask_cell(0, 1)
+    tab.ask_cell(0, 1)
+    tab._more()
+    assert asked == [(0, 1, 0)]
+    tab.show_cell({"true": "cat", "predicted": "dog", "pictures": pictures(PAGE)})
+    bar = tab.gallery.view.verticalScrollBar()
+    bar.setValue(bar.maximum())
+    tab._more()
+    tab._more()
+    assert asked == [(0, 1, 0), (0, 1, PAGE)]
+    tab.show_cell({"true": "cat", "predicted": "dog", "pictures": pictures(50)})
+    bar.setValue(bar.maximum())
+    tab._more()
+    assert len(asked) == 2
+    assert len(tab.gallery.items()) == PAGE + 50
+
+
+def test_a_mistake_after_the_last_one_is_the_first_and_before_it_the_last(tab: MatrixTab) -> None:
+    tab.matrix.set_current(2, 0)
+    tab.matrix.next_mistake()
+    assert tab.matrix.current() == (0, 1)
+    tab.matrix.next_mistake(-1)
+    assert tab.matrix.current() == (2, 0)
+
+
+def test_a_zoomed_matrix_stays_inside_and_follows_the_chosen_cell(qtbot: QtBot, tab: MatrixTab) -> None:
+    size = 60
+    every = list(range(size))
+    tab.show_result(a_result(cells=(every, every, [1] * size), classes=[f"c{i}" for i in every]))
+    matrix = tab.matrix
+    for _ in range(12):
+        matrix.zoom(1.5, QPointF(matrix.viewport().area.topLeft()))
+    assert (matrix.viewport().left, matrix.viewport().top) == (0.0, 0.0)
+    matrix.set_current(40, 50)
+    rows, columns = matrix.viewport().visible()
+    assert 40 in rows
+    assert 50 in columns
+    matrix.pan(1000, 1000)
+    view = matrix.viewport()
+    assert view.left + view.area.width() / view.scale == pytest.approx(size)
+    assert view.top + view.area.height() / view.scale == pytest.approx(size)
+    qtbot.keyClick(matrix, Qt.Key.Key_Home)
+    assert matrix.current() == (40, 0)
+    matrix.fit()
+    tab.resize(700, 420)
+    area = matrix.viewport().area
+    assert matrix.viewport().scale == pytest.approx(min(area.width(), area.height()) / size)
+
+
+def test_mistakes_are_numbered_and_asked_for_from_where_they_end(qtbot: QtBot, tmp_path: Path) -> None:
+    tab = MistakesTab(tmp_path)
+    qtbot.addWidget(tab)
+    tab.show()
+    one = {"image": "/nowhere/a.png", "true": "cat", "predicted": "dog", "probability": 0.9}
+    asked: list[int] = []
+    tab.more_asked.connect(asked.append)
+    tab.show_result(a_result(mistakes=[one] * 2, mistake_count=5))
+    assert tab.line.text().startswith("5 of 16 test pictures are misclassified")
+    tab._more()
+    tab._more()
+    assert asked == [2]
+    tab.append({"pictures": [one] * 3})
+    assert [item.rank for item in tab.gallery.items()] == [1, 2, 3, 4, 5]
+    tab._more()
+    assert asked == [2], "all are there"
+    tab.show_result(a_result())
+    assert tab.gallery.items() == []
+    assert tab.line.text() == "All 16 test pictures are classified correctly."
+    tab.gallery.close_threads()
+
+
+def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> None:
+    tab = CurvesTab()
+    qtbot.addWidget(tab)
+    here, there = a_result(), a_result(a_measure(model="other@best"))
+    tab.show_result(here)
+    assert list(tab.c_curve.lines()[0].x) == [0.001, 0.1, 10.0], "in the order of C"
+    curve = [{"shots": 1, "accuracy": 0.5, "low": None, "high": None}]
+    tab.show_few_shot(there.measure.target, "image", {"curve": curve, "notes": ["few."]})
+    assert tab.shots.lines() == []
+    tab.show_result(there)
+    assert [line.name for line in tab.shots.lines()] == ["image-only probe"]
+    asked: list[tuple[str, int]] = []
+    tab.few_shot_asked.connect(lambda kind, draws: asked.append((kind, draws)))
+    tab.draws.setValue(7)
+    tab.set_busy(True)
+    tab.fused.click()
+    tab.set_busy(False)
+    tab.fused.click()
+    assert asked == [("fused", 7)]
+
+
+@pytest.mark.parametrize(
+    ("value", "significant", "expected"),
+    [
+        (0.1, True, "A is better than B: the first minus the second is +10.0 points (95 %: +5.0 to +15.0, paired)."),
+        (-0.1, True, "B is better than A: the first minus the second is −10.0 points (95 %: −15.0 to −5.0, paired)."),
+        (0.1, False, "No significant difference: A minus B is +10.0 points (95 %: +5.0 to +15.0); "),
+    ],
+)
+def test_a_difference_is_said_in_words(value: float, significant: bool, expected: str) -> None:
+    interval = {"low": value - 0.05, "high": value + 0.05}
+    one = {"value": value, "interval": interval, "significant": significant}
+    assert difference_sentence(one, "A", "B").startswith(expected)

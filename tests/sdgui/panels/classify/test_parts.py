@@ -1,0 +1,133 @@
+"""The parts of the Classify panel that need no worker: the list of results, notes, settings of an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QFileDialog
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.classify import results as result_list
+from sdgui.panels.classify.model import Confusion
+from sdgui.panels.classify.notes import Notes, skipped_rows
+from sdgui.panels.classify.options import OptionsRow
+from sdgui.panels.classify.results import ResultList
+from sdgui.panels.classify.tabs.try_it import refused_text
+from tests.sdgui.panels.classify.classifying import a_measure, a_result
+
+
+@pytest.fixture
+def shown(qtbot: QtBot) -> ResultList:
+    made = ResultList()
+    qtbot.addWidget(made)
+    return made
+
+
+def test_a_result_of_the_same_evaluation_replaces_the_one_before(
+    shown: ResultList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result_list, "MOST", 3)
+    first, again = a_result(), a_result()
+    shown.add(first)
+    shown.add(a_result(a_measure("knn")))
+    shown.add(again)
+    assert [one.measure.method for one in shown.results()] == ["image", "knn"]
+    assert shown.current() is again
+    beside = a_result(a_measure("zero-shot"))
+    shown.add(beside, show=False)
+    assert shown.current() is again
+    assert shown.results()[0] is beside
+    shown.add(a_result(a_measure("fused")))
+    assert len(shown.results()) == 3, "the oldest is gone"
+
+
+def test_removing_a_result_shows_the_one_in_its_place(shown: ResultList) -> None:
+    made = [a_result(a_measure("knn", k=k)) for k in (1, 2, 3)]
+    for one in made:
+        shown.add(one)
+    shown.choose(made[1].measure)
+    shown.remove_current()
+    assert shown.current() is made[0]
+    shown.remove_current()
+    assert shown.current() is made[2]
+    shown.remove_current()
+    assert shown.current() is None
+
+
+def test_skipped_rows_are_told_once_for_each_source(qtbot: QtBot) -> None:
+    split = {"source": "a.csv", "skipped": [{"where": "row 7", "reason": "no label"}], "skipped_count": 3}
+    other: dict[str, Any] = {"source": "b.csv", "skipped": [], "skipped_count": 0}
+    assert skipped_rows({"data": split, "train": split, "val": None}) == (["row 7: no label"], 2)
+    assert skipped_rows({"data": split, "train": other}) == (["row 7: no label"], 2)
+    notes = Notes()
+    qtbot.addWidget(notes)
+    notes.show_notes(["C was chosen."], ["row 7: no label"], 2)
+    assert notes.button.text() == "1 note, 3 rows skipped: C was chosen."
+    notes.show_notes([])
+    assert notes.isHidden()
+
+
+def test_the_settings_of_an_evaluation_are_asked_for_and_kept(qtbot: QtBot, tmp_path: Path) -> None:
+    kept = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
+    row = OptionsRow(kept)
+    qtbot.addWidget(row)
+    row._k.setValue(5)
+    row._standardise.setChecked(True)
+    row._text.setCurrentIndex(row._text.findData("caption"))
+    mine = tmp_path / "mine.txt"
+    mine.write_text("a drawing of {}\n")
+    row.set_prompts(str(mine))
+    row.save()
+    again = OptionsRow(kept)
+    qtbot.addWidget(again)
+    by = again.settings()
+    assert (by.k, by.standardise, by.text, by.templates) == (5, True, "caption", str(mine))
+    assert a_measure("knn", k=5).request() == ("classify_knn", {"k": 5})
+    assert a_measure("fused", text="caption", templates="photo").request() == (
+        "classify_probe",
+        {"kind": "fused", "standardise": False, "text": "caption", "templates": "photo"},
+    )
+    mine.unlink()
+    gone = OptionsRow(kept)
+    qtbot.addWidget(gone)
+    assert gone.settings().templates == "photo"
+
+
+def test_the_layer_stays_where_the_model_has_it(qtbot: QtBot, tmp_path: Path) -> None:
+    row = OptionsRow(QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat))
+    qtbot.addWidget(row)
+    row.set_layers(["before the projection", "embedding", "block 1"])
+    row._layer.setCurrentIndex(1)
+    row.set_layers(["block 1", "embedding"])
+    assert row.layer() == "embedding"
+    row.set_layers(["block 1", "block 2"])
+    assert row.layer() == "block 1"
+
+
+def test_a_dialog_for_prompts_that_was_cancelled_leaves_the_usual_ones(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = OptionsRow(QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat))
+    qtbot.addWidget(row)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("", ""))
+    last = row._prompts.count() - 1
+    row._prompts.setCurrentIndex(last)
+    row._prompts.activated.emit(last)
+    assert row.settings().templates == "photo"
+
+
+def test_the_most_frequent_mistakes_come_first() -> None:
+    true, predicted, count = (np.array(values, dtype=np.int32) for values in ([0, 0, 1, 2], [0, 1, 2, 0], [9, 1, 5, 3]))
+    assert Confusion(true, predicted, count).wrong().count.tolist() == [5, 3, 1]
+
+
+def test_files_that_were_refused_are_counted() -> None:
+    assert refused_text([("/a/film.mp4", "it is a video")]) == (
+        "film.mp4: it is a video.",
+        "/a/film.mp4: it is a video",
+    )
+    assert refused_text([("/a", "x"), ("/b", "y")])[0] == "a: x. 1 more were skipped."

@@ -1,0 +1,314 @@
+"""Parts of the Search panel by themselves: jobs, messages, tables of ranks, the map, chips and filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QPointF, QSettings, Qt
+from PySide6.QtWidgets import QMenu, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.app.start import make_application
+from sdgui.panels.search.index import _report
+from sdgui.panels.search.jobs import Jobs
+from sdgui.panels.search.model import Part, Query
+from sdgui.panels.search.opening import OpeningMessages
+from sdgui.panels.search.query import history as search_history
+from sdgui.panels.search.query.chips import ChipRow
+from sdgui.panels.search.query.filters import FilterRow
+from sdgui.panels.search.query.history import SearchHistory
+from sdgui.panels.search.results import file_size, identity, items, ranks_of, true_line
+from sdgui.panels.search.tabs.evaluation import PAIRS, PICTURES, EvaluationPane
+from sdgui.panels.search.tabs.known_queries import known_pictures, known_texts
+from sdgui.panels.search.tabs.map import MapPage
+from sdgui.panels.search.tabs.map_canvas import OTHER
+from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
+from sdgui.shared.export.menu import ExportMenu
+from sdgui.widgets.message import Remedy, error, info, warning
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip
+
+
+def test_the_strip_shows_the_oldest_job_and_cancels_that_one(qtbot: QtBot) -> None:
+    strip = ProgressStrip()
+    qtbot.addWidget(strip)
+    jobs, cancelled = Jobs(strip), list[str]()
+    jobs.advance("open0", "encoding", 1, 10, lambda: cancelled.append("open0"))
+    jobs.advance("map0", "computing", 2, 10, lambda: cancelled.append("map0"))
+    assert strip.text.startswith("Encoding")
+    strip.cancelled.emit()
+    assert cancelled == ["open0"]
+    jobs.end("open0")
+    assert strip.text.startswith("Computing · 20 %")
+    strip.cancelled.emit()
+    assert cancelled == ["open0", "map0"]
+    jobs.end("map0")
+    assert strip.isHidden()
+    jobs.end("map0")
+    strip.cancelled.emit()
+    assert len(cancelled) == 2
+
+
+def test_the_messages_of_both_sides_are_one_and_its_button_does_for_both(qtbot: QtBot) -> None:
+    bar, done = MessageBar(), list[str]()
+    qtbot.addWidget(bar)
+    opening = OpeningMessages(bar, lambda side: ("Student", "Teacher")[side])
+    again = [Remedy("Try again", lambda side=side: done.append(side)) for side in ("0", "1")]
+    opening.set(0, warning("Some are damaged.", "one", Remedy("Refresh", lambda: done.append("refresh"))))
+    opening.set(1, error("It ended.", "two", again[1]))
+    assert bar.text == "Student: Some are damaged. Teacher: It ended."
+    assert bar.message is not None
+    assert (bar.message.level, bar.message.details) == ("error", "one\n\ntwo")
+    bar.press_remedy()
+    assert done == ["1"], "the button of the worse one"
+    assert bar.text == "Some are damaged.", "which has a button of its own"
+    opening.set(0, error("It ended.", "", again[0]))
+    opening.set(1, error("It ended.", "", again[1]))
+    assert bar.text == "It ended."
+    bar.press_remedy()
+    assert done == ["1", "0", "1"]
+    bar.show_message(info("Something else."))
+    opening.set(1, None)
+    assert bar.text == "Something else.", "a message that was replaced does not come back"
+
+
+def test_the_report_of_an_index_names_what_is_not_in_order() -> None:
+    counts = {"added": 4, "changed": 0, "removed": 1, "unchanged": 2, "pictures": 6, "log": []}
+    fine = _report("/x/made", {**counts, "away": 0, "bad": []})
+    assert (fine.level, fine.text) == ("info", "made: 6 pictures indexed; 4 added, 1 removed, 2 unchanged.")
+    away = _report("/x/made", {**counts, "away": 3, "bad": []})
+    assert (away.level, away.text.endswith("3 are not available and are kept.")) == ("warning", True)
+    bad = _report("/x/made", {**counts, "away": 0, "bad": [f"{number}.png" for number in range(22)]})
+    assert "22 cannot be used." in bad.text
+    assert bad.details.splitlines()[-1] == "and 2 more"
+    assert _report("/x", {"relocated": 5}).text == "5 pictures of /x were relocated."
+
+
+def test_a_query_is_empty_only_without_words_parts_and_a_known_caption() -> None:
+    assert Query(" ").empty
+    assert not Query(caption=3).empty
+    assert Query("", (Part("at night"), Part("red"))).title == "at night + red"
+    kept = Query.from_json(Query("x", prompts="photo", find="captions").to_json())
+    assert kept is not None
+    assert (kept.prompts, kept.find) == ("photo", "captions")
+
+
+def test_history_is_bounded_and_cleared_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_history, "_REMEMBERED", 2)
+    kept = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
+    history = SearchHistory(kept)
+    for words in ("a", "b", "c"):
+        history.remember(Query(words))
+    history.remember(Query("a caption that is looked up", caption=4))
+    assert [one.words for one in SearchHistory(kept).recent] == ["c", "b"]
+    history.clear_recent()
+    assert SearchHistory(kept).recent == []
+
+
+def row_of(path: str, rank: int, **more: Any) -> dict[str, Any]:
+    scores = {"cosine": 0.5, "softmax": 0.1, "rank": rank, "above_cutoff": True}
+    return {"row": rank, "path": path, "caption": "c", "duplicates": [], **scores, **more}
+
+
+def test_captions_of_one_picture_are_told_apart_and_the_true_one_is_marked() -> None:
+    one, two = row_of("/a", 1, text=0), row_of("/a", 2, text=1, caption="d")
+    assert identity(one) != identity(two)
+    assert identity(row_of("/a", 1)) == "/a"
+    twins = [{"path": "/b", "rank": 4, "cosine": 0.4}]
+    assert ranks_of({"rows": [row_of("/a", 1, duplicates=twins)]}) == {"/a": 1, "/b": 4}
+    answer = {"rows": [row_of("/a", 1), row_of("/b", 2)], "cutoff": {"cosine": 0.1}, "searched": 9, "true_row": 2}
+    assert [item.correct for item in items(answer, Query("q", true_path="/a"))] == [None, True]
+    assert true_line(2.0, answer, Query("q", true_path="/b")) == "Correct picture: rank 2 of 9"
+    assert [file_size(size) for size in (0, 3000, 3 << 20)] == ["no file", "3 KB", "3.0 MB"]
+
+
+def side_of(ranks: dict[str, float], **more: Any) -> dict[str, Any]:
+    texts = [
+        {"text": i, "caption": name, "row": i, "path": f"/{name}", "rank": rank}
+        for i, (name, rank) in enumerate(ranks.items())
+    ]
+    images = [
+        {"row": i, "path": f"/{name}", "captions": [name, "twice"], "rank": rank}
+        for i, (name, rank) in enumerate(ranks.items())
+    ]
+    curve = {"k": [1, 5], "text_to_image": [0.25, 1.0], "image_to_text": [0.5, 1.0]}
+    queries = {"text_to_image": len(texts), "image_to_text": len(images)}
+    return {"text_to_image": texts, "image_to_text": images, "curve": curve, "queries": queries, **more}
+
+
+def test_ranks_of_two_models_are_matched_and_their_change_is_the_second_ones_gain() -> None:
+    sides = [side_of({"a": 6, "b": 1, "c": 2}), side_of({"b": 4, "a": 1.5})]
+    found = known_texts(sides)
+    assert [(one.title, one.ranks, one.moved) for one in found] == [
+        ("a", (6, 1.5), 4.5),
+        ("b", (1, 4), -3),
+        ("c", (2, None), None),
+    ]
+    assert [one.title for one in known_pictures(sides)] == ["a / twice", "b / twice", "c / twice"]
+
+
+@pytest.fixture
+def pane(qtbot: QtBot) -> EvaluationPane:
+    make_application()
+    made = EvaluationPane()
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+def test_the_evaluation_keeps_the_chosen_query_and_asks_for_pairs_anew(pane: EvaluationPane) -> None:
+    asked: list[int] = []
+    pane.compare_asked.connect(asked.append)
+    pane.show_sides([side_of({"a": 6, "b": 1, "c": 2}), side_of({"b": 4, "a": 1})], ["Student", "Teacher"])
+    assert [one.title for one in pane.model.known] == ["a", "c", "b"], "the hardest first"
+    pane.model.sort(2, Qt.SortOrder.AscendingOrder)
+    assert [one.title for one in pane.model.known] == ["a", "b", "c"], "what is not known comes last"
+    assert pane.choose("b", "/b")
+    pane.show_sides([side_of({"a": 1, "b": 1, "c": 9}), side_of({"b": 4, "a": 1})], ["Student", "Teacher"])
+    current = pane.current()
+    assert current is not None
+    assert current.title == "b"
+    pane.way.setCurrentIndex(pane.way.findData(PAIRS))
+    pane.way.activated.emit(pane.way.currentIndex())
+    pane.at.setCurrentIndex(1)
+    pane.at.activated.emit(1)
+    assert asked == [1, 5]
+    pairs = {"only_a": [], "only_b": [], "counts": {"only_a": 0, "only_b": 0, "both": 1, "neither": 0}}
+    pane.show_pairs(pairs)
+    pane.show_sides([side_of({"a": 1}), side_of({"a": 1})], ["Student", "Teacher"])
+    assert asked == [1, 5, 5], "of other models the pairs are others"
+    pane.show_sides([side_of({"a": 1}, queries={"text_to_image": 7, "image_to_text": 7})], ["Student"])
+    assert pane.way.findData(PAIRS) < 0
+    assert pane.found.text() == "1 of 7 queries (the 1 hardest are listed)"
+    pane.way.setCurrentIndex(pane.way.findData(PICTURES))
+    pane.way.activated.emit(pane.way.currentIndex())
+    assert pane.model.headerData(0, Qt.Orientation.Horizontal) == "Picture with the caption"
+
+
+def test_recall_is_told_at_the_nearest_k_that_the_curve_has(qtbot: QtBot) -> None:
+    curve = RecallCurve()
+    qtbot.addWidget(curve)
+    curve.set_lines([RecallLine("A", [1, 5], [0.25, 0.75], 0)])
+    assert curve.text_at(10) == "recall at 5: A 75.0%"
+
+
+def a_map(labels: tuple[str, ...] = ("warm", "cold", "warm"), method: str = "t-SNE") -> dict[str, Any]:
+    pictures = [
+        {"x": float(i), "y": float(i % 2), "row": 10 + i, "path": f"/{i}.png", "labels": {"tone": label}}
+        for i, label in enumerate(labels)
+    ]
+    captions = [{"x": 0.5, "y": 0.5, "row": 11, "text": 0, "caption": "a cold one"}]
+    return {"pictures": pictures, "captions": captions, "method": method}
+
+
+@pytest.fixture
+def page(qtbot: QtBot, tmp_path: Path) -> Iterator[MapPage]:
+    make_application()
+    host = QWidget()
+    strip = ProgressStrip(host)
+    made = MapPage(None, ExportMenu(strip, lambda _message: None, host), host)
+    host.resize(800, 500)
+    made.resize(800, 500)
+    qtbot.addWidget(host)
+    host.show()
+    yield made
+    made.gallery.close_threads()
+
+
+def test_a_caption_has_the_colour_of_its_picture(page: MapPage) -> None:
+    page.show_map(a_map())
+    assert page.color.currentData() == "tone"
+    assert page.canvas._groups.tolist() == [0, 1, 0, 1]
+    page.show_map(a_map(tuple(f"value {number}" for number in range(10))))
+    assert page.canvas._groups.tolist().count(OTHER) == 2
+    page.color.setCurrentIndex(0)
+    page.color.activated.emit(0)
+    assert page.canvas._groups.tolist() == [0] * 10 + [1]
+
+
+def test_what_was_lassoed_stays_while_the_same_pictures_are_laid_out_better(page: MapPage) -> None:
+    wanted: list[bool] = []
+    page.wanted.connect(wanted.append)
+    page.show_map(a_map(method="PCA"))
+    assert "a better one is being computed" in page.status.text()
+    page.canvas.lassoed.emit([0, 2])
+    page.show_map(a_map())
+    assert [item.path.name for item in page.gallery.items()] == ["0.png", "2.png"]
+    page.canvas.clicked.emit(1)
+    assert [item.path.name for item in page.gallery.items()] == ["1.png"]
+    asked: list[tuple[str, int]] = []
+    page.like_asked.connect(lambda path, row: asked.append((path, row)))
+    menu = QMenu()
+    page._fill_menu(menu, [0])
+    like = next(action for action in menu.actions() if action.text() == "More like this")
+    like.trigger()
+    assert asked == [("/1.png", 11)]
+    page.canvas.lassoed.emit([0, 1])
+    several = QMenu()
+    page._fill_menu(several, [0, 1])
+    assert not next(action for action in several.actions() if action.text() == "More like this").isEnabled()
+    page.captions.setChecked(False)
+    page.clear()
+    assert wanted == [False, False], "switched off, and asked for anew without captions"
+    assert page.gallery.items() == []
+
+
+def test_a_lasso_ends_where_it_is_finished_and_a_point_is_near_or_is_none(page: MapPage) -> None:
+    page.show_map(a_map())
+    canvas, found = page.canvas, list[Any]()
+    canvas.lassoed.connect(found.append)
+    around = [QPointF(-0.5, -0.5), QPointF(0.3, -0.5), QPointF(0.3, 0.5), QPointF(-0.5, 0.5)]
+    canvas._drawn(around, False)
+    assert found == []
+    canvas._drawn(around, True)
+    assert found == [[0]]
+    assert canvas.inside(around[:2]) == []
+    at = canvas._box.mapViewToScene(QPointF(0.0, 0.0))
+    assert canvas.nearest(at) == 0
+    assert canvas.nearest(at + QPointF(100, -100)) == -1
+
+
+def test_chips_turn_weigh_and_go(qtbot: QtBot) -> None:
+    make_application()
+    row, changes = ChipRow(), list[tuple[Part, ...]]()
+    qtbot.addWidget(row)
+    row.show()
+    row.changed.connect(lambda: changes.append(row.parts()))
+    for words in ("one", "two", "three"):
+        row.add(Part(words, weight=2.0))
+    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Minus)
+    assert [part.weight for part in row.parts()] == [2, -2, 2]
+    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Minus)
+    assert row.parts()[1].weight == -2
+    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Plus)
+    assert row.parts()[1].weight == 2
+    row.activateWindow()
+    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Delete)
+    assert [part.words for part in row.parts()] == ["one", "three"]
+    qtbot.waitUntil(lambda: row.chips()[1].hasFocus())
+    assert len(changes) == 6
+
+
+def test_a_filter_is_told_once_when_it_is_another(qtbot: QtBot) -> None:
+    row, changes = FilterRow(), list[dict[str, Any]]()
+    qtbot.addWidget(row)
+    row.changed.connect(lambda: changes.append(row.filters()))
+    row.set_facets({"folders": [], "labels": {"tone": ["dark", "cold"], "kind": ["fox"]}})
+
+    def choose(box: Any, text: str) -> None:
+        box.setCurrentIndex(box.findData(text))
+        box.activated.emit(box.currentIndex())
+
+    choose(row.label, "tone")
+    assert changes == [], "a label alone filters nothing"
+    choose(row.value, "dark")
+    choose(row.label, "kind")
+    assert changes == [{"labels": {"tone": ["dark"]}}, {}]
+    row.fields["min_size"].setText("2 KB")
+    row.fields["min_size"].setModified(True)
+    row.fields["min_size"].editingFinished.emit()
+    row.fields["min_size"].editingFinished.emit()  # the focus goes: nothing was typed since
+    assert len(changes) == 3

@@ -1,0 +1,199 @@
+"""The form of a study by itself: what it makes of its fields, and which sentence names the wrong one."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import PRESETS, preset_config
+from core.spec.study import Study
+from sdgui.panels.study.arms import ArmsList, arm_name
+from sdgui.panels.study.editor import StudyEditor
+from sdgui.store.records import Experiment
+from tests.sdgui.panels.study.studying import a_study
+
+CHECKED, UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
+
+
+def an_experiment(number: int, name: str, usable: bool = True) -> Experiment:
+    config = override(preset_config("coca", "tiny"), [f"name={name}"])
+    return Experiment(number, name, config.to_json(), config if usable else None, "", 0.0, 0.0)
+
+
+@pytest.fixture
+def editor(qtbot: QtBot) -> StudyEditor:
+    editor = StudyEditor()
+    qtbot.addWidget(editor)
+    editor.begin((), set(), set())
+    return editor
+
+
+def item(arms: ArmsList, text: str) -> int:
+    (found,) = (row for row in range(arms.count()) if arms.item(row).text() == text)
+    return found
+
+
+def tick(editor: StudyEditor, text: str, state: Qt.CheckState = CHECKED) -> None:
+    editor.presets.item(item(editor.presets, text)).setCheckState(state)
+
+
+def test_a_fresh_form_is_the_method_against_its_baseline(editor: StudyEditor) -> None:
+    study = editor.study()
+    assert [(arm.name, arm.preset) for arm in study.arms] == [("clip", "clip"), ("sd-clip", "sd-clip")]
+    assert (study.name, study.size, study.steps, study.seeds) == ("study", "demo", 468, [0, 1, 2])
+    assert (study.data["train"], study.train, study.noise) == ("demo:train.csv", "train", None)
+    assert [measure.name for measure in study.measures] == ["test", "zero-shot"]
+    assert editor.make.isEnabled()
+    assert editor.wrong.text() == ""
+    assert editor.arms.topLevelItemCount() == 2
+
+
+def test_what_is_typed_is_in_the_study(editor: StudyEditor) -> None:
+    editor.name.setText("  mine ")
+    editor.about.setText(" why ")
+    editor.size_box.setCurrentText("tiny")
+    editor.steps.setValue(7)
+    editor.seeds.setText("3 4,5")
+    editor.label.setText(" group ")
+    editor.noise.setValue(20)
+    editor.measures[2].setChecked(True)
+    for name in editor.data:
+        editor.data[name].setText(f" demo:{name}.csv ")
+    study = editor.study()
+    assert (study.name, study.about, study.size, study.steps, study.seeds) == ("mine", "why", "tiny", 7, [3, 4, 5])
+    assert [(one.task, one.label) for one in study.measures] == [
+        ("retrieval", ""),
+        ("zero-shot", "group"),
+        ("noise", ""),
+    ]
+    assert study.noise is not None
+    assert (study.noise.share, study.train) == (0.2, "noisy")
+    assert study.data["test"] == "demo:test.csv"
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "sentence"),
+    [
+        ("seeds", "0, one", "Seeds: '0, one' must be whole numbers such as 0, 1, 2."),
+        ("seeds", "", "seeds"),
+        ("seeds", "1, 1", "study: the seed 1 is listed twice."),
+        ("name", "", "name"),
+    ],
+)
+def test_a_wrong_field_is_named(editor: StudyEditor, field: str, text: str, sentence: str) -> None:
+    getattr(editor, field).setText(text)
+    assert editor.wrong.text().startswith(sentence)
+    assert not editor.make.isEnabled()
+    assert not editor.check()
+
+
+def test_data_must_be_there_and_measures_chosen(editor: StudyEditor) -> None:
+    editor.data["val"].setText(" ")
+    assert editor.wrong.text() == "Validation data: enter a table or folder."
+    editor.data["val"].setText("demo:val.csv")
+    editor.data["test"].setText("/nowhere.csv")
+    assert editor.wrong.text() == "Test data: there is no /nowhere.csv."
+    editor.data["test"].setText("demo:test.csv")
+    editor.measures[2].setChecked(True)
+    assert editor.wrong.text() == "Evaluation: detecting shuffled captions needs shuffled captions in the data."
+    editor.noise.setValue(1)
+    assert editor.make.isEnabled()
+    for box in editor.measures:
+        box.setChecked(False)
+    assert editor.wrong.text() == "Evaluation: select at least one."
+    editor.measures[0].setChecked(True)
+    assert editor.make.isEnabled()
+    tick(editor, PRESETS["clip"].title, UNCHECKED)
+    tick(editor, PRESETS["sd-clip"].title, UNCHECKED)
+    assert editor.wrong.text() == "Arms: select at least one preset or experiment."
+
+
+def test_one_seed_is_a_remark_and_no_error(editor: StudyEditor) -> None:
+    editor.seeds.setText("4")
+    assert editor.wrong.text() == "One seed gives no interval and no test; three or more do."
+    assert editor.make.isEnabled()
+    editor.seeds.setText("4, 5")
+    assert editor.wrong.text() == ""
+
+
+def test_ticked_experiments_are_the_arms_of_a_new_study(qtbot: QtBot, editor: StudyEditor) -> None:
+    mine, broken = an_experiment(1, "my own"), an_experiment(2, "broken", usable=False)
+    editor.begin([mine, broken, an_experiment(3, "my-own")], {1, 3}, {"study", "study 2"})
+    assert editor.name.text() == "study 3"
+    texts = [editor.presets.item(row).text() for row in range(editor.presets.count())]
+    assert "broken (experiment)" not in texts
+    arms = editor.ticked()
+    assert [(arm.name, arm.config) for arm, _ in arms] == [
+        ("my-own", "arms/my-own.json"),
+        ("my-own-2", "arms/my-own-2.json"),
+    ]
+    tick(editor, PRESETS["clip"].title)
+    assert [tree.text(0) for tree in (editor.arms.topLevelItem(0),)] == ["clip"], "experiments have no file yet"
+    with qtbot.waitSignal(editor.made) as made:
+        editor.make.click()
+    study, experiments = made.args
+    assert [arm.name for arm in study.arms] == ["my-own", "my-own-2", "clip"]
+    assert {name: one.id for name, one in experiments.items()} == {"my-own": 1, "my-own-2": 3}
+    editor.begin([mine], set(), set())
+    assert [arm.name for arm, _ in editor.ticked()] == ["clip", "sd-clip"], "nothing is left of the former form"
+
+
+def grown(editor: StudyEditor, **changes: object) -> Study:
+    study = a_study(**changes)
+    editor.grow(study, [an_experiment(1, "my own")])
+    return study
+
+
+def test_a_study_that_is_extended_offers_seeds_and_arms_only(editor: StudyEditor) -> None:
+    grown(editor)
+    assert [editor.form.isRowVisible(row) for row in range(editor.form.rowCount())].count(True) == 1
+    assert (editor.seeds.text(), editor.make.text()) == ("0, 1", "&Add to the study")
+    assert "two arms" in editor.what.text()
+    assert not editor.make.isEnabled()
+    assert editor.wrong.text() == "Add a seed or select another arm."
+    assert editor.ticked() == [], "arms that are there are not added again"
+    editor.seeds.setText("1, 2")
+    assert editor.wrong.text() == "Seeds: 0 is already in the study; add others after it."
+    editor.seeds.setText("0, 1, 5")
+    study = editor.study()
+    assert (study.seeds, len(study.arms), study.steps, study.compare) == ([0, 1, 5], 2, 3, [])
+    editor.seeds.setText("0, 1")
+    tick(editor, "my own (experiment)")
+    assert [arm.name for arm in editor.study().arms] == ["clip", "sd-clip", "my-own"]
+    editor.begin((), set(), set())
+    assert all(editor.form.isRowVisible(row) for row in range(editor.form.rowCount()))
+    assert (editor.make.text(), editor.what.text()) == ("&Make the study", "")
+
+
+def test_new_arms_of_a_study_with_comparisons_are_compared_with_its_first(editor: StudyEditor) -> None:
+    grown(editor, compare=[["sd-clip", "clip"]])
+    tick(editor, "my own (experiment)")
+    tick(editor, PRESETS["coca"].title)
+    assert editor.study().compare == [("sd-clip", "clip"), ("my-own", "clip"), ("coca", "clip")]
+
+
+def test_an_arm_that_was_altered_stays_beside_the_preset(editor: StudyEditor) -> None:
+    arms = [{"name": "clip", "preset": "clip"}, {"name": "hot", "preset": "sd-clip", "set": ["optim.clip_norm=7"]}]
+    grown(editor, arms=arms)
+    texts = [editor.presets.item(row).text() for row in range(editor.presets.count())]
+    assert texts[:2] == [f"{PRESETS['clip'].title} (in the study)", "hot (in the study)"]
+    assert PRESETS["clip"].title not in texts
+    assert PRESETS["sd-clip"].title in texts, "the preset as it is, is another arm"
+    assert not editor.presets.item(0).flags() & Qt.ItemFlag.ItemIsEnabled
+
+
+def test_a_name_becomes_a_folder_name() -> None:
+    assert arm_name("My own: run/2") == "My-own-run-2"
+    assert arm_name("..") == "arm"
+    assert arm_name("--x--") == "x"
+    assert len(arm_name("x" * 90)) == 50
+
+
+def test_cancel_makes_nothing(qtbot: QtBot, editor: StudyEditor) -> None:
+    with qtbot.assertNotEmitted(editor.made), qtbot.waitSignal(editor.cancelled):
+        editor.back.click()
+    editor.seeds.setText("none")
+    with qtbot.assertNotEmitted(editor.made):
+        editor._make()

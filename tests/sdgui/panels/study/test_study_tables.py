@@ -1,0 +1,219 @@
+"""A study's results as tables: what each cell says, its order, its colour, its copy and its CSV."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.study.model import (
+    Cell,
+    Table,
+    differences_table,
+    interval,
+    is_share,
+    means_table,
+    number,
+    to_csv,
+)
+from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, bars_of
+from sdgui.widgets.style.theme import theme
+
+METRICS = ("test/R@1", "caption/CIDEr")
+
+
+def a_mean(mean: float, spread: float | None, *values: float) -> dict[str, Any]:
+    low, high = (None, None) if spread is None else (mean - spread, mean + spread)
+    return {"mean": mean, "low": low, "high": high, "values": list(values)}
+
+
+def an_arm(seeds: list[int], networks: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"seeds": seeds, "networks": networks} | more
+
+
+def a_difference(mean: float, spread: float | None, significant: bool, *values: float) -> dict[str, Any]:
+    return {
+        "difference": a_mean(mean, spread, *values),
+        "significant": significant,
+        "p_t": 0.0123,
+        "p_exact": None,
+    }
+
+
+def results(**changes: Any) -> dict[str, Any]:
+    cost = {
+        "step_seconds": {"mean": 0.25},
+        "train_seconds": {"mean": 90.0},
+        "ratio": {"mean": 1.5},
+    }
+    final = {"test/R@1": a_mean(0.4, 0.02, 0.39, 0.41), "caption/CIDEr": a_mean(0.8, None, 0.8)}
+    teacher = {"test/R@1": a_mean(0.5, 0.01, 0.5, 0.5)}
+    found: dict[str, Any] = {
+        "metrics": list(METRICS),
+        "arms": {
+            "clip": an_arm([0, 1], {"final": final, "student": final}, cost=cost | {"ratio": None}),
+            "sd": an_arm([0, 1], {"final": teacher, "teacher": teacher}, failed={"2": "no memory"}, cost=cost),
+            "none": an_arm([], {}, failed={"0": "a", "1": "b"}),
+        },
+        "compare": [],
+    }
+    return found | changes
+
+
+def texts(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in table.rows]
+
+
+def test_shares_are_in_per_cent_and_other_scores_are_not() -> None:
+    assert [is_share(name) for name in ("test/R@1", "caption/CIDEr", "caption/length", "vocabulary")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert (number("R@1", 0.4056), number("CIDEr", 0.8123)) == ("40.6", "0.812")
+    assert (number("R@1", 0.02, signed=True), number("R@1", -0.02)) == ("+2.0", "-2.0")
+    assert number("CIDEr", 0.5, signed=True) == "+0.500"
+    assert interval("R@1", a_mean(0.4, 0.02)) == "40.0 [38.0, 42.0]"
+    assert interval("R@1", a_mean(0.4, None)) == "40.0"
+    assert interval("R@1", a_mean(-0.01, 0.02), signed=True) == "-1.0 [-3.0, +1.0]"
+
+
+def test_a_mean_has_its_seeds_its_unit_and_its_cost() -> None:
+    table = means_table(results(), "final")
+    assert list(table.columns) == ["Arm", "Seeds", "test/R@1 %", "caption/CIDEr", "Step", "Training", "Cost"]
+    assert list(table.metrics) == ["", "", *METRICS, "", "", ""]
+    assert len(table.tips) == len(table.columns)
+    clip, sd, none = texts(table)
+    assert clip == ["clip", "2", "40.0 [38.0, 42.0]", "0.800", "250 ms", "1 min 30 s", "–"]
+    assert sd[1:4] == ["2, 1 failed", "50.0 [49.0, 51.0]", "–"]
+    assert sd[-1] == "1.50 x"
+    assert none == ["none", "0, 2 failed", "–", "–", "–", "–", "–"]
+    rows = table.rows
+    assert (rows[0][1].role, rows[1][1].role, rows[1][1].tip) == ("", "error", "seed 2: no memory")
+    assert rows[0][2].tip == "test/R@1 by seed: 39.0, 41.0"
+    assert (rows[1][3].tip, rows[2][3].tip) == ("Not evaluated for its final", "No finished run")
+    assert (rows[0][0].value, rows[0][1].value, rows[0][2].value, rows[0][4].value) == ("clip", 2, 0.4, 0.25)
+
+
+def test_the_means_are_of_the_network_that_is_chosen() -> None:
+    assert [row[2] for row in texts(means_table(results(), "teacher"))] == ["–", "50.0 [49.0, 51.0]", "–"]
+    assert [row[2] for row in texts(means_table(results(), "student"))][:2] == ["40.0 [38.0, 42.0]", "–"]
+
+
+def compared(**changes: Any) -> dict[str, Any]:
+    one = {
+        "arm": "sd",
+        "baseline": "clip",
+        "metrics": {"test/R@1": {"final": a_difference(0.1, 0.02, True, 0.09, 0.11)}},
+        "equal_clock": {"val/R@1": a_difference(-0.03, None, True, -0.03)},
+        "cost_ratio": {"mean": 1.5},
+    }
+    return results(compare=[one | changes])
+
+
+def test_a_difference_says_whether_it_is_clear_and_in_which_direction() -> None:
+    table = differences_table(compared(), "final")
+    steps, timed = texts(table)
+    assert steps == ["sd", "clip", "test/R@1", "+10.0 [+8.0, +12.0]", "0.012", "–", "yes", "–", "1.50 x"]
+    assert timed == ["sd", "clip", "val/R@1", "–", "–", "–", "–", "-3.0", "1.50 x"]
+    assert list(table.metrics) == ["test/R@1", "val/R@1"]
+    assert not table.by_column
+    first = table.rows[0]
+    assert (first[3].role, first[3].tip, first[3].value) == ("good", "by seed: +9.0, +11.0", 0.1)
+    assert (first[4].value, math.isnan(float(first[5].value))) == (0.0123, True)
+    assert len(table.tips) == len(table.columns) == len(first)
+
+    def only(found: dict[str, Any]) -> list[Cell]:
+        changed = compared(metrics={"test/R@1": {"final": found}}, equal_clock=None, cost_ratio=None)
+        return list(differences_table(changed, "final").rows[0])
+
+    worse = only(a_difference(-0.1, 0.02, True, -0.1, -0.1))
+    assert (worse[3].role, worse[6].text) == ("error", "yes")
+    unclear = only(a_difference(0.1, 0.2, False, 0.0, 0.2))
+    assert (unclear[3].role, unclear[6].text) == ("", "no")
+    assert only(a_difference(0.1, None, False, 0.1))[6].text == "one seed"
+    assert only(a_difference(0.1, None, False, 0.1, 0.1))[6].text == "no spread"
+    assert unclear[-1].text == "–"
+
+
+def test_a_difference_of_another_network_is_not_shown() -> None:
+    assert [row[2] for row in texts(differences_table(compared(), "teacher"))] == ["val/R@1"]
+    assert texts(differences_table(compared(equal_clock={}), "teacher")) == []
+
+
+def test_a_comparison_without_runs_says_what_is_missing() -> None:
+    lacking = compared(arm="none", metrics={}, equal_clock={})
+    table = differences_table(lacking, "final")
+    assert texts(table)[0][:3] == ["none", "clip", "none: no finished run"]
+    assert len(table.rows[0]) == len(table.columns)
+    assert list(table.metrics) == [""]
+    apart = differences_table(compared(metrics={}, equal_clock={}), "final")
+    assert texts(apart)[0][2] == "No seed finished in both arms"
+
+
+def test_the_bars_are_in_the_units_of_the_table_and_in_the_colours_of_the_runs() -> None:
+    clip, sd = bars_of(results(), "test/R@1", "final", {"sd": 7})
+    assert (clip.name, clip.mean, clip.low, clip.values) == ("clip", 40.0, 38.0, (39.0, 41.0))
+    assert clip.high == pytest.approx(42.0)
+    assert (clip.color, sd.color, clip.text) == (0, 7, "40.0 [38.0, 42.0]")
+    (only,) = bars_of(results(), "caption/CIDEr", "final", {})
+    assert (only.mean, only.low, only.high) == (0.8, None, None)
+
+
+def test_the_csv_guards_names_and_keeps_numbers() -> None:
+    first = Table(["Arm", "R@1"], ["", ""], [[Cell("=cmd()", right=False), Cell("-1.0", -0.01)]], ["", ""])
+    second = Table(["=x"], [""], [], [""])
+    assert to_csv([first, second]).splitlines() == ["Arm,R@1", "'=cmd(),-1.0", "", "'=x"]
+
+
+def model_of(table: Table) -> ResultsModel:
+    model = ResultsModel()
+    model.show_table(table)
+    return model
+
+
+def test_the_model_gives_order_colour_tooltip_and_metric(qapp: object) -> None:
+    model = model_of(means_table(results(), "final"))
+    cell = model.index(1, 1)
+    assert (cell.data(), cell.data(SORT), cell.data(METRIC)) == ("2, 1 failed", 2, "")
+    assert cell.data(Qt.ItemDataRole.ForegroundRole) == theme().color("error")
+    assert model.index(0, 1).data(Qt.ItemDataRole.ForegroundRole) is None
+    assert "no memory" in cell.data(Qt.ItemDataRole.ToolTipRole)
+    assert model.index(0, 3).data(METRIC) == "caption/CIDEr"
+    assert model.index(2, 2).data(SORT) == -math.inf, "what was not evaluated is below everything"
+    right, left = (model.index(0, column).data(Qt.ItemDataRole.TextAlignmentRole) for column in (1, 0))
+    assert right & Qt.AlignmentFlag.AlignRight
+    assert left & Qt.AlignmentFlag.AlignLeft
+    horizontal = Qt.Orientation.Horizontal
+    assert model.headerData(2, horizontal) == "test/R@1 %"
+    assert "95 %" in str(model.headerData(2, horizontal, int(Qt.ItemDataRole.ToolTipRole)))
+    assert model.headerData(2, Qt.Orientation.Vertical) is None
+    rows = model_of(differences_table(compared(), "final"))
+    assert rows.index(1, 0).data(METRIC) == "val/R@1", "of a row, whatever its column"
+
+
+def test_copied_are_the_cells_that_are_chosen_or_everything(qtbot: QtBot) -> None:
+    model = model_of(means_table(results(), "final"))
+    view = ResultsView("Means")
+    qtbot.addWidget(view)
+    view.setModel(model)
+
+    def copied() -> list[str]:
+        view.copy()
+        return QApplication.clipboard().text().splitlines()
+
+    assert copied()[0] == "Arm\tSeeds\ttest/R@1 %\tcaption/CIDEr\tStep\tTraining\tCost"
+    assert len(copied()) == 4
+    choose = view.selectionModel()
+    choose.select(model.index(0, 0), choose.SelectionFlag.Select)
+    assert len(copied()) == 4, "one cell is no selection"
+    choose.select(model.index(0, 1), choose.SelectionFlag.Select)
+    assert copied() == ["Arm\tSeeds", "clip\t2"]
+    QApplication.clipboard().clear()
+    qtbot.keyClick(view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert QApplication.clipboard().text() == "Arm\tSeeds\nclip\t2"

@@ -1,0 +1,205 @@
+"""What the launcher refuses or cannot do: each with its sentence, and nothing half done is left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, RunStatus, own_status
+from sdgui.runs import launcher as launcher_module
+from sdgui.runs import stopping
+from sdgui.runs.chains import chain_of
+from sdgui.runs.launcher import Launcher, LaunchError
+from sdgui.runs.program import end_process
+from sdgui.runs.stopping import StopPlan, StopStage
+from sdgui.store.records import Experiment, Progress, Run, StoreError
+from sdgui.store.store import Store
+from tests.sdgui.runs.conftest import MakeLauncher
+
+
+def paused(store: Store, experiment: Experiment) -> Run:
+    run = store.add_run(experiment.id)
+    run.dir.create()
+    assert experiment.config is not None
+    run.dir.config.write_text(experiment.config.to_json())
+    store.record(run.id, Progress(state=RunState.PAUSED, offset=0))
+    return store.run(run.id)
+
+
+def test_a_run_without_its_definition_is_not_resumed(
+    make_launcher: MakeLauncher, store: Store, experiment: Experiment
+) -> None:
+    run = paused(store, experiment)
+    run.dir.config.unlink()
+    with pytest.raises(LaunchError, match=r"no longer has a config\.json"):
+        make_launcher().resume(run.id)
+    assert store.run(run.id).state is RunState.PAUSED
+
+
+def test_a_run_that_cannot_be_resumed_is_marked_failed(store: Store, experiment: Experiment, tmp_path: Path) -> None:
+    launcher, run = Launcher(store, command=[str(tmp_path / "no-such-program")]), paused(store, experiment)
+    launched = list[int]()
+    launcher.launched.connect(launched.append)
+    with pytest.raises(LaunchError, match="was not found; reinstall sdgui"):
+        launcher.resume(run.id)
+    run = store.run(run.id)
+    assert run.state is RunState.FAILED
+    assert "no-such-program" in run.failure
+    assert run.folder.is_dir(), "what it trained stays"
+    assert launched == []
+    launcher.close()
+
+
+def test_a_live_run_is_neither_resumed_nor_counted_as_paused(
+    make_launcher: MakeLauncher, store: Store, experiment: Experiment
+) -> None:
+    run = paused(store, experiment)
+    run.dir.write_status(own_status())
+    with pytest.raises(LaunchError, match="already running; stop or pause it first"):
+        make_launcher().resume(run.id)
+    assert store.run(run.id).state is RunState.PAUSED
+
+
+@pytest.mark.parametrize("what", ["pause", "stop"])
+def test_a_folder_that_cannot_be_written_is_said_when_a_run_is_asked(
+    make_launcher: MakeLauncher, store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    run, launcher = paused(store, experiment), make_launcher()
+
+    def full(_folder: RunDir, _what: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunDir, "ask", full)
+    with pytest.raises(LaunchError, match=r"cannot be written: No space left on device\. Free some space"):
+        getattr(launcher, what)(run.id)
+    assert launcher.stops() == {}
+
+
+def test_a_definition_that_changed_meanwhile_is_not_launched(
+    make_launcher: MakeLauncher, store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher, add = make_launcher(), store.add_run
+    assert experiment.config is not None
+    changed = override(experiment.config, ["seed=99"])
+
+    def add_and_change(*what: Any, **more: Any) -> Run:
+        run = add(*what, **more)
+        store.edit_experiment(experiment.id, changed)
+        return run
+
+    monkeypatch.setattr(store, "add_run", add_and_change)
+    for way in (launcher.launch, launcher.enqueue):
+        store.edit_experiment(experiment.id, experiment.config)
+        with pytest.raises(LaunchError, match="was changed while it was being launched"):
+            way(experiment.id)
+    assert store.runs() == []
+    assert list(store.runs_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("failing", ["write", "import_run", "tag_run"])
+def test_a_chain_that_cannot_be_listed_leaves_no_folder(
+    store: Store, monkeypatch: pytest.MonkeyPatch, command: Any, failing: str
+) -> None:
+    experiment = store.add_experiment(preset_config("blip", "tiny"), "two stages")
+    assert experiment.config is not None
+    launcher, write = Launcher(store, command()), launcher_module.write_chain
+
+    def refuse(*_: object) -> None:
+        raise StoreError("The database is locked by another program.")
+
+    def half(folder: Path, chain: Any) -> Path:
+        write(folder, chain)
+        raise OSError(28, "No space left on device")
+
+    if failing == "write":
+        monkeypatch.setattr(launcher_module, "write_chain", half)
+    else:
+        monkeypatch.setattr(store, failing, refuse)
+    text = "No space left" if failing == "write" else "locked by another"
+    with pytest.raises(LaunchError, match=text):
+        launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))
+    assert list(store.runs_folder.glob("*")) == []
+    launcher.close()
+
+
+def test_the_queue_says_when_it_moved_and_the_limit_is_at_least_one(
+    qtbot: QtBot, make_launcher: MakeLauncher, store: Store, experiment: Experiment
+) -> None:
+    launcher = make_launcher("--steps", "1")
+    launcher.set_limit(0)
+    assert launcher._limit == 1
+    busy = store.add_run(experiment.id)
+    for move in (
+        lambda: launcher.enqueue(experiment.id),
+        lambda: launcher.enqueue_run(paused(store, experiment).id),
+        lambda: launcher.unqueue(store.queue()[-1].id),
+    ):
+        with qtbot.waitSignal(launcher.queue_changed):
+            move()
+    assert len(store.queue()) == 1
+    store.record(busy.id, Progress(state=RunState.DONE, offset=0))
+
+
+def test_a_stop_waits_for_a_trainer_that_is_still_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunDir(tmp_path)
+    folder.create()
+    plan = StopPlan(1, folder, asked_seconds=0.0, terminated_seconds=0.0)
+    assert folder.asked() == "stop"
+    assert not plan.advance(hurry=True)
+    assert plan.now.stage is StopStage.ASKED
+    begun = time.time()
+    monkeypatch.setattr(time, "time", lambda: begun + 120.0)
+    assert plan.advance()
+    assert plan.now.stage is StopStage.ENDED
+
+
+def test_a_trainer_that_saves_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = list[bool]()
+    monkeypatch.setattr(stopping, "end_process", lambda _status, kill: ended.append(kill))
+    folder = RunDir(tmp_path)
+    folder.create()
+    process, now = psutil.Process(), time.time()
+    started = process.create_time()
+
+    def saving(at: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: at)
+        folder.write_status(RunStatus(process.pid, started, at, doing="saving"))
+
+    plan = StopPlan(1, folder, asked_seconds=5.0, terminated_seconds=7.0)
+    saving(now + 290.0)
+    assert not plan.advance()
+    saving(now + 310.0)
+    assert plan.advance()
+    assert (plan.now.stage, plan.now.deadline, ended) == (StopStage.TERMINATED, now + 317.0, [False])
+    folder.write_status(RunStatus(process.pid, started, now + 310.0))
+    assert not plan.advance(), "it has time to end"
+    saving(now + 318.0)
+    assert plan.advance()
+    assert (plan.now.stage, plan.now.deadline, ended) == (StopStage.KILLED, None, [False, True])
+    assert not plan.advance(hurry=True), "there is nothing more to do"
+
+
+def test_a_killed_trainer_takes_its_children_along(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys, time;"
+        "p = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)']);"
+        "print(p.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE) as trainer:
+        assert trainer.stdout is not None
+        child = psutil.Process(int(trainer.stdout.readline()))
+        started = psutil.Process(trainer.pid).create_time()
+        end_process(RunStatus(trainer.pid, started, time.time()), kill=True)
+        assert trainer.wait(20) != 0
+        gone, alive = psutil.wait_procs([child], 20)
+    assert (len(gone), alive) == (1, [])
