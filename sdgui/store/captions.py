@@ -1,7 +1,8 @@
 """The captions' part of the store: the list that the Caption panel works on, kept as it changes.
 
 Flow: Caption panel -> thread -> ``keep_captions`` and ``forget_captions``; the next start reads ``captions`` in parts.
-A picture is known by its path; keeping it again replaces what was kept.
+A picture is known by its path; keeping it again replaces what was kept. The list is its user's own: beside a shared
+registry it stays in the file at home, and so do the marks.
 """
 
 from __future__ import annotations
@@ -43,18 +44,18 @@ class CaptionRecords(Sessions):
         """The next ``limit`` entries after ``(position, id)``, and the ``(position, id)`` of the last one."""
         row = CaptionedPictureRow
         later = (row.position > after[0]) | ((row.position == after[0]) & (row.id > after[1]))
-        with self._read() as session:
+        with self._read_own() as session:
             rows = session.scalars(select(row).where(later).order_by(row.position, row.id).limit(limit)).all()
             return [_record(one) for one in rows], ((rows[-1].position, rows[-1].id) if rows else after)
 
     def caption_origins(self) -> dict[str, Mapping[str, Any]]:
         """Key -> which model, weights and settings."""
-        with self._read() as session:
+        with self._read_own() as session:
             return {one.key: _object(one.content) for one in session.scalars(select(CaptionOriginRow))}
 
     def keep_captions(self, entries: Sequence[KeptCaption], origins: Mapping[str, Mapping[str, Any]]) -> None:
         """Insert or update these entries, and the origins that they name; all or nothing."""
-        with self._write() as session:
+        with self._write_own() as session:
             for key, content in origins.items():
                 session.merge(CaptionOriginRow(key=key, content=_json(content)))
             for start in range(0, len(entries), _ROWS_AT_ONCE):
@@ -66,7 +67,7 @@ class CaptionRecords(Sessions):
     def forget_captions(self, paths: Iterable[str]) -> None:
         """Remove these from the list."""
         keys = [os.fsencode(path) for path in paths]
-        with self._write() as session:
+        with self._write_own() as session:
             for start in range(0, len(keys), _AT_ONCE):
                 gone = keys[start : start + _AT_ONCE]
                 session.execute(delete(CaptionedPictureRow).where(CaptionedPictureRow.path.in_(gone)))

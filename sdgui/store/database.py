@@ -11,18 +11,17 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from sdgui.store.engine import BUSY_SECONDS, make_engine, store_error
+from sdgui.store.engine import BUSY_SECONDS, Database, sqlite_database, store_error
 from sdgui.store.records import StoreError
 from sdgui.store.tables import SCHEMA_VERSION
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def open_database(path: Path, scripts: Path = MIGRATIONS, newest: str = SCHEMA_VERSION) -> Engine:
-    """An engine on the database at ``path``, made or brought up to version ``newest`` first.
+def open_database(path: Path, scripts: Path = MIGRATIONS, newest: str = SCHEMA_VERSION) -> Database:
+    """The database at ``path``, made or brought up to version ``newest`` first.
 
     Raises StoreError for a newer database (which is left untouched), a damaged one and one that cannot be written.
     """
@@ -35,7 +34,7 @@ def open_database(path: Path, scripts: Path = MIGRATIONS, newest: str = SCHEMA_V
     if version != newest:
         _migrate(path, version, scripts)
     _use_log(path)
-    return make_engine(path)
+    return sqlite_database(path)
 
 
 def _use_log(path: Path) -> None:

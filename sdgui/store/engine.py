@@ -1,9 +1,10 @@
-"""The SQLite engine: pragmas, waiting for other writers, errors as sentences."""
+"""An open database as the store uses it, and SQLite's engine: pragmas, waiting for writers, errors as sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,33 @@ from sdgui.store.records import StoreError, StoreUnavailableError
 BUSY_SECONDS = 10.0
 
 WRITE = {"sqlite_begin": "IMMEDIATE"}  # execution option: take the write lock at once, and wait for it
+
+
+@dataclass(frozen=True)
+class Database:
+    """Its engines by what they are for. ``where``: a file's path, or the address of a server, without its password."""
+
+    where: object
+    reader: Engine  # a transaction sees one moment
+    writer: Engine  # one after another, whoever writes
+    recorder: Engine  # writes of one run's progress, which need not wait for other writers where the database can tell
+    explain: Callable[[Exception], StoreError]
+    shared: bool = False  # by people at several computers
+
+    @contextmanager
+    def sentences(self) -> Iterator[None]:
+        """Turn the database's own errors into StoreError."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise self.explain(error) from error
+
+
+def sqlite_database(path: Path) -> Database:
+    """The database in a file."""
+    engine = make_engine(path)
+    writer = engine.execution_options(**WRITE)
+    return Database(path, engine, writer, writer, lambda error: store_error(error, path))
 
 
 def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
@@ -34,15 +62,6 @@ def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
         connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
-
-
-@contextmanager
-def sentences(path: Path) -> Iterator[None]:
-    """Turn the database's own errors into StoreError."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise store_error(error, path) from error
 
 
 def store_error(error: Exception, path: Path) -> StoreError:

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 
 from core.spec.config import ConfigError, RunConfig, parse_config
 from sdgui.store.records import Experiment, StoreError
+from sdgui.store.registry.activity import note_activity, note_edit
+from sdgui.store.registry.notes import merged_note, merged_tags
 from sdgui.store.sessions import NAME_LENGTH, Sessions, clean_name, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, TagRow
 
@@ -48,6 +50,7 @@ class ExperimentRecords(Sessions):
             row = ExperimentRow(name=name, config=_named(text, name), created=now, changed=now, note="")
             session.add(row)
             session.flush()
+            note_activity(session, "made", name, experiment=row.id)
             return experiment_record(row)
 
     def rename_experiment(self, experiment_id: int, name: str) -> Experiment:
@@ -55,6 +58,7 @@ class ExperimentRecords(Sessions):
         name = clean_name(name)
         with self._write() as session:
             row = experiment_row(session, experiment_id)
+            note_activity(session, "renamed", name, experiment=row.id, detail=row.name)
             row.name, row.config, row.changed = name, _named(row.config, name), time.time()
             return experiment_record(row)
 
@@ -69,6 +73,7 @@ class ExperimentRecords(Sessions):
             copy.tags = list(row.tags)
             session.add(copy)
             session.flush()
+            note_activity(session, "made", title, experiment=copy.id)
             return experiment_record(copy)
 
     def edit_experiment(self, experiment_id: int, config: RunConfig | str) -> Experiment:
@@ -76,6 +81,7 @@ class ExperimentRecords(Sessions):
         text = _text(config)
         with self._write() as session:
             row = experiment_row(session, experiment_id)
+            note_edit(session, row.name, experiment_id, row.config)
             row.name = clean_name(_name_in(text) or row.name)
             row.config, row.changed = _named(text, row.name), time.time()
             return experiment_record(row)
@@ -85,22 +91,31 @@ class ExperimentRecords(Sessions):
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             row.deleted = None
+            note_activity(session, "restored", row.name, experiment=row.id)
             return experiment_record(row)
 
-    def tag_experiment(self, experiment_id: int, tags: Iterable[str]) -> Experiment:
-        """Replace its tags."""
+    def tag_experiment(
+        self, experiment_id: int, tags: Iterable[str], before: Iterable[str] | None = None
+    ) -> Experiment:
+        """Replace its tags; with ``before``, the tags that the change began with, merge it into what is there now."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
-            row.tags = tag_rows(session, tags)
+            now = [tag.name for tag in row.tags]
+            row.tags = tag_rows(session, tags if before is None else merged_tags(before, now, tags))
             session.flush()
             session.refresh(row)
+            note_activity(session, "tagged", row.name, experiment=row.id)
             return experiment_record(row)
 
-    def note_experiment(self, experiment_id: int, note: str) -> Experiment:
-        """Replace its note."""
+    def note_experiment(self, experiment_id: int, note: str, before: str | None = None) -> Experiment:
+        """Replace its note; with ``before``, the note that the change began with, merge it into what is there now.
+
+        Raises NoteConflictError where someone else has changed the same lines.
+        """
         with self._write() as session:
             row = experiment_row(session, experiment_id)
-            row.note = storable(note)
+            note_activity(session, "wrote the note of", row.name, experiment=row.id, detail=row.note)
+            row.note = storable(note if before is None else merged_note(before, row.note, note))
             return experiment_record(row)
 
     def tags(self) -> list[str]:

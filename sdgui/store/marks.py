@@ -25,14 +25,14 @@ class MarkRecords(Sessions):
     def pair_marks(self, source: str) -> dict[Pair, bool]:
         """Pair -> whether it was marked wrong (else right)."""
         query = select(PairMarkRow).where(PairMarkRow.source == os.fsencode(source))
-        with self._read() as session:
+        with self._read_own() as session:
             return {(os.fsdecode(row.path), row.caption): row.wrong for row in session.scalars(query)}
 
     def mark_pairs(self, source: str, marks: Mapping[Pair, bool | None]) -> None:
         """Mark pairs wrong (True) or right (False), or remove their mark (None); all or nothing."""
         key = os.fsencode(source)
         entries = [((os.fsencode(path), storable(caption)), mark) for (path, caption), mark in marks.items()]
-        with self._write() as session:
+        with self._write_own() as session:
             for start in range(0, len(entries), _AT_ONCE):
                 part = entries[start : start + _AT_ONCE]
                 pairs = [pair for pair, _ in part]

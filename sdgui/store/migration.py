@@ -1,6 +1,6 @@
 """Runs alembic's revisions from the package, without an ini file.
 
-Flow: ``database.open_database`` loads this when a database is new or older than the program.
+Flow: ``database.open_database`` and ``registry.server`` load this when a database is new or older than the program.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import Connection
 
 from sdgui.store.engine import WRITE, make_engine
 from sdgui.store.records import StoreError
@@ -22,12 +23,20 @@ def upgrade(path: Path, scripts: Path) -> None:
     engine = make_engine(path, foreign_keys=False)
     try:
         with engine.connect().execution_options(**WRITE) as connection, connection.begin():
-            config = Config()
-            config.set_main_option("script_location", str(scripts).replace("%", "%%"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            run_revisions(connection, scripts)
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
             if broken:
                 raise StoreError(f"Migrating {path} left {len(broken)} broken references, so it was not migrated.")
     finally:
         engine.dispose()
+
+
+def run_revisions(connection: Connection, scripts: Path, down_to: str = "") -> None:
+    """Run what the database lacks, over a connection and in its transaction; or go back ``down_to`` a revision."""
+    config = Config()
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    if down_to:
+        command.downgrade(config, down_to)
+    else:
+        command.upgrade(config, "head")

@@ -6,6 +6,7 @@ Flow: ``Store`` reads rows and returns these; panels show them; the tailer and `
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,11 @@ class Run:
     ending: Ending = ""  # the last lifecycle event, "" after a start
     failure: str = ""  # what went wrong, for the user
     queue_position: int | None = None  # None: not waiting
+    host: str = ""  # the machine that it trains on; "" for the one that its folder is on
+    devices_asked: str = ""  # "" for any, else "0" or "0,1"
+    devices: str = ""  # those that it was given when it was last started
+    owner: str = ""  # who launched or queued it
+    kept_on: str = ""  # the computer that its folder is on; "" for this one
     tags: tuple[str, ...] = ()
     note: str = ""
     deleted: float | None = None
@@ -92,6 +98,11 @@ class Run:
     @property
     def dir(self) -> RunDir:
         return RunDir(self.folder)
+
+    @property
+    def here(self) -> bool:
+        """Whether its folder is on this computer; else only what the registry says of it is known."""
+        return self.kept_on in ("", platform.node())
 
 
 @dataclass(frozen=True)

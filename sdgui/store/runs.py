@@ -1,4 +1,4 @@
-"""The runs' part of the store: records, progress and the queue."""
+"""The runs' part of the store: records and progress."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sqlalchemy import Select, delete, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.spec.run.status import RunState
 from sdgui.store.experiments import experiment_record, experiment_row
 from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, RunLabel, StoreError, color_index
-from sdgui.store.sessions import Sessions, slug, storable, tag_rows
+from sdgui.store.registry.activity import note_activity
+from sdgui.store.registry.dialect import insert
+from sdgui.store.registry.notes import merged_note, merged_tags
+from sdgui.store.sessions import Sessions, kept_on, slug, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, SummaryRow
 
 _AT_ONCE = 500  # values in one statement; SQLite has a limit
-_ALIVE = [state.value for state in RunState if state.alive]
+ALIVE = [state.value for state in RunState if state.alive]
 _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
 
 
 class RunRecords(Sessions):
-    """Runs: listed, added, recorded, queued."""
+    """Runs: listed, added, recorded."""
 
     def runs(self, experiment_id: int | None = None, deleted: bool = False) -> list[Run]:
         """Runs of an experiment, or of all, oldest first; those in the bin apart."""
@@ -51,7 +53,7 @@ class RunRecords(Sessions):
     def alive_runs(self) -> list[Run]:
         """Runs with a trainer, by their recorded state."""
         with self._read() as session:
-            query = select(RunRow).where(RunRow.state.in_(_ALIVE), RunRow.deleted.is_(None)).order_by(RunRow.id)
+            query = select(RunRow).where(RunRow.state.in_(ALIVE), RunRow.deleted.is_(None)).order_by(RunRow.id)
             return [self._run_record(row) for row in session.scalars(query)]
 
     def run_in(self, folder: Path) -> Run | None:
@@ -95,18 +97,22 @@ class RunRecords(Sessions):
             for row in rows
         }
 
-    def add_run(self, experiment_id: int, queued: bool = False) -> Run:
+    def add_run(self, experiment_id: int, queued: bool = False, host: str = "", devices: str = "") -> Run:
         """A new run of the experiment as it is now; names its folder, which the launcher makes.
 
-        Raises StoreError with the definition's problem when it has one.
+        ``host``: the machine that it is for; ``devices``: those that it asks for, "" for any. Raises StoreError with
+        the definition's problem when it has one.
         """
         with self._write() as session:
             row = _new_run(session, experiment_id)
             row.state = (RunState.QUEUED if queued else RunState.STARTING).value
             row.launched = None if queued else time.time()
-            row.queue_position = _queue_end(session) if queued else None
+            row.queue_position = queue_end(session) if queued else None
+            row.folder = self._folder_text(self.runs_folder / row.folder) if self.shared else row.folder
+            row.host, row.devices_asked, row.owner = host, devices, self.who
             session.add(row)
             session.flush()
+            note_activity(session, "queued" if queued else "launched", row.key, experiment=experiment_id, run=row.id)
             return self._run_record(row)
 
     def add_imported(self, experiment_id: int, folder: str, digest: str) -> int:
@@ -114,11 +120,13 @@ class RunRecords(Sessions):
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             row = _new_run(session, experiment_id)
+            row.owner = self.who
             row.folder, row.digest, row.state = folder, digest, RunState.STARTING.value
             if key.isalnum() and not session.scalar(select(RunRow.id).where(RunRow.key == key)):
                 row.key = key
             session.add(row)
             session.flush()
+            note_activity(session, "listed", row.key, experiment=experiment_id, run=row.id)
             return row.id
 
     def record(self, run_id: int, progress: Progress, rewritten: bool = False) -> None:
@@ -127,8 +135,8 @@ class RunRecords(Sessions):
         An older offset than the recorded one is ignored, unless the events file itself was ``rewritten``. A run that
         is gone meanwhile is left so.
         """
-        with self._write() as session:
-            row = session.get(RunRow, run_id)
+        with self._record_progress() as session:
+            row = session.get(RunRow, run_id, with_for_update=self.shared)
             if row is None or (progress.offset < row.offset and not rewritten):
                 return
             if row.queue_position is None:
@@ -159,28 +167,38 @@ class RunRecords(Sessions):
         with self._write() as session:
             row = run_row(session, run_id)
             row.deleted = None
+            note_activity(session, "restored", row.key, experiment=row.experiment_id, run=run_id)
             return self._run_record(row)
 
-    def tag_run(self, run_id: int, tags: Iterable[str]) -> Run:
-        """Replace its tags."""
+    def tag_run(self, run_id: int, tags: Iterable[str], before: Iterable[str] | None = None) -> Run:
+        """Replace its tags; with ``before``, the tags that the change began with, merge it into what is there now."""
         with self._write() as session:
             row = run_row(session, run_id)
-            row.tags = tag_rows(session, tags)
+            now = [tag.name for tag in row.tags]
+            row.tags = tag_rows(session, tags if before is None else merged_tags(before, now, tags))
             session.flush()
             session.refresh(row)
+            note_activity(session, "tagged", row.key, experiment=row.experiment_id, run=run_id)
             return self._run_record(row)
 
-    def note_run(self, run_id: int, note: str) -> Run:
-        """Replace its note."""
+    def note_run(self, run_id: int, note: str, before: str | None = None) -> Run:
+        """Replace its note; with ``before``, the note that the change began with, merge it into what is there now.
+
+        Raises NoteConflictError where someone else has changed the same lines.
+        """
         with self._write() as session:
             row = run_row(session, run_id)
-            row.note = storable(note)
+            replaced = row.note
+            row.note = storable(note if before is None else merged_note(before, row.note, note))
+            about = (row.experiment_id, run_id)
+            note_activity(session, "wrote the note of", row.key, experiment=about[0], run=about[1], detail=replaced)
             return self._run_record(row)
 
-    def mark_launched(self, run_id: int) -> Run:
-        """Its trainer is being started; it is no longer queued."""
+    def mark_launched(self, run_id: int, devices: str | None = None) -> Run:
+        """Its trainer is being started, on ``devices``; it is no longer queued."""
         with self._write() as session:
-            return self._run_record(_launched(run_row(session, run_id)))
+            row = run_row(session, run_id)
+            return self._run_record(launched(row, devices))
 
     def mark_failed(self, run_id: int, message: str) -> Run:
         """Its trainer could not be started."""
@@ -189,50 +207,6 @@ class RunRecords(Sessions):
             row.state, row.failure, row.launched = RunState.FAILED.value, storable(message), None
             row.ending, row.finished, row.queue_position = "failed", time.time(), None
             return self._run_record(row)
-
-    def queue(self) -> list[Run]:
-        """Waiting runs, next first."""
-        with self._read() as session:
-            return [self._run_record(row) for row in session.scalars(_waiting())]
-
-    def enqueue(self, run_id: int) -> Run:
-        """Put the run at the end of the queue, unless it is queued already or active."""
-        with self._write() as session:
-            row = run_row(session, run_id)
-            if row.state in _ALIVE:
-                raise StoreError("This run is still active; pause or stop it first.")
-            if row.queue_position is None:
-                row.queue_position, row.state = _queue_end(session), RunState.QUEUED.value
-            return self._run_record(row)
-
-    def unqueue(self, run_id: int) -> Run:
-        """Remove the run from the queue; its state is the previous one again."""
-        with self._write() as session:
-            row = run_row(session, run_id)
-            if row.queue_position is not None:
-                row.queue_position = None
-                row.state = (RunState(row.ending) if row.ending else RunState.INTERRUPTED).value
-            return self._run_record(row)
-
-    def reorder_queue(self, run_ids: Sequence[int]) -> None:
-        """Put these first, in this order; the other queued runs follow in theirs."""
-        order = {run_id: position for position, run_id in enumerate(run_ids)}
-        with self._write() as session:
-            rows = sorted(session.scalars(_waiting()), key=lambda row: order.get(row.id, len(order)))
-            for position, row in enumerate(rows):
-                row.queue_position = position
-
-    def take_next(self, limit: int) -> Run | None:
-        """The next waiting run, marked as launched, if fewer than ``limit`` are alive.
-
-        One transaction, so that of two windows only one gets it.
-        """
-        with self._write() as session:
-            alive = session.scalar(select(func.count()).where(RunRow.state.in_(_ALIVE), RunRow.deleted.is_(None)))
-            row = session.scalars(_waiting().limit(1)).first()
-            if row is None or (alive or 0) >= limit:
-                return None
-            return self._run_record(_launched(row))
 
     def _run_record(self, row: RunRow) -> Run:
         best = BestPoint(row.best_metric, _number(row.best_value), row.best_step) if row.best_metric else None
@@ -254,6 +228,11 @@ class RunRecords(Sessions):
             ending=_ENDINGS.get(row.ending, ""),
             failure=row.failure or "",
             queue_position=row.queue_position,
+            host=row.host,
+            devices_asked=row.devices_asked,
+            devices=row.devices,
+            owner=row.owner,
+            kept_on=kept_on(row.folder),
             tags=tuple(tag.name for tag in row.tags),
             note=row.note or "",
             deleted=row.deleted,
@@ -282,22 +261,15 @@ def run_row(session: Session, run_id: int) -> RunRow:
     return row
 
 
-def _launched(row: RunRow) -> RunRow:
+def launched(row: RunRow, devices: str | None = None) -> RunRow:
+    """Its trainer is being started, on these devices if they are told anew."""
     row.state, row.launched, row.queue_position, row.failure = RunState.STARTING.value, time.time(), None, ""
+    row.devices = row.devices if devices is None else devices
     return row
 
 
-def _waiting() -> Select[RunRow]:
-    """Runs of an experiment in the bin keep their position, but do not start."""
-    return (
-        select(RunRow)
-        .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
-        .where(RunRow.queue_position.is_not(None), RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
-        .order_by(RunRow.queue_position)
-    )
-
-
-def _queue_end(session: Session) -> int:
+def queue_end(session: Session) -> int:
+    """The position behind the last waiting run."""
     last = session.scalar(select(func.max(RunRow.queue_position)))
     return 0 if last is None else last + 1
 
@@ -308,7 +280,7 @@ def _replace_summaries(session: Session, run_id: int, summaries: Mapping[str, Me
         session.execute(delete(SummaryRow).where(SummaryRow.run_id == run_id, SummaryRow.metric == metric))
     if not summaries:
         return
-    statement = insert(SummaryRow)
+    statement = insert(session, SummaryRow)
     columns = ("last", "last_step", "best", "best_step")
     statement = statement.on_conflict_do_update(
         index_elements=["run_id", "metric"], set_={column: statement.excluded[column] for column in columns}

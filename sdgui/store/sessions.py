@@ -2,49 +2,94 @@
 
 Flow: the parts of ``Store`` inherit from ``Sessions``; nobody else opens a session. A writing session takes the
 write lock at its start, so that two windows on one database wait for each other instead of failing half-way.
+
+In a registry that a group shares, a folder is stored with the computer that it is on: ``HOST::/path``.
 """
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from sdgui.store.engine import WRITE, sentences
+from sdgui.store.engine import Database
 from sdgui.store.records import StoreError
+from sdgui.store.registry.address import RegistryAddress
 from sdgui.store.tables import TagRow
 
 NAME_LENGTH = 120
+ON_HOST = "::"
 
 
 class Sessions:
     """The location of the data, and transactions on it."""
 
-    def __init__(self, home: Path, database: Path, engine: Engine) -> None:
+    def __init__(self, home: Path, database: Database, own: Database | None = None) -> None:
+        """``own``: where a shared registry leaves what is nobody else's: lists of pictures, marks on pairs."""
         self.home = home
-        self.database = database
         self.runs_folder = home / "runs"
-        self._engine = engine
-        self._writer = engine.execution_options(**WRITE)
+        self.who = f"{_user()}@{platform.node()}"
+        self._database, self._own = database, own or database
+
+    @property
+    def database(self) -> Path:
+        """The database's file; beside a shared registry, that of what is nobody else's."""
+        return Path(str(self._own.where))
+
+    @property
+    def location(self) -> str:
+        """The database's file or address, to be shown."""
+        return str(self._database.where)
+
+    @property
+    def registry(self) -> RegistryAddress | None:
+        """The address of the shared registry; None where the file at home holds everything."""
+        return self._database.where if isinstance(self._database.where, RegistryAddress) else None
+
+    @property
+    def shared(self) -> bool:
+        """Whether people at other computers may be at work in it."""
+        return self._database.shared
 
     def close(self) -> None:
-        """Close the file; the store cannot be used afterwards."""
-        self._engine.dispose()
+        """Close the file or the connections; the store cannot be used afterwards."""
+        for database in (self._database, self._own):
+            database.reader.dispose()
+            database.recorder.dispose()
 
     @contextmanager
     def _read(self) -> Iterator[Session]:
-        with sentences(self.database), Session(self._engine) as session:
+        with self._database.sentences(), Session(self._database.reader) as session:
             yield session
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
-        with sentences(self.database), Session(self._writer) as session, session.begin():
+        with self._database.sentences(), Session(self._database.writer) as session, session.begin():
+            session.info["who"] = self.who
+            yield session
+
+    @contextmanager
+    def _read_own(self) -> Iterator[Session]:
+        with self._own.sentences(), Session(self._own.reader) as session:
+            yield session
+
+    @contextmanager
+    def _write_own(self) -> Iterator[Session]:
+        with self._own.sentences(), Session(self._own.writer) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _record_progress(self) -> Iterator[Session]:
+        """A write that concerns the rows of one run alone."""
+        with self._database.sentences(), Session(self._database.recorder) as session, session.begin():
             yield session
 
     def _folder_text(self, folder: Path) -> str:
@@ -53,12 +98,32 @@ class Sessions:
         A study's run is ``../studies/NAME/runs/ARM-s0``.
         """
         folder = folder.absolute()
+        if self.shared:
+            return f"{platform.node()}{ON_HOST}{os.path.normpath(folder)}"
         if not folder.is_relative_to(self.home.absolute()):
             return str(folder)
         return Path(os.path.relpath(folder, self.runs_folder.absolute())).as_posix()
 
     def _folder_path(self, text: str) -> Path:
-        return Path(os.path.normpath(self.runs_folder / text))  # an absolute text stays as it is
+        path = text.partition(ON_HOST)[2] if ON_HOST in text else text
+        return Path(os.path.normpath(self.runs_folder / path))  # an absolute text stays as it is
+
+    @property
+    def _here(self) -> str:
+        """What the folders on this computer begin with."""
+        return f"{platform.node()}{ON_HOST}" if self.shared else ""
+
+
+def kept_on(text: str) -> str:
+    """The computer that a stored folder is on; "" for the one that the database is on."""
+    return text.partition(ON_HOST)[0] if ON_HOST in text else ""
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name, in a container
+        return "someone"
 
 
 def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:

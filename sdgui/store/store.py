@@ -1,4 +1,4 @@
-"""Store: experiments, runs, summaries, tags, notes and the queue, in SQLite; the only owner of sessions.
+"""Store: experiments, runs, summaries, tags, notes and the queue, in SQLite or PostgreSQL; the only owner of sessions.
 
 Flow: opened once by the window. Panels read and change definitions here; the tailer records what runs report; the
 launcher adds and queues runs. What it hands out are frozen records, never rows. All of it but names, tags and notes
@@ -24,11 +24,15 @@ from core.spec.run.event_fields import EventError
 from core.spec.run.folder import RunDir
 from core.spec.run.status import process_alive
 from sdgui.store.captions import CaptionRecords
-from sdgui.store.database import open_database
+from sdgui.store.database import MIGRATIONS, open_database
 from sdgui.store.experiments import ExperimentRecords, experiment_row
 from sdgui.store.marks import MarkRecords
+from sdgui.store.queue import QueueRecords
 from sdgui.store.records import Run, StoreError
-from sdgui.store.runs import RunRecords, run_row
+from sdgui.store.registry.activity import ActivityRecords, note_activity
+from sdgui.store.registry.address import RegistryAddress
+from sdgui.store.registry.server import open_registry
+from sdgui.store.runs import run_row
 from sdgui.store.sessions import clean_line
 from sdgui.store.studies import StudyRecords
 from sdgui.store.summary import folder_progress
@@ -38,13 +42,14 @@ DATABASE = "sdgui.db"
 DELETED = ".deleted"  # ends the name of a run folder whose deletion was interrupted
 
 
-class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRecords):
+class Store(ExperimentRecords, QueueRecords, CaptionRecords, StudyRecords, MarkRecords, ActivityRecords):
     """Every method is one transaction, may be called from any thread, and raises StoreError with a sentence."""
 
     @classmethod
-    def open(cls, home: Path | None = None) -> Self:
+    def open(cls, home: Path | None = None, registry: RegistryAddress | None = None) -> Self:
         """The store in ``home`` (default: the user's data folder), made or migrated as needed.
 
+        With ``registry``, what a group shares is kept there; run folders, lists of pictures and marks stay at home.
         Raises StoreError, leaving the file untouched, for a database from a newer version, and for a damaged one.
         """
         home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
@@ -54,7 +59,8 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
             raise StoreError(
                 f"The folder {home} cannot be written: {error.strerror}; choose another with --home."
             ) from error
-        return cls(home, home / DATABASE, open_database(home / DATABASE))
+        own = open_database(home / DATABASE)
+        return cls(home, own) if registry is None else cls(home, open_registry(registry, MIGRATIONS), own)
 
     @classmethod
     def rebuild(cls, home: Path | None = None) -> tuple[Self, list[str]]:
@@ -120,7 +126,7 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
 
     def owns(self, run: Run) -> bool:
         """Whether its folder is one of ours; those of studies and of imported runs are not deleted."""
-        return run.folder.is_relative_to(self._folder_path("."))
+        return run.here and run.folder.is_relative_to(self._folder_path("."))
 
     def delete_experiment(self, experiment_id: int, for_good: bool = False, folders: bool = False) -> None:
         """Put it in the bin; or delete it and its runs ``for_good``, with or without the ``folders`` that it ``owns``.
@@ -135,6 +141,8 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
             self._write() as session,
         ):
             row = experiment_row(session, experiment_id)
+            what = "deleted for good" if for_good else "deleted"
+            note_activity(session, what, row.name, experiment=experiment_id)
             if for_good:
                 session.delete(row)
             else:
@@ -149,6 +157,8 @@ class Store(ExperimentRecords, RunRecords, CaptionRecords, StudyRecords, MarkRec
         _refuse_alive(run)
         with _removed([run.folder] if for_good and folder and self.owns(run) else []), self._write() as session:
             row = run_row(session, run_id)
+            what = "deleted for good" if for_good else "deleted"
+            note_activity(session, what, row.key, experiment=row.experiment_id, run=run_id)
             if for_good:
                 session.delete(row)
             else:
@@ -167,6 +177,10 @@ def _run_folders(runs: Path) -> list[Path]:
 
 
 def _refuse_alive(run: Run) -> None:
+    if not run.here:
+        if run.state.alive:
+            raise StoreError(f"The run {run.key} is still active on {run.kept_on}; ask {run.owner} to stop it first.")
+        return
     status = run.dir.read_status()
     if status is not None and process_alive(status):
         raise StoreError(f"The run {run.folder.name} is still active; stop it before deleting it.")

@@ -7,6 +7,7 @@ What a study is and found stands in its folder, so a folder from elsewhere can b
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from sdgui.store.records import StoreError
-from sdgui.store.sessions import Sessions, clean_name
+from sdgui.store.registry.activity import note_activity
+from sdgui.store.sessions import ON_HOST, Sessions, clean_name, kept_on
 from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, StudyRow
 
 
@@ -29,6 +31,12 @@ class StudyRecord:
     folder: Path
     created: float  # seconds since the epoch
     arms: Mapping[int, str] = field(default_factory=dict)
+    kept_on: str = ""  # the computer that its folder is on; "" for this one
+
+    @property
+    def here(self) -> bool:
+        """Whether its folder is on this computer."""
+        return self.kept_on in ("", platform.node())
 
 
 class StudyRecords(Sessions):
@@ -64,6 +72,7 @@ class StudyRecords(Sessions):
                 row = StudyRow(name=name, folder=text, created=time.time())
                 session.add(row)
                 session.flush()
+                note_activity(session, "made the study", name)
             row.name, row.deleted = name, None
             study_id = row.id
         return self.study(study_id)
@@ -100,19 +109,24 @@ class StudyRecords(Sessions):
 
     def _set_deleted(self, study_id: int, when: float | None) -> None:
         with self._write() as session:
-            _study_row(session, study_id).deleted = when
+            study = _study_row(session, study_id)
+            study.deleted = when
+            note_activity(session, "restored the study" if when is None else "deleted the study", study.name)
             arms = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id)
             session.execute(update(ExperimentRow).where(ExperimentRow.id.in_(arms)).values(deleted=when))
 
     def _study_text(self, folder: Path) -> str:
         folder, home = folder.absolute(), self.home.absolute()
+        if self.shared:
+            return self._folder_text(folder)
         return folder.relative_to(home).as_posix() if folder.is_relative_to(home) else str(folder)
 
     def _study_path(self, text: str) -> Path:
-        return self.home.absolute() / text  # an absolute text stays as it is
+        path = text.partition(ON_HOST)[2] if ON_HOST in text else text
+        return self.home.absolute() / path  # an absolute text stays as it is
 
     def _study_record(self, row: StudyRow, arms: Mapping[int, str]) -> StudyRecord:
-        return StudyRecord(row.id, row.name, self._study_path(row.folder), row.created, arms)
+        return StudyRecord(row.id, row.name, self._study_path(row.folder), row.created, arms, kept_on(row.folder))
 
 
 def _study_row(session: Session, study_id: int) -> StudyRow:

@@ -8,10 +8,25 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = "0003"  # the newest revision; digits that count up
+SCHEMA_VERSION = "0004"  # the newest revision; digits that count up
+
+
+Large = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own integers are of any size
 
 
 class Base(DeclarativeBase):
@@ -87,15 +102,19 @@ class RunRow(Base):
     launched: Mapped[float | None]
     started: Mapped[float | None]
     finished: Mapped[float | None]
-    step: Mapped[int] = mapped_column(default=0)
-    total_steps: Mapped[int] = mapped_column(default=0)
+    step: Mapped[int] = mapped_column(Large, default=0)
+    total_steps: Mapped[int] = mapped_column(Large, default=0)
     best_metric: Mapped[str] = mapped_column(default="")
     best_value: Mapped[float | None]
-    best_step: Mapped[int] = mapped_column(default=0)
-    offset: Mapped[int] = mapped_column(default=0)
+    best_step: Mapped[int] = mapped_column(Large, default=0)
+    offset: Mapped[int] = mapped_column(Large, default=0)
     ending: Mapped[str] = mapped_column(default="")
     failure: Mapped[str] = mapped_column(Text, default="")
     queue_position: Mapped[int | None] = mapped_column(index=True)
+    host: Mapped[str] = mapped_column(default="")  # the machine that it trains on; "" for the one that has its folder
+    devices_asked: Mapped[str] = mapped_column(default="")  # "" for any, else their indices: "0", "0,1"
+    devices: Mapped[str] = mapped_column(default="")  # those that it was given when it was last started
+    owner: Mapped[str] = mapped_column(default="")  # who launched or queued it
     note: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[list[TagRow]] = relationship(secondary=run_tags, lazy="selectin", order_by=TagRow.name)
 
@@ -108,9 +127,9 @@ class SummaryRow(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     metric: Mapped[str] = mapped_column(primary_key=True)
     last: Mapped[float | None]
-    last_step: Mapped[int]
+    last_step: Mapped[int] = mapped_column(Large)
     best: Mapped[float | None]
-    best_step: Mapped[int]
+    best_step: Mapped[int] = mapped_column(Large)
 
 
 class CaptionedPictureRow(Base):
@@ -168,3 +187,19 @@ class PairMarkRow(Base):
     path: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     caption: Mapped[str] = mapped_column(Text, primary_key=True)
     wrong: Mapped[bool]
+
+
+class ActivityRow(Base):
+    """What a person did; it refers to nothing, so that it stays when what it is about is deleted."""
+
+    __tablename__ = "activity"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    time: Mapped[float]
+    who: Mapped[str]
+    what: Mapped[str]
+    name: Mapped[str]
+    experiment_id: Mapped[int | None] = mapped_column(index=True)
+    run_id: Mapped[int | None] = mapped_column(index=True)
+    detail: Mapped[str] = mapped_column(Text, default="")

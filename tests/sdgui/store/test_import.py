@@ -18,7 +18,8 @@ from tests.core.spec.run.hostile_events import HOSTILE_LINES
 from tests.sdgui.store.folders import make_folder
 
 
-def test_a_moved_home_finds_its_runs(store: Store, tmp_path: Path) -> None:
+def test_a_moved_home_finds_its_runs(file_store: Store, tmp_path: Path) -> None:
+    store = file_store
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     make_folder(run, store)
     store.close()
@@ -55,7 +56,8 @@ def test_import_of_what_is_no_run_says_so(store: Store, tmp_path: Path) -> None:
     assert store.experiments() == []
 
 
-def test_a_lost_database_is_rebuilt_from_the_run_folders(store: Store) -> None:
+def test_a_lost_database_is_rebuilt_from_the_run_folders(file_store: Store) -> None:
+    store = file_store
     experiment = store.add_experiment(preset_config("sd-clip", "tiny"))
     for _ in range(2):
         make_folder(store.add_run(experiment.id), store)

@@ -20,17 +20,17 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState, own_status
 from sdgui.store.records import BestPoint, MetricSummary, Progress, RunLabel, StoreError
 from sdgui.store.store import Store
+from tests.sdgui.store.conftest import OpenStore
 from tests.sdgui.store.folders import make_folder
 
 
-def test_an_experiment_survives_reopening(store: Store) -> None:
+def test_an_experiment_survives_reopening(open_store: OpenStore, tmp_path: Path) -> None:
+    store = open_store(tmp_path)
     config = preset_config("sd-clip", "tiny")
     made = store.add_experiment(config)
     store.tag_experiment(made.id, ["baseline", "Emoji", "emoji"])
     store.note_experiment(made.id, "first try\nwith two lines")
-    again = Store.open(store.home)
-    (found,) = again.experiments()
-    again.close()
+    (found,) = open_store(tmp_path).experiments()
     assert found.config == config
     assert (found.name, found.problem, found.note) == ("sd-clip", "", "first try\nwith two lines")
     assert found.tags == ("baseline", "Emoji")
@@ -266,8 +266,8 @@ def test_a_queued_run_that_comes_back_from_the_bin_does_not_begin_by_itself(stor
     assert store.take_next(limit=9) is None
 
 
-def test_two_windows_take_each_queued_run_once(tmp_path: Path) -> None:
-    windows = [Store.open(tmp_path), Store.open(tmp_path)]
+def test_two_windows_take_each_queued_run_once(open_store: OpenStore, tmp_path: Path) -> None:
+    windows = [open_store(tmp_path), open_store(tmp_path)]
     experiment = windows[0].add_experiment(preset_config("clip", "tiny"))
     wanted = [windows[0].add_run(experiment.id, queued=True).id for _ in range(12)]
     taken: list[int] = []
@@ -284,29 +284,28 @@ def test_two_windows_take_each_queued_run_once(tmp_path: Path) -> None:
         thread.join()
     assert sorted(taken) == wanted
     assert all(run.state is RunState.DONE for run in windows[1].runs())
-    for store in windows:
-        store.close()
 
 
-def test_a_window_killed_while_recording_leaves_a_whole_record(tmp_path: Path) -> None:
-    store = Store.open(tmp_path)
+def test_a_window_killed_while_recording_leaves_a_whole_record(open_store: OpenStore, tmp_path: Path) -> None:
+    store = open_store(tmp_path)
     run = store.add_run(store.add_experiment(RunConfig(name="x")).id)
     code = f"""
 import sys
 from pathlib import Path
 from core.spec.run.status import RunState
 from sdgui.store.records import MetricSummary, Progress
+from sdgui.store.registry.address import parse_address
 from sdgui.store.store import Store
-from tests.sdgui.store.folders import make_folder
-store = Store.open(Path(sys.argv[1]))
+store = Store.open(Path(sys.argv[1]), parse_address(sys.argv[2]) if sys.argv[2] else None)
 for n in range(1, 100000):
     values = {{f"m{{i}}": MetricSummary(n, n, n, n) for i in range(8)}}
     store.record({run.id}, Progress(state=RunState.RUNNING, offset=n, step=n, summaries=values))
 """
+    address = "" if store.registry is None else store.registry.url.render_as_string(hide_password=False)
     reached = 0
     for wait in (0.05, 0.17):
         process = subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path)], env=os.environ | {"PYTHONPATH": _root()}
+            [sys.executable, "-c", code, str(tmp_path), address], env=os.environ | {"PYTHONPATH": _root()}
         )
         deadline = time.monotonic() + 120  # the start of a program on a busy machine
         while store.run(run.id).offset <= reached and time.monotonic() < deadline:
@@ -321,7 +320,6 @@ for n in range(1, 100000):
         reached = found.offset
         store.record(run.id, Progress(state=RunState.RUNNING, offset=0), rewritten=True)
         reached = 0
-    store.close()
 
 
 def _root() -> str:

@@ -11,6 +11,7 @@ from core.spec.run.events import EventWriter, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
+from tests.sdgui.store.conftest import OpenStore
 
 
 def trained(folder: Path) -> Path:
@@ -26,17 +27,16 @@ def trained(folder: Path) -> Path:
     return folder
 
 
-def with_a_study(home: Path) -> tuple[Store, int]:
-    store = Store.open(home)
+def with_a_study(store: Store) -> int:
     study = store.add_study(store.studies_folder / "noisy", "noisy")
     arm = store.add_experiment(preset_config("clip", "tiny"), "clip")
     store.link_arm(study.id, "clip", arm.id)
     store.import_run(trained(study.folder / "runs" / "clip-s0"), arm.id)
-    return store, study.id
+    return study.id
 
 
-def test_a_study_is_listed_with_its_arms_and_once(tmp_path: Path) -> None:
-    store, study_id = with_a_study(tmp_path)
+def test_a_study_is_listed_with_its_arms_and_once(store: Store) -> None:
+    study_id = with_a_study(store)
     (study,) = store.studies()
     assert (study.id, study.name, list(study.arms.values())) == (study_id, "noisy", ["clip"])
     assert store.add_study(study.folder, "noisy").id == study_id
@@ -44,7 +44,8 @@ def test_a_study_is_listed_with_its_arms_and_once(tmp_path: Path) -> None:
 
 
 def test_a_moved_home_takes_its_studies_and_their_runs_along(tmp_path: Path) -> None:
-    store, _ = with_a_study(tmp_path / "before")
+    store = Store.open(tmp_path / "before")
+    with_a_study(store)
     store.close()
     (tmp_path / "before").rename(tmp_path / "after")
     store = Store.open(tmp_path / "after")
@@ -53,8 +54,8 @@ def test_a_moved_home_takes_its_studies_and_their_runs_along(tmp_path: Path) -> 
     assert store.runs()[0].dir.config.is_file()
 
 
-def test_a_moved_study_is_found_again_with_its_runs(tmp_path: Path) -> None:
-    store, study_id = with_a_study(tmp_path / "home")
+def test_a_moved_study_is_found_again_with_its_runs(store: Store, tmp_path: Path) -> None:
+    study_id = with_a_study(store)
     away = tmp_path / "elsewhere"
     store.study(study_id).folder.rename(away)
     assert store.move_study(study_id, away).folder == away
@@ -64,8 +65,8 @@ def test_a_moved_study_is_found_again_with_its_runs(tmp_path: Path) -> None:
         store.move_study(other.id, away)
 
 
-def test_the_bin_takes_the_arms_too_and_gives_them_back(tmp_path: Path) -> None:
-    store, study_id = with_a_study(tmp_path)
+def test_the_bin_takes_the_arms_too_and_gives_them_back(store: Store) -> None:
+    study_id = with_a_study(store)
     store.delete_study(study_id)
     assert store.studies() == []
     assert store.experiments() == []
@@ -76,8 +77,9 @@ def test_the_bin_takes_the_arms_too_and_gives_them_back(tmp_path: Path) -> None:
         store.study(77)
 
 
-def test_folders_of_studies_and_imported_runs_stay_when_the_bin_is_emptied(tmp_path: Path) -> None:
-    store, _ = with_a_study(tmp_path / "work" / ".." / "home")
+def test_folders_of_studies_and_imports_stay_when_the_bin_is_emptied(open_store: OpenStore, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "work" / ".." / "home")
+    with_a_study(store)
     (of_study,) = store.runs()
     imported = store.import_run(trained(tmp_path / "colleague" / "run"))
     own = store.add_run(imported.experiment_id)
@@ -91,8 +93,7 @@ def test_folders_of_studies_and_imported_runs_stay_when_the_bin_is_emptied(tmp_p
     assert not own.folder.exists()
 
 
-def test_a_refusal_puts_every_folder_back(tmp_path: Path) -> None:
-    store = Store.open(tmp_path)
+def test_a_refusal_puts_every_folder_back(store: Store, tmp_path: Path) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     first, second = (store.add_run(experiment.id) for _ in range(2))
     trained(first.folder)

@@ -10,8 +10,14 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_LARGE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        # SQLite's NOCASE by its name: words that differ in case alone are equal.
+        same = "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+        op.execute(f'CREATE COLLATION IF NOT EXISTS "NOCASE" {same}')
     _experiments_and_tags()
     _runs()
     _summaries()
@@ -66,12 +72,12 @@ def _runs() -> None:
         sa.Column("launched", sa.Double(), nullable=True),
         sa.Column("started", sa.Double(), nullable=True),
         sa.Column("finished", sa.Double(), nullable=True),
-        sa.Column("step", sa.Integer(), nullable=False),
-        sa.Column("total_steps", sa.Integer(), nullable=False),
+        sa.Column("step", _LARGE, nullable=False),
+        sa.Column("total_steps", _LARGE, nullable=False),
         sa.Column("best_metric", sa.String(), nullable=False),
         sa.Column("best_value", sa.Double(), nullable=True),
-        sa.Column("best_step", sa.Integer(), nullable=False),
-        sa.Column("offset", sa.Integer(), nullable=False),
+        sa.Column("best_step", _LARGE, nullable=False),
+        sa.Column("offset", _LARGE, nullable=False),
         sa.Column("ending", sa.String(), nullable=False),
         sa.Column("failure", sa.Text(), nullable=False),
         sa.Column("queue_position", sa.Integer(), nullable=True),
@@ -105,9 +111,9 @@ def _summaries() -> None:
         sa.Column("run_id", sa.Integer(), nullable=False),
         sa.Column("metric", sa.String(), nullable=False),
         sa.Column("last", sa.Double(), nullable=True),
-        sa.Column("last_step", sa.Integer(), nullable=False),
+        sa.Column("last_step", _LARGE, nullable=False),
         sa.Column("best", sa.Double(), nullable=True),
-        sa.Column("best_step", sa.Integer(), nullable=False),
+        sa.Column("best_step", _LARGE, nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_summaries_run_id_runs"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "metric", name=op.f("pk_summaries")),
     )
@@ -116,3 +122,5 @@ def _summaries() -> None:
 def downgrade() -> None:
     for table in ("summaries", "run_tags", "runs", "experiment_tags", "tags", "experiments"):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute('DROP COLLATION IF EXISTS "NOCASE"')

@@ -1,0 +1,146 @@
+"""The queue's part of the store: which run waits where, and who takes it.
+
+Flow: the launcher tells what each machine has (``Slots``); ``take_next`` finds the first waiting run that it has a free
+device for, and marks it as launched on it, in one transaction: of two windows, or two people, only one gets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from core.spec.run.status import RunState
+from sdgui.store.records import Run, StoreError
+from sdgui.store.registry.activity import note_activity
+from sdgui.store.runs import ALIVE, RunRecords, launched, queue_end, run_row
+from sdgui.store.tables import ExperimentRow, RunRow
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What a machine has for runs. ``devices``: indices of its GPUs, each for one run; without, ``at_once`` runs.
+
+    ``taken``: GPUs that another program uses.
+    """
+
+    devices: tuple[str, ...] = ()
+    at_once: int = 1
+    taken: frozenset[str] = frozenset()
+
+
+class QueueRecords(RunRecords):
+    """The queue: listed, joined, left, put in order, taken from."""
+
+    def queue(self) -> list[Run]:
+        """Waiting runs, next first."""
+        with self._read() as session:
+            return [self._run_record(row) for row in session.scalars(waiting())]
+
+    def enqueue(self, run_id: int) -> Run:
+        """Put the run at the end of the queue, unless it is queued already or active."""
+        with self._write() as session:
+            row = run_row(session, run_id)
+            if row.state in ALIVE:
+                raise StoreError("This run is still active; pause or stop it first.")
+            if row.queue_position is None:
+                row.queue_position, row.state = queue_end(session), RunState.QUEUED.value
+                note_activity(session, "queued", row.key, experiment=row.experiment_id, run=run_id)
+            return self._run_record(row)
+
+    def unqueue(self, run_id: int) -> Run:
+        """Remove the run from the queue; its state is the previous one again."""
+        with self._write() as session:
+            row = run_row(session, run_id)
+            if row.queue_position is not None:
+                row.queue_position = None
+                row.state = (RunState(row.ending) if row.ending else RunState.INTERRUPTED).value
+                what = "took out of the queue"
+                note_activity(session, what, row.key, experiment=row.experiment_id, run=run_id)
+            return self._run_record(row)
+
+    def place(self, run_id: int, host: str, devices: str) -> Run:
+        """Ask for another machine and other devices ("" for any) for a waiting run."""
+        with self._write() as session:
+            row = run_row(session, run_id)
+            if row.queue_position is None:
+                raise StoreError("This run is not waiting any more, so its machine cannot be changed.")
+            row.host, row.devices_asked = host, devices
+            return self._run_record(row)
+
+    def reorder_queue(self, run_ids: Sequence[int]) -> None:
+        """Put these first, in this order; the other queued runs follow in theirs."""
+        order = {run_id: position for position, run_id in enumerate(run_ids)}
+        with self._write() as session:
+            rows = sorted(session.scalars(waiting()), key=lambda row: order.get(row.id, len(order)))
+            for position, row in enumerate(rows):
+                row.queue_position = position
+            if rows:
+                note_activity(session, "ordered the queue", "")
+
+    def take_next(self, limit: int | Mapping[str, Slots]) -> Run | None:
+        """The next waiting run that a machine is free for, marked as launched on its devices.
+
+        ``limit``: machine ("" for this one) -> what it has; a number stands for this machine alone, without GPUs. Only
+        runs whose folder is on this computer are taken. A run that waits for certain devices keeps later ones off them.
+        """
+        machines = {"": Slots(at_once=limit)} if isinstance(limit, int) else limit
+        with self._write() as session:
+            free = {host: self._free(session, host, slots) for host, slots in machines.items()}
+            for row in session.scalars(waiting().where(RunRow.folder.startswith(self._here, autoescape=True))):
+                room = free.get(row.host)
+                if room is None:  # its machine is out of reach for now
+                    continue
+                given = room.place(row.devices_asked)
+                if given is not None:
+                    return self._run_record(launched(row, given))
+            return None
+
+    def free_devices(self, host: str, slots: Slots) -> tuple[str, ...]:
+        """The GPUs of a machine that no run and no other program uses."""
+        with self._read() as session:
+            return tuple(self._free(session, host, slots).devices)
+
+    def _free(self, session: Session, host: str, slots: Slots) -> _Free:
+        query = select(RunRow.devices).where(
+            RunRow.state.in_(ALIVE), RunRow.deleted.is_(None), RunRow.queue_position.is_(None), RunRow.host == host
+        )
+        if not host:
+            query = query.where(RunRow.folder.startswith(self._here, autoescape=True))
+        busy = list(session.scalars(query))
+        if not slots.devices:
+            return _Free(None, max(0, slots.at_once - len(busy)))
+        # One whose devices are not known takes what CUDA gives by itself: the first.
+        used = {device for devices in busy for device in (devices or slots.devices[0]).split(",")} | slots.taken
+        return _Free([device for device in slots.devices if device not in used], 0)
+
+
+@dataclass
+class _Free:
+    """What is left of a machine while the queue is gone through. ``devices``: None without GPUs."""
+
+    devices: list[str] | None
+    room: int
+
+    def place(self, asked: str) -> str | None:
+        """Devices for a run that asks for these; None when they are not free. "" on a machine without GPUs."""
+        if self.devices is None:
+            self.room -= 1
+            return "" if self.room >= 0 else None
+        wanted = asked.split(",") if asked else self.devices[:1]
+        if not wanted or not set(wanted) <= set(self.devices):
+            self.devices = [device for device in self.devices if device not in wanted]
+            return None
+        return ",".join(wanted)
+
+
+def waiting() -> Select[RunRow]:
+    """Waiting runs, next first. Runs of an experiment in the bin keep their position, but do not start."""
+    return (
+        select(RunRow)
+        .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
+        .where(RunRow.queue_position.is_not(None), RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
+        .order_by(RunRow.queue_position)
+    )

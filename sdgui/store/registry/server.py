@@ -1,0 +1,178 @@
+"""PostgreSQL: the engine, the one writer at a time, versions, and its errors as sentences.
+
+Flow: ``Store.open`` with a ``RegistryAddress`` -> ``open_registry``. What a transaction may rely on is what SQLite
+gives it: writes come one after another (an advisory lock that ends with the transaction), a reading transaction sees
+one moment. What a live run records, many times a second, locks its own row alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+
+from sdgui.store.engine import Database
+from sdgui.store.records import StoreError, StoreUnavailableError
+from sdgui.store.registry.address import RegistryAddress
+from sdgui.store.tables import SCHEMA_VERSION, Base
+
+WRITERS = 7_340_113  # the advisory lock's number; any that no other program in the database takes
+CONNECT_SECONDS = 5
+_LOCK_MS, _STATEMENT_MS = 10_000, 60_000
+
+
+def open_registry(address: RegistryAddress, scripts: Path, newest: str = SCHEMA_VERSION) -> Database:
+    """The registry, its tables made where the database is empty.
+
+    Raises StoreError for one that cannot be reached or entered, that belongs to another program, and for one of another
+    version, which is left as it is: others may be at work in it.
+    """
+    engine = make_engine(address)
+    try:
+        with engine.connect() as connection:
+            version = read_version(connection, address)
+        if version is None:
+            _migrate(engine, scripts)
+        else:
+            _refuse(version, newest, address)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise registry_error(error, address) from error
+    except StoreError:
+        engine.dispose()
+        raise
+    return Database(
+        where=address,
+        reader=engine.execution_options(isolation_level="REPEATABLE READ"),
+        writer=engine.execution_options(registry_writes=True),
+        recorder=engine,
+        explain=lambda error: registry_error(error, address),
+        shared=True,
+    )
+
+
+def upgrade_registry(address: RegistryAddress, scripts: Path, newest: str = SCHEMA_VERSION) -> tuple[str, str]:
+    """Bring an older registry up to ``newest``; returns both versions. All of it or, on an error, nothing."""
+    engine = make_engine(address)
+    try:
+        with engine.connect() as connection:
+            version = read_version(connection, address)
+        if version is not None and (not version.isdigit() or int(version) > int(newest)):
+            _refuse(version, newest, address)
+        _migrate(engine, scripts)
+        return version or "0000", newest
+    except SQLAlchemyError as error:
+        raise registry_error(error, address) from error
+    finally:
+        engine.dispose()
+
+
+def make_engine(address: RegistryAddress) -> Engine:
+    """An engine whose connections give up in seconds on a server that is gone. StoreError without psycopg."""
+    try:
+        engine = create_engine(
+            address.url,
+            pool_pre_ping=True,  # a server that was restarted is found again
+            connect_args={
+                "connect_timeout": CONNECT_SECONDS,
+                "application_name": "sdgui",
+                "keepalives_idle": 10,
+                "keepalives_interval": 3,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 8000,
+            },
+        )
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise StoreError('A shared registry needs psycopg; install it with pip install "sdgui[registry]".') from error
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {_LOCK_MS}")
+            cursor.execute(f"SET statement_timeout = {_STATEMENT_MS}")
+        connection.commit()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("registry_writes"):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+
+    return engine
+
+
+def read_version(connection: Connection, address: RegistryAddress) -> str | None:
+    """The version of the tables; None in a database that has none of ours yet."""
+    tables = set(inspect(connection).get_table_names())
+    if "alembic_version" not in tables:
+        if taken := sorted(tables & set(Base.metadata.tables)):
+            raise StoreError(
+                f"The database {address} has a table {taken[0]} of another program; give --registry a database of "
+                "its own."
+            )
+        return None
+    row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
+    return str(row[0]) if row else None
+
+
+def _refuse(version: str, newest: str, address: RegistryAddress) -> None:
+    """StoreError unless ``version`` is ``newest``, with what to do about it."""
+    if version == newest:
+        return
+    if not version.isdigit():
+        raise StoreError(f"The database {address} belongs to another program; give --registry a database of its own.")
+    if int(version) > int(newest):
+        raise StoreError(
+            f"The registry {address} has version {version}, but this sdgui supports versions up to {newest}. "
+            "Update sdgui to the version that the group uses."
+        )
+    raise StoreError(
+        f"The registry {address} has version {version}, and this sdgui needs {newest}. When everyone has closed the "
+        "window, make a copy with pg_dump, then run sdgui --registry ADDRESS --upgrade-registry once."
+    )
+
+
+def _migrate(engine: Engine, scripts: Path) -> None:
+    """Run the revisions that are missing, alone: of two that find an empty database, the second finds nothing to do."""
+    migration = importlib.import_module("sdgui.store.migration")  # costs a tenth of a second
+    with engine.connect().execution_options(registry_writes=True) as connection, connection.begin():
+        migration.run_revisions(connection, scripts)
+
+
+def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
+    """An error of PostgreSQL or of the way to it, as a sentence with its remedy."""
+    cause = getattr(error, "orig", None) or error
+    state = getattr(cause, "sqlstate", None) or ""
+    reason = " ".join(str(cause).split())
+    lower = reason.lower()
+    if state in ("28P01", "28000") or "password" in lower or "no pg_hba.conf entry" in lower:
+        return StoreError(
+            f"The registry {address} refused the user {address.url.username or 'name'}: check user and password (in "
+            "the address, in ~/.pgpass or in PGPASSWORD), or ask its administrator for access."
+        )
+    if state == "3D000" or ("database" in lower and "does not exist" in lower):
+        return StoreError(
+            f"There is no database {address.url.database} on {address.server}; make it with createdb, or correct "
+            "--registry."
+        )
+    if state == "42501":
+        return StoreError(f"The registry {address} may not be written by this user ({reason}); ask for the rights.")
+    if state == "55P03" or "lock timeout" in lower:
+        return StoreUnavailableError(f"The registry {address} is busy: another window is writing. Try again.")
+    if state.startswith("53"):
+        return StoreUnavailableError(
+            f"The registry {address} is out of room or connections ({reason}). Try again later."
+        )
+    if getattr(error, "connection_invalidated", False) or state.startswith(("08", "57")) or _unreachable(lower):
+        return StoreUnavailableError(
+            f"The registry {address} cannot be reached ({reason[:200]}). Check the network and that PostgreSQL runs on "
+            f"{address.server}; runs go on meanwhile."
+        )
+    return StoreUnavailableError(f"The registry {address} cannot be used: {reason[:300]}.")
+
+
+def _unreachable(reason: str) -> bool:
+    signs = ("connection refused", "timeout", "could not translate", "name or service", "server closed", "no route")
+    return any(sign in reason for sign in (*signs, "connection is lost", "connection failed", "connection is bad"))

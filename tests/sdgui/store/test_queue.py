@@ -1,0 +1,130 @@
+"""Runs wait in an order and are given free devices, each once, whoever takes them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.spec.presets import preset_config
+from core.spec.run.status import RunState
+from sdgui.store.queue import Slots
+from sdgui.store.records import Progress, StoreError
+from sdgui.store.store import Store
+from tests.sdgui.store.conftest import OpenStore
+
+FOUR = {"": Slots(("0", "1", "2", "3"))}
+
+
+def queued(store: Store, count: int, host: str = "", devices: str = "") -> list[int]:
+    experiment = next(iter(store.experiments()), None) or store.add_experiment(preset_config("clip", "tiny"))
+    return [store.add_run(experiment.id, True, host, devices).id for _ in range(count)]
+
+
+def taken(store: Store, machines: dict[str, Slots]) -> list[tuple[int, str]]:
+    found = []
+    while (run := store.take_next(machines)) is not None:
+        found.append((run.id, run.devices))
+    return found
+
+
+def end(store: Store, run_id: int) -> None:
+    store.record(run_id, Progress(state=RunState.DONE, offset=1, ending="done"))
+
+
+def test_each_free_gpu_gets_one_run_in_order(store: Store) -> None:
+    ids = queued(store, 6)
+    assert taken(store, FOUR) == list(zip(ids[:4], "0123", strict=True))
+    end(store, ids[2])
+    assert taken(store, FOUR) == [(ids[4], "2")]
+    assert store.free_devices("", FOUR[""]) == ()
+
+
+def test_a_gpu_that_another_program_uses_is_left_alone(store: Store) -> None:
+    ids = queued(store, 2)
+    assert taken(store, {"": Slots(("0", "1"), taken=frozenset({"0"}))}) == [(ids[0], "1")]
+
+
+def test_without_gpus_so_many_run_at_once(store: Store) -> None:
+    ids = queued(store, 5)
+    assert taken(store, {"": Slots(at_once=3)}) == [(run_id, "") for run_id in ids[:3]]
+
+
+def test_a_run_that_asks_for_two_gpus_keeps_later_ones_off_them(store: Store) -> None:
+    (first,) = queued(store, 1, devices="1")
+    (pair,) = queued(store, 1, devices="0,1")
+    later = queued(store, 2)
+    two = {"": Slots(("0", "1"))}
+    assert taken(store, two) == [(first, "1")], "GPU 0 is kept for the run that needs both"
+    end(store, first)
+    assert taken(store, two) == [(pair, "0,1")]
+    end(store, pair)
+    assert taken(store, two) == [(later[0], "0"), (later[1], "1")]
+
+
+def test_a_run_waits_for_its_machine_and_others_pass_it(store: Store) -> None:
+    (far,) = queued(store, 1, host="cluster")
+    (near,) = queued(store, 1)
+    assert taken(store, {"": Slots(("0",))}) == [(near, "0")]
+    machines = {"": Slots(("0",)), "cluster": Slots(("0", "1"))}
+    assert taken(store, machines) == [(far, "0")], "the same index on another machine is another GPU"
+    assert store.run(far).host == "cluster"
+
+
+def test_a_waiting_run_can_be_sent_elsewhere_and_a_started_one_cannot(store: Store) -> None:
+    (run_id,) = queued(store, 1)
+    assert store.place(run_id, "cluster", "1").devices_asked == "1"
+    assert taken(store, {"cluster": Slots(("0", "1"))}) == [(run_id, "1")]
+    with pytest.raises(StoreError, match="not waiting any more"):
+        store.place(run_id, "", "")
+
+
+def test_a_live_run_of_which_no_device_is_known_takes_the_first(store: Store) -> None:
+    store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    ids = queued(store, 2)
+    assert taken(store, {"": Slots(("0", "1"))}) == [(ids[0], "1")]
+
+
+TAKER = """
+import sys
+from pathlib import Path
+from core.spec.run.status import RunState
+from sdgui.store.queue import Slots
+from sdgui.store.records import Progress
+from sdgui.store.registry.address import parse_address
+from sdgui.store.store import Store
+store = Store.open(Path(sys.argv[1]), parse_address(sys.argv[2]) if sys.argv[2] else None)
+machines = {"": Slots(tuple("0123"))}
+misses = 0
+while misses < 50 and store.queue():
+    run = store.take_next(machines)
+    if run is None:
+        misses += 1
+        continue
+    print(run.id, run.devices, flush=True)
+    store.record(run.id, Progress(state=RunState.DONE, offset=1, ending="done"))
+"""
+
+
+@pytest.mark.parametrize(("processes", "runs"), [(3, 24), pytest.param(8, 400, marks=pytest.mark.slow)])
+def test_processes_take_each_run_once(open_store: OpenStore, tmp_path: Path, processes: int, runs: int) -> None:
+    store = open_store(tmp_path)
+    ids = queued(store, runs)
+    address = "" if store.registry is None else store.registry.url.render_as_string(hide_password=False)
+    root = str(Path(__file__).parents[3])
+    takers = [
+        subprocess.Popen(
+            [sys.executable, "-c", TAKER, str(tmp_path), address],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": root},
+            text=True,
+        )
+        for _ in range(processes)
+    ]
+    outputs = [taker.communicate()[0] for taker in takers]
+    assert [taker.returncode for taker in takers] == [0] * processes
+    got = [int(line.split()[0]) for output in outputs for line in output.splitlines()]
+    assert sorted(got) == ids
