@@ -48,7 +48,7 @@ class PostgresServer:
         self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", "sdgui", "--no-sync", "-E", "UTF8")
 
     def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "stop")
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "fast", "stop")
 
     def new_database(self) -> str:
         """The address of an empty database."""

@@ -56,5 +56,7 @@ class Dialogs(QObject):
     def _forget_shortcuts(self) -> None:
         self._shortcuts = None
 
-    def _described(self, target: tuple[int, int | None], tags: list[str], note: str) -> None:
-        self._commands.describe(*target, tags, note)
+    def _described(
+        self, target: tuple[int, int | None], tags: list[str], note: str, before: tuple[list[str], str]
+    ) -> None:
+        self._commands.describe(*target, tags, note, before)

@@ -33,6 +33,7 @@ from sdgui.experiments.run_commands import RunCommands
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.registry import PANELS
 from sdgui.runs.models import architectures, pretrained_tags
+from sdgui.shared.colleagues import Colleagues
 from sdgui.shared.panel import Panel
 from sdgui.shared.run_texts import best_tip, experiment_line
 from sdgui.shared.services import Selection, Services
@@ -75,6 +76,7 @@ class MainWindow(QMainWindow):
         self.stack = PanelStack(services, self)
         self.panels = self.stack.panels
         self.status = Status(services, self.experiments.model, self)
+        self.colleagues = Colleagues(services.store, self)
         self._arrange()
         self._connect_parts()
         self._connect_services()
@@ -117,6 +119,7 @@ class MainWindow(QMainWindow):
         tailer.trouble.connect(lambda _run, sentence: self.show_message(Message("warning", sentence)))
         writer.trouble.connect(lambda sentence: self.show_message(Message("error", sentence)))
         writer.idle.connect(self._close_saved)
+        self.colleagues.changed.connect(self._changed)
         studies.listed.connect(self._study_runs_listed)
         studies.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
 
@@ -278,6 +281,7 @@ class MainWindow(QMainWindow):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         QTimer.singleShot(0, self, self.services.studies.follow)
+        QTimer.singleShot(0, self, self.colleagues.start)
         QTimer.singleShot(_PAUSE, self, self._show_first_panel)  # the window is on screen before its form is built
         # Panels need numpy, pyqtgraph and more; they are loaded in a thread, so that showing one does not wait.
         QTimer.singleShot(0, self, lambda: threading.Thread(target=_load_panels, name="panels").start())
@@ -295,6 +299,7 @@ class MainWindow(QMainWindow):
             self.show_message(Message("info", "Saving the last changes; the window closes when they are saved."))
             return
         self.services.demo.cancel()
+        self.colleagues.close()
         self.services.studies.close()
         self.services.tailer.close()
         self.services.launcher.close()

@@ -23,7 +23,10 @@ from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
 from sdgui.shared.services import Services
+from sdgui.store.database import MIGRATIONS
 from sdgui.store.records import StoreError
+from sdgui.store.registry.address import RegistryAddress, parse_address
+from sdgui.store.registry.server import upgrade_registry
 from sdgui.store.store import Store
 from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.style.theme import Scheme, apply_theme, theme
@@ -47,6 +50,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--rebuild",
         action="store_true",
         help="rename the database, rebuild it from the run folders, and exit; close every window first",
+    )
+    parser.add_argument(
+        "--registry",
+        metavar="ADDRESS",
+        help="keep experiments, runs, tags, notes and studies in a group's PostgreSQL: "
+        "postgresql+psycopg://USER@HOST/DATABASE",
+    )
+    parser.add_argument(
+        "--upgrade-registry",
+        action="store_true",
+        help="bring an older registry to this version, and exit; everyone else must have closed the window",
     )
     parser.add_argument("--version", action="version", version=f"sdgui {program_version()}")
     return parser.parse_args(arguments)
@@ -79,12 +93,13 @@ def make_services(
     worker: Sequence[str] | None = None,
     demo: Sequence[str] | None = None,
     study: Sequence[str] | None = None,
+    registry: RegistryAddress | None = None,
 ) -> Services:
-    """Open the store in ``home`` and everything that works on it; other programs may be used for ours.
+    """Open the store in ``home``, or with ``registry`` that of a group, and everything that works on it.
 
-    Raises StoreError.
+    Other programs may be used for ours. Raises StoreError.
     """
-    store = Store.open(home)
+    store = Store.open(home, registry)
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
     data = DemoData(store.home / "demo-data", demo)
     pool = WorkerPool(worker)
@@ -92,9 +107,9 @@ def make_services(
     return Services(store, Launcher(store, trainer), Tailer(store), data, settings, pool, studies, StoreWriter())
 
 
-def open_window(home: Path, demo: bool) -> MainWindow:
+def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None) -> MainWindow:
     """Open and show the window, reattached to active runs. Raises StoreError."""
-    services = make_services(home)
+    services = make_services(home, registry=registry)
     theme().set_scheme(_SCHEMES.get(str(services.settings.value("window/scheme")), "system"))
     window = MainWindow(services)
     window.show()
@@ -125,6 +140,8 @@ def refuse(sentence: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Open the window and stay until it is closed."""
     parsed = parse(arguments)
+    if parsed.upgrade_registry:
+        return upgrade(parsed.registry or "")
     if parsed.rebuild:
         return rebuild(home_folder(parsed.home, parsed.demo))
     app = make_application()
@@ -132,7 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failures = Failures(home / "sdgui.log")
     failures.install()
     try:
-        window = open_window(home, parsed.demo)
+        registry = parse_address(parsed.registry) if parsed.registry else None
+        window = open_window(home, parsed.demo, registry)
     except StoreError as error:
         refuse(str(error))
         return 1
@@ -140,6 +158,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = app.exec()
     window.services.store.close()
     return code
+
+
+def upgrade(address: str) -> int:
+    """Bring a registry to this version, and print from which to which."""
+    try:
+        before, now = upgrade_registry(parse_address(address), MIGRATIONS)
+    except StoreError as error:
+        print(f"sdgui: {error}", file=sys.stderr)
+        return 1
+    print(f"{parse_address(address)}: version {before} -> {now}.")
+    return 0
 
 
 def rebuild(home: Path) -> int:

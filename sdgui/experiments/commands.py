@@ -21,6 +21,7 @@ from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Run, StoreUnavailableError
+from sdgui.store.registry.notes import NoteConflictError
 from sdgui.widgets.message import Level, Message, Remedy
 
 
@@ -144,19 +145,43 @@ class ExperimentCommands(QObject):
         store = self._services.store
         self._do(lambda: store.rename_experiment(experiment_id, name), Changes.of(experiment=experiment_id))
 
-    def describe(self, experiment_id: int, run_id: int | None, tags: list[str], note: str) -> None:
-        """Replace tags and note of a run, or of an experiment."""
-        store = self._services.store
+    def describe(
+        self,
+        experiment_id: int,
+        run_id: int | None,
+        tags: list[str],
+        note: str,
+        before: tuple[list[str], str] | None = None,
+    ) -> None:
+        """Replace tags and note of a run, or of an experiment.
+
+        With ``before``, tags and note as the change began with them, what others wrote meanwhile is kept.
+        """
+        store, (had, text) = self._services.store, before or (None, None)
 
         def write() -> None:
             if run_id is not None:
-                store.tag_run(run_id, tags)
-                store.note_run(run_id, note)
+                store.tag_run(run_id, tags, had)
+                store.note_run(run_id, note, text)
             else:
-                store.tag_experiment(experiment_id, tags)
-                store.note_experiment(experiment_id, note)
+                store.tag_experiment(experiment_id, tags, had)
+                store.note_experiment(experiment_id, note, text)
 
         self._do(write, _about(experiment_id, run_id))
+
+    def _ask_about_note(self, error: NoteConflictError, changes: Changes) -> None:
+        """Two wrote the same lines: theirs stands, and both are offered."""
+        run, experiment = next(iter(changes.runs), None), next(iter(changes.experiments), None)
+        store = self._services.store
+
+        def keep_both() -> None:
+            if run is not None:
+                self._do(lambda: store.note_run(run, error.both, error.theirs), changes)
+            elif experiment is not None:
+                self._do(lambda: store.note_experiment(experiment, error.both, error.theirs), changes)
+
+        details = f"Theirs, which is stored:\n{error.theirs}\n\nYours:\n{error.yours}"
+        self.message_requested.emit(Message("warning", str(error), details, Remedy("Keep both", keep_both)))
 
     def delete(self, experiment_id: int, run_id: int | None) -> None:
         """Move to the bin, with undo; not while it trains."""
@@ -241,6 +266,9 @@ class ExperimentCommands(QObject):
 
     def _undone(self, error: UserError, write: Callable[[], object], changes: Changes) -> None:
         self.changed.emit(changes)
+        if isinstance(error, NoteConflictError):
+            self._ask_about_note(error, changes)
+            return
         self._refused(error, write, lambda _: self.changed.emit(changes))
 
 

@@ -13,12 +13,12 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class DescribeSheet(QFrame):
-    """``described``: the ``target`` given to ``open``, with its changed tags and note.
+    """``described``: the ``target`` given to ``open``, with its changed tags and note, and what both were before.
 
     The sheet closes on Ctrl+Enter, or a click elsewhere; the selection may have moved by then.
     """
 
-    described = Signal(object, list, str)
+    described = Signal(object, list, str, object)
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
@@ -88,5 +88,5 @@ class DescribeSheet(QFrame):
         super().hideEvent(event)
         tags, note = self.values()
         if not self._given_up and (tags, note) != self._before:
-            self._before = (tags, note)
-            self.described.emit(self._target, tags, note)
+            before, self._before = self._before, (tags, note)
+            self.described.emit(self._target, tags, note, before)

@@ -20,7 +20,7 @@ from core.spec.run.status import RunState
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import LiveRun, RunProgress
 from sdgui.runs.outbox import Outbox
-from sdgui.store.records import StoreError
+from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 
 _SELDOM_POLLS = 20  # of live runs per poll of the store and of runs without a trainer
@@ -115,6 +115,8 @@ class Follower(threading.Thread):
         """Poll one run; an error is shown as a failure of this run."""
         busy = False
         try:
+            if live.elsewhere:
+                return self._nothing_to_read(live.run_id)
             if seldom or not live.restful or live.behind:
                 busy = self._poll(live)
             if shown := self.shown.get(live.run_id):
@@ -142,6 +144,8 @@ class Follower(threading.Thread):
             self._outbox.removed(run_id)
         for run_id, run in runs.items():
             live = self._live.get(run_id)
+            if not run.here:
+                self._take_over(run)
             if live is not None and live.dir.path == run.folder:
                 live.refresh(run)
                 continue
@@ -153,6 +157,20 @@ class Follower(threading.Thread):
             if self._attached:
                 self._outbox.added(run_id)
         self._attached = True
+
+    def _take_over(self, run: Run) -> None:
+        """Of a run on another computer, what the registry says is all that is known."""
+        self._publish(RunProgress(run.id, run.state, run.step, run.total_steps, "", None, run.best, run.failure))
+        if self._reported.get(run.id) is not run.state:
+            self._reported[run.id] = run.state
+            self._outbox.state(run.id, run.state)
+
+    def _nothing_to_read(self, run_id: int) -> bool:
+        """Its curves are as whole as they will be here."""
+        if (shown := self.shown.get(run_id)) and not shown.loaded:
+            shown.loaded = True
+            self._outbox.loaded(run_id)
+        return False
 
     def _start_over(self, run_id: int) -> None:
         """A run has moved to another folder: what was read of it no longer counts."""
@@ -188,6 +206,8 @@ class Follower(threading.Thread):
     def _record(self, live: LiveRun, at_once: bool) -> None:
         """Bring the store up to date, if it is due; then report a change of state."""
         now = time.monotonic()
+        if live.elsewhere:  # whoever has its folder records it
+            return
         if not at_once and now - self._recorded_at.get(live.run_id, -1.0e9) < _RECORD_SECONDS:
             return
         progress = live.to_record()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +17,31 @@ from sqlalchemy.exc import SQLAlchemyError
 from sdgui.store.records import StoreError, StoreUnavailableError
 
 BUSY_SECONDS = 10.0
+_OUTAGE_SECONDS = 10.0  # other threads ask every few
 
 WRITE = {"sqlite_begin": "IMMEDIATE"}  # execution option: take the write lock at once, and wait for it
+
+
+class ServerGoneError(StoreUnavailableError):
+    """A server that cannot be reached for now."""
+
+
+class Outage:
+    """Whether a server was out of reach when it was last asked; the window's own thread does not wait for it then."""
+
+    def __init__(self) -> None:
+        self._sentence, self._noted = "", 0.0
+
+    def refuse(self) -> None:
+        """StoreUnavailableError at once in the window's thread, for a while or until another thread has reached it."""
+        lately = time.monotonic() - self._noted < _OUTAGE_SECONDS
+        if self._sentence and lately and threading.current_thread() is threading.main_thread():
+            raise ServerGoneError(self._sentence)
+
+    def note(self, error: StoreError | None) -> None:
+        """How the last request ended."""
+        self._sentence = str(error) if isinstance(error, ServerGoneError) else ""
+        self._noted = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -29,14 +54,22 @@ class Database:
     recorder: Engine  # writes of one run's progress, which need not wait for other writers where the database can tell
     explain: Callable[[Exception], StoreError]
     shared: bool = False  # by people at several computers
+    outage: Outage | None = None  # of a server
 
     @contextmanager
     def sentences(self) -> Iterator[None]:
         """Turn the database's own errors into StoreError."""
+        if self.outage is not None:
+            self.outage.refuse()
+        told: StoreError | None = None
         try:
             yield
         except SQLAlchemyError as error:
-            raise self.explain(error) from error
+            told = self.explain(error)
+            raise told from error
+        finally:
+            if self.outage is not None:
+                self.outage.note(told)
 
 
 def sqlite_database(path: Path) -> Database:

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from core.spec.config import ConfigError, RunConfig, parse_config
 from sdgui.store.records import Experiment, StoreError
-from sdgui.store.registry.activity import note_activity, note_edit
-from sdgui.store.registry.notes import merged_note, merged_tags
+from sdgui.store.registry.activity import KEPT_ASIDE, note_activity, note_edit
+from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
 from sdgui.store.sessions import NAME_LENGTH, Sessions, clean_name, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, TagRow
 
@@ -112,11 +112,17 @@ class ExperimentRecords(Sessions):
 
         Raises NoteConflictError where someone else has changed the same lines.
         """
-        with self._write() as session:
-            row = experiment_row(session, experiment_id)
-            note_activity(session, "wrote the note of", row.name, experiment=row.id, detail=row.note)
-            row.note = storable(note if before is None else merged_note(before, row.note, note))
-            return experiment_record(row)
+        try:
+            with self._write() as session:
+                row = experiment_row(session, experiment_id)
+                note_activity(session, "wrote the note of", row.name, experiment=row.id, detail=row.note)
+                row.note = storable(note if before is None else merged_note(before, row.note, note))
+                return experiment_record(row)
+        except NoteConflictError as error:  # what is asked about must not be lost meanwhile
+            name = self.experiment(experiment_id).name
+            with self._write() as session:
+                note_activity(session, KEPT_ASIDE, name, experiment=experiment_id, detail=error.yours)
+            raise
 
     def tags(self) -> list[str]:
         """Every tag ever used, alphabetically, to choose from."""

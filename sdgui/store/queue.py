@@ -13,7 +13,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from core.spec.run.status import RunState
-from sdgui.store.records import Run, StoreError
+from sdgui.store.records import Place, Run, StoreError
 from sdgui.store.registry.activity import note_activity
 from sdgui.store.runs import ALIVE, RunRecords, launched, queue_end, run_row
 from sdgui.store.tables import ExperimentRow, RunRow
@@ -23,12 +23,13 @@ from sdgui.store.tables import ExperimentRow, RunRow
 class Slots:
     """What a machine has for runs. ``devices``: indices of its GPUs, each for one run; without, ``at_once`` runs.
 
-    ``taken``: GPUs that another program uses.
+    ``taken``: GPUs that another program uses; ``each``: how many a run gets that asks for none in particular.
     """
 
     devices: tuple[str, ...] = ()
     at_once: int = 1
     taken: frozenset[str] = frozenset()
+    each: int = 1
 
 
 class QueueRecords(RunRecords):
@@ -61,14 +62,39 @@ class QueueRecords(RunRecords):
                 note_activity(session, what, row.key, experiment=row.experiment_id, run=run_id)
             return self._run_record(row)
 
-    def place(self, run_id: int, host: str, devices: str) -> Run:
-        """Ask for another machine and other devices ("" for any) for a waiting run."""
+    def place(self, run_id: int, place: Place) -> Run:
+        """Ask for another machine or other devices for a run that no trainer has."""
         with self._write() as session:
             row = run_row(session, run_id)
-            if row.queue_position is None:
-                raise StoreError("This run is not waiting any more, so its machine cannot be changed.")
-            row.host, row.devices_asked = host, devices
+            if row.state in ALIVE and row.launched is not None:
+                raise StoreError("This run has started, so its machine cannot be changed; pause it first.")
+            row.host, row.devices_asked = place.host, place.devices
             return self._run_record(row)
+
+    def tell_devices(self, run_id: int, devices: str) -> None:
+        """The run was started on these by another program: a study."""
+        with self._write() as session:
+            run_row(session, run_id).devices = devices
+
+    def same_place(self, run_id: int, other_id: int) -> None:
+        """The run trains where the other one does: a further stage of its chain."""
+        with self._write() as session:
+            row, other = run_row(session, run_id), run_row(session, other_id)
+            row.host, row.devices_asked, row.devices = other.host, other.devices_asked, other.devices
+
+    def give_devices(self, run_id: int, slots: Slots) -> Run:
+        """Mark a run as launched, whatever the queue, on the devices that it asks for or the first that are free.
+
+        Where none is free it gets the one with the fewest runs.
+        """
+        with self._write() as session:
+            row = run_row(session, run_id)
+            free = self._free(session, row.host, slots, run_id)
+            given = row.devices_asked or free.place("")
+            if given is None and slots.devices:
+                busy = ",".join(self._busy(session, row.host, run_id)).split(",")
+                given = min(slots.devices, key=busy.count)
+            return self._run_record(launched(row, given or ""))
 
     def reorder_queue(self, run_ids: Sequence[int]) -> None:
         """Put these first, in this order; the other queued runs follow in theirs."""
@@ -101,20 +127,24 @@ class QueueRecords(RunRecords):
     def free_devices(self, host: str, slots: Slots) -> tuple[str, ...]:
         """The GPUs of a machine that no run and no other program uses."""
         with self._read() as session:
-            return tuple(self._free(session, host, slots).devices)
+            return tuple(self._free(session, host, slots).devices or ())
 
-    def _free(self, session: Session, host: str, slots: Slots) -> _Free:
+    def _busy(self, session: Session, host: str, but: int = -1) -> list[str]:
+        """The devices of each live run on a machine."""
         query = select(RunRow.devices).where(
             RunRow.state.in_(ALIVE), RunRow.deleted.is_(None), RunRow.queue_position.is_(None), RunRow.host == host
         )
         if not host:
             query = query.where(RunRow.folder.startswith(self._here, autoescape=True))
-        busy = list(session.scalars(query))
+        return list(session.scalars(query.where(RunRow.id != but)))
+
+    def _free(self, session: Session, host: str, slots: Slots, but: int = -1) -> _Free:
+        busy = self._busy(session, host, but)
         if not slots.devices:
-            return _Free(None, max(0, slots.at_once - len(busy)))
+            return _Free(None, max(0, slots.at_once - len(busy)), 1)
         # One whose devices are not known takes what CUDA gives by itself: the first.
         used = {device for devices in busy for device in (devices or slots.devices[0]).split(",")} | slots.taken
-        return _Free([device for device in slots.devices if device not in used], 0)
+        return _Free([device for device in slots.devices if device not in used], 0, slots.each)
 
 
 @dataclass
@@ -123,17 +153,18 @@ class _Free:
 
     devices: list[str] | None
     room: int
+    each: int
 
     def place(self, asked: str) -> str | None:
         """Devices for a run that asks for these; None when they are not free. "" on a machine without GPUs."""
         if self.devices is None:
             self.room -= 1
             return "" if self.room >= 0 else None
-        wanted = asked.split(",") if asked else self.devices[:1]
-        if not wanted or not set(wanted) <= set(self.devices):
-            self.devices = [device for device in self.devices if device not in wanted]
-            return None
-        return ",".join(wanted)
+        wanted = asked.split(",") if asked else self.devices[: self.each]
+        enough = bool(wanted) and (bool(asked) or len(wanted) == self.each)
+        free = enough and set(wanted) <= set(self.devices)
+        self.devices = [device for device in self.devices if device not in wanted]
+        return ",".join(wanted) if free else None
 
 
 def waiting() -> Select[RunRow]:

@@ -66,6 +66,17 @@ class BestPoint:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a run is to train. ``host``: a machine, "" for this computer; ``devices``: "0,1", "" for the first free."""
+
+    host: str = ""
+    devices: str = ""
+
+
+HERE = Place()
+
+
+@dataclass(frozen=True)
 class Run:
     """One training of a definition. The definition itself is in the folder's ``config.json``."""
 

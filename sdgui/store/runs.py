@@ -13,10 +13,21 @@ from sqlalchemy.orm import Session
 
 from core.spec.run.status import RunState
 from sdgui.store.experiments import experiment_record, experiment_row
-from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, RunLabel, StoreError, color_index
-from sdgui.store.registry.activity import note_activity
+from sdgui.store.records import (
+    HERE,
+    BestPoint,
+    Ending,
+    MetricSummary,
+    Place,
+    Progress,
+    Run,
+    RunLabel,
+    StoreError,
+    color_index,
+)
+from sdgui.store.registry.activity import KEPT_ASIDE, note_activity
 from sdgui.store.registry.dialect import insert
-from sdgui.store.registry.notes import merged_note, merged_tags
+from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
 from sdgui.store.sessions import Sessions, kept_on, slug, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, SummaryRow
 
@@ -97,11 +108,11 @@ class RunRecords(Sessions):
             for row in rows
         }
 
-    def add_run(self, experiment_id: int, queued: bool = False, host: str = "", devices: str = "") -> Run:
+    def add_run(self, experiment_id: int, queued: bool = False, place: Place = HERE) -> Run:
         """A new run of the experiment as it is now; names its folder, which the launcher makes.
 
-        ``host``: the machine that it is for; ``devices``: those that it asks for, "" for any. Raises StoreError with
-        the definition's problem when it has one.
+        ``place``: the machine that it is for, and the devices that it asks for. Raises StoreError with the definition's
+        problem when it has one.
         """
         with self._write() as session:
             row = _new_run(session, experiment_id)
@@ -109,7 +120,7 @@ class RunRecords(Sessions):
             row.launched = None if queued else time.time()
             row.queue_position = queue_end(session) if queued else None
             row.folder = self._folder_text(self.runs_folder / row.folder) if self.shared else row.folder
-            row.host, row.devices_asked, row.owner = host, devices, self.who
+            row.host, row.devices_asked, row.owner = place.host, place.devices, self.who
             session.add(row)
             session.flush()
             note_activity(session, "queued" if queued else "launched", row.key, experiment=experiment_id, run=row.id)
@@ -186,13 +197,20 @@ class RunRecords(Sessions):
 
         Raises NoteConflictError where someone else has changed the same lines.
         """
-        with self._write() as session:
-            row = run_row(session, run_id)
-            replaced = row.note
-            row.note = storable(note if before is None else merged_note(before, row.note, note))
-            about = (row.experiment_id, run_id)
-            note_activity(session, "wrote the note of", row.key, experiment=about[0], run=about[1], detail=replaced)
-            return self._run_record(row)
+        try:
+            with self._write() as session:
+                row = run_row(session, run_id)
+                about, replaced = row.experiment_id, row.note
+                row.note = storable(note if before is None else merged_note(before, row.note, note))
+                note_activity(session, "wrote the note of", row.key, experiment=about, run=run_id, detail=replaced)
+                return self._run_record(row)
+        except NoteConflictError as error:  # what is asked about must not be lost meanwhile
+            run = self.run(run_id)
+            with self._write() as session:
+                note_activity(
+                    session, KEPT_ASIDE, run.key, experiment=run.experiment_id, run=run_id, detail=error.yours
+                )
+            raise
 
     def mark_launched(self, run_id: int, devices: str | None = None) -> Run:
         """Its trainer is being started, on ``devices``; it is no longer queued."""

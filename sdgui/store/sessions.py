@@ -22,7 +22,6 @@ from sqlalchemy.orm import Session
 
 from sdgui.store.engine import Database
 from sdgui.store.records import StoreError
-from sdgui.store.registry.address import RegistryAddress
 from sdgui.store.tables import TagRow
 
 NAME_LENGTH = 120
@@ -48,11 +47,6 @@ class Sessions:
     def location(self) -> str:
         """The database's file or address, to be shown."""
         return str(self._database.where)
-
-    @property
-    def registry(self) -> RegistryAddress | None:
-        """The address of the shared registry; None where the file at home holds everything."""
-        return self._database.where if isinstance(self._database.where, RegistryAddress) else None
 
     @property
     def shared(self) -> bool:

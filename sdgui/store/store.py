@@ -77,6 +77,11 @@ class Store(ExperimentRecords, QueueRecords, CaptionRecords, StudyRecords, MarkR
         store = cls.open(home)
         return store, store.import_folders()
 
+    @property
+    def registry(self) -> RegistryAddress | None:
+        """The address of the shared registry; None where the file at home holds everything."""
+        return self._database.where if isinstance(self._database.where, RegistryAddress) else None
+
     def import_folders(self) -> list[str]:
         """Read every run folder in ``runs`` again, oldest first, and list missing runs; returns errors.
 

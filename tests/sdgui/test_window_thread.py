@@ -48,15 +48,16 @@ def held(database: Path) -> Iterator[None]:
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     """In which threads the store was written to since the list was cleared."""
     threads: list[threading.Thread] = []
-    begin = Sessions._write
+    for name in ("_write", "_record_progress"):
+        begin = getattr(Sessions, name)
 
-    @contextmanager
-    def noted(self: Sessions) -> Iterator[Session]:
-        threads.append(threading.current_thread())
-        with begin(self) as session:
-            yield session
+        @contextmanager
+        def noted(self: Sessions, begin: Callable[[Sessions], Any] = begin) -> Iterator[Session]:
+            threads.append(threading.current_thread())
+            with begin(self) as session:
+                yield session
 
-    monkeypatch.setattr(Sessions, "_write", noted)
+        monkeypatch.setattr(Sessions, name, noted)
     return threads
 
 

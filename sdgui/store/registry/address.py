@@ -21,8 +21,8 @@ class RegistryAddress:
     url: URL
 
     def __str__(self) -> str:
-        shown = self.url.set(password=None, query={})
-        return shown.render_as_string(hide_password=True)
+        url = self.url
+        return URL.create(_DRIVER, url.username, None, url.host, url.port, url.database).render_as_string()
 
     @property
     def server(self) -> str:

@@ -50,8 +50,14 @@ def merged_note(before: str, theirs: str, yours: str) -> str:
 
 def _changes(base: list[str], side: list[str]) -> list[tuple[int, int, tuple[str, ...]]]:
     """``(start, end, lines)``: lines of ``base`` from start up to end become these."""
-    found = SequenceMatcher(None, base, side, autojunk=False).get_opcodes()
-    return [(i1, i2, tuple(side[j1:j2])) for kind, i1, i2, j1, j2 in found if kind != "equal"]
+    found: list[tuple[int, int, tuple[str, ...]]] = []
+    for kind, i1, i2, j1, j2 in SequenceMatcher(None, base, side, autojunk=False).get_opcodes():
+        if kind == "replace" and i2 - i1 == j2 - j1:  # line for line
+            pairs = zip(range(i1, i2), side[j1:j2], strict=True)
+            found += [(at, at + 1, (line,)) for at, line in pairs if base[at] != line]
+        elif kind != "equal":
+            found.append((i1, i2, tuple(side[j1:j2])))
+    return found
 
 
 def merged_tags(before: Iterable[str], theirs: Iterable[str], yours: Iterable[str]) -> list[str]:

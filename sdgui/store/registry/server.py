@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
-from sdgui.store.engine import Database
+from sdgui.store.engine import Database, Outage, ServerGoneError
 from sdgui.store.records import StoreError, StoreUnavailableError
 from sdgui.store.registry.address import RegistryAddress
 from sdgui.store.tables import SCHEMA_VERSION, Base
@@ -51,6 +51,7 @@ def open_registry(address: RegistryAddress, scripts: Path, newest: str = SCHEMA_
         recorder=engine,
         explain=lambda error: registry_error(error, address),
         shared=True,
+        outage=Outage(),
     )
 
 
@@ -147,7 +148,8 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
     state = getattr(cause, "sqlstate", None) or ""
     reason = " ".join(str(cause).split())
     lower = reason.lower()
-    if state in ("28P01", "28000") or "password" in lower or "no pg_hba.conf entry" in lower:
+    unknown = 'role "' in lower and "does not exist" in lower
+    if state in ("28P01", "28000") or unknown or "password" in lower or "no pg_hba.conf entry" in lower:
         return StoreError(
             f"The registry {address} refused the user {address.url.username or 'name'}: check user and password (in "
             "the address, in ~/.pgpass or in PGPASSWORD), or ask its administrator for access."
@@ -166,7 +168,7 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
             f"The registry {address} is out of room or connections ({reason}). Try again later."
         )
     if getattr(error, "connection_invalidated", False) or state.startswith(("08", "57")) or _unreachable(lower):
-        return StoreUnavailableError(
+        return ServerGoneError(
             f"The registry {address} cannot be reached ({reason[:200]}). Check the network and that PostgreSQL runs on "
             f"{address.server}; runs go on meanwhile."
         )

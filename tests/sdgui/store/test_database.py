@@ -58,7 +58,7 @@ def query(path: Path, sql: str) -> list[tuple[object, ...]]:
 
 
 def test_the_revisions_make_the_tables_that_the_program_declares(tmp_path: Path) -> None:
-    engine = open_database(tmp_path / "sdgui.db")
+    engine = open_database(tmp_path / "sdgui.db").reader
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     engine.dispose()
@@ -71,7 +71,7 @@ def test_the_revisions_make_the_tables_that_the_program_declares(tmp_path: Path)
 def test_the_database_writes_ahead_and_enforces_references(tmp_path: Path) -> None:
     path = filled(tmp_path)
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
-    engine = open_database(path)
+    engine = open_database(path).reader
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
     engine.dispose()
@@ -79,7 +79,7 @@ def test_the_database_writes_ahead_and_enforces_references(tmp_path: Path) -> No
 
 def test_an_older_database_is_copied_then_migrated_with_its_rows(tmp_path: Path) -> None:
     path = filled(tmp_path)
-    engine = open_database(path, scripts_with(tmp_path), NEXT)
+    engine = open_database(path, scripts_with(tmp_path), NEXT).reader
     engine.dispose()
     assert read_version(path) == NEXT
     assert query(path, "SELECT name, colour FROM experiments") == [("clip", "grey")]

@@ -12,7 +12,7 @@ import pytest
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.store.queue import Slots
-from sdgui.store.records import Progress, StoreError
+from sdgui.store.records import Place, Progress, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.store.conftest import OpenStore
 
@@ -21,7 +21,7 @@ FOUR = {"": Slots(("0", "1", "2", "3"))}
 
 def queued(store: Store, count: int, host: str = "", devices: str = "") -> list[int]:
     experiment = next(iter(store.experiments()), None) or store.add_experiment(preset_config("clip", "tiny"))
-    return [store.add_run(experiment.id, True, host, devices).id for _ in range(count)]
+    return [store.add_run(experiment.id, True, Place(host, devices)).id for _ in range(count)]
 
 
 def taken(store: Store, machines: dict[str, Slots]) -> list[tuple[int, str]]:
@@ -76,10 +76,25 @@ def test_a_run_waits_for_its_machine_and_others_pass_it(store: Store) -> None:
 
 def test_a_waiting_run_can_be_sent_elsewhere_and_a_started_one_cannot(store: Store) -> None:
     (run_id,) = queued(store, 1)
-    assert store.place(run_id, "cluster", "1").devices_asked == "1"
+    assert store.place(run_id, Place("cluster", "1")).devices_asked == "1"
     assert taken(store, {"cluster": Slots(("0", "1"))}) == [(run_id, "1")]
-    with pytest.raises(StoreError, match="not waiting any more"):
-        store.place(run_id, "", "")
+    with pytest.raises(StoreError, match="has started"):
+        store.place(run_id, Place())
+
+
+def test_a_launch_gets_what_is_free_else_what_is_used_least(store: Store) -> None:
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    two = Slots(("0", "1"))
+    given = [store.give_devices(store.add_run(experiment.id).id, two).devices for _ in range(5)]
+    assert given == ["0", "1", "0", "1", "0"]
+    asked = store.add_run(experiment.id, place=Place(devices="1"))
+    assert store.give_devices(asked.id, two).devices == "1"
+
+
+def test_a_machine_may_give_each_run_several_gpus(store: Store) -> None:
+    ids = queued(store, 3)
+    pairs = {"": Slots(("0", "1", "2", "3", "4"), each=2)}
+    assert taken(store, pairs) == [(ids[0], "0,1"), (ids[1], "2,3")]
 
 
 def test_a_live_run_of_which_no_device_is_known_takes_the_first(store: Store) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from sdgui.store.database import MIGRATIONS
 from sdgui.store.engine import make_engine
 from sdgui.store.records import Progress, StoreError, StoreUnavailableError
 from sdgui.store.registry import server as registry_server
+from sdgui.store.registry.activity import KEPT_ASIDE
 from sdgui.store.registry.address import RegistryAddress, parse_address
 from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
 from sdgui.store.registry.server import registry_error, upgrade_registry
@@ -161,16 +164,24 @@ def _open_until_refused(home: Path, address: RegistryAddress) -> None:
 
 
 def test_a_server_that_restarts_is_found_again(tmp_path: Path, postgres: PostgresServer) -> None:
-    store = Store.open(tmp_path, parse_address(postgres.new_database()))
+    with closing(Store.open(tmp_path, parse_address(postgres.new_database()))) as store:
+        _restart(postgres, store)
+
+
+def _restart(postgres: PostgresServer, store: Store) -> None:
     store.add_experiment(preset_config("clip", "tiny"))
     postgres.stop()
     try:
         with pytest.raises(StoreUnavailableError, match="cannot be reached"):
             store.experiments()
+        with pytest.raises(StoreUnavailableError, match="cannot be reached"):
+            store.experiments()  # in the window's thread it is not waited for again
     finally:
         postgres.start()
+    other = threading.Thread(target=store.experiments)  # as the tailer asks again and again
+    other.start()
+    other.join()
     assert [one.name for one in store.experiments()] == ["clip"]
-    store.close()
 
 
 def test_notes_of_two_are_merged_line_by_line() -> None:
@@ -206,6 +217,8 @@ def test_a_note_that_another_wrote_meanwhile_is_not_lost(open_store: OpenStore, 
         with pytest.raises(NoteConflictError) as caught:
             note(bob, "One!", "one\n\ntwo")
         assert caught.value.theirs == "first\n\ntwo and a half"
+        aside = ann.activity(experiment.id)[0]
+        assert (aside.what, aside.detail) == (KEPT_ASIDE, "One!"), "what is asked about is kept meanwhile"
     assert ann.run(run.id).note == ann.experiment(experiment.id).note == "first\n\ntwo and a half"
 
 
