@@ -270,9 +270,9 @@ def test_models_and_comparing_are_remembered(
     assert panel.view.list.current_path() == panel.model.at(1).path
     assert panel.view.tools.pickers["b"].set_choice(ModelChoice(str(other), "", "other"))
     qtbot.waitUntil(lambda: all(entry.differs() for entry in panel.model.entries()) and not panel.work.busy)
-    again = open_panel()
     first = panel.view.tools.pickers["a"].choice()
     assert first is not None
+    again = open_panel()
     choices = [again.view.tools.pickers[side].choice() for side in ("a", "b")]
     assert [choice.model for choice in choices if choice is not None] == [first.model, str(other)]
     assert again.view.tools.compare.isChecked()
