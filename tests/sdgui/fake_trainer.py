@@ -66,6 +66,7 @@ def train(run: RunDir, options: argparse.Namespace) -> int:
         if asked:
             outcome = {"stop": "stopped", "pause": "paused"}[asked]
             break
+    run.clear_control()
     events.write(Log(level="info", message="The end."))
     events.write(RunFinished(step=step, outcome=outcome))
     lock.release()

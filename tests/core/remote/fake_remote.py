@@ -38,5 +38,5 @@ def program() -> list[str]:
 
 script.program = program
 if __name__ == "__main__":
-    exec(ahead())  # noqa: S102
+    exec(ahead())
     sys.exit(main(sys.argv[1:]))

@@ -114,6 +114,7 @@ def test_a_job_that_waits_says_why_and_can_be_taken_back(cluster: RemoteRuns, tm
     assert len(listed()) == 1
 
 
+@pytest.mark.slow
 def test_a_job_cancelled_in_slurm_is_told_so(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
     trainer(f"{SLOW} --deaf")
     run = launch(cluster, tmp_path)
@@ -124,6 +125,7 @@ def test_a_job_cancelled_in_slurm_is_told_so(cluster: RemoteRuns, tmp_path: Path
     assert f"job {number} was cancelled" in note(run)
 
 
+@pytest.mark.slow
 def test_the_window_cancels_a_job_that_does_not_listen(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
     trainer(f"{SLOW} --deaf")
     run = launch(cluster, tmp_path)
@@ -135,6 +137,7 @@ def test_the_window_cancels_a_job_that_does_not_listen(cluster: RemoteRuns, tmp_
     assert "was cancelled" in note(run)
 
 
+@pytest.mark.slow
 def test_a_preempted_job_is_saved_requeued_and_goes_on(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
     trainer(SLOW)
     run = launch(cluster, tmp_path)
@@ -150,6 +153,7 @@ def test_a_preempted_job_is_saved_requeued_and_goes_on(cluster: RemoteRuns, tmp_
     assert points(run) == list(range(1, points(run)[-1] + 1))
 
 
+@pytest.mark.slow
 def test_a_job_near_its_time_limit_saves_and_requeues_itself(
     cluster: RemoteRuns, tmp_path: Path, trainer: Trainer
 ) -> None:
@@ -177,10 +181,32 @@ def test_what_sbatch_refuses_is_told_in_its_words(cluster: RemoteRuns, tmp_path:
     assert findings["Slurm"].works
     assert findings["Partition"].works
     assert "low" in findings["Partition"].found
-
-
-def test_the_script_can_be_read(cluster: RemoteRuns) -> None:
     script = cluster.machines.host("slurm").script("one").result(60)
     assert script.startswith("#!/bin/bash\n#SBATCH ")
     for line in ("--partition=low", "--signal=B:USR1@10", "--requeue", "scontrol requeue", "trap"):
         assert line in script
+
+
+@pytest.mark.slow
+def test_torchrun_meets_over_two_nodes(cluster: RemoteRuns, tmp_path: Path, runs_there: Path) -> None:
+    """The script of a machine with two nodes, with a program in place of the trainer that adds up over the ranks."""
+    machine = cluster.machines.list.find("slurm").model_copy(update={"nodes": 2, "processes": 1})
+    cluster.machines.list.put(machine)
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys, torch, torch.distributed as ranks\n"
+        "ranks.init_process_group('gloo')\n"
+        "rank = torch.tensor([float(ranks.get_rank() + 1)])\n"
+        "ranks.all_reduce(rank)\n"
+        "print('sum', rank.item(), 'of', ranks.get_world_size(), flush=True)\n"
+    )
+    script = cluster.machines.host("slurm").script("one").result(60)
+    assert "--nodes=2" in script
+    train = '-m core train "$RUN/config.json" "$RUN"'
+    assert train in script
+    # On real nodes the first one's name leads to it; here both are this computer, without names.
+    script = script.replace(train, str(program)).replace(
+        "--rdzv-backend=c10d", "--rdzv-backend=c10d --local-addr=127.0.0.1"
+    )
+    run = launch(cluster, tmp_path, script=script)
+    wait_for(lambda: run.stdout.exists() and run.stdout.read_text().count("sum 3.0 of 2") == 2)
