@@ -16,8 +16,6 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 from PIL import IcoImagePlugin, Image, ImageFile
 
 from core.data.errors import PictureError
@@ -253,6 +251,9 @@ def _resize_bytes(pixels: Pixels, shorter_side: int) -> Pixels:
     if shorter_side <= short <= KEPT * shorter_side:
         return pixels
     size = [max(shorter_side, round(side * shorter_side / short)) for side in (kept_height, kept_width)]
+    import torch  # noqa: PLC0415  (an index that finds nothing changed does without it)
+    from torch.nn import functional as F  # noqa: PLC0415
+
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W)
     resized: Pixels = F.interpolate(batch, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
     return resized
