@@ -107,7 +107,7 @@ class Loader:
         _check_world(self._place.world, order.batch_size, self.streams)
         self._mine = self._place.share(order.batch_size)
         self._maker = PartMaker(dataset, config, image_size, order, labels, multiple)
-        self._join = Joiner(config, order.batch_size, *self._mine, dataset.pad_id, pinned=self._place.on_gpu)
+        self._join = Joiner(config, order.batch_size, dataset.pad_id, pinned=self._place.on_gpu)
         self._dataset = dataset
         self._config = config
         self._log = log

@@ -108,13 +108,9 @@ class PartMaker(Dataset[LoadedPart]):
 class Joiner:
     """Parts of a batch as one, with the interpolation that is drawn for all of it."""
 
-    def __init__(self, config: RunConfig, batch_size: int, first: int, last: int, pad_id: int, pinned: bool) -> None:
-        """Of batches of ``batch_size`` rows this process takes ``first`` to ``last - 1``.
-
-        ``pinned``: the tensors are laid where a GPU can fetch them by itself.
-        """
+    def __init__(self, config: RunConfig, batch_size: int, pad_id: int, pinned: bool) -> None:
+        """Of batches of ``batch_size`` rows, those of all processes. ``pinned``: laid where a GPU fetches them itself."""
         self._config, self._batch_size, self._pad_id, self._pinned = config, batch_size, pad_id, pinned
-        self._mine = slice(first, last)
 
     def __call__(self, step: int, parts: Sequence[Batch]) -> Batch:
         """Batch ``step`` from its parts in order."""
@@ -143,10 +139,9 @@ class Joiner:
         )
 
     def _mix(self, step: int, config: ViewConfig, view: View) -> Mix | None:
-        """Drawn for the whole batch; ``partner`` counts within it, also where this process has a share of it."""
+        """Drawn for the whole batch, and has the partners of all of it, also where this process has a share."""
         generator = np.random.default_rng(seed_of(self._config.seed, step, view.number, MIX))
-        mix = draw_mix(config, generator, self._batch_size, view.images.shape[-1])
-        return None if mix is None else replace(mix, partner=mix.partner[self._mine])
+        return draw_mix(config, generator, self._batch_size, view.images.shape[-1])
 
     def _view(self, parts: Sequence[View], mix: Mix | None) -> View:
         masks = [part.mask for part in parts if part.mask is not None]
