@@ -34,6 +34,8 @@ def add(verbs: Verbs) -> None:
     demo.set_defaults(verb=_demo_data)
 
     worker = verbs.add_parser("worker", help="serve the window: JSON requests on stdin, replies on stdout")
+    worker.add_argument("--on", default="", metavar="MACHINE", help="the worker of this machine, through ssh")
+    worker.add_argument("--home", type=Path, metavar="DIR", help="folder whose list of machines it is in")
     worker.set_defaults(verb=_worker)
 
     bench = verbs.add_parser("bench", help="benchmark against other implementations")
@@ -88,6 +90,13 @@ def _demo_data(arguments: argparse.Namespace) -> int:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
+    if arguments.on:
+        from core.cli.homes import home_folder
+        from core.remote.relay import relay
+        from core.spec.machines.machine_list import MachineList
+
+        home = home_folder(arguments.home)
+        return relay(MachineList(home).find(arguments.on), home)
     from core.worker.server import serve
 
     return serve()

@@ -7,6 +7,7 @@ import gc
 import locale
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import platformdirs
@@ -18,6 +19,7 @@ from sdgui.actions.help import program_version
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
 from sdgui.runs.demo import DemoData
+from sdgui.runs.elsewhere import worker_command
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
@@ -102,7 +104,7 @@ def make_services(
     store = Store.open(home, registry)
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
     data = DemoData(store.home / "demo-data", demo)
-    pool = WorkerPool(worker)
+    pool = WorkerPool(worker, elsewhere=partial(worker_command, store.home))
     studies = StudyPrograms(store, study)
     return Services(store, Launcher(store, trainer), Tailer(store), data, settings, pool, studies, StoreWriter())
 

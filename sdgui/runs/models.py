@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.spec.machines.record import is_remote, read_checkpoints
 from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
 
@@ -109,7 +110,9 @@ class RunFacts:
 
 
 def run_facts(run: RunDir) -> RunFacts:
-    """Read the folder now; without checkpoints the answer is empty."""
+    """Read the folder now; without checkpoints the answer is empty. Those of another machine are known by its list."""
+    if is_remote(run.path):
+        return _facts_elsewhere(run)
     try:
         names = [path.parent.name for path in run.checkpoints.glob(f"{_STEP}*/checkpoint.json")]
     except OSError:
@@ -122,6 +125,20 @@ def run_facts(run: RunDir) -> RunFacts:
     captions = _checkpoint_captions(newest / "checkpoint.json")
     pointed = {which: _pointed(run, which, steps) for which in ("best", "last")}
     return RunFacts(tuple(steps), pointed["best"], pointed["last"], networks, captions)
+
+
+def _facts_elsewhere(run: RunDir) -> RunFacts:
+    found = read_checkpoints(run)
+    steps = [int(one.name.removeprefix(_STEP)) for one in found if one.name.removeprefix(_STEP).isdecimal()]
+    captions = _architecture_captions(run)
+    if not steps:
+        return RunFacts((), None, None, (), captions)
+    pointed = {which: int(one.name.removeprefix(_STEP)) for one in found for which in one.pointers}
+    newest = max(steps)
+    files = {file.name for one in found if one.name == f"{_STEP}{newest:08d}" for file in one.files}
+    networks = tuple(name for name in ("teacher", "student") if f"{name}.safetensors" in files)
+    order = tuple(sorted(steps, reverse=True))
+    return RunFacts(order, pointed.get("best", newest), pointed.get("last", newest), networks, captions)
 
 
 def _pointed(run: RunDir, which: str, steps: list[int]) -> int:

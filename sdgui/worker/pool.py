@@ -66,9 +66,11 @@ class WorkerPool(QObject):
         most: int = MOST,
         idle_minutes: float = IDLE_MINUTES,
         clock: Callable[[], float] = time.monotonic,
+        elsewhere: Callable[[str], Sequence[str] | None] = lambda key: None,
     ) -> None:
+        """``elsewhere``: the command of the worker for a model on another machine; None for one of this computer."""
         super().__init__(parent)
-        self._command = command
+        self._command, self._elsewhere = command, elsewhere
         self._most, self._idle_seconds, self._clock = most, 60 * idle_minutes, clock
         self._members: dict[str, _Member] = {}
         self._ended = False
@@ -79,7 +81,7 @@ class WorkerPool(QObject):
         """The worker of the model ``key`` (as ``open_model`` names models), not started yet when it is new."""
         member = self._members.get(key)
         if member is None:
-            client = WorkerClient(self._command, self, partial(self._may_start, key))
+            client = WorkerClient(self._elsewhere(key) or self._command, self, partial(self._may_start, key))
             member = self._members[key] = _Member(client, title or short_title(key), self._clock())
             client.state_changed.connect(partial(self._changed, key))
             client.lost.connect(partial(self._lost, key))

@@ -90,9 +90,9 @@ class Host(Connection):
         """``length`` bytes of a file of the run from ``offset`` on, at most 4 MB."""
         return _typed(self.call("read", timeout, folder=folder, file=file, offset=offset, length=length), Chunk)
 
-    def pictures(self, folder: str, paths: Sequence[str], side: int = 256) -> Future[Mapping[str, Chunk]]:
+    def pictures(self, paths: Sequence[str], side: int = 256) -> Future[Mapping[str, Chunk]]:
         """Small JPEG copies of pictures that lie there, by path; of those that cannot be read, none."""
-        asked = self.call("pictures", folder=folder, paths=list(paths), side=side)
+        asked = self.call("pictures", paths=list(paths), side=side)
         return _typed(asked, dict[str, Chunk], "pictures")
 
 

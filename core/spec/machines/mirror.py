@@ -31,6 +31,8 @@ FILES = ("events.jsonl", "stdout.log", "stderr.log")
 DIGESTED = 4096  # bytes before an offset, by which a file is recognised
 REFRESH_SECONDS = 8.0  # between two writes of a status in which only the heartbeat is new
 
+_SAVED = b'"kind":"checkpoint_saved"'
+
 
 class InUse(UserError):
     """Another program of this computer mirrors the run already."""
@@ -62,6 +64,7 @@ class Mirror:
         except OSError as error:
             raise run.unwritable(error) from error
         self.trouble = ""  # why what arrives cannot be written here
+        self.saved = True  # there may be checkpoints that ``checkpoints.json`` does not list
         self.gap = False  # something could not be written: following must begin again
         self.standing: Standing | None = None
         self._shown: RunStatus | None = None
@@ -85,6 +88,7 @@ class Mirror:
     def grew(self, part: Bytes) -> None:
         """Append what is new of it."""
         path = self.run.path / part.file
+        self.saved = self.saved or _SAVED in part.data
         try:
             self._append(path, part)
             self.trouble = ""

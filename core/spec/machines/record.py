@@ -1,6 +1,7 @@
 """``remote.json`` in a run folder here: on which machine the run is, and in which folder there.
 
-A run folder that has it is a mirror: its events, logs and status come from that machine, and its trainer is there.
+A run folder that has it is a mirror: its events, logs and status come from that machine, and its trainer is there. Its
+checkpoints are there too, as ``checkpoints.json`` lists them, until one is fetched.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
-from core.spec.reading import KILOBYTE, checked, read_json
+from core.spec.machines.answers import CheckpointFacts
+from core.spec.reading import KILOBYTE, checked, checked_as, read_json
 from core.spec.run.folder import RunDir
 
 NAME = "remote.json"
+CHECKPOINTS = "checkpoints.json"
+_LIST: TypeAdapter[list[CheckpointFacts]] = TypeAdapter(list[CheckpointFacts], config=ConfigDict(defer_build=True))
 _Line = Annotated[str, Field(max_length=4096)]
 
 
@@ -63,3 +67,30 @@ def write_record(run: RunDir, record: RemoteRecord) -> None:
     path = record_file(run.path)
     with writing(path, RecordError):
         write_whole(path, json.dumps(record.model_dump(), ensure_ascii=False).encode())
+
+
+def write_checkpoints(run: RunDir, found: list[CheckpointFacts]) -> None:
+    """Note which checkpoints the machine has. RecordError when the disk refuses."""
+    path = run.path / CHECKPOINTS
+    content = json.dumps([one.model_dump() for one in found], ensure_ascii=False).encode()
+    with writing(path, RecordError):
+        write_whole(path, content, durable=False)
+
+
+def read_checkpoints(run: RunDir) -> list[CheckpointFacts]:
+    """Which checkpoints the machine had when it was last heard, oldest first; none where that cannot be read."""
+    path = run.path / CHECKPOINTS
+    try:
+        raw = read_json(path, 1024 * KILOBYTE, root=run.path, error=RecordError)
+        return checked_as(_LIST, raw, str(path), error=RecordError)
+    except (FileNotFoundError, RecordError):
+        return []
+
+
+def here_or_there(run: RunDir, which: str) -> str:
+    """The name of the listed checkpoint that ``which`` means: "best", "last", a step or a name; "" when none."""
+    found = read_checkpoints(run)
+    for one in found:
+        if which in (one.name, *one.pointers) or (which.isdecimal() and one.name == f"step-{int(which):08d}"):
+            return one.name
+    return found[-1].name if found and which in ("", "best", "last") else ""

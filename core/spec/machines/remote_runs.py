@@ -11,17 +11,17 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from pathlib import Path
 
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
-from core.spec.machines.answers import Standing, Submitted
+from core.spec.machines.answers import CheckpointFacts, Standing, Submitted
 from core.spec.machines.host import Host
 from core.spec.machines.machines import Machines
 from core.spec.machines.mirror import InUse, Mirror
-from core.spec.machines.record import RemoteRecord, is_remote, read_record, write_record
+from core.spec.machines.record import RemoteRecord, is_remote, read_record, write_checkpoints, write_record
 from core.spec.machines.ssh import LineDown
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
@@ -208,6 +208,8 @@ class RemoteRuns:
                 self._submit_later(one)
         elif one.host is not host or one.mirror.gap:
             self._follow(one)
+        elif one.mirror.saved and host.state.kind == "ready":
+            _list_checkpoints(one.mirror, host)
 
     def _submit_later(self, one: _Attached) -> None:
         one.submitting = True
@@ -281,3 +283,15 @@ def _show_waiting(mirror: Mirror, doing: str) -> None:
 
 def _show_refused(mirror: Mirror, sentence: str) -> None:
     mirror.show(RunStatus(pid=0, started=0.0, heartbeat=time.time()), RunState.INTERRUPTED, sentence)
+
+
+def _list_checkpoints(mirror: Mirror, host: Host) -> None:
+    mirror.saved = False
+
+    def settle(answered: Future[list[CheckpointFacts]]) -> None:
+        try:
+            write_checkpoints(mirror.run, answered.result())
+        except (UserError, CancelledError):
+            mirror.saved = True
+
+    host.checkpoints(mirror.record.folder).add_done_callback(settle)

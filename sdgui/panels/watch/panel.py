@@ -15,6 +15,7 @@ from sdgui.panels.watch.header import RunHeader
 from sdgui.panels.watch.model import end_message
 from sdgui.panels.watch.plots.grid import PlotGrid
 from sdgui.panels.watch.samples import SamplesView
+from sdgui.runs.elsewhere import shown_samples
 from sdgui.runs.history import RunHistory
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
@@ -152,7 +153,10 @@ class WatchPanel(Panel):
     def _show_history(self) -> None:
         history = self._history()
         self.log.show_history(history)
-        self.samples.show_samples(history.samples if history is not None else ())
+        samples = history.samples if history is not None else ()
+        if self._run is not None and samples:
+            samples = shown_samples(self._services.store.home, self._run.dir, samples)
+        self.samples.show_samples(samples)
 
     def _history(self) -> RunHistory | None:
         return self._services.tailer.history(self._run.id) if self._run is not None else None

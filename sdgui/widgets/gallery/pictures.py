@@ -7,6 +7,7 @@ picture that a widget waits for.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QFile, QIODevice, QObject, QSize, Qt, QThreadPool, Signal
@@ -14,6 +15,7 @@ from PySide6.QtGui import QImage, QImageReader
 from shiboken6 import isValid
 
 from core.spec.errors import UserError
+from core.spec.paths import is_file
 from core.spec.reading import open_regular
 
 _PIXELS_AT_MOST = 400_000_000
@@ -52,11 +54,27 @@ class PictureReader(QObject):
             self.arrived.emit(path, image, reason)
 
 
+_fetch: list[Callable[[Path], object]] = []
+
+
+def fetch_missing(fetch: Callable[[Path], object] | None) -> None:
+    """Have ``fetch`` put a picture that is missing in its place, if it knows where to get it; it may take seconds."""
+    _fetch[:] = [] if fetch is None else [fetch]
+
+
+def fetch_picture(path: Path) -> None:
+    """Get ``path`` here, if it is missing and can be got; in the threads that read pictures."""
+    for fetch in _fetch:
+        if not is_file(path):
+            fetch(path)
+
+
 def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, str]:
     """The picture turned by its EXIF orientation, scaled while decoding to fit ``room``; or None and why.
 
     Only regular files are read: Qt would wait for ever at a named pipe, and read a device without end.
     """
+    fetch_picture(path)
     file = QFile()
     try:
         with open_regular(path) as opened:

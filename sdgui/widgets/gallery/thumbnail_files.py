@@ -16,7 +16,7 @@ from PySide6.QtGui import QImage
 
 from core.spec.errors import UserError
 from core.spec.reading import open_regular
-from sdgui.widgets.gallery.pictures import read_picture
+from sdgui.widgets.gallery.pictures import fetch_picture, read_picture
 
 SIDE = 256  # px; thumbnails are made at this size and scaled when painted
 SIDES = (SIDE, 512, 1024)  # larger ones for large cells and dense screens
@@ -58,6 +58,7 @@ def file_stamp(path: Path) -> Stamp:
 
 def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thumbnail:
     """From the disk cache, else from the picture; never raises, an unreadable picture gives its reason."""
+    fetch_picture(path)
     try:
         open_regular(path).close()
     except FileNotFoundError as error:

@@ -1,0 +1,85 @@
+"""What panels need of runs on other machines: a worker there, and small copies of pictures that lie there. No Qt.
+
+Flow: ``WorkerPool`` -> ``worker_command(key)`` -> ``sdgui-core worker --on MACHINE``; a thumbnail that is missing under
+``HOME/elsewhere`` -> ``RemotePictures.fetch`` -> the machine -> a small JPEG in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from core.spec.errors import UserError
+from core.spec.files import write_whole
+from core.spec.machines.connection import LineState
+from core.spec.machines.elsewhere import Elsewhere, picture_there
+from core.spec.machines.machines import Machines
+from core.spec.machines.record import here_or_there, is_remote, read_record
+from core.spec.paths import split_run
+from core.spec.run.events import Sample
+from core.spec.run.folder import RunDir
+from sdgui.runs.program import core_command
+
+SIDE = 512  # pixels of the longer side
+_SECONDS = 20.0
+
+
+def worker_command(home: Path, key: str) -> Sequence[str] | None:
+    """The worker for the model ``key`` (as `open_model` names models) where it is on another machine; None here.
+
+    A checkpoint that was fetched is worked with here.
+    """
+    folder, which = split_run(key) or (Path(), "")
+    if not which and not is_remote(folder):
+        return None
+    run = RunDir(folder)
+    try:
+        record = read_record(run)
+    except UserError:
+        return None
+    if record is None or not record.folder:
+        return None
+    name = here_or_there(run, which or "best")
+    if name and (run.checkpoints / name / "checkpoint.json").is_file():
+        return None
+    return [*core_command(), "worker", "--on", record.machine, "--home", str(home)]
+
+
+class RemotePictures:
+    """Fetches what is to be shown; called in threads that read thumbnails."""
+
+    def __init__(self, home: Path, machines: Machines) -> None:
+        self._home, self._machines = home, machines
+
+    def fetch(self, path: Path) -> None:
+        """Put a small copy at ``path``, if it names a picture of another machine; nothing when that fails."""
+        found = picture_there(self._home, path)
+        if found is None or path.exists():
+            return
+        machine, there = found
+        try:
+            if self._machines.states().get(machine, LineState()).kind in ("waiting", "refused"):
+                return  # the threads that read thumbnails are needed for other pictures
+            answer = self._machines.host(machine).pictures([there], SIDE).result(_SECONDS)
+            chunk = answer.get(there)
+            if chunk is None:
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, chunk.data, durable=False)
+        except (UserError, OSError, TimeoutError):
+            return
+
+
+def shown_samples(home: Path, run: RunDir, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """The samples of ``run`` in which pictures of another machine have their names here."""
+    if not is_remote(run.path):
+        return samples
+    try:
+        record = read_record(run)
+    except UserError:
+        record = None
+    if record is None:
+        return samples
+    names = Elsewhere(home, record.machine)
+    return tuple(replace(sample, content=names.to_here(dict(sample.content))) for sample in samples)

@@ -1,0 +1,107 @@
+"""Names on both sides: pictures of another machine, mirrored runs, and the worker there as if it were here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from core.spec.machines.elsewhere import Elsewhere, picture_there
+from core.spec.machines.host import Host
+from core.spec.machines.machine import Machine
+from core.spec.machines.machine_list import MachineList
+from core.spec.machines.record import RemoteRecord, here_or_there, write_checkpoints, write_record
+from core.spec.run.folder import RunDir
+from tests.core.remote.conftest import ROOT
+from tests.core.remote.test_remote_runs import big_checkpoint
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    home = tmp_path / "home"
+    run = RunDir(home / "runs" / "one")
+    run.create()
+    write_record(run, RemoteRecord(machine="gpu", folder="/there/one"))
+    return home
+
+
+def test_names_change_sides_and_come_back(home: Path) -> None:
+    names = Elsewhere(home, "gpu")
+    one = home / "runs" / "one"
+    asked = {"model": f"{one}@20", "run": str(one), "texts": ["a /b.png", "x"], "deep": [{"k": f"{one}/config.json"}]}
+    there = names.to_there(asked)
+    assert there == {
+        "model": "/there/one@20",
+        "run": "/there/one",
+        "texts": ["a /b.png", "x"],
+        "deep": [{"k": "/there/one/config.json"}],
+    }
+    answer = names.to_here({"hits": [{"image": "/data/a b.PNG", "score": 0.5}], "table": "/data/x.csv"})
+    shown = answer["hits"][0]["image"]
+    assert shown == f"{home}/elsewhere/gpu/data/a b.PNG"
+    assert answer["table"] == "/data/x.csv"
+    assert names.to_there([shown]) == ["/data/a b.PNG"]
+    assert picture_there(home, Path(shown)) == ("gpu", "/data/a b.PNG")
+    assert picture_there(home, Path("/data/a.png")) is None
+    assert Elsewhere(home, "other").to_there(str(one)) == str(one)  # its runs are not that machine's
+
+
+def test_pictures_come_small(host: Host, tmp_path: Path) -> None:
+    Image.new("RGBA", (900, 300), "red").save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no picture")
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+    answer = host.pictures(paths, 128).result(60)
+    assert list(answer) == paths[:1]
+    (tmp_path / "small.jpg").write_bytes(answer[paths[0]].data)
+    with Image.open(tmp_path / "small.jpg") as small:
+        assert small.size == (128, 43)
+
+
+def test_checkpoints_there_are_known_here(host: Host, home: Path, runs_there: Path) -> None:
+    big_checkpoint(runs_there / "one", 10)
+    run = RunDir(home / "runs" / "one")
+    write_checkpoints(run, host.checkpoints(str(runs_there / "one")).result(60))
+    for which in ("best", "last", "10", "step-00000010"):
+        assert here_or_there(run, which) == "step-00000010"
+    assert here_or_there(run, "11") == ""
+
+
+def test_the_worker_of_a_machine_answers_as_one_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ssh is replaced by a program that drops its options and the host and gives the rest to a shell."""
+    home, data = tmp_path / "home", tmp_path / "data"
+    data.mkdir()
+    ssh = tmp_path / "ssh"
+    ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("SDGUI_SSH", str(ssh))
+    fake = tmp_path / "python"  # the worker: it answers each request with a picture and what it was asked
+    code = (
+        "import json, sys\n"
+        "print(json.dumps({'event': 'ready'}), flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    asked = json.loads(line)\n"
+        "    result = {'image': '/data/a.png', 'asked': asked['model']}\n"
+        "    print(json.dumps({'id': asked['id'], 'event': 'done', 'result': result}), flush=True)\n"
+    )
+    fake.write_text("#!/bin/sh\nexec " + sys.executable + " " + str(tmp_path / "worker.py") + "\n")
+    (tmp_path / "worker.py").write_text(code)
+    fake.chmod(0o755)
+    MachineList(home).put(Machine(name="gpu", host="gpu", python=str(fake)))
+    run = RunDir(home / "runs" / "one")
+    run.create()
+    write_record(run, RemoteRecord(machine="gpu", folder="/there/one"))
+    command = [sys.executable, "-m", "core", "worker", "--on", "gpu", "--home", str(home)]
+    asked = json.dumps({"id": 1, "do": "x", "model": f"{run.path}@last"}) + "\n"
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=ROOT, check=True)
+    ready, answer = map(json.loads, done.stdout.splitlines())
+    assert ready == {"event": "ready"}
+    assert answer["result"]["asked"] == "/there/one@last"
+    assert answer["result"]["image"] == f"{home}/elsewhere/gpu/data/a.png"
+    fake.write_text("#!/bin/sh\necho 'No module named core' >&2; exit 1\n")
+    refused = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert refused.returncode == 1
+    assert "Install there" in refused.stderr
