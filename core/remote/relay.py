@@ -12,7 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from core.spec.children import environment, process_group
 from core.spec.machines import ssh
@@ -52,7 +52,7 @@ def relay(machine: Machine, home: Path) -> int:
     return code
 
 
-def _pass_requests(names: Elsewhere, out: BinaryIO) -> None:
+def _pass_requests(names: Elsewhere, out: IO[bytes]) -> None:
     """In a thread of its own, until stdin ends: then the worker's does too."""
     with suppress(OSError, ValueError), out:
         for line in sys.stdin.buffer:
@@ -60,7 +60,7 @@ def _pass_requests(names: Elsewhere, out: BinaryIO) -> None:
             out.flush()
 
 
-def _pass_replies(names: Elsewhere, replies: BinaryIO) -> bool:
+def _pass_replies(names: Elsewhere, replies: IO[bytes]) -> bool:
     """Whether there was any."""
     answered = False
     with replies:
@@ -86,7 +86,7 @@ def _translated(line: bytes, names: Elsewhere, there: bool) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def _pass_errors(pipe: BinaryIO, said: bytearray) -> None:
+def _pass_errors(pipe: IO[bytes], said: bytearray) -> None:
     with suppress(OSError, ValueError), pipe:
         for line in pipe:
             said += line
