@@ -19,8 +19,8 @@ from sdgui.actions.help import program_version
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
 from sdgui.runs.demo import DemoData
-from sdgui.runs.elsewhere import worker_command
 from sdgui.runs.launcher import Launcher
+from sdgui.runs.machines.elsewhere import worker_command
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer

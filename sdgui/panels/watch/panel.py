@@ -15,8 +15,8 @@ from sdgui.panels.watch.header import RunHeader
 from sdgui.panels.watch.model import end_message
 from sdgui.panels.watch.plots.grid import PlotGrid
 from sdgui.panels.watch.samples import SamplesView
-from sdgui.runs.elsewhere import shown_samples
 from sdgui.runs.history import RunHistory
+from sdgui.runs.machines.elsewhere import shown_samples
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run, StoreError

@@ -1,0 +1,1 @@
+"""On which machine and devices a run trains: what each has, and how a run is started there."""
