@@ -1,0 +1,223 @@
+"""The Study panel with studies whose status is given: what is shown, followed, kept and announced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtWidgets import QApplication, QFileDialog
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.study import StudyDir
+from sdgui.app.start import make_application, make_services
+from sdgui.panels.study.panel import StudyPanel
+from sdgui.runs.study_programs import StudyProgramError
+from sdgui.runs.study_status import StudySnapshot
+from sdgui.shared.services import Selection, Services
+from sdgui.store.changes import Changes
+from sdgui.store.studies import StudyRecord
+from tests.sdgui.panels.study.studying import a_study
+from tests.sdgui.panels.study.test_study_parts import RESULTS, a_look, a_run
+
+
+@pytest.fixture
+def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
+    make_application()
+    services = make_services(tmp_path / "home")
+    yield services
+    services.launcher.close()
+    services.pool.close()
+    services.store.close()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, services: Services) -> StudyPanel:
+    panel = StudyPanel(services)
+    qtbot.addWidget(panel)
+    panel.resize(900, 600)
+    panel.show()
+    return panel
+
+
+def listed(services: Services, name: str) -> StudyRecord:
+    folder = services.store.studies_folder / name
+    StudyDir(folder).runs.mkdir(parents=True)
+    StudyDir(folder).study.write_text(a_study(name=name).to_json(), encoding="utf-8")
+    return services.store.add_study(folder, name)
+
+
+def becomes(services: Services, study: StudyRecord, look: StudySnapshot) -> None:
+    """What the thread does when it has read a study's folder."""
+    services.studies._snapshots = {**services.studies._snapshots, study.id: look}
+    services.studies.changed.emit(study.id)
+
+
+def test_only_news_of_the_study_that_is_shown_is_shown(panel: StudyPanel, services: Services) -> None:
+    first, second = listed(services, "first"), listed(services, "second")
+    panel.refresh()
+    assert panel.toolbar.box.currentText() == "second", "the newest"
+    becomes(services, second, a_look("running"))
+    assert panel.view.state.text().startswith("Running.")
+    becomes(services, first, a_look("failed"))
+    assert panel.view.state.text().startswith("Running.")
+    becomes(services, second, a_look("done"))
+    assert panel.view.state.text().startswith("Done.")
+
+
+def test_the_choice_in_the_tree_is_followed_once(panel: StudyPanel, services: Services) -> None:
+    first, second = listed(services, "first"), listed(services, "second")
+    panel.refresh()
+    panel.select(Selection(study_id=first.id))
+    assert panel._id() == first.id
+    panel.show_study(second.id)
+    panel.select(Selection(study_id=first.id))
+    assert panel._id() == second.id, "a tree that is reloaded chooses nothing anew"
+    panel.select(Selection())
+    assert panel._id() == second.id
+    panel.select(Selection(study_id=first.id))
+    assert panel._id() == first.id
+
+
+def test_the_study_that_was_shown_is_shown_again(qtbot: QtBot, panel: StudyPanel, services: Services) -> None:
+    first, _ = listed(services, "first"), listed(services, "second")
+    panel.refresh()
+    panel.show_study(first.id)
+    panel.left()
+    again = StudyPanel(services)
+    qtbot.addWidget(again)
+    assert again._id() == first.id
+    services.settings.setValue("study/shown", "gone")
+    other = StudyPanel(services)
+    qtbot.addWidget(other)
+    assert other.toolbar.box.currentText() == "second"
+
+
+def test_what_is_ticked_in_the_tree_is_in_the_form(panel: StudyPanel, services: Services) -> None:
+    one = services.store.add_experiment(preset_config("coca", "tiny"), "one")
+    services.store.add_experiment(preset_config("coca", "tiny"), "two")
+    panel.select(Selection(ticked_experiments=frozenset({one.id})))
+    panel.edit()
+    assert [arm.name for arm, _ in panel.editor.ticked()] == ["one"]
+    panel.select(Selection())
+    panel.edit()
+    assert [arm.name for arm, _ in panel.editor.ticked()] == ["clip", "sd-clip"]
+
+
+def test_a_study_that_ended_unexpectedly_or_cannot_be_read_says_why(panel: StudyPanel, services: Services) -> None:
+    study = listed(services, "mine")
+    panel.refresh()
+    becomes(services, study, a_look("interrupted", stderr="Traceback\nout of memory"))
+    assert panel.bar.text == "The study ended unexpectedly: out of memory"
+    panel.bar.clear()
+    becomes(services, study, a_look("paused", stderr="Traceback\nold"))
+    assert panel.bar.text == ""
+    becomes(services, study, StudySnapshot(study.folder, problem="steps: too few\nmore"))
+    assert panel.bar.text == "steps: too few"
+    assert not panel.toolbar.begin.isEnabled()
+
+
+def test_start_is_pressed_once_and_a_refusal_is_said(
+    qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = listed(services, "mine")
+    panel.refresh()
+    becomes(services, study, a_look("not started"))
+    started = list[int]()
+
+    def start(study_id: int) -> None:
+        started.append(study_id)
+        raise StudyProgramError("No space left.\nmore")
+
+    monkeypatch.setattr(services.studies, "start", start)
+    panel.toolbar.begin.click()
+    assert not panel.toolbar.begin.isEnabled()
+    panel.toolbar.begin.click()
+    qtbot.waitUntil(lambda: panel.bar.text == "No space left.")
+    assert started == [study.id]
+
+
+def test_a_run_that_has_not_begun_cannot_be_watched_yet(
+    qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path
+) -> None:
+    study = listed(services, "mine")
+    panel.refresh()
+    becomes(services, study, a_look("running", runs=(a_run("clip"),)))
+    with qtbot.assertNotEmitted(panel.watch_asked):
+        panel.view.watch_asked.emit(tmp_path / "nothing")
+    assert panel.bar.text == "This run has not started yet; watch it once it has."
+    experiment = services.store.add_experiment(preset_config("clip", "tiny"), "one")
+    run = services.store.add_run(experiment.id)
+    with qtbot.waitSignal(panel.watch_asked) as asked:
+        panel.view.watch_asked.emit(run.folder)
+    assert asked.args == [run.id]
+
+
+def test_a_study_in_the_bin_and_back_tells_the_tree_of_its_arms(
+    qtbot: QtBot, panel: StudyPanel, services: Services
+) -> None:
+    study = listed(services, "mine")
+    experiment = services.store.add_experiment(preset_config("clip", "tiny"), "clip")
+    services.store.link_arm(study.id, "clip", experiment.id)
+    panel.refresh()
+    becomes(services, study, a_look("done"))
+    told = list[Changes]()
+    panel.changed.connect(told.append)
+    panel.toolbar.bin.click()
+    qtbot.waitUntil(lambda: len(told) == 1)
+    assert panel.stack.currentWidget() is panel.empty
+    assert panel.bar.text == "Moved “mine” to the bin; its folder is kept."
+    panel.bar.press_remedy()
+    qtbot.waitUntil(lambda: len(told) == 2)
+    assert [(set(one.experiments), set(one.studies)) for one in told] == [({experiment.id}, {study.id})] * 2
+    assert panel._id() == study.id
+    assert panel.stack.currentWidget() is panel.view
+
+
+def test_a_study_that_grows_offers_no_experiment_that_is_its_arm(panel: StudyPanel, services: Services) -> None:
+    study = listed(services, "mine")
+    own = services.store.add_experiment(preset_config("clip", "tiny"), "own")
+    services.store.add_experiment(preset_config("coca", "tiny"), "another")
+    services.store.link_arm(study.id, "clip", own.id)
+    panel.refresh()
+    becomes(services, study, a_look("done"))
+    panel.toolbar.more.click()
+    texts = [panel.editor.presets.item(row).text() for row in range(panel.editor.presets.count())]
+    assert "another (experiment)" in texts
+    assert "own (experiment)" not in texts
+    assert panel._grows == study.id
+    panel.edit()
+    assert panel._grows is None, "the next form makes a study of its own"
+
+
+def test_copied_and_exported_is_the_table_that_is_shown(
+    qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = listed(services, "mine")
+    panel.refresh()
+    becomes(services, study, a_look("done", results=RESULTS, results_stamp=1.0))
+
+    def copied() -> str:
+        panel.exports.copy_table()
+        return QApplication.clipboard().text().split("\t")[1]
+
+    assert copied() == "Seeds"
+    panel.view.tables.setCurrentIndex(1)
+    assert copied() == "Against"
+    names: list[Any] = []
+
+    def ask(*what: Any) -> tuple[str, str]:
+        names.append(Path(what[2]).name)
+        return str(tmp_path / "typed"), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", ask)
+    panel.exports._ask("csv")
+    qtbot.waitUntil((tmp_path / "typed.csv").exists)
+    assert names == ["mine-results.csv"]
+    qtbot.waitUntil(lambda: panel.bar.text == f"Results written to {tmp_path / 'typed.csv'}.")
+    panel.exports.export_to(tmp_path / "plot.svg")
+    qtbot.waitUntil(lambda: "plot.svg" in panel.bar.text)
+    assert panel.bar.message is not None
+    assert panel.bar.message.level == "error", "it was not drawn yet"
