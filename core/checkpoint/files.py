@@ -23,8 +23,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from core.checkpoint.names import current, current_name, current_shape, saved
 from core.checkpoint.tensor_files import read_info_file, read_tensors, tensor_shapes
-from core.model.heads import current_name, saved_name
 from core.spec.config import RunConfig
 from core.spec.files import write_whole
 from core.spec.reading import checked_as, excerpt, first_problem
@@ -116,7 +116,7 @@ def _write_folder(folder: Path, info: CheckpointInfo, tensors: CheckpointState) 
     for part, values in parts.items():
         if values:
             path = folder / f"{part}.safetensors"
-            save_file({saved_name(key): value.detach().cpu().contiguous() for key, value in values.items()}, path)
+            save_file({key: value.detach().cpu().contiguous() for key, value in saved(values).items()}, path)
             _flush(path)
     path = folder / "checkpoint.json"
     path.write_text(json.dumps(asdict(info), indent=2), encoding="utf-8")
@@ -163,7 +163,7 @@ def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> 
     path = run.checkpoints / name / f"{weights}.safetensors"
     if not path.exists():
         raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
-    return {current_name(name): value for name, value in read_tensors(path, run.path, device).items()}
+    return current(read_tensors(path, run.path, device))
 
 
 def shapes(run: RunDir, name: str, weights: str) -> dict[str, tuple[int, ...]]:
@@ -171,7 +171,8 @@ def shapes(run: RunDir, name: str, weights: str) -> dict[str, tuple[int, ...]]:
     path = run.checkpoints / name / f"{weights}.safetensors"
     if not path.exists():
         raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
-    return {current_name(name): shape for name, shape in tensor_shapes(path, run.path).items()}
+    shapes = tensor_shapes(path, run.path)
+    return {current_name(name): current_shape(name, shape) for name, shape in shapes.items()}
 
 
 def newest_whole(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:

@@ -14,9 +14,9 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointInfo
+from core.checkpoint.names import saved
 from core.checkpoint.starting import load_towers
 from core.checkpoint.tensor_files import check_claims
-from core.model.heads import saved_name
 from core.model.network import Network
 from core.model.runtime import Runtime, RuntimeUnavailable, set_up
 from core.model.towers.pretrained import known_problem
@@ -45,8 +45,7 @@ class Model:
     def digest(self) -> str:
         """Names the network by its weights and the precision it computes in; 16 hex digits."""
         digest = hashlib.sha256(self.runtime.precision.encode())
-        saved = {saved_name(name): value for name, value in self.network.state_dict().items()}
-        for name, value in sorted(saved.items()):
+        for name, value in sorted(saved(self.network.state_dict()).items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]

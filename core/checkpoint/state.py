@@ -73,6 +73,8 @@ def _moments(
         position = positions.get(name)
         if position is None or (value.ndim > 0 and value.shape != parameters[position][1].shape):
             return None
+        if value.ndim == 0 and moment != "step":  # of a parameter that had no dimension
+            value = value.reshape(parameters[position][1].shape)
         state.setdefault(position, {})[moment] = value
     return state
 

@@ -1,46 +1,18 @@
 """Heads: from a representation to logits over prototypes, or over words.
 
 Flow: an objective builds its head, ``network.heads[name]`` holds it, so that the optimiser moves it, the teacher
-averages it and checkpoints keep it. ``saved_name`` is what a parameter is called in checkpoints of every version.
+averages it and checkpoints keep it.
 
 Legend: B batch, K prototypes, F fused width, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 PROTOTYPES = "prototypes"  # the head that the network itself applies to each view, and that objectives may share
-
-# What parameters are called here, and in checkpoints.
-_SAVED_AS = (
-    (f"heads.{PROTOTYPES}.", "head."),
-    ("heads.masked_words.mask_token", "heads.masked_words.stand_in"),
-)
-_OPTIMIZER = "optimizer."
-
-
-def saved_name(name: str) -> str:
-    """The name in a checkpoint of the parameter ``name``, or of a moment ``optimizer.<parameter>.<moment>`` of it."""
-    return _renamed(name, _SAVED_AS)
-
-
-def current_name(saved: str) -> str:
-    """The inverse of ``saved_name``."""
-    return _renamed(saved, tuple((old, new) for new, old in _SAVED_AS))
-
-
-def _renamed(name: str, pairs: Sequence[tuple[str, str]]) -> str:
-    owner = _OPTIMIZER if name.startswith(_OPTIMIZER) else ""
-    rest = name.removeprefix(owner)
-    for prefix, other in pairs:
-        if rest.startswith(prefix):
-            return owner + other + rest.removeprefix(prefix)
-    return name
 
 
 class PrototypeHead(nn.Module):

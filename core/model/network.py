@@ -67,6 +67,11 @@ class Network(nn.Module):
             raise ModelError("this network has no fusion; set fusion.kind to another than none.")
         return self.fusion.width
 
+    def blocks(self) -> list[nn.Module]:
+        """Every transformer block in it, the units that are compiled, checkpointed or sharded one by one."""
+        fused = getattr(self.fusion, "blocks", ())
+        return [*self.towers.blocks(), *(block for block in fused if isinstance(block, nn.Module))]
+
     def clamp_logit_scale(self) -> None:
         """Keep the logit scale within 1 and 100; called after each optimiser step."""
         self.towers.clamp_logit_scale()

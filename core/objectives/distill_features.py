@@ -30,12 +30,12 @@ class FeatureHead(nn.Module):
 
     def __init__(self, temperature: float, fused_width: int | None, embed_dim: int) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))  # (1,): see core.checkpoint.names
         self.project = nn.Linear(fused_width, embed_dim, bias=False) if fused_width is not None else None
 
     def scale(self) -> Tensor:
         """What similarities are multiplied by; scalar, at most 100."""
-        return self.log_scale.float().exp().clamp(max=MAX_SCALE)
+        return self.log_scale.float().exp().clamp(max=MAX_SCALE).reshape(())
 
 
 @dataclass(frozen=True)

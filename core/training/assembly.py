@@ -24,6 +24,7 @@ from core.spec.errors import UserError
 from core.spec.shards import is_shards
 from core.teacher.build import build_teacher
 from core.teacher.teacher import Teacher
+from core.training.student_step import StudentStep
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Assembly:
     runtime: Runtime
     model_cfg: dict[str, Any]  # the open_clip model configuration, kept with each checkpoint
     network: Network  # the student
+    student: StudentStep  # the same, as a step calls it
     teacher: Teacher | None
     objectives: Objectives
     train: Pairs
@@ -84,6 +86,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
         runtime=runtime,
         model_cfg=model_cfg,
         network=network,
+        student=StudentStep(network, runtime),
         teacher=build_teacher(config.teacher, network, _trained_teachers(config, runtime.device), objectives),
         objectives=objectives,
         train=train,

@@ -33,6 +33,7 @@ class TrainStep:
 
     def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules, belief: Belief | None) -> None:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
+        self._student = parts.student
         self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
         self._schedules, self._belief, self._trust = schedules, belief, config.belief.trust
 
@@ -44,7 +45,7 @@ class TrainStep:
 
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)
-            output = self._output(objectives, batch)
+            output = self._student(batch, objectives)
         if self._belief is not None:
             output = self._belief.weigh(batch.rows, output, target)
         output = trusted(output, target, self._trust)
@@ -57,12 +58,6 @@ class TrainStep:
             report[f"train/{objective.name}"] = loss.detach()
             report.update(facts)
         return losses, report
-
-    def _output(self, objectives: Objectives, batch: Batch) -> Output:
-        """The student's outputs for ``batch``, with what the objectives' heads add."""
-        with self._autocast():
-            output = self._network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
-            return objectives.head_outputs(self._network, batch, output)
 
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
         """The teacher's outputs for ``batch``, without gradient; None where nothing reads them."""

@@ -1,6 +1,6 @@
 """CoCa's multimodal decoder: from picture tokens and word states to logits of each next word, with an optional cache.
 
-Flow: in training ``core.model.towers.towers.Towers.decode`` runs it on all words at once;
+Flow: in training ``core.model.towers.towers.Towers.decode`` runs it on all words at once, block by block as modules;
 ``core.inference.generation.coca`` runs it on one token per row, with a cache of keys and values.
 
 CoCa (Yu et al. 2022, arXiv 2205.01917): alternating causal self-attention over the words and cross-attention to the
@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from core.model.errors import ModelError
@@ -35,6 +36,43 @@ def decoder_of(clip: nn.Module) -> Any:
             "sd-coca-tiny, or set objectives.captioning.weight to 0."
         )
     return decoder
+
+
+class DecoderBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip has no types
+    """A decoder's block as a module: self-attention over words, or cross-attention to a picture; and feed-forward."""
+
+    def forward(
+        self,
+        q_x: Tensor,
+        k_x: Tensor | None = None,
+        v_x: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+        *,
+        reach: AttentionMask | None = None,
+        picture: Tensor | None = None,
+    ) -> Tensor:
+        """Words (B, T, W) that see each other as ``reach`` says, or the ``picture`` (B, P, W); open_clip's pass without
+        either. (B, T, W)
+        """
+        if picture is not None:
+            block = Block(self)
+            return block.attend_picture(q_x, block.picture_pair(picture))
+        if reach is not None:
+            return Block(self).attend_words(q_x, reach)
+        out: Tensor = super().forward(q_x, k_x, v_x, attn_mask)
+        return out
+
+
+def adopt_decoder(clip: nn.Module) -> None:
+    """Make the blocks of an open_clip module's caption decoder, where it has one, DecoderBlocks."""
+    for block in decoder_blocks(clip):
+        block.__class__ = DecoderBlock
+
+
+def decoder_blocks(clip: nn.Module) -> list[nn.Module]:
+    """The blocks of an open_clip module's caption decoder; none where it has no decoder."""
+    decoder: Any = getattr(clip, "text_decoder", None)
+    return [] if decoder is None else [*decoder.resblocks, *decoder.cross_attn]
 
 
 class MultimodalDecoder:
@@ -83,6 +121,10 @@ def decode(clip: nn.Module, picture: Tensor, words: Tensor, keep: Tensor | None 
     ``picture`` (B, P, W) tokens, ``words`` (B, T, W) states of the text tower. With ``keep`` (B, T) bool only the kept
     words are projected onto the vocabulary: (N, V) in the order of the rows; else (B, T, V).
     """
-    decoder = MultimodalDecoder(decoder_of(clip))
-    states = decoder.states(words, decoder.picture_pairs(picture))
-    return decoder.logits(states if keep is None else states[keep])
+    decoder = decoder_of(clip)
+    states = words
+    for block, cross in zip(decoder.resblocks, decoder.cross_attn, strict=True):
+        states = cross(block(states, reach=CAUSAL), picture=picture)
+    states = states if keep is None else states[keep]
+    logits: Tensor = torch.matmul(Norm(decoder.ln_final)(states), decoder.text_projection)
+    return logits

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.model.errors import ModelError
-from core.model.towers.transformer import AttentionMask, is_plain, run_blocks, run_last_block
+from core.model.towers.transformer import AttentionMask, ResidualBlock, run_blocks
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,15 @@ def _vit(visual: Any, images: Tensor, mask: Tensor | None, token: Tensor | None,
     blocks = visual.transformer.resblocks
     whole = visual.output_tokens or patches  # a caption decoder reads the patches after the last block
     last: Tensor | None = None
-    if visual.attn_pool is None and visual.pool_type == "tok" and is_plain(blocks[-1]) and not whole:
+    by_class_token = visual.attn_pool is None and visual.pool_type == "tok" and isinstance(blocks[-1], ResidualBlock)
+    if by_class_token and not whole:
         x = run_blocks(blocks[:-1], x, AttentionMask())
-        state, tokens = run_last_block(blocks[-1], x, 0, AttentionMask())
+        state, tokens = blocks[-1](x, reach=AttentionMask(), at=0)
         pooled, tokens = visual.ln_post(state), tokens[:, 1:]
-    elif visual.attn_pool is None and visual.pool_type == "tok" and is_plain(blocks[-1]) and not visual.output_tokens:
+    elif by_class_token and not visual.output_tokens:
         x = run_blocks(blocks[:-1], x, AttentionMask())
-        tokens = blocks[-1].ln_1(x)[:, 1:]  # what the fusion reads is the same with and without ``patches``
-        x = visual.ln_post(run_blocks(blocks[-1:], x, AttentionMask()))
+        x, tokens = blocks[-1](x, reach=AttentionMask(), keep_read=True)
+        x, tokens = visual.ln_post(x), tokens[:, 1:]  # what the fusion reads is the same with and without ``patches``
         pooled, last = x[:, 0], x[:, 1:]
     else:
         states = run_blocks(blocks, x, AttentionMask())

@@ -16,7 +16,7 @@ from open_clip.hf_model import ClsPooler, HFTextEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.model.towers.transformer import AttentionMask, is_plain, run_blocks, run_last_block
+from core.model.towers.transformer import AttentionMask, ResidualBlock, run_blocks
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,13 @@ class TextTower:
         # These towers attend to padding; it cannot be cut off.
         self._needs_padding = self._pool == "last" or not (self._causal or self._mask_padding)
 
+    def blocks(self) -> list[nn.Module]:
+        """Its transformer blocks in order; of Hugging Face's encoders where they keep a list of layers."""
+        if not self._hugging_face:
+            return list(self._tower.transformer.resblocks)
+        layers = getattr(getattr(self._tower.transformer, "encoder", None), "layer", ())
+        return [layer for layer in layers if isinstance(layer, nn.Module)]
+
     @property
     def causal(self) -> bool:
         """Whether a word sees only the words before it."""
@@ -85,14 +92,14 @@ class TextTower:
         embedded = self._embed(tokens, hidden, mask_token)
         states: Tensor | None = None
         words: Tensor | None = None
-        if all_tokens or not is_plain(blocks[-1]):
+        if all_tokens or not isinstance(blocks[-1], ResidualBlock):
             x = run_blocks(blocks, embedded, mask)
             states = self._tower.ln_final(x)
             words = x[:, :-1] if self._class_token else states  # open_clip norms the class token alone
             pooled = states[torch.arange(len(last), device=last.device), last]
         else:
             x = run_blocks(blocks[:-1], embedded, mask)
-            pooled = self._tower.ln_final(run_last_block(blocks[-1], x, last, mask)[0])
+            pooled = self._tower.ln_final(blocks[-1](x, reach=mask, at=last)[0])
         if not all_tokens or words is None:
             return TextFeatures(self._project(pooled), pooled, last, padding)
         return TextFeatures(self._project(pooled), pooled, last, padding, states, words[:, :given])

@@ -22,12 +22,14 @@ from torch import Tensor, nn
 
 from core.model.errors import ModelError
 from core.model.towers.architectures import list_architectures, resolve_architecture
-from core.model.towers.decoder import decode, decoder_of
+from core.model.towers.block_states import blocks_of
+from core.model.towers.decoder import adopt_decoder, decode, decoder_blocks, decoder_of
 from core.model.towers.freezing import frozen_modules
 from core.model.towers.image import ImageFeatures, image_features, image_widths, patch_side, takes_any_size
 from core.model.towers.pretrained import find_weights, fit_weights, read_weights
 from core.model.towers.text import TextFeatures, TextTower
 from core.model.towers.tokenizer import Tokenizer
+from core.model.towers.transformer import adopt_blocks
 from core.spec.config import expand_user
 
 __all__ = [
@@ -52,6 +54,9 @@ class Towers(nn.Module):
 
     def __init__(self, clip: Any, model_cfg: dict[str, Any]) -> None:
         super().__init__()
+        adopt_decoder(clip)
+        adopt_blocks(clip)
+        _with_dimension(clip)
         self.clip: Any = clip
         self.mask_token: nn.Parameter | None = None
         self._frozen: list[nn.Module | nn.Parameter] = []
@@ -134,6 +139,10 @@ class Towers(nn.Module):
         if self.any_size:
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(self.patch_width), std=0.02))
 
+    def blocks(self) -> list[nn.Module]:
+        """The transformer blocks of both towers and of a caption decoder, which are called one by one as modules."""
+        return [*blocks_of(self.clip.visual), *self._text.blocks(), *decoder_blocks(self.clip)]
+
     @property
     def patches_across(self) -> int:
         """Patches along a side of its picture."""
@@ -207,6 +216,15 @@ class Towers(nn.Module):
         words alone, (N, V). Raises ModelError when the architecture has no caption decoder.
         """
         return decode(self.clip, picture, words, keep)
+
+
+def _with_dimension(clip: Any) -> None:
+    """Give scale and bias a dimension, (1,): a parameter without any cannot be sharded. Checkpoints keep them without
+    (``core.checkpoint.names``)."""
+    for name in ("logit_scale", "logit_bias"):
+        parameter = getattr(clip, name, None)
+        if isinstance(parameter, nn.Parameter) and parameter.ndim == 0:
+            setattr(clip, name, nn.Parameter(parameter.detach().reshape(1), requires_grad=parameter.requires_grad))
 
 
 def _square(size: int | Sequence[int]) -> int:

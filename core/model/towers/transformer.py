@@ -1,6 +1,8 @@
-"""Faster passes over the parameters of open_clip's transformers; the modules and their names stay open_clip's.
+"""Faster passes through open_clip's transformer blocks; their parameters and names stay open_clip's.
 
-Flow: ``core.model.towers.towers`` embeds patches or words, runs the blocks here, and projects what is pooled.
+Flow: ``adopt_blocks`` makes open_clip's usual blocks ``ResidualBlock``s when towers are built;
+``core.model.towers.towers`` embeds patches or words, runs the blocks here, and projects what is pooled. A block is
+always called as a module, never through its parts, so that it can be compiled, checkpointed and sharded by itself.
 
 Two things are saved, neither changes a result. Attention works batch first on one packed projection, without the
 copies that ``nn.MultiheadAttention`` makes. And where a single token is pooled, the last block computes only that
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,16 +51,50 @@ class AttentionMask:
         return mask if mask.ndim == 2 else mask.repeat_interleave(heads, 0)
 
 
-def is_plain(block: nn.Module) -> bool:
-    """Whether ``block`` is open_clip's usual pre-norm block, whose parameters the functions here know."""
-    attention = getattr(block, "attn", None)
-    return (
-        isinstance(attention, nn.MultiheadAttention)
-        and attention.in_proj_weight is not None
-        and attention.bias_k is None
-        and attention.dropout == 0.0
-        and not hasattr(block, "ln_1_kv")
-    )
+class ResidualBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip has no types
+    """open_clip's usual pre-norm block with faster passes besides its own."""
+
+    def forward(
+        self,
+        q_x: Tensor,
+        k_x: Tensor | None = None,
+        v_x: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+        *,
+        reach: AttentionMask | None = None,
+        at: Tensor | int | None = None,
+        keep_read: bool = False,
+    ) -> Any:
+        """Every token through the block: (B, L, W) to (B, L, W). Without ``reach`` it is open_clip's own pass.
+
+        With ``at`` ((B,) or one for all) only that token is computed: its state (B, W), and the tokens (B, L, W) as the
+        attention read them, behind the block's first norm. ``keep_read`` gives those beside all states.
+        """
+        if reach is None:
+            return super().forward(q_x, k_x, v_x, attn_mask)
+        read = self.ln_1(q_x)
+        if at is not None:
+            return self._token(q_x, read, at, reach), read
+        x = q_x + self.ls_1(_attention(self.attn, read, reach))
+        x = x + self.ls_2(self.mlp(self.ln_2(x)))
+        return (x, read) if keep_read else x
+
+    def _token(self, x: Tensor, read: Tensor, at: Tensor | int, reach: AttentionMask) -> Tensor:
+        if isinstance(at, int):
+            state, row, keys = x[:, at], read[:, at], None
+        else:
+            rows = torch.arange(len(x), device=x.device)
+            state, row, keys = x[rows, at], read[rows, at], reach.of_row(at, x.shape[1])
+        state = state + self.ls_1(_attention_of_row(self.attn, read, row, keys))
+        done: Tensor = state + self.ls_2(self.mlp(self.ln_2(state)))
+        return done
+
+
+def adopt_blocks(transformer: nn.Module) -> None:
+    """Make open_clip's usual blocks in ``transformer`` ResidualBlocks; other kinds stay as they are."""
+    for block in transformer.modules():
+        if type(block) is ResidualAttentionBlock and not hasattr(block, "ln_1_kv"):
+            block.__class__ = ResidualBlock
 
 
 def _attention(attention: nn.MultiheadAttention, x: Tensor, mask: AttentionMask) -> Tensor:
@@ -89,25 +126,8 @@ def _attention_of_row(attention: nn.MultiheadAttention, x: Tensor, row: Tensor, 
 def run_blocks(blocks: Iterable[Any], x: Tensor, mask: AttentionMask) -> Tensor:
     """Every token through ``blocks``. (B, L, W) to (B, L, W)."""
     for block in blocks:
-        if is_plain(block):
-            x = x + block.ls_1(_attention(block.attn, block.ln_1(x), mask))
-            x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        if isinstance(block, ResidualBlock):
+            x = block(x, reach=mask)
         else:
             x = block(x, attn_mask=mask.additive(x.shape[1], x, block.attn.num_heads))
     return x
-
-
-def run_last_block(block: Any, x: Tensor, index: Tensor | int, mask: AttentionMask) -> tuple[Tensor, Tensor]:
-    """The last block for the token at ``index`` ((B,) or one for all) alone.
-
-    Returns its state (B, W), and the tokens (B, L, W) as its attention read them (the block's first norm).
-    """
-    normed = block.ln_1(x)
-    if isinstance(index, int):
-        state, row, keys = x[:, index], normed[:, index], None
-    else:
-        rows = torch.arange(len(x), device=x.device)
-        state, row, keys = x[rows, index], normed[rows, index], mask.of_row(index, x.shape[1])
-    state = state + block.ls_1(_attention_of_row(block.attn, normed, row, keys))
-    state = state + block.ls_2(block.mlp(block.ln_2(state)))
-    return state, normed

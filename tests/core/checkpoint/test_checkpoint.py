@@ -14,8 +14,8 @@ from torch import Tensor
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo
+from core.checkpoint.names import current_name, saved_name
 from core.checkpoint.state import optimizer_tensors, restore_optimizer
-from core.model.heads import current_name, saved_name
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
@@ -140,6 +140,29 @@ def test_parameters_keep_the_names_that_older_programs_read(tmp_path: Path) -> N
     assert checkpoint.load_weights(run, name, "student", torch.device("cpu")).keys() == student.state_dict().keys()
     assert checkpoint.load_weights(run, name, "state", torch.device("cpu")).keys() == state.keys()
     assert checkpoint.shapes(run, name, "student").keys() == student.state_dict().keys()
+
+
+def test_what_had_no_dimension_has_none_in_files(tmp_path: Path) -> None:
+    """The logit scale and its moments are (1,) here, since a parameter without a dimension cannot be sharded."""
+    student = network()
+    run = RunDir(tmp_path)
+    run.checkpoints.mkdir(parents=True)
+    state = optimizer_tensors(moved(student), student)
+    info = CheckpointInfo(step=1, total_steps=2, config=CONFIG.model_dump(mode="json"), model={})
+    name, _ = checkpoint.save(run, info, checkpoint.CheckpointState(student.state_dict(), {}, state), keep=1)
+    scale = "towers.clip.logit_scale"
+    moments = [("state", f"optimizer.{scale}.{moment}") for moment in ("exp_avg", "exp_avg_sq", "step")]
+    for part, key in (("student", scale), *moments):
+        assert load_file(run.checkpoints / name / f"{part}.safetensors")[key].shape == ()
+    for part, given in (("student", student.state_dict()), ("state", state)):
+        found = checkpoint.load_weights(run, name, part, torch.device("cpu"))
+        assert [key for key, value in given.items() if not torch.equal(found[key], value)] == []
+    assert all(parameter.ndim > 0 for parameter in student.parameters())
+    other = network()
+    numbers = numbered(moved(student), student)
+    older = {key: value.reshape(()) if value.shape == (1,) else value for key, value in numbers.items()}
+    restore_optimizer(restored := build_optimizer(CONFIG.optim, other), other, older)
+    assert restored.state[other.towers.clip.logit_scale]["exp_avg"].shape == (1,)
 
 
 @pytest.mark.parametrize(
