@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
+
+from core.data.transfer import sent
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,19 @@ class Mix:
         return mixed
 
 
+class Distorts(Protocol):
+    """What is still to be done to the pictures of a view (``core.data.views.distortion``)."""
+
+    def apply(self, images: Tensor) -> Tensor:
+        """``images`` (B, 3, H, W) uint8 distorted, on the device that they are on."""
+
+    def rows(self, start: int, stop: int) -> Self:
+        """The same for some of the pictures."""
+
+    def joined(self, *others: Any) -> Self:
+        """The same for these pictures, then for those of ``others``."""
+
+
 @dataclass(frozen=True)
 class View:
     """One view of each picture of a batch; ``mix`` is applied by the model, after normalisation.
@@ -51,6 +67,7 @@ class View:
     mask: Tensor | None = None  # (B, P) bool, the patches that are hidden from the student
     number: int = 0
     local: bool = False  # a small crop, which may have a smaller side
+    distortion: Distorts | None = None  # drawn, and applied once the pictures are on the device
 
     def whole(self) -> View:
         """The same pictures as the teacher sees them: nothing hidden, nothing interpolated."""
@@ -73,12 +90,38 @@ class Batch:
     student: tuple[View, ...] = ()  # whole ones, then local ones
     teacher: tuple[View, ...] = ()
     labels: Tensor | None = None  # (B,) int64, -1 for rows without one; None where no label is asked for
+    source: Batch | None = None  # of a batch on a device, the one in the host's memory that it is a copy of
+
+    @property
+    def on_host(self) -> Batch:
+        """The same in the host's memory: what is drawn by it, and how many there are of what, is known at once."""
+        return self if self.source is None else self.source
+
+    def sent(self, device: torch.device) -> Batch:
+        """The batch on ``device`` with its views distorted; itself where it is so already. Nothing waits for a GPU."""
+        views = (self.clean, *self.student, *self.teacher)
+        if self.rows.device == device and not any(view.distortion for view in views):
+            return self
+        made: dict[int, Tensor] = {}  # what two views share is sent and distorted once
+
+        def move(tensor: Tensor) -> Tensor:
+            if id(tensor) not in made:
+                made[id(tensor)] = sent(tensor, device)
+            return made[id(tensor)]
+
+        def distorted(view: View) -> View:
+            if id(view.images) not in made and view.distortion is not None:
+                made[id(view.images)] = view.distortion.apply(sent(view.images, device))
+            return replace(view.map(move), distortion=None)
+
+        return replace(self._changed(move, distorted), source=self)
 
     def first(self, size: int) -> Batch:
         """The first ``size`` pairs, not interpolated; a smaller batch to try memory with."""
 
         def view(one: View) -> View:
-            return replace(one, mix=None).map(lambda tensor: tensor[:size])
+            distortion = one.distortion and one.distortion.rows(0, size)
+            return replace(one, mix=None, distortion=distortion).map(lambda tensor: tensor[:size])
 
         return self._changed(lambda tensor: tensor[:size], view)
 
@@ -94,4 +137,5 @@ class Batch:
             student=tuple(view(one) for one in self.student),
             teacher=tuple(view(one) for one in self.teacher),
             labels=None if self.labels is None else move(self.labels),
+            source=None if self.source is None else self.source._changed(move, view),
         )

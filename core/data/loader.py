@@ -55,6 +55,7 @@ class Place:
     world: int = 1
     local_world: int = 1  # processes on this machine, which share its cores
     on_gpu: bool = False  # whether it trains on one
+    distorts: bool = False  # whether the device distorts the views, which are only cropped by the loader
 
     def workers(self, asked: int) -> int:
         """Loader processes: ``asked``, or one for each core that is left where a GPU trains, and none on the CPU."""
@@ -106,7 +107,7 @@ class Loader:
         self.batch_size = order.batch_size
         _check_world(self._place.world, order.batch_size, self.streams)
         self._mine = self._place.share(order.batch_size)
-        self._maker = PartMaker(dataset, config, image_size, order, labels, multiple)
+        self._maker = PartMaker(dataset, config, image_size, order, labels, multiple, self._place.distorts)
         self._join = Joiner(config, order.batch_size, dataset.pad_id, pinned=self._place.on_gpu)
         self._dataset = dataset
         self._config = config

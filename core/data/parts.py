@@ -24,7 +24,8 @@ from core.data.errors import PictureError
 from core.data.labelling import Labels
 from core.data.orders import Order, Rows
 from core.data.pairs import Pairs
-from core.data.views.making import draw_mix, make_view, view_side
+from core.data.views.distortion import draw_distortion
+from core.data.views.making import cut_view, draw_mix, view_side
 from core.data.views.masks import draw_masks
 from core.spec.config import RunConfig, ViewConfig
 
@@ -48,10 +49,18 @@ class PartMaker(Dataset[LoadedPart]):
     """Makes rows ``first`` to ``last - 1`` of batch ``step``. Holds only what a loader process needs."""
 
     def __init__(
-        self, dataset: Pairs, config: RunConfig, image_size: int, order: Order, labels: Labels | None, multiple: int
+        self,
+        dataset: Pairs,
+        config: RunConfig,
+        image_size: int,
+        order: Order,
+        labels: Labels | None,
+        multiple: int,
+        by_device: bool = False,
     ) -> None:
+        """``by_device``: views are only cropped here, and distorted by the device that a batch is sent to."""
         self.dataset, self.config, self.order, self.labels = dataset, config, order, labels
-        self.size, self.multiple = image_size, multiple
+        self.size, self.multiple, self.by_device = image_size, multiple, by_device
 
     def __getitem__(self, span: Span) -> LoadedPart:
         wanted, passes = self.order.take(*span)
@@ -85,9 +94,12 @@ class PartMaker(Dataset[LoadedPart]):
 
         def view(config: ViewConfig, number: int, local: bool = False) -> View:
             side = view_side(config, self.size, self.multiple)
-            images = make_view(pictures, config, side, *key, number)  # (b, 3, S, S)
+            images = cut_view(pictures, config, side, *key, number)  # (b, 3, S, S)
+            distortion = draw_distortion(config, *key, number)
+            if distortion is not None and not self.by_device:
+                images, distortion = distortion.apply(images), None
             mask = draw_masks(config, side // self.multiple, *key, number)
-            return View(images, None, mask, number, local)
+            return View(images, None, mask, number, local, distortion)
 
         student = tuple(view(views.student, STUDENT + i) for i in range(views.student.count))
         if self.config.teacher.kind == "none" or views.shared:
@@ -146,7 +158,14 @@ class Joiner:
     def _view(self, parts: Sequence[View], mix: Mix | None) -> View:
         masks = [part.mask for part in parts if part.mask is not None]
         images = self._joined([part.images for part in parts])
-        return replace(parts[0], images=images, mix=mix, mask=self._joined(masks) if masks else None)
+        first, *others = [part.distortion for part in parts if part.distortion is not None] or [None]
+        return replace(
+            parts[0],
+            images=images,
+            mix=mix,
+            mask=self._joined(masks) if masks else None,
+            distortion=None if first is None else first.joined(*others),
+        )
 
     def _padded(self, texts: Sequence[Tensor]) -> list[Tensor]:
         longest = max(part.shape[1] for part in texts)

@@ -105,7 +105,7 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", 
         for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
             finite(vectors, model.subject.model)
         images = features.images[features.text_to_image]  # (P, D)
-        evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())))
+        evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())).cpu())
         rows = features.rows[features.text_to_image]
     belief = torch.stack(evidences).mean(dim=0)
     single = len(rows) == len(rows.unique())  # the memory has an entry per picture, not per caption

@@ -21,6 +21,7 @@ from core.model.towers.image import ImageFeatures
 from core.model.towers.text import TextFeatures
 from core.objectives.objective import Objective, Report, require, require_head, require_same_length
 from core.objectives.parts.vocabulary import hard_words, soft_words
+from core.objectives.parts.words import positions
 from core.objectives.weighting.belief import weighted_mean
 from core.spec.config import CaptioningConfig, DistillCaptionsConfig, ObjectiveConfig, ObjectivesConfig
 
@@ -36,36 +37,25 @@ class NextWords:
     pairs: Tensor  # (N,) int64, the pair of the batch that each word belongs to
 
 
-def shifted(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
-    """Which positions of ``tokens`` (B, T) predict, (B, T - 1) bool, and the words they are to predict, (N,).
-
-    Position t reads words 0 to t and predicts word t + 1; the last reads nothing new, and padding is not predicted:
-
-        start  a    red  end  pad        read
-        a      red  end  (pad)           predicted, from one position before
-    """
-    labels = tokens[:, 1:]
-    keep = labels != pad_id
-    return keep, labels[keep]
-
-
 def next_words(
     network: Network, tokens: Tensor, image: ImageFeatures, text: TextFeatures, through: Through = "decoder"
 ) -> NextWords:
     """The network's logits of the captions ``tokens`` (B, T), word by word, from their pictures' features.
 
-    Raises ModelError when its architecture has no caption decoder, or it has no fusion.
+    ``tokens`` lie in the host's memory, so that the number of words is known without waiting for the device. Raises
+    ModelError when its architecture has no caption decoder, or it has no fusion.
     """
-    keep, labels = shifted(tokens, network.towers.pad_id)
     if image.tokens is None or text.words is None:
         raise ValueError("captions need the picture's tokens and the state of each word")
+    words = positions(tokens, network.towers.pad_id).sent(image.tokens.device)
     if through == "decoder":
-        logits = network.towers.decode(image.tokens, text.words[:, :-1], keep)
+        states = network.towers.decode(image.tokens, text.words[:, :-1])
+        logits = network.towers.word_logits(words.of(states))
     else:
-        words = network.join(image, text, every_word=True, causal=True).words
-        assert words is not None
-        logits = network.heads[Captioning.name](words[:, : keep.shape[1]][keep])
-    return NextWords(logits, labels, keep.nonzero()[:, 0])
+        joined = network.join(image, text, every_word=True, causal=True).words
+        assert joined is not None
+        logits = network.heads[Captioning.name](words.of(joined[:, : tokens.shape[1] - 1]))
+    return NextWords(logits, words.labels, words.pairs)
 
 
 def _clean(output: Output) -> tuple[ImageFeatures, TextFeatures]:
@@ -108,7 +98,7 @@ class Captioning(Objective):
         return WordHead(network.fused_width, network.towers.vocabulary)
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords:
-        return next_words(network, batch.texts, *_clean(output), self.through)
+        return next_words(network, batch.on_host.texts, *_clean(output), self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         answer: NextWords = student.extra[self.name]
@@ -161,10 +151,10 @@ class DistillCaptions(Objective):
             raise ModelError(f"the teacher cannot write captions: {error}") from error
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords | None:
-        return next_words(network, batch.texts, *_clean(output)) if self._from == self.name else None
+        return next_words(network, batch.on_host.texts, *_clean(output)) if self._from == self.name else None
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords:
-        return next_words(network, batch.texts, *_clean(output), self.through)
+        return next_words(network, batch.on_host.texts, *_clean(output), self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         answer: NextWords = student.extra[self._from]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from core.data.batch import Batch
+from core.data.transfer import sent
 from core.model.errors import ModelError
 from core.model.heads import PROTOTYPES, PrototypeHead
 from core.model.network import Network
@@ -109,16 +110,18 @@ class MaskedPatches(Objective):
         features = {view.number: one for view, one in zip(output.distilled, output.distilled_features, strict=True)}
         head = network.heads[PROTOTYPES if self.shared else self.name]
         logits, weights = [], []
-        for view in batch.student:
-            if view.mask is None:
+        for view in batch.on_host.student:
+            mask = view.mask
+            if mask is None:
                 continue
             if view.number not in features:
                 raise ValueError("masked_patches: the teacher did not see the student's masked view")
             patches = features[view.number].patches
             assert patches is not None
-            logits.append(head(patches[view.mask]).float())  # (M, K)
-            share = 1.0 / view.mask.sum(dim=1, keepdim=True).clamp(min=1)  # (B, 1)
-            weights.append(share.expand_as(view.mask)[view.mask])
+            hidden = sent(mask.flatten().nonzero()[:, 0], patches.device)  # (M,)
+            logits.append(head(patches.flatten(0, 1).index_select(0, hidden)).float())  # (M, K)
+            share = 1.0 / mask.sum(dim=1, keepdim=True).clamp(min=1)  # (B, 1)
+            weights.append(sent(share.expand_as(mask)[mask], patches.device))
         return HiddenPatches(tuple(logits), tuple(weights))
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:

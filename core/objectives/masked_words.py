@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from core.data.batch import Batch
+from core.data.transfer import sent
 from core.model.heads import WordHead
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require, require_head, require_same_length
 from core.objectives.parts.schedule import ObjectiveValues
 from core.objectives.parts.vocabulary import hard_words, soft_words
+from core.objectives.parts.words import WordPositions
 from core.objectives.weighting.belief import weighted_mean
 from core.spec.config import MaskedWordsConfig
 
@@ -28,6 +30,12 @@ class Masking:
     tokens: Tensor  # (B, T) int64, with other words at some positions
     hidden: Tensor  # (B, T) bool, where no word is shown
     masked: Tensor  # (B, T) bool, what is to be restored
+    words: WordPositions  # the same as positions among all B T, with the words that stood there
+
+    def sent(self, device: torch.device) -> Masking:
+        """The same on ``device``."""
+        masked = sent(self.masked, device)
+        return Masking(sent(self.tokens, device), sent(self.hidden, device), masked, self.words.sent(device))
 
 
 @dataclass(frozen=True)
@@ -43,18 +51,18 @@ def mask_words(tokens: Tensor, special: Tensor, vocabulary: int, rate: float) ->
     """Mask words of ``tokens`` (B, T) with probability ``rate`` (BERT, Devlin et al. 2019, section 3.1).
 
     Of the masked ones 80 % are hidden, 10 % another word, 10 % stay. ``special`` ids (start, end, padding) are never
-    masked and never put in. Drawn by the CPU's generator, which a resumed run goes on with.
+    masked and never put in. All of it in the host's memory, by the generator that a resumed run goes on with.
     """
-    ids = tokens.cpu()
-    chance = torch.rand(2, *ids.shape)
-    masked = (chance[0] < rate) & ~torch.isin(ids, special)
+    chance = torch.rand(2, *tokens.shape)
+    masked = (chance[0] < rate) & ~torch.isin(tokens, special)
     hidden = masked & (chance[1] < 0.8)
     other = masked & (chance[1] >= 0.9)
     words = torch.arange(vocabulary)
     words = words[~torch.isin(words, special)]
-    drawn = words[torch.randint(len(words), ids.shape)]
-    mixed = torch.where(other, drawn, ids)
-    return Masking(*(one.to(tokens.device) for one in (mixed, hidden, masked)))
+    drawn = words[torch.randint(len(words), tokens.shape)]
+    places = masked.flatten().nonzero()[:, 0]
+    restored = WordPositions(places, tokens[masked], places // max(1, tokens.shape[1]))
+    return Masking(torch.where(other, drawn, tokens), hidden, masked, restored)
 
 
 class MaskedWordHead(nn.Module):
@@ -114,8 +122,9 @@ class MaskedWords(Objective):
         return self._restore(network, batch, output, shown or self._mask(network, batch))
 
     def _mask(self, network: Network, batch: Batch) -> Masking:
-        towers = network.towers
-        return mask_words(batch.texts, torch.tensor(towers.special_ids), towers.vocabulary, self.rate)
+        towers, special = network.towers, torch.tensor(network.towers.special_ids)
+        masking = mask_words(batch.on_host.texts, special, towers.vocabulary, self.rate)
+        return masking.sent(batch.texts.device)
 
     def _restore(self, network: Network, batch: Batch, output: Output, shown: Masking) -> Restored:
         head = network.heads[self.name]
@@ -123,9 +132,8 @@ class MaskedWords(Objective):
         text = network.towers.encode_text(shown.tokens, True, shown.hidden, head.mask_token)
         words = network.join(output.image_features[0], text, every_word=True).words
         assert words is not None
-        masked = shown.masked
-        logits = head(words[:, : masked.shape[1]][masked])
-        return Restored(logits, batch.texts[masked], masked.nonzero()[:, 0])
+        logits = head(shown.words.of(words[:, : shown.tokens.shape[1]]))
+        return Restored(logits, shown.words.labels, shown.words.pairs)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         answer: Restored = student.extra[self.name]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.batch import Batch
+from core.data.transfer import sent
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
@@ -47,15 +48,14 @@ def chances(similarities: Tensor, never: Tensor) -> Tensor:
     return (similarities.float().softmax(dim=1) + _FLOOR).masked_fill(never, 0.0)
 
 
-def draw(weights: Tensor) -> tuple[Tensor, Tensor]:
-    """A column for each row of ``weights`` (B, B), and whether there is any to draw: (B,) int64, (B,) bool.
+def draw(weights: Tensor) -> Tensor:
+    """A column (B,) int64 for each row of ``weights`` (B, B), with that probability; no row may be all 0.
 
-    The draw is the CPU generator's, which a resumed run goes on with.
+    The largest of weights over exponential noise is so distributed, and is what torch's multinomial takes. The noise is
+    the CPU generator's, which a resumed run goes on with; the weights stay where they are.
     """
-    weights = weights.detach().cpu()
-    possible = weights.sum(dim=1) > 0
-    column = torch.multinomial(torch.where(possible[:, None], weights, 1.0), 1)[:, 0]
-    return column, possible
+    noise = torch.empty(weights.shape).exponential_()
+    return (weights.detach() / sent(noise, weights.device)).argmax(dim=1)
 
 
 class Matching(Objective):
@@ -81,25 +81,32 @@ class Matching(Objective):
         image, text = output.image_features[0], output.text_features
         if image.tokens is None or text is None:
             raise ValueError("matching needs the picture's tokens and the caption's features")
-        pair = torch.arange(len(batch.texts))
-        of_text, any_text, of_image, any_image = self._negatives(output, batch.texts)
-        pictures = torch.cat([pair, pair[any_text], of_image[any_image]])
-        captions = torch.cat([pair, of_text[any_text], pair[any_image]])
-        match = torch.zeros(len(pictures), dtype=torch.int64)
+        pair = torch.arange(len(batch.texts), device=image.tokens.device)
+        wrong = self._negatives(output, batch.on_host.texts)
+        of_text, of_image = wrong if wrong is not None else (pair[:0], pair[:0])
+        pictures = torch.cat([pair, pair[: len(of_text)], of_image])
+        captions = torch.cat([pair, of_text, pair[: len(of_image)]])
+        match = torch.zeros_like(pictures)
         match[: len(pair)] = 1
-        device = image.tokens.device
-        pictures, captions, match = (one.to(device) for one in (pictures, captions, match))
         fused = network.join(replace(image, tokens=image.tokens[pictures]), text.rows(captions)).pooled
         return PairLogits(network.heads[self.name](fused), match, pictures)
 
-    def _negatives(self, output: Output, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A wrong caption for each picture and a wrong picture for each caption, and where there are any."""
+    def _negatives(self, output: Output, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
+        """A wrong caption for each picture and a wrong picture for each caption; None where all ``tokens`` are one.
+
+        ``tokens`` (B, T) lie in the host's memory: which captions are the same is known without waiting.
+        """
+        same = same_captions(tokens)
+        if same.all():
+            for _ in range(2):  # the generator goes on as if both had been drawn
+                torch.empty(same.shape).exponential_()
+            return None
         with torch.no_grad():
             similarities = output.logit_scale.float() * output.clean.image.float() @ output.text.float().T  # (B, B)
             if self.negatives == "random":
                 similarities = torch.zeros_like(similarities)
-            never = same_captions(tokens)
-            return *draw(chances(similarities, never)), *draw(chances(similarities.T, never))
+            never = sent(same, similarities.device)
+            return draw(chances(similarities, never)), draw(chances(similarities.T, never))
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         pairs: PairLogits = student.extra[self.name]

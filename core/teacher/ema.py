@@ -55,9 +55,7 @@ class EmaTeacher(Teacher):
         followers: list[Tensor] = [ours[name] for name in moved]
         leaders: list[Tensor] = [theirs[name] for name in moved]
         share = 1.0 - momentum
-        # As a tensor it is 0 after a skipped step without a word to the host; torch's stubs know numbers only.
-        weight: Any = share if skipped is None else [share * (1.0 - skipped)] * len(moved)
-        torch._foreach_lerp_(followers, leaders, weight)
+        _follow(followers, leaders, share if skipped is None else share * (1.0 - skipped))
         self._follow_buffers(student, share, skipped)
 
     def _follow_buffers(self, student: Network, share: float, skipped: Tensor | None) -> None:
@@ -75,3 +73,18 @@ class EmaTeacher(Teacher):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state)
+
+
+def _follow(followers: list[Tensor], leaders: list[Tensor], share: float | Tensor) -> None:
+    """Move ``followers`` in place by ``share`` of the way to ``leaders``.
+
+    As a tensor it is 0 after a skipped step without a word to the host. A GPU has a fused lerp for numbers alone: there
+    it is a difference, a product and a sum, each one kernel for many parameters.
+    """
+    if isinstance(share, Tensor) and share.device.type == "cuda":
+        steps: Any = torch._foreach_sub(leaders, followers)
+        torch._foreach_mul_(steps, share)
+        torch._foreach_add_(followers, steps)
+        return
+    weight: Any = [share] * len(followers) if isinstance(share, Tensor) else share  # torch's stubs know numbers only
+    torch._foreach_lerp_(followers, leaders, weight)

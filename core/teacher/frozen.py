@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from core.data.batch import Batch, View
+from core.data.views.making import resized
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
@@ -106,16 +106,25 @@ def _fitted(batch: Batch, network: Network) -> Batch:
     def view(one: View) -> View:
         if one.local or one.images.shape[-1] == side:
             return one
-        images = F.interpolate(one.images, (side, side), mode="bicubic", antialias=True)  # (B, 3, S, S)
-        return replace(one, images=images)
+        return replace(one, images=resized(one.images, side))
 
-    texts, longest = batch.texts, network.towers.context_length
-    if texts.shape[1] > longest:
-        end = texts.max()  # the end token has the greatest id of the vocabulary
-        texts = texts[:, :longest].clone()
-        cut = batch.texts[:, longest] != network.towers.pad_id
-        texts[cut, -1] = end
-    return replace(batch, texts=texts, clean=view(batch.clean), teacher=tuple(view(one) for one in batch.teacher))
+    towers, source = network.towers, batch.source
+    return replace(
+        batch,
+        texts=_cut(batch.texts, towers.context_length, towers.pad_id),
+        clean=view(batch.clean),
+        teacher=tuple(view(one) for one in batch.teacher),
+        source=source and replace(source, texts=_cut(source.texts, towers.context_length, towers.pad_id)),
+    )
+
+
+def _cut(texts: Tensor, longest: int, pad_id: int) -> Tensor:
+    """Captions (B, T) of at most ``longest`` tokens; one that is cut ends with the end token."""
+    if texts.shape[1] <= longest:
+        return texts
+    end = texts.max()  # the end token has the greatest id of the vocabulary
+    last = torch.where(texts[:, longest] != pad_id, end, texts[:, longest - 1])
+    return torch.cat([texts[:, : longest - 1], last[:, None]], dim=1)
 
 
 def ensemble(outputs: Sequence[Output]) -> Output:

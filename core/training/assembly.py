@@ -43,10 +43,8 @@ class Assembly:
     loader: Loader
 
     def to_device(self, batch: Batch) -> Batch:
-        """The batch on the networks' device; to a GPU it is copied asynchronously."""
-        if self.runtime.device.type == "cpu":
-            return batch
-        return batch.map(lambda tensor: tensor.to(self.runtime.device, non_blocking=True))
+        """The batch on the networks' device; a copy to a GPU is only queued."""
+        return batch.sent(self.runtime.device)
 
 
 def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
@@ -81,7 +79,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
         carry_over(network, start)
     network.to(runtime.device)
     objectives = build_objectives(config, network).to(runtime.device)
-    place = Place(on_gpu=runtime.device.type == "cuda")
+    place = Place(on_gpu=runtime.device.type == "cuda", distorts=runtime.device.type != "cpu")
     return Assembly(
         runtime=runtime,
         model_cfg=model_cfg,

@@ -34,4 +34,4 @@ class BeliefRefresh:
         """Diagnostics of a refresh after ``step``; nothing where none is due."""
         if self._belief is None or step % self._every:
             return {}
-        return self._belief.refresh(float(self._network.logit_scale.detach()), self._schedules.progress(step))
+        return self._belief.refresh(self._network.logit_scale.detach(), self._schedules.progress(step))

@@ -64,8 +64,8 @@ def _losses(
         towers = network.towers
         image = towers.encode_image(towers.normalise(pictures.to(device)))
         for start in range(0, len(tokens), _AT_ONCE):
-            part = tokens[start : start + _AT_ONCE].to(device)
-            text = towers.encode_text(part, all_tokens=True)
+            part = tokens[start : start + _AT_ONCE]
+            text = towers.encode_text(part.to(device), all_tokens=True)
             words = next_words(network, part, image.rows(owner[start : start + _AT_ONCE].to(device)), text, through)
             loss = F.cross_entropy(words.logits.float(), words.labels, reduction="sum")
             total += torch.tensor([float(loss), len(words.labels)], dtype=torch.float64)

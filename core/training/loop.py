@@ -27,10 +27,13 @@ from core.training.believing import BeliefRefresh, build_belief
 from core.training.checkpointing import Checkpointing
 from core.training.errors import Interrupt, TrainingError
 from core.training.memory import largest_fitting
+from core.training.prefetch import prefetched
 from core.training.progress import Heartbeat, Pace
+from core.training.reports import Reports
 from core.training.schedules import build_optimizer, build_schedules, set_rates
-from core.training.step_guard import StepGuard, numbers
+from core.training.step_guard import StepGuard, Taken
 from core.training.train_step import TrainStep
+from core.training.utilisation import counted, device_peak, memory_gib
 from core.training.validator import Validator
 
 
@@ -51,7 +54,9 @@ class Loop:
         self.refresh_belief = BeliefRefresh(config, self.parts, self.schedules, belief)
         self.validator = Validator(config, self.parts, events, self._progress)
         self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, belief)
-        self._guard = StepGuard()
+        self.device = self.parts.runtime.device
+        self._guard, self._reports, self._note = StepGuard(), Reports(), ""
+        self._peak, self._operations = device_peak(self.parts.runtime), 0
         self._save_every = config.checkpoint.every_steps or self.parts.loader.steps_per_epoch
         if warning := departs(self.network, config.optim.micro_batch, config.optim.batch_size):
             self._log(warning)
@@ -70,22 +75,29 @@ class Loop:
         self._report_start()
         if self.step and self.standing.score is None and self.validator.due(self.step):  # stopped before that was done
             self._validate_and_save()
-        pace, note = Pace(), ""
-        with closing(self.parts.loader.batches(self.step, self.total_steps)) as batches:
+        pace = Pace()
+        with closing(prefetched(self.parts.loader.batches(self.step, self.total_steps), self.device)) as batches:
             for batch in batches:
+                pace.has_batch()
                 self.check_control()
-                report = self.train_step(batch)
+                report = self._counted_step(batch)
+                pace.step(len(batch.rows))
                 if self.step % self.config.runtime.log_every == 0 or self.step == self.total_steps:
-                    self._report_skipped()
-                    values = numbers(report)
-                    self.events.write(Metrics(step=self.step, values=values | pace.report(len(batch.rows))))
-                    note = f"loss {values['train/loss']:.3f}"
-                else:
-                    pace.step(len(batch.rows))
-                self.heartbeat.update("training", self.step, self.total_steps, note)
+                    speed = pace.report(self._operations, self._peak) | {"runtime/memory_gib": memory_gib(self.device)}
+                    self._reports.add(self.step, report, speed, self._guard.taken())
+                self._write_reports()
+                self.heartbeat.update("training", self.step, self.total_steps, self._note)
                 self._validate_and_save()
                 pace.begin()
+        self._write_reports(wait=True)
         self.validator.test(self.step)
+
+    def _counted_step(self, batch: Batch) -> dict[str, Tensor]:
+        """A step; where the device's peak is known, the operations of the first one are counted."""
+        if self._peak is None or self._operations:
+            return self.train_step(batch)
+        report, self._operations = counted(lambda: self.train_step(batch))
+        return report
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step on ``batch``; what is to be reported of it, not read from the device yet."""
@@ -126,7 +138,8 @@ class Loop:
 
     def save(self) -> None:
         """Save the whole state after this step."""
-        self._report_skipped()
+        self._write_reports(wait=True)
+        self._log_skipped(self._guard.taken())
         self.heartbeat.update("saving", self.step, self.total_steps)
         self.events.sync()
         name, best = self.checkpointing.save(self.standing)
@@ -143,6 +156,7 @@ class Loop:
     def _validate_and_save(self) -> None:
         improved = False
         if self.validator.due(self.step):
+            self._write_reports(wait=True)
             improved = self.standing.note(*self.validator.validate(self.step, self.schedules.progress(self.step)))
         if improved or self.step == self.total_steps or self.step % self._save_every == 0:
             self.save()
@@ -161,9 +175,16 @@ class Loop:
             )
         )
 
-    def _report_skipped(self) -> None:
-        """Log each step that was skipped since the last report; too many in a row end the run."""
-        for skipped in self._guard.skipped():
+    def _write_reports(self, wait: bool = False) -> None:
+        """Write what has arrived from the device; with ``wait`` all that was asked for."""
+        for report in self._reports.arrived(wait):
+            self._log_skipped(report.taken)
+            self.events.write(Metrics(step=report.step, values=report.values))
+            self._note = f"loss {report.values['train/loss']:.3f}"
+
+    def _log_skipped(self, taken: Taken) -> None:
+        """Log each step that was skipped; too many in a row end the run."""
+        for skipped in self._guard.skipped(Taken(taken.steps, taken.numbers.cpu())):
             what = f"step {skipped.step} was skipped: {', '.join(skipped.suspects)} not finite"
             self._log(what)
             if skipped.in_a_row >= self.config.runtime.nonfinite_limit:

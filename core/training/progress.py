@@ -38,27 +38,37 @@ class TimeLeft:
 
 
 class Pace:
-    """Pairs per second over the steps since the last report, without what is done between steps."""
+    """Speed over the steps since the last report, without what is done between steps (validation, checkpoints)."""
 
     def __init__(self) -> None:
-        self._pairs, self._seconds = 0, 0.0
+        self._pairs, self._steps, self._seconds, self._waited = 0, 0, 0.0, 0.0
         self.begin()
 
     def begin(self) -> None:
-        """The next step begins."""
+        """The next step begins: its batch is asked for."""
         self._began = time.perf_counter()
+
+    def has_batch(self) -> None:
+        """Its batch is there."""
+        self._waited += time.perf_counter() - self._began
 
     def step(self, pairs: int) -> None:
         """Count a step of so many pairs, finished or queued on the device."""
         self._pairs += pairs
+        self._steps += 1
         self._seconds += time.perf_counter() - self._began
 
-    def report(self, pairs: int) -> dict[str, float]:
-        """As `step`, after the step has finished; the pace since the last report."""
-        self.step(pairs)
-        pace = self._pairs / max(self._seconds, 1e-9)
-        self._pairs, self._seconds = 0, 0.0
-        return {"train/pairs_per_s": pace}
+    def report(self, operations: int = 0, peak: float | None = None) -> dict[str, float]:
+        """Pairs a second and the share of the time that was spent waiting for batches, since the last report.
+
+        With the ``operations`` of a step, and the ``peak`` of the device a second, the share of it that was reached.
+        """
+        seconds = max(self._seconds, 1e-9)
+        values = {"train/pairs_per_s": self._pairs / seconds, "runtime/data_wait": self._waited / seconds}
+        if operations and peak:
+            values["runtime/mfu"] = operations * self._steps / seconds / peak
+        self._pairs, self._steps, self._seconds, self._waited = 0, 0, 0.0, 0.0
+        return values
 
 
 def duration(seconds: float) -> str:

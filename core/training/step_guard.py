@@ -1,15 +1,15 @@
 """Steps whose losses or gradients are not finite: skipped on the device, reported with the next metrics.
 
 Flow: each step the loop passes its losses and the gradient's norm; the flag goes to optimiser and teacher, unread.
-With each report the loop asks which steps were skipped. Reading a number in between would make the host wait for the
-device in every step.
+With each report the loop takes these numbers, ``core.training.reports`` copies them, and ``skipped`` says which steps
+were. Reading a number in between would make the host wait for the device in every step.
 
 Legend: L objectives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,14 @@ class SkippedStep:
     step: int
     suspects: tuple[str, ...]  # the losses that were not finite; the gradient where all of them were
     in_a_row: int  # how many were skipped up to this one
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The numbers of some steps: of each its losses, then the norm of its gradient."""
+
+    steps: tuple[tuple[int, tuple[str, ...]], ...]  # the number of each, and the names of its losses
+    numbers: Tensor  # (all,)
 
 
 class StepGuard:
@@ -45,14 +53,16 @@ class StepGuard:
         self._numbers.append(numbers)
         return (~numbers.isfinite().all()).float()
 
-    def skipped(self) -> Iterator[SkippedStep]:
-        """Those skipped since the last call, in order; reads the device once."""
+    def taken(self) -> Taken:
+        """The numbers of every step since the last call, on the device."""
         steps, numbers = self._steps, self._numbers
         self._steps, self._numbers = [], []
-        if not steps:
-            return
-        finite = iter(torch.cat(numbers).isfinite().tolist())
-        for step, names in steps:
+        return Taken(tuple(steps), torch.cat(numbers) if numbers else torch.empty(0))
+
+    def skipped(self, taken: Taken) -> Iterator[SkippedStep]:
+        """Those of the steps ``taken``, whose numbers are in the host's memory by now, that were skipped, in order."""
+        finite = iter(taken.numbers.isfinite().tolist())
+        for step, names in taken.steps:
             sound = [next(finite) for _ in names]
             if all([*sound, next(finite)]):
                 self._in_a_row = 0
@@ -60,11 +70,3 @@ class StepGuard:
             self._in_a_row += 1
             suspects = tuple(name for name, is_sound in zip(names, sound, strict=True) if not is_sound)
             yield SkippedStep(step, suspects or (GRADIENT,), self._in_a_row)
-
-
-def numbers(report: Mapping[str, Tensor]) -> dict[str, float]:
-    """Scalars as plain numbers; those on a device are read from it at once."""
-    distant = [name for name, value in report.items() if value.device.type != "cpu"]
-    read = torch.stack([report[name].float() for name in distant]).tolist() if distant else []
-    found = dict(zip(distant, read, strict=True))
-    return {name: found[name] if name in found else float(value) for name, value in report.items()}

@@ -73,7 +73,11 @@ def points(run: RunDir) -> dict[int, dict[str, float]]:
     """The deterministic values of each step, the last report of a step counting."""
     events = EventReader(run.events).read_all()
     return {
-        event.step: {name: value for name, value in event.values.items() if name != "train/pairs_per_s"}
+        event.step: {
+            name: value
+            for name, value in event.values.items()
+            if not name.startswith(("train/pairs_per_s", "runtime/"))
+        }
         for event in events
         if isinstance(event, Metrics)
     }

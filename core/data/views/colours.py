@@ -23,6 +23,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import Floats
+from core.data.transfer import sent
 from core.spec.config import ViewConfig
 
 Rows = npt.NDArray[Any]
@@ -44,17 +45,19 @@ def distort_colours(images: Tensor, config: ViewConfig, draws: Floats) -> Tensor
     """Distorted ``images`` (B, 3, S, S) uint8; ``draws`` (B, DRAWS) in [0, 1)."""
     jitter, grey, blur, solarize, *strengths, softness = draws.T  # (B,) each
     out = images.float()
-    _apply(out, jitter < config.jitter, lambda rows: _jitter(out[rows], config, np.stack(strengths, 1)[rows]))
-    _apply(out, grey < config.greyscale, lambda rows: _grey(out[rows]).expand(-1, 3, -1, -1))
-    _apply(out, blur < config.blur, lambda rows: _blur(out[rows], softness[rows]))
-    _apply(out, solarize < config.solarize, lambda rows: F.solarize(out[rows] / 255.0, SOLARIZED / 255.0) * 255.0)
+    _apply(out, jitter < config.jitter, lambda rows: _jitter(out[_at(rows, out)], config, np.stack(strengths, 1)[rows]))
+    _apply(out, grey < config.greyscale, lambda rows: _grey(out[_at(rows, out)]).expand(-1, 3, -1, -1))
+    _apply(out, blur < config.blur, lambda rows: _blur(out[_at(rows, out)], softness[rows]))
+    _apply(
+        out, solarize < config.solarize, lambda rows: F.solarize(out[_at(rows, out)] / 255.0, SOLARIZED / 255.0) * 255.0
+    )
     return out.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _apply(images: Tensor, chosen: Rows, distort: Callable[[Rows], Tensor]) -> None:
     rows = np.flatnonzero(chosen)
     if len(rows):
-        images[rows] = distort(rows)
+        images[_at(rows, images)] = distort(rows)
 
 
 def _jitter(images: Tensor, config: ViewConfig, draws: Floats) -> Tensor:
@@ -62,7 +65,8 @@ def _jitter(images: Tensor, config: ViewConfig, draws: Floats) -> Tensor:
 
     def factors(column: int, strength: float) -> Tensor:
         low, high = max(0.0, 1.0 - strength), 1.0 + strength
-        return torch.from_numpy(low + (high - low) * draws[:, column]).float().view(-1, 1, 1, 1)
+        drawn = torch.from_numpy(low + (high - low) * draws[:, column]).float().view(-1, 1, 1, 1)
+        return sent(drawn, images.device)
 
     bright = (images * factors(0, config.brightness)).clamp(0, 255)
     middle = _grey(bright).mean(dim=(1, 2, 3), keepdim=True)
@@ -70,7 +74,8 @@ def _jitter(images: Tensor, config: ViewConfig, draws: Floats) -> Tensor:
     out = _grey(out).lerp(out, factors(2, config.saturation)).clamp(0, 255)
     if config.hue == 0:
         return out
-    for level, rows in _levels(draws[:, 3]):
+    for level, chosen in _levels(draws[:, 3]):
+        rows = _at(chosen, out)
         out[rows] = F.adjust_hue(out[rows] / 255.0, config.hue * (2.0 * level - 1.0)) * 255.0
     return out
 
@@ -85,11 +90,17 @@ def _grey(images: Tensor) -> Tensor:
 def _blur(images: Tensor, draws: Floats) -> Tensor:
     """As strong as on a picture of SIDE, whatever the side is."""
     out = torch.empty_like(images)
-    for level, rows in _levels(draws):
+    for level, chosen in _levels(draws):
+        rows = _at(chosen, out)
         sigma = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * level) * images.shape[-1] / SIDE
         radius = max(1, math.ceil(3 * sigma))
         out[rows] = F.gaussian_blur(images[rows], [2 * radius + 1] * 2, [sigma])
     return out
+
+
+def _at(rows: Rows, images: Tensor) -> Tensor:
+    """``rows`` as an index into ``images``, where these are."""
+    return sent(torch.from_numpy(rows), images.device)
 
 
 def _levels(draws: Floats) -> list[tuple[float, Rows]]:

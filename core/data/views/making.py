@@ -20,16 +20,12 @@ from torch import Tensor
 
 from core.data.batch import Mix
 from core.data.draws import Floats, Integers, uniforms
-from core.data.views.colours import DRAWS, distort_colours, is_distorted
-from core.data.views.randaugment import randaugment
+from core.data.views.distortion import draw_distortion
+from core.data.views.purposes import CROP
 from core.spec.config import ViewConfig
 
 RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height
 ATTEMPTS = 10  # at a crop that fits, before the middle is taken (torchvision's RandomResizedCrop)
-ERASED_AREA = (0.02, 0.33)  # share of the view (Zhong et al. 2020)
-ERASED_RATIO = (0.3, 3.3)
-GREY = 128  # what is erased becomes
-CROP, FLIP, AUGMENT, ERASE, MASK, COLOUR = range(6)  # what a draw is for
 
 Boxes = npt.NDArray[np.int64]
 
@@ -41,21 +37,19 @@ def make_view(
 
     ``view`` numbers the views of a picture, ``epoch`` (one for all, or (B,)) the times it is shown.
     """
-    key = (seed, epoch, rows, view)
+    crops = cut_view(pictures, config, size, seed, epoch, rows, view)
+    distortion = draw_distortion(config, seed, epoch, rows, view)
+    return crops if distortion is None else distortion.apply(crops)
+
+
+def cut_view(
+    pictures: Sequence[Tensor], config: ViewConfig, size: int, seed: int, epoch: Integers, rows: Integers, view: int
+) -> Tensor:
+    """The crops of ``make_view``, before ``draw_distortion``'s is applied."""
     shapes = np.array([picture.shape[1:] for picture in pictures], dtype=np.int64)
-    boxes = draw_crops(shapes, (config.crop_min, config.crop_max), uniforms(2 * ATTEMPTS + 2, *key, CROP))
-    images = torch.cat([_cut(picture, box, size) for picture, box in zip(pictures, boxes.tolist(), strict=True)])
-    if config.flip:
-        mirrored = torch.from_numpy(uniforms(1, *key, FLIP)[:, 0] < 0.5)
-        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    if is_distorted(config):
-        images = distort_colours(images, config, uniforms(DRAWS, *key, COLOUR))
-    if config.randaugment_ops:
-        draws = uniforms(2 * config.randaugment_ops, *key, AUGMENT).reshape(len(pictures), -1, 2)
-        images = randaugment(images, draws, config.randaugment_magnitude)
-    if config.erase > 0:
-        _erase(images, config.erase, uniforms(5, *key, ERASE))
-    return images
+    draws = uniforms(2 * ATTEMPTS + 2, seed, epoch, rows, view, CROP)
+    boxes = draw_crops(shapes, (config.crop_min, config.crop_max), draws)
+    return torch.cat([_cut(picture, box, size) for picture, box in zip(pictures, boxes.tolist(), strict=True)])
 
 
 def view_side(config: ViewConfig, image_size: int, multiple: int = 1) -> int:
@@ -96,21 +90,15 @@ def _cut(picture: Tensor, box: Sequence[int], size: int) -> Tensor:
     part = picture[None, :, top : top + height, left : left + width]
     if height == width == size:
         return part.contiguous()
-    return F.interpolate(part, (size, size), mode="bicubic", antialias=True)
+    return resized(part, size)
 
 
-def _erase(images: Tensor, probability: float, draws: Floats) -> None:
-    """Erase a rectangle in place (Zhong et al. 2020). ``draws`` (B, 5): whether, area, ratio, top, left."""
-    size = images.shape[-1]
-    for image, (chance, area, ratio, top, left) in zip(images, draws.tolist(), strict=True):
-        if chance >= probability:
-            continue
-        pixels = size * size * (ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * area)
-        shape = np.exp(np.log(ERASED_RATIO[0]) + np.log(ERASED_RATIO[1] / ERASED_RATIO[0]) * ratio)
-        height = min(size, max(1, round(float(np.sqrt(pixels * shape)))))
-        width = min(size, max(1, round(float(np.sqrt(pixels / shape)))))
-        y, x = int(top * (size - height + 1)), int(left * (size - width + 1))
-        image[:, y : y + height, x : x + width] = GREY
+def resized(pictures: Tensor, size: int) -> Tensor:
+    """uint8 ``pictures`` (B, 3, h, w) at (B, 3, S, S), antialiased; only a CPU resizes integers."""
+    if pictures.device.type == "cpu":
+        return F.interpolate(pictures, (size, size), mode="bicubic", antialias=True)
+    smooth = F.interpolate(pictures.float(), (size, size), mode="bicubic", antialias=True)
+    return smooth.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def draw_mix(config: ViewConfig, generator: np.random.Generator, batch: int, size: int) -> Mix | None:

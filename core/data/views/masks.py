@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.data.draws import Floats, Integers, uniforms
-from core.data.views.making import MASK
+from core.data.views.purposes import MASK
 from core.spec.config import ViewConfig
 
 BLOCKS = 32  # tried, before single patches fill up the rest

@@ -13,28 +13,52 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
+from torch.nn.functional import conv2d, grid_sample
+from torchvision.transforms.functional import _get_inverse_affine_matrix
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import Floats
+from core.data.transfer import sent
 
 STRONGEST = 30  # magnitudes are parts of 30
-GREY = [128.0, 128.0, 128.0]  # what comes in from outside the picture
+GREY = 128.0  # what comes in from outside the picture
 Shear = tuple[float, float]  # degrees along x and y
 Operation = Callable[[Tensor, float, float], Tensor]  # (pictures, strength 0 to 1, sign) -> pictures
 
 
 def _affine(images: Tensor, angle: float = 0.0, x: float = 0.0, y: float = 0.0, shear: Shear = (0.0, 0.0)) -> Tensor:
-    moved: Tensor = F.affine(
-        images,
-        angle=angle,
-        translate=[round(x * images.shape[-1]), round(y * images.shape[-2])],
-        scale=1.0,
-        shear=list(shear),
-        interpolation=InterpolationMode.BILINEAR,
-        fill=GREY,
+    """``images`` (b, 3, S, S) uint8 moved, with grey from outside; bilinear. It is torchvision's ``affine``, whose
+    constants would each be copied to a GPU while the host waits.
+    """
+    height, width = images.shape[-2:]
+    translate = [float(round(x * width)), float(round(y * height))]
+    inverse = _get_inverse_affine_matrix([0.0, 0.0], angle, translate, 1.0, list(shear))
+    theta = torch.tensor(inverse).view(2, 3).T.div(torch.tensor([0.5 * width, 0.5 * height]))  # (3, 2)
+    across = torch.linspace((1.0 - width) * 0.5, (width - 1.0) * 0.5, width, device=images.device)
+    down = torch.linspace((1.0 - height) * 0.5, (height - 1.0) * 0.5, height, device=images.device)
+    places = torch.stack(
+        [across.expand(height, -1), down[:, None].expand(-1, width), torch.ones_like(across).expand(height, -1)], -1
     )
-    return moved
+    grid = (places.view(1, -1, 3) @ sent(theta, images.device)[None]).view(1, height, width, 2)
+    inside = torch.ones_like(images[:, :1], dtype=grid.dtype)
+    moved = grid_sample(
+        torch.cat([images.to(grid.dtype), inside], dim=1), grid.expand(len(images), -1, -1, -1), align_corners=False
+    )
+    moved, inside = moved[:, :-1], moved[:, -1:]
+    return moved.sub_(GREY).mul_(inside).add_(GREY).round_().to(images.dtype)
+
+
+def _sharpness(images: Tensor, factor: float) -> Tensor:
+    """``images`` (b, 3, S, S) uint8 blended with their blurred inside, as torchvision's ``adjust_sharpness``."""
+    if min(images.shape[-2:]) <= 2:
+        return images
+    kernel = torch.full((3, 1, 3, 3), 1.0 / 13.0, device=images.device)
+    kernel[:, :, 1, 1] = 5.0 / 13.0
+    sharp = images.float()
+    blurred = conv2d(sharp, kernel, groups=3).round_()
+    inside = sharp[..., 1:-1, 1:-1]
+    inside.add_(blurred.sub_(inside), alpha=1.0 - factor)
+    return sharp.clamp_(0, 255).to(images.dtype)
 
 
 def _shear(strength: float, sign: float) -> float:
@@ -55,7 +79,7 @@ OPERATIONS: dict[str, Operation] = {
     "brightness": lambda images, m, sign: F.adjust_brightness(images, _factor(m, sign)),
     "color": lambda images, m, sign: F.adjust_saturation(images, _factor(m, sign)),
     "contrast": lambda images, m, sign: F.adjust_contrast(images, _factor(m, sign)),
-    "sharpness": lambda images, m, sign: F.adjust_sharpness(images, _factor(m, sign)),
+    "sharpness": lambda images, m, sign: _sharpness(images, _factor(m, sign)),
     "posterize": lambda images, m, sign: F.posterize(images, 8 - round(4 * m)),
     "solarize": lambda images, m, sign: F.solarize(images, 255.0 * (1.0 - m)),
     "autocontrast": lambda images, m, sign: F.autocontrast(images),
@@ -75,8 +99,9 @@ def randaugment(images: Tensor, draws: Floats, magnitude: int) -> Tensor:
         distorted = images.clone()
         for number, operation in enumerate(operations):
             for sign in (1.0, -1.0):
-                members = torch.from_numpy(np.flatnonzero((which == number) & (positive == (sign > 0))))
-                if len(members):
+                chosen = np.flatnonzero((which == number) & (positive == (sign > 0)))
+                if len(chosen):
+                    members = sent(torch.from_numpy(chosen), images.device)
                     distorted[members] = operation(images[members], magnitude / STRONGEST, sign)
         images = distorted
     return images

@@ -115,16 +115,20 @@ class MultimodalDecoder:
         return self._project(self.norm(states), self.projection)
 
 
-def decode(clip: nn.Module, picture: Tensor, words: Tensor, keep: Tensor | None = None) -> Tensor:
-    """Logits of the word that follows each of ``words``, which sees the picture and the words up to itself.
+def decode(clip: nn.Module, picture: Tensor, words: Tensor) -> Tensor:
+    """States (B, T, W) of ``words`` (B, T, W), which are the text tower's.
 
-    ``picture`` (B, P, W) tokens, ``words`` (B, T, W) states of the text tower. With ``keep`` (B, T) bool only the kept
-    words are projected onto the vocabulary: (N, V) in the order of the rows; else (B, T, V).
+    Each sees the tokens ``picture`` (B, P, W) and the words up to itself.
     """
     decoder = decoder_of(clip)
     states = words
     for block, cross in zip(decoder.resblocks, decoder.cross_attn, strict=True):
         states = cross(block(states, reach=CAUSAL), picture=picture)
-    states = states if keep is None else states[keep]
+    return states
+
+
+def word_logits(clip: nn.Module, states: Tensor) -> Tensor:
+    """Logits (..., V) of the word that follows, from the decoder's ``states`` (..., W)."""
+    decoder = decoder_of(clip)
     logits: Tensor = torch.matmul(Norm(decoder.ln_final)(states), decoder.text_projection)
     return logits

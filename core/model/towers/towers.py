@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from core.model.errors import ModelError
 from core.model.towers.architectures import list_architectures, resolve_architecture
 from core.model.towers.block_states import blocks_of
-from core.model.towers.decoder import adopt_decoder, decode, decoder_blocks, decoder_of
+from core.model.towers.decoder import adopt_decoder, decode, decoder_blocks, decoder_of, word_logits
 from core.model.towers.freezing import frozen_modules
 from core.model.towers.image import ImageFeatures, image_features, image_widths, patch_side, takes_any_size
 from core.model.towers.pretrained import find_weights, fit_weights, read_weights
@@ -209,13 +209,17 @@ class Towers(nn.Module):
         """Raise ModelError when the architecture has no caption decoder."""
         decoder_of(self.clip)
 
-    def decode(self, picture: Tensor, words: Tensor, keep: Tensor | None = None) -> Tensor:
-        """CoCa's logits of the word after each of ``words`` (B, T, Wt), which are ``TextFeatures.words``.
+    def decode(self, picture: Tensor, words: Tensor) -> Tensor:
+        """CoCa's states (B, T, W) of ``words`` (B, T, Wt), which are ``TextFeatures.words``, for ``word_logits``.
 
-        ``picture`` (B, P, Wi) is ``ImageFeatures.tokens``. Gives (B, T, V); with ``keep`` (B, T) bool those of the kept
-        words alone, (N, V). Raises ModelError when the architecture has no caption decoder.
+        ``picture`` (B, P, Wi) is ``ImageFeatures.tokens``. Raises ModelError when the architecture has no caption
+        decoder.
         """
-        return decode(self.clip, picture, words, keep)
+        return decode(self.clip, picture, words)
+
+    def word_logits(self, states: Tensor) -> Tensor:
+        """Logits (..., V) of the word that follows each of what ``decode`` gave, (..., W)."""
+        return word_logits(self.clip, states)
 
 
 def _with_dimension(clip: Any) -> None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from core.data.batch import Batch
 from core.data.draws import seed_of
 from core.data.labelling import NONE
+from core.data.transfer import sent
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.classification import NAME as CLASSIFICATION
@@ -73,7 +73,8 @@ class MixMatch(Objective):
         head = network.heads[CLASSIFICATION]
         with torch.no_grad():
             answers = [head(features.before_projection).float().softmax(-1) for features in output.image_features]
-            guesses = sharpened(torch.stack(answers).mean(dim=0)[batch.labels == NONE], self.sharpen)  # (U, C)
+            unlabelled = _rows(batch, labelled=False)
+            guesses = sharpened(torch.stack(answers).mean(dim=0).index_select(0, unlabelled), self.sharpen)  # (U, C)
         views = [network.towers.normalise(view.images) for view in (batch.clean, *batch.student)]
         mixed = interpolate(batch, views, guesses, self.mix_alpha)
         logits = head(network.towers.encode_image(mixed.pictures).before_projection)
@@ -98,15 +99,23 @@ def interpolate(batch: Batch, views: Sequence[Tensor], guesses: Tensor, alpha: f
     ``guesses`` (U, C) are the labels of the rows without one. The draw depends on the numbers of the rows alone.
     """
     assert batch.labels is not None
-    has_label = batch.labels != NONE
-    pictures = torch.cat([views[0][has_label], *(view[~has_label] for view in views)])
-    known = F.one_hot(batch.labels[has_label], guesses.shape[1]).to(guesses.dtype)
+    labelled, unlabelled = _rows(batch, labelled=True), _rows(batch, labelled=False)
+    pictures = torch.cat([views[0].index_select(0, labelled), *(view.index_select(0, unlabelled) for view in views)])
+    classes = torch.arange(guesses.shape[1], device=guesses.device)
+    known = (batch.labels.index_select(0, labelled)[:, None] == classes).to(guesses.dtype)  # F.one_hot looks at them
     targets = torch.cat([known, guesses.repeat(len(views), 1)])
-    partner, share = draw_partners(batch.rows, len(pictures), alpha)
-    partner, share = partner.to(pictures.device), share.to(pictures)
+    partner, share = draw_partners(batch.on_host.rows, len(pictures), alpha)
+    partner, share = sent(partner, pictures.device), sent(share.to(pictures.dtype), pictures.device)
     targets = torch.lerp(targets[partner], targets, share[:, None])
     pictures = torch.lerp(pictures[partner], pictures, share[:, None, None, None])
     return MixedBatch(pictures, targets, len(known))
+
+
+def _rows(batch: Batch, labelled: bool) -> Tensor:
+    """The positions of the rows with or without a label, counted on the host, on the batch's device."""
+    labels = batch.on_host.labels
+    assert labels is not None
+    return sent(((labels != NONE) == labelled).nonzero()[:, 0], batch.rows.device)
 
 
 def sharpened(probabilities: Tensor, temperature: float) -> Tensor:

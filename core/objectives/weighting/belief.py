@@ -64,14 +64,14 @@ class Belief(nn.Module):
         return replace(student, belief=self.weight[rows])
 
     @torch.no_grad()
-    def refresh(self, scale: float, progress: float) -> dict[str, Tensor]:
+    def refresh(self, scale: Tensor | float, progress: float) -> dict[str, Tensor]:
         """Evaluate every pair again; ``scale`` is the logit scale, ``progress`` (0 to 1) the share of training done."""
         found = evidence(self.student_image, self.student_text, scale)
         if self.taught:
             found = (found + evidence(self.teacher_image, self.teacher_text, scale)) / 2
         self.judged += 1
         # Later evidence counts more (as 1, 2, 3, ...), and none is forgotten.
-        self.memory.lerp_(found.to(self.memory.device), 2.0 / (1.0 + float(self.judged)))
+        self.memory.lerp_(found, 2.0 / (1.0 + self.judged))
         right = probability_right(self.memory, self.config.share, self.config.most)
         right = torch.where(self.seen, right, 1.0)
         if progress >= self.config.begin and self.config.action in ("drop", "weigh"):
@@ -94,26 +94,29 @@ def probability_right(values: Tensor, share: float, most: float) -> Tensor:
     low, high = x.quantile(0.25), x.quantile(0.75)
     mean = torch.stack([low, high])
     spread = x.std().clamp_min(1e-6).repeat(2)
-    part = torch.tensor([0.5, 0.5], dtype=x.dtype, device=x.device)
-    chance = torch.ones(len(x), dtype=x.dtype, device=x.device)
+    part = torch.full_like(mean, 0.5)
+    chance = torch.ones_like(x)
+    done = torch.zeros((), dtype=torch.bool, device=x.device)
     for _ in range(_ROUNDS):
         density = part.log() - spread.log() - 0.5 * ((x[:, None] - mean) / spread) ** 2  # (N, 2)
         member = density.softmax(dim=1)
         total = member.sum(dim=0).clamp_min(1e-9)
-        before = mean
-        mean = (member * x[:, None]).sum(dim=0) / total
-        spread = ((member * (x[:, None] - mean) ** 2).sum(dim=0) / total).sqrt().clamp_min(1e-3)
-        part = total / len(x)
-        chance = member[:, 1]
-        if float((mean - before).abs().max()) < 1e-6:
+        moved = (member * x[:, None]).sum(dim=0) / total
+        wide = ((member * (x[:, None] - moved) ** 2).sum(dim=0) / total).sqrt().clamp_min(1e-3)
+        settled = (moved - mean).abs().max() < 1e-6
+        # A fit that has settled stays as it is, since asking whether it has would make the host wait for a GPU.
+        mean, spread, part, chance = (
+            torch.where(done, old, new)
+            for old, new in ((mean, moved), (spread, wide), (part, total / len(x)), (chance, member[:, 1]))
+        )
+        done = done | settled
+        if x.device.type == "cpu" and done:
             break
     order = x.argsort(stable=True)
-    doubted = int((chance < 0.5).sum()) if share == 0 else round(share * len(x))
-    doubted = min(doubted, math.floor(most * len(x)))
+    count = (chance < 0.5).sum() if share == 0 else torch.full((), round(share * len(x)), device=x.device)
+    doubted = torch.arange(len(x), device=x.device) < count.clamp(max=math.floor(most * len(x)))
     rising = chance[order].cummax(dim=0).values  # a wide lower component would otherwise claim the highest too
-    shifted = torch.empty_like(rising)
-    shifted[:doubted] = rising[:doubted].clamp(max=0.499)
-    shifted[doubted:] = rising[doubted:].clamp(min=0.5)
+    shifted = torch.where(doubted, rising.clamp(max=0.499), rising.clamp(min=0.5))
     right = torch.empty_like(shifted)
     right[order] = shifted
     return right.to(values.dtype)

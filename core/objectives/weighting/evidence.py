@@ -19,6 +19,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from core.data.transfer import sent
+
 NEIGHBOURS = 20
 SHARPNESS = 40.0  # of the distributions over similar pairs
 REFERENCE = 16384  # pairs that each is compared with, at most
@@ -26,24 +28,24 @@ BLOCK = 4096
 
 
 @torch.no_grad()
-def evidence(images: Tensor, texts: Tensor, scale: float) -> Tensor:
+def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     """From 0 (of all pairs the least likely to match) to 1, for unit vectors ``images`` and ``texts`` (N, D). (N,)
 
     ``scale`` is the network's logit scale. Beyond REFERENCE pairs, each is compared with an even sample of the others.
     """
     N = len(images)
     if N < 3:
-        return torch.ones(N)
+        return torch.ones(N, device=images.device)
     images, texts = images.float(), texts.float()
     reference = torch.arange(N) if N <= REFERENCE else torch.linspace(0, N - 1, REFERENCE).long()
-    reference = reference.to(images.device)
+    reference = sent(reference, images.device)
     parts = []
     for start in range(0, N, BLOCK):
         rows = torch.arange(start, min(start + BLOCK, N), device=images.device)
         parts.append(torch.stack(_measures(images, texts, rows, reference, scale)))
     pair, by_image, by_text, overlap, agreement = torch.cat(parts, dim=1)  # (N,) each
     measures = torch.stack([pair, _standard(by_image) + _standard(by_text), overlap, agreement])  # (4, N)
-    return ranks(measures).mean(dim=0).cpu()
+    return ranks(measures).mean(dim=0)
 
 
 def ranks(values: Tensor) -> Tensor:
@@ -51,7 +53,7 @@ def ranks(values: Tensor) -> Tensor:
     return values.argsort(dim=-1, stable=True).argsort(dim=-1).float() / max(1, values.shape[-1] - 1)
 
 
-def _measures(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, scale: float) -> list[Tensor]:
+def _measures(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, scale: Tensor | float) -> list[Tensor]:
     """Each measure of ``rows``, more is better, neighbours by either modality; (len(rows),) each."""
     image, text = images[rows], texts[rows]
     others = (rows[:, None] == reference[None]).to(image.dtype) * -1e4  # a pair is not its own evidence

@@ -185,6 +185,31 @@ def test_a_batch_made_in_parts_is_that_made_at_once(
     assert all(a.images is b.images for a, b in zip(batch.student, batch.teacher, strict=True))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_view_that_the_device_distorts_is_the_same(
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.data.loader.ROWS", 3)  # parts of four rows are joined
+    dataset, device = opened(write_pairs(tmp_path, 9)), torch.device("cpu")
+    every = {
+        "crop_min": 0.5, "flip": True, "randaugment_ops": 2, "jitter": 0.8, "greyscale": 0.3, "blur": 0.5,
+        "solarize": 0.3, "erase": 0.5, "mix": "mixup",
+    }  # fmt: skip
+    views = {"clean": {"flip": True}, "student": {"count": 2, **every}, "local": {"count": 1, "size": 0.5, **every}}
+    for shared in (False, True):
+        config = definition(workers=workers, **views, teacher={"count": 1, "jitter": 1.0}, shared=shared)
+        plain = list(Loader(dataset, config, SIZE, multiple=8).batches(0, 3))
+        cropped = list(Loader(dataset, config, SIZE, multiple=8, place=Place(distorts=True)).batches(0, 3))
+        assert not any(same(a, b) for a, b in zip(plain, cropped, strict=True))
+        made = [batch.sent(device) for batch in cropped]
+        assert all(same(a, b) for a, b in zip(plain, made, strict=True))
+        assert all(batch.sent(device) is batch for batch in made)
+        half = cropped[0].first(2).sent(device)
+        assert torch.equal(half.student[1].images, plain[0].student[1].images[:2])
+        if shared:  # what two networks see is copied and distorted once
+            assert made[0].teacher[0].images is made[0].student[0].images
+
+
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_have_a_share_each_of_the_same_batch(tmp_path: Path, world: int) -> None:
     dataset = opened(write_pairs(tmp_path, 11))

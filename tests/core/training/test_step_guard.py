@@ -20,7 +20,8 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
 from core.training.errors import TrainingError
 from core.training.loop import Loop
-from core.training.step_guard import SkippedStep, StepGuard, numbers
+from core.training.reports import Reports
+from core.training.step_guard import SkippedStep, StepGuard
 from core.training.train import train
 from core.training.train_step import TrainStep
 from tests.core.training.test_train_step import config_for, data, opened, own_cache
@@ -47,10 +48,14 @@ def test_a_step_reads_no_number(preset: str, data: Path, tmp_path: Path) -> None
             with Reads() as reads:
                 report = loop.train_step(batch)
             assert reads.count == 0
+        reports = Reports()
         with Reads() as reads:
-            values = numbers(report)
+            reports.add(3, report, {"known": 1.0}, StepGuard().taken())
+            (arrived,) = reports.arrived()
         assert reads.count == len(report)  # the count does count
-        assert values["train/loss"] > 0
+        assert arrived.values["train/loss"] > 0
+        assert arrived.values["known"] == 1.0
+        assert list(reports.arrived(wait=True)) == []
 
 
 def read(run: RunDir) -> list[Event]:
@@ -60,7 +65,11 @@ def read(run: RunDir) -> list[Event]:
 def reported(run: RunDir) -> dict[int, dict[str, float]]:
     """What was reported of each step, without the speed."""
     return {
-        event.step: {name: value for name, value in event.values.items() if name != "train/pairs_per_s"}
+        event.step: {
+            name: value
+            for name, value in event.values.items()
+            if not name.startswith(("train/pairs_per_s", "runtime/"))
+        }
         for event in read(run)
         if isinstance(event, Metrics)
     }
@@ -177,10 +186,10 @@ def test_the_guard_names_the_losses_or_the_gradient() -> None:
     assert guard.unsound(1, ["a"], good[None], good).item() == 0.0
     assert guard.unsound(2, ["a", "b"], torch.stack([good, bad]), bad).item() == 1.0
     assert guard.unsound(3, ["a"], good[None], bad).item() == 1.0
-    assert list(guard.skipped()) == [SkippedStep(2, ("b",), 1), SkippedStep(3, ("the gradient",), 2)]
+    assert list(guard.skipped(guard.taken())) == [SkippedStep(2, ("b",), 1), SkippedStep(3, ("the gradient",), 2)]
     assert guard.unsound(4, ["a"], bad[None], bad).item() == 1.0
-    assert list(guard.skipped()) == [SkippedStep(4, ("a",), 3)]  # a row goes on over a report
+    assert list(guard.skipped(guard.taken())) == [SkippedStep(4, ("a",), 3)]  # a row goes on over a report
     guard.unsound(5, ["a"], good[None], good)
     guard.unsound(6, ["a"], bad[None], good)
-    assert list(guard.skipped()) == [SkippedStep(6, ("a",), 1)]
-    assert list(guard.skipped()) == []
+    assert list(guard.skipped(guard.taken())) == [SkippedStep(6, ("a",), 1)]
+    assert list(guard.skipped(guard.taken())) == []

@@ -58,7 +58,11 @@ def read(run: RunDir) -> list[Event]:
 def losses(run: RunDir) -> dict[int, dict[str, float]]:
     """The deterministic values of each step, the last report of a step counting."""
     return {
-        event.step: {name: value for name, value in event.values.items() if name != "train/pairs_per_s"}
+        event.step: {
+            name: value
+            for name, value in event.values.items()
+            if not name.startswith(("train/pairs_per_s", "runtime/"))
+        }
         for event in read(run)
         if isinstance(event, Metrics)
     }

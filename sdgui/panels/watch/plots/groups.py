@@ -22,6 +22,9 @@ _TITLES = {
     "train/pairs_per_s": "Pairs per second",
     "train/grad_norm": "Gradient norm",
     "train/momentum": "Teacher momentum",
+    "runtime/data_wait": "Share of the time waiting for data",
+    "runtime/mfu": "Model FLOPs utilisation (MFU)",
+    "runtime/memory_gib": "Memory in use (GiB)",
 }  # every other metric is titled by its name
 _RATES = ("train/lr", "train/pairs_per_s", "train/grad_norm", "train/momentum")
 _WHO = ("student", "teacher")
@@ -50,8 +53,8 @@ def chart_of(metric: str) -> Chart:
         return Chart(f"val/{measure}", _words(measure), "Validation", "share" if _is_share(measure) else "value")
     if prefix == "val":
         return Chart(metric, _words(rest or metric), "Validation", "share" if _is_share(rest) else "value")
-    if metric in _RATES:
-        return Chart(metric, _TITLES[metric], "Speed and rates")
+    if metric in _RATES or prefix == "runtime":
+        return Chart(metric, _TITLES.get(metric, _words(rest)), "Speed and rates")
     if prefix == "train":
         return Chart(metric, _TITLES.get(metric, _words(rest)), "Losses")
     if prefix == "diag":

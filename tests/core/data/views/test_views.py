@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import seed_of, uniforms
-from core.data.views.making import ATTEMPTS, GREY, centre_view, draw_crops, draw_mix, make_view
+from core.data.views.distortion import GREY
+from core.data.views.making import ATTEMPTS, centre_view, draw_crops, draw_mix, make_view
 from core.data.views.randaugment import OPERATIONS, randaugment
 from core.spec.config import ViewConfig
 
@@ -162,6 +165,26 @@ def test_operations_match_torchvisions_one_picture_at_a_time() -> None:
     shift = round(150 / 331 * m * 24)
     assert torch.equal(result[right][:, :, shift:], images[right][:, :, :-shift])
     assert (result[right][:, :, :shift] == 128).all()
+
+
+@pytest.mark.parametrize("side", [2, 7, 24])
+def test_what_is_written_anew_for_a_gpu_is_torchvisions_bit_for_bit(side: int) -> None:
+    images, m = torch.stack(noise(5, side, side)), 9 / 30
+    bilinear = {"interpolation": InterpolationMode.BILINEAR, "fill": [128.0] * 3, "scale": 1.0}
+    for sign in (1.0, -1.0):
+        sheared = math.degrees(math.atan(0.3 * m * sign))
+        shift = round(150 / 331 * m * sign * side)
+        moves = {
+            "shear_x": {"angle": 0.0, "translate": [0, 0], "shear": [sheared, 0.0]},
+            "shear_y": {"angle": 0.0, "translate": [0, 0], "shear": [0.0, sheared]},
+            "translate_x": {"angle": 0.0, "translate": [shift, 0], "shear": [0.0, 0.0]},
+            "translate_y": {"angle": 0.0, "translate": [0, shift], "shear": [0.0, 0.0]},
+            "rotate": {"angle": 30.0 * m * sign, "translate": [0, 0], "shear": [0.0, 0.0]},
+        }
+        for name, move in moves.items():
+            assert torch.equal(OPERATIONS[name](images, m, sign), F.affine(images, **move, **bilinear)), name
+        sharper = F.adjust_sharpness(images, 1 + 0.9 * m * sign)
+        assert torch.equal(OPERATIONS["sharpness"](images, m, sign), sharper)
 
 
 def test_centre_view_is_the_middle_square() -> None:

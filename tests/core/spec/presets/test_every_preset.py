@@ -78,7 +78,11 @@ def definition(name: str, pairs: Path, former: Path | None) -> RunConfig:
 
 def losses(run: RunDir) -> dict[int, dict[str, float]]:
     return {
-        event.step: {name: value for name, value in event.values.items() if name != "train/pairs_per_s"}
+        event.step: {
+            name: value
+            for name, value in event.values.items()
+            if not name.startswith(("train/pairs_per_s", "runtime/"))
+        }
         for event in EventReader(run.events).read_all()
         if isinstance(event, Metrics)
     }

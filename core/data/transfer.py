@@ -1,0 +1,21 @@
+"""From the host to the device, without waiting for it.
+
+Flow: batches, and the draws that objectives and views make on the host, go to the device through ``sent``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor``, which lies in the host's memory, on ``device``; the copy to a GPU is only queued.
+
+    From pageable memory the driver would first wait for all that is queued: the copy is from pinned memory.
+    """
+    if tensor.device == device:
+        return tensor
+    if device.type == "cuda" and not tensor.is_pinned():
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -1,0 +1,92 @@
+"""What happens to a view after its crop: mirrored, distorted in colour or shape, erased in part, by given draws.
+
+Flow: the loader draws a ``Distortion`` with each view. On a CPU it is applied where the crop is made, in the loader's
+processes; for a GPU it goes with the batch, and the device applies it: by the same draws the pictures are the same, to
+rounding.
+
+Legend: B batch, S side of a view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.data.draws import Floats, Integers, uniforms
+from core.data.transfer import sent
+from core.data.views.colours import DRAWS, distort_colours, is_distorted
+from core.data.views.purposes import AUGMENT, COLOUR, ERASE, FLIP
+from core.data.views.randaugment import randaugment
+from core.spec.config import ViewConfig
+
+ERASED_AREA = (0.02, 0.33)  # share of the view (Zhong et al. 2020)
+ERASED_RATIO = (0.3, 3.3)
+GREY = 128  # what is erased becomes
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """The draws for one view of each picture of a batch; None for what its ``config`` does not ask for."""
+
+    config: ViewConfig
+    flip: Floats | None = None  # (B,)
+    colours: Floats | None = None  # (B, DRAWS)
+    augment: Floats | None = None  # (B, operations, 2)
+    erase: Floats | None = None  # (B, 5): whether, area, ratio, top, left
+
+    def apply(self, images: Tensor) -> Tensor:
+        """``images`` (B, 3, S, S) uint8 distorted, where they are; they themselves may change."""
+        if self.flip is not None:
+            mirrored = sent(torch.from_numpy(self.flip < 0.5), images.device)
+            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        if self.colours is not None:
+            images = distort_colours(images, self.config, self.colours)
+        if self.augment is not None:
+            images = randaugment(images, self.augment, self.config.randaugment_magnitude)
+        if self.erase is not None:
+            _erase(images, self.config.erase, self.erase)
+        return images
+
+    def rows(self, start: int, stop: int) -> Distortion:
+        """The draws for the pictures ``start`` to ``stop - 1``."""
+        return replace(self, **{name: draws[start:stop] for name, draws in self._draws().items()})
+
+    def joined(self, *others: Distortion) -> Distortion:
+        """The draws for these pictures, then for those of ``others``, of the same view."""
+        every = [one._draws() for one in (self, *others)]
+        return replace(self, **{name: np.concatenate([one[name] for one in every]) for name in every[0]})
+
+    def _draws(self) -> dict[str, Floats]:
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}
+        return {name: draws for name, draws in found.items() if draws is not None}
+
+
+def draw_distortion(config: ViewConfig, seed: int, epoch: Integers, rows: Integers, view: int) -> Distortion | None:
+    """The distortion of one view of ``rows`` (B,), by these keys alone; None where ``config`` asks for none."""
+    key = (seed, epoch, rows, view)
+    operations = config.randaugment_ops
+    drawn = Distortion(
+        config,
+        flip=uniforms(1, *key, FLIP)[:, 0] if config.flip else None,
+        colours=uniforms(DRAWS, *key, COLOUR) if is_distorted(config) else None,
+        augment=uniforms(2 * operations, *key, AUGMENT).reshape(-1, operations, 2) if operations else None,
+        erase=uniforms(5, *key, ERASE) if config.erase > 0 else None,
+    )
+    return drawn if drawn._draws() else None
+
+
+def _erase(images: Tensor, probability: float, draws: Floats) -> None:
+    """Erase a rectangle in place (Zhong et al. 2020). ``draws`` (B, 5): whether, area, ratio, top, left."""
+    size = images.shape[-1]
+    for image, (chance, area, ratio, top, left) in zip(images, draws.tolist(), strict=True):
+        if chance >= probability:
+            continue
+        pixels = size * size * (ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * area)
+        shape = np.exp(np.log(ERASED_RATIO[0]) + np.log(ERASED_RATIO[1] / ERASED_RATIO[0]) * ratio)
+        height = min(size, max(1, round(float(np.sqrt(pixels * shape)))))
+        width = min(size, max(1, round(float(np.sqrt(pixels / shape)))))
+        y, x = int(top * (size - height + 1)), int(left * (size - width + 1))
+        image[:, y : y + height, x : x + width] = GREY

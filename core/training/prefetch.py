@@ -1,0 +1,39 @@
+"""Batches on the device, copied and distorted while it computes the step before.
+
+Flow: loader -> ``prefetched`` -> loop. To a CUDA device a batch goes on a stream of its own: the copy, from pinned
+memory, and the views that the device makes run beside the step that is being computed; the step's stream waits for
+them, the host for neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import closing
+
+import torch
+from torch import Tensor
+
+from core.data.batch import Batch
+
+
+def prefetched(batches: Generator[Batch, None, None], device: torch.device) -> Generator[Batch, None, None]:
+    """``batches`` on ``device``. Close it to end the loader."""
+    with closing(batches):
+        yield from _on_stream(batches, device) if device.type == "cuda" else (one.sent(device) for one in batches)
+
+
+def _on_stream(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
+    copying = torch.cuda.Stream(device)
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            there = batch.sent(device)
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(copying)
+
+        def used(tensor: Tensor, by: torch.cuda.Stream = computing) -> Tensor:
+            if tensor.is_cuda:
+                tensor.record_stream(by)  # its memory is not given away before the step is done with it
+            return tensor
+
+        there.map(used)
+        yield there

@@ -1,0 +1,79 @@
+"""How well a device is used: floating-point operations of a step against the device's peak, and its memory.
+
+Flow: the loop counts the operations of its first step once, where the device's peak is known, and reports with the
+losses the share of the peak that it reaches (MFU; Chowdhery et al. 2022, PaLM, appendix B) and the memory in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import psutil
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from core.model.runtime import Runtime
+
+T = TypeVar("T")
+
+# Dense products a second, in 1e12: of bfloat16 with float32 sums, by the makers' data sheets. In float32 the trainer
+# leaves TF32 alone, and what counts is the rate of the plain units.
+_PEAKS = {
+    "B200": (2250.0, 75.0),
+    "H200": (989.0, 67.0),
+    "H100 PCIe": (756.0, 51.0),
+    "H100 NVL": (835.0, 60.0),
+    "H100": (989.0, 67.0),
+    "GH200": (989.0, 67.0),
+    "A100": (312.0, 19.5),
+    "A800": (312.0, 19.5),
+    "A40": (149.7, 37.4),
+    "A30": (165.0, 10.3),
+    "A10G": (70.0, 31.2),
+    "A10": (125.0, 31.2),
+    "L40S": (362.0, 91.6),
+    "L40": (181.0, 90.5),
+    "L4": (121.0, 30.3),
+    "RTX A6000": (154.8, 38.7),
+    "RTX 6000 Ada": (364.2, 91.1),
+    "RTX 5090": (209.5, 104.8),
+    "RTX 4090": (165.2, 82.6),
+    "RTX 3090": (71.0, 35.6),
+}
+
+
+def peak(name: str, precision: str) -> float | None:
+    """Operations a second that the device ``name`` has at most in "bf16" or "fp32"; None where it is not known."""
+    found = [one for one in _PEAKS if f" {one} " in f" {name.replace('-', ' ')} "]
+    if not found:
+        return None
+    bf16, fp32 = _PEAKS[max(found, key=len)]  # "H100 PCIe" is not "H100"
+    return 1e12 * (bf16 if precision == "bf16" else fp32)
+
+
+def device_peak(runtime: Runtime) -> float | None:
+    """That of the device a run is on; None on a CPU, and where it is not known."""
+    return peak(runtime.describe(), runtime.precision) if runtime.device.type == "cuda" else None
+
+
+def counted(work: Callable[[], T]) -> tuple[T, int]:
+    """What ``work`` gives, and the floating-point operations of its products; compiled blocks run as they are written.
+
+    What activation checkpointing or a micro-batch computes again is counted again.
+    """
+    counter = FlopCounterMode(display=False)
+    with torch.compiler.set_stance("force_eager"), counter:
+        made = work()
+    return made, int(counter.get_total_flops())
+
+
+def memory_gib(device: torch.device) -> float:
+    """GiB in use: the most that was allocated on a GPU since the last call; of a CPU what the process holds."""
+    if device.type == "cuda":
+        most = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return most / 2**30
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory() / 2**30
+    return float(psutil.Process().memory_info().rss) / 2**30

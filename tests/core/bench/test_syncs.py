@@ -1,0 +1,71 @@
+"""No preset's step makes the host wait for the device, or leaves anything behind on another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from core.bench.syncs import META, STEPS, SyncCounter, definition, former_run, on_meta, write_pairs
+from core.spec.presets import PRESETS
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pairs(tmp_path_factory.mktemp("syncs") / "pairs")
+
+
+@pytest.fixture(scope="module")
+def former(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return former_run(source, tmp_path_factory.mktemp("former") / "run")
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_a_whole_step_needs_no_value(name: str, source: Path, former: Path, tmp_path: Path) -> None:
+    """Views on the device, networks, losses, backward, clipping, optimiser, average and belief, with shapes alone."""
+    counter = SyncCounter()
+    with on_meta(definition(name, source, former), tmp_path / "run") as loop:
+        parts = loop.parts
+        held = {
+            **dict(parts.network.state_dict()),
+            **{f"teacher {i}.{key}": value for i, one in enumerate(parts.teacher.networks if parts.teacher else ())
+               for key, value in one.state_dict().items()},
+            **{f"objectives.{key}": value for key, value in parts.objectives.state_dict().items()},
+        }  # fmt: skip
+        assert {key for key, value in held.items() if value.device != META} == set()
+        with counter:
+            reports = [loop.train_step(batch) for batch in parts.loader.batches(0, STEPS)]
+    assert dict(counter.found) == {}
+    losses = [report["train/loss"] for report in reports]
+    assert [loss.device for loss in losses] == [META] * STEPS
+    if "belief" in str(definition(name, source, former).belief.action):
+        assert all("diag/belief" in report for report in reports)
+    moved = [parameter for group in loop.optimizer.param_groups for parameter in group["params"]]
+    assert any(loop.optimizer.state[parameter]["exp_avg"].device == META for parameter in moved)
+
+
+def waits(x: Tensor) -> list[object]:
+    return [
+        float(x.sum()),
+        bool(x.sum() > 0),
+        x[x > 0],
+        (x > 0).nonzero(),
+        x.cpu(),
+        x.unique(),
+        x.masked_select(x > 0),
+        x[:, 0].tolist(),
+    ]
+
+
+def test_each_way_to_wait_is_counted() -> None:
+    counter = SyncCounter()
+    with counter:
+        waits(torch.ones(2, 3))
+        assert not counter.found  # values on the host are at hand
+        waits(torch.ones(2, 3, device=META))
+    assert sum(counter.found.values()) >= 8
+    assert {"_local_scalar_dense", "nonzero", "index by a mask", "copy to the host", "masked_select"} <= set(
+        counter.found
+    )

@@ -1,0 +1,73 @@
+"""How well a device is used: the operations of a step against plain arithmetic, speeds against given times."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from core.model.runtime import Runtime
+from core.training.progress import Pace
+from core.training.utilisation import counted, device_peak, memory_gib, peak
+
+
+def test_operations_of_a_layer_are_those_of_its_products() -> None:
+    layer = nn.Sequential(nn.Linear(6, 10), nn.GELU(), nn.Linear(10, 3))
+    layer.compile(backend="eager")
+
+    def step() -> str:
+        layer(torch.ones(5, 6)).sum().backward()
+        return "done"
+
+    forward = 2 * 5 * (6 * 10 + 10 * 3)
+    done, operations = counted(step)
+    assert done == "done"
+    assert operations == forward + forward + 2 * 5 * 10 * 3  # to the weights; to the input of the second layer alone
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "expected"),
+    [
+        ("NVIDIA H100 80GB HBM3", "bf16", 989e12),
+        ("NVIDIA H100 PCIe", "bf16", 756e12),
+        ("NVIDIA A100-SXM4-80GB", "fp32", 19.5e12),
+        ("NVIDIA L4", "bf16", 121e12),
+        ("NVIDIA L40S", "bf16", 362e12),
+        ("NVIDIA GeForce RTX 4090", "bf16", 165.2e12),
+        ("A card of tomorrow", "bf16", None),
+    ],
+)
+def test_peaks_are_found_by_the_names_that_drivers_give(name: str, precision: str, expected: float | None) -> None:
+    assert peak(name, precision) == (expected if expected is None else pytest.approx(expected))
+    assert device_peak(Runtime(torch.device("cpu"), precision)) is None
+
+
+def test_memory_grows_by_what_is_held() -> None:
+    device = torch.device("cpu")
+    before = memory_gib(device)
+    held = torch.ones(2**26)  # a quarter of a GiB
+    assert memory_gib(device) - before > 0.2
+    assert held.sum() > 0
+
+
+def test_speed_leaves_out_what_lies_between_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    pace = Pace()
+    for waited, computed, between in ((1.0, 3.0, 100.0), (2.0, 2.0, 50.0)):
+        pace.begin()
+        now[0] += waited
+        pace.has_batch()
+        now[0] += computed
+        pace.step(16)
+        now[0] += between
+    assert pace.report(operations=10, peak=100.0) == {
+        "train/pairs_per_s": 4.0, "runtime/data_wait": 3 / 8, "runtime/mfu": 10 * 2 / 8 / 100,
+    }  # fmt: skip
+    pace.begin()
+    now[0] += 1.0
+    pace.has_batch()
+    pace.step(8)
+    assert pace.report() == {"train/pairs_per_s": 8.0, "runtime/data_wait": 1.0}
