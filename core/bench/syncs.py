@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from core.model.runtime import Runtime
+from core.objectives.weighting import belief
 from core.spec.bench import BenchResult, result
 from core.spec.config import RunConfig, override
 from core.spec.presets import PRESETS, preset_config
@@ -38,7 +39,8 @@ from core.training.train import train
 
 META = torch.device("meta")
 PAIRS, CLASSES, SIDE = 48, 3, 40
-STEPS = 3  # of each preset; the belief is refreshed after one of them
+_TORCHS_AUTOCAST = torch.autocast
+STEPS = 1  # of each preset; the belief is refreshed after it
 
 
 class SyncCounter(TorchDispatchMode):
@@ -61,6 +63,12 @@ class SyncCounter(TorchDispatchMode):
             self.found[name] += 1
             shape = (args[0].numel(), args[0].ndim) if name == "nonzero" else (args[0].numel(),)
             return args[0].new_empty(shape, dtype=torch.int64 if name == "nonzero" else None)
+        if (
+            name == "index_put_"
+            and args[2].numel() == 1
+            and all(one is None or one.dtype == torch.bool for one in args[1])
+        ):
+            return args[0]  # one value where a mask is true fills it
         if name in ("index", "index_put", "index_put_", "_index_put_impl_"):
             args = (args[0], [self._index(name, one) for one in args[1]], *args[2:])
         if name == "_to_copy" and torch.device(kwargs.get("device") or META).type == "cpu":
@@ -98,9 +106,9 @@ def _row(name: str, counted: Counter[str]) -> BenchResult:
 def definition(name: str, source: Path, former: Path) -> RunConfig:
     """Preset ``name`` at its least size, for ``STEPS`` steps and more on ``source``, with everything that may wait."""
     config = preset_config(name, "tiny")
-    settings = [f"data.train={source}", "runtime.threads=1", "optim.epochs=4", "belief.refresh=0.01"]
-    if config.belief.action == "none" and not config.data.unlabelled_ratio:
-        settings.append("belief.action=weigh")
+    settings = [f"data.train={source}", "runtime.threads=1", "optim.epochs=1", "belief.refresh=0.01"]
+    if not config.data.unlabelled_ratio:
+        settings += ["belief.action=weigh", "belief.begin=0", "optim.batch_size=6"]
     if config.teacher.kind in ("frozen", "previous"):
         settings.append(f"teacher.checkpoint={former}")
     return override(config, settings)
@@ -124,10 +132,20 @@ def on_meta(config: RunConfig, folder: Path) -> Iterator[Loop]:
     run_dir.create()
     events = EventWriter(run_dir.events)
     try:
-        with patch.object(assembly, "set_up", lambda settings: Runtime(META, "fp32")):
+        runtime = Runtime(META, "fp32")
+        with (
+            patch.object(assembly, "set_up", lambda settings: runtime),
+            patch.object(torch, "autocast", _autocast),
+            patch.object(belief, "_ROUNDS", 2),  # of the same computation
+        ):
             yield Loop(config, run_dir, events, Heartbeat(run_dir, quiet=True), threading.Event())
     finally:
         events.close()
+
+
+def _autocast(device_type: str, *settings: Any, **more: Any) -> AbstractContextManager[Any]:
+    """torch's, which knows no meta device."""
+    return nullcontext() if device_type == "meta" else _TORCHS_AUTOCAST(device_type, *settings, **more)
 
 
 def former_run(source: Path, folder: Path) -> Path:

@@ -133,7 +133,8 @@ class Loop:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf)
         names = [f"train/{name}" for name in losses]
         skipped = self._guard.unsound(self.step, names, weighted, norm)
-        self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # a fused optimiser reads it on the device
+        if self.optimizer.defaults["fused"]:  # it reads this on the device, and leaves everything as it was
+            self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
         return total.detach(), report, norm, skipped
 
     def save(self) -> None:
