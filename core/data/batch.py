@@ -123,7 +123,8 @@ class Batch:
             distortion = one.distortion and one.distortion.rows(0, size)
             return replace(one, mix=None, distortion=distortion).map(lambda tensor: tensor[:size])
 
-        return self._changed(lambda tensor: tensor[:size], view)
+        source = None if self.source is None else self.source.first(size)
+        return replace(self._changed(lambda tensor: tensor[:size], view), source=source)
 
     def map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with ``move`` applied to every tensor (to a device, pinned)."""
@@ -137,5 +138,5 @@ class Batch:
             student=tuple(view(one) for one in self.student),
             teacher=tuple(view(one) for one in self.teacher),
             labels=None if self.labels is None else move(self.labels),
-            source=None if self.source is None else self.source._changed(move, view),
+            source=self.source,
         )

@@ -19,7 +19,8 @@ from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
-from core.objectives.captioning import Captioning, DistillCaptions, NextWords, shifted
+from core.objectives.captioning import Captioning, DistillCaptions, NextWords
+from core.objectives.parts.words import positions, shifted
 from core.spec.config import CaptioningConfig, DistillCaptionsConfig, RunConfig, override
 from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config
@@ -58,6 +59,11 @@ def test_each_position_predicts_the_word_after_it() -> None:
     keep, labels = shifted(tokens, pad_id=0)
     assert keep.tolist() == [[True, True, True, False], [True, True, False, False]]
     assert labels.tolist() == [3, 4, 8, 5, 8]
+    words = positions(tokens, pad_id=0)
+    assert words.labels.tolist() == labels.tolist()
+    assert words.pairs.tolist() == [0, 0, 0, 1, 1]
+    states = torch.arange(16.0).view(2, 4, 2)
+    assert torch.equal(words.of(states), states[keep])
 
 
 @pytest.mark.parametrize("architecture", [None, UNPOOLED])
