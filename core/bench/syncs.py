@@ -47,7 +47,7 @@ class SyncCounter(TorchDispatchMode):
     """Counts, by its name, each operation on the meta device that a value would be needed for."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

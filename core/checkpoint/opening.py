@@ -47,7 +47,7 @@ class Model:
         digest = hashlib.sha256(self.runtime.precision.encode())
         for name, value in sorted(saved(self.network.state_dict()).items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()[:16]
 
 

@@ -121,7 +121,7 @@ class Joiner:
     """Parts of a batch as one, with the interpolation that is drawn for all of it."""
 
     def __init__(self, config: RunConfig, batch_size: int, pad_id: int, pinned: bool) -> None:
-        """Of batches of ``batch_size`` rows, those of all processes. ``pinned``: laid where a GPU fetches them itself."""
+        """Of batches of ``batch_size`` rows, all processes'. ``pinned``: laid where a GPU fetches them itself."""
         self._config, self._batch_size, self._pad_id, self._pinned = config, batch_size, pad_id, pinned
 
     def __call__(self, step: int, parts: Sequence[Batch]) -> Batch:
@@ -158,13 +158,13 @@ class Joiner:
     def _view(self, parts: Sequence[View], mix: Mix | None) -> View:
         masks = [part.mask for part in parts if part.mask is not None]
         images = self._joined([part.images for part in parts])
-        first, *others = [part.distortion for part in parts if part.distortion is not None] or [None]
+        distortions = [part.distortion for part in parts if part.distortion is not None]
         return replace(
             parts[0],
             images=images,
             mix=mix,
             mask=self._joined(masks) if masks else None,
-            distortion=None if first is None else first.joined(*others),
+            distortion=distortions[0].joined(*distortions[1:]) if distortions else None,
         )
 
     def _padded(self, texts: Sequence[Tensor]) -> list[Tensor]:

@@ -72,6 +72,14 @@ class Reports:
             yield self._pending.popleft().report()
 
 
+def numbers(report: Mapping[str, Tensor]) -> dict[str, float]:
+    """Scalars as plain numbers, read at once: the host waits for a device."""
+    distant = [name for name, value in report.items() if value.device.type != "cpu"]
+    read = torch.stack([report[name].float() for name in distant]).tolist() if distant else []
+    found = dict(zip(distant, read, strict=True))
+    return {name: found[name] if name in found else float(value) for name, value in report.items()}
+
+
 def _to_host(numbers: Tensor) -> Tensor:
     """``numbers`` in the host's memory; from a GPU the copy is only queued, into pinned memory."""
     if not numbers.is_cuda:

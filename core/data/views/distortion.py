@@ -9,7 +9,7 @@ Legend: B batch, S side of a view.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -52,12 +52,12 @@ class Distortion:
 
     def rows(self, start: int, stop: int) -> Distortion:
         """The draws for the pictures ``start`` to ``stop - 1``."""
-        return replace(self, **{name: draws[start:stop] for name, draws in self._draws().items()})
+        return Distortion(self.config, **{name: draws[start:stop] for name, draws in self._draws().items()})
 
     def joined(self, *others: Distortion) -> Distortion:
         """The draws for these pictures, then for those of ``others``, of the same view."""
         every = [one._draws() for one in (self, *others)]
-        return replace(self, **{name: np.concatenate([one[name] for one in every]) for name in every[0]})
+        return Distortion(self.config, **{name: np.concatenate([one[name] for one in every]) for name in every[0]})
 
     def _draws(self) -> dict[str, Floats]:
         found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}

@@ -73,8 +73,8 @@ class MixMatch(Objective):
         head = network.heads[CLASSIFICATION]
         with torch.no_grad():
             answers = [head(features.before_projection).float().softmax(-1) for features in output.image_features]
-            unlabelled = _rows(batch, labelled=False)
-            guesses = sharpened(torch.stack(answers).mean(dim=0).index_select(0, unlabelled), self.sharpen)  # (U, C)
+            to_guess = _rows(batch, labelled=False)
+            guesses = sharpened(torch.stack(answers).mean(dim=0).index_select(0, to_guess), self.sharpen)  # (U, C)
         views = [network.towers.normalise(view.images) for view in (batch.clean, *batch.student)]
         mixed = interpolate(batch, views, guesses, self.mix_alpha)
         logits = head(network.towers.encode_image(mixed.pictures).before_projection)
