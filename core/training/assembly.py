@@ -24,7 +24,7 @@ from core.spec.errors import UserError
 from core.spec.shards import is_shards
 from core.teacher.build import build_teacher
 from core.teacher.teacher import Teacher
-from core.training.student_step import StudentStep
+from core.training.step.student_step import StudentStep
 
 
 @dataclass(frozen=True)

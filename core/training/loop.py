@@ -27,13 +27,13 @@ from core.training.believing import BeliefRefresh, build_belief
 from core.training.checkpointing import Checkpointing
 from core.training.errors import Interrupt, TrainingError
 from core.training.memory import largest_fitting
-from core.training.prefetch import prefetched
 from core.training.progress import Heartbeat, Pace
-from core.training.reports import Reports
 from core.training.schedules import build_optimizer, build_schedules, set_rates
-from core.training.step_guard import StepGuard, Taken
+from core.training.step.prefetch import prefetched
+from core.training.step.reports import Reports
+from core.training.step.step_guard import StepGuard, Taken
+from core.training.step.utilisation import counted, device_peak, memory_gib
 from core.training.train_step import TrainStep
-from core.training.utilisation import counted, device_peak, memory_gib
 from core.training.validator import Validator
 
 

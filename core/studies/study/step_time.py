@@ -34,7 +34,7 @@ from core.studies.study.job import run_config
 from core.training.loop import Loop
 from core.training.memory import keep_freed_memory
 from core.training.progress import Heartbeat
-from core.training.reports import numbers
+from core.training.step.reports import numbers
 
 TIMED_STEPS = 32  # of the short run
 COUNTED_STEPS = 10  # of the run whose operations are counted: the counter makes a step several times as slow

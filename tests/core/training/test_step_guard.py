@@ -20,8 +20,8 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
 from core.training.errors import TrainingError
 from core.training.loop import Loop
-from core.training.reports import Reports
-from core.training.step_guard import SkippedStep, StepGuard
+from core.training.step.reports import Reports
+from core.training.step.step_guard import SkippedStep, StepGuard
 from core.training.train import train
 from core.training.train_step import TrainStep
 from tests.core.training.test_train_step import config_for, data, opened, own_cache

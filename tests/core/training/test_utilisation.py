@@ -10,7 +10,7 @@ from torch import nn
 
 from core.model.runtime import Runtime
 from core.training.progress import Pace
-from core.training.utilisation import counted, device_peak, memory_gib, peak
+from core.training.step.utilisation import counted, device_peak, memory_gib, peak
 
 
 def test_operations_of_a_layer_are_those_of_its_products() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.training.step_guard import Taken
+from core.training.step.step_guard import Taken
 
 
 @dataclass(frozen=True)
