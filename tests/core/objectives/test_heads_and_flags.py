@@ -1,0 +1,99 @@
+"""What a network keeps and learns for its objectives, whatever their order; and what an objective refuses."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from core.model.errors import ModelError
+from core.model.heads import PrototypeHead
+from core.objectives.build import Objectives, build_network, build_objectives
+from core.objectives.contrastive import Contrastive
+from core.objectives.objective import require_same_length
+from core.spec.config import ContrastiveConfig, RunConfig, override
+from core.spec.presets import preset_config
+from core.training.schedules import build_schedules
+from tests.core.objectives.made_up import output_of
+from tests.core.teacher.test_teacher_kinds import network, small
+
+
+def with_objectives(**objectives: Any) -> RunConfig:
+    raw = preset_config("sd-clip", "tiny").model_dump()
+    for name in raw["objectives"]:
+        raw["objectives"][name]["weight"] = 0.0
+    for name, settings in objectives.items():
+        raw["objectives"][name].update({"weight": 1.0, **settings})
+    raw["views"]["shared"], raw["views"]["student"]["mask"] = True, 1.0
+    raw["views"]["student"]["mix"] = "none"
+    return RunConfig.model_validate(raw)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_one_objective_reads_is_kept_whoever_comes_after(turned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = with_objectives(contrastive={}, captioning={}, masked_patches={"prototypes": 8}, distill_similarity={})
+    every = list(build_objectives(config))
+    if turned:
+        monkeypatch.setattr("core.objectives.build.build_objectives", lambda *_: Objectives(every[::-1]))
+    found = build_network(config, small("sd-coca-tiny"))
+    assert found.text_tokens
+    assert found.patch_tokens
+
+
+def test_what_nobody_reads_is_not_kept() -> None:
+    plain = build_network(with_objectives(contrastive={}), small())
+    assert not plain.text_tokens
+    assert not plain.patch_tokens
+
+
+def test_classes_are_a_networks_only_where_something_learns_them() -> None:
+    assert build_network(with_objectives(contrastive={}), small(), ("a", "b")).classes == ()
+    assert build_network(with_objectives(classification={}), small(), ("a", "b")).classes == ("a", "b")
+
+
+def test_prototypes_of_picture_and_pair_are_frozen_alike() -> None:
+    on = {"on": "fused+image", "prototypes": 8, "freeze_last": 0.5}
+    config = with_objectives(distill_prototypes=on, masked_patches={"prototypes": 8, "freeze_last": 0.5})
+    found = build_network(config, small())
+    objectives, schedules = build_objectives(config, found), build_schedules(config, 10)
+    heads = [head for head in found.heads.values() if isinstance(head, PrototypeHead)]
+    assert len(heads) == 3
+    for step, frozen in ((1, True), (5, True), (6, False), (10, False)):
+        objectives.begin_step(found, schedules.at(step))
+        assert [head.frozen for head in heads] == [frozen] * 3
+
+
+def test_captions_through_the_fusion_need_a_tower_that_does_not_see_ahead() -> None:
+    model = small()
+    model["text_cfg"]["no_causal_mask"] = True
+    with pytest.raises(ModelError, match=r"objectives\.captioning\.through is fusion, and this architecture's text"):
+        build_network(with_objectives(captioning={"through": "fusion"}), model)
+
+
+def test_a_teacher_may_read_more_words_but_not_fewer() -> None:
+    long, short = small(), small()
+    long["text_cfg"]["context_length"], short["text_cfg"]["context_length"] = 40, 8
+    student, longer, shorter = (network("clip", 0, one) for one in (small(), long, short))
+    require_same_length("x.weight", student, longer)
+    require_same_length("x.weight", student, student)
+    with pytest.raises(ModelError, match=r"objectives\.x\.weight compares word by word"):
+        require_same_length("x.weight", student, shorter)
+
+
+@pytest.mark.parametrize("batch", [2, 9])
+def test_the_contrastive_diagnostic_is_one_at_chance(batch: int) -> None:
+    student = output_of(batch, 4, 0, scale=1e-6)
+    loss, report = Contrastive(ContrastiveConfig())(student, None)
+    assert float(report["diag/contrastive_over_ln_batch"]) == pytest.approx(1.0, abs=1e-4)
+    assert float(loss) == pytest.approx(math.log(batch), abs=1e-4)
+    assert not Contrastive(ContrastiveConfig(kind="sigmoid", queue=8)).asks_teacher
+
+
+def test_settings_of_an_override_reach_the_objectives() -> None:
+    config = override(with_objectives(contrastive={}), ["objectives.contrastive.label_smoothing=0.2"])
+    (contrastive,) = build_objectives(config)
+    assert isinstance(contrastive, Contrastive)
+    assert contrastive.label_smoothing == 0.2
+    assert torch.equal(torch.tensor(contrastive.now.weight), torch.tensor(1.0))

@@ -1,0 +1,114 @@
+"""Evidence as its four measures say, written out once more; and pairs that were never seen count whole."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.model.outputs import Output, ViewOutput
+from core.objectives.weighting import evidence as evidence_module
+from core.objectives.weighting.belief import Belief, probability_right
+from core.objectives.weighting.evidence import NEIGHBOURS, SHARPNESS, evidence
+from core.spec.config import BeliefConfig
+
+
+def pairs(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    kinds = torch.randn(6, 5, generator=generator)[torch.arange(count) % 6]
+    drawn = (kinds + torch.randn(count, 5, generator=generator) for _ in range(2))
+    image, text = (F.normalize(one, dim=1) for one in drawn)
+    return image, text
+
+
+def softmax(values: list[float]) -> list[float]:
+    raised = [math.exp(value - max(values)) for value in values]
+    return [value / sum(raised) for value in raised]
+
+
+def log_sum(values: list[float]) -> float:
+    return max(values) + math.log(sum(math.exp(value - max(values)) for value in values))
+
+
+def alike(nearest: list[float], judged: list[float]) -> float:
+    """The weighted mean of ``judged`` over the nearest."""
+    chosen = sorted(range(len(nearest)), key=lambda i: -nearest[i])[:NEIGHBOURS]
+    weights = softmax([20 * nearest[i] for i in chosen])
+    return sum(w * judged[i] for w, i in zip(weights, chosen, strict=True))
+
+
+def standard(values: list[float]) -> list[float]:
+    mean = sum(values) / len(values)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return [(value - mean) / deviation for value in values]
+
+
+def ranks(values: list[float]) -> list[float]:
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    return [order.index(i) / (len(values) - 1) for i in range(len(values))]
+
+
+def plain(image: Tensor, text: Tensor, scale: float, reference: list[int]) -> list[float]:
+    I, T = image.double(), text.double()  # noqa: E741
+    measures: list[list[float]] = [[] for _ in range(5)]
+    for i in range(len(I)):
+        others = [j for j in reference if j != i]
+        own = scale * float(I[i] @ T[i])
+        to_text = log_sum([own, *(scale * float(I[i] @ T[j]) for j in others)])
+        to_image = log_sum([own, *(scale * float(T[i] @ I[j]) for j in others)])
+        images, texts = [float(I[i] @ I[j]) for j in others], [float(T[i] @ T[j]) for j in others]
+        p, q = softmax([SHARPNESS * x for x in images]), softmax([SHARPNESS * x for x in texts])
+        overlap = sum(a * b for a, b in zip(p, q, strict=True))
+        lengths = math.sqrt(sum(a * a for a in p)) * math.sqrt(sum(b * b for b in q))
+        found = (2 * own - to_text - to_image, alike(images, texts), alike(texts, images), overlap, overlap / lengths)
+        for values, value in zip(measures, found, strict=True):
+            values.append(value)
+    pair, by_image, by_text, overlap_, agreement = measures
+    both = [a + b for a, b in zip(standard(by_image), standard(by_text), strict=True)]
+    ranked = [ranks(values) for values in (pair, both, overlap_, agreement)]
+    return [sum(column) / 4 for column in zip(*ranked, strict=True)]
+
+
+@pytest.mark.parametrize(("count", "most"), [(40, 40), (40, 9), (12, 12), (5, 5)])
+def test_evidence_is_the_mean_rank_of_four_measures(count: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence_module, "REFERENCE", most)
+    monkeypatch.setattr(evidence_module, "BLOCK", 16)
+    image, text = pairs(count, count + most)
+    reference = list(range(count)) if count <= most else torch.linspace(0, count - 1, most).long().tolist()
+    assert evidence(image, text, 12.0).tolist() == pytest.approx(plain(image, text, 12.0, reference), abs=0.02)
+
+
+def test_two_pairs_tell_nothing_of_each_other() -> None:
+    assert evidence(*pairs(2, 0), 12.0).tolist() == [1.0, 1.0]
+    assert not (evidence(*pairs(3, 0), 12.0) == 1).all()
+
+
+@pytest.mark.parametrize("action", ["drop", "weigh"])
+def test_pairs_that_were_never_seen_count_whole_and_a_known_share_is_heard(action: str) -> None:
+    config = BeliefConfig.model_validate({"action": action, "begin": 0.5, "share": 0.25, "most": 0.9})
+    belief = Belief(config, 40, 5, taught=False)
+    image, text = pairs(40, 1)
+    rows = torch.arange(30)
+    view = ViewOutput(image[rows])
+    told = belief.weigh(rows, Output(text[rows], torch.tensor(9.0), view, (view,)), None)
+    assert torch.equal(told.belief, torch.ones(30))  # type: ignore[arg-type]
+    belief.refresh(9.0, 0.499)
+    assert (belief.weight == 1).all()
+    facts = belief.refresh(9.0, 0.5)
+    assert (belief.weight[30:] == 1).all()
+    right = probability_right(belief.memory, 0.25, 0.9)
+    wanted = (right >= 0.5).float() if action == "drop" else right
+    torch.testing.assert_close(belief.weight[:30], wanted[:30])
+    assert float(facts["diag/belief"]) == pytest.approx(float(belief.weight.mean()))
+    assert int(belief.judged) == 2
+
+
+def test_at_most_so_many_are_doubted() -> None:
+    values = torch.tensor([0.1] * 7 + [0.9] * 3) + torch.linspace(0, 0.01, 10)
+    assert int((probability_right(values, 0.0, 1.0) < 0.5).sum()) == 7
+    assert int((probability_right(values, 0.0, 0.45) < 0.5).sum()) == 4
+    assert int((probability_right(values, 0.6, 0.45) < 0.5).sum()) == 4
+    assert probability_right(values, 0.2, 1.0).lt(0.5).tolist() == [True] * 2 + [False] * 8
