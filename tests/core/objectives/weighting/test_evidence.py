@@ -72,7 +72,7 @@ def plain(image: Tensor, text: Tensor, scale: float, reference: list[int]) -> li
     return [sum(column) / 4 for column in zip(*ranked, strict=True)]
 
 
-@pytest.mark.parametrize(("count", "most"), [(40, 40), (40, 9), (12, 12), (5, 5)])
+@pytest.mark.parametrize(("count", "most"), [(40, 40), (40, 9), (12, 12)])
 def test_evidence_is_the_mean_rank_of_four_measures(count: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence_module, "REFERENCE", most)
     monkeypatch.setattr(evidence_module, "BLOCK", 16)
