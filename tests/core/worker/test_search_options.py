@@ -1,0 +1,126 @@
+"""What the Search panel asks of a session reaches the search: signs, filters, counts; and what is kept is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.search.index.build import Report
+from core.spec.errors import UserError
+from core.worker import searching
+from core.worker.searching import SearchSession, _filter
+from tests.core.search.samples import MODEL, build, write_pictures
+from tests.core.worker.test_searching import Heard
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("options")
+    for path in write_pictures(folder / "pictures")[:24]:
+        path.unlink()
+        path.with_suffix(".txt").unlink()
+    build(folder / "pictures", folder / "index")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def opened(pictures: Path) -> tuple[SearchSession, str]:
+    desk = SearchSession()
+    return desk, desk.open(Heard(), index=str(pictures / "index"))["key"]
+
+
+def test_minus_is_less(opened: tuple[SearchSession, str]) -> None:
+    desk, key = opened
+    (most,) = desk.query(Heard(), key=key, texts="red", k=1, group=False)["rows"]
+    away = desk.query(Heard(), key=key, minus=["red"], k=24, group=False)["rows"]
+    assert away[-1]["cosine"] == pytest.approx(-most["cosine"], abs=1e-5)
+    assert away[-1]["row"] == most["row"]
+    both = desk.query(Heard(), key=key, rows=[3], minus=[{"row": 3, "weight": 0.5}], k=1, group=False)["rows"]
+    assert both[0]["row"] == 3
+
+
+def test_filters_reach_the_search(opened: tuple[SearchSession, str]) -> None:
+    desk, key = opened
+    rows = desk.query(Heard(), key=key, texts="a", k=24, group=False)["rows"]
+    assert len(rows) == 24
+    folders = {row["labels"]["folder"] for row in rows}
+    sizes = sorted(row["size"] for row in rows)
+    times = sorted(row["time"] for row in rows)
+
+    def found(**filters: Any) -> list[dict[str, Any]]:
+        answer = desk.query(Heard(), key=key, texts="a", k=24, group=False, filters=filters)
+        assert answer["searched"] == len(answer["rows"])
+        return list(answer["rows"])
+
+    one = min(folders)
+    for labels in ({"folder": one}, {"folder": [one]}):
+        assert {row["labels"]["folder"] for row in found(labels=labels)} == {one}
+    assert all(row["size"] <= sizes[10] for row in found(max_size=sizes[10]))
+    assert 0 < len(found(max_size=sizes[10])) < 24
+    assert all(row["size"] >= sizes[10] for row in found(min_size=str(sizes[10])))
+    assert found(after=times[-1] + 60) == []
+    assert found(before=times[0] - 60) == []
+    assert len(found(after="", before=None, folders=[], labels=None, min_size=0)) == 24
+    assert _filter({"after": 5, "before": "2024-01-02"}).after == 5.0
+    with pytest.raises(UserError, match="there is no filter 'colour'"):
+        found(colour="red")
+
+
+def test_a_known_caption_and_captions_as_many_as_wanted(
+    opened: tuple[SearchSession, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, key = opened
+    listed = desk.captions(Heard(), key=key, k=5)
+    assert (len(listed["captions"]), listed["total"]) == (5, 24)
+    for one in listed["captions"]:
+        answer = desk.query(Heard(), key=key, caption=one["text"], k=3)
+        assert (answer["true_row"], answer["true_rank"]) == (one["row"], one["rank"])
+    monkeypatch.setattr(searching.evaluation, "judge", lambda *_: pytest.fail("the ranks were there"))
+    assert len(desk.evaluate(Heard(), key=key, listed=3)["text_to_image"]) == 3
+    assert desk.query(Heard(), key=key, caption=0)["true_rank"] is not None
+
+
+def test_an_index_that_grew_is_opened_anew_and_says_what_is_wrong(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "pictures")
+    build(tmp_path / "pictures", tmp_path / "index")
+    desk = SearchSession()
+    first = desk.open(Heard(), index=str(tmp_path / "index"))
+    assert (first["pictures"], first["source"], first["title"]) == (
+        48,
+        str(tmp_path / "pictures"),
+        str(tmp_path / "index"),
+    )
+    paths[0].unlink()
+    build(tmp_path / "pictures", tmp_path / "index")
+    assert desk.open(Heard(), index=str(tmp_path / "index"))["pictures"] == 47
+    file = tmp_path / "index" / "texts-0001.bin"
+    file.write_bytes(file.read_bytes()[:-2])
+    with pytest.raises(UserError, match="is empty"):
+        desk.open(Heard(), index=str(tmp_path / "index"))
+
+
+def test_an_index_is_brought_up_to_date_by_the_model_that_made_it(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def built(*given: Any, **named: Any) -> Report:
+        asked.append((given, named))
+        given[4]("a remark")
+        return Report(added=2)
+
+    monkeypatch.setattr(searching, "build_index", built)
+    made = searching._manifest(str(pictures / "index"))
+    answer = SearchSession().index(Heard(), folder=str(pictures / "index"), weights="teacher", drop_missing=True)
+    assert (answer["added"], answer["log"]) == (2, ["a remark"])
+    ((given, named),) = asked
+    assert given[:3] == (MODEL, str(pictures / "pictures"), str(pictures / "index"))
+    assert named == {"weights": made.identity.weights, "drop_missing": True}
+    SearchSession().index(Heard(), model="m", source="s", folder="f", weights="teacher")
+    assert (asked[-1][0][:3], asked[-1][1]["weights"]) == (("m", "s", "f"), "teacher")
+    with pytest.raises(UserError, match="name the folder"):
+        SearchSession().index(Heard(), model="m", source="s")
+    with pytest.raises(UserError, match="holds no index; name a model"):
+        SearchSession().index(Heard(), folder=str(pictures))
