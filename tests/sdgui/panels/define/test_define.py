@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
 from core.spec.presets import PRESETS, SIZES, preset_config, preset_names
-from sdgui.app.start import make_application, make_services
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.runs.chains import PREVIOUS_GENERATION
 from sdgui.runs.stages import staged_chain, wants_stages
@@ -21,52 +17,7 @@ from sdgui.shared.form.editors import ColumnEditor
 from sdgui.shared.pickers.preset_facts import FAMILIES, needs
 from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.shared.services import Selection, Services
-from sdgui.store.records import Experiment
-
-WORKER = """
-import json, sys
-print(json.dumps({"event": "ready"}), flush=True)
-for line in sys.stdin:
-    asked = json.loads(line)
-    if asked["do"] == "shutdown":
-        break
-    if asked["do"] == "describe_source":
-        facts = {"source": asked["source"], "format": "CSV", "pairs": 2555, "pictures": 2555,
-                 "labels": {"concept": 55, "group": 9}, "bad": 0, "reasons": []}
-        print(json.dumps({"id": asked["id"], "event": "done", "result": facts}), flush=True)
-"""
-
-
-@pytest.fixture
-def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
-    make_application()
-    (tmp_path / "worker.py").write_text(WORKER)
-    services = make_services(tmp_path / "home", worker=[sys.executable, "-S", "-u", str(tmp_path / "worker.py")])
-    yield services
-    services.launcher.close()
-    services.pool.close()
-    services.store.close()
-
-
-@pytest.fixture
-def define(qtbot: QtBot, services: Services) -> DefinePanel:
-    panel = DefinePanel(services)
-    qtbot.addWidget(panel)
-    panel.resize(1000, 700)
-    panel.show()
-    return panel
-
-
-def stored(services: Services, experiment: int) -> Experiment:
-    """The experiment, once the store has what was submitted."""
-    services.writer.wait()
-    return services.store.experiment(experiment)
-
-
-def show(define: DefinePanel, services: Services, preset: str, *settings: str) -> int:
-    experiment = services.store.add_experiment(override(preset_config(preset, "demo"), list(settings)), preset)
-    define.select(Selection(experiment.id))
-    return experiment.id
+from tests.sdgui.panels.define.defining import show, stored
 
 
 def test_every_preset_is_in_one_family() -> None:

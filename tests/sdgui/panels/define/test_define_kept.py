@@ -1,0 +1,268 @@
+"""Define: what is shown of runs and broken definitions, and how an edit reaches the store when that fails at first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import PRESETS, preset_config
+from sdgui.panels.define.differences import Differences
+from sdgui.panels.define.model import advice_lines, runs_hint
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.define.preset_bar import PresetBar
+from sdgui.runs.chains import PREVIOUS_GENERATION
+from sdgui.shared.services import Selection, Services
+from sdgui.store.records import Run, StoreError
+from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.define.defining import show, stored
+
+
+def a_run(services: Services, experiment: int, *settings: str) -> Run:
+    run = services.store.add_run(experiment)
+    run.dir.create()
+    run.dir.config.write_text(override(preset_config("clip", "demo"), list(settings)).to_json(), encoding="utf-8")
+    return run
+
+
+def test_an_edit_is_for_the_next_run() -> None:
+    assert runs_hint(0) == ""
+    assert runs_hint(1) == "Changes apply to the next run; its run keeps its own definition."
+    assert runs_hint(2) == "Changes apply to the next run; its 2 runs keep their own definition."
+
+
+def test_a_column_that_is_there_is_no_advice() -> None:
+    config = override(preset_config("clip", "demo"), ["data.label=group"])
+    assert advice_lines(config, [], ["concept", "group"]) == []
+    assert advice_lines(preset_config("clip", "demo"), [], []) == []
+    assert advice_lines(config, [], [])[0].endswith("its label columns: none.")
+
+
+def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
+    differences = Differences()
+    qtbot.addWidget(differences)
+    differences.show_changes({"optim.clip_norm": (1.0, 7.0), "seed": (0, 5)}, "CLIP")
+    rows = [differences.list.topLevelItem(row) for row in range(2)]
+    assert [[row.text(column) for column in (1, 2)] for row in rows] == [["1", "7"], ["0", "5"]]
+    assert (differences.title.text(), differences._hint.text()) == ("2 differences", "from the settings of CLIP")
+    with qtbot.waitSignal(differences.field_chosen) as chosen:
+        differences.list.itemActivated.emit(rows[0], 0)
+    assert chosen.args == ["optim.clip_norm"]
+    differences.show_changes({"seed": (0, 5)}, "CLIP")
+    assert differences.title.text() == "1 difference"
+    differences.show_changes({}, "CLIP")
+    assert (differences.list.topLevelItemCount(), differences.isHidden()) == (0, True)
+
+
+def test_the_way_back_to_the_preset_is_offered_where_there_is_one(qtbot: QtBot) -> None:
+    bar = PresetBar()
+    qtbot.addWidget(bar)
+    bar.show_origin("born-again", "tiny", read_only=False, staged=True)
+    assert (bar.apply.isHidden(), bar.in_stages.isHidden(), bar.in_stages.isChecked()) == (True, False, True)
+    bar.show_differences(2)
+    assert not bar.apply.isHidden()
+    with qtbot.waitSignal(bar.chosen) as chosen:
+        bar.apply.click()
+    assert chosen.args == ["born-again", "tiny"]
+    bar.show_origin("born-again", "tiny", read_only=True)
+    assert (bar.apply.isHidden(), bar.in_stages.isHidden(), bar.preset.isEnabled()) == (True, True, False)
+    bar.show_origin("unknown", "", read_only=False)
+    assert (bar.apply.isHidden(), bar.preset.isEnabled()) == (True, True)
+    bar.about.setChecked(True)
+    assert bar._description.isHidden()
+    bar.show_origin("clip", "tiny", read_only=False)
+    assert (bar._description.isHidden(), bar._description.text()) == (False, PRESETS["clip"].description)
+
+
+def test_a_run_shows_what_it_was_launched_with(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip")
+    run = a_run(services, experiment, "seed=41")
+    define.select(Selection(experiment, run.id))
+    assert define.form.draft()["seed"] == "41"
+    assert not define.preset_bar.preset.isEnabled()
+    assert define.bar.text == "Read-only: the settings this run was launched with."
+    assert define.definition(experiment) is None
+    assert not define.save()
+    assert define.ready_to_launch()
+    define.refresh()
+    assert define.form.draft()["seed"] == "41"
+    with qtbot.waitSignal(define.copy_asked) as asked:
+        define.bar.press_remedy()
+    assert asked.args[0].seed == 41
+    define.select(Selection(experiment))
+    assert define.form.draft()["seed"] == "0"
+    assert define.definition(experiment) is not None
+    assert define.definition(experiment + 1) is None
+    assert define.hint.text() == runs_hint(1)
+    run.dir.config.write_text("{", encoding="utf-8")
+    define.select(Selection(experiment, run.id))
+    assert define.bar.text.startswith("This run's definition cannot be shown: ")
+    assert not define.split.isVisible()
+
+
+def test_a_definition_with_a_problem_shows_it(define: DefinePanel, services: Services) -> None:
+    show(define, services, "clip")
+    broken = services.store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
+    define.select(Selection(broken.id))
+    assert define.bar.message is not None
+    assert "epochs" in define.bar.message.text
+    assert define.bar.message.details == broken.config_json
+    assert not define.split.isVisible()
+    assert not define.save()
+    define.select(Selection())
+    assert define.bar.text == ""
+    assert define._empty.isVisible()
+
+
+def test_a_new_run_or_name_from_elsewhere_is_shown(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip")
+    assert define.hint.isHidden()
+    services.store.add_run(experiment)
+    services.store.rename_experiment(experiment, "other")
+    define.form.set_value("seed", 5)
+    define.refresh()
+    assert define.hint.text() == runs_hint(1)
+    assert (define.form.draft()["name"], define.form.draft()["seed"]) == ("other", "5")
+
+
+def test_what_is_typed_is_saved_when_the_panel_is_left(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip")
+    define.form.set_value("seed", 5)
+    define.left()
+    assert stored(services, experiment).config == override(preset_config("clip", "demo"), ["seed=5"])
+
+
+def test_a_draft_is_kept_until_it_is_valid_and_stored(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
+    experiment, key = show(define, services, "clip"), "drafts/1"
+    define.form.set_value("seed", "five")
+    assert not define.save()
+    assert services.settings.value(key)
+    define.form.set_value("seed", 6)
+    with qtbot.waitSignal(define.edited) as edited:
+        assert define.save()
+        assert services.settings.value(key), "until the store has it"
+    assert edited.args == [experiment]
+    assert not services.settings.value(key)
+    define.form.set_value("seed", "five")
+    define.save()
+    define.form.set_value("seed", 6)
+    assert define.save()
+    assert not services.settings.value(key), "it is what the store has"
+
+
+def test_a_save_that_failed_is_tried_again(
+    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = show(define, services, "clip")
+    edit, refused = services.store.edit_experiment, [True]
+
+    def held(*what: Any) -> Any:
+        if refused.pop() if refused else False:
+            raise StoreError("The database is locked by another program.")
+        return edit(*what)
+
+    monkeypatch.setattr(services.store, "edit_experiment", held)
+    define.form.set_value("seed", 5)
+    define.save()
+    qtbot.waitUntil(lambda: "locked by another" in define.bar.text)
+    assert define.form.draft()["seed"] == "5"
+    assert define._unsaved == {}
+    define.bar.press_remedy()
+    qtbot.waitUntil(lambda: define.bar.text == "" and not services.writer.pending)
+    config = stored(services, experiment).config
+    assert config is not None
+    assert config.seed == 5
+    assert not services.settings.value(f"drafts/{experiment}")
+
+
+def test_what_is_typed_while_a_save_is_under_way_wins(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
+    other = services.store.add_experiment(preset_config("clip", "demo"), "other")
+    experiment = show(define, services, "clip")
+    for seed in (5, 6):
+        define.form.set_value("seed", seed)
+        define.save()
+    assert define._stored(experiment).config == override(preset_config("clip", "demo"), ["seed=6"])
+    define.select(Selection(other.id))
+    define.select(Selection(experiment))
+    assert define.form.draft()["seed"] == "6"
+    qtbot.waitUntil(lambda: define._unsaved == {})
+    assert define.form.draft()["seed"] == "6"
+    assert not services.settings.value(f"drafts/{experiment}")
+    config = stored(services, experiment).config
+    assert config is not None
+    assert config.seed == 6
+
+
+def test_undo_is_offered_until_something_else_is_edited(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip")
+    define.preset_bar.chosen.emit("sd-clip", "tiny")
+    assert define.bar.text.startswith("All settings are now those of ")
+    define.form.set_value("seed", 5)
+    assert define.bar.text == ""
+    assert define.save()
+    config = stored(services, experiment).config
+    assert config is not None
+    assert (config.preset, config.seed) == ("sd-clip", 5)
+
+
+def test_a_wrong_field_is_gone_to_before_a_launch(
+    define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show(define, services, "clip")
+    assert define.ready_to_launch()
+    gone = list[str]()
+    monkeypatch.setattr(define.form, "focus_field", gone.append)
+    define.form.set_value("seed", "five")
+    define.form.set_value("optim.epochs", "many")
+    assert not define.ready_to_launch()
+    assert define.bar.text.endswith(" And 1 more.")
+    define.bar.press_remedy()
+    assert gone == [next(iter(define.form.errors()))] * 2
+
+
+def test_without_stages_no_previous_generation_is_the_teacher(define: DefinePanel, services: Services) -> None:
+    show(define, services, "born-again")
+    assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
+    define.preset_bar.in_stages.click()
+    assert define.form.draft()["teacher.checkpoint"] == ""
+    define.preset_bar.in_stages.click()
+    assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
+
+
+FACTS: Any = {"source": "", "format": "CSV", "pairs": 2555, "pictures": 2555, "labels": {}, "bad": 0, "reasons": []}
+
+
+def test_advice_is_hidden_dropped_and_known_by_the_source(
+    define: DefinePanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, advice = tmp_path / "train.csv", define.advice
+    data.touch()
+    asked, dropped = list[str](), list[str]()
+    monkeypatch.setattr(advice._calls, "ask", lambda _what, _verb, *_rest, **more: asked.append(more["source"]))
+    monkeypatch.setattr(advice._calls, "drop", dropped.append)
+    show(define, services, "sd-clip", f"data.train={data}", "objectives.distill_prototypes.prototypes=64")
+    advice._ask()
+    assert asked == [str(data)]
+    advice._done(FACTS)
+    assert (advice.isHidden(), advice.apply.isHidden(), advice.facts()) == (False, False, FACTS)
+    define.form.set_value("seed", "five")
+    assert not advice.apply.isEnabled()
+    define.form.set_value("seed", 5)
+    assert advice.apply.isEnabled()
+    dropped.clear()
+    define.form.set_value("data.train", "/other.csv")
+    assert (advice.isHidden(), dropped, advice.facts()) == (True, ["describe"], None)
+    define.form.set_value("data.train", str(data))
+    advice._ask()
+    assert (asked, advice.facts()) == ([str(data)], FACTS), "it is not read a second time"
+    advice._failed(Cancelled())
+    assert advice.text.text().startswith("For ")
+    advice._failed(Failure("It cannot be read.", ""))
+    assert advice.text.text() == "Training data: It cannot be read."
+    assert advice.apply.isHidden()
+    advice._done(FACTS)
+    advice.show_config(define.form.config(), read_only=True)
+    assert advice.apply.isHidden()
