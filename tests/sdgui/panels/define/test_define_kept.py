@@ -45,7 +45,7 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     differences = Differences()
     qtbot.addWidget(differences)
     differences.show_changes({"optim.clip_norm": (1.0, 7.0), "seed": (0, 5)}, "CLIP")
-    rows = [differences.list.topLevelItem(row) for row in range(2)]
+    rows = [item for row in range(2) if (item := differences.list.topLevelItem(row)) is not None]
     assert [[row.text(column) for column in (1, 2)] for row in rows] == [["1", "7"], ["0", "5"]]
     assert (differences.title.text(), differences._hint.text()) == ("2 differences", "from the settings of CLIP")
     with qtbot.waitSignal(differences.field_chosen) as chosen:
