@@ -36,10 +36,20 @@ class Member:
     size: int
 
 
+def names_shards(text: str) -> bool:
+    """Whether ``text`` is a tar or a pattern of tars by its looks; nothing is looked for."""
+    return all(part.lower().rstrip("}").endswith(SUFFIX) for part in text.split(SEPARATOR))
+
+
+def may_be_there(source: str) -> bool:
+    """Whether a file or folder of that name is there; of a pattern it is not looked for, which might take long."""
+    return bool(source) and (names_shards(source) or is_file(expand_user(source)) or is_folder(expand_user(source)))
+
+
 def is_shards(source: str | Path) -> bool:
     """Whether ``source`` names shards: a tar, a pattern of tars, or a folder of tars and what belongs to them alone."""
     text = str(source)
-    if all(part.lower().rstrip("}").endswith(SUFFIX) for part in text.split(SEPARATOR)):
+    if names_shards(text):
         return True
     folder = expand_user(text)
     try:
@@ -134,34 +144,45 @@ def _matching(folder: Path, wildcard: str, error: type[UserError]) -> list[str]:
     return names
 
 
+def brace_problem(text: str) -> str:
+    """Why the braces of a pattern cannot be expanded; "" when they can. Nothing is listed for it."""
+    if text.count("{") > MOST_BRACES:
+        return f"{excerpt(text)} has more than {MOST_BRACES} braces; name the shards by fewer."
+    if _count(text) > MOST_SHARDS:
+        return f"{excerpt(text)} names more than {MOST_SHARDS:,} shards; name fewer at once."
+    return ""
+
+
 def _without_braces(text: str, error: type[UserError]) -> list[str]:
     """``text`` for each choice of its braces, the last one changing fastest."""
-    if text.count("{") > MOST_BRACES:
-        raise error(f"{excerpt(text)} has more than {MOST_BRACES} braces; name the shards by fewer.")
-    names = _expanded(text)
-    if names is None:
-        raise error(f"{excerpt(text)} names more than {MOST_SHARDS:,} shards; name fewer at once.")
-    return names
+    if problem := brace_problem(text):
+        raise error(problem)
+    return _expanded(text)
 
 
-def _expanded(text: str) -> list[str] | None:
-    """``text`` for each choice; None where there are more than `MOST_SHARDS`."""
+def _count(text: str) -> int:
+    """How many `_expanded` lists."""
+    start = text.find("{")
+    parts, end = _alternatives(text, start) if start >= 0 else ([], 0)
+    if not end:
+        return 1
+    match = _RANGE.fullmatch(parts[0])
+    own = sum(map(_count, parts)) if len(parts) > 1 else abs(int(match[2]) - int(match[1])) + 1 if match else 1
+    return own * _count(text[end:])
+
+
+def _expanded(text: str) -> list[str]:
     start = text.find("{")
     parts, end = _alternatives(text, start) if start >= 0 else ([], 0)
     if not end:
         return [text]
-    heads: list[str] | None = []
     if len(parts) > 1:
-        each = [_expanded(part) for part in parts]
-        heads = None if None in each else [one for some in each for one in some or []]
+        heads = [one for part in parts for one in _expanded(part)]
     elif match := _RANGE.fullmatch(parts[0]):
         heads = _range(match[1], match[2])
     else:
         heads = ["{" + parts[0] + "}"]  # no choice: as it is
-    tails = _expanded(text[end:])
-    if heads is None or tails is None or len(heads) * len(tails) > MOST_SHARDS:
-        return None
-    return [text[:start] + head + tail for head in heads for tail in tails]
+    return [text[:start] + head + tail for head in heads for tail in _expanded(text[end:])]
 
 
 def _alternatives(text: str, start: int) -> tuple[list[str], int]:
@@ -178,11 +199,9 @@ def _alternatives(text: str, start: int) -> tuple[list[str], int]:
     return [], 0
 
 
-def _range(first: str, last: str) -> list[str] | None:
-    """The numbers from ``first`` to ``last``, as wide as these where they begin with 0; None for too many."""
+def _range(first: str, last: str) -> list[str]:
+    """The numbers from ``first`` to ``last``, as wide as these where they begin with 0."""
     width = max(len(first), len(last)) if first.startswith("0") or last.startswith("0") else 0
     begin, end = int(first), int(last)
-    if abs(end - begin) >= MOST_SHARDS:
-        return None
     step = 1 if end >= begin else -1
     return [str(number).zfill(width) for number in range(begin, end + step, step)]

@@ -8,15 +8,26 @@ from __future__ import annotations
 from core.spec.config.axes import ViewConfig
 from core.spec.config.experiment import RunConfig
 from core.spec.config.objective import Context, ObjectiveConfig, Problems
+from core.spec.shards import SEPARATOR, brace_problem, may_be_there, names_shards
 
 
 def problems(config: RunConfig) -> dict[str, str]:
     """Dotted field -> sentence with the remedy; empty when the definition makes sense."""
     found: dict[str, str] = {}
-    for rule in (_teacher, _needs, _fusion, _weights, _views, _labels, _objectives):
+    for rule in (_data, _teacher, _needs, _fusion, _weights, _views, _labels, _objectives):
         for field, sentence in rule(config):
             found.setdefault(field, sentence)
     return found
+
+
+def _data(config: RunConfig) -> Problems:
+    """A list of shards in which something else stands, or that no program could read."""
+    for name in ("train", "val", "test"):
+        text = str(getattr(config.data, name))
+        if SEPARATOR in text and not names_shards(text) and not may_be_there(text):
+            yield f"data.{name}", f"{SEPARATOR} joins shards, each of which ends with .tar; name other data alone."
+        elif names_shards(text) and (problem := brace_problem(text)):
+            yield f"data.{name}", problem
 
 
 def weighted(config: RunConfig) -> dict[str, ObjectiveConfig]:

@@ -15,7 +15,8 @@ class DataConfig(Section):
     train: str = Field(
         "",
         title="Training data",
-        description="CSV, TSV, JSON lines, COCO captions JSON, a folder of class folders, or pictures with .txt files.",
+        description="CSV, TSV, JSON lines, COCO captions JSON, a folder of class folders, pictures with .txt files, or "
+        "shards: tars, as in shards/{00000..00099}.tar.",
         json_schema_extra=shown("", widget="source"),
     )
     val: str = Field(

@@ -15,6 +15,7 @@ from typing import Any, cast
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from core.spec.shards import may_be_there
 from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.shared.pickers.data import DataPicker
@@ -126,12 +127,12 @@ class ClassifySource(QWidget):
         value = self._settings.value
         self._restore_model()
         data = str(value("classify/data") or "")
-        if data and Path(data).exists():
+        if may_be_there(data):
             self.data.set_source(data)
         for box, name in ((self.train, "train"), (self.method, "method")):
             box.setCurrentIndex(max(0, box.findData(str(value(f"classify/{name}") or ""))))
         other = str(value("classify/train_data") or "")
-        if other and Path(other).exists():
+        if may_be_there(other):
             self.train_data.set_source(other)
         self.more.setChecked(str(value("classify/more")) == "true")
 

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
 from core.spec.config import RunConfig
 from core.spec.presets.recommended import Advice, recommended
+from core.spec.shards import names_shards
 from sdgui.panels.define.model import advice_lines
 from sdgui.shared.pickers.data import figures_text
 from sdgui.shared.services import Services
@@ -88,6 +89,8 @@ class AdviceBar(QFrame):
 
     def _key(self) -> tuple[str, int] | None:
         """The source and when it changed; None for one that is not there, which the trainer reports."""
+        if names_shards(self._source):
+            return self._source, 0
         path = existing_path(self._source)
         try:
             return (self._source, path.stat().st_mtime_ns) if path is not None else None

@@ -285,7 +285,7 @@ class NoisePanel(Panel):
         if self.ranked is None:
             return
         data = Path(self.ranked.data)
-        folder = data.parent if data.is_file() else data
+        folder = data if data.is_dir() else data.parent
         start = free_path(folder / f"{data.stem}-{CLEANED.file_name}")
         found, _ = QFileDialog.getSaveFileName(self, CLEANED.title, str(start), CLEANED.filter)
         if found:

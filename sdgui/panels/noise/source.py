@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, 
 
 from core.spec.config import ConfigError, read_config
 from core.spec.run.folder import RunDir
+from core.spec.shards import may_be_there
 from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.models import ModelChoice, ModelPicker
@@ -113,7 +114,7 @@ class NoiseSource(QWidget):
             raw = json.loads(text or "{}")
             self.networks.setCurrentIndex(0 if raw.get("both", True) else 1)
             data = str(raw.get("data") or "")
-            if data and Path(data).exists():
+            if may_be_there(data):
                 self.data.set_source(data)
             if raw.get("model"):
                 self.model.set_choice(ModelChoice(**raw["model"]))

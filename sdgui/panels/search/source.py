@@ -12,6 +12,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 
 from core.spec.run.folder import RunDir
+from core.spec.shards import may_be_there
 from sdgui.panels.search.work import Target
 from sdgui.runs.models import run_facts
 from sdgui.shared.pickers.data import DataPicker
@@ -215,7 +216,7 @@ class SourceBar(QWidget):
                 picker.set_choice(ModelChoice(str(raw[0]), str(raw[1]), str(raw[2]), raw[3]))
         self.compare.setChecked(bool(state.get("compare")))
         data = str(state.get("data") or "")
-        if data and Path(data).exists():
+        if may_be_there(data):
             self.data.set_source(data)
         indexes = state.get("indexes")
         for box, folder in zip(self.indexes, indexes if isinstance(indexes, list) else [], strict=False):

@@ -23,6 +23,7 @@ from PySide6.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter
 
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
+from core.spec.shards import is_member, read_member, split_member
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
 from sdgui.widgets.gallery.delegate import two_lines
 from sdgui.widgets.gallery.items import GalleryItem
@@ -47,10 +48,22 @@ def export_copies(items: Sequence[GalleryItem], folder: Path, progress: Progress
 
 def export_links(items: Sequence[GalleryItem], folder: Path, progress: Progress, _title: str = "") -> Exported:
     """Symbolic links to the pictures in ``folder``. Raises ExportError, also where there are no links."""
-    return _each(items, folder, progress, lambda source, target: target.symlink_to(source.absolute()))
+    return _each(items, folder, progress, _link)
+
+
+def _link(source: Path, target: Path) -> None:
+    if split_member(source) is not None:  # a picture in a tar is no file to link to
+        _copy(source, target)
+    else:
+        target.symlink_to(source.absolute())
 
 
 def _copy(source: Path, target: Path) -> None:
+    member = split_member(source)
+    if member is not None:
+        with target.open("xb") as writing:
+            writing.write(read_member(member))
+        return
     with source.open("rb") as reading, target.open("xb") as writing:
         try:
             shutil.copyfileobj(reading, writing, 1 << 20)
@@ -71,7 +84,7 @@ def _each(
         raise _refusal(folder, error) from error
     for number, item in enumerate(items):
         progress(number, len(items))
-        if not item.path.is_file():
+        if not item.path.is_file() and not is_member(item.path):
             report.skipped.append((str(item.path), "the file is missing"))
             continue
         try:

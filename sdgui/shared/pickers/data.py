@@ -13,11 +13,20 @@ from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QInputDialog,
+    QMenu,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
+from core.spec.shards import may_be_there, names_shards
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
-from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
@@ -32,7 +41,8 @@ from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 _RECENT = "data/recent"
 _REMEMBERED = 8
 _SPLITS = (("val", "validation"), ("test", "test"), ("train", "training"))
-_TABLES = "Pairs (*.csv *.tsv *.tab *.jsonl *.ndjson *.json);;All files (*)"
+SHARDS_HINT = "Tars as WebDataset names them, such as /data/shards/{00000..00099}.tar or /data/*.tar; several with ::"
+_TABLES = "Pairs (*.csv *.tsv *.tab *.jsonl *.ndjson *.json *.tar);;All files (*)"
 
 
 class DataPicker(QWidget):
@@ -141,11 +151,7 @@ class DataPicker(QWidget):
             raw = json.loads(str(self._services.settings.value(_RECENT) or "[]"))
         except ValueError:
             return []
-        return (
-            [one for one in raw if isinstance(one, str) and existing_path(one) is not None]
-            if isinstance(raw, list)
-            else []
-        )
+        return [one for one in raw if isinstance(one, str) and may_be_there(one)] if isinstance(raw, list) else []
 
     def _remember(self, source: str) -> None:
         others = [one for one in self._recent() if one != source]
@@ -189,6 +195,7 @@ class DataPicker(QWidget):
         menu = QMenu(self)
         menu.addAction("&File …").triggered.connect(lambda: self._ask_for(folder=False))
         menu.addAction("F&older …").triggered.connect(lambda: self._ask_for(folder=True))
+        menu.addAction("&Shards …").triggered.connect(self._ask_for_shards)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
 
@@ -200,6 +207,12 @@ class DataPicker(QWidget):
             found, _ = QFileDialog.getOpenFileName(self, "Choose a table of pairs", start, _TABLES)
         if found:
             self.set_source(found)
+
+    def _ask_for_shards(self) -> None:
+        start = self._source if names_shards(self._source) else ""
+        found, chosen = QInputDialog.getText(self, "Choose shards", SHARDS_HINT, text=start)
+        if chosen and found.strip():
+            self.set_source(found.strip())
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if any(url.isLocalFile() for url in event.mimeData().urls()):

@@ -10,6 +10,7 @@ from PySide6.QtGui import QDesktopServices, QGuiApplication, QImage
 from PySide6.QtWidgets import QMenu, QWidget
 from shiboken6 import isValid
 
+from core.spec.shards import split_member
 from sdgui.widgets.gallery.items import GalleryItem, files_mime
 from sdgui.widgets.gallery.pictures import PictureReader
 
@@ -82,4 +83,6 @@ def open_files(items: Sequence[GalleryItem]) -> None:
 
 def open_folder(item: GalleryItem) -> None:
     """Open the picture's folder in the file manager."""
-    QDesktopServices.openUrl(QUrl.fromLocalFile(str(item.path.parent)))
+    member = split_member(item.path)
+    folder = item.path.parent if member is None else Path(member.tar).parent
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))

@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QFile, QIODevice, QObject, QSize, Qt, QThreadPool, Signal
+from PySide6.QtCore import QBuffer, QFile, QIODevice, QObject, QSize, Qt, QThreadPool, Signal
 from PySide6.QtGui import QImage, QImageReader
 from shiboken6 import isValid
 
 from core.spec.errors import UserError
 from core.spec.paths import is_file
 from core.spec.reading import open_regular
+from core.spec.shards import read_member, split_member
 
 _PIXELS_AT_MOST = 400_000_000
 _ALLOCATION_MIB = 2048
@@ -75,14 +76,17 @@ def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, 
     Only regular files are read: Qt would wait for ever at a named pipe, and read a device without end.
     """
     fetch_picture(path)
-    file = QFile()
+    member = split_member(path)
     try:
+        if member is not None:
+            return _read_bytes(read_member(member), path, room)
         with open_regular(path) as opened:
             number = os.dup(opened.fileno())
     except FileNotFoundError as error:
         return None, f"{path.name}: {error.strerror}"
     except UserError as error:
         return None, str(error)
+    file = QFile()
     if not file.open(number, QIODevice.OpenModeFlag.ReadOnly, QFile.FileHandleFlag.AutoCloseHandle):
         os.close(number)
         return None, f"{path.name}: {file.errorString()}"
@@ -91,7 +95,16 @@ def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, 
     return image, f"{path.name}{reason}" if image is None else ""
 
 
-def _decode(file: QFile, room: QSize | None) -> tuple[QImage | None, str]:
+def _read_bytes(content: bytes, path: Path, room: QSize | None) -> tuple[QImage | None, str]:
+    """A picture that lies in a tar."""
+    buffer = QBuffer()
+    buffer.setData(content)
+    buffer.open(QIODevice.OpenModeFlag.ReadOnly)
+    image, reason = _decode(buffer, room)
+    return image, f"{path.name}{reason}" if image is None else ""
+
+
+def _decode(file: QIODevice, room: QSize | None) -> tuple[QImage | None, str]:
     reader = QImageReader(file)
     reader.setAutoTransform(True)
     reader.setDecideFormatFromContent(True)

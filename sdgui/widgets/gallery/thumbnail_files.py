@@ -16,6 +16,7 @@ from PySide6.QtGui import QImage
 
 from core.spec.errors import UserError
 from core.spec.reading import open_regular
+from core.spec.shards import split_member
 from sdgui.widgets.gallery.pictures import fetch_picture, read_picture
 
 SIDE = 256  # px; thumbnails are made at this size and scaled when painted
@@ -50,7 +51,8 @@ class Thumbnail:
 def file_stamp(path: Path) -> Stamp:
     """Size and modification time, to detect a changed file."""
     try:
-        facts = path.stat()
+        member = split_member(path)
+        facts = path.stat() if member is None else Path(member.tar).stat()
     except (OSError, ValueError):
         return None
     return facts.st_size, facts.st_mtime_ns
@@ -60,7 +62,7 @@ def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thum
     """From the disk cache, else from the picture; never raises, an unreadable picture gives its reason."""
     fetch_picture(path)
     try:
-        open_regular(path).close()
+        open_regular(path if (member := split_member(path)) is None else member.tar).close()
     except FileNotFoundError as error:
         return Thumbnail(None, f"{path}: {error.strerror}", side, True)
     except UserError as error:

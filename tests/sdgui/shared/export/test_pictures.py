@@ -18,6 +18,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.data.sources.opening import open_source
+from core.spec.shards import member_path
 from sdgui.app.start import make_application
 from sdgui.shared.export.formats import Exported, free_path
 from sdgui.shared.export.menu import ExportMenu
@@ -157,6 +158,19 @@ def test_a_copy_that_fails_leaves_no_half_picture(
     with pytest.raises(ExportError):
         export_copies(items, tmp_path / "out", silent)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_picture_in_a_tar_is_written_out(items: list[GalleryItem], tmp_path: Path) -> None:
+    """As a copy and as a link alike: it is no file to link to."""
+    content = items[0].path.read_bytes()
+    tar = tmp_path / "a.tar"
+    tar.write_bytes(b"x" * 512 + content)
+    inside = GalleryItem(Path(member_path(tar, 512, len(content), "0.png")))
+    gone = GalleryItem(Path(member_path(tar, 512, len(content) + 1, "1.png")))
+    for number, export in enumerate((export_copies, export_links)):
+        report = export([inside, gone], tmp_path / f"out{number}", silent)
+        assert (report.written, len(report.skipped)) == (1, 1)
+        assert (tmp_path / f"out{number}" / "0.png").read_bytes() == content
 
 
 class Stop(Exception):

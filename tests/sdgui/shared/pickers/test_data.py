@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QInputDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
@@ -81,6 +82,29 @@ def test_known_sources_are_those_of_the_experiments_and_the_recent_ones(
     assert titles == [recent, "two · validation data", "two · training data", "one · training data"]
     assert picker.source() == ""
     assert picker.box.currentIndex() == -1
+
+
+def test_a_pattern_of_shards_is_typed_and_remembered(
+    services: Services, picker: DataPicker, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pattern is no file, and is offered again without being looked for."""
+    asked: list[str] = []
+
+    def answer(_parent: object, _title: str, label: str, text: str) -> tuple[str, bool]:
+        asked.append(text)
+        return " /data/{000..099}.tar ", "{00000..00099}.tar" in label
+
+    monkeypatch.setattr(QInputDialog, "getText", answer)
+    with qtbot.waitSignal(picker.described, timeout=10000):
+        picker._ask_for_shards()
+    assert picker.source() == "/data/{000..099}.tar"
+    picker._ask_for_shards()
+    assert asked == ["", "/data/{000..099}.tar"]
+    other = DataPicker(services)
+    qtbot.addWidget(other)
+    other.show()
+    qtbot.waitUntil(lambda: other.box.count() > 0)
+    assert other.box.itemData(0) == "/data/{000..099}.tar"
 
 
 def test_a_choice_is_told_and_counted(services: Services, picker: DataPicker, qtbot: QtBot) -> None:

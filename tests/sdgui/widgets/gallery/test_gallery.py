@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PySide6.QtCore import QItemSelectionModel, QSemaphore, QSize, Qt
-from PySide6.QtGui import QFontMetrics, QGuiApplication
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
 
+from core.spec.shards import member_path
 from sdgui.widgets.gallery.broken_text import broken_at_words
 from sdgui.widgets.gallery.delegate import two_lines
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
@@ -370,3 +371,25 @@ def test_a_caption_with_emoji_is_broken_where_it_fits(look: Theme) -> None:
     lines = broken_at_words(text, font, metrics, width, 9)
     assert " ".join(lines) == text.strip()
     assert all(metrics.horizontalAdvance(line) <= width for line in lines)
+
+
+def test_a_picture_in_a_tar_is_shown_as_any_other(tmp_path: Path, qapp: object) -> None:
+    tar = tmp_path / "a.tar"
+    picture = QImage(40, 30, QImage.Format.Format_RGB32)
+    picture.fill(0x3366CC)
+    picture.save(str(tmp_path / "a.png"))
+    tar.write_bytes(b"x" * 512 + (tmp_path / "a.png").read_bytes())
+    size = (tmp_path / "a.png").stat().st_size
+    path = Path(member_path(tar, 512, size, "0.png"))
+    whole, reason = read_picture(path)
+    assert reason == ""
+    assert whole is not None
+    assert (whole.width(), whole.height(), whole.pixelColor(5, 5).name()) == (40, 30, "#3366cc")
+    small = load_thumbnail(path, tmp_path / "cache", 16).image
+    assert small is not None
+    assert small.width() == 16
+    assert load_thumbnail(path, tmp_path / "cache", 16).stamp == (tar.stat().st_size, tar.stat().st_mtime_ns)
+    assert read_picture(Path(member_path(tar, 512, 10**9, "0.png")))[1].startswith(f"{tar} claims a picture")
+    assert "cut off" in read_picture(Path(member_path(tar, 512, 10**6, "0.png")))[1]
+    tar.unlink()
+    assert load_thumbnail(path, None).missing

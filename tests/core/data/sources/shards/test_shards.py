@@ -20,6 +20,8 @@ from core.data.sources.opening import open_source
 from core.data.sources.shards import collection
 from core.data.sources.shards.collection import Shards
 from core.data.sources.shards.index import beside, in_cache, make_index, open_index, read_facts, write_index
+from core.spec.config import ConfigError, override
+from core.spec.presets import preset_config
 from core.spec.shards import absolute_pattern, expanded, is_member, is_shards, split_member
 from tests.core.data.sources.shards.tars import picture, row, write_shard, write_shards
 from tests.mutations import survives
@@ -60,8 +62,15 @@ def test_a_pattern_of_too_many_is_refused_at_once(pattern: str) -> None:
     def read() -> None:
         with pytest.raises(DataError, match=r"more than 1,048,576 shards"):
             expanded(pattern, DataError)
+        with pytest.raises(ConfigError, match=r"data\.train: .* names more than"):
+            override(preset_config("clip", "tiny"), [f"data.train={pattern}"])
 
     survives(read)
+
+
+def test_a_list_of_shards_and_something_else_is_told_at_its_field() -> None:
+    with pytest.raises(ConfigError, match=r"data\.val: :: joins shards, each of which ends with \.tar"):
+        override(preset_config("clip", "tiny"), ["data.val=/a/{0..3}.tar::/b.csv"])
 
 
 @settings(max_examples=200, deadline=None)
