@@ -1,8 +1,8 @@
 """Steps whose losses or gradients are not finite: skipped on the device, reported with the next metrics.
 
 Flow: each step the loop passes its losses and the gradient's norm; the flag goes to optimiser and teacher, unread.
-With each report the loop takes these numbers, ``core.training.step.reports`` copies them, and ``skipped`` says which steps
-were. Reading a number in between would make the host wait for the device in every step.
+With each report the loop takes these numbers, ``core.training.step.reports`` copies them, and ``skipped`` says which
+steps were. Reading a number in between would make the host wait for the device in every step.
 
 Legend: L objectives.
 """

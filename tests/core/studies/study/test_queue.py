@@ -1,0 +1,113 @@
+"""The queue of a study: how many at once, what an interrupt leaves, and which arms wait for another's time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from core.spec.study import Study, StudyDir, StudyRun, StudyStatus
+from core.studies.study.queue import StudyError, _Queue, run_study, steps_of
+from tests.core.pictures import write_pairs
+from tests.core.studies.study.test_study import definition, fake_jobs
+
+__all__ = ["fake_jobs"]  # the fixture
+
+SLOW: tuple[dict[str, Any], ...] = (
+    {"name": "slow", "preset": "clip"},
+    {"name": "base", "preset": "clip"},
+    {"name": "longer", "preset": "clip", "as_long_as": "base"},
+)
+
+
+def study_in(folder: Path, **more: Any) -> tuple[Study, StudyDir]:
+    write_pairs(folder)
+    return Study.model_validate(definition(*SLOW, seeds=[0], **more)), StudyDir(folder / "out")
+
+
+def test_an_interrupt_ends_what_works_and_the_next_start_goes_on(tmp_path: Path, fake_jobs: None) -> None:
+    """One job at a time; the first waits until it is ended. The handlers of signals are given back."""
+    study, out = study_in(tmp_path)
+    handler = signal.getsignal(signal.SIGINT)
+    running: list[int] = []
+
+    def interrupt() -> None:
+        while not (out.path / "calls.txt").exists():
+            time.sleep(0.02)
+        time.sleep(0.2)
+        running.extend(child.pid for child in psutil.Process().children(recursive=True))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, tmp_path, out, 1, lambda text: None)
+    watcher.join()
+    assert signal.getsignal(signal.SIGINT) == handler
+    assert (out.path / "calls.txt").read_text().splitlines() == ["slow 0 10"], "one at a time"
+    assert running
+    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in running)
+    status = out.read_status()
+    assert status is not None
+    assert not status.finished
+    assert {run.arm: run.state for run in status.runs} == {"slow": "waiting", "base": "waiting", "longer": "waiting"}
+    assert out.read_results() is not None
+    (out.path / "go").touch()
+    status = run_study(study, tmp_path, out, 2, lambda text: None)
+    assert status.finished
+    assert status.done == 3
+    calls = (out.path / "calls.txt").read_text().splitlines()
+    assert calls[-1] == "longer 0 10", "it waits for the time of base"
+
+
+def test_whose_time_is_not_known_fails_only_when_it_cannot_come(tmp_path: Path, fake_jobs: None) -> None:
+    study, out = study_in(tmp_path)
+    out.path.mkdir()
+    found = _Queue(study, out, 1, lambda text: None)
+    assert [run.arm for run in found.status.runs] == ["slow", "base", "longer"]
+    longer = found.status.runs[2]
+    for state, coming in (
+        ("waiting", True),
+        ("training", True),
+        ("measuring", True),
+        ("failed", False),
+        ("done", False),
+    ):
+        for run in found.status.runs[:2]:
+            run.state = state  # type: ignore[assignment]
+        assert found._still_coming(longer) == coming
+    assert found.jobs == 1
+    assert _Queue(study, out, 0, lambda text: None).jobs == 1
+
+
+@pytest.mark.parametrize(("theirs", "own", "steps"), [(0.2, 0.1, 20), (0.1, 0.2, 5), (1e-6, 1.0, 1), (0.0, 0.1, None)])
+def test_steps_that_take_as_long(tmp_path: Path, theirs: float, own: float, steps: int | None) -> None:
+    arms = ({"name": "slow", "preset": "sd-clip"}, {"name": "base", "preset": "clip"},
+            {"name": "longer", "preset": "clip", "as_long_as": "slow"})  # fmt: skip
+    study, out = Study.model_validate(definition(*arms)), StudyDir(tmp_path / "out")
+    with pytest.raises(StudyError, match="slow with seed 0 is not evaluated yet"):
+        steps_of(out, study, study.arm("longer"), 0)
+    for name, seconds in (("slow", theirs), ("base", own)):
+        out.run(name, 0).create()
+        out.measures(name, 0).write_text(json.dumps({"networks": {"student": {}}, "step_seconds": seconds}))
+    assert steps_of(out, study, study.arm("base"), 0) == 10
+    if steps is None:
+        with pytest.raises(StudyError, match="did not report its step time"):
+            steps_of(out, study, study.arm("longer"), 0)
+    else:
+        assert steps_of(out, study, study.arm("longer"), 0) == steps
+
+
+def test_a_status_counts_what_is_done() -> None:
+    runs = [StudyRun("a", seed, "", state) for seed, state in enumerate(("done", "failed", "waiting", "done"))]  # type: ignore[arg-type]
+    status = StudyStatus(runs=runs)
+    assert status.done == 2
+    assert status.now().pid == os.getpid()
+    assert abs(status.heartbeat - time.time()) < 60
