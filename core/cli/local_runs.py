@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,7 +45,8 @@ def resume_here(run: RunDir) -> None:
 def _start(run: RunDir, devices: Sequence[str]) -> None:
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if devices else {}
     with writing(run.path, UserError):
-        start_trainer([*python_command("core"), "train", str(run.config), str(run.path)], run, variables)
+        process = start_trainer([*python_command("core"), "train", str(run.config), str(run.path)], run, variables)
+    threading.Thread(target=process.wait, name="reaper", daemon=True).start()  # it is left to itself all the same
 
 
 def ask_here(run: RunDir, what: str, kill: bool) -> None:

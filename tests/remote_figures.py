@@ -1,0 +1,202 @@
+"""Figures of runs on other machines, measured through ssh on loopback: ``python -m tests.remote_figures [NAME ...]``.
+
+``launch``: from the click to the first point, here and there. ``latency``: from an event on the disk there to the file
+here.
+``kills``: the ssh process killed at random. ``windows``: the program that follows killed at random.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.spec.children import python_command
+from core.spec.config import override
+from core.spec.machines.machine import Machine
+from core.spec.machines.machines import Machines
+from core.spec.machines.record import read_record
+from core.spec.machines.remote_runs import RemoteRuns
+from core.spec.presets import preset_config
+from core.spec.run.events import EventReader, Metrics
+from core.spec.run.folder import RunDir
+from core.spec.run.starting import start_trainer
+from core.spec.run.status import RunState
+from tests.core.pictures import write_pairs
+from tests.core.remote.conftest import FAKE, ROOT, definition, wait_for
+from tests.sshd import HOST, private_sshd
+
+SAME = ("events.jsonl", "stdout.log", "stderr.log")
+
+
+@contextmanager
+def far_machine(folder: Path, trainer: str = "") -> Iterator[Machine]:
+    """A machine behind ssh, with the trainer in miniature where its options are given."""
+    with private_sshd(folder / "sshd") as server:
+        os.environ["SDGUI_SSH"] = server.ssh
+        setup = f"export PYTHONPATH={shlex.quote(str(ROOT))} OMP_NUM_THREADS=1"
+        python = sys.executable
+        if trainer:
+            wrapper = folder / "python"
+            wrapper.write_text(f'#!/bin/sh\nshift 2\nexec {shlex.quote(python)} {shlex.quote(str(FAKE))} "$@"\n')
+            wrapper.chmod(0o755)
+            python, setup = str(wrapper), f"{setup} FAKE_TRAINER={shlex.quote(trainer)}"
+        yield Machine(name="far", host=HOST, python=python, setup=setup, runs=str(folder / "there"))
+
+
+def first_point(run: RunDir, since: float) -> float:
+    wait_for(lambda: run.events.exists() and b'"kind":"metrics"' in run.events.read_bytes())
+    return time.perf_counter() - since
+
+
+def launch(folder: Path) -> None:
+    """Medians of three."""
+    pairs, _ = write_pairs(folder / "pairs")
+    settings = [f"data.train={pairs}", "optim.batch_size=12", "optim.epochs=2", "runtime.log_every=1", "data.val="]
+    config = override(preset_config("clip", "tiny"), settings).to_json()
+    here, warm, cold = [], [], []
+    with far_machine(folder) as machine:
+        for number in range(3):
+            run = RunDir(folder / "here" / str(number))
+            run.create()
+            run.config.write_text(config)
+            since = time.perf_counter()
+            process = start_trainer([*python_command("core"), "train", str(run.config), str(run.path)], run)
+            here.append(first_point(run, since))
+            process.wait()
+            machines = Machines(folder / "home")
+            machines.list.put(machine)
+            remote = RemoteRuns(machines)
+            for kind, times in (("cold", cold), ("warm", warm)):
+                run = RunDir(folder / "home" / "runs" / f"{kind}{number}")
+                since = time.perf_counter()
+                remote.launch(run, "far", config)
+                times.append(first_point(run, since))
+                wait_for(lambda run=run: b"run_finished" in run.events.read_bytes())
+            remote.close()
+    local = statistics.median(here)
+    for name, times in (("line open", warm), ("line to be opened", cold)):
+        there = statistics.median(times)
+        print(f"launch, {name}: {there:.2f} s there, {local:.2f} s here; asked {2 * local + 2:.2f} s at most")
+
+
+def latency(folder: Path) -> None:
+    """Each event has the time at which it was written; the file here is looked at each millisecond."""
+    with far_machine(folder, "--steps 300 --delay 0.03") as machine:
+        machines = Machines(folder / "home")
+        machines.list.put(machine)
+        remote = RemoteRuns(machines)
+        run = RunDir(folder / "home" / "runs" / "one")
+        remote.launch(run, "far", definition())
+        reader, late = EventReader(run.events), []
+        while len(late) < 300:
+            late += [time.time() - event.time for event in reader.read() if isinstance(event, Metrics)]
+            time.sleep(0.001)
+        remote.close()
+    late = sorted(late[5:])
+    print(
+        f"latency to the file here: median {1000 * statistics.median(late):.0f} ms, 99 % {1000 * late[-3]:.0f} ms, "
+        f"most {1000 * late[-1]:.0f} ms (asked: 500 ms to the screen; the window polls every 100 ms)"
+    )
+
+
+def kills(folder: Path, times: int = 50) -> None:
+    """While events flow, at random moments; then every byte is compared."""
+    with far_machine(folder, "--steps 9000 --delay 0.01") as machine:
+        machines = Machines(folder / "home")
+        machines.list.put(machine)
+        remote = RemoteRuns(machines)
+        run = RunDir(folder / "home" / "runs" / "one")
+        remote.launch(run, "far", definition())
+        host, draw, back = machines.host("far"), random.Random(1), []
+        wait_for(lambda: host.state.kind == "ready")
+        for _ in range(times):
+            time.sleep(draw.uniform(0.0, 1.5))
+            wait_for(lambda: host._line is not None)
+            assert host._line is not None
+            host._line.kill()
+            since = time.perf_counter()
+            wait_for(lambda: host.state.kind != "ready")
+            wait_for(lambda: host.state.kind == "ready")
+            back.append(time.perf_counter() - since)
+        run.ask("stop")
+        wait_for(lambda: _verdict(run) in ("stopped", "done"), 300)
+        lost, doubled = _compare(run)
+        remote.close()
+    points = f"{lost} points lost, {doubled} doubled"
+    print(f"{times} kills of ssh: {points}; back within {max(back):.1f} s (asked: 0, 0, 10 s)")
+
+
+def windows(folder: Path, times: int = 20, runs: int = 4) -> None:
+    """A program that follows all runs is killed at random moments and started again."""
+    with far_machine(folder, "--steps 4000 --delay 0.02") as machine:
+        machines = Machines(folder / "home")
+        machines.list.put(machine)
+        remote = RemoteRuns(machines)
+        found = [RunDir(folder / "home" / "runs" / str(number)) for number in range(runs)]
+        for run in found:
+            remote.launch(run, "far", definition())
+        remote.close()
+        draw = random.Random(2)
+        program = (
+            "import sys, time; from pathlib import Path; from core.spec.machines.machines import Machines; "
+            "from core.spec.machines.remote_runs import RemoteRuns; home = Path(sys.argv[1]); "
+            "RemoteRuns(Machines(home)).attach_unsettled(sorted((home / 'runs').iterdir())); time.sleep(600)"
+        )
+        for _ in range(times):
+            window = subprocess.Popen([sys.executable, "-c", program, str(folder / "home")], cwd=ROOT)
+            time.sleep(draw.uniform(0.3, 2.5))
+            window.send_signal(signal.SIGKILL)
+            window.wait()
+        machines = Machines(folder / "home")
+        remote = RemoteRuns(machines)
+        remote.attach_unsettled([run.path for run in found])
+        for run in found:
+            run.ask("stop")
+        for run in found:
+            wait_for(lambda run=run: _verdict(run) in ("stopped", "done"), 300)
+        facts = [_compare(run) for run in found]
+        remote.close()
+    lost, doubled = map(sum, zip(*facts, strict=True))
+    print(f"{times} kills of the window, {runs} runs: {len(facts)} found, {lost} points lost, {doubled} doubled")
+
+
+def _verdict(run: RunDir) -> str:
+    status = run.read_status()
+    return status.verdict if status else RunState.STARTING.value
+
+
+def _compare(run: RunDir) -> tuple[int, int]:
+    """Points that are missing here, and points that are here more than once."""
+    record = read_record(run)
+    assert record is not None
+    there = RunDir(record.folder)
+    wait_for(lambda: run.events.stat().st_size >= there.events.stat().st_size)
+    steps = [event.step for event in EventReader(run.events).read_all() if isinstance(event, Metrics)]
+    wanted = [event.step for event in EventReader(there.events).read_all() if isinstance(event, Metrics)]
+    for name in SAME:
+        if (there.path / name).exists() and (there.path / name).stat().st_size:
+            assert (run.path / name).read_bytes() == (there.path / name).read_bytes(), name
+    return len(set(wanted) - set(steps)), len(steps) - len(set(steps))
+
+
+def main(names: list[str]) -> None:
+    known: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (launch, latency, kills, windows)}
+    for name in names or known:
+        with tempfile.TemporaryDirectory() as folder:
+            known[name](Path(folder))
+    print(json.dumps({"load": os.getloadavg()[0]}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
