@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from core.ranks.tensors import sharded_like
 from core.spec.run.model_names import (
     CheckpointError,  # these are found here too
 )
@@ -75,7 +76,9 @@ def _moments(
             return None
         if value.ndim == 0 and moment != "step":  # of a parameter that had no dimension
             value = value.reshape(parameters[position][1].shape)
-        state.setdefault(position, {})[moment] = value
+        state.setdefault(position, {})[moment] = (
+            value if moment == "step" else sharded_like(value, parameters[position][1])
+        )
     return state
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.cli.terminal import Verbs, every, now_and_then, say
-from core.spec.config import override, read_config, with_absolute_paths
+from core.spec.config import RunConfig, override, read_config, with_absolute_paths
+from core.spec.errors import UserError
+from core.spec.failures import say_error
 from core.spec.presets import SIZES, preset_config, preset_names
 from core.spec.run.folder import RunDir
+
+if TYPE_CHECKING:
+    from core.ranks.launch import Launch
 
 STOPPED = 3  # exit status of a run that was stopped or paused before its end
 
@@ -62,6 +69,7 @@ def _presets(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from core.ranks.launch import from_environment
     from core.spec.chain import ChainDir, is_chain, read_chain
     from core.training.memory import keep_freed_memory
     from core.training.train import train
@@ -74,10 +82,36 @@ def _train(arguments: argparse.Namespace) -> int:
         outcome = run_chain(chain, ChainDir(arguments.run_dir), now_and_then())
         say(f"{outcome}: {arguments.run_dir}")
         return 0 if outcome == "done" else STOPPED
-    config = with_absolute_paths(override(read_config(arguments.config), arguments.set))
-    outcome = train(config, RunDir(arguments.run_dir))
+    launch = from_environment()
+    if launch is not None and launch.size > 1:
+        return _train_over_ranks(launch, arguments)
+    outcome = train(_definition(arguments), RunDir(arguments.run_dir))
     say(f"{outcome}: {arguments.run_dir}")
     return 0 if outcome == "done" else STOPPED
+
+
+def _definition(arguments: argparse.Namespace) -> RunConfig:
+    return with_absolute_paths(override(read_config(arguments.config), arguments.set))
+
+
+def _train_over_ranks(launch: Launch, arguments: argparse.Namespace) -> int:
+    """Rank 0 speaks for all. A run that was stopped or paused has ended well: torchrun must not call it a failure."""
+    from core.training.errors import RankLost
+    from core.training.over_ranks import train_over_ranks
+
+    try:
+        outcome = train_over_ranks(launch, lambda: _definition(arguments), RunDir(arguments.run_dir))
+    except RankLost as error:
+        if launch.rank == 0:
+            say_error(str(error))
+        os._exit(1)  # what still waits for the other ranks must not keep this one
+    except UserError:
+        if launch.rank == 0:
+            raise
+        return 1
+    if launch.rank == 0:
+        say(f"{outcome}: {arguments.run_dir}")
+    return 0
 
 
 def _demo_data(arguments: argparse.Namespace) -> int:

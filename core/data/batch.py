@@ -12,8 +12,10 @@ from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from core.data.transfer import sent
+from core.ranks.collectives import first_row, size, taken
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,39 @@ class Mix:
 
     ``share`` is at least one half, so that a mixed picture still mostly shows its own pair (MixMatch). For cutmix,
     ``box`` (top, left, bottom, right; pixels) is where the partner is pasted, and ``share`` is the area left.
+
+    Of several ranks each has the partners of the whole batch, and the rows of its own: ``values`` below are these.
     """
 
-    partner: Tensor  # (B,) int64
+    partner: Tensor  # (B,) int64, on the CPU where there are several ranks
     share: float
     box: tuple[int, int, int, int] | None = None
 
     def blend(self, values: Tensor) -> Tensor:
         """Rows of ``values`` (B, ...) interpolated by ``share``, as targets and mixup pictures are."""
-        return torch.lerp(values[self.partner], values, self.share)
+        return torch.lerp(self.partners(values), values, self.share)
+
+    def blend_columns(self, values: Tensor) -> Tensor:
+        """Columns of ``values`` (any rows, B), one for each picture of the whole batch, interpolated alike."""
+        return torch.lerp(values[:, self.partner], values, self.share)
+
+    def partners(self, values: Tensor) -> Tensor:
+        """Of ``values`` (B, ...) the row of each one's partner."""
+        return values[self.partner] if size() == 1 else taken(values, self.partner.chunk(size()))
+
+    def targets(self, rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """What this rank's ``rows`` are a share of: of its pictures the captions, of its captions the pictures.
+
+        (b, B) each: row i of the first has ``share`` at i and the rest at its partner; the second has the columns of
+        that for the whole batch.
+        """
+        partner = self.partner.to(device)
+        every = torch.arange(len(partner), device=device)
+        own = every[first_row(rows) :][:rows, None]  # (b, 1)
+        itself = (own == every).float()
+        by_row = (partner[own[:, 0], None] == every).float()
+        by_column = (partner == own).float()
+        return torch.lerp(by_row, itself, self.share), torch.lerp(by_column, itself, self.share)
 
     def apply(self, images: Tensor) -> Tensor:
         """Interpolated pictures of float ``images`` (B, 3, H, W)."""
@@ -38,7 +64,7 @@ class Mix:
             return self.blend(images)
         top, left, bottom, right = self.box
         mixed = images.clone()
-        mixed[:, :, top:bottom, left:right] = images[self.partner, :, top:bottom, left:right]
+        mixed[:, :, top:bottom, left:right] = self.partners(images[:, :, top:bottom, left:right])
         return mixed
 
 
@@ -75,7 +101,7 @@ class View:
 
     def map(self, move: Callable[[Tensor], Tensor]) -> View:
         """The same with ``move`` applied to every tensor."""
-        mix = replace(self.mix, partner=move(self.mix.partner)) if self.mix else None
+        mix = replace(self.mix, partner=move(self.mix.partner)) if self.mix and size() == 1 else self.mix
         mask = None if self.mask is None else move(self.mask)
         return replace(self, images=move(self.images), mix=mix, mask=mask)
 
@@ -125,6 +151,11 @@ class Batch:
 
         source = None if self.source is None else self.source.first(size)
         return replace(self._changed(lambda tensor: tensor[:size], view), source=source)
+
+    def with_words(self, count: int, pad_id: int) -> Batch:
+        """The same with captions of ``count`` tokens at least, padded."""
+        missing = max(0, count - self.texts.shape[1])
+        return self if missing == 0 else replace(self, texts=F.pad(self.texts, (0, missing), value=pad_id))
 
     def map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with ``move`` applied to every tensor (to a device, pinned)."""

@@ -91,8 +91,10 @@ class Loader:
         labels: Labels | None = None,
         multiple: int = 1,
         place: Place | None = None,
+        agree: Callable[[LoadedBatch, int], LoadedBatch] | None = None,
     ) -> None:
-        """``multiple``: of which every view's side is one, the model's patch.
+        """``multiple``: of which every view's side is one, the model's patch. ``agree`` is given each batch and the id
+        of padding, for the processes of ``place`` to have captions of one length and to know what all found unreadable.
 
         DataError when a batch is larger than the data, or cannot be shared by the processes of ``place``.
         """
@@ -109,6 +111,7 @@ class Loader:
         self._mine = self._place.share(order.batch_size)
         self._maker = PartMaker(dataset, config, image_size, order, labels, multiple, self._place.distorts)
         self._join = Joiner(config, order.batch_size, dataset.pad_id, pinned=self._place.on_gpu)
+        self._agree = agree
         self._dataset = dataset
         self._config = config
         self._log = log
@@ -163,7 +166,8 @@ class Loader:
     def _checked(self, made: Iterator[LoadedBatch]) -> Iterator[Batch]:
         """The batches; unreadable pictures are logged and counted, and too many are an error."""
         logged: set[int] = set()
-        for item in made:
+        for own in made:
+            item = own if self._agree is None else self._agree(own, self._dataset.pad_id)
             for row, reason in item.broken.items():
                 self._dataset.mark_broken(row, reason)
                 if row not in logged and self._log is not None:

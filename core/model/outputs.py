@@ -1,19 +1,22 @@
 """The outputs of a network on a batch; objectives compare the student's with the teacher's.
 
-Legend: B batch, D embed, F fused width, K prototypes.
+Legend: B batch (of several ranks: the rows of this one), D embed, F fused width, K prototypes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from core.data.batch import Mix
 from core.model.towers.image import ImageFeatures
 from core.model.towers.text import TextFeatures
+from core.ranks.collectives import gathered
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,12 @@ class ViewOutput:
     mix: Mix | None = None  # how the pictures were interpolated
     number: int = 0  # which crop it is; the same of the student's and the teacher's view of one
     local: bool = False  # a small crop
+
+    @cached_property
+    def every_image(self) -> Tensor:
+        """``image`` of all ranks, with gradient."""
+        with torch.enable_grad():  # it is kept, whoever asks first
+            return gathered(self.image)
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,12 @@ class Output:
     def distilled_features(self) -> tuple[ImageFeatures, ...]:
         """Those of ``image_features`` that belong to the distilled views."""
         return self.image_features[len(self.image_features) - len(self.distilled) :]
+
+    @cached_property
+    def every_text(self) -> Tensor:
+        """``text`` of all ranks, with gradient."""
+        with torch.enable_grad():
+            return gathered(self.text)
 
     def with_extra(self, extra: Mapping[str, Any]) -> Output:
         """The same with what objectives compute besides; None is left out."""

@@ -35,14 +35,16 @@ class Runtime:
         return self.device.type
 
 
-def set_up(config: RuntimeConfig) -> Runtime:
-    """Choose device and precision, and set the number of threads.
+def set_up(config: RuntimeConfig, gpu: int = 0) -> Runtime:
+    """Choose device and precision, and set the number of threads; ``gpu`` is the number of the GPU, if it is one.
 
     Raises RuntimeUnavailable when a device was asked for by name and is not here.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
+    if device.type == "cuda" and gpu:
+        device = torch.device("cuda", gpu)
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "fp32"

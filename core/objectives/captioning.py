@@ -23,6 +23,7 @@ from core.objectives.objective import Objective, Report, require, require_head, 
 from core.objectives.parts.vocabulary import hard_words, soft_words
 from core.objectives.parts.words import positions
 from core.objectives.weighting.belief import weighted_mean
+from core.ranks.collectives import overall_mean
 from core.spec.config import CaptioningConfig, DistillCaptionsConfig, ObjectiveConfig, ObjectivesConfig
 
 Through = Literal["decoder", "fusion"]
@@ -104,8 +105,9 @@ class Captioning(Objective):
         answer: NextWords = student.extra[self.name]
         with torch.autocast(answer.logits.device.type, enabled=False):
             losses, right = hard_words(answer.logits, answer.labels, self.label_smoothing)
-            loss = weighted_mean(losses, None if student.belief is None else student.belief[answer.pairs])
-        return loss, {"diag/next_word_accuracy": right.float().mean()}
+            belief = None if student.belief is None else student.belief[answer.pairs]
+            loss = weighted_mean(losses, belief, alike=False)
+        return loss, {"diag/next_word_accuracy": overall_mean(right.float())}
 
 
 class DistillCaptions(Objective):
@@ -161,7 +163,8 @@ class DistillCaptions(Objective):
         target: NextWords = require(teacher, self.name).extra[self.name]
         with torch.autocast(answer.logits.device.type, enabled=False):
             kl, entropy = soft_words(answer.logits, target.logits, self.temperature)
-        return self.temperature**2 * kl.mean(), {
-            "diag/caption_kl": kl.detach().mean(),
-            "diag/teacher_word_entropy_over_ln_vocabulary": entropy.mean() / math.log(answer.logits.shape[-1]),
+        mean = overall_mean(kl)
+        return self.temperature**2 * mean, {
+            "diag/caption_kl": mean.detach(),
+            "diag/teacher_word_entropy_over_ln_vocabulary": overall_mean(entropy) / math.log(answer.logits.shape[-1]),
         }

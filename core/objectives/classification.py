@@ -21,6 +21,7 @@ from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require_head
+from core.ranks.collectives import divisor, divisor_of
 from core.spec.config import ClassificationConfig
 
 NAME = "classification"
@@ -99,7 +100,7 @@ class Classification(Objective):
                 views = self._views(student, answer)
                 loss = torch.stack([label_loss(logits.float(), labels, mix) for logits, mix in views]).mean()
             right = (answer.views[0].argmax(dim=-1) == labels) & labelled
-        return loss, {"diag/labelled_right": right.sum() / labelled.sum().clamp(min=1)}
+        return loss, {"diag/labelled_right": right.sum() / divisor(labelled.sum())}
 
     def _views(self, student: Output, answer: ClassLogits) -> list[tuple[Tensor, Mix | None]]:
         if self.view == "clean":
@@ -129,18 +130,18 @@ def _some(names: Sequence[str]) -> str:
 
 def label_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
     """Mean cross-entropy of ``logits`` (B, C) where ``labels`` (B,) are known, interpolated by ``mix``."""
-    parts = [(labels, 1.0)] if mix is None else [(labels, mix.share), (labels[mix.partner], 1.0 - mix.share)]
+    parts = [(labels, 1.0)] if mix is None else [(labels, mix.share), (mix.partners(labels), 1.0 - mix.share)]
     total = logits.sum() * 0.0
     weight = logits.new_zeros(())
     for wanted, share in parts:
         total = total + share * F.cross_entropy(logits, wanted, ignore_index=NONE, reduction="sum")
         weight = weight + share * (wanted != NONE).sum()
-    return total / weight.clamp(min=1e-6)
+    return total / divisor(weight, 1e-6)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy of the rows of ``logits`` (n, C) under ``targets`` (n, C); 0 without rows."""
-    return -(targets * logits.log_softmax(dim=-1)).sum() / max(1, len(logits))
+    return -(targets * logits.log_softmax(dim=-1)).sum() / divisor_of(len(logits), logits.device)
 
 
 def class_logits(network: Network, pictures: Tensor) -> Tensor:

@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require
+from core.objectives.parts.pairs import both_logits, of_true_pairs, pair_rows, true_pairs
 from core.objectives.parts.queue import FeatureQueue, similarities
 from core.objectives.weighting.belief import weighted_mean
+from core.ranks.collectives import size
 from core.spec.config import ContrastiveConfig
 
 
@@ -65,42 +67,42 @@ class Contrastive(Objective):
             if self.queue is not None:
                 loss = self._with_queue(student, require(teacher, self.name), self.queue)
             else:
-                logits = scale.float() * image.float() @ text.float().T  # (B, B)
+                both = both_logits(image, text, student.clean.every_image, student.every_text, scale)  # (B, B) each
                 belief = student.belief
-                loss = (self._cross_entropy(logits, belief) + self._cross_entropy(logits.T, belief)) / 2
+                loss = (self._cross_entropy(both[0], belief) + self._cross_entropy(both[1], belief)) / 2
         return loss, {
-            "diag/contrastive_over_ln_batch": loss.detach() / math.log(max(2, len(image))),
+            "diag/contrastive_over_ln_batch": loss.detach() / math.log(max(2, size() * len(image))),
             "diag/logit_scale": scale.detach(),
         }
 
     def _cross_entropy(self, logits: Tensor, belief: Tensor | None) -> Tensor:
-        pairs = torch.arange(len(logits), device=logits.device)
-        losses = F.cross_entropy(logits, pairs, label_smoothing=self.label_smoothing, reduction="none")
+        losses = F.cross_entropy(logits, true_pairs(logits), label_smoothing=self.label_smoothing, reduction="none")
         return weighted_mean(losses, belief)
 
     def _with_queue(self, student: Output, teacher: Output, queue: FeatureQueue) -> Tensor:
         filled, scale = queue.filled(), student.logit_scale.float()
-        to_text = similarities(student.clean.image.float(), teacher.text.float(), queue.text, filled, scale)
-        to_image = similarities(student.text.float(), teacher.clean.image.float(), queue.image, filled, scale)
+        texts, images = teacher.every_text, teacher.clean.every_image
+        to_text = similarities(student.clean.image.float(), texts.float(), queue.text, filled, scale)
+        to_image = similarities(student.text.float(), images.float(), queue.image, filled, scale)
         losses = []
         for logits in (to_text, to_image):  # (B, B + Q)
             chances = logits.log_softmax(dim=-1)
-            wanted = weighted_mean(-chances.diagonal(), student.belief)
-            keys = len(chances) + filled.sum()
-            queued = chances[:, len(chances) :].masked_fill(~filled, 0.0)  # choosing columns would wait for the device
-            spread = -(chances[:, : len(chances)].sum() + queued.sum()) / keys
+            wanted = weighted_mean(-of_true_pairs(chances), student.belief)
+            B = len(texts)
+            queued = chances[:, B:].masked_fill(~filled, 0.0)  # choosing columns would wait for the device
+            spread = -(chances[:, :B].sum() + queued.sum()) / (B + filled.sum())
             smooth = self.label_smoothing
             losses.append((1 - smooth) * wanted + smooth * spread / len(chances) if smooth else wanted)
         if self.training:
-            queue.push(teacher.clean.image, teacher.text)
+            queue.push(images, texts)
         return (losses[0] + losses[1]) / 2
 
     def _sigmoid(self, student: Output) -> tuple[Tensor, Report]:
         if student.logit_bias is None:
             raise ValueError("the sigmoid loss has a logit bias, and the towers were built without one")
-        logits = student.logit_scale.float() * student.clean.image.float() @ student.text.float().T
+        logits = student.logit_scale.float() * student.clean.image.float() @ student.every_text.float().T
         logits = logits + student.logit_bias.float()
-        signs = 2 * torch.eye(len(logits), device=logits.device) - 1
+        signs = 2 * pair_rows(logits) - 1
         loss = weighted_mean(-F.logsigmoid(signs * logits).sum(dim=1), student.belief)
         return loss, {
             "diag/logit_scale": student.logit_scale.detach(),

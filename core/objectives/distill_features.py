@@ -17,7 +17,9 @@ from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require, require_head
+from core.objectives.parts.pairs import both_logits, pair_rows
 from core.objectives.parts.probabilities import cross_entropy
+from core.ranks.collectives import gathered
 from core.spec.config import DistillFeaturesConfig
 
 MAX_SCALE = 100.0
@@ -118,7 +120,6 @@ class DistillFeatures(Objective):
 
     @staticmethod
     def _contrast(scale: Tensor, queries: Tensor, keys: Tensor, mix: Mix | None) -> Tensor:
-        logits = scale * queries.float() @ keys.float().T  # (B, B)
-        target = torch.eye(len(logits), device=logits.device)
-        target = target if mix is None else mix.blend(target)
-        return (cross_entropy(target, logits) + cross_entropy(target.T, logits.T)) / 2
+        found, finding = both_logits(queries, keys, gathered(queries), gathered(keys), scale)  # (B, B) each
+        targets = (pair_rows(found), pair_rows(finding)) if mix is None else mix.targets(len(found), found.device)
+        return (cross_entropy(targets[0], found) + cross_entropy(targets[1], finding)) / 2

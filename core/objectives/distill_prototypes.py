@@ -21,6 +21,7 @@ from core.objectives.objective import Objective, Report, require, require_head
 from core.objectives.parts.centring import Centring
 from core.objectives.parts.probabilities import cross_entropy, entropy
 from core.objectives.parts.schedule import ObjectiveValues
+from core.ranks.collectives import first_row, gathered, mean_over_ranks
 from core.spec.config import DistillPrototypesConfig
 
 _TINY = 1e-8
@@ -131,7 +132,8 @@ class DistillPrototypes(Objective):
         whole = torch.cat(list(targets))
         report = {
             "diag/teacher_entropy_over_ln_prototypes": entropy(whole) / math.log(whole.shape[1]),
-            "diag/batch_entropy_over_ln_prototypes": entropy(whole.mean(dim=0)[None]) / math.log(whole.shape[1]),
+            "diag/batch_entropy_over_ln_prototypes": entropy(mean_over_ranks(whole.mean(dim=0))[None])
+            / math.log(whole.shape[1]),
             "diag/prototype_kl": loss.detach() - torch.stack(entropies).mean(),
             "diag/centre_norm": torch.linalg.vector_norm(centring.centre),
             "diag/teacher_temperature": torch.tensor(self.now.teacher_temperature),
@@ -155,10 +157,12 @@ class DistillPrototypes(Objective):
 def koleo(x: Tensor) -> Tensor:
     """How unevenly the rows of ``x`` (B, D) lie on the sphere: ``- mean_i log min_j |x_i - x_j|``."""
     x = F.normalize(x.float(), dim=-1)
+    every = gathered(x)
     with torch.no_grad():
-        products = x @ x.T
-        nearest = products.fill_diagonal_(-torch.inf).argmax(dim=1)
-    distance = torch.linalg.vector_norm(x - x[nearest], dim=-1)
+        products = x @ every.T
+        products.diagonal(first_row(len(x))).fill_(-torch.inf)
+        nearest = products.argmax(dim=1)
+    distance = torch.linalg.vector_norm(x - every[nearest], dim=-1)
     spread: Tensor = (distance + _TINY).log().mean()
     return -spread
 

@@ -13,11 +13,10 @@ from torch import Tensor
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require
+from core.objectives.parts.pairs import Both, both_logits, pair_rows
 from core.objectives.parts.probabilities import cross_entropy, entropy
 from core.objectives.parts.queue import FeatureQueue, similarities
 from core.spec.config import DistillSimilarityConfig
-
-Both = tuple[Tensor, Tensor]  # of image-to-text and of text-to-image
 
 
 class DistillSimilarity(Objective):
@@ -69,7 +68,7 @@ class DistillSimilarity(Objective):
             loss = torch.stack(losses).mean()
             sharpness = (entropy(taught[0]) + entropy(taught[1])) / 2 / math.log(max(2, taught[0].shape[1]))
             if self.queue is not None and self.training:
-                self.queue.push(teacher.distilled[0].image, teacher.text)
+                self.queue.push(teacher.distilled[0].every_image, teacher.every_text)
         return loss, {
             "diag/similarity_kl": loss.detach(),
             "diag/teacher_similarity_entropy_over_ln_batch": sharpness,
@@ -80,14 +79,14 @@ class DistillSimilarity(Objective):
         alpha = self.now.alpha
         if alpha == 1.0:
             return taught
-        return alpha * taught + (1.0 - alpha) * torch.eye(*taught.shape, device=taught.device)
+        return alpha * taught + (1.0 - alpha) * pair_rows(taught)
 
     def _of_view(self, student: Output, view: int, teacher: Output, targets: Both) -> Tensor:
         to_text, to_image = targets
         mix = student.distilled[view].mix
         if mix is not None:
             to_text = mix.blend(to_text)
-            to_image = to_image if self.queue is not None else mix.blend(to_image.T).T
+            to_image = to_image if self.queue is not None else mix.blend_columns(to_image)
         parts = zip((to_text, to_image), self._logits(student, view, teacher), strict=True)
         return torch.stack([cross_entropy(target, logits) - entropy(target) for target, logits in parts]).mean()
 
@@ -98,12 +97,12 @@ class DistillSimilarity(Objective):
             return pair_logits(output, view)
         filled = self.queue.filled()
         return (
-            similarities(image, teacher.text.float(), self.queue.text, filled, scale),
-            similarities(text, teacher.distilled[0].image.float(), self.queue.image, filled, scale),
+            similarities(image, teacher.every_text.float(), self.queue.text, filled, scale),
+            similarities(text, teacher.distilled[0].every_image.float(), self.queue.image, filled, scale),
         )
 
 
 def pair_logits(output: Output, view: int) -> Both:
     """Image-to-text (B, B) and text-to-image (B, B) logits of a distilled view."""
-    logits = output.logit_scale.float() * output.distilled[view].image.float() @ output.text.float().T
-    return logits, logits.T
+    shown = output.distilled[view]
+    return both_logits(shown.image, output.text, shown.every_image, output.every_text, output.logit_scale)

@@ -13,6 +13,7 @@ from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
+from core.ranks.collectives import first_row, gathered, size
 from core.spec.config import ImageContrastiveConfig
 
 
@@ -54,12 +55,21 @@ class ImageContrastive(Objective):
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         projected: Tensor = student.extra[self.name]
-        count = projected.shape[1]
         with torch.autocast(projected.device.type, enabled=False):
             vectors = projected.flatten(0, 1)  # (2 B, P)
-            logits = vectors @ vectors.T / self.temperature
-            logits = logits.masked_fill(torch.eye(2 * count, dtype=torch.bool, device=logits.device), -torch.inf)
-            other = torch.arange(2 * count, device=logits.device).roll(count)
+            every = vectors if size() == 1 else gathered(projected, dim=1).flatten(0, 1)
+            logits = vectors @ every.T / self.temperature
+            own = self._numbers(projected, logits.device)
+            itself = own[:, None] == torch.arange(len(every), device=logits.device)
+            logits = logits.masked_fill(itself, -torch.inf)
+            other = (own + len(every) // 2) % len(every)
             loss = F.cross_entropy(logits, other)
             right = (logits.argmax(dim=-1) == other).float().mean()
         return loss, {"diag/image_contrastive_right": right}
+
+    @staticmethod
+    def _numbers(projected: Tensor, device: torch.device) -> Tensor:
+        """The numbers of this rank's 2 b vectors among the 2 B of all: first views, then second ones."""
+        count = projected.shape[1]
+        pictures = torch.arange(count, device=device) + first_row(count)
+        return torch.cat([pictures, pictures + size() * count])

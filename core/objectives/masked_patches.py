@@ -20,8 +20,9 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require, require_head
 from core.objectives.parts.centring import Centring
-from core.objectives.parts.probabilities import cross_entropy_rows, entropy
+from core.objectives.parts.probabilities import cross_entropy_rows, entropy_rows
 from core.objectives.parts.schedule import ObjectiveValues
+from core.ranks.collectives import divisor, overall_mean, size
 from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig, ObjectiveConfig, ObjectivesConfig
 
 
@@ -132,10 +133,11 @@ class MaskedPatches(Objective):
             targets = self.targets(taught, self.now.teacher_temperature)  # (all M, K)
             answered, weights = torch.cat(ours.logits) / self.student_temperature, torch.cat(ours.weights)
             losses = cross_entropy_rows(targets, answered)  # (all M,)
-            loss = (losses * weights).sum() / weights.sum().clamp(min=1.0)
+            loss = (losses * weights).sum() / divisor(weights.sum())
             report = {
-                "diag/hidden_patches": torch.tensor(float(len(losses))),
-                "diag/patch_entropy_over_ln_prototypes": entropy(targets) / math.log(targets.shape[1]),
+                "diag/hidden_patches": torch.tensor(float(size() * len(losses))),
+                "diag/patch_entropy_over_ln_prototypes": overall_mean(entropy_rows(targets))
+                / math.log(targets.shape[1]),
             }
             if self.training:
                 self.targets.follow(taught)

@@ -20,6 +20,7 @@ from core.objectives.parts.schedule import ObjectiveValues
 from core.objectives.parts.vocabulary import hard_words, soft_words
 from core.objectives.parts.words import WordPositions
 from core.objectives.weighting.belief import weighted_mean
+from core.ranks.collectives import first_row, overall_mean, size
 from core.spec.config import MaskedWordsConfig
 
 
@@ -51,15 +52,18 @@ def mask_words(tokens: Tensor, special: Tensor, vocabulary: int, rate: float) ->
     """Mask words of ``tokens`` (B, T) with probability ``rate`` (BERT, Devlin et al. 2019, section 3.1).
 
     Of the masked ones 80 % are hidden, 10 % another word, 10 % stay. ``special`` ids (start, end, padding) are never
-    masked and never put in. All of it in the host's memory, by the generator that a resumed run goes on with.
+    masked and never put in. All of it in the host's memory, by the generator that a resumed run goes on with; each rank
+    draws for all.
     """
-    chance = torch.rand(2, *tokens.shape)
+    every = (size() * len(tokens), tokens.shape[1])
+    own = slice(first_row(len(tokens)), first_row(len(tokens)) + len(tokens))
+    chance = torch.rand(2, *every)[:, own]
     masked = (chance[0] < rate) & ~torch.isin(tokens, special)
     hidden = masked & (chance[1] < 0.8)
     other = masked & (chance[1] >= 0.9)
     words = torch.arange(vocabulary)
     words = words[~torch.isin(words, special)]
-    drawn = words[torch.randint(len(words), tokens.shape)]
+    drawn = words[torch.randint(len(words), every)[own]]
     places = masked.flatten().nonzero()[:, 0]
     restored = WordPositions(places, tokens[masked], places // max(1, tokens.shape[1]))
     return Masking(torch.where(other, drawn, tokens), hidden, masked, restored)
@@ -137,8 +141,8 @@ class MaskedWords(Objective):
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         answer: Restored = student.extra[self.name]
-        count = torch.tensor(float(len(answer.labels)))
-        if not len(answer.labels):  # a batch of short captions may have none
+        count = torch.tensor(float(size() * len(answer.labels)))
+        if not len(answer.labels) and size() == 1:  # a batch of short captions may have none
             return answer.logits.sum(), {"diag/masked_words": count}
         alpha = self.now.alpha
         with torch.autocast(answer.logits.device.type, enabled=False):
@@ -146,5 +150,6 @@ class MaskedWords(Objective):
             if alpha > 0:
                 kl, entropy = soft_words(answer.logits, require(teacher, self.name).extra[self.name].logits)
                 losses = (1 - alpha) * losses + alpha * (kl + entropy)  # the cross-entropy under the teacher's words
-            loss = weighted_mean(losses, None if student.belief is None else student.belief[answer.pairs])
-        return loss, {"diag/masked_words": count, "diag/masked_word_accuracy": right.float().mean()}
+            belief = None if student.belief is None else student.belief[answer.pairs]
+            loss = weighted_mean(losses, belief, alike=False)
+        return loss, {"diag/masked_words": count, "diag/masked_word_accuracy": overall_mean(right.float())}

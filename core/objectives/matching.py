@@ -17,6 +17,7 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
 from core.objectives.weighting.belief import weighted_mean
+from core.ranks.collectives import first_row, gathered, overall_mean, rank, size, taken
 from core.spec.config import MatchingConfig
 
 _FLOOR = 1e-4  # of each chance: a sharp softmax must not leave a row with nothing to draw
@@ -28,7 +29,7 @@ class PairLogits:
 
     logits: Tensor
     match: Tensor  # (M,) int64
-    indices: Tensor  # (M,) int64
+    indices: Tensor  # (M,) int64; of a picture that another rank has, any
 
 
 def same_captions(tokens: Tensor) -> Tensor:
@@ -81,15 +82,34 @@ class Matching(Objective):
         image, text = output.image_features[0], output.text_features
         if image.tokens is None or text is None:
             raise ValueError("matching needs the picture's tokens and the caption's features")
-        pair = torch.arange(len(batch.texts), device=image.tokens.device)
-        wrong = self._negatives(output, batch.on_host.texts)
-        of_text, of_image = wrong if wrong is not None else (pair[:0], pair[:0])
-        pictures = torch.cat([pair, pair[: len(of_text)], of_image])
-        captions = torch.cat([pair, of_text, pair[: len(of_image)]])
-        match = torch.zeros_like(pictures)
-        match[: len(pair)] = 1
-        fused = network.join(replace(image, tokens=image.tokens[pictures]), text.rows(captions)).pooled
-        return PairLogits(network.heads[self.name](fused), match, pictures)
+        rows = len(batch.texts)
+        pictures, captions = self._draw_pairs(output, batch)
+        own = pictures[rank()]
+        match = torch.zeros_like(own)
+        match[:rows] = 1
+        if size() == 1:
+            captioned, shown = text.rows(captions[0]), image.tokens[own]
+        else:
+            wanted_captions, wanted_pictures = ([one.cpu() for one in every] for every in (captions, pictures))
+            captioned = replace(text, words=None).map(lambda values: taken(values, wanted_captions))
+            shown = taken(image.tokens, wanted_pictures)
+        fused = network.join(replace(image, tokens=shown), captioned).pooled
+        return PairLogits(network.heads[self.name](fused), match, (own - first_row(rows)).clamp(0, rows - 1))
+
+    def _draw_pairs(self, output: Output, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
+        """The pictures and the captions (M,) that each rank classifies as pairs: its own, then negatives of both kinds.
+
+        By their numbers in the global batch. Every rank draws for all, from the same generator.
+        """
+        wrong = self._negatives(output, gathered(batch.on_host.texts))
+        every = torch.arange(size() * len(batch.texts), device=output.text.device)
+        of_text, of_image = wrong if wrong is not None else (every, every)
+        pictures, captions = [], []
+        for own in every.chunk(size()):
+            drawn = own if wrong is not None else own[:0]
+            pictures.append(torch.cat([own, drawn, of_image[drawn]]))
+            captions.append(torch.cat([own, of_text[drawn], drawn]))
+        return pictures, captions
 
     def _negatives(self, output: Output, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
         """A wrong caption for each picture and a wrong picture for each caption; None where all ``tokens`` are one.
@@ -102,7 +122,8 @@ class Matching(Objective):
                 torch.empty(same.shape).exponential_()
             return None
         with torch.no_grad():
-            similarities = output.logit_scale.float() * output.clean.image.float() @ output.text.float().T  # (B, B)
+            images, texts = output.clean.every_image.float(), output.every_text.float()
+            similarities = output.logit_scale.float() * images @ texts.T  # (B, B)
             if self.negatives == "random":
                 similarities = torch.zeros_like(similarities)
             never = sent(same, similarities.device)
@@ -116,6 +137,6 @@ class Matching(Objective):
             belief = None
             if student.belief is not None:  # a negative stays one, whatever the weight of its picture's own pair
                 belief = torch.where(pairs.match == 1, student.belief[pairs.indices], 1.0)
-            loss = weighted_mean(losses, belief)
-            right = (logits.detach().argmax(dim=1) == pairs.match).float().mean()
+            loss = weighted_mean(losses, belief, alike=False)
+            right = overall_mean((logits.detach().argmax(dim=1) == pairs.match).float())
         return loss, {"diag/matching_accuracy": right}

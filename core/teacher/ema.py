@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from core.data.batch import Batch
 from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.model.outputs import Output
+from core.ranks.tensors import is_split, load_whole, local, whole
 from core.spec.config import TeacherConfig
 from core.teacher.teacher import HeadOutputs, Teacher
 
@@ -50,10 +51,18 @@ class EmaTeacher(Teacher):
 
     @torch.no_grad()
     def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:
+        part: Callable[[], object] | None = getattr(
+            self.network, "reshard", None
+        )  # over ranks, where weights are split
+        if part is not None:
+            part()
         ours, theirs = dict(self.network.named_parameters()), dict(student.named_parameters())
         moved = [name for name, value in ours.items() if value is not theirs[name]]
         followers: list[Tensor] = [ours[name] for name in moved]
         leaders: list[Tensor] = [theirs[name] for name in moved]
+        if any(map(is_split, leaders)):  # over ranks: each moves the parts that it has
+            leaders = [local(one) if is_split(own) else whole(one) for own, one in zip(followers, leaders, strict=True)]
+            followers = [local(own) for own in followers]
         share = 1.0 - momentum
         _follow(followers, leaders, share if skipped is None else share * (1.0 - skipped))
         self._follow_buffers(student, share, skipped)
@@ -72,7 +81,7 @@ class EmaTeacher(Teacher):
         return self.network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.network.load_state_dict(state)
+        load_whole(self.network, state)
 
 
 def _follow(followers: list[Tensor], leaders: list[Tensor], share: float | Tensor) -> None:

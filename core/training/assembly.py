@@ -19,12 +19,14 @@ from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import Objectives, add_heads, build_objectives
+from core.ranks.batch_norm import synchronise_batch_norms
 from core.spec.config import RunConfig, validate
 from core.spec.errors import UserError
 from core.spec.shards import is_shards
 from core.teacher.build import build_teacher
 from core.teacher.teacher import Teacher
 from core.training.step.student_step import StudentStep
+from core.training.team.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Assembly:
         return batch.sent(self.runtime.device)
 
 
-def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
+def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE) -> Assembly:
     """The parts of the run ``config``, on its device; draws from torch's generator, which is seeded here.
 
     ``progress`` hears how far the reading of pictures is, and may raise to end it. Raises UserError for contradictions,
@@ -56,7 +58,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
     config = validate(config.model_dump(mode="json"), "the experiment")
     if not config.data.train:
         raise UserError("data.train is empty; name the training data: a CSV, a JSON, or a folder of pictures.")
-    runtime = set_up(config.runtime)
+    runtime = set_up(config.runtime, team.launch.local_rank)
     torch.manual_seed(config.seed)
     model_cfg = resolve_architecture(config.towers.architecture)
     network = build_backbone(config, model_cfg)
@@ -77,9 +79,17 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
     add_heads(network, config, labels.classes if labels else ())
     if start is not None:
         carry_over(network, start)
+    if team.size > 1 and (left := synchronise_batch_norms(network)):
+        log(f"the statistics of {len(left)} batch norms ({left[0]}, ...) are those of each process, not of the batch.")
     network.to(runtime.device)
     objectives = build_objectives(config, network).to(runtime.device)
-    place = Place(on_gpu=runtime.device.type == "cuda", distorts=runtime.device.type != "cpu")
+    place = Place(
+        rank=team.launch.rank,
+        world=team.size,
+        local_world=team.launch.local_size,
+        on_gpu=runtime.device.type == "cuda",
+        distorts=runtime.device.type != "cpu",
+    )
     return Assembly(
         runtime=runtime,
         model_cfg=model_cfg,
@@ -90,7 +100,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log) -> Assembly:
         train=train,
         val=opened(config.data.val) if config.data.val else None,
         test=opened(config.data.test) if config.data.test else None,
-        loader=Loader(train, config, network.image_size, log, labels, network.towers.patch_side, place),
+        loader=Loader(train, config, network.image_size, log, labels, network.towers.patch_side, place, team.loaded),
     )
 
 

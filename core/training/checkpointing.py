@@ -5,17 +5,21 @@ Flow: the loop saves after validations and at intervals, and resumes from the ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.state import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
 from core.objectives.weighting.belief import Belief
+from core.ranks.tensors import load_whole, whole_state
 from core.spec.config import RunConfig
 from core.spec.run.folder import RunDir
 from core.training.assembly import Assembly
 from core.training.errors import TrainingError
+from core.training.team.team import ALONE, Team
 
 
 @dataclass
@@ -44,22 +48,34 @@ class Checkpointing:
     """Saves the state of a run's parts, and restores it."""
 
     def __init__(
-        self, config: RunConfig, run: RunDir, parts: Assembly, optimizer: torch.optim.Optimizer, belief: Belief | None
+        self,
+        config: RunConfig,
+        run: RunDir,
+        parts: Assembly,
+        optimizer: torch.optim.Optimizer,
+        belief: Belief | None,
+        team: Team = ALONE,
     ) -> None:
+        self._team = team
         self._config, self._run, self._parts = config, run, parts
         self._optimizer, self._belief = optimizer, belief
 
     def save(self, standing: Standing) -> tuple[str, bool]:
-        """Save the state after this step; returns the checkpoint's name, and whether it is the best so far."""
+        """Save the state after this step; returns the checkpoint's name, and whether it is the best so far.
+
+        Of several ranks all have to ask, and the first writes: whole tensors, so that any number of ranks can resume.
+        """
         parts = self._parts
         buffers = {f"objectives.{key}": value for key, value in parts.objectives.state_dict().items()}
         if self._belief is not None:
             buffers |= {f"belief.{key}": value for key, value in self._belief.state_dict().items()}
         tensors = checkpoint.CheckpointState(
-            student=parts.network.state_dict(),
-            teacher=parts.teacher.state_dict() if parts.teacher is not None else {},
-            state={**optimizer_tensors(self._optimizer, parts.network), **buffers, **rng_tensors()},
+            student=whole_state(parts.network.state_dict()),
+            teacher=whole_state(parts.teacher.state_dict()) if parts.teacher is not None else {},
+            state={**whole_state(optimizer_tensors(self._optimizer, parts.network)), **buffers, **rng_tensors()},
         )
+        if not self._team.leads:
+            return "", False
         info = checkpoint.CheckpointInfo(
             step=standing.step,
             total_steps=parts.loader.total_steps,
@@ -78,7 +94,7 @@ class Checkpointing:
         Raises TrainingError when the data now make another number of steps, CheckpointError when none can be read.
         """
         parts = self._parts
-        found = checkpoint.newest_whole(self._run, parts.runtime.device)
+        found = self._newest()
         if found is None:
             return Standing()
         info, tensors = found
@@ -89,7 +105,7 @@ class Checkpointing:
                 "start anew."
             )
         origin = f"the checkpoint of step {info.step} in {self._run.path}"
-        checkpoint.fill(parts.network.load_state_dict, tensors.student, origin)
+        checkpoint.fill(partial(load_whole, parts.network), tensors.student, origin)
         if parts.teacher is not None:
             checkpoint.fill(parts.teacher.load_state_dict, tensors.teacher, origin)
         restore_optimizer(self._optimizer, parts.network, tensors.state)
@@ -98,3 +114,24 @@ class Checkpointing:
             checkpoint.fill(self._belief.load_state_dict, tensors.under("belief."), origin)
         restore_rng(tensors.state)
         return Standing(info.step, info.score, info.network, info.best_score)
+
+    def _newest(self) -> tuple[checkpoint.CheckpointInfo, checkpoint.CheckpointState] | None:
+        """The newest whole checkpoint, which rank 0 reads and gives to the others; None where there is none."""
+        device = self._parts.runtime.device
+        if self._team.size == 1:
+            return checkpoint.newest_whole(self._run, device)
+        read: list[tuple[checkpoint.CheckpointInfo, checkpoint.CheckpointState] | None] = [None]
+
+        def facts() -> dict[str, Any] | None:
+            read[0] = checkpoint.newest_whole(self._run, torch.device("cpu"))
+            return None if read[0] is None else asdict(read[0][0])
+
+        known = self._team.by_first(facts)
+        if known is None:
+            return None
+        own = read[0][1] if read[0] is not None else None
+        parts = [
+            self._team.tensors_of_first({} if own is None else getattr(own, part))
+            for part in ("student", "teacher", "state")
+        ]
+        return checkpoint.CheckpointInfo(**known), checkpoint.CheckpointState(*parts)

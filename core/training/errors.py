@@ -16,3 +16,7 @@ class Interrupt(Exception):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
         self.outcome = outcome
+
+
+class RankLost(UserError):
+    """Another rank of the run is gone or does not answer: the run is interrupted, and goes on from its checkpoint."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import closing
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,8 @@ from torch import Tensor, nn
 from core.data.batch import Batch
 from core.model.runtime import is_out_of_memory
 from core.model.towers.freezing import depths
+from core.ranks.collectives import mean_over_ranks
+from core.ranks.tensors import whole
 from core.spec.config import RunConfig
 from core.spec.run.events import CheckpointSaved, EventWriter, Log, Metrics, RunStarted
 from core.spec.run.folder import RunDir
@@ -33,18 +37,31 @@ from core.training.step.prefetch import prefetched
 from core.training.step.reports import Reports
 from core.training.step.step_guard import StepGuard, Taken
 from core.training.step.utilisation import counted, device_peak, memory_gib
+from core.training.team.mesh import shard_parts, unsharded_parts
+from core.training.team.signals import Requests
+from core.training.team.team import ALONE, Team
 from core.training.train_step import TrainStep
 from core.training.validator import Validator
+
+T = TypeVar("T")
 
 
 class Loop:
     """A run in training."""
 
     def __init__(
-        self, config: RunConfig, run: RunDir, events: EventWriter, heartbeat: Heartbeat, asked: threading.Event
+        self,
+        config: RunConfig,
+        run: RunDir,
+        events: EventWriter,
+        heartbeat: Heartbeat,
+        asked: threading.Event,
+        team: Team = ALONE,
     ) -> None:
+        self.team, self._in_step = team, False  # whether all ranks look at what is asked at the same place
         self.config, self.run_dir, self.events, self.heartbeat, self._asked = config, run, events, heartbeat, asked
-        self.parts: Assembly = assemble(config, self._progress, self._log)
+        self.parts: Assembly = team.together(lambda: assemble(config, self._progress, self._log, team))
+        shard_parts(self.parts.student, self.parts.network, self.parts.teacher, team, config.runtime.shard)
         self.network, self.teacher = self.parts.network, self.parts.teacher
         self.total_steps = self.parts.loader.total_steps
         self.schedules = build_schedules(config, self.total_steps)
@@ -53,7 +70,7 @@ class Loop:
         self.losses = TrainStep(config, self.parts, self.schedules, belief)
         self.refresh_belief = BeliefRefresh(config, self.parts, self.schedules, belief)
         self.validator = Validator(config, self.parts, events, self._progress)
-        self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, belief)
+        self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, belief, team)
         self.device = self.parts.runtime.device
         self._guard, self._reports, self._note = StepGuard(), Reports(), ""
         self._peak, self._operations = device_peak(self.parts.runtime), 0
@@ -73,6 +90,7 @@ class Loop:
         Raises Interrupt when asked to, TrainingError when the losses are not finite or memory runs out.
         """
         self._report_start()
+        self._in_step = True
         if self.step and self.standing.score is None and self.validator.due(self.step):  # stopped before that was done
             self._validate_and_save()
         pace = Pace()
@@ -81,16 +99,16 @@ class Loop:
                 pace.has_batch()
                 self.check_control()
                 report = self._counted_step(batch)
-                pace.step(len(batch.rows))
+                pace.step(len(batch.rows) * self.team.size)
                 if self.step % self.config.runtime.log_every == 0 or self.step == self.total_steps:
                     speed = pace.report(self._operations, self._peak) | {"runtime/memory_gib": memory_gib(self.device)}
-                    self._reports.add(self.step, report, speed, self._guard.taken())
+                    self._reports.add(self.step, self.team.report(report), speed, self._guard.taken())
                 self._write_reports()
                 self.heartbeat.update("training", self.step, self.total_steps, self._note)
                 self._validate_and_save()
                 pace.begin()
         self._write_reports(wait=True)
-        self.validator.test(self.step)
+        self._by_first(lambda: self.validator.test(self.step))
 
     def _counted_step(self, batch: Batch) -> dict[str, Tensor]:
         """A step; where the device's peak is known, the operations of the first one are counted."""
@@ -127,15 +145,15 @@ class Loop:
         the step is skipped (1.0 or 0.0, on the device), since losses or norm are not finite.
         """
         losses, report = self.losses(batch, self.step)
-        weighted = torch.stack(list(losses.values()))
-        total = weighted.sum()
-        total.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf)
+        own = torch.stack(list(losses.values()))
+        own.sum().backward()
+        norm = whole(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf))
+        weighted = mean_over_ranks(own.detach())
         names = [f"train/{name}" for name in losses]
         skipped = self._guard.unsound(self.step, names, weighted, norm)
         if self.optimizer.defaults["fused"]:  # it reads this on the device, and leaves everything as it was
             self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
-        return total.detach(), report, norm, skipped
+        return weighted.sum(), report, norm, skipped
 
     def save(self) -> None:
         """Save the whole state after this step."""
@@ -148,19 +166,36 @@ class Loop:
 
     def check_control(self) -> None:
         """Raise Interrupt when ``control`` or a signal asks for it."""
-        what = self.run_dir.asked()
-        if what == "pause":
-            raise Interrupt("paused")
-        if what == "stop" or self._asked.is_set():
-            raise Interrupt("stopped")
+        what = self.run_dir.asked() if self.team.leads else None
+        if what is None and self._asked.is_set():
+            what = self._asked.what if isinstance(self._asked, Requests) else "stop"
+        if self._in_step:
+            what = self.team.agree(what)
+        if what is not None:
+            raise Interrupt("paused" if what == "pause" else "stopped")
 
     def _validate_and_save(self) -> None:
         improved = False
         if self.validator.due(self.step):
             self._write_reports(wait=True)
-            improved = self.standing.note(*self.validator.validate(self.step, self.schedules.progress(self.step)))
+            progress = self.schedules.progress(self.step)
+            improved = self.standing.note(*self._by_first(lambda: self.validator.validate(self.step, progress)))
         if improved or self.step == self.total_steps or self.step % self._save_every == 0:
             self.save()
+
+    def _by_first(self, call: Callable[[], T]) -> T:
+        """What ``call``, which reads the networks, gives on rank 0; where weights are split all compute it."""
+        if self.team.size == 1:
+            return call()
+        with unsharded_parts(self.parts.student, self.teacher):
+            if self.team.sharded:
+                own = call()
+                return self.team.by_first(lambda: own)
+            self._in_step = False
+            try:
+                return self.team.by_first(call)
+            finally:
+                self._in_step = True
 
     def _report_start(self) -> None:
         runtime = self.parts.runtime
@@ -169,7 +204,7 @@ class Loop:
                 step=self.step,
                 total_steps=self.total_steps,
                 config_digest=self.config.digest(),
-                device=runtime.describe(),
+                device=runtime.describe() if self.team.size == 1 else f"{self.team.size} x {runtime.describe()}",
                 precision=runtime.precision,
                 pairs=len(self.parts.train),
                 parameters=sum(p.numel() for p in self.network.parameters()),
@@ -199,6 +234,12 @@ class Loop:
     def _out_of_memory(self, batch: Batch) -> TrainingError:
         """The batch size that did not fit, and the largest half of it that does."""
         self.optimizer.zero_grad(set_to_none=True)
+        if self.team.size > 1:  # the others wait for this one: nothing can be tried
+            return TrainingError(
+                f"out of memory on {self.parts.runtime.describe()} at step {self.step} with {len(batch.rows)} pairs on "
+                f"each of {self.team.size} ranks; set optim.micro_batch to {max(1, len(batch.rows) // 2)} or less and "
+                "keep the batch, start more processes, or choose a smaller architecture."
+            )
 
         def attempt(size: int) -> None:
             losses, _ = self.losses(batch.first(size), self.step)

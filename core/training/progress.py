@@ -84,9 +84,11 @@ def duration(seconds: float) -> str:
 class Heartbeat:
     """Renews ``status.json`` while entered; ``update`` may be called as often as one likes."""
 
-    def __init__(self, run: RunDir, quiet: bool = False) -> None:
+    def __init__(self, run: RunDir, quiet: bool = False, writes: bool = True) -> None:
+        """``quiet``: nothing on stderr. Without ``writes`` no ``status.json`` either: another rank's is the run's."""
         self._run = run
         self._quiet = quiet
+        self._writes = writes
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._step, self._total, self._doing = 0, 0, "starting"
@@ -123,6 +125,8 @@ class Heartbeat:
             self._write()
 
     def _write(self) -> None:
+        if not self._writes:
+            return
         try:
             self._run.write_status(own_status(self._step, self._total, self._doing, self._left))
         except OSError as error:  # a full disk must not end the run; the next checkpoint will say so

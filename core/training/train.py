@@ -7,13 +7,8 @@ Flow: ``python -m core train`` calls ``train``; the window never does. The run f
 from __future__ import annotations
 
 import errno
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 from core.spec.config import RunConfig, differences, read_config
 from core.spec.errors import UserError, writing
@@ -24,6 +19,7 @@ from core.spec.run.processes import own_start_time
 from core.training.errors import Interrupt, TrainingError
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
+from core.training.team.signals import signals_as_requests
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # A resumed run may differ in these: they change speed and bookkeeping, not what is learnt.
@@ -39,15 +35,15 @@ def train(config: RunConfig, run: RunDir, quiet: bool = False) -> Outcome:
     run.create()
     lock = run.claim()
     try:
-        if finished := _prepared(config, run):
+        if finished := prepared(config, run):
             return finished
         with Heartbeat(run, quiet) as heartbeat:
-            return _recorded(config, run, heartbeat, _events(run))
+            return _recorded(config, run, heartbeat, open_events(run))
     finally:
         lock.release()
 
 
-def _prepared(config: RunConfig, run: RunDir) -> Outcome | None:
+def prepared(config: RunConfig, run: RunDir) -> Outcome | None:
     """Prepare the folder; the outcome where its run is finished already."""
     try:
         _settle_config(config, run)
@@ -60,7 +56,7 @@ def _prepared(config: RunConfig, run: RunDir) -> Outcome | None:
     return None
 
 
-def _events(run: RunDir) -> EventWriter:
+def open_events(run: RunDir) -> EventWriter:
     try:
         return EventWriter(run.events)
     except OSError as error:
@@ -101,7 +97,7 @@ def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat, events: Even
     """Train, and record the outcome, whatever it is."""
     loop: Loop | None = None
     try:
-        with _signals_as_stop() as asked:
+        with signals_as_requests() as asked:
             try:
                 loop = Loop(config, run, events, heartbeat, asked)
                 loop.run()
@@ -115,45 +111,24 @@ def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat, events: Even
         return outcome
     except OSError as error:
         if error.errno not in _FULL:
-            _record_failure(events, loop, error)
+            record_failure(events, loop.step if loop else 0, error)
             raise
         full = _full(run)
-        _record_failure(events, loop, full)
+        record_failure(events, loop.step if loop else 0, full)
         raise full from error
     except Exception as error:
-        _record_failure(events, loop, error)
+        record_failure(events, loop.step if loop else 0, error)
         raise
     finally:
         run.clear_control()
         events.close()
 
 
-def _record_failure(events: EventWriter, loop: Loop | None, error: Exception) -> None:
+def record_failure(events: EventWriter, step: int, error: Exception) -> None:
     """Record a failure; a disk that refuses even that must not hide what failed."""
     message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    step = loop.step if loop else 0
     kind = type(error).__name__
     try:
         events.write(RunFailed(step=step, error=kind, message=message, traceback=traceback.format_exc()))
     except OSError as refused:
         print(f"the failure could not be written to the event log: {refused.strerror}", file=sys.stderr)
-
-
-@contextmanager
-def _signals_as_stop() -> Iterator[threading.Event]:
-    """The first SIGTERM or Ctrl+C asks to stop after this step, the second one ends the process."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,7 +6,7 @@ back. No parameter changes here; what objectives and belief remember from step t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from torch import Tensor
@@ -63,8 +63,18 @@ class TrainStep:
         """The teacher's outputs for ``batch``, without gradient; None where nothing reads them."""
         if teacher is None or not (objectives.ask_teacher or self._belief is not None or self._trust > 0):
             return None
+        self._make_whole()
         with self._autocast():  # apart: weights cast without a gradient would serve a student who shares them
             return teacher.targets(batch, objectives.teacher_head_outputs)
+
+    def _make_whole(self) -> None:
+        """Over ranks, gather what a teacher reads outside of a wrapped ``forward``: its own parts, shared towers."""
+        networks = self._teacher.networks if self._teacher is not None else ()
+        shared = any(network.towers is self._network.towers for network in networks)
+        for module in (*networks, *((self._student,) if shared else ())):
+            gather: Callable[[], object] | None = getattr(module, "unshard", None)
+            if gather is not None:
+                gather()
 
     @contextmanager
     def _teacher_in_chunks(self) -> Iterator[None]:

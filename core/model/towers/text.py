@@ -8,6 +8,7 @@ Legend: B batch, D embed, T tokens, L sequence (T, or T + 1 with a class token),
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,13 +33,17 @@ class TextFeatures:
 
     def rows(self, index: Tensor) -> TextFeatures:
         """The captions at ``index`` (N,)."""
+        return self.map(lambda values: values[index])
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> TextFeatures:
+        """The same with ``change`` applied to every tensor."""
         return TextFeatures(
-            self.pooled[index],
-            self.before_projection[index],
-            self.last[index],
-            self.padding[index],
-            None if self.tokens is None else self.tokens[index],
-            None if self.words is None else self.words[index],
+            change(self.pooled),
+            change(self.before_projection),
+            change(self.last),
+            change(self.padding),
+            None if self.tokens is None else change(self.tokens),
+            None if self.words is None else change(self.words),
         )
 
 

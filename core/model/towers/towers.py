@@ -30,6 +30,7 @@ from core.model.towers.pretrained import find_weights, fit_weights, read_weights
 from core.model.towers.text import TextFeatures, TextTower
 from core.model.towers.tokenizer import Tokenizer
 from core.model.towers.transformer import adopt_blocks
+from core.ranks.tensors import whole
 from core.spec.config import expand_user
 
 __all__ = [
@@ -91,13 +92,13 @@ class Towers(nn.Module):
     def logit_scale(self) -> Tensor:
         """What similarities are multiplied by; scalar, already exponentiated."""
         scale: Tensor = self.clip.logit_scale
-        return scale.exp().reshape(())
+        return whole(scale).exp().reshape(())
 
     @property
     def logit_bias(self) -> Tensor | None:
         """What is added to similarities (SigLIP); scalar."""
         bias: Tensor | None = self.clip.logit_bias
-        return None if bias is None else bias.reshape(())
+        return None if bias is None else whole(bias).reshape(()).clone()  # a split parameter lasts for a pass only
 
     @property
     def words_digest(self) -> str:

@@ -14,6 +14,7 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.classification import check_classes, class_answers
 from core.objectives.objective import Objective, Report, require
+from core.ranks.collectives import divisor
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
 
@@ -52,7 +53,7 @@ class FixMatch(Objective):
             unlabelled = answers.labels == NONE
             confidence, guess = weak.views[0].detach().float().softmax(dim=-1).max(dim=-1)
             kept = ((confidence >= self.threshold) & unlabelled).float()
-            count = unlabelled.sum().clamp(min=1)
+            count = divisor(unlabelled.sum())
             losses = [
                 (F.cross_entropy(logits.float(), guess, reduction="none") * kept).sum() / count
                 for logits in answers.views[1:]

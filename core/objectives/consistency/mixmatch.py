@@ -24,6 +24,7 @@ from core.model.outputs import Output
 from core.objectives.classification import NAME as CLASSIFICATION
 from core.objectives.classification import Interpolated, LabelledElsewhere
 from core.objectives.objective import Objective, Report
+from core.ranks.collectives import divisor_of, gathered, rank, size, taken
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
 MIXMATCH = 1101  # what a draw is for
@@ -88,8 +89,8 @@ class MixMatch(Objective):
         mixed: MixedAnswers = student.extra[self.name]
         with torch.autocast(student.text.device.type, enabled=False):
             answers, wanted = mixed.unlabelled.logits.float(), mixed.unlabelled.targets
-            loss = ((answers.softmax(dim=-1) - wanted) ** 2).sum() / max(1, wanted.numel())
-            confidence = mixed.guesses.amax(dim=-1).sum() / max(1, len(mixed.guesses))
+            loss = ((answers.softmax(dim=-1) - wanted) ** 2).sum() / divisor_of(wanted.numel(), wanted.device)
+            confidence = mixed.guesses.amax(dim=-1).sum() / divisor_of(len(mixed.guesses), wanted.device)
         return loss, {"diag/guess_confidence": confidence}
 
 
@@ -104,11 +105,40 @@ def interpolate(batch: Batch, views: Sequence[Tensor], guesses: Tensor, alpha: f
     classes = torch.arange(guesses.shape[1], device=guesses.device)
     known = (batch.labels.index_select(0, labelled)[:, None] == classes).to(guesses.dtype)  # F.one_hot looks at them
     targets = torch.cat([known, guesses.repeat(len(views), 1)])
-    partner, share = draw_partners(batch.on_host.rows, len(pictures), alpha)
-    partner, share = sent(partner, pictures.device), sent(share.to(pictures.dtype), pictures.device)
-    targets = torch.lerp(targets[partner], targets, share[:, None])
-    pictures = torch.lerp(pictures[partner], pictures, share[:, None, None, None])
+    host = batch.on_host
+    assert host.labels is not None
+    places = _places(gathered(host.labels.ne(NONE)), len(views))
+    counts = [len(place) for place in places]
+    where = torch.cat(places).argsort()  # of each picture of all ranks, in their order: where it lies
+    partner, share = draw_partners(gathered(host.rows), len(where), alpha)
+    wanted = [where[partner[place]] for place in places]
+    own = sent(share[places[rank()]].to(pictures.dtype), pictures.device)
+    if size() == 1:
+        wanted = [sent(wanted[0], pictures.device)]
+    targets = torch.lerp(taken(targets, wanted, counts), targets, own[:, None])
+    pictures = torch.lerp(taken(pictures, wanted, counts), pictures, own[:, None, None, None])
     return MixedBatch(pictures, targets, len(known))
+
+
+def _places(has_label: Tensor, views: int) -> list[Tensor]:
+    """For each rank the numbers of its labelled rows and ``views`` times its others, among those of all ranks.
+
+    All labelled ones come first, then each view of all others; in one process that is the order in which they lie.
+    ``has_label`` (B,) bool is of all ranks.
+    """
+    every = has_label.chunk(size())
+    labelled = torch.tensor([int(one.sum()) for one in every])
+    others = torch.tensor([len(one) for one in every]) - labelled
+    first, first_other = labelled.cumsum(0) - labelled, others.cumsum(0) - others + labelled.sum()
+    return [
+        torch.cat(
+            [
+                first[one] + torch.arange(int(labelled[one])),
+                *(first_other[one] + view * others.sum() + torch.arange(int(others[one])) for view in range(views)),
+            ]
+        )
+        for one in range(size())
+    ]
 
 
 def _rows(batch: Batch, labelled: bool) -> Tensor:

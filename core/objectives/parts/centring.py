@@ -2,7 +2,8 @@
 
 Flow: ``DistillPrototypes`` and ``MaskedPatches`` each own a ``Centring``; its centre is kept in checkpoints.
 
-Legend: B rows (pictures or patches), K prototypes.
+Legend: B rows (pictures or patches), K prototypes. Of several ranks each has rows of its own, of any number; centre and
+shares are those of all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from core.ranks.collectives import logsumexp_of_rows, size, total
 from core.spec.config.distillation import PrototypesConfig
 
 SINKHORN_ROUNDS = 3  # SwAV, DINOv2
@@ -41,8 +43,8 @@ class Centring(nn.Module):
     @torch.no_grad()
     def follow(self, logits: Tensor) -> None:
         """Move the centre towards the mean of ``logits`` (B, K); nothing without rows, or where it is not finite."""
-        if self.kind == "center" and len(logits):
-            mean = logits.mean(dim=0)
+        if self.kind == "center" and (len(logits) or size() > 1):
+            mean = _mean_of_rows(logits)
             self.centre.lerp_(torch.where(mean.isfinite(), mean, self.centre), 1.0 - self.center_momentum)
 
 
@@ -51,6 +53,8 @@ def sinkhorn(scores: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:
 
     In logarithms, so that no score is too large.
     """
+    if size() > 1:
+        return _sinkhorn_over_ranks(scores, rounds)
     if len(scores) == 0:
         return scores
     log_q = scores - torch.logsumexp(scores.flatten(), dim=0)
@@ -59,3 +63,21 @@ def sinkhorn(scores: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:
         log_q = log_q - torch.logsumexp(log_q, dim=0, keepdim=True) - math.log(K)
         log_q = log_q - torch.logsumexp(log_q, dim=1, keepdim=True) - math.log(B)
     return (log_q + math.log(B)).exp()
+
+
+def _sinkhorn_over_ranks(scores: Tensor, rounds: int) -> Tensor:
+    """The same of the rows of all ranks: the sums of columns are over all of them (SwAV, section 3.1; DINOv2)."""
+    log_b, log_k = total(scores.new_full((), float(len(scores)))).log(), math.log(scores.shape[1])
+    log_q = scores - logsumexp_of_rows(scores).logsumexp(dim=0)
+    for _ in range(rounds):
+        log_q = log_q - logsumexp_of_rows(log_q) - log_k
+        log_q = log_q - log_q.logsumexp(dim=1, keepdim=True) - log_b
+    return (log_q + log_b).exp()
+
+
+def _mean_of_rows(logits: Tensor) -> Tensor:
+    """(K,) the mean of the rows of all ranks; NaN where there are none."""
+    if size() == 1:
+        return logits.mean(dim=0)
+    sums = total(torch.cat([logits.sum(dim=0), logits.new_full((1,), float(len(logits)))]))
+    return sums[:-1] / sums[-1]

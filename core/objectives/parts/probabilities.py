@@ -14,6 +14,11 @@ def entropy(probabilities: Tensor) -> Tensor:
     return torch.xlogy(probabilities, probabilities).sum(dim=-1).mean().neg()
 
 
+def entropy_rows(probabilities: Tensor) -> Tensor:
+    """Entropy of each row, in nats."""
+    return torch.xlogy(probabilities, probabilities).sum(dim=-1).neg()
+
+
 def cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
     """Mean cross-entropy of the rows of softmax(``logits``) under the distributions ``target``."""
     return cross_entropy_rows(target, logits).mean()

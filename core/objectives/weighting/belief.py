@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from core.model.outputs import Output
 from core.objectives.weighting.evidence import evidence
+from core.ranks.collectives import divisor, gathered, overall_mean
 from core.spec.config.belief import BeliefConfig
 
 _ROUNDS = 200  # of the mixture's fit, at most
@@ -53,14 +54,15 @@ class Belief(nn.Module):
     @torch.no_grad()
     def weigh(self, rows: Tensor, student: Output, teacher: Output | None) -> Output:
         """Keep the features of the pairs ``rows`` (B,); the student's output with the weight of each."""
-        self.student_image[rows] = _kept(student.clean.image)
-        self.student_text[rows] = _kept(student.text)
+        every = gathered(rows)
+        self.student_image[every] = gathered(_kept(student.clean.image))
+        self.student_text[every] = gathered(_kept(student.text))
         if self.taught:  # before it begins, and where its features are of another width, the student stands in
             fits = teacher is not None and teacher.text.shape == student.text.shape
             judge = teacher if teacher is not None and fits else student
-            self.teacher_image[rows] = _kept(judge.clean.image)
-            self.teacher_text[rows] = _kept(judge.text)
-        self.seen[rows] = True
+            self.teacher_image[every] = gathered(_kept(judge.clean.image))
+            self.teacher_text[every] = gathered(_kept(judge.text))
+        self.seen[every] = True
         return replace(student, belief=self.weight[rows])
 
     @torch.no_grad()
@@ -122,8 +124,11 @@ def probability_right(values: Tensor, share: float, most: float) -> Tensor:
     return right.to(values.dtype)
 
 
-def weighted_mean(losses: Tensor, belief: Tensor | None) -> Tensor:
-    """Mean of the losses of pairs (B,), weighted by ``belief`` (B,)."""
+def weighted_mean(losses: Tensor, belief: Tensor | None, alike: bool = True) -> Tensor:
+    """Mean of the losses of pairs (B,), weighted by ``belief`` (B,).
+
+    Of several ranks, such that the mean over ranks is that of all their losses; ``alike``: each has as many of them.
+    """
     if belief is None:
-        return losses.mean()
-    return (losses * belief).sum() / belief.sum().clamp_min(1e-6)
+        return losses.mean() if alike else overall_mean(losses)
+    return (losses * belief).sum() / divisor(belief.sum(), 1e-6)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from core.model.outputs import Output
+from core.objectives.parts.pairs import both_logits, of_true_pairs
+from core.ranks.collectives import mean_over_ranks, size
 
 
 @torch.no_grad()
@@ -29,10 +31,12 @@ def trust(teacher: Output, power: float) -> Tensor:
     steps, and does not know this step's views.
     """
     with torch.autocast(teacher.text.device.type, enabled=False):
-        logits = teacher.logit_scale.float() * teacher.clean.image.float() @ teacher.text.float().T  # (B, B)
-        chance = logits.log_softmax(dim=1).diagonal() + logits.log_softmax(dim=0).diagonal()  # (B,)
+        clean = teacher.clean
+        both = both_logits(clean.image, teacher.text, clean.every_image, teacher.every_text, teacher.logit_scale)
+        by_text = of_true_pairs(both[1].log_softmax(dim=1)) if size() > 1 else both[0].log_softmax(dim=0).diagonal()
+        chance = of_true_pairs(both[0].log_softmax(dim=1)) + by_text  # (B,)
         weight = (chance * power / 2).exp()
-        return weight / weight.mean().clamp_min(1e-12)
+        return weight / mean_over_ranks(weight.mean()).clamp_min(1e-12)
 
 
 def trusted(student: Output, teacher: Output | None, power: float) -> Output:

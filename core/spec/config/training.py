@@ -234,6 +234,23 @@ class RuntimeConfig(Section):
         description="0: as many as there are cores.",
         json_schema_extra=shown("threads", advanced=True),
     )
+    shard: int = Field(
+        1,
+        ge=1,
+        le=4096,
+        title="Split weights over",
+        description="Of several processes so many share the weights, their moments and gradients, for models that one "
+        "GPU cannot hold (FSDP); the groups repeat each other. 1: every process has all weights.",
+        json_schema_extra=shown("processes", advanced=True),
+    )
+    patience: int = Field(
+        600,
+        ge=5,
+        le=86400,
+        title="Patience",
+        description="A run over several processes is interrupted when one has not answered for so long.",
+        json_schema_extra=shown("s", advanced=True),
+    )
     log_every: int = Field(
         1, ge=1, title="Report every", description="Losses are written each so many steps.",
         json_schema_extra=shown("steps", advanced=True),

@@ -1,0 +1,1 @@
+"""Several processes that train one network: how they are started, and what they exchange (torch.distributed)."""

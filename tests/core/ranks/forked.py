@@ -1,0 +1,99 @@
+"""Ranks as forked processes, which have torch loaded already: a fraction of a second each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from core.ranks.launch import Launch, open_group
+from core.ranks.messages import Messages
+from core.ranks.tensors import whole_state
+from core.spec.config import RunConfig
+from core.spec.run.events import EventWriter
+from core.spec.run.folder import RunDir
+from core.training.loop import Loop
+from core.training.over_ranks import _NoEvents
+from core.training.progress import Heartbeat
+from core.training.team.team import ALONE, Team
+
+T = TypeVar("T")
+PATIENCE = 120.0
+
+
+def over_ranks(size: int, call: Callable[[Team], T]) -> list[T]:
+    """What ``call`` gives on each of ``size`` ranks; a failure of one is raised here with its traceback."""
+    store = dist.TCPStore("127.0.0.1", 0, None, is_master=True, wait_for_workers=False)
+    context = multiprocessing.get_context("fork")
+    started = []
+    for rank in range(size):
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_rank, args=(rank, size, store.port, call, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        started.append((process, ours))
+    answers: list[Any] = []
+    for rank, (process, pipe) in enumerate(started):
+        try:
+            answers.append(pipe.recv() if pipe.poll(PATIENCE) else "no answer")
+        except EOFError:
+            answers.append(f"rank {rank} died")
+        process.join(10)
+        process.kill()
+    failed = [one for one in answers if isinstance(one, str)]
+    assert not failed, "\n".join(failed)
+    return [value for (value,) in answers]
+
+
+def _rank(rank: int, size: int, port: int, call: Callable[[Team], Any], pipe: Connection) -> None:
+    try:
+        torch.set_num_threads(1)
+        store = dist.TCPStore("127.0.0.1", port, None, is_master=False)
+        launch = Launch(rank, size, rank, size)
+        messages = Messages(store, rank, size)
+        open_group(launch, messages, torch.device("cpu"), PATIENCE / 2)
+        pipe.send((call(Team(launch, messages)),))
+        dist.destroy_process_group()
+    except BaseException:  # noqa: BLE001  (told to the test)
+        pipe.send(f"rank {rank}: {traceback.format_exc()}")
+
+
+@contextmanager
+def opened(config: RunConfig, folder: Path, team: Team = ALONE) -> Iterator[Loop]:
+    """A run in training, as this rank has it."""
+    run = RunDir(folder)
+    if team.leads:
+        run.create()
+    events = EventWriter(run.events) if team.leads else _NoEvents()
+    heartbeat = Heartbeat(run, quiet=True, writes=team.leads)
+    try:
+        yield Loop(config, run, events, heartbeat, threading.Event(), team)
+    finally:
+        events.close()
+
+
+def steps_of(loop: Loop, count: int) -> list[dict[str, float]]:
+    """What each of the next ``count`` steps reports."""
+    reports = []
+    for batch in loop.parts.loader.batches(loop.step, min(loop.total_steps, loop.step + count)):
+        report = loop.train_step(batch)
+        reports.append(
+            {name: float(value) for name, value in loop.team.report(report).items()} | {"rows": float(batch.rows.sum())}
+        )
+    return reports
+
+
+def weights_of(loop: Loop) -> dict[str, torch.Tensor]:
+    """The student's weights and the teacher's, whole."""
+    found = whole_state(loop.network.state_dict())
+    if loop.teacher is not None:
+        found |= {f"teacher.{name}": value for name, value in whole_state(loop.teacher.state_dict()).items()}
+    return {name: value.clone() for name, value in found.items()}

@@ -1,0 +1,57 @@
+"""The settings under which every preset is trained over ranks, with all that depends on a whole batch switched on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.spec.config import RunConfig, override
+from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.training.train import train
+from tests.core.pictures import write_pairs
+
+BELIEVING = ["belief.action=weigh", "belief.begin=0", "belief.refresh=1"]
+TRUSTING = ["belief.trust=0.5"]
+MIXED = ["views.student.mix=either"]
+
+
+def labelled_pairs(folder: Path) -> Path:
+    """``train.csv`` of the coloured shapes with their group."""
+    manifest, _ = write_pairs(folder)
+    lines = manifest.read_text().splitlines()
+    labelled = [f"{lines[0]},group", *(f"{line},{line.split()[2]}" for line in lines[1:])]
+    manifest.write_text("\n".join(labelled) + "\n")
+    return manifest
+
+
+def former_run(data: Path, folder: Path) -> Path:
+    """A run of one epoch for presets whose teacher is a former one; it tells classes apart."""
+    settings = [f"data.train={data}", "data.label=group", "objectives.classification.weight=1", "runtime.threads=1"]
+    config = override(preset_config("clip", "tiny"), [*settings, "optim.batch_size=12", "optim.epochs=1"])
+    train(config, RunDir(folder), quiet=True)
+    return folder
+
+
+def config_of(preset: str, data: Path, former: Path, *settings: str) -> RunConfig:
+    """The preset at a batch that 2, 3 and 4 ranks divide (4 where it has unlabelled rows besides), in fp32 on the CPU.
+
+    Pairs are weighed by belief and by the teacher's trust, and views interpolated, wherever its objectives allow it.
+    """
+    config = preset_config(preset, "tiny")
+    size = 4 if config.data.unlabelled_ratio else 12
+    given = [
+        f"data.train={data}", f"optim.batch_size={size}", "runtime.threads=1", "runtime.precision=fp32",
+        "runtime.device=cpu", "optim.epochs=8", "optim.warmup=0.5", "optim.learning_rate=0.0001",
+    ]  # fmt: skip
+    if config.teacher.kind in ("frozen", "previous"):
+        given.append(f"teacher.checkpoint={former}")
+    elif config.teacher.kind != "none":
+        given.append("teacher.momentum=0.9")
+    config = override(config, [*given, *settings])
+    for more in (BELIEVING, TRUSTING, MIXED):
+        try:
+            config = override(config, more)
+        except UserError:  # a contradiction: it has no pairs, no teacher, or no such views
+            continue
+    return config

@@ -1,0 +1,73 @@
+"""Every preset over ranks: losses, gradients and weights are those of one process with the same global batch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from core.spec.presets import preset_names
+from core.training.team.team import Team
+from tests.core.ranks.forked import opened, over_ranks, steps_of
+from tests.core.ranks.settings import config_of, former_run, labelled_pairs
+
+LOSS, NORM = 1e-5, 5e-4
+# Together they have every objective: contrast with and without a queue, words, matching, prototypes, patches, classes.
+QUICK = ("sd-clip", "albef", "mixmatch", "slip")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return labelled_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="module")
+def former(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return former_run(data, tmp_path_factory.mktemp("former") / "run")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def apart(one: list[dict[str, float]], other: list[dict[str, float]]) -> tuple[float, float]:
+    """The greatest difference of a loss, and of the gradient's norm in shares of it, over all steps."""
+    losses, norms = [0.0], [0.0]
+    for left, right in zip(one, other, strict=True):
+        assert left.keys() == right.keys()
+        for name in left:
+            if name == "train/grad_norm":
+                norms.append(abs(left[name] - right[name]) / max(1.0, left[name]))
+            elif name.startswith("train/"):
+                assert math.isfinite(left[name])
+                losses.append(abs(left[name] - right[name]))
+    return max(losses), max(norms)
+
+
+def check(preset: str, data: Path, former: Path, folder: Path, ranks: int, steps: int, *settings: str) -> None:
+    config = config_of(preset, data, former, *settings)
+
+    def train(team: Team) -> list[dict[str, float]]:
+        with opened(config, folder / f"of-{team.size}", team) as loop:
+            return steps_of(loop, steps)
+
+    single, every = train(ALONE), over_ranks(ranks, train)
+    loss, norm = apart(single, every[0])
+    assert loss <= LOSS
+    assert norm <= NORM
+    for step, report in enumerate(single):
+        assert sum(reports[step]["rows"] for reports in every) == report["rows"], "another batch"
+
+
+@pytest.mark.parametrize("preset", QUICK)
+def test_two_ranks_are_one_process(preset: str, data: Path, former: Path, tmp_path: Path) -> None:
+    check(preset, data, former, tmp_path, 2, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_over_ranks(preset: str, ranks: int, data: Path, former: Path, tmp_path: Path) -> None:
+    check(preset, data, former, tmp_path, ranks, 10)
