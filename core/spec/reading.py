@@ -16,7 +16,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -170,20 +170,24 @@ def first_problem(problem: ValidationError) -> str:
 
 
 def _out_of_bounds(value: Any) -> str:
-    """What is wrong with plain data: too deep, or a number beyond its range; "" when nothing is."""
-    waiting: list[tuple[Any, int]] = [(value, 1)]
-    while waiting:
-        item, depth = waiting.pop()
-        if isinstance(item, (dict, list)):
-            if depth > DEEPEST:
-                return f"is nested more than {DEEPEST} levels deep"
-            inner = item.values() if isinstance(item, Mapping) else item
-            waiting.extend((one, depth + 1) for one in inner if isinstance(one, (dict, list, int, float)))
-        elif isinstance(item, float):
-            if not math.isfinite(item):
-                return "has a number that is not finite"
-        elif isinstance(item, int) and not -_LARGEST_INT <= item < _LARGEST_INT:
-            return "has a number beyond 64 bits"
+    """What is wrong with plain data: too deep, or a number beyond its range; "" when nothing is.
+
+    Goes through it level by level, since a million values of a list are looked at faster together than each by itself.
+    """
+    level, depth = [value], 1
+    while level:
+        types = set(map(type, level))
+        if float in types and not all(math.isfinite(item) for item in level if type(item) is float):
+            return "has a number that is not finite"
+        if int in types:
+            numbers = level if types == {int} else [item for item in level if type(item) is int]
+            if not -_LARGEST_INT <= min(numbers) <= max(numbers) < _LARGEST_INT:
+                return "has a number beyond 64 bits"
+        nested = [item for item in level if isinstance(item, (dict, list))] if types & {dict, list} else []
+        if nested and depth > DEEPEST:
+            return f"is nested more than {DEEPEST} levels deep"
+        level = list(chain.from_iterable(item.values() if isinstance(item, dict) else item for item in nested))
+        depth += 1
     return ""
 
 

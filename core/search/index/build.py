@@ -19,7 +19,7 @@ import numpy as np
 from core.data.errors import BadRow
 from core.search.errors import IndexFolderError
 from core.search.index.acceleration import describe, layout, update_acceleration
-from core.search.index.manifest import BLOCK, Identity, Manifest, read_manifest
+from core.search.index.manifest import BLOCK, MOST_REMOVED, Identity, Manifest, read_manifest
 from core.search.index.source_changes import Changes, Found, Scan, compare, scan
 from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, IndexWriter
 from core.spec.config import expand_user
@@ -144,21 +144,33 @@ class _Build:
     def update(self, manifest: Manifest, changes: Changes, encoder: Encoder | None, scanned: Scan) -> Manifest:
         """Remove what is gone, append what is fresh, and make it fast to search."""
         if changes.gone.any() and (changes.gone != manifest.removed_rows()).any():
-            manifest = self.writer.commit(replace(manifest.with_removed(changes.gone), complete=False))
+            manifest = self._without(replace(manifest.with_removed(changes.gone), complete=False))
         if not manifest.rows:
             self.writer.prepare(manifest)
         if encoder is not None:
             manifest = self._append(manifest, changes.fresh, encoder, scanned)
         if manifest.rows and manifest.removed_rows().mean() > COMPACT_FROM:
-            self.progress("rewriting the index without removed pictures", 0, 0)
-            manifest = self.writer.rewrite(IndexReader(self.writer.folder), manifest)
-            self.writer.prepare(manifest)
+            manifest = self._compact(IndexReader(self.writer.folder), manifest)
         if not manifest.complete:
             self.writer.commit(manifest)
         nearest = update_acceleration(self.writer.folder, manifest, self.progress)
         if not manifest.complete or nearest != manifest.nearest:
             manifest = self.writer.commit(replace(manifest, complete=True, nearest=nearest))
             self.writer.prepare(manifest)
+        return manifest
+
+    def _without(self, manifest: Manifest) -> Manifest:
+        """Commit that rows are removed; written anew without them where they lie too scattered to be listed."""
+        if len(manifest.removed) <= MOST_REMOVED:
+            return self.writer.commit(manifest)
+        reader = IndexReader(self.writer.folder)
+        reader.manifest = manifest
+        return self._compact(reader, manifest)
+
+    def _compact(self, reader: IndexReader, manifest: Manifest) -> Manifest:
+        self.progress("rewriting the index without removed pictures", 0, 0)
+        manifest = self.writer.rewrite(reader, manifest)
+        self.writer.prepare(manifest)
         return manifest
 
     def _append(self, manifest: Manifest, fresh: Sequence[Found], encoder: Encoder, scanned: Scan) -> Manifest:

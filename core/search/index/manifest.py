@@ -7,23 +7,30 @@ serves when the first is damaged. No time of day is in it: the same pictures giv
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, FailFast, Field, TypeAdapter, ValidationError
 
 from core.search.errors import IndexFolderError
 from core.spec.files import write_whole
-from core.spec.reading import MEGABYTE, checked_as, parse_json, read_bytes
+from core.spec.reading import MEGABYTE, parse_json, read_bytes
 
 VERSION = 1
-LARGEST = 64 * MEGABYTE  # bytes of a manifest: about a quarter of a million segments
+LARGEST = 32 * MEGABYTE  # bytes of a manifest; a hundred million pictures take 13 MB
+# The most of each character in a manifest, counted before it is parsed. A hundred million pictures with `MOST_REMOVED`
+# runs have fewer; what has no more than these is parsed, checked and refused in less than a second.
+_MOST = {b"[": 1 << 19, b"{": 1 << 18, b",": 3 << 19, b":": 1 << 19, b"\\": 1 << 16}
+MOST_REMOVED = 1 << 17  # runs of removed rows; an index with more is written anew without them
+_MOST_FILES = 1 << 12  # that make searching fast
 NAME, COPY = "manifest.json", "manifest.copy.json"
 _KEY, _HEAD = b'"checksum"', 64  # what a manifest of ours has among its first bytes
 BLOCK = 1024  # pictures of a segment, the last one of a build may have fewer
@@ -40,7 +47,10 @@ _FILES = TypeAdapter(dict[str, Annotated[list[Count], Field(min_length=2, max_le
 
 def _nearest(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Refuses what `core.search.index.acceleration` cannot have written: a text per bank, two numbers per file."""
-    _FILES.validate_python(value.get("files", {}))
+    files = value.get("files", {})
+    if isinstance(files, Mapping) and len(files) > _MOST_FILES:
+        raise ValueError("no index is searched by so many files")
+    _FILES.validate_python(files)
     if not all(isinstance(words, str) for name, words in value.items() if name != "files"):
         raise ValueError("the description of how an index is searched must be text")
     return value
@@ -67,7 +77,7 @@ class Identity:
 class Segment:
     """A run of pictures that were committed together."""
 
-    rows: Count
+    rows: Positive
     texts: Count  # captions
     record_bytes: Count
     checksums: tuple[Checksum, Checksum, Checksum, Checksum]  # CRC-32, in the order of KINDS
@@ -81,8 +91,10 @@ class Manifest:
     source: str
     generation: Positive = 1  # of the data files; a rewrite begins a new one
     complete: bool = False  # whether the last update came to its end
-    segments: tuple[Segment, ...] = ()
-    removed: tuple[tuple[Count, Positive], ...] = ()  # runs of rows that are no more: first row, count
+    segments: Annotated[tuple[Segment, ...], FailFast()] = ()
+    removed: Annotated[
+        tuple[tuple[Count, Positive], ...], FailFast()
+    ] = ()  # runs of rows that are no more: first row, count
     nearest: Annotated[Mapping[str, Any], AfterValidator(_nearest)] = field(default_factory=dict)  # see `scan`
     version: Count = VERSION
 
@@ -115,11 +127,14 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest and its copy, each whole."""
-    content = asdict(manifest)
-    text = json.dumps({"checksum": _checksum(content), **content}, indent=1, ensure_ascii=True)
-    write_whole(folder / NAME, text.encode())
-    write_whole(folder / COPY, text.encode())
+    """Replace the manifest and its copy, each whole. IndexFolderError when it is larger than is read again."""
+    content = asdict(replace(manifest, segments=(), removed=()))  # which copies deeply; these may be a million
+    content |= {"segments": [vars(segment) for segment in manifest.segments], "removed": manifest.removed}
+    text = json.dumps({"checksum": _checksum(content), **content}, ensure_ascii=True).encode()
+    if not _is_bounded(text):
+        raise IndexFolderError(f"{folder / NAME} would be too large to be read; index a part into another folder.")
+    write_whole(folder / NAME, text)
+    write_whole(folder / COPY, text)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -138,8 +153,11 @@ def read_manifest(folder: Path) -> Manifest | None:
         except IndexFolderError as error:
             unreadable = unreadable or error
             continue
+        if found[:-1] == found[1:] and len(found) > 1:  # the copy of a damaged one is the same
+            break
         try:
-            return _parse(found[-1], str(path))
+            with _uncollected():
+                return _parse(found[-1], str(path))
         except _DamagedError:
             continue
     if unreadable is not None:
@@ -158,7 +176,26 @@ class _DamagedError(IndexFolderError):
 _ADAPTER = TypeAdapter(Manifest)
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of reference cycles: JSON has none, and looking for them takes half of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _is_bounded(content: bytes) -> bool:
+    """Whether ``content`` has no more of anything than a manifest may have."""
+    return len(content) <= LARGEST and all(content.count(character) <= most for character, most in _MOST.items())
+
+
 def _parse(content: bytes, where: str) -> Manifest:
+    if not _is_bounded(content):
+        raise _DamagedError(f"{where} holds more than any index has.")
     raw = parse_json(content, where, error=_DamagedError)
     if not isinstance(raw, dict) or "checksum" not in raw:
         raise _DamagedError(f"{where} is no manifest.")
@@ -167,10 +204,13 @@ def _parse(content: bytes, where: str) -> Manifest:
         raise IndexFolderError(f"{where} was written by a later version of this program; update it, or index again.")
     if raw.pop("checksum") != _checksum(raw):
         raise _DamagedError(f"{where} has another checksum.")
-    manifest = checked_as(_ADAPTER, raw, where, error=_DamagedError)
-    end = 0
+    try:
+        manifest = _ADAPTER.validate_python(raw)
+    except ValidationError as problem:
+        raise _DamagedError(f"{where} has fields that no index has.") from problem
+    end, rows = 0, manifest.rows
     for first, count in manifest.removed:
-        if first < end or first + count > manifest.rows:
+        if first < end or first + count > rows:
             raise _DamagedError(f"{where}: removed rows are out of order, or beyond the end.")
         end = first + count
     return manifest
