@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.objective import Objective, Report, require
+from core.objectives.objective import Report, require
 from core.objectives.parts.pairs import both_logits, of_true_pairs, pair_rows, true_pairs
 from core.objectives.parts.queue import FeatureQueue, similarities
+from core.objectives.queued import QueuedObjective
 from core.objectives.weighting.belief import weighted_mean
 from core.ranks.collectives import size
 from core.spec.config import ContrastiveConfig
 
 
-class Contrastive(Objective):
+class Contrastive(QueuedObjective):
     """Matching pairs pulled together, others apart, on the clean view.
 
     softmax: symmetric InfoNCE over the batch (Radford et al. 2021, figure 3). With ``s`` the logit scale,
@@ -43,21 +43,11 @@ class Contrastive(Objective):
 
     name = "contrastive"
     config_class = ContrastiveConfig
-    queue: FeatureQueue | None
 
     def __init__(self, config: ContrastiveConfig) -> None:
         super().__init__(config)
-        self.kind, self.label_smoothing, self.queue_size = config.kind, config.label_smoothing, config.queue
-        self.queue = None
+        self.kind, self.label_smoothing = config.kind, config.label_smoothing
         self.asks_teacher = config.kind == "softmax" and config.queue > 0
-
-    def build_buffers(self, network: Network) -> None:
-        if self.queue_size > 0:
-            self.queue = FeatureQueue(self.queue_size, network.towers.embed_dim)
-
-    @property
-    def compares_vectors(self) -> str:
-        return "queue" if self.queue_size > 0 else ""
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         image, text, scale = student.clean.image, student.text, student.logit_scale

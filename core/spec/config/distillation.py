@@ -8,7 +8,18 @@ from pydantic import Field
 
 from core.spec.config.base import Share, shown
 from core.spec.config.labelled import ClassificationConfig
-from core.spec.config.objective import Context, Need, ObjectiveConfig, Problems, Ramp, queue_needs
+from core.spec.config.objective import (
+    AlphaRamp,
+    Context,
+    Need,
+    ObjectiveConfig,
+    Problems,
+    Prototypes,
+    Queue,
+    Ramp,
+    Temperature,
+    queue_needs,
+)
 
 
 def fused_needs(on: str) -> list[Need]:
@@ -29,20 +40,11 @@ class DistillSimilarityConfig(ObjectiveConfig):
         "the true pair to the contrastive loss.",
         json_schema_extra=shown("share"),
     )
-    alpha_ramp: Share = Field(
-        0.0,
-        title="Alpha ramp",
-        description="Alpha rises linearly from 0 over this share of training (ALBEF: the first epoch).",
-        json_schema_extra=shown("share of steps", advanced=True),
-    )
-    queue: int = Field(
+    alpha_ramp: AlphaRamp = 0.0
+    queue: Queue = Field(
         0,
-        ge=0,
-        le=1048576,
-        title="Queue",
         description="How many of the teacher's features of previous batches are compared with too (ALBEF: 65536). "
         "0 for none.",
-        json_schema_extra=shown("pairs", advanced=True),
     )
 
     def needs_teacher(self) -> list[Need]:
@@ -126,13 +128,9 @@ class DistillPrototypesConfig(PrototypesConfig):
         "their own.",
         json_schema_extra=shown(""),
     )
-    prototypes: int = Field(
+    prototypes: Prototypes = Field(
         1024,
-        ge=2,
-        le=262144,
-        title="Prototypes",
         description="About 1024 up to 20,000 pictures, 4096 at 100,000, 65536 for web data.",
-        json_schema_extra=shown(""),
     )
     koleo: float = Field(
         0.0,
@@ -184,13 +182,9 @@ class DistillFeaturesConfig(ObjectiveConfig):
         description="Compare with the teacher's feature of the other modality; fused with its image and its text.",
         json_schema_extra=shown(""),
     )
-    temperature: float = Field(
+    temperature: Temperature = Field(
         0.07,
-        gt=0.0,
-        le=10.0,
-        title="Temperature",
         description="Divides the similarities; the initial value of a learnt scale.",
-        json_schema_extra=shown("", advanced=True),
     )
 
     def needs_fusion(self) -> list[Need]:
@@ -246,13 +240,9 @@ class MaskedPatchesConfig(PrototypesConfig):
         "(DINOv2). Needs prototypes distilled on image.",
         json_schema_extra=shown("", advanced=True),
     )
-    prototypes: int = Field(
+    prototypes: Prototypes = Field(
         1024,
-        ge=2,
-        le=262144,
-        title="Prototypes",
         description="Of patches, where they have their own head; about as many as for whole pictures.",
-        json_schema_extra=shown(""),
     )
 
     def uses_captions(self) -> bool:
@@ -277,10 +267,7 @@ class MaskedPatchesConfig(PrototypesConfig):
 class ImageContrastiveConfig(ObjectiveConfig):
     """Pull two views of a picture together, other pictures apart (SimCLR in SLIP, Mu et al. 2022)."""
 
-    temperature: float = Field(
-        0.1, gt=0.0, le=10.0, title="Temperature", description="Divides the similarities.",
-        json_schema_extra=shown("", advanced=True),
-    )  # fmt: skip
+    temperature: Temperature = Field(0.1, description="Divides the similarities.")
     width: int = Field(
         256,
         ge=2,

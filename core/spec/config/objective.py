@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, TypeVar
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -16,6 +16,21 @@ from core.spec.config.axes import FusionConfig, TeacherConfig, ViewsConfig
 from core.spec.config.base import Section, Share, shown
 from core.spec.config.training import DataConfig
 
+# Settings of several objectives: range, title and unit; each gives its own default and description.
+AlphaRamp = Annotated[
+    Share,
+    Field(
+        title="Alpha ramp",
+        description="Alpha rises linearly from 0 over this share of training (ALBEF: the first epoch).",
+        json_schema_extra=shown("share of steps", advanced=True),
+    ),
+]
+LabelSmoothing = Annotated[
+    float, Field(ge=0.0, lt=1.0, title="Label smoothing", json_schema_extra=shown("share", advanced=True))
+]
+Prototypes = Annotated[int, Field(ge=2, le=262144, title="Prototypes", json_schema_extra=shown(""))]
+Queue = Annotated[int, Field(ge=0, le=1048576, title="Queue", json_schema_extra=shown("pairs", advanced=True))]
+Temperature = Annotated[float, Field(gt=0.0, le=10.0, title="Temperature", json_schema_extra=shown("", advanced=True))]
 Problems = Iterator[tuple[str, str]]
 """Dotted fields of the definition, each with a sentence that names the remedy."""
 

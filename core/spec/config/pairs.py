@@ -8,7 +8,17 @@ from typing import Literal
 from pydantic import Field
 
 from core.spec.config.base import Share, shown
-from core.spec.config.objective import Context, Need, ObjectiveConfig, Problems, Ramp, queue_needs
+from core.spec.config.objective import (
+    AlphaRamp,
+    Context,
+    LabelSmoothing,
+    Need,
+    ObjectiveConfig,
+    Problems,
+    Queue,
+    Ramp,
+    queue_needs,
+)
 
 NO_FUSION = "It needs a fusion: set fusion.kind, or this weight to 0."
 
@@ -27,22 +37,14 @@ class ContrastiveConfig(ObjectiveConfig):
         "learnt bias (SigLIP, Zhai et al. 2023).",
         json_schema_extra=shown(""),
     )
-    label_smoothing: float = Field(
+    label_smoothing: LabelSmoothing = Field(
         0.0,
-        ge=0.0,
-        lt=1.0,
-        title="Label smoothing",
         description="Share of the target spread evenly over all pairs of the batch, the true one too (ALIGN: 0.1).",
-        json_schema_extra=shown("share", advanced=True),
     )
-    queue: int = Field(
+    queue: Queue = Field(
         0,
-        ge=0,
-        le=1048576,
-        title="Queue",
         description="How many of the teacher's features of previous batches are negatives too (MoCo; ALBEF: 65536). "
         "0 for none. Needs a teacher.",
-        json_schema_extra=shown("pairs", advanced=True),
     )
 
     def needs_teacher(self) -> list[Need]:
@@ -75,13 +77,9 @@ class CaptioningConfig(ObjectiveConfig):
         json_schema_extra=shown(""),
     )
 
-    label_smoothing: float = Field(
+    label_smoothing: LabelSmoothing = Field(
         0.0,
-        ge=0.0,
-        lt=1.0,
-        title="Label smoothing",
         description="Share of the target spread over the other words (BLIP: 0.1).",
-        json_schema_extra=shown("share", advanced=True),
     )
 
     def needs_fusion(self) -> list[Need]:
@@ -119,12 +117,7 @@ class MaskedWordsConfig(ObjectiveConfig):
         description="Share of the teacher's softmax over words in the target (ALBEF: 0.4). Above 0 needs a teacher.",
         json_schema_extra=shown("share"),
     )
-    alpha_ramp: Share = Field(
-        0.0,
-        title="Alpha ramp",
-        description="Alpha rises linearly from 0 over this share of training (ALBEF: the first epoch).",
-        json_schema_extra=shown("share of steps", advanced=True),
-    )
+    alpha_ramp: AlphaRamp = 0.0
 
     def needs_teacher(self) -> list[Need]:
         remedy = "Above 0 it needs a teacher: set teacher.kind to ema, or this to 0."
