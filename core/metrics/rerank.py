@@ -24,16 +24,8 @@ TOP = 128
 PAIRS_AT_ONCE = 4096
 
 
-def reranked_metrics(
-    image_features: Tensor,
-    text_features: Tensor,
-    text_to_image: Tensor,
-    score_pairs: ScorePairs,
-    top: int = TOP,
-    progress: Progress = no_progress,
-) -> dict[str, float]:
-    """`retrieval_metrics` of the two-stage search, each name with ``reranked_`` before it."""
-    of_images, of_texts = reranked(image_features, text_features, text_to_image, score_pairs, top, progress)
+def reranked_metrics(of_images: Ranks, of_texts: Ranks) -> dict[str, float]:
+    """`retrieval_metrics` of the ranks that `reranked` gives, each name with ``reranked_`` before it."""
     return {f"reranked_{name}": value for name, value in summarise(of_images, of_texts).items()}
 
 

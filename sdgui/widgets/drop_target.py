@@ -245,3 +245,16 @@ def save_pasted(image: QImage, folder: Path) -> Path:
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)
     return temporary.replace(path)
+
+
+# Widgets that take one file or folder
+def accept_file(event: QDragEnterEvent) -> None:
+    """Take what is dragged when there is a local file or folder in it."""
+    if any(url.isLocalFile() for url in event.mimeData().urls()):
+        event.acceptProposedAction()
+
+
+def dropped_file(event: QDropEvent) -> str:
+    """The first local file or folder of a drop that `accept_file` took."""
+    event.acceptProposedAction()
+    return next(url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile())

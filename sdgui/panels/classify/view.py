@@ -20,6 +20,7 @@ from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
 from sdgui.panels.classify.tabs.try_it import TryTab
 from sdgui.shared.services import Services
+from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, is_made, replace_page
@@ -209,10 +210,7 @@ class ClassifyView(QWidget):
 
     # A folder dropped anywhere in the panel is data
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
+        accept_file(event)
 
     def dropEvent(self, event: QDropEvent) -> None:
-        path = next(url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile())
-        event.acceptProposedAction()
-        self.source.data.set_source(path)
+        self.source.data.set_source(dropped_file(event))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import (
-    QAbstractTableModel,
     QItemSelection,
     QItemSelectionModel,
     QModelIndex,
@@ -18,6 +17,7 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from sdgui.panels.noise.model import Pair, RankedPairs, Sorting
+from sdgui.shared.headed_model import HeadedModel
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.items import runs_of
 from sdgui.widgets.plain_text import plain_tip
@@ -35,7 +35,7 @@ _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
 )
 
 
-class PairsModel(QAbstractTableModel):
+class PairsModel(HeadedModel):
     """Rows are the shown pairs, in order."""
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -65,14 +65,10 @@ class PairsModel(QAbstractTableModel):
         known = self._ranked is not None and self._ranked.shuffled is not None
         return 0 if parent.isValid() else len(_COLUMNS) - (not known)
 
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
-    ) -> object:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        title, _, tip = _COLUMNS[section]
+    def heading(self, column: int, role: int) -> object:
+        title, _, tip = _COLUMNS[column]
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _side(section) if section else _side(1)  # the arrow of sorting stands on the right
+            return _side(column) if column else _side(1)  # the arrow of sorting stands on the right
         return {int(Qt.ItemDataRole.DisplayRole): title, int(Qt.ItemDataRole.ToolTipRole): tip}.get(role)
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:

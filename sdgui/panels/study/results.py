@@ -10,12 +10,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QTableView, QWidget
 
 from sdgui.panels.study.error_bars import Bar
 from sdgui.panels.study.model import Table, interval, is_share
+from sdgui.shared.headed_model import HeadedModel
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -38,7 +39,7 @@ def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mappi
     return bars
 
 
-class ResultsModel(QAbstractTableModel):
+class ResultsModel(HeadedModel):
     """A ``Table`` for a view."""
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -57,15 +58,11 @@ class ResultsModel(QAbstractTableModel):
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         return 0 if parent.isValid() else len(self.table.columns)
 
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
-    ) -> object:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
+    def heading(self, column: int, role: int) -> object:
         if role == Qt.ItemDataRole.DisplayRole:
-            return self.table.columns[section]
+            return self.table.columns[column]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip(self.table.tips[section]) or None
+            return plain_tip(self.table.tips[column]) or None
         return None
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:

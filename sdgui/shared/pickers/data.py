@@ -27,6 +27,7 @@ from PySide6.QtWidgets import (
 from core.spec.shards import may_be_there, names_shards
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
+from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
@@ -215,13 +216,10 @@ class DataPicker(QWidget):
             self.set_source(found.strip())
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
+        accept_file(event)
 
     def dropEvent(self, event: QDropEvent) -> None:
-        path = next(url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile())
-        event.acceptProposedAction()
-        self.set_source(path)
+        self.set_source(dropped_file(event))
 
 
 def _short(source: str) -> str:

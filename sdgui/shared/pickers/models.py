@@ -32,6 +32,7 @@ from sdgui.shared.pickers.entries import (
 from sdgui.shared.pickers.model_list import ENTRY, heading, only_possible
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
+from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
@@ -378,12 +379,10 @@ class ModelPicker(QWidget):
             self.take_folder(Path(folder))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
+        accept_file(event)
 
     def dropEvent(self, event: QDropEvent) -> None:
-        path = Path(next(url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()))
-        event.acceptProposedAction()
+        path = Path(dropped_file(event))
         self.take_folder(path if path.is_dir() else path.parent)
 
 

@@ -43,7 +43,7 @@ def test_the_cosine_itself_as_head_changes_nothing_but_the_names() -> None:
     images, texts, owner, _ = example()
     head = lambda i, j: torch.nn.functional.cosine_similarity(images[i], texts[j])  # noqa: E731
     plain_values = retrieval_metrics(images, texts, owner)
-    assert reranked_metrics(images, texts, owner, head, top=7) == pytest.approx(
+    assert reranked_metrics(*reranked(images, texts, owner, head, top=7)) == pytest.approx(
         {f"reranked_{name}": value for name, value in plain_values.items()}
     )
 

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QMimeData, QModelIndex, QObject, QPersistentModelIndex, Qt, QUrl, Signal
+from PySide6.QtCore import QMimeData, QModelIndex, QObject, QPersistentModelIndex, Qt, QUrl, Signal
 
 from sdgui.panels.caption.model import HAND, STATE_TEXTS, Entry, State
+from sdgui.shared.headed_model import HeadedModel
 from sdgui.widgets.formats import value
 from sdgui.widgets.plain_text import plain_tip
 
@@ -31,7 +32,7 @@ _FLAGS = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.
 _EDITABLE = _FLAGS | Qt.ItemFlag.ItemIsEditable
 
 
-class CaptionsModel(QAbstractTableModel):
+class CaptionsModel(HeadedModel):
     """Rows are the entries that pass the filter, in the order of their positions."""
 
     changed = Signal(list)  # of Entry: new or different
@@ -170,17 +171,15 @@ class CaptionsModel(QAbstractTableModel):
     def columnCount(self, parent: _Index | None = None) -> int:
         return 0 if parent is not None and parent.isValid() else (4 if self.compares else 3)
 
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
-    ) -> object:
-        if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(_TITLES):
+    def heading(self, column: int, role: int) -> object:
+        if not 0 <= column < len(_TITLES):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return _TITLES[section]
+            return _TITLES[column]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return _TIPS[section]
+            return _TIPS[column]
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if section == SCORE else Qt.AlignmentFlag.AlignLeft
+            side = Qt.AlignmentFlag.AlignRight if column == SCORE else Qt.AlignmentFlag.AlignLeft
             return side | Qt.AlignmentFlag.AlignVCenter
         return None
 

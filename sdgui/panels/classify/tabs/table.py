@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import (
-    QAbstractTableModel,
     QModelIndex,
     QObject,
     QPersistentModelIndex,
@@ -22,6 +21,7 @@ from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableView, QVBoxLayout, QWidget
 
 from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share, ShareDelegate
+from sdgui.shared.headed_model import HeadedModel
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -41,7 +41,7 @@ class Column:
     tip: str = ""
 
 
-class RowsModel(QAbstractTableModel):
+class RowsModel(HeadedModel):
     """The rows under the columns, in the order and by the filter asked for; ten thousand are sorted in one go."""
 
     def __init__(self, columns: Sequence[Column], parent: QObject | None = None) -> None:
@@ -85,18 +85,14 @@ class RowsModel(QAbstractTableModel):
     def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008
         return 0 if parent.isValid() else len(self.columns)
 
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
-    ) -> object:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        column = self.columns[section]
+    def heading(self, column: int, role: int) -> object:
+        shown = self.columns[column]
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.title
+            return shown.title
         if role == Qt.ItemDataRole.ToolTipRole:
-            return column.tip or None
+            return shown.tip or None
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return self._alignment(column)
+            return self._alignment(shown)
         return None
 
     def data(self, index: _Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:

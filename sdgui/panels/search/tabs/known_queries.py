@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
+from sdgui.shared.headed_model import HeadedModel
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
@@ -62,7 +63,7 @@ def _merge(sides: Sequence[Mapping[str, Any]], way: str, title: Any) -> list[Kno
     return found
 
 
-class KnownModel(QAbstractTableModel):
+class KnownModel(HeadedModel):
     """Columns: the query, a rank per model, and with two models the change in rank.
 
     It sorts and filters by itself: a proxy would query each cell, which takes 0.1 s for 2000 rows.
@@ -123,20 +124,16 @@ class KnownModel(QAbstractTableModel):
             return 0
         return 1 + len(self._names) + (len(self._names) == 2)
 
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
-    ) -> object:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
+    def heading(self, column: int, role: int) -> object:
         if role == Qt.ItemDataRole.DisplayRole:
-            return [self._what, *self._names, "Moved"][section]
-        if role == Qt.ItemDataRole.ToolTipRole and section > 0:
-            if section <= len(self._names):
-                name = self._names[section - 1]
+            return [self._what, *self._names, "Moved"][column]
+        if role == Qt.ItemDataRole.ToolTipRole and column > 0:
+            if column <= len(self._names):
+                name = self._names[column - 1]
                 return plain_tip(f"Rank that {name} gives the correct answer; 1 is first")
             return plain_tip(f"By how many ranks {self._names[1]} is better than {self._names[0]}")
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignLeft if section == 0 else Qt.AlignmentFlag.AlignRight
+            side = Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight
             return side | Qt.AlignmentFlag.AlignVCenter
         return None
 

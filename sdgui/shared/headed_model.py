@@ -1,0 +1,18 @@
+"""A table whose columns have headings; rows have none."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QAbstractTableModel, Qt
+
+
+class HeadedModel(QAbstractTableModel):
+    """Subclasses say what stands above a column; the rest is Qt's."""
+
+    def heading(self, column: int, role: int) -> object:
+        """What ``headerData`` answers for ``column``."""
+        raise NotImplementedError
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
+    ) -> object:
+        return self.heading(section, role) if orientation == Qt.Orientation.Horizontal else None
