@@ -7,7 +7,7 @@ Anything else that escapes is a bug and comes with its traceback, folded away.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,13 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 class UserError(Exception):
     """A problem that the user can fix; the message names what is wrong, its value and the remedy."""
+
+
+def nearest(name: str, names: Iterable[str], cutoff: float) -> list[str]:
+    """Up to three of ``names`` that ``name`` may have been meant for, the most alike first; for a remedy."""
+    from difflib import get_close_matches  # noqa: PLC0415  (only a mistake needs it)
+
+    return get_close_matches(name, list(names), n=3, cutoff=cutoff)
 
 
 @contextmanager

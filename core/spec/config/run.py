@@ -9,7 +9,6 @@ Derived values (steps in all, image size of an architecture) are never stored.
 
 from __future__ import annotations
 
-import difflib
 import os
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from core.spec.config.base import ConfigError
 from core.spec.config.contradictions import problems
 from core.spec.config.experiment import CONFIG_VERSION, RunConfig
+from core.spec.errors import nearest
 from core.spec.paths import split_run
 from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, parse_json, read_text
 from core.spec.shards import absolute_pattern, is_shards
@@ -112,7 +112,7 @@ def field_names() -> list[str]:
 def _nearest(field: str) -> str:
     if len(field) > _LONGEST_NAME:
         return ""
-    close = difflib.get_close_matches(field, field_names(), n=3, cutoff=0.5)
+    close = nearest(field, field_names(), cutoff=0.5)
     if not close:
         leaf = field.rsplit(".", 1)[-1]
         close = [name for name in field_names() if name.rsplit(".", 1)[-1] == leaf][:3]

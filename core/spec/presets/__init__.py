@@ -5,10 +5,10 @@ Flow: the form's list of presets, or ``python -m core presets NAME`` -> a ``RunC
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from core.spec.config import ConfigError, RunConfig
+from core.spec.errors import nearest
 from core.spec.presets.baselines import BASELINES
 from core.spec.presets.beyond import BEYOND
 from core.spec.presets.images import IMAGES
@@ -53,7 +53,7 @@ def preset_names() -> list[str]:
 def preset_config(name: str, size: Size = "base") -> RunConfig:
     """The definition of preset ``name``; ConfigError with the nearest names when there is none."""
     if name not in PRESETS:
-        close = difflib.get_close_matches(name[:LONGEST_SHOWN], PRESETS, n=3, cutoff=0.4)
+        close = nearest(name[:LONGEST_SHOWN], PRESETS, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PRESETS)}."
         raise ConfigError(f"there is no preset '{excerpt(name)}'; {hint}")
     if size not in SIZES:

@@ -10,6 +10,7 @@ from core.spec.study.definition import (
     Arm,
     Measure,
     NoiseSpec,
+    RunState,
     Seed,
     Study,
     Task,
@@ -18,7 +19,6 @@ from core.spec.study.definition import (
     read_study,
 )
 from core.spec.study.folder import StudyDir, StudyRun, StudyStatus
-from core.spec.study.records import RunState
 
 __all__ = [
     "DEMO",

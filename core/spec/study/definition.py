@@ -28,6 +28,7 @@ from core.spec.reading import MEGABYTE, excerpt, read_json
 
 STUDY_VERSION: Literal[1] = 1
 Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "noise"]
+RunState = Literal["waiting", "training", "measuring", "done", "failed"]  # of one run of a study
 DEMO = "demo:"  # before a file of the rendered demo data
 RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
 OPENCLIPART = "openclipart:"  # before train.csv and test.csv of Debian's clip art, by category

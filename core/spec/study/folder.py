@@ -18,23 +18,17 @@ import platform
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import UnreadableError, checked, excerpt, read_json
 from core.spec.run.folder import RunDir
 from core.spec.run.processes import own_start_time
-from core.spec.study.definition import Measure, Study
-from core.spec.study.records import (
-    LARGEST_MEASURES,
-    LARGEST_RESULTS,
-    LARGEST_STATUS,
-    MeasuresFile,
-    RunState,
-    StepTimeFile,
-    StudyStatusRecord,
-)
+from core.spec.study.definition import Measure, RunState, Study
+
+if TYPE_CHECKING:
+    from core.spec.study import records
 
 
 @dataclass
@@ -99,14 +93,18 @@ class StudyDir:
         """Where the step time of ``arm`` is kept, measured for the ``part``-th time."""
         return self.times / f"{arm}-{part}.json"
 
-    def read_step_time(self, arm: str, part: int) -> StepTimeFile | None:
+    def read_step_time(self, arm: str, part: int) -> records.StepTimeFile | None:
         """One measurement of an arm's step time; None where there is none. Raises UserError for a wrong file."""
+        from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
+
         path = self.step_time(arm, part)
         try:
-            raw: Any = read_json(path, LARGEST_STATUS)
+            raw: Any = read_json(path, records.LARGEST_STATUS)
         except FileNotFoundError:
             return None
-        return checked(StepTimeFile, raw, excerpt(str(path)), remedy="Remove it, and the study measures it again.")
+        return checked(
+            records.StepTimeFile, raw, excerpt(str(path)), remedy="Remove it, and the study measures it again."
+        )
 
     def written(self) -> list[Path]:
         """The folders and files in which, or through which, a study writes beside its runs."""
@@ -121,12 +119,16 @@ class StudyDir:
 
     def read_measures(self, arm: str, seed: int) -> dict[str, Any] | None:
         """What was measured of a run (see `MeasuresFile`); None when nothing was. Raises UserError for a wrong file."""
+        from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
+
         path = self.measures(arm, seed)
         try:
-            raw: Any = read_json(path, LARGEST_MEASURES)
+            raw: Any = read_json(path, records.LARGEST_MEASURES)
         except FileNotFoundError:
             return None
-        checked(MeasuresFile, raw, excerpt(str(path)), remedy="Remove it, and the study evaluates this run again.")
+        checked(
+            records.MeasuresFile, raw, excerpt(str(path)), remedy="Remove it, and the study evaluates this run again."
+        )
         return {"networks": {}, **raw}
 
     def missing(self, study: Study, arm: str, seed: int) -> list[Measure]:
@@ -144,17 +146,21 @@ class StudyDir:
 
     def read_status(self) -> StudyStatus | None:
         """The last status; None when there is none that can be read."""
+        from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
+
         try:
-            raw = read_json(self.status, LARGEST_STATUS)
-            found = checked(StudyStatusRecord, raw, str(self.status))
+            raw = read_json(self.status, records.LARGEST_STATUS)
+            found = checked(records.StudyStatusRecord, raw, str(self.status))
         except (FileNotFoundError, UserError):
             return None
         return StudyStatus(**found.model_dump(exclude={"runs"}), runs=[StudyRun(**dict(run)) for run in found.runs])
 
     def read_results(self) -> dict[str, Any] | None:
         """``results.json``; None when there is none yet that can be read. `results_problem` checks its content."""
+        from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
+
         try:
-            raw = read_json(self.results, LARGEST_RESULTS)
+            raw = read_json(self.results, records.LARGEST_RESULTS)
         except (FileNotFoundError, UnreadableError):
             return None
         return raw if isinstance(raw, dict) else None

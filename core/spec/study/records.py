@@ -6,17 +6,17 @@ They may come from anywhere: a study folder is handed from one person to another
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.spec.reading import MEGABYTE, first_problem
+from core.spec.study.definition import RunState
 
 LARGEST_STATUS = 4 * MEGABYTE
 LARGEST_MEASURES = 16 * MEGABYTE
 LARGEST_RESULTS = 16 * MEGABYTE
 SHORTEST_STEP = 1e-9  # seconds; less is no time that a step could take
-RunState = Literal["waiting", "training", "measuring", "done", "failed"]
 
 
 def _measurable(seconds: float) -> float:

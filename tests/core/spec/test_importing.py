@@ -19,7 +19,8 @@ def below(model):
         yield from below(child)
 
 built = [m.__name__ for m in below(BaseModel) if m.__module__.startswith("core") and m.__pydantic_complete__]
-print(json.dumps([sorted({"psutil", "filelock", "asyncio", "importlib.metadata"} & set(sys.modules)), built]))
+unneeded = {"psutil", "filelock", "asyncio", "importlib.metadata", "difflib", "core.spec.study.records", "numpy"}
+print(json.dumps([sorted(unneeded & set(sys.modules)), built]))
 """
 
 
