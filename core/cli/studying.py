@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from core.cli.terminal import Verbs, now_and_then, say
-from core.spec.caption_files import refused, write_new
+from core.spec.caption_files import FileThereError, write_new
 from core.spec.errors import UserError
 from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
@@ -78,7 +78,7 @@ def _noise(arguments: argparse.Namespace) -> int:
     from core.evaluation.noise import rank_pairs, to_csv
 
     if arguments.csv and arguments.csv.exists() and not arguments.force:
-        raise refused(arguments.csv)
+        raise FileThereError(arguments.csv)
     run = RunDir(arguments.run_dir)
     if not run.path.is_dir():
         raise UserError(f"there is no run folder {run.path}; give the folder of a trained run.")

@@ -31,6 +31,14 @@ class CaptionFileError(UserError):
     """Captions that cannot be written; the message names the file and the remedy."""
 
 
+class FileThereError(CaptionFileError):
+    """``path`` exists already, and was not to be overwritten."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} already exists; overwrite it with --force, or move it away.")
+        self.path = path
+
+
 class CaptionTableError(CaptionFileError):
     """A table that cannot be written any further; it ends with the last line that is whole."""
 
@@ -80,7 +88,7 @@ def sidecar_of(picture: str) -> Path:
 def write_new(path: Path, text: str, force: bool = False) -> None:
     """A whole text file; with ``force`` it takes the place of what was there at once, never half.
 
-    Raises CaptionFileError when there is a file and no ``force``, or the folder refuses.
+    Raises FileThereError when there is a file and no ``force``, CaptionFileError when the folder refuses.
     """
     try:
         if force:
@@ -88,7 +96,7 @@ def write_new(path: Path, text: str, force: bool = False) -> None:
         else:
             _write_once(path, text.encode("utf-8", "surrogateescape"))
     except FileExistsError as error:
-        raise refused(path) from error
+        raise FileThereError(path) from error
     except OSError as error:
         raise _not_written(path, error) from error
 
@@ -102,11 +110,6 @@ def _write_once(path: Path, content: bytes) -> None:
         except OSError:
             path.unlink(missing_ok=True)
             raise
-
-
-def refused(path: Path) -> CaptionFileError:
-    """The error for a file that exists already."""
-    return CaptionFileError(f"{path} already exists; overwrite it with --force, or move it away.")
 
 
 def _not_written(path: Path, error: OSError) -> CaptionFileError:
@@ -136,7 +139,7 @@ class CaptionTable:
                 self._own = _opened(path, "xb")
             except FileExistsError as error:
                 if not force:
-                    raise refused(path) from error
+                    raise FileThereError(path) from error
                 if not path.is_file():
                     raise CaptionFileError(f"{path} cannot be overwritten; choose another name.") from error
                 self._written = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")

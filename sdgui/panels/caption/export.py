@@ -19,6 +19,7 @@ from core.spec.caption_files import (
     CaptionedPicture,
     CaptionFileError,
     CaptionTable,
+    FileThereError,
     Sidecars,
     coco_json,
     json_line,
@@ -54,7 +55,7 @@ def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, fo
             sidecars.write(picture)
             done.append(picture)
         except CaptionFileError as error:
-            skipped.append((picture.path, _plain(error)))
+            skipped.append((picture.path, _reason(error)))
     folders: dict[Path, list[CaptionedPicture]] = {}
     for picture in done:
         folders.setdefault(Path(picture.path).parent, []).append(picture)
@@ -62,7 +63,7 @@ def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, fo
         try:
             _write_provenance(folder, inside)
         except (CaptionFileError, OSError) as error:
-            skipped.append((str(folder / SIDECAR_PROVENANCE), _plain(error)))
+            skipped.append((str(folder / SIDECAR_PROVENANCE), _reason(error)))
     where = Path(os.path.commonpath([str(folder) for folder in folders])) if folders else Path()
     return Exported(where, len(done), skipped)
 
@@ -99,7 +100,7 @@ def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Pro
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
         table.write(picture)
-    write_new(path, text.getvalue(), force)
+    _write(path, text.getvalue(), force)
     return Exported(path, len(pictures))
 
 
@@ -111,14 +112,14 @@ def export_json_lines(
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
         lines.append(json_line(picture) + "\n")
-    write_new(path, "".join(lines), force)
+    _write(path, "".join(lines), force)
     return Exported(path, len(pictures))
 
 
 def export_coco(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Exported:
     """COCO's captions format."""
     progress(0, len(pictures))
-    write_new(path, coco_json(pictures, path.parent) + "\n", force)
+    _write(path, coco_json(pictures, path.parent) + "\n", force)
     return Exported(path, len(pictures))
 
 
@@ -193,8 +194,17 @@ def _safe(name: str) -> str:
     return f"{plain}.{ending.lower()}" if dot and ending else plain
 
 
-def _plain(error: Exception) -> str:
-    return str(error).replace("; overwrite it with --force, or move it away", "")
+def _reason(error: Exception) -> str:
+    """Why a file was left out; what is there already is kept, and needs no remedy."""
+    return f"{error.path} already exists." if isinstance(error, FileThereError) else str(error)
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    """As `write_new`, with the remedy of a file dialog where the file is there already."""
+    try:
+        write_new(path, text, force)
+    except FileThereError as error:
+        raise CaptionFileError(f"{path} already exists; choose another name.") from error
 
 
 TRAINING_DATA: ExportFormat[WriteCaptions] = ExportFormat(

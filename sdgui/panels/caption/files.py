@@ -138,8 +138,7 @@ class CaptionFiles(QObject):
         if isinstance(failure, Cancelled):
             self._show_message(info("The export was cancelled; text files written so far are kept."))
         else:
-            text = failure.text.replace("overwrite it with --force, or move it away", "choose another name")
-            self._show_message(error(text, failure.details))
+            self._show_message(error(failure.text, failure.details))
 
     def _report(self, report: Exported) -> None:
         if not report.written:

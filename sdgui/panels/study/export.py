@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
 from core.spec.files import write_whole
 from core.spec.reading import excerpt
 from core.spec.study import StudyDir
-from sdgui.panels.study.model import to_csv
+from sdgui.panels.study.model import Table, to_csv
 from sdgui.panels.study.view import StudyView
 from sdgui.shared.background_tasks import BackgroundTasks
-from sdgui.widgets.message import Message, ShowMessage
+from sdgui.shared.export.dialog import ask_file
+from sdgui.shared.export.formats import ExportFormat
+from sdgui.widgets.message import ShowMessage, info
+from sdgui.widgets.plain_text import plain_tip
 
-_ENDINGS = (".md", ".csv", ".json", ".svg")
-_KINDS = (("&Markdown …", "md"), ("&CSV …", "csv"), ("&JSON …", "json"), ("Plot (&SVG) …", "svg"))
+WriteResults = Callable[[StudyDir, Sequence[Table], Path], None]  # study, the tables that are shown, where
+
+RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
+    ExportFormat(
+        "markdown",
+        "&Markdown …",
+        "The report of the study: every table, with notes",
+        lambda study, _tables, path: write_whole(path, study.table.read_bytes()),
+        "Markdown",
+        ".md",
+        "results",
+    ),
+    ExportFormat(
+        "csv",
+        "&CSV …",
+        "The tables that are shown",
+        lambda _study, tables, path: write_whole(path, to_csv(tables).encode()),
+        "Tables",
+        ".csv",
+        "results",
+    ),
+    ExportFormat(
+        "json",
+        "&JSON …",
+        "Every value, interval and test",
+        lambda study, _tables, path: write_whole(path, study.results.read_bytes()),
+        "JSON",
+        ".json",
+        "results",
+    ),
+    ExportFormat(
+        "plot",
+        "Plot (&SVG) …",
+        "The arms with their intervals, as a drawing",
+        lambda study, _tables, path: write_whole(path, study.plot.read_bytes()),
+        "Drawings",
+        ".svg",
+        "results",
+    ),
+)
+_SUFFIXES = [export.suffix for export in RESULT_FORMATS]
 
 
 class ExportMenu(QMenu):
@@ -32,10 +74,14 @@ class ExportMenu(QMenu):
         parent: QWidget,
     ) -> None:
         super().__init__(parent)
-        self._view, self._folder, self._show_message, self._failed = view, folder, show_message, failed
+        self._view, self._folder, self._over = view, folder, parent
+        self._show_message, self._failed = show_message, failed
         self._tasks = BackgroundTasks(self)
-        for text, ending in _KINDS:
-            self.addAction(text).triggered.connect(partial(self._ask, ending))
+        self.setToolTipsVisible(True)
+        for export in RESULT_FORMATS:
+            action = self.addAction(export.title)
+            action.setToolTip(plain_tip(export.tip))
+            action.triggered.connect(partial(self._ask, export))
         self.addAction("Copy the &table").triggered.connect(lambda: self.copy_table())
 
     def copy_table(self) -> None:
@@ -45,30 +91,25 @@ class ExportMenu(QMenu):
         view.copy()
 
     def export_to(self, path: Path) -> None:
-        """Write the results; the ending of ``path``'s name selects the format."""
+        """Write the results; the suffix of ``path`` selects the format."""
         if (folder := self._folder()) is None:
             return
-        kind = path.suffix.lower()
-        if kind not in _ENDINGS:
-            self._failed(f"{excerpt(path.name)} has no known extension; use {', '.join(_ENDINGS[:-1])} or .svg.")
+        write = next((one.write for one in RESULT_FORMATS if one.suffix == path.suffix.lower()), None)
+        if write is None:
+            listed = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
+            self._failed(f"{excerpt(path.name)} has no known extension; use {listed}.")
             return
-        out, tables = StudyDir(folder), self._view.tables_now()
-        sources = {".md": out.table, ".json": out.results, ".svg": out.plot}
+        written, tables = info(f"Results written to {path}."), self._view.tables_now()
+        self._tasks.run(
+            lambda: write(StudyDir(folder), tables, path), lambda _: self._show_message(written), self._failed
+        )
 
-        def write() -> None:
-            if kind == ".csv":
-                write_whole(path, to_csv(tables).encode())
-            else:
-                write_whole(path, sources[kind].read_bytes())
-
-        written = Message("info", f"Results written to {path}.")
-        self._tasks.run(write, lambda _: self._show_message(written), self._failed)
-
-    def _ask(self, ending: str, _checked: bool = False) -> None:
+    def _ask(self, export: ExportFormat[WriteResults], _checked: bool = False) -> None:
         if (folder := self._folder()) is None:
             return
-        start = Path.home() / f"{folder.name}-results.{ending}"
-        found, _ = QFileDialog.getSaveFileName(self.parentWidget(), "Export the results", str(start), f"*.{ending}")
-        if found:
-            path = Path(found)
-            self.export_to(path if path.suffix.lower() in _ENDINGS else path.with_name(f"{path.name}.{ending}"))
+        start = Path.home() / f"{folder.name}-{export.file_name}"
+        chosen = ask_file(export, self._over, start, "Export the results", known=_SUFFIXES)
+        if chosen is not None and chosen.problem:
+            self._failed(chosen.problem)
+        elif chosen is not None:
+            self.export_to(chosen.path)

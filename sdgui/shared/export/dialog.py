@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,19 +22,33 @@ class ChosenFile:
     path: Path
     confirmed: bool
 
+    @property
+    def problem(self) -> str:
+        """Why nothing may be written there, with the remedy; "" when it may."""
+        taken = not self.confirmed and self.path.exists()
+        return f"{self.path} already exists; choose another name." if taken else ""
+
 
 def ask_file(
-    export: ExportFormat[Write], over: QWidget, start: Path, title: str = "Export as", confirm: bool = True
+    export: ExportFormat[Write],
+    over: QWidget,
+    start: Path,
+    title: str = "Export as",
+    confirm: bool = True,
+    known: Collection[str] = (),
 ) -> ChosenFile | None:
-    """A file for this format from a dialog that opens at ``start``; the suffix is added where none is typed."""
+    """A file for this format from a dialog that opens at ``start``; the suffix is added where none is typed.
+
+    ``known``: the suffixes that count as typed; any does when there are none.
+    """
     option = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
     found, _ = QFileDialog.getSaveFileName(over, title, str(start), export.filter, options=option)
     if not found:
         return None
     path = Path(found)
-    if path.suffix:
+    if path.suffix.lower() in known if known else path.suffix:
         return ChosenFile(path, confirmed=confirm)
-    return ChosenFile(path.with_suffix(export.suffix), confirmed=False)
+    return ChosenFile(path.with_name(path.name + export.suffix), confirmed=False)
 
 
 def exported_message(report: Exported, text: str, remedy: Remedy | None = None) -> Message:

@@ -1,10 +1,11 @@
-"""Writes plots: pictures of a canvas as PNG or SVG, and all points as CSV."""
+"""Export of plots: pictures as PNG or SVG, and all points as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import QBuffer, QByteArray, QRectF
@@ -16,6 +17,7 @@ from core.spec.cells import marked_row
 from core.spec.files import write_whole
 from sdgui.panels.watch.plots.canvas import PlotCanvas
 from sdgui.panels.watch.plots.series import Series
+from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.style.theme import theme
 
 
@@ -68,3 +70,42 @@ def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
 
 def _number(step: float) -> int | float:
     return int(step) if step == int(step) else step
+
+
+@dataclass(frozen=True)
+class ShownPlots:
+    """The plots that are on screen."""
+
+    curves: Sequence[tuple[str, Series]]  # metric and curve, the visible ones
+    widget: QWidget  # of the maximised plot, or of all
+    canvas: PlotCanvas | None  # of the maximised plot
+
+    def save_drawing(self, path: str) -> None:
+        """The maximised plot as SVG; OSError when there is none, or the file cannot be written."""
+        if self.canvas is None:
+            raise OSError("an SVG shows one plot; maximise one first")
+        save_svg(self.canvas, path)
+
+
+WritePlots = Callable[[ShownPlots, str], None]
+PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
+    ExportFormat(
+        "png",
+        "Picture (PNG) …",
+        "The maximised plot, or all of them, at two pixels for one",
+        lambda shown, path: save_png(shown.widget, path),
+        "PNG",
+        ".png",
+        "curves",
+    ),
+    ExportFormat("svg", "Drawing (SVG) …", "The maximised plot", ShownPlots.save_drawing, "SVG", ".svg", "curves"),
+    ExportFormat(
+        "csv",
+        "All points (CSV) …",
+        "A row for each point of the visible curves",
+        lambda shown, path: save_csv(shown.curves, path),
+        "CSV",
+        ".csv",
+        "curves",
+    ),
+)

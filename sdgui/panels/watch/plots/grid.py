@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PySide6.QtCore import QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.panels.watch.plots.card import PlotCard
-from sdgui.panels.watch.plots.export import save_csv, save_png, save_svg
+from sdgui.panels.watch.plots.export import ShownPlots, WritePlots
 from sdgui.panels.watch.plots.groups import chart_of, ordered, role_of
 from sdgui.panels.watch.plots.legend import PlotLegend
 from sdgui.panels.watch.plots.page import PlotPage
 from sdgui.panels.watch.plots.series import Series, XMode
 from sdgui.panels.watch.plots.toolbar import PlotToolbar
+from sdgui.shared.export.dialog import ask_file
+from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import error, info
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
@@ -340,32 +342,25 @@ class PlotGrid(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(point)
 
-    def save_csv(self, path: str) -> None:
-        """All points of the visible runs; OSError when the file cannot be written."""
-        rows = [(card_id, one) for card_id in self.metrics() for one in self._cards[card_id].series.values()]
-        save_csv(((card_id, one) for card_id, one in rows if one.visible), path)
-
-    def save_image(self, path: str) -> None:
-        """The maximised plot, or the whole page as PNG (SVG needs one plot); OSError when it cannot be written."""
+    def shown(self) -> ShownPlots:
+        """What an export writes."""
         card = self._cards.get(self._maximized or "")
-        if Path(path).suffix.lower() == ".svg":
-            if card is None or card.canvas is None:
-                raise OSError("an SVG shows one plot; maximise one first")
-            save_svg(card.canvas, path)
-        else:
-            save_png(card or self.page.content, path)
+        rows = [(card_id, one) for card_id in self.metrics() for one in self._cards[card_id].series.values()]
+        curves = [(card_id, one) for card_id, one in rows if one.visible]
+        return ShownPlots(curves, card or self.page.content, card.canvas if card is not None else None)
 
-    def _export(self, ending: str) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Export", f"curves.{ending}", f"{ending.upper()} (*.{ending})")
-        if not path:
+    def _export(self, export: ExportFormat[WritePlots]) -> None:
+        chosen = ask_file(export, self, Path(export.file_name), "Export")
+        if chosen is None:
             return
-        path = path if Path(path).suffix else f"{path}.{ending}"
         try:
-            self.save_csv(path) if ending == "csv" else self.save_image(path)
-        except OSError as error:
-            self.message.show_message(Message("error", f"Export failed: {error}"))
+            if chosen.problem:
+                raise OSError(chosen.problem)
+            export.write(self.shown(), str(chosen.path))
+        except OSError as problem:
+            self.message.show_message(error(f"Export failed: {problem}"))
         else:
-            self.message.show_message(Message("info", f"Exported to {path}"))
+            self.message.show_message(info(f"Exported to {chosen.path}"))
 
 
 def _curve_name(run: str, curve: str) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QSlider, QToolButton, QWidget
 
+from sdgui.panels.watch.plots.export import PLOT_FORMATS
 from sdgui.panels.watch.plots.series import XMode
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class PlotToolbar(QWidget):
-    """``export_asked`` says "png", "svg" or "csv"."""
+    """``export_asked`` gives a row of ``PLOT_FORMATS``."""
 
     smoothing_changed = Signal(float)
     log_changed = Signal(bool)
     x_mode_changed = Signal(str)
     reset_asked = Signal()
-    export_asked = Signal(str)
+    export_asked = Signal(object)  # ExportFormat
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -85,8 +86,11 @@ class PlotToolbar(QWidget):
     def export_menu(self) -> QMenu:
         """The formats; each emits ``export_asked``."""
         menu = QMenu(self)
-        for ending, text in (("png", "Picture (PNG) …"), ("svg", "Drawing (SVG) …"), ("csv", "All points (CSV) …")):
-            menu.addAction(text).triggered.connect(lambda _=False, ending=ending: self.export_asked.emit(ending))
+        menu.setToolTipsVisible(True)
+        for export in PLOT_FORMATS:
+            action = menu.addAction(export.title)
+            action.setToolTip(plain_tip(export.tip))
+            action.triggered.connect(lambda _=False, export=export: self.export_asked.emit(export))
         return menu
 
     def _ask_export(self) -> None:

@@ -143,7 +143,7 @@ def test_a_table_lines_and_coco_name_model_step_settings_and_seed(made: list[Cap
     assert open_source(table).bad == []
     for path, export in ((table, export_table), (lines, export_json_lines), (coco, export_coco)):
         before = path.read_bytes()
-        with pytest.raises(CaptionFileError, match="already exists"):
+        with pytest.raises(CaptionFileError, match=r"already exists; choose another name\.$"):
             export(made, path, no_progress)
         assert path.read_bytes() == before
         export(made[:1], path, no_progress, force=True)

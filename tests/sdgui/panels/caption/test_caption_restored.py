@@ -147,7 +147,7 @@ def test_a_file_that_the_dialog_did_not_ask_about_is_not_overwritten(
     export()  # typed without its ending: the dialog looked for another file
     qtbot.waitUntil(lambda: not panel.files.task.running)
     assert there.read_text() == "precious"
-    assert "already exists" in panel.view.bar.text
+    assert panel.view.bar.text == f"{there} already exists; choose another name."
     export()  # named whole: the dialog has asked
     qtbot.waitUntil(lambda: not panel.files.task.running)
     assert "a a indeed" in there.read_text()

@@ -145,9 +145,14 @@ def test_an_export_needs_an_ending_that_is_known(
     until(qtbot, panel, "done")
     panel.exports.export_to(tmp_path / "results")
     assert panel.bar.text == "results has no known extension; use .md, .csv, .json or .svg."
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "typed.v2"), ""))
-    panel.exports._ask("md")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "typed.v2"), ""))
+    markdown = next(action for action in panel.exports.actions() if "Markdown" in action.text())
+    markdown.trigger()
     qtbot.waitUntil((tmp_path / "typed.v2.md").exists)
+    (tmp_path / "typed.v2.md").write_text("mine")
+    markdown.trigger()  # the dialog asked about a file without the suffix
+    assert panel.bar.text == f"{tmp_path / 'typed.v2.md'} already exists; choose another name."
+    assert (tmp_path / "typed.v2.md").read_text() == "mine"
     panel.exports.export_to(tmp_path / "LOUD.CSV")
     qtbot.waitUntil((tmp_path / "LOUD.CSV").exists)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QFileDialog
 
 from sdgui.panels.watch.plots.grid import PlotGrid
 from sdgui.panels.watch.plots.groups import chart_of, ordered
@@ -152,23 +154,30 @@ def test_smoothing_leaves_validations_alone(grid: PlotGrid) -> None:
     np.testing.assert_array_equal(recall.smoothed, recall.values)
 
 
-def test_log_time_and_export(grid: PlotGrid, tmp_path: Path) -> None:
+def test_log_time_and_export(grid: PlotGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid.set_log(True)
     grid.set_x_mode("time")
     for card in grid._cards.values():
         assert card.canvas is not None
         card.canvas.redraw()
-    grid.save_csv(str(tmp_path / "a.csv"))
+    actions = {re.findall(r"\((\w+)\)", one.text())[0]: one for one in grid.toolbar.export_menu().actions()}
+    typed = iter(["a.csv", "b", "a.png", "a.svg", "a.svg", "b"])
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / next(typed)), ""))
+    actions["CSV"].trigger()
+    actions["CSV"].trigger()  # the suffix is added
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 49 + 2 * 2 * 2
-    grid.save_image(str(tmp_path / "a.png"))
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+    actions["PNG"].trigger()
     assert (tmp_path / "a.png").stat().st_size > 1000
-    with pytest.raises(OSError, match="maximise"):
-        grid.save_image(str(tmp_path / "a.svg"))
+    actions["SVG"].trigger()
+    assert "maximise one first" in grid.message.text
     grid.maximize("train/loss")
-    grid.save_image(str(tmp_path / "a.svg"))
+    actions["SVG"].trigger()
     assert (tmp_path / "a.svg").stat().st_size > 1000
+    actions["CSV"].trigger()  # the dialog asked about "b", not about the file that is there
+    assert grid.message.text == f"Export failed: {tmp_path / 'b.csv'} already exists; choose another name."
 
 
 def test_renaming_keeps_points(grid: PlotGrid) -> None:
