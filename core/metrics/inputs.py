@@ -1,7 +1,7 @@
 """What every evaluator shares: its error, how it reports progress and is cancelled, and the checks on its input.
 
-An evaluator is pure: features or tokens in, numbers out. Encoding pictures and texts, and caching what was encoded,
-happens before; showing the numbers happens after (`core.evaluation.report`).
+An evaluator is pure: features or tokens in, numbers out. Pictures and texts are encoded, and cached, before it; its
+numbers are shown after it (`core.evaluation.report`).
 
 Legend: N rows, D feature width.
 """
@@ -29,13 +29,14 @@ class EvaluationCancelledError(Exception):
 
 
 def no_progress(share: float, doing: str) -> None:
-    """The default `Progress`: ignored."""
+    """The default `Progress`: does nothing."""
 
 
 def check_features(features: Tensor, what: str) -> Tensor:
     """``features`` (N, D) as float32 on its own device, without gradient.
 
-    Raises EvaluationError when they are empty, not a matrix, or hold a value that is no finite number.
+    ``what`` names them in messages, such as "image features". Raises EvaluationError when they are empty, not a
+    matrix, or hold NaN or infinity.
     """
     if features.ndim != 2:
         raise EvaluationError(f"{what} must be a matrix of one row each, not of shape {tuple(features.shape)}.")
@@ -55,7 +56,8 @@ def check_features(features: Tensor, what: str) -> Tensor:
 
 
 def unit_rows(features: Tensor) -> Tensor:
-    """Rows of ``features`` (N, D) scaled to unit length; a row of zeros stays so, and then resembles nothing."""
+    """Rows of ``features`` (N, D) scaled to unit length; a row of zeros stays zero, so that its cosine with
+    every other is 0. (N, D)"""
     return torch.nn.functional.normalize(features, dim=1, eps=1e-12)
 
 
@@ -72,5 +74,5 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def part_of(progress: Progress, start: float, end: float, doing: str = "") -> Progress:
-    """A `Progress` for one step of a longer work, which takes it from share ``start`` to share ``end``."""
+    """A `Progress` for one stage of a longer task: its 0 to 1 is reported as ``start`` to ``end`` of the whole."""
     return lambda share, what: progress(start + (end - start) * share, doing or what)

@@ -1,6 +1,6 @@
 """The result of every evaluator: its metrics, the values per query that they average, and notes.
 
-Flow: an evaluator makes an `Outcome`; `core.evaluation.report` adds whom it is about and writes it as a table or JSON;
+Flow: an evaluator makes an `Outcome`; `core.evaluation.report` adds model and data and writes a table or JSON;
 `core.metrics.statistics` gives intervals and paired differences from ``per_query``.
 """
 
@@ -24,9 +24,9 @@ TASKS: tuple[Task, ...] = get_args(Task)
 class Queries:
     """One value for each query; their mean is the metric.
 
-    ``groups`` says which queries are not independent of each other (five captions of one picture, say): an interval is
-    then made by drawing whole groups. ``strata`` says which queries are drawn among themselves, as those of each class
-    for a mean over classes. None where every query stands alone.
+    ``groups`` numbers queries that depend on each other, such as five captions of one picture: the bootstrap then draws
+    whole groups. ``strata`` numbers queries that are resampled among themselves, such as those of one class for a mean
+    over classes. None: queries are independent, and resampled together.
     """
 
     values: Floats  # (Q,)

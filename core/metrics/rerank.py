@@ -1,8 +1,8 @@
 """Retrieval in two stages: cosine picks candidates, a matching head scores each pair and reorders them.
 
 As ALBEF evaluates (Li et al., "Align before Fuse", 2021, section 5): the first ``top`` candidates by cosine are scored
-by the head; all others stay behind them in their old order. Its numbers are named ``reranked_...``, so that they are
-never taken for those of the embeddings alone.
+by the head; all others follow in their old order. The metrics are named ``reranked_...``, so that they are never taken
+for those of the embeddings alone.
 
 Legend: N pictures, M captions, D embed, Q queries, k candidates.
 """
@@ -37,7 +37,11 @@ def reranked(
     top: int = TOP,
     progress: Progress = no_progress,
 ) -> tuple[Ranks, Ranks]:
-    """Ranks after reordering the first ``top`` candidates of each query by ``score_pairs``; raises as `ranks` does."""
+    """Ranks after reordering the first ``top`` candidates of each query by ``score_pairs``: of pictures, of captions.
+
+    ``image_features`` (N, D), ``text_features`` (M, D), ``text_to_image`` (M,) as in `ranks`, which see for errors;
+    also EvaluationError for ``top`` below 1, and for scores that are NaN or of another shape than (pairs,).
+    """
     if top < 1:
         raise EvaluationError(f"re-ranking needs at least one candidate, not {top}.")
     images, texts, owner = check_retrieval(image_features, text_features, text_to_image)

@@ -1,15 +1,15 @@
 """Retrieval: pictures searched by their captions, and captions by their pictures.
 
 Flow: the training loop validates with `retrieval_metrics` (open_clip's names, so that curves line up); the Search
-place and the bootstrap take the per-query `ranks`; `core.metrics.rerank` reorders the best candidates.
+panel and the bootstrap take the per-query `ranks`; `core.metrics.rerank` reorders the best candidates.
 
 A picture may have any number of captions. Text to image asks for each caption's one picture; image to text counts a
 picture as found where the *best* of its captions stands. Pictures without a caption are distractors only.
 
-Ties: candidates whose scores are equal are taken to stand in random order, and every number is the expectation over
-it. So constant features score as chance does, never 100 %, and the order of rows never matters. Scores are compared in
-float32, and the few that come closer than its rounding again in float64, so that ranks equal those of a plain loop in
-double precision; where very many come so close (a collapsed model), all of these count as equal.
+Ties: candidates with equal scores are taken to be in random order, and every metric is the expectation over that order.
+So constant features score at chance, never 100 %, and the order of rows never matters. Scores are compared in float32;
+the few that differ by less than its rounding are compared again in float64, so that ranks equal those of a plain loop
+in double precision. Where very many are that close (a collapsed model), they all count as equal.
 
 Legend: N pictures, M captions, D embed, Q queries.
 """
@@ -36,7 +36,7 @@ DIRECTIONS = ("image_to_text", "text_to_image")
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where each query's right candidate stands among the wrong ones; on the CPU."""
+    """The position of each query's correct candidate among the wrong ones; on the CPU."""
 
     queries: Tensor  # (Q,) int64, row of each query among pictures or captions
     better: Tensor  # (Q,) int64, wrong candidates that score strictly higher
@@ -44,7 +44,10 @@ class Ranks:
     own: Tensor  # (Q,) int64, right candidates that score the same: 1, or more where the best captions of a picture tie
 
     def expected(self) -> Tensor:
-        """Expected rank of each query, the first is 1: (Q,) float64; whole numbers where nothing ties."""
+        """Expected rank of each query, 1 is best: (Q,) float64; a whole number where nothing ties.
+
+        The best of ``own`` among ``tied`` + ``own`` in random order is expected at (tied + own + 1) / (own + 1).
+        """
         tied, own = self.tied.double(), self.own.double()
         return self.better.double() + (tied + own + 1) / (own + 1)
 
@@ -79,7 +82,10 @@ class Ranks:
         return found
 
     def metrics(self, name: str) -> dict[str, float]:
-        """open_clip's numbers under its names (recalls 0 to 1; the median rank is floored, as there), and MRR."""
+        """open_clip's metrics under its names, after ``name``, and MRR: recalls and MRR from 0 to 1, ranks from 1.
+
+        The median rank is floored, as in open_clip.
+        """
         expected = self.expected()
         return {
             **{f"{name}_R@{k}": self.hits(k).mean().item() for k in RECALL_AT},
@@ -112,7 +118,7 @@ def retrieval_metrics(
     """R@1/5/10, mean and median rank and MRR in both directions, and ``mean_recall``, the mean of the six recalls.
 
     ``image_features`` (N, D), ``text_features`` (M, D); ``text_to_image`` (M,) is the row of each caption's picture.
-    The rest, and what is raised, as in `ranks`.
+    Recalls and MRR are from 0 to 1, ranks from 1. ``block`` and errors as in `ranks`.
     """
     image_to_text, of_texts = ranks(image_features, text_features, text_to_image, block, progress)
     return summarise(image_to_text, of_texts)

@@ -1,4 +1,4 @@
-"""How sure a number is: intervals for shares and means, and for the difference of two models on the same queries.
+"""Confidence intervals of shares and means, and of the difference between two models on the same queries.
 
 Flow: `core.evaluation.report` asks `interval` for each metric of an outcome; ``evaluate --compare A B`` and the panels
 ask `paired_difference`.
@@ -58,7 +58,10 @@ class Difference:
 
 
 def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval of a share: sound for small counts and near 0 and 1, unlike the normal one."""
+    """Wilson's score interval of ``successes`` in ``trials``: unlike the normal one, valid for small counts too.
+
+    With p the share, n the trials and z the normal quantile: (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
+    """
     if trials <= 0 or not 0 <= successes <= trials:
         raise EvaluationError(f"no interval for {successes} successes of {trials} trials.")
     z = float(stats.norm.ppf((1 + level) / 2))
@@ -72,7 +75,7 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
 
 
 def student_interval(values: Floats, level: float = LEVEL) -> Interval:
-    """Student's t interval of the mean of a few independent draws (few-shot runs): (R,), R of at least 2."""
+    """Student's t interval of the mean of ``values`` (R,), R >= 2 independent draws such as few-shot runs."""
     if len(values) < 2:
         raise EvaluationError("an interval over draws needs at least two of them; raise the number of draws.")
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
@@ -80,7 +83,10 @@ def student_interval(values: Floats, level: float = LEVEL) -> Interval:
 
 
 def interval(queries: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Interval:
-    """Interval of the mean: Wilson's where each query independently hits or misses, the bootstrap's otherwise."""
+    """Interval of the mean of ``queries``: Wilson's for independent hits and misses, else the percentile bootstrap's.
+
+    ``draws`` resamples with ``seed``, of whole groups within each stratum where ``queries`` has them.
+    """
     values = _checked(queries.values)
     if queries.groups is None and queries.strata is None and bool(np.isin(values, (0.0, 1.0)).all()):
         return wilson(int(values.sum()), len(values), level)
@@ -88,9 +94,9 @@ def interval(queries: Queries, level: float = LEVEL, draws: int = DRAWS, seed: i
 
 
 def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Difference:
-    """How much A's mean exceeds B's on the same queries, in the same order, by the paired bootstrap.
+    """Mean of A minus mean of B on the same queries, in the same order, with the paired bootstrap (Koehn 2004).
 
-    Raises EvaluationError when the two were not measured on the same queries.
+    Raises EvaluationError when the two were not evaluated on the same queries.
     """
     if len(a.values) != len(b.values):
         raise EvaluationError(
@@ -112,7 +118,7 @@ def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int =
 
 
 def compare(a: Outcome, b: Outcome, level: float = LEVEL, draws: int = DRAWS) -> dict[str, Difference]:
-    """`paired_difference` of each metric that both outcomes have for each query."""
+    """`paired_difference` of each metric for which both outcomes have values per query."""
     shared = [name for name in a.per_query if name in b.per_query]
     if a.task != b.task or not shared:
         raise EvaluationError(

@@ -1,4 +1,4 @@
-"""When a score means something: a cut-off from the index's own scores, with the rate of false positives that it has.
+"""A cut-off for scores, from the index's own scores, with its rate of false positives.
 
 Flow: collection -> ``Calibration`` (once) -> results, for each query. The scores of a query over a fixed random sample
 of the index are almost all of pictures that have nothing to do with it. Their median, and how far their upper tenth
@@ -35,7 +35,7 @@ NORMAL = float(norm.isf(1 - TENTH))  # where the upper tenth of normal scores be
 
 @dataclass(frozen=True)
 class Cutoff:
-    """From where on a score is above what chance gives; ``rate`` of unrelated pairs are."""
+    """The cosine above which a score is more than chance; ``rate`` (0 to 1) of unrelated pairs exceed it."""
 
     cosine: float
     rate: float
@@ -45,7 +45,7 @@ class Cutoff:
 
     @property
     def meaning(self) -> str:
-        """For people."""
+        """The cut-off in a sentence."""
         source = (
             f"measured on {self.pairs:,} unrelated pairs of this index"
             if self.pairs
@@ -55,10 +55,10 @@ class Cutoff:
 
 
 class Calibration:
-    """The null distribution of one bank, pictures or captions."""
+    """The distribution of scores of unrelated pairs, for the pictures or the captions of a collection."""
 
     def __init__(self, collection: Collection, captions: bool = False) -> None:
-        """Of the pictures, or with ``captions`` of the captions, which there must be."""
+        """Of the pictures, or with ``captions`` of the captions; the collection must have some."""
         random = np.random.default_rng(SEED)
         pictures = _draw(collection.alive, SAMPLE, random)
         texts = _draw(collection.text_alive, SAMPLE, random)
@@ -77,15 +77,18 @@ class Calibration:
 
     @property
     def rows(self) -> Rows:
-        """(n,) the sampled rows."""
+        """The sampled rows: (n,) int64."""
         return self._sampled
 
     def scores(self, query: Floats) -> Floats:
-        """(n,) of the sampled rows."""
+        """Cosines (n,) of ``query`` (D,), a unit vector, with the sampled rows."""
         return product(self._sample, query)
 
     def cutoff(self, query: Floats, kind: str, rate: float | None = None) -> Cutoff:
-        """For ``query`` (D,) of ``kind`` "text" or "picture"; the ``rate`` is that of the index unless it is given."""
+        """The cut-off for ``query`` (D,), a unit vector, of ``kind`` "text" or "picture".
+
+        ``rate``: of false positives, from 0 to 1; by default that of the index.
+        """
         rate = self.rate if rate is None else rate
         scores = self.scores(query)
         median, spread = (float(value) for value in _robust(scores[None])[:, 0])

@@ -1,6 +1,6 @@
-"""Pictures that can be searched with one model: an index on disk, or a data set encoded in memory.
+"""Pictures that can be searched with one model: an index on disk, or a data source encoded in memory.
 
-Flow: ``open_index`` or ``encode_source`` -> ``Collection`` -> results, evaluation, projection. Both sorts answer alike.
+Flow: ``open_index`` or ``encode_source`` -> ``Collection`` -> results, evaluation, projection, which treat both alike.
 
 Legend: N pictures, M captions, D embed.
 """
@@ -34,7 +34,7 @@ CHECKED = 256 << 20  # bytes of vectors up to which checksums are verified when 
 
 @dataclass
 class Collection:
-    """Vectors of pictures and captions, and what is known of them in words."""
+    """Vectors of pictures and captions, with their paths, captions and labels."""
 
     title: str
     encoder: Encoder
@@ -51,17 +51,17 @@ class Collection:
 
     @cached_property
     def text_alive(self) -> Mask:
-        """(M,) captions whose picture can be found."""
+        """Whether the picture of each caption can be found: (M,)."""
         alive: Mask = (self.owner >= 0) & self.alive[np.maximum(self.owner, 0)]
         return alive
 
     @cached_property
     def known(self) -> Columns:
-        """Folders and labels of all pictures; reads every record once."""
+        """Folders and labels of all pictures; the first call reads every record."""
         return read_columns(self.records(range(len(self.alive))), self.alive)
 
     def captions(self, texts: Sequence[int]) -> list[str]:
-        """The captions numbered ``texts``."""
+        """The texts of the captions with the numbers ``texts``."""
         rows = [int(self.owner[text]) for text in texts]
         found = []
         for text, row, record in zip(texts, rows, self.records(rows), strict=True):
@@ -169,9 +169,9 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
 
 
 def encode_source(model: Model, name: str, source: str, progress: Progress) -> Collection:
-    """The pairs of ``source`` encoded in memory, in float32: what a run's held-out data are searched in.
+    """The pairs of ``source`` encoded in memory in float32, such as a run's held-out data.
 
-    Raises DataError when they cannot be read.
+    Raises DataError when ``source`` cannot be read.
     """
     encoder = Encoder(model, name)
     towers = model.network.towers

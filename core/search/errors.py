@@ -1,4 +1,4 @@
-"""Errors of an index and of queries: one sentence for the user each."""
+"""Errors of an index and of queries, each a sentence for the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well a model finds what belongs together: every query's rank both ways, and where two models differ.
+"""Retrieval within a collection: the rank of every query in both directions, and where two models differ.
 
 Flow: collection with captions -> `evaluate` -> panel; two of them over the same pairs -> `compare`. Ranks are those of
 `core.metrics.retrieval`, so that they agree with ``python -m core evaluate --task retrieval``.
@@ -30,7 +30,7 @@ _PER_MILLE = 1000
 
 
 @dataclass(frozen=True)
-class Judged:
+class Ranked:
     """Ranks of a collection's captions and pictures."""
 
     texts: Rows  # (m,) numbers of the captions that were asked
@@ -40,8 +40,11 @@ class Judged:
     skipped: int  # captions left out
 
 
-def judge(collection: Collection, progress: Progress) -> Judged:
-    """Rank every caption's picture and every picture's captions. UserError where there are no captions."""
+def rank_all(collection: Collection, progress: Progress) -> Ranked:
+    """Rank every caption's picture and every picture's captions; raises UserError where there are no captions.
+
+    Of more than `MOST_PAIRS` pairs, an even sample of the captions is ranked.
+    """
     if collection.texts is None or not collection.text_alive.any():
         raise UserError(f"{collection.title} has no captions; give data with captions to see what is found by them.")
     pictures = np.flatnonzero(collection.alive).astype(np.int64)
@@ -59,14 +62,14 @@ def judge(collection: Collection, progress: Progress) -> Judged:
     by_image, by_text = ranks(
         _tensor(collection.pictures.vectors(pictures)), _tensor(collection.texts.vectors(texts)), owner, progress=share
     )
-    return Judged(texts, pictures, by_text, by_image, every - len(texts))
+    return Ranked(texts, pictures, by_text, by_image, every - len(texts))
 
 
 def _tensor(vectors: Floats) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(vectors))
 
 
-def evaluate(collection: Collection, ranked: Judged, listed: int = LISTED) -> dict[str, Any]:
+def evaluate(collection: Collection, ranked: Ranked, listed: int = LISTED) -> dict[str, Any]:
     """As JSON: ``recall`` (as the trainer logs it), ``curve`` of both directions, and queries, the hardest first.
 
     ``text_to_image``: text, caption, row, path, rank. ``image_to_text``: row, path, captions, rank. ``queries`` says
@@ -86,16 +89,16 @@ def evaluate(collection: Collection, ranked: Judged, listed: int = LISTED) -> di
     }
 
 
-def true_rank(ranked: Judged, text: int) -> float | None:
-    """The rank of a caption's own picture, 1 is first; None when it was not asked."""
+def true_rank(ranked: Ranked, text: int) -> float | None:
+    """The rank of a caption's own picture, 1 is best; None for a caption that was not ranked."""
     at = int(np.searchsorted(ranked.texts, text))
     if at == len(ranked.texts) or ranked.texts[at] != text:
         return None
     return float(ranked.by_text.expected()[at])
 
 
-def listed_captions(collection: Collection, ranked: Judged, contains: str, count: int) -> list[dict[str, Any]]:
-    """The first ``count`` captions that hold the words ``contains``, as in `evaluate`'s ``text_to_image``."""
+def listed_captions(collection: Collection, ranked: Ranked, contains: str, count: int) -> list[dict[str, Any]]:
+    """The first ``count`` captions that contain the text ``contains``, as in ``text_to_image`` of `evaluate`."""
     words = contains.casefold().split()
     if not words:
         return _texts(collection, ranked, list(range(min(count, len(ranked.texts)))))
@@ -116,7 +119,7 @@ def _hardest(found: Ranks, listed: int) -> list[int]:
     return chosen
 
 
-def _texts(collection: Collection, ranked: Judged, chosen: list[int]) -> list[dict[str, Any]]:
+def _texts(collection: Collection, ranked: Ranked, chosen: list[int]) -> list[dict[str, Any]]:
     texts = ranked.texts[chosen].tolist()
     rows = [int(collection.owner[text]) for text in texts]
     expected = ranked.by_text.expected()[chosen].tolist()
@@ -128,7 +131,7 @@ def _texts(collection: Collection, ranked: Judged, chosen: list[int]) -> list[di
     ]
 
 
-def _images(collection: Collection, ranked: Judged, chosen: list[int]) -> list[dict[str, Any]]:
+def _images(collection: Collection, ranked: Ranked, chosen: list[int]) -> list[dict[str, Any]]:
     rows = ranked.pictures[ranked.by_image.queries.numpy()[chosen]].tolist()
     expected = ranked.by_image.expected()[chosen].tolist()
     return [
@@ -138,7 +141,7 @@ def _images(collection: Collection, ranked: Judged, chosen: list[int]) -> list[d
 
 
 def compare(
-    a: Collection, ranked_a: Judged, b: Collection, ranked_b: Judged, at: int = 1, listed: int = LISTED
+    a: Collection, ranked_a: Ranked, b: Collection, ranked_b: Ranked, at: int = 1, listed: int = LISTED
 ) -> dict[str, Any]:
     """The captions that one model finds among its first ``at`` and the other misses, as JSON.
 
@@ -177,7 +180,7 @@ def compare(
     }
 
 
-def _by_pair(collection: Collection, ranked: Judged) -> dict[tuple[str, str], tuple[float, int]]:
+def _by_pair(collection: Collection, ranked: Ranked) -> dict[tuple[str, str], tuple[float, int]]:
     """(path, caption) -> rank and number of the caption."""
     texts = ranked.texts.tolist()
     rows = [int(collection.owner[text]) for text in texts]

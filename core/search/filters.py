@@ -1,4 +1,4 @@
-"""Which pictures may be found: by folder, label, size of the file, and date of its last change.
+"""Filters of search results: by folder, label, file size and date of the last change.
 
 Flow: terminal or panel -> ``Filter`` -> mask -> results.
 """
@@ -28,7 +28,7 @@ _TIMES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 @dataclass(frozen=True)
 class Filter:
-    """Empty fields let everything pass. A picture passes when it is in one of ``folders``, or below it."""
+    """Empty fields match everything. A picture matches when it is in or below one of ``folders``."""
 
     folders: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> one of these values
@@ -38,7 +38,7 @@ class Filter:
     before: float | None = None
 
     def mask(self, collection: Collection) -> Mask:
-        """(N,) whether each picture may be found. QueryError for a label or folder that there is not."""
+        """Whether each picture matches: (N,). Raises QueryError for a label or folder that does not exist."""
         mask = collection.alive.copy()
         if self.min_size:
             mask &= collection.sizes >= self.min_size

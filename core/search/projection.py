@@ -1,12 +1,12 @@
-"""A map of pictures and captions: their vectors laid out in two dimensions, alike beside alike.
+"""A map of pictures and captions: their vectors in two dimensions, similar ones close together.
 
 Flow: collection -> `project` -> panel. First the two main axes of all points (PCA, at once), then t-SNE (van der
-Maaten and Hinton, "Visualizing Data using t-SNE", 2008) by scikit-learn, which the program needs for its probes anyway
-and which asks for no compiler as UMAP does. Beyond `FITTED` points an even sample is laid out, and the others go
-between the nearest of it.
+Maaten and Hinton, "Visualizing Data using t-SNE", 2008) by scikit-learn, which the probes need anyway; UMAP would
+need a compiler. Beyond `FITTED` points an even sample is laid out, and the others are placed between their nearest
+neighbours in it.
 
-Pictures and captions of a two-stream model lie apart, each around a mean of its own; that mean is taken away, so that a
-caption can lie beside its picture.
+Pictures and captions of a two-stream model lie apart, each around a mean of their own (the modality gap, Liang et al.
+2022); the means are subtracted, so that a caption can lie beside its picture.
 
 Legend: N points, F fitted points, D embed.
 """
@@ -39,7 +39,7 @@ ITERATIONS = 500  # of t-SNE; half of them with early exaggeration
 
 @dataclass(frozen=True)
 class Points:
-    """What is laid out: rows of pictures, then numbers of captions."""
+    """The points of a map: pictures, by row, then captions, by number."""
 
     pictures: Rows
     texts: Rows
@@ -47,7 +47,7 @@ class Points:
 
 
 def choose(collection: Collection, shown: int = SHOWN, captions: bool = True) -> Points:
-    """The points of a map, an even choice where there are more than ``shown``. UserError for fewer than three."""
+    """The points of a map, at most ``shown``, evenly sampled. Raises UserError for fewer than three."""
     pictures = np.flatnonzero(collection.alive).astype(np.int64)
     texts = np.flatnonzero(collection.text_alive if captions else np.zeros(0)).astype(np.int64)
     share = min(1.0, shown / max(1, len(pictures) + len(texts)))
@@ -73,14 +73,14 @@ def _centred(vectors: Floats) -> Floats:
 
 
 def axes(points: Points) -> Layout:
-    """The two main axes."""
+    """Coordinates on the two principal axes (PCA): (N, 2)."""
     if points.vectors.shape[1] < 2:
         return _spread(np.repeat(points.vectors.astype(np.float64), 2, axis=1))
     return _spread(PCA(2, svd_solver="randomized", random_state=SEED).fit_transform(points.vectors))
 
 
 def neighbourhoods(points: Points, progress: Progress) -> Layout:
-    """t-SNE; minutes for the largest maps."""
+    """Coordinates by t-SNE: (N, 2). Takes minutes for the largest maps."""
     vectors = points.vectors
     fitted = _even(np.arange(len(vectors)), min(1.0, FITTED / len(vectors)))
     kept = min(DIMENSIONS, *vectors.shape, len(fitted))

@@ -1,4 +1,4 @@
-"""What is searched for: words and pictures with weights, some of them to be avoided, as one vector.
+"""A query: words and pictures with weights, negative for what is to be avoided, as one vector.
 
 Flow: panel or terminal -> ``Query`` -> ``Embedder`` -> unit vector -> results. Parts are unit vectors; a query is their
 weighted sum, scaled to unit length.
@@ -50,20 +50,22 @@ class Query:
 
     @property
     def kind(self) -> str:
-        """What its scores are like: those of a "text" as soon as there are words, else those of a "picture"."""
+        """Which calibration its scores need: "text" where there are words, else "picture"."""
         return "text" if any(term.text for term in self.terms) else "picture"
 
 
 @dataclass
 class Embedded:
-    """A query as a vector (D,) of unit length, and what the user should know of it."""
+    """A query as a unit vector (D,), with notes for the user."""
 
     vector: Floats
     notes: list[str] = field(default_factory=list)
 
 
 def read_terms(given: Any, sign: float = 1.0) -> list[Term]:
-    """Terms from JSON: a text, or an object with ``text``, ``image`` or ``row``, and perhaps ``weight``; or a list.
+    """Terms from JSON: a text, an object with ``text``, ``image`` or ``row`` and perhaps ``weight``, or a list of them.
+
+    ``sign`` multiplies every weight.
 
     Raises QueryError for anything else.
     """
@@ -95,14 +97,17 @@ def read_terms(given: Any, sign: float = 1.0) -> list[Term]:
 
 
 class Embedder:
-    """Turns queries into vectors with one model; remembers the last parts."""
+    """Turns queries into vectors with one model; caches the most recent terms."""
 
     def __init__(self, encoder: Encoder, vector_of_row: Callable[[int], Floats]) -> None:
         self._encoder, self._vector_of_row = encoder, vector_of_row
         self._known: OrderedDict[tuple[str, str, str], tuple[Floats, list[str]]] = OrderedDict()
 
     def embed(self, query: Query) -> Embedded:
-        """Raises QueryError when there is nothing to search for, a picture cannot be read, or all cancels out."""
+        """The weighted sum of the terms' unit vectors, scaled to unit length.
+
+        Raises QueryError when there is nothing to search for, a picture cannot be read, or the terms cancel out.
+        """
         if not query.terms:
             raise QueryError("there is nothing to search for; type some words, or choose a picture.")
         total = np.zeros(self._encoder.identity.dim, np.float32)
@@ -161,7 +166,7 @@ class Embedder:
 
 
 def plain(text: str) -> tuple[str, list[str]]:
-    """``text`` on one line, composed, without what is no character; and notes on what it is."""
+    """``text`` on one line, as composed Unicode without control characters; and notes on what was changed."""
     notes = []
     words = " ".join(text[:LONGEST].encode("utf-8", "replace").decode().replace("\0", " ").split())
     words = unicodedata.normalize("NFC", words)

@@ -34,7 +34,7 @@ FEW_VALUES = 16 << 20  # of all vectors, up to which one thread is quicker
 
 @dataclass(frozen=True)
 class Options:
-    """What is wanted besides the query. ``find``: "pictures" or "captions"."""
+    """How to search. ``find``: "pictures" or "captions"; ``group``: fold near-identical pictures into one result."""
 
     k: int = 50
     find: str = "pictures"
@@ -43,7 +43,7 @@ class Options:
 
 
 class Searching:
-    """A collection that is searched: what is worked out once is kept."""
+    """A collection that is searched; calibrations are computed once and kept."""
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
@@ -53,12 +53,12 @@ class Searching:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """Of the pictures."""
+        """The calibration of pictures."""
         return Calibration(self.collection)
 
     @cached_property
     def caption_calibration(self) -> Calibration:
-        """Of the captions."""
+        """The calibration of captions."""
         return Calibration(self.collection, captions=True)
 
     def _checked(self, row: int) -> int:

@@ -51,7 +51,7 @@ class _Open:
     """A collection that is searched, and the ranks of its known pairs once they are computed."""
 
     searching: Searching
-    judged: evaluation.Judged | None = None
+    ranked: evaluation.Ranked | None = None
 
     @property
     def collection(self) -> Collection:
@@ -163,7 +163,7 @@ class SearchSession(Session):
             raise QueryError(f"there is no caption {caption}; there are {len(collection.text_alive)}.")
         vector = collection.texts.vectors(np.array([caption]))[0]
         answer = opened.searching.search_vector(vector, "text", options)
-        rank = evaluation.true_rank(self._judged(opened, progress), caption)
+        rank = evaluation.true_rank(self._ranked(opened, progress), caption)
         true_row = int(collection.owner[caption])
         return {**answer, "notes": list(collection.notes), "true_rank": rank, "true_row": true_row}
 
@@ -176,21 +176,21 @@ class SearchSession(Session):
     def captions(self, progress: Reporter, key: str = "", contains: str = "", k: int = 200) -> dict[str, Any]:
         """Known captions, the first ``k`` that hold the words ``contains``: text (number), caption, row, path, rank."""
         opened = self._get(key, progress)
-        judged = self._judged(opened, progress)
-        rows = evaluation.listed_captions(opened.collection, judged, contains, int(k))
-        return {"captions": rows, "total": len(judged.texts)}
+        ranked = self._ranked(opened, progress)
+        rows = evaluation.listed_captions(opened.collection, ranked, contains, int(k))
+        return {"captions": rows, "total": len(ranked.texts)}
 
     def evaluate(self, progress: Reporter, key: str = "", listed: int = evaluation.LISTED) -> dict[str, Any]:
         """Each query's rank both ways, hardest first, recall and its curve; see `core.search.evaluation.evaluate`."""
         opened = self._get(key, progress)
-        return evaluation.evaluate(opened.collection, self._judged(opened, progress), int(listed))
+        return evaluation.evaluate(opened.collection, self._ranked(opened, progress), int(listed))
 
     def compare(self, progress: Reporter, a: str = "", b: str = "", at: int = 1) -> dict[str, Any]:
         """The pairs that one model finds and the other misses; ``a`` and ``b`` are keys."""
         first = self._get(a, progress)
         second = self._get(b, progress)
-        judged = self._judged(first, progress), self._judged(second, progress)
-        return evaluation.compare(first.collection, judged[0], second.collection, judged[1], int(at))
+        ranked = self._ranked(first, progress), self._ranked(second, progress)
+        return evaluation.compare(first.collection, ranked[0], second.collection, ranked[1], int(at))
 
     def map(
         self, progress: Reporter, key: str = "", shown: int = projection.SHOWN, captions: bool = True
@@ -230,10 +230,10 @@ class SearchSession(Session):
         """The pictures of an index that were under ``old`` are under ``new`` now."""
         return {"relocated": relocate(folder, old, new, progress)}
 
-    def _judged(self, opened: _Open, progress: Reporter) -> evaluation.Judged:
-        if opened.judged is None:
-            opened.judged = evaluation.judge(opened.collection, progress)
-        return opened.judged
+    def _ranked(self, opened: _Open, progress: Reporter) -> evaluation.Ranked:
+        if opened.ranked is None:
+            opened.ranked = evaluation.rank_all(opened.collection, progress)
+        return opened.ranked
 
 
 def _manifest(folder: str) -> Manifest:

@@ -1,1 +1,1 @@
-"""Captions against references: BLEU, ROUGE, CIDEr, METEOR, SPICE, and signs of degeneration."""
+"""Captions against references: BLEU, ROUGE, CIDEr, METEOR and SPICE; degenerate captions."""

@@ -1,4 +1,4 @@
-"""Captions that are no captions: empty, the same for every picture, or caught in a loop.
+"""Degenerate captions: empty, the same for every picture, or repeating themselves.
 
 Scores hide them (one generic sentence reaches a respectable BLEU), so they are counted and reported.
 """
@@ -20,7 +20,7 @@ FEW = 10  # captions below which sameness says nothing, unless all are equal
 
 @dataclass(frozen=True)
 class Degeneracy:
-    """Rows of degenerate captions among those scored."""
+    """Which of the scored captions are degenerate, by row."""
 
     captions: int
     empty: tuple[int, ...]
@@ -31,11 +31,11 @@ class Degeneracy:
 
     @property
     def share(self) -> float:
-        """Share of captions that are degenerate in any way."""
+        """Share of captions that are degenerate in any way, from 0 to 1."""
         return len({*self.empty, *self.looping, *self.same}) / self.captions
 
     def notes(self) -> tuple[str, ...]:
-        """A sentence for each sort that occurs."""
+        """A sentence for each kind of degeneracy that occurs."""
         said = []
         if self.empty:
             said.append(f"{len(self.empty)} of {self.captions} captions are empty.")
@@ -61,7 +61,7 @@ class Degeneracy:
 
 
 def degeneracy(captions: Sequence[Sequence[str]]) -> Degeneracy:
-    """Finds the degenerate ones among ``captions``, each a list of words."""
+    """Find the degenerate ones among ``captions``, each a list of words."""
     if not captions:
         raise EvaluationError("there are no captions to check.")
     texts = [" ".join(words) for words in captions]
@@ -79,7 +79,7 @@ def degeneracy(captions: Sequence[Sequence[str]]) -> Degeneracy:
 
 
 def loops(words: Sequence[str]) -> bool:
-    """Whether a run of one to four words comes at least three times in succession."""
+    """Whether a run of one to four words occurs at least three times in succession."""
     for length in range(1, LOOP_WORDS + 1):
         same = 0  # words in a row that equal the one ``length`` before them
         for position in range(length, len(words)):

@@ -1,7 +1,7 @@
-"""METEOR and SPICE, which exist as Java programs: run where Java and pycocoevalcap are installed, else the reason.
+"""METEOR and SPICE, which are Java programs: their scores where Java and pycocoevalcap are installed, else the reason.
 
-Nothing is downloaded: SPICE needs Stanford's language models beside it, which pycocoevalcap would fetch by itself on
-first use; they are looked for before, and SPICE is left out without them.
+Nothing is downloaded: SPICE needs Stanford's language models beside it, which pycocoevalcap would download on first
+use; SPICE is left out where they are missing.
 
 Flow: `core.metrics.captions.scores` and the captioning task ask `java_metrics` after their own scores.
 """

@@ -34,7 +34,7 @@ Grams = Counter[tuple[str, ...]]
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """How captions compare with their references, over all and for each caption (Q,)."""
+    """Scores of Q captions against their references: of the corpus, or for each caption (Q,)."""
 
     bleu: tuple[float, float, float, float]
     rouge: Floats
@@ -45,7 +45,7 @@ class CaptionScores:
     notes: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, float]:
-        """0 to 1, CIDEr from 0 to 10."""
+        """Every score by pycocoevalcap's name: from 0 to 1, CIDEr from 0 to 10."""
         values = {f"Bleu_{order + 1}": value for order, value in enumerate(self.bleu)}
         means = {name: float(scores.mean()) for name, scores in self._each().items()}
         return values | means | {"degenerate_share": self.degenerate.share}
@@ -53,7 +53,7 @@ class CaptionScores:
     def outcome(self, java: JavaScores | None = None) -> Outcome:
         """The result in the form that all evaluators share; BLEU is of the whole corpus, without values per caption.
 
-        ``java`` adds METEOR and SPICE of the same captions (those of ``rows``), or the notes why they are missing.
+        ``java`` adds METEOR and SPICE of the same captions (those of ``rows``), or notes on why they are missing.
         """
         each = self._each() | (java.per_caption if java else {})
         return Outcome(
@@ -72,7 +72,7 @@ class CaptionScores:
 def caption_scores(
     captions: Sequence[str], references: Sequence[Sequence[str]], progress: Progress = no_progress
 ) -> CaptionScores:
-    """Scores each of ``captions`` against its own list of ``references`` (one picture each, in the same order).
+    """Score each of ``captions`` against its own list of ``references`` (one picture each, in the same order).
 
     Pictures without a usable reference are skipped and noted. Raises EvaluationError when the two do not fit, or
     nothing is left.
@@ -104,12 +104,14 @@ def caption_scores(
 
 
 def grams(words: Words, order: int) -> Grams:
-    """How often each run of ``order`` words occurs."""
+    """The number of occurrences of each n-gram of ``order`` words."""
     return Counter(tuple(words[start : start + order]) for start in range(len(words) - order + 1))
 
 
 def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tuple[float, float, float, float]:
-    """BLEU-1 to BLEU-4 of the corpus, with clipped counts and the closest reference length."""
+    """BLEU-1 to BLEU-4 of the corpus (Papineni et al. 2002), from 0 to 1: the geometric mean of clipped n-gram
+    precisions, times exp(1 - r/c) where the captions' length c is below r, the sum of the closest reference lengths.
+    """
     right, made = [0] * ORDERS, [0] * ORDERS
     length, closest = 0, 0
     for words, own in zip(captions, references, strict=True):
@@ -134,7 +136,11 @@ def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tu
 def rouge_l(
     captions: Sequence[Words], references: Sequence[Sequence[Words]], progress: Progress = no_progress
 ) -> Floats:
-    """ROUGE-L of each caption: F-measure (beta 1.2) of the best precision and best recall among its references."""
+    """ROUGE-L of each caption (Q,), from 0 to 1 (Lin 2004; beta = 1.2, as in COCO's evaluation).
+
+    With P and R the best precision and best recall of the longest common subsequence over its references:
+    (1 + beta^2) P R / (R + beta^2 P).
+    """
     scores = np.zeros(len(captions))
     for row, (words, own) in enumerate(zip(captions, references, strict=True)):
         if row % 256 == 0:
@@ -161,7 +167,7 @@ def longest_common(a: Words, b: Words) -> int:
 
 
 def cider(captions: Sequence[Words], references: Sequence[Sequence[Words]], progress: Progress = no_progress) -> Floats:
-    """CIDEr of each caption, 0 to 10; how rare an n-gram is comes from the references given here."""
+    """CIDEr-D of each caption (Q,), from 0 to 10 (Vedantam et al. 2015); document frequencies are of ``references``."""
     pictures: Counter[tuple[str, ...]] = Counter()
     for own in references:
         pictures.update(

@@ -1,4 +1,4 @@
-"""Captions as words, as the COCO caption evaluation splits them, without Java.
+"""Splits captions into words as COCO's caption evaluation does, without Java.
 
 COCO's scores are made on the tokens of Stanford's Penn Treebank tokenizer, lower case and without punctuation. This
 follows its rules for what occurs in captions: contractions are split (``does n't``, ``dog 's``), abbreviations keep
@@ -50,7 +50,7 @@ _PUNCTUATION = re.compile(r"""''?|``?|"|\.+|-+|[?!,:;]""")
 
 
 def tokens(caption: str) -> list[str]:
-    """Words of a caption in COCO's form, lower case; empty for a caption without any."""
+    """The words of ``caption`` in lower case, as COCO's evaluation splits it; [] for a caption without any."""
     words: list[str] = []
     for token in _TOKEN.findall(caption.lower().translate(_SIGNS)):
         if not _PUNCTUATION.fullmatch(token):

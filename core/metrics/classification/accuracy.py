@@ -1,4 +1,4 @@
-"""What zero-shot, probes and kNN have in common once each class has a score: accuracies, confusion, mistakes.
+"""What zero-shot, probes and kNN share once each class has a score: accuracies, confusion matrix, mistakes.
 
 Flow: an evaluator yields scores in blocks of rows; `classify` keeps of each block what the numbers and the Classify
 panel need, so that a million rows by a thousand classes never stand in memory at once.
@@ -71,12 +71,12 @@ class Classification:
         return cells.view(count, count)
 
     def cell(self, true: int, predicted: int) -> Tensor:
-        """Rows, in the data source, in one cell of the confusion matrix; most confident first."""
+        """Rows of the data source in one cell of the confusion matrix, the most confident first: (n,) int64."""
         here = ((self.labels.targets == true) & (self.predictions == predicted)).nonzero().flatten()
         return self.labels.rows[here[self.probabilities[here].argsort(descending=True, stable=True)]]
 
     def mistakes(self, most: int = 100) -> list[Mistake]:
-        """The most confident mistakes, surest first."""
+        """Up to ``most`` mistakes, the most confident first."""
         wrong = (~self.hits).nonzero().flatten()
         wrong = wrong[self.probabilities[wrong].argsort(descending=True, stable=True)[:most]]
         classes = self.labels.classes
@@ -91,7 +91,7 @@ class Classification:
         ]
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Name, rows, accuracy and its Wilson interval of each class that occurs, as plain data."""
+        """For each class that occurs: its name, number of rows, accuracy and Wilson interval, as plain data."""
         counts, right = self.labels.counts(), self.confusion().diagonal()
         table = []
         for name, total, correct in zip(self.labels.classes, counts.tolist(), right.tolist(), strict=True):

@@ -1,8 +1,8 @@
-"""Few-shot probes: what a handful of labelled pictures a class is worth on a model's features.
+"""Few-shot probes: test accuracy from a handful of labelled pictures per class.
 
 For each number of shots, several random draws of the training data are probed; the curve shows the mean test accuracy
-and Student's interval over the draws. C is searched for each draw on the validation data, which are not trained on:
-that would be more data than the number of shots says (as CLIP_benchmark does).
+and Student's interval over the draws. C is searched for each draw on the validation data. These are not trained on
+afterwards: that would be more data than the number of shots says.
 
 Flow: the same `ProbeData` as `core.metrics.classification.linear_probe` -> `few_shot` -> `FewShotPoint`s -> panel,
 report.
@@ -35,7 +35,7 @@ DRAWS = 3
 
 @dataclass(frozen=True)
 class FewShotPoint:
-    """Test accuracy with ``shots`` training pictures of each class."""
+    """Test accuracies (0 to 1) with ``shots`` training pictures per class, one for each draw."""
 
     shots: int
     accuracies: Floats  # (R,) one for each draw
@@ -65,7 +65,7 @@ def few_shot(
     settings: ProbeSettings = DEFAULT_SETTINGS,
     progress: Progress = no_progress,
 ) -> list[FewShotPoint]:
-    """A point of the curve for each number of ``shots``, ascending.
+    """A point of the curve for each number of ``shots``, in ascending order; accuracies from 0 to 1.
 
     Without ``val``, a fifth of the training data is held out once for the search of C. Draws depend on
     ``settings.seed`` alone. Raises EvaluationError as `linear_probe` does, and for numbers below 1.
@@ -107,9 +107,9 @@ def few_shot(
 
 
 def draw_shots(y: Integers, shots: int, seed: int) -> Integers:
-    """Rows of ``shots`` random pictures of each class, or all of a class that has fewer.
+    """Indices into ``y`` (N,) of ``shots`` random pictures per class, or of all pictures of a class with fewer.
 
-    One seed draws nested sets: the pictures of fewer shots are among those of more.
+    Draws with one seed are nested: the pictures of fewer shots are among those of more.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(y))

@@ -1,4 +1,4 @@
-"""Weighted nearest neighbours, as DINO evaluates features: no training, nothing to tune.
+"""Weighted k-nearest-neighbour classification, DINO's evaluation of frozen features; nothing is trained or tuned.
 
 Each of the k nearest training pictures votes for its class with exp(cosine / temperature) (Caron et al., "Emerging
 Properties in Self-Supervised Vision Transformers", 2021, section 4.1; Wu et al., "Unsupervised Feature Learning via
@@ -32,7 +32,7 @@ def knn(
     temperature: float = TEMPERATURE,
     progress: Progress = no_progress,
 ) -> Classification:
-    """Classifies the labelled test rows (N, D) by their ``k`` nearest labelled training rows (M, D).
+    """Classify the labelled test rows (N, D) by their ``k`` nearest labelled training rows (M, D).
 
     Both labels must name the same classes in the same order (`index_labels` with ``classes``). With fewer training rows
     than ``k`` all of them vote. Raises EvaluationError for features that are not finite or of unequal width.

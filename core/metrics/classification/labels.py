@@ -1,7 +1,7 @@
 """Class names as users write them, and rows with their labels: what is usable, what is skipped, and why.
 
-Flow: data source -> labels as text -> `index_labels` -> zero-shot, probe or kNN. A name is shown in reports just as the
-user wrote it; only prompts and the matching of names between two sources use a tidied form.
+Flow: data source -> labels as text -> `index_labels` -> zero-shot, probe or kNN. Reports show a name just as the user
+wrote it; only prompts, and matching names between two sources, use a tidied form.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Labels:
     notes: tuple[str, ...] = ()
 
     def counts(self) -> Tensor:
-        """Pictures of each class: (K,) int64."""
+        """The number of rows of each class: (K,) int64."""
         return torch.bincount(self.targets, minlength=len(self.classes))
 
 
@@ -51,12 +51,12 @@ def prompt_name(name: str) -> str:
 
 
 def matching_key(name: str) -> str:
-    """What two spellings of one class have in common: ``Golden_Retriever`` and ``golden retriever`` match."""
+    """The same text for two spellings of one class: ``Golden_Retriever`` and ``golden retriever`` match."""
     return prompt_name(name).casefold().replace("\ufe0f", "")
 
 
 def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    """The classes; EvaluationError when there are fewer than two, one is empty, or one is named twice."""
+    """``classes`` as a tuple. Raises EvaluationError for fewer than two, an empty name, or one that occurs twice."""
     if len(classes) < 2:
         only = f" (there is only {classes[0]!r})" if classes else ""
         raise EvaluationError(f"classification needs at least two classes{only}; check the label column.")

@@ -5,7 +5,7 @@ scikit-learn's L-BFGS, at most 1,000 iterations, on features before the projecti
 96 steps of equal ratio between 1e-6 and 1e6, by a parametric binary search that begins with 1e-6, 1e-4 ... 1e6 and
 halves the interval around the peak down to 8 steps a decade; then a last fit on training and validation data together.
 
-So 15 fits at most, and one more, stand for a sweep of 97; each is exactly scikit-learn's own.
+At most 15 fits and a last one replace a sweep of 97; each gives exactly what scikit-learn's does.
 
 Flow: features and labels -> `linear_probe` -> `ProbeResult` (probe, C curve, test predictions) -> panel, report.
 
@@ -74,7 +74,7 @@ def linear_probe(
     settings: ProbeSettings = DEFAULT_SETTINGS,
     progress: Progress = no_progress,
 ) -> ProbeResult:
-    """Searches C, fits on training and validation data, and classifies the test data.
+    """Search C, fit on training and validation data, and classify the test data.
 
     All labels must name the same classes in the same order. Without ``val``, a fifth of the training data (stratified)
     is held out for the search. ``progress`` is called at each iteration of the solver where scikit-learn can (1.9),
@@ -106,7 +106,10 @@ def linear_probe(
 def search_C(
     x: Floats, y: Integers, val_x: Floats, val_y: Integers, settings: ProbeSettings, progress: Progress = no_progress
 ) -> tuple[float, Curve]:
-    """The C with the best validation accuracy (the smallest of equals), and the accuracies of those tried."""
+    """The C with the best validation accuracy (the smallest of equals), and the accuracy of each C that was tried.
+
+    ``x`` (N, D) with classes ``y`` (N,) is trained on, ``val_x`` (V, D) with ``val_y`` (V,) evaluated.
+    """
     scaling = Scaling.of(x, settings.standardise)
     x, val_x = scaling.apply(x), scaling.apply(val_x)
     accuracy: dict[int, float] = {}
@@ -159,7 +162,7 @@ def _blocks(probe: Probe, features: Tensor, columns: Tensor, classes: int) -> It
 
 
 def stratified_split(y: Integers, share: float, seed: int) -> tuple[Integers, Integers]:
-    """Rows kept and rows held out: ``share`` of each class, rounded, so that each class keeps at least one.
+    """Indices into ``y`` (N,) kept and held out: ``share`` (0 to 1) of each class, rounded; each class keeps one.
 
     Raises EvaluationError when no class has a row to spare.
     """

@@ -43,7 +43,7 @@ class Probe:
     templates: tuple[str, ...] = ()
 
     def logits(self, features: Tensor) -> Tensor:
-        """(N, K) of ``features`` (N, D); EvaluationError when they are of another width or not finite."""
+        """Logits (N, K) of ``features`` (N, D). Raises EvaluationError when they are not finite or of another width."""
         features = check_features(features, "features")
         if features.shape[1] != self.weight.shape[1]:
             raise EvaluationError(
@@ -54,11 +54,11 @@ class Probe:
             return features @ self.weight.to(features.device).T + self.bias.to(features.device)
 
     def probabilities(self, features: Tensor) -> Tensor:
-        """(N, K), rows sum to one."""
+        """Softmax probabilities (N, K) of ``features`` (N, D); raises as `logits` does."""
         return self.logits(features).softmax(dim=1)
 
     def check_model(self, model_digest: str, layer: str) -> None:
-        """EvaluationError when features of ``model_digest`` and ``layer`` are not what the probe was trained on."""
+        """Raise EvaluationError unless the probe was trained on features of this model and ``layer``."""
         if self.model_digest and model_digest != self.model_digest:
             raise EvaluationError(
                 f"the probe belongs to model {self.model_digest}, not to {model_digest}; "
@@ -69,9 +69,9 @@ class Probe:
 
 
 def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
-    """Writes ``path`` (its suffix is made .safetensors) and the JSON beside it; gives the first.
+    """Write ``path``, with the suffix .safetensors, and the JSON file beside it; returns the path of the former.
 
-    Raises EvaluationError when one of them is there already and not to be replaced, or the folder cannot be written.
+    Raises EvaluationError when one of them exists and ``replace`` is not set, or the folder cannot be written.
     """
     path = _tensors_of(path)
     there = [file for file in (path, path.with_suffix(".json")) if file.exists()]

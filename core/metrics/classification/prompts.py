@@ -30,8 +30,7 @@ def bundled_templates() -> list[str]:
 def load_templates(source: str | Path) -> tuple[str, ...]:
     """Templates of a bundled set, by name, or of a text file (UTF-8).
 
-    Raises EvaluationError for an unknown name, a file that cannot be read or is too large, and a line without a place
-    for the class.
+    Raises EvaluationError for an unknown name, a file that cannot be read or is too large, and a line without ``{}``.
     """
     shown = excerpt(str(source))
     text = _read(FOLDER / f"{source}.txt" if source in bundled_templates() else Path(source))
@@ -63,5 +62,5 @@ def _read(path: Path) -> str:
 
 
 def prompts(name: str, templates: Sequence[str]) -> list[str]:
-    """Each template with the class ``name`` in its place, read as `prompt_name` reads it."""
+    """Each template with the class ``name``, as `prompt_name` tidies it, for its ``{}``."""
     return [template.replace("{}", prompt_name(name)) for template in templates]

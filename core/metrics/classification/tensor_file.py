@@ -1,4 +1,4 @@
-"""Safetensors files that a user can be handed, read within bounds.
+"""Safetensors files from anywhere, read within bounds.
 
 Flow: `core.spec.reading` opens the file -> **tensor_file** checks the header against the file's size and the caller's
 ``check`` -> only then the tensors are read. A header that promises more than the file holds costs nothing.
@@ -37,7 +37,7 @@ class _Entry(BaseModel):
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """What a file says it holds."""
+    """The shapes and metadata that a file declares."""
 
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
@@ -52,8 +52,8 @@ def read_tensors(
 ) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     """The tensors of a safetensors file of at most ``limit`` bytes, and its metadata.
 
-    ``check`` sees the header before any tensor is read and raises what is wrong with it. Raises ``error`` for a file
-    that is none or damaged; FileNotFoundError when it is not there.
+    ``check`` gets the header before any tensor is read, and raises when something is wrong with it. Raises ``error``
+    for a file that is damaged or of another format, FileNotFoundError when there is none.
     """
     where = excerpt(str(path))
     with open_regular(path, error=error, limit=limit) as file:

@@ -1,7 +1,7 @@
-"""Zero-shot classification: a picture belongs to the class whose prompts lie nearest.
+"""Zero-shot classification: a picture gets the class whose prompts are most similar to it.
 
-Flow: class names and templates -> `ClassEmbedder` (encodes only what it has not seen) -> `zero_shot` with the pictures'
-features. The Classify panel keeps one embedder, so that a class typed by hand costs one small batch.
+Flow: class names and templates -> `ClassEmbedder` (encodes each class once) -> `zero_shot` with the pictures' features.
+The Classify panel keeps one embedder, so that a class typed by hand costs one small batch.
 
 A class's embedding is the mean of its prompts' unit embeddings, scaled to unit length (Radford et al., "Learning
 Transferable Visual Models From Natural Language Supervision", 2021, section 3.1.4).
@@ -138,7 +138,7 @@ def zero_shot(
     logit_scale: float = LOGIT_SCALE,
     progress: Progress = no_progress,
 ) -> Classification:
-    """Classifies the labelled rows of ``image_features`` (N, D) by ``class_embeddings`` (K, D).
+    """Classify the labelled rows of ``image_features`` (N, D) by ``class_embeddings`` (K, D).
 
     ``logit_scale`` only shapes the probabilities. Raises EvaluationError for features that are not finite or do not
     fit the classes.

@@ -1,1 +1,1 @@
-"""How much each pair counts: evidence that it matches, weights from that evidence, the teacher's trust."""
+"""The weight of each pair: evidence that it matches, weights from that evidence, the teacher's trust."""

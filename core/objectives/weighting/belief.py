@@ -1,12 +1,13 @@
-"""Belief: evidence of how well each training pair fits the others, over training, and a weight for each.
+"""Belief: evidence, gathered over training, that each pair matches, and a weight for each pair.
 
-Flow: in every step the loop gives ``weigh`` the outputs of student and teacher; their features are kept, one row
-per pair, at no further cost. Once per epoch ``refresh`` computes ``core.objectives.weighting.evidence`` of all pairs,
-averages it over time, fits two components and sets the weights, which objectives find in ``output.belief``.
+Flow: in every step the loop gives ``weigh`` the outputs of student and teacher, whose features are kept, one row per
+pair. Once per epoch ``refresh`` computes ``core.objectives.weighting.evidence`` of all pairs, averages it over time,
+fits two components and sets the weights, which objectives find in ``output.belief``.
 
-What a network learns first is what pairs have in common; wrong pairs are learnt late, one by one (Arpit et al. 2017).
-So early evidence is remembered (as in Self-adaptive training and ELR), the two kinds of pairs are told apart by a
-mixture (DivideMix, Li et al. 2020), and likely mislabelled pairs are no longer learnt, though they are still evaluated.
+A network first learns what pairs have in common; it memorises wrong pairs late, one by one (Arpit et al. 2017). So
+early evidence is averaged over time (self-adaptive training, Huang et al. 2020; ELR, Liu et al. 2020), a mixture of two
+components separates right from wrong pairs (DivideMix, Li et al. 2020), and likely mislabelled pairs are no longer
+learnt, though they are still evaluated.
 
 Everything is a buffer, so that a resumed run goes on bit for bit. Memory: 8 bytes per pair and embedding channel.
 
@@ -53,7 +54,7 @@ class Belief(nn.Module):
 
     @torch.no_grad()
     def weigh(self, rows: Tensor, student: Output, teacher: Output | None) -> Output:
-        """Keep the features of the pairs ``rows`` (B,); the student's output with the weight of each."""
+        """Keep the features of the pairs ``rows`` (B,); returns the student's output with their weights (B,)."""
         every = gathered(rows)
         self.student_image[every] = gathered(_kept(student.clean.image))
         self.student_text[every] = gathered(_kept(student.text))
@@ -67,7 +68,10 @@ class Belief(nn.Module):
 
     @torch.no_grad()
     def refresh(self, scale: Tensor | float, progress: float) -> dict[str, Tensor]:
-        """Evaluate every pair again; ``scale`` is the logit scale, ``progress`` (0 to 1) the share of training done."""
+        """Evaluate every pair again and set the weights; returns diagnostics.
+
+        ``scale`` is the logit scale, ``progress`` (0 to 1) the share of training done.
+        """
         found = evidence(self.student_image, self.student_text, scale)
         if self.taught:
             found = (found + evidence(self.teacher_image, self.teacher_text, scale)) / 2
@@ -87,10 +91,11 @@ def _kept(features: Tensor) -> Tensor:
 
 
 def probability_right(values: Tensor, share: float, most: float) -> Tensor:
-    """How probable it is that each pair is right, from its evidence (N,).
+    """The probability (N,) that each pair is right, from its evidence ``values`` (N,).
 
-    Two normal components are fitted by expectation and maximisation; the probability is that of the upper one, made
-    to fall with ``values`` on both sides. With ``share`` above 0 just that share is below one half; ``most`` bounds it.
+    Two normal components are fitted by expectation-maximisation; the probability is the posterior of the upper one,
+    made monotonic in ``values``. With ``share`` above 0, that share of the pairs gets less than one half; never does
+    more than the share ``most``.
     """
     x = values.double()
     low, high = x.quantile(0.25), x.quantile(0.75)
@@ -125,7 +130,7 @@ def probability_right(values: Tensor, share: float, most: float) -> Tensor:
 
 
 def weighted_mean(losses: Tensor, belief: Tensor | None, alike: bool = True) -> Tensor:
-    """Mean of the losses of pairs (B,), weighted by ``belief`` (B,).
+    """Mean of ``losses`` (B,), weighted by ``belief`` (B,) where it is not None: sum(w * l) / sum(w).
 
     Of several ranks, such that the mean over ranks is that of all their losses; ``alike``: each has as many of them.
     """

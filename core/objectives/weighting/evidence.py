@@ -1,13 +1,13 @@
-"""How well a pair fits what a network has learnt from the other pairs: evidence that its caption is its own.
+"""Evidence that a caption belongs to its picture, from what the network has learnt of all pairs.
 
 Flow: features of all pairs -> **evidence** -> ``core.objectives.weighting.belief`` in training,
 ``core.evaluation.noise`` afterwards.
 
-Four measures are taken, and each gives a rank, so that none outweighs another:
+Four measures, each turned into a rank so that none outweighs another:
 
 - *pair*: log-probability of the caption given the picture among all captions, and the reverse;
-- *neighbours*: whether the pictures most alike have captions alike, and the reverse. The pair itself is left out, so
-  that memorised pairs do not count;
+- *neighbours*: whether the most similar pictures have similar captions, and the reverse. The pair itself is left out,
+  so that memorised pairs do not count;
 - *overlap*: the probability that a picture and a caption, each asked for a similar pair, name the same one;
 - *agreement*: the cosine of these two distributions.
 
@@ -29,9 +29,9 @@ BLOCK = 4096
 
 @torch.no_grad()
 def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
-    """From 0 (of all pairs the least likely to match) to 1, for unit vectors ``images`` and ``texts`` (N, D). (N,)
+    """Evidence (N,) of the pairs of unit vectors ``images`` and ``texts`` (N, D), from 0 (least likely to match) to 1.
 
-    ``scale`` is the network's logit scale. Beyond REFERENCE pairs, each is compared with an even sample of the others.
+    ``scale`` is the network's logit scale. Beyond `REFERENCE` pairs, each is compared with an even sample of them.
     """
     N = len(images)
     if N < 3:
@@ -49,7 +49,7 @@ def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Rank of each value within its row, evenly from 0 for the least to 1: (..., N)."""
+    """Rank of each of ``values`` (..., N) within its row, evenly spaced from 0 for the smallest to 1: (..., N)."""
     return values.argsort(dim=-1, stable=True).argsort(dim=-1).float() / max(1, values.shape[-1] - 1)
 
 

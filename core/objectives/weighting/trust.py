@@ -1,7 +1,7 @@
 """Trust: the weight of each pair in a step's losses, by the teacher's probability for it.
 
-Flow: the loop asks ``trust`` of the teacher's output in each step; objectives find it in ``output.belief``, where the
-longer memory of ``core.objectives.weighting.belief`` counts too.
+Flow: in each step the loop calls ``trusted`` with both outputs; objectives read the product of trust and
+``core.objectives.weighting.belief``, which remembers earlier steps, from ``output.belief``.
 
 Legend: B batch, D embed.
 """
@@ -20,7 +20,7 @@ from core.ranks.collectives import mean_over_ranks, size
 
 @torch.no_grad()
 def trust(teacher: Output, power: float) -> Tensor:
-    """A weight for each pair, of mean 1 over the batch. (B,)
+    """A weight (B,) for each pair, with mean 1 over the batch; ``power`` 0 gives every pair the same.
 
     With p the teacher's probability of the caption among the batch's for a picture, and of the picture for a caption,
 
@@ -40,7 +40,7 @@ def trust(teacher: Output, power: float) -> Tensor:
 
 
 def trusted(student: Output, teacher: Output | None, power: float) -> Output:
-    """The student's output with each pair's belief weighed by the teacher's trust; unchanged without either."""
+    """The student's output with ``belief`` (B,) times the teacher's trust; unchanged without a teacher or ``power``."""
     if teacher is None or power == 0:
         return student
     weight = trust(teacher, power)

@@ -1,4 +1,4 @@
-"""One run of a study, a process of its own: trained (or gone on with), then measured.
+"""One run of a study, in a process of its own: trained or resumed, then evaluated.
 
 Flow: ``core.studies.study.queue`` starts ``python -m core.studies.study.job OUT ARM SEED STEPS`` ->
 ``core.training.train`` -> measures of the last checkpoint, student and teacher, as ``exports/measures.json``. It can
@@ -41,7 +41,7 @@ MEASURES_VERSION = 1
 
 
 def run_config(out: StudyDir, study: Study, arm: Arm, seed: int, steps: int) -> RunConfig:
-    """The definition of ``arm`` with ``seed``: epochs are such that it does ``steps`` steps on its own data."""
+    """The definition of ``arm`` with ``seed``, with as many epochs as ``steps`` steps on its data take."""
     train_data = data_path(out, study, arm.train or study.train)
     paths = [f"data.train={train_data}", f"data.val={data_path(out, study, study.val) if study.val else ''}"]
     config = override(study.recipe(arm), [*paths, f"seed={seed}", f"name={study.name} {arm.name} s{seed}"])
@@ -53,7 +53,7 @@ def run_config(out: StudyDir, study: Study, arm: Arm, seed: int, steps: int) -> 
 
 
 def steps_per_epoch(config: RunConfig, rows: Sequence[Row]) -> int:
-    """Steps of a pass through ``rows`` as the loader counts them: of the unlabelled ones where those are apart."""
+    """Steps per epoch over ``rows``, as the loader counts: over the unlabelled ones where these are drawn apart."""
     size, data = config.optim.batch_size, config.data
     if not (data.label and data.unlabelled_ratio):
         return len(rows) // size
@@ -63,7 +63,7 @@ def steps_per_epoch(config: RunConfig, rows: Sequence[Row]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Train and measure; exit status 0 when both are done, 3 when it was stopped, 1 on an error."""
+    """Train and evaluate; returns the exit status: 0 when both are done, 3 when it was stopped, 1 on an error."""
     folder, name, seed, steps = arguments
     keep_freed_memory()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
@@ -101,7 +101,7 @@ def _work(out: StudyDir, name: str, seed: int, steps: int) -> int:
 
 
 def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
-    """Everything that ``study`` measures of one finished run, as plain data; what was measured before is taken over.
+    """All measures of ``study`` for one finished run, as plain data; those that were computed before are kept.
 
     ``{"version", "arm", "seed", "steps", "step_seconds", "train_seconds", "pairs", "parameters", "networks":
     {"student": {"test/R@1": 0.4, ...}, "teacher": ...}, "measured": [MEASURE, ...], "curve": [{"step", "seconds",
@@ -173,7 +173,7 @@ def _measured(out: StudyDir, study: Study, run: RunDir, weights: str, one: Measu
 
 
 def both_ways(metrics: dict[str, float]) -> dict[str, float]:
-    """``R@k`` added to a retrieval's metrics: the mean of image-to-text and text-to-image."""
+    """Retrieval ``metrics`` with ``R@k`` added: the mean of image-to-text and text-to-image, from 0 to 1."""
     for key in [key for key in metrics if key.startswith("image_to_text_R@")]:
         name = key.removeprefix("image_to_text_")
         metrics[name] = (metrics[key] + metrics[f"text_to_image_{name}"]) / 2
@@ -183,9 +183,8 @@ def both_ways(metrics: dict[str, float]) -> dict[str, float]:
 def timing(run: RunDir) -> dict[str, Any]:
     """Steps, seconds and the validation curve of a run, from its events.
 
-    ``step_seconds`` is the median over steps, with what the loader made it wait; ``train_seconds`` is their sum.
-    Validation and saving are not counted. Where ``runtime.log_every`` left steps out, they are taken to have lasted as
-    long as those told before and after, linearly between.
+    ``step_seconds`` is the median step, including the wait for data; ``train_seconds`` is the sum of all steps.
+    Validation and saving are not counted. Steps that ``runtime.log_every`` left out are interpolated linearly.
     """
     seconds: dict[int, float] = {}
     curve: dict[int, dict[str, float]] = {}

@@ -1,6 +1,6 @@
 """A gallery of pictures by path: a grid, thumbnails, a large preview.
 
-How thumbnails come about, from the screen to the disk:
+How a thumbnail is made, from the screen to the disk:
 
     delegate, picture_label    paint a thumbnail: a cell of the grid, or one picture of a fixed size
     items, thumbnails          ask for it: each panel's own requests and size

@@ -1,4 +1,4 @@
-"""A caption on the few lines that a cell has room for; meant for delegates, which keep what comes out.
+"""Breaks a caption into the few lines that a cell has room for; delegates cache the result.
 
 Flow: text and width -> lines, each painted from its base line.
 """

@@ -1,6 +1,6 @@
-"""Paints a cell of the gallery: thumbnail on its ground, badge, rank and score, mark of the true one, caption.
+"""Paints a cell of the gallery: thumbnail, badge, rank and score, mark of a correct result, caption.
 
-Pictures are scaled once a size and captions broken into lines once a width; a frame of a scroll only paints.
+Pictures are scaled once per size and captions broken into lines once per width, so that scrolling only paints.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FAINT = 0.5  # opacity
 
 
 class GalleryDelegate(QStyledItemDelegate):
-    """``side`` is the thumbnail's size in px; all cells are alike, so that the view need not ask each."""
+    """``side`` is the thumbnail's size in px; all cells have one size, so that the view need not ask each."""
 
     def __init__(self, model: GalleryModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -35,7 +35,7 @@ class GalleryDelegate(QStyledItemDelegate):
         self.restyle()
 
     def restyle(self) -> None:
-        """The theme changed: read colours and fonts again."""
+        """Read colours and fonts again after the theme changed."""
         style = theme()
         self._font = style.font("small")
         self._metrics = QFontMetrics(self._font)
@@ -59,7 +59,7 @@ class GalleryDelegate(QStyledItemDelegate):
         self._plates: dict[tuple[int, float], QPixmap] = {}
 
     def cell(self) -> QSize:
-        """Size of a cell: thumbnail, a line of figures, two lines of caption, and room around."""
+        """Size of a cell in px: thumbnail, a line of figures, two lines of caption, and padding."""
         return QSize(self.side + 2 * SPACE, self.side + 2 * SPACE + 3 * self._metrics.height() + SPACE // 2)
 
     def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:

@@ -156,7 +156,7 @@ class Gallery(QWidget):
         self.model.replace(index, item)
 
     def remove(self, indices: Iterable[int]) -> None:
-        """Take these out; the rest stays selected as it was."""
+        """Remove the items at these indices; the others stay selected as they were."""
         self.model.remove(indices)
 
     def items(self) -> list[GalleryItem]:
@@ -164,11 +164,11 @@ class Gallery(QWidget):
         return self.model.items()
 
     def set_empty_text(self, text: str) -> None:
-        """What stands in the middle while there are no items."""
+        """Set the text that is shown while there are no items."""
         self._empty.setText(text)
 
     def current(self) -> int:
-        """Index that has the focus, -1 for none."""
+        """The index of the focused item, -1 for none."""
         return self.view.currentIndex().row()
 
     def set_current(self, index: int) -> None:
@@ -193,7 +193,7 @@ class Gallery(QWidget):
         return list(selection)
 
     def set_selected(self, indices: list[int]) -> None:
-        """Select these items, without signals; indices that there are none of are left out."""
+        """Select these items, without signals; indices out of range are ignored."""
         selection = QItemSelection()
         for first, last in runs_of(i for i in indices if 0 <= i < self.model.rowCount()):
             selection.select(self.model.index(first), self.model.index(last))
@@ -203,7 +203,7 @@ class Gallery(QWidget):
         self._show_count()
 
     def select_all(self) -> None:
-        """Select everything, in one range: the view's own way asks for each item."""
+        """Select everything as one range, since the view's own ``selectAll`` asks for each item."""
         everything = QItemSelection()
         if last := self.model.rowCount():
             everything.select(self.model.index(0), self.model.index(last - 1))
@@ -216,21 +216,21 @@ class Gallery(QWidget):
     # --- view
 
     def scroll_to_share(self, share: float) -> None:
-        """Slot for another gallery's ``scrolled``; does not echo."""
+        """Scroll to ``share`` (0 to 1) of the height, without emitting ``scrolled``."""
         bar = self.view.verticalScrollBar()
         self._quiet = True
         bar.setValue(round(share * bar.maximum()))
         self._quiet = False
 
     def set_thumbnail_size(self, size: int) -> None:
-        """64 to 512 px; does not echo."""
+        """Set the size of thumbnails, 64 to 512 px, without signals."""
         self._quiet = True
         self._slider.setValue(size)
         self._slid(self._slider.value())
         self._quiet = False
 
     def thumbnail_size(self) -> int:
-        """Size of the pictures, in px."""
+        """The size of thumbnails in px."""
         return self._slider.value()
 
     def link(self, other: Gallery) -> None:
@@ -254,7 +254,7 @@ class Gallery(QWidget):
         self._preview.show_picture(item.path, item.caption, thumbnail.image if thumbnail else None)
 
     def close_threads(self) -> None:
-        """Wait for pictures being read; call it before the application ends."""
+        """Wait for pictures that are being read; call it before the application ends."""
         self.thumbnails.close()
 
     # --- inside
@@ -296,7 +296,7 @@ class Gallery(QWidget):
         self._empty.setVisible(there == 0)
 
     def visible_rows(self) -> range:
-        """Rows in view, with a row of cells of margin on both sides."""
+        """Indices of the items in view, with a row of cells as a margin above and below."""
         area = self.view.viewport().rect()
         grid = self.view.gridSize()
         columns = max(1, area.width() // max(1, grid.width()))
@@ -325,7 +325,7 @@ class Gallery(QWidget):
         self.view.viewport().update()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Space, Enter, copying and zooming, before the list takes them for its own."""
+        """Handle Space, Enter, copying and zooming before the list view does."""
         if isinstance(event, QWheelEvent) and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             self._slider.setValue(self._slider.value() + (16 if event.angleDelta().y() > 0 else -16))
             return True

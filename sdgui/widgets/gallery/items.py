@@ -32,7 +32,7 @@ _MISSING = Thumbnail(None, "The file no longer exists.", missing=True)
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """One picture. ``score`` and ``rank`` (from 1) where there are any; ``correct``: whether it is the true one."""
+    """One picture. ``score`` and ``rank`` (from 1) are optional; ``correct``: whether it is a correct result."""
 
     path: Path
     caption: str = ""
@@ -48,7 +48,7 @@ class GalleryItem:
 
 
 class GalleryModel(QAbstractListModel):
-    """Items as they are; their thumbnails come from ``Thumbnails`` when the delegate asks."""
+    """The items in order; ``Thumbnails`` gives their pictures when the delegate asks."""
 
     def __init__(self, thumbnails: Thumbnails, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -68,7 +68,7 @@ class GalleryModel(QAbstractListModel):
         self.endResetModel()
 
     def append(self, items: Sequence[GalleryItem]) -> None:
-        """Add at the end; what is selected stays."""
+        """Add at the end; the selection stays."""
         if items:
             count = len(self._items)
             self.beginInsertRows(QModelIndex(), count, count + len(items) - 1)
@@ -81,7 +81,7 @@ class GalleryModel(QAbstractListModel):
         self.dataChanged.emit(self.index(row), self.index(row))
 
     def remove(self, rows: Iterable[int]) -> None:
-        """Take these out; rows that there are none of are left out."""
+        """Remove these rows; rows out of range are ignored."""
         self._waiting, self._came = {}, set()  # by row, and the rows move; cells in view ask again
         for first, last in reversed(runs_of(row for row in rows if 0 <= row < len(self._items))):
             self.beginRemoveRows(QModelIndex(), first, last)
@@ -162,7 +162,7 @@ def runs_of(rows: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def files_mime(paths: Sequence[Path]) -> QMimeData:
-    """Files for file managers, their paths as text for everything else."""
+    """``paths`` for the clipboard or a drag: as files for file managers, as text for everything else."""
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     data.setText("\n".join(map(str, paths)))
@@ -170,14 +170,14 @@ def files_mime(paths: Sequence[Path]) -> QMimeData:
 
 
 def facts(item: GalleryItem) -> str:
-    """``rank 3 · 0.284``, what of it there is."""
+    """``rank 3 · 0.284``, as far as the item has them."""
     rank = f"rank {item.rank}" if item.rank is not None else ""
     score = f"{item.score:.3f}" if item.score is not None else ""
     return " · ".join(part for part in (rank, score) if part)
 
 
 def spoken(item: GalleryItem) -> str:
-    """An item in words, for screen readers."""
+    """A description of the item for screen readers."""
     mark = {True: "correct", False: "incorrect", None: ""}[item.correct]
     missing = "the file is missing" if item.missing else ""
     parts = (item.caption or item.path.name, item.badge_spoken or item.badge, mark, facts(item), missing)

@@ -1,4 +1,4 @@
-"""Pictures decoded from files: regular files only, turned as their EXIF data says, bounded in size.
+"""Decodes picture files: regular files only, rotated by their EXIF orientation, bounded in size.
 
 Flow: ``read_picture`` in a thread (thumbnails, export), or ``PictureReader.read`` -> thread -> ``arrived`` for one
 picture that a widget waits for.
@@ -24,7 +24,7 @@ _ALLOCATION_MIB = 2048
 
 
 class PictureReader(QObject):
-    """Reads pictures off the window's thread; only the one asked for last arrives."""
+    """Reads pictures off the window's thread; only the last one requested arrives."""
 
     arrived = Signal(object, object, str)  # Path, QImage or None, why there is none
     _read = Signal(object, object, str)
@@ -35,12 +35,12 @@ class PictureReader(QObject):
         self._read.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     def read(self, path: Path, room: QSize | None = None) -> None:
-        """Read ``path``, scaled to fit ``room``."""
+        """Read ``path``, scaled to fit ``room`` (px); None: in full size."""
         self._wanted = path
         QThreadPool.globalInstance().start(lambda: self._work(path, room))
 
     def cancel(self) -> None:
-        """Let nothing arrive that was asked for until now."""
+        """Drop every earlier request."""
         self._wanted = None
 
     def _work(self, path: Path, room: QSize | None) -> None:
@@ -71,7 +71,7 @@ def fetch_picture(path: Path) -> None:
 
 
 def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, str]:
-    """The picture turned by its EXIF orientation, scaled while decoding to fit ``room``; or None and why.
+    """The picture, rotated by its EXIF orientation and scaled while decoding to fit ``room`` (px); or None and why.
 
     Only regular files are read: Qt would wait for ever at a named pipe, and read a device without end.
     """

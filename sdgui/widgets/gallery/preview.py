@@ -1,4 +1,4 @@
-"""A picture, large: wheel, plus and minus zoom, 0 fits, 1 shows its own pixels; dragging or Shift+arrows pans; arrows
+"""A large preview of one picture: wheel, plus and minus zoom, 0 fits, 1 is 100 %; dragging or Shift+arrows pans; arrows
 show the neighbours; Space or Esc closes."""
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ _PANS = {  # Shift and an arrow: the picture goes the other way
 
 
 class PicturePreview(QWidget):
-    """Covers its owner's window, and goes when the owner is hidden. ``stepped(-1 | 1)`` asks for a neighbour;
-    ``closed`` when it is closed."""
+    """Covers its owner's window, and closes when the owner is hidden. ``stepped(-1 | 1)`` asks for a neighbour."""
 
     stepped = Signal(int)
     closed = Signal()
@@ -51,7 +50,7 @@ class PicturePreview(QWidget):
         self.hide()
 
     def show_picture(self, path: Path, caption: str, thumbnail: QImage | None) -> None:
-        """Show ``path``; the ``thumbnail`` until the picture is read."""
+        """Show ``path``, and its ``thumbnail`` until it has been read."""
         self._path, self._caption, self._image, self._reason = path, caption, thumbnail, ""
         self._whole = False
         self._zoom, self._offset = 1.0, QPointF()
@@ -64,7 +63,7 @@ class PicturePreview(QWidget):
         self._reader.read(path, _ROOM)
 
     def fit(self) -> QRectF:
-        """Where the picture is drawn now."""
+        """The rectangle that the picture is drawn in."""
         if self._image is None:
             return QRectF()
         room = QRectF(self.rect()).adjusted(4 * SPACE, 4 * SPACE, -4 * SPACE, -8 * SPACE)

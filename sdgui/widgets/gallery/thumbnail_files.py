@@ -1,8 +1,8 @@
 """Thumbnails read from pictures and kept on disk; called by threads, not by the window's own.
 
 Flow: `sdgui.widgets.gallery.thumbnail_service` asks for a picture -> ``load_thumbnail`` -> the disk cache, else the
-picture. The cache is keyed by path, size and modification time, so a changed picture is read again; once a day what
-was used least lately is removed beyond a limit.
+picture. The cache is keyed by path, size and modification time, so a changed picture is read again; once a day the
+oldest thumbnails beyond a limit are removed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def file_stamp(path: Path) -> Stamp:
 
 
 def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thumbnail:
-    """From the disk cache, else from the picture; never raises, an unreadable picture gives its reason."""
+    """From the disk cache, else from the picture; never raises: an unreadable picture gives a reason instead."""
     fetch_picture(path)
     try:
         open_regular(path if (member := split_member(path)) is None else member.tar).close()
@@ -98,7 +98,7 @@ def _save(image: QImage, path: Path) -> None:
 
 
 def prune(cache_dir: Path, limit: int = _CACHE_BYTES) -> None:
-    """Once a day: remove the thumbnails made longest ago until nine tenths of ``limit`` bytes are left."""
+    """At most once a day: remove the oldest thumbnails until nine tenths of ``limit`` bytes are left."""
     stamp = cache_dir / "pruned"
     try:
         if stamp.exists() and time.time() - stamp.stat().st_mtime < _DAY:

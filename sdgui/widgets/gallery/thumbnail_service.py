@@ -1,4 +1,4 @@
-"""The one service that reads thumbnails for the whole window: its threads and its memory are bounded in all.
+"""The one service that reads thumbnails for the whole window, with a bounded number of threads and bytes.
 
 Flow: a panel's `Thumbnails` asks ``get`` when a cell is painted; a miss is queued, the latest request first, and
 ``arrived`` names those who wait for it. What several panels show is read once. A picture that another panel has read
@@ -45,7 +45,7 @@ class _Request:
 
 
 class ThumbnailService(QObject):
-    """Requests of many clients, each known by the number that ``join`` gives."""
+    """Requests of many clients, each identified by the number that ``join`` returns."""
 
     arrived = Signal(str, object)  # path, the numbers of the clients that asked
     _loaded = Signal(str, object)
@@ -83,7 +83,7 @@ class ThumbnailService(QObject):
         return number
 
     def get(self, client: int, path: Path, side: int, cache_dir: Path | None) -> Thumbnail | None:
-        """What is in memory, or None; a better one is queued where there may be one."""
+        """The thumbnail in memory, or None; a sharper or newer one is queued where there may be one."""
         key = str(path)
         kept, seen = self._kept.get(key), self._seen[client]
         first = key not in seen
@@ -121,7 +121,7 @@ class ThumbnailService(QObject):
                     del self._wanted[key]
 
     def leave(self, client: int) -> None:
-        """The client is gone."""
+        """Forget ``client`` and its requests."""
         self.cancel(client)
         self._seen.pop(client, None)
 

@@ -46,7 +46,7 @@ class Thumbnails(QObject):
         self._side = next((side for side in SIDES if side >= pixels), SIDES[-1])
 
     def is_sharp(self, thumbnail: Thumbnail | None) -> bool:
-        """Whether no better one is on its way."""
+        """Whether no sharper one is on its way."""
         return thumbnail is not None and (thumbnail.image is None or thumbnail.side >= self._side)
 
     def keep_only(self, paths: Iterable[Path]) -> None:
@@ -58,11 +58,11 @@ class Thumbnails(QObject):
         self.service.forget(path)
 
     def pending(self) -> int:
-        """How many are queued or being read."""
+        """The number of requests that are queued or being read."""
         return self.service.pending(self._client)
 
     def close(self) -> None:
-        """Drop what is queued, and ask for nothing more."""
+        """Drop queued requests, and accept no more."""
         self._closed = True
         self.service.cancel(self._client)
 

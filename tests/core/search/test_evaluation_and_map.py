@@ -62,8 +62,8 @@ def test_own_pictures_do_not_count_as_unrelated() -> None:
 
 def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searching) -> None:
     collection = searching.collection
-    judged = evaluation.judge(collection, quiet)
-    answer = evaluation.evaluate(collection, judged)
+    ranked = evaluation.rank_all(collection, quiet)
+    answer = evaluation.evaluate(collection, ranked)
     images = torch.from_numpy(collection.pictures.vectors(np.arange(48)))
     assert collection.texts is not None
     texts = torch.from_numpy(collection.texts.vectors(np.arange(48)))
@@ -76,7 +76,7 @@ def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searching)
             found = [1.0 if rank <= k else 0.0 for rank in ranks if float(rank).is_integer()]
             assert value == pytest.approx(np.mean(found), abs=0.05)
     for row in answer["text_to_image"]:
-        assert evaluation.true_rank(judged, row["text"]) == row["rank"]
+        assert evaluation.true_rank(ranked, row["text"]) == row["rank"]
 
 
 def test_comparing_finds_what_one_model_misses() -> None:
@@ -87,8 +87,8 @@ def test_comparing_finds_what_one_model_misses() -> None:
     collections = [Fake(pictures, texts, np.arange(6)) for texts in (a, b)]
     for one in collections:
         one.records = lambda rows: [Record(f"/{row}.png", (f"caption {row}",)) for row in rows]
-    judged = [evaluation.judge(one, quiet) for one in collections]
-    answer = evaluation.compare(collections[0], judged[0], collections[1], judged[1])
+    ranked = [evaluation.rank_all(one, quiet) for one in collections]
+    answer = evaluation.compare(collections[0], ranked[0], collections[1], ranked[1])
     assert {row["caption"] for row in answer["only_a"]} == {"caption 0", "caption 1"}
     assert {row["caption"] for row in answer["only_b"]} == {"caption 5"}
     assert answer["counts"] == {"only_a": 2, "only_b": 1, "both": 3, "neither": 0}
@@ -128,4 +128,4 @@ def test_too_little_for_a_map_or_an_evaluation() -> None:
     with pytest.raises(UserError, match="too few pictures for a map"):
         projection.choose(collection)
     with pytest.raises(UserError, match="has no captions"):
-        evaluation.judge(collection, quiet)
+        evaluation.rank_all(collection, quiet)

@@ -136,7 +136,7 @@ def test_files_written_anew_keep_what_could_not_be_read(tmp_path: Path) -> None:
     assert [row.where for row in again.bad] == [str(paths[47])]
 
 
-def test_captions_of_removed_pictures_are_neither_found_nor_judged(tmp_path: Path) -> None:
+def test_captions_of_removed_pictures_are_neither_found_nor_ranked(tmp_path: Path) -> None:
     paths = write_pictures(tmp_path / "pictures")
     build(tmp_path / "pictures", tmp_path / "index")
     gone = f"a {paths[5].parent.name} {paths[5].stem.replace('-', ' of size ')}"
@@ -148,9 +148,9 @@ def test_captions_of_removed_pictures_are_neither_found_nor_judged(tmp_path: Pat
     captions = [row["caption"] for row in found["rows"]]
     assert len(captions) == found["searched"] == 47
     assert gone not in captions
-    judged = evaluation.judge(collection, quiet)
-    assert len(judged.texts) == 47
-    assert evaluation.evaluate(collection, judged)["queries"]["text_to_image"] == 47
+    ranked = evaluation.rank_all(collection, quiet)
+    assert len(ranked.texts) == 47
+    assert evaluation.evaluate(collection, ranked)["queries"]["text_to_image"] == 47
 
 
 def test_what_is_no_picture_is_listed_and_tried_again_only_when_it_could_not_be_opened(tmp_path: Path) -> None:
