@@ -1,0 +1,158 @@
+"""What is photographed: each panel brought into a state that shows what it is for.
+
+Flow: ``SCENES`` by panel -> ``__main__`` shows the panel, calls its scene and grabs the window, light and dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.caption.panel import CaptionsPanel
+from sdgui.panels.classify.panel import ClassifyPanel
+from sdgui.panels.noise.panel import NoisePanel
+from sdgui.panels.search.panel import SearchPanel
+from sdgui.panels.search.source import DATA
+from sdgui.panels.study.panel import StudyPanel
+from sdgui.panels.watch.panel import WatchPanel
+from sdgui.screenshots.home import TrainedStudy
+from sdgui.screenshots.waiting import settle, until
+from sdgui.shared.pickers.models import ModelPicker
+
+_CAPTIONED, _EVERY = 24, 29  # pictures, and how far they lie apart in their table
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The window, and what was trained in its home."""
+
+    window: MainWindow
+    study: TrainedStudy
+
+    def run(self, arm: str) -> int:
+        """The id of the first run of ``arm``."""
+        folder = self.study.run_folder(arm)
+        return next(run.id for run in self.window.services.store.runs() if run.folder == folder)
+
+    def select_run(self, arm: str) -> None:
+        self.window.experiments.select_run(self.run(arm))
+
+    def select_study(self) -> None:
+        model = self.window.experiments.model
+        self.window.experiments.select(model.index(0, 0))
+
+    def choose(self, picker: ModelPicker, arm: str, weights: str) -> None:
+        """The best checkpoint of the first run of ``arm``, its student or teacher."""
+        picker.show_run(self.run(arm))
+        until(lambda: picker.choice() is not None, f"the runs to choose from ({arm})")
+        choice = picker.choice()
+        assert choice is not None
+        picker.set_choice(replace(choice, weights=weights))
+
+
+def define(stage: Stage) -> None:
+    """The definition of a self-distilling run."""
+    stage.window.show_panel("define")
+    stage.select_run("sd-clip")
+
+
+def watch(stage: Stage) -> None:
+    """The curves of all runs of the study."""
+    panel = stage.window.show_panel("watch")
+    assert isinstance(panel, WatchPanel)
+    stage.select_study()
+    until(lambda: len(panel.grid.runs()) >= 4, "the curves")
+    settle(2.0)
+
+
+def classify(stage: Stage) -> None:
+    """Held-out pictures by their group: zero-shot, and a linear probe in its confusion matrix."""
+    panel = stage.window.show_panel("classify")
+    assert isinstance(panel, ClassifyPanel)
+    stage.select_run("sd-clip")
+    source = panel.view.source
+    stage.choose(source.model, "sd-clip", "teacher")
+    source.set_label("group")
+    source.data.set_source(str(stage.study.data("test")))
+    until(lambda: source.data.facts() is not None, "the data's contents")
+    for number, method in enumerate(("zero-shot", "probe"), start=1):
+        source.set_method(method)
+        source.button.click()
+        until(lambda number=number: len(panel.view.results.results()) == number, f"the result of {method}")  # type: ignore[misc]
+    panel.view.show_class(3)
+    settle(1.0)
+
+
+def search(stage: Stage) -> None:
+    """One query, student beside teacher."""
+    panel = stage.window.show_panel("search")
+    assert isinstance(panel, SearchPanel)
+    bar = panel.view.source
+    bar.compare.setChecked(True)
+    for picker, weights in zip(bar.pickers, ("student", "teacher"), strict=True):
+        stage.choose(picker, "sd-clip", weights)
+    bar.where.setCurrentIndex(bar.where.findData(DATA))
+    bar.data.set_source(str(stage.study.data("val")))
+    panel.open(-1)
+    until(lambda: all(one.facts is not None and not one.opening for one in panel.sessions), "both models")
+    line = panel.view.query.line
+    line.clear()
+    before = panel.queries.number
+    QTest.keyClicks(line, "woman with red hair")
+    until(lambda: panel.queries.number > before and panel.queries.answered, "the results")
+    line.setFocus(Qt.FocusReason.OtherFocusReason)
+    until(lambda: not any(one.gallery.thumbnails.pending() for one in panel.view.sides), "thumbnails")
+
+
+def caption(stage: Stage) -> None:
+    """Held-out pictures captioned by the teacher, and beside it by the student."""
+    panel = stage.window.show_panel("caption")
+    assert isinstance(panel, CaptionsPanel)
+    tools = panel.view.tools
+    for side, weights in (("a", "teacher"), ("b", "student")):
+        stage.choose(tools.pickers[side], "sd-coca", weights)  # type: ignore[index]
+    tools.compare.setChecked(True)
+    chosen = [str(path) for path in stage.study.pictures[5::_EVERY][:_CAPTIONED]]
+    panel.add_paths(chosen)
+    until(lambda: len(panel.model.entries()) == len(chosen), "the list")
+    until(lambda: all({"a", "b"} <= set(one.captions) for one in panel.model.entries()), "the captions")
+    panel.view.list.choose(chosen[2])
+    settle(1.0)
+
+
+def noise(stage: Stage) -> None:
+    """The training pairs that a run believes least."""
+    panel = stage.window.show_panel("noise")
+    assert isinstance(panel, NoisePanel)
+    source = panel.view.source
+    stage.choose(source.model, "sd-clip", "teacher")
+    source.data.set_source(str(stage.study.data("noisy")))
+    until(source.rank.isEnabled, "the data")
+    panel.rank()
+    until(lambda: panel.ranked is not None, "the ranking")
+    until(lambda: not panel.view.gallery.thumbnails.pending(), "thumbnails")
+    settle(1.0)
+
+
+def study(stage: Stage) -> None:
+    """The comparison of the arms."""
+    panel = stage.window.show_panel("study")
+    assert isinstance(panel, StudyPanel)
+    panel.show_study(stage.study.id)
+    stage.select_study()
+    settle(1.0)
+
+
+SCENES: dict[str, Callable[[Stage], None]] = {
+    "define": define,
+    "watch": watch,
+    "classify": classify,
+    "search": search,
+    "caption": caption,
+    "noise": noise,
+    "study": study,
+}
