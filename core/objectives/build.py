@@ -135,4 +135,5 @@ def objective_classes() -> tuple[type[Objective], ...]:
         for module in modules
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Objective) and value.__module__ == module.__name__
+        if hasattr(value, "config_class")
     )
