@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.search.errors import IndexFolderError
+from core.search.index import build as build_module
 from core.search.index.manifest import (
     BLOCK,
     MOST_REMOVED,
@@ -17,7 +18,8 @@ from core.search.index.manifest import (
     read_manifest,
     write_manifest,
 )
-from tests.core.search.samples import MODEL, files_of
+from core.search.index.storage import IndexReader
+from tests.core.search.samples import MODEL, alive, build, files_of, write_pictures
 from tests.mutations import survives
 
 HUNDRED_MILLION = Manifest(
@@ -60,3 +62,24 @@ def test_no_manifest_is_written_that_could_not_be_read(own: tuple[Path, Path]) -
     with pytest.raises(IndexFolderError, match="would be too large to be read"):
         write_manifest(own[1], replace(manifest, removed=tuple((run, 1) for run in range(1 << 20))))
     assert files_of(own[1]) == before
+
+
+def test_removals_too_scattered_to_be_listed_are_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far below the share that else asks for it; no row of the new files is marked as removed."""
+    monkeypatch.setattr(build_module, "MOST_REMOVED", 2)
+    pictures, folder = tmp_path / "pictures", tmp_path / "index"
+    write_pictures(pictures)
+    build(pictures, folder)
+    expected = alive(folder)
+    for taken in ([3, 9], [20, 30, 40]):
+        for path in [sorted(expected)[number] for number in taken]:
+            Path(path).unlink()
+            del expected[path]
+        report = build(pictures, folder)
+        assert (report.removed, report.pictures) == (len(taken), len(expected))
+        assert alive(folder) == expected
+        reader = IndexReader(folder)
+        generation, listed = (1, 2) if len(taken) == 2 else (2, 0)
+        assert (reader.manifest.generation, len(reader.manifest.removed)) == (generation, listed)
+        assert len(reader) == 48 if listed else len(expected)
+    assert build(pictures, folder).unchanged == len(expected)

@@ -57,27 +57,6 @@ def test_the_second_time_nothing_is_encoded(own: tuple[Path, Path], monkeypatch:
     assert files_of(own[1]) == before
 
 
-def test_removals_too_scattered_to_be_listed_are_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Far below the share that else asks for it; no row of the new files is marked as removed."""
-    monkeypatch.setattr(build_module, "MOST_REMOVED", 2)
-    pictures, folder = tmp_path / "pictures", tmp_path / "index"
-    write_pictures(pictures)
-    build(pictures, folder)
-    expected = alive(folder)
-    for taken in ([3, 9], [20, 30, 40]):
-        for path in [sorted(expected)[number] for number in taken]:
-            Path(path).unlink()
-            del expected[path]
-        report = build(pictures, folder)
-        assert (report.removed, report.pictures) == (len(taken), len(expected))
-        assert alive(folder) == expected
-        reader = IndexReader(folder)
-        generation, listed = (1, 2) if len(taken) == 2 else (2, 0)
-        assert (reader.manifest.generation, len(reader.manifest.removed)) == (generation, listed)
-        assert len(reader) == 48 if listed else len(expected)
-    assert build(pictures, folder).unchanged == len(expected)
-
-
 def test_where_nothing_changed_not_even_torch_is_loaded(own: tuple[Path, Path]) -> None:
     """Loading it takes longer than looking through a hundred thousand files."""
     program = "import sys; from core.__main__ import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
