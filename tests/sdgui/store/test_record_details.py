@@ -145,10 +145,12 @@ def test_the_queue_keeps_places_orders_and_former_states(store: Store, experimen
 
 
 def test_a_run_that_could_not_start_has_left_the_queue_and_can_be_tried_again(store: Store, experiment: int) -> None:
-    run = store.add_run(experiment, queued=True).id
+    run = store.add_run(experiment).id
     failed = store.mark_failed(run, "No such program.")
     assert (failed.state, failed.ending, failed.failure) == (RunState.FAILED, "failed", "No such program.")
     assert (failed.queue_position, failed.launched, failed.finished is not None) == (None, None, True)
+    waits = store.add_run(experiment, queued=True).id
+    assert store.mark_failed(waits, "No such program.").queue_position is None
     assert store.queue() == []
     again = store.mark_launched(run)
     assert (again.state, again.failure, again.launched is not None) == (RunState.STARTING, "", True)
@@ -189,6 +191,10 @@ def test_a_key_is_taken_from_a_folder_once(store: Store, experiment: int, tmp_pa
     ]
     assert keys[0] == "abc1"
     assert keys[1] not in ("", "abc1")
+
+
+def test_a_name_has_no_control_characters(store: Store, experiment: int) -> None:
+    assert store.rename_experiment(experiment, "my\x00\x07 name").name == "my name"
 
 
 def test_a_folder_name_is_plain() -> None:

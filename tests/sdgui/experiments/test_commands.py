@@ -1,0 +1,327 @@
+"""Commands on experiments and runs with a store and stand-ins: what is written, told, offered and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from PySide6.QtCore import QObject, Signal
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import preset_config
+from core.spec.run.status import RunState, own_status
+from sdgui.experiments import run_commands
+from sdgui.experiments.commands import ExperimentCommands
+from sdgui.experiments.run_commands import RunCommands
+from sdgui.runs.launcher import LaunchError
+from sdgui.runs.store_writer import StoreWriter
+from sdgui.store.changes import Changes
+from sdgui.store.records import Progress, Run, StoreUnavailableError
+from sdgui.store.store import Store
+from sdgui.widgets.message import Message
+
+
+class Launcher(QObject):
+    launched = Signal(int)
+    launch_failed = Signal(int, str)
+    stopping = Signal(int, object)
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store, self.done, self.refuses = store, list[tuple[str, int]](), False
+
+    def _note(self, what: str, number: int) -> None:
+        if self.refuses:
+            raise LaunchError("It cannot be written.")
+        self.done.append((what, number))
+
+    def launch(self, experiment: int, _chain: object) -> Run:
+        self._note("launch", experiment)
+        return self.store.add_run(experiment)
+
+    def enqueue(self, experiment: int, _chain: object) -> Run:
+        self._note("enqueue", experiment)
+        return self.store.add_run(experiment, queued=True)
+
+    def unqueue(self, run: int) -> None:
+        self._note("unqueue", run)
+
+    def pause(self, run: int) -> None:
+        self._note("pause", run)
+
+    def stop(self, run: int) -> None:
+        self._note("stop", run)
+
+    def resume(self, run: int) -> Run:
+        self._note("resume", run)
+        return self.store.run(run)
+
+
+class Demo(QObject):
+    ready = Signal()
+    failed = Signal(str, str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complete, self.made = True, 0
+
+    def covers(self, _config: object) -> bool:
+        return True
+
+    def make(self) -> None:
+        self.made += 1
+
+
+class Tailer:
+    def __init__(self) -> None:
+        self.followed, self.states = list[int](), dict[int, RunState]()
+
+    def follow(self, run: int) -> None:
+        self.followed.append(run)
+
+    def state(self, run: int) -> RunState | None:
+        return self.states.get(run)
+
+
+class Parts:
+    """Both kinds of commands, and what they told."""
+
+    def __init__(self, home: Path) -> None:
+        self.store = Store.open(home)
+        self.launcher, self.demo, self.tailer, self.writer = Launcher(self.store), Demo(), Tailer(), StoreWriter()
+        services = SimpleNamespace(**vars(self), settings=SimpleNamespace(value=lambda *_: None))
+        self.experiments, self.runs = ExperimentCommands(cast(Any, services)), RunCommands(cast(Any, services))
+        self.messages, self.changes = list[Message](), list[Changes]()
+        self.added, self.started = list[int](), list[int]()
+        self.experiments.added.connect(self.added.append)
+        self.runs.started.connect(self.started.append)
+        for one in (self.experiments, self.runs):
+            one.message_requested.connect(self.messages.append)
+            one.changed.connect(self.changes.append)
+
+    def wait(self, qtbot: QtBot) -> None:
+        qtbot.waitUntil(lambda: not self.writer.pending)
+
+    def new(self, name: str = "mine") -> int:
+        return self.store.add_experiment(preset_config("clip", "tiny"), name).id
+
+    def ended(self, experiment: int) -> Run:
+        run = self.store.add_run(experiment)
+        self.store.record(run.id, Progress(RunState.PAUSED, 0, ending="paused"))
+        return self.store.run(run.id)
+
+
+@pytest.fixture
+def parts(qapp: object, tmp_path: Path) -> Iterator[Parts]:
+    parts = Parts(tmp_path / "home")
+    yield parts
+    parts.writer.wait()
+    parts.store.close()
+
+
+def test_what_is_added_gets_a_free_name_and_is_chosen(qtbot: QtBot, parts: Parts, tmp_path: Path) -> None:
+    for _ in range(3):
+        parts.experiments.add(preset_config("clip", "tiny"), "mine")
+    parts.experiments.new("coca", "tiny")
+    parts.wait(qtbot)
+    assert [one.name for one in parts.store.experiments()][:3] == ["mine", "mine 2", "mine 3"]
+    assert parts.added == [1, 2, 3, 4]
+    assert [set(change.experiments) for change in parts.changes] == [{1}, {2}, {3}, {4}]
+    parts.experiments.duplicate(1)
+    parts.wait(qtbot)
+    assert (parts.added[-1], parts.store.experiment(5).name) == (5, "mine copy")
+    parts.experiments.new_from_file(tmp_path / "nothing.json")
+    parts.wait(qtbot)
+    assert [message.level for message in parts.messages] == ["error"]
+    assert parts.messages[0].remedy is None
+
+
+def test_a_write_that_did_not_reach_the_database_is_tried_again(
+    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, rename, held = parts.new(), parts.store.rename_experiment, [True]
+
+    def hold(*what: Any) -> Any:
+        if held:
+            raise StoreUnavailableError("The database is locked.")
+        return rename(*what)
+
+    monkeypatch.setattr(parts.store, "rename_experiment", hold)
+    parts.experiments.rename(number, "new")
+    parts.wait(qtbot)
+    assert parts.changes, "the window shows the stored name again"
+    held.clear()
+    (message,) = parts.messages
+    assert message.remedy is not None
+    parts.changes.clear()
+    message.remedy.do()
+    parts.wait(qtbot)
+    assert parts.store.experiment(number).name == "new"
+    assert [set(change.experiments) for change in parts.changes] == [{number}]
+
+
+def test_tags_and_note_are_of_the_run_or_of_the_experiment(qtbot: QtBot, parts: Parts) -> None:
+    number = parts.new()
+    run = parts.ended(number)
+    parts.experiments.describe(number, run.id, ["best"], "why")
+    parts.experiments.describe(number, None, ["draft"], "what")
+    parts.wait(qtbot)
+    described, mine = parts.store.run(run.id), parts.store.experiment(number)
+    assert (described.tags, described.note, mine.tags, mine.note) == (("best",), "why", ("draft",), "what")
+    assert [(set(one.runs), set(one.experiments)) for one in parts.changes] == [({run.id}, set()), (set(), {number})]
+
+
+@pytest.mark.parametrize("of_run", [True, False])
+def test_what_is_deleted_can_be_taken_back(qtbot: QtBot, parts: Parts, of_run: bool) -> None:
+    number = parts.new()
+    run = parts.ended(number)
+    parts.experiments.delete(number, run.id if of_run else None)
+    parts.wait(qtbot)
+    assert bool(parts.store.runs()) is False or not of_run
+    assert [one.id for one in parts.store.experiments()] == ([number] if of_run else [])
+    (message,) = parts.messages
+    assert message.text == (f"Moved run {run.key} to the bin." if of_run else "Moved “mine” to the bin.")
+    assert message.remedy is not None
+    message.remedy.do()
+    parts.wait(qtbot)
+    assert [one.id for one in parts.store.runs()] == [run.id]
+    assert [one.id for one in parts.store.experiments()] == [number]
+    assert len(parts.changes) == 2
+
+
+def test_what_trains_is_not_deleted(qtbot: QtBot, parts: Parts) -> None:
+    number = parts.new()
+    run = parts.store.add_run(number)
+    for run_id in (run.id, None):
+        parts.experiments.delete(number, run_id)
+    parts.wait(qtbot)
+    assert [(one.level, one.text.split(".")[0]) for one in parts.messages] == [("warning", "This run is training")] * 2
+    assert parts.store.experiments()
+    assert parts.store.runs()
+    assert parts.changes == []
+
+
+def test_a_launch_starts_and_a_queued_run_is_announced(qtbot: QtBot, parts: Parts) -> None:
+    number = parts.new()
+    parts.runs.launch(number)
+    parts.wait(qtbot)
+    assert (parts.launcher.done, parts.started, parts.tailer.followed) == ([("launch", number)], [1], [1])
+    assert parts.messages == []
+    parts.runs.queue(number)
+    parts.wait(qtbot)
+    assert (parts.launcher.done[1], parts.started, parts.tailer.followed) == (("enqueue", number), [1], [1, 2])
+    assert parts.messages[0].text == "Queued: starts when no other run is active."
+    assert [set(change.runs) for change in parts.changes] == [{1}, {2}]
+
+
+def test_what_cannot_be_launched_is_said(qtbot: QtBot, parts: Parts) -> None:
+    number = parts.new()
+    config = parts.store.experiment(number).config
+    assert config is not None
+    parts.runs.launch(number, override(config, ["seed=99"]))
+    parts.wait(qtbot)
+    assert parts.messages[-1].text == "The form could not be saved, so nothing was launched. Try again."
+    parts.runs.launch(number, override(config, ["name=older"]))
+    parts.wait(qtbot)
+    assert parts.launcher.done == [("launch", number)], "only the name differs"
+    broken = parts.store.add_experiment('{"name": "x", "optim": {"epochs": -1}}').id
+    parts.runs.launch(broken)
+    parts.wait(qtbot)
+    assert parts.messages[-1].text.startswith("“x” cannot be launched: ")
+    parts.store.delete_experiment(broken)
+    told = len(parts.messages)
+    parts.runs.launch(broken)
+    parts.wait(qtbot)
+    assert len(parts.messages) == told
+    parts.launcher.refuses = True
+    parts.runs.launch(number)
+    parts.wait(qtbot)
+    assert (parts.messages[-1].level, parts.messages[-1].text) == ("error", "It cannot be written.")
+    assert parts.launcher.done == [("launch", number)]
+
+
+def test_a_launch_that_waits_for_the_demo_data_is_one_and_keeps_its_kind(qtbot: QtBot, parts: Parts) -> None:
+    first, second = parts.new("first"), parts.new("second")
+    parts.demo.complete = False
+    for _ in range(2):
+        parts.runs.launch(first)
+    parts.runs.queue(second)
+    parts.wait(qtbot)
+    assert (parts.runs.waits(first), parts.runs.waits(second), parts.runs.waits(99)) == (True, True, False)
+    assert parts.demo.made == 3
+    assert parts.launcher.done == []
+    parts.demo.complete = True
+    parts.demo.ready.emit()
+    parts.wait(qtbot)
+    qtbot.waitUntil(lambda: len(parts.launcher.done) == 2)
+    assert parts.launcher.done == [("launch", first), ("enqueue", second)]
+    assert not parts.runs.waits(first)
+
+
+def test_demo_data_that_fails_ends_the_waiting(qtbot: QtBot, parts: Parts) -> None:
+    number = parts.new()
+    parts.demo.complete = False
+    parts.runs.launch(number)
+    parts.wait(qtbot)
+    parts.demo.failed.emit("No space left.", "details")
+    assert (parts.messages[-1].text, parts.messages[-1].details) == ("No space left.", "details")
+    assert not parts.runs.waits(number)
+
+
+def test_pause_and_stop_ask_the_trainer_and_a_queued_run_leaves_the_queue(qtbot: QtBot, parts: Parts) -> None:
+    number = parts.new()
+    live, waits = parts.store.add_run(number), parts.store.add_run(number, queued=True)
+    parts.runs.pause(live)
+    parts.runs.stop(live)
+    parts.runs.stop(waits)
+    parts.wait(qtbot)
+    assert parts.launcher.done == [("pause", live.id), ("stop", live.id), ("unqueue", waits.id)]
+    assert parts.tailer.followed == [waits.id]
+    assert set(parts.changes[-1].runs) == {waits.id}
+    parts.launcher.refuses = True
+    parts.runs.pause(live)
+    parts.runs.stop(live)
+    assert [one.text for one in parts.messages] == [
+        "The run could not be paused: It cannot be written.",
+        "The run could not be stopped: It cannot be written.",
+    ]
+
+
+def test_a_resume_waits_for_the_trainer_that_is_ending(
+    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_commands, "_ENDING", 5)
+    run = parts.ended(parts.new())
+    run.dir.create()
+    run.dir.write_status(own_status())
+    parts.runs.resume(run)
+    qtbot.wait(40)
+    assert parts.launcher.done == []
+    assert len(parts.messages) == 1, "said once"
+    run.dir.status.unlink()
+    qtbot.waitUntil(lambda: parts.launcher.done == [("resume", run.id)])
+    qtbot.waitUntil(lambda: parts.started == [run.id])
+    run.dir.write_status(own_status())
+    parts.runs.resume(run, patience=2)
+    qtbot.waitUntil(lambda: len(parts.launcher.done) == 2, timeout=5000)
+
+
+def test_live_are_those_that_the_tailer_or_else_the_store_says(parts: Parts) -> None:
+    number = parts.new()
+    first, second = parts.store.add_run(number), parts.store.add_run(number)
+    parts.ended(number)
+    parts.tailer.states[first.id] = RunState.INTERRUPTED
+    assert [run.id for run in parts.runs.alive()] == [second.id]
+
+
+def test_news_of_the_launcher_reaches_the_tree(parts: Parts) -> None:
+    parts.launcher.launched.emit(7)
+    assert (parts.tailer.followed, [set(one.runs) for one in parts.changes]) == ([7], [{7}])
+    parts.launcher.launch_failed.emit(8, "No such program.")
+    assert (parts.messages[-1].text, set(parts.changes[-1].runs)) == ("No such program.", {8})
+    parts.launcher.stopping.emit(8, None)
+    assert parts.changes[-1] == Changes()

@@ -1,0 +1,190 @@
+"""The tree's model by itself: rows, ordinals, ticks and sums follow what the store has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.run.status import RunState
+from sdgui.experiments.filter import ExperimentFilter
+from sdgui.experiments.tree_model import ExperimentModel, Role
+from sdgui.store.changes import Changes
+from sdgui.store.records import BestPoint, Progress, Run
+from sdgui.store.store import Store
+
+
+class Tailer:
+    """Knows of no progress that the store does not have."""
+
+    def progress(self, run_id: int) -> None:
+        return None
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(tmp_path / "home")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def model(qapp: object, store: Store) -> ExperimentModel:
+    return ExperimentModel(store, cast(Any, Tailer()))
+
+
+def an_experiment(store: Store, name: str) -> int:
+    return store.add_experiment(preset_config("clip", "tiny"), name).id
+
+
+def a_run(store: Store, experiment: int, state: RunState = RunState.DONE, best: float | None = None) -> Run:
+    run = store.add_run(experiment)
+    point = BestPoint("val/mean_recall", best, 3) if best is not None else None
+    store.record(run.id, Progress(state, 1, step=5, total_steps=10, best=point))
+    return store.run(run.id)
+
+
+def titles(model: ExperimentModel, experiment: int) -> list[str]:
+    item = model.experiment_index(experiment)
+    return [str(model.index(row, 0, item).data()) for row in range(model.rowCount(item))]
+
+
+def test_the_newest_come_first_and_are_numbered_anew(model: ExperimentModel, store: Store) -> None:
+    first, second = an_experiment(store, "first"), an_experiment(store, "second")
+    runs = [a_run(store, first) for _ in range(3)]
+    model.reload()
+    assert [model.index(row, 0).data() for row in range(2)] == ["second", "first"]
+    assert model.experiment_ids() == [second, first]
+    assert [title.split(" ")[1][0] for title in titles(model, first)] == ["3", "2", "1"]
+    assert (model.newest_run(first), model.newest_run(second), model.newest_run(99)) == (runs[2].id, None, None)
+    assert model.name(runs[1].id).lower().startswith("first · run 2")
+    model.set_ticked({runs[0].id, runs[1].id, 99})
+    assert model.ticked() == (runs[0].id, runs[1].id)
+    store.delete_run(runs[0].id)
+    model.refresh(Changes.of(run=runs[0].id))
+    assert [title.split(" ")[1][0] for title in titles(model, first)] == ["2", "1"]
+    assert model.ticked() == (runs[1].id,)
+    assert model.run(runs[0].id) is None
+    store.restore_run(runs[0].id)
+    model.refresh(Changes.of(run=runs[0].id))
+    assert [run.id for run in sorted(model.runs(), key=lambda run: run.id)] == [run.id for run in runs]
+    assert model.run_index(runs[0].id).row() == 2, "in its place, not at the top"
+    assert [title.split(" ")[1][0] for title in titles(model, first)] == ["3", "2", "1"]
+
+
+def test_an_experiment_says_its_best_run_and_whether_one_is_active(model: ExperimentModel, store: Store) -> None:
+    mine = an_experiment(store, "mine")
+    a_run(store, mine, best=0.5)
+    alive = a_run(store, mine, RunState.RUNNING, best=0.25)
+    model.reload()
+    item = model.experiment_index(mine)
+    assert item.data(Role.STATE) == "running"
+    assert item.data(Role.BEST) == model.run_index(alive.id - 1).data(Role.BEST)
+    assert model.run_index(alive.id).data(Role.SHARE) == 0.5
+    assert model.run_index(alive.id - 1).data(Role.SHARE) is None, "of a run that is over"
+    store.record(alive.id, Progress(RunState.FAILED, 2, ending="failed", failure="no memory"))
+    model.refresh_run(alive.id)
+    item = model.experiment_index(mine)
+    assert item.data(Role.STATE) == ""
+    assert "no memory" in model.run_index(alive.id).data(Qt.ItemDataRole.ToolTipRole)
+    store.delete_run(alive.id, for_good=True)
+    model.refresh_run(alive.id)
+    assert not model.run_index(alive.id).isValid()
+    model.refresh_run(99)
+
+
+def test_what_another_window_did_is_seen(model: ExperimentModel, store: Store) -> None:
+    mine, other = an_experiment(store, "mine"), an_experiment(store, "other")
+    run = a_run(store, mine)
+    model.reload()
+    model.set_ticked({run.id})
+    store.rename_experiment(other, "renamed")
+    model.refresh(Changes())
+    assert model.experiment_name(other) == "renamed"
+    store.delete_experiment(mine)
+    model.refresh(Changes())
+    assert model.experiment_ids() == [other]
+    assert (model.runs(), model.ticked(), model.run_index(run.id).isValid()) == ([], (), False)
+    store.restore_experiment(mine)
+    model.refresh(Changes())
+    assert titles(model, mine)
+    assert model.experiment_name(mine) == "mine"
+    store.delete_experiment(mine)
+    model.refresh(Changes.of(run=run.id))
+    assert not model.run_index(run.id).isValid()
+
+
+def test_a_tick_is_told_once(qtbot: QtBot, model: ExperimentModel, store: Store) -> None:
+    mine = an_experiment(store, "mine")
+    runs = [a_run(store, mine) for _ in range(3)]
+    model.reload()
+    told = list[tuple[int, ...]]()
+    model.ticks_changed.connect(lambda: told.append(model.ticked()))
+    model.set_ticked({run.id for run in runs})
+    assert told == [tuple(run.id for run in runs)]
+    model.setData(model.run_index(runs[1].id), Qt.CheckState.Unchecked.value, int(Qt.ItemDataRole.CheckStateRole))
+    assert told[1:] == [(runs[0].id, runs[2].id)]
+    model.refresh(Changes.of(run=runs[0].id))
+    assert len(told) == 2, "what is read anew ticks nothing"
+
+
+def test_a_name_is_asked_for_when_it_is_another(qtbot: QtBot, model: ExperimentModel, store: Store) -> None:
+    mine = an_experiment(store, "mine")
+    model.reload()
+    index = model.experiment_index(mine)
+    with qtbot.assertNotEmitted(model.rename_asked):
+        assert model.setData(index, "mine")
+        assert not model.setData(index, "  ")
+    with qtbot.waitSignal(model.rename_asked) as asked:
+        model.setData(index, " new ")
+    assert asked.args == [mine, "new"]
+    assert index.data() == "new"
+    model.refresh(Changes.of(experiment=mine))
+    assert model.experiment_index(mine).data() == "mine", "the store refused it"
+
+
+def test_a_studys_arms_stand_below_it(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
+    arms = [an_experiment(store, name) for name in ("a", "b")]
+    alone = an_experiment(store, "alone")
+    runs = [a_run(store, arm) for arm in (*arms, arms[0])]
+    model.reload()
+    study = store.add_study(tmp_path / "study", "mine")
+    for name, arm in zip("ab", arms, strict=True):
+        store.link_arm(study.id, name, arm)
+    model.refresh(Changes(studies=frozenset((study.id,)), experiments=frozenset(arms)))
+    item = model.study_index(study.id)
+    assert [model.index(row, 0, item).data() for row in range(model.rowCount(item))] == ["a", "b"]
+    assert item.data(Role.DETAIL) == "Study · 2 arms · 3 runs"
+    assert model.runs_of_study(study.id) == (runs[2].id, runs[0].id, runs[1].id)
+    assert model.study_of(model.run_index(runs[0].id)) == study.id
+    assert model.study_of(model.experiment_index(alone)) is None
+    assert [model.run_index(run.id).data(Role.COLOR) for run in runs] == [0, 1, 0]
+    store.delete_study(study.id)
+    model.refresh(Changes(studies=frozenset((study.id,))))
+    assert model.experiment_ids() == [alone]
+    assert (model.runs_of_study(study.id), model.study_index(study.id).isValid()) == ((), False)
+
+
+def test_rows_are_found_by_every_word_of_name_tag_note_and_state(model: ExperimentModel, store: Store) -> None:
+    mine, other = an_experiment(store, "mine"), an_experiment(store, "other")
+    store.tag_experiment(mine, ["draft"])
+    store.note_experiment(other, "Too hot")
+    a_run(store, mine, RunState.FAILED)
+    model.reload()
+    shown = ExperimentFilter()
+    shown.setSourceModel(model)
+
+    def found(text: str) -> list[str]:
+        shown.set_text(text)
+        return [str(shown.index(row, 0).data()) for row in range(shown.rowCount())]
+
+    assert found("") == ["other", "mine"]
+    assert found("#DRAFT min") == ["mine"]
+    assert found("hot") == ["other"]
+    assert found("failed") == ["mine"]
+    assert found("draft hot") == []
