@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from core.spec.run.status import RunState
-from sdgui.shared.run_texts import short_time, time_text
-from sdgui.store.records import Run
+from sdgui.runs.live import RunProgress
+from sdgui.runs.stopping import Stopping, StopStage
+from sdgui.shared.run_texts import (
+    best_text,
+    best_tip,
+    run_title,
+    share,
+    short_line,
+    short_time,
+    state_line,
+    step_text,
+    stop_text,
+    tags_text,
+    time_text,
+)
+from sdgui.store.records import BestPoint, Run
+from sdgui.widgets.formats import duration
 
 
 def test_how_long_a_run_took_counts_every_sitting_or_is_not_said() -> None:
@@ -18,3 +35,72 @@ def test_how_long_a_run_took_counts_every_sitting_or_is_not_said() -> None:
     assert time_text(resumed, None, worked=7500.0) == "2 h 5 min"
     assert time_text(replace(once, launched=None), None) == ""
     assert time_text(replace(once, finished=None), None) == ""
+
+
+RUN = Run(1, 1, "k1", Path("r"), "d", 0.0, RunState.INTERRUPTED, step=30, total_steps=50)
+
+
+def going(**more: Any) -> RunProgress:
+    fields: dict[str, Any] = {
+        "state": RunState.RUNNING,
+        "step": 240,
+        "total_steps": 600,
+        "doing": "training",
+        "seconds_left": 930.0,
+        "best": None,
+        "failure": "",
+    }
+    return RunProgress(1, **(fields | more))
+
+
+def test_how_far_a_run_is_says_as_much_as_is_known() -> None:
+    assert [step_text(*of) for of in ((0, 0), (7, 0), (240, 600), (600, 600), (700, 600))] == [
+        "",
+        "step 7",
+        "step 240 of 600 · 40 %",
+        "600 steps",
+        "600 steps",
+    ]
+    assert [share(*of) for of in ((1, 0), (599, 600), (700, 600))] == [0, 99, 100]
+
+
+def test_a_line_has_the_state_and_what_a_live_run_does() -> None:
+    assert state_line(RUN, None) == "Interrupted · step 30 of 50 · 60 %"
+    assert state_line(RUN, going()) == "Running · step 240 of 600 · 40 %"
+    assert state_line(RUN, going(doing="saving")) == "Saving · step 240 of 600 · 40 %"
+    assert state_line(RUN, going(state=RunState.PAUSED, doing="saving")).startswith("Paused")
+    assert short_line(RUN, going()) == "Running · 240/600"
+    assert short_line(RUN, going(total_steps=0)) == "Running · step 240"
+    assert short_line(RUN, None) == state_line(RUN, None)
+    assert (time_text(RUN, going()), short_time(RUN, going())) == ("15 min 30 s left", "15 min left")
+    assert time_text(RUN, going(seconds_left=None)) == ""
+
+
+def test_the_best_point_names_whose_it_is() -> None:
+    assert (best_text(None), best_tip(None)) == ("", "Not validated yet.")
+    teacher = BestPoint("val/teacher/mean_recall", 0.5, 1200)
+    assert best_tip(teacher) == f"Best mean recall: {best_text(teacher)} by the teacher at step 1\u2009200."
+    assert "by the student" in best_tip(BestPoint("val/mean_recall", 0.5, 3))
+
+
+def test_titles_tags_and_stages_of_stopping() -> None:
+    assert (run_title(RUN, 3), run_title(RUN)) == ("Run 3", "Run k1")
+    assert tags_text(("a", "b c")) == "#a #b c"
+    now = time.time()
+    texts = [
+        stop_text(None if stage is None else Stopping(1, stage, deadline))
+        for stage, deadline in (
+            (None, None),
+            (StopStage.ENDED, None),
+            (StopStage.ASKED, None),
+            (StopStage.TERMINATED, now - 5),
+            (StopStage.KILLED, None),
+        )
+    ]
+    assert texts == [
+        ("Stop", ""),
+        ("Stop", ""),
+        ("End now", "Stopping; will be terminated."),
+        ("Kill", f"Terminating; will be killed in {duration(0.0)}."),
+        ("Kill", "Killed; waiting for the process to end."),
+    ]

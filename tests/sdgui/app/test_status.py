@@ -1,0 +1,139 @@
+"""The status bar: what it says of runs, workers and memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from core.spec.run.status import RunState, own_status
+from sdgui.app.closing import ask_about_training
+from sdgui.app.status import Status, _gib, _resident
+from sdgui.runs.live import RunProgress
+from sdgui.store.records import Run
+from sdgui.worker.pool import WorkerState
+
+
+class News(QObject):
+    """What the bar listens to."""
+
+    progress_changed = Signal(int, object)
+    queue_changed = Signal()
+    state_changed = Signal(int, object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known = dict[int, RunProgress]()
+
+    def progress(self, run_id: int) -> RunProgress | None:
+        return self.known.get(run_id)
+
+
+class Pool(QObject):
+    state_changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.list: list[WorkerState] = []
+
+    def states(self) -> list[WorkerState]:
+        return self.list
+
+
+class Model:
+    def __init__(self, folder: Path) -> None:
+        self.all = [
+            Run(number, 1, f"k{number}", folder / str(number), "d", 0.0, RunState.QUEUED) for number in range(4)
+        ]
+
+    def runs(self) -> list[Run]:
+        return self.all
+
+    def name(self, run_id: int) -> str:
+        return f"mine · run {run_id}"
+
+
+@pytest.fixture
+def bar(qtbot: QtBot, tmp_path: Path) -> Status:
+    services = SimpleNamespace(tailer=News(), launcher=News(), pool=Pool())
+    bar = Status(cast(Any, services), cast(Any, Model(tmp_path)))
+    qtbot.addWidget(bar)
+    return bar
+
+
+def going(run: int, state: RunState = RunState.RUNNING, **more: Any) -> RunProgress:
+    fields: dict[str, Any] = {
+        "step": 0,
+        "total_steps": 0,
+        "doing": "",
+        "seconds_left": None,
+        "best": None,
+        "failure": "",
+    }
+    return RunProgress(run, state, **(fields | more))
+
+
+def test_active_runs_are_listed_and_queued_ones_counted(qtbot: QtBot, bar: Status) -> None:
+    assert bar.runs.text() == "No active runs · 4 queued"
+    news = cast(News, bar._services.tailer)
+    news.known = {
+        0: going(0, step=31, total_steps=50, seconds_left=70.0),
+        1: going(1, RunState.STARTING),
+        2: going(2, RunState.DONE, step=50, total_steps=50),
+    }
+    news.progress_changed.emit(0, None)
+    assert bar.runs.text() == "No active runs · 4 queued", "gathered for a moment"
+    qtbot.waitUntil(lambda: bar.runs.text().startswith("2 running"))
+    assert bar.runs.text() == ("2 running · mine · run 0 62 %, 1 min 10 s left · mine · run 1 starting · 1 queued")
+    for signal in (lambda: news.state_changed.emit(0, None), cast(News, bar._services.launcher).queue_changed.emit):
+        news.known[0] = going(0, RunState.DONE)
+        bar.runs.setText("")
+        signal()
+        qtbot.waitUntil(lambda: bar.runs.text() == "1 running · mine · run 1 starting · 1 queued")
+
+
+def test_workers_are_named_and_a_crash_has_its_details(bar: Status) -> None:
+    assert bar.worker.text() == "worker: not started"
+    pool = cast(Pool, bar._services.pool)
+    pool.list = [WorkerState("a", "teacher @9", "ready"), WorkerState("b", "data", "gone", "It ended.", "Traceback")]
+    pool.state_changed.emit()
+    assert bar.worker.text() == "worker: teacher @9 ready · data crashed"
+    assert "data: It ended." in bar.worker.toolTip()
+    assert "Traceback" in bar.worker.toolTip()
+    assert "teacher" not in bar.worker.toolTip()
+
+
+def test_memory_is_that_of_the_window_and_of_live_trainers(bar: Status, tmp_path: Path) -> None:
+    bar._show_memory()
+    assert bar.memory.text().startswith("memory: window ")
+    run = bar._model.runs()[0]
+    run.dir.create()
+    run.dir.write_status(own_status())
+    bar._show_memory()
+    assert "trainer" not in bar.memory.text(), "a queued run has no trainer"
+    cast(Model, bar._model).all = [Run(0, 1, "k0", run.folder, "d", 0.0, RunState.RUNNING)]
+    bar._show_memory()
+    assert bar.memory.text().startswith("memory: trainer ")
+    assert (_gib(2**30 * 3 // 2), _gib(2**20 * 700)) == ("1.5 GiB", "700 MiB")
+    assert _resident(2**22 + 12345) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"), [("&Keep training", ["keep"]), ("&Stop and close", ["stop"]), ("Cancel", [])]
+)
+def test_closing_while_runs_train_does_what_is_answered(qtbot: QtBot, label: str, expected: list[str]) -> None:
+    window, answers = QWidget(), list[str]()
+    qtbot.addWidget(window)
+    ask_about_training(["one", "two"], lambda: answers.append("keep"), lambda: answers.append("stop"), window)
+    box: Any = next(child for child in window.children() if child.objectName() == "closing")
+    assert box.text() == "2 runs are training."
+    assert "one, two" in box.informativeText()
+    assert box.defaultButton().text() == "&Keep training"
+    (button,) = (one for one in box.findChildren(QPushButton) if one.text().replace("&", "") == label.replace("&", ""))
+    button.click()
+    assert answers == expected
