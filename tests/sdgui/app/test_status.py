@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -90,10 +91,15 @@ def test_active_runs_are_listed_and_queued_ones_counted(qtbot: QtBot, bar: Statu
     assert bar.runs.text() == "No active runs · 4 queued", "gathered for a moment"
     qtbot.waitUntil(lambda: bar.runs.text().startswith("2 running"))
     assert bar.runs.text() == ("2 running · mine · run 0 62 %, 1 min 10 s left · mine · run 1 starting · 1 queued")
-    for signal in (lambda: news.state_changed.emit(0, None), cast(News, bar._services.launcher).queue_changed.emit):
+    launcher = cast(News, bar._services.launcher)
+    tell: list[Callable[[], object]] = [
+        lambda: news.state_changed.emit(0, None),
+        lambda: launcher.queue_changed.emit(),
+    ]
+    for one in tell:
         news.known[0] = going(0, RunState.DONE)
         bar.runs.setText("")
-        signal()
+        one()
         qtbot.waitUntil(lambda: bar.runs.text() == "1 running · mine · run 1 starting · 1 queued")
 
 
