@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     rows = [item for row in range(2) if (item := differences.list.topLevelItem(row)) is not None]
     assert [[row.text(column) for column in (1, 2)] for row in rows] == [["1", "7"], ["0", "5"]]
     assert (differences.title.text(), differences._hint.text()) == ("2 differences", "from the settings of CLIP")
+    assert not differences.isHidden()
     with qtbot.waitSignal(differences.field_chosen) as chosen:
         differences.list.itemActivated.emit(rows[0], 0)
     assert chosen.args == ["optim.clip_norm"]
@@ -194,6 +196,26 @@ def test_what_is_typed_while_a_save_is_under_way_wins(qtbot: QtBot, define: Defi
     config = stored(services, experiment).config
     assert config is not None
     assert config.seed == 6
+
+
+def test_a_look_at_the_store_while_a_save_is_under_way_keeps_what_was_typed(
+    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show(define, services, "clip")
+    edit, go_on = services.store.edit_experiment, threading.Event()
+
+    def slow(*what: Any) -> Any:
+        go_on.wait(10)
+        return edit(*what)
+
+    monkeypatch.setattr(services.store, "edit_experiment", slow)
+    define.form.set_value("seed", 5)
+    define.save()
+    define.refresh()
+    assert define.form.draft()["seed"] == "5"
+    go_on.set()
+    qtbot.waitUntil(lambda: define._unsaved == {})
+    assert define.form.draft()["seed"] == "5"
 
 
 def test_undo_is_offered_until_something_else_is_edited(define: DefinePanel, services: Services) -> None:
