@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.spec.presets import preset_names
-from core.training.team.team import Team
+from core.training.team.team import ALONE, Team
 from tests.core.ranks.forked import opened, over_ranks, steps_of
 from tests.core.ranks.settings import config_of, former_run, labelled_pairs
 
