@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from core.search import calibration as calibration_module
-from core.search import evaluation, projection
+from core.search import evaluation, projection, queries
 from core.search.calibration import NORMAL, Calibration
 from core.search.collection import Collection, read_columns
 from core.search.filters import Filter
 from core.search.index.acceleration import Part, Sizes, layout
 from core.search.index.nearest import Exact, Floats, best
 from core.search.index.storage import Record
-from core.search.queries import Query, Term, plain, read_terms
-from core.search.results import Options, Searching
+from core.search.queries import Embedder, Query, Term, plain, read_terms
+from core.search.results import Options, Searching, few_threads
 from core.spec.errors import UserError
 from tests.core.search.samples import DIM, quiet, vectors
 
@@ -302,3 +303,37 @@ def test_a_map_of_an_even_choice_names_each_point() -> None:
     assert projection.neighbourhoods(few, quiet).shape == (3, 2)
     with pytest.raises(UserError, match="too few pictures"):
         projection.choose(little(vectors(2)))
+
+
+def test_parts_that_were_used_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def words(embedder: Embedder, text: str, prompts: str) -> tuple[Floats, list[str]]:
+        made.append(f"{text} {prompts}")
+        return vectors(1, seed=len(text))[0], [f"of {text}"]
+
+    monkeypatch.setattr(queries, "REMEMBERED", 2)
+    monkeypatch.setattr(Embedder, "_words", words)
+    identity = SimpleNamespace(dim=DIM, title="m")
+    embedder = Embedder(SimpleNamespace(identity=identity), lambda row: vectors(1)[0])  # type: ignore[arg-type]
+    for text in ("a", "bb", "a", "ccc", "a", "bb"):
+        assert embedder.embed(Query((Term(text=text), Term(text=text)))).notes == [f"of {text}"]
+    assert made == ["a raw", "bb raw", "ccc raw", "bb raw"]
+    embedder.embed(Query((Term(text="a"),), prompts="photo"))
+    assert made[-1] == "a photo"
+    nearly = Query((Term(text="a", weight=100.0), Term(text="a", weight=-96.0)))
+    with pytest.raises(UserError, match="cancel each other out"):
+        embedder.embed(nearly)
+    left = embedder.embed(Query((Term(text="a", weight=100.0), Term(text="a", weight=-94.0)))).vector
+    assert left == pytest.approx(vectors(1, seed=1)[0], abs=1e-5)
+
+
+def test_a_small_collection_is_searched_by_one_thread_and_the_number_is_given_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with few_threads(little(vectors(5))):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -112,3 +112,13 @@ def test_at_most_so_many_are_doubted() -> None:
     assert int((probability_right(values, 0.0, 0.45) < 0.5).sum()) == 4
     assert int((probability_right(values, 0.6, 0.45) < 0.5).sum()) == 4
     assert probability_right(values, 0.2, 1.0).lt(0.5).tolist() == [True] * 2 + [False] * 8
+
+
+def test_no_more_pairs_are_left_out_than_the_definition_allows() -> None:
+    config = BeliefConfig.model_validate({"action": "drop", "begin": 0.0, "share": 0.5, "most": 0.1})
+    belief = Belief(config, 40, 5, taught=False)
+    image, text = pairs(40, 1)
+    view = ViewOutput(image)
+    belief.weigh(torch.arange(40), Output(text, torch.tensor(9.0), view, (view,)), None)
+    belief.refresh(9.0, 0.5)
+    assert int((belief.weight == 0).sum()) == 4
