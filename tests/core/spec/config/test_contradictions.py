@@ -1,0 +1,85 @@
+"""Each contradiction between fields, at the field that mends it; and what is at the border is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.spec.config import RunConfig, problems
+from core.spec.presets import preset_config
+
+
+def found(preset: str, changes: dict[str, Any]) -> dict[str, str]:
+    raw = preset_config(preset, "tiny").model_dump()
+    for field, value in changes.items():
+        section: Any = raw
+        *parts, last = field.split(".")
+        for part in parts:
+            section = section[part]
+        assert last in section, field
+        section[last] = value
+    return problems(RunConfig.model_validate(raw))
+
+
+PREVIOUS = {"teacher.kind": "previous", "teacher.checkpoint": "run", "teacher.part": "all"}
+ONLY_TAUGHT = {
+    f"objectives.{name}.weight": float(name == "distill_similarity") for name, _ in preset_config("clip").objectives
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "field"),
+    [
+        ("clip", {"belief.trust": 0.5}, "belief.trust"),
+        ("clip", {**PREVIOUS, "teacher.checkpoint": "", "data.train": "x.csv"}, "teacher.checkpoint"),
+        ("clip", {**PREVIOUS, "teacher.part": "heads"}, "teacher.part"),
+        ("sd-clip", {"teacher.checkpoint": "run"}, "teacher.checkpoint"),
+        ("sd-clip", {"teacher.start": 0.5, "belief.action": "drop"}, "teacher.start"),
+        ("sd-clip", {"teacher.start": 0.5, "belief.action": "weigh"}, "teacher.start"),
+        ("sd-clip", {"teacher.start": 0.5, **ONLY_TAUGHT}, "teacher.start"),
+        ("sd-clip", {"fusion.kind": "merged", "fusion.layers": 2, "fusion.joint_layers": 3}, "fusion.joint_layers"),
+        ("sd-clip", {"fusion.width": 30, "fusion.heads": 4}, "fusion.width"),
+        ("clip", {"data.labels_per_class": 2}, "data.labels_per_class"),
+        ("clip", {"data.unlabelled_ratio": 2}, "data.unlabelled_ratio"),
+        ("clip", {"views.clean.crop_min": 0.5, "views.clean.crop_max": 0.4}, "views.clean.crop_min"),
+        ("sd-clip", {"views.local.crop_min": 0.5, "views.local.crop_max": 0.4}, "views.local.crop_min"),
+        ("clip", {"views.clean.mix": "mixup"}, "views.clean.mix"),
+        ("clip", {"views.clean.mask": 0.5}, "views.clean.mask"),
+        ("clip", {"views.clean.size": 0.5}, "views.clean.size"),
+        ("sd-clip", {"views.student.mask": 1.0, "views.student.mask_min": 0.5, "views.student.mask_max": 0.4},
+         "views.student.mask_min"),
+        ("sd-clip", {"views.local.mask": 1.0, "views.local.mask_min": 0.5, "views.local.mask_max": 0.4},
+         "views.local.mask_min"),
+        ("sd-clip", {"views.teacher.mask": 0.5}, "views.teacher.mask"),
+        ("sd-clip", {"views.teacher.mix": "mixup"}, "views.teacher.mix"),
+        ("clip", {"views.shared": True, "views.student.count": 0}, "views.shared"),
+        ("sd-clip", {"views.shared": True, "views.student.size": 0.5}, "views.student.size"),
+        ("clip", {"objectives.contrastive.weight": 0.0}, "objectives.contrastive.weight"),
+        ("clip", {"objectives.distill_similarity.weight": 1.0}, "objectives.distill_similarity.weight"),
+        ("clip", {"objectives.matching.weight": 1.0}, "objectives.matching.weight"),
+    ],
+)  # fmt: skip
+def test_a_contradiction_is_said_at_its_field(preset: str, changes: dict[str, Any], field: str) -> None:
+    said = found(preset, changes)
+    assert field in said
+    assert len(said[field]) > 20
+    assert found(preset, {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("clip", {**PREVIOUS, "objectives.distill_similarity.weight": 1.0, "data.train": "x.csv"}),
+        ("clip", {**PREVIOUS, "teacher.checkpoint": "", "objectives.distill_similarity.weight": 1.0}),
+        ("sd-clip", {"teacher.start": 0.5, "belief.action": "watch"}),
+        ("sd-clip", {"belief.action": "weigh", "belief.trust": 0.5}),
+        ("clip", {"views.clean.crop_min": 0.5, "views.clean.crop_max": 0.5}),
+        ("sd-clip", {"views.student.mask": 1.0, "views.student.mask_min": 0.4, "views.student.mask_max": 0.4}),
+        ("sd-clip", {"views.student.mask_min": 0.5, "views.student.mask_max": 0.4}),
+        ("sd-clip", {"fusion.width": 32, "fusion.heads": 4}),
+        ("clip", {"data.label": "kind", "data.labels_per_class": 2}),
+    ],
+)
+def test_what_is_at_the_border_is_no_contradiction(preset: str, changes: dict[str, Any]) -> None:
+    assert found(preset, changes) == {}
