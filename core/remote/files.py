@@ -26,7 +26,7 @@ def checkpoints(run: RunDir) -> list[CheckpointFacts]:
     found = []
     for name in names(run):
         try:
-            files = [_facts(path, run.checkpoints / name) for path in sorted((run.checkpoints / name).iterdir())]
+            files = [_facts(path) for path in sorted((run.checkpoints / name).iterdir()) if path.is_file()]
         except FileNotFoundError:  # it made room for a newer one meanwhile
             continue
         pointers = [which for which, named in pointed.items() if named == name]
@@ -41,9 +41,9 @@ def _pointer(run: RunDir, which: str) -> str:
         return ""
 
 
-def _facts(path: Path, folder: Path) -> FileFacts:
+def _facts(path: Path) -> FileFacts:
     found = path.stat()
-    return FileFacts(name=str(path.relative_to(folder)), size=found.st_size, stamp=found.st_mtime_ns)
+    return FileFacts(name=path.name, size=found.st_size, stamp=found.st_mtime_ns)
 
 
 def read_part(run: RunDir, file: str, offset: int, length: int) -> dict[str, Any]:

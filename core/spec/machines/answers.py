@@ -158,17 +158,17 @@ class Bytes(Answer):
 class FileFacts(Answer):
     """A file of a checkpoint."""
 
-    name: _Text
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,100}$")]
     size: _Bytes
     stamp: int  # its time of change in nanoseconds: another number is another file
 
 
 class CheckpointFacts(Answer):
-    """A checkpoint on the machine."""
+    """A checkpoint on the machine. Its name and its files' become names here, so they are plain ones."""
 
-    name: _Text
+    name: Annotated[str, Field(pattern=r"^step-[0-9]{1,20}$")]
     files: list[FileFacts]
-    pointers: list[_Text] = []  # "best", "last"
+    pointers: list[Literal["best", "last"]] = []
 
 
 class Chunk(Answer):

@@ -29,6 +29,7 @@ from core.spec.machines.ssh import LineDown, MachineRefused
 from core.spec.reading import UnreadableError, checked, excerpt
 
 BACK_OFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each further attempt
+ANSWERED = 4  # of them, for a machine that does answer, if not for long
 STEADY_SECONDS = 2.0  # a line that held for so long begins the back-off anew
 SILENT_SECONDS = 30.0  # the program there writes every 5 s
 REFUSED_SECONDS = 60.0
@@ -163,7 +164,7 @@ class Connection:
             held, problem = self._session()
             if self._closing.is_set():
                 return
-            attempt = 0 if held >= STEADY_SECONDS else min(attempt + 1, len(BACK_OFF) - 1)
+            attempt = 0 if held >= STEADY_SECONDS else min(attempt + 1, (ANSWERED if held else len(BACK_OFF)) - 1)
             self._problem = problem
             if isinstance(problem, MachineRefused):
                 self._fail_all(problem)

@@ -129,8 +129,6 @@ class _Fetch:
         return found if isinstance(found, dict) else {}
 
     def _path(self, file: FileFacts) -> Path:
-        if Path(file.name).name != file.name or file.name.startswith("."):
-            raise UserError(f"{excerpt(file.name)} cannot be a file of a checkpoint; it is not fetched.")
         return self._folder / file.name
 
     def _file(self, file: FileFacts) -> None:
